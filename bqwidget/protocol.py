@@ -1,0 +1,385 @@
+"""chat.v1: the frames between a room and its members, the entries they carry, and their limits.
+
+Every frame is one JSON object with a ``type``. Times (``at``, ``expires``) are milliseconds since the
+epoch; ``*_ms`` are durations in milliseconds. Unknown fields and unknown server frames are ignored, so
+both may be added without a new version.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import ProtocolError
+
+SUBPROTOCOL = "chat.v1"
+ROOM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_CID = 64
+MAX_EMOJI = 16
+MAX_REPLAY = 500
+"""Above this many missed entries the server sends ``gap{reason: long}`` instead of replaying."""
+
+
+class Struct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What travels is frozen, and an absent optional field is absent on the wire too."""
+
+
+class Limits(Struct, omit_defaults=False):
+    """What the server accepts, told to every member in ``hello``."""
+
+    text: int = 16_000
+    """Characters (Unicode code points) in ``text``."""
+    user: int = 64
+    frame: int = 128 * 1024
+    """Bytes in one frame or request body."""
+    rate: int = 20
+    """Messages per ``rate_ms`` and principal; 0 is no limit."""
+    rate_ms: int = 10_000
+
+
+# ---- entries: what the log keeps -------------------------------------------------------------------
+
+
+class Ask(Struct):
+    """A message that is a question: who may answer, with what, until when."""
+
+    choices: tuple[str, ...] | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    expires: int | None = None
+
+
+class Part(Struct):
+    """An attachment, fetched from ``/rooms/{room}/parts/{sha256}``."""
+
+    mime: str
+    sha256: str
+    size: int
+    name: str | None = None
+
+
+class Message(Struct):
+    """One message of a room, with every later change folded in.
+
+    ``seq`` grows within the room (never assume +1); ``at`` grows strictly within the room. ``edited`` is
+    the time of the last edit, ``reactions`` maps an emoji to the users who gave it, ``expired`` is the
+    time at which an open question ended without an answer.
+    """
+
+    seq: int
+    room: str
+    user: str
+    text: str
+    at: int
+    cid: str | None = None
+    re: int | None = None
+    choice: str | None = None
+    ask: Ask | None = None
+    parts: tuple[Part, ...] = ()
+    edited: int | None = None
+    deleted: bool = False
+    reactions: dict[str, tuple[str, ...]] = {}
+    expired: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Message(seq={self.seq}, user={printable(self.user)}, text={printable(self.text)}, at={self.at})"
+
+
+class Change(Struct):
+    """An entry that alters the earlier message ``target``; it has a ``seq`` of its own."""
+
+    seq: int
+    room: str
+    user: str
+    at: int
+    kind: Literal["edit", "delete", "react", "expire"]
+    target: int
+    cid: str | None = None
+    text: str | None = None
+    emoji: str | None = None
+    on: bool | None = None
+
+
+Entry = Message | Change
+
+
+def fold(message: Message, change: Change) -> Message:
+    """``message`` as it reads after ``change``; folding the same change twice is folding it once."""
+    replace = msgspec.structs.replace
+    if message.deleted:
+        return message
+    match change.kind:
+        case "edit":
+            return replace(message, text=change.text or "", edited=change.at)
+        case "delete":
+            return replace(message, text="", parts=(), reactions={}, deleted=True, edited=change.at)
+        case "expire":
+            return replace(message, expired=change.at)
+        case "react":
+            emoji = change.emoji or ""
+            users = tuple(user for user in message.reactions.get(emoji, ()) if user != change.user)
+            users = (*users, change.user) if change.on is not False else users
+            reactions = {**message.reactions, emoji: users}
+            return replace(message, reactions={key: who for key, who in reactions.items() if who})
+
+
+# ---- server to client ------------------------------------------------------------------------------
+
+
+class Hello(Struct, tag_field="type", tag="hello", omit_defaults=False):
+    """The first frame. ``seq`` and ``oldest`` bound the log; ``resumed``: a replay of what was missed follows."""
+
+    room: str
+    epoch: str
+    seq: int
+    oldest: int
+    resumed: bool
+    limits: Limits
+    heartbeat_ms: int
+
+
+class MessageFrame(Struct, tag_field="type", tag="message"):
+    """A new message; ``prev`` is the seq of the entry before it in the log (0: there is none)."""
+
+    entry: Message
+    prev: int | None = None
+
+
+class ChangeFrame(Struct, tag_field="type", tag="change"):
+    entry: Change
+    prev: int | None = None
+
+
+class Ack(Struct, tag_field="type", tag="ack", omit_defaults=False):
+    """The entry sent under ``cid`` is durable; ``dup``: it was already."""
+
+    cid: str
+    seq: int
+    at: int
+    dup: bool
+
+
+class Synced(Struct, tag_field="type", tag="synced"):
+    """Everything up to ``seq`` has been sent. Repeated when idle, so that a lost tail shows."""
+
+    seq: int
+
+
+class Gap(Struct, tag_field="type", tag="gap"):
+    """Not sent: the entries in ``from < seq <= to``. Page them by REST; the next ``prev`` is ``to``."""
+
+    from_: int = msgspec.field(name="from")
+    to: int
+    reason: Literal["long", "slow", "trimmed", "epoch"]
+
+
+class Error(Struct, tag_field="type", tag="error"):
+    """A frame was refused; ``cid`` names the send it answers, ``retry_ms`` says when another try may pass."""
+
+    code: str
+    message: str
+    cid: str | None = None
+    retry_ms: int | None = None
+
+
+class Bye(Struct, tag_field="type", tag="bye"):
+    """The server is about to close this connection, and when to come back."""
+
+    code: int
+    retry_ms: int | None = None
+
+
+class Member(Struct):
+    """Somebody in the room; ``kind`` is ``person`` or ``kernel``, ``busy`` is told by kernels."""
+
+    user: str
+    kind: str = "person"
+    busy: bool | None = None
+    typing: bool | None = None
+
+
+class Presence(Struct, tag_field="type", tag="presence"):
+    """Who is in the room now: the whole list at once."""
+
+    members: tuple[Member, ...] = ()
+
+
+class Echo(Struct, tag_field="type", tag="echo"):
+    message: Any
+
+
+ServerFrame = Hello | MessageFrame | ChangeFrame | Ack | Synced | Gap | Error | Bye | Presence | Echo
+
+
+# ---- client to server ------------------------------------------------------------------------------
+
+
+class Send(Struct, tag_field="type", tag="chat.send"):
+    cid: str
+    user: str
+    text: str
+    re: int | None = None
+    choice: str | None = None
+    ask: Ask | None = None
+    parts: tuple[Part, ...] = ()
+
+
+class Edit(Struct, tag_field="type", tag="chat.edit"):
+    cid: str
+    user: str
+    target: int
+    text: str
+
+
+class Delete(Struct, tag_field="type", tag="chat.delete"):
+    cid: str
+    user: str
+    target: int
+
+
+class React(Struct, tag_field="type", tag="chat.react"):
+    cid: str
+    user: str
+    target: int
+    emoji: str
+    on: bool = True
+
+
+class Typing(Struct, tag_field="type", tag="chat.typing"):
+    user: str | None = None
+
+
+class Resume(Struct, tag_field="type", tag="chat.resume"):
+    """Ask for everything above ``after`` on this live connection."""
+
+    after: int
+    epoch: str | None = None
+
+
+class Ping(Struct, tag_field="type", tag="chat.ping"):
+    """Answered with ``synced``."""
+
+
+ClientFrame = Send | Edit | Delete | React | Typing | Resume | Ping
+Draft = Send | Edit | Delete | React
+"""The frames that become an entry of the log."""
+
+
+class Post(Struct):
+    """The body of ``POST /rooms/{room}/messages``."""
+
+    user: str
+    text: str
+    cid: str | None = None
+    re: int | None = None
+    choice: str | None = None
+    ask: Ask | None = None
+    parts: tuple[Part, ...] = ()
+
+
+# ---- encode, decode, check -------------------------------------------------------------------------
+
+encode = msgspec.json.Encoder().encode
+"""A frame or entry as JSON bytes."""
+
+_decode_client = msgspec.json.Decoder(ClientFrame).decode
+_decode_server = msgspec.json.Decoder(ServerFrame).decode
+_decode_post = msgspec.json.Decoder(Post).decode
+_CLIENT_TYPES = frozenset(frame.__struct_config__.tag for frame in ClientFrame.__args__)
+_SERVER_TYPES = frozenset(frame.__struct_config__.tag for frame in ServerFrame.__args__)
+
+
+def decode_client(data: str | bytes) -> ClientFrame | Echo:
+    """A client's frame; anything that isn't one of ours comes back as the ``Echo`` to answer with.
+
+    Raises ProtocolError (``bad_field``) for a frame of ours whose fields are wrong.
+    """
+    try:
+        return _decode_client(data)
+    except msgspec.DecodeError as error:  # ValidationError is one of these
+        try:
+            message = msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            return Echo(message=data if isinstance(data, str) else data.decode(errors="replace"))
+        if isinstance(message, dict) and message.get("type") in _CLIENT_TYPES:
+            raise _field_error(error) from None
+        return Echo(message=message)
+
+
+def decode_server(data: str | bytes) -> ServerFrame | None:
+    """A server's frame; None for a type this version doesn't know, which is to be ignored.
+
+    Raises ProtocolError for bytes that are not a frame at all.
+    """
+    try:
+        return _decode_server(data)
+    except msgspec.DecodeError as error:
+        try:
+            message = msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            raise ProtocolError("bad_json", f"a frame that is not JSON: {error}") from None
+        if isinstance(message, dict) and message.get("type") not in _SERVER_TYPES:
+            return None
+        raise _field_error(error) from None
+
+
+def decode_post(body: bytes) -> Post:
+    """The body of a REST post. Raises ProtocolError: ``bad_json`` or ``bad_field``."""
+    try:
+        return _decode_post(body)
+    except msgspec.ValidationError as error:
+        raise _field_error(error) from None
+    except msgspec.DecodeError as error:
+        raise ProtocolError("bad_json", f"the body is not JSON: {error}") from None
+
+
+def check(draft: Draft | Post, limits: Limits) -> None:
+    """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``), naming the field and the limit."""
+    _check_text("user", draft.user, limits.user)
+    if draft.cid is not None:
+        _check_text("cid", draft.cid, MAX_CID)
+    match draft:
+        case Send() | Post():
+            if draft.text or not draft.parts:
+                _check_text("text", draft.text, limits.text)
+            if draft.choice is not None:
+                _check_text("choice", draft.choice, limits.text)
+        case Edit():
+            _check_text("text", draft.text, limits.text)
+        case React():
+            _check_text("emoji", draft.emoji, MAX_EMOJI)
+
+
+def check_room(name: str) -> str:
+    """The name itself. Raises ProtocolError (``bad_room``) where it isn't one."""
+    if not ROOM_NAME.fullmatch(name):
+        raise ProtocolError(
+            "bad_room", f"{printable(name)} is not a room name: 1 to 64 of A-Z a-z 0-9 _ -", field="room"
+        )
+    return name
+
+
+def printable(text: str) -> str:
+    """``text`` quoted for a repr, a log or an error: control, bidi and ANSI characters are escaped, long text cut."""
+    return repr(text if len(text) <= 80 else text[:79] + "…")
+
+
+def _check_text(field: str, value: str, limit: int) -> None:
+    if len(value) > limit:
+        raise ProtocolError(
+            "too_long", f"{field} has {len(value):,} characters; the limit is {limit:,}", field=field
+        )
+    if not value.strip():
+        raise ProtocolError("empty", f"{field} is empty: give it 1 to {limit:,} characters", field=field)
+
+
+_PATH = re.compile(r" - at `\$\.?([^`]*)`$|missing required field `([^`]*)`")
+
+
+def _field_error(error: Exception) -> ProtocolError:
+    """msgspec's words, with the field moved to the front."""
+    found = _PATH.search(str(error))
+    field = next((part for part in found.groups() if part), None) if found else None
+    text = str(error).split(" - at `")[0]
+    return ProtocolError("bad_field", f"{field}: {text}" if field else text, field=field)
