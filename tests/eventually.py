@@ -1,0 +1,19 @@
+"""Waiting for what another process does, where there is no event to wait on: look often, give up late."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found], timeout: float = 20, what: str = "") -> Found:
+    """The first true answer of ``look``; AssertionError after ``timeout`` seconds without one."""
+    deadline = time.monotonic() + timeout
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what or look}"
+        Event().wait(0.02)
+    return found
