@@ -1,0 +1,151 @@
+"""A real Jupyter server with real kernels, in a home of its own, and the few gestures a person makes in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from eventually import eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+ROOT = Path(__file__).parent.parent.parent
+SLOW = 60_000
+"""Milliseconds for what a busy machine may take long for: loading JupyterLab, starting a kernel."""
+
+
+class Jupyter:
+    """A running server. ``notebook`` writes one, ``open`` shows it as JupyterLab or Notebook 7 does."""
+
+    def __init__(self, url: str, token: str, folder: Path) -> None:
+        self.url = url
+        self.token = token
+        self.folder = folder
+
+    def notebook(self, name: str, *cells: str) -> str:
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        written = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=metadata
+        )
+        nbformat.write(written, self.folder / name)
+        return name
+
+    def open(self, page: Page, name: str, *, app: str = "lab") -> Notebook:
+        """``app`` is ``lab`` or ``notebook``; returns when the kernel is there."""
+        place = {"lab": f"lab/workspaces/{secrets.token_hex(4)}/tree", "notebook": "notebooks"}[app]
+        page.goto(f"{self.url}{place}/{name}?token={self.token}")
+        opened = Notebook(page)
+        opened.wait_idle()
+        return opened
+
+
+class Notebook:
+    """One notebook on one page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def wait_idle(self) -> None:
+        idle = '.jp-NotebookPanel-toolbar [data-status="idle"], .jp-Toolbar [data-status="idle"]'
+        self.page.locator(idle).first.wait_for(timeout=SLOW)
+
+    def cell(self, index: int) -> Locator:
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+
+    def run(self, index: int) -> Locator:
+        """Run a cell as people do, click and Ctrl+Enter; returns its output area without waiting for the end."""
+        cell = self.cell(index)
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        return cell.locator(".jp-Cell-outputArea")
+
+    def room(self, name: str = "lobby", index: int = 0) -> Window:
+        return Window(self.page.get_by_role("region", name=f"Chat room {name}").nth(index))
+
+
+class Window:
+    """A chat window, in a notebook or on the page, found by its accessible names alone."""
+
+    def __init__(self, region: Locator) -> None:
+        self.region = region
+        self.messages = region.get_by_role("list", name="Messages").locator("[data-seq]")
+        self.status = region.get_by_role("status")
+
+    def say(self, text: str) -> None:
+        box = self.region.get_by_role("textbox", name="Message")
+        box.fill(text)
+        box.press("Enter")
+
+    def wait_for(self, text: str, timeout: float = SLOW) -> None:
+        self.messages.filter(has_text=text).first.wait_for(timeout=timeout)
+
+    def seqs(self) -> list[int]:
+        return [int(seq) for seq in self.messages.evaluate_all("items => items.map(item => item.dataset.seq)")]
+
+
+@pytest.fixture
+def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., Jupyter]]:
+    """``jupyter(theme="JupyterLab Dark", environ={...})`` starts one; it is stopped with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(theme: str = "JupyterLab Light", environ: dict[str, str] | None = None) -> Jupyter:
+        folder = home / f"notebooks-{len(started)}"
+        folder.mkdir()
+        settings = home / "lab-settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True, exist_ok=True)
+        (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+        quiet = {"fetchNews": "false", "checkForUpdates": False}
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+        token = secrets.token_hex(16)
+        ours = os.pathsep.join([str(ROOT), str(ROOT / "server")])
+        with (home / f"jupyter-{len(started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+                + ["--ServerApp.port=0", f"--ServerApp.root_dir={folder}"],
+                env={
+                    **home_environ,
+                    "JUPYTER_TOKEN": token,
+                    "JUPYTERLAB_SETTINGS_DIR": str(home / "lab-settings"),
+                    "JUPYTERLAB_WORKSPACES_DIR": str(home / "lab-workspaces"),
+                    "PYTHONPATH": ours,
+                    **(environ or {}),
+                },
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        started.append(process)
+        told = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
+        eventually(lambda: told.is_file() or process.poll() is not None, 60, "JupyterLab's start")
+        assert process.poll() is None, Path(log.name).read_text()
+        return Jupyter(json.loads(told.read_text())["url"], token, folder)
+
+    yield start
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(30)
+
+
+@pytest.fixture
+def pages(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """``pages()`` opens a browser of its own (its own cookies and storage) and gives its page."""
+    contexts = []
+
+    def new(**options: object) -> Page:
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **options))
+        return contexts[-1].new_page()
+
+    yield new
+    for context in contexts:
+        context.close()
