@@ -1,0 +1,286 @@
+"""The ``bqserver`` command: traits for every setting, one line when it listens, a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tornado.httpserver
+import tornado.web
+from platformdirs import user_data_path
+from tornado.netutil import bind_sockets
+from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, default
+from traitlets.config import Application
+
+import bqwidget
+from bqwidget.protocol import Limits
+
+from .arguments import check_arguments
+from .auth import Gate, make_token, read_token
+from .base import NotFound, Service
+from .handlers import LOBBY, routes
+from .hub import HEARTBEAT, Hub
+from .log import LogError, MessageLog
+from .memory_log import MemoryLog
+from .origins import Origins, is_loopback
+from .sqlite_log import SqliteLog
+
+RATE_BEYOND_LOOPBACK = 20
+SWITCH_INTERVAL = 0.0005
+"""Seconds until a thread that waits for the interpreter gets it: Python's 5 ms would delay every commit by as much."""
+
+
+class StartError(Exception):
+    """Why the server can't start, in one sentence for the person who started it."""
+
+
+class ChatServer(Application):
+    """A chat server: rooms over REST and WebSocket, every acknowledged message on disk."""
+
+    name = "bqserver"
+    version = bqwidget.__version__
+    description = __doc__
+    examples = """
+    bqserver                                  a room for this machine; prints an invite link
+    bqserver --port=0 --log=memory --open     no token, nothing kept: for trying things out
+    bqserver --ip=0.0.0.0 --token-file=F --certfile=C --keyfile=K --allow-host=chat.example.org
+    """
+
+    ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
+    port = Int(8765, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.").tag(config=True)
+    log_url = Unicode("", help="Where messages are kept: sqlite:PATH or memory. Default: sqlite in your data folder.").tag(config=True)
+    open = Bool(False, help="No token: everyone who can connect is in. Loopback only.").tag(config=True)
+    open_network = Bool(False, help="Allow --open beyond loopback too.").tag(config=True)
+    token_file = Unicode("", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one made for you.").tag(config=True)
+    certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
+    keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
+    allow_origin = List(Unicode(), help="A foreign page that may come, as scheme://host[:port]. Repeatable.").tag(config=True)
+    allow_host = List(Unicode(), help="A name this server is reached by (Host header). Repeatable.").tag(config=True)
+    rate_limit = Int(None, allow_none=True, help="Messages per 10 s and principal; 0: no limit. Default: 20, none on loopback.").tag(config=True)
+    heartbeat = Float(HEARTBEAT, help="Seconds between pings; a peer silent for two of them is dropped.").tag(config=True)
+    buffer = Int(1024 * 1024, help="Bytes that may wait for a slow reader before it is cut off.").tag(config=True)
+    idle_timeout = Float(0.0, help="Exit after this many seconds without a member or a message; 0: never.").tag(config=True)
+    runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(config=True)
+    config_file = Unicode("", help="Load this configuration file (Python, c.ChatServer...).").tag(config=True)
+
+    aliases = Dict(
+        {
+            "ip": "ChatServer.ip",
+            "port": "ChatServer.port",
+            "log": "ChatServer.log_url",
+            "token-file": "ChatServer.token_file",
+            "certfile": "ChatServer.certfile",
+            "keyfile": "ChatServer.keyfile",
+            "allow-origin": "ChatServer.allow_origin",
+            "allow-host": "ChatServer.allow_host",
+            "rate-limit": "ChatServer.rate_limit",
+            "heartbeat": "ChatServer.heartbeat",
+            "buffer": "ChatServer.buffer",
+            "idle-timeout": "ChatServer.idle_timeout",
+            "runtime-file": "ChatServer.runtime_file",
+            "config": "ChatServer.config_file",
+            "log-level": "Application.log_level",
+        }
+    )
+    flags = Dict(
+        {
+            "open": ({"ChatServer": {"open": True}}, "No token: everyone who can connect is in. Loopback only."),
+            "open-network": ({"ChatServer": {"open_network": True}}, "Allow --open beyond loopback too."),
+        }
+    )
+
+    token: str | None = None
+    url = ""
+
+    @default("port")
+    def _default_port(self) -> int:
+        return int(os.environ.get("PORT") or 8765)
+
+    @default("log_url")
+    def _default_log(self) -> str:
+        return f"sqlite:{data_dir() / 'history.sqlite'}"
+
+    # ---- the command
+
+    def initialize(self, argv: list[str] | None = None) -> None:
+        argv = sys.argv[1:] if argv is None else argv
+        if wrong := check_arguments(self, argv):
+            self.refuse(wrong)
+        try:
+            self.parse_command_line(argv)
+            if self.config_file:
+                self.load_config_file(Path(self.config_file).stem, str(Path(self.config_file).parent))
+        except (TraitError, ValueError) as error:
+            self.refuse(str(error))
+
+    def refuse(self, message: str) -> NoReturn:
+        print(f"{self.name}: {message}", file=sys.stderr)
+        self.exit(2)
+        raise SystemExit(2)  # exit() is the application's and may be replaced
+
+    def start(self) -> None:
+        super().start()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            try:
+                runner.run(self.serve(signals=True))
+            except (StartError, LogError) as error:
+                print(f"{self.name}: {error}", file=sys.stderr)
+                self.exit(1)
+
+    # ---- the server
+
+    async def serve(
+        self, *, signals: bool = False, ready: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run until ``stop``. Raises StartError or LogError where it can't. ``ready`` is called when it listens."""
+        loop = asyncio.get_running_loop()
+        self._loop, self._stopped = loop, asyncio.Event()
+        if signals:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stopped.set)
+        self.check()
+        self.token = None if self.open else self.find_token()
+        sockets = self.bind()
+        log = self.make_log()
+        hub = Hub(log, limits=self.limits(), heartbeat=self.heartbeat, buffer=self.buffer)
+        gate = Gate(token=self.token, is_open=self.open, clock=time.time)
+        service = Service(hub, gate, Origins(hosts=self.allow_host, origins=self.allow_origin))
+        application = tornado.web.Application(
+            routes(service),  # type: ignore[arg-type]
+            default_handler_class=NotFound,
+            default_handler_args={"service": service},
+            cookie_secret=gate.cookie_secret,
+            log_function=lambda _: None,
+        )
+        server = tornado.httpserver.HTTPServer(application, ssl_options=self.tls())
+        server.add_sockets(sockets)
+        self.url = self.address(sockets[0].getsockname()[1])
+        self.write_runtime_file()
+        try:
+            self.announce(gate)
+            ready()
+            await self.until_stopped(hub)
+        finally:
+            self.remove_runtime_file()
+            server.stop()
+            await hub.close()
+            await server.close_all_connections()
+
+    def stop(self) -> None:
+        """End ``serve`` from any thread."""
+        self._loop.call_soon_threadsafe(self._stopped.set)
+
+    async def until_stopped(self, hub: Hub) -> None:
+        while not self._stopped.is_set():
+            pause = min(self.idle_timeout, 30.0) / 2 or None
+            try:
+                await asyncio.wait_for(self._stopped.wait(), pause)
+            except TimeoutError:
+                if not hub.peers and self._loop.time() - hub.last_busy > self.idle_timeout:
+                    return
+
+    def check(self) -> None:
+        loopback = is_loopback(self.ip)
+        if self.open and not loopback and not self.open_network:
+            raise StartError(
+                f"--open on {self.ip} would let the whole network in without a token: "
+                "drop --open, or add --open-network if that is meant"
+            )
+        if bool(self.certfile) != bool(self.keyfile):
+            raise StartError("--certfile and --keyfile go together: give both")
+
+    def find_token(self) -> str:
+        if self.token_file:
+            return read_token(Path(self.token_file))
+        return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
+
+    def limits(self) -> Limits:
+        rate = self.rate_limit
+        if rate is None:
+            rate = 0 if is_loopback(self.ip) else RATE_BEYOND_LOOPBACK
+        return Limits(rate=rate)
+
+    def make_log(self) -> MessageLog:
+        kind, _, rest = self.log_url.partition(":")
+        if self.log_url == "memory":
+            return MemoryLog()
+        if kind == "sqlite" and rest:
+            return SqliteLog(Path(rest).expanduser())
+        raise StartError(f"--log={self.log_url} is not understood: use sqlite:PATH or memory")
+
+    def tls(self) -> ssl.SSLContext | None:
+        if not self.certfile:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.certfile, self.keyfile)
+        except (OSError, ssl.SSLError) as error:
+            raise StartError(f"the certificate {self.certfile} can't be used: {error}") from error
+        return context
+
+    def bind(self) -> list[socket.socket]:
+        try:
+            return bind_sockets(self.port, self.ip, backlog=1024)
+        except OSError as error:
+            taken = "it is taken: end that program, or give another port with --port (0: any)"
+            why = taken if error.errno in (48, 98, 10048) else str(error.strerror or error)
+            raise StartError(f"can't listen on {self.ip} port {self.port}: {why}") from error
+
+    def address(self, port: int) -> str:
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        return f"{'https' if self.certfile else 'http'}://{host}:{port}"
+
+    def announce(self, gate: Gate) -> None:
+        print(f"{self.name} listening on {self.url}", flush=True)
+        if not self.open and sys.stdout.isatty():
+            code = gate.invite(uses=1, minutes=60)
+            print(f"come in (once, within the hour): {self.url}/rooms/{LOBBY}#invite={code}", flush=True)
+
+    def write_runtime_file(self) -> None:
+        if not self.runtime_file:
+            return
+        path = Path(self.runtime_file)
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({"url": self.url, "pid": os.getpid(), "token": self.token}, file)
+        part.replace(path)
+
+    def remove_runtime_file(self) -> None:
+        if not self.runtime_file:
+            return
+        path = Path(self.runtime_file)
+        try:
+            if json.loads(path.read_text())["pid"] == os.getpid():  # else a newer server's
+                path.unlink()
+        except (OSError, ValueError, KeyError):
+            pass
+
+
+def data_dir() -> Path:
+    """Where history and token live: ``BQWIDGET_DATA_DIR``, else the platform's data folder of this user."""
+    return Path(os.environ.get("BQWIDGET_DATA_DIR") or user_data_path("bqwidget", appauthor=False))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (the extra ``fast``)."""
+    try:
+        import uvloop  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def main(argv: list[str] | None = None, **kwargs: Any) -> None:
+    ChatServer.launch_instance(argv, **kwargs)

@@ -1,0 +1,188 @@
+"""What every handler does: check Host, Origin and identity first, and answer in JSON, errors too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError, RequestHandler
+
+from bqwidget.errors import ProtocolError
+from bqwidget.protocol import encode, printable
+
+from .auth import Gate, Identity
+from .hub import Hub
+from .log import Refused
+from .origins import Origins, split_port
+
+JSON = "application/json"
+COOKIE_DAYS = 30
+HEADERS = (
+    ("Content-Type", JSON),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the handlers need of the server around them. ``base``: the path before all routes, as ``/``."""
+
+    hub: Hub
+    gate: Gate
+    origins: Origins
+    base: str = "/"
+
+
+class Failure(HTTPError):
+    """An answer of 4xx or 5xx in the wire's words; ``retry_after`` is in seconds."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(status, log_message=message.replace("%", "%%"))
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    @classmethod
+    def of(cls, refused: Refused) -> Failure:
+        return cls(refused.status, refused.code, refused.message, retry_after=refused.retry_after)
+
+
+@contextmanager
+def bad_request() -> Iterator[None]:
+    """What is wrong with a request's contents is a 400 that names the field."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise Failure(400, error.code, str(error)) from None
+
+
+class Handler(RequestHandler):
+    """The base of all handlers. ``public`` ones answer without an identity."""
+
+    public = False
+    identity: Identity
+
+    def initialize(self, service: Service) -> None:
+        self.service = service
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        for name, value in HEADERS:
+            self.set_header(name, value)
+
+    def prepare(self) -> None:
+        self.check_origin()
+        identity = self.identify()
+        if identity is None and not self.public and self.request.method != "OPTIONS":
+            raise Failure(401, "unauthorized", "a token is needed: send Authorization: Bearer TOKEN")
+        self.identity = identity or Identity()
+
+    def check_origin(self) -> None:
+        request, origins = self.request, self.service.origins
+        if not origins.allows_host(request.host, server_address(request)):
+            name = printable(split_port(request.host))
+            raise Failure(403, "bad_host", f"Host {name} is not served here: allow it with --allow-host")
+        origin = request.headers.get("Origin")
+        if origin is None:
+            self.check_no_origin()
+        elif not origins.allows_origin(origin, request.host, request.protocol):
+            raise Failure(
+                403, "bad_origin", f"Origin {printable(origin)} may not come: allow it with --allow-origin"
+            )
+        elif origins.is_foreign(origin):
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+            self.set_header("Vary", "Origin")
+
+    def check_no_origin(self) -> None:
+        """Browsers name their Origin on whatever could do harm; without one only a program may come."""
+        safe = self.request.method in ("GET", "HEAD", "OPTIONS") and not is_upgrade(self.request)
+        if not safe and "Cookie" in self.request.headers and "Authorization" not in self.request.headers:
+            raise Failure(403, "bad_origin", "Origin is missing: only a bearer token may come without one")
+
+    def identify(self) -> Identity | None:
+        authorization = self.request.headers.get("Authorization")
+        session = None
+        if authorization is None and not self.service.gate.is_open:
+            session = self.get_signed_cookie(cookie_name(self.request), max_age_days=COOKIE_DAYS)
+        return self.service.gate.identify(authorization, session)
+
+    def options(self, *_: str) -> None:
+        """A preflight. Only a listed origin finds the header that gives it leave."""
+        self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+        self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type")
+        self.set_status(204)
+
+    def check_json(self) -> None:
+        """A form or an image tag of another site can't send this type without asking first."""
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != JSON:
+            raise Failure(415, "bad_type", f"the body must be {JSON}")
+
+    def integer(self, name: str, low: int, high: int | None = None) -> int | None:
+        """A number from the query string, or None where it isn't there."""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return None
+        value = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+        if value < low or (high is not None and value > high):
+            span = f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
+            raise Failure(400, f"bad_{name}", f"{name} is {printable(text)}; it must be a number, {span}")
+        return value
+
+    def reply(self, body: bytes, status: int = 200) -> None:
+        self.set_status(status)
+        self.finish(body)
+
+    def compute_etag(self) -> str | None:
+        return None  # nothing here is cached
+
+    def log_exception(self, *exc_info: Any) -> None:
+        if not isinstance(exc_info[1], HTTPError):  # what a client did wrong is its own to hear of
+            super().log_exception(*exc_info)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        phrase = HTTPStatus(status_code).phrase
+        code, message = phrase.lower().replace(" ", "_"), f"{self.request.method} {self.request.path}: {phrase}"
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, Failure):
+            code, message = error.code, error.message
+            if error.retry_after is not None:
+                self.set_header("Retry-After", str(max(1, round(error.retry_after))))
+        if status_code == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.finish(encode({"error": {"code": code, "message": message}}))
+
+
+class NotFound(Handler):
+    """Every path that is no route."""
+
+    public = True
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise Failure(404, "not_found", f"there is nothing at {printable(self.request.path)}")
+
+
+def cookie_name(request: HTTPServerRequest) -> str:
+    """Cookies don't know ports: two servers of one machine would overwrite each other's session."""
+    port = request.host.rpartition(":")[2]
+    return f"bqserver-{port}" if port.isdigit() else "bqserver"
+
+
+def is_upgrade(request: HTTPServerRequest) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+def server_address(request: HTTPServerRequest) -> str:
+    """The address of ours that the client connected to; a socket without addresses counts as loopback."""
+    stream = getattr(request.connection, "stream", None)
+    name = stream.socket.getsockname() if stream is not None and stream.socket is not None else None
+    return str(name[0]) if isinstance(name, tuple) else "127.0.0.1"

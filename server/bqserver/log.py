@@ -1,0 +1,108 @@
+"""MessageLog: the seam between rooms and whatever keeps their entries.
+
+A log appends drafts, answers with what became of each, tells followers about new entries in ``seq``
+order, and reads them back. Entries travel as the JSON bytes that go on the wire, so that nothing between
+the disk and the socket decodes them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from bqwidget.errors import BqwidgetError
+from bqwidget.protocol import Draft
+
+
+class Submission(NamedTuple):
+    """A draft on its way into the log. ``principal`` is who the server says sent it."""
+
+    room: str
+    principal: str
+    draft: Draft
+
+
+class Stored(NamedTuple):
+    """An entry of the log. ``body`` is its JSON; ``prev`` the seq before it; ``dup``: it was there already."""
+
+    room: str
+    seq: int
+    prev: int
+    at: int
+    body: bytes
+    change: bool = False
+    dup: bool = False
+
+
+class Refused(NamedTuple):
+    """A draft that did not become an entry, in the words of the wire."""
+
+    code: str
+    message: str
+    status: int
+    retry_after: float | None = None
+
+
+Outcome = Stored | Refused
+Listener = Callable[[Sequence[Stored]], None]
+
+
+class Bounds(NamedTuple):
+    """The first and last seq a room's log holds; both 0 before the first entry."""
+
+    oldest: int
+    seq: int
+
+
+class RoomRow(NamedTuple):
+    name: str
+    seq: int
+
+
+class LogError(BqwidgetError):
+    """The log can't be opened or used; the message says why and what to do."""
+
+
+class LogFull(LogError):
+    """More is waiting to be written than the queue may hold. ``retry_after`` is in seconds."""
+
+    def __init__(self, waiting: int, *, retry_after: float = 1.0) -> None:
+        super().__init__(f"{waiting:,} messages are waiting to be written; try again in {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class MessageLog(Protocol):
+    """What the hub needs of a log. All methods are called on the server's event loop."""
+
+    epoch: str
+    """Names this history; it changes when the seqs may no longer mean the same, as after a restore."""
+
+    def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
+        """Durably append; the outcomes come in the batch's order, once committed.
+
+        Followers hear of the new entries in the same turn of the event loop. Raises LogFull.
+        """
+
+    def follow(self, listener: Listener) -> None:
+        """Call ``listener`` with every new entry, in ``seq`` order within a room."""
+
+    async def bounds(self, room: str) -> Bounds:
+        """The room's first and last seq."""
+
+    async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
+        """The raw entries in ``after < seq <= upto``, oldest first, as they were sent."""
+
+    async def messages(
+        self, room: str, *, limit: int, before: int | None = None, after: int | None = None
+    ) -> list[bytes]:
+        """Folded messages, oldest first: the last ``limit`` (below ``before``), or the first above ``after``."""
+
+    async def rooms(self) -> list[RoomRow]:
+        """Every room that has an entry, by name."""
+
+    def healthy(self) -> bool:
+        """Whether the last attempt to write succeeded."""
+
+    async def close(self) -> None:
+        """Finish what was appended, then let go of files and threads."""

@@ -1,0 +1,129 @@
+"""A log in memory: nothing survives the process, and each room keeps its newest entries only."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from .log import Bounds, Listener, Outcome, RoomRow, Stored, Submission
+from .sequencer import Head, Key, Target, sequence
+
+KEEP = 100_000
+"""Entries a room keeps at least; up to an eighth more before the oldest are let go."""
+
+_seq = attrgetter("seq")
+
+
+@dataclass(slots=True)
+class _Shelf:
+    head: Head = field(default_factory=lambda: Head(0, 0))
+    entries: list[Stored] = field(default_factory=list)
+    messages: list[int] = field(default_factory=list)
+    targets: dict[int, Target] = field(default_factory=dict)
+    cids: dict[tuple[str, str], Stored] = field(default_factory=dict)
+
+
+class MemoryLog:
+    """MessageLog without a disk: an append is done when it returns."""
+
+    def __init__(self, *, keep: int = KEEP) -> None:
+        self.epoch = secrets.token_hex(8)
+        self._keep = keep
+        self._rooms: dict[str, _Shelf] = {}
+        self._listeners: list[Listener] = []
+
+    def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
+        plan = sequence(batch, self, int(time.time() * 1000))
+        for entry, submission, _ in plan.rows:
+            shelf = self._rooms[entry.room]
+            shelf.entries.append(entry)
+            if not entry.change:
+                shelf.messages.append(entry.seq)
+                shelf.targets[entry.seq] = Target(submission.principal, entry.body)
+            if submission.draft.cid:
+                shelf.cids[submission.principal, submission.draft.cid] = entry
+            if len(shelf.entries) > self._keep + self._keep // 8:
+                self._trim(shelf)
+        for (room, seq), body in plan.folded.items():
+            targets = self._rooms[room].targets
+            if seq in targets:
+                targets[seq] = targets[seq]._replace(body=body)
+        done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        done.set_result(plan.outcomes)
+        if plan.rows:
+            entries = [row.entry for row in plan.rows]
+            for listener in self._listeners:
+                listener(entries)
+        return done
+
+    def follow(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    async def bounds(self, room: str) -> Bounds:
+        shelf = self._rooms.get(room)
+        if shelf is None or not shelf.entries:
+            return Bounds(0, 0)
+        return Bounds(shelf.entries[0].seq, shelf.entries[-1].seq)
+
+    async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
+        entries = self._rooms[room].entries if room in self._rooms else []
+        start, stop = bisect_right(entries, after, key=_seq), bisect_right(entries, upto, key=_seq)
+        return entries[start : min(stop, start + limit)]
+
+    async def messages(
+        self, room: str, *, limit: int, before: int | None = None, after: int | None = None
+    ) -> list[bytes]:
+        if room not in self._rooms:
+            return []
+        shelf = self._rooms[room]
+        seqs = shelf.messages
+        if after is not None:
+            start = bisect_right(seqs, after)
+            stop = start + limit if before is None else min(start + limit, bisect_left(seqs, before))
+        else:
+            stop = len(seqs) if before is None else bisect_left(seqs, before)
+            start = max(0, stop - limit)
+        return [shelf.targets[seq].body for seq in seqs[start:stop]]
+
+    async def rooms(self) -> list[RoomRow]:
+        return [RoomRow(name, shelf.head.seq) for name, shelf in sorted(self._rooms.items()) if shelf.entries]
+
+    def healthy(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        self._rooms.clear()
+
+    # ---- the sequencer's Shelf
+
+    def head(self, room: str) -> Head:
+        shelf = self._rooms.get(room)
+        if shelf is None:
+            shelf = self._rooms[room] = _Shelf()
+        return shelf.head
+
+    def known(self, keys: Iterable[Key]) -> dict[Key, Stored]:
+        found = {}
+        for key in keys:
+            room, principal, cid = key
+            shelf = self._rooms.get(room)
+            if shelf is not None and (entry := shelf.cids.get((principal, cid))) is not None:
+                found[key] = entry
+        return found
+
+    def target(self, room: str, seq: int) -> Target | None:
+        return self._rooms[room].targets.get(seq)
+
+    def _trim(self, shelf: _Shelf) -> None:
+        gone, shelf.entries = shelf.entries[: -self._keep], shelf.entries[-self._keep :]
+        last = gone[-1].seq
+        kept = bisect_right(shelf.messages, last)
+        for seq in shelf.messages[:kept]:
+            del shelf.targets[seq]
+        shelf.messages = shelf.messages[kept:]
+        shelf.cids = {key: entry for key, entry in shelf.cids.items() if entry.seq > last}

@@ -1,0 +1,82 @@
+"""The room as a web page: its last messages are in the HTML already, escaped, and the view takes over from there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+from tornado.template import Template
+
+from bqwidget.protocol import Message
+
+STATIC = Path(str(files("bqwidget"))) / "static"
+FIRST = 50
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
+)
+
+_TEMPLATE = Template(
+    """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ room }} · bqwidget</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{{ base }}static/page.css">
+<script type="module" src="{{ base }}static/page.js"></script>
+</head>
+<body>
+<main id="bqwidget" data-room="{{ room }}" data-base="{{ base }}" data-session="{{ 'yes' if session else 'no' }}">
+{% if session %}<ol class="bq-static">
+{% for message in messages %}<li data-seq="{{ message.seq }}"><b dir="auto">{{ message.user }}</b> \
+<time datetime="{{ when(message.at) }}">{{ when(message.at)[11:16] }}</time> <p dir="auto">{{ message.text }}</p></li>
+{% end %}</ol>{% else %}<noscript>This page needs JavaScript to take your invite.</noscript>{% end %}
+</main>
+<script type="application/json" id="bqwidget-state">{% raw state %}</script>
+</body>
+</html>
+""",
+    whitespace="all",
+)
+
+_decode = msgspec.json.Decoder(Message).decode
+
+
+def render(
+    *,
+    room: str,
+    base: str,
+    session: bool,
+    bodies: list[bytes],
+    epoch: str,
+    seq: int,
+    oldest: int,
+    user: str | None,
+) -> bytes:
+    """The page as UTF-8 HTML. ``bodies``: the room's last messages as JSON; none of it without a session."""
+    state = b'{"messages":[%b],"epoch":%b,"seq":%d,"oldest":%d,"user":%b}' % (
+        b",".join(bodies),
+        msgspec.json.encode(epoch),
+        seq,
+        oldest,
+        msgspec.json.encode(user),
+    )
+    return _TEMPLATE.generate(
+        room=room,
+        base=base,
+        session=session,
+        messages=[_decode(body) for body in bodies],
+        when=_when,
+        # Inside a script element only "<" can end or change it; in JSON it only stands in strings.
+        state=state.replace(b"<", b"\\\\u003c") if session else b"null",
+    )
+
+
+def _when(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

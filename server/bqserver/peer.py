@@ -1,0 +1,259 @@
+"""One member's connection: its join, its replay, and the frames it sends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bqwidget.errors import ProtocolError
+from bqwidget.protocol import (
+    MAX_REPLAY,
+    Delete,
+    Draft,
+    Echo,
+    Edit,
+    Error,
+    Gap,
+    Hello,
+    Ping,
+    React,
+    Resume,
+    Send,
+    Typing,
+    check,
+    decode_client,
+    encode,
+)
+
+from . import presence
+from .log import Bounds, Refused, Stored, Submission
+from .wire import Wire, text_frame
+
+if TYPE_CHECKING:
+    from .hub import Hub, Room
+
+CHUNK = 64 * 1024
+"""Bytes of a replay written before others get their turn."""
+TYPING = 5.0
+STRIKES = 20
+"""Refused for their rate in a row before the connection is closed (4029)."""
+
+
+class Peer:
+    """``user`` is the name to show, ``principal`` the verified one (None: names are self-asserted).
+
+    ``live``: the fan-out writes to it; until then its frames are kept. ``skip``: the last seq a replay covered,
+    for the log may show a reader an entry just before the fan-out brings it.
+    """
+
+    __slots__ = (
+        "_hub",
+        "_kept",
+        "_kept_size",
+        "_strikes",
+        "_task",
+        "acks",
+        "address",
+        "kind",
+        "live",
+        "principal",
+        "room",
+        "room_name",
+        "skip",
+        "typing_until",
+        "user",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        wire: Wire,
+        room: str,
+        *,
+        address: str,
+        principal: str | None = None,
+        user: str | None = None,
+        kind: str = "person",
+    ) -> None:
+        self._hub = hub
+        self.wire = wire
+        self.room_name = room
+        self.address = address
+        self.principal = principal
+        self.user = principal or user
+        self.kind = kind
+        self.live = False
+        self.skip = 0
+        self.acks: list[bytes] = []
+        self.typing_until = 0.0
+        self._kept: list[tuple[int, bytes]] = []
+        self._kept_size = 0
+        self._strikes = 0
+        self._task: asyncio.Task[None] | None = None
+        self.room: Room = hub.enter(self)
+
+    # ---- the connection's life
+
+    async def run(self, after: int | None, epoch: str | None) -> None:
+        """Join, then hear the peer until the connection is over."""
+        try:
+            self._task = asyncio.get_running_loop().create_task(self._join(after, epoch))
+            while (messages := await self.wire.receive()) is not None:
+                for message in messages:
+                    if isinstance(message, str):
+                        self._hear(message)
+                    else:
+                        self.wire.close(1003, "frames are JSON text")
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+            self._hub.leave(self)
+
+    async def _join(self, after: int | None, epoch: str | None) -> None:
+        hub = self._hub
+        bounds = await hub.log.bounds(self.room_name)
+        self.room.seq = max(self.room.seq, bounds.seq)
+        known = after is not None and after <= bounds.seq and epoch in (None, hub.log.epoch)
+        hello = Hello(
+            room=self.room_name,
+            epoch=hub.log.epoch,
+            seq=bounds.seq,
+            oldest=bounds.oldest,
+            resumed=known,
+            limits=hub.limits,
+            heartbeat_ms=int(hub.heartbeat * 1000),
+        )
+        self.wire.write(text_frame(encode(hello)))
+        await self._replay(bounds, after, known=known)
+        if self.live and presence.members(self.room):
+            self.write(presence.frame(self.room))
+
+    async def _resume(self, after: int, epoch: str | None) -> None:
+        bounds = await self._hub.log.bounds(self.room_name)
+        known = after <= bounds.seq and epoch in (None, self._hub.log.epoch)
+        await self._replay(bounds, after, known=known)
+
+    async def _replay(self, bounds: Bounds, after: int | None, *, known: bool) -> None:
+        """Send what is missing up to ``bounds.seq`` in chunks that wait for the peer, then what was kept meanwhile."""
+        if after is not None and not known:
+            self._gap(0, bounds.seq, "epoch")
+        elif after is not None and after < bounds.seq:
+            if after + 1 < bounds.oldest:
+                self._gap(after, bounds.oldest - 1, "trimmed")
+                after = bounds.oldest - 1
+            entries = await self._hub.log.entries(
+                self.room_name, after=after, upto=bounds.seq, limit=MAX_REPLAY + 1
+            )
+            if len(entries) > MAX_REPLAY:
+                self._gap(after, bounds.seq, "long")
+            elif not await self._send_entries(entries):
+                return
+        kept, self._kept, self._kept_size = self._kept, [], 0
+        self.live, self.skip = True, bounds.seq
+        tail = b"".join([frame for seq, frame in kept if seq > bounds.seq])
+        self.write(tail + text_frame(b'{"type":"synced","seq":%d}' % max(bounds.seq, self.room.seq)))
+
+    async def _send_entries(self, entries: Sequence[Stored]) -> bool:
+        chunk, size = [], 0
+        for entry in entries:
+            frame = entry_frame(entry)
+            chunk.append(frame)
+            size += len(frame)
+            if size >= CHUNK:
+                if not await self.wire.drain(b"".join(chunk)):
+                    return False
+                chunk, size = [], 0
+        return not chunk or await self.wire.drain(b"".join(chunk))
+
+    def _gap(self, start: int, stop: int, reason: str) -> None:
+        gap = msgspec.convert({"from": start, "to": stop, "reason": reason}, Gap)
+        self.wire.write(text_frame(encode(gap)))
+
+    # ---- what goes out
+
+    def write(self, data: bytes) -> None:
+        """Send frames, or cut the peer off where it reads too slowly; it resumes from the log."""
+        if not self.wire.write(data):
+            self.live = False
+            self.wire.close(4008, "too slow: reconnect and resume")
+
+    def keep(self, frames: Sequence[tuple[int, bytes]]) -> None:
+        """Hold back what arrives during a replay; its size is bounded like the output buffer."""
+        self._kept += frames
+        self._kept_size += sum(len(frame) for _, frame in frames)
+        if self._kept_size > self._hub.buffer:
+            self._kept.clear()
+            self.wire.close(4008, "too slow: reconnect and resume")
+
+    def take_acks(self) -> bytes:
+        acks, self.acks = self.acks, []
+        return b"".join(acks)
+
+    # ---- what comes in
+
+    def _hear(self, message: str) -> None:
+        try:
+            frame = decode_client(message)
+            match frame:
+                case Send() | Edit() | Delete() | React():
+                    self._submit(frame)
+                case Echo():
+                    self.write(text_frame(encode(frame)))
+                case Ping():
+                    self.write(text_frame(b'{"type":"synced","seq":%d}' % self.room.seq))
+                case Resume(after=after, epoch=epoch):
+                    if self.live:
+                        self.live = False
+                        self._task = asyncio.get_running_loop().create_task(self._resume(after, epoch))
+                case Typing(user=user):
+                    self.typing_until = asyncio.get_running_loop().time() + TYPING
+                    self.user = self.principal or self.user or user
+                    self._hub.presence.changed(self.room, self)
+        except ProtocolError as error:
+            self._refuse(Refused(error.code, str(error), 400), _cid_of(message))
+
+    def _submit(self, draft: Draft) -> None:
+        hub = self._hub
+        if self.principal is not None:
+            draft = msgspec.structs.replace(draft, user=self.principal)
+        check(draft, hub.limits)
+        wait = hub.rate.wait(self.principal or self.address, asyncio.get_running_loop().time())
+        if wait:
+            self._strikes += 1
+            if self._strikes > STRIKES:
+                self.wire.close(4029, "too many messages")
+                return
+            message = f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
+            self._refuse(Refused("rate", message, 429, wait), draft.cid)
+            return
+        self._strikes = 0
+        submission = Submission(self.room_name, self.principal or draft.user, draft)
+        hub.submit(submission, partial(hub.acknowledge, self, draft.cid))
+
+    def _refuse(self, refused: Refused, cid: str | None) -> None:
+        retry_ms = None if refused.retry_after is None else int(refused.retry_after * 1000)
+        error = Error(code=refused.code, message=refused.message, cid=cid, retry_ms=retry_ms)
+        self.write(text_frame(encode(error)))
+
+
+def entry_frame(entry: Stored) -> bytes:
+    """The frame of an entry, from its stored bytes."""
+    kind = b"change" if entry.change else b"message"
+    return text_frame(b'{"type":"%b","entry":%b,"prev":%d}' % (kind, entry.body, entry.prev))
+
+
+class _Cid(msgspec.Struct):
+    cid: str | None = None
+
+
+def _cid_of(message: str) -> str | None:
+    """The cid of a frame whose other fields are wrong, so that its sender knows which one it was."""
+    try:
+        return msgspec.json.decode(message, type=_Cid).cid
+    except msgspec.DecodeError:
+        return None

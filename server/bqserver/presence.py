@@ -1,0 +1,62 @@
+"""Who is in a room: told to its live peers, at most a few times a second, and only when it changed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bqwidget import protocol
+from bqwidget.protocol import Member, encode
+
+from .wire import text_frame
+
+if TYPE_CHECKING:
+    from .hub import Hub, Room
+    from .peer import Peer
+
+PAUSE = 0.1
+MOST = 200
+"""Members named in one frame: a bigger room needs a count, not a list."""
+
+
+class Presence:
+    """One timer for all rooms, running only while somebody came, went, or typed."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._changed: dict[Room, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def changed(self, room: Room, peer: Peer) -> None:
+        """``peer`` came, went or is typing. Nameless peers (the recipe's clients) are not members."""
+        if not peer.user:
+            return
+        self._changed[room] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._tell)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tell(self) -> None:
+        self._timer = None
+        changed, self._changed = self._changed, {}
+        for room in changed:
+            self._hub.broadcast(room, frame(room))
+
+
+def members(room: Room) -> tuple[Member, ...]:
+    """Everyone with a name, once each: a person with three windows is one member."""
+    now = asyncio.get_running_loop().time()
+    found: dict[tuple[str, str], Member] = {}
+    for peer in room.peers:
+        if peer.user:
+            key = (peer.user, peer.kind)
+            typing = peer.typing_until > now or bool(key in found and found[key].typing)
+            found[key] = Member(user=peer.user, kind=peer.kind, typing=typing or None)
+    return tuple(found[key] for key in sorted(found)[:MOST])
+
+
+def frame(room: Room) -> bytes:
+    return text_frame(encode(protocol.Presence(members=members(room))))

@@ -1,0 +1,33 @@
+"""How often somebody may do something: a sliding window per key, forgotten when it is empty."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class RateLimit:
+    """At most ``count`` events in ``period`` seconds per key; ``count`` 0 is no limit. The clock is passed in."""
+
+    def __init__(self, count: int, period: float) -> None:
+        self.count = count
+        self.period = period
+        self._seen: dict[str, deque[float]] = {}
+        self._swept = 0.0
+
+    def wait(self, key: str, now: float) -> float:
+        """Seconds until ``key`` may go on; 0.0: it may now, and this event is counted."""
+        if not self.count:
+            return 0.0
+        if now - self._swept > self.period:
+            self._sweep(now)
+        seen = self._seen.setdefault(key, deque())
+        while seen and seen[0] <= now - self.period:
+            seen.popleft()
+        if len(seen) >= self.count:
+            return seen[0] + self.period - now
+        seen.append(now)
+        return 0.0
+
+    def _sweep(self, now: float) -> None:
+        self._swept = now
+        self._seen = {key: seen for key, seen in self._seen.items() if seen and seen[-1] > now - self.period}

@@ -1,0 +1,66 @@
+"""A real server on a free port, in a thread of this process: for tests and notebooks that need one of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .app import ChatServer, loop_factory
+
+
+class RunningServer:
+    """``url`` is its base address, ``token`` what programs send (None under ``open``)."""
+
+    def __init__(self, app: ChatServer) -> None:
+        self.app = app
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="bqserver-test")
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    @property
+    def url(self) -> str:
+        return self.app.url
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def token(self) -> str | None:
+        return self.app.token
+
+    def stop(self) -> None:
+        """As SIGTERM does: bye, finish, end. Calling it twice is fine."""
+        if self._thread.is_alive():
+            self.app.stop()
+            self._thread.join()
+
+    def __repr__(self) -> str:
+        return f"<bqserver at {self.url}>"
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(self.app.serve(ready=self._ready.set))
+        except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits for us
+            self._error = error
+        finally:
+            self._ready.set()
+
+
+@contextmanager
+def running_server(*, log: str = "memory", port: int = 0, **traits: Any) -> Iterator[RunningServer]:
+    """A server with these traits of ChatServer: ``with running_server(open=True) as server: ... server.url``."""
+    server = RunningServer(ChatServer(log_url=log, port=port, **traits))
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,225 @@
+"""One WebSocket: the `websockets` sans-I/O protocol over a Tornado stream, with one bounded, direct write.
+
+Tornado parses the upgrade request and hands over its stream; `websockets` does the protocol (masking,
+fragments, control frames, close codes). Broadcast bytes bypass both: they are framed once by
+``text_frame`` and go straight to the socket while nothing is queued before them, so order holds. Only
+public API is used, so there is no private path to fall back from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Mapping
+
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from bqwidget.protocol import SUBPROTOCOL
+
+READ = 64 * 1024
+CLOSING = 5.0
+"""Seconds a closing peer gets to answer the close frame before its socket is shut."""
+
+PING = b"\x89\x00"
+
+_quiet = logging.getLogger("bqserver.wire")
+_quiet.setLevel(logging.WARNING)  # websockets logs every open and close at INFO: ours is the access log
+
+
+def text_frame(payload: bytes) -> bytes:
+    """``payload`` as one unmasked, uncompressed text frame (RFC 6455, 5.2): the same bytes for every peer."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+class Handshake:
+    """The opening handshake: ``response`` is 101, or the refusal to give as an HTTP answer."""
+
+    def __init__(self, path: str, headers: Mapping[str, str]) -> None:
+        protocol = ServerProtocol(
+            subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, logger=_quiet
+        )
+        self.response: Response = protocol.accept(Request(path, Headers(headers)))
+
+    @property
+    def accepted(self) -> bool:
+        return self.response.status_code == 101
+
+
+class Wire:
+    """An accepted WebSocket. ``buffer``: bytes that may wait in it for a slow reader; ``max_frame``:
+    bytes of the longest message it takes.
+
+    ``open``: frames may still be sent. ``heard``: when anything, a pong too, last came in (loop time).
+    """
+
+    __slots__ = ("_buffer", "_direct", "_parts", "_protocol", "_queued", "_stream", "heard", "open")
+
+    def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
+        self._stream = stream
+        # Tornado has read the request, so this protocol begins where the handshake has ended.
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=max_frame, logger=_quiet)
+        self._buffer = buffer
+        self._queued = 0
+        self._parts: list[bytes] = []
+        self._direct = not isinstance(stream, SSLIOStream)
+        self.heard = asyncio.get_running_loop().time()
+        self.open = True
+        if stream.socket.family != getattr(socket, "AF_UNIX", None):
+            stream.set_nodelay(True)
+        self._enqueue(handshake.response.serialize())
+
+    async def receive(self) -> list[str | bytes] | None:
+        """The messages that arrived, in order; None when the connection is over."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                data = await self._stream.read_bytes(READ, partial=True)
+            except StreamClosedError:
+                self.open = False
+                return None
+            self.heard = loop.time()
+            self._protocol.receive_data(data)
+            messages = self._assemble()
+            if self._protocol.writes:
+                self._write_protocol()
+            if messages:
+                return messages
+
+    def write(self, data: bytes) -> bool:
+        """Send whole frames, now or once the socket takes them. False: nothing of ``data`` will be sent, for
+        the connection is over or ``buffer`` bytes wait already. What finds an empty buffer is always taken.
+        """
+        if not self.open:
+            return False
+        stream = self._stream
+        if self._direct and not stream.writing():
+            try:
+                sent = stream.socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.abort()
+                return False
+            if sent == len(data):
+                return True
+            data = data[sent:]
+        elif self._queued and self._queued + len(data) > self._buffer:
+            return False
+        self._enqueue(data)
+        return self.open
+
+    async def drain(self, data: bytes) -> bool:
+        """Write, and wait until the socket took it all. False: the connection is over."""
+        if not self.open:
+            return False
+        try:
+            await self._stream.write(data)
+        except StreamClosedError:
+            self.open = False
+        return self.open
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake; a peer that does not answer within ``CLOSING`` seconds is shut."""
+        if not self.open:
+            return
+        self.open = False
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+        self._write_protocol()
+        self._shut_later()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.open = False
+        self._stream.close()
+
+    def _assemble(self) -> list[str | bytes]:
+        messages: list[str | bytes] = []
+        parts = self._parts
+        for frame in self._protocol.events_received():
+            opcode = frame.opcode
+            if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+                if frame.fin:
+                    messages.append(bytes(frame.data) if opcode is Opcode.BINARY else _text(frame.data))
+                    continue
+                parts[:] = [b"t" if opcode is Opcode.TEXT else b"b", frame.data]
+            elif opcode is Opcode.CONT:
+                parts.append(frame.data)
+                if frame.fin:
+                    kind, *chunks = parts
+                    parts.clear()
+                    whole = b"".join(chunks)
+                    messages.append(_text(whole) if kind == b"t" else whole)
+        bad = next((index for index, message in enumerate(messages) if message is _BAD_UTF8), None)
+        if bad is None:
+            return messages
+        self._protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
+        return messages[:bad]
+
+    def _write_protocol(self) -> None:
+        """Handshake, pongs and close frames: whatever the protocol wants to say, behind what is queued."""
+        for data in self._protocol.data_to_send():
+            if data:
+                self._enqueue(data)
+            else:
+                self._end()
+        if self._protocol.state is not State.OPEN:
+            self.open = False
+
+    def _enqueue(self, data: bytes) -> None:
+        size = len(data)
+        try:
+            done = self._stream.write(data)
+        except StreamClosedError:
+            self.open = False
+            return
+        if not done.done():
+            self._queued += size
+            done.add_done_callback(lambda _: self._taken(size))
+
+    def _taken(self, size: int) -> None:
+        self._queued -= size
+
+    def _end(self) -> None:
+        """The protocol is done sending. Half-close, so that unread input doesn't reset our close frame away."""
+        self.open = False
+        stream = self._stream
+        if stream.closed():
+            return
+        if self._direct and not stream.writing():
+            try:
+                stream.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                stream.close()
+                return
+        self._shut_later()
+
+    def _shut_later(self) -> None:
+        asyncio.get_running_loop().call_later(CLOSING, self._stream.close)
+
+
+def _select(_protocol: ServerProtocol, offered: list[Subprotocol]) -> Subprotocol | None:
+    """A client that names no subprotocol is served too, as the recipe's server does."""
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+_BAD_UTF8 = "\udfff"  # can't come out of a UTF-8 decoder
+
+
+def _text(data: bytes) -> str:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        return _BAD_UTF8
