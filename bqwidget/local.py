@@ -106,9 +106,9 @@ def _alive(runtime_file: Path, deadline: float) -> LocalServer | None:
 def _read(runtime_file: Path) -> LocalServer | None:
     try:
         if sys.platform != "win32" and runtime_file.stat().st_uid != os.getuid():
-            return None  # who wrote it would read what we send
+            return None  # whoever wrote it would read what we send
         told = json.loads(runtime_file.read_bytes())
-        return LocalServer(url=told["url"], token=told["token"], pid=told["pid"])
+        return LocalServer(url=str(told["url"]), token=str(told["token"]), pid=int(told["pid"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -140,7 +140,7 @@ def _start(runtime_file: Path, deadline: float) -> LocalServer:
     log = data / "local-server.log"
     command = [
         *(sys.executable, "-P", "-m", "bqserver"),  # -P: a file of the user's named like a module stays out
-        *("--ip=127.0.0.1", "--port=0", f"--log=sqlite:{data / 'local.db'}"),
+        *("--ip=127.0.0.1", "--port=0", f"--log=sqlite:{data / 'local.sqlite'}"),
         *(f"--runtime-file={runtime_file}", f"--idle-timeout={IDLE_SECONDS}"),
     ]
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}

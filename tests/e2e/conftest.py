@@ -89,7 +89,9 @@ class Window:
         self.messages.filter(has_text=text).first.wait_for(timeout=timeout)
 
     def seqs(self) -> list[int]:
-        return [int(seq) for seq in self.messages.evaluate_all("items => items.map(item => item.dataset.seq)")]
+        return [
+            int(seq) for seq in self.messages.evaluate_all("items => items.map(item => item.dataset.seq)")
+        ]
 
 
 @pytest.fixture
@@ -109,8 +111,10 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
         ours = os.pathsep.join([str(ROOT), str(ROOT / "server")])
         with (home / f"jupyter-{len(started)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-                + ["--ServerApp.port=0", f"--ServerApp.root_dir={folder}"],
+                [
+                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                    *("--ServerApp.port=0", f"--ServerApp.root_dir={folder}"),
+                ],
                 env={
                     **home_environ,
                     "JUPYTER_TOKEN": token,
@@ -126,15 +130,22 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
             )
         started.append(process)
         told = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
-        eventually(lambda: told.is_file() or process.poll() is not None, 60, "JupyterLab's start")
+        eventually(lambda: process.poll() is not None or _read(told), 60, "JupyterLab's start")
         assert process.poll() is None, Path(log.name).read_text()
-        return Jupyter(json.loads(told.read_text())["url"], token, folder)
+        return Jupyter(_read(told)["url"], token, folder)
 
     yield start
     for process in started:
         process.terminate()
     for process in started:
         process.wait(30)
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):  # not yet, or not yet whole
+        return {}
 
 
 @pytest.fixture

@@ -1,0 +1,163 @@
+"""ChatWidget: a Room's window in a notebook. A thin shell: the comm on one side, the room's thread on the other.
+
+The rule for both: comm handlers, which Jupyter may run on any thread, only enqueue to the room's thread, and all
+that is sent or kept here is touched on that thread alone. Nothing of the conversation is a synced trait, so neither
+the token nor other people's words get into a saved notebook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from .envelopes import Envelopes, Frame, History
+from .errors import BqwidgetError
+from .protocol import Error, Message, Typing
+from .room import Room
+from .session import Status
+
+COALESCE = 0.025
+"""Seconds between two flushes: what comes meanwhile goes together, for Jupyter drops comm floods silently."""
+TAIL = 200
+"""Messages in a snapshot; the view asks for older ones as they are scrolled to."""
+STATIC = Path(__file__).parent / "static"
+
+if not (STATIC / "widget.js").is_file():
+    raise BqwidgetError(
+        f"the window's bundle {STATIC / 'widget.js'} is missing: install bqwidget again,"
+        " or in a checkout run `npm ci && npm run build` in js/"
+    )
+
+
+class ChatWidget(anywidget.AnyWidget):
+    """The window of ``room``: a Room, or a name for which one is made with the further options.
+
+    ``.room`` is the Room and ``.messages`` its list. A window that made its room also closes it.
+    """
+
+    _esm = STATIC / "widget.js"
+    _css = STATIC / "widget.css"
+    room_name = traitlets.Unicode().tag(sync=True)
+    user = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, room: Room | str, *, layout: Any = None, **options: Any) -> None:
+        if isinstance(room, Room) and options:
+            raise TypeError(f"{', '.join(options)}: for a room, which is made already; say it to Room(...)")
+        self._owns_room = isinstance(room, str)
+        self.room = room = Room(room, **options) if isinstance(room, str) else room
+        self._envelopes = Envelopes(lambda: room._snapshot(TAIL))
+        self._flushing: asyncio.TimerHandle | None = None
+        self._flushed = 0.0
+        self.on_msg(_receive)
+        super().__init__(
+            room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout})
+        )
+        self._unlisten = room._listen(_heard_by(self))
+
+    @property
+    def messages(self) -> list[Message]:
+        """The room's list: oldest first, the newest ``keep``. Observe it on the room."""
+        return self.room.messages
+
+    def open(self) -> None:
+        super().open()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            # ipykernel 7.4 would answer on the thread that sent last, which a busy cell blocks (DESIGN 7).
+            self.comm._reply_subshell_for = None
+
+    def close(self) -> None:
+        """Close the window, and the room if this window made it."""
+        if unlisten := self.__dict__.pop("_unlisten", None):
+            unlisten()
+            if self._owns_room:
+                self.room.close()
+        super().close()
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Browsers speak by commands; traits are written from Python alone."""
+
+    def __repr__(self) -> str:
+        return f"ChatWidget({self.room_name!r}, user={self.user!r})"
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle: tuple[dict[str, Any], dict[str, Any]] | None = super()._repr_mimebundle_()
+        if bundle is not None:
+            bundle[0]["text/html"] = (
+                f"<p>Chat room <b>{html.escape(self.room_name)}</b>: run this cell to open its window.</p>"
+            )
+        return bundle
+
+    # ---- on the room's thread ----
+
+    def _hear(self, frames: Sequence[Any]) -> None:
+        self._envelopes.push(frames)
+        if any(isinstance(frame, Status) and frame.status == "closed" for frame in frames):
+            self._flush()  # the last that this thread does
+        else:
+            self._flush_soon()
+
+    def _command(self, content: object) -> None:
+        for command in self._envelopes.receive(content):
+            match command:
+                case Frame(frame=Typing() as typing):
+                    self.room._typing(typing)
+                case Frame(frame=draft):
+                    self.room._submit(draft, own=False)
+                case History():
+                    self._page(command)
+        self._flush_soon()
+
+    def _page(self, command: History) -> None:
+        """Fetch a page elsewhere, for it takes a while, and answer from here."""
+
+        def fetch() -> None:
+            try:
+                answer: Sequence[Message] | Error = self.room.history(
+                    before=command.before, limit=command.limit
+                )
+            except BqwidgetError as error:
+                answer = Error(code=getattr(error, "code", "") or "unreachable", message=str(error))
+            self.room._call(reply, answer)
+
+        def reply(answer: Sequence[Message] | Error) -> None:
+            self._envelopes.reply(command, answer)
+            self._flush_soon()
+
+        asyncio.get_running_loop().run_in_executor(None, fetch)
+
+    def _flush_soon(self) -> None:
+        """At once when it was calm, else when COALESCE has passed since the last time."""
+        if self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.call_at(self._flushed + COALESCE, self._flush)
+
+    def _flush(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        self._flushed = asyncio.get_running_loop().time()
+        for envelope in self._envelopes.drain():
+            self.send(envelope)
+
+
+def _receive(widget: ChatWidget, content: object, _buffers: object) -> None:
+    """What a browser says, on whatever thread Jupyter hears it."""
+    widget.room._call(widget._command, content)
+
+
+def _heard_by(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:
+    """A listener that doesn't keep the widget: the room outlives its windows."""
+    reference = weakref.ref(widget)
+
+    def listener(frames: Sequence[Any]) -> None:
+        if (alive := reference()) is not None:
+            alive._hear(frames)
+
+    return listener
