@@ -105,18 +105,18 @@ class SqliteLog:
         self._lock.release()
 
     def _committed(self, works: list[_Work], plan: Plan) -> None:
-        """Back on the loop: followers first, then the senders, all in one turn."""
+        """Back on the loop: senders first, then followers, all in one turn."""
         self._pending -= len(plan.outcomes)
-        if plan.rows:
-            entries = [row.entry for row in plan.rows]
-            for listener in self._listeners:
-                listener(entries)
         start = 0
         for batch, done in works:
             stop = start + len(batch)
             if not done.done():
                 done.set_result(plan.outcomes[start:stop])
             start = stop
+        if plan.rows:
+            entries = [row.entry for row in plan.rows]
+            for listener in self._listeners:
+                listener(entries)
 
     async def _read(self, query: Callable[..., _T], *args: Any) -> _T:
         return await self._loop.run_in_executor(self._readers, self._reading, query, args)
