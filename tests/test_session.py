@@ -1,0 +1,635 @@
+"""The client rule, fed frame by frame: no sockets, no clock, no sleeping."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import deque
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bqwidget.protocol import (
+    Ack,
+    Change,
+    ChangeFrame,
+    Error,
+    Gap,
+    Hello,
+    Limits,
+    Message,
+    MessageFrame,
+    Ping,
+    Presence,
+    Resume,
+    Send,
+    Synced,
+    fold,
+)
+from bqwidget.session import HELD, Session
+
+EXAMPLES = int(os.environ.get("BQWIDGET_EXAMPLES", "50"))
+
+
+def hello(seq=0, epoch="e1", oldest=0, resumed=False):
+    return Hello(
+        room="lobby",
+        epoch=epoch,
+        seq=seq,
+        oldest=oldest,
+        resumed=resumed,
+        limits=Limits(),
+        heartbeat_ms=30_000,
+    )
+
+
+def message(seq, text="", cid=None):
+    return Message(seq=seq, room="lobby", user="ada", text=text or f"m{seq}", at=seq * 1000, cid=cid)
+
+
+def live(seq, prev, **kwargs):
+    return MessageFrame(entry=message(seq, **kwargs), prev=prev)
+
+
+def draft(cid, text="hi"):
+    return Send(cid=cid, user="ada", text=text)
+
+
+def session(keep=1000, rand=lambda: 0.5):
+    return Session("lobby", keep=keep, random=rand)
+
+
+def joined(*seqs, keep=1000):
+    """A session that is open in a room with messages of these seqs."""
+    one = session(keep)
+    one.receive([hello(seqs[-1] if seqs else 0)], 0)
+    while one.wants:
+        below = [message(seq) for seq in seqs if seq < one.wants.seq]
+        one.paged(one.wants, below[-one.wants.limit :], 0)
+    one.receive([Synced(seq=one.last)], 0)
+    assert one.state == "open"
+    return one
+
+
+def seqs(one):
+    return [message.seq for message in one.tail.snapshot()]
+
+
+# ---- joining ----
+
+
+def test_joins_without_a_cursor_and_loads_the_tail_by_pages():
+    one = session(keep=250)
+    assert one.cursor() == {}
+    assert one.receive([hello(300), live(301, 300), Synced(seq=301)], 0) == []
+    assert (one.wants.kind, one.wants.seq, one.wants.limit) == ("messages", 301, 200)
+    assert one.paged(one.wants, [message(seq) for seq in range(101, 301)], 0) == []
+    assert (one.wants.seq, one.wants.limit) == (101, 50)
+    assert one.state == "connecting"
+    accepted = one.paged(one.wants, [message(seq) for seq in range(51, 101)], 0)
+    assert [type(frame) for frame in accepted] == [Hello, MessageFrame]
+    assert seqs(one) == list(range(52, 302))
+    assert one.state == "open"
+    assert one.joined_at == 300
+    assert one.wants is None
+
+
+def test_an_empty_room_opens_empty():
+    one = joined()
+    assert (one.last, seqs(one), one.tail.floor) == (0, [], 0)
+    one.receive([live(1, 0)], 0)
+    assert seqs(one) == [1]
+
+
+def test_nothing_is_believed_before_hello():
+    one = session()
+    assert one.receive([live(1, 0), Synced(seq=1), Gap(from_=0, to=9, reason="long")], 0) == []
+    assert (one.last, one.wants, one.outgoing(0)) == (0, None, [])
+
+
+def test_a_load_interrupted_by_a_new_connection_goes_on():
+    one = session()
+    one.receive([hello(300)], 0)
+    one.paged(one.wants, [message(seq) for seq in range(101, 301)], 0)
+    wanted = one.wants
+    one.disconnected(1)
+    assert one.cursor() == {"after": "300", "epoch": "e1"}
+    one.receive([hello(301, resumed=True), live(301, 300), Synced(seq=301)], 2)
+    assert one.wants is wanted
+    one.paged(one.wants, [message(seq) for seq in range(1, 101)], 2)
+    assert seqs(one) == list(range(1, 302))
+    assert one.state == "open"
+
+
+def test_changes_that_came_while_loading_are_folded_again_and_end_the_same():
+    edited = Change(seq=11, room="lobby", user="ada", at=11, kind="edit", target=10, text="one")
+    again = Change(seq=12, room="lobby", user="ada", at=12, kind="edit", target=10, text="two")
+    one = session()
+    one.receive([hello(10), ChangeFrame(entry=edited, prev=10), ChangeFrame(entry=again, prev=11)], 0)
+    one.paged(one.wants, [fold(fold(message(10), edited), again)], 0)
+    assert one.tail.snapshot() == [fold(fold(message(10), edited), again)]
+
+
+# ---- the rule ----
+
+
+def test_copies_are_dropped():
+    one = joined(1, 2)
+    assert one.receive([live(2, 1), live(1, 0)], 0) == []
+    assert seqs(one) == [1, 2]
+
+
+def test_a_missing_entry_is_asked_for_once():
+    one = joined(1, 2)
+    assert one.receive([live(5, 4), live(6, 5)], 0) == []
+    assert one.outgoing(0) == [Resume(after=2, epoch="e1")]
+    assert one.outgoing(0) == []
+    one.receive([live(4, 2), live(5, 4), live(6, 5), Synced(seq=6)], 0)
+    assert seqs(one) == [1, 2, 4, 5, 6]
+    assert one.outgoing(0) == []
+
+
+def test_a_lost_resume_is_asked_again():
+    one = joined(1)
+    one.receive([live(3, 2)], 0)
+    one.outgoing(0)
+    one.receive([Synced(seq=3)], 0.5)
+    assert one.outgoing(0.5) == []
+    one.receive([Synced(seq=3)], 2)
+    assert one.outgoing(2) == [Resume(after=1, epoch="e1")]
+
+
+def test_a_lost_tail_shows_when_idle():
+    one = joined(1)
+    one.receive([Synced(seq=2)], 0)
+    assert one.outgoing(0) == [Resume(after=1, epoch="e1")]
+
+
+def test_an_entry_without_prev_is_next():
+    one = joined(1)
+    one.receive([MessageFrame(entry=message(7))], 0)
+    assert seqs(one) == [1, 7]
+
+
+def test_a_cursor_between_two_entries_misses_nothing():
+    one = joined(1)
+    one.receive([Gap(from_=1, to=5, reason="trimmed")], 0)
+    one.paged(one.wants, [], 0)
+    assert one.last == 5
+    one.receive([live(9, 3)], 0)
+    assert seqs(one) == [1, 9]
+
+
+def test_changes_fold_and_count_as_entries():
+    one = joined(1, 2)
+    change = Change(seq=3, room="lobby", user="ada", at=3, kind="edit", target=1, text="new")
+    one.receive([ChangeFrame(entry=change, prev=2), live(4, 3)], 0)
+    assert [m.text for m in one.tail.snapshot()] == ["new", "m2", "m4"]
+    assert one.tail.snapshot()[0].edited == 3
+    assert one.last == 4
+
+
+# ---- gaps ----
+
+
+def test_a_gap_is_paged_while_live_frames_wait():
+    one = joined(1)
+    one.receive([Gap(from_=1, to=401, reason="long"), live(402, 401), Synced(seq=402)], 0)
+    assert (one.wants.kind, one.wants.seq) == ("log", 1)
+    first = one.wants
+    one.paged(first, [message(seq) for seq in range(2, 202)], 0)
+    assert one.paged(first, [message(seq) for seq in range(2, 202)], 0) == []
+    assert one.wants.seq == 201
+    one.paged(one.wants, [message(seq) for seq in range(202, 402)], 0)
+    assert one.wants is None
+    assert seqs(one) == list(range(1, 403))
+    assert one.outgoing(0) == []
+
+
+def test_a_gap_that_is_known_already_is_nothing():
+    one = joined(1, 2, 3)
+    one.receive([Gap(from_=1, to=3, reason="slow")], 0)
+    assert one.wants is None
+
+
+def test_a_gap_is_abandoned_with_its_connection():
+    one = joined(1)
+    one.receive([Gap(from_=1, to=5, reason="long")], 0)
+    one.disconnected(0)
+    assert one.wants is None
+    assert one.cursor() == {"after": "1", "epoch": "e1"}
+
+
+def test_held_frames_are_bounded_and_resumed():
+    one = joined(1)
+    one.receive([Gap(from_=1, to=2, reason="long")], 0)
+    one.receive([live(seq, seq - 1) for seq in range(3, HELD + 10)], 0)
+    one.paged(one.wants, [message(2)], 0)
+    assert one.last == HELD + 2
+    one.receive([live(HELD + 10, HELD + 9)], 0)
+    assert one.outgoing(0) == [Resume(after=HELD + 2, epoch="e1")]
+
+
+@pytest.mark.parametrize("told", [hello(2, "e2"), Gap(from_=0, to=2, reason="epoch")])
+def test_a_new_epoch_reloads(told):
+    one = joined(1, 2, 3)
+    one.receive([told], 0)
+    assert (one.wants.kind, one.wants.seq) == ("messages", 3)
+    other = [message(1, "other"), message(2, "world")]
+    accepted = one.paged(one.wants, other, 0)
+    assert isinstance(accepted[0], Hello)
+    assert one.tail.snapshot() == other
+    assert one.joined_at == 3
+
+
+# ---- status and backoff ----
+
+
+def test_the_status_tells_the_story():
+    one = session()
+    assert (one.state, one.attempts) == ("connecting", 0)
+    one.disconnected(0)
+    assert (one.state, one.attempts) == ("connecting", 1)
+    one.receive([hello()], 1)
+    one.paged(one.wants, [], 1)
+    one.receive([Synced(seq=0)], 1)
+    assert (one.state, one.attempts) == ("open", 0)
+    one.disconnected(2)
+    assert (one.state, one.attempts) == ("reconnecting", 1)
+    one.receive([hello()], 3)
+    assert one.state == "reconnecting"
+    one.receive([Synced(seq=0)], 3)
+    assert (one.state, one.attempts) == ("open", 0)
+    one.close()
+    assert one.state == "closed"
+
+
+def test_backoff_grows_with_full_jitter_to_its_cap():
+    one = session(rand=lambda: 1.0)
+    assert [one.disconnected(0) for _ in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
+    none = session(rand=lambda: 0.0)
+    assert [none.disconnected(0) for _ in range(3)] == [0, 0, 0]
+    assert none.disconnected(0, retry_ms=1500) == 1.5
+
+
+def test_only_a_stable_connection_resets_the_backoff():
+    one = session(rand=lambda: 1.0)
+    for _ in range(3):
+        one.disconnected(0)
+    one.receive([hello()], 10)
+    assert one.disconnected(11) == 2
+    one.receive([hello()], 20)
+    assert one.disconnected(30) == 0.25
+
+
+def test_members_come_and_go():
+    one = joined()
+    presence = Presence(members=())
+    assert one.receive([presence], 0) == [presence]
+
+
+# ---- sends ----
+
+
+def test_a_draft_is_delivered_by_its_entry():
+    one = joined(1)
+    one.outbox.put(draft("c1"))
+    assert one.outgoing(0) == [draft("c1")]
+    assert one.outgoing(0) == []
+    ack = Ack(cid="c1", seq=2, at=2000, dup=False)
+    assert one.receive([ack], 0) == [ack]
+    assert one.outbox.settled == []
+    one.receive([live(2, 1, cid="c1")], 0)
+    [(cid, delivery)] = one.outbox.settled
+    assert (cid, delivery.seq, delivery.entry) == ("c1", 2, message(2, cid="c1"))
+    assert len(one.outbox) == 0
+
+
+def test_nothing_is_sent_before_hello_and_everything_again_after_a_loss():
+    one = session()
+    one.outbox.put(draft("c1"))
+    one.outbox.put(draft("c2"))
+    assert one.outgoing(0) == []
+    one.receive([hello()], 0)
+    assert one.outgoing(0) == [draft("c1"), draft("c2")]
+    one.disconnected(0)
+    one.outbox.put(draft("c3"))
+    assert one.outgoing(0) == []
+    one.receive([hello()], 1)
+    assert [frame.cid for frame in one.outgoing(1)] == ["c1", "c2", "c3"]
+
+
+def test_an_acknowledged_draft_is_not_sent_again_but_waits_for_its_entry():
+    one = joined(1)
+    one.outbox.put(draft("c1"))
+    one.outgoing(0)
+    one.receive([Ack(cid="c1", seq=2, at=2000, dup=False)], 0)
+    one.disconnected(0)
+    one.receive([hello(2)], 1)
+    assert one.outgoing(1) == []
+    one.receive([live(2, 1, cid="c1")], 1)
+    assert [cid for cid, _ in one.outbox.settled] == ["c1"]
+
+
+def test_a_duplicate_ack_finds_the_entry_that_went_by():
+    one = joined(1)
+    one.outbox.put(draft("c1", "m1"))
+    one.outgoing(0)
+    one.receive([Ack(cid="c1", seq=1, at=1000, dup=True)], 0)
+    [(_, delivery)] = one.outbox.settled
+    assert (delivery.dup, delivery.entry) == (True, message(1))
+
+
+def test_a_new_epoch_settles_what_the_old_one_acknowledged():
+    one = joined(1)
+    one.outbox.put(draft("c1"))
+    one.outgoing(0)
+    one.receive([Ack(cid="c1", seq=5, at=5000, dup=False), hello(9, "e2")], 0)
+    one.paged(one.wants, [], 0)
+    [(_, delivery)] = one.outbox.settled
+    assert (delivery.entry.seq, delivery.entry.text, delivery.entry.at) == (5, "hi", 5000)
+
+
+def test_a_refused_draft_is_settled_with_the_error():
+    one = joined()
+    one.outbox.put(draft("c1"))
+    one.outgoing(0)
+    error = Error(code="too_long", message="text has 9 characters", cid="c1")
+    assert one.receive([error], 0) == [error]
+    assert one.outbox.settled == [("c1", error)]
+
+
+def test_a_draft_that_came_too_fast_is_sent_again_in_order():
+    one = joined()
+    for cid in ("c1", "c2", "c3"):
+        one.outbox.put(draft(cid))
+    one.outgoing(0)
+    one.receive([Error(code="rate", message="slow down", cid=c, retry_ms=2000) for c in ("c1", "c2")], 0)
+    assert one.outbox.settled == []
+    one.outbox.put(draft("c4"))
+    assert one.outgoing(1) == []
+    assert one.due() == 2
+    assert [frame.cid for frame in one.outgoing(2)] == ["c1", "c2", "c4"]
+
+
+def test_an_unanswered_draft_is_sent_again_with_its_cid():
+    one = joined()
+    one.outbox.put(draft("c1"))
+    one.outgoing(0)
+    assert one.due() == 10
+    assert one.outgoing(9) == []
+    assert one.outgoing(10) == [draft("c1")]
+
+
+def test_few_are_in_flight_at_once():
+    one = joined()
+    for n in range(200):
+        one.outbox.put(draft(f"c{n}"))
+    assert len(one.outgoing(0)) == 64
+    one.receive([live(n + 1, n, cid=f"c{n}") for n in range(10)], 0)
+    assert [frame.cid for frame in one.outgoing(0)] == [f"c{n}" for n in range(64, 74)]
+
+
+def test_closing_gives_up_what_is_queued():
+    one = joined()
+    one.outbox.put(draft("c1"))
+    assert one.close() == ["c1"]
+    assert len(one.outbox) == 0
+
+
+# ---- any network, any server ----
+
+
+class Anywhere(RuleBasedStateMachine):
+    """A room's log, a wire that loses, doubles and swaps frames, and one session that must not notice.
+
+    Hello and the order within a join are what TCP gives; everything else may go wrong, until ``settle``,
+    after which the list must be the log's tail, and each draft must be in the log once.
+    """
+
+    @initialize(keep=st.integers(1, 12), seed=st.integers(0, 2**16))
+    def begin(self, keep, seed):
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.epoch = 0
+        self.log = []
+        self.live = False
+        self.wire = deque()
+        self.sent_cids = set()
+        self.session = Session("lobby", keep=keep, random=self.random.random)
+        for _ in range(self.random.randrange(20)):
+            self.say()
+
+    # the server
+
+    @property
+    def newest(self):
+        return self.log[-1].seq if self.log else 0
+
+    def append(self, entry_type, **fields):
+        prev = self.newest
+        seq = prev + self.random.choice([1, 1, 1, 2, 7])
+        entry = entry_type(seq=seq, room="lobby", at=seq * 10, **fields)
+        self.log.append(entry)
+        if self.live:
+            self.wire.append(self.frame(entry, prev))
+        return entry
+
+    def frame(self, entry, prev):
+        kind = MessageFrame if isinstance(entry, Message) else ChangeFrame
+        return kind(entry=entry, prev=prev)
+
+    def replay(self, after, epoch):
+        """What the server's rule sends to a peer that has everything up to ``after``."""
+        if epoch != str(self.epoch) or after > self.newest:
+            self.wire.append(Gap(from_=0, to=self.newest, reason="epoch"))
+        else:
+            missed = [entry for entry in self.log if entry.seq > after]
+            if len(missed) > 5:
+                skipped, missed = missed[:-2], missed[-2:]
+                self.wire.append(Gap(from_=after, to=skipped[-1].seq, reason="long"))
+                after = skipped[-1].seq
+            for entry in missed:
+                self.wire.append(self.frame(entry, after))
+                after = entry.seq
+        self.wire.append(Synced(seq=self.newest))
+
+    def folded(self):
+        messages = {}
+        for entry in self.log:
+            if isinstance(entry, Message):
+                messages[entry.seq] = entry
+            elif entry.target in messages:
+                messages[entry.target] = fold(messages[entry.target], entry)
+        return list(messages.values())
+
+    def receive_by_server(self, frame):
+        match frame:
+            case Resume():
+                self.replay(frame.after, frame.epoch)
+            case Send():
+                found = next((entry for entry in self.log if entry.cid == frame.cid), None)
+                if found is None and self.random.random() < 0.2:
+                    self.wire.append(Error(code="rate", message="", cid=frame.cid, retry_ms=500))
+                    return
+                dup = found is not None
+                found = found or self.append(Message, user="ada", text=frame.text, cid=frame.cid)
+                self.wire.append(Ack(cid=frame.cid, seq=found.seq, at=found.at, dup=dup))
+
+    # what happens
+
+    @rule()
+    def say(self):
+        self.append(Message, user="grace", text="hi")
+
+    @rule(
+        kind=st.sampled_from(["edit", "delete", "react", "expire"]), on=st.booleans(), back=st.integers(0, 8)
+    )
+    def change(self, kind, on, back):
+        targets = [entry.seq for entry in self.log if isinstance(entry, Message)][-1 - back :]
+        if targets:
+            text = f"t{self.newest}" if kind == "edit" else None
+            emoji, on = ("👍", on) if kind == "react" else (None, None)
+            user = self.random.choice(["ada", "grace"])
+            self.append(
+                Change,
+                user=user,
+                kind=kind,
+                target=self.random.choice(targets),
+                text=text,
+                emoji=emoji,
+                on=on,
+            )
+
+    @rule()
+    def send(self):
+        cid = f"c{len(self.sent_cids)}"
+        self.sent_cids.add(cid)
+        self.session.outbox.put(draft(cid))
+
+    @precondition(lambda self: not self.live)
+    @rule()
+    def connect(self):
+        self.live = True
+        self.now += 1
+        query = self.session.cursor()
+        resumed = "after" in query
+        self.wire.append(hello(self.newest, str(self.epoch), resumed=resumed))
+        if resumed:
+            self.replay(int(query["after"]), query["epoch"])
+        else:
+            self.wire.append(Synced(seq=self.newest))
+        self.deliver()  # hello is never lost without the connection
+
+    @precondition(lambda self: self.live)
+    @rule()
+    def disconnect(self):
+        self.live = False
+        self.wire.clear()
+        assert 0 <= self.session.disconnected(self.now) <= 10
+
+    @precondition(lambda self: self.live)
+    @rule()
+    def restore_a_backup(self):
+        self.disconnect()
+        self.epoch += 1
+        self.log = self.log[: self.random.randrange(len(self.log) + 1)]
+        kept = {entry.cid for entry in self.log}
+        outbox = self.session.outbox
+        queued = {cid for cid in self.sent_cids if cid in outbox and cid not in outbox._acked}
+        self.sent_cids = {cid for cid in self.sent_cids if cid in kept or cid in queued}
+
+    @precondition(lambda self: self.live and self.wire)
+    @rule()
+    def deliver(self):
+        self.session.receive([self.wire.popleft()], self.now)
+
+    @precondition(lambda self: self.wire)
+    @rule(count=st.integers(1, 10))
+    def deliver_some(self, count):
+        batch = [self.wire.popleft() for _ in range(min(count, len(self.wire)))]
+        self.session.receive(batch, self.now)
+
+    @precondition(lambda self: self.wire)
+    @rule()
+    def lose(self):
+        self.wire.popleft()
+
+    @precondition(lambda self: self.wire)
+    @rule()
+    def double(self):
+        self.wire.append(self.wire[0])
+
+    @precondition(lambda self: len(self.wire) > 1)
+    @rule()
+    def swap(self):
+        self.wire[0], self.wire[-1] = self.wire[-1], self.wire[0]
+
+    @precondition(lambda self: self.session.wants)
+    @rule()
+    def page(self):
+        wants = self.session.wants
+        if wants.kind == "messages":
+            entries = [m for m in self.folded() if m.seq < wants.seq][-wants.limit :]
+        else:
+            entries = [entry for entry in self.log if entry.seq > wants.seq][: wants.limit]
+        self.session.paged(wants, entries, self.now)
+
+    @rule(lost=st.booleans())
+    def flush(self, lost):
+        for frame in self.session.outgoing(self.now):
+            if not lost:
+                self.receive_by_server(frame)
+
+    @rule(seconds=st.sampled_from([0.1, 1, 20]))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @invariant()
+    def the_list_is_in_order(self):
+        found = seqs(self.session) if hasattr(self, "session") else []
+        assert found == sorted(set(found))
+
+    @rule()
+    def settle(self):
+        """The network heals: soon the list is the log's tail, and the drafts are in it once."""
+        if not self.live:
+            self.connect()
+        for _ in range(200):
+            while self.wire:
+                self.deliver()
+            if self.session.wants:
+                self.page()
+            self.flush(lost=False)
+            self.now += 1.5
+            if not self.wire and not self.session.wants:
+                self.wire.append(Synced(seq=self.newest))
+                if self.session.last == self.newest and not len(self.session.outbox):
+                    break
+        while self.wire:
+            self.deliver()
+        assert self.session.state == "open"
+        assert self.session.tail.snapshot() == self.folded()[-self.session.tail.keep :]
+        cids = [entry.cid for entry in self.log if entry.cid]
+        assert sorted(cids) == sorted(self.sent_cids)
+
+    def teardown(self):
+        if hasattr(self, "session"):
+            self.settle()
+
+
+Anywhere.TestCase.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestAnywhere = Anywhere.TestCase
+
+
+def test_ping_is_not_a_sessions_business():
+    """The heartbeat belongs to the connection: a session sends only what its rule asks for."""
+    one = joined(1)
+    assert not [frame for frame in one.outgoing(1000) if isinstance(frame, Ping)]
