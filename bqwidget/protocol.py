@@ -8,6 +8,7 @@ both may be added without a new version.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +19,8 @@ SUBPROTOCOL = "chat.v1"
 ROOM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_CID = 64
 MAX_EMOJI = 16
+SHOWN = 80
+"""Characters of somebody's text in a repr, a log or an error."""
 MAX_REPLAY = 500
 """Above this many missed entries the server sends ``gap{reason: long}`` instead of replaying."""
 
@@ -26,7 +29,7 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What travels is frozen, and an absent optional field is absent on the wire too."""
 
 
-class Limits(Struct, omit_defaults=False):
+class Limits(Struct, frozen=True, omit_defaults=False):
     """What the server accepts, told to every member in ``hello``."""
 
     text: int = 16_000
@@ -42,7 +45,7 @@ class Limits(Struct, omit_defaults=False):
 # ---- entries: what the log keeps -------------------------------------------------------------------
 
 
-class Ask(Struct):
+class Ask(Struct, frozen=True):
     """A message that is a question: who may answer, with what, until when."""
 
     choices: tuple[str, ...] | None = None
@@ -50,7 +53,7 @@ class Ask(Struct):
     expires: int | None = None
 
 
-class Part(Struct):
+class Part(Struct, frozen=True):
     """An attachment, fetched from ``/rooms/{room}/parts/{sha256}``."""
 
     mime: str
@@ -59,7 +62,7 @@ class Part(Struct):
     name: str | None = None
 
 
-class Message(Struct):
+class Message(Struct, frozen=True):
     """One message of a room, with every later change folded in.
 
     ``seq`` grows within the room (never assume +1); ``at`` grows strictly within the room. ``edited`` is
@@ -83,10 +86,12 @@ class Message(Struct):
     expired: int | None = None
 
     def __repr__(self) -> str:
-        return f"Message(seq={self.seq}, user={printable(self.user)}, text={printable(self.text)}, at={self.at})"
+        return (
+            f"Message(seq={self.seq}, user={printable(self.user)}, text={printable(self.text)}, at={self.at})"
+        )
 
 
-class Change(Struct):
+class Change(Struct, frozen=True):
     """An entry that alters the earlier message ``target``; it has a ``seq`` of its own."""
 
     seq: int
@@ -127,7 +132,7 @@ def fold(message: Message, change: Change) -> Message:
 # ---- server to client ------------------------------------------------------------------------------
 
 
-class Hello(Struct, tag_field="type", tag="hello", omit_defaults=False):
+class Hello(Struct, frozen=True, tag_field="type", tag="hello", omit_defaults=False):
     """The first frame. ``seq`` and ``oldest`` bound the log; ``resumed``: a replay of what was missed follows."""
 
     room: str
@@ -139,19 +144,19 @@ class Hello(Struct, tag_field="type", tag="hello", omit_defaults=False):
     heartbeat_ms: int
 
 
-class MessageFrame(Struct, tag_field="type", tag="message"):
+class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):
     """A new message; ``prev`` is the seq of the entry before it in the log (0: there is none)."""
 
     entry: Message
     prev: int | None = None
 
 
-class ChangeFrame(Struct, tag_field="type", tag="change"):
+class ChangeFrame(Struct, frozen=True, tag_field="type", tag="change"):
     entry: Change
     prev: int | None = None
 
 
-class Ack(Struct, tag_field="type", tag="ack", omit_defaults=False):
+class Ack(Struct, frozen=True, tag_field="type", tag="ack", omit_defaults=False):
     """The entry sent under ``cid`` is durable; ``dup``: it was already."""
 
     cid: str
@@ -160,13 +165,13 @@ class Ack(Struct, tag_field="type", tag="ack", omit_defaults=False):
     dup: bool
 
 
-class Synced(Struct, tag_field="type", tag="synced"):
+class Synced(Struct, frozen=True, tag_field="type", tag="synced"):
     """Everything up to ``seq`` has been sent. Repeated when idle, so that a lost tail shows."""
 
     seq: int
 
 
-class Gap(Struct, tag_field="type", tag="gap"):
+class Gap(Struct, frozen=True, tag_field="type", tag="gap"):
     """Not sent: the entries in ``from < seq <= to``. Page them by REST; the next ``prev`` is ``to``."""
 
     from_: int = msgspec.field(name="from")
@@ -174,7 +179,7 @@ class Gap(Struct, tag_field="type", tag="gap"):
     reason: Literal["long", "slow", "trimmed", "epoch"]
 
 
-class Error(Struct, tag_field="type", tag="error"):
+class Error(Struct, frozen=True, tag_field="type", tag="error"):
     """A frame was refused; ``cid`` names the send it answers, ``retry_ms`` says when another try may pass."""
 
     code: str
@@ -183,14 +188,14 @@ class Error(Struct, tag_field="type", tag="error"):
     retry_ms: int | None = None
 
 
-class Bye(Struct, tag_field="type", tag="bye"):
+class Bye(Struct, frozen=True, tag_field="type", tag="bye"):
     """The server is about to close this connection, and when to come back."""
 
     code: int
     retry_ms: int | None = None
 
 
-class Member(Struct):
+class Member(Struct, frozen=True):
     """Somebody in the room; ``kind`` is ``person`` or ``kernel``, ``busy`` is told by kernels."""
 
     user: str
@@ -199,13 +204,13 @@ class Member(Struct):
     typing: bool | None = None
 
 
-class Presence(Struct, tag_field="type", tag="presence"):
+class Presence(Struct, frozen=True, tag_field="type", tag="presence"):
     """Who is in the room now: the whole list at once."""
 
     members: tuple[Member, ...] = ()
 
 
-class Echo(Struct, tag_field="type", tag="echo"):
+class Echo(Struct, frozen=True, tag_field="type", tag="echo"):
     message: Any
 
 
@@ -215,7 +220,7 @@ ServerFrame = Hello | MessageFrame | ChangeFrame | Ack | Synced | Gap | Error | 
 # ---- client to server ------------------------------------------------------------------------------
 
 
-class Send(Struct, tag_field="type", tag="chat.send"):
+class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
     cid: str
     user: str
     text: str
@@ -225,20 +230,20 @@ class Send(Struct, tag_field="type", tag="chat.send"):
     parts: tuple[Part, ...] = ()
 
 
-class Edit(Struct, tag_field="type", tag="chat.edit"):
+class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
     cid: str
     user: str
     target: int
     text: str
 
 
-class Delete(Struct, tag_field="type", tag="chat.delete"):
+class Delete(Struct, frozen=True, tag_field="type", tag="chat.delete"):
     cid: str
     user: str
     target: int
 
 
-class React(Struct, tag_field="type", tag="chat.react"):
+class React(Struct, frozen=True, tag_field="type", tag="chat.react"):
     cid: str
     user: str
     target: int
@@ -246,18 +251,18 @@ class React(Struct, tag_field="type", tag="chat.react"):
     on: bool = True
 
 
-class Typing(Struct, tag_field="type", tag="chat.typing"):
+class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):
     user: str | None = None
 
 
-class Resume(Struct, tag_field="type", tag="chat.resume"):
+class Resume(Struct, frozen=True, tag_field="type", tag="chat.resume"):
     """Ask for everything above ``after`` on this live connection."""
 
     after: int
     epoch: str | None = None
 
 
-class Ping(Struct, tag_field="type", tag="chat.ping"):
+class Ping(Struct, frozen=True, tag_field="type", tag="chat.ping"):
     """Answered with ``synced``."""
 
 
@@ -266,7 +271,7 @@ Draft = Send | Edit | Delete | React
 """The frames that become an entry of the log."""
 
 
-class Post(Struct):
+class Post(Struct, frozen=True):
     """The body of ``POST /rooms/{room}/messages``."""
 
     user: str
@@ -283,9 +288,9 @@ class Post(Struct):
 encode = msgspec.json.Encoder().encode
 """A frame or entry as JSON bytes."""
 
-_decode_client = msgspec.json.Decoder(ClientFrame).decode
-_decode_server = msgspec.json.Decoder(ServerFrame).decode
-_decode_post = msgspec.json.Decoder(Post).decode
+_decode_client: Callable[[str | bytes], ClientFrame] = msgspec.json.Decoder(ClientFrame).decode
+_decode_server: Callable[[str | bytes], ServerFrame] = msgspec.json.Decoder(ServerFrame).decode
+_decode_post: Callable[[bytes], Post] = msgspec.json.Decoder(Post).decode
 _CLIENT_TYPES = frozenset(frame.__struct_config__.tag for frame in ClientFrame.__args__)
 _SERVER_TYPES = frozenset(frame.__struct_config__.tag for frame in ServerFrame.__args__)
 
@@ -362,7 +367,7 @@ def check_room(name: str) -> str:
 
 def printable(text: str) -> str:
     """``text`` quoted for a repr, a log or an error: control, bidi and ANSI characters are escaped, long text cut."""
-    return repr(text if len(text) <= 80 else text[:79] + "…")
+    return repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
 
 
 def _check_text(field: str, value: str, limit: int) -> None:

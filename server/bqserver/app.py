@@ -56,20 +56,42 @@ class ChatServer(Application):
     """
 
     ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
-    port = Int(8765, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.").tag(config=True)
-    log_url = Unicode("", help="Where messages are kept: sqlite:PATH or memory. Default: sqlite in your data folder.").tag(config=True)
+    port = Int(8765, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.").tag(
+        config=True
+    )
+    log_url = Unicode(
+        "", help="Where messages are kept: sqlite:PATH or memory. Default: sqlite in your data folder."
+    ).tag(config=True)
     open = Bool(False, help="No token: everyone who can connect is in. Loopback only.").tag(config=True)
     open_network = Bool(False, help="Allow --open beyond loopback too.").tag(config=True)
-    token_file = Unicode("", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one made for you.").tag(config=True)
+    token_file = Unicode(
+        "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one made for you."
+    ).tag(config=True)
     certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
     keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
-    allow_origin = List(Unicode(), help="A foreign page that may come, as scheme://host[:port]. Repeatable.").tag(config=True)
-    allow_host = List(Unicode(), help="A name this server is reached by (Host header). Repeatable.").tag(config=True)
-    rate_limit = Int(None, allow_none=True, help="Messages per 10 s and principal; 0: no limit. Default: 20, none on loopback.").tag(config=True)
-    heartbeat = Float(HEARTBEAT, help="Seconds between pings; a peer silent for two of them is dropped.").tag(config=True)
-    buffer = Int(1024 * 1024, help="Bytes that may wait for a slow reader before it is cut off.").tag(config=True)
-    idle_timeout = Float(0.0, help="Exit after this many seconds without a member or a message; 0: never.").tag(config=True)
-    runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(config=True)
+    allow_origin = List(
+        Unicode(), help="A foreign page that may come, as scheme://host[:port]. Repeatable."
+    ).tag(config=True)
+    allow_host = List(Unicode(), help="A name this server is reached by (Host header). Repeatable.").tag(
+        config=True
+    )
+    rate_limit = Int(
+        None,
+        allow_none=True,
+        help="Messages per 10 s and principal; 0: no limit. Default: 20, none on loopback.",
+    ).tag(config=True)
+    heartbeat = Float(HEARTBEAT, help="Seconds between pings; a peer silent for two of them is dropped.").tag(
+        config=True
+    )
+    buffer = Int(1024 * 1024, help="Bytes that may wait for a slow reader before it is cut off.").tag(
+        config=True
+    )
+    idle_timeout = Float(
+        0.0, help="Exit after this many seconds without a member or a message; 0: never."
+    ).tag(config=True)
+    runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(
+        config=True
+    )
     config_file = Unicode("", help="Load this configuration file (Python, c.ChatServer...).").tag(config=True)
 
     aliases = Dict(
@@ -93,7 +115,10 @@ class ChatServer(Application):
     )
     flags = Dict(
         {
-            "open": ({"ChatServer": {"open": True}}, "No token: everyone who can connect is in. Loopback only."),
+            "open": (
+                {"ChatServer": {"open": True}},
+                "No token: everyone who can connect is in. Loopback only.",
+            ),
             "open-network": ({"ChatServer": {"open_network": True}}, "Allow --open beyond loopback too."),
         }
     )
@@ -139,9 +164,7 @@ class ChatServer(Application):
 
     # ---- the server
 
-    async def serve(
-        self, *, signals: bool = False, ready: Callable[[], None] = lambda: None
-    ) -> None:
+    async def serve(self, *, signals: bool = False, ready: Callable[[], None] = lambda: None) -> None:
         """Run until ``stop``. Raises StartError or LogError where it can't. ``ready`` is called when it listens."""
         loop = asyncio.get_running_loop()
         self._loop, self._stopped = loop, asyncio.Event()
@@ -156,7 +179,7 @@ class ChatServer(Application):
         gate = Gate(token=self.token, is_open=self.open, clock=time.time)
         service = Service(hub, gate, Origins(hosts=self.allow_host, origins=self.allow_origin))
         application = tornado.web.Application(
-            routes(service),  # type: ignore[arg-type]
+            routes(service),
             default_handler_class=NotFound,
             default_handler_args={"service": service},
             cookie_secret=gate.cookie_secret,

@@ -12,7 +12,9 @@ OWN = ("help", "help-all", "h", "version", "show-config", "show-config-json", "d
 def check_arguments(app: Application, argv: list[str]) -> str | None:
     """What is wrong with ``argv``, naming the word; None where nothing is."""
     traits = {
-        f"{cls.__name__}.{name}" for cls in app._classes_with_config_traits() for name in cls.class_traits(config=True)
+        f"{cls.__name__}.{name}"
+        for cls in app._classes_with_config_traits()
+        for name in cls.class_traits(config=True)
     }
     known = {*OWN, *app.aliases, *app.flags}
     words = iter(argv)

@@ -97,7 +97,9 @@ def make_token(path: Path) -> str:
     except FileExistsError:
         return read_token(path)
     except OSError as error:
-        raise LogError(f"{path} can't be written ({error.strerror}): name a token with --token-file=FILE") from error
+        raise LogError(
+            f"{path} can't be written ({error.strerror}): name a token with --token-file=FILE"
+        ) from error
     token = secrets.token_urlsafe(32)
     with os.fdopen(descriptor, "w") as file:
         file.write(token + "\n")

@@ -21,6 +21,8 @@ from .origins import Origins, split_port
 
 JSON = "application/json"
 COOKIE_DAYS = 30
+DIGITS = 18
+"""More of them would not fit SQLite's integers."""
 HEADERS = (
     ("Content-Type", JSON),
     ("Cache-Control", "no-store"),
@@ -40,7 +42,7 @@ class Service:
     base: str = "/"
 
 
-class Failure(HTTPError):
+class Failure(HTTPError):  # noqa: N818 - a failure is what it is
     """An answer of 4xx or 5xx in the wire's words; ``retry_after`` is in seconds."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
@@ -131,7 +133,7 @@ class Handler(RequestHandler):
         text = self.get_query_argument(name, None)
         if text is None:
             return None
-        value = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+        value = int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else -1
         if value < low or (high is not None and value > high):
             span = f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
             raise Failure(400, f"bad_{name}", f"{name} is {printable(text)}; it must be a number, {span}")
@@ -150,7 +152,10 @@ class Handler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         phrase = HTTPStatus(status_code).phrase
-        code, message = phrase.lower().replace(" ", "_"), f"{self.request.method} {self.request.path}: {phrase}"
+        code, message = (
+            phrase.lower().replace(" ", "_"),
+            f"{self.request.method} {self.request.path}: {phrase}",
+        )
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, Failure):
             code, message = error.code, error.message

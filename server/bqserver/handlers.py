@@ -105,7 +105,9 @@ class Messages(Body):
         who = self.identity.principal or self.request.remote_ip or ""
         wait = hub.rate.wait(who, asyncio.get_running_loop().time())
         if wait:
-            message = f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
+            message = (
+                f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
+            )
             raise Failure(429, "rate", message, retry_after=wait)
         outcome = await hub.post(Submission(room, self.identity.principal or post.user, _draft(post)))
         if not isinstance(outcome, Stored):
@@ -169,7 +171,9 @@ class RoomPage(Handler):
         hub = self.service.hub
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         if not handshake.accepted:
-            raise Failure(handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake")
+            raise Failure(
+                handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake"
+            )
         wire = Wire(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
         peer = Peer(
             hub,
@@ -205,7 +209,7 @@ class RoomPage(Handler):
         )
 
 
-class NewInvite(protocol.Struct):
+class NewInvite(protocol.Struct, frozen=True):
     uses: int = 1
     minutes: float = 10
 
@@ -229,7 +233,7 @@ class Invites(Body):
         self.reply(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
 
 
-class Redeem(protocol.Struct):
+class Redeem(protocol.Struct, frozen=True):
     invite: str
 
 
@@ -262,7 +266,7 @@ class Static(Handler, StaticFileHandler):
 
     public = True
 
-    def initialize(self, service: Service, path: str) -> None:
+    def initialize(self, service: Service, path: str) -> None:  # type: ignore[override]
         Handler.initialize(self, service)
         StaticFileHandler.initialize(self, path)
 

@@ -94,7 +94,9 @@ class Hub:
     def acknowledge(self, peer: Peer, cid: str, outcome: Outcome) -> None:
         """Tell the sender; the frame leaves in the same write as the turn's messages."""
         if isinstance(outcome, Stored):
-            peer.acks.append(text_frame(encode(Ack(cid=cid, seq=outcome.seq, at=outcome.at, dup=outcome.dup))))
+            peer.acks.append(
+                text_frame(encode(Ack(cid=cid, seq=outcome.seq, at=outcome.at, dup=outcome.dup)))
+            )
         else:
             retry_ms = None if outcome.retry_after is None else int(outcome.retry_after * 1000)
             error = Error(code=outcome.code, message=outcome.message, cid=cid, retry_ms=retry_ms)
@@ -238,9 +240,8 @@ class Hub:
             bye = Bye(code=1001, retry_ms=random.randint(100, spread))  # noqa: S311 - jitter, no secret
             peer.wire.write(text_frame(encode(bye)))
             peer.wire.close(1001, "restart")
-        deadline = self._loop.time() + 1.0
-        while self.peers and self._loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        if self._running:
+            await asyncio.wait(self._running, timeout=1.0)
         for peer in list(self.peers):
             peer.wire.abort()
 

@@ -64,7 +64,7 @@ class LogError(BqwidgetError):
     """The log can't be opened or used; the message says why and what to do."""
 
 
-class LogFull(LogError):
+class LogFull(LogError):  # noqa: N818 - "full" says it
     """More is waiting to be written than the queue may hold. ``retry_after`` is in seconds."""
 
     def __init__(self, waiting: int, *, retry_after: float = 1.0) -> None:

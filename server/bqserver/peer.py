@@ -228,7 +228,9 @@ class Peer:
             if self._strikes > STRIKES:
                 self.wire.close(4029, "too many messages")
                 return
-            message = f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
+            message = (
+                f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
+            )
             self._refuse(Refused("rate", message, 429, wait), draft.cid)
             return
         self._strikes = 0

@@ -45,9 +45,7 @@ class SqliteLog:
     Raises LogError where the file can't be used, or another server uses it.
     """
 
-    def __init__(
-        self, path: str | Path, *, synchronous: str = "FULL", max_pending: int = 20_000
-    ) -> None:
+    def __init__(self, path: str | Path, *, synchronous: str = "FULL", max_pending: int = 20_000) -> None:
         self.path = Path(path)
         self._lock = LockFile(self.path)
         try:
@@ -290,7 +288,9 @@ def _messages(
 
 
 def _rooms(db: sqlite3.Connection) -> list[RoomRow]:
-    rows = [RoomRow(name, _bounds(db, name).seq) for (name,) in db.execute("SELECT name FROM room ORDER BY name")]
+    rows = [
+        RoomRow(name, _bounds(db, name).seq) for (name,) in db.execute("SELECT name FROM room ORDER BY name")
+    ]
     return [row for row in rows if row.seq]
 
 

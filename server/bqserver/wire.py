@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from websockets.datastructures import Headers
-from websockets.frames import CloseCode, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -28,6 +29,7 @@ CLOSING = 5.0
 """Seconds a closing peer gets to answer the close frame before its socket is shut."""
 
 PING = b"\x89\x00"
+DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 _quiet = logging.getLogger("bqserver.wire")
 _quiet.setLevel(logging.WARNING)  # websockets logs every open and close at INFO: ours is the access log
@@ -54,7 +56,7 @@ class Handshake:
 
     @property
     def accepted(self) -> bool:
-        return self.response.status_code == 101
+        return self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
 
 
 class Wire:
@@ -64,15 +66,16 @@ class Wire:
     ``open``: frames may still be sent. ``heard``: when anything, a pong too, last came in (loop time).
     """
 
-    __slots__ = ("_buffer", "_direct", "_parts", "_protocol", "_queued", "_stream", "heard", "open")
+    __slots__ = ("_buffer", "_direct", "_parts", "_protocol", "_queued", "_stream", "_text", "heard", "open")
 
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
         self._stream = stream
         # Tornado has read the request, so this protocol begins where the handshake has ended.
-        self._protocol = ServerProtocol(state=State.OPEN, max_size=max_frame, logger=_quiet)
+        self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_frame, logger=_quiet)
         self._buffer = buffer
         self._queued = 0
         self._parts: list[bytes] = []
+        self._text = True
         self._direct = not isinstance(stream, SSLIOStream)
         self.heard = asyncio.get_running_loop().time()
         self.open = True
@@ -146,27 +149,24 @@ class Wire:
         self._stream.close()
 
     def _assemble(self) -> list[str | bytes]:
+        """Whole messages out of frames; text that is not UTF-8 ends the connection (1007)."""
         messages: list[str | bytes] = []
-        parts = self._parts
-        for frame in self._protocol.events_received():
-            opcode = frame.opcode
-            if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+        try:
+            for frame in self._protocol.events_received():
+                if not isinstance(frame, Frame) or frame.opcode not in DATA:
+                    continue  # ping, pong and close were answered by the protocol
+                if frame.opcode is not Opcode.CONT:
+                    self._text = frame.opcode is Opcode.TEXT
+                    if frame.fin:
+                        messages.append(str(frame.data, "utf-8") if self._text else bytes(frame.data))
+                        continue
+                self._parts.append(bytes(frame.data))
                 if frame.fin:
-                    messages.append(bytes(frame.data) if opcode is Opcode.BINARY else _text(frame.data))
-                    continue
-                parts[:] = [b"t" if opcode is Opcode.TEXT else b"b", frame.data]
-            elif opcode is Opcode.CONT:
-                parts.append(frame.data)
-                if frame.fin:
-                    kind, *chunks = parts
-                    parts.clear()
-                    whole = b"".join(chunks)
-                    messages.append(_text(whole) if kind == b"t" else whole)
-        bad = next((index for index, message in enumerate(messages) if message is _BAD_UTF8), None)
-        if bad is None:
-            return messages
-        self._protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
-        return messages[:bad]
+                    whole, self._parts = b"".join(self._parts), []
+                    messages.append(str(whole, "utf-8") if self._text else whole)
+        except UnicodeDecodeError:
+            self._protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
+        return messages
 
     def _write_protocol(self) -> None:
         """Handshake, pongs and close frames: whatever the protocol wants to say, behind what is queued."""
@@ -210,16 +210,6 @@ class Wire:
         asyncio.get_running_loop().call_later(CLOSING, self._stream.close)
 
 
-def _select(_protocol: ServerProtocol, offered: list[Subprotocol]) -> Subprotocol | None:
+def _select(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """A client that names no subprotocol is served too, as the recipe's server does."""
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
-
-
-_BAD_UTF8 = "\udfff"  # can't come out of a UTF-8 decoder
-
-
-def _text(data: bytes) -> str:
-    try:
-        return str(data, "utf-8")
-    except UnicodeDecodeError:
-        return _BAD_UTF8
