@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -58,6 +60,9 @@ class Notebook:
         idle = '.jp-NotebookPanel-toolbar [data-status="idle"], .jp-Toolbar [data-status="idle"]'
         self.page.locator(idle).first.wait_for(timeout=SLOW)
 
+    def wait_saved(self) -> None:
+        self.page.locator(".jp-mod-dirty").first.wait_for(state="detached", timeout=SLOW)
+
     def cell(self, index: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
 
@@ -87,6 +92,15 @@ class Window:
 
     def wait_for(self, text: str, timeout: float = SLOW) -> None:
         self.messages.filter(has_text=text).first.wait_for(timeout=timeout)
+
+    def wait_for_delivery(self, text: str) -> None:
+        """Until the message has its place in the log, not only in this window."""
+        self.messages.filter(has_text=text).and_(self.region.locator(":not([data-seq=''])")).first.wait_for(
+            timeout=SLOW
+        )
+
+    def wait_for_status(self, says: re.Pattern[str]) -> None:
+        self.status.filter(has_text=says).wait_for(state="attached", timeout=SLOW)
 
     def seqs(self) -> list[int]:
         return [
@@ -139,6 +153,13 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
         process.terminate()
     for process in started:
         process.wait(30)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _read(path: Path) -> dict[str, str]:

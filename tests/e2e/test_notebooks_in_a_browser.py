@@ -1,0 +1,171 @@
+"""Two people, two kernels, one room: real JupyterLab and Notebook 7 in a real Chromium, and the page beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from conftest import is_running
+from e2e.conftest import ROOT, Jupyter, Window
+from eventually import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+SHOW = "from bqwidget import Room\nroom = Room('lobby', user='{user}')\nroom"
+SAID = "print('|'.join(message.text for message in room.messages))"
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_two_kernels_and_the_page_hear_the_same(jupyter: Callable[..., Jupyter], pages, app: str) -> None:
+    """Nothing is configured: the first kernel starts the local server, the second finds it."""
+    lab = jupyter()
+    notebooks = []
+    for user in ("ada", "bob"):
+        name = lab.notebook(f"{user}.ipynb", SHOW.format(user=user), "print(room.invite())", SAID)
+        notebooks.append(lab.open(pages(), name, app=app))
+    windows = []
+    for notebook in notebooks:
+        notebook.run(0)
+        windows.append(notebook.room())
+    link = notebooks[0].run(1).get_by_text("#invite=").inner_text().strip()
+    page = pages()
+    page.goto(link)
+    windows.append(Window(page.get_by_role("region", name="Chat room lobby")))
+
+    texts = [f"message {number}" for number in range(9)]
+    for number, text in enumerate(texts):
+        windows[number % 3].say(text)
+        windows[(number + 1) % 3].wait_for(text)
+    for window in windows:
+        for text in texts:
+            window.wait_for(text)
+    orders = [window.seqs() for window in windows]
+    assert orders[0] == sorted(set(orders[0]))
+    assert orders[0] == orders[1] == orders[2]
+    for notebook in notebooks:
+        notebook.run(2).get_by_text("|".join(texts)).wait_for()
+
+
+def test_two_views_of_one_room(jupyter: Callable[..., Jupyter], pages) -> None:
+    lab = jupyter()
+    notebook = lab.open(pages(), lab.notebook("ada.ipynb", SHOW.format(user="ada"), "room"))
+    notebook.run(0)
+    notebook.room().say("before the second view")
+    notebook.room().wait_for("before the second view")
+    notebook.run(1)
+    first, second = notebook.room(index=0), notebook.room(index=1)
+    second.wait_for("before the second view")
+    second.say("from the second")
+    first.wait_for("from the second")
+    assert first.seqs() == second.seqs()
+
+
+def test_a_reloaded_page_shows_the_room_again(jupyter: Callable[..., Jupyter], pages) -> None:
+    lab = jupyter()
+    page = pages()
+    notebook = lab.open(page, lab.notebook("ada.ipynb", SHOW.format(user="ada"), "room.send('meanwhile')"))
+    notebook.run(0)
+    notebook.room().say("before the reload")
+    notebook.room().wait_for("before the reload")
+    page.keyboard.press("Control+s")
+    notebook.wait_saved()
+    page.reload()
+    notebook.wait_idle()
+    notebook.room().wait_for("before the reload")
+    notebook.run(1)
+    notebook.room().wait_for("meanwhile")
+
+
+class Server:
+    """A bqserver on a port of its own, which can be killed and come back."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "bqserver",
+            f"--port={self.port}",
+            f"--log=sqlite:{self.folder / 'log.sqlite'}",
+        ]
+        environ = {
+            **os.environ,
+            "BQSERVER_TOKEN": "token",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'server'}",
+        }
+        self.process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+        assert "listening" in self.process.stdout.readline()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def post(self, text: str) -> None:
+        headers = {"Content-Type": "application/json", "Authorization": "Bearer token"}
+        body = json.dumps({"user": "script", "text": text}).encode()
+        with urlopen(Request(f"{self.url}/messages", body, headers)) as answer:
+            assert answer.status == 201
+
+
+@pytest.fixture
+def server(home: Path, unused_port: int) -> Iterator[Server]:
+    started = Server(home, unused_port)
+    yield started
+    started.kill()
+
+
+def test_the_server_is_killed_and_comes_back(jupyter: Callable[..., Jupyter], pages, server: Server) -> None:
+    lab = jupyter(environ={"BQWIDGET_URL": server.url, "BQWIDGET_TOKEN": "token"})
+    windows = []
+    for user in ("ada", "bob"):
+        notebook = lab.open(pages(), lab.notebook(f"{user}.ipynb", SHOW.format(user=user)))
+        notebook.run(0)
+        windows.append(notebook.room())
+    windows[0].say("before")
+    windows[1].wait_for("before")
+
+    server.kill()
+    for window in windows:
+        window.wait_for_status(re.compile("connect", re.IGNORECASE))
+    windows[0].say("while it was away")
+    server.start()
+    server.post("after its return")
+    for window in windows:
+        window.wait_for("while it was away")
+        window.wait_for("after its return")
+        window.wait_for_status(re.compile(r"^(?!.*reconnect)", re.IGNORECASE))
+    windows[1].say("and on")
+    windows[0].wait_for("and on")
+    assert windows[0].seqs() == windows[1].seqs()
+    for text in ("before", "while it was away", "after its return", "and on"):
+        assert windows[0].messages.filter(has_text=text).count() == 1
+
+
+def test_the_local_server_is_killed_and_the_room_starts_another(
+    jupyter: Callable[..., Jupyter], pages, home: Path
+) -> None:
+    lab = jupyter()
+    notebook = lab.open(pages(), lab.notebook("ada.ipynb", SHOW.format(user="ada")))
+    notebook.run(0)
+    window = notebook.room()
+    window.say("before")
+    window.wait_for("before")
+    first = json.loads((home / "runtime" / "server.json").read_text())["pid"]
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: not is_running(first))
+    window.say("after")
+    window.wait_for_delivery("after")
+    assert [text for text in ("before", "after") if window.messages.filter(has_text=text).count() != 1] == []
