@@ -157,14 +157,14 @@ class ChatServer(Application):
         sys.setswitchinterval(SWITCH_INTERVAL)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             try:
-                runner.run(self.serve(signals=True))
+                runner.run(self.serve(self.announce, signals=True))
             except (StartError, LogError) as error:
                 print(f"{self.name}: {error}", file=sys.stderr)
                 self.exit(1)
 
     # ---- the server
 
-    async def serve(self, *, signals: bool = False, ready: Callable[[], None] = lambda: None) -> None:
+    async def serve(self, ready: Callable[[Gate], None], *, signals: bool = False) -> None:
         """Run until ``stop``. Raises StartError or LogError where it can't. ``ready`` is called when it listens."""
         loop = asyncio.get_running_loop()
         self._loop, self._stopped = loop, asyncio.Event()
@@ -190,8 +190,7 @@ class ChatServer(Application):
         self.url = self.address(sockets[0].getsockname()[1])
         self.write_runtime_file()
         try:
-            self.announce(gate)
-            ready()
+            ready(gate)
             await self.until_stopped(hub)
         finally:
             self.remove_runtime_file()

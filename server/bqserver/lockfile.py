@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from .durable import make_folder
 from .log import LogError
 
 if sys.platform == "win32":
@@ -27,7 +28,7 @@ class LockFile:
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(path.name + ".lock")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path.parent)
             self._file: IO[str] = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
         except OSError as error:
             raise LogError(

@@ -74,7 +74,7 @@ def render(
         messages=[_decode(body) for body in bodies],
         when=_when,
         # Inside a script element only "<" can end or change it; in JSON it only stands in strings.
-        state=state.replace(b"<", b"\\\\u003c") if session else b"null",
+        state=state.replace(b"<", b"\\u003c") if session else b"null",
     )
 
 

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from .durable import make_folder
 from .log import LogError
 
 APPLICATION_ID = 0x62717764  # "bqwd": tells our files from other people's
@@ -36,6 +37,9 @@ CREATE UNIQUE INDEX once ON entry (room, principal, cid) WHERE cid IS NOT NULL;
 CREATE INDEX message ON entry (id) WHERE target IS NULL;
 """
 
+WAL_KEPT = 64 * 1024 * 1024
+"""Bytes that the write-ahead log keeps on disk after a burst, or a backup, made it longer."""
+
 MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1]
 """Step N brings a file from version N to N + 1; never edit one that was released."""
 
@@ -44,24 +48,45 @@ def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = Fal
     """A connection as the server uses it. Raises LogError with what to do about the file.
 
     ``synchronous=FULL`` is the promise: NORMAL lost 1,280 of 61,984 acknowledged rows in a simulated
-    power cut, FULL none (DESIGN 4).
+    power cut, FULL none (DESIGN 4; tests/chaos/test_power_cut.py shows both).
     """
+    path = Path(path)
     if not readonly:
-        _make_private(Path(path))
+        _make_private(path)
+    elif not path.is_file():
+        raise LogError(f"{path} does not exist: name the server's file with --log=sqlite:PATH")
+    db = None
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        db.execute("PRAGMA mmap_size = 268435456")
         if readonly:
             db.execute("PRAGMA query_only = ON")
-            return db
-        _check_ours(db, path)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {synchronous}")
-        db.execute("PRAGMA cache_size = -65536")
-        _migrate(db, path)
+            check_ours(db, path)
+        else:
+            _prepare(db, path, synchronous)
     except sqlite3.DatabaseError as error:
-        raise LogError(_explain(error, path)) from error
+        if db is not None:
+            db.close()
+        raise LogError(explain(error, path)) from error
+    except LogError:
+        if db is not None:
+            db.close()
+        raise
     return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    """Make it the one connection that writes."""
+    if any(db.execute("SELECT (SELECT count(*) FROM sqlite_master), application_id FROM pragma_application_id").fetchone()):
+        check_ours(db, path)
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise LogError(f"the file system of {path} can't hold a write-ahead log: keep it on a local disk")
+    db.execute(f"PRAGMA synchronous = {synchronous}")
+    db.execute("PRAGMA fullfsync = ON")  # on macOS fsync alone stops at the drive's cache; no effect elsewhere
+    db.execute("PRAGMA checkpoint_fullfsync = ON")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
+    db.execute("PRAGMA cache_size = -65536")
+    _migrate(db, path)
 
 
 def epoch_of(db: sqlite3.Connection) -> str:
@@ -75,21 +100,10 @@ def new_epoch(db: sqlite3.Connection) -> str:
     return epoch
 
 
-def _make_private(path: Path) -> None:
-    """People's words are nobody else's on this machine: the file is made 0600, its new folder 0700."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise LogError(
-            f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH"
-        ) from error
-
-
-def _check_ours(db: sqlite3.Connection, path: str | Path) -> None:
+def check_ours(db: sqlite3.Connection, path: Path) -> None:
+    """Raises LogError where the file is somebody else's, or newer than this program."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
-    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application != APPLICATION_ID and (application or tables):
+    if application != APPLICATION_ID:
         raise LogError(f"{path} is some other program's database: give another file with --log=sqlite:PATH")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
@@ -99,11 +113,41 @@ def _check_ours(db: sqlite3.Connection, path: str | Path) -> None:
         )
 
 
-def _migrate(db: sqlite3.Connection, path: str | Path) -> None:
+def explain(error: sqlite3.Error, path: Path) -> str:
+    """SQLite's error in words that say what to do."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_NOTADB":
+        return f"{path} is not a bqserver database: give another file with --log=sqlite:PATH"
+    if name.startswith("SQLITE_CORRUPT"):
+        return f"{path} is damaged: look with 'bqserver check', then restore a backup with 'bqserver restore'"
+    if name == "SQLITE_FULL":
+        return f"the disk of {path} is full: make room on it"
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return f"{path} can't be written ({error}): see to its permissions, and its folder's"
+    if name.startswith("SQLITE_IOERR"):
+        return f"the disk of {path} fails ({error}): see to it"
+    return f"{path} can't be used: {error}"
+
+
+def _make_private(path: Path) -> None:
+    """People's words are nobody else's on this machine: the file is made 0600, its new folder 0700.
+
+    Its name becomes durable with SQLite's first sync of the write-ahead log, which syncs the folder too.
+    """
+    try:
+        make_folder(path.parent)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise LogError(
+            f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH"
+        ) from error
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     for number, step in enumerate(MIGRATIONS[version:], version + 1):
-        db.execute("BEGIN IMMEDIATE")
         try:
+            db.execute("BEGIN IMMEDIATE")
             if callable(step):
                 step(db)
             else:
@@ -115,18 +159,8 @@ def _migrate(db: sqlite3.Connection, path: str | Path) -> None:
                 new_epoch(db)
             db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            db.execute("ROLLBACK")
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             raise LogError(
-                f"{path} could not be brought to schema {number} ({error}); it is unchanged"
+                f"{path} could not be brought to schema {number}; it is unchanged: {explain(error, path)}"
             ) from error
-
-
-def _explain(error: sqlite3.DatabaseError, path: str | Path) -> str:
-    text = str(error)
-    if "not a database" in text:
-        return f"{path} is not a bqserver database: give another file with --log=sqlite:PATH"
-    if "malformed" in text:
-        return f"{path} is damaged: look with 'bqserver check', then restore a backup with 'bqserver restore'"
-    if "full" in text:
-        return f"no room left on the disk of {path}: make some, then start again"
-    return f"{path} can't be used: {text}"

@@ -49,7 +49,7 @@ class RunningServer:
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(self.app.serve(ready=self._ready.set))
+                runner.run(self.app.serve(lambda _: self._ready.set()))
         except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits for us
             self._error = error
         finally:

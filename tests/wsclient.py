@@ -1,0 +1,89 @@
+"""A member that speaks plain JSON over a plain WebSocket, so that tests see what is really on the wire."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+Frame = dict[str, Any]
+TIMEOUT = 10.0
+
+
+class Member:
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    def send(self, frame: Frame | str | bytes) -> None:
+        self.socket.send(json.dumps(frame) if isinstance(frame, dict) else frame)
+
+    def say(self, text: str, cid: str = "c1", user: str = "ada", **more: Any) -> None:
+        self.send({"type": "chat.send", "cid": cid, "user": user, "text": text, **more})
+
+    def recv(self) -> Frame:
+        return json.loads(self.socket.recv(TIMEOUT))
+
+    def until(self, kind: str) -> Frame:
+        """The next frame of this type; the others are passed over."""
+        while (frame := self.recv())["type"] != kind:
+            pass
+        return frame
+
+    def texts(self, count: int) -> list[str]:
+        return [self.until("message")["entry"]["text"] for _ in range(count)]
+
+    def close_code(self) -> int | None:
+        """Read on until the server ends it."""
+        try:
+            while True:
+                self.socket.recv(TIMEOUT)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+
+@contextmanager
+def member(url: str, room: str = "lobby", query: str = "", **headers: str) -> Iterator[Member]:
+    """``url`` is the server's http address; header names take ``_`` for ``-``."""
+    address = f"{url.replace('http', 'ws', 1)}/rooms/{room}{query}"
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    with connect(
+        address, subprotocols=["chat.v1"], additional_headers=sent, max_size=None, compression=None
+    ) as socket:
+        yield Member(socket)
+
+
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return self.json["error"]["code"]
+
+
+def request(url: str, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+    """One HTTP request; a dict body goes as JSON, bytes as they are."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    if body is not None:
+        sent.setdefault("Content-Type", "application/json")
+    try:
+        connection.request(method, path, body, sent)
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
