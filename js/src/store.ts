@@ -1,0 +1,367 @@
+/** The room's state, computed: `reduce(state, inputs) -> [state, effects]`, with no clock, socket or DOM.
+ *
+ * The client rule of chat.v1: an entry at or below `last` is dropped, one whose `prev` is `last` is
+ * accepted, anything else asks to resume from `last`; a new epoch reloads. What falls into a gap is paged
+ * by REST: as raw log entries where that is short, else the newest messages are loaded afresh. So
+ * `messages` is the log's tail at all times, whatever the network lost, doubled or reordered.
+ */
+
+import {
+  fold,
+  isChange,
+  type Change,
+  type ChangeFrame,
+  type Entry,
+  type Gap,
+  type Hello,
+  type Message,
+  type MessageFrame,
+  type Refusal,
+  type ServerFrame,
+} from "./protocol";
+import {
+  indexOf,
+  isOwn,
+  KEEP,
+  LOG_PAGE,
+  LONGEST_FILL,
+  MAX_HELD,
+  PAGE,
+  PAGE_RETRY,
+  type Effect,
+  type Input,
+  type Pending,
+  type Request,
+  type State,
+} from "./state";
+
+/** One step for a whole batch: the message list is copied once, however many frames arrived together. */
+export function reduce(state: State, inputs: readonly Input[]): [State, Effect[]] {
+  const turn = new Turn(state);
+  for (const input of inputs) turn.take(input);
+  return [turn.state, turn.effects];
+}
+
+class Turn {
+  state: State;
+  readonly effects: Effect[] = [];
+  /** The list this turn may write to; null until it needs one. */
+  #own: Message[] | null = null;
+
+  constructor(state: State) {
+    this.state = state;
+  }
+
+  take(input: Input): void {
+    switch (input.type) {
+      case "hello":
+        return this.#hello(input);
+      case "message":
+      case "change":
+        return this.#entry(input);
+      case "synced":
+        return this.#synced(input.seq);
+      case "gap":
+        return this.#gap(input);
+      case "ack":
+        return this.#ack(input.cid, input.seq);
+      case "error":
+        return this.#refused(input);
+      case "presence":
+        return this.#presence(input.members ?? []);
+      case "status":
+        return this.#set({ status: input });
+      case "snapshot":
+        return this.#snapshot(input.frames);
+      case "page":
+        return this.#page(input);
+      case "log":
+        return this.#log(input);
+      case "page-failed":
+        return this.#pageFailed(input);
+      case "older":
+        return this.#older();
+      case "draft":
+        return this.#draft({ cid: input.draft.cid, draft: input.draft, at: input.at, state: "sending" });
+      case "retry":
+        return this.#retry(input.cid);
+      case "discard":
+        return this.#set({ pending: this.state.pending.filter(({ cid }) => cid !== input.cid) });
+      case "undeliverable":
+        return this.#fail(input.message);
+      case "link":
+        return this.#set({ link: input.link });
+      case "user":
+        return this.#set({ user: input.user });
+      case "attention":
+        return this.#attention(input.on);
+      case "dismiss":
+        return this.#set({ notice: null });
+      case "bye": // the source's to obey
+      case "echo":
+        return;
+    }
+  }
+
+  #set(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+  }
+
+  // ---- the chain ---------------------------------------------------------------------------------
+
+  #hello(hello: Hello): void {
+    const { epoch } = this.state;
+    this.#set({ oldest: hello.oldest, limits: hello.limits, resuming: false });
+    if (hello.epoch !== epoch) {
+      this.#set({ epoch: hello.epoch });
+      this.#reload(hello.seq);
+    }
+    this.#sendAgain();
+  }
+
+  #entry(frame: MessageFrame | ChangeFrame): void {
+    const { last, request, held, resuming, epoch } = this.state;
+    const { entry, prev } = frame;
+    if (entry.seq <= last) return this.#arrived(entry);
+    if (request?.kind === "log") {
+      if (held.length < MAX_HELD) this.#set({ held: [...held, frame] });
+      return;
+    }
+    if (prev === undefined || prev === last) return this.#accept(entry);
+    if (resuming) return;
+    this.#set({ resuming: true });
+    this.effects.push({ do: "resume", after: last, epoch });
+  }
+
+  #accept(entry: Entry): void {
+    this.#set({ last: entry.seq });
+    if (isChange(entry)) this.#change(entry);
+    else this.#append(entry);
+    this.#arrived(entry);
+  }
+
+  #append(message: Message): void {
+    const { attentive, unread, request } = this.state;
+    const messages = this.#writable();
+    messages.push(message);
+    if (attentive && request === null && messages.length > KEEP * 1.5) {
+      messages.splice(0, messages.length - KEEP);
+      this.#set({ complete: false });
+    }
+    if (isOwn(this.state, message.user)) this.#set({ unread: { from: null, count: 0 } });
+    else if (!attentive) this.#set({ unread: { from: unread.from ?? message.seq, count: unread.count + 1 } });
+  }
+
+  #change(change: Change): void {
+    const { messages, request, late } = this.state;
+    const index = indexOf(messages, change.target);
+    const message = messages[index];
+    if (message?.seq === change.target) this.#writable()[index] = fold(message, change);
+    // The page on its way may have been read before this change was written.
+    else if (request !== null) this.#set({ late: [...late, change] });
+  }
+
+  #synced(seq: number): void {
+    const { last, epoch, request } = this.state;
+    if (seq < last || request?.kind === "log") return;
+    this.#set({ resuming: seq > last });
+    if (seq > last) this.effects.push({ do: "resume", after: last, epoch });
+  }
+
+  #gap(gap: Gap): void {
+    const { last, request, loaded } = this.state;
+    if (gap.reason === "epoch") return this.#reload(gap.to);
+    if (gap.to <= last || request?.kind === "log") return;
+    if (!loaded || gap.reason === "trimmed" || gap.to - last > LONGEST_FILL) return this.#reload(gap.to);
+    this.#ask({ kind: "log", to: gap.to });
+  }
+
+  // ---- pages -------------------------------------------------------------------------------------
+
+  #reload(last: number): void {
+    this.#own = null;
+    this.#set({
+      last,
+      messages: [],
+      complete: last === 0,
+      loaded: last === 0,
+      held: [],
+      late: [],
+      resuming: false,
+      request: null,
+      unread: { from: null, count: 0 },
+      pending: this.state.pending.filter(({ seq }) => seq === undefined || seq > last),
+    });
+    if (last > 0) this.#ask({ kind: "tail" });
+  }
+
+  #older(): void {
+    const { complete, loaded, request } = this.state;
+    if (loaded && !complete && request === null) this.#ask({ kind: "older" });
+  }
+
+  #ask(request: Omit<Request, "id">, delay = 0): void {
+    const id = this.state.requests + 1;
+    this.#set({ request: { id, ...request }, requests: id });
+    const { messages, last } = this.state;
+    if (request.kind === "log") {
+      this.effects.push({ do: "log", id, after: last, limit: LOG_PAGE, delay });
+    } else {
+      const before = request.kind === "tail" ? null : (messages[0]?.seq ?? last + 1);
+      this.effects.push({ do: "page", id, before, limit: PAGE, delay });
+    }
+  }
+
+  #page(input: { id: number; messages: readonly Message[]; limit: number }): void {
+    const { request, messages, last, late, oldest } = this.state;
+    if (request?.id !== input.id) return;
+    const first = messages[0]?.seq ?? last + 1;
+    const page = input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq);
+    for (const change of late) {
+      const index = indexOf(page, change.target);
+      if (page[index]?.seq === change.target) page[index] = fold(page[index], change);
+    }
+    this.#own = [...page, ...messages];
+    const start = this.#own[0]?.seq ?? 0;
+    const complete = input.messages.length < input.limit || start <= oldest;
+    this.#set({ messages: this.#own, complete, loaded: true, request: null, late: [] });
+  }
+
+  #log(input: { id: number; entries: readonly Entry[]; limit: number }): void {
+    const { request } = this.state;
+    if (request?.kind !== "log" || request.id !== input.id) return;
+    for (const entry of input.entries) if (entry.seq > this.state.last) this.#accept(entry);
+    const to = request.to ?? 0;
+    if (this.state.last < to && input.entries.length === input.limit) return this.#ask(request);
+    const { held } = this.state;
+    this.#set({ request: null, held: [], late: [], last: Math.max(this.state.last, to) });
+    for (const frame of held) this.#entry(frame);
+  }
+
+  #pageFailed(input: { id: number; final: boolean }): void {
+    const { request, last } = this.state;
+    if (request?.id !== input.id) return;
+    if (request.kind === "log" && input.final) return this.#reload(Math.max(last, request.to ?? 0));
+    if (request.kind === "older" || input.final) this.#set({ request: null, late: [] });
+    else this.#ask(request, PAGE_RETRY);
+  }
+
+  /** The comm's answer to `open`: the tail in frames, in place of everything before. */
+  #snapshot(frames: readonly ServerFrame[]): void {
+    const { epoch, last: before, loaded } = this.state;
+    const known = loaded ? before : Infinity;
+    const messages: Message[] = [];
+    const rest: ServerFrame[] = [];
+    let last = 0;
+    let fresh = epoch === null;
+    for (const frame of frames) {
+      if (frame.type === "hello") {
+        fresh ||= frame.epoch !== epoch;
+        this.#set({ epoch: frame.epoch, oldest: frame.oldest, limits: frame.limits });
+      } else if (frame.type === "message") messages.push(frame.entry);
+      else rest.push(frame);
+      if (frame.type === "message" || frame.type === "change") last = Math.max(last, frame.entry.seq);
+      if (frame.type === "synced") last = Math.max(last, frame.seq);
+    }
+    this.#reload(0);
+    messages.sort((a, b) => a.seq - b.seq);
+    this.#own = messages;
+    const complete = (messages[0]?.seq ?? 0) <= this.state.oldest;
+    this.#set({ messages, complete, loaded: true });
+    for (const frame of rest) if (frame.type === "change") this.#change(frame.entry);
+    this.#set({ last });
+    for (const message of messages) this.#arrived(message);
+    for (const frame of rest) if (frame.type !== "change" && frame.type !== "synced") this.take(frame);
+    const missed = fresh ? [] : messages.filter((m) => m.seq > known && !isOwn(this.state, m.user));
+    if (!this.state.attentive && missed.length > 0) {
+      this.#set({ unread: { from: missed[0]!.seq, count: missed.length } });
+    }
+    this.#sendAgain();
+  }
+
+  #writable(): Message[] {
+    if (this.#own === null || this.#own !== this.state.messages) {
+      this.#own = [...this.state.messages];
+      this.#set({ messages: this.#own });
+    }
+    return this.#own;
+  }
+
+  // ---- what we send ------------------------------------------------------------------------------
+
+  #draft(pending: Pending): void {
+    this.#set({ pending: [...this.state.pending, pending], notice: null });
+    if (pending.draft.type === "chat.send") this.#set({ unread: { from: null, count: 0 } });
+    this.effects.push({ do: "send", draft: pending.draft, delay: 0 });
+  }
+
+  #retry(cid: string): void {
+    const found = this.state.pending.find((pending) => pending.cid === cid);
+    if (found === undefined) return;
+    this.#replace(cid, { cid, draft: found.draft, at: found.at, state: "sending" });
+    this.effects.push({ do: "send", draft: found.draft, delay: 0 });
+  }
+
+  /** The connection is new: whatever was not acknowledged goes out again, under the same cid. */
+  #sendAgain(): void {
+    for (const { draft, state, seq } of this.state.pending) {
+      if (state === "sending" && seq === undefined) this.effects.push({ do: "send", draft, delay: 0 });
+    }
+  }
+
+  #ack(cid: string, seq: number): void {
+    const found = this.state.pending.find((pending) => pending.cid === cid);
+    if (found === undefined) return;
+    if (seq <= this.state.last) this.#set({ pending: this.state.pending.filter((other) => other !== found) });
+    else this.#replace(cid, { ...found, state: "sending", seq });
+  }
+
+  #arrived(entry: Entry): void {
+    const { pending } = this.state;
+    if (pending.length === 0) return;
+    const mine = pending.find(({ cid }) => cid === entry.cid);
+    if (mine !== undefined && entry.user !== mine.draft.user) this.#set({ principal: entry.user });
+    const rest = pending.filter(({ cid, seq }) => cid !== entry.cid && !(seq !== undefined && seq <= entry.seq));
+    if (rest.length < pending.length) this.#set({ pending: rest });
+  }
+
+  #refused(refusal: Refusal): void {
+    const { cid, message, retry_ms } = refusal;
+    const found = cid === undefined ? undefined : this.state.pending.find((pending) => pending.cid === cid);
+    if (found === undefined) {
+      if (cid === undefined) this.#set({ notice: message });
+    } else if (retry_ms === undefined) {
+      this.#replace(found.cid, { ...found, state: "failed", error: message });
+    } else {
+      this.#replace(found.cid, { ...found, state: "sending", error: message });
+      this.effects.push({ do: "send", draft: found.draft, delay: retry_ms });
+    }
+  }
+
+  #fail(error: string): void {
+    const pending = this.state.pending.map((each): Pending => {
+      return each.state === "sending" ? { ...each, state: "failed", error } : each;
+    });
+    this.#set({ pending });
+  }
+
+  #replace(cid: string, by: Pending): void {
+    this.#set({ pending: this.state.pending.map((each) => (each.cid === cid ? by : each)) });
+  }
+
+  // ---- who is here, and who looks ----------------------------------------------------------------
+
+  #presence(members: State["members"]): void {
+    const fresh = members.filter(({ user, kind }) => kind === "kernel" && !this.state.kernels.has(user));
+    this.#set({ members });
+    if (fresh.length > 0) this.#set({ kernels: new Set([...this.state.kernels, ...fresh.map((m) => m.user)]) });
+  }
+
+  #attention(on: boolean): void {
+    const { unread, attentive } = this.state;
+    if (on === attentive) return;
+    // The divider stays while one reads on from it, and goes when one looks away having read all.
+    const from = !on && unread.count === 0 ? null : unread.from;
+    this.#set({ attentive: on, unread: { from, count: on ? 0 : unread.count } });
+  }
+}

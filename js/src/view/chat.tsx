@@ -1,0 +1,127 @@
+/** The window: a named region with a header, the messages, the box to write in, and a line of status. */
+
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Room } from "../room";
+import type { State } from "../state";
+import type { Deeds } from "./actions";
+import { Announcer } from "./announcer";
+import { Composer, NEW, type Mode } from "./composer";
+import { PeopleIcon } from "./icons";
+import { MessageList } from "./list";
+import { rememberName } from "./remembered";
+import { StatusLine } from "./status";
+import { words } from "./words";
+
+interface Props {
+  readonly room: Room;
+  /** The name to start with, before the reader chose one. */
+  readonly given: string;
+  /** The server says who this is: the name can't be changed. */
+  readonly verified?: boolean;
+}
+
+export function Chat({ room, given, verified = false }: Props): JSX.Element {
+  const state = room.state.value;
+  const region = useRef<HTMLElement>(null);
+  const name = useRef<HTMLInputElement>(null);
+  const [mode, setMode] = useState<Mode>(NEW);
+  const [nameless, setNameless] = useState(false);
+  useKeysStayHere(region);
+  const hasName = (): boolean => {
+    const named = state.user.trim() !== "";
+    setNameless(!named);
+    if (!named) name.current?.focus();
+    return named;
+  };
+  const speaker = useRef(hasName);
+  speaker.current = hasName;
+  const deeds = useMemo(() => deedsOf(room, setMode, () => speaker.current()), [room]);
+  return (
+    <section class="bq-chat" ref={region} aria-label={words.region(state.room)} data-lm-suppress-shortcuts="true">
+      <Header state={state} />
+      <MessageList room={room} state={state} deeds={deeds} />
+      <Typing state={state} />
+      <Composer room={room} state={state} mode={mode} onMode={setMode} onNameless={hasName} />
+      <footer class="bq-footer">
+        <StatusLine state={state} />
+        <label class={`bq-name${nameless ? " bq-wanted" : ""}`}>
+          <span aria-hidden="true">{words.you}</span>
+          <input
+            ref={name}
+            aria-label={words.yourName}
+            placeholder={words.yourName}
+            dir="auto"
+            autocomplete="nickname"
+            spellcheck={false}
+            maxLength={state.limits.user}
+            readOnly={verified}
+            value={state.user}
+            onInput={(event) => {
+              const user = event.currentTarget.value;
+              setNameless(false);
+              room.rename(user);
+              rememberName(given, user);
+            }}
+          />
+        </label>
+        {nameless && (
+          <p class="bq-trouble" role="alert">
+            {words.nameFirst}
+          </p>
+        )}
+      </footer>
+      <Announcer state={state} />
+    </section>
+  );
+}
+
+function Header({ state }: { readonly state: State }): JSX.Element {
+  const { room, members } = state;
+  return (
+    <header class="bq-header">
+      <span class="bq-room" dir="auto">
+        {room}
+      </span>
+      {members.length > 0 && (
+        <span class="bq-members" title={members.map(({ user }) => user).join(", ")}>
+          <PeopleIcon />
+          {words.members(members.length)}
+        </span>
+      )}
+    </header>
+  );
+}
+
+function Typing({ state }: { readonly state: State }): JSX.Element {
+  const users = state.members.filter(({ typing, user }) => typing && user !== state.user).map(({ user }) => user);
+  return (
+    <p class="bq-typing" aria-hidden="true" dir="auto">
+      {users.length > 0 && words.typing(users)}
+    </p>
+  );
+}
+
+/** What is typed in the chat must not run a notebook's shortcuts: `dd` would delete a cell. */
+function useKeysStayHere(region: { readonly current: HTMLElement | null }): void {
+  useEffect(() => {
+    const element = region.current;
+    const stay = (event: Event): void => event.stopPropagation();
+    const kinds = ["keydown", "keyup", "keypress", "paste", "cut", "copy"];
+    for (const kind of kinds) element?.addEventListener(kind, stay);
+    return () => {
+      for (const kind of kinds) element?.removeEventListener(kind, stay);
+    };
+  }, [region]);
+}
+
+function deedsOf(room: Room, setMode: (mode: Mode) => void, hasName: () => boolean): Deeds {
+  return {
+    onReply: (to) => setMode({ kind: "reply", to }),
+    onEdit: (message) => setMode({ kind: "edit", message }),
+    onRemove: (message) => hasName() && room.remove(message),
+    onReact: (message, emoji, on) => hasName() && room.react(message, emoji, on),
+    onAnswer: (question, text, choice) =>
+      hasName() && (choice ? room.answer(question, text) : room.say(text, question)),
+  };
+}

@@ -1,0 +1,177 @@
+/** Where one writes: a box that grows, keeps its text until it is on its way, and knows an input method. */
+
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { Message } from "../protocol";
+import type { Room } from "../room";
+import type { State } from "../state";
+import { CheckIcon, CloseIcon, SendIcon } from "./icons";
+import { rememberDraft, rememberedDraft } from "./remembered";
+import { words } from "./words";
+
+/** What the box is for just now. */
+export type Mode =
+  | { readonly kind: "new" }
+  | { readonly kind: "reply"; readonly to: Message }
+  | { readonly kind: "edit"; readonly message: Message };
+
+export const NEW: Mode = { kind: "new" };
+
+interface Props {
+  readonly room: Room;
+  readonly state: State;
+  readonly mode: Mode;
+  readonly onMode: (mode: Mode) => void;
+  /** Nobody can speak without a name. False where there is none: it was asked for. */
+  readonly onNameless: () => boolean;
+}
+
+export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.Element {
+  const box = useRef<HTMLTextAreaElement>(null);
+  const [text, setText] = useState(() => rememberedDraft(state.room));
+  const [problem, setProblem] = useState("");
+  /** What was being written before an edit began. */
+  const put = useRef("");
+  const returned = useReturned(state, text, mode, setText);
+
+  useLayoutEffect(() => grow(box.current), [text]);
+  useEffect(() => {
+    if (mode.kind !== "edit") rememberDraft(state.room, text);
+  }, [text, mode, state.room]);
+  useEffect(() => {
+    if (mode.kind === "edit") {
+      put.current = text;
+      setText(mode.message.text);
+    }
+    if (mode.kind !== "new") box.current?.focus();
+  }, [mode]);
+
+  const over = codePoints(text) - state.limits.text;
+  const leave = (): void => {
+    setText(mode.kind === "edit" ? put.current : text);
+    onMode(NEW);
+  };
+  const submit = (): void => {
+    if (text.trim() === "" || over > 0 || !onNameless()) return;
+    if (!deliver(room, mode, text, returned.current)) return setProblem(words.notSent);
+    setProblem("");
+    setText(mode.kind === "edit" ? put.current : "");
+    onMode(NEW);
+  };
+  const key = (event: KeyboardEvent): void => {
+    // 229 is how browsers say "the input method has it": Safari ends a composition before its Enter.
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- no other field says it there
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      submit();
+    } else if (event.key === "Escape" && mode.kind !== "new") {
+      leave();
+    }
+  };
+  const trouble = over > 0 ? words.tooLong(over, state.limits.text) : problem || state.notice;
+  return (
+    <form
+      class="bq-composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+        box.current?.focus();
+      }}
+    >
+      {trouble && (
+        <p class="bq-trouble" role="alert" dir="auto">
+          {trouble}
+        </p>
+      )}
+      {mode.kind !== "new" && (
+        <div class="bq-mode">
+          <span dir="auto">{mode.kind === "edit" ? words.editing : words.replyingTo(mode.to.user)}</span>
+          {mode.kind === "reply" && <q dir="auto">{mode.to.text.slice(0, 160)}</q>}
+          <button type="button" aria-label={words.cancel} title={words.cancel} onClick={leave}>
+            <CloseIcon />
+          </button>
+        </div>
+      )}
+      <div class="bq-box">
+        <textarea
+          ref={box}
+          rows={1}
+          dir="auto"
+          aria-label={words.message}
+          placeholder={words.placeholder(state.room)}
+          enterkeyhint="send"
+          value={text}
+          onKeyDown={key}
+          onInput={(event) => {
+            setText(event.currentTarget.value);
+            setProblem("");
+            if (state.notice !== null) room.dismiss();
+            if (mode.kind !== "edit") room.typing();
+          }}
+        />
+        <button
+          type="submit"
+          class="bq-send"
+          aria-label={mode.kind === "edit" ? words.save : words.send}
+          title={mode.kind === "edit" ? words.save : words.send}
+          aria-disabled={text.trim() === "" || over > 0}
+        >
+          {mode.kind === "edit" ? <CheckIcon /> : <SendIcon />}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+interface Returned {
+  readonly cid: string;
+  readonly text: string;
+}
+
+function deliver(room: Room, mode: Mode, text: string, returned: Returned | null): boolean {
+  if (mode.kind === "edit") return mode.message.text === text || room.edit(mode.message, text);
+  if (mode.kind === "reply") return room.say(text, mode.to);
+  // The same text again is the same message again: under its own cid it can't be doubled.
+  if (returned?.text === text) return room.retry(returned.cid);
+  return room.say(text);
+}
+
+/** A message that was refused comes back into an empty box, and leaves it again when a retry gets through. */
+function useReturned(
+  state: State,
+  text: string,
+  mode: Mode,
+  setText: (text: string) => void,
+): { readonly current: Returned | null } {
+  const returned = useRef<Returned | null>(null);
+  const known = useRef(new Set<string>());
+  useEffect(() => {
+    const failed = state.pending.filter((each) => each.state === "failed" && each.draft.type === "chat.send");
+    const fresh = failed.find(({ cid }) => !known.current.has(cid));
+    known.current = new Set(failed.map(({ cid }) => cid));
+    if (returned.current !== null && !state.pending.some(({ cid }) => cid === returned.current?.cid)) {
+      if (text === returned.current.text) setText("");
+      returned.current = null;
+    }
+    if (fresh?.draft.type === "chat.send" && text === "" && mode.kind === "new" && fresh.draft.choice === undefined) {
+      returned.current = { cid: fresh.cid, text: fresh.draft.text };
+      setText(fresh.draft.text);
+    }
+  }, [state.pending]);
+  return returned;
+}
+
+/** What the server counts: Python's `len`, not UTF-16 units. */
+export function codePoints(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
+/** As high as its text; the style sheet sets where it ends and begins to scroll. */
+function grow(box: HTMLTextAreaElement | null): void {
+  if (box === null) return;
+  box.style.height = "auto";
+  box.style.height = `${box.scrollHeight}px`;
+}

@@ -1,0 +1,27 @@
+/** The few pictures of the window, drawn with the text's colour and hidden from screen readers. */
+
+import type { JSX } from "preact";
+
+const icon = (path: string) =>
+  function Icon(): JSX.Element {
+    return (
+      <svg class="bq-icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+        <path d={path} />
+      </svg>
+    );
+  };
+
+export const SendIcon = icon("M12 19V5.5M5.5 12 12 5.5l6.5 6.5");
+export const DownIcon = icon("M12 5v13.5M5.5 12 12 18.5l6.5-6.5");
+export const CheckIcon = icon("m5 12.5 4.5 4.5L19 7.5");
+export const ReplyIcon = icon("M9.5 6 4 11.5 9.5 17M4.5 11.5H14a6 6 0 0 1 6 6v1");
+export const EditIcon = icon("m4.5 19.5 1-4.5L16 4.5l3.5 3.5L9 18.5zM13.5 7l3.5 3.5");
+export const DeleteIcon = icon("M5 7h14M9.5 7V4.5h5V7M7 7l1 12.5h8L17 7");
+export const ReactIcon = icon(
+  "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM8.5 14c1.8 2.6 5.2 2.6 7 0M9 9.5v.5M15 9.5v.5",
+);
+export const PeopleIcon = icon(
+  "M9 11.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3 19.5c0-3.5 2.5-5.5 6-5.5s6 2 6 5.5M15.5 5a3.2 3.2 0 0 1 0 6.2M17 14.3c2.5.6 4 2.4 4 5.2",
+);
+export const CloseIcon = icon("m6.5 6.5 11 11m0-11-11 11");
+export const FileIcon = icon("M7 3.5h7l4 4v13H7zM14 3.5v4h4");

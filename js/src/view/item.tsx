@@ -1,0 +1,159 @@
+/** One row of the list: a message with its author and time, or a draft that is still on its way. */
+
+import { Component, type JSX } from "preact";
+import type { Pending } from "../state";
+import { Actions, type Deeds } from "./actions";
+import { Avatar } from "./avatar";
+import { Files, Quote, Reactions, Text } from "./body";
+import { CheckIcon } from "./icons";
+import { Question } from "./question";
+import type { Row } from "./rows";
+import { fullTime, isoTime, timeOf } from "./time";
+import { words } from "./words";
+
+interface Props extends Row {
+  readonly user: string;
+  readonly active: boolean;
+  readonly answering: boolean;
+  readonly deeds: Deeds;
+}
+
+/** Drawn again only when something it shows has changed: a new message costs one row, not all of them. */
+export class Item extends Component<Props> {
+  override shouldComponentUpdate(next: Props): boolean {
+    const now = this.props;
+    return (Object.keys(next) as (keyof Props)[]).some((name) => next[name] !== now[name]);
+  }
+
+  render({ message, own, kernel, first, last, day, unread, active }: Props): JSX.Element {
+    const classes = ["bq-row", own && "bq-own", first && "bq-first", last && "bq-last", active && "bq-active"];
+    return (
+      <li class={classes.filter(Boolean).join(" ")} data-row data-seq={message.seq} tabIndex={-1}>
+        {day !== null && (
+          <div class="bq-divider">
+            <span>{day}</span>
+          </div>
+        )}
+        {unread && (
+          <div class="bq-divider bq-unread">
+            <span>{words.fresh}</span>
+          </div>
+        )}
+        <div class="bq-message">
+          {first && !own && <Avatar user={message.user} kernel={kernel} />}
+          <div class="bq-column">
+            <p class={first && !own ? "bq-author" : "bq-sr"}>
+              <b dir="auto">{message.user}</b>
+              {kernel && <span class="bq-badge">{words.kernel}</span>}
+            </p>
+            {this.bubble()}
+          </div>
+        </div>
+      </li>
+    );
+  }
+
+  bubble(): JSX.Element {
+    const { message, own, quoted, answer, user, answering, active, deeds } = this.props;
+    if (message.deleted) {
+      return (
+        <div class="bq-bubble bq-deleted">
+          <p>{words.deleted}</p>
+          {this.meta()}
+        </div>
+      );
+    }
+    return (
+      <>
+        <div class={`bq-bubble${message.ask ? " bq-question" : ""}`}>
+          {message.ask && <p class="bq-label">{words.question}</p>}
+          {message.re !== undefined && <Quote message={quoted} />}
+          {message.text !== "" && <Text text={message.text} />}
+          {message.parts?.length ? <Files parts={message.parts} /> : null}
+          {message.ask && (
+            <Question question={message} answer={answer} user={user} answering={answering} onAnswer={deeds.onAnswer} />
+          )}
+          {this.meta()}
+          {active && <Actions message={message} own={own} {...deeds} />}
+        </div>
+        {message.reactions && (
+          <Reactions
+            reactions={message.reactions}
+            user={user}
+            onReact={(emoji, on) => deeds.onReact(message, emoji, on)}
+          />
+        )}
+      </>
+    );
+  }
+
+  meta(): JSX.Element {
+    const { message, own } = this.props;
+    return (
+      <p class="bq-meta">
+        {this.props.void && <span class="bq-void">{words[this.props.void]}</span>}
+        {message.edited !== undefined && !message.deleted && <span>{words.edited}</span>}
+        <time dateTime={isoTime(message.at)} title={fullTime(message.at)}>
+          {timeOf(message.at)}
+        </time>
+        {own && (
+          <span class="bq-tick" title={words.sent}>
+            <CheckIcon />
+            <span class="bq-sr">{words.sent}</span>
+          </span>
+        )}
+      </p>
+    );
+  }
+}
+
+interface PendingProps {
+  readonly pending: Pending;
+  readonly onRetry: (cid: string) => void;
+  readonly onDiscard: (cid: string) => void;
+}
+
+const WHAT = {
+  "chat.send": words.failed,
+  "chat.edit": words.editFailed,
+  "chat.delete": words.deleteFailed,
+  "chat.react": words.reactFailed,
+} as const;
+
+export function PendingItem({ pending, onRetry, onDiscard }: PendingProps): JSX.Element {
+  const { cid, draft, at, state, error } = pending;
+  const failed = state === "failed";
+  const text = "text" in draft ? draft.text : "emoji" in draft ? draft.emoji : "";
+  return (
+    <li class="bq-row bq-own bq-first bq-last bq-pending" data-row data-cid={cid}>
+      <div class="bq-message">
+        <div class="bq-column">
+          {text !== "" && (
+            <div class="bq-bubble">
+              <Text text={text} />
+              <p class="bq-meta">
+                {!failed && <span>{words.sending}</span>}
+                <time dateTime={isoTime(at)}>{timeOf(at)}</time>
+              </p>
+            </div>
+          )}
+          {!failed && error !== undefined && <p class="bq-why">{error}</p>}
+          {failed && (
+            <div class="bq-why bq-failed">
+              <span dir="auto">
+                {WHAT[draft.type]}
+                {error !== undefined && `: ${error}`}
+              </span>
+              <button type="button" class="bq-link" onClick={() => onRetry(cid)}>
+                {words.retry}
+              </button>
+              <button type="button" class="bq-link" onClick={() => onDiscard(cid)}>
+                {words.discard}
+              </button>
+            </div>
+          )}
+        </div>
+      </div>
+    </li>
+  );
+}

@@ -1,0 +1,92 @@
+/** A question's own controls: a button per choice, or a line to write in; then what became of it. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { Message } from "../protocol";
+import { useNow } from "./hooks";
+import { endOf, mayAnswer } from "./rows";
+import { timeOf } from "./time";
+import { words } from "./words";
+
+interface Props {
+  readonly question: Message;
+  readonly answer: Message | null;
+  readonly user: string;
+  /** An answer from here is on its way. */
+  readonly answering: boolean;
+  readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
+}
+
+export function Question({ question, answer, user, answering, onAnswer }: Props): JSX.Element {
+  const end = endOf(question);
+  const now = useNow(answer === null && Number.isFinite(end) ? end : null);
+  if (answer !== null) {
+    return (
+      <p class="bq-outcome bq-answered" dir="auto">
+        {words.answeredBy(answer.user, answer.choice ?? answer.text)}
+      </p>
+    );
+  }
+  if (now >= end) return <p class="bq-outcome">{words.expired}</p>;
+  const { choices, from } = question.ask ?? {};
+  const closed = answering || !mayAnswer(question, user);
+  return (
+    <>
+      {choices?.length ? (
+        <div class="bq-choices">
+          {[...new Set(choices)].map((choice) => (
+            <button
+              key={choice}
+              type="button"
+              class="bq-choice"
+              dir="auto"
+              disabled={closed}
+              onClick={() => onAnswer(question, choice, true)}
+            >
+              {choice}
+            </button>
+          ))}
+        </div>
+      ) : (
+        <FreeAnswer disabled={closed} onAnswer={(text) => onAnswer(question, text, false)} />
+      )}
+      {(from !== undefined || Number.isFinite(end)) && (
+        <p class="bq-outcome" dir="auto">
+          {[from !== undefined && words.onlyFrom(from), Number.isFinite(end) && words.until(timeOf(end))]
+            .filter(Boolean)
+            .join(" · ")}
+        </p>
+      )}
+    </>
+  );
+}
+
+interface FreeProps {
+  readonly disabled: boolean;
+  readonly onAnswer: (text: string) => boolean;
+}
+
+function FreeAnswer({ disabled, onAnswer }: FreeProps): JSX.Element {
+  const [text, setText] = useState("");
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    if (text.trim() !== "" && onAnswer(text.trim())) setText("");
+  };
+  return (
+    <form class="bq-free" onSubmit={submit}>
+      <input
+        class="bq-field"
+        aria-label={words.yourAnswer}
+        placeholder={words.yourAnswer}
+        dir="auto"
+        autocomplete="off"
+        value={text}
+        disabled={disabled}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
+      <button type="submit" class="bq-choice" disabled={disabled}>
+        {words.answer}
+      </button>
+    </form>
+  );
+}

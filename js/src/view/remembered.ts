@@ -1,0 +1,37 @@
+/** What the browser remembers: a name across visits, a draft across reloads. Storage may be full or forbidden. */
+
+const NAME = "bqwidget:name";
+
+const quietly = <T>(action: () => T, otherwise: T): T => {
+  try {
+    return action();
+  } catch {
+    return otherwise;
+  }
+};
+
+/** The name this reader chose here, unless the notebook has since asked for another one. */
+export function rememberedName(given: string): string {
+  const stored = quietly(() => localStorage.getItem(`${NAME}:${given}`), null);
+  return stored ?? given;
+}
+
+export function rememberName(given: string, name: string): void {
+  quietly(() => {
+    if (name === "" || name === given) localStorage.removeItem(`${NAME}:${given}`);
+    else localStorage.setItem(`${NAME}:${given}`, name);
+  }, undefined);
+}
+
+const draftKey = (room: string): string => `bqwidget:draft:${room}`;
+
+export function rememberedDraft(room: string): string {
+  return quietly(() => sessionStorage.getItem(draftKey(room)), null) ?? "";
+}
+
+export function rememberDraft(room: string, text: string): void {
+  quietly(() => {
+    if (text === "") sessionStorage.removeItem(draftKey(room));
+    else sessionStorage.setItem(draftKey(room), text);
+  }, undefined);
+}
