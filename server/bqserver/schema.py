@@ -76,13 +76,19 @@ def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = Fal
 
 def _prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     """Make it the one connection that writes."""
-    if any(db.execute("SELECT (SELECT count(*) FROM sqlite_master), application_id FROM pragma_application_id").fetchone()):
+    if any(
+        db.execute(
+            "SELECT (SELECT count(*) FROM sqlite_master), application_id FROM pragma_application_id"
+        ).fetchone()
+    ):
         check_ours(db, path)
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise LogError(f"the file system of {path} can't hold a write-ahead log: keep it on a local disk")
     db.execute(f"PRAGMA synchronous = {synchronous}")
-    db.execute("PRAGMA fullfsync = ON")  # on macOS fsync alone stops at the drive's cache; no effect elsewhere
+    db.execute(
+        "PRAGMA fullfsync = ON"
+    )  # on macOS fsync alone stops at the drive's cache; no effect elsewhere
     db.execute("PRAGMA checkpoint_fullfsync = ON")
     db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
     db.execute("PRAGMA cache_size = -65536")

@@ -9,25 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from bqwidget.protocol import encode
+
+from . import sqlite_queries
 from .lockfile import LockFile
-from .log import Bounds, Listener, LogFull, Outcome, Refused, RoomRow, Stored, Submission
-from .schema import SEQ_BITS, SEQ_MASK, connect, epoch_of
-from .sequencer import Head, Key, Plan, Target, sequence
+from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
+from .schema import connect, epoch_of, explain
+from .sequencer import Plan, sequence
+from .sqlite_shelf import SqliteShelf
 
 BATCH = 512
 """Entries in one commit at the most: a longer one would keep its first sender waiting."""
+MAX_PENDING, MAX_PENDING_BYTES = 20_000, 64 * 1024 * 1024
 READERS = 2
+PROBE = 1.0
+"""Seconds between two tries of a disk that refused a commit."""
 
 _log = logging.getLogger("bqserver.log")
 _T = TypeVar("_T")
@@ -35,17 +41,25 @@ _T = TypeVar("_T")
 
 class _Work(NamedTuple):
     batch: Sequence[Submission]
+    size: int
     done: asyncio.Future[list[Outcome]]
 
 
 class SqliteLog:
     """MessageLog in one SQLite file.
 
-    ``max_pending``: entries that may wait for the disk before ``append`` raises LogFull.
-    Raises LogError where the file can't be used, or another server uses it.
+    ``max_pending`` entries, or ``max_pending_bytes`` of them, may wait for the disk before ``append``
+    raises LogFull. Raises LogError where the file can't be used, or another server uses it.
     """
 
-    def __init__(self, path: str | Path, *, synchronous: str = "FULL", max_pending: int = 20_000) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: str = "FULL",
+        max_pending: int = MAX_PENDING,
+        max_pending_bytes: int = MAX_PENDING_BYTES,
+    ) -> None:
         self.path = Path(path)
         self._lock = LockFile(self.path)
         try:
@@ -54,11 +68,12 @@ class SqliteLog:
             self._lock.release()
             raise
         self.epoch = epoch_of(self._db)
-        self._max_pending = max_pending
-        self._pending = 0
+        self._max_pending, self._max_pending_bytes = max_pending, max_pending_bytes
+        self._pending = self._pending_bytes = 0
         self._healthy = True
+        self._closing = False
         self._listeners: list[Listener] = []
-        self._shelf = _Shelf(self._db)
+        self._shelf = SqliteShelf(self._db)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(READERS, "bqserver-read")
@@ -69,11 +84,17 @@ class SqliteLog:
     # ---- on the event loop
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
-        if self._pending + len(batch) > self._max_pending:
+        done: asyncio.Future[list[Outcome]] = self._loop.create_future()
+        if self._closing:
+            done.set_result([_STOPPING] * len(batch))
+            return done
+        size = sum([len(encode(draft)) for _, _, draft in batch])
+        full = self._pending + len(batch) > self._max_pending
+        if self._pending and (full or self._pending_bytes + size > self._max_pending_bytes):
             raise LogFull(self._pending)
         self._pending += len(batch)
-        done: asyncio.Future[list[Outcome]] = self._loop.create_future()
-        self._queue.put(_Work(batch, done))
+        self._pending_bytes += size
+        self._queue.put(_Work(batch, size, done))
         return done
 
     def follow(self, listener: Listener) -> None:
@@ -83,20 +104,21 @@ class SqliteLog:
         return self._healthy
 
     async def bounds(self, room: str) -> Bounds:
-        return await self._read(_bounds, room)
+        return await self._read(sqlite_queries.bounds, room)
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
-        return await self._read(_entries, room, after, upto, limit)
+        return await self._read(sqlite_queries.entries, room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
-        return await self._read(_messages, room, limit, before, after)
+        return await self._read(sqlite_queries.messages, room, limit, before, after)
 
     async def rooms(self) -> list[RoomRow]:
-        return await self._read(_rooms)
+        return await self._read(sqlite_queries.rooms)
 
     async def close(self) -> None:
+        self._closing = True
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._writer.join)
         await self._loop.run_in_executor(None, self._readers.shutdown)
@@ -104,9 +126,10 @@ class SqliteLog:
 
     def _committed(self, works: list[_Work], plan: Plan) -> None:
         """Back on the loop: senders first, then followers, all in one turn."""
-        self._pending -= len(plan.outcomes)
         start = 0
-        for batch, done in works:
+        for batch, size, done in works:
+            self._pending -= len(batch)
+            self._pending_bytes -= size
             stop = start + len(batch)
             if not done.done():
                 done.set_result(plan.outcomes[start:stop])
@@ -117,6 +140,8 @@ class SqliteLog:
                 listener(entries)
 
     async def _read(self, query: Callable[..., _T], *args: Any) -> _T:
+        if self._closing:
+            raise LogError("the log is closed: the server is stopping")
         return await self._loop.run_in_executor(self._readers, self._reading, query, args)
 
     # ---- on a reader's thread
@@ -124,29 +149,47 @@ class SqliteLog:
     def _reading(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         if not hasattr(self._local, "db"):
             self._local.db = connect(self.path, readonly=True)
-        return query(self._local.db, *args)
+        try:
+            return query(self._local.db, *args)
+        except sqlite3.Error as error:
+            raise LogError(explain(error, self.path)) from error
 
     # ---- on the writer's thread
 
     def _write(self) -> None:
-        while (work := self._queue.get()) is not None:
-            works, size, last = [work], len(work.batch), False
-            while size < BATCH:
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    last = True
-                    break
-                works.append(more)
-                size += len(more.batch)
-            plan = self._commit([one for work in works for one in work.batch])
+        works: list[_Work | None] = []
+        while not works or works[-1] is not None:
+            works = self._gather()
+            given = [work for work in works if work is not None]
+            plan = self._commit([one for work in given for one in work.batch]) if given else Plan()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-                self._loop.call_soon_threadsafe(self._committed, works, plan)
-            if last:
-                break
+                self._loop.call_soon_threadsafe(self._committed, given, plan)
         self._db.close()
+
+    def _gather(self) -> list[_Work | None]:
+        """What queued while the last commit ran, up to a batch's size; it ends with None where the log closes."""
+        works, size = [self._first()], 0
+        while (last := works[-1]) is not None and (size := size + len(last.batch)) < BATCH:
+            try:
+                works.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return works
+
+    def _first(self) -> _Work | None:
+        """Wait for work. A disk that refused the last commit is tried meanwhile, so that health comes back."""
+        while True:
+            try:
+                return self._queue.get(timeout=None if self._healthy else PROBE)
+            except queue.Empty:
+                self._probe()
+
+    def _probe(self) -> None:
+        try:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time()),))
+        except sqlite3.Error:
+            return
+        self._recovered()
 
     def _commit(self, batch: Sequence[Submission]) -> Plan:
         db = self._db
@@ -159,9 +202,19 @@ class SqliteLog:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             self._shelf.forget()
+            if self._healthy:
+                why = explain(error, self.path) if isinstance(error, sqlite3.Error) else repr(error)
+                _log.error("messages can't be stored: %s", why)
             self._healthy = False
-            _log.error("a batch of %d could not be written: %s", len(batch), error)
             refused = Refused("unavailable", f"the message could not be stored: {error}; try again", 503, 5.0)
             return Plan(outcomes=[refused] * len(batch))
-        self._healthy = True
+        self._recovered()
         return plan
+
+    def _recovered(self) -> None:
+        if not self._healthy:
+            _log.warning("messages can be stored again")
+            self._healthy = True
+
+
+_STOPPING = Refused("restart", "the server is stopping: it will be back", 503, 1.0)

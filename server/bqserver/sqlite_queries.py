@@ -1,0 +1,63 @@
+"""What readers ask of the SQLite file: each a function of any connection, run on any thread."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from .log import Bounds, RoomRow, Stored
+from .schema import SEQ_BITS, SEQ_MASK
+
+
+def bounds(db: sqlite3.Connection, room: str) -> Bounds:
+    low, high = span(number_of(db, room))
+    oldest, newest = db.execute(
+        "SELECT (SELECT min(id) FROM entry WHERE id BETWEEN ?1 AND ?2), "
+        "(SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2)",
+        (low, high),
+    ).fetchone()
+    return Bounds(oldest & SEQ_MASK, newest & SEQ_MASK) if newest else Bounds(0, 0)
+
+
+def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
+    low, _ = span(number_of(db, room))
+    rows = db.execute(
+        "SELECT id, at, body, target FROM entry WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
+        (low + min(after, SEQ_MASK), low + min(upto, SEQ_MASK), limit),
+    )
+    return [
+        Stored(room, key & SEQ_MASK, (key & SEQ_MASK) - 1, at, body, target is not None)
+        for key, at, body, target in rows
+    ]
+
+
+def messages(
+    db: sqlite3.Connection, room: str, limit: int, before: int | None, after: int | None
+) -> list[bytes]:
+    low, high = span(number_of(db, room))
+    first = low + min(after, SEQ_MASK) + 1 if after is not None else low
+    last = low + min(before, SEQ_MASK) - 1 if before is not None else high
+    order = "ASC" if after is not None else "DESC"
+    rows = db.execute(
+        "SELECT coalesce(folded, body) FROM entry INDEXED BY message "
+        f"WHERE target IS NULL AND id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?",
+        (first, last, limit),
+    ).fetchall()
+    bodies = [row[0] for row in rows]
+    return bodies if after is not None else bodies[::-1]
+
+
+def rooms(db: sqlite3.Connection) -> list[RoomRow]:
+    rows = [
+        RoomRow(name, bounds(db, name).seq) for (name,) in db.execute("SELECT name FROM room ORDER BY name")
+    ]
+    return [row for row in rows if row.seq]
+
+
+def number_of(db: sqlite3.Connection, room: str) -> int:
+    row = db.execute("SELECT id FROM room WHERE name = ?", (room,)).fetchone()
+    return int(row[0]) if row else 0  # numbers start at 1: 0 is a room without entries
+
+
+def span(number: int) -> tuple[int, int]:
+    low = number << SEQ_BITS
+    return low, low | SEQ_MASK

@@ -1,0 +1,107 @@
+"""What the writer of the SQLite file knows, and how it stores what the sequencer planned."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from .log import Stored
+from .schema import SEQ_BITS, SEQ_MASK
+from .sequencer import Head, Key, Plan, Target
+from .sqlite_queries import number_of, span
+
+ROWS = 512
+"""Rows in one statement at the most: each ``execute`` gives up the interpreter lock once, and SQLite takes
+32,766 values in one."""
+
+_T = TypeVar("_T")
+
+
+class SqliteShelf:
+    """What the writer knows: heads and room numbers in memory, the rest by its own connection."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._rooms: dict[str, int] = {}
+        self._heads: dict[str, Head] = {}
+
+    def head(self, room: str) -> Head:
+        head = self._heads.get(room)
+        if head is None:
+            low, high = span(self._number(room))
+            row = self._db.execute(
+                "SELECT id, at FROM entry WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1", (low, high)
+            ).fetchone()
+            head = self._heads[room] = Head(row[0] & SEQ_MASK, row[1]) if row else Head(0, 0)
+        return head
+
+    def known(self, keys: Iterable[Key]) -> dict[Key, Stored]:
+        places = {(self._number(room), who, cid): room for room, who, cid in keys}
+        known = {}
+        for some in _chunks(list(places)):
+            found = self._db.execute(
+                f"WITH wanted(room, principal, cid) AS (VALUES {_values(3, len(some))}) "
+                "SELECT room, principal, cid, id, at, body, target "
+                "FROM wanted JOIN entry USING (room, principal, cid)",
+                [value for place in some for value in place],
+            )
+            for number, who, cid, key, at, body, target in found:
+                room, seq = places[number, who, cid], key & SEQ_MASK
+                known[room, who, cid] = Stored(room, seq, seq - 1, at, body, target is not None)
+        return known
+
+    def target(self, room: str, seq: int) -> Target | None:
+        if not 0 < seq <= SEQ_MASK:
+            return None  # it would be another room's number
+        row = self._db.execute(
+            "SELECT principal, coalesce(folded, body) FROM entry WHERE id = ? AND target IS NULL",
+            (self._number(room) << SEQ_BITS | seq,),
+        ).fetchone()
+        return Target(*row) if row else None
+
+    def store(self, plan: Plan) -> None:
+        for rows in _chunks(plan.rows):
+            values: list[Any] = []
+            for entry, submission, target in rows:
+                number = self._rooms[entry.room]
+                values += (
+                    number << SEQ_BITS | entry.seq,
+                    entry.at,
+                    number,
+                    submission.principal,
+                    submission.draft.cid or None,
+                    target,
+                    entry.body,
+                )
+            self._db.execute(
+                "INSERT INTO entry (id, at, room, principal, cid, target, body) VALUES "
+                + _values(7, len(rows)),
+                values,
+            )
+        for (room, seq), body in plan.folded.items():
+            self._db.execute(
+                "UPDATE entry SET folded = ? WHERE id = ?", (body, self._rooms[room] << SEQ_BITS | seq)
+            )
+
+    def forget(self) -> None:
+        """After a rollback nothing remembered can be trusted."""
+        self._rooms.clear()
+        self._heads.clear()
+
+    def _number(self, room: str) -> int:
+        number = self._rooms.get(room)
+        if number is None:
+            self._db.execute("INSERT OR IGNORE INTO room (name) VALUES (?)", (room,))
+            number = self._rooms[room] = number_of(self._db, room)
+        return number
+
+
+def _chunks(rows: list[_T]) -> Iterator[list[_T]]:
+    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
+
+
+@functools.cache
+def _values(columns: int, rows: int) -> str:
+    return ",".join([f"({','.join('?' * columns)})"] * rows)
