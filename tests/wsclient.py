@@ -53,7 +53,12 @@ def member(url: str, room: str = "lobby", query: str = "", **headers: str) -> It
     address = f"{url.replace('http', 'ws', 1)}/rooms/{room}{query}"
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     with connect(
-        address, subprotocols=["chat.v1"], additional_headers=sent, max_size=None, compression=None
+        address,
+        subprotocols=["chat.v1"],
+        additional_headers=sent,
+        compression=None,
+        max_size=None,
+        max_queue=None,  # else unread messages would hold up the closing handshake
     ) as socket:
         yield Member(socket)
 

@@ -18,7 +18,7 @@ import tornado.httpserver
 import tornado.web
 from platformdirs import user_data_path
 from tornado.netutil import bind_sockets
-from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, default
+from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 from traitlets.config import Application
 
 import bqwidget
@@ -125,6 +125,7 @@ class ChatServer(Application):
 
     token: str | None = None
     url = ""
+    started = False
 
     @default("port")
     def _default_port(self) -> int:
@@ -140,20 +141,24 @@ class ChatServer(Application):
         argv = sys.argv[1:] if argv is None else argv
         if wrong := check_arguments(self, argv):
             self.refuse(wrong)
-        try:
-            self.parse_command_line(argv)
-            if self.config_file:
-                self.load_config_file(Path(self.config_file).stem, str(Path(self.config_file).parent))
-        except (TraitError, ValueError) as error:
-            self.refuse(str(error))
+        self.parse_command_line(argv)
+        if self.config_file:
+            path = Path(self.config_file)
+            if not path.is_file():
+                self.refuse(f"there is no configuration file {path}")
+            self.load_config_file(path.stem, str(path.parent))
 
     def refuse(self, message: str) -> NoReturn:
         print(f"{self.name}: {message}", file=sys.stderr)
-        self.exit(2)
-        raise SystemExit(2)  # exit() is the application's and may be replaced
+        raise SystemExit(2)
+
+    def exit(self, exit_status: int | str | None = 0) -> None:
+        """traitlets ends with 1 for a value it can't take; on a command line that is 2, as everywhere."""
+        super().exit(2 if exit_status == 1 and not self.started else exit_status)
 
     def start(self) -> None:
         super().start()
+        self.started = True
         sys.setswitchinterval(SWITCH_INTERVAL)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             try:
@@ -172,6 +177,7 @@ class ChatServer(Application):
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopped.set)
         self.check()
+        tls = self.tls()
         self.token = None if self.open else self.find_token()
         sockets = self.bind()
         log = self.make_log()
@@ -185,11 +191,11 @@ class ChatServer(Application):
             cookie_secret=gate.cookie_secret,
             log_function=lambda _: None,
         )
-        server = tornado.httpserver.HTTPServer(application, ssl_options=self.tls())
+        server = tornado.httpserver.HTTPServer(application, ssl_options=tls)
         server.add_sockets(sockets)
         self.url = self.address(sockets[0].getsockname()[1])
-        self.write_runtime_file()
         try:
+            self.write_runtime_file()
             ready(gate)
             await self.until_stopped(hub)
         finally:
@@ -273,7 +279,10 @@ class ChatServer(Application):
             return
         path = Path(self.runtime_file)
         part = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as error:
+            raise StartError(f"the runtime file {path} can't be written: {error.strerror}") from error
         with os.fdopen(descriptor, "w") as file:
             json.dump({"url": self.url, "pid": os.getpid(), "token": self.token}, file)
         part.replace(path)

@@ -1,0 +1,26 @@
+"""The sliding window, with a clock of our own."""
+
+from __future__ import annotations
+
+from bqserver.rates import RateLimit
+
+
+def test_so_many_in_a_period_and_no_more():
+    limit = RateLimit(2, 10)
+    assert [limit.wait("ada", now) for now in (0.0, 1.0, 2.0)] == [0, 0, 8]
+    assert limit.wait("bob", 2.0) == 0
+    assert limit.wait("ada", 10.0) == 0
+    assert limit.wait("ada", 10.5) == 0.5
+
+
+def test_zero_is_no_limit():
+    limit = RateLimit(0, 10)
+    assert not any(limit.wait("ada", 0.0) for _ in range(1000))
+
+
+def test_the_quiet_are_forgotten():
+    limit = RateLimit(1, 10)
+    for number in range(100):
+        limit.wait(f"user {number}", 0.0)
+    limit.wait("ada", 50.0)
+    assert len(limit._seen) == 1
