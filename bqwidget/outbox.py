@@ -13,7 +13,7 @@ RESEND = 10.0
 """Seconds after which an unanswered draft is sent again on a live connection; its cid keeps it single."""
 
 
-class Delivery(Ack):
+class Delivery(Ack, frozen=True):
     """The acknowledgement of a draft together with the entry that it became."""
 
     entry: Entry

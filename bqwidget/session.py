@@ -47,12 +47,12 @@ BACKOFF_BASE, BACKOFF_CAP, STABLE = 0.25, 10.0, 5.0
 State = Literal["connecting", "open", "reconnecting", "closed"]
 
 
-class Trouble(Struct, omit_defaults=False):
+class Trouble(Struct, frozen=True, omit_defaults=False):
     code: str
     message: str
 
 
-class Status(Struct, tag_field="type", tag="status", omit_defaults=False):
+class Status(Struct, frozen=True, tag_field="type", tag="status", omit_defaults=False):
     """How the room stands; ``retry_at``: when the next join is tried, in milliseconds since the epoch."""
 
     status: State
