@@ -288,6 +288,9 @@ class Post(Struct, frozen=True):
 encode = msgspec.json.Encoder().encode
 """A frame or entry as JSON bytes."""
 
+NOT_JSON = (msgspec.DecodeError, RecursionError)
+"""What decoding raises: a text of ten thousand brackets is given up with RecursionError."""
+
 _decode_client: Callable[[str | bytes], ClientFrame] = msgspec.json.Decoder(ClientFrame).decode
 _decode_server: Callable[[str | bytes], ServerFrame] = msgspec.json.Decoder(ServerFrame).decode
 _decode_post: Callable[[bytes], Post] = msgspec.json.Decoder(Post).decode
@@ -302,10 +305,10 @@ def decode_client(data: str | bytes) -> ClientFrame | Echo:
     """
     try:
         return _decode_client(data)
-    except msgspec.DecodeError as error:  # ValidationError is one of these
+    except NOT_JSON as error:  # ValidationError is one of these
         try:
             message = msgspec.json.decode(data)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return Echo(message=data if isinstance(data, str) else data.decode(errors="replace"))
         if isinstance(message, dict) and message.get("type") in _CLIENT_TYPES:
             raise _field_error(error) from None
@@ -319,10 +322,10 @@ def decode_server(data: str | bytes) -> ServerFrame | None:
     """
     try:
         return _decode_server(data)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         try:
             message = msgspec.json.decode(data)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             raise ProtocolError("bad_json", f"a frame that is not JSON: {error}") from None
         if isinstance(message, dict) and message.get("type") not in _SERVER_TYPES:
             return None
@@ -335,7 +338,7 @@ def decode_post(body: bytes) -> Post:
         return _decode_post(body)
     except msgspec.ValidationError as error:
         raise _field_error(error) from None
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise ProtocolError("bad_json", f"the body is not JSON: {error}") from None
 
 

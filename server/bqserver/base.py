@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from bqwidget.protocol import encode, printable
 
 from .auth import Gate, Identity
 from .hub import Hub
-from .log import Refused
+from .log import LogError, Refused
 from .origins import Origins, split_port
+
+_log = logging.getLogger("bqserver.http")
 
 JSON = "application/json"
 COOKIE_DAYS = 30
@@ -146,7 +149,17 @@ class Handler(RequestHandler):
     def compute_etag(self) -> str | None:
         return None  # nothing here is cached
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, LogError):  # its words name our files: they are for the server's own log
+            failure = Failure(503, "unavailable", "messages can't be read just now: try again", retry_after=5)
+            status_code, kwargs["exc_info"] = 503, (Failure, failure, None)
+        super().send_error(status_code, **kwargs)
+
     def log_exception(self, *exc_info: Any) -> None:
+        if isinstance(exc_info[1], LogError):
+            _log.error("%s %s: %s", self.request.method, self.request.path, exc_info[1])
+            return
         if not isinstance(exc_info[1], HTTPError):  # what a client did wrong is its own to hear of
             super().log_exception(*exc_info)
 

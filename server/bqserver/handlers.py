@@ -222,7 +222,7 @@ class Invites(Body):
             raise Failure(403, "forbidden", "invites are made with a token")
         try:
             wanted = msgspec.json.decode(self.body() or b"{}", type=NewInvite)
-        except msgspec.DecodeError as error:
+        except protocol.NOT_JSON as error:
             raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
         if not (1 <= wanted.uses <= INVITE_USES and 0 < wanted.minutes <= INVITE_MINUTES):
             raise Failure(
@@ -245,7 +245,7 @@ class Session(Body):
     def post(self) -> None:
         try:
             code = msgspec.json.decode(self.body(), type=Redeem).invite
-        except msgspec.DecodeError as error:
+        except protocol.NOT_JSON as error:
             raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
         if not self.service.gate.redeem(code):
             raise Failure(403, "bad_invite", "this invite was used or has expired: ask for a new one")

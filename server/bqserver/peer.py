@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import msgspec
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
     MAX_REPLAY,
+    NOT_JSON,
     Delete,
     Draft,
     Echo,
@@ -30,7 +32,7 @@ from bqwidget.protocol import (
 )
 
 from . import presence
-from .log import Bounds, Refused, Stored, Submission
+from .log import Bounds, LogError, Refused, Stored, Submission
 from .wire import Wire, text_frame
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ CHUNK = 64 * 1024
 TYPING = 5.0
 STRIKES = 20
 """Refused for their rate in a row before the connection is closed (4029)."""
+
+_log = logging.getLogger("bqserver.peer")
 
 
 class Peer:
@@ -102,17 +106,31 @@ class Peer:
     async def run(self, after: int | None, epoch: str | None) -> None:
         """Join, then hear the peer until the connection is over."""
         try:
-            self._task = asyncio.get_running_loop().create_task(self._join(after, epoch))
+            self._start(self._join(after, epoch))
             while (messages := await self.wire.receive()) is not None:
                 for message in messages:
                     if isinstance(message, str):
                         self._hear(message)
                     else:
                         self.wire.close(1003, "frames are JSON text")
+        except Exception:  # noqa: BLE001 - nobody else would hear of it, and the peer would wait for ever
+            _log.exception("a connection is closed for an error of ours")
+            self.wire.close(1011, "an error of the server's: reconnect")
         finally:
             if self._task is not None:
                 self._task.cancel()
             self._hub.leave(self)
+
+    def _start(self, catching_up: Coroutine[None, None, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guard(catching_up))
+
+    async def _guard(self, catching_up: Coroutine[None, None, None]) -> None:
+        """A log that can't be read ends the connection, and not only the replay: the peer would wait for ever."""
+        try:
+            await catching_up
+        except LogError as error:
+            _log.warning("a member could not be brought up to date: %s", error)
+            self.wire.close(1013, "the log can't be read: reconnect")
 
     async def _join(self, after: int | None, epoch: str | None) -> None:
         hub = self._hub
@@ -209,7 +227,7 @@ class Peer:
                 case Resume(after=after, epoch=epoch):
                     if self.live:
                         self.live = False
-                        self._task = asyncio.get_running_loop().create_task(self._resume(after, epoch))
+                        self._start(self._resume(after, epoch))
                 case Typing(user=user):
                     self.typing_until = asyncio.get_running_loop().time() + TYPING
                     self.user = self.principal or self.user or user
@@ -257,5 +275,5 @@ def _cid_of(message: str) -> str | None:
     """The cid of a frame whose other fields are wrong, so that its sender knows which one it was."""
     try:
         return msgspec.json.decode(message, type=_Cid).cid
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None
