@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 from bqserver.testing import running_server
+from chaos.raw import frame, join
 from wsclient import member, request
 
 DEEP = "[" * 20_000 + "]" * 20_000
@@ -70,3 +71,10 @@ def test_json_at_the_edge_of_what_can_be_read_is_echoed():
             nested = "[" * depth + "]" * depth
             one.send(nested)
             assert one.socket.recv(10) in (echo % nested, echo % f'"{nested}"')
+
+
+def test_who_pings_without_reading_the_pongs_is_dropped():
+    with running_server(open=True, buffer=64 * 1024) as running:
+        raw = join(running.url)
+        with raw, pytest.raises(ConnectionError):
+            raw.sendall(frame(9, b"x" * 125) * 1_000_000)

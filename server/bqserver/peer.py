@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,13 @@ from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
     MAX_REPLAY,
     NOT_JSON,
+    Busy,
     Delete,
     Draft,
     Echo,
     Edit,
     Error,
+    Expire,
     Gap,
     Hello,
     Ping,
@@ -32,7 +34,7 @@ from bqwidget.protocol import (
 )
 
 from . import presence
-from .log import Bounds, LogError, Refused, Stored, Submission
+from .log import Bounds, LogError, Outcome, Refused, Stored, Submission
 from .wire import Wire, text_frame
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ TYPING = 5.0
 STRIKES = 20
 """Refused for their rate in a row before the connection is closed (4029)."""
 
+CatchUp = Callable[[int | None, str | None], Awaitable[None]]
+
 _log = logging.getLogger("bqserver.peer")
 
 
@@ -51,7 +55,8 @@ class Peer:
     """``user`` is the name to show, ``principal`` the verified one (None: names are self-asserted).
 
     ``live``: the fan-out writes to it; until then its frames are kept. ``skip``: the last seq a replay covered,
-    for the log may show a reader an entry just before the fan-out brings it.
+    for the log may show a reader an entry just before the fan-out brings it. ``client`` is the connection's own
+    name for the program behind it, the same after a reconnect.
     """
 
     __slots__ = (
@@ -62,6 +67,8 @@ class Peer:
         "_task",
         "acks",
         "address",
+        "busy",
+        "client",
         "kind",
         "live",
         "principal",
@@ -83,6 +90,7 @@ class Peer:
         principal: str | None = None,
         user: str | None = None,
         kind: str = "person",
+        client: str | None = None,
     ) -> None:
         self._hub = hub
         self.wire = wire
@@ -91,6 +99,8 @@ class Peer:
         self.principal = principal
         self.user = principal or user
         self.kind = kind
+        self.client = client
+        self.busy: bool | None = None
         self.live = False
         self.skip = 0
         self.acks: list[bytes] = []
@@ -106,7 +116,7 @@ class Peer:
     async def run(self, after: int | None, epoch: str | None) -> None:
         """Join, then hear the peer until the connection is over."""
         try:
-            self._start(self._join(after, epoch))
+            self._start(self._join, after, epoch)
             while (messages := await self.wire.receive()) is not None:
                 for message in messages:
                     if isinstance(message, str):
@@ -121,13 +131,13 @@ class Peer:
                 self._task.cancel()
             self._hub.leave(self)
 
-    def _start(self, catching_up: Coroutine[None, None, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._guard(catching_up))
+    def _start(self, catch_up: CatchUp, after: int | None, epoch: str | None) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guard(catch_up, after, epoch))
 
-    async def _guard(self, catching_up: Coroutine[None, None, None]) -> None:
+    async def _guard(self, catch_up: CatchUp, after: int | None, epoch: str | None) -> None:
         """A log that can't be read ends the connection, and not only the replay: the peer would wait for ever."""
         try:
-            await catching_up
+            await catch_up(after, epoch)
         except LogError as error:
             _log.warning("a member could not be brought up to date: %s", error)
             self.wire.close(1013, "the log can't be read: reconnect")
@@ -151,9 +161,9 @@ class Peer:
         if self.live and presence.members(self.room):
             self.write(presence.frame(self.room))
 
-    async def _resume(self, after: int, epoch: str | None) -> None:
+    async def _resume(self, after: int | None, epoch: str | None) -> None:
         bounds = await self._hub.log.bounds(self.room_name)
-        known = after <= bounds.seq and epoch in (None, self._hub.log.epoch)
+        known = after is not None and after <= bounds.seq and epoch in (None, self._hub.log.epoch)
         await self._replay(bounds, after, known=known)
 
     async def _replay(self, bounds: Bounds, after: int | None, *, known: bool) -> None:
@@ -218,7 +228,7 @@ class Peer:
         try:
             frame = decode_client(message)
             match frame:
-                case Send() | Edit() | Delete() | React():
+                case Send() | Edit() | Delete() | React() | Expire():
                     self._submit(frame)
                 case Echo():
                     self.write(text_frame(encode(frame)))
@@ -227,7 +237,10 @@ class Peer:
                 case Resume(after=after, epoch=epoch):
                     if self.live:
                         self.live = False
-                        self._start(self._resume(after, epoch))
+                        self._start(self._resume, after, epoch)
+                case Busy(busy=busy):
+                    self.busy = busy
+                    self._hub.presence.changed(self.room, self)
                 case Typing(user=user):
                     self.typing_until = asyncio.get_running_loop().time() + TYPING
                     self.user = self.principal or self.user or user
@@ -253,7 +266,12 @@ class Peer:
             return
         self._strikes = 0
         submission = Submission(self.room_name, self.principal or draft.user, draft)
-        hub.submit(submission, partial(hub.acknowledge, self, draft.cid))
+        hub.submit(submission, partial(self._stored, draft))
+
+    def _stored(self, draft: Draft, outcome: Outcome) -> None:
+        if isinstance(draft, Send) and draft.ask is not None and isinstance(outcome, Stored):
+            self._hub.questions.asked(self, outcome.seq)
+        self._hub.acknowledge(self, draft.cid, outcome)
 
     def _refuse(self, refused: Refused, cid: str | None) -> None:
         retry_ms = None if refused.retry_after is None else int(refused.retry_after * 1000)

@@ -169,7 +169,13 @@ class Wire:
         return messages
 
     def _write_protocol(self) -> None:
-        """Handshake, pongs and close frames: whatever the protocol wants to say, behind what is queued."""
+        """Handshake, pongs and close frames: whatever the protocol wants to say, behind what is queued.
+
+        Who pings and pings without ever reading the pongs is dropped: they too are bounded by ``buffer``.
+        """
+        if self._queued > self._buffer:
+            self.abort()
+            return
         for data in self._protocol.data_to_send():
             if data:
                 self._enqueue(data)
