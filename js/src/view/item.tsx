@@ -58,8 +58,10 @@ export class Item extends Component<Props> {
     if (message.deleted) {
       return (
         <div class="bq-bubble bq-deleted">
-          <p>{words.deleted}</p>
-          {this.meta()}
+          <div class="bq-line">
+            <p>{words.deleted}</p>
+            {this.meta()}
+          </div>
         </div>
       );
     }
@@ -68,12 +70,17 @@ export class Item extends Component<Props> {
         <div class={`bq-bubble${message.ask ? " bq-question" : ""}`}>
           {message.ask && <p class="bq-label">{words.question}</p>}
           {message.re !== undefined && <Quote message={quoted} />}
-          {message.text !== "" && <Text text={message.text} />}
           {message.parts?.length ? <Files parts={message.parts} /> : null}
           {message.ask && (
-            <Question question={message} answer={answer} user={user} answering={answering} onAnswer={deeds.onAnswer} />
+            <>
+              <Text text={message.text} />
+              <Question question={message} answer={answer} user={user} answering={answering} onAnswer={deeds.onAnswer} />
+            </>
           )}
-          {this.meta()}
+          <div class="bq-line">
+            {!message.ask && message.text !== "" && <Text text={message.text} />}
+            {this.meta()}
+          </div>
           {active && <Actions message={message} own={own} {...deeds} />}
         </div>
         {message.reactions && (
@@ -109,6 +116,8 @@ export class Item extends Component<Props> {
 
 interface PendingProps {
   readonly pending: Pending;
+  /** Starts a group: what stands above is somebody else's. */
+  readonly first: boolean;
   readonly onRetry: (cid: string) => void;
   readonly onDiscard: (cid: string) => void;
 }
@@ -120,21 +129,23 @@ const WHAT = {
   "chat.react": words.reactFailed,
 } as const;
 
-export function PendingItem({ pending, onRetry, onDiscard }: PendingProps): JSX.Element {
+export function PendingItem({ pending, first, onRetry, onDiscard }: PendingProps): JSX.Element {
   const { cid, draft, at, state, error } = pending;
   const failed = state === "failed";
   const text = "text" in draft ? draft.text : "emoji" in draft ? draft.emoji : "";
   return (
-    <li class="bq-row bq-own bq-first bq-last bq-pending" data-row data-cid={cid}>
+    <li class={`bq-row bq-own bq-last bq-pending${first ? " bq-first" : ""}`} data-row data-cid={cid}>
       <div class="bq-message">
         <div class="bq-column">
           {text !== "" && (
             <div class="bq-bubble">
-              <Text text={text} />
-              <p class="bq-meta">
-                {!failed && <span>{words.sending}</span>}
-                <time dateTime={isoTime(at)}>{timeOf(at)}</time>
-              </p>
+              <div class="bq-line">
+                <Text text={text} />
+                <p class="bq-meta">
+                  {!failed && <span>{words.sending}</span>}
+                  <time dateTime={isoTime(at)}>{timeOf(at)}</time>
+                </p>
+              </div>
             </div>
           )}
           {!failed && error !== undefined && <p class="bq-why">{error}</p>}

@@ -4,7 +4,7 @@ import { Component, createRef, type JSX } from "preact";
 import type { Room } from "../room";
 import type { State } from "../state";
 import type { Deeds } from "./actions";
-import { DownIcon } from "./icons";
+import { DownIcon, SpeechIcon } from "./icons";
 import { Item, PendingItem } from "./item";
 import { answersOf, rowsOf, type Answers } from "./rows";
 import { Scroller } from "./scroller";
@@ -42,6 +42,7 @@ export class MessageList extends Component<Props, Local> {
     const sizes = new ResizeObserver(() => this.settle());
     sizes.observe(element);
     sizes.observe(this.#list.current!);
+    this.#atEnd = this.#reachesEnd();
     const seen = new IntersectionObserver((entries) => {
       this.#inView = entries.at(-1)?.isIntersecting ?? false;
       this.#look();
@@ -58,6 +59,12 @@ export class MessageList extends Component<Props, Local> {
   override componentWillUnmount(): void {
     this.#ended.abort();
     this.props.room.look(this, false);
+  }
+
+  /** The reader may have scrolled since the last event: their move counts before the rows change. */
+  override getSnapshotBeforeUpdate(): null {
+    this.#scroller?.moved(this.#atEnd);
+    return null;
   }
 
   override componentDidUpdate(before: Props): void {
@@ -77,10 +84,18 @@ export class MessageList extends Component<Props, Local> {
   };
 
   settle(): void {
+    this.#atEnd = this.#reachesEnd();
     this.#scroller?.settle();
   }
 
+  #reachesEnd(): boolean {
+    const { messages } = this.props.state;
+    return rangeOf(this.state.window, messages).end === messages.length;
+  }
+
   #inView = true;
+  /** The last row in the DOM is the newest message. */
+  #atEnd = true;
 
   readonly #look = (): void => {
     const visible = document.visibilityState === "visible" && this.#inView;
@@ -92,7 +107,7 @@ export class MessageList extends Component<Props, Local> {
     if (scroller === null) return;
     const { messages } = this.props.state;
     const { window, following } = this.state;
-    if (!scroller.moved(rangeOf(window, messages).end === messages.length)) return;
+    if (!scroller.moved(this.#atEnd)) return;
     if (scroller.following !== following) {
       const next = scroller.following ? FOLLOW : held(window, messages);
       this.setState({ following: scroller.following, window: next }, this.#look);
@@ -162,7 +177,12 @@ export class MessageList extends Component<Props, Local> {
           <div class="bq-top">
             {start === 0 && complete && messages.length > 0 && <p>{words.start(state.room)}</p>}
             {start === 0 && !complete && loaded && messages.length > 0 && <p>{words.earlier}</p>}
-            {loaded && messages.length === 0 && shown.length === 0 && <p class="bq-empty">{words.empty}</p>}
+            {loaded && messages.length === 0 && shown.length === 0 && (
+              <p class="bq-empty">
+                <SpeechIcon />
+                {words.empty}
+              </p>
+            )}
           </div>
           <ol class="bq-list" ref={this.#list} aria-label={words.messages}>
             {rows.map((row) => (
@@ -176,10 +196,11 @@ export class MessageList extends Component<Props, Local> {
               />
             ))}
             {atEnd &&
-              shown.map((each) => (
+              shown.map((each, index) => (
                 <PendingItem
                   key={each.cid}
                   pending={each}
+                  first={index === 0 && !rows.at(-1)?.own}
                   onRetry={(cid) => room.retry(cid)}
                   onDiscard={(cid) => room.discard(cid)}
                 />

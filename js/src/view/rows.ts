@@ -85,5 +85,5 @@ export function rowsOf(state: State, answers: Answers, start: number, end: numbe
 }
 
 function together(a: Message, b: Message): boolean {
-  return a.user === b.user && b.at - a.at < GROUP_MS && sameDay(a.at, b.at) && !a.ask && !b.ask;
+  return a.user === b.user && b.at - a.at < GROUP_MS && sameDay(a.at, b.at);
 }

@@ -40,7 +40,8 @@ export class Scroller {
     if (clientHeight === 0 || clientHeight !== this.#height) return false;
     if (end && this.fromEnd <= AT_END) this.following = true;
     else if (scrollTop < this.#top - 1 || !end) this.following = false;
-    this.#keep();
+    // Where it didn't move, the anchor stands as it was kept, and `settle` brings the rows back to it.
+    if (Math.abs(scrollTop - this.#top) >= 0.5) this.#keep();
     return true;
   }
 
