@@ -66,8 +66,8 @@ class Message(Struct, frozen=True):
     """One message of a room, with every later change folded in.
 
     ``seq`` grows within the room (never assume +1); ``at`` grows strictly within the room. ``edited`` is
-    the time of the last edit, ``reactions`` maps an emoji to the users who gave it, ``expired`` is the
-    time at which an open question ended without an answer.
+    the time of the last edit, ``reactions`` maps an emoji to the users who gave it. Of a question, ``answer``
+    is the seq of the message that answered it and ``expired`` the time at which it ended without one.
     """
 
     seq: int
@@ -83,6 +83,7 @@ class Message(Struct, frozen=True):
     edited: int | None = None
     deleted: bool = False
     reactions: dict[str, tuple[str, ...]] = {}
+    answer: int | None = None
     expired: int | None = None
 
     def __repr__(self) -> str:
@@ -127,6 +128,26 @@ def fold(message: Message, change: Change) -> Message:
             users = (*users, change.user) if change.on is not False else users
             reactions = {**message.reactions, emoji: users}
             return replace(message, reactions={key: who for key, who in reactions.items() if who})
+
+
+def is_open(question: Message) -> bool:
+    """Whether it is a question that nobody has answered and that has not been given up."""
+    return question.ask is not None and question.answer is None and question.expired is None
+
+
+def is_answer(question: Message, reply: Message) -> bool:
+    """Whether ``reply`` is the answer: the first by seq, in time, from whom it was asked, and one of the choices."""
+    ask = question.ask
+    if ask is None or not is_open(question) or reply.re != question.seq:
+        return False
+    in_time = ask.expires is None or reply.at <= ask.expires
+    from_them = ask.from_ is None or reply.user == ask.from_
+    return in_time and from_them and (not ask.choices or reply.choice in ask.choices)
+
+
+def answered(question: Message, reply: Message) -> Message:
+    """``question`` as it reads after ``reply``."""
+    return msgspec.structs.replace(question, answer=reply.seq) if is_answer(question, reply) else question
 
 
 # ---- server to client ------------------------------------------------------------------------------
@@ -251,6 +272,20 @@ class React(Struct, frozen=True, tag_field="type", tag="chat.react"):
     on: bool = True
 
 
+class Expire(Struct, frozen=True, tag_field="type", tag="chat.expire"):
+    """The asker gives up on its open question ``target``."""
+
+    cid: str
+    user: str
+    target: int
+
+
+class Busy(Struct, frozen=True, tag_field="type", tag="chat.busy"):
+    """A kernel tells whether it runs a cell."""
+
+    busy: bool
+
+
 class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):
     user: str | None = None
 
@@ -266,8 +301,8 @@ class Ping(Struct, frozen=True, tag_field="type", tag="chat.ping"):
     """Answered with ``synced``."""
 
 
-ClientFrame = Send | Edit | Delete | React | Typing | Resume | Ping
-Draft = Send | Edit | Delete | React
+ClientFrame = Send | Edit | Delete | React | Expire | Busy | Typing | Resume | Ping
+Draft = Send | Edit | Delete | React | Expire
 """The frames that become an entry of the log."""
 
 

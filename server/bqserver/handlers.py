@@ -12,7 +12,7 @@ from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler, stream_request_body
 
 from bqwidget import protocol
-from bqwidget.protocol import check_room, encode
+from bqwidget.protocol import MAX_CID, check_room, encode
 
 from .base import COOKIE_DAYS, Failure, Handler, NotFound, Service, bad_request, cookie_name, is_upgrade
 from .log import Stored, Submission
@@ -22,6 +22,7 @@ from .wire import Handshake, Wire
 
 LOBBY = "lobby"
 MOST = 200
+MOST_WORDS = 200
 INVITE_USES, INVITE_MINUTES = 100, 7 * 24 * 60
 
 
@@ -35,6 +36,7 @@ def routes(service: Service) -> list[URLSpec]:
         (r"rooms/([^/]*)", RoomPage),
         (r"rooms/([^/]*)/messages", Messages),
         (r"rooms/([^/]*)/log", RawLog),
+        (r"rooms/([^/]*)/search", Search),
         (r"invites", Invites),
         (r"session", Session),
     ]
@@ -149,6 +151,19 @@ class RawLog(Handler):
         self.reply(b"[%b]" % b",".join(entry.body for entry in entries))
 
 
+class Search(Handler):
+    """Messages by their words: ``?q=``, the newest that match, oldest first."""
+
+    async def get(self, room: str) -> None:
+        with bad_request():
+            check_room(room)
+        words = self.get_query_argument("q", "")
+        if not 0 < len(words.strip()) <= MOST_WORDS:
+            raise Failure(400, "bad_q", f"q must be the words to look for, up to {MOST_WORDS} characters")
+        limit = self.integer("limit", 1, MOST) or FIRST
+        self.reply(b"[%b]" % b",".join(await self.service.hub.log.search(room, words, limit=limit)))
+
+
 class RoomPage(Handler):
     """One address for a room: a browser gets the page, a WebSocket joins."""
 
@@ -183,6 +198,7 @@ class RoomPage(Handler):
             principal=self.identity.principal,
             user=user[: hub.limits.user] if user else None,
             kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
+            client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
         )
         # A task of its own: the request and everything Tornado kept for it can go.
         hub.run(peer, after, epoch)

@@ -18,6 +18,7 @@ from bqwidget.protocol import Ack, Bye, Error, Limits, Synced, encode
 from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from .peer import Peer, entry_frame
 from .presence import Presence
+from .questions import Questions
 from .rates import RateLimit
 from .wire import PING, text_frame
 
@@ -59,6 +60,7 @@ class Hub:
         self.rooms: dict[str, Room] = {}
         self.peers: dict[Peer, None] = {}
         self.presence = Presence(self)
+        self.questions = Questions(self)
         self.last_busy = 0.0
         self._loop = asyncio.get_running_loop()
         self._batch: list[Submission] = []
@@ -179,6 +181,7 @@ class Hub:
         if self._beat is None:
             self._beat = self._loop.call_later(self.heartbeat / SLICES, self._heartbeat)
         self.presence.changed(room, peer)
+        self.questions.came(peer)
         return room
 
     def leave(self, peer: Peer) -> None:
@@ -190,6 +193,7 @@ class Hub:
         room.peers.discard(peer)
         self.last_busy = self._loop.time()
         self.presence.changed(room, peer)
+        self.questions.left(peer)
         if not room.peers:
             del self.rooms[peer.room_name]
 
@@ -230,6 +234,7 @@ class Hub:
         if self._beat is not None:
             self._beat.cancel()
         self.presence.close()
+        self.questions.close()
         if self._batch:
             self._append()
         await self.log.close()

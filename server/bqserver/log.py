@@ -98,6 +98,9 @@ class MessageLog(Protocol):
     ) -> list[bytes]:
         """Folded messages, oldest first: the last ``limit`` (below ``before``), or the first above ``after``."""
 
+    async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
+        """The newest ``limit`` messages that hold all the words, folded, oldest first."""
+
     async def rooms(self) -> list[RoomRow]:
         """Every room that has an entry, by name."""
 

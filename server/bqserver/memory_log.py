@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from .log import Bounds, Listener, Outcome, RoomRow, Stored, Submission
-from .sequencer import Head, Key, Target, sequence
+from .sequencer import Head, Key, Target, decode_message, sequence
 
 KEEP = 100_000
 """Entries a room keeps at least; up to an eighth more before the oldest are let go."""
@@ -89,6 +89,19 @@ class MemoryLog:
             stop = len(seqs) if before is None else bisect_left(seqs, before)
             start = max(0, stop - limit)
         return [shelf.targets[seq].body for seq in seqs[start:stop]]
+
+    async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
+        wanted = words.casefold().split()
+        targets = self._rooms[room].targets if room in self._rooms else {}
+        found: list[bytes] = []
+        for seq in reversed(targets):
+            message = decode_message(targets[seq].body)
+            text = f"{message.user} {message.text}".casefold()
+            if wanted and not message.deleted and all(word in text for word in wanted):
+                found.append(targets[seq].body)
+                if len(found) == limit:
+                    break
+        return found[::-1]
 
     async def rooms(self) -> list[RoomRow]:
         return [RoomRow(name, shelf.head.seq) for name, shelf in sorted(self._rooms.items()) if shelf.entries]

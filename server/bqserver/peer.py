@@ -270,7 +270,7 @@ class Peer:
 
     def _stored(self, draft: Draft, outcome: Outcome) -> None:
         if isinstance(draft, Send) and draft.ask is not None and isinstance(outcome, Stored):
-            self._hub.questions.asked(self, outcome.seq)
+            self._hub.questions.asked(self, draft.user, outcome.seq)
         self._hub.acknowledge(self, draft.cid, outcome)
 
     def _refuse(self, refused: Refused, cid: str | None) -> None:

@@ -54,7 +54,7 @@ def members(room: Room) -> tuple[Member, ...]:
         if peer.user:
             key = (peer.user, peer.kind)
             typing = peer.typing_until > now or bool(key in found and found[key].typing)
-            found[key] = Member(user=peer.user, kind=peer.kind, typing=typing or None)
+            found[key] = Member(user=peer.user, kind=peer.kind, busy=peer.busy, typing=typing or None)
     return tuple(found[key] for key in sorted(found)[:MOST])
 
 

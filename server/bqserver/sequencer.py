@@ -11,14 +11,28 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from bqwidget.protocol import Change, Delete, Draft, Edit, Message, React, Send, encode, fold
+from bqwidget.protocol import (
+    Change,
+    Delete,
+    Draft,
+    Edit,
+    Expire,
+    Message,
+    React,
+    Send,
+    answered,
+    encode,
+    fold,
+    is_open,
+    printable,
+)
 
 from .log import Outcome, Refused, Stored, Submission
 
 Key = tuple[str, str, str]
 """(room, principal, cid): what makes a send idempotent."""
 
-_decode_message = msgspec.json.Decoder(Message).decode
+decode_message = msgspec.json.Decoder(Message).decode
 
 
 class Target(NamedTuple):
@@ -77,26 +91,29 @@ def sequence(batch: Sequence[Submission], shelf: Shelf, now: int) -> Plan:
         head = shelf.head(room)
         seq, at = head.seq + 1, max(now, head.at + 1)
         entry = compose(draft, room, seq, at)
-        target = None
-        if isinstance(entry, Change):
-            target = entry.target
-            place = (room, target)
-            old = fresh.get(place) or shelf.target(room, target)
-            refusal = _may_change(old, target, principal, entry)
-            if refusal is not None or old is None:
-                plan.outcomes.append(refusal or _not_found(target))
+        about = entry.target if isinstance(entry, Change) else entry.re
+        if about is not None:
+            old = fresh.get((room, about)) or shelf.target(room, about)
+            if old is None:
+                plan.outcomes.append(Refused("not_found", f"this room has no message {about}", 404))
                 continue
-            body = encode(fold(_decode_message(old.body), entry))
-            fresh[place] = Target(old.principal, body)
-            plan.folded[place] = body
+            before = decode_message(old.body)
+            if refusal := _refusal(entry, principal, before, old.principal):
+                plan.outcomes.append(refusal)
+                continue
+            after = fold(before, entry) if isinstance(entry, Change) else answered(before, entry)
+            if after is not before:
+                fresh[room, about] = Target(old.principal, encode(after))
+                plan.folded[room, about] = fresh[room, about].body
         body = encode(entry)
-        stored = Stored(room, seq, head.seq, at, body, target is not None)
-        if target is None:
+        change = isinstance(entry, Change)
+        stored = Stored(room, seq, head.seq, at, body, change)
+        if not change:
             fresh[room, seq] = Target(principal, body)
         if draft.cid:
             known[room, principal, draft.cid] = stored
         head.seq, head.at = seq, at
-        plan.rows.append(Row(stored, submission, target))
+        plan.rows.append(Row(stored, submission, about if change else None))
         plan.outcomes.append(stored)
     return plan
 
@@ -133,6 +150,10 @@ def compose(draft: Draft, room: str, seq: int, at: int) -> Message | Change:
             return Change(
                 seq=seq, room=room, user=draft.user, at=at, kind="delete", target=draft.target, cid=cid
             )
+        case Expire():
+            return Change(
+                seq=seq, room=room, user=draft.user, at=at, kind="expire", target=draft.target, cid=cid
+            )
         case React():
             return Change(
                 seq=seq,
@@ -154,13 +175,18 @@ def _again(first: Stored, draft: Draft) -> Outcome:
     return Refused("conflict", f"cid {draft.cid} was already used for another message: make a new cid", 409)
 
 
-def _may_change(old: Target | None, target: int, principal: str, change: Change) -> Refused | None:
-    if old is None:
-        return _not_found(target)
-    if change.kind in ("edit", "delete") and old.principal != principal:
-        return Refused("forbidden", f"only its author may {change.kind} message {target}", 403)
+def _refusal(entry: Message | Change, principal: str, about: Message, author: str) -> Refused | None:
+    """Why ``entry`` may not be about that message of ``author``'s; None where it may."""
+    seq = about.seq
+    match entry:
+        case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
+            return Refused("forbidden", f"only its author may {kind} message {seq}", 403)
+        case Change(kind="expire") if not is_open(about):
+            return Refused("conflict", f"message {seq} is no open question", 409)
+        case Message(choice=str(choice)) if about.ask is None or choice not in (
+            about.ask.choices or (choice,)
+        ):
+            return Refused("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
+        case Message(choice=str(), user=user) if about.ask and about.ask.from_ not in (None, user):
+            return Refused("forbidden", f"message {seq} asks somebody else", 403)
     return None
-
-
-def _not_found(target: int) -> Refused:
-    return Refused("not_found", f"target: this room has no message {target}", 404)

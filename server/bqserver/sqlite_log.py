@@ -25,6 +25,7 @@ from . import sqlite_queries
 from .lockfile import LockFile
 from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .schema import connect, epoch_of, explain
+from .search import SearchIndex
 from .sequencer import Plan, sequence
 from .sqlite_shelf import SqliteShelf
 
@@ -77,6 +78,8 @@ class SqliteLog:
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(READERS, "bqserver-read")
+        self._searcher = ThreadPoolExecutor(1, "bqserver-search")
+        self._index: SearchIndex | None = None
         self._loop = asyncio.get_running_loop()
         self._writer = threading.Thread(target=self._write, name="bqserver-write")
         self._writer.start()
@@ -114,6 +117,9 @@ class SqliteLog:
     ) -> list[bytes]:
         return await self._read(sqlite_queries.messages, room, limit, before, after)
 
+    async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
+        return await self._loop.run_in_executor(self._searcher, self._search, room, words, limit)
+
     async def rooms(self) -> list[RoomRow]:
         return await self._read(sqlite_queries.rooms)
 
@@ -122,6 +128,9 @@ class SqliteLog:
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._writer.join)
         await self._loop.run_in_executor(None, self._readers.shutdown)
+        await self._loop.run_in_executor(None, self._searcher.shutdown)
+        if self._index is not None:
+            self._index.close()
         self._lock.release()
 
     def _committed(self, works: list[_Work], plan: Plan) -> None:
@@ -151,6 +160,16 @@ class SqliteLog:
             self._local.db = connect(self.path, readonly=True)
         try:
             return query(self._local.db, *args)
+        except sqlite3.Error as error:
+            raise LogError(explain(error, self.path)) from error
+
+    # ---- on the searcher's thread: filling an index may take long, and reads don't wait for it
+
+    def _search(self, room: str, words: str, limit: int) -> list[bytes]:
+        try:
+            if self._index is None:
+                self._index = SearchIndex(self.path)
+            return self._index.search(room, words, limit)
         except sqlite3.Error as error:
             raise LogError(explain(error, self.path)) from error
 

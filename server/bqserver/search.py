@@ -1,0 +1,111 @@
+"""Full-text search: an index beside the log that follows it room by room, only when somebody searches.
+
+The index is a file of its own, so that a commit of the log costs nothing more for it; deleting it only costs
+the time to fill it again. SQLite's FTS5 does the searching.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from bqwidget.protocol import Message
+
+from .schema import connect, epoch_of
+from .sqlite_queries import number_of, span
+
+STEP = 2_000
+"""Entries indexed in one transaction."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (epoch TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS cursor (room INTEGER PRIMARY KEY, id INTEGER NOT NULL);
+CREATE VIRTUAL TABLE IF NOT EXISTS found USING fts5 (user, text, tokenize = "unicode61 remove_diacritics 2");
+"""
+
+_decode = msgspec.json.Decoder(Message).decode
+
+
+class SearchIndex:
+    """Searches one SQLite log. All methods run on one thread, which may take its time."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = connect(log, readonly=True)
+        path = log.with_name(log.name + "-search")
+        try:
+            self._db = _open(path, epoch_of(self._log))
+        except sqlite3.DatabaseError:  # damaged, or of another history: it holds nothing of its own
+            path.unlink(missing_ok=True)
+            self._db = _open(path, epoch_of(self._log))
+
+    def search(self, room: str, words: str, limit: int) -> list[bytes]:
+        """The newest ``limit`` messages that hold all of ``words``, oldest first, as they read now."""
+        number = number_of(self._log, room)
+        query = _match(words)
+        if not number or not query:
+            return []
+        self._follow(number)
+        low, high = span(number)
+        rows = self._db.execute(
+            "SELECT rowid FROM found WHERE found MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?",
+            (query, low, high, limit),
+        ).fetchall()
+        bodies = [self._body(key) for (key,) in reversed(rows)]
+        return [body for body in bodies if body is not None]
+
+    def close(self) -> None:
+        self._log.close()
+        self._db.close()
+
+    def _follow(self, number: int) -> None:
+        """Index what the log got since the last time; a change means its message is indexed anew."""
+        low, high = span(number)
+        row = self._db.execute("SELECT id FROM cursor WHERE room = ?", (number,)).fetchone()
+        cursor = row[0] if row else low
+        while rows := self._log.execute(
+            "SELECT id, target FROM entry WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", (cursor, high, STEP)
+        ).fetchall():
+            self._db.execute("BEGIN")
+            for key in {key if target is None else low | target for key, target in rows}:
+                self._index(key)
+            cursor = rows[-1][0]
+            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (number, cursor))
+            self._db.execute("COMMIT")
+
+    def _index(self, key: int) -> None:
+        body = self._body(key)
+        if body is None:
+            return
+        message = _decode(body)
+        self._db.execute("DELETE FROM found WHERE rowid = ?", (key,))
+        if not message.deleted:
+            self._db.execute(
+                "INSERT INTO found (rowid, user, text) VALUES (?, ?, ?)", (key, message.user, message.text)
+            )
+
+    def _body(self, key: int) -> bytes | None:
+        row = self._log.execute("SELECT coalesce(folded, body) FROM entry WHERE id = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+
+def _open(path: Path, epoch: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = OFF")  # what a power cut takes is indexed again
+    db.executescript(_SCHEMA)
+    row = db.execute("SELECT epoch FROM meta").fetchone()
+    if row is None:
+        db.execute("INSERT INTO meta VALUES (?)", (epoch,))
+    elif row[0] != epoch:
+        db.close()
+        raise sqlite3.DatabaseError("an index of another history")
+    path.chmod(0o600)
+    return db
+
+
+def _match(words: str) -> str:
+    """Every word must occur, the last one as a beginning; quoted, so that nothing is an FTS5 operator."""
+    quoted = ['"' + word.replace('"', '""') + '"' for word in words.split()]
+    return " ".join(quoted) + "*" if quoted else ""
