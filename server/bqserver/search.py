@@ -93,7 +93,7 @@ class SearchIndex:
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = OFF")  # what a power cut takes is indexed again
+    db.execute("PRAGMA synchronous = NORMAL")  # a power cut takes the newest, which is indexed again, never half
     db.executescript(_SCHEMA)
     row = db.execute("SELECT epoch FROM meta").fetchone()
     if row is None:

@@ -118,6 +118,7 @@ class SqliteLog:
         return await self._read(sqlite_queries.messages, room, limit, before, after)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
+        self._check_open()
         return await self._loop.run_in_executor(self._searcher, self._search, room, words, limit)
 
     async def rooms(self) -> list[RoomRow]:
@@ -149,9 +150,12 @@ class SqliteLog:
                 listener(entries)
 
     async def _read(self, query: Callable[..., _T], *args: Any) -> _T:
+        self._check_open()
+        return await self._loop.run_in_executor(self._readers, self._reading, query, args)
+
+    def _check_open(self) -> None:
         if self._closing:
             raise LogError("the log is closed: the server is stopping")
-        return await self._loop.run_in_executor(self._readers, self._reading, query, args)
 
     # ---- on a reader's thread
 
