@@ -12,21 +12,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import tornado.httpserver
 import tornado.web
 from platformdirs import user_data_path
 from tornado.netutil import bind_sockets
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
-from traitlets.config import Application
 
 import bqwidget
 from bqwidget.protocol import Limits
 
-from .arguments import check_arguments
 from .auth import Gate, make_token, read_token
 from .base import NotFound, Service
+from .command import Command
 from .handlers import LOBBY, routes
 from .hub import HEARTBEAT, Hub
 from .log import LogError, MessageLog
@@ -43,7 +42,7 @@ class StartError(Exception):
     """Why the server can't start, in one sentence for the person who started it."""
 
 
-class ChatServer(Application):
+class ChatServer(Command):
     """A chat server: rooms over REST and WebSocket, every acknowledged message on disk."""
 
     name = "bqserver"
@@ -92,7 +91,6 @@ class ChatServer(Application):
     runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(
         config=True
     )
-    config_file = Unicode("", help="Load this configuration file (Python, c.ChatServer...).").tag(config=True)
 
     aliases = Dict(
         {
@@ -125,7 +123,6 @@ class ChatServer(Application):
 
     token: str | None = None
     url = ""
-    started = False
 
     @default("port")
     def _default_port(self) -> int:
@@ -137,35 +134,16 @@ class ChatServer(Application):
 
     # ---- the command
 
-    def initialize(self, argv: list[str] | None = None) -> None:
-        argv = sys.argv[1:] if argv is None else argv
-        if wrong := check_arguments(self, argv):
-            self.refuse(wrong)
-        self.parse_command_line(argv)
-        if self.config_file:
-            path = Path(self.config_file)
-            if not path.is_file():
-                self.refuse(f"there is no configuration file {path}")
-            self.load_config_file(path.stem, str(path.parent))
-
-    def refuse(self, message: str) -> NoReturn:
-        print(f"{self.name}: {message}", file=sys.stderr)
-        raise SystemExit(2)
-
-    def exit(self, exit_status: int | str | None = 0) -> None:
-        """traitlets ends with 1 for a value it can't take; on a command line that is 2, as everywhere."""
-        super().exit(2 if exit_status == 1 and not self.started else exit_status)
-
     def start(self) -> None:
         super().start()
-        self.started = True
+        if self.subapp is not None:
+            return
         sys.setswitchinterval(SWITCH_INTERVAL)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             try:
                 runner.run(self.serve(self.announce, signals=True))
             except (StartError, LogError) as error:
-                print(f"{self.name}: {error}", file=sys.stderr)
-                self.exit(1)
+                self.fail(error)
 
     # ---- the server
 

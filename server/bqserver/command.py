@@ -1,0 +1,85 @@
+"""What ``bqserver`` and its subcommands share: a strict command line, and words instead of tracebacks.
+
+traitlets only warns of a mistyped option; --open-netwrok must not start a server.
+"""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from traitlets import Unicode
+from traitlets.config import Application
+
+OWN = ("help", "help-all", "h", "version", "show-config", "show-config-json", "debug", "quiet")
+
+
+class Command(Application):
+    """An Application whose wrong words exit 2 and are named. ``words``: how many plain arguments it takes."""
+
+    words = 0
+    config_file = Unicode("", help="Load this configuration file (Python, c.ChatServer...).").tag(config=True)
+    started = False
+
+    def initialize(self, argv: list[str] | None = None) -> None:
+        argv = sys.argv[1:] if argv is None else argv
+        if wrong := check_arguments(self, argv):
+            self.refuse(wrong)
+        self.parse_command_line(argv)
+        if self.config_file:
+            path = Path(self.config_file)
+            if not path.is_file():
+                self.refuse(f"there is no configuration file {path}")
+            self.load_config_file(path.stem, str(path.parent))
+
+    def start(self) -> None:
+        self.started = True
+        super().start()
+
+    def refuse(self, message: str) -> NoReturn:
+        """The command line is wrong: say why and exit 2."""
+        print(f"{self.name}: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+    def fail(self, message: object) -> NoReturn:
+        """It can't be done: say why and exit 1."""
+        print(f"{self.name}: {message}", file=sys.stderr)
+        raise SystemExit(1)
+
+    def exit(self, exit_status: int | str | None = 0) -> None:
+        """traitlets ends with 1 for a value it can't take; on a command line that is 2, as everywhere."""
+        super().exit(2 if exit_status == 1 and not self.started else exit_status)
+
+
+def check_arguments(app: Command, argv: list[str]) -> str | None:
+    """What is wrong with ``argv``, naming the word; None where nothing is."""
+    if argv and argv[0] in app.subcommands:
+        return None  # the subcommand checks its own
+    traits = {
+        f"{cls.__name__}.{name}"
+        for cls in app._classes_with_config_traits()
+        for name in cls.class_traits(config=True)
+    }
+    known = {*OWN, *app.aliases, *app.flags}
+    plain = 0
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("-"):
+            plain += 1
+            if plain > app.words:
+                return f"{word} is not understood: see {app.name} --help"
+            continue
+        name, equals, _ = word.lstrip("-").partition("=")
+        if "." in name and name in traits:
+            continue
+        if name not in known:
+            close = get_close_matches(name, [str(one) for one in known], 1)
+            hint = f"did you mean --{close[0]}?" if close else f"see {app.name} --help"
+            return f"unknown option --{name}: {hint}"
+        if equals and name in app.flags and name not in app.aliases:
+            return f"--{name} takes no value"
+        if not equals and name in app.aliases and next(words, None) is None:
+            return f"--{name} needs a value: --{name}=VALUE"
+    return None
