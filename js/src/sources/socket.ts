@@ -24,13 +24,15 @@ const OUR_FAULT: Readonly<Record<number, string>> = {
 };
 /** Until `hello` tells the server's own. */
 const HEARTBEAT = 20_000;
-const JOIN_TIMEOUT = 10_000;
-const PONG_TIMEOUT = 10_000;
+/** How long a join, or the answer to a ping, may take. */
+const PATIENCE = 10_000;
 
 export interface SocketOptions {
   /** The server's base URL, ending in a slash. */
   readonly base: string;
   readonly room: string;
+  /** In milliseconds; see PATIENCE. */
+  readonly patience?: number;
   readonly random?: () => number;
   readonly dial?: (url: string, protocol: string) => WebSocket;
 }
@@ -38,6 +40,7 @@ export interface SocketOptions {
 export class SocketSource implements Source {
   readonly #options: SocketOptions;
   readonly #rest: Rest;
+  readonly #patience: number;
   #sink: Sink | null = null;
   #socket: WebSocket | null = null;
   #joined = false;
@@ -50,6 +53,7 @@ export class SocketSource implements Source {
 
   constructor(options: SocketOptions) {
     this.#options = options;
+    this.#patience = options.patience ?? PATIENCE;
     this.#rest = new Rest(options.base, options.room);
   }
 
@@ -99,7 +103,7 @@ export class SocketSource implements Source {
     socket.onclose = ({ code }) => {
       if (socket === this.#socket) void this.#lost(code);
     };
-    this.#timer = setTimeout(() => this.#abandon(), JOIN_TIMEOUT);
+    this.#timer = setTimeout(() => this.#abandon(), this.#patience);
   }
 
   #dial(url: string): WebSocket {
@@ -107,15 +111,15 @@ export class SocketSource implements Source {
   }
 
   #hear(data: unknown): void {
-    this.#watch();
     const frame = asServerFrame(typeof data === "string" ? parse(data) : null);
+    if (frame?.type === "hello") this.#heartbeat = frame.heartbeat_ms > 0 ? frame.heartbeat_ms : HEARTBEAT;
+    this.#watch();
     // A status is for the comm alone: a server may not write this window's connection line.
     if (frame === null || frame.type === "status") return;
     if (frame.type === "hello") {
       this.#joined = true;
       this.#attempt = 0;
       this.#asked = 0;
-      this.#heartbeat = frame.heartbeat_ms > 0 ? frame.heartbeat_ms : HEARTBEAT;
       this.#sink?.take([status("open"), frame]);
       return;
     }
@@ -123,13 +127,13 @@ export class SocketSource implements Source {
     this.#sink?.take([frame]);
   }
 
-  /** Silence: ask with a ping, and where nothing answers, the line is dead. */
+  /** Silence for longer than the server's own heartbeat: ask, and where nothing answers, the line is dead. */
   #watch(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.send({ type: "chat.ping" });
-      this.#timer = setTimeout(() => this.#abandon(), PONG_TIMEOUT);
-    }, this.#heartbeat);
+      this.#timer = setTimeout(() => this.#abandon(), this.#patience);
+    }, this.#heartbeat * 1.25);
   }
 
   /** Closing would wait for the other side, which may be gone. */
