@@ -93,14 +93,9 @@ class Window:
     def wait_for(self, text: str, timeout: float = SLOW) -> None:
         self.messages.filter(has_text=text).first.wait_for(timeout=timeout)
 
-    def wait_for_delivery(self, text: str) -> None:
-        """Until the message has its place in the log, not only in this window."""
-        self.messages.filter(has_text=text).and_(self.region.locator(":not([data-seq=''])")).first.wait_for(
-            timeout=SLOW
-        )
-
-    def wait_for_status(self, says: re.Pattern[str]) -> None:
-        self.status.filter(has_text=says).wait_for(state="attached", timeout=SLOW)
+    def wait_connected(self, *, connected: bool = True) -> None:
+        says = re.compile(r"^\s*Connected" if connected else r"^\s*(?!Connected)\S")
+        self.status.filter(has_text=says).wait_for(timeout=SLOW)
 
     def seqs(self) -> list[int]:
         return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -139,14 +138,14 @@ def test_the_server_is_killed_and_comes_back(jupyter: Callable[..., Jupyter], pa
 
     server.kill()
     for window in windows:
-        window.wait_for_status(re.compile("connect", re.IGNORECASE))
+        window.wait_connected(connected=False)
     windows[0].say("while it was away")
     server.start()
     server.post("after its return")
     for window in windows:
         window.wait_for("while it was away")
         window.wait_for("after its return")
-        window.wait_for_status(re.compile(r"^(?!.*reconnect)", re.IGNORECASE))
+        window.wait_connected()
     windows[1].say("and on")
     windows[0].wait_for("and on")
     assert windows[0].seqs() == windows[1].seqs()
@@ -167,5 +166,5 @@ def test_the_local_server_is_killed_and_the_room_starts_another(
     os.kill(first, signal.SIGKILL)
     eventually(lambda: not is_running(first))
     window.say("after")
-    window.wait_for_delivery("after")
+    window.wait_for("after")
     assert [text for text in ("before", "after") if window.messages.filter(has_text=text).count() != 1] == []
