@@ -24,7 +24,7 @@ function start(main: HTMLElement): void {
   const principal = typeof embedded.user === "string" ? embedded.user : null;
   const live = new Room(new SocketSource({ base, room }), stateFrom(room, principal ?? rememberedName(""), embedded));
   main.replaceChildren();
-  render(h(Chat, { room: live, given: "", verified: principal !== null }), main);
+  render(h(Chat, { room: live, given: "", verified: principal !== null, heading: "h1" }), main);
   live.start();
   const title = document.title;
   effect(() => {

@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { Markdown, safeAddress } from "../src/view/markdown";
 
 const ELEMENTS = ["P", "BR", "STRONG", "EM", "DEL", "CODE", "PRE", "BLOCKQUOTE", "UL", "OL", "LI", "A", "DIV", "BUTTON"];
-const ATTRIBUTES = ["dir", "href", "target", "rel", "title", "start", "class", "type", "tabindex", "aria-label"];
+const ATTRIBUTES = ["dir", "href", "target", "rel", "title", "start", "class", "type", "tabindex", "role", "aria-label"];
 
 function draw(text: string): HTMLElement {
   const root = document.createElement("div");

@@ -333,7 +333,7 @@ describe("a question", () => {
 
   it("without choices is answered in words", async () => {
     await say("trainer", "Which label?", { ask: {} });
-    await type("cat", find("input[aria-label='Your answer']"));
+    await type("cat", find<HTMLInputElement>("input[aria-label='Your answer']"));
     await click("Answer");
     expect(script.drafts()).toMatchObject([{ text: "cat", re: 1 }]);
     expect(script.drafts()[0]).not.toHaveProperty("choice");

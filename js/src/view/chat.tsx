@@ -19,9 +19,11 @@ interface Props {
   readonly given: string;
   /** The server says who this is: the name can't be changed. */
   readonly verified?: boolean;
+  /** A page's only heading is its first; in a notebook it stands below the notebook's own. */
+  readonly heading?: "h1" | "h2";
 }
 
-export function Chat({ room, given, verified = false }: Props): JSX.Element {
+export function Chat({ room, given, verified = false, heading = "h2" }: Props): JSX.Element {
   const state = room.state.value;
   const region = useRef<HTMLElement>(null);
   const name = useRef<HTMLInputElement>(null);
@@ -39,7 +41,7 @@ export function Chat({ room, given, verified = false }: Props): JSX.Element {
   const deeds = useMemo(() => deedsOf(room, setMode, () => speaker.current()), [room]);
   return (
     <section class="bq-chat" ref={region} aria-label={words.region(state.room)} data-lm-suppress-shortcuts="true">
-      <Header state={state} />
+      <Header state={state} heading={heading} />
       <MessageList room={room} state={state} deeds={deeds} />
       <Typing state={state} />
       <Composer room={room} state={state} mode={mode} onMode={setMode} onNameless={hasName} />
@@ -76,13 +78,18 @@ export function Chat({ room, given, verified = false }: Props): JSX.Element {
   );
 }
 
-function Header({ state }: { readonly state: State }): JSX.Element {
+interface HeaderProps {
+  readonly state: State;
+  readonly heading: "h1" | "h2";
+}
+
+function Header({ state, heading: Heading }: HeaderProps): JSX.Element {
   const { room, members } = state;
   return (
     <header class="bq-header">
-      <span class="bq-room" dir="auto">
+      <Heading class="bq-room" dir="auto">
         {room}
-      </span>
+      </Heading>
       {members.length > 0 && (
         <span class="bq-members" title={members.map(({ user }) => user).join(", ")}>
           <PeopleIcon />

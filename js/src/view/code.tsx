@@ -22,7 +22,7 @@ export function Code({ text, language }: { readonly text: string; readonly langu
   return (
     <div class="bq-code">
       {/* Scrolled sideways by keyboard too. */}
-      <pre dir="ltr" tabIndex={0} aria-label={language === "" ? undefined : language}>
+      <pre dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? words.code : language}>
         <code>{text}</code>
       </pre>
       <button type="button" class="bq-copy" onClick={() => void copy()}>

@@ -99,7 +99,7 @@ export class MessageList extends Component<Props, Local> {
 
   readonly #look = (): void => {
     const visible = document.visibilityState === "visible" && this.#inView;
-    this.props.room.look(this, visible && this.state.following);
+    this.props.room.look(this, visible && (this.#scroller?.following ?? false));
   };
 
   readonly #scrolled = (): void => {
@@ -110,7 +110,8 @@ export class MessageList extends Component<Props, Local> {
     if (!scroller.moved(this.#atEnd)) return;
     if (scroller.following !== following) {
       const next = scroller.following ? FOLLOW : held(window, messages);
-      this.setState({ following: scroller.following, window: next }, this.#look);
+      this.setState({ following: scroller.following, window: next });
+      this.#look();
     }
     this.#extend();
   };

@@ -50,6 +50,7 @@ const en = {
   quoteGone: "an earlier message",
   showAll: "Show all",
   showLess: "Show less",
+  code: "Code",
   copy: "Copy",
   copied: "Copied",
 
