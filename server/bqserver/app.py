@@ -52,6 +52,7 @@ class ChatServer(Command):
     bqserver                                  a room for this machine; prints an invite link
     bqserver --port=0 --log=memory --open     no token, nothing kept: for trying things out
     bqserver --ip=0.0.0.0 --token-file=F --certfile=C --keyfile=K --allow-host=chat.example.org
+    bqserver backup FILE                      a copy of the history, while the server runs
     """
 
     ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
@@ -118,6 +119,17 @@ class ChatServer(Command):
                 "No token: everyone who can connect is in. Loopback only.",
             ),
             "open-network": ({"ChatServer": {"open_network": True}}, "Allow --open beyond loopback too."),
+        }
+    )
+
+    subcommands = Dict(
+        {
+            name: (f"bqserver.maintenance.{name.title()}", what)
+            for name, what in {
+                "backup": "Copy the log to a file, while the server runs or not.",
+                "restore": "Put a backup in the log's place; the server must be stopped.",
+                "check": "Verify the log, while the server runs or not.",
+            }.items()
         }
     )
 

@@ -101,7 +101,7 @@ def sequence(batch: Sequence[Submission], shelf: Shelf, now: int) -> Plan:
             if refusal := _refusal(entry, principal, before, old.principal):
                 plan.outcomes.append(refusal)
                 continue
-            after = fold(before, entry) if isinstance(entry, Change) else answered(before, entry)
+            after = reads_after(before, entry)
             if after is not before:
                 fresh[room, about] = Target(old.principal, encode(after))
                 plan.folded[room, about] = fresh[room, about].body
@@ -166,6 +166,11 @@ def compose(draft: Draft, room: str, seq: int, at: int) -> Message | Change:
                 emoji=draft.emoji,
                 on=draft.on,
             )
+
+
+def reads_after(message: Message, entry: Message | Change) -> Message:
+    """How ``message`` reads once ``entry``, which is about it, is in the log; itself where nothing changes."""
+    return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
 
 
 def _again(first: Stored, draft: Draft) -> Outcome:

@@ -77,6 +77,7 @@ class SqliteLog:
         self._shelf = SqliteShelf(self._db)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._local = threading.local()
+        self._reading_from: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, "bqserver-read")
         self._searcher = ThreadPoolExecutor(1, "bqserver-search")
         self._index: SearchIndex | None = None
@@ -125,13 +126,16 @@ class SqliteLog:
         return await self._read(sqlite_queries.rooms)
 
     async def close(self) -> None:
+        """The writer lets go last: SQLite then folds the write-ahead log in, and one file is left."""
         self._closing = True
-        self._queue.put(None)
-        await self._loop.run_in_executor(None, self._writer.join)
-        await self._loop.run_in_executor(None, self._readers.shutdown)
-        await self._loop.run_in_executor(None, self._searcher.shutdown)
+        for threads in (self._readers, self._searcher):
+            await self._loop.run_in_executor(None, threads.shutdown)
+        for db in self._reading_from:
+            db.close()
         if self._index is not None:
             self._index.close()
+        self._queue.put(None)
+        await self._loop.run_in_executor(None, self._writer.join)
         self._lock.release()
 
     def _committed(self, works: list[_Work], plan: Plan) -> None:
@@ -162,6 +166,7 @@ class SqliteLog:
     def _reading(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         if not hasattr(self._local, "db"):
             self._local.db = connect(self.path, readonly=True)
+            self._reading_from.append(self._local.db)
         try:
             return query(self._local.db, *args)
         except sqlite3.Error as error:

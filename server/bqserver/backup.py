@@ -1,0 +1,112 @@
+"""Backups of the SQLite log: taken while the server runs, and put back under a new epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .check import Contents, contents, problems
+from .durable import make_folder, replace, sync_file, sync_folder
+from .lockfile import LockFile
+from .log import LogError
+from .schema import connect, explain, new_epoch
+
+
+def backup(log: Path, target: Path) -> Contents:
+    """Copy the log to ``target``, a new file, as it is at one moment; its server may go on meanwhile.
+
+    Raises LogError; ``target`` is there only when it is whole.
+    """
+    if target.exists():
+        raise LogError(f"{target} is there already: give a new file's name")
+    with contextlib.closing(connect(log, readonly=True)) as source, _new_file(target) as (part, copy):
+        try:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            wrong = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+            found = contents(copy)
+        except sqlite3.DatabaseError as error:
+            raise LogError(explain(error, log)) from error
+        if wrong != "ok":
+            raise LogError(f"{log} is damaged ({wrong}), so there is no backup: look with 'bqserver check'")
+        _finish(part, copy, target)
+    return found
+
+
+def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
+    """Put a backup in the log's place, under a new epoch, so that every client reads its rooms anew.
+
+    Also returns where the former log is kept, if there was one. Raises LogError, the log untouched, where a
+    server uses it or the backup isn't whole.
+    """
+    if log.exists() and source.exists() and log.samefile(source):
+        raise LogError(f"{source} is the log itself: give a backup's file")
+    lock = LockFile(log)
+    try:
+        with contextlib.closing(connect(source, readonly=True)) as given:
+            wrong = next(problems(given), None)
+            if wrong is not None:
+                raise LogError(f"{source} is not whole ({wrong}): restore another backup")
+            with _new_file(log) as (part, copy):
+                given.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+                new_epoch(copy)
+                found = contents(copy)
+                former = _keep(log)
+                _finish(part, copy, log)
+    except sqlite3.DatabaseError as error:
+        raise LogError(explain(error, log)) from error
+    except OSError as error:
+        raise LogError(f"{log} can't be replaced: {error}") from error
+    finally:
+        lock.release()
+    return found, former
+
+
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
+    """A database beside ``target``, for this user alone, that is gone again unless it is finished."""
+    part = target.with_name(f"{target.name}.part")
+    try:
+        make_folder(target.parent)
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+    except OSError as error:
+        raise LogError(f"{target} can't be written: {error.strerror}") from error
+    copy = sqlite3.connect(part, isolation_level=None)
+    try:
+        yield part, copy
+    finally:
+        copy.close()
+        part.unlink(missing_ok=True)
+
+
+def _finish(part: Path, copy: sqlite3.Connection, target: Path) -> None:
+    copy.close()
+    sync_file(part)
+    replace(part, target)
+
+
+def _keep(log: Path) -> Path | None:
+    """Set the former log aside under another name, whole; the log's own name is never without a file."""
+    beside = [log.with_name(log.name + end) for end in ("-wal", "-shm")]
+    former = None
+    if log.exists():
+        former = log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}")
+        with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(log)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a damaged one keeps its write-ahead log instead
+        try:
+            former.hardlink_to(log)
+        except OSError:  # not every file system can
+            shutil.copy2(log, former)
+        for file, end in zip(beside, ("-wal", "-shm"), strict=True):
+            if file.exists():
+                file.replace(former.with_name(former.name + end))
+    for file in beside:
+        file.unlink(missing_ok=True)
+    sync_folder(log.parent)
+    return former

@@ -1,0 +1,112 @@
+"""``bqserver backup``, ``restore`` and ``check``: what an operator does with a log's file."""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import islice
+from pathlib import Path
+
+from traitlets import Dict, Unicode, default
+
+import bqwidget
+
+from .app import data_dir
+from .backup import backup, restore
+from .check import Contents, contents, problems
+from .command import Command
+from .log import LogError
+from .schema import connect
+
+TOLD = 20
+"""Problems that are told one by one."""
+
+
+class LogCommand(Command):
+    """A command about the file of ``--log``; ``run`` does it. The exit codes: 0 done, 1 it can't be, 2 bad usage."""
+
+    version = bqwidget.__version__
+    log_url = Unicode(
+        "", help="The log it is about: sqlite:PATH. Default: the one in your data folder, as for the server."
+    ).tag(config=True)
+    aliases = Dict({"log": "LogCommand.log_url"})
+    flags = Dict({})
+
+    @default("log_url")
+    def _default_log(self) -> str:
+        return f"sqlite:{data_dir() / 'history.sqlite'}"
+
+    def start(self) -> None:
+        super().start()
+        if len(self.extra_args) != self.words:
+            self.refuse(f"name a file: {self.name} FILE")
+        kind, _, path = self.log_url.partition(":")
+        if kind != "sqlite" or not path:
+            self.refuse(f"--log={self.log_url} is no file: give --log=sqlite:PATH")
+        try:
+            self.run(Path(path).expanduser())
+        except LogError as error:
+            self.fail(error)
+
+    def run(self, log: Path) -> None:
+        """Raises LogError."""
+        raise NotImplementedError
+
+
+class Backup(LogCommand):
+    """Copy the log to FILE, complete and consistent, while its server runs or not."""
+
+    name = "bqserver backup"
+    description = __doc__
+    examples = "bqserver backup ~/history-monday.sqlite"
+    words = 1
+
+    def run(self, log: Path) -> None:
+        target = Path(self.extra_args[0]).expanduser()
+        found = backup(log, target)
+        print(f"{log} is backed up in {target}: {_count(found)}")
+
+
+class Restore(LogCommand):
+    """Put the backup FILE in the log's place. Its server must be stopped; clients then read their rooms anew."""
+
+    name = "bqserver restore"
+    description = __doc__
+    examples = "bqserver restore ~/history-monday.sqlite"
+    words = 1
+
+    def run(self, log: Path) -> None:
+        source = Path(self.extra_args[0]).expanduser()
+        found, former = restore(log, source)
+        print(f"{log} now holds what {source} does: {_count(found)}")
+        if former is not None:
+            print(f"the former log is kept in {former}: delete it when you are sure")
+
+
+class Check(LogCommand):
+    """Verify the log, while its server runs or not: SQLite's own check, and what a room's entries promise."""
+
+    name = "bqserver check"
+    description = __doc__
+    examples = "bqserver check --log=sqlite:~/history-monday.sqlite"
+
+    def run(self, log: Path) -> None:
+        with contextlib.closing(connect(log, readonly=True)) as db:
+            wrong = problems(db)
+            told = list(islice(wrong, TOLD))
+            if not told:
+                print(f"{log} is good: {_count(contents(db))}")
+                return
+            more = sum(1 for _ in wrong)
+        for problem in told:
+            print(problem)
+        rest = f" (and {more:,} more)" if more else ""
+        self.fail(
+            f"{log} is damaged{rest}: stop its server and restore a backup with 'bqserver restore FILE'"
+        )
+
+
+def _count(found: Contents) -> str:
+    rooms, entries = found
+    return (
+        f"{rooms:,} {'room' if rooms == 1 else 'rooms'}, {entries:,} {'entry' if entries == 1 else 'entries'}"
+    )
