@@ -50,6 +50,7 @@ const message: Shape = {
   "edited?": orNull(number),
   "deleted?": flag,
   "reactions?": dict(list(text)),
+  "answer?": orNull(seq),
   "expired?": orNull(number),
 };
 const change: Shape = {

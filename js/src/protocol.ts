@@ -49,6 +49,9 @@ export interface Message {
   readonly edited?: number;
   readonly deleted?: boolean;
   readonly reactions?: Readonly<Record<string, readonly string[]>>;
+  /** Of a question: the seq of the message that answered it. */
+  readonly answer?: number;
+  /** Of a question: when it ended without an answer. */
   readonly expired?: number;
 }
 
@@ -89,6 +92,20 @@ export function fold(message: Message, change: Change): Message {
       return { ...message, reactions: Object.fromEntries([...before].filter(([, who]) => who.length > 0)) };
     }
   }
+}
+
+/** `question` as it reads after `reply`: the first by seq counts, in time, from whom was asked, and a choice. */
+export function answered(question: Message, reply: Message): Message {
+  const { ask, answer, expired } = question;
+  if (ask === undefined || answer !== undefined || expired !== undefined || reply.re !== question.seq) return question;
+  const inTime = ask.expires === undefined || reply.at <= ask.expires;
+  return inTime && mayAnswer(ask, reply) ? { ...question, answer: reply.seq } : question;
+}
+
+/** Whether it answers at all, be it too late: from whom was asked, and one of the choices. */
+export function mayAnswer(ask: Ask, reply: { readonly user: string; readonly choice?: string }): boolean {
+  if (ask.from !== undefined && ask.from !== reply.user) return false;
+  return !ask.choices?.length || (reply.choice !== undefined && ask.choices.includes(reply.choice));
 }
 
 // ---- server to client ----------------------------------------------------------------------------

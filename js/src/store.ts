@@ -7,6 +7,7 @@
  */
 
 import {
+  answered,
   fold,
   isChange,
   type Change,
@@ -144,6 +145,7 @@ class Turn {
   #append(message: Message): void {
     const { attentive, unread, request } = this.state;
     const messages = this.#writable();
+    answerIn(messages, message);
     messages.push(message);
     if (attentive && request === null && messages.length > KEEP * 1.5) {
       messages.splice(0, messages.length - KEEP);
@@ -222,6 +224,7 @@ class Turn {
       const index = indexOf(page, change.target);
       if (page[index]?.seq === change.target) page[index] = fold(page[index], change);
     }
+    for (const message of messages) answerIn(page, message);
     this.#own = [...page, ...messages];
     const start = this.#own[0]?.seq ?? 0;
     const complete = input.messages.length < input.limit || start <= oldest;
@@ -365,4 +368,12 @@ class Turn {
     const from = !on && unread.count === 0 ? null : unread.from;
     this.#set({ attentive: on, unread: { from, count: on ? 0 : unread.count } });
   }
+}
+
+/** Marks the question in `messages` that `reply` answers, where there is one. */
+function answerIn(messages: Message[], reply: Message): void {
+  if (reply.re === undefined) return;
+  const index = indexOf(messages, reply.re);
+  const question = messages[index];
+  if (question?.seq === reply.re) messages[index] = answered(question, reply);
 }

@@ -1,6 +1,6 @@
 /** A room's log as a server keeps it, small enough to check against: appends, pages, replays. */
 
-import { fold, isChange, type Change, type Entry, type Message, type ServerFrame } from "../src/protocol";
+import { answered, fold, isChange, type Change, type Entry, type Message, type ServerFrame } from "../src/protocol";
 import type { Effect, Input } from "../src/state";
 
 export const LIMITS = { text: 16_000, user: 64, frame: 131_072, rate: 20, rate_ms: 10_000 };
@@ -32,7 +32,11 @@ export class Log {
   folded(upTo = Infinity): Message[] {
     const messages = new Map<number, Message>();
     for (const entry of this.entries.filter(({ seq }) => seq <= upTo)) {
-      if (!isChange(entry)) messages.set(entry.seq, entry);
+      if (!isChange(entry)) {
+        messages.set(entry.seq, entry);
+        const question = messages.get(entry.re ?? 0);
+        if (question !== undefined) messages.set(question.seq, answered(question, entry));
+      }
       else if (messages.has(entry.target)) messages.set(entry.target, fold(messages.get(entry.target)!, entry));
     }
     return [...messages.values()];

@@ -13,14 +13,22 @@ import { reduce } from "../src/store";
 import { Log } from "./log";
 
 type Step =
-  | { do: "say"; step: number }
+  | { do: "say"; step: number; asks: boolean; re: number | null }
   | { do: "change"; kind: "edit" | "delete" | "react" | "expire"; target: number }
   | { do: "deliver" | "lose" | "double" | "swap" | "answer" | "read" | "fail" | "older" | "idle" | "reconnect" | "restore" };
 
 const word = (name: Step["do"]): fc.Arbitrary<Step> => fc.constant({ do: name } as Step);
 const steps = fc.array(
   fc.oneof(
-    { weight: 8, arbitrary: fc.integer({ min: 1, max: 3 }).map((step): Step => ({ do: "say", step })) },
+    {
+      weight: 8,
+      arbitrary: fc.record({
+        do: fc.constant("say" as const),
+        step: fc.integer({ min: 1, max: 3 }),
+        asks: fc.boolean(),
+        re: fc.option(fc.nat(30)),
+      }),
+    },
     {
       weight: 5,
       arbitrary: fc.record({
@@ -56,8 +64,11 @@ class World {
 
   run(step: Step): void {
     switch (step.do) {
-      case "say":
-        return this.#broadcast(this.log.say("ada", `text ${this.#texts++}`, step.step));
+      case "say": {
+        const re = step.re === null ? undefined : this.log.entries.at(-1 - step.re)?.seq;
+        const extra = { ...(step.asks ? { ask: {} } : {}), ...(re === undefined ? {} : { re }) };
+        return this.#broadcast(this.log.say("ada", `text ${this.#texts++}`, step.step, extra));
+      }
       case "change": {
         const target = this.log.entries.at(-1 - step.target)?.seq;
         if (target === undefined) return;

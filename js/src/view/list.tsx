@@ -6,7 +6,7 @@ import type { State } from "../state";
 import type { Deeds } from "./actions";
 import { DownIcon, SpeechIcon } from "./icons";
 import { Item, PendingItem } from "./item";
-import { answersOf, rowsOf, type Answers } from "./rows";
+import { rowsOf } from "./rows";
 import { Scroller } from "./scroller";
 import { extendedDown, extendedUp, FOLLOW, held, rangeOf, type Window } from "./window";
 import { words } from "./words";
@@ -32,7 +32,6 @@ export class MessageList extends Component<Props, Local> {
   readonly #element = createRef<HTMLDivElement>();
   readonly #list = createRef<HTMLOListElement>();
   #scroller: Scroller | null = null;
-  #answers: { readonly of: State["messages"]; readonly answers: Answers } | null = null;
   readonly #ended = new AbortController();
 
   override componentDidMount(): void {
@@ -152,16 +151,11 @@ export class MessageList extends Component<Props, Local> {
     rows[next].focus();
   };
 
-  #answersOf(messages: State["messages"]): Answers {
-    if (this.#answers?.of !== messages) this.#answers = { of: messages, answers: answersOf(messages) };
-    return this.#answers.answers;
-  }
-
   render({ room, state, deeds }: Props, { window, active, following }: Local): JSX.Element {
     const { messages, pending, complete, loaded, unread, user, principal } = state;
     const { start, end } = rangeOf(window, messages);
     const atEnd = end === messages.length;
-    const rows = rowsOf(state, this.#answersOf(messages), start, end, Date.now());
+    const rows = rowsOf(state, start, end, Date.now());
     const shown = pending.filter(({ draft, state: word }) => draft.type === "chat.send" || word === "failed");
     const answered = new Set(pending.map(({ draft, state: word }) => word === "sending" && "re" in draft && draft.re));
     return (

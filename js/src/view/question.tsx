@@ -4,12 +4,13 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Message } from "../protocol";
 import { useNow } from "./hooks";
-import { endOf, mayAnswer } from "./rows";
+import { endOf } from "./rows";
 import { timeOf } from "./time";
 import { words } from "./words";
 
 interface Props {
   readonly question: Message;
+  /** The message that answered it, where that is in the list. */
   readonly answer: Message | null;
   readonly user: string;
   /** An answer from here is on its way. */
@@ -19,17 +20,17 @@ interface Props {
 
 export function Question({ question, answer, user, answering, onAnswer }: Props): JSX.Element {
   const end = endOf(question);
-  const now = useNow(answer === null && Number.isFinite(end) ? end : null);
-  if (answer !== null) {
+  const now = useNow(question.answer === undefined && Number.isFinite(end) ? end : null);
+  if (question.answer !== undefined) {
     return (
       <p class="bq-outcome bq-answered" dir="auto">
-        {words.answeredBy(answer.user, answer.choice ?? answer.text)}
+        {answer === null ? words.answered : words.answeredBy(answer.user, answer.choice ?? answer.text)}
       </p>
     );
   }
   if (now >= end) return <p class="bq-outcome">{words.expired}</p>;
   const { choices, from } = question.ask ?? {};
-  const closed = answering || !mayAnswer(question, user);
+  const closed = answering || (from !== undefined && from !== user);
   return (
     <>
       {choices?.length ? (

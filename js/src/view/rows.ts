@@ -1,6 +1,6 @@
 /** From messages to what each row of the list shows: who starts a group, where a day or the unread begin. */
 
-import type { Message } from "../protocol";
+import { mayAnswer, type Message } from "../protocol";
 import { isOwn, messageAt, type State } from "../state";
 import { dayOf, sameDay } from "./time";
 
@@ -25,49 +25,24 @@ export interface Row {
   readonly void: "late" | "second" | null;
 }
 
-/** Which answer counts for each question, and why the others don't. */
-export interface Answers {
-  readonly counted: ReadonlyMap<number, Message>;
-  readonly voided: ReadonlyMap<number, "late" | "second">;
-}
-
-/** The first by seq counts; one after the question's end, or after the first, is marked. */
-export function answersOf(messages: readonly Message[]): Answers {
-  const counted = new Map<number, Message>();
-  const voided = new Map<number, "late" | "second">();
-  for (const message of messages) {
-    if (message.re === undefined) continue;
-    const question = messageAt(messages, message.re);
-    if (question?.ask === undefined || !answers(message, question)) continue;
-    if (counted.has(question.seq)) voided.set(message.seq, "second");
-    else if (message.at > endOf(question)) voided.set(message.seq, "late");
-    else counted.set(question.seq, message);
-  }
-  return { counted, voided };
-}
-
 /** When a question stops taking answers, in milliseconds since the epoch. */
 export function endOf(question: Message): number {
   return Math.min(question.expired ?? Infinity, question.ask?.expires ?? Infinity);
 }
 
-export function mayAnswer(question: Message, user: string): boolean {
-  const from = question.ask?.from;
-  return from === undefined || from === user;
+/** Why `reply` doesn't count, if it tried to answer `question`. */
+function voidOf(reply: Message, question: Message | null): Row["void"] {
+  if (question?.ask === undefined || question.answer === reply.seq || !mayAnswer(question.ask, reply)) return null;
+  return question.answer !== undefined && question.answer < reply.seq ? "second" : "late";
 }
 
-function answers(message: Message, question: Message): boolean {
-  const choices = question.ask?.choices;
-  if (!mayAnswer(question, message.user)) return false;
-  return !choices?.length || choices.includes(message.choice ?? message.text.trim());
-}
-
-export function rowsOf(state: State, answers: Answers, start: number, end: number, now: number): Row[] {
+export function rowsOf(state: State, start: number, end: number, now: number): Row[] {
   const { messages, unread, kernels } = state;
   return messages.slice(start, end).map((message, offset): Row => {
     const before = messages[start + offset - 1];
     const after = messages[start + offset + 1];
     const newDay = before === undefined || !sameDay(before.at, message.at);
+    const quoted = message.re === undefined ? null : (messageAt(messages, message.re) ?? null);
     const isUnread = unread.from === message.seq;
     return {
       message,
@@ -77,9 +52,9 @@ export function rowsOf(state: State, answers: Answers, start: number, end: numbe
       last: after === undefined || unread.from === after.seq || !together(message, after),
       day: newDay && (before !== undefined || state.complete) ? dayOf(message.at, now) : null,
       unread: isUnread,
-      quoted: message.re === undefined ? null : (messageAt(messages, message.re) ?? null),
-      answer: answers.counted.get(message.seq) ?? null,
-      void: answers.voided.get(message.seq) ?? null,
+      quoted,
+      answer: message.answer === undefined ? null : (messageAt(messages, message.answer) ?? null),
+      void: voidOf(message, quoted),
     };
   });
 }

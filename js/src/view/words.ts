@@ -60,6 +60,7 @@ const en = {
   onlyFrom: (user: string) => `Only ${user} may answer`,
   until: (time: string) => `open until ${time}`,
   answeredBy: (user: string, answer: string) => `${user} answered: ${answer}`,
+  answered: "Answered",
   expired: "Expired without an answer",
   late: "late answer",
   second: "already answered",
