@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from heapq import heappop, heappush
 
-from .protocol import Ack, Change, Delete, Draft, Edit, Entry, Error, Message, React, Send
+from .protocol import Ack, Change, Delete, Draft, Edit, Entry, Error, Expire, Message, React, Send
 
 WINDOW = 64
 """Drafts in flight at once: enough to fill the server's commits, few enough that a refusal stops the rest."""
@@ -166,5 +166,7 @@ def as_entry(draft: Draft, ack: Ack, room: str) -> Entry:
             return change(kind="edit", target=draft.target, text=draft.text)
         case Delete():
             return change(kind="delete", target=draft.target)
+        case Expire():
+            return change(kind="expire", target=draft.target)
         case React():
             return change(kind="react", target=draft.target, emoji=draft.emoji, on=draft.on)

@@ -86,7 +86,7 @@ class Session:
         self.last = 0
         """The cursor: every entry up to here is accounted for."""
         self.joined_at: int | None = None
-        """The cursor at the first join; what is above it was said since."""
+        """The cursor at which the list was loaded; what is above it was said since."""
         self.wants: Page | None = None
         self.state: State = "connecting"
         self.attempts = 0
@@ -247,8 +247,7 @@ class Session:
         older = list(chain.from_iterable(reversed(self._older)))
         self._older.clear()
         self.tail.load(older, floor=older[0].seq - 1 if have >= self.tail.keep else 0)
-        if self.joined_at is None:
-            self.joined_at = self.last
+        self.joined_at = self.last
         if self.hello is not None:
             accepted.append(self.hello)
 

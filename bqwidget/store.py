@@ -1,10 +1,11 @@
-"""Tail: the newest messages of a room, oldest first, every change folded in."""
+"""Tail: the newest messages of a room, oldest first, every change folded in; and a Snapshot of them to read."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from operator import attrgetter
+from typing import NoReturn
 
 from .protocol import Change, Message, fold
 
@@ -59,8 +60,8 @@ class Tail:
         for message in messages:
             self.append(message)
 
-    def snapshot(self) -> list[Message]:
-        return self._items[self._start :]
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self._items[self._start :])
 
     def newest(self, limit: int) -> list[Message]:
         return self._items[max(self._start, len(self._items) - limit) :]
@@ -72,3 +73,13 @@ class Tail:
     def _index(self, seq: int) -> int | None:
         at = bisect_left(self._items, seq, lo=self._start, key=_seq)
         return at if at < len(self._items) and self._items[at].seq == seq else None
+
+
+class Snapshot(list[Message]):
+    """A list to read: it doesn't grow, and what would be put into it would reach nobody."""
+
+    def _read_only(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("room.messages is a snapshot to read: room.send(text) adds to the room")
+
+    append = extend = insert = remove = pop = clear = sort = reverse = _read_only
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only

@@ -1,0 +1,390 @@
+"""Connection: a room's own thread, which joins, stays joined, and drives a Session.
+
+What isn't marked otherwise runs on that thread. Other threads take ``lock`` to read the session's list;
+what they want done comes over ``call``, ``submit`` and ``ask``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Condition, Thread, current_thread
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import websockets
+
+from . import dispatch
+from .endpoint import Endpoint, local
+from .errors import (
+    BqwidgetError,
+    ConnectionRefused,
+    LocalServerError,
+    MessageRefused,
+    ProtocolError,
+    RoomClosed,
+)
+from .link import Link, LinkLost
+from .outbox import Delivery
+from .protocol import (
+    ChangeFrame,
+    ClientFrame,
+    Draft,
+    Entry,
+    Error,
+    Hello,
+    Limits,
+    MessageFrame,
+    ServerFrame,
+    Typing,
+    check,
+    encode,
+)
+from .rest import Refusal, Rest
+from .session import Page, Session
+from .waiting import Feed
+
+GRACE = 2.0
+"""Seconds that ``close`` gives to what is still queued while the room is open."""
+UNAUTHORIZED = 401
+FORBIDDEN, GONE = 4403, 4404
+FINAL = {FORBIDDEN: "you may not be in this room any more", GONE: "the server has closed it for good"}
+
+Result = TypeVar("Result")
+_alive: WeakSet[Connection] = WeakSet()
+
+
+class Connection:
+    """``endpoint`` None: the user's local server. ``update`` hears of every step, with the accepted frames."""
+
+    def __init__(
+        self,
+        session: Session,
+        endpoint: Endpoint | None,
+        *,
+        query: dict[str, str],
+        update: Callable[[Sequence[ServerFrame]], None],
+    ) -> None:
+        self.session = session
+        self.lock = Condition()
+        self.endpoint = endpoint
+        self.version = 0
+        """Grows whenever the session's list may have changed."""
+        self.error: BqwidgetError | None = None
+        self.latency: float | None = None
+        self.retry_at: int | None = None
+        self.last_disconnected_at: int | None = None
+        self._configured = endpoint
+        self._query = query
+        self._update = update
+        self._closed: RoomClosed | None = None
+        self._closing = False
+        self._feeds: WeakSet[Feed] = WeakSet()
+        self._futures: dict[str, Future[Delivery]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._link: Link | None = None
+        self._rest: Rest | None = None
+        self._joined = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._main = self._loop.create_task(self._stay_joined())
+        self.thread = Thread(target=self._run, name=f"bqwidget-{session.room}", daemon=True)
+        _alive.add(self)
+        self.thread.start()
+
+    # ---- from any thread ----
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Run ``function`` on this thread soon; after the end, not at all."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Future[Result]:
+        """The outcome of ``request`` on this thread, once the room is open."""
+        future: Future[Result] = Future()
+        future.set_running_or_notify_cancel()
+
+        async def answer() -> None:
+            try:
+                await self._joined.wait()
+                assert self._rest is not None  # made before any join
+                future.set_result(await request(self._rest))
+            except asyncio.CancelledError:
+                future.set_exception(self._closed or RoomClosed(f"{self.session.room} is closed"))
+            except Exception as error:  # noqa: BLE001 - it belongs to the thread that asked
+                future.set_exception(error)
+
+        def begin() -> None:
+            task = self._loop.create_task(answer())
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+        with self.lock:
+            if self._closed is not None:
+                future.set_exception(self._closed)
+                return future
+            self.call(begin)
+        return future
+
+    def submit(self, draft: Draft) -> Future[Delivery]:
+        """Queue ``draft`` until it is acknowledged, refused (MessageRefused) or given up (RoomClosed)."""
+        with self.lock:
+            if draft.cid in self._futures:
+                return self._futures[draft.cid]
+            future: Future[Delivery] = Future()
+            future.set_running_or_notify_cancel()  # whoever waits may stop waiting, but can't take it back
+            if self._closed is not None:
+                future.set_exception(self._closed)
+                return future
+            self._futures[draft.cid] = future
+            self.call(self._put, draft)
+        return future
+
+    def subscribe(self, after: int | None = None) -> tuple[Feed, int]:
+        """A feed of every message accepted from now on, begun with the kept ones above ``after``.
+
+        The number is the seq above which the feed is complete.
+        """
+        with self.lock:
+            tail = self.session.tail
+            feed = Feed([] if after is None else tail.after(after))
+            if self._closed is not None:
+                feed.end(self._closed)
+            self._feeds.add(feed)
+            return feed, self.session.last if after is None else max(after, tail.floor)
+
+    def wait_until(self, met: Callable[[], object], timeout: float | None) -> bool:
+        """Wait for a state; ``met`` is asked after every step. False after ``timeout`` seconds."""
+        with self.lock:
+            return bool(self.lock.wait_for(met, timeout))
+
+    def say(self, typing: Typing) -> None:
+        """Worth saying only now, or not at all."""
+
+        def send() -> None:
+            if self._link is not None:
+                self._link.send([typing])
+
+        self.call(send)
+
+    @property
+    def closed(self) -> RoomClosed | None:
+        return self._closed
+
+    def close(self, *, wait: bool = True) -> None:
+        """Leave; what is queued has GRACE seconds if the room is open. Takes no lock: a finalizer may call it."""
+        self.call(self._begin_close)
+        if wait and current_thread() is not self.thread:
+            self.thread.join(GRACE + 3)
+
+    # ---- the thread ----
+
+    def _run(self) -> None:
+        loop = self._loop
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(self._main)
+        finally:
+            self._end()
+            dispatch.close(loop)
+
+    async def _stay_joined(self) -> None:
+        """Join again and again, with backoff, until refused for good; closing cancels this."""
+        refused: Endpoint | None = None
+        while True:
+            retry_ms = None
+            try:
+                endpoint = self._configured
+                await self._join(await _off_the_loop(local) if endpoint is None else endpoint)
+            except Refusal as error:
+                self.error, retry_ms = error, error.retry_ms
+                if error.status == UNAUTHORIZED and self.endpoint != refused:
+                    refused = self.endpoint
+                    continue  # there may be a new token by now
+                if error.is_final:
+                    return self._give_up(error)
+            except LinkLost as error:
+                self.error, retry_ms, refused = error, error.retry_ms, None
+                if error.code in FINAL:
+                    return self._give_up(error, error.code)
+            except LocalServerError as error:
+                self.error = error
+                if self.session.joined_at is None:
+                    return self._give_up(error)
+            except (OSError, EOFError, websockets.WebSocketException) as error:
+                base, what = (
+                    self.endpoint.base if self.endpoint else "the local server",
+                    str(error) or type(error).__name__,
+                )
+                self.error = ConnectionRefused(f"{base} can't be joined: {what}", url=base)
+            await self._back_off(retry_ms)
+
+    async def _join(self, endpoint: Endpoint) -> None:
+        if self._rest is None or endpoint != self.endpoint:
+            if self._rest is not None:
+                self._rest.close()
+            self._rest = Rest(endpoint, self.session.room)
+            with self.lock:
+                self.endpoint = endpoint
+                self.lock.notify_all()
+        self._link = Link(endpoint, self._rest, heard=self._heard, paged=self._paged, measured=self._measured)
+        try:
+            await self._link.run(self.session.room, {**self._query, **self.session.cursor()})
+        finally:
+            self._link = None
+
+    async def _back_off(self, retry_ms: int | None) -> None:
+        with self.lock:
+            if self.session.state == "open":
+                self.last_disconnected_at = _now_ms()
+            delay = self.session.disconnected(self._loop.time(), retry_ms)
+            self.retry_at = _now_ms() + int(delay * 1000)
+            self._joined.clear()
+        self._step([])
+        await asyncio.sleep(delay)
+        self.retry_at = None
+
+    def _give_up(self, error: BqwidgetError, close_code: int | None = None) -> None:
+        why = FINAL.get(close_code or 0, str(error))
+        self._closed = RoomClosed(f"room {self.session.room} is closed: {why}", close_code=close_code)
+        self._closed.__cause__ = error
+        if close_code is not None:
+            self.error = self._closed
+
+    # ---- what happens on the link ----
+
+    def _heard(self, frames: Sequence[ServerFrame]) -> None:
+        with self.lock:
+            accepted = self.session.receive(frames, self._loop.time())
+            self._feed(accepted)
+        self._step(accepted)
+
+    def _paged(self, page: Page, entries: Sequence[Entry]) -> None:
+        with self.lock:
+            accepted = self.session.paged(page, entries, self._loop.time())
+            self._feed(accepted)
+        self._step(accepted)
+
+    def _measured(self, latency: float) -> None:
+        self.latency = latency
+        self._step([])
+
+    def _feed(self, accepted: Iterable[ServerFrame]) -> None:
+        """In the same breath as the session's list, so that a new feed and the list never overlap."""
+        messages = [frame.entry for frame in accepted if isinstance(frame, MessageFrame)]
+        if messages:
+            for feed in list(self._feeds):
+                feed.put(messages)
+
+    def _put(self, draft: Draft) -> None:
+        self.session.outbox.put(draft)
+        self._step([])
+
+    def _step(self, accepted: list[ServerFrame]) -> None:
+        """After every change of the session: send, fetch, settle, tell."""
+        session = self.session
+        if self._link is not None:
+            self._link.send(self._sendable(accepted))
+            self._link.want(session.wants)
+        if self._timer is not None:
+            self._timer.cancel()
+        due = session.due()
+        self._timer = None if due is None else self._loop.call_at(due, self._step, [])
+        with self.lock:
+            if any(isinstance(frame, MessageFrame | ChangeFrame | Hello) for frame in accepted):
+                self.version += 1
+            if session.state == "open" and not self._joined.is_set():
+                self.error = None
+                self._joined.set()
+            settled, session.outbox.settled = session.outbox.settled, []
+            futures = [(self._futures.pop(cid, None), outcome) for cid, outcome in settled]
+            self.lock.notify_all()
+        self._update(accepted)
+        for future, outcome in futures:
+            if future is not None:
+                _settle(future, outcome)
+        if self._closing and not session.outbox:
+            self._main.cancel()
+
+    def _sendable(self, accepted: list[ServerFrame]) -> list[ClientFrame]:
+        """What goes out; a draft that the server would cut the connection for is refused here instead."""
+        frames: list[ClientFrame] = []
+        for frame in self.session.outgoing(self._loop.time()):
+            if isinstance(frame, Draft):
+                wrong = _wrong(frame, self.session.limits)
+                if wrong is not None:
+                    accepted += self.session.receive([wrong], self._loop.time())
+                    continue
+            frames.append(frame)
+        return frames
+
+    # ---- the end ----
+
+    def _begin_close(self) -> None:
+        self._closing = True
+        if self.session.outbox and self.session.state == "open":
+            self._loop.call_later(GRACE, self._main.cancel)
+        else:
+            self._main.cancel()
+
+    def _end(self) -> None:
+        with self.lock:
+            if self._closed is None:
+                self._closed = RoomClosed(f"room {self.session.room} is closed: make a new Room to go on")
+            self.session.close()
+            self.retry_at = None
+            futures, self._futures = list(self._futures.values()), {}
+            for feed in list(self._feeds):
+                feed.end(self._closed)
+            self.lock.notify_all()
+        for future in futures:
+            future.set_exception(self._closed)
+        self._update([])
+        if self._rest is not None:
+            self._rest.close()
+
+
+def _wrong(draft: Draft, limits: Limits) -> Error | None:
+    try:
+        check(draft, limits)
+    except ProtocolError as error:
+        return Error(code=error.code, message=str(error), cid=draft.cid)
+    size = len(encode(draft))
+    if size > limits.frame:
+        message = f"the message takes {size:,} bytes; the limit is {limits.frame:,}"
+        return Error(code="too_long", message=message, cid=draft.cid)
+    return None
+
+
+def _settle(future: Future[Delivery], outcome: Delivery | Error) -> None:
+    if isinstance(outcome, Error):
+        future.set_exception(MessageRefused(outcome.code, outcome.message))
+    else:
+        future.set_result(outcome)
+
+
+async def _off_the_loop(function: Callable[[], Result]) -> Result:
+    """Without the loop's own executor, whose thread would stay."""
+    executor = ThreadPoolExecutor(1)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, function)
+    finally:
+        executor.shutdown(wait=False)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@atexit.register
+def _close_all() -> None:
+    """A script's last messages leave before its daemon threads are cut off."""
+    rooms = [connection for connection in _alive if connection.thread.is_alive()]
+    for connection in rooms:
+        connection.close(wait=False)
+    for connection in rooms:
+        connection.thread.join(GRACE + 1)

@@ -1,0 +1,323 @@
+"""Dispatch: where callbacks run. The thread rule: *your callbacks run on the main thread, one at a time, never in
+the middle of a cell, unless that cell awaits or waits; ``background=True`` runs them on a thread of their own.*
+
+A ``Home`` is an event loop in which callbacks run, in the order they came; in a notebook that is the kernel's
+own, which a running cell occupies, so that callbacks wait for its end without any lock. Where no loop runs
+(a plain script), it is one in a thread of ours. ``wait`` is how blocking verbs wait: it lets the callbacks of
+this thread's home run meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+SLICE = 0.01
+"""Seconds of callbacks in one turn of a home's loop, before the loop's other work gets its turn."""
+TICK = 0.02
+"""Seconds between two looks after async callbacks that began in a wait that is over."""
+
+Result = TypeVar("Result")
+_homes: list[Home] = []
+_fallback: list[ThreadHome] = []
+_lock = threading.RLock()
+# A finalizer, which may stop a ThreadHome, runs in the middle of anything: hence the R.
+
+
+class Callback:
+    """A user's function with the context it was registered in, where its prints and errors are to be seen.
+
+    ``failed`` is told the error, after it was printed. Calls of an async function are awaited one after
+    the other; while one is suspended, the callbacks of others go on.
+    """
+
+    def __init__(self, function: Callable[..., object], failed: Callable[[BaseException], None]) -> None:
+        self.function = function
+        self._context = copy_context()
+        self._failed = failed
+        self._running: asyncio.Task[None] | None = None
+        self._waiting: deque[tuple[Any, ...]] = deque()
+
+    def __call__(self, *args: Any) -> None:
+        """Call it now, in a running loop; or after its own earlier calls."""
+        if self._running is not None:
+            self._waiting.append(args)
+            return
+        context = self._context.copy()
+        try:
+            result = context.run(self.function, *args)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one callback never stops the others
+            self.show(error)
+            return
+        if inspect.isawaitable(result):
+            task = asyncio.get_running_loop().create_task(_await(result), context=context)
+            self._running = task
+            task.add_done_callback(self._done)
+
+    def check(self, predicate: Callable[..., object], *args: Any) -> bool:
+        """What a predicate of the user says; one that fails says no, and is shown."""
+        try:
+            return bool(self._context.copy().run(predicate, *args))
+        except Exception as error:  # noqa: BLE001
+            self.show(error)
+            return False
+
+    def show(self, error: BaseException) -> None:
+        """Print the traceback where the callback was registered, without our own frames."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+            trace = trace.tb_next
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        self._context.copy().run(print, text, end="", file=sys.stderr, flush=True)
+        self._failed(error)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.show(error)
+        while self._waiting and self._running is None:
+            self(*self._waiting.popleft())
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to its function, so that traitlets finds it when that is to be unobserved."""
+        return other is self or other == self.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+
+class Home:
+    """The callbacks of one event loop. ``post`` may be called from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, thread: int | None) -> None:
+        self.thread = thread
+        self._queue: deque[Callable[[], object]] = deque()
+        self._loops = [loop]
+        self._woken = False
+        self._unfinished: list[asyncio.AbstractEventLoop] = []
+
+    @property
+    def is_open(self) -> bool:
+        return not self._loops[0].is_closed()
+
+    def runs_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return loop in self._loops
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Run ``function`` here, after everything that was posted before."""
+        self._queue.append(partial(function, *args))
+        self._wake()
+
+    def _wake(self) -> None:
+        with _lock:
+            if self._woken:
+                return
+            try:
+                self._loops[-1].call_soon_threadsafe(self._drain)
+            except RuntimeError:
+                pass  # that loop is over
+            else:
+                self._woken = True
+                return
+        queue, self._queue = self._queue, deque()
+        for function in queue:
+            fallback().post(function)
+
+    def _drain(self) -> None:
+        with _lock:
+            self._woken = False
+        until = time.monotonic() + SLICE
+        while self._queue:
+            if time.monotonic() > until:
+                self._wake()
+                return
+            self._queue.popleft()()
+
+    # ---- while a cell waits ----
+
+    def move_in(self) -> asyncio.AbstractEventLoop:
+        """The cell holds the home's loop, so there is another one until ``move_out``.
+
+        One that was left unfinished is taken up again before a new one is made.
+        """
+        loop = self._unfinished.pop() if self._unfinished else asyncio.new_event_loop()
+        self._move(loop)
+        return loop
+
+    def move_out(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._move(loop)
+        if asyncio.all_tasks(loop):  # async callbacks that began in this wait, and are suspended
+            self._unfinished.append(loop)
+            self._loops[0].call_soon_threadsafe(self._look_after)
+        else:
+            loop.close()
+
+    def _move(self, loop: asyncio.AbstractEventLoop) -> None:
+        with _lock:
+            if loop in self._loops:
+                self._loops.remove(loop)
+            else:
+                self._loops.append(loop)
+            self._woken = False
+        self._wake()
+
+    def _look_after(self) -> None:
+        """Give what is unfinished a moment, often, until it is done or taken up by the next wait."""
+        loops, self._unfinished = self._unfinished, []
+        for loop in loops:
+            with stepped_out():
+                loop.call_soon(loop.stop)
+                loop.run_forever()
+            if asyncio.all_tasks(loop):
+                self._unfinished.append(loop)
+            else:
+                loop.close()
+        if self._unfinished:
+            asyncio.get_running_loop().call_later(TICK, self._look_after)
+
+
+class ThreadHome(Home):
+    """A home in a daemon thread of its own, which begins with the first post and ends with ``stop``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(asyncio.new_event_loop(), None)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        super().post(function, *args)
+        with _lock:
+            begin = self.thread is None and self.is_open
+            self.thread = self.thread or -1
+        if begin:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End when the callback that runs has ended; the thread isn't waited for."""
+        with _lock:
+            unused, self.thread = self.thread is None, self.thread or -1
+        loop = self._loops[0]
+        if unused:
+            loop.close()
+        elif self.is_open:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(loop.stop)
+
+    def _run(self) -> None:
+        self.thread = threading.get_ident()
+        loop = self._loops[0]
+        try:
+            loop.run_forever()
+        finally:
+            self._queue.clear()
+            close(loop)
+
+
+def home() -> Home:
+    """Where callbacks that are registered here and now will run."""
+    loop = _kernel_loop()
+    thread = threading.main_thread().ident
+    if loop is None:
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - the one that doesn't raise
+        thread = threading.get_ident()
+    if loop is None:
+        return fallback()
+    with _lock:
+        _homes[:] = [known for known in _homes if known.is_open]
+        for known in _homes:
+            if known.runs_in(loop):
+                return known
+        _homes.append(Home(loop, thread))
+        return _homes[-1]
+
+
+def fallback() -> ThreadHome:
+    """The home of callbacks where no event loop runs, as in a plain script."""
+    with _lock:
+        if not _fallback or not _fallback[0].is_open:
+            _fallback[:] = [ThreadHome("bqwidget-callbacks")]
+        return _fallback[0]
+
+
+def wait(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """The result of ``coroutine``, blocking; meanwhile the callbacks that live in this thread run.
+
+    KeyboardInterrupt ends it like any exception of the coroutine itself.
+    """
+    thread = threading.get_ident()
+    with _lock:
+        home = next(
+            (known for known in (*_homes, *_fallback) if known.thread == thread and known.is_open), None
+        )
+    with stepped_out():
+        loop = home.move_in() if home else asyncio.new_event_loop()
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        finally:
+            if not task.done():
+                task.cancel()
+                loop.run_until_complete(asyncio.wait([task]))
+            if home:
+                home.move_out(loop)
+            else:
+                loop.close()
+
+
+@contextlib.contextmanager
+def stepped_out() -> Iterator[None]:
+    """Hide the running loop and task of this thread, so that another loop may run inside.
+
+    asyncio forbids nesting because the outer loop stands still meanwhile: here that is wanted, for that
+    is what a cell that blocks does. The functions are those that asyncio gives to makers of event loops.
+    """
+    loop = asyncio._get_running_loop()  # noqa: SLF001
+    task = asyncio.current_task(loop) if loop is not None else None
+    if loop is not None and task is not None:
+        asyncio.tasks._leave_task(loop, task)  # noqa: SLF001
+    asyncio._set_running_loop(None)  # noqa: SLF001
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)  # noqa: SLF001
+        if loop is not None and task is not None:
+            asyncio.tasks._enter_task(loop, task)  # noqa: SLF001
+
+
+def _kernel_loop() -> asyncio.AbstractEventLoop | None:
+    """The main loop of the ipykernel that we are in, whatever thread this is."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    io_loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
+    loop: asyncio.AbstractEventLoop | None = getattr(io_loop, "asyncio_loop", None)
+    return loop
+
+
+def close(loop: asyncio.AbstractEventLoop) -> None:
+    """End ``loop``, which isn't running, and all that still hangs on it."""
+
+    async def end() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+
+    try:
+        loop.run_until_complete(end())
+    finally:
+        loop.close()
+
+
+async def _await(awaitable: Awaitable[object]) -> None:
+    await awaitable

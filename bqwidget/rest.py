@@ -1,0 +1,106 @@
+"""Rest: a room's server over HTTP, on the room's thread: pages of its log, and whatever else is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+
+from .endpoint import Endpoint
+from .errors import ConnectionRefused
+from .protocol import Change, Entry, Message
+from .session import Page
+
+TIMEOUT = 20.0
+PASSING = frozenset({408, 425, 429})
+"""Statuses below 500 that are about the moment and not about the request."""
+UNREACHED = 599
+"""Tornado's status for no answer at all."""
+
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+class Refusal(ConnectionRefused):
+    """``retry_ms``: when the server asks to come back."""
+
+    retry_ms: int | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether trying again is pointless: the request itself was wrong, not its moment."""
+        return self.status is not None and self.status < 500 and self.status not in PASSING  # noqa: PLR2004
+
+
+class Rest:
+    """One client for all requests of a room; every method raises ConnectionRefused where there is no answer."""
+
+    def __init__(self, endpoint: Endpoint, room: str) -> None:
+        self._endpoint = endpoint
+        self._room = room
+        # Not the loop's shared client: this one is closed together with its room's connection.
+        self._client = AsyncHTTPClient(force_instance=True)
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def messages(
+        self, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> list[Message]:
+        """Folded messages, ascending: the last below ``before``, or the first above ``after``."""
+        body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, limit=limit)
+        return _decode_messages(body)
+
+    async def page(self, page: Page) -> list[Entry]:
+        """What a session wants."""
+        if page.kind == "messages":
+            return list(await self.messages(before=page.seq, limit=page.limit))
+        body = await self.get(f"rooms/{self._room}/log", after=page.seq, limit=page.limit)
+        return [_entry(fields) for fields in _decode_objects(body)]
+
+    async def get(self, path: str, **query: object) -> bytes:
+        return await self._fetch(HTTPRequest(self._endpoint.address(path, **query)))
+
+    async def post(self, path: str, body: object) -> bytes:
+        return await self._fetch(
+            HTTPRequest(
+                self._endpoint.address(path),
+                method="POST",
+                body=msgspec.json.encode(body),
+                headers={"Content-Type": "application/json"},
+            )
+        )
+
+    async def _fetch(self, request: HTTPRequest) -> bytes:
+        for name, value in self._endpoint.headers.items():
+            request.headers[name] = value
+        request.request_timeout = request.connect_timeout = TIMEOUT
+        request.follow_redirects = False  # the token is for this server alone
+        try:
+            response = await self._client.fetch(request, raise_error=False)
+        except OSError as error:
+            raise Refusal(f"{self._endpoint.base}: {error}", url=self._endpoint.base) from error
+        if response.code == UNREACHED:
+            raise Refusal(f"{self._endpoint.base}: {response.error}", url=self._endpoint.base)
+        if response.error is not None:
+            told = response.headers.get("Retry-After")
+            raise refusal(response.code, response.body or b"", self._endpoint.base, told)
+        return response.body
+
+
+def refusal(status: int, body: bytes, url: str, retry_after: str | None = None) -> Refusal:
+    """An HTTP answer in the error's words: ``{"error": {"code", "message"}}``, or whatever a proxy said."""
+    try:
+        told = msgspec.json.decode(body)["error"]
+        code, message = str(told["code"]), str(told["message"])
+    except (msgspec.DecodeError, TypeError, KeyError):
+        code, message = None, "no reason was given"
+    error = Refusal(f"{url} answered {status}: {message}", url=url, status=status, code=code)
+    if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
+        error.retry_ms = int(retry_after) * 1000
+    return error
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    return msgspec.convert(fields, Change) if "kind" in fields else msgspec.convert(fields, Message)

@@ -1,0 +1,294 @@
+"""Room: a member of a chat room: its live list, how it stands, and every verb."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+import random
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakMethod, finalize
+
+import msgspec
+
+from .cells import replace_earlier
+from .connection import Connection
+from .endpoint import configured
+from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
+from .hearing import Hearing
+from .observing import LiveList, LiveString, LiveValue
+from .protocol import Error, Limits, Message, ServerFrame, Typing, check_room, printable
+from .rest import Rest
+from .session import PAGE, Session, Status, Trouble
+from .store import Snapshot
+
+if TYPE_CHECKING:
+    from .widget import ChatWidget
+
+ANSWER = 30.0
+"""Seconds that a question to the server may take, the join included."""
+
+Frames = Sequence[ServerFrame | Status]
+Listener = Callable[[Frames], object]
+Result = TypeVar("Result")
+
+
+class Room(Hearing):
+    """Join the room ``name`` as ``user``; returns at once and joins in the background.
+
+    ``keep`` messages are kept, the newest. ``url`` is the server's base address: by default ``BQWIDGET_URL``,
+    else the user's local server, which is started when needed. Plain ``http://`` is refused beyond loopback
+    unless ``insecure``. All that can be observed is live, in a busy cell too.
+    """
+
+    messages = LiveList(read_only=True, help="The newest messages, oldest first: a snapshot to read.")
+    status = LiveString(read_only=True, help="connecting, open, reconnecting or closed.")
+    error = LiveValue(read_only=True, help="What went wrong last, as an exception; None while all is well.")
+    latency = LiveValue(read_only=True, help="Seconds to the server and back, as last measured.")
+    members = LiveList(read_only=True, help="Who is in the room now: a list of Member(user, kind).")
+    queued = LiveValue(read_only=True, help="How many sends are not acknowledged yet.")
+    reconnect_attempts = LiveValue(read_only=True, help="Joins tried since the room was last open.")
+    last_disconnected_at = LiveValue(read_only=True, help="When it was last lost, in ms since the epoch.")
+
+    def __init__(  # noqa: PLR0917 - the first few read well by place
+        self,
+        name: str,
+        user: str | None = None,
+        keep: int = 1000,
+        url: str | None = None,
+        token: str | None = None,
+        insecure: bool = False,  # noqa: FBT001, FBT002 - read like the others, by its name
+        **unknown: Any,
+    ) -> None:
+        if unknown:
+            raise TypeError(_unknown_options(unknown))
+        super().__init__()
+        self.name = check_room(name)
+        self.user = _check_user(user)
+        self.keep = _check_keep(keep)
+        self._listeners: list[Listener] = []
+        self._told_status: Status | None = None
+        self._cached: tuple[int, Snapshot] = (-1, Snapshot())
+        self._widget: ChatWidget | None = None
+        update = WeakMethod(self._update)
+        self._connection = Connection(
+            Session(name, keep=keep, random=random.random),
+            configured(url, token, insecure=insecure),
+            query={"user": self.user, "kind": "kernel"},
+            update=lambda accepted: (method := update()) and method(accepted),
+        )
+        finalize(self, self._connection.close, wait=False).atexit = False
+        replace_earlier(self, ("room", name, self.user), Room.close)
+
+    # ---- life ----
+
+    def wait_open(self, timeout: float | None = None) -> Self:
+        """Wait until the room is joined and its list loaded; the room itself.
+
+        Raises ConnectionRefused where the server will never let us in, RoomClosed, or WaitTimeout.
+        """
+        connection = self._connection
+        connection.wait_until(lambda: connection.session.state in ("open", "closed"), timeout)
+        if connection.session.state == "open":
+            return self
+        if connection.closed is not None:
+            raise connection.error or connection.closed
+        why = f": {connection.error}" if connection.error else ""
+        raise WaitTimeout(f"room {self.name} is not open after {timeout or 0:g} s{why}", timeout=timeout or 0)
+
+    def close(self) -> None:
+        """Leave. What is queued has two seconds to go, if the room is open. Closing again does nothing."""
+        self._handlers.clear()
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- the server's other answers ----
+
+    def history(self, before: Message | int | None = None, limit: int = 50) -> list[Message]:
+        """The last ``limit`` messages below ``before`` (a Message or a seq; None: the newest), oldest first."""
+        seq = before.seq if isinstance(before, Message) else before
+        return self._ask(lambda rest: _history(rest, seq, limit))
+
+    @property
+    def url(self) -> str:
+        """The address of the room's page, for a browser; there is never a secret in it."""
+        connection = self._connection
+        connection.wait_until(lambda: connection.endpoint or connection.closed, ANSWER)
+        if connection.endpoint is None:
+            raise connection.error or connection.closed or ConnectionRefused("no server found yet", url="")
+        return connection.endpoint.address(f"rooms/{self.name}")
+
+    def invite(self, uses: int = 1, minutes: float = 10) -> str:
+        """A link that lets ``uses`` people in, within ``minutes``: give it only to them."""
+        body = self._ask(lambda rest: rest.post("invites", {"uses": uses, "minutes": minutes}))
+        return f"{self.url}#invite={msgspec.json.decode(body)['code']}"
+
+    def _ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Result:
+        future = self._connection.ask(request)
+        try:
+            return future.result(ANSWER)
+        except TimeoutError:
+            why = self._connection.error or "no answer"
+            raise ConnectionRefused(f"room {self.name} is {self.status}: {why}", url="") from None
+
+    # ---- its window ----
+
+    @property
+    def widget(self) -> ChatWidget:
+        """The room's window, a ChatWidget, for layouts: ``HBox([room.widget, plot])``."""
+        if self._widget is None:
+            from .widget import ChatWidget  # noqa: PLC0415 - a script needs no Jupyter
+
+            self._widget = ChatWidget(self)
+        return self._widget
+
+    def __repr__(self) -> str:
+        return f"Room({self.name!r}, user={printable(self.user)})"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """In a notebook its window, elsewhere its repr."""
+        ipython = sys.modules.get("IPython")
+        if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
+            return {"text/plain": repr(self)}
+        return self.widget._repr_mimebundle_(**options)
+
+    # ---- what widget.py uses: its comm ends on the room's thread ----
+
+    def _listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener(frames)`` on the room's thread with all that is accepted; the un-listener."""
+        self._listeners.append(listener)
+
+        def unlisten() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unlisten
+
+    def _call(self, function: Callable[..., object], *args: Any) -> None:
+        """Run ``function`` on the room's thread soon."""
+        self._connection.call(function, *args)
+
+    def _snapshot(self, limit: int) -> list[ServerFrame | Status]:
+        """Frames that rebuild the newest ``limit`` messages and the status; on the room's thread."""
+        return [*self._connection.session.snapshot(limit), self._status()]
+
+    def _typing(self, typing: Typing) -> None:
+        self._connection.say(typing)
+
+    # ---- on the room's thread ----
+
+    def _update(self, accepted: Sequence[ServerFrame]) -> None:
+        """After every step of the connection: tell the window, the observers and the handlers."""
+        frames: list[ServerFrame | Status] = list(accepted)
+        before, status = self._told_status, self._status()
+        if status != before:
+            self._told_status = status
+            frames.append(status)
+        self._tell(frames)
+        self._announce(_TRAITS)
+        self._hear(accepted)
+        if status.status == "open" and before is not None and before.status == "reconnecting":
+            self._reconnect()
+
+    def _tell(self, frames: Frames) -> None:
+        for listener in list(self._listeners) if frames else ():
+            try:
+                listener(frames)
+            except Exception as error:  # noqa: BLE001 - a window that fails is no reason to leave the room
+                sys.excepthook(type(error), error, error.__traceback__)
+
+    def _status(self) -> Status:
+        connection, error = self._connection, self._connection.error
+        trouble = None
+        if error is not None:
+            trouble = Trouble(code=getattr(error, "code", None) or type(error).__name__, message=str(error))
+        return Status(
+            status=connection.session.state,
+            error=trouble,
+            retry_at=connection.retry_at,
+            queued=len(connection.session.outbox),
+        )
+
+    # ---- for the traits ----
+
+    def _now(self, name: str) -> Any:
+        connection = self._connection
+        match name:
+            case "messages":
+                return self._snapshot_list()
+            case "status":
+                return connection.session.state
+            case "members":
+                return list(connection.session.members)
+            case "queued":
+                return len(connection.session.outbox)
+            case "reconnect_attempts":
+                return connection.session.attempts
+            case _:  # error, latency, last_disconnected_at
+                return getattr(connection, name)
+
+    def _snapshot_list(self) -> Snapshot:
+        version, snapshot = self._cached
+        if version != self._connection.version:
+            with self._connection.lock:
+                version, snapshot = self._connection.version, self._connection.session.tail.snapshot()
+            self._cached = version, snapshot
+        return snapshot
+
+    def _failed(self, function: Callable[..., object], error: BaseException) -> None:
+        """A callback's error is shown in the window too."""
+        what = f"{getattr(function, '__name__', function)}: {type(error).__name__}: {error}"
+        self._call(self._tell, [Error(code="callback", message=what)])
+
+
+_TRAITS = tuple(name for name, trait in Room.class_traits().items() if trait.read_only)
+
+
+def _unknown_options(unknown: dict[str, Any]) -> str:
+    name = next(iter(unknown))
+    known = ("user", "keep", "url", "token", "insecure")
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
+    return f"Room() has no option {name!r}: {hint}"
+
+
+def _check_user(user: str | None) -> str:
+    if user is None:
+        user = os.environ.get("JUPYTERHUB_USER") or _login_name()
+    if not isinstance(user, str):
+        raise TypeError(f"user is a name, not {type(user).__name__}")
+    if not user.strip() or len(user) > Limits().user:
+        raise BqwidgetError(f"user is {printable(user)}: a name of 1 to {Limits().user} characters is needed")
+    return user
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()[: Limits().user]
+    except (OSError, KeyError):  # a container's user may have no name
+        return "someone"
+
+
+def _check_keep(keep: int) -> int:
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+        raise BqwidgetError(f"keep is {keep!r}: how many messages to keep, 1 or more")
+    return keep
+
+
+async def _history(rest: Rest, before: int | None, limit: int) -> list[Message]:
+    found: list[Message] = []
+    while len(found) < limit:
+        want = min(PAGE, limit - len(found))
+        page = await rest.messages(before=before, limit=want)
+        found = [*page, *found]
+        if len(page) < want:
+            break
+        before = page[0].seq
+    return found
