@@ -44,7 +44,7 @@ from .protocol import (
     check,
     encode,
 )
-from .rest import Refusal, Rest
+from .rest import Rest, is_final
 from .session import Page, Session
 from .waiting import Feed
 
@@ -200,12 +200,12 @@ class Connection:
             try:
                 endpoint = self._configured
                 await self._join(await _off_the_loop(local) if endpoint is None else endpoint)
-            except Refusal as error:
-                self.error, retry_ms = error, error.retry_ms
+            except ConnectionRefused as error:
+                self.error, retry_ms = error, int((error.retry_after or 0) * 1000)
                 if error.status == UNAUTHORIZED and self.endpoint != refused:
                     refused = self.endpoint
                     continue  # there may be a new token by now
-                if error.is_final:
+                if is_final(error):
                     return self._give_up(error)
             except LinkLost as error:
                 self.error, retry_ms, refused = error, error.retry_ms, None

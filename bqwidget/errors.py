@@ -8,11 +8,13 @@
     ├── MessageRefused         the server said no: ``code``, ``status``, ``retry_after``
     ├── DeliveryTimeout        not acknowledged in time; it stays queued: ``cid``   (a TimeoutError)
     ├── WaitTimeout            nothing that was waited for came: ``timeout``        (a TimeoutError)
-    ├── ConnectionRefused      the server can't be joined: ``url``, ``status``, ``code``
+    ├── ConnectionRefused      the server can't be joined: ``url``, ``status``, ``code``, ``retry_after``
     └── LocalServerError       the local server can't be found or started: ``path``
 
 ``BqwidgetError`` itself is raised for wrong use (an unknown option, a bad room name).
 """
+
+# ruff: noqa: N818 - a name says what happened; that it is an error its place in the tree says
 
 from __future__ import annotations
 
@@ -70,11 +72,20 @@ class WaitTimeout(BqwidgetError, TimeoutError):
 class ConnectionRefused(BqwidgetError):
     """The server answered the join with an HTTP ``status`` instead of a room."""
 
-    def __init__(self, message: str, *, url: str, status: int | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.url = url
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 class LocalServerError(BqwidgetError):

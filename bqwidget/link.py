@@ -12,9 +12,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from .endpoint import Endpoint
-from .errors import BqwidgetError, ProtocolError
+from .errors import BqwidgetError, ConnectionRefused, ProtocolError
 from .protocol import SUBPROTOCOL, Bye, ClientFrame, Entry, Hello, ServerFrame, decode_server, encode
-from .rest import Refusal, Rest, refusal
+from .rest import Rest, refusal
 from .session import Page
 
 PATIENCE = 10.0
@@ -79,7 +79,7 @@ class Link:
     async def run(self, room: str, query: dict[str, str]) -> None:
         """Join, and serve until the end, which is always an error.
 
-        Raises Refusal where the server answered the join, or the request for a page, with an HTTP
+        Raises ConnectionRefused where the server answered the join, or the request for a page, with an HTTP
         status; LinkLost when the connection ended; OSError and others where there was nobody to talk to.
         """
         try:
@@ -94,7 +94,7 @@ class Link:
             ) from None
         try:
             if socket.subprotocol != SUBPROTOCOL:
-                raise Refusal(
+                raise ConnectionRefused(
                     f"{self._endpoint.base} does not speak {SUBPROTOCOL}: is it a bqserver?",
                     url=self._endpoint.base,
                     status=400,

@@ -22,16 +22,18 @@ class _Live(traitlets.TraitType[Any, Any]):
         return obj._now(self.name)  # noqa: SLF001 - a trait is a part of its object
 
 
-class LiveList(_Live, traitlets.List[Any]):
+class _LiveList(_Live, traitlets.List[Any]):
     pass
 
 
-class LiveString(_Live, traitlets.Unicode[str, str]):
+class _LiveString(_Live, traitlets.Unicode[str, str]):
     pass
 
 
-class LiveValue(_Live, traitlets.Any):
-    pass
+def live(kind: type[traitlets.TraitType[Any, Any]], help: str) -> Any:  # noqa: A002 - traitlets' name
+    """A read-only trait that is live: a List, a Unicode, or a value of any type."""
+    known = {traitlets.List: _LiveList, traitlets.Unicode: _LiveString, traitlets.Any: _Live}
+    return known[kind](read_only=True, help=help)
 
 
 class Observed(traitlets.HasTraits):

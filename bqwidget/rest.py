@@ -22,17 +22,6 @@ _decode_messages = msgspec.json.Decoder(list[Message]).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
-class Refusal(ConnectionRefused):
-    """``retry_ms``: when the server asks to come back."""
-
-    retry_ms: int | None = None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether trying again is pointless: the request itself was wrong, not its moment."""
-        return self.status is not None and self.status < 500 and self.status not in PASSING  # noqa: PLR2004
-
-
 class Rest:
     """One client for all requests of a room; every method raises ConnectionRefused where there is no answer."""
 
@@ -80,26 +69,31 @@ class Rest:
         try:
             response = await self._client.fetch(request, raise_error=False)
         except OSError as error:
-            raise Refusal(f"{self._endpoint.base}: {error}", url=self._endpoint.base) from error
+            raise ConnectionRefused(f"{self._endpoint.base}: {error}", url=self._endpoint.base) from error
         if response.code == UNREACHED:
-            raise Refusal(f"{self._endpoint.base}: {response.error}", url=self._endpoint.base)
+            raise ConnectionRefused(f"{self._endpoint.base}: {response.error}", url=self._endpoint.base)
         if response.error is not None:
             told = response.headers.get("Retry-After")
             raise refusal(response.code, response.body or b"", self._endpoint.base, told)
         return response.body
 
 
-def refusal(status: int, body: bytes, url: str, retry_after: str | None = None) -> Refusal:
+def refusal(status: int, body: bytes, url: str, retry_after: str | None = None) -> ConnectionRefused:
     """An HTTP answer in the error's words: ``{"error": {"code", "message"}}``, or whatever a proxy said."""
     try:
         told = msgspec.json.decode(body)["error"]
         code, message = str(told["code"]), str(told["message"])
     except (msgspec.DecodeError, TypeError, KeyError):
         code, message = None, "no reason was given"
-    error = Refusal(f"{url} answered {status}: {message}", url=url, status=status, code=code)
-    if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
-        error.retry_ms = int(retry_after) * 1000
-    return error
+    seconds = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+    return ConnectionRefused(
+        f"{url} answered {status}: {message}", url=url, status=status, code=code, retry_after=seconds
+    )
+
+
+def is_final(error: ConnectionRefused) -> bool:
+    """Whether trying again is pointless: the request itself was wrong, not its moment."""
+    return error.status is not None and error.status < 500 and error.status not in PASSING  # noqa: PLR2004
 
 
 def _entry(fields: dict[str, Any]) -> Entry:

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakMethod, finalize
 
 import msgspec
+from traitlets import Any as Any_
+from traitlets import List, Unicode
 
 from .cells import replace_earlier
 from .connection import Connection
 from .endpoint import configured
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
 from .hearing import Hearing
-from .observing import LiveList, LiveString, LiveValue
-from .protocol import Error, Limits, Message, ServerFrame, Typing, check_room, printable
+from .observing import live
+from .protocol import Error, Limits, Member, Message, ServerFrame, Typing, check_room, printable
 from .rest import Rest
-from .session import PAGE, Session, Status, Trouble
+from .session import PAGE, Session, State, Status, Trouble
 from .store import Snapshot
 
 if TYPE_CHECKING:
@@ -43,14 +45,14 @@ class Room(Hearing):
     unless ``insecure``. All that can be observed is live, in a busy cell too.
     """
 
-    messages = LiveList(read_only=True, help="The newest messages, oldest first: a snapshot to read.")
-    status = LiveString(read_only=True, help="connecting, open, reconnecting or closed.")
-    error = LiveValue(read_only=True, help="What went wrong last, as an exception; None while all is well.")
-    latency = LiveValue(read_only=True, help="Seconds to the server and back, as last measured.")
-    members = LiveList(read_only=True, help="Who is in the room now: a list of Member(user, kind).")
-    queued = LiveValue(read_only=True, help="How many sends are not acknowledged yet.")
-    reconnect_attempts = LiveValue(read_only=True, help="Joins tried since the room was last open.")
-    last_disconnected_at = LiveValue(read_only=True, help="When it was last lost, in ms since the epoch.")
+    messages: Snapshot = live(List, "The newest messages, oldest first: a snapshot to read.")
+    status: State = live(Unicode, "connecting, open, reconnecting or closed.")
+    error: BqwidgetError | None = live(Any_, "What went wrong last, as an exception; None while all is well.")
+    latency: float | None = live(Any_, "Seconds to the server and back, as last measured.")
+    members: list[Member] = live(List, "Who is in the room now.")
+    queued: int = live(Any_, "How many sends are not acknowledged yet.")
+    reconnect_attempts: int = live(Any_, "Joins tried since the room was last open.")
+    last_disconnected_at: int | None = live(Any_, "When it was last lost, in milliseconds since the epoch.")
 
     def __init__(  # noqa: PLR0917 - the first few read well by place
         self,
