@@ -29,14 +29,14 @@ _Client = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Number = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Open(Struct, tag_field="do", tag="open"):
+class Open(Struct, frozen=True, tag_field="do", tag="open"):
     """Send a snapshot: the first command of a browser, and again when it misses something."""
 
     client: _Client
     k: _Number
 
 
-class Frame(Struct, tag_field="do", tag="frame"):
+class Frame(Struct, frozen=True, tag_field="do", tag="frame"):
     """Pass a client frame on to the room."""
 
     client: _Client
@@ -44,7 +44,7 @@ class Frame(Struct, tag_field="do", tag="frame"):
     frame: Send | Edit | Delete | React | Typing
 
 
-class History(Struct, tag_field="do", tag="history"):
+class History(Struct, frozen=True, tag_field="do", tag="history"):
     """Answer with the ``limit`` messages before ``before`` (None: the newest)."""
 
     client: _Client
@@ -53,14 +53,14 @@ class History(Struct, tag_field="do", tag="history"):
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-class Seen(Struct, tag_field="do", tag="seen"):
+class Seen(Struct, frozen=True, tag_field="do", tag="seen"):
     """This browser has shown everything up to envelope ``n``."""
 
     client: _Client
     n: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class _Numbered(Struct):
+class _Numbered(Struct, frozen=True):
     """What a command that is wrong otherwise must at least have, to be told so."""
 
     client: _Client
@@ -69,7 +69,7 @@ class _Numbered(Struct):
     frame: Any = None
 
 
-class _Refused(Struct):
+class _Refused(Struct, frozen=True):
     client: str
     k: int
     do: str

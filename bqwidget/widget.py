@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import html
+import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
+from .cells import replace_earlier
 from .envelopes import Envelopes, Frame, History
 from .errors import BqwidgetError
 from .protocol import Error, Message, Typing
 from .room import Room
-from .session import Status
 
 COALESCE = 0.025
 """Seconds between two flushes: what comes meanwhile goes together, for Jupyter drops comm floods silently."""
@@ -60,6 +62,7 @@ class ChatWidget(anywidget.AnyWidget):
             room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout})
         )
         self._unlisten = room._listen(_heard_by(self))
+        replace_earlier(self, ("window", room.name), ChatWidget.close)
 
     @property
     def messages(self) -> list[Message]:
@@ -97,59 +100,58 @@ class ChatWidget(anywidget.AnyWidget):
     # ---- on the room's thread ----
 
     def _hear(self, frames: Sequence[Any]) -> None:
-        self._envelopes.push(frames)
-        if any(isinstance(frame, Status) and frame.status == "closed" for frame in frames):
-            self._flush()  # the last that this thread does
-        else:
+        if frames:
+            self._envelopes.push(frames)
             self._flush_soon()
 
     def _command(self, content: object) -> None:
         for command in self._envelopes.receive(content):
             match command:
-                case Frame(frame=Typing() as typing):
-                    self.room._typing(typing)
-                case Frame(frame=draft):
-                    self.room._submit(draft, own=False)
                 case History():
                     self._page(command)
+                case Frame(frame=frame) if isinstance(frame, Typing):
+                    self.room._typing(frame)
+                case Frame(frame=frame) if not isinstance(frame, Typing):
+                    self.room._submit(frame, own=False)
         self._flush_soon()
 
     def _page(self, command: History) -> None:
-        """Fetch a page elsewhere, for it takes a while, and answer from here."""
-
-        def fetch() -> None:
+        def answered(page: Future[list[Message]]) -> None:
             try:
-                answer: Sequence[Message] | Error = self.room.history(
-                    before=command.before, limit=command.limit
-                )
+                answer: Sequence[Message] | Error = page.result()
             except BqwidgetError as error:
-                answer = Error(code=getattr(error, "code", "") or "unreachable", message=str(error))
-            self.room._call(reply, answer)
-
-        def reply(answer: Sequence[Message] | Error) -> None:
+                answer = Error(code=getattr(error, "code", None) or "unreachable", message=str(error))
             self._envelopes.reply(command, answer)
             self._flush_soon()
 
-        asyncio.get_running_loop().run_in_executor(None, fetch)
+        asked = self.room._connection.ask(
+            lambda rest: rest.messages(before=command.before, limit=command.limit)
+        )
+        asked.add_done_callback(answered)
 
     def _flush_soon(self) -> None:
         """At once when it was calm, else when COALESCE has passed since the last time."""
-        if self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flushing = loop.call_at(self._flushed + COALESCE, self._flush)
+        if self.room.status == "closed":  # there is no later
+            self._flush()
+        elif self._flushing is None:
+            wait = max(0.0, self._flushed + COALESCE - time.monotonic())
+            self._flushing = asyncio.get_running_loop().call_later(wait, self._flush)
 
     def _flush(self) -> None:
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        self._flushed = asyncio.get_running_loop().time()
+        self._flushed = time.monotonic()
         for envelope in self._envelopes.drain():
             self.send(envelope)
 
 
 def _receive(widget: ChatWidget, content: object, _buffers: object) -> None:
     """What a browser says, on whatever thread Jupyter hears it."""
-    widget.room._call(widget._command, content)
+    if widget.room.status == "closed":  # its thread is over, and may not touch anything any more
+        widget._command(content)
+    else:
+        widget.room._call(widget._command, content)
 
 
 def _heard_by(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:
