@@ -1,0 +1,91 @@
+"""A bqserver in a process of its own: to be killed, frozen, starved and started again on the same port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+MODULE = ("-m", "bqserver")
+
+
+class ServerProcess:
+    """``start`` it and ``kill`` it as often as you like. ``program`` stands for ``-m bqserver``, ``prefix``
+    goes before the interpreter (taskset), ``environ`` is added to the environment.
+    """
+
+    def __init__(
+        self,
+        log: str,
+        *options: str,
+        program: tuple[str, ...] = MODULE,
+        prefix: tuple[str, ...] = (),
+        environ: dict[str, str] | None = None,
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        arguments = (f"--port={self.port}", "--open", f"--log={log}", *options)
+        self._command = [*prefix, sys.executable, *program, *arguments]
+        self._environ = {**os.environ, **(environ or {})}
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        self._process = subprocess.Popen(
+            self._command, env=self._environ, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert "listening" in line, f"{self._command} said {line!r} and ended with {self._process.wait()}"
+
+    def kill(self) -> None:
+        """As a crash: SIGKILL, and wait until it is gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """As an operator: SIGTERM. Returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def send_signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _end(self, number: int) -> int:
+        process = self._process
+        assert process is not None
+        process.send_signal(number)
+        with process:  # closes its pipe
+            return process.wait(30)
+
+
+@contextlib.contextmanager
+def server_process(log: str | Path, *options: str, **more: object) -> Iterator[ServerProcess]:
+    """A started one, killed at the end if it still runs. ``log``: a path, or a log's URL."""
+    server = ServerProcess(f"sqlite:{log}" if isinstance(log, Path) else log, *options, **more)  # type: ignore[arg-type]
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.running:
+            server.kill()
+
+
+def free_port() -> int:
+    """One that was free a moment ago: a server that comes back needs to know it beforehand."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

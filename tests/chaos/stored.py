@@ -1,0 +1,25 @@
+"""What a log's file holds, read beside the server or after its death."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from bqserver.check import problems
+from bqserver.schema import SEQ_MASK, connect
+
+
+def entries(path: Path, room: str = "lobby") -> list[tuple[int, str | None]]:
+    """(seq, cid) of the room, in order."""
+    with contextlib.closing(connect(path, readonly=True)) as db:
+        rows = db.execute(
+            "SELECT entry.id, cid FROM entry JOIN room ON room.id = entry.room WHERE name = ? ORDER BY entry.id",
+            (room,),
+        )
+        return [(key & SEQ_MASK, cid) for key, cid in rows]
+
+
+def wrong(path: Path) -> list[str]:
+    """What ``bqserver check`` would say."""
+    with contextlib.closing(connect(path, readonly=True)) as db:
+        return list(problems(db))
