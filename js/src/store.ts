@@ -271,7 +271,8 @@ class Turn {
     messages.sort((a, b) => a.seq - b.seq);
     this.#own = messages;
     const complete = (messages[0]?.seq ?? 0) <= this.state.oldest;
-    this.#set({ messages, complete, loaded: true });
+    // Without a hello the kernel itself has not joined yet: there is nothing to show, and nothing is known.
+    this.#set({ messages, complete, loaded: this.state.epoch !== null });
     for (const frame of rest) if (frame.type === "change") this.#change(frame.entry);
     this.#set({ last });
     for (const message of messages) this.#arrived(message);

@@ -214,6 +214,15 @@ describe("a snapshot", () => {
     expect(texts(live)).toEqual(["edited", "mine", "live"]);
   });
 
+  it("from a kernel that has not joined yet shows nothing, not an empty room", () => {
+    const { status } = initial("lobby");
+    const [waiting] = reduce(initial("lobby"), [{ type: "snapshot", frames: [status] }]);
+    expect(waiting.loaded).toBe(false);
+    const { log } = joined(3);
+    const [asking, effects] = reduce(waiting, [log.hello(false)]);
+    expect(reduce(asking, [log.answer(effects[0]!)!])[0]).toMatchObject({ loaded: true, complete: true, last: 3 });
+  });
+
   it("of an empty room is complete", () => {
     const log = new Log();
     const [next] = reduce(initial("lobby"), [{ type: "snapshot", frames: [log.hello(false), { type: "synced", seq: 0 }] }]);

@@ -21,7 +21,7 @@ export function connectionOf(state: State): Connection {
   if (status.status === "closed") return say("bad", status.error?.message ?? words.closed);
   if (link === "busy") return say("wait", words.kernelBusy);
   if (status.status === "reconnecting") return say("wait", status.error?.message ?? words.offline, status.retry_at);
-  if (status.status === "connecting") return say("wait", words.connecting);
+  if (status.status === "connecting") return say("wait", status.error?.message ?? words.connecting, status.retry_at);
   return loaded ? say("good", words.connected) : say("wait", words.loading);
 }
 
