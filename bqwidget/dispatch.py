@@ -22,6 +22,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
+from .errors import BqwidgetError
+
 SLICE = 0.01
 """Seconds of callbacks in one turn of a home's loop, before the loop's other work gets its turn."""
 TICK = 0.02
@@ -78,7 +80,7 @@ class Callback:
         while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
             trace = trace.tb_next
         text = "".join(traceback.format_exception(type(error), error, trace))
-        self._context.copy().run(print, text, end="", file=sys.stderr, flush=True)
+        self._context.copy().run(_print_error, text)
         self._failed(error)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -263,6 +265,8 @@ def wait(coroutine: Coroutine[Any, Any, Result]) -> Result:
         task = loop.create_task(coroutine)
         try:
             return loop.run_until_complete(task)
+        except (KeyboardInterrupt, BqwidgetError) as error:
+            raise error.with_traceback(None) from error.__cause__  # how we wait is nobody's business
         finally:
             if not task.done():
                 task.cancel()
@@ -317,6 +321,11 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(end())
     finally:
         loop.close()
+
+
+def _print_error(text: str) -> None:
+    sys.stdout.flush()  # so that what was printed before stands before
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - here is where a cell's errors go
 
 
 async def _await(awaitable: Awaitable[object]) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakMethod, finalize
 
@@ -78,7 +79,7 @@ class Room(Hearing):
         self._connection = Connection(
             Session(name, keep=keep, random=random.random),
             configured(url, token, insecure=insecure),
-            query={"user": self.user, "kind": "kernel"},
+            query={"user": self.user, "kind": "kernel", "client": token_hex(8)},
             update=lambda accepted: (method := update()) and method(accepted),
         )
         finalize(self, self._connection.close, wait=False).atexit = False
@@ -159,7 +160,10 @@ class Room(Hearing):
         ipython = sys.modules.get("IPython")
         if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
             return {"text/plain": repr(self)}
-        return self.widget._repr_mimebundle_(**options)
+        bundle = self.widget._repr_mimebundle_(**options)
+        if bundle is not None:
+            bundle[0]["text/plain"] = repr(self)
+        return bundle
 
     # ---- what widget.py uses: its comm ends on the room's thread ----
 

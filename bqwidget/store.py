@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import NoReturn
 
-from .protocol import Change, Message, fold
+from .protocol import Change, Message, answered, fold
 
 _seq = attrgetter("seq")
 
@@ -31,8 +31,10 @@ class Tail:
         return len(self._items) - self._start
 
     def append(self, message: Message) -> None:
-        """Add the newest message: its seq must be above all that are kept."""
+        """Add the newest message: its seq must be above all that are kept. An answer marks its question."""
         items = self._items
+        if message.re is not None and (at := self._index(message.re)) is not None:
+            items[at] = answered(items[at], message)
         items.append(message)
         if len(items) - self._start > self.keep:
             self.floor = items[self._start].seq
