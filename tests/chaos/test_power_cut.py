@@ -1,0 +1,157 @@
+"""Power cuts: only what was synced survives, and everything acknowledged was.
+
+A shim journals every write and sync of a server under load, the server is killed, and the journal is played
+up to the end and up to random earlier moments, strictly and with torn writes. With synchronous=NORMAL the same
+loses acknowledged messages, so the test can see a loss.
+
+Size 1: 3 rounds of 4 cuts. Size 100: 50 rounds of 20.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import pytest
+
+from . import disk, stored
+from .members import Reader, Sender
+from .process import MODULE, ServerProcess, server_process
+from .sizes import scaled, seconds
+
+SENDERS = 8
+ROUNDS = scaled(3, 50)
+CUTS = scaled(4, 20)
+ACKS_PER_ROUND = scaled(400, 1_500)
+CARELESS = (str(Path(__file__).with_name("careless_server.py")),)
+
+
+class Ack(NamedTuple):
+    """An acknowledged message, and how long the journal was, at the most, when that was known."""
+
+    cid: str
+    seq: int
+    journal: int
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Path:
+    compiler = (
+        shutil.which("cc") or shutil.which("gcc") or missing("a C compiler (cc) for the power cut's shim")
+    )
+    library = tmp_path_factory.mktemp("shim") / "powercut.so"
+    source = Path(__file__).with_name("powercut.c")
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl", "-lpthread"], check=True
+    )
+    return library
+
+
+@pytest.mark.timeout(seconds(60))
+def test_nothing_acknowledged_is_lost_by_a_power_cut(shim: Path, tmp_path: Path):
+    cuts, acked = power_cuts(shim, tmp_path.resolve(), MODULE)
+    assert [lost for lost in cuts if lost] == []
+    assert acked >= ROUNDS * ACKS_PER_ROUND
+    print(f"\npower cut: {ROUNDS} rounds, {len(cuts):,} cuts, {acked:,} acknowledged, 0 lost")
+
+
+@pytest.mark.timeout(seconds(60))
+def test_a_server_that_does_not_sync_its_commits_is_caught(shim: Path, tmp_path: Path):
+    cuts, acked = power_cuts(shim, tmp_path.resolve(), CARELESS)
+    assert sum(map(len, cuts)) > 0
+    print(
+        f"\npower cut, synchronous=NORMAL: {sum(map(len, cuts)):,} lost in {len(cuts):,} cuts of {acked:,} acknowledged"
+    )
+
+
+def power_cuts(shim: Path, folder: Path, program: tuple[str, ...]) -> tuple[list[list[str]], int]:
+    """The acknowledged cids that each cut lost, and how many were acknowledged at all.
+
+    Each round goes on from the disk that the last cut of the round before it left.
+    """
+    state, journal = folder / "disk", folder / "journal"
+    state.mkdir()
+    environ = {"LD_PRELOAD": str(shim), "POWERCUT_DISK": str(state), "POWERCUT_JOURNAL": str(journal)}
+    lost: list[list[str]] = []
+    kept: dict[str, int] = {}
+    total = 0
+    with server_process(state / "log.sqlite", program=program, environ=environ) as server:
+        server.kill()
+        for number in range(ROUNDS):
+            journal.unlink(missing_ok=True)
+            before = disk.Disk(state)
+            server.start()
+            acks = asyncio.run(load(server, journal, f"{number}"))
+            total += len(acks)
+            cids, left = cut(before, journal.read_bytes(), acks, kept, folder / "after")
+            lost += cids
+            disk.write(state, left)
+            kept = {str(cid): seq for seq, cid in stored.entries(state / "log.sqlite")}
+    return lost, total
+
+
+def cut(
+    before: disk.Disk, journal: bytes, acks: list[Ack], kept: dict[str, int], after: Path
+) -> tuple[list[list[str]], dict[str, bytes]]:
+    """Play the journal, cut the power at CUTS moments and at the end, and look what is missing each time.
+
+    The last cut is strict, and its disk is returned too.
+    """
+    records = list(disk.records(journal))
+    chance = random.Random(len(records))
+    end = records[-1].end
+    moments = {*(chance.choice(records).end for _ in range(CUTS)), end}
+    lost, left = [], {}
+    for record in records:
+        before.play(record)
+        if record.end in moments:
+            torn = record.end != end and chance.random() < 0.5
+            left = before.after_cut(chance if torn else None)
+            acked = {one.cid: one.seq for one in acks if one.journal <= record.end}
+            lost.append(missing_from(left, after, {**kept, **acked}))
+    return lost, left
+
+
+def missing_from(files: dict[str, bytes], folder: Path, acked: dict[str, int]) -> list[str]:
+    """Start from that disk, as the server would, and see whether every acknowledged message is where it was."""
+    disk.write(folder, files)
+    path = folder / "log.sqlite"
+    if not acked:
+        return []  # it may not even be there yet
+    assert stored.wrong(path) == []
+    found = {cid: seq for seq, cid in stored.entries(path)}
+    return [cid for cid, seq in acked.items() if found.get(cid) != seq]
+
+
+async def load(server: ServerProcess, journal: Path, name: str) -> list[Ack]:
+    """Send until enough is acknowledged, then kill the server. What a reader heard counts as acknowledged."""
+    sizes: dict[str, int] = {}
+    enough = asyncio.Event()
+    goal = random.randint(ACKS_PER_ROUND, ACKS_PER_ROUND + 200)
+
+    def told(cid: str) -> None:
+        sizes[cid] = length(journal)
+        if len(sizes) >= goal:
+            enough.set()
+
+    senders = [Sender(server.url, "lobby", f"{name}-{number}", told=told) for number in range(SENDERS)]
+    reader = Reader(server.url, "lobby")
+    running = [asyncio.create_task(member.run()) for member in (*senders, reader)]
+    await enough.wait()
+    server.kill()
+    end = length(journal)
+    for member in (*senders, reader):
+        member.stop()
+    await asyncio.gather(*running)
+    acks = [Ack(cid, seq, sizes[cid]) for sender in senders for cid, seq in sender.acked.items()]
+    heard = [Ack(str(cid), seq, end) for seq, cid in reader.entries if cid not in sizes]
+    return acks + heard
+
+
+def length(journal: Path) -> int:
+    return journal.stat().st_size
