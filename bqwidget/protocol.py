@@ -85,6 +85,8 @@ class Message(Struct, frozen=True):
     reactions: dict[str, tuple[str, ...]] = {}
     answer: int | None = None
     expired: int | None = None
+    verified: bool = False
+    """The server knows that it was ``user``; else the name is what somebody said."""
 
     def __repr__(self) -> str:
         return (
@@ -153,7 +155,7 @@ def answered(question: Message, reply: Message) -> Message:
 # ---- server to client ------------------------------------------------------------------------------
 
 
-class Hello(Struct, frozen=True, tag_field="type", tag="hello", omit_defaults=False):
+class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     """The first frame. ``seq`` and ``oldest`` bound the log; ``resumed``: a replay of what was missed follows."""
 
     room: str
@@ -163,6 +165,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello", omit_defaults=Fa
     resumed: bool
     limits: Limits
     heartbeat_ms: int
+    user: str | None = None
+    """The verified name under which this member writes; absent where it is the one that frames say."""
 
 
 class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):

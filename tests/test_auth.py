@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
-from bqserver.auth import Gate, Identity, make_token, read_token
+from bqserver.auth import NO_TOKEN, SESSION_OVER, WRONG_TOKEN, Gate, Identity, make_token, read_token
 from bqserver.log import LogError
 from bqserver.testing import running_server
 from websockets.exceptions import InvalidStatus
@@ -29,13 +29,14 @@ def gate(token: str | None = "secret", *, is_open: bool = False) -> tuple[Gate, 
     [
         ("Bearer secret", None, Identity(program=True)),
         ("bearer  secret ", None, Identity(program=True)),
-        ("Bearer wrong", None, None),
-        ("Bearer ", None, None),
-        ("Basic secret", None, None),
-        ("secret", None, None),
-        ("Bearer wrong", b"member", None),
+        ("Bearer wrong", None, WRONG_TOKEN),
+        ("Bearer ", None, WRONG_TOKEN),
+        ("Basic secret", None, WRONG_TOKEN),
+        ("secret", None, WRONG_TOKEN),
+        ("Bearer wrong", b"member", WRONG_TOKEN),
         (None, b"member", Identity()),
-        (None, None, None),
+        (None, b"guest:unknown", SESSION_OVER),
+        (None, None, NO_TOKEN),
     ],
 )
 def test_who_is_let_in(authorization, session, expected):
@@ -51,7 +52,7 @@ def test_an_open_gate_lets_everyone_in():
 def test_an_invite_counts_its_uses():
     closed, _ = gate()
     code = closed.invite(uses=2, minutes=1)
-    assert [closed.redeem(code) for _ in range(3)] == [True, True, False]
+    assert [closed.redeem(code) for _ in range(3)] == ["member", "member", None]
 
 
 def test_an_invite_expires():

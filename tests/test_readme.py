@@ -9,9 +9,9 @@ from typing import get_args
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.arguments import check_arguments
 from bqserver.auth import Gate
 from bqserver.base import Service
+from bqserver.command import check_arguments
 from bqserver.handlers import routes
 from bqserver.hub import Hub
 from bqserver.origins import Origins

@@ -40,7 +40,7 @@ class Shelf:
         return plan.outcomes
 
     def store(self, plan: Plan) -> None:
-        for entry, (room, who, draft), target in plan.rows:
+        for entry, (room, who, draft, *_), target in plan.rows:
             self.entries.append(entry)
             if draft.cid:
                 self.cids[room, who, draft.cid] = entry
@@ -270,5 +270,5 @@ def test_what_a_message_reads_is_its_entry_and_every_later_change(drafts: list[S
 
 @given(submissions(), st.integers(1, 9), st.integers(1, 9))
 def test_a_draft_at_a_place_is_always_the_same_bytes(submission: Submission, seq: int, at: int):
-    room, _, draft = submission
+    room, draft = submission.room, submission.draft
     assert encode(compose(draft, room, seq, at)) == encode(compose(draft, room, seq, at))

@@ -23,6 +23,7 @@ from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 import bqwidget
 from bqwidget.protocol import Limits
 
+from .access import Access, Warden
 from .auth import Gate, make_token, read_token
 from .base import NotFound, Service
 from .command import Command
@@ -30,7 +31,9 @@ from .handlers import LOBBY, routes
 from .hub import HEARTBEAT, Hub
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
+from .moderation import Moderation
 from .origins import Origins, is_loopback
+from .policy import Policy
 from .sqlite_log import SqliteLog
 
 RATE_BEYOND_LOOPBACK = 20
@@ -67,6 +70,12 @@ class ChatServer(Command):
     token_file = Unicode(
         "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one made for you."
     ).tag(config=True)
+    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
+        config=True
+    )
+    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
+        config=True
+    )
     certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
     keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
     allow_origin = List(
@@ -99,6 +108,8 @@ class ChatServer(Command):
             "port": "ChatServer.port",
             "log": "ChatServer.log_url",
             "token-file": "ChatServer.token_file",
+            "named-tokens": "ChatServer.named_tokens",
+            "rights": "ChatServer.rights",
             "certfile": "ChatServer.certfile",
             "keyfile": "ChatServer.keyfile",
             "allow-origin": "ChatServer.allow_origin",
@@ -124,6 +135,9 @@ class ChatServer(Command):
 
     subcommands = Dict(
         {
+            "token": ("bqserver.token_command.Token", "Named tokens: add, list, revoke."),
+        }
+        | {
             name: (f"bqserver.maintenance.{name.title()}", what)
             for name, what in {
                 "backup": "Copy the log to a file, while the server runs or not.",
@@ -143,6 +157,14 @@ class ChatServer(Command):
     @default("log_url")
     def _default_log(self) -> str:
         return f"sqlite:{data_dir() / 'history.sqlite'}"
+
+    @default("named_tokens")
+    def _default_named_tokens(self) -> str:
+        return str(data_dir() / "tokens.json")
+
+    @default("rights")
+    def _default_rights(self) -> str:
+        return str(data_dir() / "rights.toml")
 
     # ---- the command
 
@@ -169,10 +191,21 @@ class ChatServer(Command):
         self.check()
         tls = self.tls()
         self.token = None if self.open else self.find_token()
+        access = Access(Path(self.named_tokens), Path(self.rights))
+        gate = Gate(
+            token=self.token,
+            is_open=self.open,
+            clock=time.time,
+            grants=access.grants_now,
+            rights=access.rights_now,
+        )
+        policy = Policy(gate, Moderation(self.moderation_file(), time.time))
         sockets = self.bind()
         log = self.make_log()
-        hub = Hub(log, limits=self.limits(), heartbeat=self.heartbeat, buffer=self.buffer)
-        gate = Gate(token=self.token, is_open=self.open, clock=time.time)
+        hub = Hub(log, limits=self.limits(), heartbeat=self.heartbeat, buffer=self.buffer, policy=policy)
+        warden = Warden(access, gate, hub)
+        if signals and hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, warden.reload)
         service = Service(hub, gate, Origins(hosts=self.allow_host, origins=self.allow_origin))
         application = tornado.web.Application(
             routes(service),
@@ -191,6 +224,7 @@ class ChatServer(Command):
         finally:
             self.remove_runtime_file()
             server.stop()
+            warden.close()
             await hub.close()
             await server.close_all_connections()
 
@@ -235,6 +269,11 @@ class ChatServer(Command):
         if kind == "sqlite" and rest:
             return SqliteLog(Path(rest).expanduser())
         raise StartError(f"--log={self.log_url} is not understood: use sqlite:PATH or memory")
+
+    def moderation_file(self) -> Path | None:
+        """Beside the log, for it is about the log's rooms."""
+        kind, _, path = self.log_url.partition(":")
+        return Path(path).expanduser().with_suffix(".moderation.json") if kind == "sqlite" and path else None
 
     def tls(self) -> ssl.SSLContext | None:
         if not self.certfile:

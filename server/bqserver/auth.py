@@ -1,4 +1,4 @@
-"""Who is asking: a bearer token for programs, a one-time invite swapped for a signed cookie for pages."""
+"""Who is asking, and what may they do: tokens for programs, a one-time invite swapped for a signed cookie for pages."""
 
 from __future__ import annotations
 
@@ -10,69 +10,165 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from .durable import make_folder
 from .log import LogError
+from .rights import Level, Rights
+from .tokens import Grant, Grants
 
 
 class Identity(NamedTuple):
-    """``principal``: the verified name, or None where names are self-asserted. ``program``: came with a token."""
+    """``principal``: the verified name, or None where names are self-asserted. ``program``: came with a token.
+
+    ``grant``: the named token behind it, whose limits hold and with which it ends: the principal's own, or
+    that of whoever invited this guest.
+    """
 
     principal: str | None = None
     program: bool = False
+    grant: Grant | None = None
+
+
+UNVERIFIED = Identity()
+"""Somebody who was let in, and whose name is what they say."""
+
+
+class Denied(NamedTuple):
+    """Why somebody is not let in, in the words of the wire."""
+
+    code: str
+    message: str
+
+
+NO_TOKEN = Denied("unauthorized", "a token is needed: send Authorization: Bearer TOKEN")
+WRONG_TOKEN = Denied("unauthorized", "this token is not known here: send another one")
+EXPIRED = Denied("token_expired", "this token has expired: ask for a new one")
+REVOKED = Denied("token_revoked", "this token was revoked: ask for a new one")
+SESSION_OVER = Denied("session_over", "whoever let you in may not any more: ask for a new invite link")
+
+MEMBER = "member"
 
 
 class Invite(NamedTuple):
     uses: int
     expires: float
+    session: str
+    """What the cookie of whoever redeems it says: ``member``, ``guest:ID`` or ``self:ID`` of a grant."""
 
 
 class Gate:
     """Decides who comes in. ``token`` None with ``is_open``: everyone does, without a name to rely on.
 
-    ``clock`` gives seconds since the epoch.
+    ``token`` is the shared one; ``grants`` and ``rights`` may be replaced at any time. ``clock`` gives seconds
+    since the epoch.
     """
 
-    def __init__(self, *, token: str | None, is_open: bool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        token: str | None,
+        is_open: bool,
+        clock: Callable[[], float],
+        grants: Grants | None = None,
+        rights: Rights | None = None,
+    ) -> None:
         self.is_open = is_open
+        self.grants = grants or Grants()
+        self.rights = rights or Rights()
         self._digest = _digest(token) if token else None
         # The cookie's key comes from the token: sessions outlive a restart, and a new token ends them all.
         self.cookie_secret = _digest(f"cookie {token}").hex() if token else secrets.token_hex(32)
         self._invites: dict[bytes, Invite] = {}
         self._clock = clock
 
-    def identify(self, authorization: str | None, session: bytes | None) -> Identity | None:
-        """From the ``Authorization`` header and the verified session cookie; None: not let in."""
+    # ---- who
+
+    def identify(self, authorization: str | None, session: bytes | None) -> Identity | Denied:
+        """From the ``Authorization`` header and the verified session cookie."""
         if authorization is not None:
-            scheme, _, token = authorization.partition(" ")
-            if scheme.lower() == "bearer" and self.accepts(token.strip()):
-                return Identity(program=True)
-            return Identity(program=True) if self.is_open else None
-        if session is not None or self.is_open:
-            return Identity()
-        return None
+            return self._program(authorization)
+        if session is not None:
+            return self._session(session.decode())
+        return Identity() if self.is_open else NO_TOKEN
+
+    def valid(self, identity: Identity) -> Identity | Denied:
+        """The same one, as of now: its token may have ended or changed since it came in."""
+        if identity.grant is None:
+            return identity
+        grant = self._good(identity.grant.id)
+        return grant if isinstance(grant, Denied) else identity._replace(grant=grant)
+
+    def level(self, identity: Identity, room: str) -> Level:
+        """The most that ``identity`` may do there. What a guest may, whoever invited them must be allowed to."""
+        principal, _, grant = identity
+        level = self.rights.level(principal, room)
+        if principal is None:
+            level = min(level, Level.WRITE)  # who moderates has a name
+            if grant is not None:
+                level = min(level, self.rights.level(grant.name, room))
+        return level if grant is None else min(level, grant.cap(room))
+
+    def may_use(self, identity: Identity, name: str) -> bool:
+        """Whether a name that nobody has verified is free to be used: a named member's is not."""
+        return identity.principal is not None or not self.grants.takes(name)
 
     def accepts(self, token: str) -> bool:
+        """Whether it is the shared token."""
         return self._digest is not None and hmac.compare_digest(self._digest, _digest(token))
 
-    def invite(self, *, uses: int, minutes: float) -> str:
-        """A code that lets ``uses`` people in within ``minutes``; it is not a token and can't be turned into one."""
+    def _program(self, authorization: str) -> Identity | Denied:
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() == "bearer":
+            if self.accepts(token):
+                return Identity(program=True)
+            if grant := self.grants.find(token):
+                good = self._good(grant.id)
+                return good if isinstance(good, Denied) else Identity(grant.name, program=True, grant=grant)
+        return Identity(program=True) if self.is_open else WRONG_TOKEN
+
+    def _session(self, session: str) -> Identity | Denied:
+        kind, _, grant_id = session.partition(":")
+        if kind == MEMBER:
+            return Identity()
+        if isinstance(grant := self._good(grant_id), Denied):
+            return SESSION_OVER
+        return Identity(grant.name if kind == "self" else None, grant=grant)
+
+    def _good(self, grant_id: str) -> Grant | Denied:
+        grant = self.grants.get(grant_id)
+        if grant is None or grant.revoked is not None:
+            return REVOKED
+        until = grant.until()
+        return EXPIRED if until is not None and until <= self._clock() else grant
+
+    # ---- invites
+
+    def invite(self, *, uses: int, minutes: float, by: Identity | None = None, myself: bool = False) -> str:
+        """A code that lets ``uses`` people in within ``minutes``; it is not a token and can't be turned into one.
+
+        With ``myself`` it is for the page of ``by`` themselves, under their own verified name.
+        """
         now = self._clock()
         self._invites = {code: invite for code, invite in self._invites.items() if invite.expires > now}
         code = secrets.token_urlsafe(18)
-        self._invites[_digest(code)] = Invite(uses, now + minutes * 60)
+        session = MEMBER
+        if by is not None and by.grant is not None:
+            session = f"{'self' if myself else 'guest'}:{by.grant.id}"
+        self._invites[_digest(code)] = Invite(uses, now + minutes * 60, session)
         return code
 
-    def redeem(self, code: str) -> bool:
-        """Whether the code was still good; it is used once more then."""
+    def redeem(self, code: str) -> str | None:
+        """What the session's cookie is to say, where the code is still good; it is used once more then."""
         key = _digest(code)
         invite = self._invites.get(key)
         if invite is None or invite.expires <= self._clock():
             self._invites.pop(key, None)
-            return False
+            return None
         if invite.uses > 1:
             self._invites[key] = invite._replace(uses=invite.uses - 1)
         else:
             del self._invites[key]
-        return True
+        return None if isinstance(self._session(invite.session), Denied) else invite.session
 
 
 def read_token(path: Path) -> str:
@@ -92,7 +188,7 @@ def read_token(path: Path) -> str:
 def make_token(path: Path) -> str:
     """The token in ``path``, made on first use: 256 random bits, mode 0600 in a folder of mode 0700."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return read_token(path)
@@ -107,4 +203,4 @@ def make_token(path: Path) -> str:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,12 +13,13 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
 from bqwidget.errors import ProtocolError
-from bqwidget.protocol import encode, printable
+from bqwidget.protocol import check_room, encode, printable
 
-from .auth import Gate, Identity
+from .auth import UNVERIFIED, Denied, Gate, Identity
 from .hub import Hub
 from .log import LogError, Refused
 from .origins import Origins, split_port
+from .rights import Level
 
 _log = logging.getLogger("bqserver.http")
 
@@ -69,10 +70,12 @@ def bad_request() -> Iterator[None]:
 
 
 class Handler(RequestHandler):
-    """The base of all handlers. ``public`` ones answer without an identity."""
+    """The base of all handlers. ``public`` ones answer without an identity; ``denied`` says why there is none."""
 
     public = False
-    identity: Identity
+    identity = UNVERIFIED
+    denied: Denied | None = None
+    room: str | None = None
 
     def initialize(self, service: Service) -> None:
         self.service = service
@@ -82,12 +85,37 @@ class Handler(RequestHandler):
         for name, value in HEADERS:
             self.set_header(name, value)
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         self.check_origin()
-        identity = self.identify()
-        if identity is None and not self.public and self.request.method != "OPTIONS":
-            raise Failure(401, "unauthorized", "a token is needed: send Authorization: Bearer TOKEN")
-        self.identity = identity or Identity()
+        found = self.identify()
+        if not isinstance(found, Identity | Denied):
+            return self._admit_later(found)
+        self.admit(found)
+        return None
+
+    async def _admit_later(self, found: Awaitable[Identity | Denied]) -> None:
+        self.admit(await found)
+
+    def admit(self, found: Identity | Denied) -> None:
+        if isinstance(found, Identity):
+            self.identity = found
+            return
+        self.denied = found
+        if not self.public and self.request.method != "OPTIONS":
+            self.require_identity()
+
+    def require_identity(self) -> None:
+        if self.denied is not None:
+            raise Failure(401, *self.denied)
+
+    def enter(self, room: str, level: Level) -> None:
+        """Raises Failure unless the name is a room's and the asker may do this much there."""
+        with bad_request():
+            check_room(room)
+        self.room = room
+        self.require_identity()
+        if refused := self.service.hub.policy.refusal(self.identity, room, level):
+            raise Failure.of(refused)
 
     def check_origin(self) -> None:
         request, origins = self.request, self.service.origins
@@ -112,7 +140,7 @@ class Handler(RequestHandler):
         if not safe and "Cookie" in self.request.headers and "Authorization" not in self.request.headers:
             raise Failure(403, "bad_origin", "Origin is missing: only a bearer token may come without one")
 
-    def identify(self) -> Identity | None:
+    def identify(self) -> Identity | Denied | Awaitable[Identity | Denied]:
         authorization = self.request.headers.get("Authorization")
         session = None
         if authorization is None and not self.service.gate.is_open:

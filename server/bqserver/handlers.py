@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from tornado.routing import URLSpec
@@ -16,8 +17,11 @@ from bqwidget.protocol import MAX_CID, check_room, encode
 
 from .base import COOKIE_DAYS, Failure, Handler, NotFound, Service, bad_request, cookie_name, is_upgrade
 from .log import Stored, Submission
+from .moderation import Mute
 from .page import CSP, FIRST, STATIC, render
 from .peer import Peer
+from .policy import taken
+from .rights import Level
 from .wire import Handshake, Wire
 
 LOBBY = "lobby"
@@ -37,6 +41,7 @@ def routes(service: Service) -> list[URLSpec]:
         (r"rooms/([^/]*)/messages", Messages),
         (r"rooms/([^/]*)/log", RawLog),
         (r"rooms/([^/]*)/search", Search),
+        (r"rooms/([^/]*)/moderation", Moderate),
         (r"invites", Invites),
         (r"session", Session),
     ]
@@ -50,10 +55,20 @@ class Body(Handler):
 
     _decoders: ClassVar[dict[type, Any]] = {}
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         self._chunks: list[bytes] = []
         self._size = 0
-        super().prepare()
+        pending = super().prepare()
+        if pending is not None:
+            return self._check_later(pending)
+        self._check()
+        return None
+
+    async def _check_later(self, pending: Awaitable[None]) -> None:
+        await pending
+        self._check()
+
+    def _check(self) -> None:
         if self.request.method == "POST":
             self.check_json()
             self._grow(int(self.request.headers.get("Content-Length", 0)))
@@ -86,8 +101,7 @@ class Messages(Body):
     """List and post: the recipe's two routes, for any room."""
 
     async def get(self, room: str = LOBBY) -> None:
-        with bad_request():
-            check_room(room)
+        self.enter(room, Level.READ)
         bodies = await self.service.hub.log.messages(
             room,
             limit=self.integer("limit", 1, MOST) or FIRST,
@@ -97,21 +111,25 @@ class Messages(Body):
         self.reply(b"[%b]" % b",".join(bodies))
 
     async def post(self, room: str = LOBBY) -> None:
-        hub = self.service.hub
+        hub, principal = self.service.hub, self.identity.principal
+        self.enter(room, Level.WRITE)
         with bad_request():
-            check_room(room)
             post = protocol.decode_post(self.body())
-            if self.identity.principal is not None:
-                post = msgspec.structs.replace(post, user=self.identity.principal)
+            if principal is not None:
+                post = msgspec.structs.replace(post, user=principal)
             protocol.check(post, hub.limits)
-        who = self.identity.principal or self.request.remote_ip or ""
+        level = hub.policy.gate.level(self.identity, room)
+        if refused := hub.policy.no_writer(self.identity, level, room, post.user):
+            raise Failure.of(refused)
+        who = principal or self.request.remote_ip or ""
         wait = hub.rate.wait(who, asyncio.get_running_loop().time())
         if wait:
             message = (
                 f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
             )
             raise Failure(429, "rate", message, retry_after=wait)
-        outcome = await hub.post(Submission(room, self.identity.principal or post.user, _draft(post)))
+        submission = Submission(room, principal or post.user, _draft(post), verified=principal is not None)
+        outcome = await hub.post(submission)
         if not isinstance(outcome, Stored):
             raise Failure.of(outcome)
         self.reply(outcome.body, HTTPStatus.OK if outcome.dup else HTTPStatus.CREATED)
@@ -121,7 +139,10 @@ class Rooms(Handler):
     async def get(self) -> None:
         hub = self.service.hub
         known = {row.name: row.seq for row in await hub.log.rooms()}
-        names = sorted({*known, *hub.rooms})
+        refusal = hub.policy.refusal
+        names = [
+            name for name in sorted({*known, *hub.rooms}) if not refusal(self.identity, name, Level.READ)
+        ]
         self.reply(
             encode(
                 [
@@ -140,8 +161,7 @@ class RawLog(Handler):
     """The entries as they were appended, changes among them."""
 
     async def get(self, room: str) -> None:
-        with bad_request():
-            check_room(room)
+        self.enter(room, Level.READ)
         entries = await self.service.hub.log.entries(
             room,
             after=self.integer("after", 0) or 0,
@@ -155,8 +175,7 @@ class Search(Handler):
     """Messages by their words: ``?q=``, the newest that match, oldest first."""
 
     async def get(self, room: str) -> None:
-        with bad_request():
-            check_room(room)
+        self.enter(room, Level.READ)
         words = self.get_query_argument("q", "")
         if not 0 < len(words.strip()) <= MOST_WORDS:
             raise Failure(400, "bad_q", f"q must be the words to look for, up to {MOST_WORDS} characters")
@@ -178,12 +197,13 @@ class RoomPage(Handler):
             await self.show(room)
 
     async def join(self, room: str) -> None:
-        if self.identify() is None:
-            raise Failure(401, "unauthorized", "a token is needed to join: send Authorization: Bearer TOKEN")
+        self.enter(room, Level.READ)
+        hub, policy = self.service.hub, self.service.hub.policy
         after = self.integer("after", 0)
         epoch = self.get_query_argument("epoch", None)
         user = self.get_query_argument("user", None)
-        hub = self.service.hub
+        if user and not policy.gate.may_use(self.identity, user):
+            raise Failure.of(taken(user))
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         if not handshake.accepted:
             raise Failure(
@@ -195,7 +215,8 @@ class RoomPage(Handler):
             wire,
             room,
             address=self.request.remote_ip or "",
-            principal=self.identity.principal,
+            identity=self.identity,
+            level=policy.gate.level(self.identity, room),
             user=user[: hub.limits.user] if user else None,
             kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
@@ -205,7 +226,9 @@ class RoomPage(Handler):
 
     async def show(self, room: str) -> None:
         log = self.service.hub.log
-        session = self.identify() is not None
+        session = self.denied is None
+        if session:
+            self.enter(room, Level.READ)
         bounds = await log.bounds(room)
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Content-Security-Policy", CSP)
@@ -225,17 +248,63 @@ class RoomPage(Handler):
         )
 
 
+class Order(protocol.Struct, frozen=True):
+    """What a moderator wants. ``minutes`` limits a mute; without it, it lasts until it is lifted."""
+
+    do: Literal["close", "reopen", "mute", "unmute"]
+    user: str | None = None
+    minutes: float | None = None
+
+
+class Moderate(Body):
+    """Close a room and open it again, mute a member and lift that. Deleting is ``chat.delete``, as for one's own."""
+
+    def post(self, room: str) -> None:
+        self.enter(room, Level.MODERATE)
+        hub, principal = self.service.hub, self.identity.principal or ""
+        try:
+            order = msgspec.json.decode(self.body(), type=Order)
+        except protocol.NOT_JSON as error:
+            raise Failure(400, "bad_json", f"the order is not understood: {error}") from None
+        mutes = order.do in ("mute", "unmute")
+        if mutes != bool(order.user) or (
+            order.minutes is not None and (order.do != "mute" or order.minutes <= 0)
+        ):
+            raise Failure(
+                400, "bad_field", "mute and unmute name a user, the others none; minutes is for mute alone"
+            )
+        state = hub.policy.moderation
+        match order.do:
+            case "close":
+                state.close(room, principal)
+                hub.review()
+            case "reopen":
+                state.reopen(room)
+            case "mute":
+                until = time.time() + order.minutes * 60 if order.minutes else None
+                state.mute(Mute(room=room, user=order.user or "", by=principal, until=until))
+            case "unmute":
+                state.unmute(room, order.user or "")
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
 class NewInvite(protocol.Struct, frozen=True):
+    """``myself``: for a browser of the asker's own, under the name of their token."""
+
     uses: int = 1
     minutes: float = 10
+    myself: bool = False
 
 
 class Invites(Body):
     """A token makes invites; a session can't, so what leaks from a page does not multiply."""
 
     def post(self) -> None:
+        grant = self.identity.grant
         if not self.identity.program:
             raise Failure(403, "forbidden", "invites are made with a token")
+        if grant is not None and grant.read_only:
+            raise Failure(403, "read_only", "a read-only token makes no invites")
         try:
             wanted = msgspec.json.decode(self.body() or b"{}", type=NewInvite)
         except protocol.NOT_JSON as error:
@@ -244,7 +313,11 @@ class Invites(Body):
             raise Failure(
                 400, "bad_field", f"uses must be 1 to {INVITE_USES}, minutes up to {INVITE_MINUTES:,}"
             )
-        code = self.service.gate.invite(uses=wanted.uses, minutes=wanted.minutes)
+        if wanted.myself and (grant is None or wanted.uses > 1):
+            raise Failure(400, "bad_field", "myself is for a named token, and for one use")
+        code = self.service.gate.invite(
+            uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
+        )
         expires = int((time.time() + wanted.minutes * 60) * 1000)
         self.reply(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
 
@@ -263,11 +336,12 @@ class Session(Body):
             code = msgspec.json.decode(self.body(), type=Redeem).invite
         except protocol.NOT_JSON as error:
             raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
-        if not self.service.gate.redeem(code):
+        session = self.service.gate.redeem(code)
+        if session is None:
             raise Failure(403, "bad_invite", "this invite was used or has expired: ask for a new one")
         self.set_signed_cookie(
             cookie_name(self.request),
-            "member",
+            session,
             expires_days=COOKIE_DAYS,
             path=self.service.base,
             httponly=True,

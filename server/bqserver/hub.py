@@ -17,6 +17,7 @@ from bqwidget.protocol import Ack, Bye, Error, Limits, Synced, encode
 
 from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from .peer import Peer, entry_frame
+from .policy import Policy, open_policy
 from .presence import Presence
 from .questions import Questions
 from .rates import RateLimit
@@ -51,6 +52,7 @@ class Hub:
         limits: Limits | None = None,
         heartbeat: float = HEARTBEAT,
         buffer: int = 1024 * 1024,
+        policy: Policy | None = None,
     ) -> None:
         self.log = log
         self.limits = limits or Limits()
@@ -59,6 +61,7 @@ class Hub:
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)
         self.rooms: dict[str, Room] = {}
         self.peers: dict[Peer, None] = {}
+        self.policy = policy or open_policy()
         self.presence = Presence(self)
         self.questions = Questions(self)
         self.last_busy = 0.0
@@ -196,6 +199,15 @@ class Hub:
         self.questions.left(peer)
         if not room.peers:
             del self.rooms[peer.room_name]
+
+    def review(self) -> None:
+        """Tokens, rights or a room's state have changed: every member is what it may be by now, or out."""
+        for peer in list(self.peers):
+            now = self.policy.now(peer.identity, peer.room_name)
+            if isinstance(now[0], int):
+                peer.expel(*now)
+            else:
+                peer.identity, peer.level = now
 
     def run(self, peer: Peer, after: int | None, epoch: str | None) -> None:
         """Let ``peer`` join and live on a task of its own."""

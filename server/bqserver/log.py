@@ -16,11 +16,15 @@ from bqwidget.protocol import Draft
 
 
 class Submission(NamedTuple):
-    """A draft on its way into the log. ``principal`` is who the server says sent it."""
+    """A draft on its way into the log. ``principal`` is who the server says sent it; ``verified``: not only
+    who they say they are; ``moderator``: they may delete what others wrote.
+    """
 
     room: str
     principal: str
     draft: Draft
+    verified: bool = False
+    moderator: bool = False
 
 
 class Stored(NamedTuple):

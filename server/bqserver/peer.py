@@ -34,7 +34,9 @@ from bqwidget.protocol import (
 )
 
 from . import presence
+from .auth import UNVERIFIED, Identity
 from .log import Bounds, LogError, Outcome, Refused, Stored, Submission
+from .rights import Level
 from .wire import Wire, text_frame
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ _log = logging.getLogger("bqserver.peer")
 
 
 class Peer:
-    """``user`` is the name to show, ``principal`` the verified one (None: names are self-asserted).
+    """``user`` is the name to show, ``principal`` the verified one (None: names are self-asserted). ``level`` is
+    what it may do here, now: it is told of every change.
 
     ``live``: the fan-out writes to it; until then its frames are kept. ``skip``: the last seq a replay covered,
     for the log may show a reader an entry just before the fan-out brings it. ``client`` is the connection's own
@@ -69,9 +72,10 @@ class Peer:
         "address",
         "busy",
         "client",
+        "identity",
         "kind",
+        "level",
         "live",
-        "principal",
         "room",
         "room_name",
         "skip",
@@ -87,7 +91,8 @@ class Peer:
         room: str,
         *,
         address: str,
-        principal: str | None = None,
+        identity: Identity = UNVERIFIED,
+        level: Level = Level.WRITE,
         user: str | None = None,
         kind: str = "person",
         client: str | None = None,
@@ -96,8 +101,9 @@ class Peer:
         self.wire = wire
         self.room_name = room
         self.address = address
-        self.principal = principal
-        self.user = principal or user
+        self.identity = identity
+        self.level = level
+        self.user = identity.principal or user
         self.kind = kind
         self.client = client
         self.busy: bool | None = None
@@ -110,6 +116,10 @@ class Peer:
         self._strikes = 0
         self._task: asyncio.Task[None] | None = None
         self.room: Room = hub.enter(self)
+
+    @property
+    def principal(self) -> str | None:
+        return self.identity.principal
 
     # ---- the connection's life
 
@@ -155,6 +165,7 @@ class Peer:
             resumed=known,
             limits=hub.limits,
             heartbeat_ms=int(hub.heartbeat * 1000),
+            user=self.principal,
         )
         self.wire.write(text_frame(encode(hello)))
         await self._replay(bounds, after, known=known)
@@ -218,6 +229,11 @@ class Peer:
             self._kept.clear()
             self.wire.close(4008, "too slow: reconnect and resume")
 
+    def expel(self, code: int, reason: str) -> None:
+        """It may not be here any more, and is told why."""
+        self.live = False
+        self.wire.close(code, reason)
+
     def take_acks(self) -> bytes:
         acks, self.acks = self.acks, []
         return b"".join(acks)
@@ -241,19 +257,25 @@ class Peer:
                 case Busy(busy=busy):
                     self.busy = busy
                     self._hub.presence.changed(self.room, self)
-                case Typing(user=user):
+                case Typing(user=user) if self.level >= Level.WRITE and self._is_free(user):
                     self.typing_until = asyncio.get_running_loop().time() + TYPING
                     self.user = self.principal or self.user or user
                     self._hub.presence.changed(self.room, self)
         except ProtocolError as error:
             self._refuse(Refused(error.code, str(error), 400), _cid_of(message))
 
+    def _is_free(self, user: str | None) -> bool:
+        return user is None or self._hub.policy.gate.may_use(self.identity, user)
+
     def _submit(self, draft: Draft) -> None:
-        hub = self._hub
-        if self.principal is not None:
-            draft = msgspec.structs.replace(draft, user=self.principal)
+        hub, principal = self._hub, self.principal
+        if principal is not None:
+            draft = msgspec.structs.replace(draft, user=principal)
         check(draft, hub.limits)
-        wait = hub.rate.wait(self.principal or self.address, asyncio.get_running_loop().time())
+        if refused := hub.policy.no_writer(self.identity, self.level, self.room_name, draft.user):
+            self._refuse(refused, draft.cid)
+            return
+        wait = hub.rate.wait(principal or self.address, asyncio.get_running_loop().time())
         if wait:
             self._strikes += 1
             if self._strikes > STRIKES:
@@ -265,7 +287,13 @@ class Peer:
             self._refuse(Refused("rate", message, 429, wait), draft.cid)
             return
         self._strikes = 0
-        submission = Submission(self.room_name, self.principal or draft.user, draft)
+        submission = Submission(
+            self.room_name,
+            principal or draft.user,
+            draft,
+            verified=principal is not None,
+            moderator=self.level is Level.MODERATE,
+        )
         hub.submit(submission, partial(self._stored, draft))
 
     def _stored(self, draft: Draft, outcome: Outcome) -> None:

@@ -80,17 +80,17 @@ def sequence(batch: Sequence[Submission], shelf: Shelf, now: int) -> Plan:
     where the clock doesn't. The heads of the shelf move on: a log whose commit fails forgets them.
     """
     plan = Plan()
-    known = shelf.known([(room, who, draft.cid) for room, who, draft in batch if draft.cid])
+    known = shelf.known([(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid])
     fresh: dict[tuple[str, int], Target] = {}
     for submission in batch:
-        room, principal, draft = submission
+        room, principal, draft, verified, moderator = submission
         first = known.get((room, principal, draft.cid)) if draft.cid else None
         if first is not None:
-            plan.outcomes.append(_again(first, draft))
+            plan.outcomes.append(_again(first, submission))
             continue
         head = shelf.head(room)
         seq, at = head.seq + 1, max(now, head.at + 1)
-        entry = compose(draft, room, seq, at)
+        entry = compose(draft, room, seq, at, verified=verified)
         about = entry.target if isinstance(entry, Change) else entry.re
         if about is not None:
             old = fresh.get((room, about)) or shelf.target(room, about)
@@ -98,7 +98,10 @@ def sequence(batch: Sequence[Submission], shelf: Shelf, now: int) -> Plan:
                 plan.outcomes.append(Refused("not_found", f"this room has no message {about}", 404))
                 continue
             before = decode_message(old.body)
-            if refusal := _refusal(entry, principal, before, old.principal):
+            author = old.principal
+            if moderator and isinstance(draft, Delete):
+                author = principal  # a moderator deletes anybody's
+            if refusal := _refusal(entry, principal, before, author):
                 plan.outcomes.append(refusal)
                 continue
             after = reads_after(before, entry)
@@ -118,7 +121,7 @@ def sequence(batch: Sequence[Submission], shelf: Shelf, now: int) -> Plan:
     return plan
 
 
-def compose(draft: Draft, room: str, seq: int, at: int) -> Message | Change:
+def compose(draft: Draft, room: str, seq: int, at: int, *, verified: bool = False) -> Message | Change:
     """The entry that ``draft`` becomes at this place of the log."""
     cid = draft.cid or None
     match draft:
@@ -134,6 +137,7 @@ def compose(draft: Draft, room: str, seq: int, at: int) -> Message | Change:
                 choice=draft.choice,
                 ask=draft.ask,
                 parts=draft.parts,
+                verified=verified,
             )
         case Edit():
             return Change(
@@ -173,9 +177,10 @@ def reads_after(message: Message, entry: Message | Change) -> Message:
     return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
 
 
-def _again(first: Stored, draft: Draft) -> Outcome:
+def _again(first: Stored, submission: Submission) -> Outcome:
     """The same draft composed at the same place gives the same bytes; anything else is another body."""
-    if encode(compose(draft, first.room, first.seq, first.at)) == first.body:
+    draft = submission.draft
+    if encode(compose(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
         return first._replace(dup=True)
     return Refused("conflict", f"cid {draft.cid} was already used for another message: make a new cid", 409)
 

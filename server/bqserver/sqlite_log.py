@@ -92,7 +92,7 @@ class SqliteLog:
         if self._closing:
             done.set_result([_STOPPING] * len(batch))
             return done
-        size = sum([len(encode(draft)) for _, _, draft in batch])
+        size = sum([len(encode(submission.draft)) for submission in batch])
         full = self._pending + len(batch) > self._max_pending
         if self._pending and (full or self._pending_bytes + size > self._max_pending_bytes):
             raise LogFull(self._pending)

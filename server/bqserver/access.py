@@ -1,0 +1,100 @@
+"""The files of tokens and rights, followed while the server runs: what is taken away ends at once.
+
+They are looked at once a second, and on SIGHUP. A file that has become wrong changes nothing, and the log says
+so: a slip in an editor must neither let everyone in nor lock everyone out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from .auth import Gate
+from .hub import Hub
+from .rights import AccessError, Rights, parse_rights
+from .tokens import Grants, read_grants, read_private
+
+LOOK = 1.0
+"""Seconds between two looks at the files, and at what has expired."""
+
+_log = logging.getLogger("bqserver.access")
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+class Access:
+    """The two files as they are now; neither has to be there. Raises AccessError where one is wrong."""
+
+    def __init__(self, tokens: Path, rights: Path) -> None:
+        self.tokens = tokens
+        self.rights = rights
+        self._stamp = self._look()
+        self.grants_now, self.rights_now = self._read()
+
+    def changed(self, *, forced: bool = False) -> bool:
+        """Read them again if anything may be new. Raises AccessError, and keeps what was, where one is wrong."""
+        stamp = self._look()
+        if stamp == self._stamp and not forced:
+            return False
+        self._stamp = stamp
+        self.grants_now, self.rights_now = self._read()
+        return True
+
+    def _read(self) -> tuple[Grants, Rights]:
+        return read_grants(self.tokens), read_rights(self.rights)
+
+    def _look(self) -> Stamp:
+        return tuple(_stamp(path) for path in (self.tokens, self.rights))
+
+
+class Warden:
+    """Keeps a gate and the members of a hub to what the files and the clock say."""
+
+    def __init__(self, access: Access, gate: Gate, hub: Hub) -> None:
+        self._access = access
+        self._gate = gate
+        self._hub = hub
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(LOOK, self._tick)
+
+    def reload(self) -> None:
+        """On SIGHUP."""
+        self._follow(forced=True)
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(LOOK, self._tick)
+        self._follow(forced=False)
+
+    def _follow(self, *, forced: bool) -> None:
+        try:
+            if self._access.changed(forced=forced):
+                self._gate.grants, self._gate.rights = self._access.grants_now, self._access.rights_now
+                _log.info("tokens and rights were read again")
+                self._hub.review()
+        except AccessError as error:
+            _log.error("nothing was changed: %s", error)
+        if any(grant.expires for grant in self._gate.grants.all):
+            self._hub.review()
+
+
+def read_rights(path: Path) -> Rights:
+    """What ``path`` grants; the default where there is no such file. Raises AccessError."""
+    data = read_private(path, secret=False)
+    try:
+        return Rights() if data is None else parse_rights(data.decode())
+    except UnicodeDecodeError:
+        raise AccessError(f"{path}: not UTF-8 text") from None
+    except AccessError as error:
+        raise AccessError(f"{path}: {error}") from None
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

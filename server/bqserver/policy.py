@@ -1,0 +1,79 @@
+"""Policy: may they do this, here, now? What tokens, rights and moderators say, put together into one answer."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from bqwidget.protocol import printable
+
+from .auth import Denied, Gate, Identity
+from .log import Refused
+from .moderation import Moderation
+from .rights import Level
+
+
+class Policy:
+    """Asked by every route and every frame that is to be stored; it only reads."""
+
+    def __init__(self, gate: Gate, moderation: Moderation) -> None:
+        self.gate = gate
+        self.moderation = moderation
+
+    def refusal(self, identity: Identity, room: str, level: Level) -> Refused | None:
+        """Why ``identity`` may not do this much in ``room``; None where it may."""
+        has = self.gate.level(identity, room)
+        if self.is_shut(room, has):
+            return Refused("room_closed", f"room {room} was closed by a moderator", 403)
+        if has >= level:
+            return None
+        if level is Level.MODERATE:
+            return Refused("forbidden", f"you are no moderator of room {room}", 403)
+        if has is Level.READ:
+            return _READ_ONLY
+        return Refused("forbidden", f"you may not enter room {room}", 403)
+
+    def is_shut(self, room: str, level: Level) -> bool:
+        """A closed room is there for its moderators alone."""
+        return level < Level.MODERATE and self.moderation.is_closed(room)
+
+    def no_writer(self, identity: Identity, level: Level, room: str, user: str) -> Refused | None:
+        """Why somebody of this ``level`` in ``room`` may not write under the name ``user``."""
+        if level < Level.WRITE:
+            return _READ_ONLY
+        if not self.gate.may_use(identity, user):
+            return taken(user)
+        mute = self.moderation.muted(room, user)
+        if mute is not None:
+            until = "until a moderator lifts it"
+            if mute.until is not None:
+                until = f"until {datetime.fromtimestamp(mute.until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+            return Refused("muted", f"a moderator has muted {printable(user)} in room {room} {until}", 403)
+        return None
+
+    def now(self, identity: Identity, room: str) -> tuple[Identity, Level] | tuple[int, str]:
+        """What has become of a member: who they are and may do by now, or the close code and why."""
+        current = self.gate.valid(identity)
+        if isinstance(current, Denied):
+            return 4401, current.message
+        level = self.gate.level(current, room)
+        if level < Level.READ:
+            return 4403, "you may not be in this room any more"
+        if self.is_shut(room, level):
+            return 4404, "a moderator has closed this room"
+        return current, level
+
+
+def taken(user: str) -> Refused:
+    message = (
+        f"{printable(user)} is the name of a member with a token of their own: use that, or another name"
+    )
+    return Refused("name_taken", message, 403)
+
+
+def open_policy() -> Policy:
+    """Everyone may read and write everywhere: a hub of its own, without a server around it."""
+    return Policy(Gate(token=None, is_open=True, clock=time.time), Moderation(None, time.time))
+
+
+_READ_ONLY = Refused("read_only", "you may read here, but not write", 403)

@@ -1,0 +1,102 @@
+"""Who may do what, in which room: levels, and the readable file that grants them.
+
+Pure: text in, rules out. The file is TOML, one table a room, one line a name::
+
+    ["*"]                  # rooms without a table that fits better
+    "*" = "write"          # everyone who was let in
+    ada = "moderate"
+
+    ["class-*"]            # rooms whose names begin so
+    "*" = "read"
+
+    [staff]
+    "*" = "none"
+    bob = "write"
+
+Of the tables that fit a room, the closest one that names the person, or everyone, decides.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+
+from bqwidget.protocol import ROOM_NAME, printable
+
+from .log import LogError
+
+EVERYONE = "*"
+
+
+class Level(IntEnum):
+    """Each level holds those below it."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    MODERATE = 3
+
+
+DEFAULT = Level.WRITE
+WORDS = {level.name.lower(): level for level in Level}
+
+
+class AccessError(LogError):
+    """A file of tokens or rights that can't be used; the message names the file or the line, and the remedy."""
+
+
+class Rights:
+    """``rooms`` maps a room's name, or its beginning and ``*``, to the levels of names; ``*`` is everyone."""
+
+    def __init__(self, rooms: Mapping[str, Mapping[str, Level]] | None = None) -> None:
+        # The closest pattern first: an exact name, then the longest beginning.
+        self._rooms = sorted((rooms or {}).items(), key=lambda room: (room[0].endswith("*"), -len(room[0])))
+
+    def level(self, name: str | None, room: str) -> Level:
+        """Of a verified ``name``, or (None) of those whose names nobody has verified."""
+        for pattern, levels in self._rooms:
+            if matches(pattern, room):
+                level = levels.get(name) if name is not None else None
+                level = levels.get(EVERYONE) if level is None else level
+                if level is not None:
+                    return level
+        return DEFAULT
+
+
+def matches(pattern: str, room: str) -> bool:
+    return room.startswith(pattern[:-1]) if pattern.endswith("*") else room == pattern
+
+
+def check_patterns(patterns: Iterable[str]) -> None:
+    """Raises AccessError for what can't be a room's name or the beginning of one."""
+    for pattern in patterns:
+        stem = pattern.removesuffix("*")
+        if (stem or pattern == stem) and not ROOM_NAME.fullmatch(stem):
+            raise AccessError(
+                f"{printable(pattern)} is no room: give a name, a beginning such as class-*, or *"
+            )
+
+
+def parse_rights(text: str) -> Rights:
+    """The rules in ``text``. Raises AccessError, naming what is wrong."""
+    try:
+        told = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise AccessError(f"not TOML: {error}") from None
+    check_patterns(told)
+    rooms: dict[str, dict[str, Level]] = {}
+    for room, names in told.items():
+        if not isinstance(names, dict):
+            raise AccessError(f'{printable(room)} must be a table of names: [{room}] and then "*" = "read"')
+        rooms[room] = {name: _level(room, name, word) for name, word in names.items()}
+    return Rights(rooms)
+
+
+def _level(room: str, name: str, word: object) -> Level:
+    if not isinstance(word, str) or word not in WORDS:
+        given = printable(word) if isinstance(word, str) else str(type(word).__name__)
+        raise AccessError(
+            f"[{room}] {printable(name)}: {given} is no right; it must be one of {', '.join(WORDS)}"
+        )
+    return WORDS[word]

@@ -1,0 +1,150 @@
+"""``bqserver token``: make, list and revoke named tokens; a running server follows within a second."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from traitlets import Bool, Dict, List, Unicode, default
+
+import bqwidget
+from bqwidget.protocol import printable
+
+from . import tokens
+from .app import data_dir
+from .command import Command
+from .rights import AccessError
+
+PERIOD = re.compile(r"(\d{1,5})([mhdw])")
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class TokenCommand(Command):
+    """A command about the file of named tokens."""
+
+    version = bqwidget.__version__
+    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
+        config=True
+    )
+    aliases = Dict({"named-tokens": "TokenCommand.named_tokens"})
+    flags = Dict({})
+
+    @default("named_tokens")
+    def _default_named_tokens(self) -> str:
+        return str(data_dir() / "tokens.json")
+
+    def start(self) -> None:
+        super().start()
+        if len(self.extra_args) != self.words:
+            self.refuse(f"name whose token: {self.name} NAME")
+        try:
+            self.run(Path(self.named_tokens).expanduser())
+        except AccessError as error:
+            self.fail(error)
+
+    def run(self, path: Path) -> None:
+        """Raises AccessError."""
+        raise NotImplementedError
+
+
+class Add(TokenCommand):
+    """Make a token for NAME. It is shown this once, on standard output, and kept nowhere."""
+
+    name = "bqserver token add"
+    description = __doc__
+    examples = "bqserver token add ada --expires=90d > ada.token"
+    words = 1
+    rooms = List(
+        Unicode(), help="Good in this room alone, or in those that begin so (class-*). Repeatable."
+    ).tag(config=True)
+    read_only = Bool(False, help="May read and not write.").tag(config=True)
+    expires = Unicode("", help="When it ends: 90d, 12h, or a time such as 2027-01-31T12:00Z.").tag(
+        config=True
+    )
+    aliases = Dict(
+        {"named-tokens": "TokenCommand.named_tokens", "rooms": "Add.rooms", "expires": "Add.expires"}
+    )
+    flags = Dict({"read-only": ({"Add": {"read_only": True}}, "May read and not write.")})
+
+    def run(self, path: Path) -> None:
+        expires = parse_expiry(self.expires, datetime.now(UTC)) if self.expires else None
+        rooms = [room for given in self.rooms for room in given.split(",")]
+        token, grant = tokens.add(
+            path, self.extra_args[0], rooms=rooms, read_only=self.read_only, expires=expires
+        )
+        print(token)
+        print(f"{describe(grant)}\ngive it to them as BQWIDGET_TOKEN; it is not shown again", file=sys.stderr)
+
+
+class ListTokens(TokenCommand):
+    """Who holds a token, where it is good, and until when."""
+
+    name = "bqserver token list"
+    description = __doc__
+
+    def run(self, path: Path) -> None:
+        for grant in tokens.read_grants(path).all:
+            print(describe(grant))
+
+
+class Revoke(TokenCommand):
+    """End every token of NAME, or the one with that id, and whatever is connected by it."""
+
+    name = "bqserver token revoke"
+    description = __doc__
+    words = 1
+
+    def run(self, path: Path) -> None:
+        for grant in tokens.revoke(path, self.extra_args[0]):
+            print(describe(grant))
+
+
+class Token(TokenCommand):
+    """Named tokens, each for one person or program, whose name the server then vouches for."""
+
+    name = "bqserver token"
+    description = __doc__
+    subcommands = Dict(
+        {
+            "add": (Add, "Make a token for somebody."),
+            "list": (ListTokens, "Who holds one."),
+            "revoke": (Revoke, "End somebody's."),
+        }
+    )
+
+    def start(self) -> None:
+        if self.subapp is None:
+            self.refuse("say what to do: add NAME, list, or revoke NAME")
+        Command.start(self)
+
+
+def parse_expiry(text: str, now: datetime) -> datetime:
+    """A time from now on (``90d``) or of the calendar. Raises AccessError for another text, or one in the past."""
+    if found := PERIOD.fullmatch(text):
+        return (now + timedelta(**{UNITS[found[2]]: int(found[1])})).replace(microsecond=0)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise AccessError(
+            f"--expires={text} is not understood: give 90d, 12h, or a time such as 2027-01-31T12:00Z"
+        ) from None
+    time = time if time.tzinfo else time.astimezone()
+    if time <= now:
+        raise AccessError(f"--expires={text} is past already")
+    return time
+
+
+def describe(grant: tokens.Grant) -> str:
+    """One line for people; nothing in it lets anybody in."""
+    state = "good"
+    if grant.revoked is not None:
+        state = f"revoked {grant.revoked:%Y-%m-%d %H:%M}"
+    elif grant.expires is not None:
+        over = grant.expires <= datetime.now(UTC)
+        state = f"{'expired' if over else 'good until'} {grant.expires:%Y-%m-%d %H:%M}"
+    may = "reads" if grant.read_only else "reads and writes"
+    where = ", ".join(grant.rooms) or "every room"
+    name = printable(grant.name)[1:-1]
+    return f"{grant.id}  {name}  {may} {where}  {state}"

@@ -1,0 +1,207 @@
+"""Named tokens: one readable file says who holds one, where it is good, and until when; never the token itself.
+
+A token is 256 random bits and shown once, when it is made. The file keeps its SHA-256, which gives nobody
+in: a stolen copy of the file is no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bqwidget.protocol import Limits, Struct, printable
+
+from .durable import make_folder, replace
+from .lockfile import LockFile
+from .log import LogError
+from .rights import AccessError, Level, check_patterns, matches
+
+PREFIX = "bq_"
+"""Tokens begin so, for scanners that look for secrets in what people publish."""
+
+
+class Grant(Struct, frozen=True, forbid_unknown_fields=True):
+    """One named token. ``rooms`` limits it to these (patterns as in rights); none: all that ``name`` may enter.
+
+    ``expires`` and ``revoked`` are times; a revoked one stays in the file, so that its name stays taken.
+    """
+
+    id: str
+    name: str
+    sha256: str
+    made: datetime
+    rooms: tuple[str, ...] = ()
+    read_only: bool = False
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+    def cap(self, room: str) -> Level:
+        """The most that this token allows in ``room``, whatever its holder's rights."""
+        if self.rooms and not any(matches(pattern, room) for pattern in self.rooms):
+            return Level.NONE
+        return Level.READ if self.read_only else Level.MODERATE
+
+    def until(self) -> float | None:
+        """Seconds since the epoch."""
+        return None if self.expires is None else self.expires.timestamp()
+
+    def __repr__(self) -> str:
+        return f"Grant({self.id}, {printable(self.name)})"
+
+
+class Grants:
+    """The grants of a file, found by token, by id and by name."""
+
+    def __init__(self, grants: Iterable[Grant] = ()) -> None:
+        self.all = tuple(grants)
+        self._by_digest = {grant.sha256: grant for grant in self.all}
+        self._by_id = {grant.id: grant for grant in self.all}
+        self._names = {grant.name.casefold() for grant in self.all}
+
+    def find(self, token: str) -> Grant | None:
+        """What is looked up is a digest, so the time it takes says nothing about any token."""
+        digest = sha256(token)
+        grant = self._by_digest.get(digest)
+        return grant if grant is not None and hmac.compare_digest(grant.sha256, digest) else None
+
+    def get(self, grant_id: str) -> Grant | None:
+        return self._by_id.get(grant_id)
+
+    def takes(self, name: str) -> bool:
+        """Whether ``name`` belongs to a named member, so that nobody else may go by it."""
+        return name.strip().casefold() in self._names
+
+
+def sha256(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def parse_grants(data: bytes) -> Grants:
+    """Raises AccessError, naming the field that is wrong."""
+    try:
+        grants = msgspec.json.decode(data, type=list[Grant])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise AccessError(f"not a list of tokens: {error}") from None
+    for grant in grants:
+        check_patterns(grant.rooms)
+        if any(
+            time is not None and time.tzinfo is None for time in (grant.made, grant.expires, grant.revoked)
+        ):
+            raise AccessError(f"token {grant.id}: times need a zone, such as 2027-01-31T12:00:00Z")
+    return Grants(grants)
+
+
+def add(
+    path: Path,
+    name: str,
+    *,
+    rooms: Iterable[str] = (),
+    read_only: bool = False,
+    expires: datetime | None = None,
+) -> tuple[str, Grant]:
+    """Make a token for ``name`` and keep its grant in ``path``; the token is nowhere but in the answer."""
+    most = Limits().user
+    if name != name.strip() or not name.isprintable() or not 0 < len(name) <= most:
+        raise AccessError(
+            f"{printable(name)} is no name: 1 to {most} printable characters, no space at its ends"
+        )
+    check_patterns(rooms)
+    token = PREFIX + secrets.token_urlsafe(32)
+    grant = Grant(
+        id=secrets.token_hex(4),
+        name=name,
+        sha256=sha256(token),
+        made=_now(),
+        rooms=tuple(rooms),
+        read_only=read_only,
+        expires=expires,
+    )
+    with _alone(path):
+        _write(path, (*read_grants(path).all, grant))
+    return token, grant
+
+
+def revoke(path: Path, name_or_id: str) -> list[Grant]:
+    """End every good token of that name, or the one with that id. Raises AccessError where there is none."""
+    with _alone(path):
+        grants = read_grants(path).all
+        found = [grant for grant in grants if name_or_id in (grant.name, grant.id) and grant.revoked is None]
+        if not found:
+            raise AccessError(
+                f"no token of {printable(name_or_id)} is good any more: see bqserver token list"
+            )
+        now = _now()
+        ended = {grant.id: msgspec.structs.replace(grant, revoked=now) for grant in found}
+        _write(path, [ended.get(grant.id, grant) for grant in grants])
+    return list(ended.values())
+
+
+def read_grants(path: Path) -> Grants:
+    """What ``path`` holds; nothing where there is no such file. Raises AccessError where others can read it."""
+    data = read_private(path)
+    try:
+        return Grants() if data is None else parse_grants(data)
+    except AccessError as error:
+        raise AccessError(f"{path}: {error}") from None
+
+
+def read_private(path: Path, *, secret: bool = True) -> bytes | None:
+    """The bytes of a file that only its owner may write and, if ``secret``, read; None: there is none."""
+    try:
+        mode = path.stat().st_mode & (0o077 if secret else 0o022)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AccessError(f"{path} can't be read: {error.strerror}") from error
+    if mode and os.name == "posix":
+        can, remedy = ("read", "600") if secret else ("write", "go-w")
+        raise AccessError(f"others can {can} {path}: chmod {remedy} {path}")
+    return data
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two commands at once would lose one of their changes."""
+    try:
+        lock = LockFile(path)
+    except LogError as error:
+        raise AccessError(f"{path} can't be changed, or another command is changing it: try again") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(path: Path, grants: Iterable[Grant]) -> None:
+    """All of it or nothing, for a server may be reading."""
+    data = msgspec.json.format(msgspec.json.encode(list(grants)), indent=2) + b"\n"
+    write_private(path, data)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace the file at once and durably; mode 0600. Raises AccessError."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        make_folder(path.parent)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise AccessError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,77 @@
+"""Rights: which line of the file decides, and what a wrong file says."""
+
+from __future__ import annotations
+
+import pytest
+from bqserver.access import read_rights
+from bqserver.rights import AccessError, Level, Rights, parse_rights
+
+FILE = """
+["*"]
+ada = "moderate"
+
+["class-*"]
+"*" = "read"
+bob = "write"
+
+["class-secret-*"]
+"*" = "none"
+
+[staff]
+"*" = "none"
+bob = "moderate"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "room", "level"),
+    [
+        ("ada", "lobby", Level.MODERATE),
+        ("bob", "lobby", Level.WRITE),
+        (None, "lobby", Level.WRITE),
+        ("ada", "class-1", Level.READ),
+        ("bob", "class-1", Level.WRITE),
+        (None, "class-1", Level.READ),
+        ("bob", "class-secret-2", Level.NONE),
+        ("ada", "staff", Level.NONE),
+        ("bob", "staff", Level.MODERATE),
+        (None, "staff", Level.NONE),
+        ("bob", "staff-2", Level.WRITE),
+    ],
+)
+def test_the_closest_table_that_names_them_decides(name, room, level):
+    assert parse_rights(FILE).level(name, room) is level
+
+
+def test_without_a_file_everyone_who_was_let_in_may_write(tmp_path):
+    assert read_rights(tmp_path / "none").level("ada", "lobby") is Level.WRITE
+    assert Rights().level(None, "lobby") is Level.WRITE
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[", ["not TOML"]),
+        ('ada = "read"', ["ada", "table"]),
+        ('[lobby]\nada = "admin"', ["lobby", "ada", "admin", "moderate"]),
+        ("[lobby]\nada = 3", ["lobby", "ada", "int"]),
+        ('["a b"]\nada = "read"', ["'a b'", "room"]),
+        ('["*x"]\nada = "read"', ["'*x'"]),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path, text, names):
+    path = tmp_path / "rights.toml"
+    path.write_text(text)
+    with pytest.raises(AccessError) as refused:
+        read_rights(path)
+    assert all(name in str(refused.value) for name in [*names, str(path)])
+
+
+def test_a_file_that_others_can_write_is_refused(tmp_path):
+    path = tmp_path / "rights.toml"
+    path.write_text(FILE)
+    path.chmod(0o666)
+    with pytest.raises(AccessError, match="chmod go-w"):
+        read_rights(path)
+    path.chmod(0o644)
+    assert read_rights(path).level("ada", "lobby") is Level.MODERATE
