@@ -45,6 +45,20 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+class _Protocol(Protocol):
+    """A close may come between the fragments of a message (RFC 6455, 5.4), where websockets 17 answers 1002.
+
+    A version that names these two otherwise still does so: a dying connection's code, nothing more.
+    """
+
+    current_size: int | None
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class Handshake:
     """The opening handshake: ``response`` is 101, or the refusal to give as an HTTP answer."""
 
@@ -71,7 +85,7 @@ class Wire:
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
         self._stream = stream
         # Tornado has read the request, so this protocol begins where the handshake has ended.
-        self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_frame, logger=_quiet)
+        self._protocol = _Protocol(Side.SERVER, state=State.OPEN, max_size=max_frame, logger=_quiet)
         self._buffer = buffer
         self._queued = 0
         self._parts: list[bytes] = []
