@@ -43,7 +43,12 @@ class BundleHook(BuildHookInterface[Any]):
     def _npm(self, *arguments: str) -> None:
         command = f"npm {' '.join(arguments)}"
         done = subprocess.run(
-            [*npm(), *arguments], cwd=self._js, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*npm(), *arguments],
+            cwd=self._js,
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         if done.returncode:
             self.app.display_error(done.stdout)

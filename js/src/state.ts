@@ -1,5 +1,6 @@
 /** What a room looks like from here: the plain data that `store.ts` computes and the view draws. */
 
+import type { Pending } from "./pending";
 import {
   LIMITS,
   type Change,
@@ -13,18 +14,6 @@ import {
   type ServerFrame,
   type Status,
 } from "./protocol";
-
-/** A draft that is on its way into the log, or was refused. It keeps its cid, so no retry writes it twice. */
-export interface Pending {
-  readonly cid: string;
-  readonly draft: Draft;
-  readonly at: number;
-  readonly state: "sending" | "failed";
-  /** Why it failed, or why it waits. */
-  readonly error?: string;
-  /** Acknowledged under this seq; the entry itself is still on its way. */
-  readonly seq?: number;
-}
 
 /** The one page that is being fetched; an answer with another `id` is for a list that is gone. */
 export interface Request {

@@ -6,12 +6,14 @@
  * `messages` is the log's tail at all times, whatever the network lost, doubled or reordered.
  */
 
+import * as pending from "./pending";
 import {
   answered,
   fold,
   isChange,
   type Change,
   type ChangeFrame,
+  type Draft,
   type Entry,
   type Gap,
   type Hello,
@@ -31,7 +33,6 @@ import {
   PAGE_RETRY,
   type Effect,
   type Input,
-  type Pending,
   type Request,
   type State,
 } from "./state";
@@ -65,7 +66,7 @@ class Turn {
       case "gap":
         return this.#gap(input);
       case "ack":
-        return this.#ack(input.cid, input.seq);
+        return this.#set({ pending: pending.acknowledged(this.state.pending, input, this.state.last) });
       case "error":
         return this.#refused(input);
       case "presence":
@@ -83,13 +84,13 @@ class Turn {
       case "older":
         return this.#older();
       case "draft":
-        return this.#draft({ cid: input.draft.cid, draft: input.draft, at: input.at, state: "sending" });
+        return this.#draft(input.draft, input.at);
       case "retry":
         return this.#retry(input.cid);
       case "discard":
-        return this.#set({ pending: this.state.pending.filter(({ cid }) => cid !== input.cid) });
+        return this.#set({ pending: pending.without(this.state.pending, input.cid) });
       case "undeliverable":
-        return this.#fail(input.message);
+        return this.#set({ pending: pending.undeliverable(this.state.pending, input.message) });
       case "link":
         return this.#set({ link: input.link });
       case "user":
@@ -193,7 +194,7 @@ class Turn {
       resuming: false,
       request: null,
       unread: { from: null, count: 0 },
-      pending: this.state.pending.filter(({ seq }) => seq === undefined || seq > last),
+      pending: pending.skipped(this.state.pending, last),
     });
     if (last > 0) this.#ask({ kind: "tail" });
   }
@@ -294,64 +295,39 @@ class Turn {
 
   // ---- what we send ------------------------------------------------------------------------------
 
-  #draft(pending: Pending): void {
-    this.#set({ pending: [...this.state.pending, pending], notice: null });
-    if (pending.draft.type === "chat.send") this.#set({ unread: { from: null, count: 0 } });
-    this.effects.push({ do: "send", draft: pending.draft, delay: 0 });
+  #send(draft: Draft, delay = 0): void {
+    this.effects.push({ do: "send", draft, delay });
+  }
+
+  #draft(draft: Draft, at: number): void {
+    const fresh: pending.Pending = { cid: draft.cid, draft, at, state: "sending" };
+    this.#set({ pending: [...this.state.pending, fresh], notice: null });
+    if (draft.type === "chat.send") this.#set({ unread: { from: null, count: 0 } });
+    this.#send(draft);
   }
 
   #retry(cid: string): void {
-    const found = this.state.pending.find((pending) => pending.cid === cid);
+    const found = pending.find(this.state.pending, cid);
     if (found === undefined) return;
-    this.#replace(cid, { cid, draft: found.draft, at: found.at, state: "sending" });
-    this.effects.push({ do: "send", draft: found.draft, delay: 0 });
+    this.#set({ pending: pending.retried(this.state.pending, cid) });
+    this.#send(found.draft);
   }
 
-  /** The connection is new: whatever was not acknowledged goes out again, under the same cid. */
   #sendAgain(): void {
-    for (const { draft, state, seq } of this.state.pending) {
-      if (state === "sending" && seq === undefined) this.effects.push({ do: "send", draft, delay: 0 });
-    }
-  }
-
-  #ack(cid: string, seq: number): void {
-    const found = this.state.pending.find((pending) => pending.cid === cid);
-    if (found === undefined) return;
-    if (seq <= this.state.last) this.#set({ pending: this.state.pending.filter((other) => other !== found) });
-    else this.#replace(cid, { ...found, state: "sending", seq });
+    for (const { draft } of pending.unacknowledged(this.state.pending)) this.#send(draft);
   }
 
   #arrived(entry: Entry): void {
-    const { pending } = this.state;
-    if (pending.length === 0) return;
-    const mine = pending.find(({ cid }) => cid === entry.cid);
+    const mine = pending.find(this.state.pending, entry.cid);
     if (mine !== undefined && entry.user !== mine.draft.user) this.#set({ principal: entry.user });
-    const rest = pending.filter(({ cid, seq }) => cid !== entry.cid && !(seq !== undefined && seq <= entry.seq));
-    if (rest.length < pending.length) this.#set({ pending: rest });
+    this.#set({ pending: pending.arrived(this.state.pending, entry) });
   }
 
   #refused(refusal: Refusal): void {
-    const { cid, message, retry_ms } = refusal;
-    const found = cid === undefined ? undefined : this.state.pending.find((pending) => pending.cid === cid);
-    if (found === undefined) {
-      if (cid === undefined) this.#set({ notice: message });
-    } else if (retry_ms === undefined) {
-      this.#replace(found.cid, { ...found, state: "failed", error: message });
-    } else {
-      this.#replace(found.cid, { ...found, state: "sending", error: message });
-      this.effects.push({ do: "send", draft: found.draft, delay: retry_ms });
-    }
-  }
-
-  #fail(error: string): void {
-    const pending = this.state.pending.map((each): Pending => {
-      return each.state === "sending" ? { ...each, state: "failed", error } : each;
-    });
-    this.#set({ pending });
-  }
-
-  #replace(cid: string, by: Pending): void {
-    this.#set({ pending: this.state.pending.map((each) => (each.cid === cid ? by : each)) });
+    const found = pending.find(this.state.pending, refusal.cid);
+    if (refusal.cid === undefined) this.#set({ notice: refusal.message });
+    this.#set({ pending: pending.refused(this.state.pending, refusal) });
+    if (found !== undefined && refusal.retry_ms !== undefined) this.#send(found.draft, refusal.retry_ms);
   }
 
   // ---- who is here, and who looks ----------------------------------------------------------------

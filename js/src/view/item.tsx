@@ -1,7 +1,7 @@
 /** One row of the list: a message with its author and time, or a draft that is still on its way. */
 
 import { Component, type JSX } from "preact";
-import type { Pending } from "../state";
+import type { Pending } from "../pending";
 import { Actions, type Deeds } from "./actions";
 import { Avatar } from "./avatar";
 import { Files, Quote, Reactions, Text } from "./body";
