@@ -118,9 +118,10 @@ class Wire:
         """Send whole frames, now or once the socket takes them. False: nothing of ``data`` will be sent, for
         the connection is over or ``buffer`` bytes wait already. What finds an empty buffer is always taken.
         """
-        if not self.open:
-            return False
         stream = self._stream
+        if not self.open or stream.closed():  # closed: the peer has gone, and ``receive`` hears of it next turn
+            self.open = False
+            return False
         if self._direct and not stream.writing():
             try:
                 sent = stream.socket.send(data)
