@@ -24,3 +24,10 @@ def test_the_quiet_are_forgotten():
         limit.wait(f"user {number}", 0.0)
     limit.wait("ada", 50.0)
     assert len(limit._seen) == 1
+
+
+def test_a_look_counts_nothing():
+    limit = RateLimit(1, 10)
+    assert [limit.peek("ada", now) for now in (0.0, 1.0)] == [0, 0]
+    limit.wait("ada", 2.0)
+    assert limit.peek("ada", 5.0) == 7

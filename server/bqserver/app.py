@@ -16,9 +16,8 @@ from typing import Any
 
 import tornado.httpserver
 import tornado.web
-from platformdirs import user_data_path
 from tornado.netutil import bind_sockets
-from traitlets import Bool, Dict, Float, Int, List, Unicode, default
+from traitlets import Dict
 
 import bqwidget
 from bqwidget.protocol import Limits
@@ -26,17 +25,25 @@ from bqwidget.protocol import Limits
 from .access import Access, Warden
 from .auth import Gate, make_token, read_token
 from .base import NotFound, Service
-from .command import Command
+from .door import Door
 from .handlers import LOBBY, routes
-from .hub import HEARTBEAT, Hub
+from .hub import Hub
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
 from .moderation import Moderation
 from .origins import Origins, is_loopback
 from .policy import Policy
+from .settings import Settings, data_dir
 from .sqlite_log import SqliteLog
 
 RATE_BEYOND_LOOPBACK = 20
+JOINS_BEYOND_LOOPBACK = 100
+FAILURES_BEYOND_LOOPBACK = 20
+EACH_BEYOND_LOOPBACK = 1000
+SPARE_FILES = 100
+"""Open files kept for the log, the page and those who are told that it is full."""
+IDLE_HTTP = 120.0
+"""Seconds that a connection may take for a request's headers, or for its body."""
 SWITCH_INTERVAL = 0.0005
 """Seconds until a thread that waits for the interpreter gets it: Python's 5 ms would delay every commit by as much."""
 
@@ -45,7 +52,7 @@ class StartError(Exception):
     """Why the server can't start, in one sentence for the person who started it."""
 
 
-class ChatServer(Command):
+class ChatServer(Settings):
     """A chat server: rooms over REST and WebSocket, every acknowledged message on disk."""
 
     name = "bqserver"
@@ -57,81 +64,6 @@ class ChatServer(Command):
     bqserver --ip=0.0.0.0 --token-file=F --certfile=C --keyfile=K --allow-host=chat.example.org
     bqserver backup FILE                      a copy of the history, while the server runs
     """
-
-    ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
-    port = Int(8765, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.").tag(
-        config=True
-    )
-    log_url = Unicode(
-        "", help="Where messages are kept: sqlite:PATH or memory. Default: sqlite in your data folder."
-    ).tag(config=True)
-    open = Bool(False, help="No token: everyone who can connect is in. Loopback only.").tag(config=True)
-    open_network = Bool(False, help="Allow --open beyond loopback too.").tag(config=True)
-    token_file = Unicode(
-        "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one made for you."
-    ).tag(config=True)
-    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
-        config=True
-    )
-    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
-        config=True
-    )
-    certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
-    keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
-    allow_origin = List(
-        Unicode(), help="A foreign page that may come, as scheme://host[:port]. Repeatable."
-    ).tag(config=True)
-    allow_host = List(Unicode(), help="A name this server is reached by (Host header). Repeatable.").tag(
-        config=True
-    )
-    rate_limit = Int(
-        None,
-        allow_none=True,
-        help="Messages per 10 s and principal; 0: no limit. Default: 20, none on loopback.",
-    ).tag(config=True)
-    heartbeat = Float(HEARTBEAT, help="Seconds between pings; a peer silent for two of them is dropped.").tag(
-        config=True
-    )
-    buffer = Int(1024 * 1024, help="Bytes that may wait for a slow reader before it is cut off.").tag(
-        config=True
-    )
-    idle_timeout = Float(
-        0.0, help="Exit after this many seconds without a member or a message; 0: never."
-    ).tag(config=True)
-    runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(
-        config=True
-    )
-
-    aliases = Dict(
-        {
-            "ip": "ChatServer.ip",
-            "port": "ChatServer.port",
-            "log": "ChatServer.log_url",
-            "token-file": "ChatServer.token_file",
-            "named-tokens": "ChatServer.named_tokens",
-            "rights": "ChatServer.rights",
-            "certfile": "ChatServer.certfile",
-            "keyfile": "ChatServer.keyfile",
-            "allow-origin": "ChatServer.allow_origin",
-            "allow-host": "ChatServer.allow_host",
-            "rate-limit": "ChatServer.rate_limit",
-            "heartbeat": "ChatServer.heartbeat",
-            "buffer": "ChatServer.buffer",
-            "idle-timeout": "ChatServer.idle_timeout",
-            "runtime-file": "ChatServer.runtime_file",
-            "config": "ChatServer.config_file",
-            "log-level": "Application.log_level",
-        }
-    )
-    flags = Dict(
-        {
-            "open": (
-                {"ChatServer": {"open": True}},
-                "No token: everyone who can connect is in. Loopback only.",
-            ),
-            "open-network": ({"ChatServer": {"open_network": True}}, "Allow --open beyond loopback too."),
-        }
-    )
 
     subcommands = Dict(
         {
@@ -149,22 +81,6 @@ class ChatServer(Command):
 
     token: str | None = None
     url = ""
-
-    @default("port")
-    def _default_port(self) -> int:
-        return int(os.environ.get("PORT") or 8765)
-
-    @default("log_url")
-    def _default_log(self) -> str:
-        return f"sqlite:{data_dir() / 'history.sqlite'}"
-
-    @default("named_tokens")
-    def _default_named_tokens(self) -> str:
-        return str(data_dir() / "tokens.json")
-
-    @default("rights")
-    def _default_rights(self) -> str:
-        return str(data_dir() / "rights.toml")
 
     # ---- the command
 
@@ -206,7 +122,9 @@ class ChatServer(Command):
         warden = Warden(access, gate, hub)
         if signals and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, warden.reload)
-        service = Service(hub, gate, Origins(hosts=self.allow_host, origins=self.allow_origin))
+        service = Service(
+            hub, gate, Origins(hosts=self.allow_host, origins=self.allow_origin), door=self.door()
+        )
         application = tornado.web.Application(
             routes(service),
             default_handler_class=NotFound,
@@ -214,7 +132,13 @@ class ChatServer(Command):
             cookie_secret=gate.cookie_secret,
             log_function=lambda _: None,
         )
-        server = tornado.httpserver.HTTPServer(application, ssl_options=tls)
+        server = tornado.httpserver.HTTPServer(
+            application,
+            ssl_options=tls,
+            xheaders=self.behind_proxy,
+            idle_connection_timeout=IDLE_HTTP,
+            body_timeout=IDLE_HTTP,
+        )
         server.add_sockets(sockets)
         self.url = self.address(sockets[0].getsockname()[1])
         try:
@@ -257,10 +181,23 @@ class ChatServer(Command):
         return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
 
     def limits(self) -> Limits:
-        rate = self.rate_limit
-        if rate is None:
-            rate = 0 if is_loopback(self.ip) else RATE_BEYOND_LOOPBACK
-        return Limits(rate=rate)
+        return Limits(rate=self.beyond_loopback(self.rate_limit, RATE_BEYOND_LOOPBACK))
+
+    def door(self) -> Door:
+        most = self.max_connections
+        return Door(
+            joins=self.beyond_loopback(self.join_limit, JOINS_BEYOND_LOOPBACK),
+            failures=self.beyond_loopback(self.failure_limit, FAILURES_BEYOND_LOOPBACK),
+            most=most_connections() if most is None else most,
+            most_each=self.beyond_loopback(self.max_connections_each, EACH_BEYOND_LOOPBACK),
+            clock=time.monotonic,
+        )
+
+    def beyond_loopback(self, given: int | None, usual: int) -> int:
+        """The limit as it was given, else the usual one where strangers may come."""
+        if given is not None:
+            return given
+        return 0 if is_loopback(self.ip) and not self.behind_proxy else usual
 
     def make_log(self) -> MessageLog:
         kind, _, rest = self.log_url.partition(":")
@@ -327,9 +264,14 @@ class ChatServer(Command):
             pass
 
 
-def data_dir() -> Path:
-    """Where history and token live: ``BQWIDGET_DATA_DIR``, else the platform's data folder of this user."""
-    return Path(os.environ.get("BQWIDGET_DATA_DIR") or user_data_path("bqwidget", appauthor=False))
+def most_connections() -> int:
+    """What the limit of open files leaves for members; 0 where there is none."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return 0
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if files == resource.RLIM_INFINITY else max(1, files - SPARE_FILES)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

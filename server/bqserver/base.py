@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +18,7 @@ from bqwidget.errors import ProtocolError
 from bqwidget.protocol import check_room, encode, printable
 
 from .auth import UNVERIFIED, Denied, Gate, Identity
+from .door import Door
 from .hub import Hub
 from .log import LogError, Refused
 from .origins import Origins, split_port
@@ -44,6 +47,7 @@ class Service:
     gate: Gate
     origins: Origins
     base: str = "/"
+    door: Door = field(default_factory=lambda: Door(clock=time.monotonic))
 
 
 class Failure(HTTPError):  # noqa: N818 - a failure is what it is
@@ -87,6 +91,7 @@ class Handler(RequestHandler):
 
     def prepare(self) -> Awaitable[None] | None:
         self.check_origin()
+        self.check_lock(self.request.headers.get("Authorization"))
         found = self.identify()
         if not isinstance(found, Identity | Denied):
             return self._admit_later(found)
@@ -96,10 +101,24 @@ class Handler(RequestHandler):
     async def _admit_later(self, found: Awaitable[Identity | Denied]) -> None:
         self.admit(await found)
 
+    def check_lock(self, key: str | None) -> None:
+        """Raises Failure where this address has tried too many wrong keys."""
+        if key is not None and (locked := self.service.door.locked(self.address, key)):
+            raise Failure.of(locked)
+
+    @property
+    def address(self) -> str:
+        return self.request.remote_ip or ""
+
     def admit(self, found: Identity | Denied) -> None:
+        key = self.request.headers.get("Authorization")
         if isinstance(found, Identity):
             self.identity = found
+            if key is not None:
+                self.service.door.passed(self.address, key)
             return
+        if key is not None:
+            self.service.door.failed(self.address)
         self.denied = found
         if not self.public and self.request.method != "OPTIONS":
             self.require_identity()
@@ -201,7 +220,7 @@ class Handler(RequestHandler):
         if isinstance(error, Failure):
             code, message = error.code, error.message
             if error.retry_after is not None:
-                self.set_header("Retry-After", str(max(1, round(error.retry_after))))
+                self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
         self.finish(encode({"error": {"code": code, "message": message}}))

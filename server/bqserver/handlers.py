@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import Any, ClassVar, Literal
 
 import msgspec
 from tornado.routing import URLSpec
-from tornado.web import StaticFileHandler, stream_request_body
+from tornado.web import StaticFileHandler
 
 from bqwidget import protocol
 from bqwidget.protocol import MAX_CID, check_room, encode
 
-from .base import COOKIE_DAYS, Failure, Handler, NotFound, Service, bad_request, cookie_name, is_upgrade
+from .admission import Invites, Moderate, Session
+from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
+from .body import Body
 from .log import Stored, Submission
-from .moderation import Mute
 from .page import CSP, FIRST, STATIC, render
 from .peer import Peer
 from .policy import taken
@@ -27,7 +25,6 @@ from .wire import Handshake, Wire
 LOBBY = "lobby"
 MOST = 200
 MOST_WORDS = 200
-INVITE_USES, INVITE_MINUTES = 100, 7 * 24 * 60
 
 
 def routes(service: Service) -> list[URLSpec]:
@@ -47,45 +44,6 @@ def routes(service: Service) -> list[URLSpec]:
     ]
     specs = [URLSpec(f"{base}{path}", handler, kwargs) for path, handler in table]
     return [*specs, URLSpec(f"{base}static/([a-z.]+)", Static, {"path": str(STATIC), **kwargs})]
-
-
-@stream_request_body
-class Body(Handler):
-    """A handler with a JSON body, refused by its size before it is read."""
-
-    _decoders: ClassVar[dict[type, Any]] = {}
-
-    def prepare(self) -> Awaitable[None] | None:
-        self._chunks: list[bytes] = []
-        self._size = 0
-        pending = super().prepare()
-        if pending is not None:
-            return self._check_later(pending)
-        self._check()
-        return None
-
-    async def _check_later(self, pending: Awaitable[None]) -> None:
-        await pending
-        self._check()
-
-    def _check(self) -> None:
-        if self.request.method == "POST":
-            self.check_json()
-            self._grow(int(self.request.headers.get("Content-Length", 0)))
-            self._size = 0
-
-    def data_received(self, chunk: bytes) -> None:
-        self._grow(len(chunk))
-        self._chunks.append(chunk)
-
-    def body(self) -> bytes:
-        return b"".join(self._chunks)
-
-    def _grow(self, size: int) -> None:
-        self._size += size
-        most = self.service.hub.limits.frame
-        if self._size > most:
-            raise Failure(413, "too_big", f"the body has more than {most:,} bytes: send less at once")
 
 
 class Health(Handler):
@@ -121,7 +79,7 @@ class Messages(Body):
         level = hub.policy.gate.level(self.identity, room)
         if refused := hub.policy.no_writer(self.identity, level, room, post.user):
             raise Failure.of(refused)
-        who = principal or self.request.remote_ip or ""
+        who = principal or self.address
         wait = hub.rate.wait(who, asyncio.get_running_loop().time())
         if wait:
             message = (
@@ -209,12 +167,15 @@ class RoomPage(Handler):
             raise Failure(
                 handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake"
             )
+        who = self.identity.principal or self.address
+        if crowded := self.service.door.crowded(who, self.address, hub.addresses):
+            raise Failure.of(crowded)
         wire = Wire(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
         peer = Peer(
             hub,
             wire,
             room,
-            address=self.request.remote_ip or "",
+            address=self.address,
             identity=self.identity,
             level=policy.gate.level(self.identity, room),
             user=user[: hub.limits.user] if user else None,
@@ -246,109 +207,6 @@ class RoomPage(Handler):
                 user=self.identity.principal,
             )
         )
-
-
-class Order(protocol.Struct, frozen=True):
-    """What a moderator wants. ``minutes`` limits a mute; without it, it lasts until it is lifted."""
-
-    do: Literal["close", "reopen", "mute", "unmute"]
-    user: str | None = None
-    minutes: float | None = None
-
-
-class Moderate(Body):
-    """Close a room and open it again, mute a member and lift that. Deleting is ``chat.delete``, as for one's own."""
-
-    def post(self, room: str) -> None:
-        self.enter(room, Level.MODERATE)
-        hub, principal = self.service.hub, self.identity.principal or ""
-        try:
-            order = msgspec.json.decode(self.body(), type=Order)
-        except protocol.NOT_JSON as error:
-            raise Failure(400, "bad_json", f"the order is not understood: {error}") from None
-        mutes = order.do in ("mute", "unmute")
-        if mutes != bool(order.user) or (
-            order.minutes is not None and (order.do != "mute" or order.minutes <= 0)
-        ):
-            raise Failure(
-                400, "bad_field", "mute and unmute name a user, the others none; minutes is for mute alone"
-            )
-        state = hub.policy.moderation
-        match order.do:
-            case "close":
-                state.close(room, principal)
-                hub.review()
-            case "reopen":
-                state.reopen(room)
-            case "mute":
-                until = time.time() + order.minutes * 60 if order.minutes else None
-                state.mute(Mute(room=room, user=order.user or "", by=principal, until=until))
-            case "unmute":
-                state.unmute(room, order.user or "")
-        self.set_status(HTTPStatus.NO_CONTENT)
-
-
-class NewInvite(protocol.Struct, frozen=True):
-    """``myself``: for a browser of the asker's own, under the name of their token."""
-
-    uses: int = 1
-    minutes: float = 10
-    myself: bool = False
-
-
-class Invites(Body):
-    """A token makes invites; a session can't, so what leaks from a page does not multiply."""
-
-    def post(self) -> None:
-        grant = self.identity.grant
-        if not self.identity.program:
-            raise Failure(403, "forbidden", "invites are made with a token")
-        if grant is not None and grant.read_only:
-            raise Failure(403, "read_only", "a read-only token makes no invites")
-        try:
-            wanted = msgspec.json.decode(self.body() or b"{}", type=NewInvite)
-        except protocol.NOT_JSON as error:
-            raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
-        if not (1 <= wanted.uses <= INVITE_USES and 0 < wanted.minutes <= INVITE_MINUTES):
-            raise Failure(
-                400, "bad_field", f"uses must be 1 to {INVITE_USES}, minutes up to {INVITE_MINUTES:,}"
-            )
-        if wanted.myself and (grant is None or wanted.uses > 1):
-            raise Failure(400, "bad_field", "myself is for a named token, and for one use")
-        code = self.service.gate.invite(
-            uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
-        )
-        expires = int((time.time() + wanted.minutes * 60) * 1000)
-        self.reply(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
-
-
-class Redeem(protocol.Struct, frozen=True):
-    invite: str
-
-
-class Session(Body):
-    """An invite is swapped for a cookie that no script can read and no other site can send."""
-
-    public = True
-
-    def post(self) -> None:
-        try:
-            code = msgspec.json.decode(self.body(), type=Redeem).invite
-        except protocol.NOT_JSON as error:
-            raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
-        session = self.service.gate.redeem(code)
-        if session is None:
-            raise Failure(403, "bad_invite", "this invite was used or has expired: ask for a new one")
-        self.set_signed_cookie(
-            cookie_name(self.request),
-            session,
-            expires_days=COOKIE_DAYS,
-            path=self.service.base,
-            httponly=True,
-            samesite="Strict",
-            secure=self.request.protocol == "https",
-        )
-        self.set_status(HTTPStatus.NO_CONTENT)
 
 
 class Static(Handler, StaticFileHandler):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -61,6 +62,7 @@ class Hub:
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)
         self.rooms: dict[str, Room] = {}
         self.peers: dict[Peer, None] = {}
+        self.addresses: Counter[str] = Counter()
         self.policy = policy or open_policy()
         self.presence = Presence(self)
         self.questions = Questions(self)
@@ -180,6 +182,7 @@ class Hub:
             room = self.rooms[peer.room_name] = Room(peer.room_name)
         room.peers.add(peer)
         self.peers[peer] = None
+        self.addresses[peer.address] += 1
         self.last_busy = self._loop.time()
         if self._beat is None:
             self._beat = self._loop.call_later(self.heartbeat / SLICES, self._heartbeat)
@@ -191,6 +194,9 @@ class Hub:
         if peer not in self.peers:
             return
         del self.peers[peer]
+        self.addresses[peer.address] -= 1
+        if not self.addresses[peer.address]:
+            del self.addresses[peer.address]
         self._acked.pop(peer, None)
         room = self.rooms[peer.room_name]
         room.peers.discard(peer)

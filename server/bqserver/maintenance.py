@@ -10,12 +10,12 @@ from traitlets import Dict, Unicode, default
 
 import bqwidget
 
-from .app import data_dir
 from .backup import backup, restore
 from .check import Contents, contents, problems
 from .command import Command
 from .log import LogError
 from .schema import connect
+from .settings import data_dir
 
 TOLD = 20
 """Problems that are told one by one."""

@@ -18,15 +18,21 @@ class RateLimit:
         """Seconds until ``key`` may go on; 0.0: it may now, and this event is counted."""
         if not self.count:
             return 0.0
+        if wait := self.peek(key, now):
+            return wait
+        self._seen.setdefault(key, deque()).append(now)
+        return 0.0
+
+    def peek(self, key: str, now: float) -> float:
+        """The same, and nothing is counted."""
         if now - self._swept > self.period:
             self._sweep(now)
-        seen = self._seen.setdefault(key, deque())
+        seen = self._seen.get(key)
+        if seen is None:
+            return 0.0
         while seen and seen[0] <= now - self.period:
             seen.popleft()
-        if len(seen) >= self.count:
-            return seen[0] + self.period - now
-        seen.append(now)
-        return 0.0
+        return seen[0] + self.period - now if len(seen) >= self.count else 0.0
 
     def _sweep(self, now: float) -> None:
         self._swept = now

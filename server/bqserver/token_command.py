@@ -13,9 +13,9 @@ import bqwidget
 from bqwidget.protocol import printable
 
 from . import tokens
-from .app import data_dir
 from .command import Command
 from .rights import AccessError
+from .settings import data_dir
 
 PERIOD = re.compile(r"(\d{1,5})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

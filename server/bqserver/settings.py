@@ -1,0 +1,135 @@
+"""Everything that can be set of a server: each a trait, a flag where it is needed often, and the default."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+from traitlets import Bool, Dict, Float, Int, List, Unicode, default
+
+from .command import Command
+from .hub import HEARTBEAT
+
+
+class Settings(Command):
+    """The traits of ChatServer, under which name configuration files know them."""
+
+    ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
+    port = Int(8765, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.").tag(
+        config=True
+    )
+    log_url = Unicode(
+        "", help="Where messages are kept: sqlite:PATH or memory. Default: sqlite in your data folder."
+    ).tag(config=True)
+    open = Bool(False, help="No token: everyone who can connect is in. Loopback only.").tag(config=True)
+    open_network = Bool(False, help="Allow --open beyond loopback too.").tag(config=True)
+    token_file = Unicode(
+        "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one made for you."
+    ).tag(config=True)
+    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
+        config=True
+    )
+    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
+        config=True
+    )
+    certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
+    keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
+    allow_origin = List(
+        Unicode(), help="A foreign page that may come, as scheme://host[:port]. Repeatable."
+    ).tag(config=True)
+    allow_host = List(Unicode(), help="A name this server is reached by (Host header). Repeatable.").tag(
+        config=True
+    )
+    rate_limit = Int(
+        None,
+        allow_none=True,
+        help="Messages per 10 s and principal; 0: no limit. Default: 20, none on loopback.",
+    ).tag(config=True)
+    join_limit = Int(
+        None, allow_none=True, help="Joins per 10 s and member; 0: no limit. Default: 100, none on loopback."
+    ).tag(config=True)
+    failure_limit = Int(
+        None,
+        allow_none=True,
+        help="Wrong tokens or invites a minute and address; 0: no limit. Default: 20, none on loopback.",
+    ).tag(config=True)
+    max_connections = Int(
+        None, allow_none=True, help="Members connected at once; 0: no limit. Default: what open files allow."
+    ).tag(config=True)
+    max_connections_each = Int(
+        None,
+        allow_none=True,
+        help="Members connected at once from one address; 0: no limit. Default: 1000, none on loopback.",
+    ).tag(config=True)
+    behind_proxy = Bool(
+        False, help="Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port."
+    ).tag(config=True)
+    heartbeat = Float(HEARTBEAT, help="Seconds between pings; a peer silent for two of them is dropped.").tag(
+        config=True
+    )
+    buffer = Int(1024 * 1024, help="Bytes that may wait for a slow reader before it is cut off.").tag(
+        config=True
+    )
+    idle_timeout = Float(
+        0.0, help="Exit after this many seconds without a member or a message; 0: never."
+    ).tag(config=True)
+    runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(
+        config=True
+    )
+
+    aliases = Dict(
+        {
+            "ip": "ChatServer.ip",
+            "port": "ChatServer.port",
+            "log": "ChatServer.log_url",
+            "token-file": "ChatServer.token_file",
+            "named-tokens": "ChatServer.named_tokens",
+            "rights": "ChatServer.rights",
+            "certfile": "ChatServer.certfile",
+            "keyfile": "ChatServer.keyfile",
+            "allow-origin": "ChatServer.allow_origin",
+            "allow-host": "ChatServer.allow_host",
+            "rate-limit": "ChatServer.rate_limit",
+            "heartbeat": "ChatServer.heartbeat",
+            "buffer": "ChatServer.buffer",
+            "idle-timeout": "ChatServer.idle_timeout",
+            "runtime-file": "ChatServer.runtime_file",
+            "config": "ChatServer.config_file",
+            "log-level": "Application.log_level",
+        }
+    )
+    flags = Dict(
+        {
+            "open": (
+                {"ChatServer": {"open": True}},
+                "No token: everyone who can connect is in. Loopback only.",
+            ),
+            "behind-proxy": (
+                {"ChatServer": {"behind_proxy": True}},
+                "Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port.",
+            ),
+            "open-network": ({"ChatServer": {"open_network": True}}, "Allow --open beyond loopback too."),
+        }
+    )
+
+    @default("port")
+    def _default_port(self) -> int:
+        return int(os.environ.get("PORT") or 8765)
+
+    @default("log_url")
+    def _default_log(self) -> str:
+        return f"sqlite:{data_dir() / 'history.sqlite'}"
+
+    @default("named_tokens")
+    def _default_named_tokens(self) -> str:
+        return str(data_dir() / "tokens.json")
+
+    @default("rights")
+    def _default_rights(self) -> str:
+        return str(data_dir() / "rights.toml")
+
+
+def data_dir() -> Path:
+    """Where history and token live: ``BQWIDGET_DATA_DIR``, else the platform's data folder of this user."""
+    return Path(os.environ.get("BQWIDGET_DATA_DIR") or user_data_path("bqwidget", appauthor=False))
