@@ -26,8 +26,10 @@ def over_a_pair(story: Callable[[Wire, socket.socket], Awaitable[None]], buffer:
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += theirs.recv(1)
-            await story(wire, theirs)
-            stream.close()
+            try:
+                await story(wire, theirs)
+            finally:
+                stream.close()
 
     asyncio.run(main())
 
@@ -102,7 +104,7 @@ def test_what_is_no_frame_or_no_utf8_ends_it_after_what_came_before():
     assert ending(good + b"\xff" * 20) == (1002, ["good"])
     assert ending(good + frame(1, b"\xff") + frame(1, b"later")) == (1007, ["good"])
     assert ending(good + frame(1, b"unmasked", mask=None)) == (1002, ["good"])
-    assert ending(good + frame(1, b"x" * (1 << 18))) == (1009, ["good"])
+    assert ending(good + frame(1, b"x" * (1 << 18))[:99]) == (1009, ["good"])
 
 
 def test_fragments_are_one_message_and_pings_may_come_between():
