@@ -80,6 +80,8 @@ class Handler(RequestHandler):
     identity = UNVERIFIED
     denied: Denied | None = None
     room: str | None = None
+    foreign: str | None = None
+    """A listed page's origin, which may read the answer (CORS)."""
 
     def initialize(self, service: Service) -> None:
         self.service = service
@@ -88,6 +90,10 @@ class Handler(RequestHandler):
         self.clear_header("Server")
         for name, value in HEADERS:
             self.set_header(name, value)
+        if self.foreign is not None:  # errors too: Tornado clears the headers before it writes one
+            self.set_header("Access-Control-Allow-Origin", self.foreign)
+            self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+            self.set_header("Vary", "Origin")
 
     def prepare(self) -> Awaitable[None] | None:
         self.check_origin()
@@ -149,9 +155,8 @@ class Handler(RequestHandler):
                 403, "bad_origin", f"Origin {printable(origin)} may not come: allow it with --allow-origin"
             )
         elif origins.is_foreign(origin):
-            self.set_header("Access-Control-Allow-Origin", origin)
-            self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
-            self.set_header("Vary", "Origin")
+            self.foreign = origin
+            self.set_default_headers()
 
     def check_no_origin(self) -> None:
         """Browsers name their Origin on whatever could do harm; without one only a program may come."""
