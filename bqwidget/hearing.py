@@ -13,7 +13,7 @@ from .errors import WaitTimeout
 from .handlers import Handlers
 from .protocol import Hello, Message, MessageFrame, ServerFrame
 from .rest import Rest
-from .saying import Saying
+from .saying import Saying, is_from
 from .session import PAGE
 from .waiting import Feed, Predicate, Stream
 
@@ -26,7 +26,7 @@ class Hearing(Saying):
 
     def __init__(self) -> None:
         super().__init__()
-        self._handlers = Handlers(self._is_own)
+        self._handlers = Handlers(partial(is_from, self._mark))
         self._reconnected: dict[object, Callback] = {}
         self._pending_after: int | None = None
 

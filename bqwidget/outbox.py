@@ -33,7 +33,8 @@ class Outbox:
     """Drafts leave in the order they came; times are in seconds of the caller's clock.
 
     A draft is settled once, by the entry that carries its cid or by an error without ``retry_ms``; ``settled``
-    collects the outcomes for the caller to take. An acknowledged draft is never sent again, but it is only
+    collects the outcomes for the caller to take. After a refusal that passes, one draft goes as a probe, and
+    each that is delivered doubles what may be in flight, up to ``most``. An acknowledged draft is never sent again, but it is only
     settled when its entry has been seen, so that whoever waits for it finds it in the room's list.
     """
 
@@ -43,6 +44,8 @@ class Outbox:
         self._waiting: list[tuple[int, str]] = []
         self._flying: dict[str, _Item] = {}
         self._acked: dict[str, _Item] = {}
+        self.most = WINDOW
+        self._window = WINDOW
         self._paused_until = 0.0
         self._count = 0
 
@@ -68,7 +71,7 @@ class Outbox:
         if now < self._paused_until:
             return []
         drafts: list[Draft] = []
-        while self._waiting and len(self._flying) < WINDOW:
+        while self._waiting and self._has_room():
             _, cid = heappop(self._waiting)
             waiting = self._items.get(cid)
             if waiting is None or waiting.ack is not None or waiting.sent is not None:
@@ -80,14 +83,13 @@ class Outbox:
 
     def due(self) -> float | None:
         """When ``take`` may have something again without any event; None: only after an event."""
-        if self._waiting and len(self._flying) < WINDOW:
+        if self._waiting and self._has_room():
             return self._paused_until
         first = next(iter(self._flying.values()), None)
         return None if first is None or first.sent is None else first.sent + RESEND
 
     def disconnected(self) -> None:
         """Whatever was in flight is to be sent again, in its old order."""
-        self._paused_until = 0.0
         for item in list(self._flying.values()):
             self._land(item)
 
@@ -109,6 +111,7 @@ class Outbox:
     def seen(self, cid: str, entry: Entry) -> None:
         """``entry`` is in the log: the draft that it came from is delivered, acknowledged yet or not."""
         item = self._items.pop(cid)
+        self._window = min(WINDOW, 2 * self._window)
         self._flying.pop(cid, None)
         self._acked.pop(cid, None)
         dup = item.ack.dup if item.ack else False
@@ -123,6 +126,7 @@ class Outbox:
             return True  # it is in the log: an error about a second copy changes nothing
         if error.retry_ms is not None:
             self._paused_until = max(self._paused_until, now + error.retry_ms / 1000)
+            self._window = 1
             self._land(item)
         else:
             del self._items[item.draft.cid]
@@ -138,6 +142,9 @@ class Outbox:
         self._flying.clear()
         self._acked.clear()
         return cids
+
+    def _has_room(self) -> bool:
+        return len(self._flying) < min(self._window, self.most)
 
     def _land(self, item: _Item) -> None:
         if self._flying.pop(item.draft.cid, None) is not None:

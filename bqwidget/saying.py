@@ -110,7 +110,7 @@ class Saying(Observed):
 
     def _is_own(self, message: Message) -> bool:
         """Whether this room's verbs sent it; what a person types in its window is not own."""
-        return message.cid is not None and message.cid.startswith(self._mark)
+        return is_from(self._mark, message)
 
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` and come back at once: the future is its acknowledgement, with its entry."""
@@ -162,6 +162,10 @@ class Saying(Observed):
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
             return fold(message, entry)
         return kept
+
+
+def is_from(mark: str, message: Message) -> bool:
+    return message.cid is not None and message.cid.startswith(mark)
 
 
 def _seq(message: Message | int) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from .outbox import Delivery, Outbox, as_entry
+from .outbox import WINDOW, Delivery, Outbox, as_entry
 from .protocol import (
     Ack,
     Change,
@@ -205,6 +205,8 @@ class Session:
     def _hello(self, hello: Hello, now: float) -> None:
         known, self.hello = self.hello, hello
         self.limits = hello.limits
+        # Half of what is allowed: a burst that goes beyond it is refused a few times, not for long.
+        self.outbox.most = max(1, min(WINDOW, hello.limits.rate // 2)) if hello.limits.rate else WINDOW
         self._opened, self._live = now, True
         self._asked = (-1, 0.0)
         if known is None or known.epoch != hello.epoch:

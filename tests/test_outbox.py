@@ -49,14 +49,29 @@ def test_strangers_are_not_ours():
     assert not outbox.refused(Error(code="bad_json", message=""), 0)
 
 
-def test_a_pause_ends_with_the_connection():
+def test_a_pause_outlives_the_connection():
     outbox = Outbox()
     outbox.put(draft("a"))
     outbox.take(0)
     outbox.refused(Error(code="rate", message="", cid="a", retry_ms=60_000), 0)
     assert (outbox.take(1), outbox.due()) == ([], 60)
     outbox.disconnected()
-    assert cids(outbox.take(1)) == ["a"]
+    assert (outbox.take(1), cids(outbox.take(60))) == ([], ["a"])
+
+
+def test_after_a_refusal_it_goes_slowly_at_first():
+    outbox = Outbox()
+    for n in range(100):
+        outbox.put(draft(f"{n}"))
+    for cid in cids(outbox.take(0)):
+        outbox.refused(Error(code="rate", message="", cid=cid, retry_ms=1000), 0)
+    counts, now = [], 1
+    while drafts := outbox.take(now):
+        counts.append(len(drafts))
+        for one in drafts:
+            outbox.seen(one.cid, Message(seq=1, room="lobby", user="ada", text="hi", at=1))
+    assert counts[:5] == [1, 2, 8, 64, 25]
+    assert sum(counts) == 100
 
 
 @pytest.mark.parametrize(

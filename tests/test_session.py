@@ -40,7 +40,7 @@ def hello(seq=0, epoch="e1", oldest=0, resumed=False):
         seq=seq,
         oldest=oldest,
         resumed=resumed,
-        limits=Limits(),
+        limits=Limits(rate=0),
         heartbeat_ms=30_000,
     )
 
@@ -369,9 +369,12 @@ def test_a_draft_that_came_too_fast_is_sent_again_in_order():
     one.receive([Error(code="rate", message="slow down", cid=c, retry_ms=2000) for c in ("c1", "c2")], 0)
     assert one.outbox.settled == []
     one.outbox.put(draft("c4"))
+    one.receive([live(1, 0, cid="c3")], 1)
     assert one.outgoing(1) == []
     assert one.due() == 2
-    assert [frame.cid for frame in one.outgoing(2)] == ["c1", "c2", "c4"]
+    assert [frame.cid for frame in one.outgoing(2)] == ["c1", "c2"]
+    one.receive([live(2, 1, cid="c1")], 2)
+    assert [frame.cid for frame in one.outgoing(2)] == ["c4"]
 
 
 def test_an_unanswered_draft_is_sent_again_with_its_cid():
@@ -390,6 +393,16 @@ def test_few_are_in_flight_at_once():
     assert len(one.outgoing(0)) == 64
     one.receive([live(n + 1, n, cid=f"c{n}") for n in range(10)], 0)
     assert [frame.cid for frame in one.outgoing(0)] == [f"c{n}" for n in range(64, 74)]
+
+
+def test_where_rates_are_limited_fewer_are():
+    one = session()
+    one.receive(
+        [Hello(room="lobby", epoch="e", seq=0, oldest=0, resumed=False, limits=Limits(), heartbeat_ms=1)], 0
+    )
+    for n in range(50):
+        one.outbox.put(draft(f"c{n}"))
+    assert len(one.outgoing(0)) == 10
 
 
 def test_closing_gives_up_what_is_queued():
