@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 import websockets
 
-from . import dispatch
+from . import busy, dispatch
 from .endpoint import Endpoint, local
 from .errors import (
     BqwidgetError,
@@ -31,6 +31,7 @@ from .errors import (
 from .link import Link, LinkLost
 from .outbox import Delivery
 from .protocol import (
+    Busy,
     ChangeFrame,
     ClientFrame,
     Draft,
@@ -93,7 +94,10 @@ class Connection:
         self._loop = asyncio.new_event_loop()
         self._main = self._loop.create_task(self._stay_joined())
         self.thread = Thread(target=self._run, name=f"bqwidget-{session.room}", daemon=True)
+
+    def start(self) -> None:
         _alive.add(self)
+        busy.watch(self)
         self.thread.start()
 
     # ---- from any thread ----
@@ -162,12 +166,12 @@ class Connection:
         with self.lock:
             return bool(self.lock.wait_for(met, timeout))
 
-    def say(self, typing: Typing) -> None:
+    def say(self, frame: Typing | Busy) -> None:
         """Worth saying only now, or not at all."""
 
         def send() -> None:
             if self._link is not None:
-                self._link.send([typing])
+                self._link.send([frame])
 
         self.call(send)
 
@@ -300,6 +304,7 @@ class Connection:
             if session.state == "open" and not self._joined.is_set():
                 self.error = None
                 self._joined.set()
+                busy.joined(self)
             settled, session.outbox.settled = session.outbox.settled, []
             futures = [(self._futures.pop(cid, None), outcome) for cid, outcome in settled]
             self.lock.notify_all()
@@ -307,7 +312,7 @@ class Connection:
         for future, outcome in futures:
             if future is not None:
                 _settle(future, outcome)
-        if self._closing and not session.outbox:
+        if self._closing and not self._futures:
             self._main.cancel()
 
     def _sendable(self, accepted: list[ServerFrame]) -> list[ClientFrame]:
@@ -326,12 +331,13 @@ class Connection:
 
     def _begin_close(self) -> None:
         self._closing = True
-        if self.session.outbox and self.session.state == "open":
+        if self._futures and self.session.state == "open":
             self._loop.call_later(GRACE, self._main.cancel)
         else:
             self._main.cancel()
 
     def _end(self) -> None:
+        busy.left(self)
         with self.lock:
             if self._closed is None:
                 self._closed = RoomClosed(f"room {self.session.room} is closed: make a new Room to go on")

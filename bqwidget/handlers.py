@@ -63,7 +63,7 @@ class Handlers:
         background: bool = False,
         own: bool = False,
     ) -> None:
-        key, cell = _key(callback.function)
+        key, cell = key_of(callback.function)
         if cell is not None:
             self._forget_earlier_run(cell)
         replaced = self._handlers.pop(key, None)
@@ -77,7 +77,7 @@ class Handlers:
     def remove(self, function: Callable[..., object]) -> bool:
         """Forget the handler that is ``function``, or has its name."""
         for key, handler in list(self._handlers.items()):
-            if handler.callback.function == function or key == _key(function)[0]:
+            if handler.callback.function == function or key == key_of(function)[0]:
                 _stop(self._handlers.pop(key))
                 return True
         return False
@@ -105,7 +105,7 @@ class Handlers:
     def _forget_earlier_run(self, cell: Cell) -> None:
         """Functions without a name are those of their cell: a new run of it replaces all of the last."""
         for key in list(self._handlers):
-            if isinstance(key, _Nameless) and key.cell.id == cell.id and key.cell.run != cell.run:
+            if is_of_earlier_run(key, cell):
                 _stop(self._handlers.pop(key))
 
 
@@ -123,7 +123,13 @@ class _Nameless:
         return id(self.function)
 
 
-def _key(function: Callable[..., Any]) -> tuple[object, Cell | None]:
+def is_of_earlier_run(key: object, cell: Cell) -> bool:
+    """Whether it is the key of a function without a name that an earlier run of ``cell`` registered."""
+    return isinstance(key, _Nameless) and key.cell.id == cell.id and key.cell.run != cell.run
+
+
+def key_of(function: Callable[..., Any]) -> tuple[object, Cell | None]:
+    """What registering again replaces, by; and the cell, for a function without a name."""
     name = getattr(function, "__qualname__", None)
     if name is None:
         return id(function), None

@@ -7,9 +7,9 @@ import getpass
 import os
 import random
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakMethod, finalize
 
 import msgspec
@@ -20,25 +20,22 @@ from .cells import replace_earlier
 from .connection import Connection
 from .endpoint import configured
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
-from .hearing import Hearing
+from .live import Showing
 from .observing import live
-from .protocol import Error, Limits, Member, Message, ServerFrame, Typing, check_room, printable
-from .rest import Rest
-from .session import PAGE, Session, State, Status, Trouble
+from .progress import Tracking
+from .protocol import Error, Limits, Member, ServerFrame, Typing, check_room, printable
+from .reading import ANSWER, Reading
+from .session import Session, State, Status, Trouble
 from .store import Snapshot
 
 if TYPE_CHECKING:
     from .widget import ChatWidget
 
-ANSWER = 30.0
-"""Seconds that a question to the server may take, the join included."""
-
 Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
-Result = TypeVar("Result")
 
 
-class Room(Hearing):
+class Room(Showing, Tracking, Reading):
     """Join the room ``name`` as ``user``; returns at once and joins in the background.
 
     ``keep`` messages are kept, the newest. ``url`` is the server's base address: by default ``BQWIDGET_URL``,
@@ -82,6 +79,7 @@ class Room(Hearing):
             query={"user": self.user, "kind": "kernel", "client": token_hex(8)},
             update=lambda accepted: (method := update()) and method(accepted),
         )
+        self._connection.start()
         finalize(self, self._connection.close, wait=False).atexit = False
         replace_earlier(self, ("room", name, self.user), Room.close)
 
@@ -112,12 +110,7 @@ class Room(Hearing):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- the server's other answers ----
-
-    def history(self, before: Message | int | None = None, limit: int = 50) -> list[Message]:
-        """The last ``limit`` messages below ``before`` (a Message or a seq; None: the newest), oldest first."""
-        seq = before.seq if isinstance(before, Message) else before
-        return self._ask(lambda rest: _history(rest, seq, limit))
+    # ---- its page ----
 
     @property
     def url(self) -> str:
@@ -132,14 +125,6 @@ class Room(Hearing):
         """A link that lets ``uses`` people in, within ``minutes``: give it only to them."""
         body = self._ask(lambda rest: rest.post("invites", {"uses": uses, "minutes": minutes}))
         return f"{self.url}#invite={msgspec.json.decode(body)['code']}"
-
-    def _ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Result:
-        future = self._connection.ask(request)
-        try:
-            return future.result(ANSWER)
-        except TimeoutError:
-            why = self._connection.error or "no answer"
-            raise ConnectionRefused(f"room {self.name} is {self.status}: {why}", url="") from None
 
     # ---- its window ----
 
@@ -200,6 +185,7 @@ class Room(Hearing):
         self._tell(frames)
         self._announce(_TRAITS)
         self._hear(accepted)
+        self._refresh(accepted)
         if status.status == "open" and before is not None and before.status == "reconnecting":
             self._reconnect()
 
@@ -286,15 +272,3 @@ def _check_keep(keep: int) -> int:
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
         raise BqwidgetError(f"keep is {keep!r}: how many messages to keep, 1 or more")
     return keep
-
-
-async def _history(rest: Rest, before: int | None, limit: int) -> list[Message]:
-    found: list[Message] = []
-    while len(found) < limit:
-        want = min(PAGE, limit - len(found))
-        page = await rest.messages(before=before, limit=want)
-        found = [*page, *found]
-        if len(page) < want:
-            break
-        before = page[0].seq
-    return found

@@ -1,0 +1,59 @@
+"""Transcript: messages as a static page or as plain text. Everything of theirs is escaped; nothing in it runs."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from .protocol import Message
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Control, bidi and ANSI characters: in a terminal or a line of text they would rewrite their surroundings."""
+
+
+class Transcript:
+    """``str`` is the text; in a notebook it shows as a list. ``len`` is the number of messages."""
+
+    def __init__(self, room: str, messages: Iterable[Message]) -> None:
+        self.room = room
+        self.messages = tuple(messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __str__(self) -> str:
+        return "\n".join([self._title(), *map(_line, self.messages)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        items = "".join(map(_item, self.messages))
+        return f"<p><b>{html.escape(self._title())}</b></p><ol>{items}</ol>"
+
+    def _title(self) -> str:
+        count = len(self.messages)
+        return f"Room {self.room}, {count:,} message{'' if count == 1 else 's'}"
+
+
+def _line(message: Message) -> str:
+    text = "(deleted)" if message.deleted else _visible(message.text).replace("\n", "\n    ")
+    return f"{_time(message)}  {_visible(message.user)}: {text}"
+
+
+def _item(message: Message) -> str:
+    """Each name and text keeps its own direction of writing (``bdi``, ``dir``), and nobody else's."""
+    text = "<i>deleted</i>" if message.deleted else html.escape(_visible(message.text)).replace("\n", "<br>")
+    return (
+        f"<li><b><bdi>{html.escape(_visible(message.user))}</bdi></b>"
+        f' <time>{_time(message)}</time><br><span dir="auto">{text}</span></li>'
+    )
+
+
+def _time(message: Message) -> str:
+    return datetime.fromtimestamp(message.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _visible(text: str) -> str:
+    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
