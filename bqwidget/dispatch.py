@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from .errors import BqwidgetError
 
@@ -32,6 +33,7 @@ TICK = 0.02
 Result = TypeVar("Result")
 _homes: list[Home] = []
 _fallback: list[ThreadHome] = []
+_threads: WeakSet[ThreadHome] = WeakSet()
 _lock = threading.RLock()
 # A finalizer, which may stop a ThreadHome, runs in the middle of anything: hence the R.
 
@@ -194,6 +196,7 @@ class ThreadHome(Home):
     def __init__(self, name: str) -> None:
         super().__init__(asyncio.new_event_loop(), None)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        _threads.add(self)
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         super().post(function, *args)
@@ -231,7 +234,7 @@ def home() -> Home:
     if loop is None:
         loop = asyncio._get_running_loop()  # noqa: SLF001 - the one that doesn't raise
         thread = threading.get_ident()
-    if loop is None:
+    if loop is None or any(known.runs_in(loop) for known in _threads):
         return fallback()
     with _lock:
         _homes[:] = [known for known in _homes if known.is_open]

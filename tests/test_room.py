@@ -368,7 +368,7 @@ def test_an_error_is_shown_and_stops_nobody(ada, bob, capsys):
     heard.wait("one", "two")
     shown = capsys.readouterr().err
     assert shown.count("ValueError: cannot hear") == 2
-    assert "dispatch.py" not in shown
+    assert "bqwidget/dispatch.py" not in shown
     eventually(lambda: [f.message for f in frames if getattr(f, "code", "") == "callback"])
     assert "fails: ValueError: cannot hear one" in [getattr(frame, "message", "") for frame in frames]
 
