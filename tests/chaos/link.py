@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,12 +28,26 @@ class Link(asyncio.Protocol):
         self._data = b""
 
     @classmethod
-    async def join(cls, url: str, room: str, heard: Heard, query: str = "") -> Link:
-        """Raises OSError where there is no server, ConnectionError where it refuses."""
+    async def join(
+        cls, url: str, room: str, heard: Heard, query: str = "", *, receive_buffer: int | None = None
+    ) -> Link:
+        """Raises OSError where there is no server, ConnectionError where it refuses.
+
+        ``receive_buffer``: the kernel's for this socket, in bytes; a small one makes a slow reader soon felt.
+        """
         address = urlsplit(url)
         assert address.port
         loop = asyncio.get_running_loop()
-        transport, link = await loop.create_connection(lambda: cls(heard), address.hostname, address.port)
+        raw = socket.socket()
+        raw.setblocking(False)
+        if receive_buffer is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            await loop.sock_connect(raw, (address.hostname, address.port))
+        except BaseException:
+            raw.close()
+            raise
+        transport, link = await loop.create_connection(lambda: cls(heard), sock=raw)
         transport.write(upgrade(address.port, f"/rooms/{room}{query}"))
         await link.joined
         return link

@@ -52,12 +52,15 @@ class _Member:
         self.link: Link | None = None
         self.joins = 0
         self.close_codes: list[int | None] = []
+        self.receive_buffer: int | None = None
         self._stopped = False
 
     async def run(self) -> None:
         while not self._stopped:
             try:
-                self.link = await Link.join(self.url, self.room, self._heard, self._query())
+                self.link = await Link.join(
+                    self.url, self.room, self._heard, self._query(), receive_buffer=self.receive_buffer
+                )
             except OSError:
                 await asyncio.sleep(RETRY * random.uniform(0.5, 1.5))
                 continue

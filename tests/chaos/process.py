@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,12 @@ class ServerProcess:
         self._command = [*prefix, sys.executable, *program, *arguments]
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[str] | None = None
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - ``close`` closes it
+
+    def complaints(self) -> str:
+        """Everything it wrote to stderr since it was first started: tracebacks, if it has any."""
+        self._errors.seek(0)
+        return self._errors.read()
 
     @property
     def pid(self) -> int:
@@ -42,18 +49,23 @@ class ServerProcess:
     def start(self) -> None:
         """Returns when it listens."""
         self._process = subprocess.Popen(
-            self._command, env=self._environ, stdout=subprocess.PIPE, text=True, bufsize=1
+            self._command,
+            env=self._environ,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            bufsize=1,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert "listening" in line, f"{self._command} said {line!r} and ended with {self._process.wait()}"
+        assert "listening" in line, f"{self._command} did not start: {self.complaints()}"
 
     def kill(self) -> None:
         """As a crash: SIGKILL, and wait until it is gone."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> int:
-        """As an operator: SIGTERM. Returns the exit code."""
+    def stop(self) -> tuple[int, str]:
+        """As an operator: SIGTERM. Returns the exit code and what it still said."""
         return self._end(signal.SIGTERM)
 
     def send_signal(self, number: int) -> None:
@@ -64,24 +76,29 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _end(self, number: int) -> int:
+    def close(self) -> None:
+        """For good."""
+        if self.running:
+            self.kill()
+        self._errors.close()
+
+    def _end(self, number: int) -> tuple[int, str]:
         process = self._process
         assert process is not None
         process.send_signal(number)
-        with process:  # closes its pipe
-            return process.wait(30)
+        said, _ = process.communicate(timeout=30)
+        return process.returncode, said
 
 
 @contextlib.contextmanager
 def server_process(log: str | Path, *options: str, **more: object) -> Iterator[ServerProcess]:
     """A started one, killed at the end if it still runs. ``log``: a path, or a log's URL."""
     server = ServerProcess(f"sqlite:{log}" if isinstance(log, Path) else log, *options, **more)  # type: ignore[arg-type]
-    server.start()
     try:
+        server.start()
         yield server
     finally:
-        if server.running:
-            server.kill()
+        server.close()
 
 
 def free_port() -> int:

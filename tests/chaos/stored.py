@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from bqserver.check import problems
+from bqserver.check import contents, problems
 from bqserver.schema import SEQ_MASK, connect
 
 
@@ -17,6 +17,12 @@ def entries(path: Path, room: str = "lobby") -> list[tuple[int, str | None]]:
             (room,),
         )
         return [(key & SEQ_MASK, cid) for key, cid in rows]
+
+
+def count(path: Path) -> int:
+    """Entries in all rooms."""
+    with contextlib.closing(connect(path, readonly=True)) as db:
+        return contents(db).entries
 
 
 def wrong(path: Path) -> list[str]:
