@@ -16,6 +16,7 @@ import msgspec
 from traitlets import Any as Any_
 from traitlets import List, Unicode
 
+from .asking import Asking
 from .cells import replace_earlier
 from .connection import Connection
 from .endpoint import configured
@@ -35,7 +36,7 @@ Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(Showing, Tracking, Reading):
+class Room(Asking, Showing, Tracking, Reading):
     """Join the room ``name`` as ``user``; returns at once and joins in the background.
 
     ``keep`` messages are kept, the newest. ``url`` is the server's base address: by default ``BQWIDGET_URL``,
@@ -51,6 +52,8 @@ class Room(Showing, Tracking, Reading):
     queued: int = live(Any_, "How many sends are not acknowledged yet.")
     reconnect_attempts: int = live(Any_, "Joins tried since the room was last open.")
     last_disconnected_at: int | None = live(Any_, "When it was last lost, in milliseconds since the epoch.")
+
+    _kind = "kernel"
 
     def __init__(  # noqa: PLR0917 - the first few read well by place
         self,
@@ -76,7 +79,7 @@ class Room(Showing, Tracking, Reading):
         self._connection = Connection(
             Session(name, keep=keep, random=random.random),
             configured(url, token, insecure=insecure),
-            query={"user": self.user, "kind": "kernel", "client": token_hex(8)},
+            query={"user": self.user, "kind": self._kind, "client": token_hex(8)},
             update=lambda accepted: (method := update()) and method(accepted),
         )
         self._connection.start()

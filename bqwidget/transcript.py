@@ -39,16 +39,20 @@ class Transcript:
 
 def _line(message: Message) -> str:
     text = "(deleted)" if message.deleted else _visible(message.text).replace("\n", "\n    ")
-    return f"{_time(message)}  {_visible(message.user)}: {text}"
+    return f"{_time(message)}  {_name(message)}: {text}"
 
 
 def _item(message: Message) -> str:
     """Each name and text keeps its own direction of writing (``bdi``, ``dir``), and nobody else's."""
     text = "<i>deleted</i>" if message.deleted else html.escape(_visible(message.text)).replace("\n", "<br>")
     return (
-        f"<li><b><bdi>{html.escape(_visible(message.user))}</bdi></b>"
+        f"<li><b><bdi>{html.escape(_name(message))}</bdi></b>"
         f' <time>{_time(message)}</time><br><span dir="auto">{text}</span></li>'
     )
+
+
+def _name(message: Message) -> str:
+    return _visible(message.user).replace("\n", "\\n")
 
 
 def _time(message: Message) -> str:

@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -106,6 +108,43 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+# ---- rooms -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def room_server():
+    """A real server for the rooms of a module's tests."""
+    from bqserver.testing import running_server
+
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def join(room_server, request: pytest.FixtureRequest):
+    """``join("ada")``: an open Room of this test alone, closed at its end."""
+    from bqwidget import Room
+
+    name = f"room-{zlib.crc32(request.node.nodeid.encode())}"
+    joined = []
+
+    def new(user: str = "ada", **options) -> Room:
+        room = Room(name, user=user, **{"url": room_server.url, "token": room_server.token, **options})
+        joined.append(room)
+        return room.wait_open(20)
+
+    yield new
+    for room in joined:
+        room.close()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 # ---- parts of the machine --------------------------------------------------------------------------

@@ -1,0 +1,112 @@
+"""The test kit: scripted members answer, reply, react, and say what of their script has not happened."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bqwidget import WaitTimeout
+from bqwidget.protocol import Ask
+from bqwidget.testing import Member, scripted_room
+
+
+@pytest.fixture
+def ada(join):
+    return join("ada")
+
+
+@pytest.fixture
+def bob(ada):
+    with Member("bob", ada) as member:
+        yield member
+
+
+def from_bob(message):
+    return message.user == "bob"
+
+
+def test_a_member_says_what_is_scripted(ada, bob):
+    bob.on("ping", say="pong")
+    for _ in range(3):
+        ping = ada.send("a ping, please")
+        assert ada.wait_for(from_bob, after=ping, timeout=10).text == "pong"
+
+
+def test_a_list_is_said_once_each(ada, bob):
+    bob.on("next", say=["one", "two"]).on("next", say="no more")
+    said = []
+    for _ in range(4):
+        asked = ada.send("next")
+        said.append(ada.wait_for(from_bob, after=asked, timeout=10).text)
+    assert said == ["one", "two", "no more", "no more"]
+
+
+def test_a_function_makes_the_text(ada, bob):
+    bob.on(
+        re.compile(r"^\d+$"), say=lambda message: str(int(message.text) + 1) if message.text != "7" else None
+    )
+    bob.on(lambda message: message.text == "7", say="seven!")
+    for number, said in (("1", "2"), ("7", "seven!")):
+        asked = ada.send(number)
+        assert ada.wait_for(from_bob, after=asked, timeout=10).text == said
+
+
+def test_a_member_replies_and_reacts(ada, bob):
+    bob.on("done", reply="well done", react="🎉")
+    message = ada.send("done")
+    assert ada.wait_for(from_bob, after=message, timeout=10).re == message.seq
+    bob.finish()
+    assert ada.history()[0].reactions == {"🎉": ("bob",)}
+
+
+def test_a_member_answers_questions_only(ada, bob):
+    bob.on("Continue?", answer="yes")
+    ada.send("Continue? That is no question to the room.")
+    question = ada._deliver(ada._draft("Continue?", ask=Ask(choices=("yes", "no"))), 10).entry
+    answer = ada.wait_for(from_bob, after=question, timeout=10)
+    assert (answer.re, answer.choice, answer.text) == (question.seq, "yes", "yes")
+    assert len([message for message in ada.messages if from_bob(message)]) == 1
+
+
+def test_a_member_is_a_person_in_the_room(ada, bob):
+    here = ada._connection
+    assert here.wait_until(
+        lambda: (
+            {(member.user, member.kind) for member in ada.members} == {("ada", "kernel"), ("bob", "person")}
+        ),
+        10,
+    )
+
+
+def test_a_member_waits_and_speaks_of_its_own(ada, bob):
+    ada.on_message(lambda message: ada.send(f"heard {message.text}", wait=False))
+    bob.say("hello")
+    assert bob.wait_for("heard hello").user == "ada"
+
+
+def test_what_has_not_happened_is_named(ada, bob):
+    bob.on("ping", say=["pong", "pong again"]).on(re.compile("never"), say="ever")
+    ping = ada.send("ping")
+    ada.wait_for(from_bob, after=ping, timeout=10)
+    with pytest.raises(WaitTimeout, match=r"bob is still waiting for 'ping', re\.compile\('never'\)"):
+        bob.finish(timeout=0.1)
+    assert bob.room.status == "closed"
+
+
+def test_a_line_without_a_deed_is_an_error(bob):
+    with pytest.raises(TypeError, match="answer=, say=, reply= or react="):
+        bob.on("ping")
+
+
+def test_a_room_on_a_server_of_its_own():
+    with scripted_room(user="carol") as room, Member("bob", room) as bob:
+        bob.on("ping", say="pong")
+        ping = room.send("ping")
+        assert room.wait_for(from_bob, after=ping, timeout=10).text == "pong"
+        assert repr(bob) == "Member('bob', 'lobby')"
+        url = room.url
+    with pytest.raises(OSError, match="refused"):
+        import urllib.request
+
+        urllib.request.urlopen(url)
