@@ -8,8 +8,6 @@
 
 import * as pending from "./pending";
 import {
-  answered,
-  fold,
   isChange,
   type Change,
   type ChangeFrame,
@@ -23,7 +21,6 @@ import {
   type ServerFrame,
 } from "./protocol";
 import {
-  indexOf,
   isOwn,
   KEEP,
   LOG_PAGE,
@@ -36,22 +33,26 @@ import {
   type Request,
   type State,
 } from "./state";
+import { Tail } from "./tail";
 
 /** One step for a whole batch: the message list is copied once, however many frames arrived together. */
 export function reduce(state: State, inputs: readonly Input[]): [State, Effect[]] {
   const turn = new Turn(state);
   for (const input of inputs) turn.take(input);
-  return [turn.state, turn.effects];
+  const { messages } = turn.tail;
+  // A turn that changes nothing gives back the very state: a view that watches it has nothing to draw.
+  return [messages === turn.state.messages ? turn.state : { ...turn.state, messages }, turn.effects];
 }
 
 class Turn {
+  /** All but the messages, which `tail` holds until the turn ends. */
   state: State;
+  readonly tail: Tail;
   readonly effects: Effect[] = [];
-  /** The list this turn may write to; null until it needs one. */
-  #own: Message[] | null = null;
 
   constructor(state: State) {
     this.state = state;
+    this.tail = new Tail(state.messages);
   }
 
   take(input: Input): void {
@@ -145,11 +146,9 @@ class Turn {
 
   #append(message: Message): void {
     const { attentive, unread, request } = this.state;
-    const messages = this.#writable();
-    answerIn(messages, message);
-    messages.push(message);
-    if (attentive && request === null && messages.length > KEEP * 1.5) {
-      messages.splice(0, messages.length - KEEP);
+    this.tail.append(message);
+    if (attentive && request === null && this.tail.messages.length > KEEP * 1.5) {
+      this.tail.keep(KEEP);
       this.#set({ complete: false });
     }
     if (isOwn(this.state, message.user)) this.#set({ unread: { from: null, count: 0 } });
@@ -157,12 +156,9 @@ class Turn {
   }
 
   #change(change: Change): void {
-    const { messages, request, late } = this.state;
-    const index = indexOf(messages, change.target);
-    const message = messages[index];
-    if (message?.seq === change.target) this.#writable()[index] = fold(message, change);
+    const { request, late } = this.state;
     // The page on its way may have been read before this change was written.
-    else if (request !== null) this.#set({ late: [...late, change] });
+    if (!this.tail.change(change) && request !== null) this.#set({ late: [...late, change] });
   }
 
   #synced(seq: number): void {
@@ -183,10 +179,9 @@ class Turn {
   // ---- pages -------------------------------------------------------------------------------------
 
   #reload(last: number): void {
-    this.#own = null;
+    this.tail.replace([]);
     this.#set({
       last,
-      messages: [],
       complete: last === 0,
       loaded: last === 0,
       held: [],
@@ -207,29 +202,23 @@ class Turn {
   #ask(request: Omit<Request, "id">, delay = 0): void {
     const id = this.state.requests + 1;
     this.#set({ request: { ...request, id }, requests: id });
-    const { messages, last } = this.state;
+    const { last } = this.state;
     if (request.kind === "log") {
       this.effects.push({ do: "log", id, after: last, limit: LOG_PAGE, delay });
     } else {
-      const before = request.kind === "tail" ? null : (messages[0]?.seq ?? last + 1);
+      const before = request.kind === "tail" ? null : (this.tail.first ?? last + 1);
       this.effects.push({ do: "page", id, before, limit: PAGE, delay });
     }
   }
 
   #page(input: { id: number; messages: readonly Message[]; limit: number }): void {
-    const { request, messages, last, late, oldest } = this.state;
+    const { request, last, late, oldest } = this.state;
     if (request?.id !== input.id) return;
-    const first = messages[0]?.seq ?? last + 1;
+    const first = this.tail.first ?? last + 1;
     const page = input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq);
-    for (const change of late) {
-      const index = indexOf(page, change.target);
-      if (page[index]?.seq === change.target) page[index] = fold(page[index], change);
-    }
-    for (const message of messages) answerIn(page, message);
-    this.#own = [...page, ...messages];
-    const start = this.#own[0]?.seq ?? 0;
-    const complete = input.messages.length < input.limit || start <= oldest;
-    this.#set({ messages: this.#own, complete, loaded: true, request: null, late: [] });
+    this.tail.prepend(page, late);
+    const complete = input.messages.length < input.limit || (this.tail.first ?? 0) <= oldest;
+    this.#set({ complete, loaded: true, request: null, late: [] });
   }
 
   #log(input: { id: number; entries: readonly Entry[]; limit: number }): void {
@@ -270,10 +259,10 @@ class Turn {
     }
     this.#reload(0);
     messages.sort((a, b) => a.seq - b.seq);
-    this.#own = messages;
+    this.tail.replace(messages);
     const complete = (messages[0]?.seq ?? 0) <= this.state.oldest;
     // Without a hello the kernel itself has not joined yet: there is nothing to show, and nothing is known.
-    this.#set({ messages, complete, loaded: this.state.epoch !== null });
+    this.#set({ complete, loaded: this.state.epoch !== null });
     for (const frame of rest) if (frame.type === "change") this.#change(frame.entry);
     this.#set({ last });
     for (const message of messages) this.#arrived(message);
@@ -283,14 +272,6 @@ class Turn {
       this.#set({ unread: { from: missed[0]!.seq, count: missed.length } });
     }
     this.#sendAgain();
-  }
-
-  #writable(): Message[] {
-    if (this.#own === null || this.#own !== this.state.messages) {
-      this.#own = [...this.state.messages];
-      this.#set({ messages: this.#own });
-    }
-    return this.#own;
   }
 
   // ---- what we send ------------------------------------------------------------------------------
@@ -318,6 +299,7 @@ class Turn {
   }
 
   #arrived(entry: Entry): void {
+    if (this.state.pending.length === 0) return;
     const mine = pending.find(this.state.pending, entry.cid);
     if (mine !== undefined && entry.user !== mine.draft.user) this.#set({ principal: entry.user });
     this.#set({ pending: pending.arrived(this.state.pending, entry) });
@@ -345,12 +327,4 @@ class Turn {
     const from = !on && unread.count === 0 ? null : unread.from;
     this.#set({ attentive: on, unread: { from, count: on ? 0 : unread.count } });
   }
-}
-
-/** Marks the question in `messages` that `reply` answers, where there is one. */
-function answerIn(messages: Message[], reply: Message): void {
-  if (reply.re === undefined) return;
-  const index = indexOf(messages, reply.re);
-  const question = messages[index];
-  if (question?.seq === reply.re) messages[index] = answered(question, reply);
 }

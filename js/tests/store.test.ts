@@ -230,6 +230,16 @@ describe("a snapshot", () => {
   });
 });
 
+describe("a turn that changes nothing", () => {
+  it("gives back the very same state", () => {
+    const { log, state } = joined();
+    const again: Input[] = [log.frame(log.entries[0]!), { type: "attention", on: false }, { type: "echo", message: 1 }];
+    expect(reduce(state, again)[0]).toBe(state);
+    const empty = reduce(initial("lobby"), [new Log().hello(false)])[0];
+    expect(reduce(empty, [{ type: "attention", on: false }])[0]).toBe(empty);
+  });
+});
+
 describe("memory", () => {
   it("is bounded while one reads the newest, and older messages are fetched again", () => {
     const { log, state } = joined();

@@ -68,7 +68,8 @@ export class MessageList extends Component<Props, Local> {
 
   override componentDidUpdate(before: Props): void {
     const { state } = this.props;
-    if (before.state.epoch !== state.epoch || state.messages.length === 0) return this.jump();
+    const emptied = state.messages.length === 0 && before.state.messages.length > 0;
+    if (before.state.epoch !== state.epoch || emptied) return this.jump();
     const mine = state.pending.length > before.state.pending.length && state.pending.at(-1)?.draft.type === "chat.send";
     if (mine) return this.jump();
     this.settle();
