@@ -24,9 +24,12 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class Access:
-    """The two files as they are now; neither has to be there. Raises AccessError where one is wrong."""
+    """The two files as they are now; neither has to be there. Raises AccessError where one is wrong.
 
-    def __init__(self, tokens: Path, rights: Path) -> None:
+    ``tokens`` None: somebody else knows who is who.
+    """
+
+    def __init__(self, tokens: Path | None, rights: Path) -> None:
         self.tokens = tokens
         self.rights = rights
         self._stamp = self._look()
@@ -42,7 +45,7 @@ class Access:
         return True
 
     def _read(self) -> tuple[Grants, Rights]:
-        return read_grants(self.tokens), read_rights(self.rights)
+        return Grants() if self.tokens is None else read_grants(self.tokens), read_rights(self.rights)
 
     def _look(self) -> Stamp:
         return tuple(_stamp(path) for path in (self.tokens, self.rights))
@@ -92,7 +95,9 @@ def read_rights(path: Path) -> Rights:
         raise AccessError(f"{path}: {error}") from None
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
     try:
         found = path.stat()
     except OSError:

@@ -20,12 +20,13 @@ class Identity(NamedTuple):
     """``principal``: the verified name, or None where names are self-asserted. ``program``: came with a token.
 
     ``grant``: the named token behind it, whose limits hold and with which it ends: the principal's own, or
-    that of whoever invited this guest.
+    that of whoever invited this guest. ``most``: what whoever let them in allows at the most.
     """
 
     principal: str | None = None
     program: bool = False
     grant: Grant | None = None
+    most: Level = Level.MODERATE
 
 
 UNVERIFIED = Identity()
@@ -99,8 +100,8 @@ class Gate:
 
     def level(self, identity: Identity, room: str) -> Level:
         """The most that ``identity`` may do there. What a guest may, whoever invited them must be allowed to."""
-        principal, _, grant = identity
-        level = self.rights.level(principal, room)
+        principal, _, grant, most = identity
+        level = min(self.rights.level(principal, room), most)
         if principal is None:
             level = min(level, Level.WRITE)  # who moderates has a name
             if grant is not None:

@@ -96,7 +96,7 @@ class Handler(RequestHandler):
             self.set_header("Vary", "Origin")
 
     def prepare(self) -> Awaitable[None] | None:
-        self.check_origin()
+        self.check_source()
         self.check_lock(self.request.headers.get("Authorization"))
         found = self.identify()
         if not isinstance(found, Identity | Denied):
@@ -142,7 +142,8 @@ class Handler(RequestHandler):
         if refused := self.service.hub.policy.refusal(self.identity, room, level):
             raise Failure.of(refused)
 
-    def check_origin(self) -> None:
+    def check_source(self) -> None:
+        """Raises Failure unless Host and Origin are what they should be."""
         request, origins = self.request, self.service.origins
         if not origins.allows_host(request.host, server_address(request)):
             name = printable(split_port(request.host))

@@ -1,0 +1,69 @@
+"""Keys of kernels: each kernel that a Jupyter server starts gets one of its own, in its environment alone.
+
+Not in an address and not on a command line, where others could read it; worth nothing once the kernel is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from .auth import WRONG_TOKEN, Denied, Gate, Identity
+from .tokens import sha256
+
+URL, TOKEN = "BQWIDGET_URL", "BQWIDGET_TOKEN"
+GONE = Denied("token_expired", "the kernel with this token has ended: start a new one")
+
+
+class _Key(NamedTuple):
+    identity: Identity
+    kernel: str | None
+    """None while it starts."""
+
+
+class Kernels:
+    """``alive`` tells whether a kernel of that id still runs."""
+
+    def __init__(self, alive: Callable[[str], bool]) -> None:
+        self._alive = alive
+        self._keys: dict[str, _Key] = {}
+
+    def environment(self, url: str, identity: Identity, given: Mapping[str, str] | None) -> dict[str, str]:
+        """The environment of a kernel to be started for ``identity``; who chose another server keeps it."""
+        environment = dict(os.environ if given is None else given)
+        if URL not in environment:
+            token = secrets.token_urlsafe(32)
+            self._keys[sha256(token)] = _Key(identity._replace(program=True), None)
+            environment |= {URL: url, TOKEN: token}
+        return environment
+
+    def started(self, environment: Mapping[str, str], kernel: str) -> None:
+        """The kernel with that environment is there."""
+        self._keys = {
+            digest: key for digest, key in self._keys.items() if key.kernel is None or self._alive(key.kernel)
+        }
+        digest = sha256(environment.get(TOKEN, ""))
+        if key := self._keys.get(digest):
+            self._keys[digest] = key._replace(kernel=kernel)
+
+    def identify(self, token: str) -> Identity | Denied | None:
+        """Whose kernel that is; None where it is no kernel's."""
+        key = self._keys.get(sha256(token))
+        if key is None:
+            return None
+        return key.identity if key.kernel is None or self._alive(key.kernel) else GONE
+
+
+class KernelGate(Gate):
+    """Lets kernels in and nobody else."""
+
+    def __init__(self, kernels: Kernels) -> None:
+        super().__init__(token=None, is_open=False, clock=time.time)
+        self._kernels = kernels
+
+    def identify(self, authorization: str | None, session: bytes | None) -> Identity | Denied:
+        del session
+        return self._kernels.identify((authorization or "").partition(" ")[2].strip()) or WRONG_TOKEN

@@ -1,0 +1,20 @@
+"""A certificate that nobody but the tests signed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+
+def self_signed(folder: Path, missing: Callable[[str], NoReturn]) -> tuple[Path, Path]:
+    """For localhost and 127.0.0.1: the certificate and its key."""
+    openssl = shutil.which("openssl") or missing("openssl (to make a certificate)")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    command = [openssl, "req", "-x509", *kind, *names, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key

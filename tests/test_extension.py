@@ -1,0 +1,253 @@
+"""Rooms inside a real Jupyter server: its logins, its users' names, and its kernels in one room."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from bqserver.auth import Identity
+from bqserver.kernels import GONE, Kernels
+from certificate import self_signed
+from eventually import eventually
+from jupyterserver import JupyterServer, jupyter_server
+from websockets.exceptions import InvalidStatus
+from wsclient import member, request
+
+BADGES = """
+from jupyter_server.auth import Authorizer, IdentityProvider, User
+
+class Badges(IdentityProvider):
+    def get_user_token(self, handler):
+        name, _, word = (self.get_token(handler) or "").partition("-")
+        return User(name) if word == "badge" else super().get_user_token(handler)
+
+class Readers(Authorizer):
+    def is_authorized(self, handler, user, action, resource):
+        return resource != "bqserver" or user.username != "bob" or action == "read"
+
+c.ServerApp.identity_provider_class = Badges
+"""
+POST = {"user": "eve", "text": "hi"}
+
+
+@pytest.fixture
+def config(home: Path) -> Path:
+    folder = home / "jupyter-config"
+    folder.mkdir()
+    return folder / "jupyter_server_config.py"
+
+
+@pytest.fixture
+def server(home, home_environ):
+    with jupyter_server(home, home_environ, base="/user/ada") as running:
+        yield running
+
+
+def log_in(server: JupyterServer, token: str | None = None) -> dict[str, str]:
+    """The cookies of a browser that came in with ``?token=``."""
+    page = server.ask("GET", f"/bqserver/rooms/lobby?token={token or server.token}", Cookie="none=1")
+    cookies = [line.partition(";")[0] for line in page.headers.get_all("Set-Cookie")]
+    xsrf = next(cookie for cookie in cookies if cookie.startswith("_xsrf="))
+    return {"Cookie": "; ".join(cookies), "X_XSRFToken": xsrf.partition("=")[2]}
+
+
+def test_its_routes_are_below_the_base_and_need_jupyters_login(server):
+    assert server.base == "/user/ada"
+    assert server.ask("GET", "/bqserver/health", Cookie="").json == {"ok": True}
+    for method, path in (("GET", "messages"), ("GET", "rooms"), ("POST", "rooms/lobby/messages")):
+        refused = server.ask(method, f"/bqserver/{path}", POST if method == "POST" else None, Cookie="")
+        assert (refused.status, refused.code) == (401, "unauthorized")
+        assert server.ask(method, f"/bqserver/{path}", None, token="wrong").status == 401
+    page = server.ask("GET", "/bqserver/rooms/lobby", Cookie="")
+    assert page.status == 302
+    assert page.headers["Location"].startswith("/user/ada/login?next=")
+    assert server.ask("POST", "/bqserver/messages", POST).status == 201
+    assert [m["text"] for m in server.ask("GET", "/bqserver/messages").json] == ["hi"]
+    assert "Traceback" not in server.log.read_text()
+    assert "Warning" not in server.log.read_text().replace("DeprecationWarning", "")
+
+
+def test_a_page_of_jupyters_reads_and_writes_and_no_other_does(server):
+    cookies = log_in(server)
+    own = {**cookies, "Origin": server.origin}
+    page = server.ask("GET", "/bqserver/rooms/lobby", **cookies)
+    assert (page.status, b'data-session="yes"' in page.body) == (200, True)
+    assert b'data-base="/user/ada/bqserver/"' in page.body
+    assert server.ask("POST", "/bqserver/messages", POST, **own).status == 201
+    without = {name: value for name, value in own.items() if name != "X_XSRFToken"}
+    for headers, code in (
+        (without, "bad_xsrf"),
+        ({**own, "X_XSRFToken": "wrong"}, "bad_xsrf"),
+        ({**own, "Origin": "https://evil.example"}, "bad_origin"),
+        ({**own, "Origin": "null"}, "bad_origin"),
+        (cookies, "bad_origin"),
+        ({**own, "Host": "evil.example"}, "bad_host"),
+    ):
+        refused = server.ask("POST", "/bqserver/messages", POST, **headers)
+        assert (refused.status, refused.code) == (403, code), headers
+    rooms = server.origin + server.rooms
+    with member(rooms, **own) as one:
+        assert one.recv()["seq"] == 1
+    for origin in ({}, {"Origin": "https://evil.example"}):
+        with pytest.raises(InvalidStatus) as rejected, member(rooms, Cookie=own["Cookie"], **origin):
+            pass
+        assert rejected.value.response.status_code == 403
+
+
+def test_invites_can_not_lead_past_the_login(server):
+    for path, body in (("invites", {}), ("session", {"invite": "x"})):
+        refused = server.ask("POST", f"/bqserver/{path}", body)
+        assert (refused.status, refused.code) == (403, "no_invites")
+
+
+def test_a_token_that_names_nobody_lets_names_be_said(server):
+    posted = server.ask("POST", "/bqserver/messages", POST)
+    assert (posted.json["user"], "verified" in posted.json) == ("eve", False)
+
+
+def test_jupyters_users_write_under_their_own_names(home, home_environ, config):
+    config.write_text(BADGES)
+    with jupyter_server(home, home_environ) as server:
+        posted = server.ask("POST", "/bqserver/messages", POST, token="ada-badge")
+        assert (posted.json["user"], posted.json["verified"]) == ("ada", True)
+        cookies = log_in(server, "bob-badge")
+        posted = server.ask("POST", "/bqserver/messages", POST, **cookies, Origin=server.origin)
+        assert (posted.json["user"], posted.json["verified"]) == ("bob", True)
+        page = server.ask("GET", "/bqserver/rooms/lobby", **cookies).body
+        assert b'"user":"bob"}' in page.partition(b"bqwidget-state")[2]
+
+
+def test_what_jupyters_authorizer_forbids_is_forbidden(home, home_environ, config):
+    config.write_text(BADGES + "c.ServerApp.authorizer_class = Readers\n")
+    with jupyter_server(home, home_environ) as server:
+        assert server.ask("POST", "/bqserver/messages", POST, token="ada-badge").status == 201
+        assert server.ask("GET", "/bqserver/messages", token="bob-badge").status == 200
+        refused = server.ask("POST", "/bqserver/messages", POST, token="bob-badge")
+        assert (refused.status, refused.code) == (403, "read_only")
+        authorization = {"Authorization": "token bob-badge"}
+        with member(server.origin + server.rooms, **authorization) as bob:
+            bob.say("hi")
+            assert bob.until("error")["code"] == "read_only"
+
+
+SEND = "from bqwidget import Room; room = Room('lobby'); print(room.send({text!r}, timeout=30))"
+HEAR = "print(room.wait_for(lambda m: m.text == {text!r}, after=0, timeout=30).user)"
+
+
+def test_kernels_meet_in_one_room_under_their_starters_names(home, home_environ, config):
+    config.write_text(BADGES)
+    with jupyter_server(home, home_environ, base="/pre/fix") as server:
+        ada, bob = server.kernel("ada-badge"), server.kernel("bob-badge")
+        assert "user='ada'" in ada.run(SEND.format(text="from ada's kernel"))
+        assert "user='bob'" in bob.run(SEND.format(text="from bob's kernel"))
+        assert ada.run(HEAR.format(text="from bob's kernel")).strip() == "bob"
+        listed = server.ask("GET", "/bqserver/messages", token="eve-badge").json
+        assert [(m["user"], m["verified"]) for m in listed] == [("ada", True), ("bob", True)]
+        assert not (home / "runtime" / "server.json").exists()  # no local server was started
+
+
+def test_a_kernels_token_is_in_its_environment_alone_and_ends_with_it(home, home_environ):
+    with jupyter_server(home, home_environ, base="/pre/fix") as server:
+        kernel = server.kernel()
+        told = json.loads(kernel.run("import json, os; print(json.dumps(dict(os.environ)))"))
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/pre/fix/bqserver", told["BQWIDGET_URL"])
+        token = told["BQWIDGET_TOKEN"]
+        assert token not in told["BQWIDGET_URL"]
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            assert token.encode() not in read_if_there(process)
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert server.ask("GET", "/bqserver/rooms", **bearer).status == 200
+        assert server.ask("GET", "/api/kernels", **bearer).status == 403  # it opens rooms and nothing else
+        assert server.ask("DELETE", f"/api/kernels/{kernel.id}").status == 204
+        refused = server.ask("GET", "/bqserver/rooms", **bearer)
+        assert (refused.status, refused.code) == (401, "token_expired")
+        assert token not in server.log.read_text()
+
+
+def read_if_there(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def test_behind_a_certificate_for_another_name_kernels_have_a_way_of_their_own(home, home_environ, missing):
+    cert, key = self_signed(home, missing)
+    with jupyter_server(
+        home, home_environ, f"--ServerApp.certfile={cert}", f"--ServerApp.keyfile={key}"
+    ) as server:
+        kernel = server.kernel()
+        assert "text='over loopback'" in kernel.run(SEND.format(text="over loopback"))
+        (message,) = server.ask("GET", "/bqserver/messages").json
+        assert message["text"] == "over loopback"
+        own = kernel.run("import os; print(os.environ['BQWIDGET_URL'])").strip()
+        for token in (server.token, "guess"):
+            refused = request(own, "GET", "/messages", Authorization=f"Bearer {token}")
+            assert refused.status == 401
+
+
+def test_who_chose_another_server_keeps_it(home, home_environ):
+    environ = {**home_environ, "BQWIDGET_URL": "https://chat.example.org"}
+    with jupyter_server(home, environ) as server:
+        told = server.kernel().run(
+            "import os; print(os.environ['BQWIDGET_URL'], 'BQWIDGET_TOKEN' in os.environ)"
+        )
+        assert told.split() == ["https://chat.example.org", "False"]
+
+
+def test_disabled_the_local_server_is_used_as_before(home, home_environ):
+    off = "--ServerApp.jpserver_extensions={'bqserver.extension': False}"
+    with jupyter_server(home, home_environ, off) as server:
+        assert server.ask("GET", "/bqserver/health").status == 404
+        kernel = server.kernel()
+        assert "text='local'" in kernel.run(SEND.format(text="local"))
+        local = json.loads((home / "runtime" / "server.json").read_text())
+        assert kernel.run("print(room.url)").startswith(local["url"])
+
+
+def test_it_says_bye_and_keeps_what_was_said(home, home_environ):
+    authorization: dict[str, str] = {}
+    for _ in range(2):
+        with jupyter_server(home, home_environ) as server:
+            authorization = {"Authorization": f"token {server.token}"}
+            rooms = server.origin + server.rooms
+            with member(rooms, **authorization) as one:
+                seq = one.recv()["seq"]
+                one.say(f"after {seq}", cid=f"c{seq}")
+                one.until("ack")
+                server.process.send_signal(signal.SIGTERM)
+                assert one.until("bye")["code"] == 1001
+                assert one.close_code() == 1001
+            assert eventually(lambda: server.process.poll() is not None)
+    assert seq == 1
+
+
+def test_two_at_one_folder_have_a_history_each(home, home_environ):
+    with jupyter_server(home, home_environ) as first, jupyter_server(home, home_environ) as second:
+        assert first.ask("POST", "/bqserver/messages", POST).status == 201
+        assert second.ask("GET", "/bqserver/messages").json == []
+    names = {path.name for path in (home / "data").glob("jupyter-*.sqlite")}
+    assert len(names) == 2
+    assert all(re.fullmatch(r"jupyter-[0-9a-f]{12}(-2)?\.sqlite", name) for name in names)
+
+
+# ---- keys of kernels: pure
+
+
+def test_a_key_is_good_while_its_kernel_is_alive():
+    alive = {"k1"}
+    kernels = Kernels(alive.__contains__)
+    environment = kernels.environment("http://here", Identity("ada"), {"PATH": "/bin"})
+    token = environment["BQWIDGET_TOKEN"]
+    assert (environment["PATH"], environment["BQWIDGET_URL"]) == ("/bin", "http://here")
+    assert kernels.identify(token) == Identity(
+        "ada", program=True
+    )  # it joins while Jupyter still waits for it
+    kernels.started(environment, "k1")
+    assert kernels.identify(token) == Identity("ada", program=True)
+    assert kernels.identify("guess") is None
+    alive.clear()
+    assert kernels.identify(token) == GONE
