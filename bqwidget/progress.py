@@ -71,27 +71,27 @@ class Track(Generic[Item]):
         bulletin = Bulletin(self._room, lambda: f"⏳ {cut(self._label)}: {pace.line(max(self._at, 0))}")
         bulletin.begin()
 
-        def end(sign: str, *more: str) -> None:
-            done = self._at + 1 if sign == "✓" else max(self._at, 0)
-            bulletin.end(" · ".join([f"{sign} {cut(self._label)}: {pace.summary(done)}", *more]))
+        def end(sign: str, stood: str, *more: str) -> None:
+            bulletin.end(" · ".join([f"{sign} {cut(self._label)}: {stood}", *more]))
 
         try:
             for self._at, item in enumerate(self._iterable):  # noqa: B020 - the count is for the other thread
                 yield item
         except GeneratorExit:
+            stood = pace.summary(max(self._at, 0))
             loop = sys._getframe().f_back  # noqa: SLF001 - it has let go of us; None: at the interpreter's end
             if loop is None or left_on_purpose(loop):
-                end("■", "stopped")
+                end("■", stood, "stopped")
             else:
-                end("✗", "ended by an exception")
+                end("✗", stood, "ended by an exception")
             if loop is not None:
-                _at_the_cells_end(loop, lambda error: end("✗", one_line(error)))
+                _at_the_cells_end(loop, lambda error: end("✗", stood, one_line(error)))
             raise
         except BaseException as error:
-            end("✗", one_line(error))
+            end("✗", pace.summary(max(self._at, 0)), one_line(error))
             raise
         else:
-            end("✓")
+            end("✓", pace.summary(self._at + 1))
 
 
 class Report:
