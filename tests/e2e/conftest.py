@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).parent.parent.parent
+PAGES = pytest.StashKey[list["Page"]]()
 SLOW = 60_000
 """Milliseconds for what a busy machine may take long for: loading JupyterLab, starting a kernel."""
 
@@ -45,9 +47,23 @@ class Jupyter:
         """``app`` is ``lab`` or ``notebook``; returns when the kernel is there."""
         place = {"lab": f"lab/workspaces/{secrets.token_hex(4)}/tree", "notebook": "notebooks"}[app]
         page.goto(f"{self.url}{place}/{name}?token={self.token}")
-        opened = Notebook(page)
-        opened.wait_idle()
-        return opened
+        self.wait_ready(page, name)
+        return Notebook(page)
+
+    def wait_ready(self, page: Page, name: str) -> None:
+        """Until the page has met its kernel: JupyterLab looks idle before, and loses what is run then."""
+        eventually(lambda: name in self._connected(), SLOW / 1000, f"the kernel of {name}")
+        page.locator('.jp-NotebookPanel [data-status="idle"]').first.wait_for(timeout=SLOW)
+
+    def _connected(self) -> set[str]:
+        asking = Request(f"{self.url}api/sessions", headers={"Authorization": f"token {self.token}"})
+        with urlopen(asking) as answer:
+            sessions = [(session["path"], session["kernel"]) for session in json.load(answer)]
+        return {
+            path
+            for path, kernel in sessions
+            if kernel["execution_state"] == "idle" and kernel["connections"] > 0
+        }
 
 
 class Notebook:
@@ -56,22 +72,19 @@ class Notebook:
     def __init__(self, page: Page) -> None:
         self.page = page
 
-    def wait_idle(self) -> None:
-        idle = '.jp-NotebookPanel-toolbar [data-status="idle"], .jp-Toolbar [data-status="idle"]'
-        self.page.locator(idle).first.wait_for(timeout=SLOW)
-
-    def wait_saved(self) -> None:
-        self.page.locator(".jp-mod-dirty").first.wait_for(state="detached", timeout=SLOW)
-
     def cell(self, index: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
 
     def run(self, index: int) -> Locator:
-        """Run a cell as people do, click and Ctrl+Enter; returns its output area without waiting for the end."""
+        """Run a cell as people do, click and Ctrl+Enter; its output area, without waiting for the end."""
         cell = self.cell(index)
         cell.locator(".cm-content").click()
         self.page.keyboard.press("Control+Enter")
         return cell.locator(".jp-Cell-outputArea")
+
+    def save(self) -> None:
+        self.page.locator("[data-command='docmanager:save']").first.click()
+        self.page.locator(".jp-mod-dirty").first.wait_for(state="detached", timeout=SLOW)
 
     def room(self, name: str = "lobby", index: int = 0) -> Window:
         return Window(self.page.get_by_role("region", name=f"Chat room {name}").nth(index))
@@ -84,6 +97,11 @@ class Window:
         self.region = region
         self.messages = region.get_by_role("list", name="Messages").locator("[data-seq]")
         self.status = region.get_by_role("status")
+
+    def call_me(self, user: str) -> None:
+        box = self.region.get_by_role("textbox", name="Your name")
+        box.fill(user)
+        box.press("Enter")
 
     def say(self, text: str) -> None:
         box = self.region.get_by_role("textbox", name="Message")
@@ -164,15 +182,29 @@ def _read(path: Path) -> dict[str, str]:
         return {}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """What every page showed when a test failed, beside the test's other files."""
+    report = yield
+    shown = item.stash.get(PAGES, [])
+    if report.when == "call" and report.failed:
+        for number, page in enumerate(shown):
+            picture = item.funcargs["home"] / f"page-{number}.png"
+            page.screenshot(path=picture)
+            report.sections.append(("page", str(picture)))
+    return report
+
+
 @pytest.fixture
-def pages(browser: Browser) -> Iterator[Callable[..., Page]]:
+def pages(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """``pages()`` opens a browser of its own (its own cookies and storage) and gives its page."""
-    contexts = []
+    opened = request.node.stash[PAGES] = []
 
     def new(**options: object) -> Page:
-        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}, **options))
-        return contexts[-1].new_page()
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        opened.append(context.new_page())
+        return opened[-1]
 
     yield new
-    for context in contexts:
-        context.close()
+    for page in opened:
+        page.context.close()

@@ -37,6 +37,7 @@ def test_two_kernels_and_the_page_hear_the_same(jupyter: Callable[..., Jupyter],
     page = pages()
     page.goto(link)
     windows.append(Window(page.get_by_role("region", name="Chat room lobby")))
+    windows[-1].call_me("carol")
 
     texts = [f"message {number}" for number in range(9)]
     for number, text in enumerate(texts):
@@ -73,10 +74,9 @@ def test_a_reloaded_page_shows_the_room_again(jupyter: Callable[..., Jupyter], p
     notebook.run(0)
     notebook.room().say("before the reload")
     notebook.room().wait_for("before the reload")
-    page.keyboard.press("Control+s")
-    notebook.wait_saved()
+    notebook.save()
     page.reload()
-    notebook.wait_idle()
+    lab.wait_ready(page, "ada.ipynb")
     notebook.room().wait_for("before the reload")
     notebook.run(1)
     notebook.room().wait_for("meanwhile")

@@ -1,0 +1,83 @@
+"""Two people on one Jupyter server, behind a proxy and a prefix: two notebooks and a page are one room."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from forwarder import forwarder
+from jupyterserver import jupyter_server
+
+pytestmark = pytest.mark.browser
+SLOW = 60_000
+BADGES = """
+from jupyter_server.auth import IdentityProvider, User
+
+class Badges(IdentityProvider):
+    def get_user_token(self, handler):
+        name, _, word = (self.get_token(handler) or "").partition("-")
+        return User(name) if word == "badge" else super().get_user_token(handler)
+
+c.ServerApp.identity_provider_class = Badges
+"""
+
+
+def notebook(path: Path, cell: str) -> str:
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)], metadata=kernel), path)
+    return path.name
+
+
+def open_room(page, url: str, name: str, badge: str):
+    """Open the notebook as somebody, run its cell, and give the room's region once it says that it is connected."""
+    page.goto(f"{url}/lab/workspaces/{badge}/tree/{name}?token={badge}")
+    page.locator('.jp-NotebookPanel-toolbar [data-status="idle"]').first.wait_for(timeout=SLOW)
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Control+Enter")
+    return connected(page)
+
+
+def connected(page):
+    region = page.get_by_role("region", name="Chat room lobby").first
+    region.get_by_role("status").filter(has_text=re.compile("^Connected")).wait_for(timeout=SLOW)
+    return region
+
+
+def say(region, text: str) -> None:
+    box = region.get_by_role("textbox", name="Message")
+    box.fill(text)
+    box.press("Enter")
+
+
+def sees(region, text: str, user: str) -> None:
+    item = region.get_by_role("list", name="Messages").locator("[data-seq]").filter(has_text=text)
+    item.first.wait_for(timeout=SLOW)
+    assert user in region.inner_text()
+
+
+@pytest.mark.timeout(300)
+def test_two_notebooks_and_a_page_are_one_room_under_verified_names(home, home_environ, pages):
+    config = home / "jupyter-config" / "jupyter_server_config.py"
+    config.parent.mkdir()
+    config.write_text(BADGES)
+    cell = "from bqwidget import Room\nRoom('lobby', user='anything')"
+    with jupyter_server(home, home_environ, base="/user/team", app="jupyterlab") as server:
+        names = [notebook(home / "notebooks" / f"{who}.ipynb", cell) for who in ("ada", "bob")]
+        with forwarder(int(server.origin.rpartition(":")[2])) as port:
+            url = f"http://127.0.0.1:{port}{server.base}"
+            ada_page, bob_page = pages(), pages()
+            ada = open_room(ada_page, url, names[0], "ada-badge")
+            bob = open_room(bob_page, url, names[1], "bob-badge")
+            say(ada, "from ada's notebook")
+            sees(bob, "from ada's notebook", "ada")
+            bob_page.goto(f"{url}/bqserver/rooms/lobby")
+            bob = connected(bob_page)
+            sees(bob, "from ada's notebook", "ada")
+            say(bob, "from bob's page")
+            sees(ada, "from bob's page", "bob")
+            listed = server.ask("GET", "/bqserver/messages").json
+        assert [(m["user"], m["verified"]) for m in listed] == [("ada", True), ("bob", True)]
+        stranger = pages()
+        assert "/login?next=" in (stranger.goto(f"{server.origin}{server.rooms}/rooms/lobby") or stranger).url
