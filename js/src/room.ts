@@ -84,11 +84,11 @@ export class Room {
     this.#now({ type: "dismiss" });
   }
 
-  /** Says "typing", at most every few seconds. */
+  /** Says "typing", at most every few seconds, and not to a kernel that is too busy to pass it on in time. */
   typing(): void {
-    const { user, status } = this.#state.value;
+    const { user, status, link } = this.#state.value;
     const now = Date.now();
-    if (status.status !== "open" || now - this.#typed < TYPING_EVERY) return;
+    if (status.status !== "open" || link !== "ok" || now - this.#typed < TYPING_EVERY) return;
     this.#typed = now;
     this.#source.send({ type: "chat.typing", user });
   }

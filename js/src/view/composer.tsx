@@ -38,7 +38,8 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
   useEffect(() => {
     if (mode.kind !== "edit") rememberDraft(state.room, text);
   }, [text, mode, state.room]);
-  useEffect(() => {
+  // Before anything is drawn: the next key already belongs in the box.
+  useLayoutEffect(() => {
     if (mode.kind === "edit") {
       put.current = text;
       setText(mode.message.text);
