@@ -149,8 +149,7 @@ class Member:
             case "react":
                 self.room.react(message, text)
             case "answer":
-                choice = text if message.ask is not None and message.ask.choices else None
-                self.room._deliver(self.room._draft(text, re=message.seq, choice=choice), PATIENCE)  # noqa: SLF001
+                self.room.answer(message, text)
 
 
 class _Line:

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from bqwidget import WaitTimeout
-from bqwidget.protocol import Ask
 from bqwidget.testing import Member, scripted_room
 
 
@@ -63,9 +62,7 @@ def test_a_member_replies_and_reacts(ada, bob):
 def test_a_member_answers_questions_only(ada, bob):
     bob.on("Continue?", answer="yes")
     ada.send("Continue? That is no question to the room.")
-    question = ada._deliver(ada._draft("Continue?", ask=Ask(choices=("yes", "no"))), 10).entry
-    answer = ada.wait_for(from_bob, after=question, timeout=10)
-    assert (answer.re, answer.choice, answer.text) == (question.seq, "yes", "yes")
+    assert ada.ask("Continue?", choices=["yes", "no"], timeout=10) == "yes"
     assert len([message for message in ada.messages if from_bob(message)]) == 1
 
 
