@@ -349,7 +349,7 @@ def decode_client(data: str | bytes) -> ClientFrame | Echo:
             message = msgspec.json.decode(data)
         except NOT_JSON:
             return Echo(message=data if isinstance(data, str) else data.decode(errors="replace"))
-        if isinstance(message, dict) and message.get("type") in _CLIENT_TYPES:
+        if _kind(message) in _CLIENT_TYPES:
             raise _field_error(error) from None
         return Echo(message=message)
 
@@ -366,9 +366,15 @@ def decode_server(data: str | bytes) -> ServerFrame | None:
             message = msgspec.json.decode(data)
         except NOT_JSON:
             raise ProtocolError("bad_json", f"a frame that is not JSON: {error}") from None
-        if isinstance(message, dict) and message.get("type") not in _SERVER_TYPES:
+        if isinstance(message, dict) and _kind(message) not in _SERVER_TYPES:
             return None
         raise _field_error(error) from None
+
+
+def _kind(message: Any) -> str | None:
+    """The ``type`` of what may be a frame; a type that is no string is none."""
+    kind = message.get("type") if isinstance(message, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def decode_post(body: bytes) -> Post:

@@ -78,3 +78,32 @@ def test_who_pings_without_reading_the_pongs_is_dropped():
         raw = join(running.url)
         with raw, pytest.raises(ConnectionError):
             raw.sendall(frame(9, b"x" * 125) * 1_000_000)
+
+
+@pytest.mark.parametrize("kind", [["chat.send"], {}, 7, None, "chat.SEND"])
+def test_a_type_that_is_no_word_of_ours_is_echoed(kind):
+    with running_server(open=True) as running, member(running.url) as one:
+        one.until("synced")
+        one.send({"type": kind, "user": "ada"})
+        assert one.until("echo")["message"] == {"type": kind, "user": "ada"}
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "+5", "0x5", ""])
+def test_a_length_that_is_no_number_is_400(length):
+    with running_server(open=True) as running:
+        answer = request(running.url, "POST", "/messages", b"{}", Content_Length=length)
+        assert (answer.status, answer.code) == (400, "bad_length")
+
+
+def test_a_body_that_is_too_long_is_read_on_so_that_its_sender_sees_why():
+    with running_server(open=True) as running:
+        for size in (200_000, 3_000_000):
+            answer = request(running.url, "POST", "/messages", b"x" * size)
+            assert (answer.status, answer.code) == (413, "too_big")
+            assert answer.headers["Connection"] != "close"  # and the next request may follow
+
+
+def test_who_is_refused_before_the_body_is_read_is_told_that_the_connection_ends():
+    with running_server() as running:
+        answer = request(running.url, "POST", "/messages", b"{}")
+        assert (answer.status, answer.headers["Connection"]) == (401, "close")

@@ -1,17 +1,23 @@
-"""A handler with a JSON body, refused by its type and size before it is read."""
+"""A handler with a JSON body, refused by its type before it is read, and by its size before it is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Any
 
 from tornado.web import stream_request_body
 
 from .base import Failure, Handler
 
+READ_ON = 4 * 1024 * 1024
+"""Bytes of a body that are read and dropped, so that its sender sees the 413; more shuts the connection."""
+
 
 @stream_request_body
 class Body(Handler):
-    """A handler with a JSON body, refused by its size before it is read."""
+    """Reads the body piece by piece; ``body`` gives it."""
+
+    _whole = False
 
     def prepare(self) -> Awaitable[None] | None:
         self._chunks: list[bytes] = []
@@ -29,18 +35,42 @@ class Body(Handler):
     def _check(self) -> None:
         if self.request.method == "POST":
             self.check_json()
-            self._grow(int(self.request.headers.get("Content-Length", 0)))
-            self._size = 0
+            length = self.request.headers.get("Content-Length", "0")
+            if not (length.isascii() and length.isdigit()):
+                raise Failure(400, "bad_length", "Content-Length must be a number")
+            if int(length) > READ_ON:
+                raise self._too_big()
+        self._whole = True  # Tornado reads it to its end before the method is called
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if not self._whole:
+            self.set_header(
+                "Connection", "close"
+            )  # Tornado will, and a client should know before its next request
+        super().write_error(status_code, **kwargs)
 
     def data_received(self, chunk: bytes) -> None:
-        self._grow(len(chunk))
-        self._chunks.append(chunk)
+        """Too much is read to its end all the same, up to ``READ_ON``: a client that is still sending when the
+        connection is shut never sees why.
+        """
+        self._size += len(chunk)
+        if self._size > READ_ON:
+            self._whole = False
+            raise self._too_big()
+        if self._size <= self._most:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
 
     def body(self) -> bytes:
+        """All of it. Raises Failure (413) where that is more than a frame may have."""
+        if self._size > self._most:
+            raise self._too_big()
         return b"".join(self._chunks)
 
-    def _grow(self, size: int) -> None:
-        self._size += size
-        most = self.service.hub.limits.frame
-        if self._size > most:
-            raise Failure(413, "too_big", f"the body has more than {most:,} bytes: send less at once")
+    @property
+    def _most(self) -> int:
+        return self.service.hub.limits.frame
+
+    def _too_big(self) -> Failure:
+        return Failure(413, "too_big", f"the body has more than {self._most:,} bytes: send less at once")

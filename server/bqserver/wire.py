@@ -119,7 +119,7 @@ class Wire:
         the connection is over or ``buffer`` bytes wait already. What finds an empty buffer is always taken.
         """
         stream = self._stream
-        if not self.open or stream.closed():  # closed: the peer has gone, and ``receive`` hears of it next turn
+        if not self.open or stream.closed():  # closed: ``receive`` hears next turn that the peer has gone
             self.open = False
             return False
         if self._direct and not stream.writing():

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from .raw import frame, upgrade
 
-TEXT, CLOSE, PING = 1, 8, 9
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 Heard = Callable[[list[bytes]], None]
 
 
@@ -26,6 +26,7 @@ class Link(asyncio.Protocol):
         self.joined = asyncio.get_running_loop().create_future()
         self._heard = heard
         self._data = b""
+        self._finished = False
 
     @classmethod
     async def join(
@@ -57,6 +58,11 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         self.transport.abort()
+
+    def finish(self) -> None:
+        """Say that nothing more will come, and hear the server out."""
+        self._finished = True
+        self.transport.write_eof()
 
     def pause(self) -> None:
         """Stop reading, as a client does that has gone to sleep."""
@@ -92,6 +98,10 @@ class Link(asyncio.Protocol):
             self.joined.set_exception(ConnectionError("the server hung up"))
         self.lost.set()
 
+    def _answer(self, data: bytes) -> None:
+        if not self._finished:
+            self.transport.write(data)
+
     def _parse(self) -> list[bytes]:
         data, start, payloads = self._data, 0, []
         have = len(data)
@@ -110,10 +120,10 @@ class Link(asyncio.Protocol):
             if opcode == TEXT:
                 payloads.append(payload)
             elif opcode == PING:
-                self.transport.write(frame(10, payload))
+                self._answer(frame(PONG, payload))
             elif opcode == CLOSE:
-                self.close_code = int.from_bytes(payload[:2], "big")
-                self.transport.write(frame(CLOSE, payload[:2]))
+                self.close_code = int.from_bytes(payload[:2], "big") or 1005
+                self._answer(frame(CLOSE, payload[:2]))
         self._data = data[start:]
         return payloads
 
