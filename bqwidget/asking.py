@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from . import dispatch
 from .errors import BqwidgetError, DeliveryTimeout, MessageRefused, WaitTimeout
 from .hearing import Hearing
-from .protocol import Ask, ChangeFrame, Expire, Message, is_answer, printable
+from .outbox import Delivery
+from .protocol import Ask, ChangeFrame, Entry, Expire, Message, Send, is_answer, printable
 from .saying import DELIVERY, Sending
 
 SETTLING = 5.0
@@ -57,11 +59,10 @@ class Asking(Hearing):
         ask = Ask(choices=_checked(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:
-            delivery = await self._adeliver(self._draft(text, ask=ask), timeout)
-            assert isinstance(delivery.entry, Message)
-            reply = await self._answered(delivery.entry, deadline)
-        except DeliveryTimeout as error:  # when it gets there, its time is over
+            question = await self._posted(self._draft(text, ask=ask), timeout)
+        except DeliveryTimeout as error:
             return _default(default, error)
+        reply = await self._answered(question, deadline)
         if reply is None:
             limit = f" within {timeout:g} s" if timeout is not None else ": the question was ended"
             return _default(
@@ -82,6 +83,21 @@ class Asking(Hearing):
             )
         draft = self._draft(text, re=asked.seq, choice=text if choices else None)
         return self._say(draft, wait=wait, timeout=timeout)
+
+    async def _posted(self, draft: Send, timeout: float | None) -> Message:  # noqa: ASYNC109
+        """The question. Where we are interrupted before it is there, it is ended as soon as it gets there."""
+        submitted = self._submit(draft, own=True)
+        try:
+            delivery = await self._acknowledged(submitted, draft, timeout)
+        except BaseException:
+            submitted.add_done_callback(self._withdraw)
+            raise
+        assert isinstance(delivery.entry, Message)
+        return delivery.entry
+
+    def _withdraw(self, submitted: Future[Delivery]) -> None:
+        if submitted.exception() is None:
+            self._submit(self._end(submitted.result().entry), own=True)
 
     async def _answered(self, question: Message, deadline: float | None) -> Message | None:
         """The answer; None when the question ended without one. Whatever happens here, it doesn't stay open."""
@@ -128,7 +144,7 @@ class Asking(Hearing):
             kept = self._connection.session.tail.find(question.seq)
         return kept is None or kept.answer is None
 
-    def _end(self, question: Message) -> Expire:
+    def _end(self, question: Entry) -> Expire:
         return Expire(cid=self._cid(), user=self.user, target=question.seq)
 
     def _question(self, question: Message | int) -> Message:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from weakref import ref
 
@@ -27,6 +28,30 @@ def current_cell() -> Cell | None:
         str(parent.get("metadata", {}).get("cellId") or ""),
         str(parent.get("header", {}).get("msg_id") or ""),
     )
+
+
+class Place:
+    """Where this cell's displays land. From ipykernel 7 on the context carries that; 6 keeps it in an attribute,
+    which is set here for as long as a function runs (not across an async one's awaits)."""
+
+    def __init__(self) -> None:
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython is not None else None
+        publisher: Any = getattr(shell, "display_pub", None)
+        is_attribute = hasattr(publisher, "parent_header") and not hasattr(publisher, "_parent_header")
+        self._publisher: Any = publisher if is_attribute else None
+        self._parent = publisher.parent_header if is_attribute else None
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        if self._publisher is None:
+            yield
+            return
+        other, self._publisher.parent_header = self._publisher.parent_header, self._parent
+        try:
+            yield
+        finally:
+            self._publisher.parent_header = other
 
 
 _made: dict[tuple[str, object], tuple[str, list[ref[Any]]]] = {}

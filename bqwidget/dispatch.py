@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from .cells import Place
 from .errors import BqwidgetError
 
 SLICE = 0.01
@@ -48,6 +49,7 @@ class Callback:
     def __init__(self, function: Callable[..., object], failed: Callable[[BaseException], None]) -> None:
         self.function = function
         self._context = copy_context()
+        self._place = Place()
         self._failed = failed
         self._running: asyncio.Task[None] | None = None
         self._waiting: deque[tuple[Any, ...]] = deque()
@@ -59,7 +61,8 @@ class Callback:
             return
         context = self._context.copy()
         try:
-            result = context.run(self.function, *args)
+            with self._place.here():
+                result = context.run(self.function, *args)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one callback never stops the others
             self.show(error)
             return

@@ -139,7 +139,15 @@ class Saying(Observed):
             raise self._too_late(draft, timeout or 0) from None
 
     async def _adeliver(self, draft: Draft, timeout: float | None) -> Delivery:  # noqa: ASYNC109
-        future = asyncio.wrap_future(self._submit(draft, own=True))
+        return await self._acknowledged(self._submit(draft, own=True), draft, timeout)
+
+    async def _acknowledged(
+        self,
+        submitted: Future[Delivery],
+        draft: Draft,
+        timeout: float | None,  # noqa: ASYNC109
+    ) -> Delivery:
+        future = asyncio.wrap_future(submitted)
         done, _ = await asyncio.wait({future}, timeout=timeout)
         if not done:
             raise self._too_late(draft, timeout or 0)

@@ -175,6 +175,20 @@ def test_a_question_that_is_cancelled_does_not_stay_open(members):
     eventually(lambda: question(bob).expired)
 
 
+def test_a_question_that_is_cancelled_on_its_way_is_ended_when_it_arrives(members):
+    ada, bob = members("ada", "bob")
+
+    async def cancelled():
+        asking = asyncio.ensure_future(ada.aask("Continue?"))
+        await asyncio.sleep(0)  # submitted, and not yet acknowledged
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(cancelled())
+    eventually(lambda: bob.messages and question(bob).expired)
+
+
 def test_closing_the_room_ends_an_ask(members):
     [ada] = members("ada")
     threading.Timer(0.1, ada.close).start()

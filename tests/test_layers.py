@@ -33,7 +33,7 @@ LAYERS = {
     "session": {"outbox", "protocol", "store"},
     "endpoint": {"errors", "local", "protocol"},
     "local": {"errors"},
-    "dispatch": {"errors"},
+    "dispatch": {"cells", "errors"},
     "cells": set(),
 }
 """What the lower modules may take from this package; whatever isn't here is a shell above them."""
