@@ -7,18 +7,16 @@ what they want done comes over ``call``, ``submit`` and ``ask``.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Condition, Thread, current_thread
+from concurrent.futures import Future
+from threading import Condition
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 import websockets
 
-from . import busy, dispatch
+from . import busy
 from .endpoint import Endpoint, local
 from .errors import (
     BqwidgetError,
@@ -29,6 +27,7 @@ from .errors import (
     RoomClosed,
 )
 from .link import Link, LinkLost
+from .loopthread import GRACE, LoopThread, off_the_loop
 from .outbox import Delivery
 from .protocol import (
     Busy,
@@ -49,17 +48,14 @@ from .rest import Rest, is_final
 from .session import Page, Session
 from .waiting import Feed
 
-GRACE = 2.0
-"""Seconds that ``close`` gives to what is still queued while the room is open."""
 UNAUTHORIZED = 401
 FORBIDDEN, GONE = 4403, 4404
 FINAL = {FORBIDDEN: "you may not be in this room any more", GONE: "the server has closed it for good"}
 
 Result = TypeVar("Result")
-_alive: WeakSet[Connection] = WeakSet()
 
 
-class Connection:
+class Connection(LoopThread):
     """``endpoint`` None: the user's local server. ``update`` hears of every step, with the accepted frames."""
 
     def __init__(
@@ -70,6 +66,7 @@ class Connection:
         query: dict[str, str],
         update: Callable[[Sequence[ServerFrame]], None],
     ) -> None:
+        super().__init__(f"bqwidget-{session.room}")
         self.session = session
         self.lock = Condition()
         self.endpoint = endpoint
@@ -91,21 +88,12 @@ class Connection:
         self._link: Link | None = None
         self._rest: Rest | None = None
         self._joined = asyncio.Event()
-        self._loop = asyncio.new_event_loop()
-        self._main = self._loop.create_task(self._stay_joined())
-        self.thread = Thread(target=self._run, name=f"bqwidget-{session.room}", daemon=True)
 
     def start(self) -> None:
-        _alive.add(self)
         busy.watch(self)
-        self.thread.start()
+        super().start()
 
     # ---- from any thread ----
-
-    def call(self, function: Callable[..., object], *args: Any) -> None:
-        """Run ``function`` on this thread soon; after the end, not at all."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *args)
 
     def ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Future[Result]:
         """The outcome of ``request`` on this thread, once the room is open."""
@@ -179,31 +167,16 @@ class Connection:
     def closed(self) -> RoomClosed | None:
         return self._closed
 
-    def close(self, *, wait: bool = True) -> None:
-        """Leave; what is queued has GRACE seconds if the room is open. Takes no lock: a finalizer may call it."""
-        self.call(self._begin_close)
-        if wait and current_thread() is not self.thread:
-            self.thread.join(GRACE + 3)
+    # ---- staying joined ----
 
-    # ---- the thread ----
-
-    def _run(self) -> None:
-        loop = self._loop
-        try:
-            with contextlib.suppress(asyncio.CancelledError):
-                loop.run_until_complete(self._main)
-        finally:
-            self._end()
-            dispatch.close(loop)
-
-    async def _stay_joined(self) -> None:
+    async def _work(self) -> None:
         """Join again and again, with backoff, until refused for good; closing cancels this."""
         refused: Endpoint | None = None
         while True:
             retry_ms = None
             try:
                 endpoint = self._configured
-                await self._join(await _off_the_loop(local) if endpoint is None else endpoint)
+                await self._join(await off_the_loop(local) if endpoint is None else endpoint)
             except ConnectionRefused as error:
                 self.error, retry_ms = error, int((error.retry_after or 0) * 1000)
                 if error.status == UNAUTHORIZED and self.endpoint != refused:
@@ -373,24 +346,5 @@ def _settle(future: Future[Delivery], outcome: Delivery | Error) -> None:
         future.set_result(outcome)
 
 
-async def _off_the_loop(function: Callable[[], Result]) -> Result:
-    """Without the loop's own executor, whose thread would stay."""
-    executor = ThreadPoolExecutor(1)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(executor, function)
-    finally:
-        executor.shutdown(wait=False)
-
-
 def _now_ms() -> int:
     return int(time.time() * 1000)
-
-
-@atexit.register
-def _close_all() -> None:
-    """A script's last messages leave before its daemon threads are cut off."""
-    rooms = [connection for connection in _alive if connection.thread.is_alive()]
-    for connection in rooms:
-        connection.close(wait=False)
-    for connection in rooms:
-        connection.thread.join(GRACE + 1)

@@ -35,6 +35,7 @@ LAYERS = {
     "local": {"errors"},
     "dispatch": {"cells", "errors"},
     "cells": set(),
+    "loopthread": {"dispatch"},
 }
 """What the lower modules may take from this package; whatever isn't here is a shell above them."""
 
