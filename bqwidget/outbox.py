@@ -74,7 +74,7 @@ class Outbox:
         while self._waiting and self._has_room():
             _, cid = heappop(self._waiting)
             waiting = self._items.get(cid)
-            if waiting is None or waiting.ack is not None or waiting.sent is not None:
+            if waiting is None or waiting.ack is not None:
                 continue
             waiting.sent = now
             self._flying[cid] = waiting

@@ -244,6 +244,25 @@ def test_a_new_epoch_reloads(told):
     assert one.joined_at == 2
 
 
+def test_a_page_that_was_wanted_before_the_reload_is_ignored():
+    one = session()
+    one.receive([hello(3)], 0)
+    old = one.wants
+    one.receive([hello(1, "e2")], 0)
+    assert one.paged(old, [message(1), message(2), message(3)], 0) == []
+    one.paged(one.wants, [message(1, "other")], 0)
+    assert one.tail.snapshot() == [message(1, "other")]
+
+
+def test_what_waited_for_a_page_goes_with_its_connection():
+    one = joined(1)
+    one.receive([Gap(from_=1, to=5, reason="long"), live(6, 5)], 0)
+    one.disconnected(0)
+    one.receive([hello(1), Gap(from_=1, to=2, reason="long")], 1)
+    one.paged(one.wants, [message(2)], 1)
+    assert (seqs(one), one.last, one.outgoing(1)) == ([1, 2], 2, [])
+
+
 # ---- status and backoff ----
 
 
