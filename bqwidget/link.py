@@ -175,6 +175,7 @@ class Link:
         while True:
             before, started = self._count, time.monotonic()
             pong = asyncio.ensure_future(_ping(socket))
+            pong.add_done_callback(_looked_at)
             # Not wait_for: after a C call that held the GIL for long, the pong and the timeout come together.
             await asyncio.wait({pong}, timeout=self._heartbeat)
             if pong.done():
@@ -196,6 +197,12 @@ class Link:
 
 async def _ping(socket: ClientConnection) -> None:
     await (await socket.ping())
+
+
+def _looked_at(pong: asyncio.Future[None]) -> None:
+    """The connection may end between the ping and its pong: the reader says so, and the pong has nothing to add."""
+    if not pong.cancelled():
+        pong.exception()
 
 
 async def _first_error(*coroutines: Coroutine[Any, Any, None]) -> None:

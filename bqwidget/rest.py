@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from .endpoint import Endpoint
 from .errors import ConnectionRefused
 from .protocol import Change, Entry, Message
 from .session import Page
 
+Decoded = TypeVar("Decoded")
+
 TIMEOUT = 20.0
 PASSING = frozenset({408, 425, 429})
 """Statuses below 500 that are about the moment and not about the request."""
-UNREACHED = 599
-"""Tornado's status for no answer at all."""
 
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
@@ -39,14 +40,14 @@ class Rest:
     ) -> list[Message]:
         """Folded messages, ascending: the last below ``before``, or the first above ``after``."""
         body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, limit=limit)
-        return _decode_messages(body)
+        return self._decoded(_decode_messages, body)
 
     async def page(self, page: Page) -> list[Entry]:
         """What a session wants."""
         if page.kind == "messages":
             return list(await self.messages(before=page.seq, limit=page.limit))
         body = await self.get(f"rooms/{self._room}/log", after=page.seq, limit=page.limit)
-        return [_entry(fields) for fields in _decode_objects(body)]
+        return [_entry(fields) for fields in self._decoded(_decode_objects, body)]
 
     async def get(self, path: str, **query: object) -> bytes:
         return await self._fetch(HTTPRequest(self._endpoint.address(path, **query)))
@@ -61,6 +62,13 @@ class Rest:
             )
         )
 
+    def _decoded(self, decode: Callable[[bytes], list[Decoded]], body: bytes) -> list[Decoded]:
+        try:
+            return decode(body)
+        except msgspec.DecodeError as error:  # a hotel's log-in page, say
+            base = self._endpoint.base
+            raise ConnectionRefused(f"{base} gave no answer of a bqserver: {error}", url=base) from None
+
     async def _fetch(self, request: HTTPRequest) -> bytes:
         for name, value in self._endpoint.headers.items():
             request.headers[name] = value
@@ -68,10 +76,8 @@ class Rest:
         request.follow_redirects = False  # the token is for this server alone
         try:
             response = await self._client.fetch(request, raise_error=False)
-        except OSError as error:
+        except (OSError, HTTPClientError) as error:  # the latter: a timeout, or an answer that was cut
             raise ConnectionRefused(f"{self._endpoint.base}: {error}", url=self._endpoint.base) from error
-        if response.code == UNREACHED:
-            raise ConnectionRefused(f"{self._endpoint.base}: {response.error}", url=self._endpoint.base)
         if response.error is not None:
             told = response.headers.get("Retry-After")
             raise refusal(response.code, response.body or b"", self._endpoint.base, told)
