@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from bqwidget import Room
+from bqwidget import Room, link, rest
 
 from . import stored
 from .process import ServerProcess, server_process
@@ -28,7 +28,15 @@ AT_ONCE = 3
 SENDERS, READERS, MESSAGES = 4, 4, 15
 HEARTBEAT = 0.5
 """Seconds: what went silent is given up after two of them."""
+GIVE_UP = 2.0
 PATIENCE = 60
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A join or a page that was swallowed is given up after seconds, so that a test takes no minutes."""
+    monkeypatch.setattr(link, "PATIENCE", GIVE_UP)
+    monkeypatch.setattr(rest, "TIMEOUT", GIVE_UP)
 
 
 @pytest.mark.timeout(seconds(90))
