@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from eventually import eventually
 from forwarder import forwarder
 from jupyterserver import jupyter_server
 
@@ -30,10 +31,16 @@ def notebook(path: Path, cell: str) -> str:
     return path.name
 
 
-def open_room(page, url: str, name: str, badge: str):
+def open_room(server, page, url: str, name: str, badge: str):
     """Open the notebook as somebody, run its cell, and give the room's region once it says that it is connected."""
     page.goto(f"{url}/lab/workspaces/{badge}/tree/{name}?token={badge}")
-    page.locator('.jp-NotebookPanel-toolbar [data-status="idle"]').first.wait_for(timeout=SLOW)
+
+    def met() -> bool:  # JupyterLab looks idle before, and loses what is run then
+        kernels = {one["path"]: one["kernel"] for one in server.ask("GET", "/api/sessions").json}
+        return name in kernels and kernels[name]["connections"] > 0
+
+    eventually(met, SLOW / 1000, f"the kernel of {name}")
+    page.locator('.jp-NotebookPanel [data-status="idle"]').first.wait_for(timeout=SLOW)
     page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Control+Enter")
     return connected(page)
@@ -68,8 +75,8 @@ def test_two_notebooks_and_a_page_are_one_room_under_verified_names(home, home_e
         with forwarder(int(server.origin.rpartition(":")[2])) as port:
             url = f"http://127.0.0.1:{port}{server.base}"
             ada_page, bob_page = pages(), pages()
-            ada = open_room(ada_page, url, names[0], "ada-badge")
-            bob = open_room(bob_page, url, names[1], "bob-badge")
+            ada = open_room(server, ada_page, url, names[0], "ada-badge")
+            bob = open_room(server, bob_page, url, names[1], "bob-badge")
             say(ada, "from ada's notebook")
             sees(bob, "from ada's notebook", "ada")
             bob_page.goto(f"{url}/bqserver/rooms/lobby")
