@@ -1,13 +1,12 @@
-"""Slow readers: 10 of 200 stop reading 8 kB messages. The others don't feel it, the server's memory keeps to its
-buffers, and the ten hear 4008 when they read on and miss nothing.
+"""Slow readers: one in ten or twenty stops reading 8 kB messages. The others don't feel it, the server's memory
+keeps to its buffers, and the stalled hear 4008 when they read on and miss nothing.
 
-Size 1: one turn without and with, and some slack for a busy CI machine. Size 100: ten turns.
+Size 1: 6 of 60, one turn without and with, and slack for a busy CI machine. Size 100: 10 of 200, ten turns.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from .memory import rss
 from .process import ServerProcess, server_process
 from .sizes import SIZE, scaled, seconds
 
-READERS, STALLED = 200, 10
+READERS, STALLED = (60, 6) if SIZE < 100 else (200, 10)
 MESSAGES_A_SECOND = 90
 TEXT = "x" * 8_000
 BUFFER = 128 * 1024
@@ -30,7 +29,7 @@ WITHOUT, DURING = 2.0, 4.5
 """Seconds of sending. The kernel takes some 2.8 MB for a reader that has stopped, so it is cut off near the end
 of ``DURING``; it then has five seconds to read on and find the close frame.
 """
-SLOWER, SLACK = 1.5, (0.0 if SIZE >= 100 else 0.1)
+SLOWER, SLACK = 1.5, (0.0 if SIZE >= 100 else 0.25)
 VOLUME = 2_500
 """Messages, 20 MB of them, against which the server's memory is watched."""
 ALLOWED = 20 * 1024 * 1024
@@ -169,9 +168,3 @@ async def volumes(server: ServerProcess) -> tuple[int, int]:
         link.close()
         await link.lost.wait()
     return grown[0], grown[1]
-
-
-def test_the_kernel_tells_memory():
-    before = rss()
-    held = os.urandom(32 << 20)
-    assert rss() - before >= len(held) * 0.9
