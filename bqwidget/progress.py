@@ -126,7 +126,7 @@ class Report:
             said = [self._text] if self._text else []
             self._bulletin.end(" · ".join([f"✓ {title}: done in {duration(self._pace.elapsed())}", *said]))
         else:
-            self._bulletin.end(" · ".join([f"✗ {title}", *self._standing(), one_line(error)]))
+            self._bulletin.end(f"✗ {title}: " + " · ".join([*self._standing(), one_line(error)]))
 
     def _line(self) -> str:
         said = self._standing()

@@ -1,0 +1,147 @@
+"""A kernel under load: a thousand messages a second into a computing cell, and hundreds of rooms that come and go.
+
+Small by default; ``BQWIDGET_TEST_FLOOD=10`` (seconds) and ``BQWIDGET_TEST_ROOMS=200`` are the large sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from threading import Event
+
+import pytest
+from eventually import eventually
+from kernels import kernel
+
+from bqwidget import Room
+
+FLOOD = float(os.environ.get("BQWIDGET_TEST_FLOOD", "3"))
+"""Seconds."""
+ROOMS = int(os.environ.get("BQWIDGET_TEST_ROOMS", "20"))
+PHASE, MARGIN = 0.5, 0.05
+PER_ROOM = 100e3
+"""Bytes that a closed room may still hold, as long as IPython keeps it."""
+RATE = 1000
+"""Messages a second."""
+
+
+@pytest.fixture
+def bob(join):
+    return join("bob")
+
+
+@pytest.fixture
+def notebook(room_server, home_environ, bob):
+    environ = {**home_environ, "BQWIDGET_URL": room_server.url, "BQWIDGET_TOKEN": room_server.token}
+    with kernel(environ) as running:
+        running.run(f"""
+            import gc, json, os, threading, time
+            import psutil
+            from bqwidget import Room
+            name = {bob.name!r}
+        """)
+        yield running
+
+
+def flood(room, seconds, sent=0):
+    """RATE messages a second, numbered from ``sent`` on, in steps of 20 ms; how many there are in the end."""
+    began, first = time.monotonic(), sent
+    while (elapsed := time.monotonic() - began) < seconds:
+        while sent - first < elapsed * RATE:
+            room.send(str(sent), wait=False)
+            sent += 1
+        Event().wait(0.02)
+    return sent
+
+
+COMPUTE = """
+room.send("computing", wait=False)
+turns = []
+while not (room.messages and room.messages[-1].text == "enough"):
+    began = time.monotonic()
+    for _ in range(50_000):
+        pass
+    turns.append((began, time.monotonic() - began))
+print(json.dumps(turns))
+"""
+
+
+def test_a_flood_into_a_computing_cell(notebook, bob, room_server):
+    """The cell is compared with itself while the same flood goes to a room that it isn't in, by turns: what the
+    sender and the server take from the machine is the same then. What others take comes and goes, so the median
+    of the turns counts, and a first bad one is taken again.
+    """
+    notebook.run("room = Room(name, user='ada', keep=100_000).wait_open(20)\nroom")
+    slowed, sent = [], 0
+    with Room("elsewhere", user="bob", url=room_server.url, token=room_server.token) as other:
+        other.wait_open(20)
+        while len(slowed) < 3 and min(slowed, default=1) > 0.1:
+            sent, slower = compare(notebook, bob, other, sent)
+            slowed.append(slower)
+    print(f"{sent:,} messages at {RATE:,}/s: the cell is slowed by {min(slowed):.1%}, of {slowed}")
+    said = notebook.run("print(json.dumps([message.text for message in room.messages]))").text
+    assert [text for text in json.loads(said) if text.isdigit()] == [*map(str, range(sent))]
+    assert min(slowed) <= 0.1
+
+
+def compare(notebook, bob, other, sent):
+    """FLOOD seconds of it here and as many elsewhere: how many were sent, and by how much the cell was slower."""
+    before = bob.messages[-1] if bob.messages else 0
+    cell = notebook.begin(COMPUTE)
+    bob.wait_for(lambda message: message.text == "computing", 20, after=before)
+    phases = []
+    while len(phases) * PHASE < FLOOD:
+        began = time.monotonic()
+        sent = flood(bob, PHASE, sent)
+        middle = time.monotonic()
+        flood(other, PHASE)
+        phases.append((began, middle, time.monotonic()))
+    bob.send("enough")
+    notebook.until(lambda: cell.is_done, "the end of the cell")
+    turns = json.loads(cell.text)
+
+    def mean(began, ended):
+        return statistics.fmean(took for at, took in turns if began + MARGIN < at < ended - MARGIN)
+
+    return sent, statistics.median(mean(*phase[:2]) / mean(*phase[1:]) for phase in phases) - 1
+
+
+ROUND = """
+room = Room(name, user="ada").wait_open(20)
+room.on_message(lambda message: None, background=True)
+live = room.live(lambda messages: len(messages))
+room
+"""
+COUNT = """
+gc.collect()
+me = psutil.Process()
+print(json.dumps([threading.active_count(), me.num_fds(), me.memory_info().rss]))
+"""
+WARM = 5
+"""Rooms after which everything that is made once has been made."""
+
+
+def test_rooms_that_come_and_go_leave_nothing(notebook):
+    """Shown, heard, run again, every second one closed by hand; IPython itself keeps the values of cells (Out)."""
+
+    def count():
+        return json.loads(notebook.run(COUNT).text)
+
+    def one(number):
+        notebook.run(ROUND, "cell-1")
+        if number % 2:
+            notebook.run("room.close()")
+
+    for number in range(WARM):
+        one(number)
+    threads, descriptors, memory = count()
+    for number in range(ROOMS):
+        one(number)
+    # ipykernel itself closes the pipe of a thread that is over, every ten seconds.
+    eventually(lambda: count()[1] <= descriptors + 2, 40, f"{count()} after {[threads, descriptors, memory]}")
+    now = count()
+    print(f"{ROOMS} rooms: {[threads, descriptors, memory]} -> {now}")
+    assert now[0] <= threads + 1
+    assert now[2] - memory < 5e6 + ROOMS * PER_ROOM
