@@ -38,6 +38,7 @@ from .protocol import (
     Error,
     Hello,
     Limits,
+    Message,
     MessageFrame,
     ServerFrame,
     Typing,
@@ -136,18 +137,28 @@ class Connection(LoopThread):
             self.call(self._put, draft)
         return future
 
-    def subscribe(self, after: int | None = None) -> tuple[Feed, int]:
-        """A feed of every message accepted from now on, begun with the kept ones above ``after``.
-
-        The number is the seq above which the feed is complete.
-        """
+    def subscribe(self) -> Feed:
+        """A feed of every message accepted from now on."""
         with self.lock:
-            tail = self.session.tail
-            feed = Feed([] if after is None else tail.after(after))
-            if self._closed is not None:
-                feed.end(self._closed)
-            self._feeds.add(feed)
-            return feed, self.session.last if after is None else max(after, tail.floor)
+            return self._new_feed([])
+
+    async def subscribe_after(self, seq: int) -> Feed:
+        """A feed of every message above ``seq``, whether it has been said already or not. On any loop."""
+        if self.session.joined_at is None:
+            await asyncio.wrap_future(self.ask(_nothing))
+        with self.lock:
+            floor = self.session.tail.floor
+            feed = self._new_feed(self.session.tail.after(seq))
+        if seq < floor:
+            feed.precede(await asyncio.wrap_future(self.ask(lambda rest: rest.between(seq, floor))))
+        return feed
+
+    def _new_feed(self, messages: Iterable[Message]) -> Feed:
+        feed = Feed(messages)
+        if self._closed is not None:
+            feed.end(self._closed)
+        self._feeds.add(feed)
+        return feed
 
     def wait_until(self, met: Callable[[], object], timeout: float | None) -> bool:
         """Wait for a state; ``met`` is asked after every step. False after ``timeout`` seconds."""
@@ -325,6 +336,10 @@ class Connection(LoopThread):
         self._update([])
         if self._rest is not None:
             self._rest.close()
+
+
+async def _nothing(_: Rest) -> None:
+    """To wait for the join."""
 
 
 def _wrong(draft: Draft, limits: Limits) -> Error | None:

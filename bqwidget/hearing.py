@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar, overload
 
@@ -12,9 +12,7 @@ from .dispatch import Callback
 from .errors import WaitTimeout
 from .handlers import Handlers
 from .protocol import Hello, Message, MessageFrame, ServerFrame
-from .rest import Rest
 from .saying import Saying, is_from
-from .session import PAGE
 from .waiting import Feed, Predicate, Stream
 
 Heard = TypeVar("Heard", bound=Callable[[Message], object])
@@ -87,9 +85,7 @@ class Hearing(Saying):
         after: Message | int | None = None,
     ) -> Coroutine[Any, Any, Message]:
         """``wait_for`` for a cell or handler that awaits: what is said between the call and the await counts."""
-        feed, complete_above = self._connection.subscribe(None if after is None else _seq(after))
-        missing = None if after is None or complete_above <= _seq(after) else (_seq(after), complete_above)
-        return self._first(feed, missing, predicate, timeout)
+        return self._first(self._feed(after), predicate or _anything, timeout)
 
     def wait_for(
         self,
@@ -107,8 +103,7 @@ class Hearing(Saying):
 
     def stream(self, predicate: Predicate | None = None, *, after: Message | int | None = None) -> Stream:
         """``async for message in room.stream()``: everything since the call, own messages too; ends with the room."""
-        feed, _ = self._connection.subscribe(None if after is None else _seq(after))
-        return Stream(self, feed, predicate or _anything)
+        return Stream(self, self._feed(after), predicate or _anything)
 
     def pending(self) -> list[Message]:
         """What others said since the last call (at first: since joining). Before the room is joined: nothing."""
@@ -119,25 +114,20 @@ class Hearing(Saying):
                 return []
             messages, last, floor = session.tail.after(after), session.last, session.tail.floor
         if after < floor:  # more was said than the room keeps
-            messages = [*connection.ask(lambda rest: _between(rest, after, floor)).result(), *messages]
+            messages = [*connection.ask(lambda rest: rest.between(after, floor)).result(), *messages]
         self._pending_after = last
         return [message for message in messages if not self._is_own(message)]
 
     async def _first(
         self,
-        feed: Feed,
-        missing: tuple[int, int] | None,
-        predicate: Predicate | None,
+        feed: Feed | Callable[[], Awaitable[Feed]],
+        matches: Predicate,
         timeout: float | None,  # noqa: ASYNC109 - it becomes a WaitTimeout
     ) -> Message:
-        matches = predicate or _anything
         try:
             async with asyncio.timeout(timeout) as limit:
-                if missing is not None:  # said before what the room keeps
-                    ask = self._connection.ask(lambda rest: _between(rest, *missing))
-                    for message in await asyncio.wrap_future(ask):
-                        if matches(message):
-                            return message
+                if not isinstance(feed, Feed):
+                    feed = await feed()
                 while not matches(message := await feed.next()):
                     pass
                 return message
@@ -147,6 +137,12 @@ class Hearing(Saying):
             raise WaitTimeout(
                 f"nothing that was waited for came within {timeout:g} s", timeout=timeout or 0
             ) from None
+
+    def _feed(self, after: Message | int | None) -> Feed | Callable[[], Awaitable[Feed]]:
+        """Begun with this call; with ``after`` there is time, for what was said meanwhile is found later too."""
+        if after is None:
+            return self._connection.subscribe()
+        return partial(self._connection.subscribe_after, _seq(after))
 
     # ---- on the room's thread ----
 
@@ -167,17 +163,6 @@ class Hearing(Saying):
     def _reconnect(self) -> None:
         for callback in list(self._reconnected.values()):
             self._home.post(callback)
-
-
-async def _between(rest: Rest, after: int, upto: int) -> list[Message]:
-    """The messages with ``after < seq <= upto``, from the server."""
-    found: list[Message] = []
-    while True:
-        page = await rest.messages(after=after, limit=PAGE)
-        found += [message for message in page if message.seq <= upto]
-        if len(page) < PAGE or page[-1].seq >= upto:
-            return found
-        after = page[-1].seq
 
 
 def _seq(message: Message | int) -> int:

@@ -11,7 +11,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from .endpoint import Endpoint
 from .errors import ConnectionRefused
 from .protocol import Change, Entry, Message
-from .session import Page
+from .session import PAGE, Page
 
 Decoded = TypeVar("Decoded")
 
@@ -41,6 +41,16 @@ class Rest:
         """Folded messages, ascending: the last below ``before``, or the first above ``after``."""
         body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, limit=limit)
         return self._decoded(_decode_messages, body)
+
+    async def between(self, after: int, upto: int) -> list[Message]:
+        """The messages with ``after < seq <= upto``."""
+        found: list[Message] = []
+        while True:
+            page = await self.messages(after=after, limit=PAGE)
+            found += [message for message in page if message.seq <= upto]
+            if len(page) < PAGE or page[-1].seq >= upto:
+                return found
+            after = page[-1].seq
 
     async def page(self, page: Page) -> list[Entry]:
         """What a session wants."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from threading import Lock
 
 from .errors import RoomClosed
@@ -26,6 +26,11 @@ class Feed:
         with self._lock:
             self._messages.extend(messages)
             self._wake()
+
+    def precede(self, messages: Sequence[Message]) -> None:
+        """These were said before what is in it."""
+        with self._lock:
+            self._messages.extendleft(reversed(messages))
 
     def end(self, error: BaseException) -> None:
         """Nothing more will come: ``next`` raises ``error`` when it has given all."""
@@ -58,7 +63,7 @@ class Feed:
 class Stream(AsyncIterator[Message]):
     """``async for message in room.stream()``: everything since the call, until the room is closed."""
 
-    def __init__(self, room: object, feed: Feed, matches: Predicate) -> None:
+    def __init__(self, room: object, feed: Feed | Callable[[], Awaitable[Feed]], matches: Predicate) -> None:
         self._room = room  # kept alive while somebody reads
         self._feed = feed
         self._matches = matches
@@ -69,6 +74,8 @@ class Stream(AsyncIterator[Message]):
     async def __anext__(self) -> Message:
         while True:
             try:
+                if not isinstance(self._feed, Feed):
+                    self._feed = await self._feed()
                 message = await self._feed.next()
             except RoomClosed as error:
                 if error.close_code is None and error.__cause__ is None:

@@ -463,6 +463,21 @@ def test_waiting_after_a_message_that_is_no_longer_kept(make, bob):
     assert few.wait_for(lambda message: message.text == "go", after=question, timeout=20).seq == 2
 
 
+def test_waiting_before_the_join_finds_what_was_said_before(server, ada):
+    for n in range(5):
+        ada.send(f"m{n}")
+    with Room(ada.name, user="late", url=server.url, keep=2) as late:
+        assert late.wait_for(after=0, timeout=20).text == "m0"
+    with Room(ada.name, user="late", url=server.url) as late:
+
+        async def read():
+            return [
+                message.text async for message in late.stream(after=1) if message.text != "m4" or late.close()
+            ]
+
+        assert asyncio.run(read()) == ["m1", "m2", "m3"]
+
+
 def test_a_wait_that_ends_without_one(ada):
     began = time.monotonic()
     with pytest.raises(WaitTimeout, match=r"within 0\.1 s") as told:
