@@ -202,14 +202,15 @@ class PrivateServer(NamedTuple):
 
 
 @contextmanager
-def private_server() -> Iterator[PrivateServer]:
-    """A server of our own on a free port, which keeps nothing and ends with the block."""
+def private_server(*flags: str) -> Iterator[PrivateServer]:
+    """A server of our own on a free port, which keeps nothing and ends with the block; ``flags`` of ``bqserver``."""
     token = token_urlsafe()
     command = [
         *(sys.executable, "-m", "bqserver"),
         "--port=0",
         "--log=memory",
         f"--idle-timeout={IDLE_SECONDS}",
+        *flags,
     ]
     environ = {**os.environ, "BQSERVER_TOKEN": token}
     process = subprocess.Popen(
