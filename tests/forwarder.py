@@ -30,13 +30,15 @@ def forwarder(target: int) -> Iterator[int]:
                     start(pipe, ends[-1], client)
 
     start(accept)
-    yield front.getsockname()[1]
-    for end in ends:
-        cut(end)
-    for thread in threads:
-        thread.join()
-    for end in ends:
-        end.close()
+    try:
+        yield front.getsockname()[1]
+    finally:
+        for end in ends:
+            cut(end)
+        for thread in threads:
+            thread.join()
+        for end in ends:
+            end.close()
 
 
 def pipe(source: socket.socket, sink: socket.socket) -> None:

@@ -1,0 +1,97 @@
+"""TLS: the server with a certificate, and a client that checks it and sends no token in the clear."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+import sys
+
+import pytest
+from bqserver.testing import running_server
+from certificate import self_signed
+from wsclient import request
+
+from bqwidget import Room
+from bqwidget.errors import BqwidgetError
+
+
+@pytest.fixture
+def server(home, missing):
+    cert, key = self_signed(home, missing)
+    with running_server(certfile=str(cert), keyfile=str(key)) as running:
+        yield running
+
+
+CLIENT = """
+from bqwidget import Room
+with Room("lobby", user="bob").wait_open(20) as room:
+    sent = room.send("over TLS " + "x" * 10_000)
+    heard = room.wait_for(lambda message: message.seq == sent.seq, after=0, timeout=20)
+    print(len(heard.text), len(room.history(limit=5)))
+"""
+
+
+def test_rest_and_rooms_work_over_tls(server, home, home_environ):
+    assert server.url.startswith("https://")
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    assert request(server.url, "POST", "/messages", {"user": "ada", "text": "hi"}, **bearer).status == 201
+    trusting = {"SSL_CERT_FILE": str(home / "cert.pem"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    meeting = {"BQWIDGET_URL": server.url, "BQWIDGET_TOKEN": str(server.token)}
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT],
+        env={**home_environ, **trusting, **meeting},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["10009", "2"], "")
+
+
+def test_the_cookie_of_an_encrypted_page_is_never_sent_in_the_clear(server):
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    code = request(server.url, "POST", "/invites", {}, **bearer).json["code"]
+    answer = request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)
+    assert "Secure" in answer.headers["Set-Cookie"]
+    plain = request(
+        server.url, "POST", "/session", {"invite": "x"}, Origin=server.url.replace("https", "http")
+    )
+    assert plain.code == "bad_origin"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(server):
+    room = Room("lobby", user="ada", url=server.url, token=server.token)
+    try:
+        assert not room._connection.wait_until(lambda: room.status == "open", 1.5)
+        assert "certificate" in str(room.error).lower()
+    finally:
+        room.close()
+
+
+def test_plain_http_gets_nothing_from_it(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
+        plain.sendall(
+            f"GET /messages HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.token}\r\n\r\n".encode()
+        )
+        with contextlib.suppress(ConnectionResetError):
+            assert b"200" not in plain.recv(4096)
+
+
+def test_old_protocols_are_refused(server):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+        context.wrap_socket(plain) as wrapped,
+    ):
+        assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://chat.example.org", "ws://192.0.2.7:8765", "http://localhost.evil.example"]
+)
+def test_the_client_sends_no_token_in_the_clear_beyond_loopback(url):
+    with pytest.raises(BqwidgetError, match="not encrypted"):
+        Room("lobby", url=url, token="secret")
