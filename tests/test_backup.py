@@ -193,6 +193,22 @@ def test_a_restore_never_replays_the_former_write_ahead_log(log: Path, tmp_path:
     assert rows(log) == rows(tmp_path / "backup")
 
 
+def test_a_restore_sets_a_write_ahead_log_aside_that_no_longer_fits_its_file(log: Path, tmp_path: Path):
+    backup(log, tmp_path / "backup")
+    crashed = sqlite3.connect(log, isolation_level=None)
+    crashed.execute("UPDATE entry SET body = '{}'")
+    beside = log.with_name("log.sqlite-wal")
+    wal = beside.read_bytes()
+    crashed.close()
+    log.write_bytes(b"\xa5" * 100 + log.read_bytes()[100:])
+    beside.write_bytes(wal)
+    _, former = restore(log, tmp_path / "backup")
+    assert former is not None
+    assert former.with_name(former.name + "-wal").read_bytes() == wal
+    assert not beside.exists()
+    assert rows(log) == rows(tmp_path / "backup")
+
+
 def test_a_restore_under_a_running_server_is_refused(log: Path, tmp_path: Path):
     backup(log, tmp_path / "backup")
     with running_server(log=f"sqlite:{log}", open=True) as server:

@@ -92,21 +92,26 @@ def _finish(part: Path, copy: sqlite3.Connection, target: Path) -> None:
 
 
 def _keep(log: Path) -> Path | None:
-    """Set the former log aside under another name, whole; the log's own name is never without a file."""
+    """Set the former log aside under another name, whole; the log's own name is never without a file.
+
+    A write-ahead log is folded into it. Where that can't be, for the file is damaged, it is set aside too:
+    SQLite may drop it while trying.
+    """
     beside = [log.with_name(log.name + end) for end in ("-wal", "-shm")]
     former = None
     if log.exists():
         former = log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}")
+        spare = former.with_name(f"{former.name}-wal")
+        if beside[0].exists():
+            shutil.copy2(beside[0], spare)
         with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(log)) as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a damaged one keeps its write-ahead log instead
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            spare.unlink(missing_ok=True)
         try:
             former.hardlink_to(log)
         except OSError:  # not every file system can
             shutil.copy2(log, former)
-        for file, end in zip(beside, ("-wal", "-shm"), strict=True):
-            if file.exists():
-                file.replace(former.with_name(former.name + end))
     for file in beside:
-        file.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)  # read into the new file, they would damage it
     sync_folder(log.parent)
     return former
