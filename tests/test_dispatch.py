@@ -305,8 +305,8 @@ main = threading.main_thread()
 def hear(message):
     print("heard on main" if threading.current_thread() is main else "heard elsewhere", flush=True)
 
-room.send("ready")
-room.wait_for(lambda message: message.text == "go", timeout=20)
+ready = room.send("ready")
+room.wait_for(lambda message: message.text == "go", after=ready, timeout=20)
 sent = []
 def interrupt():
     sent.append(time.monotonic())
