@@ -324,7 +324,7 @@ def test_a_script(home_environ):
     with running_server(open=True) as server:
         environ = {**home_environ, "BQWIDGET_URL": server.url}
         script = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT],
+            [sys.executable, "-W", "error", "-c", SCRIPT],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
