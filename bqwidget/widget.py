@@ -44,15 +44,16 @@ class ChatWidget(anywidget.AnyWidget):
     ``.room`` is the Room and ``.messages`` its list. A window that made its room also closes it.
     """
 
-    _esm = STATIC / "widget.js"
-    _css = STATIC / "widget.css"
+    # Texts and not paths: of a path anywidget keeps every widget alive that was ever made with it.
+    _esm = (STATIC / "widget.js").read_text(encoding="utf-8")
+    _css = (STATIC / "widget.css").read_text(encoding="utf-8")
     room_name = traitlets.Unicode().tag(sync=True)
     user = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, room: Room | str, *, layout: Any = None, **options: Any) -> None:
         if isinstance(room, Room) and options:
             raise TypeError(f"{', '.join(options)}: for a room, which is made already; say it to Room(...)")
-        self._owns_room = isinstance(room, str)
+        self._owns_room, self._owns_layout = isinstance(room, str), layout is None
         self.room = room = Room(room, **options) if isinstance(room, str) else room
         self._envelopes = Envelopes(lambda: room._snapshot(TAIL))
         self._flushing: asyncio.TimerHandle | None = None
@@ -81,6 +82,8 @@ class ChatWidget(anywidget.AnyWidget):
             unlisten()
             if self._owns_room:
                 self.room.close()
+            if self._owns_layout:
+                self.layout.close()  # ipywidgets keeps every model that is not closed
         super().close()
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
