@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -23,6 +24,9 @@ BIGGEST = 16 * 1024 * 1024
 """Bytes of one frame from the server."""
 AHEAD = 4096
 """Frames read ahead of us before the socket is no longer read."""
+
+_quiet = logging.getLogger("bqwidget.websockets")
+_quiet.setLevel(logging.INFO)  # at DEBUG websockets writes every header down, the token among them
 
 
 class LinkLost(BqwidgetError):  # noqa: N818 - it says what happened, as its relatives in errors.py
@@ -110,6 +114,7 @@ class Link:
             additional_headers=self._endpoint.headers,
             proxy=None if self._endpoint.is_loopback else True,
             compression=None,
+            logger=_quiet,
             max_size=BIGGEST,
             max_queue=AHEAD,
             ping_interval=None,  # the server names the heartbeat in its hello

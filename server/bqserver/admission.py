@@ -45,6 +45,9 @@ class Moderate(Body):
                 400, "bad_field", "mute and unmute name a user, the others none; minutes is for mute alone"
             )
         state = hub.policy.moderation
+        hub.journal.note(
+            f"moderate {order.do}", self.identity, room=room, address=self.address, user=order.user
+        )
         match order.do:
             case "close":
                 state.close(room, principal)
@@ -90,6 +93,9 @@ class Invites(Body):
             uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
         )
         expires = int((time.time() + wanted.minutes * 60) * 1000)
+        self.service.hub.journal.note(
+            "invite", self.identity, address=self.address, uses=wanted.uses, minutes=wanted.minutes
+        )
         self.reply(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
 
 

@@ -24,10 +24,11 @@ from bqwidget.protocol import Limits
 
 from .access import Access, Warden
 from .auth import Gate, make_token, read_token
-from .base import NotFound, Service
+from .base import NotFound, Service, note_request
 from .door import Door
 from .handlers import LOBBY, routes
 from .hub import Hub
+from .journal import Journal
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
 from .moderation import Moderation
@@ -115,13 +116,21 @@ class ChatServer(Settings):
             grants=access.grants_now,
             rights=access.rights_now,
         )
+        journal = Journal(self.audit_log or None)
         policy = Policy(gate, Moderation(self.moderation_file(), time.time))
         sockets = self.bind()
         log = self.make_log()
-        hub = Hub(log, limits=self.limits(), heartbeat=self.heartbeat, buffer=self.buffer, policy=policy)
+        hub = Hub(
+            log,
+            limits=self.limits(),
+            heartbeat=self.heartbeat,
+            buffer=self.buffer,
+            policy=policy,
+            journal=journal,
+        )
         warden = Warden(access, gate, hub)
         if signals and hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, warden.reload)
+            loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)
         service = Service(
             hub, gate, Origins(hosts=self.allow_host, origins=self.allow_origin), door=self.door()
         )
@@ -130,7 +139,7 @@ class ChatServer(Settings):
             default_handler_class=NotFound,
             default_handler_args={"service": service},
             cookie_secret=gate.cookie_secret,
-            log_function=lambda _: None,
+            log_function=note_request,
         )
         server = tornado.httpserver.HTTPServer(
             application,
@@ -151,6 +160,15 @@ class ChatServer(Settings):
             warden.close()
             await hub.close()
             await server.close_all_connections()
+            journal.close()
+
+    def reload(self, warden: Warden, journal: Journal) -> None:
+        """SIGHUP: tokens and rights are read again, and a log that was rotated away is begun again."""
+        warden.reload()
+        try:
+            journal.reopen()
+        except LogError as error:
+            self.log.error("%s", error)
 
     def stop(self) -> None:
         """End ``serve`` from any thread."""

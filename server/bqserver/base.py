@@ -30,6 +30,7 @@ JSON = "application/json"
 COOKIE_DAYS = 30
 DIGITS = 18
 """More of them would not fit SQLite's integers."""
+MOST_PATH = 200
 HEADERS = (
     ("Content-Type", JSON),
     ("Cache-Control", "no-store"),
@@ -80,6 +81,7 @@ class Handler(RequestHandler):
     identity = UNVERIFIED
     denied: Denied | None = None
     room: str | None = None
+    refused: str | None = None
     foreign: str | None = None
     """A listed page's origin, which may read the answer (CORS)."""
 
@@ -224,12 +226,30 @@ class Handler(RequestHandler):
         )
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, Failure):
+            self.refused = error.code
+            self.service.hub.journal.refused[error.code] += 1
             code, message = error.code, error.message
             if error.retry_after is not None:
                 self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
         self.finish(encode({"error": {"code": code, "message": message}}))
+
+
+def note_request(handler: Handler) -> None:
+    """Tornado calls it for every finished request; its path is told without the query, which says what was sought."""
+    request, journal = handler.request, handler.service.hub.journal
+    journal.requests[handler.get_status()] += 1
+    if journal.written:
+        journal.note(
+            f"{request.method} {request.path[:MOST_PATH]}",
+            handler.identity,
+            room=handler.room,
+            address=handler.address,
+            status=handler.get_status(),
+            code=handler.refused,
+            ms=round(request.request_time() * 1000, 1),
+        )
 
 
 class NotFound(Handler):

@@ -16,6 +16,7 @@ from .admission import Invites, Moderate, Session
 from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .body import Body
 from .log import Stored, Submission
+from .metrics import Metrics
 from .page import CSP, FIRST, STATIC, render
 from .peer import Peer
 from .policy import taken
@@ -32,6 +33,7 @@ def routes(service: Service) -> list[URLSpec]:
     base, kwargs = service.base, {"service": service}
     table: list[tuple[str, type]] = [
         (r"health", Health),
+        (r"metrics", Metrics),
         (r"messages", Messages),
         (r"rooms", Rooms),
         (r"rooms/([^/]*)", RoomPage),

@@ -16,6 +16,7 @@ from functools import partial
 
 from bqwidget.protocol import Ack, Bye, Error, Limits, Synced, encode
 
+from .journal import Journal
 from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from .peer import Peer, entry_frame
 from .policy import Policy, open_policy
@@ -54,6 +55,7 @@ class Hub:
         heartbeat: float = HEARTBEAT,
         buffer: int = 1024 * 1024,
         policy: Policy | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.log = log
         self.limits = limits or Limits()
@@ -64,6 +66,7 @@ class Hub:
         self.peers: dict[Peer, None] = {}
         self.addresses: Counter[str] = Counter()
         self.policy = policy or open_policy()
+        self.journal = journal or Journal()
         self.presence = Presence(self)
         self.questions = Questions(self)
         self.last_busy = 0.0
@@ -130,6 +133,7 @@ class Hub:
 
     def _on_entries(self, entries: Sequence[Stored]) -> None:
         rooms = self.rooms
+        self.journal.entries += len(entries)
         for entry in entries:
             room = rooms.get(entry.room)
             if room is None:
@@ -152,6 +156,7 @@ class Hub:
         for room in dirty:
             frames, room.frames = room.frames, []
             data = b"".join([frame for _, frame in frames])
+            self.journal.deliveries += len(frames) * len(room.peers)
             for peer in list(room.peers):
                 if not peer.live:
                     peer.keep(frames)
@@ -183,6 +188,8 @@ class Hub:
         room.peers.add(peer)
         self.peers[peer] = None
         self.addresses[peer.address] += 1
+        self.journal.joins += 1
+        peer.note("join")
         self.last_busy = self._loop.time()
         if self._beat is None:
             self._beat = self._loop.call_later(self.heartbeat / SLICES, self._heartbeat)
@@ -194,6 +201,7 @@ class Hub:
         if peer not in self.peers:
             return
         del self.peers[peer]
+        peer.note("leave")
         self.addresses[peer.address] -= 1
         if not self.addresses[peer.address]:
             del self.addresses[peer.address]

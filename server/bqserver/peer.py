@@ -121,6 +121,22 @@ class Peer:
     def principal(self) -> str | None:
         return self.identity.principal
 
+    def note(
+        self, what: str, *, says: str | None = None, code: str | None = None, seq: int | None = None
+    ) -> None:
+        """For the journal; ``says``: the name on the frame it is about."""
+        journal = self._hub.journal
+        if journal.written:
+            journal.note(
+                what,
+                self.identity,
+                room=self.room_name,
+                address=self.address,
+                says=says or self.user,
+                code=code,
+                seq=seq,
+            )
+
     # ---- the connection's life
 
     async def run(self, after: int | None, epoch: str | None) -> None:
@@ -232,6 +248,7 @@ class Peer:
     def expel(self, code: int, reason: str) -> None:
         """It may not be here any more, and is told why."""
         self.live = False
+        self.note("expel", code=str(code))
         self.wire.close(code, reason)
 
     def take_acks(self) -> bytes:
@@ -299,9 +316,17 @@ class Peer:
     def _stored(self, draft: Draft, outcome: Outcome) -> None:
         if isinstance(draft, Send) and draft.ask is not None and isinstance(outcome, Stored):
             self._hub.questions.asked(self, draft.user, outcome.seq)
+        what = type(draft).__name__.lower()
+        if isinstance(outcome, Refused):
+            self._hub.journal.refused[outcome.code] += 1
+            self.note(what, says=draft.user, code=outcome.code)
+        else:
+            self.note(what, says=draft.user, seq=outcome.seq)
         self._hub.acknowledge(self, draft.cid, outcome)
 
     def _refuse(self, refused: Refused, cid: str | None) -> None:
+        self._hub.journal.refused[refused.code] += 1
+        self.note("refused", code=refused.code)
         retry_ms = None if refused.retry_after is None else int(refused.retry_after * 1000)
         error = Error(code=refused.code, message=refused.message, cid=cid, retry_ms=retry_ms)
         self.write(text_frame(encode(error)))

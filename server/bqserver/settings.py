@@ -65,6 +65,9 @@ class Settings(Command):
     behind_proxy = Bool(
         False, help="Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port."
     ).tag(config=True)
+    audit_log = Unicode(
+        "", help="Write who did what in which room here, one JSON line each; - is standard error."
+    ).tag(config=True)
     heartbeat = Float(HEARTBEAT, help="Seconds between pings; a peer silent for two of them is dropped.").tag(
         config=True
     )
@@ -91,6 +94,7 @@ class Settings(Command):
             "allow-origin": "ChatServer.allow_origin",
             "allow-host": "ChatServer.allow_host",
             "rate-limit": "ChatServer.rate_limit",
+            "audit-log": "ChatServer.audit_log",
             "heartbeat": "ChatServer.heartbeat",
             "buffer": "ChatServer.buffer",
             "idle-timeout": "ChatServer.idle_timeout",

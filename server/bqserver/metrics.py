@@ -1,0 +1,59 @@
+"""``GET /metrics``: the server's figures for Prometheus, read when it asks; needs the extra ``metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .base import Failure, Handler
+from .hub import Hub
+
+try:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+    from prometheus_client.registry import Collector
+except ImportError:
+    AVAILABLE = False
+else:
+    AVAILABLE = True
+
+    class HubCollector(Collector):
+        """No figure is kept by room or by name: there may be many, and they are nobody's business here."""
+
+        def __init__(self, hub: Hub) -> None:
+            self._hub = hub
+
+        def collect(self) -> Iterator[Metric]:
+            hub, journal = self._hub, self._hub.journal
+            yield GaugeMetricFamily("bqserver_members", "Connected now.", len(hub.peers))
+            yield GaugeMetricFamily("bqserver_rooms", "Rooms that somebody is in now.", len(hub.rooms))
+            yield GaugeMetricFamily(
+                "bqserver_log_healthy", "1 when the log can be written.", hub.log.healthy()
+            )
+            yield CounterMetricFamily("bqserver_joins", "WebSocket joins.", journal.joins)
+            yield CounterMetricFamily("bqserver_entries", "Entries stored.", journal.entries)
+            yield CounterMetricFamily(
+                "bqserver_deliveries", "Entries handed to a member's connection.", journal.deliveries
+            )
+            requests = CounterMetricFamily("bqserver_http_requests", "HTTP answers.", labels=["status"])
+            for status, count in sorted(journal.requests.items()):
+                requests.add_metric([str(status)], count)
+            yield requests
+            refused = CounterMetricFamily("bqserver_refused", "Refusals by error code.", labels=["code"])
+            for code, count in sorted(journal.refused.items()):
+                refused.add_metric([code], count)
+            yield refused
+
+
+class Metrics(Handler):
+    """For programs with a token: how busy a server is, is not for everyone."""
+
+    def get(self) -> None:
+        if not AVAILABLE:
+            raise Failure(404, "not_found", "metrics need prometheus_client: pip install bqwidget[metrics]")
+        if not self.identity.program and not self.service.gate.is_open:
+            raise Failure(403, "forbidden", "metrics are read with a token")
+        registry = CollectorRegistry()
+        registry.register(HubCollector(self.service.hub))
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.reply(generate_latest(registry))
