@@ -1,0 +1,34 @@
+/** Bundles the page with a hole in it, to see that the search for holes finds one: `node planted.mjs OUT`.
+ *
+ * It is the page of `build.mjs` in all but one module: here a message's text is put in as HTML.
+ */
+
+import { build } from "esbuild";
+import { fileURLToPath } from "node:url";
+
+const HOLE = `
+  import { h } from "preact";
+  export const Markdown = ({ text }) => h("div", { dangerouslySetInnerHTML: { __html: text } });
+`;
+
+await build({
+  absWorkingDir: fileURLToPath(new URL("..", import.meta.url)),
+  entryPoints: ["src/page.ts"],
+  outfile: process.argv[2],
+  bundle: true,
+  format: "esm",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  plugins: [
+    {
+      name: "hole",
+      setup({ onLoad }) {
+        onLoad({ filter: /view[/\\]markdown\.tsx$/ }, () => ({
+          contents: HOLE,
+          resolveDir: fileURLToPath(new URL("../src/view", import.meta.url)),
+          loader: "js",
+        }));
+      },
+    },
+  ],
+});

@@ -1,0 +1,251 @@
+"""A stranger's words stay words: a thousand attempts in every field, live, edited, reloaded and without script.
+
+Each room takes fifty messages, as many as a page's HTML carries, and one payload a message, which stands in
+its text, its author's name, its choice, its file's name and, quoted, in the next. Every second question is
+answered, so that both the button and the answer are seen. The sentry (tests/sentry.py) must find nothing.
+The last tests plant a hole and want it found.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from bqserver.testing import running_server
+from payloads import payloads
+from sentry import Sentry
+from wsclient import member, request
+
+from bqwidget.protocol import ROOM_NAME
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, WebSocketRoute
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parent.parent.parent
+PAYLOADS = payloads()
+A_PAGE = 50
+USER, EMOJI = 64, 16
+"""The longest name and reaction that a server takes: a payload is cut there."""
+
+SHOWN = """
+() => [...document.querySelectorAll(".bq-chat li[data-seq]")].map((item) => ({
+  seq: Number(item.dataset.seq),
+  user: item.querySelector(".bq-author b, .bq-sr b").textContent,
+  choice: item.querySelector(".bq-choice")?.textContent ?? null,
+  file: item.querySelector(".bq-files span").textContent,
+  quoted: item.querySelector(".bq-quote b")?.textContent ?? null,
+  reaction: item.querySelector(".bq-reaction span")?.textContent ?? null,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator:
+    with running_server(open=True) as running:
+        yield running
+
+
+def rooms() -> Iterator[tuple[str, list[str]]]:
+    for start in range(0, len(PAYLOADS), A_PAGE):
+        yield f"attempts-{start}", PAYLOADS[start : start + A_PAGE]
+
+
+def post(server, room: str, texts: list[str]) -> list[int]:
+    """One message per payload, with the payload in every field; the messages' seqs."""
+    seqs: list[int] = []
+    with member(server.url, room) as stranger:
+        for number, text in enumerate(texts):
+            file = {"mime": "text/html", "sha256": "0" * 64, "size": 9, "name": text}
+            more = {"ask": {"choices": [text]}, "parts": [file]}
+            if number % 2:
+                more |= {"re": seqs[-1], "choice": texts[number - 1]}
+            elif number:
+                more |= {"re": seqs[-1]}
+            stranger.say(text, f"c{number}", text[:USER], **more)
+            seqs.append(stranger.until("ack")["seq"])
+    return seqs
+
+
+def edit(server, room: str, texts: list[str], seqs: list[int]) -> None:
+    """Every message gets the payload of another one, and a payload as reaction."""
+    with member(server.url, room) as stranger:
+        for number, (seq, text) in enumerate(zip(seqs, texts, strict=True)):
+            by = {"user": text[:USER], "target": seq}
+            stranger.send({"type": "chat.edit", "cid": f"e{number}", "text": texts[-1 - number], **by})
+            stranger.until("ack")
+            stranger.send({"type": "chat.react", "cid": f"r{number}", "emoji": text[:EMOJI], **by})
+            stranger.until("ack")
+
+
+def is_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) -> None:
+    """Each payload stands there as it was written: what is not shown has not been tried."""
+    page.locator(f".bq-chat li[data-seq='{seqs[-1]}'] {'.bq-reaction' if edited else ''}").first.wait_for()
+    shown = page.evaluate(SHOWN)
+    assert [row["seq"] for row in shown] == seqs
+    assert [row["user"] for row in shown] == [text[:USER] for text in texts]
+    assert [row["file"] for row in shown] == texts
+    assert [row["quoted"] for row in shown] == [None, *[text[:USER] for text in texts[:-1]]]
+    last_is_open = len(texts) % 2 == 1
+    for number, row in enumerate(shown):
+        is_open = number % 2 or (last_is_open and number == len(texts) - 1)
+        assert row["choice"] == (texts[number] if is_open else None)
+    if edited:
+        assert [row["reaction"] for row in shown] == [text[:EMOJI] for text in texts]
+
+
+def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pages):
+    assert len(PAYLOADS) == len(set(PAYLOADS)) >= 1_000
+    page, plain = pages(), pages(java_script_enabled=False)
+    sentries = Sentry(page, server.url), Sentry(plain, server.url, scripts=False)
+    for room, texts in rooms():
+        page.goto(f"{server.url}/rooms/{room}")
+        page.get_by_role("status").filter(has_text="Connected").wait_for()
+        seqs = post(server, room, texts)
+        is_shown(page, texts, seqs, edited=False)
+        edit(server, room, texts, seqs)
+        is_shown(page, texts, seqs, edited=True)
+        assert sentries[0].report() == [], f"live and edited, {room}"
+        page.reload()
+        is_shown(page, texts, seqs, edited=True)
+        assert sentries[0].report() == [], f"history, {room}"
+        plain.goto(f"{server.url}/rooms/{room}")
+        items = plain.locator("#bqwidget > .bq-static > li")
+        # (HTML has no NUL: its parser drops them.)
+        assert items.locator("> p").all_text_contents() == [text.replace("\0", "") for text in texts[::-1]]
+        tags = set(plain.locator("body *").evaluate_all("all => all.map((each) => each.localName)"))
+        assert tags <= {"main", "ol", "li", "b", "time", "p", "script"}, f"without JavaScript, {room}"
+        assert plain.locator("script").count() == 2, f"without JavaScript, {room}"
+        assert sentries[1].report() == []
+
+
+def test_no_payload_in_a_room_s_name_comes_back_as_a_page(server):
+    for text in (text for text in PAYLOADS if not ROOM_NAME.fullmatch(text)):
+        answer = request(server.url, "GET", f"/rooms/{quote(text, safe='')}", Accept="text/html")
+        assert answer.status in (400, 404), text
+        assert answer.headers["Content-Type"].startswith("application/json")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_no_payload_in_an_error_or_a_member_s_name_becomes_more_than_text(server, pages):
+    """The server would not say such things; the page must not rely on it."""
+    page = pages()
+    sentry = Sentry(page, server.url)
+    routes: list[WebSocketRoute] = []
+
+    def between(route: WebSocketRoute) -> None:
+        onward = route.connect_to_server()
+        routes.append(route)
+
+        def refuse(data: str | bytes) -> None:
+            frame = json.loads(data)
+            if frame["type"] != "chat.send":
+                return onward.send(data)
+            number = int(frame["text"])
+            error = {"code": "refused", "message": PAYLOADS[number], "cid": frame["cid"]}
+            return route.send(json.dumps({"type": "error", **error}))
+
+        route.on_message(refuse)
+
+    page.route_web_socket("**/rooms/errors*", between)
+    page.goto(f"{server.url}/rooms/errors")
+    page.get_by_role("status").filter(has_text="Connected").wait_for()
+    names = [{"user": text, "kind": "person", "typing": number < 2} for number, text in enumerate(PAYLOADS)]
+    routes[0].send(json.dumps({"type": "presence", "members": names}))
+    notice = page.locator(".bq-composer [role=alert]")
+    for text in PAYLOADS[::20]:
+        routes[0].send(json.dumps({"type": "error", "code": "refused", "message": text}))
+        notice.filter(has_text=text).wait_for()
+    page.get_by_role("textbox", name="Your name").fill(PAYLOADS[0])
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    for number in range(7, len(PAYLOADS), 20):
+        box.fill(str(number))
+        box.press("Enter")
+        page.locator(".bq-failed").filter(has_text=PAYLOADS[number]).first.wait_for()
+    assert sentry.report() == []
+
+
+def test_no_payload_in_the_answer_to_an_invite_becomes_more_than_text(pages):
+    with running_server() as server:
+        page = pages()
+        sentry = Sentry(page, server.url)
+        answers = iter(PAYLOADS[::50])
+
+        def refuse(route) -> None:
+            route.fulfill(status=403, json={"error": {"code": "no", "message": next(answers)}})
+
+        page.route("**/session", refuse)
+        for text in PAYLOADS[::50]:
+            page.goto("about:blank")
+            page.goto(f"{server.url}/rooms/lobby#invite=x")
+            page.get_by_role("alert").filter(has_text=text).wait_for()
+            assert sentry.report() == [], text
+
+
+CELL = """
+from bqwidget import Room
+room = Room("notebook", user="ada", url={url!r})
+room.wait_open(20)
+room
+"""
+
+
+def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter):
+    """A policy stops nothing here: what ran would run in the reader's kernel."""
+    texts = PAYLOADS[::21]
+    lab, page = jupyter(), pages()
+    sentry = Sentry(page, lab.url, server.url)
+    name = lab.notebook("hostile.ipynb", CELL.format(url=server.url), "room.transcript()")
+    notebook = lab.open(page, name)
+    notebook.run(0)
+    notebook.room("notebook").wait_connected()
+    seqs = post(server, "notebook", texts)
+    is_shown(page, texts, seqs, edited=False)
+    edit(server, "notebook", texts, seqs)
+    is_shown(page, texts, seqs, edited=True)
+    transcript = notebook.run(1).locator("ol > li")
+    transcript.nth(len(texts) - 1).wait_for()
+    allowed = {"li", "b", "bdi", "time", "br", "span"}
+    assert set(transcript.locator("*").evaluate_all("all => all.map((each) => each.localName)")) <= allowed
+    assert sentry.report() == []
+    notebook.save()
+    page.reload()
+    lab.wait_ready(page, name)
+    page.locator(".jp-Cell-outputArea").first.wait_for()
+    assert sentry.report() == []
+
+
+@pytest.fixture(scope="module")
+def planted(node: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The page's script with a message's text put in as HTML."""
+    bundle = tmp_path_factory.mktemp("planted") / "page.js"
+    subprocess.run([node, str(ROOT / "js/tests/planted.mjs"), str(bundle)], check=True)
+    return bundle.read_bytes()
+
+
+@pytest.mark.parametrize("policy", [True, False], ids=["with our policy", "without a policy"])
+def test_a_planted_hole_is_found(server, pages, planted, policy):
+    page = pages(bypass_csp=not policy)
+    sentry = Sentry(page, server.url)
+    page.route("**/static/page.js", lambda route: route.fulfill(body=planted, content_type="text/javascript"))
+    page.goto(f"{server.url}/rooms/planted-{policy}")
+    page.get_by_role("status").filter(has_text="Connected").wait_for()
+    image = next(number for number, text in enumerate(PAYLOADS) if text.startswith("<img src=x onerror="))
+    leak = next(number for number, text in enumerate(PAYLOADS) if text.startswith("<img src=//evil"))
+    with member(server.url, f"planted-{policy}") as stranger:
+        for number in (image, leak):
+            stranger.say(PAYLOADS[number], f"c{number}", "eve")
+            stranger.until("ack")
+    if policy:
+        page.wait_for_function("sentry().length > 0")
+        assert any("require-trusted-types-for" in line for line in sentry.report()), sentry.report()
+        return
+    page.wait_for_function(f"sentry().includes('payload {image} ran')")
+    report = sentry.report()
+    assert "<img>" in report
+    assert f"a request to {server.url.partition('//')[0]}//evil.example/{leak}.png" in report

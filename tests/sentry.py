@@ -1,0 +1,115 @@
+"""A sentry in the browser: it sees every element that enters a chat, every script that ran and every request.
+
+It stands in the page before anything else does, and looks at what each change of the document brought, so
+that what was there for a moment only is seen too. What the chat may be made of is the list below; whatever
+else there is, the sentry names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Dialog, Page, Request
+
+WATCH = r"""
+(() => {
+  const any = /^[^]*$/, dir = /^(auto|ltr)$/, flag = /^(true|false)?$/, word = /^[\w -]*$/;
+  const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/ };
+  const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete)$/;
+  const allowed = {
+    // The page's own HTML and the words that messages are made of.
+    main: { "data-room": word, "data-base": /^[\w/.:-]*$/, "data-session": /^(yes|no)$/ },
+    ol: { start: /^-?\d+$/ }, ul: {}, li: { "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+$/ },
+    p: {}, b: {}, strong: {}, em: {}, del: {}, code: {}, pre: {}, blockquote: {}, br: {}, small: {}, q: {},
+    time: { datetime: /^[\d:.TZ-]*$/ },
+    a: { href: /^(https?|mailto):/, target: /^_blank$/, rel: /^noopener noreferrer$/ },
+    // The window around them.
+    section: { "data-lm-suppress-shortcuts": flag }, header: {}, footer: {}, h1: {}, h2: {}, div: {}, span: {},
+    form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
+    input: { placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
+             disabled: flag },
+    textarea: { rows: /^1$/, placeholder: word, enterkeyhint: /^send$/, style: /^height: (auto|[\d.]+px);$/ },
+    svg: { viewBox: /^0 0 24 24$/, focusable: /^false$/ }, path: { d: /^[\d\sA-Za-z.,-]*$/ },
+  };
+  const found = new Set(), ran = [], blocked = [];
+  const attribute = (element, { name, value }) => {
+    const rules = Object.hasOwn(allowed, element.localName) ? allowed[element.localName] : {};
+    const rule = rules[name] ?? own[name] ?? (aria.test(name) || name === "id" && /^bq(widget$|-)/.test(value) ? any : null);
+    if (!rule?.test(value)) found.add(`<${element.localName} ${name}="${value}">`);
+  };
+  const element = (each) => {
+    if (each.matches("main > noscript")) return; // what the empty shell says
+    if (!Object.hasOwn(allowed, each.localName)) found.add(`<${each.localName}>`);
+    if (each.shadowRoot) found.add(`<${each.localName}> with a shadow`);
+    if (each.localName === "a" && each.rel !== "noopener noreferrer") found.add(`<a rel="${each.rel}">`);
+    for (const one of each.attributes) attribute(each, one);
+  };
+  const inside = (node) => (node.nodeType === 1 ? node : node.parentElement)?.closest("#bqwidget, .bq-chat") ?? null;
+  const walk = (root) => {
+    if (root.nodeType === 1 && inside(root)) element(root);
+    if (root.nodeType === 1) for (const each of root.querySelectorAll("*")) if (inside(each)) element(each);
+  };
+  const changes = (records) => {
+    for (const { type, target, addedNodes, attributeName } of records) {
+      if (type === "childList") addedNodes.forEach(walk);
+      else if (inside(target) && target.hasAttribute(attributeName)) attribute(target, target.attributes[attributeName]);
+    }
+  };
+  const observer = new MutationObserver(changes);
+  observer.observe(document, { subtree: true, childList: true, attributes: true });
+  document.addEventListener("securitypolicyviolation", ({ violatedDirective, sample, blockedURI }) =>
+    blocked.push(`${violatedDirective} stopped ${sample || blockedURI}`));
+  window.ran = (number) => ran.push(`payload ${number} ran`);
+  window.alert = window.prompt = window.confirm = () => ran.push("a dialog");
+  window.sentry = () => {
+    changes(observer.takeRecords());
+    walk(document.documentElement);
+    const outside = [...document.querySelectorAll("body > *")].filter((each) =>
+      document.querySelector("body > #bqwidget") && !each.matches("#bqwidget, #bqwidget-state"));
+    for (const each of outside) found.add(`<${each.localName}> beside the window`);
+    const links = [...document.querySelectorAll("#bqwidget a, .bq-chat a")].map(({ protocol }) => protocol);
+    for (const one of links) if (!["http:", "https:", "mailto:"].includes(one)) found.add(`a link to ${one}`);
+    return [...ran, ...blocked, ...found];
+  };
+})();
+"""
+
+
+class Sentry:
+    """Make it before the page is opened; ``report()`` is everything that should not be, in words.
+
+    ``origins``: where requests may go. ``scripts=False``: the browser runs none, so that only requests are seen.
+    """
+
+    def __init__(self, page: Page, *origins: str, scripts: bool = True) -> None:
+        self._page = page
+        self._scripts = scripts
+        self._hosts = {urlsplit(origin).netloc for origin in origins}
+        self._seen: list[str] = []
+        page.add_init_script(WATCH)
+        page.on("request", self._request)
+        page.on("websocket", lambda socket: self._address(socket.url))
+        page.on("dialog", self._dialog)
+        page.on("popup", lambda popup: self._seen.append(f"a window opened: {popup.url}"))
+        page.on("console", self._console)
+
+    def report(self) -> list[str]:
+        return [*self._seen, *(self._page.evaluate("sentry()") if self._scripts else [])]
+
+    def _request(self, request: Request) -> None:
+        self._address(request.url)
+
+    def _address(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.netloc not in self._hosts:
+            self._seen.append(f"a request to {url}")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self._seen.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if "Security Policy" in message.text or "Trusted" in message.text:
+            self._seen.append(f"the browser said: {message.text}")
