@@ -36,19 +36,25 @@ RATE = 20_000
 
 
 class FaultProxy:
-    """``url`` is its address. ``faults`` counts what connections met with."""
+    """``url`` is its address. ``faults`` counts what connections met with; ``healed`` ones meet with nothing."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.faults: Counter[str] = Counter()
         self.url = ""
-        self._port = port
+        self.port = port
+        self.healed = False
+        self.stopped = asyncio.Event()
         self._chance = random.Random(seed)
-        self._healed = False
         self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
+        self._lines: dict[asyncio.Task[None], _Line] = {}
 
     def heal(self) -> None:
-        self._healed = True
+        self.healed = True
+
+    def silence(self) -> None:
+        """From now on nothing passes on the connections that there are."""
+        for line in list(self._lines.values()):
+            line.silent = True
 
     # ---- its thread
 
@@ -57,91 +63,108 @@ class FaultProxy:
             runner.run(self._serve(ready))
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self._loop.call_soon_threadsafe(self.stopped.set)
 
     async def _serve(self, ready: threading.Event) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         ready.set()
-        await self._stop.wait()
+        await self.stopped.wait()
         server.close()
+        for line in self._lines.values():
+            line.abort()
+        await asyncio.gather(*self._lines, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fault = "none" if self._healed else self._chance.choice(FAULTS)
+        task = asyncio.current_task()
+        assert task is not None
+        fault = "none" if self.healed else self._chance.choice(FAULTS)
         self.faults[fault] += 1
-        if fault == "refuse":
-            _reset(writer)
-            return
+        self._lines[task] = line = _Line(self, fault, random.Random(self._chance.random()), writer)
         try:
-            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            await line.run(reader, writer)
         except OSError:
+            _reset(writer)  # there is no server now
+        finally:
+            line.abort()
+            del self._lines[task]
+
+
+class _Line:
+    """One connection. Its fault strikes behind so many bytes of each direction."""
+
+    def __init__(
+        self, proxy: FaultProxy, fault: str, chance: random.Random, writer: asyncio.StreamWriter
+    ) -> None:
+        self.silent = False
+        self._proxy, self._fault, self._chance = proxy, fault, chance
+        self._after = chance.randint(1, 6_000)
+        self._ends = [writer]
+
+    def abort(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._fault == "refuse":
             _reset(writer)
             return
-        both = (writer, up_writer)
-        for one in both:
-            one.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        after = self._chance.randint(1, 6_000)
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._proxy.port)
+        self._ends.append(up_writer)
+        for end in self._ends:
+            end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         pipes = [
-            asyncio.create_task(self._pipe(reader, up_writer, fault, after, both)),
-            asyncio.create_task(self._pipe(up_reader, writer, fault, after, both)),
+            asyncio.create_task(self._pipe(reader, up_writer)),
+            asyncio.create_task(self._pipe(up_reader, writer)),
         ]
         try:
             await asyncio.gather(*pipes)
         except OSError:
             pass
         finally:
-            for pipe in pipes:
-                pipe.cancel()
-            for one in both:
-                one.transport.abort()
+            self.abort()
+            await asyncio.gather(*pipes, return_exceptions=True)
 
-    async def _pipe(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        fault: str,
-        after: int,
-        both: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
-    ) -> None:
-        """One direction, to its end. The fault strikes behind byte ``after`` of it."""
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One direction, to its end."""
         passed = 0
         while data := await reader.read(CHUNK):
-            struck = fault in ("reset", "blackhole", "half_open") and passed + len(data) > after
+            struck = self._fault in ("reset", "blackhole", "half_open") and passed + len(data) > self._after
             if struck:
-                data = data[: max(0, after - passed)]
-            await self._forward(data, writer, fault)
+                data = data[: max(0, self._after - passed)]
+            if not self.silent:
+                await self._forward(data, writer)
             passed += len(data)
             if struck:
-                await self._strike(fault, reader, both)
+                await self._strike(reader)
+                return
+        if self.silent:
+            await self._proxy.stopped.wait()
         writer.write_eof()
 
-    async def _forward(self, data: bytes, writer: asyncio.StreamWriter, fault: str) -> None:
-        if self._healed or fault not in ("slices", "delay", "throttle"):
+    async def _forward(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if self._proxy.healed or self._fault not in ("slices", "delay", "throttle"):
             writer.write(data)
-        elif fault == "slices":
+        elif self._fault == "slices":
             for byte in data:
                 writer.write(bytes((byte,)))
                 await asyncio.sleep(0)
         else:
-            await asyncio.sleep(self._chance.uniform(0, 0.2) if fault == "delay" else len(data) / RATE)
+            delay = self._chance.uniform(0, 0.2) if self._fault == "delay" else len(data) / RATE
+            await asyncio.sleep(delay)
             writer.write(data)
         await writer.drain()
 
-    async def _strike(
-        self,
-        fault: str,
-        reader: asyncio.StreamReader,
-        both: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
-    ) -> None:
-        if fault == "reset":
-            for one in both:
-                _reset(one)
+    async def _strike(self, reader: asyncio.StreamReader) -> None:
+        if self._fault == "reset":
+            for end in self._ends:
+                _reset(end)
             raise ConnectionResetError
-        if fault == "half_open":
-            _reset(self._chance.choice(both))
+        if self._fault == "half_open":
+            _reset(self._chance.choice(self._ends))
         while await reader.read(CHUNK):
             pass  # swallowed
-        await self._stop.wait()  # and its end too
+        await self._proxy.stopped.wait()  # and its end too
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from eventually import eventually
+from wsclient import request
 
 from bqwidget import Room, link, rest
 
@@ -53,6 +54,26 @@ def test_one_list_everywhere_whatever_the_network_did(tmp_path: Path):
     )
     assert {*faults} == {*FAULTS}
     assert stored.wrong(path) == []
+
+
+def test_a_connection_that_dies_in_silence_is_noticed_at_both_ends(tmp_path: Path):
+    with (
+        server_process(tmp_path / "log.sqlite", f"--heartbeat={HEARTBEAT}") as server,
+        fault_proxy(server.port, 0) as proxy,
+    ):
+        proxy.heal()
+        with (
+            Room("lobby", user="ada", url=proxy.url) as room,
+            Room("lobby", user="bob", url=server.url) as other,
+        ):
+            room.wait_open(PATIENCE)
+            proxy.silence()
+            other.send("did you hear that?")
+            room.wait_for(lambda message: message.text == "did you hear that?", after=0, timeout=PATIENCE)
+            # The server has let go of ada's first connection too.
+            eventually(
+                lambda: request(server.url, "GET", "/rooms").json[0]["members"] == 2, what="two members"
+            )
 
 
 def play(server: ServerProcess, path: Path, seed: int) -> Counter[str]:
