@@ -123,7 +123,10 @@ class Window:
 
 @pytest.fixture
 def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., Jupyter]]:
-    """``jupyter(theme="JupyterLab Dark", environ={...})`` starts one; it is stopped with the test."""
+    """``jupyter(theme="JupyterLab Dark", environ={...})`` starts one; it is stopped with the test.
+
+    Our own extension is off in it, so that its kernels meet on the user's local server.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
     def start(theme: str = "JupyterLab Light", environ: dict[str, str] | None = None) -> Jupyter:
@@ -132,6 +135,9 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
         settings = home / "lab-settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True, exist_ok=True)
         (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+        disabled = home / "jupyter-config" / "jupyter_server_config.d" / "bqserver.json"
+        disabled.parent.mkdir(parents=True, exist_ok=True)
+        disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
         quiet = {"fetchNews": "false", "checkForUpdates": False}
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
         token = secrets.token_hex(16)
