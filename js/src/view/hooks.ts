@@ -6,8 +6,9 @@ import { useEffect, useState } from "preact/hooks";
 export function useNow(until: number | null, every = 1_000): number {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
-    if (until === null || until <= Date.now()) return undefined;
+    if (until === null) return undefined;
     setNow(Date.now());
+    if (until <= Date.now()) return undefined;
     const timer = setInterval(() => {
       setNow(Date.now());
       if (Date.now() >= until) clearInterval(timer);

@@ -28,7 +28,8 @@ export function Question({ question, answer, user, answering, onAnswer }: Props)
       </p>
     );
   }
-  if (now >= end) return <p class="bq-outcome">{words.expired}</p>;
+  // Ended by its asker: whatever this browser's clock says.
+  if (question.expired !== undefined || now >= end) return <p class="bq-outcome">{words.expired}</p>;
   const { choices, from } = question.ask ?? {};
   const closed = answering || (from !== undefined && from !== user);
   return (
