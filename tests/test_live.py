@@ -34,7 +34,7 @@ def notebook(room_server, home_environ, bob):
             import asyncio, threading, time
             from bqwidget import Room
             room = Room({bob.name!r}, user="ada").wait_open(20)
-            runs = []
+            name, runs = room.name, []
         """)
         yield running
 
@@ -215,6 +215,18 @@ def test_a_kernel_that_is_killed_is_gone(notebook, bob):
     notebook.begin("while True: pass")
     notebook.kill()
     eventually(lambda: member(bob) is None)
+
+
+def test_a_busy_cell_lets_go_sooner_while_a_room_is_open(notebook):
+    told = notebook.run(
+        "import sys\nprint(sys.getswitchinterval())\nroom.close()\nprint(sys.getswitchinterval())"
+    )
+    assert told.text == "0.0005\n0.005\n"
+    told = notebook.run(
+        "room = Room(name, user='ada').wait_open(20)\nprint(sys.getswitchinterval())\nsys.setswitchinterval(0.01)"
+    )
+    assert told.text == "0.0005\n"
+    assert notebook.run("print(sys.getswitchinterval())").text == "0.0005\n"
 
 
 # ---- how a loop in a cell ends ----
