@@ -66,7 +66,11 @@ async def rounds(server: ServerProcess) -> tuple[list[Sender], list[Reader]]:
         sender.finish()
     await asyncio.gather(*[sender.idle.wait() for sender in senders])
     newest = max(seq for sender in senders for seq in sender.acked.values())
+    late = Reader(server.url, "lobby")  # one that has everything to catch up with
+    readers.append(late)
+    running.append(asyncio.create_task(late.run()))
     await asyncio.gather(*[reader.reach(newest) for reader in readers])
+    assert late.gaps == ["long"]
     for member in (*senders, *readers):
         member.stop()
     await asyncio.gather(*running)
