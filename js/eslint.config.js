@@ -48,7 +48,7 @@ export default tseslint.config(
   },
   {
     files: ["**/*.{js,mjs}"],
-    languageOptions: { globals: { process: "readonly", console: "readonly" } },
+    languageOptions: { globals: { process: "readonly", console: "readonly", URL: "readonly" } },
   },
   { rules: noHtmlSinks },
   { files: ["tests/**"], rules: { "no-script-url": "off" } }, // payloads

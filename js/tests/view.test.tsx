@@ -306,7 +306,7 @@ describe("reading", () => {
     expect(rows().map((row) => row.classList.contains("bq-first"))).toEqual([true, false]);
     expect(rows()[0]?.textContent).toContain("one, edited");
     expect(rows()[1]?.textContent).toContain("This message was deleted");
-    await click("👍 ada");
+    await click("👍 1: ada");
     expect(script.drafts()).toMatchObject([{ type: "chat.react", target: 1, emoji: "👍", on: true }]);
   });
 

@@ -70,7 +70,7 @@ const en = {
   edit: "Edit",
   remove: "Delete",
   react: "React",
-  reacted: (emoji: string, users: readonly string[]) => `${emoji} ${users.join(", ")}`,
+  reacted: (emoji: string, users: readonly string[]) => `${emoji} ${users.length}: ${users.join(", ")}`,
   replyingTo: (user: string) => `Replying to ${user}`,
   editing: "Editing your message",
 

@@ -1,0 +1,239 @@
+"""For everyone: axe finds nothing in any state, theme and width, and every action has a way by keyboard alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bqserver.testing import running_server
+from wsclient import member
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+AXE = Path(__file__).parent.parent.parent / "js/node_modules/axe-core/axe.min.js"
+FINDINGS = """
+async (root) => {
+  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+  const { violations } = await axe.run(root, { runOnly: tags });
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
+    `${id}: ${target} ${failureSummary}`));
+}
+"""
+FULL = (
+    ("ada", "# Results\n**bold**, *soft*, ~~gone~~, `code` and [a link](https://example.org)"),
+    ("ada", "- one\n- two\n\n> quoted\n\n1. first\n2. second"),
+    ("bob", "```python\nfor step in range(10):\n    print(step)\n```"),
+    ("grace", "🎉"),
+    ("me", "what I said"),
+    ("grace", "שלום עולם and mixed 123"),
+    ("ada", "line\n" * 60),
+    ("me", "![a picture](https://example.org/x.png) www.example.org"),
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator:
+    with running_server(open=True) as running:
+        yield running
+
+
+@pytest.fixture
+def axe(missing) -> Callable[..., list[str]]:
+    """``axe(page)``: what axe finds there, in words; one finding a node."""
+    if not AXE.exists():
+        missing("axe-core (npm ci --ignore-scripts, in js)")
+    source = AXE.read_text()
+
+    def findings(page: Page, root: str = ":root") -> list[str]:
+        page.evaluate(source)
+        return page.evaluate(FINDINGS, root)
+
+    return findings
+
+
+def open_room(page: Page, server, room: str, user: str = "me") -> None:
+    page.goto(f"{server.url}/rooms/{room}")
+    page.get_by_role("textbox", name="Your name").fill(user)
+    page.get_by_role("status").filter(has_text="Connected").wait_for()
+
+
+def fill(server, room: str) -> None:
+    """Every kind of message: words, code, a reply, a reaction, an edit, one deleted, questions of every outcome."""
+    with member(server.url, room) as somebody:
+
+        def say(user: str, text: str, **more) -> int:
+            somebody.say(text, f"{user}{text}"[:60], user, **more)
+            return somebody.until("ack")["seq"]
+
+        def change(kind: str, user: str, target: int, **more) -> None:
+            more |= {"cid": f"{kind}{target}", "user": user, "target": target}
+            somebody.send({"type": f"chat.{kind}", **more})
+            somebody.until("ack")
+
+        seqs = [say(user, text) for user, text in FULL]
+        say("bob", "a reply", re=seqs[4])
+        change("react", "bob", seqs[4], emoji="👍")
+        change("react", "me", seqs[0], emoji="🎉")
+        change("edit", "grace", seqs[3], text="🎉 edited")
+        change("delete", "ada", seqs[1])
+        answered = say("trainer", "Label this", ask={"choices": ["cat", "dog"]})
+        say("bob", "dog", re=answered, choice="dog")
+        change("expire", "trainer", say("trainer", "Anyone?", ask={}))
+        say("trainer", "For ada", ask={"choices": ["yes"], "from": "ada"})
+        say("trainer", "In words?", ask={})
+        say("trainer", "Continue?", ask={"choices": ["yes", "no"]})
+
+
+@pytest.mark.parametrize("width", [250, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
+    page = pages(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 700})
+    open_room(page, server, f"empty-{scheme}-{width}")
+    assert axe(page) == [], "empty"
+    room = f"full-{scheme}-{width}"
+    fill(server, room)
+    open_room(page, server, room)
+    page.get_by_role("button", name="yes").last.wait_for()
+    assert axe(page) == [], "full, with questions open and answered"
+    page.locator("li[data-seq]").nth(4).focus()
+    page.get_by_role("button", name="React", exact=True).click()
+    assert axe(page) == [], "a message's actions"
+    page.keyboard.press("Escape")
+    page.locator("li[data-seq]").nth(5).focus()
+    page.get_by_role("button", name="Reply").click()
+    page.get_by_role("textbox", name="Message", exact=True).fill("x" * 16_001)
+    page.get_by_role("alert").filter(has_text="too many").wait_for()
+    assert axe(page) == [], "replying, too long"
+    page.get_by_role("textbox", name="Message", exact=True).fill("who am I?")
+    page.get_by_role("textbox", name="Your name").fill("")
+    page.get_by_role("textbox", name="Message", exact=True).press("Enter")
+    page.get_by_role("alert").filter(has_text="name first").wait_for()
+    assert axe(page) == [], "without a name"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_where_nothing_works(pages, axe, scheme):
+    page = pages(color_scheme=scheme)
+    with running_server() as closed:
+        page.goto(f"{closed.url}/rooms/lobby#invite=wrong")
+        page.get_by_role("alert").wait_for()
+        assert axe(page) == [], "before the door"
+    with running_server(open=True) as server:
+        open_room(page, server, "lobby")
+        server.stop()
+        page.get_by_role("status").filter(has_text="Offline").wait_for()
+        page.get_by_role("textbox", name="Message", exact=True).fill("waits")
+        page.get_by_role("textbox", name="Message", exact=True).press("Enter")
+        page.get_by_text("1 message waits").wait_for()
+        assert axe(page) == [], "offline"
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_axe_finds_nothing_in_a_cell(server, pages, axe, jupyter, theme):
+    room = theme.replace(" ", "-")
+    fill(server, room)
+    lab, page = jupyter(theme=theme), pages()
+    cell = f"from bqwidget import Room\nRoom({room!r}, user='me', url={server.url!r})"
+    notebook = lab.open(page, lab.notebook("everyone.ipynb", cell))
+    notebook.run(0)
+    window = notebook.room(room)
+    window.wait_for("Continue?")
+    window.wait_connected()
+    assert axe(page, ".bq-chat") == []
+
+
+FOCUS = """
+() => {
+  const { activeElement: at } = document;
+  if (at === document.body) return { name: "", seen: true }; // between the last stop and the first
+  const { outlineStyle, boxShadow } = getComputedStyle(at);
+  const around = at.closest(".bq-box, [data-row]");
+  const box = around && getComputedStyle(around.querySelector(".bq-bubble") ?? around).boxShadow;
+  return {
+    name: at.getAttribute("aria-label") ?? at.textContent.trim(),
+    seen: (outlineStyle !== "none" && outlineStyle !== "hidden") || boxShadow !== "none" || (box ?? "none") !== "none",
+  };
+}
+"""
+
+
+def tab_to(page: Page, name: str, key: str = "Tab") -> None:
+    """Press the key until that has the focus; whatever has it on the way shows it."""
+    passed = []
+    for _ in range(40):
+        page.keyboard.press(key)
+        focus = page.evaluate(FOCUS)
+        passed.append(focus["name"])
+        assert focus["seen"], f"{focus['name']} has the focus and does not show it"
+        if focus["name"] == name:
+            return
+    raise AssertionError(f"{name} is not reached by {key}, only {passed}")
+
+
+@pytest.fixture
+def keys(server, pages) -> Page:
+    """A room with three messages, joined and written into by keyboard alone."""
+    page = pages()
+    page.goto(f"{server.url}/rooms/keys")
+    page.get_by_role("status").filter(has_text="Connected").wait_for()
+    tab_to(page, "Your name")
+    page.keyboard.type("me")
+    tab_to(page, "Message", "Shift+Tab")
+    page.keyboard.type("first")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("second line")
+    page.keyboard.press("Enter")
+    item(page, "second line").wait_for()
+    with member(server.url, "keys") as bob:
+        bob.say("to be answered", "q", "bob", ask={"choices": ["yes", "no"]})
+        bob.say("to be liked", "l", "bob")
+    item(page, "to be liked").wait_for()
+    return page
+
+
+def item(page: Page, text: str) -> Locator:
+    return page.get_by_role("list", name="Messages").locator("[data-seq]").filter(has_text=text)
+
+
+def go_to(page: Page, text: str) -> None:
+    """From wherever one is back to the list, and up from the newest message to this one."""
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab")
+        if page.locator(".bq-scroll:focus").count():
+            break
+    while text not in page.locator(":focus").inner_text() or page.locator(".bq-scroll:focus").count():
+        page.keyboard.press("ArrowUp")
+
+
+def test_every_action_has_a_way_by_keyboard_alone(keys):
+    def act(text: str, action: str, key: str = "Tab") -> None:
+        go_to(keys, text)
+        tab_to(keys, action, key)
+        keys.keyboard.press("Enter")
+
+    act("to be liked", "React")
+    tab_to(keys, "🎉", "Shift+Tab")
+    keys.keyboard.press("Enter")
+    keys.get_by_role("button", name="🎉 1: me").wait_for()
+
+    act("to be liked", "Reply")
+    keys.keyboard.type("a reply")
+    keys.keyboard.press("Enter")
+    item(keys, "a reply").filter(has_text="to be liked").wait_for()
+
+    act("to be answered", "yes")
+    item(keys, "me answered: yes").wait_for()
+
+    act("second line", "Edit")
+    keys.keyboard.press("End")
+    keys.keyboard.type(", edited")
+    keys.keyboard.press("Enter")
+    item(keys, "second line, edited").wait_for()
+
+    act("second line, edited", "Delete")
+    item(keys, "This message was deleted").wait_for()
