@@ -327,8 +327,9 @@ class Post(Struct, frozen=True):
 encode = msgspec.json.Encoder().encode
 """A frame or entry as JSON bytes."""
 
-NOT_JSON = (msgspec.DecodeError, RecursionError)
-"""What decoding raises: a text of ten thousand brackets is given up with RecursionError."""
+NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What decoding raises: a text of ten thousand brackets is given up with RecursionError, and a string that is
+not UTF-8 with UnicodeDecodeError."""
 
 _decode_client: Callable[[str | bytes], ClientFrame] = msgspec.json.Decoder(ClientFrame).decode
 _decode_server: Callable[[str | bytes], ServerFrame] = msgspec.json.Decoder(ServerFrame).decode

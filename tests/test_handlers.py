@@ -78,6 +78,7 @@ def test_the_same_cid_and_body_is_the_same_message(server):
     [
         (b"{", 400, "bad_json", "JSON"),
         (b"\xff\xfe", 400, "bad_json", "JSON"),
+        (b'{"user": "ada", "text": "\xff"}', 400, "bad_json", "utf-8"),
         (b"", 400, "bad_json", "JSON"),
         ([], 400, "bad_field", "object"),
         ({"user": "ada"}, 400, "bad_field", "text"),

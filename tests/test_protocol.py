@@ -214,8 +214,10 @@ def test_a_post_is_json_with_user_and_text():
     assert decode_post(b'{"user": "ada", "text": "hi", "mood": 1}') == post()
     with pytest.raises(ProtocolError, match="text"):
         decode_post(b'{"user": "ada"}')
-    with pytest.raises(ProtocolError, match="JSON"):
-        decode_post(b"user=ada&text=hi")
+    for body in (b"user=ada&text=hi", b'{"user": "ada", "text": "\xff"}'):
+        with pytest.raises(ProtocolError, match="JSON") as told:
+            decode_post(body)
+        assert told.value.code == "bad_json"
 
 
 # ---- folding ----
