@@ -169,7 +169,7 @@ class Connection(LoopThread):
         """Worth saying only now, or not at all."""
 
         def send() -> None:
-            if self._link is not None:
+            if self._link is not None and _is_text(frame):
                 self._link.send([frame])
 
         self.call(send)
@@ -342,7 +342,19 @@ async def _nothing(_: Rest) -> None:
     """To wait for the join."""
 
 
+def _is_text(frame: ClientFrame) -> bool:
+    """Whether it can be sent at all: halves of characters (a cut emoji, an odd file name) are no UTF-8."""
+    try:
+        encode(frame)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _wrong(draft: Draft, limits: Limits) -> Error | None:
+    if not _is_text(draft):
+        message = "the message holds half a character: clean it by text.encode(errors='replace').decode()"
+        return Error(code="bad_text", message=message, cid=draft.cid)
     try:
         check(draft, limits)
     except ProtocolError as error:

@@ -261,6 +261,12 @@ def _check_user(user: str | None) -> str:
         raise TypeError(f"user is a name, not {type(user).__name__}")
     if not user.strip() or len(user) > Limits().user:
         raise BqwidgetError(f"user is {printable(user)}: a name of 1 to {Limits().user} characters is needed")
+    try:
+        user.encode()
+    except UnicodeEncodeError:
+        raise BqwidgetError(
+            f"user is {printable(user)}, which holds half a character: leave it away"
+        ) from None
     return user
 
 

@@ -13,7 +13,7 @@ from bqserver.testing import running_server
 from eventually import eventually
 
 from bqwidget import BqwidgetError, DeliveryTimeout, MessageRefused, Room, RoomClosed, WaitTimeout
-from bqwidget.protocol import ChangeFrame, Hello, Message, MessageFrame, Synced
+from bqwidget.protocol import ChangeFrame, Hello, Message, MessageFrame, Synced, Typing
 from bqwidget.session import Status
 
 
@@ -83,6 +83,7 @@ def test_an_unknown_option_is_an_error_with_the_remedy():
         ({"name": "a room"}, "not a room name"),
         ({"user": " "}, "user is ' '"),
         ({"user": "x" * 65}, "1 to 64 characters"),
+        ({"user": "\ud83d"}, "half a character"),
         ({"keep": 0}, "1 or more"),
         ({"keep": "all"}, "keep is 'all'"),
         ({"token": "secret"}, "url="),
@@ -160,14 +161,21 @@ def test_a_change_to_what_is_not_kept_gives_it_folded(make):
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("", "empty"), ("  ", "empty"), ("x" * 16_001, "too_long")],
-    ids=["empty", "blank", "long"],
+    [("", "empty"), ("  ", "empty"), ("x" * 16_001, "too_long"), ("half a \ud83d", "bad_text")],
+    ids=["empty", "blank", "long", "half a character"],
 )
 def test_what_the_server_would_refuse_is_refused(ada, text, code):
     with pytest.raises(MessageRefused, match="text") as told:
         ada.send(text)
     assert told.value.code == code
     assert (ada.messages, ada.queued) == ([], 0)
+    assert ada.send("still here").text == "still here"
+
+
+def test_half_a_name_that_types_is_not_told(ada, bob):
+    ada._typing(Typing(user="\ud83d"))
+    assert ada.send("still here").text == "still here"
+    sees(bob, "still here")
 
 
 @pytest.mark.parametrize("text", [None, 42, b"hi", ["hi"]])
