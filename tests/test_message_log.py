@@ -111,6 +111,11 @@ def test_entries_are_cut_at_both_ends(opened: Opener):
         assert seqs == [4, 5, 6, 7, 8]
         assert [entry.seq for entry in await log.entries("lobby", after=3, upto=8, limit=2)] == [4, 5]
         assert await log.entries("lobby", after=10, upto=1 << 60, limit=2) == []
+        assert await log.count("lobby", after=3, upto=8, limit=99) == 5
+        assert await log.count("lobby", after=3, upto=8, limit=2) == 2
+        assert await log.count("lobby", after=8, upto=3, limit=2) == 0
+        assert await log.count("lobby", after=0, upto=1 << 60, limit=99) == 10
+        assert await log.count("nowhere", after=0, upto=1 << 60, limit=99) == 0
         assert await log.bounds("lobby") == Bounds(1, 10)
 
     on(opened, story)

@@ -94,6 +94,9 @@ class MessageLog(Protocol):
     async def bounds(self, room: str) -> Bounds:
         """The room's first and last seq."""
 
+    async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
+        """How many entries there are in ``after < seq <= upto``; counting ends at ``limit``."""
+
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
         """The raw entries in ``after < seq <= upto``, oldest first, as they were sent."""
 

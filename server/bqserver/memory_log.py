@@ -70,6 +70,11 @@ class MemoryLog:
             return Bounds(0, 0)
         return Bounds(shelf.entries[0].seq, shelf.entries[-1].seq)
 
+    async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
+        entries = self._rooms[room].entries if room in self._rooms else []
+        found = bisect_right(entries, upto, key=_seq) - bisect_right(entries, after, key=_seq)
+        return min(max(0, found), limit)
+
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
         entries = self._rooms[room].entries if room in self._rooms else []
         start, stop = bisect_right(entries, after, key=_seq), bisect_right(entries, upto, key=_seq)

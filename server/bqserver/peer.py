@@ -42,8 +42,10 @@ from .wire import Wire, text_frame
 if TYPE_CHECKING:
     from .hub import Hub, Room
 
-CHUNK = 64 * 1024
-"""Bytes of a replay written before others get their turn."""
+CHUNK, FEW = 64 * 1024, 50
+"""Bytes of a replay, more or less, that are read and written at once; and entries, as long as nothing is known
+of their length.
+"""
 TYPING = 5.0
 STRIKES = 20
 """Refused for their rate in a row before the connection is closed (4029)."""
@@ -201,29 +203,29 @@ class Peer:
             if after + 1 < bounds.oldest:
                 self._gap(after, bounds.oldest - 1, "trimmed")
                 after = bounds.oldest - 1
-            entries = await self._hub.log.entries(
-                self.room_name, after=after, upto=bounds.seq, limit=MAX_REPLAY + 1
-            )
-            if len(entries) > MAX_REPLAY:
-                self._gap(after, bounds.seq, "long")
-            elif not await self._send_entries(entries):
+            if not await self._send_entries(after, bounds.seq):
                 return
         kept, self._kept, self._kept_size = self._kept, [], 0
         self.live, self.skip = True, bounds.seq
         tail = b"".join([frame for seq, frame in kept if seq > bounds.seq])
         self.write(tail + text_frame(b'{"type":"synced","seq":%d}' % max(bounds.seq, self.room.seq)))
 
-    async def _send_entries(self, entries: Sequence[Stored]) -> bool:
-        chunk, size = [], 0
-        for entry in entries:
-            frame = entry_frame(entry)
-            chunk.append(frame)
-            size += len(frame)
-            if size >= CHUNK:
-                if not await self.wire.drain(b"".join(chunk)):
-                    return False
-                chunk, size = [], 0
-        return not chunk or await self.wire.drain(b"".join(chunk))
+    async def _send_entries(self, after: int, upto: int) -> bool:
+        """A few at a time, each taken by the peer before the next are read: a thousand that come back at once
+        hold that many few in memory, and not all they have missed. False: the connection is over.
+        """
+        log, room = self._hub.log, self.room_name
+        if await log.count(room, after=after, upto=upto, limit=MAX_REPLAY + 1) > MAX_REPLAY:
+            self._gap(after, upto, "long")
+            return True
+        few = FEW
+        while entries := await log.entries(room, after=after, upto=upto, limit=few):
+            data = b"".join([entry_frame(entry) for entry in entries])
+            if not await self.wire.drain(data):
+                return False
+            few = max(1, min(MAX_REPLAY, CHUNK * len(entries) // len(data)))
+            after = entries[-1].seq
+        return True
 
     def _gap(self, start: int, stop: int, reason: str) -> None:
         gap = msgspec.convert({"from": start, "to": stop, "reason": reason}, Gap)

@@ -110,6 +110,9 @@ class SqliteLog:
     async def bounds(self, room: str) -> Bounds:
         return await self._read(sqlite_queries.bounds, room)
 
+    async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
+        return await self._read(sqlite_queries.count, room, after, upto, limit)
+
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
         return await self._read(sqlite_queries.entries, room, after, upto, limit)
 

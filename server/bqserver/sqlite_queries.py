@@ -18,6 +18,15 @@ def bounds(db: sqlite3.Connection, room: str) -> Bounds:
     return Bounds(oldest & SEQ_MASK, newest & SEQ_MASK) if newest else Bounds(0, 0)
 
 
+def count(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> int:
+    low, _ = span(number_of(db, room))
+    (found,) = db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM entry WHERE id > ? AND id <= ? LIMIT ?)",
+        (low + min(after, SEQ_MASK), low + min(upto, SEQ_MASK), limit),
+    ).fetchone()
+    return int(found)
+
+
 def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
     low, _ = span(number_of(db, room))
     rows = db.execute(

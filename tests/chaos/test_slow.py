@@ -32,6 +32,7 @@ of ``DURING``; it then has five seconds to read on and find the close frame.
 SLOWER, SLACK = 1.5, (0.0 if SIZE >= 100 else 0.25)
 VOLUME = 2_500
 """Messages, 20 MB of them, against which the server's memory is watched."""
+REPLAYS = 50
 ALLOWED = 20 * 1024 * 1024
 """What it may grow more with stalled readers than without: their buffers, and what the allocator makes of them.
 Kept without a bound, it would be STALLED times the volume less what the kernel takes: 170 MB.
@@ -168,3 +169,39 @@ async def volumes(server: ServerProcess) -> tuple[int, int]:
         link.close()
         await link.lost.wait()
     return grown[0], grown[1]
+
+
+@pytest.mark.timeout(seconds(60))
+def test_many_replays_at_once_hold_little_memory(tmp_path: Path):
+    """All come back at once, ask for 6 MB each, and don't read it: what is read ahead for each is all there is."""
+    with server_process(tmp_path / "log.sqlite") as server:
+        grown = asyncio.run(replays(server))
+        assert server.complaints() == ""
+    print(f"\nslow: {REPLAYS} replays of 6 MB each grew the server by {grown / 1e6:.1f} MB")
+    assert grown <= REPLAYS * 1024 * 1024
+
+
+async def replays(server: ServerProcess) -> int:
+    reader = Reader(server.url, "lobby")
+    running = asyncio.create_task(reader.run())
+    sender = await Link.join(server.url, "lobby", lambda _: None)
+    for number in range(400):
+        draft = {"type": "chat.send", "cid": str(number), "user": "ada", "text": "x" * 15_000}
+        sender.send(msgspec.json.encode(draft))
+    await reader.reach(400)
+    before = rss(server.pid)
+    links = []
+    for _ in range(REPLAYS):
+        greeted = asyncio.Event()
+        link = await Link.join(server.url, "lobby", lambda _, greeted=greeted: greeted.set(), "?after=0")
+        await greeted.wait()
+        link.pause()
+        links.append(link)
+    await reached([reader], 400)
+    grown = rss(server.pid) - before
+    reader.stop()
+    await running
+    for link in (sender, *links):
+        link.close()
+        await link.lost.wait()
+    return grown
