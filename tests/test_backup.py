@@ -145,6 +145,17 @@ def test_a_restore_is_the_backup_under_a_new_epoch_and_keeps_the_former_log(log:
     assert told(log) == []
 
 
+def test_a_restore_over_a_link_replaces_what_it_leads_to(log: Path, tmp_path: Path):
+    backup(log, tmp_path / "backup")
+    link = tmp_path / "elsewhere" / "link.sqlite"
+    link.parent.mkdir()
+    link.symlink_to(log)
+    before = epoch(log)
+    restore(link, tmp_path / "backup")
+    assert link.is_symlink()
+    assert epoch(log) != before
+
+
 def test_clients_of_a_restored_log_are_told_to_read_anew(log: Path, tmp_path: Path):
     backup(log, tmp_path / "backup")
     before = epoch(log)

@@ -255,6 +255,17 @@ def test_a_second_server_on_the_same_file_is_refused_and_told_who_has_it(path: P
     on(path, story)
 
 
+def test_a_second_server_is_refused_by_whatever_name_it_calls_the_file(path: Path):
+    link = path.with_name("link.sqlite")
+    link.symlink_to(path)
+
+    async def story(_: SqliteLog) -> None:
+        with pytest.raises(LogError, match="in use by another bqserver"):
+            SqliteLog(link)
+
+    on(path, story)
+
+
 def test_another_programs_database_is_left_alone(path: Path):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (a)")

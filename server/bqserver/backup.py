@@ -43,6 +43,7 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
     Also returns where the former log is kept, if there was one. Raises LogError, the log untouched, where a
     server uses it or the backup isn't whole.
     """
+    log = log.resolve()  # where SQLite keeps what belongs to it
     if log.exists() and source.exists() and log.samefile(source):
         raise LogError(f"{source} is the log itself: give a backup's file")
     lock = LockFile(log)

@@ -61,7 +61,7 @@ class SqliteLog:
         max_pending: int = MAX_PENDING,
         max_pending_bytes: int = MAX_PENDING_BYTES,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).resolve()  # one file, one lock, whatever links lead to it
         self._lock = LockFile(self.path)
         try:
             self._db = connect(self.path, synchronous=synchronous)
