@@ -1,0 +1,90 @@
+"""A marimo notebook: the room's window in ``mo.ui.anywidget``, and cells that run again with each new message."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from e2e.conftest import ROOT, SLOW, Window
+from eventually import eventually
+
+from bqwidget import Room
+from bqwidget.testing import private_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+NOTEBOOK = ROOT / "notebooks" / "reactive_marimo.py"
+
+
+@pytest.fixture
+def server():
+    with private_server() as running:
+        yield running
+
+
+@pytest.fixture
+def bob(server):
+    with Room("lobby", user="bob", url=server.url, token=server.token) as room:
+        yield room.wait_open(20)
+
+
+@pytest.fixture(params=["run", "edit"])
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def marimo(mode, server, home, home_environ, unused_port):
+    """Its address, as an app and as a notebook to write in."""
+    environ = {
+        **home_environ,
+        "BQWIDGET_URL": server.url,
+        "BQWIDGET_TOKEN": server.token,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+    }
+    copy = home / NOTEBOOK.name
+    copy.write_text(NOTEBOOK.read_text())
+    (home / "pyproject.toml").write_text(
+        "[tool.marimo.runtime]\nauto_instantiate = true\n"
+    )  # run when opened
+    command = [sys.executable, "-m", "marimo", mode, copy, "--headless", "--no-token"]
+    command += [f"--port={unused_port}", *(["--skip-update-check"] if mode == "edit" else [])]
+    with (home / "marimo.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environ, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+    url = f"http://127.0.0.1:{unused_port}"
+
+    def answers():
+        assert process.poll() is None, (home / "marimo.log").read_text()
+        try:
+            with urlopen(f"{url}/health") as answer:
+                return answer.status == 200
+        except URLError:
+            return False
+
+    eventually(answers, 60, "marimo's start")
+    yield url
+    process.terminate()
+    process.wait(30)
+
+
+def test_cells_follow_the_room(marimo, pages, bob):
+    bob.send("before")
+    page = pages()
+    page.goto(marimo)
+    window = Window(page.get_by_role("region", name="Chat room lobby"))
+    window.wait_for("before")
+    window.wait_connected()
+    last = page.get_by_text("Last said:")
+    last.filter(has_text="before").wait_for(timeout=SLOW)
+    bob.send("from outside")
+    last.filter(has_text="from outside").wait_for(timeout=SLOW)
+    window.wait_for("from outside")
+    asked = bob.messages[-1]
+    window.say("from the window")
+    assert bob.wait_for(timeout=20, after=asked).text == "from the window"
+    last.filter(has_text="from the window").wait_for(timeout=SLOW)
