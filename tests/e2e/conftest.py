@@ -132,40 +132,17 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
     def start(theme: str = "JupyterLab Light", environ: dict[str, str] | None = None) -> Jupyter:
         folder = home / f"notebooks-{len(started)}"
         folder.mkdir()
-        settings = home / "lab-settings" / "@jupyterlab" / "apputils-extension"
-        settings.mkdir(parents=True, exist_ok=True)
-        (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+        settings = {"themes": {"theme": theme}}
         disabled = home / "jupyter-config" / "jupyter_server_config.d" / "bqserver.json"
         disabled.parent.mkdir(parents=True, exist_ok=True)
         disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
-        quiet = {"fetchNews": "false", "checkForUpdates": False}
-        (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
-        token = secrets.token_hex(16)
-        ours = os.pathsep.join([str(ROOT), str(ROOT / "server")])
-        with (home / f"jupyter-{len(started)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-                    *("--ServerApp.port=0", f"--ServerApp.root_dir={folder}"),
-                ],
-                env={
-                    **home_environ,
-                    "JUPYTER_TOKEN": token,
-                    "JUPYTERLAB_SETTINGS_DIR": str(home / "lab-settings"),
-                    "JUPYTERLAB_WORKSPACES_DIR": str(home / "lab-workspaces"),
-                    "PYTHONPATH": ours,
-                    **(environ or {}),
-                },
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
+        paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")])}
+        process, server = run_jupyter(
+            command, home, {**home_environ, **paths, **(environ or {})}, folder, settings
+        )
         started.append(process)
-        told = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
-        eventually(lambda: process.poll() is not None or _read(told), 60, "JupyterLab's start")
-        assert process.poll() is None, Path(log.name).read_text()
-        return Jupyter(_read(told)["url"], token, folder)
+        return server
 
     yield start
     for process in started:
@@ -179,6 +156,48 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def run_jupyter(
+    command: list[str],
+    home: Path,
+    environ: dict[str, str],
+    folder: Path,
+    settings: dict[str, dict[str, object]] | None = None,
+) -> tuple[subprocess.Popen[bytes], Jupyter]:
+    """Start ``command``, which ends up as a Jupyter server of this folder, and wait until it serves.
+
+    It asks nobody for news, saves nothing by itself, and has these settings of JupyterLab's appearance.
+    """
+    quiet = {"notification": {"fetchNews": "false", "checkForUpdates": False}, **(settings or {})}
+    for name, said in quiet.items():
+        _write_setting(home, f"apputils-extension/{name}", said)
+    _write_setting(home, "docmanager-extension/plugin", {"autosave": False})
+    token = secrets.token_hex(16)
+    with (home / "jupyter.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--no-browser", "--ServerApp.port=0"],
+            env={
+                **environ,
+                "JUPYTER_TOKEN": token,
+                "JUPYTERLAB_SETTINGS_DIR": str(home / "lab-settings"),
+                "JUPYTERLAB_WORKSPACES_DIR": str(home / "lab-workspaces"),
+            },
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    told = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
+    eventually(lambda: process.poll() is not None or _read(told), 600, "JupyterLab's start")
+    assert process.poll() is None, Path(log.name).read_text()
+    return process, Jupyter(_read(told)["url"], token, folder)
+
+
+def _write_setting(home: Path, name: str, said: dict[str, object]) -> None:
+    path = home / "lab-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(said))
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -1,0 +1,77 @@
+"""The README's first command, as it is printed: a stranger's first minute."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from e2e.conftest import ROOT, SLOW, Notebook, Window, run_jupyter
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def clean(home_environ: dict[str, str]) -> dict[str, str]:
+    """Nothing of the environment that the tests run in."""
+    return {name: value for name, value in home_environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def test_it_opens_a_quickstart_that_works(home: Path, clean: dict[str, str], pages) -> None:
+    process, server = run_jupyter([sys.executable, "notebooks"], home, clean, ROOT)
+    try:
+        page = pages()
+        notebook: Notebook = server.open(page, "quickstart.ipynb")
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        window: Window = notebook.room()
+        for text in ("Hello from Python", "Hello Ada, I am a second member", "Is anybody listening?"):
+            window.wait_for(text)
+        window.say("I am")
+        told = notebook.cell(4).locator(".jp-Cell-outputArea")
+        told.get_by_text("the last from ada: I am").wait_for(timeout=SLOW)
+        address = notebook.cell(5).locator(".jp-Cell-outputArea").get_by_role("link").get_attribute("href")
+        assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+        page.goto(urljoin(server.url, urlsplit(address).path))
+        beside = Window(page.get_by_role("region", name="Chat room lobby"))
+        beside.wait_for("I am")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_an_option_of_jupyterlab_is_handed_on(clean: dict[str, str]) -> None:
+    said = subprocess.run(
+        [sys.executable, "notebooks", "--version"],
+        cwd=ROOT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.splitlines()[-1].startswith("4.")
+
+
+def test_an_old_python_is_told_what_is_needed(clean: dict[str, str], tmp_path: Path) -> None:
+    """By pretending to be one: the same message, from the same place."""
+    pretend = (
+        "import runpy, sys, types\n"
+        "environment = runpy.run_path(sys.argv[1])\n"
+        "find = environment['_new_python']\n"
+        "find.__globals__['sys'] = types.SimpleNamespace(version_info=(3, 9, 2), exit=sys.exit)\n"
+        "find()\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", pretend, str(ROOT / ".ci" / "environment.py")],
+        env={**clean, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert (
+        said.stderr
+        == "bqwidget needs Python 3.11 or newer; this is 3.9. Install one and run this command again.\n"
+    )
