@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 Frame = dict[str, Any]
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 class Member:

@@ -11,7 +11,7 @@ import msgspec
 from bqwidget import protocol
 from bqwidget.protocol import encode
 
-from .base import COOKIE_DAYS, Failure, cookie_name
+from .base import COOKIE_DAYS, Failure, Handler, cookie_name
 from .body import Body
 from .moderation import Mute
 from .rights import Level
@@ -128,3 +128,10 @@ class Session(Body):
             secure=self.request.protocol == "https",
         )
         self.set_status(HTTPStatus.NO_CONTENT)
+
+
+class NoInvites(Handler):
+    """Where somebody else does the logging in, a one-time code would lead past it."""
+
+    def post(self) -> None:
+        raise Failure(403, "no_invites", "who may log in here is in: share the page's address")

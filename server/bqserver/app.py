@@ -17,6 +17,7 @@ from typing import Any
 import tornado.httpserver
 import tornado.web
 from tornado.netutil import bind_sockets
+from tornado.routing import URLSpec
 from traitlets import Dict
 
 import bqwidget
@@ -82,6 +83,7 @@ class ChatServer(Settings):
 
     token: str | None = None
     url = ""
+    base = "/"
 
     # ---- the command
 
@@ -107,8 +109,8 @@ class ChatServer(Settings):
                 loop.add_signal_handler(number, self._stopped.set)
         self.check()
         tls = self.tls()
-        self.token = None if self.open else self.find_token()
-        access = Access(Path(self.named_tokens), Path(self.rights))
+        self.token = None if self.open or self.jupyterhub else self.find_token()
+        access = Access(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
         gate = Gate(
             token=self.token,
             is_open=self.open,
@@ -131,11 +133,10 @@ class ChatServer(Settings):
         warden = Warden(access, gate, hub)
         if signals and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)
-        service = Service(
-            hub, gate, Origins(hosts=self.allow_host, origins=self.allow_origin), door=self.door()
-        )
+        origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
+        service = Service(hub, gate, origins, base=self.base, door=self.door())
         application = tornado.web.Application(
-            routes(service),
+            self.routes(service),
             default_handler_class=NotFound,
             default_handler_args={"service": service},
             cookie_secret=gate.cookie_secret,
@@ -183,7 +184,16 @@ class ChatServer(Settings):
                 if not hub.peers and self._loop.time() - hub.last_busy > self.idle_timeout:
                     return
 
+    def routes(self, service: Service) -> list[URLSpec]:
+        if not self.jupyterhub:
+            return routes(service)
+        from .hub_service import hub_routes  # noqa: PLC0415 - the extra "hub"
+
+        return hub_routes(service)
+
     def check(self) -> None:
+        if self.jupyterhub:
+            self.take_place()
         loopback = is_loopback(self.ip)
         if self.open and not loopback and not self.open_network:
             raise StartError(
@@ -192,6 +202,19 @@ class ChatServer(Settings):
             )
         if bool(self.certfile) != bool(self.keyfile):
             raise StartError("--certfile and --keyfile go together: give both")
+
+    def take_place(self) -> None:
+        """The Hub says where to listen, and its proxy alone comes there."""
+        try:
+            from .hub_service import place  # noqa: PLC0415 - the extra "hub"
+        except ImportError:
+            raise StartError("--jupyterhub needs the package: pip install bqwidget[hub]") from None
+        given = place()
+        if given is None:
+            raise StartError("--jupyterhub: no Hub has started this; put it into c.JupyterHub.services")
+        self.ip, self.port, self.base, hosts = given
+        self.allow_host = [*self.allow_host, *hosts]
+        self.behind_proxy = True
 
     def find_token(self) -> str:
         if self.token_file:

@@ -32,7 +32,7 @@ from traitlets import Int, Unicode, default
 from bqwidget.protocol import Limits
 
 from .access import Access, Warden
-from .admission import Invites, Session
+from .admission import Invites, NoInvites, Session
 from .auth import Denied, Gate, Identity
 from .base import Failure, Handler, Service, is_upgrade
 from .handlers import RoomPage, routes
@@ -106,23 +106,15 @@ class Inside(Handler):
         if self.denied is None:
             jupyter(self).xsrf_token  # noqa: B018 - asking for it sets its cookie, which the page's posts need
         else:
-            self.redirect(url_concat(RequestHandler.get_login_url(self), {"next": self.request.uri or "/"}))
-
-
-class NoInvites(Handler):
-    """People come in by logging in to Jupyter: a one-time code would let them past it."""
-
-    def post(self) -> None:
-        raise Failure(
-            403, "no_invites", "who may log in to this Jupyter server is in: share the page's address"
-        )
+            login = self.get_login_url()  # which a Hub has replaced by its own
+            again = {"next": self.request.uri or "/"}
+            self.redirect(login if "?" in login else url_concat(login, again))
 
 
 class BqserverExtension(ExtensionApp):
     """Rooms for everyone on this Jupyter server."""
 
     name = NAME
-    extension_url = f"/{NAME}/rooms/lobby"
 
     log_url = Unicode(help="Where messages are kept: sqlite:PATH or memory. Default: your data folder.").tag(
         config=True

@@ -62,6 +62,7 @@ class Settings(Command):
         allow_none=True,
         help="Members connected at once from one address; 0: no limit. Default: 1000, none on loopback.",
     ).tag(config=True)
+    jupyterhub = Bool(False, help="Be a service of the JupyterHub that started this.").tag(config=True)
     behind_proxy = Bool(
         False, help="Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port."
     ).tag(config=True)
@@ -108,6 +109,10 @@ class Settings(Command):
             "open": (
                 {"ChatServer": {"open": True}},
                 "No token: everyone who can connect is in. Loopback only.",
+            ),
+            "jupyterhub": (
+                {"ChatServer": {"jupyterhub": True}},
+                "Be a service of the JupyterHub that started this.",
             ),
             "behind-proxy": (
                 {"ChatServer": {"behind_proxy": True}},
