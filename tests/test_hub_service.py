@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
-from bqserver.hub_service import identity_of
 from eventually import eventually
 from jupyterserver import ENABLED, JupyterServer
 from websockets.exceptions import InvalidStatus
@@ -96,10 +95,16 @@ class Person:
 
 
 @pytest.fixture(scope="module")
-def url(node, missing, tmp_path_factory):
+def jupyterhub(missing):
+    if importlib.util.find_spec("jupyterhub") is None:
+        missing("jupyterhub (pip install bqwidget[hub])")
+
+
+@pytest.fixture(scope="module")
+def url(node, jupyterhub, missing, tmp_path_factory):
     proxy = ROOT / "js" / "node_modules" / ".bin" / "configurable-http-proxy"
-    if importlib.util.find_spec("jupyterhub") is None or not proxy.exists():
-        missing("jupyterhub (pip) with configurable-http-proxy (npm ci in js/)")
+    if not proxy.exists():
+        missing("configurable-http-proxy (npm ci in js/)")
     folder = tmp_path_factory.mktemp("hub")
     ports = [free_port() for _ in range(4)]
     environment = {
@@ -230,12 +235,14 @@ def test_a_single_user_server_has_rooms_of_its_own(url):
     assert stranger.fetch("GET", f"{rooms}/messages").status in (401, 403)
 
 
-def test_a_service_is_no_user_of_the_same_name():
+def test_a_service_is_no_user_of_the_same_name(jupyterhub):
+    from bqserver.hub_service import identity_of
+
     assert identity_of({"name": "ada", "kind": "user"}, program=False).principal == "ada"
     assert identity_of({"name": "ada", "kind": "service"}, program=True).principal == "ada (service)"
 
 
-def test_without_a_hub_it_says_so(home):
+def test_without_a_hub_it_says_so(home, jupyterhub):
     done = subprocess.run(
         [sys.executable, "-m", "bqserver", "--jupyterhub"], capture_output=True, text=True, check=False
     )
