@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar, overload
+from weakref import WeakMethod
 
 from . import dispatch
 from .dispatch import Callback
 from .errors import WaitTimeout
 from .handlers import Handlers
 from .protocol import Hello, Message, MessageFrame, ServerFrame
-from .saying import Saying, is_from
+from .saying import Saying
 from .waiting import Feed, Predicate, Stream
 
 Heard = TypeVar("Heard", bound=Callable[[Message], object])
@@ -24,7 +25,8 @@ class Hearing(Saying):
 
     def __init__(self) -> None:
         super().__init__()
-        self._handlers = Handlers(partial(is_from, self._mark))
+        is_own = WeakMethod(self._is_own)
+        self._handlers = Handlers(lambda message: (method := is_own()) is not None and method(message))
         self._reconnected: dict[object, Callback] = {}
         self._pending_after: int | None = None
 

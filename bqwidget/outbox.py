@@ -55,6 +55,10 @@ class Outbox:
     def __contains__(self, cid: str | None) -> bool:
         return cid in self._items
 
+    def find(self, cid: str | None) -> Draft | None:
+        item = self._items.get(cid) if cid is not None else None
+        return item.draft if item is not None else None
+
     def put(self, draft: Draft) -> None:
         """Queue ``draft``; one that is queued already under this cid stays as it is."""
         if draft.cid not in self._items:

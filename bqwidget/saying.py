@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future
 from functools import partial
+from hashlib import blake2b
 from itertools import count
-from secrets import token_hex
+from secrets import token_bytes
 from threading import current_thread
 from typing import Any, Literal, overload
 
@@ -31,6 +32,25 @@ class Sending(Future[Message]):
         return f"Sending({printable(self._text)})"
 
 
+class Cids:
+    """Makes cids that nobody can foresee, and knows its own again: all can read them, and send whatever they like."""
+
+    def __init__(self) -> None:
+        self._key = token_bytes(16)
+        self._counter = count(1)
+
+    def make(self) -> str:
+        return self._sealed(str(next(self._counter)))
+
+    def made(self, cid: str | None) -> bool:
+        return cid is not None and cid == self._sealed(cid.partition(".")[0])
+
+    def _sealed(self, number: str) -> str:
+        return (
+            f"{number}.{blake2b(number.encode(errors='replace'), key=self._key, digest_size=10).hexdigest()}"
+        )
+
+
 class Saying(Observed):
     """Every verb is retried under one cid until the server has it in the log or says no.
 
@@ -43,8 +63,7 @@ class Saying(Observed):
 
     def __init__(self) -> None:
         super().__init__()
-        self._mark = token_hex(8)
-        self._counter = count(1)
+        self._cids = Cids()
 
     @overload
     def send(self, text: str, *, wait: Literal[True] = True, timeout: float | None = DELIVERY) -> Message: ...
@@ -106,11 +125,11 @@ class Saying(Observed):
 
     def _cid(self) -> str:
         """Made here, so that ``_is_own`` knows it again."""
-        return f"{self._mark}.{next(self._counter)}"
+        return self._cids.make()
 
     def _is_own(self, message: Message) -> bool:
         """Whether this room's verbs sent it; what a person types in its window is not own."""
-        return is_from(self._mark, message)
+        return self._cids.made(message.cid) and self._connection.session.is_us(message, self.user)
 
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` and come back at once: the future is its acknowledgement, with its entry."""
@@ -170,10 +189,6 @@ class Saying(Observed):
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
             return fold(message, entry)
         return kept
-
-
-def is_from(mark: str, message: Message) -> bool:
-    return message.cid is not None and message.cid.startswith(mark)
 
 
 def _seq(message: Message | int) -> int:

@@ -107,6 +107,10 @@ class Session:
     def epoch(self) -> str | None:
         return self.hello.epoch if self.hello else None
 
+    def is_us(self, entry: Entry, user: str) -> bool:
+        """Whether it was said in our name, the one that we gave or the verified one. Others may use our cids."""
+        return entry.user == user or (self.hello is not None and entry.user == self.hello.user)
+
     def cursor(self) -> dict[str, str]:
         """The join's query: nothing at first, then where to resume from."""
         return {"after": str(self.last), "epoch": self.hello.epoch} if self.hello else {}
@@ -219,8 +223,9 @@ class Session:
             self.tail.append(entry)
         else:
             self.tail.fold(entry)
-        if entry.cid is not None and entry.cid in self.outbox:
-            self.outbox.seen(entry.cid, entry)
+        draft = self.outbox.find(entry.cid)
+        if draft is not None and self.is_us(entry, draft.user):
+            self.outbox.seen(draft.cid, entry)
         accepted.append(frame)
 
     def _resume(self, now: float) -> None:

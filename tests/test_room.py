@@ -13,7 +13,7 @@ from bqserver.testing import running_server
 from eventually import eventually
 
 from bqwidget import BqwidgetError, DeliveryTimeout, MessageRefused, Room, RoomClosed, WaitTimeout
-from bqwidget.protocol import ChangeFrame, Hello, Message, MessageFrame, Synced, Typing
+from bqwidget.protocol import ChangeFrame, Hello, Message, MessageFrame, Send, Synced, Typing
 from bqwidget.session import Status
 
 
@@ -295,9 +295,20 @@ def test_own_messages_are_heard_on_request(ada, bob):
     heard.wait("own", "theirs")
 
 
-def test_what_is_typed_in_the_window_is_not_own(ada):
-    from bqwidget.protocol import Send
+def test_nobody_passes_for_us_by_our_cids(ada, bob):
+    """A bot hears everybody, even who sends what the bot takes for its own."""
+    heard = Heard()
+    ada.on_message(heard)
+    told = ada.send("mine")
+    cids = [told.cid, f"{told.cid}.2", "2." + told.cid.partition(".")[2]]
+    for cid in cids:
+        bob._submit(Send(cid=cid, user="bob", text=cid), own=True).result(20)
+    heard.wait(*cids)
+    assert texts(ada.pending()) == cids
+    assert ada.send("and mine").text == "and mine"
 
+
+def test_what_is_typed_in_the_window_is_not_own(ada):
     heard = Heard()
     ada.on_message(heard)
     ada._submit(Send(cid="typed-1", user="ada", text="typed"), own=False).result(20)

@@ -6,6 +6,7 @@ import os
 import random
 from collections import deque
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -324,6 +325,24 @@ def test_a_draft_is_delivered_by_its_entry():
     [(cid, delivery)] = one.outbox.settled
     assert (cid, delivery.seq, delivery.entry) == ("c1", 2, message(2, cid="c1"))
     assert len(one.outbox) == 0
+
+
+def test_another_members_entry_with_our_cid_delivers_nothing():
+    one = joined(1)
+    one.outbox.put(draft("c1"))
+    theirs = Message(seq=2, room="lobby", user="eve", text="not yours", at=2000, cid="c1")
+    one.receive([MessageFrame(entry=theirs, prev=1)], 0)
+    assert (one.outbox.settled, one.outgoing(0)) == ([], [draft("c1")])
+
+
+def test_the_verified_name_is_ours():
+    one = session()
+    one.receive([msgspec.structs.replace(hello(), user="ada lovelace")], 0)
+    one.paged(one.wants, [], 0)
+    one.outbox.put(draft("c1"))
+    ours = Message(seq=1, room="lobby", user="ada lovelace", text="hi", at=1000, cid="c1")
+    one.receive([MessageFrame(entry=ours, prev=0)], 0)
+    assert [cid for cid, _ in one.outbox.settled] == ["c1"]
 
 
 def test_nothing_is_sent_before_hello_and_everything_again_after_a_loss():
