@@ -68,7 +68,11 @@ class Track(Generic[Item]):
     def _run(self, clock: Clock) -> Generator[Item]:
         self._at = -1
         pace = Pace(self._total, clock)
-        bulletin = Bulletin(self._room, lambda: f"⏳ {cut(self._label)}: {pace.line(max(self._at, 0))}")
+        bulletin = Bulletin(
+            self._room,
+            lambda: f"⏳ {cut(self._label)}: {pace.line(max(self._at, 0))}",
+            state=lambda: self._at,
+        )
         bulletin.begin()
 
         def end(sign: str, stood: str, *more: str) -> None:
@@ -99,7 +103,7 @@ class Report:
 
     def __init__(self, room: Saying, title: str) -> None:
         self._title = title
-        self._bulletin = Bulletin(room, self._line)
+        self._bulletin = Bulletin(room, self._line, state=self._standing)
         self._pace = Pace(-1, time.monotonic)
         self._fraction: float | None = None
         self._text = ""

@@ -15,7 +15,7 @@ from eventually import eventually
 from tqdm import tqdm
 
 from bqwidget import BqwidgetError, Room
-from bqwidget.bulletin import PACE, pace
+from bqwidget.bulletin import PACE, SLOWEST, pace
 from bqwidget.progress import LONGEST, Pace, cut, duration, left_on_purpose, number, one_line
 from bqwidget.protocol import Limits
 
@@ -297,6 +297,24 @@ def test_a_fraction_that_is_none(join):
 
 
 def test_a_server_that_counts_keeps_half_of_the_rate_for_people():
-    assert pace(Limits(rate=0)) == PACE
-    assert pace(Limits(rate=20, rate_ms=10_000)) == 1.0
-    assert pace(Limits(rate=1000, rate_ms=1000)) == PACE
+    assert pace(Limits(rate=0), 0) == PACE
+    assert pace(Limits(rate=20, rate_ms=10_000), 0) == 1.0
+    assert pace(Limits(rate=1000, rate_ms=1000), 0) == PACE
+
+
+def test_what_takes_long_is_told_less_often():
+    paces = [pace(Limits(rate=0), age) for age in (10, 60, 120, 3600, 86400)]
+    assert paces == [PACE, 1.0, 2.0, SLOWEST, SLOWEST]
+
+
+def test_what_stands_still_is_not_told_again(join, room_server):
+    """Two reports in one room: while one moves on for three edits, the other, which doesn't, has one."""
+    room = join()
+    with room.report("still") as still, room.report("moving") as moving:
+        still.update(0.5)
+        for step in range(1, 4):
+            moving.update(step / 10)
+            eventually(lambda step=step: any(f"moving: {step}0 %" in m.text for m in room.messages))
+        told = [entry["text"] for entry in edits(room_server, room)]
+    assert len([text for text in told if "still" in text]) == 1
+    assert len([text for text in told if "moving" in text]) >= 3
