@@ -24,7 +24,9 @@ function start(main: HTMLElement): void {
   const principal = typeof embedded.user === "string" ? embedded.user : null;
   const live = new Room(new SocketSource({ base, room }), stateFrom(room, principal ?? rememberedName(""), embedded));
   main.replaceChildren();
-  render(h(Chat, { room: live, given: "", verified: principal !== null, heading: "h1" }), main);
+  // Never `location.href`: what stands behind the path may be a code.
+  const link = location.origin + location.pathname;
+  render(h(Chat, { room: live, given: "", verified: principal !== null, heading: "h1", link }), main);
   live.start();
   const title = document.title;
   effect(() => {

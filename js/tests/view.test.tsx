@@ -3,7 +3,7 @@
 
 import { render } from "preact";
 import { act } from "preact/test-utils";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ClientFrame, Draft, Message, ServerFrame } from "../src/protocol";
 import { Room } from "../src/room";
 import type { Sink, Source } from "../src/source";
@@ -113,11 +113,11 @@ const click = (name: string): Promise<void> =>
     await frame();
   });
 
-async function open(user = "me"): Promise<void> {
+async function open(user = "me", link?: string): Promise<void> {
   script = new Script();
   room = new Room(script, initial("lobby", user));
   root = document.body.appendChild(document.createElement("div"));
-  await act(() => render(<Chat room={room} given={user} />, root));
+  await act(() => render(<Chat room={room} given={user} {...(link !== undefined && { link })} />, root));
   room.start();
   await hear(status("open"), script.room.hello(false));
 }
@@ -351,6 +351,113 @@ describe("a question", () => {
     expect(rows()[0]?.textContent).toContain("Expired without an answer"); // the server's clock may be ahead
     await say("ada", "yes", { re: 1, choice: "yes" });
     expect(rows()[1]?.textContent).toContain("late answer");
+  });
+});
+
+describe("ArrowUp in the empty box", () => {
+  it("edits one's last words, past others' and what is deleted or an answer", async () => {
+    await say("me", "first");
+    await say("me", "second");
+    await say("me", "third");
+    await say("trainer", "Continue?", { ask: { choices: ["yes"] } });
+    await say("me", "yes", { re: 4, choice: "yes" });
+    await hear(script.room.frame(script.room.change({ kind: "delete", target: 3 })));
+    await press("ArrowUp");
+    expect(box().value).toBe("second");
+    await type("second, better");
+    await press("Enter");
+    expect(script.drafts()).toMatchObject([{ type: "chat.edit", target: 2, text: "second, better" }]);
+    expect(box().value).toBe("");
+  });
+
+  it("moves the caret where something is written, and does nothing where one said nothing", async () => {
+    await say("ada", "theirs");
+    await press("ArrowUp");
+    await say("me", "mine");
+    await type("a draft");
+    await press("ArrowUp");
+    expect(root.querySelector(".bq-mode")).toBeNull();
+    expect(box().value).toBe("a draft");
+  });
+});
+
+describe("@mentions", () => {
+  const options = (): string[] => [...root.querySelectorAll("[role=option]")].map((each) => each.querySelector("[dir]")!.textContent);
+  const chosen = (): string | undefined => root.querySelector(`#${box().getAttribute("aria-activedescendant")} [dir]`)?.textContent;
+  const people = (...users: string[]): Promise<void> =>
+    hear({ type: "presence", members: ["me", ...users].map((user) => ({ user })) });
+
+  it("offers who is here and who spoke, and puts the chosen name in by keyboard", async () => {
+    await people("bob", "Ada Lovelace");
+    await say("alan", "hi");
+    await type("hi @");
+    expect(options()).toEqual(["bob", "Ada Lovelace", "alan"]);
+    await type("hi @lov");
+    expect(options()).toEqual(["Ada Lovelace"]);
+    await type("hi @A");
+    expect(chosen()).toBe("Ada Lovelace");
+    await press("ArrowDown");
+    expect(chosen()).toBe("alan");
+    await press("ArrowUp");
+    await press("Enter");
+    expect(box().value).toBe("hi @Ada Lovelace ");
+    expect(options()).toEqual([]);
+    expect(box().hasAttribute("aria-activedescendant")).toBe(false);
+    expect(script.drafts()).toEqual([]);
+    await press("Enter");
+    expect(script.drafts()).toMatchObject([{ text: "hi @Ada Lovelace " }]);
+  });
+
+  it("Escape closes the list until the next @, and keeps the text", async () => {
+    await people("bob");
+    await type("@b");
+    await press("Escape");
+    await type("@bo");
+    expect(options()).toEqual([]);
+    await type("@bo @");
+    expect(options()).toEqual(["bob"]);
+    await press("Tab");
+    expect(box().value).toBe("@bo @bob ");
+  });
+
+  it("a name that is written out is sent by Enter", async () => {
+    await people("bob");
+    await type("@bob");
+    await press("Enter");
+    expect(script.drafts()).toMatchObject([{ text: "@bob" }]);
+  });
+});
+
+describe("who is here", () => {
+  it("opens into names, and says what kernels do", async () => {
+    await hear({
+      type: "presence",
+      members: [{ user: "ada", typing: true }, { user: "trainer", kind: "kernel", busy: true }, { user: "k2", kind: "kernel" }],
+    });
+    const count = find<HTMLButtonElement>(".bq-members button");
+    expect(count.textContent).toBe("3 herekernel busy");
+    await act(() => count.click());
+    const names = (): string[] => [...root.querySelectorAll(".bq-people li")].map((each) => each.textContent);
+    expect(names()).toEqual(["Aadatyping…", "Ttrainerbusy", "Kk2idle"]);
+    await press("Escape", {}, find(".bq-people"));
+    expect(names()).toEqual([]);
+    expect(document.activeElement).toBe(count);
+  });
+});
+
+describe("the link to share", () => {
+  it("is copied, or shown where copying is not allowed; a notebook has none", async () => {
+    expect(() => button("Copy link")).toThrow();
+    close();
+    await open("me", "http://127.0.0.1:1/rooms/lobby");
+    await navigator.clipboard.writeText("");
+    await click("Copy link");
+    expect(await navigator.clipboard.readText()).toBe("http://127.0.0.1:1/rooms/lobby");
+    expect(button("Copied")).toBeDefined();
+    const refusing = vi.spyOn(navigator.clipboard, "writeText").mockRejectedValue(new Error("not allowed"));
+    await click("Copied");
+    refusing.mockRestore();
+    expect(find<HTMLInputElement>(".bq-address").value).toBe("http://127.0.0.1:1/rooms/lobby");
   });
 });
 

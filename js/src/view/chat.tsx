@@ -7,9 +7,10 @@ import type { State } from "../state";
 import type { Deeds } from "./actions";
 import { Announcer } from "./announcer";
 import { Composer, NEW, type Mode } from "./composer";
-import { PeopleIcon } from "./icons";
 import { MessageList } from "./list";
+import { Members } from "./members";
 import { rememberName } from "./remembered";
+import { Share } from "./share";
 import { StatusLine } from "./status";
 import { words } from "./words";
 
@@ -21,9 +22,11 @@ interface Props {
   readonly verified?: boolean;
   /** A page's only heading is its first; in a notebook it stands below the notebook's own. */
   readonly heading?: "h1" | "h2";
+  /** The room's own address, where it has one to share. */
+  readonly link?: string;
 }
 
-export function Chat({ room, given, verified = false, heading = "h2" }: Props): JSX.Element {
+export function Chat({ room, given, verified = false, heading = "h2", link }: Props): JSX.Element {
   const state = room.state.value;
   const region = useRef<HTMLElement>(null);
   const name = useRef<HTMLInputElement>(null);
@@ -41,7 +44,7 @@ export function Chat({ room, given, verified = false, heading = "h2" }: Props): 
   const deeds = useMemo(() => deedsOf(room, setMode, () => speaker.current()), [room]);
   return (
     <section class="bq-chat" ref={region} aria-label={words.region(state.room)} data-lm-suppress-shortcuts="true">
-      <Header state={state} heading={heading} />
+      <Header state={state} heading={heading} link={link} />
       <MessageList room={room} state={state} deeds={deeds} />
       <Typing state={state} />
       <Composer room={room} state={state} mode={mode} onMode={setMode} onNameless={hasName} />
@@ -81,21 +84,17 @@ export function Chat({ room, given, verified = false, heading = "h2" }: Props): 
 interface HeaderProps {
   readonly state: State;
   readonly heading: "h1" | "h2";
+  readonly link: string | undefined;
 }
 
-function Header({ state, heading: Heading }: HeaderProps): JSX.Element {
-  const { room, members } = state;
+function Header({ state, heading: Heading, link }: HeaderProps): JSX.Element {
   return (
     <header class="bq-header">
       <Heading class="bq-room" dir="auto">
-        {room}
+        {state.room}
       </Heading>
-      {members.length > 0 && (
-        <span class="bq-members" title={members.map(({ user }) => user).join(", ")}>
-          <PeopleIcon />
-          {words.members(members.length)}
-        </span>
-      )}
+      <Members members={state.members} />
+      {link !== undefined && <Share link={link} />}
     </header>
   );
 }

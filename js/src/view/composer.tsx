@@ -4,8 +4,9 @@ import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Message } from "../protocol";
 import type { Room } from "../room";
-import type { State } from "../state";
+import { isOwn, type State } from "../state";
 import { CheckIcon, CloseIcon, SendIcon } from "./icons";
+import { Mentions, useCompletion } from "./mentions";
 import { rememberDraft, rememberedDraft } from "./remembered";
 import { words } from "./words";
 
@@ -33,6 +34,7 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
   /** What was being written before an edit began. */
   const put = useRef("");
   const returned = useReturned(state, text, mode, setText);
+  const completion = useCompletion(box, state, setText);
 
   useLayoutEffect(() => grow(box.current), [text]);
   useEffect(() => {
@@ -63,11 +65,17 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
     // 229 is how browsers say "the input method has it": Safari ends a composition before its Enter.
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- no other field says it there
     if (event.isComposing || event.keyCode === 229) return;
+    if (completion.key(event)) return event.preventDefault();
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       submit();
     } else if (event.key === "Escape" && mode.kind !== "new") {
       leave();
+    } else if (event.key === "ArrowUp" && text === "" && mode.kind === "new") {
+      const message = lastOwn(state);
+      if (message === undefined) return;
+      event.preventDefault();
+      onMode({ kind: "edit", message });
     }
   };
   const trouble = over > 0 ? words.tooLong(over, state.limits.text) : problem || state.notice;
@@ -94,6 +102,7 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
           </button>
         </div>
       )}
+      <Mentions completion={completion} />
       <div class="bq-box">
         <textarea
           ref={box}
@@ -102,10 +111,18 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
           aria-label={words.message}
           placeholder={words.placeholder(state.room)}
           enterkeyhint="send"
+          aria-autocomplete="list"
+          {...(completion.names.length > 0 && {
+            "aria-controls": completion.id,
+            "aria-activedescendant": `${completion.id}-${completion.chosen}`,
+          })}
           value={text}
           onKeyDown={key}
+          onSelect={completion.follow}
+          onBlur={completion.close}
           onInput={(event) => {
             setText(event.currentTarget.value);
+            completion.follow();
             setProblem("");
             if (state.notice !== null) room.dismiss();
             if (mode.kind !== "edit") room.typing();
@@ -123,6 +140,17 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
       </div>
     </form>
   );
+}
+
+/** What ArrowUp edits: the newest of one's own words. An answer to a question stands as it was given. */
+function lastOwn(state: State): Message | undefined {
+  const { messages } = state;
+  for (let index = messages.length - 1; index >= 0; index -= 1) {
+    const message = messages[index]!;
+    const said = !message.deleted && message.text !== "" && message.choice === undefined;
+    if (said && isOwn(state, message.user)) return message;
+  }
+  return undefined;
 }
 
 interface Returned {

@@ -100,7 +100,7 @@ export class Item extends Component<Props> {
       <p class="bq-meta">
         {this.props.void && <span class="bq-void">{words[this.props.void]}</span>}
         {message.edited !== undefined && !message.deleted && <span>{words.edited}</span>}
-        <time dateTime={isoTime(message.at)} title={fullTime(message.at)}>
+        <time dir="auto" dateTime={isoTime(message.at)} title={fullTime(message.at)}>
           {timeOf(message.at)}
         </time>
         {own && (
@@ -143,7 +143,7 @@ export function PendingItem({ pending, first, onRetry, onDiscard }: PendingProps
                 <Text text={text} />
                 <p class="bq-meta">
                   {!failed && <span>{words.sending}</span>}
-                  <time dateTime={isoTime(at)}>{timeOf(at)}</time>
+                  <time dir="auto" dateTime={isoTime(at)}>{timeOf(at)}</time>
                 </p>
               </div>
             </div>

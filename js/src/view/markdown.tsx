@@ -52,8 +52,11 @@ function blocks(tokens: readonly Token[], depth: number): ComponentChildren {
   return tokens.map((token) => block(token, depth));
 }
 
+/** A block runs in the direction of its own first letter. What stands inside it follows: `auto` looks past what has a `dir`. */
+const direction = (depth: number): { dir?: "auto" } => (depth === 0 ? { dir: "auto" } : {});
+
 function block(token: Token, depth: number): ComponentChildren {
-  if (depth > DEEPEST) return <p dir="auto">{token.raw}</p>;
+  if (depth > DEEPEST) return <p>{token.raw}</p>;
   switch (token.type) {
     case "space":
       return null;
@@ -62,36 +65,40 @@ function block(token: Token, depth: number): ComponentChildren {
       return <Code text={text} language={lang ?? ""} />;
     }
     case "blockquote":
-      return <blockquote dir="auto">{blocks((token as Tokens.Blockquote).tokens, depth + 1)}</blockquote>;
+      return <blockquote {...direction(depth)}>{blocks((token as Tokens.Blockquote).tokens, depth + 1)}</blockquote>;
     case "list":
       return list(token as Tokens.List, depth);
     case "heading":
       return (
-        <p dir="auto">
+        <p {...direction(depth)}>
           <strong>{inlines((token as Tokens.Heading).tokens, depth + 1)}</strong>
         </p>
       );
     case "paragraph":
-      return <p dir="auto">{inlines((token as Tokens.Paragraph).tokens, depth + 1)}</p>;
+      return <p {...direction(depth)}>{inlines((token as Tokens.Paragraph).tokens, depth + 1)}</p>;
     case "text": {
       // A list item's own text: no paragraph of its own, or tight lists would fall apart.
       const { tokens, text } = token as Tokens.Text;
       return tokens ? inlines(tokens, depth + 1) : text;
     }
     default:
-      return <p dir="auto">{token.raw}</p>;
+      return <p {...direction(depth)}>{token.raw}</p>;
   }
 }
 
 function list(token: Tokens.List, depth: number): JSX.Element {
   const items = token.items.map((item) => (
-    <li dir="auto">
+    <li>
       {item.task && (item.checked ? "☑ " : "☐ ")}
       {item.tokens.map((part) => (part.type === "checkbox" ? null : block(part, depth + 1)))}
     </li>
   ));
-  if (!token.ordered) return <ul>{items}</ul>;
-  return <ol start={Number(token.start) || 1}>{items}</ol>;
+  if (!token.ordered) return <ul {...direction(depth)}>{items}</ul>;
+  return (
+    <ol start={Number(token.start) || 1} {...direction(depth)}>
+      {items}
+    </ol>
+  );
 }
 
 function inlines(tokens: readonly Token[], depth: number): ComponentChildren {

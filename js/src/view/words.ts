@@ -75,6 +75,13 @@ const en = {
   editing: "Editing your message",
 
   members: (count: number) => `${count} here`,
+  people: "People here",
+  kernelsBusy: (count: number) => (count === 1 ? "kernel busy" : `${count} kernels busy`),
+  busy: "busy",
+  idle: "idle",
+  isTyping: "typing…",
+  copyLink: "Copy link",
+  address: "The room's address",
   typing: (users: readonly string[]) =>
     users.length > 2 ? "Several people are typing…" : `${users.join(" and ")} ${plural(users.length, "is", "are")} typing…`,
   announce: (count: number, user: string, text: string) =>

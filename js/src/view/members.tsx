@@ -1,0 +1,56 @@
+/** Who is here: a count that opens into names, and whether each kernel computes just now. */
+
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Member } from "../protocol";
+import { Avatar } from "./avatar";
+import { PeopleIcon } from "./icons";
+import { words } from "./words";
+
+export function Members({ members }: { readonly members: readonly Member[] }): JSX.Element | null {
+  const [open, setOpen] = useState(false);
+  const place = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (!open) return undefined;
+    const away = (event: Event): void => {
+      // Where the window stands in a shadow (marimo), the target is its host: only the path says what was hit.
+      if (place.current !== null && !event.composedPath().includes(place.current)) setOpen(false);
+    };
+    document.addEventListener("pointerdown", away);
+    return () => document.removeEventListener("pointerdown", away);
+  }, [open]);
+  if (members.length === 0) return null;
+  const leave = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape" || !open) return;
+    setOpen(false);
+    button.current?.focus();
+  };
+  const busy = members.filter((member) => member.busy).length;
+  return (
+    <div class="bq-members" ref={place} onKeyDown={leave}>
+      <button ref={button} type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <PeopleIcon />
+        <span>{words.members(members.length)}</span>
+        {busy > 0 && <span class="bq-busy">{words.kernelsBusy(busy)}</span>}
+      </button>
+      {open && (
+        <ul class="bq-people" aria-label={words.people} tabIndex={0}>
+          {members.map((member, index) => (
+            <li key={index}>
+              <Avatar user={member.user} kernel={member.kind === "kernel"} />
+              <span dir="auto">{member.user}</span>
+              <small>{doing(member)}</small>
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+function doing({ kind, busy, typing }: Member): string {
+  if (typing) return words.isTyping;
+  if (kind !== "kernel") return "";
+  return busy ? words.busy : words.idle;
+}
