@@ -40,6 +40,10 @@ class Limits(Struct, frozen=True, omit_defaults=False):
     rate: int = 20
     """Messages per ``rate_ms`` and principal; 0 is no limit."""
     rate_ms: int = 10_000
+    room: int = 64
+    """Characters in a room's name."""
+    buffer: int = 1024 * 1024
+    """Bytes that may wait for a peer that reads slowly, before it is cut off (4008)."""
 
 
 # ---- entries: what the log keeps -------------------------------------------------------------------

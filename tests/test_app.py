@@ -139,6 +139,10 @@ def test_it_ends_when_idle(home):
         (["--open=1"], ["--open", "no value"]),
         (["--port"], ["--port", "value"]),
         (["--port=abc"], ["abc"]),
+        (["--port=65536"], ["port", "65536"]),
+        (["--port=-1"], ["port", "-1"]),
+        (["--heartbeat=0"], ["heartbeat"]),
+        (["--rate-limit=-1"], ["rate_limit", "-1"]),
         (["--ChatServer.prot=1"], ["ChatServer.prot"]),
         (["open"], ["open"]),
         (["-x"], ["-x"]),
@@ -148,6 +152,32 @@ def test_a_wrong_option_exits_2_and_is_named(args, names):
     code, err = refused(*args)
     assert code == 2
     assert all(name in err for name in names), err
+
+
+@pytest.mark.parametrize("port", ["abc", "65536", "-1"])
+def test_a_wrong_port_of_the_environment_is_named(port):
+    code, err = refused("--open", "--log=memory", PORT=port)
+    assert (code, "PORT is " + port in err) == (2, True), err
+
+
+def test_all_limits_can_be_set_and_are_told_in_hello(home):
+    limits = {"text": 5, "user": 4, "frame": 2000, "rate": 3, "rate_ms": 60_000, "buffer": 70_000}
+    flags = [
+        "text_limit=5",
+        "user_limit=4",
+        "frame_limit=2000",
+        "rate_limit=3",
+        "rate_seconds=60",
+        "buffer=70000",
+    ]
+    args = ["--port=0", "--log=memory", "--open", *(f"--ChatServer.{flag}" for flag in flags)]
+    with bqserver(*args) as process:
+        url = listening(process)
+        with member(url) as one:
+            assert one.until("hello")["limits"] == {**limits, "room": 64}
+        said = [{"user": "ada", "text": "x" * 6}, {"user": "adele", "text": "x"}, {"text": "x" * 2000}]
+        codes = [request(url, "POST", "/messages", body).code for body in said]
+        assert codes == ["too_long", "too_long", "too_big"]
 
 
 def test_a_taken_port_is_said(home):

@@ -39,7 +39,15 @@ def test_hello_tells_the_room_its_log_and_the_limits(server):
             "seq": 0,
             "oldest": 0,
             "resumed": False,
-            "limits": {"text": 16_000, "user": 64, "frame": 131_072, "rate": 0, "rate_ms": 10_000},
+            "limits": {
+                "text": 16_000,
+                "user": 64,
+                "frame": 131_072,
+                "rate": 0,
+                "rate_ms": 10_000,
+                "room": 64,
+                "buffer": 1_048_576,
+            },
             "heartbeat_ms": 20_000,
         }
         assert one.recv() == {"type": "synced", "seq": 0}

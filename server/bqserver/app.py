@@ -222,7 +222,13 @@ class ChatServer(Settings):
         return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
 
     def limits(self) -> Limits:
-        return Limits(rate=self.beyond_loopback(self.rate_limit, RATE_BEYOND_LOOPBACK))
+        return Limits(
+            text=self.text_limit,
+            user=self.user_limit,
+            frame=self.frame_limit,
+            rate=self.beyond_loopback(self.rate_limit, RATE_BEYOND_LOOPBACK),
+            rate_ms=int(self.rate_seconds * 1000),
+        )
 
     def door(self) -> Door:
         most = self.max_connections

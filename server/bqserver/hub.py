@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+import msgspec
+
 from bqwidget.protocol import Ack, Bye, Error, Limits, Synced, encode
 
 from .journal import Journal
@@ -58,7 +60,7 @@ class Hub:
         journal: Journal | None = None,
     ) -> None:
         self.log = log
-        self.limits = limits or Limits()
+        self.limits = msgspec.structs.replace(limits or Limits(), buffer=buffer)
         self.heartbeat = heartbeat
         self.buffer = buffer
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)
