@@ -49,8 +49,11 @@ def test_the_wheel_holds_the_bundle_and_both_packages(wheel: Path) -> None:
         sizes = {info.filename: info.file_size for info in content.infolist()}
     assert all(sizes[f"bqwidget/static/{name}"] > 500 for name in BUNDLE)
     assert {"bqwidget/py.typed", "bqserver/py.typed", "bqserver/app.py"} <= sizes.keys()
-    extension = "data/etc/jupyter/jupyter_server_config.d/bqserver.json"
-    assert [name for name in sizes if name.endswith(extension)]
+    for jupyters in (
+        "etc/jupyter/jupyter_server_config.d/bqserver.json",
+        "share/jupyter/labextensions/bqwidget-launcher/static/launcher.js",
+    ):
+        assert [name for name in sizes if name.endswith(f"/data/{jupyters}")], jupyters
     strays = [name for name in sizes if name.split("/")[0].startswith(("tests", "js", "notebooks", "server"))]
     assert strays == []
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 from eventually import eventually
 from forwarder import forwarder
-from jupyterserver import jupyter_server
+from jupyterserver import ROOT, jupyter_server
 
 pytestmark = pytest.mark.browser
 SLOW = 60_000
@@ -88,3 +89,20 @@ def test_two_notebooks_and_a_page_are_one_room_under_verified_names(home, home_e
         assert [(m["user"], m["verified"]) for m in listed] == [("ada", True), ("bob", True)]
         stranger = pages()
         assert "/login?next=" in (stranger.goto(f"{server.origin}{server.rooms}/rooms/lobby") or stranger).url
+
+
+@pytest.mark.timeout(300)
+def test_the_launcher_opens_the_rooms_of_this_server(home, home_environ, pages):
+    installed = home / "share" / "labextensions"
+    installed.mkdir(parents=True)
+    shutil.copytree(ROOT / "server" / "labextension", installed / "bqwidget-launcher")
+    environ = {**home_environ, "JUPYTER_PATH": str(home / "share")}
+    with jupyter_server(home, environ, base="/user/team", app="jupyterlab") as server:
+        page = pages()
+        page.goto(f"{server.origin}{server.base}/lab?token={server.token}")
+        card = page.locator(".jp-LauncherCard", has_text="Chat rooms")
+        card.wait_for(timeout=SLOW)
+        with page.context.expect_page() as opened:
+            card.click()
+        connected(opened.value)
+        assert opened.value.url == f"{server.origin}{server.rooms}/rooms/lobby"
