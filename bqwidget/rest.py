@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import msgspec
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.iostream import IOStream
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+from tornado.tcpclient import TCPClient
 
 from .endpoint import Endpoint
 from .errors import ConnectionRefused
@@ -23,6 +27,23 @@ _decode_messages = msgspec.json.Decoder(list[Message]).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
+class _Streams(TCPClient):
+    """Knows its streams, for Tornado's client closes no request that is on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: WeakSet[IOStream] = WeakSet()
+
+    async def connect(self, *args: Any, **kwargs: Any) -> IOStream:
+        stream = await super().connect(*args, **kwargs)
+        self._open.add(stream)
+        return stream
+
+    def end(self) -> None:
+        for stream in list(self._open):
+            stream.close()
+
+
 class Rest:
     """One client for all requests of a room; every method raises ConnectionRefused where there is no answer."""
 
@@ -30,10 +51,12 @@ class Rest:
         self._endpoint = endpoint
         self._room = room
         # Not the loop's shared client: this one is closed together with its room's connection.
-        self._client = AsyncHTTPClient(force_instance=True)
+        self._client = SimpleAsyncHTTPClient(force_instance=True)
+        self._client.tcp_client = self._streams = _Streams()
 
     def close(self) -> None:
         self._client.close()
+        self._streams.end()
 
     async def messages(
         self, *, before: int | None = None, after: int | None = None, limit: int

@@ -73,6 +73,32 @@ def test_a_page_that_is_none_is_a_connection_refused():
     assert "no answer of a bqserver" in asking(say_welcome)
 
 
+def test_closing_ends_what_is_on_its_way():
+    """A room that is closed, or whose link is lost, must not leave a request behind with its socket."""
+
+    async def main() -> None:
+        asked_for, ended = asyncio.Event(), asyncio.Event()
+
+        async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            asked_for.set()
+            await reader.read()
+            ended.set()
+            writer.close()
+
+        server = await asyncio.start_server(served, "127.0.0.1", 0)
+        asked = Rest(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), "lobby")
+        asking = asyncio.create_task(asked.get("health"))
+        await asked_for.wait()
+        asking.cancel()
+        asked.close()
+        async with asyncio.timeout(5):
+            await ended.wait()
+        server.close()
+
+    asyncio.run(main())
+
+
 def test_nobody_there_is_a_connection_refused():
     async def main() -> None:
         asked = Rest(Endpoint("http://127.0.0.1:9/"), "lobby")
