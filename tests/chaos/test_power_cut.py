@@ -32,11 +32,14 @@ CARELESS = (str(Path(__file__).with_name("careless_server.py")),)
 
 
 class Ack(NamedTuple):
-    """An acknowledged message, and how long the journal was, at the most, when that was known."""
+    """A message known to be in the log, and how long the journal was, at the most, when that was known. ``own``:
+    by an acknowledgement of this round, not by a reader who heard it.
+    """
 
     cid: str
     seq: int
     journal: int
+    own: bool
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,7 @@ def power_cuts(shim: Path, folder: Path, program: tuple[str, ...]) -> tuple[list
             before = disk.Disk(state)
             server.start()
             acks = asyncio.run(load(server, journal, f"{number}"))
-            total += len(acks)
+            total += sum(one.own for one in acks)
             cids, left = cut(before, journal.read_bytes(), acks, kept, folder / "after")
             lost += cids
             disk.write(state, left)
@@ -148,8 +151,8 @@ async def load(server: ServerProcess, journal: Path, name: str) -> list[Ack]:
     for member in (*senders, reader):
         member.stop()
     await asyncio.gather(*running)
-    acks = [Ack(cid, seq, sizes[cid]) for sender in senders for cid, seq in sender.acked.items()]
-    heard = [Ack(str(cid), seq, end) for seq, cid in reader.entries if cid not in sizes]
+    acks = [Ack(cid, seq, sizes[cid], own=True) for sender in senders for cid, seq in sender.acked.items()]
+    heard = [Ack(str(cid), seq, end, own=False) for seq, cid in reader.entries if cid not in sizes]
     return acks + heard
 
 
