@@ -93,7 +93,8 @@ class SearchIndex:
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")  # a power cut takes the newest, which is indexed again, never half
+    # A power cut takes the newest, which is indexed again, and never half of something.
+    db.execute("PRAGMA synchronous = NORMAL")
     db.executescript(_SCHEMA)
     row = db.execute("SELECT epoch FROM meta").fetchone()
     if row is None:
