@@ -67,6 +67,8 @@ def local() -> Endpoint:
 
 
 def _base(url: str) -> str:
+    if not isinstance(url, str):
+        raise TypeError(f"url is a server's address, not {type(url).__name__}: http://127.0.0.1:8765")
     try:
         parts = urlsplit(url.strip())
         port = parts.port

@@ -61,6 +61,8 @@ class Hearing(Saying):
     ) -> Callable[[Message], object]:
         if not callable(function):
             raise TypeError(f"on_message takes a function, not {type(function).__name__}")
+        if where is not None:
+            _checked(where)
         callback = self._callback(function)
         with self._connection.lock:
             since = self._connection.session.last
@@ -87,7 +89,7 @@ class Hearing(Saying):
         after: Message | int | None = None,
     ) -> Coroutine[Any, Any, Message]:
         """``wait_for`` for a cell or handler that awaits: what is said between the call and the await counts."""
-        return self._first(self._feed(after), predicate or _anything, timeout)
+        return self._first(self._feed(after), _checked(predicate), timeout)
 
     def wait_for(
         self,
@@ -105,7 +107,7 @@ class Hearing(Saying):
 
     def stream(self, predicate: Predicate | None = None, *, after: Message | int | None = None) -> Stream:
         """``async for message in room.stream()``: everything since the call, own messages too; ends with the room."""
-        return Stream(self, self._feed(after), predicate or _anything)
+        return Stream(self, self._feed(after), _checked(predicate))
 
     def pending(self) -> list[Message]:
         """What others said since the last call (at first: since joining). Before the room is joined: nothing."""
@@ -169,6 +171,14 @@ class Hearing(Saying):
 
 def _seq(message: Message | int) -> int:
     return message.seq if isinstance(message, Message) else message
+
+
+def _checked(predicate: Predicate | None) -> Predicate:
+    if predicate is not None and not callable(predicate):
+        raise TypeError(
+            f"expected a function that takes a message, not {predicate!r}: lambda message: message.text == ..."
+        )
+    return predicate or _anything
 
 
 def _anything(_: Message) -> bool:

@@ -67,6 +67,8 @@ class Room(Asking, Showing, Tracking, Reading):
     ) -> None:
         if unknown:
             raise TypeError(_unknown_options(unknown))
+        if not isinstance(name, str):
+            raise TypeError(f"a room's name is text, not {type(name).__name__}: Room('lobby')")
         super().__init__()
         self.name = check_room(name)
         self.user = _check_user(user)

@@ -53,8 +53,8 @@ class ChatWidget(anywidget.AnyWidget):
     def __init__(self, room: Room | str, *, layout: Any = None, **options: Any) -> None:
         if isinstance(room, Room) and options:
             raise TypeError(f"{', '.join(options)}: for a room, which is made already; say it to Room(...)")
-        self._owns_room, self._owns_layout = isinstance(room, str), layout is None
-        self.room = room = Room(room, **options) if isinstance(room, str) else room
+        self._owns_room, self._owns_layout = not isinstance(room, Room), layout is None
+        self.room = room = room if isinstance(room, Room) else Room(room, **options)
         self._envelopes = Envelopes(lambda: room._snapshot(TAIL))
         self._flushing: asyncio.TimerHandle | None = None
         self._flushed = 0.0

@@ -79,6 +79,15 @@ def test_an_unknown_option_is_an_error_with_the_remedy():
 
 @pytest.mark.parametrize(
     ("options", "said"),
+    [({"name": None}, "name is text"), ({"url": 8765}, "address"), ({"user": 5}, "user is a name")],
+)
+def test_what_is_no_text_is_named(options, said):
+    with pytest.raises(TypeError, match=said):
+        Room(**{"name": "lobby", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
     [
         ({"name": "a room"}, "not a room name"),
         ({"user": " "}, "user is ' '"),
@@ -504,6 +513,14 @@ def test_a_wait_that_ends_without_one(ada):
     assert time.monotonic() - began < 2
     assert isinstance(told.value, TimeoutError)
     assert told.value.timeout == 0.1
+
+
+def test_what_is_no_predicate_is_refused_at_once(ada):
+    for wait in (ada.wait_for, ada.next_message, ada.stream):
+        with pytest.raises(TypeError, match="takes a message, not 'go'"):
+            wait("go")
+    with pytest.raises(TypeError, match="takes a message, not 'go'"):
+        ada.on_message(where="go")(print)
 
 
 def test_a_predicate_that_fails_ends_the_wait(ada, bob):
