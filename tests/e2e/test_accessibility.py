@@ -100,6 +100,14 @@ def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
     open_room(page, server, room)
     page.get_by_role("button", name="yes").last.wait_for()
     assert axe(page) == [], "full, with questions open and answered"
+    page.get_by_role("button", name="1 here").click()
+    page.get_by_role("list", name="People here").wait_for()
+    assert axe(page) == [], "who is here"
+    page.get_by_role("textbox", name="Message", exact=True).click()
+    page.keyboard.type("@")
+    page.get_by_role("listbox").wait_for()
+    assert axe(page) == [], "whom to mention"
+    page.keyboard.press("Escape")
     page.locator("li[data-seq]").nth(4).focus()
     page.get_by_role("button", name="React", exact=True).click()
     assert axe(page) == [], "a message's actions"
@@ -228,6 +236,22 @@ def test_every_action_has_a_way_by_keyboard_alone(keys):
 
     act("to be answered", "yes")
     item(keys, "me answered: yes").wait_for()
+
+    tab_to(keys, "1 here", "Shift+Tab")
+    keys.keyboard.press("Enter")
+    keys.get_by_role("list", name="People here").get_by_text("me").wait_for()
+    keys.keyboard.press("Escape")
+
+    tab_to(keys, "Message")
+    keys.keyboard.type("thanks @b")
+    keys.get_by_role("option", name="bob", selected=True).wait_for()
+    keys.keyboard.press("Enter")
+    keys.keyboard.press("Enter")
+    item(keys, "thanks @bob").wait_for()
+    keys.keyboard.press("ArrowUp")
+    keys.keyboard.type("– all of you")
+    keys.keyboard.press("Enter")
+    item(keys, "thanks @bob – all of you").wait_for()
 
     act("second line", "Edit")
     keys.keyboard.press("End")

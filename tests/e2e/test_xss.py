@@ -157,12 +157,19 @@ def test_no_payload_in_an_error_or_a_member_s_name_becomes_more_than_text(server
     page.get_by_role("status").filter(has_text="Connected").wait_for()
     names = [{"user": text, "kind": "person", "typing": number < 2} for number, text in enumerate(PAYLOADS)]
     routes[0].send(json.dumps({"type": "presence", "members": names}))
+    page.get_by_role("button", name=f"{len(names)} here").click()
+    people = page.get_by_role("list", name="People here").locator("li > [dir]")
+    people.nth(len(names) - 1).wait_for()
+    assert people.all_text_contents() == PAYLOADS
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    box.press_sequentially("@")
+    page.get_by_role("listbox").get_by_role("option").first.wait_for()
+    box.fill("")
     notice = page.locator(".bq-composer [role=alert]")
     for text in PAYLOADS[::20]:
         routes[0].send(json.dumps({"type": "error", "code": "refused", "message": text}))
         notice.filter(has_text=text).wait_for()
     page.get_by_role("textbox", name="Your name").fill(PAYLOADS[0])
-    box = page.get_by_role("textbox", name="Message", exact=True)
     for number in range(7, len(PAYLOADS), 20):
         box.fill(str(number))
         box.press("Enter")

@@ -175,7 +175,8 @@ function useReturned(
 ): { readonly current: Returned | null } {
   const returned = useRef<Returned | null>(null);
   const known = useRef(new Set<string>());
-  useEffect(() => {
+  // Together with what is drawn: a key pressed in between would be overwritten.
+  useLayoutEffect(() => {
     const failed = state.pending.filter((each) => each.state === "failed" && each.draft.type === "chat.send");
     const fresh = failed.find(({ cid }) => !known.current.has(cid));
     known.current = new Set(failed.map(({ cid }) => cid));
