@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -64,7 +65,7 @@ class Grants:
         self.all = tuple(grants)
         self._by_digest = {grant.sha256: grant for grant in self.all}
         self._by_id = {grant.id: grant for grant in self.all}
-        self._names = {grant.name.casefold() for grant in self.all}
+        self._names = {seen(grant.name) for grant in self.all}
 
     def find(self, token: str) -> Grant | None:
         """What is looked up is a digest, so the time it takes says nothing about any token."""
@@ -77,7 +78,13 @@ class Grants:
 
     def takes(self, name: str) -> bool:
         """Whether ``name`` belongs to a named member, so that nobody else may go by it."""
-        return name.strip().casefold() in self._names
+        return bool(self._names) and seen(name) in self._names
+
+
+def seen(name: str) -> str:
+    """``name`` as a reader tells it from others: without case, width, and what can't be seen."""
+    visible = "".join(one for one in unicodedata.normalize("NFKC", name) if one.isprintable())
+    return " ".join(visible.split()).casefold()
 
 
 def sha256(token: str) -> str:
