@@ -37,10 +37,13 @@ class Access:
 
     def changed(self, *, forced: bool = False) -> bool:
         """Read them again if anything may be new. Raises AccessError, and keeps what was, where one is wrong."""
-        stamp = self._look()
-        if stamp == self._stamp and not forced:
+        stamp, before = self._look(), self._stamp
+        if stamp == before and not forced:
             return False
         self._stamp = stamp
+        for path, now, then in zip((self.tokens, self.rights), stamp, before, strict=True):
+            if then is not None and now is None:  # else a file that is lost would let everyone in everywhere
+                raise AccessError(f"{path} is gone: what it said holds until the server restarts")
         self.grants_now, self.rights_now = self._read()
         return True
 
