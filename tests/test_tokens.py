@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bqserver import tokens
+from bqserver.access import Access
 from bqserver.auth import EXPIRED, REVOKED, SESSION_OVER, Gate, Identity
 from bqserver.rights import AccessError, Level, parse_rights
 from bqserver.testing import running_server
@@ -366,6 +367,24 @@ def test_rights_that_change_are_followed(path):
         assert read_only()
         rights.write_text('[lobby]\nada = "none"\n')
         assert one.close_code() == 4403
+
+
+def test_a_file_that_is_lost_takes_nothing_away_and_gives_nothing(path):
+    token, _ = tokens.add(path, "ada")
+    rights = path.with_name("rights.toml")
+    rights.write_text('[staff]\n"*" = "none"\n')
+    access = Access(path, rights)
+    for lost in (path, rights):
+        kept = lost.read_text()
+        lost.unlink()
+        with pytest.raises(AccessError, match="is gone"):
+            access.changed()
+        assert not access.changed()
+        assert access.grants_now.find(token)
+        assert access.rights_now.level("ada", "staff") is Level.NONE
+        lost.write_text(kept)
+        lost.chmod(0o600)
+        assert access.changed()
 
 
 def test_sighup_reads_them_at_once(path, home):
