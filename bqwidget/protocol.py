@@ -7,6 +7,7 @@ both may be added without a new version.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Literal
@@ -345,7 +346,8 @@ _SERVER_TYPES = frozenset(frame.__struct_config__.tag for frame in ServerFrame._
 def decode_client(data: str | bytes) -> ClientFrame | Echo:
     """A client's frame; anything that isn't one of ours comes back as the ``Echo`` to answer with.
 
-    Raises ProtocolError (``bad_field``) for a frame of ours whose fields are wrong.
+    Raises ProtocolError for a frame of ours whose fields are wrong (``bad_field``), or that only looser readers
+    take for JSON (``bad_json``): a browser writes half a character as an escape that stands for none.
     """
     try:
         return _decode_client(data)
@@ -353,6 +355,8 @@ def decode_client(data: str | bytes) -> ClientFrame | Echo:
         try:
             message = msgspec.json.decode(data)
         except NOT_JSON:
+            if _kind(_loosely(data)) in _CLIENT_TYPES:  # its sender waits for an answer, not for an echo
+                raise ProtocolError("bad_json", f"the frame is not JSON: {error}") from None
             return Echo(message=data if isinstance(data, str) else data.decode(errors="replace"))
         if _kind(message) in _CLIENT_TYPES:
             raise _field_error(error) from None
@@ -374,6 +378,22 @@ def decode_server(data: str | bytes) -> ServerFrame | None:
         if isinstance(message, dict) and _kind(message) not in _SERVER_TYPES:
             return None
         raise _field_error(error) from None
+
+
+def cid_of(data: str | bytes) -> str | None:
+    """The cid of a frame that is refused, so that its sender knows which one it was."""
+    frame = _loosely(data)
+    cid = frame.get("cid") if isinstance(frame, dict) else None
+    if not isinstance(cid, str) or any("\ud800" <= one <= "\udfff" for one in cid):
+        return None  # halves of characters can't be sent back
+    return cid
+
+
+def _loosely(data: str | bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _kind(message: Any) -> str | None:

@@ -29,6 +29,7 @@ from bqwidget.protocol import (
     answered,
     check,
     check_room,
+    cid_of,
     decode_client,
     decode_post,
     decode_server,
@@ -132,6 +133,16 @@ def test_a_wrong_field_is_named(data, field):
     with pytest.raises(ProtocolError, match=field.partition("[")[0]) as told:
         decode_client(json.dumps(data))
     assert (told.value.code, told.value.field.replace("[...]", "[0]")) == ("bad_field", field)
+
+
+@pytest.mark.parametrize("cid", ["1", "\\ud83d"])
+def test_half_a_character_of_a_browser_is_refused(cid):
+    data = f'{{"type": "chat.send", "cid": "{cid}", "user": "ada", "text": "half a \\ud83d"}}'
+    with pytest.raises(ProtocolError) as told:
+        decode_client(data)
+    assert (told.value.code, cid_of(data)) == ("bad_json", "1" if cid == "1" else None)
+    other = '{"type": "mood", "text": "half a \\ud83d"}'
+    assert decode_client(other) == Echo(message=other)
 
 
 def test_unknown_frames_of_a_newer_server_are_ignored():

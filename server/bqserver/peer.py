@@ -13,7 +13,6 @@ import msgspec
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
     MAX_REPLAY,
-    NOT_JSON,
     Busy,
     Delete,
     Draft,
@@ -29,6 +28,7 @@ from bqwidget.protocol import (
     Send,
     Typing,
     check,
+    cid_of,
     decode_client,
     encode,
 )
@@ -281,7 +281,7 @@ class Peer:
                     self.user = self.principal or self.user or user
                     self._hub.presence.changed(self.room, self)
         except ProtocolError as error:
-            self._refuse(Refused(error.code, str(error), 400), _cid_of(message))
+            self._refuse(Refused(error.code, str(error), 400), cid_of(message))
 
     def _is_free(self, user: str | None) -> bool:
         return user is None or self._hub.policy.gate.may_use(self.identity, user)
@@ -338,15 +338,3 @@ def entry_frame(entry: Stored) -> bytes:
     """The frame of an entry, from its stored bytes."""
     kind = b"change" if entry.change else b"message"
     return text_frame(b'{"type":"%b","entry":%b,"prev":%d}' % (kind, entry.body, entry.prev))
-
-
-class _Cid(msgspec.Struct):
-    cid: str | None = None
-
-
-def _cid_of(message: str) -> str | None:
-    """The cid of a frame whose other fields are wrong, so that its sender knows which one it was."""
-    try:
-        return msgspec.json.decode(message, type=_Cid).cid
-    except NOT_JSON:
-        return None
