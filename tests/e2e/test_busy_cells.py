@@ -198,6 +198,8 @@ def test_a_busy_cell_hears_and_is_heard(  # noqa: PLR0917 - fixtures
         if subshells and not ada.is_busy():
             ada.begin()
         ada.window.say(f"ping {number}")
+        if subshells:  # one at a time: how quick it is, and not how much can be typed
+            colleague.wait_for(f"pong {number} ")
     if not subshells:
         status(ada.window, "Kernel busy, queued")
         colleague.say("meanwhile")  # what others say comes over the kernel's own socket
