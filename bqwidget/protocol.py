@@ -20,6 +20,12 @@ SUBPROTOCOL = "chat.v1"
 ROOM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_CID = 64
 MAX_EMOJI = 16
+MAX_CHOICES = 50
+MAX_CHOICE = 200
+MAX_PARTS = 20
+MAX_TIME = 1 << 53
+"""Beyond it JavaScript's numbers are no longer exact."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
 SHOWN = 80
 """Characters of somebody's text in a repr, a log or an error."""
 MAX_REPLAY = 500
@@ -422,7 +428,13 @@ def check(draft: Draft | Post, limits: Limits) -> None:
             if draft.text or not draft.parts:
                 _check_text("text", draft.text, limits.text)
             if draft.choice is not None:
-                _check_text("choice", draft.choice, limits.text)
+                _check_text("choice", draft.choice, MAX_CHOICE)
+            if draft.ask is not None:
+                _check_ask(draft.ask, limits)
+            if len(draft.parts) > MAX_PARTS:
+                raise _too_many("parts", len(draft.parts), MAX_PARTS)
+            for part in draft.parts:
+                _check_part(part)
         case Edit():
             _check_text("text", draft.text, limits.text)
         case React():
@@ -441,6 +453,31 @@ def check_room(name: str) -> str:
 def printable(text: str) -> str:
     """``text`` quoted for a repr, a log or an error: control, bidi and ANSI characters are escaped, long text cut."""
     return repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
+
+
+def _check_ask(ask: Ask, limits: Limits) -> None:
+    choices = ask.choices or ()
+    if len(choices) > MAX_CHOICES:
+        raise _too_many("ask.choices", len(choices), MAX_CHOICES)
+    for choice in choices:
+        _check_text("ask.choices", choice, MAX_CHOICE)
+    if len(set(choices)) < len(choices):
+        raise ProtocolError("bad_field", "ask.choices: the same choice twice", field="ask.choices")
+    if ask.from_ is not None:
+        _check_text("ask.from", ask.from_, limits.user)
+    if ask.expires is not None and not 0 <= ask.expires < MAX_TIME:
+        raise ProtocolError("bad_field", "ask.expires: milliseconds since the epoch", field="ask.expires")
+
+
+def _check_part(part: Part) -> None:
+    if not SHA256.fullmatch(part.sha256):
+        raise ProtocolError("bad_field", "parts.sha256: 64 hexadecimal digits", field="parts.sha256")
+    if part.size < 0:
+        raise ProtocolError("bad_field", "parts.size: bytes, 0 or more", field="parts.size")
+
+
+def _too_many(field: str, count: int, limit: int) -> ProtocolError:
+    return ProtocolError("too_long", f"{field} has {count:,} items; the limit is {limit:,}", field=field)
 
 
 def _check_text(field: str, value: str, limit: int) -> None:

@@ -91,6 +91,23 @@ def test_the_same_cid_and_body_is_the_same_message(server):
         ({"user": "u" * 65, "text": "hi"}, 400, "too_long", "64"),
         ({"user": "ada", "text": "hi", "cid": "c" * 65}, 400, "too_long", "cid"),
         ({"user": "ada", "text": "x" * 140_000}, 413, "too_big", "131,072"),
+        ({"user": "ada", "text": "?", "ask": {"choices": ["a", "a"]}}, 400, "bad_field", "ask.choices"),
+        ({"user": "ada", "text": "?", "ask": {"choices": ["a", " "]}}, 400, "empty", "ask.choices"),
+        ({"user": "ada", "text": "?", "ask": {"choices": ["x" * 201]}}, 400, "too_long", "200"),
+        (
+            {"user": "ada", "text": "?", "ask": {"choices": [str(n) for n in range(51)]}},
+            400,
+            "too_long",
+            "50",
+        ),
+        ({"user": "ada", "text": "?", "ask": {"from": "u" * 65}}, 400, "too_long", "ask.from"),
+        ({"user": "ada", "text": "?", "ask": {"expires": 1 << 60}}, 400, "bad_field", "ask.expires"),
+        (
+            {"user": "ada", "text": "x", "parts": [{"mime": "a/b", "sha256": "zz", "size": 1}]},
+            400,
+            "bad_field",
+            "sha256",
+        ),
     ],
 )
 def test_a_bad_body_is_refused_by_name(server, body, status, code, names):

@@ -174,7 +174,7 @@ class Peer:
         hub = self._hub
         bounds = await hub.log.bounds(self.room_name)
         self.room.seq = max(self.room.seq, bounds.seq)
-        known = after is not None and after <= bounds.seq and epoch in (None, hub.log.epoch)
+        known = after is not None and 0 <= after <= bounds.seq and epoch in (None, hub.log.epoch)
         hello = Hello(
             room=self.room_name,
             epoch=hub.log.epoch,
@@ -192,7 +192,7 @@ class Peer:
 
     async def _resume(self, after: int | None, epoch: str | None) -> None:
         bounds = await self._hub.log.bounds(self.room_name)
-        known = after is not None and after <= bounds.seq and epoch in (None, self._hub.log.epoch)
+        known = after is not None and 0 <= after <= bounds.seq and epoch in (None, self._hub.log.epoch)
         await self._replay(bounds, after, known=known)
 
     async def _replay(self, bounds: Bounds, after: int | None, *, known: bool) -> None:

@@ -182,7 +182,9 @@ def _again(first: Stored, submission: Submission) -> Outcome:
     draft = submission.draft
     if encode(compose(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
         return first._replace(dup=True)
-    return Refused("conflict", f"cid {draft.cid} was already used for another message: make a new cid", 409)
+    return Refused(
+        "conflict", f"cid {printable(draft.cid)} was already used for another message: make a new cid", 409
+    )
 
 
 def _refusal(entry: Message | Change, principal: str, about: Message, author: str) -> Refused | None:
