@@ -53,5 +53,5 @@ def test_it_skips_with_one_loud_line(run) -> None:
 def test_in_ci_it_fails(run) -> None:
     done = run(CI="true")
     assert done.returncode == 1
-    assert "1 failed, 1 passed" in done.stdout
+    assert "1 passed, 1 error" in done.stdout
     assert "missing in CI: node" in done.stdout

@@ -133,11 +133,14 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
         folder = home / f"notebooks-{len(started)}"
         folder.mkdir()
         settings = {"themes": {"theme": theme}}
-        disabled = home / "jupyter-config" / "jupyter_server_config.d" / "bqserver.json"
+        disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
         disabled.parent.mkdir(parents=True, exist_ok=True)
         disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
         command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
-        paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")])}
+        paths = {
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+            "JUPYTER_CONFIG_PATH": str(home / "first"),
+        }
         process, server = run_jupyter(
             command, home, {**home_environ, **paths, **(environ or {})}, folder, settings
         )
