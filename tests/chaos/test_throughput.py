@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,7 +141,10 @@ def test_a_long_room_costs_no_more_than_a_short_one(tmp_path: Path):
 
 
 async def costs(folder: Path) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Median seconds of an append and of `last 50`, in a short and in a long room, measured in turns."""
+    """Seconds of an append and of `last 50`, in a short and in a long room, measured in turns.
+
+    Of a thousand each, the tenth best: what a busy machine adds to some is none of the room's doing.
+    """
     logs = [SqliteLog(folder / "short.sqlite"), SqliteLog(folder / "long.sqlite")]
     for log, size in zip(logs, (1_000, LONG), strict=True):
         for start in range(0, size, 500):
@@ -161,8 +163,12 @@ async def costs(folder: Path) -> tuple[tuple[float, float], tuple[float, float]]
             assert len(bodies) == 50
     for log in logs:
         await log.close()
-    short, long = ((statistics.median(appends[n]), statistics.median(reads[n])) for n in (0, 1))
+    short, long = ((tenth(appends[which]), tenth(reads[which])) for which in (0, 1))
     return short, long
+
+
+def tenth(took: list[float]) -> float:
+    return sorted(took)[len(took) // 10]
 
 
 def hi(number: int) -> Submission:
