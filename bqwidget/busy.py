@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SWITCH = 0.0005
 """Seconds that a cell may keep the interpreter while another thread waits for it. A message from the window passes
 some ten such waits, each as long as this in a loop of pure Python: with Python's own 5 ms half of them were heard
-within 22 to 26 ms, with this within 5 to 11. It costs nothing while no thread waits."""
+within 22 to 26 ms, with this within 8 to 11. It costs nothing while no thread waits."""
 
 _lock = Lock()
 _open: WeakSet[Connection] = WeakSet()
