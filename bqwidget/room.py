@@ -127,8 +127,16 @@ class Room(Asking, Showing, Tracking, Reading):
         return connection.endpoint.address(f"rooms/{self.name}")
 
     def invite(self, uses: int = 1, minutes: float = 10) -> str:
-        """A link that lets ``uses`` people in, within ``minutes``: give it only to them."""
-        body = self._ask(lambda rest: rest.post("invites", {"uses": uses, "minutes": minutes}))
+        """A link that lets ``uses`` people in, within ``minutes``: give it only to them.
+
+        Where somebody else does the logging in, as inside Jupyter, it is the page's plain address.
+        """
+        try:
+            body = self._ask(lambda rest: rest.post("invites", {"uses": uses, "minutes": minutes}))
+        except ConnectionRefused as error:
+            if error.code != "no_invites":
+                raise
+            return self.url
         return f"{self.url}#invite={msgspec.json.decode(body)['code']}"
 
     # ---- its window ----

@@ -153,7 +153,7 @@ def test_a_kernels_token_is_in_its_environment_alone_and_ends_with_it(home, home
     with jupyter_server(home, home_environ, base="/pre/fix") as server:
         kernel = server.kernel()
         told = json.loads(kernel.run("import json, os; print(json.dumps(dict(os.environ)))"))
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/pre/fix/bqserver", told["BQWIDGET_URL"])
+        assert re.fullmatch(r"http://localhost:\d+/pre/fix/bqserver", told["BQWIDGET_URL"])
         token = told["BQWIDGET_TOKEN"]
         assert token not in told["BQWIDGET_URL"]
         for process in Path("/proc").glob("[0-9]*/cmdline"):
@@ -165,6 +165,16 @@ def test_a_kernels_token_is_in_its_environment_alone_and_ends_with_it(home, home
         refused = server.ask("GET", "/bqserver/rooms", **bearer)
         assert (refused.status, refused.code) == (401, "token_expired")
         assert token not in server.log.read_text()
+
+
+def test_a_rooms_address_is_one_where_the_browsers_login_counts(home, home_environ):
+    """Jupyter's cookie belongs to the name that Jupyter was opened under, and its people need no invites."""
+    with jupyter_server(home, home_environ) as server:
+        kernel = server.kernel()
+        told = kernel.run("from bqwidget import Room; room = Room('lobby'); print(room.url, room.invite())")
+        url, invite = told.split()
+        assert re.fullmatch(r"http://localhost:\d+/bqserver/rooms/lobby", url)
+        assert invite == url
 
 
 def read_if_there(path: Path) -> bytes:

@@ -97,6 +97,16 @@ describe("from the kernel", () => {
     expect(seqs()).toEqual([4]);
   });
 
+  it("asks again where the very first snapshot is lost, until it comes", () => {
+    kernel.say({ to: "me", ack: 1 });
+    vi.advanceTimersByTime(3_500);
+    expect(kernel.did("open")).toHaveLength(2);
+    kernel.say({ to: "me", ack: 2 });
+    kernel.say({ to: "me", n: 3, snapshot: [log.hello(false)] });
+    vi.advanceTimersByTime(10_000);
+    expect(kernel.did("open")).toHaveLength(2);
+  });
+
   it("does not hear what is for another browser", () => {
     opened();
     kernel.say({ to: "other", n: 9, snapshot: [synced(9)] });

@@ -191,7 +191,8 @@ class BqserverExtension(ExtensionApp):
         if self.loopback:
             return self.loopback
         app = self.serverapp
-        base = urlsplit(app.local_url if app.ip in ("", "localhost", *WILDCARD_IPS) else app.connection_url)
+        # The name that people's browsers use where there is one: Jupyter's cookie knows no other.
+        base = urlsplit(app.local_url if app.ip in ("", *WILDCARD_IPS) else app.connection_url)
         return f"{base.scheme}://{base.netloc}{url_path_join(app.base_url, NAME)}"
 
     def make_log(self) -> MessageLog:

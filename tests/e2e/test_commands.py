@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
 
 import pytest
 from e2e.conftest import ROOT, SLOW, Notebook, Window, run_jupyter
@@ -34,7 +33,7 @@ def test_it_opens_a_quickstart_that_works(home: Path, clean: dict[str, str], pag
         told.get_by_text("the last from ada: I am").wait_for(timeout=SLOW)
         address = notebook.cell(5).locator(".jp-Cell-outputArea").get_by_role("link").get_attribute("href")
         assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
-        page.goto(urljoin(server.url, urlsplit(address).path))
+        page.goto(address)
         beside = Window(page.get_by_role("region", name="Chat room lobby"))
         beside.wait_for("I am")
     finally:

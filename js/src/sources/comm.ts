@@ -196,6 +196,8 @@ export class CommSource implements Source {
 
   #acked(upTo: number): void {
     for (const k of [...this.#unacked.keys()]) if (k <= upTo) this.#unacked.delete(k);
+    // Our open arrived, but Jupyter may have dropped its answer, and no delta would tell.
+    if (this.#n === null) this.#resync ??= setTimeout(() => this.#reopen(), RESEND);
     this.#say(this.#waits() ? "busy" : "ok");
   }
 
