@@ -21,7 +21,7 @@ ROOM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_CID = 64
 MAX_EMOJI = 16
 MAX_CHOICES = 50
-MAX_CHOICE = 200
+MAX_CHOICE = 1_000
 MAX_PARTS = 20
 MAX_TIME = 1 << 53
 """Beyond it JavaScript's numbers are no longer exact."""

@@ -93,7 +93,7 @@ def test_the_same_cid_and_body_is_the_same_message(server):
         ({"user": "ada", "text": "x" * 140_000}, 413, "too_big", "131,072"),
         ({"user": "ada", "text": "?", "ask": {"choices": ["a", "a"]}}, 400, "bad_field", "ask.choices"),
         ({"user": "ada", "text": "?", "ask": {"choices": ["a", " "]}}, 400, "empty", "ask.choices"),
-        ({"user": "ada", "text": "?", "ask": {"choices": ["x" * 201]}}, 400, "too_long", "200"),
+        ({"user": "ada", "text": "?", "ask": {"choices": ["x" * 1001]}}, 400, "too_long", "1,000"),
         (
             {"user": "ada", "text": "?", "ask": {"choices": [str(n) for n in range(51)]}},
             400,
