@@ -70,7 +70,7 @@ async def rounds(server: ServerProcess) -> tuple[list[Sender], list[Reader]]:
     readers.append(late)
     running.append(asyncio.create_task(late.run()))
     await asyncio.gather(*[reader.reach(newest) for reader in readers])
-    assert late.gaps == ["long"]
+    assert set(late.gaps) == {"long"}  # once, or again where a slow machine had it rejoin on the way
     for member in (*senders, *readers):
         member.stop()
     await asyncio.gather(*running)
