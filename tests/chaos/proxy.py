@@ -148,6 +148,7 @@ class _Line:
         elif self._fault == "slices":
             for byte in data:
                 writer.write(bytes((byte,)))
+                await writer.drain()  # raises where the other end is gone
                 await asyncio.sleep(0)
         else:
             delay = self._chance.uniform(0, 0.2) if self._fault == "delay" else len(data) / RATE

@@ -91,11 +91,12 @@ def play(server: ServerProcess, path: Path, seed: int) -> Counter[str]:
         proxy.heal()
         wanted = {f"{message} of {sender.user}" for message in range(MESSAGES) for sender in rooms[:SENDERS]}
         for room in rooms:
-            eventually(
-                lambda room=room: len(room.messages) >= len(wanted) and not room.queued,
-                PATIENCE,
-                f"seed {seed}: {room!r} has {len(room.messages)} of {len(wanted)}, {room.error!r}",
-            )
+            try:
+                eventually(lambda room=room: len(room.messages) >= len(wanted) and not room.queued, PATIENCE)
+            except AssertionError as late:
+                have = f"{len(room.messages)} of {len(wanted)} messages, {room.queued} queued"
+                late.add_note(f"seed {seed}: {room!r} is {room.status}, has {have}; {room.error!r}")
+                raise
         entries = stored.entries(path, name)
         lists = [[(one.seq, one.cid) for one in room.messages] for room in rooms]
         texts = [one.text for one in rooms[0].messages]
