@@ -97,9 +97,11 @@ class Member:
         """Say something now."""
         return self.room.send(text)
 
-    def wait_for(self, what: What, timeout: float = PATIENCE) -> Message:
-        """The first message from now on that is ``what``, whoever says it."""
-        return self.room.wait_for(lambda message: _is(what, message), timeout)
+    def wait_for(
+        self, what: What, timeout: float = PATIENCE, *, after: Message | int | None = None
+    ) -> Message:
+        """The first message that is ``what``, whoever says it: newer than ``after``, else from now on."""
+        return self.room.wait_for(lambda message: _is(what, message), timeout, after=after)
 
     def finish(self, timeout: float = PATIENCE) -> None:
         """Wait until all that was scripted has happened, then leave. WaitTimeout says what has not."""

@@ -78,8 +78,8 @@ def test_a_member_is_a_person_in_the_room(ada, bob):
 
 def test_a_member_waits_and_speaks_of_its_own(ada, bob):
     ada.on_message(lambda message: ada.send(f"heard {message.text}", wait=False))
-    bob.say("hello")
-    assert bob.wait_for("heard hello").user == "ada"
+    hello = bob.say("hello")
+    assert bob.wait_for("heard hello", after=hello).user == "ada"
 
 
 def test_what_has_not_happened_is_named(ada, bob):
