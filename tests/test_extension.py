@@ -8,8 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from bqserver.app import ChatServer
 from bqserver.auth import Identity
 from bqserver.kernels import GONE, Kernels
+from bqserver.limiting import Limiting
 from certificate import self_signed
 from eventually import eventually
 from jupyterserver import JupyterServer, jupyter_server
@@ -131,6 +133,28 @@ def test_what_jupyters_authorizer_forbids_is_forbidden(home, home_environ, confi
         with member(server.origin + server.rooms, **authorization) as bob:
             bob.say("hi")
             assert bob.until("error")["code"] == "read_only"
+
+
+def test_its_limits_are_set_as_those_of_a_server_of_its_own(home, home_environ, config):
+    wanted = {"text_limit": 5, "user_limit": 4, "frame_limit": 2000, "rate_limit": 3, "rate_seconds": 60}
+    wanted |= {"buffer": 70_000, "heartbeat": 9, "join_limit": 1, "max_connections": 2, "failure_limit": 1}
+    config.write_text("".join(f"c.BqserverExtension.{name} = {value}\n" for name, value in wanted.items()))
+    with jupyter_server(home, home_environ) as server:
+        authorization = {"Authorization": f"token {server.token}"}
+        with member(server.origin + server.rooms, **authorization) as one:
+            hello = one.recv()
+            told = {"text": 5, "user": 4, "frame": 2000, "rate": 3, "rate_ms": 60_000, "buffer": 70_000}
+            assert told.items() <= hello["limits"].items()
+            assert hello["heartbeat_ms"] == 9000
+            with (
+                pytest.raises(InvalidStatus) as refused,
+                member(server.origin + server.rooms, **authorization),
+            ):
+                pass
+            assert b"too_many_joins" in refused.value.response.body
+        answers = [server.ask("GET", "/bqserver/rooms", token=f"guess-{n}") for n in range(2)]
+        assert [answer.status for answer in answers] == [401, 429]
+    assert Limiting.class_own_traits(config=True).keys() <= ChatServer.class_traits(config=True).keys()
 
 
 SEND = "from bqwidget import Room; room = Room('lobby'); print(room.send({text!r}, timeout=30))"

@@ -21,12 +21,10 @@ from tornado.routing import URLSpec
 from traitlets import Dict
 
 import bqwidget
-from bqwidget.protocol import Limits
 
 from .access import Access, Warden
 from .auth import Gate, make_token, read_token
 from .base import NotFound, Service, note_request
-from .door import Door
 from .handlers import LOBBY, routes
 from .hub import Hub
 from .journal import Journal
@@ -38,12 +36,6 @@ from .policy import Policy
 from .settings import Settings, data_dir
 from .sqlite_log import SqliteLog
 
-RATE_BEYOND_LOOPBACK = 20
-JOINS_BEYOND_LOOPBACK = 100
-FAILURES_BEYOND_LOOPBACK = 20
-EACH_BEYOND_LOOPBACK = 1000
-SPARE_FILES = 100
-"""Open files kept for the log, the page and those who are told that it is full."""
 IDLE_HTTP = 120.0
 """Seconds that a connection may take for a request's headers, or for its body."""
 SWITCH_INTERVAL = 0.0005
@@ -221,30 +213,8 @@ class ChatServer(Settings):
             return read_token(Path(self.token_file))
         return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
 
-    def limits(self) -> Limits:
-        return Limits(
-            text=self.text_limit,
-            user=self.user_limit,
-            frame=self.frame_limit,
-            rate=self.beyond_loopback(self.rate_limit, RATE_BEYOND_LOOPBACK),
-            rate_ms=int(self.rate_seconds * 1000),
-        )
-
-    def door(self) -> Door:
-        most = self.max_connections
-        return Door(
-            joins=self.beyond_loopback(self.join_limit, JOINS_BEYOND_LOOPBACK),
-            failures=self.beyond_loopback(self.failure_limit, FAILURES_BEYOND_LOOPBACK),
-            most=most_connections() if most is None else most,
-            most_each=self.beyond_loopback(self.max_connections_each, EACH_BEYOND_LOOPBACK),
-            clock=time.monotonic,
-        )
-
-    def beyond_loopback(self, given: int | None, usual: int) -> int:
-        """The limit as it was given, else the usual one where strangers may come."""
-        if given is not None:
-            return given
-        return 0 if is_loopback(self.ip) and not self.behind_proxy else usual
+    def is_exposed(self) -> bool:
+        return not is_loopback(self.ip) or self.behind_proxy
 
     def make_log(self) -> MessageLog:
         kind, _, rest = self.log_url.partition(":")
@@ -309,16 +279,6 @@ class ChatServer(Settings):
                 path.unlink()
         except (OSError, ValueError, KeyError):
             pass
-
-
-def most_connections() -> int:
-    """What the limit of open files leaves for members; 0 where there is none."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return 0
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 0 if files == resource.RLIM_INFINITY else max(1, files - SPARE_FILES)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -27,7 +27,7 @@ from tornado.httputil import url_concat
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError, RequestHandler
-from traitlets import Int, Unicode, default
+from traitlets import Unicode, default
 
 from bqwidget.protocol import Limits
 
@@ -35,9 +35,11 @@ from .access import Access, Warden
 from .admission import Invites, NoInvites, Session
 from .auth import Denied, Gate, Identity
 from .base import Failure, Handler, Service, is_upgrade
+from .door import Door
 from .handlers import RoomPage, routes
 from .hub import Hub
 from .kernels import KernelGate, Kernels
+from .limiting import Limiting
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
 from .moderation import Moderation
@@ -111,15 +113,14 @@ class Inside(Handler):
             self.redirect(login if "?" in login else url_concat(login, again))
 
 
-class BqserverExtension(ExtensionApp):
-    """Rooms for everyone on this Jupyter server."""
+class BqserverExtension(Limiting, ExtensionApp):
+    """Rooms for everyone on this Jupyter server: ``c.BqserverExtension.rate_limit = 20`` and so on."""
 
     name = NAME
 
     log_url = Unicode(help="Where messages are kept: sqlite:PATH or memory. Default: your data folder.").tag(
         config=True
     )
-    rate_limit = Int(0, help="Messages per 10 s and member; 0: no limit.").tag(config=True)
     rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
         config=True
     )
@@ -147,23 +148,30 @@ class BqserverExtension(ExtensionApp):
         moderation = Moderation(
             log.path.with_suffix(".moderation.json") if isinstance(log, SqliteLog) else None, time.time
         )
-        self.hub = Hub(log, limits=Limits(rate=self.rate_limit), policy=Policy(gate, moderation))
+        self.hub = Hub(
+            log,
+            limits=self.limits(),
+            heartbeat=self.heartbeat,
+            buffer=self.buffer,
+            policy=Policy(gate, moderation),
+        )
         self.warden = Warden(access, gate, self.hub)
         self.kernels = Kernels(self.serverapp.kernel_manager.__contains__)
         base = url_path_join(self.serverapp.base_url, NAME, "/")
-        service = Service(self.hub, gate, Origins(), base=base)
+        door = self.door()
+        service = Service(self.hub, gate, Origins(), base=base, door=door)
         table = [mount(spec, self.kernels) for spec in routes(service)]
         self.serverapp.web_app.add_handlers(".*$", table)  # type: ignore[no-untyped-call]
         if self.serverapp.certfile or self.serverapp.sock:
-            self.listen_for_kernels()
+            self.listen_for_kernels(door)
         self.lend_keys()
 
-    def listen_for_kernels(self) -> None:
+    def listen_for_kernels(self, door: Door) -> None:
         """Where Jupyter's own address has a certificate for another name, or none at all, its kernels, which are
         on this machine, get a plain one over loopback that takes their keys alone.
         """
         assert self.hub is not None
-        service = Service(self.hub, KernelGate(self.kernels), Origins())
+        service = Service(self.hub, KernelGate(self.kernels), Origins(), door=door)
         self.listener = HTTPServer(
             Application(
                 routes(service), cookie_secret=service.gate.cookie_secret, log_function=lambda _: None
@@ -194,6 +202,10 @@ class BqserverExtension(ExtensionApp):
         # The name that people's browsers use where there is one: Jupyter's cookie knows no other.
         base = urlsplit(app.local_url if app.ip in ("", *WILDCARD_IPS) else app.connection_url)
         return f"{base.scheme}://{base.netloc}{url_path_join(app.base_url, NAME)}"
+
+    def is_exposed(self) -> bool:
+        """Who is in here runs whatever code they like on this machine."""
+        return False
 
     def make_log(self) -> MessageLog:
         if self.log_url == "memory":

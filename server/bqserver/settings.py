@@ -8,16 +8,13 @@ from pathlib import Path
 from platformdirs import user_data_path
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
-from bqwidget.protocol import Limits
-
 from .command import Command
-from .hub import HEARTBEAT
+from .limiting import Limiting
 
 PORTS = 65_535
-LIMITS = Limits()
 
 
-class Settings(Command):
+class Settings(Limiting, Command):
     """The traits of ChatServer, under which name configuration files know them."""
 
     ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
@@ -49,58 +46,12 @@ class Settings(Command):
     allow_host = List(Unicode(), help="A name this server is reached by (Host header). Repeatable.").tag(
         config=True
     )
-    text_limit = Int(LIMITS.text, min=1, help="Characters in a message.").tag(config=True)
-    user_limit = Int(LIMITS.user, min=1, help="Characters in a name.").tag(config=True)
-    frame_limit = Int(
-        LIMITS.frame,
-        min=1024,
-        help="Bytes in a frame or a request's body; a text needs up to four a character.",
-    ).tag(config=True)
-    rate_limit = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback.",
-    ).tag(config=True)
-    rate_seconds = Float(LIMITS.rate_ms / 1000, min=0.1, help="What rate_limit is counted over.").tag(
-        config=True
-    )
-    join_limit = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Joins per 10 s and member; 0: no limit. Default: 100, none on loopback.",
-    ).tag(config=True)
-    failure_limit = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Wrong tokens or invites a minute and address; 0: no limit. Default: 20, none on loopback.",
-    ).tag(config=True)
-    max_connections = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Members connected at once; 0: no limit. Default: what open files allow.",
-    ).tag(config=True)
-    max_connections_each = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Members connected at once from one address; 0: no limit. Default: 1000, none on loopback.",
-    ).tag(config=True)
     jupyterhub = Bool(False, help="Be a service of the JupyterHub that started this.").tag(config=True)
     behind_proxy = Bool(
         False, help="Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port."
     ).tag(config=True)
     audit_log = Unicode(
         "", help="Write who did what in which room here, one JSON line each; - is standard error."
-    ).tag(config=True)
-    heartbeat = Float(
-        HEARTBEAT, min=0.01, help="Seconds between pings; a peer silent for two of them is dropped."
-    ).tag(config=True)
-    buffer = Int(
-        LIMITS.buffer, min=1, help="Bytes that may wait for a slow reader before it is cut off."
     ).tag(config=True)
     idle_timeout = Float(
         0.0, min=0.0, help="Exit after this many seconds without a member or a message; 0: never."

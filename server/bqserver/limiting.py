@@ -1,0 +1,111 @@
+"""What a server accepts, and how much at once: the same traits for a server of its own and inside Jupyter."""
+
+from __future__ import annotations
+
+import time
+
+from traitlets import Float, Int
+from traitlets.config import Configurable
+
+from bqwidget.protocol import Limits
+
+from .door import Door
+from .hub import HEARTBEAT
+
+LIMITS = Limits()
+RATE, JOINS, FAILURES, EACH = 20, 100, 20, 1000
+"""The usual limits where strangers may come."""
+SPARE_FILES = 100
+"""Open files kept for the log, the page and those who are told that it is full."""
+
+
+class Limiting(Configurable):
+    """Mixed into what can be configured. What is not set depends on ``is_exposed``."""
+
+    text_limit = Int(LIMITS.text, min=1, help="Characters in a message.").tag(config=True)
+    user_limit = Int(LIMITS.user, min=1, help="Characters in a name.").tag(config=True)
+    frame_limit = Int(
+        LIMITS.frame,
+        min=1024,
+        help="Bytes in a frame or a request's body; a text needs up to four a character.",
+    ).tag(config=True)
+    rate_limit = Int(
+        None,
+        allow_none=True,
+        min=0,
+        help="Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter.",
+    ).tag(config=True)
+    rate_seconds = Float(LIMITS.rate_ms / 1000, min=0.1, help="What rate_limit is counted over.").tag(
+        config=True
+    )
+    join_limit = Int(
+        None,
+        allow_none=True,
+        min=0,
+        help="Joins per 10 s and member; 0: no limit. Default: 100, none on loopback or inside Jupyter.",
+    ).tag(config=True)
+    failure_limit = Int(
+        None,
+        allow_none=True,
+        min=0,
+        help="Wrong tokens or invites a minute and address; 0: no limit. "
+        "Default: 20, none on loopback or inside Jupyter.",
+    ).tag(config=True)
+    max_connections = Int(
+        None,
+        allow_none=True,
+        min=0,
+        help="Members connected at once; 0: no limit. Default: what open files allow.",
+    ).tag(config=True)
+    max_connections_each = Int(
+        None,
+        allow_none=True,
+        min=0,
+        help="Members connected at once from one address; 0: no limit. "
+        "Default: 1000, none on loopback or inside Jupyter.",
+    ).tag(config=True)
+    heartbeat = Float(
+        HEARTBEAT, min=0.01, help="Seconds between pings; a peer silent for two of them is dropped."
+    ).tag(config=True)
+    buffer = Int(
+        LIMITS.buffer, min=1, help="Bytes that may wait for a slow reader before it is cut off."
+    ).tag(config=True)
+
+    def is_exposed(self) -> bool:
+        """Whether people may come who can do nothing here yet."""
+        raise NotImplementedError
+
+    def limits(self) -> Limits:
+        return Limits(
+            text=self.text_limit,
+            user=self.user_limit,
+            frame=self.frame_limit,
+            rate=self._or_usual(self.rate_limit, RATE),
+            rate_ms=int(self.rate_seconds * 1000),
+            buffer=self.buffer,
+        )
+
+    def door(self) -> Door:
+        most = self.max_connections
+        return Door(
+            joins=self._or_usual(self.join_limit, JOINS),
+            failures=self._or_usual(self.failure_limit, FAILURES),
+            most=most_connections() if most is None else most,
+            most_each=self._or_usual(self.max_connections_each, EACH),
+            clock=time.monotonic,
+        )
+
+    def _or_usual(self, given: int | None, usual: int) -> int:
+        if given is not None:
+            return given
+        return usual if self.is_exposed() else 0
+
+
+def most_connections() -> int:
+    """What the limit of open files leaves for members; 0 where there is none."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return 0
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if files == resource.RLIM_INFINITY else max(1, files - SPARE_FILES)
