@@ -2,8 +2,8 @@
 the middle of a cell, unless that cell awaits or waits; ``background=True`` runs them on a thread of their own.*
 
 A ``Home`` is an event loop in which callbacks run, in the order they came; in a notebook that is the kernel's
-own, which a running cell occupies, so that callbacks wait for its end without any lock. Where no loop runs
-(a plain script), it is one in a thread of ours. ``wait`` is how blocking verbs wait: it lets the callbacks of
+own and in IPython's terminal the prompt's, which a running cell occupies, so that callbacks wait for its end
+without any lock. Where no loop runs (a plain script), it is one in a thread of ours. ``wait`` is how blocking verbs wait: it lets the callbacks of
 this thread's home run meanwhile.
 """
 
@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from weakref import WeakSet
 
 from .cells import Place
 from .errors import BqwidgetError
+from .loops import close, main_loop, stepped_out
 
 SLICE = 0.01
 """Seconds of callbacks in one turn of a home's loop, before the loop's other work gets its turn."""
@@ -232,7 +233,7 @@ class ThreadHome(Home):
 
 def home() -> Home:
     """Where callbacks that are registered here and now will run."""
-    loop = _kernel_loop()
+    loop = main_loop()
     thread = threading.main_thread().ident
     if loop is None:
         loop = asyncio._get_running_loop()  # noqa: SLF001 - the one that doesn't raise
@@ -281,52 +282,6 @@ def wait(coroutine: Coroutine[Any, Any, Result]) -> Result:
                 home.move_out(loop)
             else:
                 loop.close()
-
-
-@contextlib.contextmanager
-def stepped_out() -> Iterator[None]:
-    """Hide the running loop and task of this thread, so that another loop may run inside.
-
-    asyncio forbids nesting because the outer loop stands still meanwhile: here that is wanted, for that
-    is what a cell that blocks does. The functions are those that asyncio gives to makers of event loops.
-    """
-    loop = asyncio._get_running_loop()  # noqa: SLF001
-    task = asyncio.current_task(loop) if loop is not None else None
-    if loop is not None and task is not None:
-        asyncio.tasks._leave_task(loop, task)  # noqa: SLF001
-    asyncio._set_running_loop(None)  # noqa: SLF001
-    try:
-        yield
-    finally:
-        asyncio._set_running_loop(loop)  # noqa: SLF001
-        if loop is not None and task is not None:
-            asyncio.tasks._enter_task(loop, task)  # noqa: SLF001
-
-
-def _kernel_loop() -> asyncio.AbstractEventLoop | None:
-    """The main loop of the ipykernel that we are in, whatever thread this is."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    io_loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
-    loop: asyncio.AbstractEventLoop | None = getattr(io_loop, "asyncio_loop", None)
-    return loop
-
-
-def close(loop: asyncio.AbstractEventLoop) -> None:
-    """End ``loop``, which isn't running, and all that still hangs on it."""
-
-    async def end() -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await loop.shutdown_asyncgens()
-        await loop.shutdown_default_executor()
-
-    try:
-        loop.run_until_complete(end())
-    finally:
-        loop.close()
 
 
 def _print_error(text: str) -> None:

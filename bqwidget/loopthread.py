@@ -11,7 +11,7 @@ from threading import Thread, current_thread
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from . import dispatch
+from .loops import close
 
 GRACE = 2.0
 """Seconds that ``close`` gives to what is still to be done."""
@@ -58,7 +58,7 @@ class LoopThread:
                 self._loop.run_until_complete(self._main)
         finally:
             self._end()
-            dispatch.close(self._loop)
+            close(self._loop)
 
 
 async def off_the_loop(function: Callable[[], Result]) -> Result:

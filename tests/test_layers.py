@@ -33,9 +33,10 @@ LAYERS = {
     "session": {"outbox", "protocol", "store"},
     "endpoint": {"errors", "local", "protocol"},
     "local": {"errors"},
-    "dispatch": {"cells", "errors"},
+    "dispatch": {"cells", "errors", "loops"},
     "cells": set(),
-    "loopthread": {"dispatch"},
+    "loopthread": {"loops"},
+    "loops": set(),
 }
 """What the lower modules may take from this package; whatever isn't here is a shell above them."""
 

@@ -1,0 +1,114 @@
+"""The thread rule in IPython's own terminal: a real one, in a pseudo-terminal."""
+
+from __future__ import annotations
+
+import sys
+
+import pexpect  # IPython itself needs it
+import pytest
+
+SLOW = 30
+HEARD = (
+    "room.on_message(lambda m: print('heard', m.text, 'on the main thread', "
+    "threading.current_thread() is threading.main_thread()))"
+)
+
+
+class Terminal:
+    def __init__(self, environ: dict[str, str], *flags: str) -> None:
+        self._cells = 0
+        self.child = pexpect.spawn(
+            sys.executable,
+            ["-m", "IPython", "--no-banner", "--no-confirm-exit", "--colors=NoColor", *flags],
+            env={**environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
+            encoding="utf-8",
+            timeout=SLOW,
+            dimensions=(50, 200),
+        )
+
+    def begin(self, line: str) -> None:
+        """Type ``line``; the terminal keeps what is typed before the prompt is there."""
+        self.child.send(line + "\r")
+
+    def run(self, line: str) -> None:
+        """The same, until its end, which is told apart from its own echo."""
+        self._cells += 1
+        self.begin(f"{line}; print('end of', {self._cells})")
+        self.see(f"end of {self._cells}")
+
+    def see(self, pattern: str) -> None:
+        self.child.expect(pattern)
+
+    def end(self) -> None:
+        self.begin("exit()")
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        assert self.child.exitstatus == 0
+
+
+@pytest.fixture
+def bob(join):
+    return join("bob")
+
+
+@pytest.fixture
+def terminal(room_server, home_environ, bob):
+    opened = []
+
+    def open_terminal(*flags: str) -> Terminal:
+        environ = {**home_environ, "BQWIDGET_URL": room_server.url, "BQWIDGET_TOKEN": room_server.token}
+        here = Terminal(environ, *flags)
+        opened.append(here)
+        here.run("import threading, time; from bqwidget import Room")
+        here.run(f"room = Room({bob.name!r}, user='ada').wait_open(20)")
+        here.run("until = lambda so: [time.sleep(0.01) for _ in iter(so, True)]")
+        return here
+
+    yield open_terminal
+    for here in opened:
+        here.child.close(force=True)
+
+
+def test_callbacks_run_at_the_prompt_and_never_in_a_cell(terminal, bob):
+    here = terminal()
+    here.run(HEARD)
+    bob.send("at the prompt")
+    here.see("heard at the prompt on the main thread True")
+    here.begin("room.send('busy'); until(lambda: room.messages[-1].text == 'last'); print('the', 'end')")
+    bob.wait_for(lambda message: message.text == "busy", SLOW)
+    bob.send("during the cell")
+    bob.send("last")
+    here.see("the end")
+    assert "heard during" not in here.child.before
+    here.see("heard during the cell on the main thread True")
+    here.end()
+
+
+def test_a_cell_that_waits_or_awaits_lets_them_run(terminal, bob):
+    here = terminal()
+    here.run(HEARD)
+    here.begin(
+        "room.send('waiting'); room.wait_for(lambda m: m.text == 'go', 20); print('the', 'wait is over')"
+    )
+    bob.wait_for(lambda message: message.text == "waiting", SLOW)
+    bob.send("meanwhile")
+    here.see("heard meanwhile on the main thread True")
+    bob.send("go")
+    here.see("the wait is over")
+    here.begin(
+        "await room.asend('awaiting'); await room.next_message(lambda m: m.text == 'again'); print('the', 'end')"
+    )
+    bob.wait_for(lambda message: message.text == "awaiting", SLOW)
+    bob.send("in between")
+    here.see("heard in between on the main thread True")
+    bob.send("again")
+    here.see("the end")
+    here.end()
+
+
+def test_without_such_a_prompt_they_run_on_a_thread_of_ours(terminal, bob):
+    here = terminal("--simple-prompt")
+    here.run(HEARD)
+    bob.send("one")
+    here.see("heard one on the main thread False")
+    here.end()
