@@ -3,7 +3,7 @@
  * A shape names the fields that are read and how to check each; `?` marks those that may be absent.
  */
 
-import type { Change, Draft, Entry, Message, ServerFrame } from "./protocol";
+import type { Change, Draft, Entry, Message, Part, ServerFrame, Table } from "./protocol";
 
 type Check = (value: unknown) => boolean;
 type Shape = Readonly<Record<string, Check>>;
@@ -35,7 +35,16 @@ const shaped =
     matches(value, shape);
 
 const ask: Shape = { "choices?": orNull(list(text)), "from?": orNull(text), "expires?": orNull(number) };
-const part: Shape = { mime: text, sha256: text, size: number, "name?": orNull(text) };
+const part: Shape = {
+  mime: text,
+  sha256: text,
+  size: number,
+  "name?": orNull(text),
+  "width?": orNull(seq),
+  "height?": orNull(seq),
+};
+const cell: Check = (value) => value === null || text(value) || number(value) || flag(value);
+const table: Shape = { columns: list(text), rows: list(list(cell)), total_rows: seq, total_columns: seq };
 const message: Shape = {
   seq,
   room: text,
@@ -65,11 +74,20 @@ const change: Shape = {
   "emoji?": orNull(text),
   "on?": orNull(flag),
 };
-const limits: Shape = { text: number, user: number, frame: number, rate: number, rate_ms: number };
+const limits: Shape = { text: number, user: number, frame: number, rate: number, rate_ms: number, "part?": orNull(seq) };
 const member: Shape = { user: text, "kind?": text, "busy?": orNull(flag), "typing?": orNull(flag) };
 
 const server: Readonly<Record<ServerFrame["type"], Shape>> = {
-  hello: { room: text, epoch: text, seq, oldest: seq, resumed: flag, limits: shaped(limits), heartbeat_ms: number },
+  hello: {
+    room: text,
+    epoch: text,
+    seq,
+    oldest: seq,
+    resumed: flag,
+    limits: shaped(limits),
+    heartbeat_ms: number,
+    "user?": orNull(text),
+  },
   message: { entry: shaped(message), "prev?": orNull(seq) },
   change: { entry: shaped(change), "prev?": orNull(seq) },
   ack: { cid: text, seq, at: number, dup: flag },
@@ -109,6 +127,14 @@ export function asServerFrame(value: unknown): ServerFrame | null {
 
 export function asDraft(value: unknown): Draft | null {
   return tagged(value, draft) ? (withoutNulls(value) as Draft) : null;
+}
+
+export function asPart(value: unknown): Part | null {
+  return matches(value, part) ? (withoutNulls(value) as Part) : null;
+}
+
+export function asTable(value: unknown): Table | null {
+  return matches(value, table) ? (value as Table) : null;
 }
 
 export function asMessage(value: unknown): Message | null {

@@ -9,8 +9,12 @@ import { hydrated, initial, type State } from "./state";
 import { Chat } from "./view/chat";
 import { Door } from "./view/door";
 import { rememberedName } from "./view/remembered";
+import { language, reasonOf, speak, words } from "./view/words";
 
 function start(main: HTMLElement): void {
+  // The server does not know who reads: what the HTML says of its language is that of its few words.
+  speak(navigator.languages);
+  document.documentElement.lang = language;
   const { room = "lobby", base: path = "/", session } = main.dataset;
   const base = new URL(path, location.href).href;
   if (session === "no") {
@@ -69,8 +73,9 @@ async function enter(base: string, invite: string): Promise<string | null> {
     return null;
   }
   const body: unknown = await answer.json().catch(() => null);
-  const error = isObject(body) && isObject(body.error) ? body.error.message : undefined;
-  return typeof error === "string" ? error : `The server answered ${answer.status}`;
+  const { code, message } = isObject(body) && isObject(body.error) ? body.error : {};
+  if (typeof code !== "string" || typeof message !== "string") return words.answeredWith(answer.status);
+  return reasonOf({ code, message });
 }
 
 const main = document.getElementById("bqwidget");

@@ -1,6 +1,6 @@
 /** What we are sending, from the press of a key to its place in the log: pure steps over a list of drafts. */
 
-import type { Ack, Draft, Entry, Refusal } from "./protocol";
+import type { Ack, Draft, Entry, Refusal, Trouble } from "./protocol";
 
 /** A draft that is on its way into the log, or was refused. It keeps its cid, so no retry writes it twice. */
 export interface Pending {
@@ -9,7 +9,7 @@ export interface Pending {
   readonly at: number;
   readonly state: "sending" | "failed";
   /** Why it failed, or why it waits. */
-  readonly error?: string;
+  readonly error?: Trouble;
   /** Acknowledged under this seq; the entry itself is still on its way. */
   readonly seq?: number;
 }
@@ -45,13 +45,13 @@ export const skipped = (drafts: Drafts, last: number): Drafts =>
   drafts.filter(({ seq }) => seq === undefined || seq > last);
 
 /** Refused: for good, or (`retry_ms`) only for now. */
-export function refused(drafts: Drafts, { cid = "", message, retry_ms }: Refusal): Drafts {
+export function refused(drafts: Drafts, { cid = "", code, message, retry_ms }: Refusal): Drafts {
   const state = retry_ms === undefined ? "failed" : "sending";
-  return replaced(drafts, cid, ({ draft, at }) => ({ cid, draft, at, state, error: message }));
+  return replaced(drafts, cid, ({ draft, at }) => ({ cid, draft, at, state, error: { code, message } }));
 }
 
 export const retried = (drafts: Drafts, cid: string): Drafts =>
   replaced(drafts, cid, ({ draft, at }) => ({ cid, draft, at, state: "sending" }));
 
-export const undeliverable = (drafts: Drafts, error: string): Drafts =>
+export const undeliverable = (drafts: Drafts, error: Trouble): Drafts =>
   drafts.map((each) => (each.state === "sending" ? { ...each, state: "failed", error } : each));

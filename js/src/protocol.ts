@@ -14,9 +14,13 @@ export interface Limits {
   /** Messages per `rate_ms`; 0 is no limit. */
   readonly rate: number;
   readonly rate_ms: number;
+  /** Bytes in one attachment; absent or 0: this server takes none. */
+  readonly part?: number;
 }
 
 export const LIMITS: Limits = { text: 16_000, user: 64, frame: 128 * 1024, rate: 20, rate_ms: 10_000 };
+/** Attachments in one message. */
+export const MAX_PARTS = 20;
 
 // ---- entries: what the log keeps -----------------------------------------------------------------
 
@@ -32,7 +36,24 @@ export interface Part {
   readonly sha256: string;
   readonly size: number;
   readonly name?: string;
+  /** A picture's, in pixels. */
+  readonly width?: number;
+  readonly height?: number;
 }
+
+/** The body of a part of type TABLE: the first rows and columns, and how many there are in all. */
+export interface Table {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly Cell[])[];
+  readonly total_rows: number;
+  readonly total_columns: number;
+}
+
+export type Cell = string | number | boolean | null;
+
+export const TABLE = "application/vnd.bqwidget.table+json";
+/** The pictures a room takes; all of them are shown by `<img>` alone. */
+export const IMAGES: readonly string[] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"];
 
 /** One message with every later change folded in. `seq` and `at` grow strictly; never assume seq + 1. */
 export interface Message {
@@ -119,6 +140,8 @@ export interface Hello {
   readonly resumed: boolean;
   readonly limits: Limits;
   readonly heartbeat_ms: number;
+  /** The verified name under which this member writes; absent where it is the one that frames say. */
+  readonly user?: string;
 }
 export interface MessageFrame {
   readonly type: "message";
@@ -146,6 +169,11 @@ export interface Gap {
   readonly from: number;
   readonly to: number;
   readonly reason: "long" | "slow" | "trimmed" | "epoch";
+}
+/** Why something is not, or not yet: the server's short word for it, and its sentence. */
+export interface Trouble {
+  readonly code: string;
+  readonly message: string;
 }
 export interface Refusal {
   readonly type: "error";
@@ -177,7 +205,7 @@ export interface Echo {
 export interface Status {
   readonly type: "status";
   readonly status: "connecting" | "open" | "reconnecting" | "closed";
-  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly error: Trouble | null;
   /** When the next attempt starts, in milliseconds since the epoch. */
   readonly retry_at: number | null;
   readonly queued: number;

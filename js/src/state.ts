@@ -13,6 +13,7 @@ import {
   type MessageFrame,
   type ServerFrame,
   type Status,
+  type Trouble,
 } from "./protocol";
 
 /** The one page that is being fetched; an answer with another `id` is for a list that is gone. */
@@ -65,7 +66,7 @@ export interface State {
   readonly status: Status;
   readonly link: Link;
   /** The last refusal that belongs to no draft. */
-  readonly notice: string | null;
+  readonly notice: Trouble | null;
   readonly attentive: boolean;
   readonly unread: Unread;
 }
@@ -83,7 +84,7 @@ export type Input =
   | { readonly type: "retry"; readonly cid: string }
   | { readonly type: "discard"; readonly cid: string }
   /** Nothing that is on its way will arrive: the connection is gone for good, or choked on it. */
-  | { readonly type: "undeliverable"; readonly message: string }
+  | { readonly type: "undeliverable"; readonly error: Trouble }
   | { readonly type: "link"; readonly link: Link }
   | { readonly type: "user"; readonly user: string }
   | { readonly type: "attention"; readonly on: boolean }

@@ -91,7 +91,7 @@ class Turn {
       case "discard":
         return this.#set({ pending: pending.without(this.state.pending, input.cid) });
       case "undeliverable":
-        return this.#set({ pending: pending.undeliverable(this.state.pending, input.message) });
+        return this.#set({ pending: pending.undeliverable(this.state.pending, input.error) });
       case "link":
         return this.#set({ link: input.link });
       case "user":
@@ -113,8 +113,8 @@ class Turn {
   // ---- the chain ---------------------------------------------------------------------------------
 
   #hello(hello: Hello): void {
-    const { epoch } = this.state;
-    this.#set({ oldest: hello.oldest, limits: hello.limits, resuming: false });
+    const { epoch, principal } = this.state;
+    this.#set({ oldest: hello.oldest, limits: hello.limits, resuming: false, principal: hello.user ?? principal });
     if (hello.epoch !== epoch) {
       this.#set({ epoch: hello.epoch });
       this.#reload(hello.seq);
@@ -252,6 +252,7 @@ class Turn {
       if (frame.type === "hello") {
         fresh ||= frame.epoch !== epoch;
         this.#set({ epoch: frame.epoch, oldest: frame.oldest, limits: frame.limits });
+        this.#set({ principal: frame.user ?? this.state.principal });
       } else if (frame.type === "message") messages.push(frame.entry);
       else rest.push(frame);
       if (frame.type === "message" || frame.type === "change") last = Math.max(last, frame.entry.seq);
@@ -307,7 +308,7 @@ class Turn {
 
   #refused(refusal: Refusal): void {
     const found = pending.find(this.state.pending, refusal.cid);
-    if (refusal.cid === undefined) this.#set({ notice: refusal.message });
+    if (refusal.cid === undefined) this.#set({ notice: { code: refusal.code, message: refusal.message } });
     this.#set({ pending: pending.refused(this.state.pending, refusal) });
     if (found !== undefined && refusal.retry_ms !== undefined) this.#send(found.draft, refusal.retry_ms);
   }

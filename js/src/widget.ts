@@ -10,6 +10,7 @@ import { CommSource, type Model } from "./sources/comm";
 import { initial } from "./state";
 import { Chat } from "./view/chat";
 import { rememberedName } from "./view/remembered";
+import { speak } from "./view/words";
 
 interface InitializeProps {
   readonly model: Model;
@@ -28,6 +29,7 @@ export default function widget() {
   };
 
   function open(model: Model): Room {
+    speak([document.documentElement.lang, ...navigator.languages]); // JupyterLab says its own there
     const state = initial(text(model, "room_name"), rememberedName(text(model, "user")));
     const opened = new Room(new CommSource(model, newId()), state);
     opened.start();

@@ -115,7 +115,7 @@ describe("joining", () => {
     start();
     await until(() => statuses().at(-1) === "closed");
     expect(taken.find((input) => input.type === "status")).toMatchObject({ error: { code: "no", message: "Not you" } });
-    expect(taken.at(-1)).toEqual({ type: "undeliverable", message: "Not you" });
+    expect(taken.at(-1)).toEqual({ type: "undeliverable", error: { code: "no", message: "Not you" } });
     expect(source.send({ type: "chat.ping" })).toBe(false);
   });
 

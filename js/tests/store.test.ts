@@ -1,7 +1,7 @@
 /** What `reduce` does, case by case; `store.property.test.ts` does every case. */
 
 import { describe, expect, it } from "vitest";
-import type { Send, ServerFrame } from "../src/protocol";
+import type { Hello, Send, ServerFrame } from "../src/protocol";
 import { hydrated, initial, KEEP, type Effect, type Input, type State } from "../src/state";
 import { reduce } from "../src/store";
 import { Log } from "./log";
@@ -123,7 +123,7 @@ describe("a draft", () => {
   it("that is refused fails with the server's words, and is sent again on retry", () => {
     const { log, state } = joined();
     const [failed] = reduce(state, [sent("c1"), { type: "error", code: "muted", message: "You are muted", cid: "c1" }]);
-    expect(failed.pending).toMatchObject([{ state: "failed", error: "You are muted" }]);
+    expect(failed.pending).toMatchObject([{ state: "failed", error: { code: "muted", message: "You are muted" } }]);
     expect(sends(reduce(failed, [log.hello(true)])[1])).toEqual([]);
     const [again, effects] = reduce(failed, [{ type: "retry", cid: "c1" }]);
     expect(sends(effects)).toEqual(["c1"]);
@@ -138,14 +138,21 @@ describe("a draft", () => {
       sent("c1"),
       { type: "error", code: "rate", message: "slow down", cid: "c1", retry_ms: 1_500 },
     ]);
-    expect(next.pending).toMatchObject([{ state: "sending", error: "slow down" }]);
+    expect(next.pending).toMatchObject([{ state: "sending", error: { code: "rate", message: "slow down" } }]);
     expect(effects.at(-1)).toMatchObject({ do: "send", delay: 1_500 });
   });
 
   it("fails where the connection is gone for good", () => {
     const { state } = joined();
-    const [next] = reduce(state, [sent("c1"), { type: "undeliverable", message: "gone" }]);
-    expect(next.pending).toMatchObject([{ state: "failed", error: "gone" }]);
+    const [next] = reduce(state, [sent("c1"), { type: "undeliverable", error: { code: "gone", message: "gone" } }]);
+    expect(next.pending).toMatchObject([{ state: "failed", error: { message: "gone" } }]);
+  });
+
+  it("is ours from the start under the name that the server verified", () => {
+    const { log, state } = joined();
+    const [next] = reduce(state, [{ ...(log.hello(true) as Hello), user: "verified" }]);
+    expect(next.principal).toBe("verified");
+    expect(reduce(next, [log.hello(true)])[0].principal).toBe("verified");
   });
 
   it("tells our verified name where the server wrote another", () => {

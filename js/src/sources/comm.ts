@@ -42,7 +42,7 @@ const RESEND_LONGEST = 30_000;
 /** A delta may overtake another on its way; this long one waits before asking for a snapshot. */
 const REORDER = 250;
 const SEEN_EVERY = 100;
-const GONE = "disconnected: run the cell again";
+const GONE = { code: "gone", message: "disconnected: run the cell again" };
 
 export class CommSource implements Source {
   readonly #model: Model;
@@ -96,7 +96,7 @@ export class CommSource implements Source {
       // Numbers are given in order, and an answer never comes before `send` returns.
       const k = this.#k + 1;
       if (this.#command({ do: "history", before, limit })) this.#asked.set(k, { resolve, reject });
-      else reject(new NoSuchPage(GONE));
+      else reject(new NoSuchPage(GONE.message));
     });
   }
 
@@ -226,9 +226,9 @@ export class CommSource implements Source {
   #lost(): void {
     this.#say("gone");
     this.#unacked.clear();
-    for (const asked of this.#asked.values()) asked.reject(new NoSuchPage(GONE));
+    for (const asked of this.#asked.values()) asked.reject(new NoSuchPage(GONE.message));
     this.#asked.clear();
-    this.#sink?.take([{ type: "undeliverable", message: GONE }]);
+    this.#sink?.take([{ type: "undeliverable", error: GONE }]);
   }
 
   #say(link: Link): void {

@@ -6,7 +6,7 @@
 
 import { backoff } from "../backoff";
 import { asServerFrame } from "../guards";
-import type { ClientFrame, Entry, Message, Status } from "../protocol";
+import type { ClientFrame, Entry, Message, Status, Trouble } from "../protocol";
 import { NoSuchPage, type Cursor, type Sink, type Source } from "../source";
 import { HttpRefusal, isFinal, Rest } from "./rest";
 
@@ -17,10 +17,10 @@ const FINAL: Readonly<Record<number, string>> = {
   4404: "This room is closed",
 };
 /** Close codes that say our own frame was at fault: sending it again would end the next connection too. */
-const OUR_FAULT: Readonly<Record<number, string>> = {
-  1003: "The server could not read it",
-  1007: "The server could not read it",
-  1009: "It is too big for the server",
+const OUR_FAULT: Readonly<Record<number, Trouble>> = {
+  1003: { code: "unreadable", message: "The server could not read it" },
+  1007: { code: "unreadable", message: "The server could not read it" },
+  1009: { code: "too_big", message: "It is too big for the server" },
 };
 /** Until `hello` tells the server's own. */
 const HEARTBEAT = 20_000;
@@ -150,7 +150,7 @@ export class SocketSource implements Source {
     this.#socket = null;
     clearTimeout(this.#timer);
     if (this.#sink === null) return;
-    if (code in OUR_FAULT) this.#sink.take([{ type: "undeliverable", message: OUR_FAULT[code]! }]);
+    if (code in OUR_FAULT) this.#sink.take([{ type: "undeliverable", error: OUR_FAULT[code]! }]);
     const end = code in FINAL ? { code: String(code), message: FINAL[code]! } : await this.#refused(joined);
     if (end !== null) return this.#end(end);
     this.#again();
@@ -176,8 +176,8 @@ export class SocketSource implements Source {
     return null;
   }
 
-  #end(error: { code: string; message: string }): void {
-    this.#sink?.take([status("closed", error), { type: "undeliverable", message: error.message }]);
+  #end(error: Trouble): void {
+    this.#sink?.take([status("closed", error), { type: "undeliverable", error }]);
     this.#sink = null;
   }
 

@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import type { Message, Part } from "../protocol";
 import { FileIcon } from "./icons";
 import { Markdown } from "./markdown";
-import { words } from "./words";
+import { locale, words } from "./words";
 
 const FOLD_CHARACTERS = 2_000;
 const FOLD_LINES = 30;
@@ -57,9 +57,9 @@ export function Files({ parts }: { readonly parts: readonly Part[] }): JSX.Eleme
 }
 
 export function sizeOf(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} B`;
-  if (bytes < 1_000_000) return `${(bytes / 1_000).toFixed(1)} kB`;
-  return `${(bytes / 1_000_000).toFixed(1)} MB`;
+  const [size, unit] =
+    bytes < 1_000 ? [bytes, "byte"] : bytes < 1_000_000 ? [bytes / 1_000, "kilobyte"] : [bytes / 1_000_000, "megabyte"];
+  return new Intl.NumberFormat(locale, { style: "unit", unit, maximumFractionDigits: 1 }).format(size);
 }
 
 interface ReactionsProps {

@@ -60,8 +60,8 @@ export function Chat({ room, given, verified = false, heading = "h2", link }: Pr
             autocomplete="nickname"
             spellcheck={false}
             maxLength={state.limits.user}
-            readOnly={verified}
-            value={state.user}
+            readOnly={verified || state.principal !== null}
+            value={state.principal ?? state.user}
             onInput={(event) => {
               const user = event.currentTarget.value;
               setNameless(false);

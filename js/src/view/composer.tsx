@@ -8,7 +8,7 @@ import { isOwn, type State } from "../state";
 import { CheckIcon, CloseIcon, SendIcon } from "./icons";
 import { Mentions, useCompletion } from "./mentions";
 import { rememberDraft, rememberedDraft } from "./remembered";
-import { words } from "./words";
+import { reasonOf, words } from "./words";
 
 /** What the box is for just now. */
 export type Mode =
@@ -78,7 +78,7 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
       onMode({ kind: "edit", message });
     }
   };
-  const trouble = over > 0 ? words.tooLong(over, state.limits.text) : problem || state.notice;
+  const trouble = over > 0 ? words.tooLong(over, state.limits.text) : problem || (state.notice && reasonOf(state.notice));
   return (
     <form
       class="bq-composer"

@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { words } from "./words";
 
 interface Props {
   readonly room: string;
@@ -14,20 +15,21 @@ export function Door({ room, code, enter }: Props): JSX.Element {
   const [trouble, setTrouble] = useState<string | null>(null);
   useEffect(() => {
     if (code === null) return;
-    enter(code).then(setTrouble, () => setTrouble("The server can't be reached just now: open the link again."));
+    enter(code).then(setTrouble, () => setTrouble(words.unreachable));
   }, [code]);
   const waiting = code !== null && trouble === null;
   return (
     <section class="bq-door" aria-label={room}>
       <h1 dir="auto">#{room}</h1>
       {waiting ? (
-        <p role="status">Opening the room…</p>
+        <p role="status">{words.opening}</p>
       ) : (
         <>
           {trouble !== null && <p role="alert">{trouble}</p>}
           <p>
-            You need an invite link to come in. Ask somebody who is in the room for one: in a notebook,{" "}
-            <code>room.invite()</code> makes it.
+            {words.inviteWanted[0]}
+            <code>room.invite()</code>
+            {words.inviteWanted[1]}
           </p>
         </>
       )}

@@ -9,7 +9,7 @@ import { CheckIcon } from "./icons";
 import { Question } from "./question";
 import type { Row } from "./rows";
 import { fullTime, isoTime, timeOf } from "./time";
-import { words } from "./words";
+import { reasonOf, words } from "./words";
 
 interface Props extends Row {
   readonly user: string;
@@ -123,10 +123,10 @@ interface PendingProps {
 }
 
 const WHAT = {
-  "chat.send": words.failed,
-  "chat.edit": words.editFailed,
-  "chat.delete": words.deleteFailed,
-  "chat.react": words.reactFailed,
+  "chat.send": "failed",
+  "chat.edit": "editFailed",
+  "chat.delete": "deleteFailed",
+  "chat.react": "reactFailed",
 } as const;
 
 export function PendingItem({ pending, first, onRetry, onDiscard }: PendingProps): JSX.Element {
@@ -148,12 +148,12 @@ export function PendingItem({ pending, first, onRetry, onDiscard }: PendingProps
               </div>
             </div>
           )}
-          {!failed && error !== undefined && <p class="bq-why">{error}</p>}
+          {!failed && error !== undefined && <p class="bq-why">{reasonOf(error)}</p>}
           {failed && (
             <div class="bq-why bq-failed">
               <span dir="auto">
-                {WHAT[draft.type]}
-                {error !== undefined && `: ${error}`}
+                {words[WHAT[draft.type]]}
+                {error !== undefined && `: ${reasonOf(error)}`}
               </span>
               <button type="button" class="bq-link" onClick={() => onRetry(cid)}>
                 {words.retry}

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import type { State } from "../state";
 import { useNow } from "./hooks";
-import { words } from "./words";
+import { reasonOf, words } from "./words";
 
 export type Tone = "good" | "wait" | "bad";
 
@@ -18,10 +18,11 @@ export function connectionOf(state: State): Connection {
   const { status, link, loaded } = state;
   const say = (tone: Tone, text: string, retryAt: number | null = null): Connection => ({ tone, text, retryAt });
   if (link === "gone") return say("bad", words.kernelGone);
-  if (status.status === "closed") return say("bad", status.error?.message ?? words.closed);
+  const reason = status.error === null ? null : reasonOf(status.error);
+  if (status.status === "closed") return say("bad", reason ?? words.closed);
   if (link === "busy") return say("wait", words.kernelBusy);
-  if (status.status === "reconnecting") return say("wait", status.error?.message ?? words.offline, status.retry_at);
-  if (status.status === "connecting") return say("wait", status.error?.message ?? words.connecting, status.retry_at);
+  if (status.status === "reconnecting") return say("wait", reason ?? words.offline, status.retry_at);
+  if (status.status === "connecting") return say("wait", reason ?? words.connecting, status.retry_at);
   return loaded ? say("good", words.connected) : say("wait", words.loading);
 }
 

@@ -1,92 +1,42 @@
-/** Every word the window says, in one place, so that another language is one more object like `en`. */
+/** Which language the window speaks: the catalogue of words and the locale of its dates, chosen once, before it is drawn.
+ *
+ * Another language is one more file beside `words/en.ts` and one more line in `CATALOGUES`.
+ */
 
-const plural = (count: number, one: string, many: string): string => (count === 1 ? one : many);
+import type { Trouble } from "../protocol";
+import { de } from "./words/de";
+import { en, type Words } from "./words/en";
 
-const en = {
-  region: (room: string) => `Chat room ${room}`,
-  messages: "Messages",
-  message: "Message",
-  placeholder: (room: string) => `Message ${room}`,
-  yourName: "Your name",
-  you: "You are",
-  send: "Send",
-  save: "Save",
-  cancel: "Cancel",
-  retry: "Retry",
-  discard: "Discard",
-  jump: "Jump to latest",
-  nameFirst: "Write your name first, so that the others know who speaks",
-  tooLong: (over: number, limit: number) =>
-    `${over.toLocaleString()} ${plural(over, "character", "characters")} too many: the limit is ${limit.toLocaleString()}`,
-  notSent: "Nothing can be sent from here now: your text is kept",
+export const CATALOGUES: Readonly<Record<string, Words>> = { en, de };
 
-  connecting: "Connecting…",
-  loading: "Loading messages…",
-  connected: "Connected",
-  offline: "Offline",
-  offlineHint: "Offline. What you send goes out when the connection is back",
-  nextTry: (seconds: number) => `next try in ${seconds} s`,
-  trying: "trying now",
-  waiting: (count: number) => `${count} ${plural(count, "message waits", "messages wait")}`,
-  kernelBusy: "Kernel busy, queued",
-  kernelGone: "Disconnected: run the cell again",
-  closed: "Room closed",
+/** The words of the chosen language; a binding that `speak` changes, so read it when drawing, not when loading. */
+export let words: Words = en;
+export let language = "en";
+/** The locale of dates and numbers: the reader's own variety of the chosen language (en-GB, de-AT). */
+export let locale = "en";
 
-  today: "Today",
-  yesterday: "Yesterday",
-  fresh: "New",
-  start: (room: string) => `This is the beginning of ${room}`,
-  empty: "Nothing here yet. Say hello!",
-  earlier: "Loading earlier messages…",
-  kernel: "kernel",
-  edited: "edited",
-  deleted: "This message was deleted",
-  sending: "Sending…",
-  sent: "Sent",
-  failed: "Not sent",
-  editFailed: "Edit not saved",
-  deleteFailed: "Not deleted",
-  reactFailed: "Reaction not saved",
-  quoteGone: "an earlier message",
-  showAll: "Show all",
-  showLess: "Show less",
-  code: "Code",
-  copy: "Copy",
-  copied: "Copied",
+/** Choose the first of the wanted languages (`de`, `de-AT`, `de_DE`) that has a catalogue; English where none has. */
+export function speak(wanted: readonly string[]): void {
+  const tags = wanted.map((tag) => tag.replaceAll("_", "-")).filter(isLocale);
+  const found = tags.map(languageOf).find((language) => Object.hasOwn(CATALOGUES, language)) ?? "en";
+  language = found;
+  words = CATALOGUES[found]!;
+  // Of the same language, what says most: a page in "de" and a browser in "de-AT" is Austrian.
+  locale = tags.filter((tag) => languageOf(tag) === found).sort((a, b) => b.length - a.length)[0] ?? found;
+}
 
-  question: "Question",
-  answer: "Answer",
-  yourAnswer: "Your answer",
-  onlyFrom: (user: string) => `Only ${user} may answer`,
-  until: (time: string) => `open until ${time}`,
-  answeredBy: (user: string, answer: string) => `${user} answered: ${answer}`,
-  answered: "Answered",
-  expired: "Expired without an answer",
-  late: "late answer",
-  second: "already answered",
+const languageOf = (tag: string): string => tag.split("-")[0]!.toLowerCase();
 
-  actions: "Message actions",
-  reply: "Reply",
-  edit: "Edit",
-  remove: "Delete",
-  react: "React",
-  reacted: (emoji: string, users: readonly string[]) => `${emoji} ${users.length}: ${users.join(", ")}`,
-  replyingTo: (user: string) => `Replying to ${user}`,
-  editing: "Editing your message",
+/** Why something was refused, in the reader's language where the code is known, else as the server put it. */
+export function reasonOf({ code, message }: Trouble): string {
+  return Object.hasOwn(words.refusals, code) ? words.refusals[code]! : message;
+}
 
-  members: (count: number) => `${count} here`,
-  people: "People here",
-  kernelsBusy: (count: number) => (count === 1 ? "kernel busy" : `${count} kernels busy`),
-  busy: "busy",
-  idle: "idle",
-  isTyping: "typing…",
-  copyLink: "Copy link",
-  address: "The room's address",
-  typing: (users: readonly string[]) =>
-    users.length > 2 ? "Several people are typing…" : `${users.join(" and ")} ${plural(users.length, "is", "are")} typing…`,
-  announce: (count: number, user: string, text: string) =>
-    count === 1 ? `${user}: ${text}` : `${count} new messages. The last, from ${user}: ${text}`,
-};
-
-export type Words = typeof en;
-export const words: Words = en;
+/** A page may say anything; Intl throws at what is no language tag. */
+function isLocale(tag: string): boolean {
+  try {
+    return Intl.getCanonicalLocales(tag).length === 1;
+  } catch {
+    return false;
+  }
+}
