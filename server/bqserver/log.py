@@ -53,10 +53,14 @@ Listener = Callable[[Sequence[Stored]], None]
 
 
 class Bounds(NamedTuple):
-    """The first and last seq a room's log holds; both 0 before the first entry."""
+    """The first and last seq a room's log holds; both 0 before the first entry.
+
+    ``trimmed``: everything up to there was let go, and the oldest entry's ``prev`` says so; 0: nothing was.
+    """
 
     oldest: int
     seq: int
+    trimmed: int = 0
 
 
 class RoomRow(NamedTuple):
@@ -91,8 +95,10 @@ class MessageLog(Protocol):
     def follow(self, listener: Listener) -> None:
         """Call ``listener`` with every new entry, in ``seq`` order within a room."""
 
-    async def bounds(self, room: str) -> Bounds:
-        """The room's first and last seq."""
+    async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
+        """The room's first and last seq. A log that is a view of another one looks there first, and waits
+        until it has ``reach``, which somebody says to have seen.
+        """
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
         """How many entries there are in ``after < seq <= upto``; counting ends at ``limit``."""

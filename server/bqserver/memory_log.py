@@ -64,11 +64,13 @@ class MemoryLog:
     def follow(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    async def bounds(self, room: str) -> Bounds:
+    async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
+        del reach  # nothing is elsewhere
         shelf = self._rooms.get(room)
         if shelf is None or not shelf.entries:
             return Bounds(0, 0)
-        return Bounds(shelf.entries[0].seq, shelf.entries[-1].seq)
+        oldest = shelf.entries[0].seq
+        return Bounds(oldest, shelf.entries[-1].seq, oldest - 1)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
         entries = self._rooms[room].entries if room in self._rooms else []

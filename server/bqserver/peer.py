@@ -172,7 +172,7 @@ class Peer:
 
     async def _join(self, after: int | None, epoch: str | None) -> None:
         hub = self._hub
-        bounds = await hub.log.bounds(self.room_name)
+        bounds = await hub.log.bounds(self.room_name, reach=after or 0)
         self.room.seq = max(self.room.seq, bounds.seq)
         known = after is not None and 0 <= after <= bounds.seq and epoch in (None, hub.log.epoch)
         hello = Hello(
@@ -191,7 +191,7 @@ class Peer:
             self.write(presence.frame(self.room))
 
     async def _resume(self, after: int | None, epoch: str | None) -> None:
-        bounds = await self._hub.log.bounds(self.room_name)
+        bounds = await self._hub.log.bounds(self.room_name, reach=after or 0)
         known = after is not None and 0 <= after <= bounds.seq and epoch in (None, self._hub.log.epoch)
         await self._replay(bounds, after, known=known)
 
@@ -200,9 +200,9 @@ class Peer:
         if after is not None and not known:
             self._gap(0, bounds.seq, "epoch")
         elif after is not None and after < bounds.seq:
-            if after + 1 < bounds.oldest:
-                self._gap(after, bounds.oldest - 1, "trimmed")
-                after = bounds.oldest - 1
+            if after < bounds.trimmed:
+                self._gap(after, bounds.trimmed, "trimmed")
+                after = bounds.trimmed
             if not await self._send_entries(after, bounds.seq):
                 return
         kept, self._kept, self._kept_size = self._kept, [], 0

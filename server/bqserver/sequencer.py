@@ -42,6 +42,13 @@ class Target(NamedTuple):
     body: bytes
 
 
+class Place(NamedTuple):
+    """The seq and the time that somebody else's order has given to a draft."""
+
+    seq: int
+    at: int
+
+
 class Row(NamedTuple):
     """A new entry and what a log keeps beside it."""
 
@@ -75,35 +82,34 @@ class Plan:
     folded: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
 
-def sequence(batch: Sequence[Submission], shelf: Shelf, now: int) -> Plan:
-    """Give every draft its place. ``now`` is in milliseconds; ``at`` grows strictly within a room even
-    where the clock doesn't. The heads of the shelf move on: a log whose commit fails forgets them.
+def sequence(
+    batch: Sequence[Submission], shelf: Shelf, now: int = 0, places: Sequence[Place] | None = None
+) -> Plan:
+    """Give every draft its place: the next one, ``now`` (in milliseconds), or the one in ``places``. ``at`` grows
+    strictly within a room even where the clock doesn't. The heads of the shelf move on: a log whose commit
+    fails forgets them.
     """
     plan = Plan()
     known = shelf.known([(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid])
     fresh: dict[tuple[str, int], Target] = {}
-    for submission in batch:
-        room, principal, draft, verified, moderator = submission
+    for index, submission in enumerate(batch):
+        room, principal, draft, verified, _ = submission
         first = known.get((room, principal, draft.cid)) if draft.cid else None
         if first is not None:
-            plan.outcomes.append(_again(first, submission))
+            plan.outcomes.append(again(first, submission))
             continue
         head = shelf.head(room)
-        seq, at = head.seq + 1, max(now, head.at + 1)
+        seq, at = places[index] if places else (head.seq + 1, now)
+        at = max(at, head.at + 1)
         entry = compose(draft, room, seq, at, verified=verified)
-        about = entry.target if isinstance(entry, Change) else entry.re
+        about = about_of(draft)
         if about is not None:
             old = fresh.get((room, about)) or shelf.target(room, about)
-            if old is None:
-                plan.outcomes.append(Refused("not_found", f"this room has no message {about}", 404))
+            refusal = objection(submission, entry, old)
+            if refusal or old is None:
+                plan.outcomes.append(refusal or _missing(about))
                 continue
             before = decode_message(old.body)
-            author = old.principal
-            if moderator and isinstance(draft, Delete):
-                author = principal  # a moderator deletes anybody's
-            if refusal := _refusal(entry, principal, before, author):
-                plan.outcomes.append(refusal)
-                continue
             after = reads_after(before, entry)
             if after is not before:
                 fresh[room, about] = Target(old.principal, encode(after))
@@ -172,12 +178,32 @@ def compose(draft: Draft, room: str, seq: int, at: int, *, verified: bool = Fals
             )
 
 
+def about_of(draft: Draft) -> int | None:
+    """The seq of the message that it changes or answers; None where it stands by itself."""
+    return draft.re if isinstance(draft, Send) else draft.target
+
+
+def objection(submission: Submission, entry: Message | Change, about: Target | None) -> Refused | None:
+    """Why a draft, as the ``entry`` it would become, may not be about that message; None where it may."""
+    _, principal, draft, _, moderator = submission
+    if about is None:
+        return _missing(about_of(draft))
+    author = about.principal
+    if moderator and isinstance(draft, Delete):
+        author = principal  # a moderator deletes anybody's
+    return _refusal(entry, principal, decode_message(about.body), author)
+
+
 def reads_after(message: Message, entry: Message | Change) -> Message:
     """How ``message`` reads once ``entry``, which is about it, is in the log; itself where nothing changes."""
     return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
 
 
-def _again(first: Stored, submission: Submission) -> Outcome:
+def _missing(seq: int | None) -> Refused:
+    return Refused("not_found", f"this room has no message {seq}", 404)
+
+
+def again(first: Stored, submission: Submission) -> Outcome:
     """The same draft composed at the same place gives the same bytes; anything else is another body."""
     draft = submission.draft
     if encode(compose(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:

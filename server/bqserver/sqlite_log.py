@@ -107,7 +107,8 @@ class SqliteLog:
     def healthy(self) -> bool:
         return self._healthy
 
-    async def bounds(self, room: str) -> Bounds:
+    async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
+        del reach  # nothing is elsewhere
         return await self._read(sqlite_queries.bounds, room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:

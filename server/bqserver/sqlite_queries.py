@@ -29,13 +29,18 @@ def count(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) 
 
 def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
     low, _ = span(number_of(db, room))
+    start = low + min(after, SEQ_MASK)
     rows = db.execute(
         "SELECT id, at, body, target FROM entry WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
-        (low + min(after, SEQ_MASK), low + min(upto, SEQ_MASK), limit),
-    )
+        (start, low + min(upto, SEQ_MASK), limit),
+    ).fetchall()
+    if not rows:
+        return []
+    (before,) = db.execute("SELECT max(id) FROM entry WHERE id BETWEEN ? AND ?", (low, start)).fetchone()
+    keys = [before or low, *[row[0] for row in rows]]  # the seqs of a view of another log are not dense
     return [
-        Stored(room, key & SEQ_MASK, (key & SEQ_MASK) - 1, at, body, target is not None)
-        for key, at, body, target in rows
+        Stored(room, key & SEQ_MASK, prev & SEQ_MASK, at, body, target is not None)
+        for prev, (key, at, body, target) in zip(keys, rows, strict=False)
     ]
 
 
