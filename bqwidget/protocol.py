@@ -23,6 +23,8 @@ MAX_EMOJI = 16
 MAX_CHOICES = 50
 MAX_CHOICE = 1_000
 MAX_PARTS = 20
+MAX_NAME = 255
+"""Characters in an attachment's name."""
 MAX_TIME = 1 << 53
 """Beyond it JavaScript's numbers are no longer exact."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,6 +53,8 @@ class Limits(Struct, frozen=True, omit_defaults=False):
     """Characters in a room's name."""
     buffer: int = 1024 * 1024
     """Bytes that may wait for a peer that reads slowly, before it is cut off (4008)."""
+    part: int = 10 * 1024 * 1024
+    """Bytes in one attachment; 0: this server takes none."""
 
 
 # ---- entries: what the log keeps -------------------------------------------------------------------
@@ -65,12 +69,26 @@ class Ask(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """An attachment, fetched from ``/rooms/{room}/parts/{sha256}``."""
+    """An attachment, fetched from ``/rooms/{room}/parts/{sha256}``. All but its name is the server's to know.
+
+    ``width`` and ``height`` are a picture's, in pixels, so that its place can be kept before it is there.
+    """
 
     mime: str
     sha256: str
     size: int
     name: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+class Table(Struct, frozen=True):
+    """The body of a part of type TABLE: a table's first rows and columns, and how many it has in all."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float | bool | None, ...], ...]
+    total_rows: int
+    total_columns: int
 
 
 class Message(Struct, frozen=True):
@@ -100,8 +118,10 @@ class Message(Struct, frozen=True):
     """The server knows that it was ``user``; else the name is what somebody said."""
 
     def __repr__(self) -> str:
+        parts = f", parts=[{', '.join(printable(part.name or part.mime) for part in self.parts)}]"
         return (
-            f"Message(seq={self.seq}, user={printable(self.user)}, text={printable(self.text)}, at={self.at})"
+            f"Message(seq={self.seq}, user={printable(self.user)}, text={printable(self.text)}, at={self.at}"
+            f"{parts if self.parts else ''})"
         )
 
 
@@ -333,6 +353,32 @@ class Post(Struct, frozen=True):
     parts: tuple[Part, ...] = ()
 
 
+# ---- what a part may be ----------------------------------------------------------------------------
+
+TABLE = "application/vnd.bqwidget.table+json"
+"""A Table as JSON: never HTML, so that whoever shows it builds it of elements."""
+
+_LOOKED_AT = 4096
+_BEGINS = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    # Possessive: what stands before the root is passed over once, and never in another way.
+    "image/svg+xml": re.compile(
+        rb"(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<svg[\s/>]", re.DOTALL
+    ),
+}
+IMAGES = frozenset(_BEGINS)
+"""The types of picture that a room takes; all of them are shown by ``<img>`` alone."""
+
+
+def image_type(data: bytes) -> str | None:
+    """What kind of picture these bytes begin like; None where they are none that a room takes."""
+    head = bytes(data[:_LOOKED_AT])
+    return next((mime for mime, begins in _BEGINS.items() if begins.match(head)), None)
+
+
 # ---- encode, decode, check -------------------------------------------------------------------------
 
 encode = msgspec.json.Encoder().encode
@@ -474,6 +520,8 @@ def _check_part(part: Part) -> None:
         raise ProtocolError("bad_field", "parts.sha256: 64 hexadecimal digits", field="parts.sha256")
     if part.size < 0:
         raise ProtocolError("bad_field", "parts.size: bytes, 0 or more", field="parts.size")
+    if part.name is not None:
+        _check_text("parts.name", part.name, MAX_NAME)
 
 
 def _too_many(field: str, count: int, limit: int) -> ProtocolError:

@@ -330,5 +330,5 @@ def test_absent_fields_are_absent_on_the_wire():
 def test_hello_tells_all_limits():
     hello = Hello(room="a", epoch="e", seq=0, oldest=0, resumed=False, limits=Limits(), heartbeat_ms=1)
     assert set(json.loads(encode(hello))["limits"]) == {
-        *("text", "user", "frame", "rate", "rate_ms", "room", "buffer")
+        *("text", "user", "frame", "rate", "rate_ms", "room", "buffer", "part")
     }
