@@ -14,30 +14,27 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from bqwidget.protocol import encode
 
 from . import sqlite_queries
 from .lockfile import LockFile
-from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
+from .log import Bounds, Listener, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .schema import connect, epoch_of, explain
-from .search import SearchIndex
 from .sequencer import Plan, sequence
+from .sqlite_reading import SqliteReading
 from .sqlite_shelf import SqliteShelf
 
 BATCH = 512
 """Entries in one commit at the most: a longer one would keep its first sender waiting."""
 MAX_PENDING, MAX_PENDING_BYTES = 20_000, 64 * 1024 * 1024
-READERS = 2
 PROBE = 1.0
 """Seconds between two tries of a disk that refused a commit."""
 
 _log = logging.getLogger("bqserver.log")
-_T = TypeVar("_T")
 
 
 class _Work(NamedTuple):
@@ -76,11 +73,7 @@ class SqliteLog:
         self._listeners: list[Listener] = []
         self._shelf = SqliteShelf(self._db)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._local = threading.local()
-        self._reading_from: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "bqserver-read")
-        self._searcher = ThreadPoolExecutor(1, "bqserver-search")
-        self._index: SearchIndex | None = None
+        self._reading = SqliteReading(self.path)
         self._loop = asyncio.get_running_loop()
         self._writer = threading.Thread(target=self._write, name="bqserver-write")
         self._writer.start()
@@ -109,35 +102,29 @@ class SqliteLog:
 
     async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
         del reach  # nothing is elsewhere
-        return await self._read(sqlite_queries.bounds, room)
+        return await self._reading.read(sqlite_queries.bounds, room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
-        return await self._read(sqlite_queries.count, room, after, upto, limit)
+        return await self._reading.read(sqlite_queries.count, room, after, upto, limit)
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
-        return await self._read(sqlite_queries.entries, room, after, upto, limit)
+        return await self._reading.read(sqlite_queries.entries, room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
-        return await self._read(sqlite_queries.messages, room, limit, before, after)
+        return await self._reading.read(sqlite_queries.messages, room, limit, before, after)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
-        self._check_open()
-        return await self._loop.run_in_executor(self._searcher, self._search, room, words, limit)
+        return await self._reading.search(room, words, limit)
 
     async def rooms(self) -> list[RoomRow]:
-        return await self._read(sqlite_queries.rooms)
+        return await self._reading.read(sqlite_queries.rooms)
 
     async def close(self) -> None:
         """The writer lets go last: SQLite then folds the write-ahead log in, and one file is left."""
         self._closing = True
-        for threads in (self._readers, self._searcher):
-            await self._loop.run_in_executor(None, threads.shutdown)
-        for db in self._reading_from:
-            db.close()
-        if self._index is not None:
-            self._index.close()
+        await self._reading.close()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._writer.join)
         self._lock.release()
@@ -156,35 +143,6 @@ class SqliteLog:
             entries = [row.entry for row in plan.rows]
             for listener in self._listeners:
                 listener(entries)
-
-    async def _read(self, query: Callable[..., _T], *args: Any) -> _T:
-        self._check_open()
-        return await self._loop.run_in_executor(self._readers, self._reading, query, args)
-
-    def _check_open(self) -> None:
-        if self._closing:
-            raise LogError("the log is closed: the server is stopping")
-
-    # ---- on a reader's thread
-
-    def _reading(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
-        if not hasattr(self._local, "db"):
-            self._local.db = connect(self.path, readonly=True)
-            self._reading_from.append(self._local.db)
-        try:
-            return query(self._local.db, *args)
-        except sqlite3.Error as error:
-            raise LogError(explain(error, self.path)) from error
-
-    # ---- on the searcher's thread: filling an index may take long, and reads don't wait for it
-
-    def _search(self, room: str, words: str, limit: int) -> list[bytes]:
-        try:
-            if self._index is None:
-                self._index = SearchIndex(self.path)
-            return self._index.search(room, words, limit)
-        except sqlite3.Error as error:
-            raise LogError(explain(error, self.path)) from error
 
     # ---- on the writer's thread
 

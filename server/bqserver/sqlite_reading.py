@@ -1,0 +1,78 @@
+"""Reading a SQLite log beside its writer: a few threads with connections of their own, and one for searches."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .log import LogError
+from .schema import connect, explain
+from .search import SearchIndex
+
+READERS = 2
+
+_T = TypeVar("_T")
+
+
+class SqliteReading:
+    """Runs queries on ``path``, which is there already; each call waits on the event loop. Raises LogError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._closing = False
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, "bqserver-read")
+        self._searcher = ThreadPoolExecutor(1, "bqserver-search")
+        self._index: SearchIndex | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def read(self, query: Callable[..., _T], *args: Any) -> _T:
+        """What ``query(connection, *args)`` returns."""
+        self._check_open()
+        return await self._loop.run_in_executor(self._readers, self._reading, query, args)
+
+    async def search(self, room: str, words: str, limit: int) -> list[bytes]:
+        """On a thread of its own: filling an index may take long, and reads don't wait for it."""
+        self._check_open()
+        return await self._loop.run_in_executor(self._searcher, self._search, room, words, limit)
+
+    async def close(self) -> None:
+        """When the running ones have ended."""
+        self._closing = True
+        for threads in (self._readers, self._searcher):
+            await self._loop.run_in_executor(None, threads.shutdown)
+        for db in self._connections:
+            db.close()
+        if self._index is not None:
+            self._index.close()
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise LogError("the log is closed: the server is stopping")
+
+    # ---- on a reader's thread
+
+    def _reading(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+        if not hasattr(self._local, "db"):
+            self._local.db = connect(self._path, readonly=True)
+            self._connections.append(self._local.db)
+        try:
+            return query(self._local.db, *args)
+        except sqlite3.Error as error:
+            raise LogError(explain(error, self._path)) from error
+
+    # ---- on the searcher's thread
+
+    def _search(self, room: str, words: str, limit: int) -> list[bytes]:
+        try:
+            if self._index is None:
+                self._index = SearchIndex(self._path)
+            return self._index.search(room, words, limit)
+        except sqlite3.Error as error:
+            raise LogError(explain(error, self._path)) from error
