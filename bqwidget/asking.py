@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -55,7 +54,7 @@ class Asking(Hearing):
         from_: str | None = None,
     ) -> str | Default:
         """``ask`` for a cell or handler that awaits."""
-        expires = None if timeout is None else int((time.time() + timeout) * 1000)
+        expires = None if timeout is None else self._connection.clock() + int(timeout * 1000)
         ask = Ask(choices=_checked(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:

@@ -174,6 +174,10 @@ class Connection(LoopThread):
 
         self.call(send)
 
+    def clock(self) -> int:
+        """The time by which the server ends questions, in milliseconds since the epoch."""
+        return self.session.clock(self._loop.time(), _now_ms())
+
     @property
     def closed(self) -> RoomClosed | None:
         return self._closed

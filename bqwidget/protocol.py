@@ -3,6 +3,9 @@
 Every frame is one JSON object with a ``type``. Times (``at``, ``expires``) are milliseconds since the
 epoch; ``*_ms`` are durations in milliseconds. Unknown fields and unknown server frames are ignored, so
 both may be added without a new version.
+
+A ``user`` is what somebody said, unless it is ``verified``: then the server knows that it was them, and their
+``profile`` (what Jupyter says of their looks) may come with it. Only servers send either.
 """
 
 from __future__ import annotations
@@ -198,6 +201,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     heartbeat_ms: int
     user: str | None = None
     """The verified name under which this member writes; absent where it is the one that frames say."""
+    now: int | None = None
+    """The server's clock, by which entries get their ``at`` and questions end."""
 
 
 class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):
@@ -251,6 +256,20 @@ class Bye(Struct, frozen=True, tag_field="type", tag="bye"):
     retry_ms: int | None = None
 
 
+class Profile(Struct, frozen=True):
+    """How a verified member wants to be shown; told with their presence, and not kept in the log.
+
+    ``name`` is one to read beside ``user``, ``initials`` stand in for a picture, ``color`` is a CSS colour,
+    JupyterLab's ``var(--jp-collaborator-color1)`` among them, and ``avatar`` a small picture as a ``data:``
+    URL: any other address would tell its host who reads the room.
+    """
+
+    name: str | None = None
+    initials: str | None = None
+    color: str | None = None
+    avatar: str | None = None
+
+
 class Member(Struct, frozen=True):
     """Somebody in the room; ``kind`` is ``person`` or ``kernel``, ``busy`` is told by kernels."""
 
@@ -258,6 +277,8 @@ class Member(Struct, frozen=True):
     kind: str = "person"
     busy: bool | None = None
     typing: bool | None = None
+    verified: bool = False
+    profile: Profile | None = None
 
 
 class Presence(Struct, frozen=True, tag_field="type", tag="presence"):

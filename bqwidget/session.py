@@ -94,6 +94,7 @@ class Session:
         self._random = random
         self._failures = 0
         self._opened: float | None = None
+        self._greeted = 0.0
         self._live = False
         self._control: list[ClientFrame] = []
         self._held: list[ServerFrame] = []
@@ -110,6 +111,12 @@ class Session:
     def is_us(self, entry: Entry, user: str) -> bool:
         """Whether it was said in our name, the one that we gave or the verified one. Others may use our cids."""
         return entry.user == user or (self.hello is not None and entry.user == self.hello.user)
+
+    def clock(self, now: float, own: int) -> int:
+        """The server's clock, in milliseconds since the epoch; ``own`` (ours) where it hasn't told it."""
+        if self.hello is None or self.hello.now is None:
+            return own
+        return self.hello.now + int((now - self._greeted) * 1000)
 
     def cursor(self) -> dict[str, str]:
         """The join's query: nothing at first, then where to resume from."""
@@ -211,7 +218,7 @@ class Session:
         self.limits = hello.limits
         # Half of what is allowed: a burst that goes beyond it is refused a few times, not for long.
         self.outbox.most = max(1, min(WINDOW, hello.limits.rate // 2)) if hello.limits.rate else WINDOW
-        self._opened, self._live = now, True
+        self._opened, self._greeted, self._live = now, now, True
         self._asked = (-1, 0.0)
         if known is None or known.epoch != hello.epoch:
             self._reload(hello.seq)

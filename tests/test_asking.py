@@ -11,7 +11,7 @@ from bqserver.testing import running_server
 from eventually import eventually
 from kernels import kernel
 
-from bqwidget import BqwidgetError, MessageRefused, Room, RoomClosed, WaitTimeout
+from bqwidget import BqwidgetError, MessageRefused, Room, RoomClosed, WaitTimeout, connection
 from bqwidget.protocol import Expire
 
 
@@ -51,6 +51,15 @@ def answering(room, *answers):
 def question(room):
     [found] = [message for message in room.messages if message.ask]
     return found
+
+
+def test_a_wrong_clock_of_the_askers_ends_no_question(members, monkeypatch):
+    ada, bob = members("ada", "bob")
+    right = connection._now_ms
+    monkeypatch.setattr(connection, "_now_ms", lambda: right() - 3_600_000)
+    answering(bob, "yes")
+    assert ada.ask("Continue?", choices=["yes", "no"], timeout=20) == "yes"
+    assert abs(question(bob).ask.expires - right() - 20_000) < 10_000
 
 
 def test_a_choice_is_the_answer(members):

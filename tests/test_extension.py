@@ -24,7 +24,8 @@ from jupyter_server.auth import Authorizer, IdentityProvider, User
 class Badges(IdentityProvider):
     def get_user_token(self, handler):
         name, _, word = (self.get_token(handler) or "").partition("-")
-        return User(name) if word == "badge" else super().get_user_token(handler)
+        looks = dict(display_name="Ada L.", initials="AL", color="var(--jp-collaborator-color3)") if name == "ada" else {}
+        return User(name, **looks) if word == "badge" else super().get_user_token(handler)
 
 class Readers(Authorizer):
     def is_authorized(self, handler, user, action, resource):
@@ -120,6 +121,70 @@ def test_jupyters_users_write_under_their_own_names(home, home_environ, config):
         assert (posted.json["user"], posted.json["verified"]) == ("bob", True)
         page = server.ask("GET", "/bqserver/rooms/lobby", **cookies).body
         assert b'"user":"bob"}' in page.partition(b"bqwidget-state")[2]
+
+
+def test_members_look_as_jupyter_says_and_nobody_else_does(home, home_environ, config):
+    config.write_text(BADGES)
+    with jupyter_server(home, home_environ) as server:
+        rooms = server.origin + server.rooms
+        ada = member(rooms, Authorization="token ada-badge")
+        eve = member(
+            rooms, query="?user=ada", Authorization=f"token {server.token}"
+        )  # whom nobody vouches for
+        with ada, eve as one:
+            while len(members := one.until("presence")["members"]) < 2:
+                pass
+        looks = {"name": "Ada L.", "initials": "AL", "color": "var(--jp-collaborator-color3)"}
+        assert members == [{"user": "ada"}, {"user": "ada", "verified": True, "profile": looks}]
+
+
+def test_who_logs_out_of_jupyter_is_out_at_once_with_every_copy_of_the_cookie(server):
+    gone, stays = log_in(server), log_in(server)
+    rooms = server.origin + server.rooms
+    with (
+        member(rooms, **gone, Origin=server.origin) as one,
+        member(rooms, **stays, Origin=server.origin) as other,
+        member(rooms, Authorization=f"token {server.token}") as program,
+    ):
+        one.until("synced")
+        assert server.ask("GET", "/logout", **gone).status == 200
+        assert one.close_code() == 4401
+        for still in (other, program):
+            still.send({"type": "chat.ping"})
+            still.until("synced")
+    refused = server.ask("GET", "/bqserver/messages", **gone)
+    assert (refused.status, refused.code) == (401, "unauthorized")
+    assert server.ask("GET", "/bqserver/messages", **stays).status == 200
+
+
+CHANGING = """
+import os
+
+class Changing(Readers):
+    def is_authorized(self, handler, user, action, resource):
+        if os.path.exists({gone!r}) and user.username == "bob" and resource == "bqserver":
+            return False
+        return super().is_authorized(handler, user, action, resource)
+
+c.ServerApp.authorizer_class = Changing
+c.BqserverExtension.recheck = 0.2
+"""
+
+
+def test_what_jupyter_forbids_later_ends_what_is_connected(home, home_environ, config):
+    gone = home / "gone"
+    config.write_text(BADGES + CHANGING.format(gone=str(gone)))
+    with jupyter_server(home, home_environ) as server:
+        rooms = server.origin + server.rooms
+        with (
+            member(rooms, Authorization="token bob-badge") as bob,
+            member(rooms, Authorization="token ada-badge") as ada,
+        ):
+            bob.until("synced")
+            gone.touch()
+            assert bob.close_code() == 4403
+            ada.send({"type": "chat.ping"})
+            ada.until("synced")
 
 
 def test_what_jupyters_authorizer_forbids_is_forbidden(home, home_environ, config):

@@ -48,8 +48,10 @@ def test_hello_tells_the_room_its_log_and_the_limits(server):
                 "rate_ms": 10_000,
                 "room": 64,
                 "buffer": 1_048_576,
+                "part": 10_485_760,
             },
             "heartbeat_ms": 20_000,
+            "now": hello["now"],
         }
         assert one.recv() == {"type": "synced", "seq": 0}
 

@@ -686,3 +686,12 @@ def test_ping_is_not_a_sessions_business():
     """The heartbeat belongs to the connection: a session sends only what its rule asks for."""
     one = joined(1)
     assert not [frame for frame in one.outgoing(1000) if isinstance(frame, Ping)]
+
+
+def test_the_servers_clock_runs_on_and_ours_stands_in_for_it():
+    one = Session("lobby", keep=10, random=random.random)
+    assert one.clock(5.0, 777) == 777
+    one.receive([msgspec.structs.replace(hello(), now=1_000_000)], 10.0)
+    assert one.clock(12.5, 777) == 1_002_500
+    one.receive([hello()], 20.0)
+    assert one.clock(21.0, 777) == 777

@@ -33,8 +33,10 @@ from .memory_log import MemoryLog
 from .moderation import Moderation
 from .origins import Origins, is_loopback
 from .policy import Policy
+from .rechecking import Rechecks
 from .settings import Settings, data_dir
 from .sqlite_log import SqliteLog
+from .sqlite_parts import parts_of
 
 IDLE_HTTP = 120.0
 """Seconds that a connection may take for a request's headers, or for its body."""
@@ -116,6 +118,7 @@ class ChatServer(Settings):
         log = self.make_log()
         hub = Hub(
             log,
+            parts=await parts_of(log),
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,
@@ -123,6 +126,7 @@ class ChatServer(Settings):
             journal=journal,
         )
         warden = Warden(access, gate, hub)
+        rechecks = Rechecks(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)
         origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
@@ -151,6 +155,8 @@ class ChatServer(Settings):
             self.remove_runtime_file()
             server.stop()
             warden.close()
+            if rechecks is not None:
+                rechecks.close()
             await hub.close()
             await server.close_all_connections()
             journal.close()
@@ -181,7 +187,7 @@ class ChatServer(Settings):
             return routes(service)
         from .hub_service import hub_routes  # noqa: PLC0415 - the extra "hub"
 
-        return hub_routes(service)
+        return hub_routes(service, recheck=self.recheck)
 
     def check(self) -> None:
         if self.jupyterhub:

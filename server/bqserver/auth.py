@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from bqwidget.protocol import Profile
+
 from .durable import make_folder
 from .log import LogError
 from .rights import Level, Rights
@@ -20,13 +22,15 @@ class Identity(NamedTuple):
     """``principal``: the verified name, or None where names are self-asserted. ``program``: came with a token.
 
     ``grant``: the named token behind it, whose limits hold and with which it ends: the principal's own, or
-    that of whoever invited this guest. ``most``: what whoever let them in allows at the most.
+    that of whoever invited this guest. ``most``: what whoever let them in allows at the most. ``profile``: how
+    the principal looks to others.
     """
 
     principal: str | None = None
     program: bool = False
     grant: Grant | None = None
     most: Level = Level.MODERATE
+    profile: Profile | None = None
 
 
 UNVERIFIED = Identity()
@@ -100,7 +104,7 @@ class Gate:
 
     def level(self, identity: Identity, room: str) -> Level:
         """The most that ``identity`` may do there. What a guest may, whoever invited them must be allowed to."""
-        principal, _, grant, most = identity
+        principal, grant, most = identity.principal, identity.grant, identity.most
         level = min(self.rights.level(principal, room), most)
         if principal is None:
             level = min(level, Level.WRITE)  # who moderates has a name

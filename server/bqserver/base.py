@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -173,6 +173,10 @@ class Handler(RequestHandler):
         if authorization is None and not self.service.gate.is_open:
             session = self.get_signed_cookie(cookie_name(self.request), max_age_days=COOKIE_DAYS)
         return self.service.gate.identify(authorization, session)
+
+    def still(self) -> Callable[[], Awaitable[Identity | Denied]] | None:
+        """How to ask again, later, who this is; None: what we know ourselves is followed anyway."""
+        return None
 
     def options(self, *_: str) -> None:
         """A preflight. Only a listed origin finds the header that gives it leave."""

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -41,13 +41,17 @@ from .hub import Hub
 from .kernels import KernelGate, Kernels
 from .limiting import Limiting
 from .log import LogError, MessageLog
+from .logouts import Logouts
 from .memory_log import MemoryLog
 from .moderation import Moderation
 from .origins import Origins
 from .policy import Policy
+from .profiles import profile_of
+from .rechecking import Rechecks
 from .rights import Level
 from .settings import data_dir
 from .sqlite_log import SqliteLog
+from .sqlite_parts import parts_of
 
 NAME = "bqserver"
 RESOURCE = "bqserver"
@@ -62,6 +66,7 @@ class Inside(Handler):
     """A route of ours as one of Jupyter's: its Host and Origin rules, its users, its XSRF. Mixed in by ``mount``."""
 
     kernels: ClassVar[Kernels]
+    logouts: ClassVar[Logouts]
 
     def check_source(self) -> None:
         """Only the Host, so far: whether the Origin matters is known when the credential is."""
@@ -82,12 +87,20 @@ class Inside(Handler):
         CallContext.set(CallContext.JUPYTER_HANDLER, handler)
         user = await ensure_async(handler.identity_provider.get_user(handler))
         handler.current_user = handler._jupyter_current_user = user  # noqa: SLF001 - as JupyterHandler.prepare does
-        if user is None:
+        if user is None or (not handler.token_authenticated and self.logouts.has_ended(handler)):
             return LOG_IN
         if not handler.token_authenticated:
             self.check_page(handler)
         most = await authorized(handler, user)
         return identity_of(user)._replace(program=handler.token_authenticated, most=most)
+
+    def still(self) -> Callable[[], Awaitable[Identity | Denied]]:
+        return self._still
+
+    async def _still(self) -> Identity | Denied:
+        for known in ("_jupyter_current_user", "_cached_hub_user"):  # else the answer would be the first one
+            self.__dict__.pop(known, None)
+        return await self._identify()
 
     def check_page(self, handler: JupyterHandler) -> None:
         """A cookie comes with every request of the browser's; the page behind it must be Jupyter's or allowed."""
@@ -140,6 +153,7 @@ class BqserverExtension(Limiting, ExtensionApp):
     async def open(self) -> None:
         try:
             log = self.make_log()
+            parts = await parts_of(log)
         except LogError as error:
             self.log.error("bqserver has no rooms for you: %s", error)
             return
@@ -150,6 +164,7 @@ class BqserverExtension(Limiting, ExtensionApp):
         )
         self.hub = Hub(
             log,
+            parts=parts,
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,
@@ -160,7 +175,9 @@ class BqserverExtension(Limiting, ExtensionApp):
         base = url_path_join(self.serverapp.base_url, NAME, "/")
         door = self.door()
         service = Service(self.hub, gate, Origins(), base=base, door=door)
-        table = [mount(spec, self.kernels) for spec in routes(service)]
+        self.rechecks = Rechecks(self.hub, self.recheck)
+        logouts = Logouts(self.serverapp.identity_provider, self.rechecks.soon)
+        table = [mount(spec, self.kernels, logouts) for spec in routes(service)]
         self.serverapp.web_app.add_handlers(".*$", table)  # type: ignore[no-untyped-call]
         if self.serverapp.certfile or self.serverapp.sock:
             self.listen_for_kernels(door)
@@ -219,10 +236,11 @@ class BqserverExtension(Limiting, ExtensionApp):
             self.listener.stop()
         if self.hub is not None:
             self.warden.close()
+            self.rechecks.close()
             await self.hub.close()
 
 
-def mount(spec: URLSpec, kernels: Kernels) -> URLSpec:
+def mount(spec: URLSpec, kernels: Kernels, logouts: Logouts) -> URLSpec:
     """One of our routes with Jupyter's ways: its handler, which is one of Jupyter's as well."""
     ours: type = NoInvites if spec.handler_class in (Invites, Session) else spec.handler_class
     methods = {name: getattr(ours, name) for name in METHODS}
@@ -232,7 +250,8 @@ def mount(spec: URLSpec, kernels: Kernels) -> URLSpec:
         for name, method in methods.items()
         if method is not RequestHandler._unimplemented_method  # noqa: SLF001 - there is no other way to tell
     }
-    handler = type(f"Jupyter{ours.__name__}", (Inside, ours, JupyterHandler), {**known, "kernels": kernels})
+    ours_too = {"kernels": kernels, "logouts": logouts}
+    handler = type(f"Jupyter{ours.__name__}", (Inside, ours, JupyterHandler), {**known, **ours_too})
     return URLSpec(spec.regex.pattern, handler, spec.kwargs)
 
 
@@ -251,8 +270,13 @@ async def authorized(handler: JupyterHandler, user: User) -> Level:
 
 def identity_of(user: User) -> Identity:
     """Jupyter's user as ours; the random name of an anonymous one is no name to rely on."""
-    most = Limits().user
-    return Identity(None if ANONYMOUS.fullmatch(user.username) else user.username[:most])
+    if ANONYMOUS.fullmatch(user.username):
+        return Identity()
+    name = user.display_name or user.name
+    looks = profile_of(
+        None if name == user.username else name, user.initials, user.color, getattr(user, "avatar_url", None)
+    )
+    return Identity(user.username[: Limits().user], profile=looks)
 
 
 def starter() -> Identity:

@@ -15,12 +15,14 @@ from bqwidget.protocol import MAX_CID, check_room, encode
 from .admission import Invites, Moderate, Session
 from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .body import Body
-from .log import Stored, Submission
+from .log import Refused, Stored, Submission
 from .metrics import Metrics
 from .page import CSP, FIRST, STATIC, render
+from .parts import with_parts
 from .peer import Peer
 from .policy import taken
 from .rights import Level
+from .uploads import Download, Upload
 from .wire import Handshake, Wire
 
 LOBBY = "lobby"
@@ -41,6 +43,8 @@ def routes(service: Service) -> list[URLSpec]:
         (r"rooms/([^/]*)/log", RawLog),
         (r"rooms/([^/]*)/search", Search),
         (r"rooms/([^/]*)/moderation", Moderate),
+        (r"rooms/([^/]*)/parts", Upload),
+        (r"rooms/([^/]*)/parts/([^/]*)", Download),
         (r"invites", Invites),
         (r"session", Session),
     ]
@@ -88,6 +92,11 @@ class Messages(Body):
                 f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
             )
             raise Failure(429, "rate", message, retry_after=wait)
+        if post.parts:
+            vouched = await with_parts(hub.parts, room, post)
+            if isinstance(vouched, Refused):
+                raise Failure.of(vouched)
+            post = vouched
         submission = Submission(room, principal or post.user, _draft(post), verified=principal is not None)
         outcome = await hub.post(submission)
         if not isinstance(outcome, Stored):
@@ -183,6 +192,7 @@ class RoomPage(Handler):
             user=user[: hub.limits.user] if user else None,
             kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
+            still=self.still(),
         )
         # A task of its own: the request and everything Tornado kept for it can go.
         hub.run(peer, after, epoch)

@@ -20,6 +20,7 @@ from bqwidget.protocol import Ack, Bye, Error, Limits, Synced, encode
 
 from .journal import Journal
 from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
+from .parts import IN_HAND, Budget, PartStore
 from .peer import Peer, entry_frame
 from .policy import Policy, open_policy
 from .presence import Presence
@@ -53,6 +54,7 @@ class Hub:
         self,
         log: MessageLog,
         *,
+        parts: PartStore | None = None,
         limits: Limits | None = None,
         heartbeat: float = HEARTBEAT,
         buffer: int = 1024 * 1024,
@@ -60,7 +62,10 @@ class Hub:
         journal: Journal | None = None,
     ) -> None:
         self.log = log
-        self.limits = msgspec.structs.replace(limits or Limits(), buffer=buffer)
+        self.parts = parts
+        limits = limits or Limits()
+        self.limits = msgspec.structs.replace(limits, buffer=buffer, part=limits.part if parts else 0)
+        self.budget = Budget(max(IN_HAND, self.limits.part))
         self.heartbeat = heartbeat
         self.buffer = buffer
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)
@@ -219,11 +224,14 @@ class Hub:
     def review(self) -> None:
         """Tokens, rights or a room's state have changed: every member is what it may be by now, or out."""
         for peer in list(self.peers):
-            now = self.policy.now(peer.identity, peer.room_name)
-            if isinstance(now[0], int):
-                peer.expel(*now)
-            else:
-                peer.identity, peer.level = now
+            self.review_one(peer)
+
+    def review_one(self, peer: Peer) -> None:
+        now = self.policy.now(peer.identity, peer.room_name)
+        if isinstance(now[0], int):
+            peer.expel(*now)
+        else:
+            peer.identity, peer.level = now
 
     def run(self, peer: Peer, after: int | None, epoch: str | None) -> None:
         """Let ``peer`` join and live on a task of its own."""
@@ -266,6 +274,8 @@ class Hub:
         if self._batch:
             self._append()
         await self.log.close()
+        if self.parts is not None:
+            await self.parts.close()
         await asyncio.sleep(0)  # acks are queued
         await asyncio.sleep(0)  # and flushed
         spread = min(5_000, 200 + 5 * len(self.peers))

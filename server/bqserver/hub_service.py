@@ -7,7 +7,7 @@ tells through the environment where to listen and below which path.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,6 +39,13 @@ class OnHub(HubOAuthenticated, Handler):
             return LOG_IN
         return identity_of(model, program=getattr(self, "_token_authenticated", False))
 
+    def still(self) -> Callable[[], Awaitable[Identity | Denied]]:
+        return self._still
+
+    async def _still(self) -> Identity | Denied:
+        self.__dict__.pop("_cached_hub_user", None)  # else the answer would be the first one
+        return await self._identify()
+
     def admit(self, found: Identity | Denied) -> None:
         super().admit(found)
         if self.denied is not None and isinstance(self, RoomPage) and not is_upgrade(self.request):
@@ -51,9 +58,11 @@ def identity_of(model: dict[str, Any], *, program: bool) -> Identity:
     return Identity(name[: Limits().user], program=program)
 
 
-def hub_routes(service: Service) -> list[URLSpec]:
+def hub_routes(service: Service, *, recheck: float) -> list[URLSpec]:
     """Our routes with the Hub's users, and the one by which they come back from its login."""
     auth = HubOAuth.instance()
+    # Else what the Hub said once would outlive the next question.
+    auth.cache_max_age = min(auth.cache_max_age, max(1, int(recheck)))
     specs = []
     for spec in routes(service):
         ours: type = NoInvites if spec.handler_class in (Invites, Session) else spec.handler_class

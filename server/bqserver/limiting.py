@@ -11,6 +11,7 @@ from bqwidget.protocol import Limits
 
 from .door import Door
 from .hub import HEARTBEAT
+from .rechecking import RECHECK
 
 LIMITS = Limits()
 RATE, JOINS, FAILURES, EACH = 20, 100, 20, 1000
@@ -28,6 +29,9 @@ class Limiting(Configurable):
         LIMITS.frame,
         min=1024,
         help="Bytes in a frame or a request's body; a text needs up to four a character.",
+    ).tag(config=True)
+    part_limit = Int(
+        LIMITS.part, min=0, help="Bytes in an attachment; 0: none are taken."
     ).tag(config=True)
     rate_limit = Int(
         None,
@@ -71,6 +75,12 @@ class Limiting(Configurable):
         LIMITS.buffer, min=1, help="Bytes that may wait for a slow reader before it is cut off."
     ).tag(config=True)
 
+    recheck = Float(
+        RECHECK,
+        min=0.1,
+        help="Seconds between two looks at whether Jupyter or its Hub still knows a member.",
+    ).tag(config=True)
+
     def is_exposed(self) -> bool:
         """Whether people may come who can do nothing here yet."""
         raise NotImplementedError
@@ -83,6 +93,7 @@ class Limiting(Configurable):
             rate=self._or_usual(self.rate_limit, RATE),
             rate_ms=int(self.rate_seconds * 1000),
             buffer=self.buffer,
+            part=self.part_limit,
         )
 
     def door(self) -> Door:

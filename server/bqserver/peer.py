@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,11 +37,13 @@ from bqwidget.protocol import (
 from . import presence
 from .auth import UNVERIFIED, Identity
 from .log import Bounds, LogError, Outcome, Refused, Stored, Submission
+from .parts import with_parts
 from .rights import Level
 from .wire import Wire, text_frame
 
 if TYPE_CHECKING:
     from .hub import Hub, Room
+    from .rechecking import Still
 
 CHUNK, FEW = 64 * 1024, 50
 """Bytes of a replay, more or less, that are read and written at once; and entries, as long as nothing is known
@@ -59,7 +62,7 @@ class Peer:
     """``user`` is the name to show, ``principal`` the verified one (None: names are self-asserted). ``level`` is
     what it may do here, now: it is told of every change.
 
-    ``live``: the fan-out writes to it; until then its frames are kept. ``skip``: the last seq a replay covered,
+    ``still`` asks again who it is, where somebody else knows. ``live``: the fan-out writes to it; until then its frames are kept. ``skip``: the last seq a replay covered,
     for the log may show a reader an entry just before the fan-out brings it. ``client`` is the connection's own
     name for the program behind it, the same after a reconnect.
     """
@@ -81,6 +84,7 @@ class Peer:
         "room",
         "room_name",
         "skip",
+        "still",
         "typing_until",
         "user",
         "wire",
@@ -98,6 +102,7 @@ class Peer:
         user: str | None = None,
         kind: str = "person",
         client: str | None = None,
+        still: Still | None = None,
     ) -> None:
         self._hub = hub
         self.wire = wire
@@ -108,6 +113,7 @@ class Peer:
         self.user = identity.principal or user
         self.kind = kind
         self.client = client
+        self.still = still
         self.busy: bool | None = None
         self.live = False
         self.skip = 0
@@ -148,7 +154,8 @@ class Peer:
             while (messages := await self.wire.receive()) is not None:
                 for message in messages:
                     if isinstance(message, str):
-                        self._hear(message)
+                        if (checking := self._hear(message)) is not None:
+                            await checking  # what it says next comes after it
                     else:
                         self.wire.close(1003, "frames are JSON text")
         except Exception:  # noqa: BLE001 - nobody else would hear of it, and the peer would wait for ever
@@ -184,6 +191,7 @@ class Peer:
             limits=hub.limits,
             heartbeat_ms=int(hub.heartbeat * 1000),
             user=self.principal,
+            now=int(time.time() * 1000),
         )
         self.wire.write(text_frame(encode(hello)))
         await self._replay(bounds, after, known=known)
@@ -259,12 +267,13 @@ class Peer:
 
     # ---- what comes in
 
-    def _hear(self, message: str) -> None:
+    def _hear(self, message: str) -> Awaitable[None] | None:
+        """What has to be waited for before the next is heard, if anything."""
         try:
             frame = decode_client(message)
             match frame:
                 case Send() | Edit() | Delete() | React() | Expire():
-                    self._submit(frame)
+                    return self._submit(frame)
                 case Echo():
                     self.write(text_frame(encode(frame)))
                 case Ping():
@@ -282,30 +291,48 @@ class Peer:
                     self._hub.presence.changed(self.room, self)
         except ProtocolError as error:
             self._refuse(Refused(error.code, str(error), 400), cid_of(message))
+        return None
 
     def _is_free(self, user: str | None) -> bool:
         return user is None or self._hub.policy.gate.may_use(self.identity, user)
 
-    def _submit(self, draft: Draft) -> None:
+    def _submit(self, draft: Draft) -> Awaitable[None] | None:
         hub, principal = self._hub, self.principal
         if principal is not None:
             draft = msgspec.structs.replace(draft, user=principal)
         check(draft, hub.limits)
         if refused := hub.policy.no_writer(self.identity, self.level, self.room_name, draft.user):
             self._refuse(refused, draft.cid)
-            return
+            return None
         wait = hub.rate.wait(principal or self.address, asyncio.get_running_loop().time())
         if wait:
             self._strikes += 1
             if self._strikes > STRIKES:
                 self.wire.close(4029, "too many messages")
-                return
+                return None
             message = (
                 f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
             )
             self._refuse(Refused("rate", message, 429, wait), draft.cid)
-            return
+            return None
         self._strikes = 0
+        if isinstance(draft, Send) and draft.parts:
+            return self._submit_with_parts(draft)
+        self._append(draft)
+        return None
+
+    async def _submit_with_parts(self, draft: Send) -> None:
+        hub = self._hub
+        checked = await with_parts(hub.parts, self.room_name, draft)
+        if not isinstance(checked, Refused):  # what it may do here may have changed meanwhile
+            checked = hub.policy.no_writer(self.identity, self.level, self.room_name, draft.user) or checked
+        if isinstance(checked, Refused):
+            self._refuse(checked, draft.cid)
+        else:
+            self._append(checked)
+
+    def _append(self, draft: Draft) -> None:
+        principal = self.principal
         submission = Submission(
             self.room_name,
             principal or draft.user,
@@ -313,7 +340,7 @@ class Peer:
             verified=principal is not None,
             moderator=self.level is Level.MODERATE,
         )
-        hub.submit(submission, partial(self._stored, draft))
+        self._hub.submit(submission, partial(self._stored, draft))
 
     def _stored(self, draft: Draft, outcome: Outcome) -> None:
         if isinstance(draft, Send) and draft.ask is not None and isinstance(outcome, Stored):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bqwidget import protocol
 from bqwidget.protocol import Member, encode
 
+from .profiles import MAX_AVATARS
 from .wire import text_frame
 
 if TYPE_CHECKING:
@@ -47,15 +50,37 @@ class Presence:
 
 
 def members(room: Room) -> tuple[Member, ...]:
-    """Everyone with a name, once each: a person with three windows is one member."""
+    """Everyone with a name, once each: a person with three windows is one member, and whoever merely says to be
+    that person is another.
+    """
     now = asyncio.get_running_loop().time()
-    found: dict[tuple[str, str], Member] = {}
+    found: dict[tuple[str, str, bool], Member] = {}
     for peer in room.peers:
         if peer.user:
-            key = (peer.user, peer.kind)
+            verified = peer.principal is not None
+            key = (peer.user, peer.kind, verified)
             typing = peer.typing_until > now or bool(key in found and found[key].typing)
-            found[key] = Member(user=peer.user, kind=peer.kind, busy=peer.busy, typing=typing or None)
-    return tuple(found[key] for key in sorted(found)[:MOST])
+            found[key] = Member(
+                user=peer.user,
+                kind=peer.kind,
+                busy=peer.busy,
+                typing=typing or None,
+                verified=verified,
+                profile=peer.identity.profile if verified else None,
+            )
+    return _bounded([found[key] for key in sorted(found)[:MOST]])
+
+
+def _bounded(named: list[Member]) -> tuple[Member, ...]:
+    """Only so many pictures: all who are here get this frame whenever somebody types."""
+    pictures = 0
+    for place, member in enumerate(named):
+        if member.profile is not None and member.profile.avatar is not None:
+            pictures += 1
+            if pictures > MAX_AVATARS:
+                plain = replace(member.profile, avatar=None)
+                named[place] = replace(member, profile=plain)
+    return tuple(named)
 
 
 def frame(room: Room) -> bytes:

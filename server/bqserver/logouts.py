@@ -1,0 +1,39 @@
+"""Logins that have ended: Jupyter forgets its cookie at a logout, and would still take it from who kept a copy."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from .tokens import sha256
+
+KEPT = 10_000
+
+
+class Logouts:
+    """Watches the logouts of Jupyter's ``IdentityProvider``, and calls ``ended`` after each."""
+
+    def __init__(self, provider: Any, ended: Callable[[], object]) -> None:
+        self._provider = provider
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        clear = provider.clear_login_cookie
+
+        def clear_login_cookie(handler: Any) -> None:
+            if (cookie := self._cookie(handler)) is not None:
+                self._ended[sha256(cookie)] = None
+                if len(self._ended) > KEPT:
+                    self._ended.popitem(last=False)
+            clear(handler)
+            ended()
+
+        provider.clear_login_cookie = clear_login_cookie  # there is no hook for it
+
+    def has_ended(self, handler: Any) -> bool:
+        """Whether the login cookie that came with this request was logged out."""
+        cookie = self._cookie(handler)
+        return cookie is not None and sha256(cookie) in self._ended
+
+    def _cookie(self, handler: Any) -> str | None:
+        cookie: str | None = handler.get_cookie(self._provider.get_cookie_name(handler))
+        return cookie

@@ -1,0 +1,90 @@
+"""What travels of a user's looks: what is safe to show, and little of it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from bqserver.auth import Identity
+from bqserver.presence import members
+from bqserver.profiles import MAX_AVATAR, MAX_AVATARS, profile_of
+
+from bqwidget.protocol import Profile
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.mark.parametrize(
+    "color",
+    ["#fa0", "#FFAA00", "teal", "rgb(1, 2, 3)", "hsl(120deg 50% 40%)", "var(--jp-collaborator-color1)"],
+)
+def test_colours_travel(color):
+    assert profile_of(None, color=color) == Profile(color=color)
+
+
+@pytest.mark.parametrize(
+    "color",
+    [
+        "#fa0; background: url(https://evil.example)",
+        "url(https://evil.example/x)",
+        "var(--jp-collaborator-color1, url(//evil.example))",
+        "var(--anything)",
+        "expression(alert(1))",
+        "rgb(1,2,3))",
+        "red\n",
+        "x" * 65,
+    ],
+)
+def test_what_is_no_colour_does_not(color):
+    assert profile_of(None, color=color) is None
+
+
+def test_a_small_picture_that_is_its_own_address_travels():
+    assert profile_of(None, avatar=PIXEL) == Profile(avatar=PIXEL)
+
+
+@pytest.mark.parametrize(
+    "avatar",
+    [
+        "https://evil.example/a.png",
+        "//evil.example/a.png",
+        "/logout",
+        "javascript:alert(1)",
+        "data:image/svg+xml;base64,PHN2Zy8+",
+        "data:text/html;base64,PGI+",
+        'data:image/png;base64,x" onerror="alert(1)',
+        PIXEL + "\n",
+        "data:image/png;base64," + "A" * MAX_AVATAR,
+    ],
+)
+def test_no_other_picture_does(avatar):
+    assert profile_of(None, avatar=avatar) is None
+
+
+def test_names_are_one_short_visible_line():
+    profile = profile_of("Ada\u202e\n L" + "x" * 99, "ABCDEFG")
+    assert profile == Profile(name="Ada L" + "x" * 59, initials="ABCD")
+    assert profile_of("", "", "", "") is None
+
+
+def test_a_crowd_has_only_so_many_pictures():
+    looks = profile_of("Name", avatar=PIXEL)
+    peers = [
+        SimpleNamespace(
+            user=f"user-{number:02}",
+            principal=f"user-{number:02}",
+            kind="person",
+            busy=None,
+            typing_until=0.0,
+            identity=Identity(f"user-{number:02}", profile=looks),
+        )
+        for number in range(MAX_AVATARS + 3)
+    ]
+
+    async def told():
+        return members(SimpleNamespace(peers=peers))
+
+    profiles = [member.profile for member in asyncio.run(told())]
+    assert [profile.avatar for profile in profiles] == [PIXEL] * MAX_AVATARS + [None] * 3
+    assert {profile.name for profile in profiles} == {"Name"}
