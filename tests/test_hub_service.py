@@ -45,6 +45,7 @@ c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
 {documented}
 # ---- what only the test needs
 c.JupyterHub.services[0]["command"] = [sys.executable, "-m", "bqserver", "--jupyterhub", "--log=memory"]
+c.JupyterHub.services[0]["command"] += ["--ChatServer.recheck=1"]
 c.JupyterHub.services[0]["environment"] = {environment!r}
 c.Spawner.environment |= {environment!r}
 for name, token, scopes in (
@@ -185,6 +186,25 @@ def test_a_class_is_in_one_room_with_verified_names(url):
         with pytest.raises(InvalidStatus), member(chat, Cookie=ada.cookies("/services/chat/"), **origin):
             pass
     assert ada.fetch("POST", "/services/chat/session", {"invite": "x"}).code == "no_invites"
+
+
+@pytest.mark.timeout(240)
+def test_who_logs_out_of_the_hub_is_out(url):
+    frank, gina = Person(url, "frank"), Person(url, "gina")
+    chat, path = f"{url}/services/chat", "/services/chat/"
+    for who in (frank, gina):
+        who.get("/services/chat/rooms/lobby")
+    cookies = frank.cookies(path)
+    with (
+        member(chat, Cookie=cookies, Origin=url) as one,
+        member(chat, Cookie=gina.cookies(path), Origin=url) as other,
+    ):
+        one.until("synced")
+        frank.get("/hub/logout")
+        assert one.close_code() == 4401
+        other.send({"type": "chat.ping"})
+        other.until("synced")
+    assert request(url, "GET", f"{path}messages", Cookie=cookies).status == 401
 
 
 @pytest.mark.timeout(240)
