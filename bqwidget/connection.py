@@ -98,6 +98,7 @@ class Connection(LoopThread):
 
     def ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Future[Result]:
         """The outcome of ``request`` on this thread, once the room is open."""
+        self.check_process()
         future: Future[Result] = Future()
         future.set_running_or_notify_cancel()
 
@@ -125,6 +126,7 @@ class Connection(LoopThread):
 
     def submit(self, draft: Draft) -> Future[Delivery]:
         """Queue ``draft`` until it is acknowledged, refused (MessageRefused) or given up (RoomClosed)."""
+        self.check_process()
         with self.lock:
             if draft.cid in self._futures:
                 return self._futures[draft.cid]
@@ -139,11 +141,13 @@ class Connection(LoopThread):
 
     def subscribe(self) -> Feed:
         """A feed of every message accepted from now on."""
+        self.check_process()
         with self.lock:
             return self._new_feed([])
 
     async def subscribe_after(self, seq: int) -> Feed:
         """A feed of every message above ``seq``, whether it has been said already or not. On any loop."""
+        self.check_process()
         if self.session.joined_at is None:
             await asyncio.wrap_future(self.ask(_nothing))
         with self.lock:
@@ -162,6 +166,7 @@ class Connection(LoopThread):
 
     def wait_until(self, met: Callable[[], object], timeout: float | None) -> bool:
         """Wait for a state; ``met`` is asked after every step. False after ``timeout`` seconds."""
+        self.check_process()
         with self.lock:
             return bool(self.lock.wait_for(met, timeout))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread, current_thread
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from .errors import BqwidgetError
 from .loops import close
 
 GRACE = 2.0
@@ -27,10 +29,19 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._main: asyncio.Task[None] = self._loop.create_task(self._work())
         self.thread = Thread(target=self._run, name=name, daemon=True)
+        self._process = os.getpid()
 
     def start(self) -> None:
         _alive.add(self)
         self.thread.start()
+
+    def check_process(self) -> None:
+        """Raises BqwidgetError in a forked child: threads stay behind, and locks may be held for ever."""
+        if os.getpid() != self._process:
+            raise BqwidgetError(
+                f"{self.thread.name} belongs to process {self._process}, of which this one is a fork:"
+                " make a new Room here, or start the process by spawn"
+            )
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """From any thread: run ``function`` on this one soon; after its end, not at all."""
@@ -39,6 +50,8 @@ class LoopThread:
 
     def close(self, *, wait: bool = True) -> None:
         """From any thread, and from a finalizer, for it takes no lock: end, after at most GRACE seconds."""
+        if os.getpid() != self._process:
+            return  # the loop's wake-up pipe is shared with the parent's
         self.call(self._begin_close)
         if wait and current_thread() is not self.thread:
             self.thread.join(GRACE + 3)

@@ -522,6 +522,15 @@ def printable(text: str) -> str:
     return repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
 
 
+def is_text(text: str) -> bool:
+    """Whether it can travel: halves of characters (a cut emoji, an odd file name) are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_ask(ask: Ask, limits: Limits) -> None:
     choices = ask.choices or ()
     if len(choices) > MAX_CHOICES:

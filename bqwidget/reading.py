@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from .errors import BqwidgetError, ConnectionRefused
-from .protocol import Message
+from .protocol import Message, is_text, printable
 from .rest import Rest
 from .saying import Saying
 from .session import PAGE
@@ -37,6 +37,8 @@ class Reading(Saying):
 
     def search(self, text: str, limit: int = 50) -> list[Message]:
         """The newest ``limit`` (at most 200) messages of the whole room with all words of ``text``, oldest first."""
+        if not is_text(text):
+            raise BqwidgetError(f"{printable(text)} holds half a character: leave it away")
         return self._ask(lambda rest: _search(rest, self.name, text, limit))
 
     def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
 from .live import Showing
 from .observing import live
 from .progress import Tracking
-from .protocol import Error, Limits, Member, ServerFrame, Typing, check_room, printable
+from .protocol import Error, Limits, Member, ServerFrame, Typing, check_room, is_text, printable
 from .reading import ANSWER, Reading
 from .session import Session, State, Status, Trouble
 from .store import Snapshot
@@ -32,6 +32,8 @@ from .store import Snapshot
 if TYPE_CHECKING:
     from .widget import ChatWidget
 
+MAX_USER = 1_000
+"""Characters of a name that fit into the join's address; how many it may have, the server's limits say."""
 Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
@@ -151,6 +153,8 @@ class Room(Asking, Showing, Tracking, Reading):
         return self._widget
 
     def __repr__(self) -> str:
+        if "user" not in self.__dict__:  # a debugger may look at one that could not be made
+            return "Room(unfinished)"
         return f"Room({self.name!r}, user={printable(self.user)})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -269,14 +273,10 @@ def _check_user(user: str | None) -> str:
         user = os.environ.get("JUPYTERHUB_USER") or _login_name()
     if not isinstance(user, str):
         raise TypeError(f"user is a name, not {type(user).__name__}")
-    if not user.strip() or len(user) > Limits().user:
-        raise BqwidgetError(f"user is {printable(user)}: a name of 1 to {Limits().user} characters is needed")
-    try:
-        user.encode()
-    except UnicodeEncodeError:
-        raise BqwidgetError(
-            f"user is {printable(user)}, which holds half a character: leave it away"
-        ) from None
+    if not user.strip() or len(user) > MAX_USER:
+        raise BqwidgetError(f"user is {printable(user)}: a name of 1 to {MAX_USER:,} characters is needed")
+    if not is_text(user):
+        raise BqwidgetError(f"user is {printable(user)}, which holds half a character: leave it away")
     return user
 
 

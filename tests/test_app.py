@@ -145,6 +145,14 @@ def test_it_ends_when_idle(home):
         (["--rate-limit=-1"], ["rate_limit", "-1"]),
         (["--ChatServer.prot=1"], ["ChatServer.prot"]),
         (["open"], ["open"]),
+        (["--log=mysql://x"], ["mysql", "sqlite:PATH"]),
+        (["--log=foo"], ["foo", "sqlite:PATH"]),
+        (["--certfile=c.pem"], ["--keyfile"]),
+        (["--allow-origin=evil"], ["evil", "https://chat.example.org"]),
+        (["--allow-origin=https://app.example/path"], ["/path"]),
+        (["--allow-origin=null"], ["null"]),
+        (["--allow-origin=*"], ["scheme://host"]),
+        (["--allow-host=https://chat.example"], ["https://chat.example", "name:port"]),
         (["-x"], ["-x"]),
     ],
 )
@@ -161,7 +169,7 @@ def test_a_wrong_port_of_the_environment_is_named(port):
 
 
 def test_all_limits_can_be_set_and_are_told_in_hello(home):
-    limits = {"text": 5, "user": 4, "frame": 2000, "rate": 3, "rate_ms": 60_000, "buffer": 70_000}
+    limits = {"text": 5, "user": 4, "frame": 2000, "rate": 3, "rate_ms": 60_000, "buffer": 70_000, "part": 99}
     flags = [
         "text_limit=5",
         "user_limit=4",
@@ -169,6 +177,7 @@ def test_all_limits_can_be_set_and_are_told_in_hello(home):
         "rate_limit=3",
         "rate_seconds=60",
         "buffer=70000",
+        "part_limit=99",
     ]
     args = ["--port=0", "--log=memory", "--open", *(f"--ChatServer.{flag}" for flag in flags)]
     with bqserver(*args) as process:
@@ -193,9 +202,7 @@ def test_a_taken_port_is_said(home):
     ("args", "names"),
     [
         (["--open", "--ip=0.0.0.0"], ["--open-network"]),
-        (["--log=mysql://x"], ["sqlite:PATH"]),
         (["--log=sqlite:/proc/none/history.sqlite"], ["/proc/none", "can't be written"]),
-        (["--certfile=c.pem"], ["--keyfile"]),
         (["--certfile=none.pem", "--keyfile=none.pem"], ["none.pem"]),
         (["--token-file=none"], ["none", "can't be read"]),
         (["--ip=192.0.2.1"], ["192.0.2.1"]),

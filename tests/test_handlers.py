@@ -151,6 +151,31 @@ def test_a_bad_request_is_answered_in_json(server, method, path, status, code):
     assert answer.headers["Content-Type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/messages", "GET, POST, HEAD, OPTIONS"),
+        ("/rooms", "GET, HEAD, OPTIONS"),
+        ("/invites", "POST, OPTIONS"),
+        ("/static/page.js", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_what_is_not_allowed_names_what_is(server, path, allowed):
+    refused = request(server.url, "DELETE", path)
+    assert (refused.status, refused.headers["Allow"]) == (405, allowed)
+
+
+def test_head_is_a_get_without_a_body(server):
+    for path in ("/health", "/messages", "/rooms", "/rooms/lobby", "/static/page.js"):
+        got, asked = (request(server.url, method, path) for method in ("GET", "HEAD"))
+        assert (asked.status, asked.body) == (200, b"")
+        assert asked.headers["Content-Length"] == str(len(got.body))
+        assert asked.headers["Content-Type"] == got.headers["Content-Type"]
+    assert request(server.url, "HEAD", "/invites").status == 405
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    assert request(server.url, "HEAD", "/rooms/lobby", **upgrade).status == 200
+
+
 def test_rooms_are_listed_with_their_members(server):
     post(server, "hi", "/rooms/quiet/messages")
     with member(server.url, "busy") as one:

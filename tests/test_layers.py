@@ -35,7 +35,7 @@ LAYERS = {
     "local": {"errors"},
     "dispatch": {"cells", "errors", "loops"},
     "cells": set(),
-    "loopthread": {"loops"},
+    "loopthread": {"errors", "loops"},
     "loops": set(),
 }
 """What the lower modules may take from this package; whatever isn't here is a shell above them."""

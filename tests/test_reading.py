@@ -43,6 +43,11 @@ def test_a_search_finds_what_is_not_kept_any_more(join):
     assert room.search("nothing") == []
 
 
+def test_half_a_character_is_sought_nowhere(join):
+    with pytest.raises(BqwidgetError, match="half a character"):
+        join().search("\ud800")
+
+
 def test_a_search_for_nothing_says_what_is_missing(join):
     with pytest.raises(ConnectionRefused, match="q must be the words to look for"):
         join().search(" ")

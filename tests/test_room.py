@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -91,7 +93,7 @@ def test_what_is_no_text_is_named(options, said):
     [
         ({"name": "a room"}, "not a room name"),
         ({"user": " "}, "user is ' '"),
-        ({"user": "x" * 65}, "1 to 64 characters"),
+        ({"user": "x" * 1001}, "1 to 1,000 characters"),
         ({"user": "\ud83d"}, "half a character"),
         ({"keep": 0}, "1 or more"),
         ({"keep": "all"}, "keep is 'all'"),
@@ -102,6 +104,51 @@ def test_what_is_wrong_is_named(options, said):
     with pytest.raises(BqwidgetError, match=said) as told:
         Room(**{"name": "lobby", **options})
     assert "secret" not in str(told.value)
+
+
+def test_what_could_not_be_made_can_be_looked_at():
+    assert repr(Room.__new__(Room)) == "Room(unfinished)"
+
+
+def test_how_long_a_name_may_be_is_the_servers_to_say(home):
+    with running_server(open=True, user_limit=80) as wide, Room("lobby", user="x" * 80, url=wide.url) as room:
+        assert room.send("hi").user == "x" * 80
+    with (
+        running_server(open=True) as usual,
+        Room("lobby", user="x" * 80, url=usual.url) as room,
+        pytest.raises(MessageRefused, match="user has 80 characters; the limit is 64"),
+    ):
+        room.send("hi")
+
+
+FORKED = """
+import os, sys
+from bqwidget import BqwidgetError, Room
+room = Room("lobby", user="ada", url=sys.argv[1]).wait_open(20)
+child = os.fork()
+if child == 0:
+    for verb in (lambda: room.send("from the child"), room.history, room.wait_open, lambda: room.wait_for(bool)):
+        try:
+            verb()
+        except BqwidgetError as error:
+            print(str(error), flush=True)
+    room.close()
+    os._exit(0)
+os.waitpid(child, 0)
+print(room.send("from the parent").text)
+with Room("lobby", user="bob", url=sys.argv[1]) as other:
+    print(other.send("from another").text)
+"""
+
+
+def test_a_forked_child_is_told_at_once_and_leaves_the_parents_room_alone(server):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, server.url], capture_output=True, text=True, check=True, timeout=25
+    )
+    told = done.stdout.splitlines()
+    assert len(told) == 6, (told, done.stderr)
+    assert all("of which this one is a fork: make a new Room" in line for line in told[:4])
+    assert told[4:] == ["from the parent", "from another"]
 
 
 def test_the_repr_is_stable_and_shows_no_secret(server):

@@ -31,7 +31,7 @@ from .journal import Journal
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
 from .moderation import Moderation
-from .origins import Origins, is_loopback
+from .origins import Origins, is_host, is_loopback, is_origin
 from .policy import Policy
 from .rechecking import Rechecks
 from .settings import Settings, data_dir
@@ -46,6 +46,10 @@ SWITCH_INTERVAL = 0.0005
 
 class StartError(Exception):
     """Why the server can't start, in one sentence for the person who started it."""
+
+
+class SettingError(StartError):
+    """A setting that says nothing: exit 2, as for any wrong option."""
 
 
 class ChatServer(Settings):
@@ -89,6 +93,8 @@ class ChatServer(Settings):
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             try:
                 runner.run(self.serve(self.announce, signals=True))
+            except SettingError as error:
+                self.refuse(str(error))
             except (StartError, LogError) as error:
                 self.fail(error)
 
@@ -199,7 +205,17 @@ class ChatServer(Settings):
                 "drop --open, or add --open-network if that is meant"
             )
         if bool(self.certfile) != bool(self.keyfile):
-            raise StartError("--certfile and --keyfile go together: give both")
+            raise SettingError("--certfile and --keyfile go together: give both")
+        for origin in self.allow_origin:
+            if not is_origin(origin):
+                raise SettingError(
+                    f"--allow-origin={origin} is no origin: give scheme://host[:port], as https://chat.example.org"
+                )
+        for host in self.allow_host:
+            if not is_host(host):
+                raise SettingError(
+                    f"--allow-host={host} is no host: give a name or name:port, as chat.example.org"
+                )
 
     def take_place(self) -> None:
         """The Hub says where to listen, and its proxy alone comes there."""
@@ -228,7 +244,7 @@ class ChatServer(Settings):
             return MemoryLog()
         if kind == "sqlite" and rest:
             return SqliteLog(Path(rest).expanduser())
-        raise StartError(f"--log={self.log_url} is not understood: use sqlite:PATH or memory")
+        raise SettingError(f"--log={self.log_url} is not understood: use sqlite:PATH or memory")
 
     def moderation_file(self) -> Path | None:
         """Beside the log, for it is about the log's rooms."""

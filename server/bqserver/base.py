@@ -178,6 +178,23 @@ class Handler(RequestHandler):
         """How to ask again, later, who this is; None: what we know ourselves is followed anyway."""
         return None
 
+    def head(self, *args: str) -> Awaitable[None] | None:
+        """As GET, without the body, which Tornado leaves out."""
+        if "GET" not in self.methods():
+            raise HTTPError(405)
+        answer: Awaitable[None] | None = self.get(*args)
+        return answer
+
+    @classmethod
+    def methods(cls) -> list[str]:
+        """What can be done here."""
+        there = [
+            name
+            for name in ("GET", "POST", "PUT", "PATCH", "DELETE")
+            if getattr(cls, name.lower()) is not cls._unimplemented_method
+        ]
+        return [*there, *(["HEAD"] if "GET" in there else []), "OPTIONS"]
+
     def options(self, *_: str) -> None:
         """A preflight. Only a listed origin finds the header that gives it leave."""
         self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
@@ -235,6 +252,8 @@ class Handler(RequestHandler):
             code, message = error.code, error.message
             if error.retry_after is not None:
                 self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self.methods()))
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
         self.finish(encode({"error": {"code": code, "message": message}}))
@@ -273,7 +292,7 @@ def cookie_name(request: HTTPServerRequest) -> str:
 
 
 def is_upgrade(request: HTTPServerRequest) -> bool:
-    return request.headers.get("Upgrade", "").lower() == "websocket"
+    return request.method == "GET" and request.headers.get("Upgrade", "").lower() == "websocket"
 
 
 def server_address(request: HTTPServerRequest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 import msgspec
@@ -229,6 +230,9 @@ class Static(Handler, StaticFileHandler):
     def initialize(self, service: Service, path: str) -> None:  # type: ignore[override]
         Handler.initialize(self, service)
         StaticFileHandler.initialize(self, path)
+
+    def head(self, *args: str) -> Awaitable[None]:
+        return StaticFileHandler.head(self, *args)
 
     def compute_etag(self) -> str | None:
         return StaticFileHandler.compute_etag(self)

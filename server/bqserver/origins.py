@@ -7,6 +7,7 @@ rebinding even under a name of its own; both show in these two headers.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -39,6 +40,20 @@ class Origins:
     def is_foreign(self, origin: str) -> bool:
         """A listed origin: its page may read the answers too (CORS)."""
         return origin.lower() in self._origins
+
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^\s/?#@:\[\]*]+|\[[0-9a-f:.]+\])(?::\d{1,5})?/?", re.IGNORECASE)
+HOST = re.compile(r"(?:[^\s/?#@:\[\]*]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
+
+
+def is_origin(text: str) -> bool:
+    """Whether it can be a page's Origin at all; ``null`` could be anybody's, and is none to list."""
+    return ORIGIN.fullmatch(text) is not None
+
+
+def is_host(text: str) -> bool:
+    """Whether it can stand in a Host header."""
+    return HOST.fullmatch(text) is not None
 
 
 def split_port(host: str) -> str:
