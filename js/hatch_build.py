@@ -60,7 +60,7 @@ class BundleHook(BuildHookInterface[Any]):
 
 def stale(js: Path, static: Path) -> bool:
     """Whether a bundle is missing or older than anything it is built from."""
-    sources = [js / "package.json", js / "package-lock.json", js / "build.mjs", *(js / "src").rglob("*")]
+    sources = [js / "package.json", js / "package-lock.json", *js.glob("*.mjs"), *(js / "src").rglob("*")]
     built = [static / name for name in BUNDLES]
     if not all(path.is_file() for path in built):
         return True

@@ -5,30 +5,27 @@
 
 import { build } from "esbuild";
 import { fileURLToPath } from "node:url";
+import { options } from "../bundle.mjs";
 
 const HOLE = `
   import { h } from "preact";
   export const Markdown = ({ text }) => h("div", { dangerouslySetInnerHTML: { __html: text } });
 `;
 
+const hole = {
+  name: "hole",
+  setup({ onLoad }) {
+    onLoad({ filter: /view[/\\]markdown\.tsx$/ }, () => ({
+      contents: HOLE,
+      resolveDir: fileURLToPath(new URL("../src/view", import.meta.url)),
+      loader: "js",
+    }));
+  },
+};
+
 await build({
-  absWorkingDir: fileURLToPath(new URL("..", import.meta.url)),
+  ...options,
   entryPoints: ["src/page.ts"],
   outfile: process.argv[2],
-  bundle: true,
-  format: "esm",
-  jsx: "automatic",
-  jsxImportSource: "preact",
-  plugins: [
-    {
-      name: "hole",
-      setup({ onLoad }) {
-        onLoad({ filter: /view[/\\]markdown\.tsx$/ }, () => ({
-          contents: HOLE,
-          resolveDir: fileURLToPath(new URL("../src/view", import.meta.url)),
-          loader: "js",
-        }));
-      },
-    },
-  ],
+  plugins: [...options.plugins, hole],
 });

@@ -1,6 +1,8 @@
-/** What several parts of the window need: a clock that ticks only while something counts down, and the clipboard. */
+/** What several parts of the window need: a clock that ticks only while something counts down, the clipboard, a worker. */
 
 import { useEffect, useState } from "preact/hooks";
+import { offload } from "../offload";
+import type { Answer, Job } from "../work";
 
 /** The time now, renewed every `every` milliseconds until `until`. */
 export function useNow(until: number | null, every = 1_000): number {
@@ -38,4 +40,17 @@ export function useCopy(): { readonly copied: boolean; readonly copy: (text: str
     }
   };
   return { copied, copy };
+}
+
+/** What the worker makes of it; null until then, where there is no job, and where it is to be shown as written. */
+export function useWork<J extends Job>(job: J | null): Answer<J> | null {
+  const [, redraw] = useState({});
+  const known = job === null ? null : offload.known(job);
+  useEffect(() => {
+    if (job === null || known !== undefined) return undefined;
+    const gone = new AbortController();
+    offload.ask(job, gone.signal, () => redraw({}));
+    return () => gone.abort();
+  }, [job?.do, job?.text, known === undefined]);
+  return known ?? null;
 }

@@ -1,51 +1,24 @@
 /** A message's text as elements from an allow-list; whatever is not on the list stays text.
  *
- * marked only splits the text into tokens here: none of its HTML is ever made. What the list allows:
- * paragraphs, line breaks, emphasis, code, lists, quotes, and links to http, https and mailto.
+ * What the list allows: paragraphs, line breaks, emphasis, code, lists, quotes, and links to http, https and mailto.
  */
 
-import { Lexer, Tokenizer, type MarkedOptions, type Token, type Tokens } from "marked";
+import type { Token, Tokens } from "marked";
 import type { ComponentChildren, JSX } from "preact";
+import { isPlain, parse } from "../markup";
 import { Code } from "./code";
+import { useWork } from "./hooks";
 
 /** Deeper than anyone writes by hand; below it the source is shown. */
 const DEEPEST = 8;
-/** Text that nobody writes by hand, on which the parser takes more than a few milliseconds: shown as written. */
-const UNBROKEN = /\S{2000}/;
-const DELIMITERS = /[*_~`[\]<>!]/g;
-const MOST_DELIMITERS = 1_000;
-
-const none = (): undefined => undefined;
-
-/** Markdown that would hide what was typed, or that has no element on the list, is not syntax here. */
-class ChatTokenizer extends Tokenizer {
-  override html = none;
-  override tag = none;
-  override def = none;
-  override table = none;
-  override lheading = none;
-  override hr = none;
-  override reflink = none;
-}
-
-const OPTIONS: MarkedOptions = { gfm: true, breaks: true, tokenizer: new ChatTokenizer() };
-
-/** Plain words: no character in here can begin syntax. Most messages are such, and skip the parser. */
-const PLAIN = /^[^\\`*_~[\]<>#&|\n\t:/@+\-.)0-9][^\\`*_~[\]<>#&|\n\t:/@]*$/;
+/** Characters from which on it is parsed off the main thread, and until then shown as it is written. */
+const LARGE = 2_000;
 
 export function Markdown({ text }: { readonly text: string }): JSX.Element {
-  if (isPlain(text)) return <p dir="auto">{text}</p>;
-  try {
-    return <>{blocks(new Lexer(OPTIONS).lex(text), 0)}</>;
-  } catch {
-    // A parser's limits (recursion) are no reason not to show what was said.
-    return <p dir="auto">{text}</p>;
-  }
-}
-
-function isPlain(text: string): boolean {
-  if (text.length < 2_000) return PLAIN.test(text) && !text.includes("www.");
-  return UNBROKEN.test(text) || (text.match(DELIMITERS)?.length ?? 0) > MOST_DELIMITERS;
+  const large = text.length > LARGE && !isPlain(text);
+  const answer = useWork(large ? { do: "parse", text } : null);
+  const tokens = large ? answer : parse(text);
+  return tokens === null ? <p dir="auto">{text}</p> : <>{blocks(tokens, 0)}</>;
 }
 
 function blocks(tokens: readonly Token[], depth: number): ComponentChildren {
@@ -62,7 +35,7 @@ function block(token: Token, depth: number): ComponentChildren {
       return null;
     case "code": {
       const { text, lang } = token as Tokens.Code;
-      return <Code text={text} language={lang ?? ""} />;
+      return <Code text={text} info={lang ?? ""} />;
     }
     case "blockquote":
       return <blockquote {...direction(depth)}>{blocks((token as Tokens.Blockquote).tokens, depth + 1)}</blockquote>;
