@@ -1,4 +1,8 @@
-"""Backups of the SQLite log: taken while the server runs, and put back under a new epoch."""
+"""Backups of the SQLite log: taken while the server runs, and put back under a new epoch.
+
+A log's attachments lie beside it, and a backup's in the same way beside the backup: whatever is done with one
+file is done with the other.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,19 @@ from .check import Contents, contents, problems
 from .durable import make_folder, replace, sync_file, sync_folder
 from .lockfile import LockFile
 from .log import LogError
+from .parts_check import count_parts
 from .schema import connect, explain, new_epoch
+from .sqlite_parts import beside, open_parts
 
 
 def backup(log: Path, target: Path) -> Contents:
     """Copy the log to ``target``, a new file, as it is at one moment; its server may go on meanwhile.
 
-    Raises LogError; ``target`` is there only when it is whole.
+    Raises LogError; ``target`` is there only when it is whole, and its attachments beside it.
     """
-    if target.exists():
-        raise LogError(f"{target} is there already: give a new file's name")
+    for file in (target, beside(target)):
+        if file.exists():
+            raise LogError(f"{file} is there already: give a new file's name")
     with contextlib.closing(connect(log, readonly=True)) as source, _new_file(target) as (part, copy):
         try:
             source.backup(copy)
@@ -33,8 +40,14 @@ def backup(log: Path, target: Path) -> Contents:
             raise LogError(explain(error, log)) from error
         if wrong != "ok":
             raise LogError(f"{log} is damaged ({wrong}), so there is no backup: look with 'bqserver check'")
-        _finish(part, copy, target)
-    return found
+        # After the log: what a message names was stored before it.
+        _copy_parts(beside(log), beside(target))
+        try:
+            _finish(part, copy, target)
+        except OSError:
+            beside(target).unlink(missing_ok=True)
+            raise
+    return found._replace(parts=count_parts(beside(target)))
 
 
 def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
@@ -57,15 +70,46 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
                 copy.execute("PRAGMA journal_mode = DELETE")
                 new_epoch(copy)
                 found = contents(copy)
-                former = _keep(log)
+                former = _keep(
+                    log, log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}")
+                )
                 _finish(part, copy, log)
+        if beside(source).exists():
+            _restore_parts(beside(source), beside(log), former)
     except sqlite3.DatabaseError as error:
         raise LogError(explain(error, log)) from error
     except OSError as error:
         raise LogError(f"{log} can't be replaced: {error}") from error
     finally:
         lock.release()
-    return found, former
+    return found._replace(parts=count_parts(beside(log))), former
+
+
+def _copy_parts(source: Path, target: Path) -> None:
+    """Raises LogError."""
+    if not source.exists():
+        return
+    with contextlib.closing(open_parts(source, readonly=True)) as given, _new_file(target) as (part, copy):
+        try:
+            given.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            wrong = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise LogError(explain(error, source)) from error
+        if wrong != "ok":
+            raise LogError(f"{source} is damaged ({wrong}): look with 'bqserver check'")
+        _finish(part, copy, target)
+
+
+def _restore_parts(source: Path, target: Path, former: Path | None) -> None:
+    """Those that were there go with the former log, to whose messages they belong."""
+    fresh = target.with_name(f"{target.name}.new")
+    fresh.unlink(missing_ok=True)
+    _copy_parts(source, fresh)
+    if former is None:
+        former = target.with_name(f"{target.name}.before-restore")
+    _keep(target, beside(former))
+    replace(fresh, target)
 
 
 @contextlib.contextmanager
@@ -92,16 +136,15 @@ def _finish(part: Path, copy: sqlite3.Connection, target: Path) -> None:
     replace(part, target)
 
 
-def _keep(log: Path) -> Path | None:
-    """Set the former log aside under another name, whole; the log's own name is never without a file.
+def _keep(log: Path, former: Path) -> Path | None:
+    """Set the file ``log`` aside as ``former``, whole, if there is one; its own name is never without a file.
 
     A write-ahead log is folded into it. Where that can't be, for the file is damaged, it is set aside too:
     SQLite may drop it while trying.
     """
     beside = [log.with_name(log.name + end) for end in ("-wal", "-shm")]
-    former = None
-    if log.exists():
-        former = log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}")
+    there = log.exists()
+    if there:
         spare = former.with_name(f"{former.name}-wal")
         if beside[0].exists():
             shutil.copy2(beside[0], spare)
@@ -115,4 +158,4 @@ def _keep(log: Path) -> Path | None:
     for file in beside:
         file.unlink(missing_ok=True)  # read into the new file, they would damage it
     sync_folder(log.parent)
-    return former
+    return former if there else None

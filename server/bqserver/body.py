@@ -34,11 +34,11 @@ class Body(Handler):
 
     def _check(self) -> None:
         if self.request.method == "POST":
-            self.check_json()
+            self.check_kind()
             length = self.request.headers.get("Content-Length", "0")
             if not (length.isascii() and length.isdigit()):
                 raise Failure(400, "bad_length", "Content-Length must be a number")
-            if int(length) > READ_ON:
+            if int(length) > self._most_read:
                 raise self._too_big()
         self._whole = True  # Tornado reads it to its end before the method is called
 
@@ -54,7 +54,7 @@ class Body(Handler):
         connection is shut never sees why.
         """
         self._size += len(chunk)
-        if self._size > READ_ON:
+        if self._size > self._most_read:
             self._whole = False
             raise self._too_big()
         if self._size <= self._most:
@@ -68,9 +68,17 @@ class Body(Handler):
             raise self._too_big()
         return b"".join(self._chunks)
 
+    def check_kind(self) -> None:
+        """Raises Failure unless the headers say that it may be read."""
+        self.check_json()
+
     @property
     def _most(self) -> int:
         return self.service.hub.limits.frame
+
+    @property
+    def _most_read(self) -> int:
+        return READ_ON
 
     def _too_big(self) -> Failure:
         return Failure(413, "too_big", f"the body has more than {self._most:,} bytes: send less at once")

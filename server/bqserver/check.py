@@ -24,6 +24,7 @@ _decode_change = msgspec.json.Decoder(Change).decode
 class Contents(NamedTuple):
     rooms: int
     entries: int
+    parts: int = 0
 
 
 class _Row(NamedTuple):

@@ -30,9 +30,7 @@ class Limiting(Configurable):
         min=1024,
         help="Bytes in a frame or a request's body; a text needs up to four a character.",
     ).tag(config=True)
-    part_limit = Int(
-        LIMITS.part, min=0, help="Bytes in an attachment; 0: none are taken."
-    ).tag(config=True)
+    part_limit = Int(LIMITS.part, min=0, help="Bytes in an attachment; 0: none are taken.").tag(config=True)
     rate_limit = Int(
         None,
         allow_none=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from traitlets import Dict, Unicode, default
@@ -14,8 +14,10 @@ from .backup import backup, restore
 from .check import Contents, contents, problems
 from .command import Command
 from .log import LogError
+from .parts_check import count_parts, part_problems
 from .schema import connect
 from .settings import data_dir
+from .sqlite_parts import beside
 
 TOLD = 20
 """Problems that are told one by one."""
@@ -64,6 +66,8 @@ class Backup(LogCommand):
         target = Path(self.extra_args[0]).expanduser()
         found = backup(log, target)
         print(f"{log} is backed up in {target}: {_count(found)}")
+        if found.parts:
+            print(f"the attachments are in {beside(target)}: keep both files together")
 
 
 class Restore(LogCommand):
@@ -80,6 +84,13 @@ class Restore(LogCommand):
         print(f"{log} now holds what {source} does: {_count(found)}")
         if former is not None:
             print(f"the former log is kept in {former}: delete it when you are sure")
+        with contextlib.closing(connect(log, readonly=True)) as db:
+            missing = sum(1 for _ in part_problems(db, beside(log)))
+        if missing:
+            print(
+                f"{missing:,} attachments are missing: they belong in {beside(source)}; "
+                "put it there and restore again"
+            )
 
 
 class Check(LogCommand):
@@ -91,10 +102,10 @@ class Check(LogCommand):
 
     def run(self, log: Path) -> None:
         with contextlib.closing(connect(log, readonly=True)) as db:
-            wrong = problems(db)
+            wrong = chain(problems(db), part_problems(db, beside(log)))
             told = list(islice(wrong, TOLD))
             if not told:
-                print(f"{log} is good: {_count(contents(db))}")
+                print(f"{log} is good: {_count(contents(db)._replace(parts=count_parts(beside(log))))}")
                 return
             more = sum(1 for _ in wrong)
         for problem in told:
@@ -106,7 +117,8 @@ class Check(LogCommand):
 
 
 def _count(found: Contents) -> str:
-    rooms, entries = found
-    return (
+    rooms, entries, parts = found
+    told = (
         f"{rooms:,} {'room' if rooms == 1 else 'rooms'}, {entries:,} {'entry' if entries == 1 else 'entries'}"
     )
+    return f"{told}, {parts:,} {'attachment' if parts == 1 else 'attachments'}" if parts else told

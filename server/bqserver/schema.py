@@ -52,7 +52,7 @@ def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = Fal
     """
     path = Path(path)
     if not readonly:
-        _make_private(path)
+        make_private(path)
     elif not path.is_file():
         raise LogError(f"{path} does not exist: name the server's file with --log=sqlite:PATH")
     db = None
@@ -135,7 +135,7 @@ def explain(error: sqlite3.Error, path: Path) -> str:
     return f"{path} can't be used: {error}"
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """People's words are nobody else's on this machine: the file is made 0600, its new folder 0700.
 
     Its name becomes durable with SQLite's first sync of the write-ahead log, which syncs the folder too.

@@ -1,0 +1,134 @@
+"""Are these bytes what they claim to be? A picture of an allowed type, with its size in pixels, or a table of data.
+
+Browsers are told to believe the type that is stored (``nosniff``), so it must be true. Only the first bytes
+are looked at: nothing here decodes a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+
+import msgspec
+
+from bqwidget.errors import ProtocolError
+from bqwidget.protocol import IMAGES, NOT_JSON, TABLE, Part, Table, image_type
+
+TYPES = (*sorted(IMAGES), TABLE)
+MOST_PIXELS = 100_000_000
+"""A picture's few bytes may ask every reader's browser for gigabytes."""
+MOST_TABLE = 1024 * 1024
+MOST_ROWS, MOST_COLUMNS = 1_000, 100
+
+Size = tuple[int, int]
+
+_decode_table = msgspec.json.Decoder(Table).decode
+_ROOT = re.compile(rb"<svg\b[^>]*")
+_LENGTHS = tuple(
+    re.compile(rb"\s%b\s*=\s*[\"']\s*(\d{1,5})(?:\.\d*)?\s*(?:px|pt)?\s*[\"']" % name)
+    for name in (b"width", b"height")
+)
+_VIEW_BOX = re.compile(rb"\sviewBox\s*=\s*[\"'][-\d.]+[\s,]+[-\d.]+[\s,]+(\d{1,5})[\d.]*[\s,]+(\d{1,5})")
+
+
+def describe(mime: str, data: bytes) -> Part:
+    """The part that these bytes are. Raises ProtocolError (``bad_part``). It takes its time: not for the event loop."""
+    width, height = examine(mime, data) or (None, None)
+    digest = hashlib.sha256(data).hexdigest()
+    return Part(mime=mime, sha256=digest, size=len(data), width=width, height=height)
+
+
+def examine(mime: str, data: bytes) -> Size | None:
+    """A picture's width and height, where it tells. Raises ProtocolError (``bad_part``) for what isn't a ``mime``."""
+    if mime == TABLE:
+        _check_table(data)
+        return None
+    if image_type(data) != mime:
+        raise _bad(f"the bytes are no {mime}: send them under the type that they are")
+    try:
+        size = _SIZES[mime](data)
+    except (struct.error, IndexError):
+        size = None
+    if size is None or 0 in size:
+        return None
+    if size[0] * size[1] > MOST_PIXELS:
+        raise _bad(f"the picture has {size[0]:,} x {size[1]:,} pixels: send a smaller one")
+    return size
+
+
+def _check_table(data: bytes) -> None:
+    if len(data) > MOST_TABLE:
+        raise _bad(f"the table has {len(data):,} bytes; the limit is {MOST_TABLE:,}: send fewer rows")
+    try:
+        table = _decode_table(data)
+    except NOT_JSON as error:
+        raise _bad(f"the table is not understood: {error}") from None
+    if len(table.rows) > MOST_ROWS or len(table.columns) > MOST_COLUMNS:
+        raise _bad(f"a table has at most {MOST_ROWS:,} rows and {MOST_COLUMNS} columns: send its first ones")
+    if any(len(row) != len(table.columns) for row in table.rows):
+        raise _bad("the table's rows must all have as many cells as there are columns")
+    if table.total_rows < len(table.rows) or table.total_columns < len(table.columns):
+        raise _bad("the table's totals must count the rows and columns that are there")
+
+
+def _bad(message: str) -> ProtocolError:
+    return ProtocolError("bad_part", message)
+
+
+def _png(data: bytes) -> Size | None:
+    width, height = struct.unpack_from(">II", data, 16)
+    return (width, height) if data[12:16] == b"IHDR" else None
+
+
+def _gif(data: bytes) -> Size | None:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return width, height
+
+
+def _webp(data: bytes) -> Size | None:
+    """Three kinds: extended, lossless, and lossy."""
+    match data[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _jpeg(data: bytes) -> Size | None:
+    """Walk the segments up to the frame's header (SOF), past tables, arithmetic coding and comments."""
+    at = 2
+    while at + 4 <= len(data):
+        marker, kind, length = struct.unpack_from(">BBH", data, at)
+        if marker != 0xFF or length < 2:  # noqa: PLR2004 - a length counts its own two bytes
+            return None
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # noqa: PLR2004 - SOF0 to SOF15
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        at += 2 + length
+    return None
+
+
+def _svg(data: bytes) -> Size | None:
+    root = _ROOT.search(data, 0, 4096)
+    if root is None:
+        return None
+    lengths = [found for pattern in _LENGTHS if (found := pattern.search(root[0]))]
+    if len(lengths) == len(_LENGTHS):
+        return int(lengths[0][1]), int(lengths[1][1])
+    box = _VIEW_BOX.search(root[0])
+    return (int(box[1]), int(box[2])) if box else None
+
+
+_SIZES = {
+    "image/png": _png,
+    "image/jpeg": _jpeg,
+    "image/gif": _gif,
+    "image/webp": _webp,
+    "image/svg+xml": _svg,
+}

@@ -1,0 +1,202 @@
+"""Attachments on disk: one SQLite file beside the log, in which each is one row, written whole or not at all.
+
+A file of its own, for a commit of ten megabytes must not stand in the way of anybody's message. It belongs to
+the log of the same name, whose lock guards it too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from bqwidget.protocol import Part
+
+from .log import LogError, MessageLog
+from .memory_log import MemoryLog
+from .parts import Kept, MemoryParts, PartStore
+from .schema import explain, make_private
+from .sqlite_log import SqliteLog
+
+APPLICATION_ID = 0x62717074  # "bqpt"
+VERSION = 1
+UNNAMED_FOR = 24 * 3600.0
+"""Seconds that an upload waits for the message that names it."""
+SWEEP = 3600.0
+
+_SCHEMA = """
+CREATE TABLE part (
+  room TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  mime TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  width INTEGER,
+  height INTEGER,
+  at REAL NOT NULL,
+  named INTEGER NOT NULL DEFAULT 0,
+  body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX once ON part (room, sha256);
+CREATE INDEX unnamed ON part (at) WHERE NOT named;
+"""
+
+_T = TypeVar("_T")
+
+
+def beside(log: Path) -> Path:
+    """Where the attachments of ``log`` are, and those of a backup of it."""
+    return log.with_name(f"{log.name}-parts")
+
+
+class SqliteParts:
+    """PartStore in one file, which is made with the first upload. Raises LogError where it can't be used."""
+
+    def __init__(self, log: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = beside(log)
+        self._clock = clock
+        self._db = open_parts(self.path) if self.path.exists() else None
+        self._swept = 0.0
+        self._thread = ThreadPoolExecutor(1, "bqserver-parts")
+
+    async def put(self, room: str, kept: Kept) -> None:
+        await self._run(self._put, room, kept)
+
+    async def get(self, room: str, sha256: str) -> Kept | None:
+        return await self._run(self._get, room, sha256)
+
+    async def name(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
+        return await self._run(self._name, room, list(hashes))
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        if self._db is not None:
+            self._db.close()
+
+    async def _run(self, function: Callable[..., _T], *args: object) -> _T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        except sqlite3.Error as error:
+            raise LogError(explain(error, self.path)) from error
+        except RuntimeError:  # the thread takes no more
+            raise LogError("the attachments are closed: the server is stopping") from None
+
+    # ---- on the thread
+
+    def _put(self, room: str, kept: Kept) -> None:
+        if self._db is None:
+            self._db = open_parts(self.path)
+        part, now = kept.part, self._clock()
+        with _transaction(self._db):
+            if now - self._swept > SWEEP:
+                self._swept = now
+                self._db.execute("DELETE FROM part WHERE NOT named AND at < ?", (now - UNNAMED_FOR,))
+            self._db.execute(
+                "INSERT INTO part (room, sha256, mime, size, width, height, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (room, sha256) DO UPDATE SET at = excluded.at",
+                (room, part.sha256, part.mime, part.size, part.width, part.height, now, kept.body),
+            )
+
+    def _get(self, room: str, sha256: str) -> Kept | None:
+        if self._db is None:
+            return None
+        row = self._db.execute(
+            "SELECT sha256, mime, size, width, height, body FROM part WHERE room = ? AND sha256 = ?",
+            (room, sha256),
+        ).fetchone()
+        return Kept(_part(row[:-1]), row[-1]) if row else None
+
+    def _name(self, room: str, hashes: list[str]) -> dict[str, Part]:
+        if self._db is None:
+            return {}
+        places = f"room = ? AND sha256 IN ({','.join('?' * len(hashes))})"
+        rows = self._db.execute(
+            f"SELECT sha256, mime, size, width, height, named FROM part WHERE {places}", (room, *hashes)
+        ).fetchall()
+        if not all(named for *_, named in rows):
+            with _transaction(self._db):
+                self._db.execute(f"UPDATE part SET named = 1 WHERE {places}", (room, *hashes))
+        return {row[0]: _part(row[:-1]) for row in rows}
+
+
+async def parts_of(log: MessageLog) -> PartStore | None:
+    """The store beside ``log``, which is closed again where there can't be one. Raises LogError."""
+    try:
+        if isinstance(log, SqliteLog):
+            return SqliteParts(log.path)
+    except LogError:
+        await log.close()
+        raise
+    return MemoryParts() if isinstance(log, MemoryLog) else None
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def open_parts(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """A connection to a file of attachments, made where it isn't there. Raises LogError."""
+    if not readonly:
+        make_private(path)
+    db = None
+    try:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        if readonly:
+            db.execute("PRAGMA query_only = ON")
+        _check_ours(db, path)
+        if not readonly:
+            _prepare(db)
+    except sqlite3.DatabaseError as error:
+        if db is not None:
+            db.close()
+        raise LogError(explain(error, path)) from error
+    except LogError:
+        if db is not None:
+            db.close()
+        raise
+    return db
+
+
+def _check_ours(db: sqlite3.Connection, path: Path) -> None:
+    tables, application, version = db.execute(
+        "SELECT (SELECT count(*) FROM sqlite_master), application_id, user_version "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if tables and application != APPLICATION_ID:
+        raise LogError(
+            f"{path} is some other program's database, and in the place of the attachments: move it away"
+        )
+    if version > VERSION:
+        raise LogError(f"{path} was written by a newer bqserver (schema {version}): upgrade bqwidget")
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Durable as the log is: a message that is acknowledged may name what was uploaded just before."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA fullfsync = ON")
+    db.execute("PRAGMA checkpoint_fullfsync = ON")
+    db.execute("PRAGMA journal_size_limit = 0")
+    if db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+        with _transaction(db):
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _part(row: tuple[str, str, int, int | None, int | None]) -> Part:
+    sha256, mime, size, width, height = row
+    return Part(mime=mime, sha256=sha256, size=size, width=width, height=height)

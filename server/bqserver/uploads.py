@@ -1,0 +1,164 @@
+"""The routes of attachments: put into a room by who may write there, fetched by who may read, harmless when opened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+
+import msgspec
+from tornado.iostream import StreamClosedError
+
+from bqwidget.errors import ProtocolError
+from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
+
+from .base import Failure, Handler, bad_request
+from .body import READ_ON, Body
+from .log import LogError
+from .media import TYPES, describe
+from .parts import Kept, PartStore
+from .rights import Level
+
+CSP = "default-src 'none'; sandbox"
+"""Opened by itself, a picture that is also a page (SVG) has no origin, runs nothing and loads nothing."""
+PATIENCE = 120.0
+"""Seconds in which a download must be read: what is not holds its place in memory."""
+YEAR = 365 * 24 * 3600
+ENDINGS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/svg+xml": "svg",
+}
+
+_log = logging.getLogger("bqserver.parts")
+
+
+class Upload(Body):
+    """``POST /rooms/{room}/parts?name=``: the raw bytes under their type; 201 and the part, once it is durable."""
+
+    _held = 0
+
+    def check_kind(self) -> None:
+        """All that can be known before the first byte is read: it may be much that is sent for nothing."""
+        hub, (room, *_) = self.service.hub, self.path_args
+        self.enter(room, Level.WRITE)
+        self.store()
+        principal, level = self.identity.principal, hub.policy.gate.level(self.identity, room)
+        if principal is not None and (refused := hub.policy.no_writer(self.identity, level, room, principal)):
+            raise Failure.of(refused)
+        if self.mime not in TYPES:
+            message = f"{printable(self.mime)} is not taken: an attachment is {', '.join(TYPES)}"
+            raise Failure(415, "bad_type", message)
+        with bad_request():
+            _check_name(self.get_query_argument("name", None))
+        length = self.request.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise Failure(400, "bad_length", "an upload must say its length: send Content-Length")
+        self._check_rate()
+        if int(length) > self._most:
+            return  # its sender reads the 413 when it has sent it, and nothing of it is kept
+        if not hub.budget.take(int(length)):
+            raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
+        self._held = int(length)
+
+    async def post(self, room: str) -> None:
+        data = self.body()
+        if not data:
+            raise Failure(400, "empty", "the attachment is empty: send its bytes as the body")
+        try:
+            part = await asyncio.to_thread(describe, self.mime, data)
+        except ProtocolError as error:
+            raise Failure(400, error.code, str(error)) from None
+        try:
+            await self.store().put(room, Kept(part, data))
+        except LogError as error:
+            _log.error("an attachment could not be stored: %s", error)
+            raise Failure(
+                503, "unavailable", "the attachment could not be stored: try again", retry_after=5
+            ) from None
+        name = self.get_query_argument("name", None)
+        self.reply(encode(msgspec.structs.replace(part, name=name)), HTTPStatus.CREATED)
+
+    @property
+    def mime(self) -> str:
+        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def store(self) -> PartStore:
+        hub = self.service.hub
+        if hub.parts is None or not hub.limits.part:
+            raise Failure(404, "no_parts", "this server takes no attachments: send text")
+        return hub.parts
+
+    def on_finish(self) -> None:
+        self._release()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._release()
+
+    def _release(self) -> None:
+        self.service.hub.budget.give(self._held)
+        self._held = 0
+
+    def _check_rate(self) -> None:
+        rate = self.service.hub.rate
+        wait = rate.wait(self.identity.principal or self.address, asyncio.get_running_loop().time())
+        if wait:
+            message = (
+                f"more than {rate.count} messages and attachments in {rate.period:g} s: wait {wait:.1f} s"
+            )
+            raise Failure(429, "rate", message, retry_after=wait)
+
+    @property
+    def _most(self) -> int:
+        return self.service.hub.limits.part
+
+    @property
+    def _most_read(self) -> int:
+        return self._most + READ_ON
+
+    def _too_big(self) -> Failure:
+        size = int(self.request.headers.get("Content-Length", "0"))
+        return Failure(
+            413,
+            "too_big",
+            f"the attachment has {size:,} bytes; the limit is {self._most:,}: send a smaller one",
+        )
+
+
+class Download(Handler):
+    """``GET /rooms/{room}/parts/{sha256}``: the bytes, for whoever may read in that room and in no other."""
+
+    async def get(self, room: str, sha256: str) -> None:
+        self.enter(room, Level.READ)
+        store, budget = self.service.hub.parts, self.service.hub.budget
+        kept = await store.get(room, sha256) if store and SHA256.fullmatch(sha256) else None
+        if kept is None:
+            raise Failure(404, "no_part", f"room {room} has no attachment {printable(sha256)}")
+        part, body = kept
+        self.set_header("Content-Type", part.mime)
+        self.set_header("Content-Security-Policy", CSP)
+        name = f"{sha256[:12]}.{ENDINGS.get(part.mime, 'json')}"
+        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        self.set_header("Cache-Control", f"private, max-age={YEAR}, immutable")
+        self.add_header("Vary", "Authorization, Cookie")
+        self.set_header("ETag", f'"{sha256}"')
+        if f'"{sha256}"' in self.request.headers.get("If-None-Match", ""):
+            self.set_status(HTTPStatus.NOT_MODIFIED)
+            return
+        if not budget.take(part.size):
+            raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.finish(body)
+        except (TimeoutError, StreamClosedError):
+            self.request.connection.detach().close()  # type: ignore[union-attr]
+        finally:
+            budget.give(part.size)
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not 0 < len(name) <= MAX_NAME:
+        raise ProtocolError("too_long", f"name has {len(name):,} characters; it must have 1 to {MAX_NAME}")
