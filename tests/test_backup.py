@@ -16,7 +16,9 @@ from bqserver.backup import backup, restore
 from bqserver.check import Contents, problems
 from bqserver.log import LogError
 from bqserver.schema import connect, epoch_of
+from bqserver.sqlite_parts import beside
 from bqserver.testing import running_server
+from pictures import png
 from wsclient import member, request
 
 
@@ -386,3 +388,95 @@ def test_without_a_log_named_they_mean_the_one_of_the_data_folder(home: Path):
     done = bqserver("check")
     assert done.returncode == 1
     assert f"{home / 'data' / 'history.sqlite'} does not exist" in done.stderr
+
+
+# ---- attachments
+
+
+@pytest.fixture
+def attached(tmp_path: Path) -> Path:
+    """A log with two messages that name attachments, its server gone."""
+    path = tmp_path / "live" / "log.sqlite"
+    with running_server(log=f"sqlite:{path}", open=True) as server:
+        for number in range(2):
+            data = png(color=(number, 0, 0))
+            part = request(
+                server.url, "POST", "/rooms/lobby/parts?name=p.png", data, Content_Type="image/png"
+            ).json
+            body = {"user": "ada", "text": "", "parts": [part]}
+            assert request(server.url, "POST", "/messages", body).status == 201
+    return path
+
+
+def fetched(log: Path) -> list[bytes]:
+    """What a server of that log gives for each attachment that its messages name."""
+    with running_server(log=f"sqlite:{log}", open=True) as server:
+        parts = [
+            part for message in request(server.url, "GET", "/messages").json for part in message["parts"]
+        ]
+        answers = [request(server.url, "GET", f"/rooms/lobby/parts/{part['sha256']}") for part in parts]
+        return [answer.body if answer.status == 200 else b"" for answer in answers]
+
+
+def test_a_backup_holds_the_attachments_and_restore_puts_them_back(attached: Path, tmp_path: Path):
+    saved, elsewhere = tmp_path / "usb" / "monday", tmp_path / "new machine" / "log.sqlite"
+    assert backup(attached, saved) == Contents(rooms=1, entries=2, parts=2)
+    assert sorted(file.name for file in saved.parent.iterdir()) == ["monday", "monday-parts"]
+    assert stat.S_IMODE(beside(saved).stat().st_mode) == 0o600
+    found, former = restore(elsewhere, saved)
+    assert (found.parts, former) == (2, None)
+    assert fetched(elsewhere) == fetched(attached) == [png(color=(0, 0, 0)), png(color=(1, 0, 0))]
+
+
+def test_restore_keeps_what_was_attached_since(attached: Path, tmp_path: Path):
+    saved = tmp_path / "monday"
+    backup(attached, saved)
+    with running_server(log=f"sqlite:{attached}", open=True) as server:
+        part = request(server.url, "POST", "/rooms/lobby/parts", png(9, 9), Content_Type="image/png").json
+        request(server.url, "POST", "/messages", {"user": "ada", "text": "", "parts": [part]})
+    _, former = restore(attached, saved)
+    assert former is not None
+    assert len(fetched(attached)) == 2
+    assert fetched(former)[-1] == png(9, 9)
+
+
+def test_the_commands_say_where_attachments_are_and_which_are_missing(attached: Path, tmp_path: Path):
+    saved = tmp_path / "monday"
+    done = bqserver("backup", f"--log=sqlite:{attached}", saved)
+    assert (done.returncode, done.stdout.count("2 attachments")) == (0, 1)
+    assert f"the attachments are in {beside(saved)}: keep both files together" in done.stdout
+    good = bqserver("check", f"--log=sqlite:{saved}")
+    assert (good.returncode, "2 attachments" in good.stdout) == (0, True)
+    beside(saved).rename(tmp_path / "lost")
+    assert bqserver("check", f"--log=sqlite:{saved}").returncode == 1
+    new = tmp_path / "new.sqlite"
+    done = bqserver("restore", f"--log=sqlite:{new}", saved)
+    assert f"2 attachments are missing: they belong in {beside(saved)}" in done.stdout
+    (tmp_path / "lost").rename(beside(saved))
+    assert "missing" not in bqserver("restore", f"--log=sqlite:{new}", saved).stdout
+    assert len([body for body in fetched(new) if body]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE part SET body = x'00' WHERE rowid = 1", "is not what was uploaded"),
+        ("DELETE FROM part WHERE rowid = 1", "room lobby, seq 1: its attachment 'p.png' is not in"),
+        ("UPDATE part SET room = 'other'", "seq 2: its attachment 'p.png' is not in"),
+    ],
+)
+def test_a_check_sees_an_attachment_that_is_wrong_or_gone(attached: Path, change: str, says: str):
+    assert bqserver("check", f"--log=sqlite:{attached}").returncode == 0
+    with contextlib.closing(sqlite3.connect(beside(attached), isolation_level=None)) as db:
+        db.execute(change)
+    checked = bqserver("check", f"--log=sqlite:{attached}")
+    assert checked.returncode == 1
+    assert says in checked.stdout
+
+
+def test_damaged_attachments_are_not_backed_up_as_if_they_were_good(attached: Path, tmp_path: Path):
+    beside(attached).write_bytes(beside(attached).read_bytes()[:4096] + b"\xff" * 8192)
+    with pytest.raises(LogError):
+        backup(attached, tmp_path / "monday")
+    assert not list(tmp_path.glob("monday*"))
+    assert bqserver("check", f"--log=sqlite:{attached}").returncode == 1

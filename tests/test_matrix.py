@@ -6,15 +6,18 @@ The rules are the contract; none of them is taken from what the server answered.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import product
 from typing import NamedTuple
 
 import pytest
 from bqserver import tokens
 from bqserver.testing import RunningServer, running_server
+from pictures import png
 from wsclient import Answer, request
 
 SECRET = "between us"
+PICTURE = png() + SECRET.encode()
 LISTED = "https://app.example"
 
 ORIGINS = {
@@ -45,8 +48,9 @@ class Route(NamedTuple):
     path: str
     may: set[str]
     done: int
-    body: dict[str, object] | None = None
+    body: dict[str, object] | bytes | None = None
     upgrade: bool = False
+    kind: str | None = None
 
 
 ROUTES = {
@@ -56,12 +60,15 @@ ROUTES = {
     "used invite": Route("POST", "/session", set(), 204, {"invite": "used"}),
     "list": Route("GET", "/messages", KNOWN, 200),
     "list room": Route("GET", "/rooms/lobby/messages", KNOWN, 200),
+    "knock": Route("GET", "/rooms/lobby/join", KNOWN, 204),
     "log": Route("GET", "/rooms/lobby/log", KNOWN, 200),
     "search": Route("GET", "/rooms/lobby/search?q=between", KNOWN, 200),
     "rooms": Route("GET", "/rooms", KNOWN, 200),
     "join": Route("GET", "/rooms/lobby?after=0", KNOWN, 101, upgrade=True),
     "post": Route("POST", "/messages", WRITERS, 201, {"user": "eve", "text": "hi"}),
     "post room": Route("POST", "/rooms/lobby/messages", WRITERS, 201, {"user": "eve", "text": "hi"}),
+    "upload": Route("POST", "/rooms/lobby/parts", WRITERS, 201, PICTURE, kind="image/png"),
+    "download": Route("GET", f"/rooms/lobby/parts/{sha256(PICTURE).hexdigest()}", KNOWN, 200),
     "invite": Route("POST", "/invites", INVITERS, 201, {}),
     "moderate": Route("POST", "/rooms/lobby/moderation", MODERATORS, 204, {"do": "unmute", "user": "eve"}),
 }
@@ -88,6 +95,8 @@ class World(NamedTuple):
         headers = {**self.credentials[credential], **more}
         if template := ORIGINS[origin]:
             headers["Origin"] = template.format(host=host)
+        if route.kind is not None:
+            headers["Content-Type"] = route.kind
         if route.upgrade:
             headers |= {
                 "Upgrade": "websocket",
@@ -126,6 +135,12 @@ def world(tmp_path_factory):
         credentials = {name: {"Authorization": f"Bearer {token}"} for name, token in made.items()}
         shared = credentials["shared"]
         request(server.url, "POST", "/messages", {"user": "ada2", "text": SECRET}, **shared)
+        assert (
+            request(
+                server.url, "POST", "/rooms/lobby/parts", PICTURE, **shared, Content_Type="image/png"
+            ).status
+            == 201
+        )
         code = request(server.url, "POST", "/invites", {}, **shared).json["code"]
         swapped = request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)
         cookie = swapped.headers["Set-Cookie"].partition(";")[0]
