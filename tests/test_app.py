@@ -16,7 +16,10 @@ from contextlib import contextmanager
 
 import pytest
 from bqserver.app import ChatServer
+from bqserver.testing import running_server
 from wsclient import member, request
+
+from bqwidget import Room
 
 
 @contextmanager
@@ -61,6 +64,23 @@ def test_it_says_where_it_listens_and_stops_cleanly(home):
                 assert one.close_code() == 1001
             out, err = process.communicate(timeout=20)
             assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.parametrize("given", ["chat", "/my/chat/"])
+def test_all_routes_move_below_a_base(home, given):
+    base = f"/{given.strip('/')}"
+    with running_server(open=True, base_url=given) as server:
+        assert server.url == f"http://127.0.0.1:{server.port}{base}"
+        root = server.url.removesuffix(base)
+        assert request(root, "GET", f"{base}/messages").status == 200
+        assert request(root, "GET", "/messages").status == 404
+        page = request(root, "GET", f"{base}/rooms/lobby").body.decode()
+        assert f'data-base="{base}/"' in page
+        (script,) = re.findall(r'script type="module" src="([^"]+)"', page)
+        assert request(root, "GET", script).status == 200
+        with Room("lobby", user="ada", url=server.url) as room:
+            assert room.send("hi").text == "hi"
+            assert room.url == f"{server.url}/rooms/lobby"
 
 
 def test_messages_and_the_token_outlive_it(home):
@@ -148,6 +168,7 @@ def test_it_ends_when_idle(home):
         (["--log=mysql://x"], ["mysql", "sqlite:PATH"]),
         (["--log=foo"], ["foo", "sqlite:PATH"]),
         (["--certfile=c.pem"], ["--keyfile"]),
+        (["--base-url=/a b/"], ["--base-url", "/chat/"]),
         (["--allow-origin=evil"], ["evil", "https://chat.example.org"]),
         (["--allow-origin=https://app.example/path"], ["/path"]),
         (["--allow-origin=null"], ["null"]),

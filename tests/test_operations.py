@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 from bqserver.app import ChatServer
@@ -34,11 +36,20 @@ def test_the_unit_starts_reloads_and_stops_what_is_there():
     assert "-HUP" in service["ExecReload"]
 
 
+def test_systemd_takes_the_unit(home):
+    """Where it is installed; on other machines the test above is what there is."""
+    unit = home / "bqserver.service"
+    unit.write_text(BLOCKS["ini"].replace("/opt/bqwidget/bin/bqserver", shutil.which("true")))
+    if analyze := shutil.which("systemd-analyze"):
+        done = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, check=False)
+        assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])
+
+
 def test_the_proxy_sends_what_the_server_believes(home):
     """The headers of the snippet, as nginx would fill them in, make a join and a post of a page's."""
     told = dict(re.findall(r"proxy_set_header (\S+) (\S+);", BLOCKS["nginx"]))
     values = {
-        "$host": "chat.example.org",
+        "$http_host": "chat.example.org",
         "$remote_addr": "192.0.2.7",
         "$scheme": "https",
         "$http_upgrade": "websocket",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -196,6 +197,7 @@ class ChatServer(Settings):
         return hub_routes(service, recheck=self.recheck)
 
     def check(self) -> None:
+        self.base = base_path(self.base_url)
         if self.jupyterhub:
             self.take_place()
         loopback = is_loopback(self.ip)
@@ -271,7 +273,7 @@ class ChatServer(Settings):
 
     def address(self, port: int) -> str:
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
-        return f"{'https' if self.certfile else 'http'}://{host}:{port}"
+        return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
 
     def announce(self, gate: Gate) -> None:
         print(f"{self.name} listening on {self.url}", flush=True)
@@ -301,6 +303,14 @@ class ChatServer(Settings):
                 path.unlink()
         except (OSError, ValueError, KeyError):
             pass
+
+
+def base_path(url: str) -> str:
+    """``/chat/`` for ``chat``, ``/chat`` and ``/chat/``."""
+    path = url.strip("/")
+    if not re.fullmatch(r"[\w.~/-]*", path, re.ASCII):
+        raise SettingError(f"--base-url={url} is no path: give one as /chat/")
+    return f"/{path}/" if path else "/"
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from http import HTTPStatus
 
@@ -33,7 +34,7 @@ MOST_WORDS = 200
 
 def routes(service: Service) -> list[URLSpec]:
     """Every route below ``service.base``; the Jupyter extension mounts the same ones."""
-    base, kwargs = service.base, {"service": service}
+    base, kwargs = re.escape(service.base), {"service": service}
     table: list[tuple[str, type]] = [
         (r"health", Health),
         (r"metrics", Metrics),

@@ -24,6 +24,9 @@ class Settings(Limiting, Command):
         max=PORTS,
         help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.",
     ).tag(config=True)
+    base_url = Unicode(
+        "/", help="Path before all routes, as /chat/, where a proxy gives it a part of a site."
+    ).tag(config=True)
     log_url = Unicode(
         "", help="Where messages are kept: sqlite:PATH or memory. Default: sqlite in your data folder."
     ).tag(config=True)
@@ -64,6 +67,7 @@ class Settings(Limiting, Command):
         {
             "ip": "ChatServer.ip",
             "port": "ChatServer.port",
+            "base-url": "ChatServer.base_url",
             "log": "ChatServer.log_url",
             "token-file": "ChatServer.token_file",
             "named-tokens": "ChatServer.named_tokens",

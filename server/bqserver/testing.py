@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from .app import ChatServer, loop_factory
 
@@ -31,7 +32,9 @@ class RunningServer:
 
     @property
     def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
+        port = urlsplit(self.url).port
+        assert port is not None  # it always says so
+        return port
 
     @property
     def token(self) -> str | None:

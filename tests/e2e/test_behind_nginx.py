@@ -1,0 +1,156 @@
+"""server/README.md's reverse proxy as it is printed, in a real nginx: TLS, WebSockets, and a part of a site."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from bqserver.testing import running_server
+from certificate import self_signed
+from eventually import eventually
+from wsclient import request
+
+pytestmark = pytest.mark.browser
+GUIDE = (Path(__file__).parent.parent.parent / "server" / "README.md").read_text()
+SNIPPET = re.search(r"^```nginx\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)[1]
+NAME = "chat.example.org"
+AROUND = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.log;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+{snippet}
+}}
+"""
+CLIENT = """
+from bqwidget import Room
+with Room("lobby", user="bob").wait_open(20) as room:
+    sent = room.send("through the proxy " + "x" * 10_000)
+    heard = room.wait_for(lambda message: message.seq == sent.seq, after=0, timeout=20)
+    print(len(heard.text), len(room.history(limit=5)), room.url)
+"""
+
+
+@pytest.fixture
+def nginx(home, missing, unused_port):
+    """``with nginx(target, base) as port``: one in front of that port, as documented."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    program = program or missing("nginx (apt-get install nginx-light)")
+    certificate = self_signed(home, missing)
+    return lambda target, base: running(program, home, certificate, unused_port, target, base)
+
+
+@contextmanager
+def running(program, home: Path, certificate, port: int, target: int, base: str) -> Iterator[int]:  # noqa: PLR0917
+    """The snippet with this machine's ports and certificate, and nothing else changed."""
+    cert, key = certificate
+    snippet = SNIPPET
+    for printed, here in (
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        (f"/etc/ssl/{NAME}.pem", str(cert)),
+        (f"/etc/ssl/{NAME}.key", str(key)),
+        ("http://127.0.0.1:8765", f"http://127.0.0.1:{target}"),
+        ("location / {", f"location {base} {{"),
+    ):
+        assert snippet.count(printed) == 1, printed
+        snippet = snippet.replace(printed, here)
+    config = home / "nginx.conf"
+    config.write_text(AROUND.format(folder=home, snippet=snippet))
+    with (home / "nginx.out").open("wb") as output:
+        process = subprocess.Popen(
+            [program, "-c", str(config), "-p", str(home)], stdout=output, stderr=output
+        )
+
+    def listens() -> bool:
+        assert process.poll() is None, (home / "nginx.out").read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        eventually(listens, what="nginx")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(chromium):
+    """A browser for which chat.example.org is this machine."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        flags = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
+        browser = started.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("base", ["/", "/chat/"])
+def test_programs_and_pages_come_through(home, home_environ, elsewhere, nginx, base):
+    audit = home / "audit.jsonl"
+    flags = {"behind_proxy": True, "allow_host": [NAME], "audit_log": str(audit), "base_url": base}
+    with running_server(**flags) as server, nginx(server.port, base) as port:
+        path = base.rstrip("/")
+        url = f"https://localhost:{port}{path}"
+        bearer = {"Authorization": f"Bearer {server.token}"}
+        done = subprocess.run(
+            [sys.executable, "-c", CLIENT],
+            env={
+                **home_environ,
+                "SSL_CERT_FILE": str(home / "cert.pem"),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "BQWIDGET_URL": url,
+                "BQWIDGET_TOKEN": str(server.token),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout.split(), done.stderr) == (["10018", "1", f"{url}/rooms/lobby"], "")
+
+        site = f"https://{NAME}:{port}{path}"
+        code = request(url, "POST", f"{path}/invites", {}, **bearer).json["code"]
+        context = elsewhere.new_context(ignore_https_errors=True)
+        page = context.new_page()
+        page.goto(f"{site}/rooms/lobby#invite={code}")
+        region = page.get_by_role("region", name="Chat room lobby")
+        region.get_by_role("status").filter(has_text=re.compile("^Connected")).wait_for()
+        region.get_by_role("textbox", name="Your name").fill("ada")
+        box = region.get_by_role("textbox", name="Message")
+        box.fill("from the page")
+        box.press("Enter")
+        region.get_by_role("list", name="Messages").locator("[data-seq]").filter(
+            has_text="from the page"
+        ).wait_for()
+        (cookie,) = context.cookies()
+        assert (cookie["secure"], cookie["httpOnly"], cookie["path"]) == (True, True, base)
+        context.close()
+        foreign = request(
+            url,
+            "POST",
+            f"{path}/messages",
+            {"user": "eve", "text": "x"},
+            **bearer,
+            Origin="https://evil.example",
+        )
+        assert foreign.code == "bad_origin"
+    told = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert {"join", "send"} <= {line["what"] for line in told}
