@@ -31,7 +31,7 @@ let source: SocketSource;
 let taken: Input[];
 let joins: Join[];
 /** What the server answers over HTTP, to a refused join and to the question why alike. */
-let refuse: { status: number; body: string } | null;
+let refuse: { status: number; body: string; retryAfter?: number } | null;
 
 const statuses = (): Status["status"][] => taken.flatMap((input) => (input.type === "status" ? [input.status] : []));
 const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 8_000, interval: 5 });
@@ -42,6 +42,7 @@ beforeEach(async () => {
   [taken, joins, refuse] = [[], [], null];
   sockets = new WebSocketServer({ noServer: true, handleProtocols: () => "chat.v1" });
   http = createServer((_request, response) => {
+    if (refuse?.retryAfter !== undefined) response.setHeader("retry-after", refuse.retryAfter);
     response.writeHead(refuse?.status ?? 200, { "content-type": "application/json" }).end(refuse?.body ?? "[]");
   });
   http.on("upgrade", (request, raw, head) => {
@@ -120,12 +121,22 @@ describe("joining", () => {
   });
 
   it("that is refused for now is tried again", async () => {
-    refuse = { status: 503, body: "<html>" };
+    refuse = { status: 502, body: "<html>" };
     start();
     await until(() => statuses().at(-1) === "reconnecting");
     refuse = null;
     await joined();
     expect(statuses()).toEqual(["reconnecting", "open"]);
+  });
+
+  it("that is refused for want of room says so, and waits as long as it is told", async () => {
+    refuse = { status: 503, body: '{"error":{"code":"full","message":"all 2 places are taken"}}', retryAfter: 60 };
+    start();
+    const before = Date.now();
+    await until(() => statuses().at(-1) === "reconnecting");
+    const told = taken.at(-1) as Status;
+    expect(told.error).toEqual({ code: "full", message: "all 2 places are taken" });
+    expect(told.retry_at).toBeGreaterThanOrEqual(before + 60_000);
   });
 
   it("that gets no answer is given up and tried again", async () => {

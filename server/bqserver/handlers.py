@@ -42,6 +42,7 @@ def routes(service: Service) -> list[URLSpec]:
         (r"rooms", Rooms),
         (r"rooms/([^/]*)", RoomPage),
         (r"rooms/([^/]*)/messages", Messages),
+        (r"rooms/([^/]*)/join", Knock),
         (r"rooms/([^/]*)/log", RawLog),
         (r"rooms/([^/]*)/search", Search),
         (r"rooms/([^/]*)/moderation", Moderate),
@@ -173,16 +174,12 @@ class RoomPage(Handler):
         after = self.integer("after", 0)
         epoch = self.get_query_argument("epoch", None)
         user = self.get_query_argument("user", None)
-        if user and not policy.gate.may_use(self.identity, user):
-            raise Failure.of(taken(user))
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         if not handshake.accepted:
             raise Failure(
                 handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake"
             )
-        who = self.identity.principal or self.address
-        if crowded := self.service.door.crowded(who, self.address, hub.addresses):
-            raise Failure.of(crowded)
+        let_in(self, user)
         wire = Wire(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
         peer = Peer(
             hub,
@@ -221,6 +218,25 @@ class RoomPage(Handler):
                 user=self.identity.principal,
             )
         )
+
+
+class Knock(Handler):
+    """Whether a WebSocket would be let in now: a browser is not told why its handshake was refused."""
+
+    def get(self, room: str) -> None:
+        self.enter(room, Level.READ)
+        let_in(self, self.get_query_argument("user", None))
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
+def let_in(handler: Handler, user: str | None) -> None:
+    """Raise where one more connection is too many, or comes under somebody else's name."""
+    service, identity = handler.service, handler.identity
+    if user and not service.hub.policy.gate.may_use(identity, user):
+        raise Failure.of(taken(user))
+    who = identity.principal or handler.address
+    if crowded := service.door.crowded(who, handler.address, service.hub.addresses):
+        raise Failure.of(crowded)
 
 
 class Static(Handler, StaticFileHandler):

@@ -1,7 +1,7 @@
 /** The room over HTTP: pages of messages, the raw log, and what a refusal means. */
 
 import { asEntries, asMessages, isObject } from "../guards";
-import type { Entry, Message } from "../protocol";
+import type { Entry, Message, Trouble } from "../protocol";
 
 /** The server answered with something else than a page. */
 export class HttpRefusal extends Error {
@@ -9,8 +9,14 @@ export class HttpRefusal extends Error {
     readonly status: number,
     readonly code: string,
     message: string,
+    /** Milliseconds to wait, where the server said so. */
+    readonly retryMs = 0,
   ) {
     super(message);
+  }
+
+  get trouble(): Trouble {
+    return { code: this.code, message: this.message };
   }
 }
 
@@ -30,23 +36,33 @@ export class Rest {
     return asEntries(await this.#get("log", { after, limit }));
   }
 
-  async #get(path: string, query: Readonly<Record<string, number>>): Promise<unknown> {
-    const parameters = Object.entries(query).map(([name, value]) => `${name}=${value}`);
-    const answer = await fetch(`${this.#room}/${path}?${parameters.join("&")}`, {
+  /** Why a WebSocket is not let in, or null where it is: a browser tells no script what its handshake was answered. */
+  async knock(user: string): Promise<HttpRefusal | null> {
+    try {
+      await this.#get("join", user === "" ? {} : { user });
+      return null;
+    } catch (error) {
+      return error instanceof HttpRefusal ? error : null;
+    }
+  }
+
+  async #get(path: string, query: Readonly<Record<string, number | string>>): Promise<unknown> {
+    const parameters = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+    const answer = await fetch(`${this.#room}/${path}?${parameters}`, {
       headers: { accept: "application/json" },
       signal: AbortSignal.timeout(15_000),
     });
     const body: unknown = await answer.json().catch(() => null);
-    if (!answer.ok) throw refusal(answer.status, body);
+    if (!answer.ok) throw refusal(answer, body);
     return body;
   }
 }
 
-export function refusal(status: number, body: unknown): HttpRefusal {
+export function refusal({ status, headers }: Response, body: unknown): HttpRefusal {
   const error = isObject(body) && isObject(body.error) ? body.error : {};
   const code = typeof error.code === "string" ? error.code : "http";
   const message = typeof error.message === "string" ? error.message : `The server answered ${status}`;
-  return new HttpRefusal(status, code, message);
+  return new HttpRefusal(status, code, message, 1_000 * (Number(headers.get("retry-after")) || 0));
 }
 
 /** Asking again won't change these. */

@@ -151,29 +151,19 @@ export class SocketSource implements Source {
     clearTimeout(this.#timer);
     if (this.#sink === null) return;
     if (code in OUR_FAULT) this.#sink.take([{ type: "undeliverable", error: OUR_FAULT[code]! }]);
-    const end = code in FINAL ? { code: String(code), message: FINAL[code]! } : await this.#refused(joined);
-    if (end !== null) return this.#end(end);
-    this.#again();
+    if (code in FINAL) return this.#end({ code: String(code), message: FINAL[code]! });
+    const refused = joined ? null : await this.#rest.knock(this.#sink.user());
+    if (refused === null) return this.#again(null);
+    if (isFinal(refused.status)) return this.#end(refused.trouble);
+    this.#asked = refused.retryMs;
+    this.#again(refused.trouble);
   }
 
-  #again(): void {
+  #again(reason: Trouble | null): void {
     if (this.#sink === null || this.#socket !== null) return;
     const delay = backoff(this.#attempt++, this.#asked, this.#options.random);
-    this.#sink.take([status("reconnecting", null, Date.now() + delay)]);
+    this.#sink.take([status("reconnecting", reason, Date.now() + delay)]);
     this.#timer = setTimeout(() => this.#connect(), delay);
-  }
-
-  /** A browser is not told why a join was refused; the same question over HTTP is answered. */
-  async #refused(joined: boolean): Promise<Status["error"]> {
-    if (joined) return null;
-    try {
-      await this.#rest.page(null, 1);
-    } catch (error) {
-      if (error instanceof HttpRefusal && isFinal(error.status)) {
-        return { code: error.code, message: error.message };
-      }
-    }
-    return null;
   }
 
   #end(error: Trouble): void {

@@ -98,7 +98,10 @@ export const en = {
   answeredWith: (status: number) => `The server answered ${status}`,
 
   /** Why something was refused, by the server's code; what is missing here is said in the server's own words. */
-  refusals: {} as Readonly<Record<string, string>>,
+  refusals: {
+    full: "The server is full",
+    too_many_connections: "Too many connections from your address",
+  } as Readonly<Record<string, string>>,
 };
 
 /** A key of `en` is a key of every catalogue: the compiler asks for what is missing. */
