@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
+from itertools import count
 from threading import Condition
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -17,6 +19,7 @@ from weakref import WeakSet
 import websockets
 
 from . import busy
+from .attaching import Attachment
 from .endpoint import Endpoint, local
 from .errors import (
     BqwidgetError,
@@ -40,13 +43,14 @@ from .protocol import (
     Limits,
     Message,
     MessageFrame,
+    Part,
     ServerFrame,
     Typing,
     check,
     encode,
 )
 from .rest import Rest, is_final
-from .session import Page, Session
+from .session import BACKOFF_BASE, BACKOFF_CAP, Page, Session
 from .waiting import Feed
 
 UNAUTHORIZED = 401
@@ -112,20 +116,18 @@ class Connection(LoopThread):
             except Exception as error:  # noqa: BLE001 - it belongs to the thread that asked
                 future.set_exception(error)
 
-        def begin() -> None:
-            task = self._loop.create_task(answer())
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-
         with self.lock:
             if self._closed is not None:
                 future.set_exception(self._closed)
                 return future
-            self.call(begin)
+            self.call(self._begin, answer)
         return future
 
-    def submit(self, draft: Draft) -> Future[Delivery]:
-        """Queue ``draft`` until it is acknowledged, refused (MessageRefused) or given up (RoomClosed)."""
+    def submit(self, draft: Draft, attachment: Attachment | None = None) -> Future[Delivery]:
+        """Queue ``draft`` until it is acknowledged, refused (MessageRefused) or given up (RoomClosed).
+
+        Its attachment goes before it; what is submitted meanwhile doesn't wait for that.
+        """
         self.check_process()
         with self.lock:
             if draft.cid in self._futures:
@@ -136,7 +138,10 @@ class Connection(LoopThread):
                 future.set_exception(self._closed)
                 return future
             self._futures[draft.cid] = future
-            self.call(self._put, draft)
+            if attachment is None:
+                self.call(self._put, draft)
+            else:
+                self.call(self._begin, partial(self._put_after, draft, attachment))
         return future
 
     def subscribe(self) -> Feed:
@@ -281,6 +286,36 @@ class Connection(LoopThread):
         self.session.outbox.put(draft)
         self._step([])
 
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._loop.create_task(work())
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _put_after(self, draft: Draft, attachment: Attachment) -> None:
+        try:
+            await self.upload(attachment)
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the message
+            with self.lock:
+                future = self._futures.pop(draft.cid, None)
+            if future is not None:
+                future.set_exception(_refused(error))
+            self._step([])
+        else:
+            self._put(draft)
+
+    async def upload(self, attachment: Attachment) -> Part:
+        """Try until the server has it. Raises ConnectionRefused where it never will."""
+        for attempt in count():
+            await self._joined.wait()
+            assert self._rest is not None  # made before any join
+            try:
+                return await self._rest.upload(*attachment)
+            except ConnectionRefused as error:
+                if is_final(error):
+                    raise
+                await asyncio.sleep(error.retry_after or min(BACKOFF_CAP, BACKOFF_BASE * 2.0**attempt))
+        raise AssertionError
+
     def _step(self, accepted: list[ServerFrame]) -> None:
         """After every change of the session: send, fetch, settle, tell."""
         session = self.session
@@ -373,6 +408,13 @@ def _wrong(draft: Draft, limits: Limits) -> Error | None:
         message = f"the message takes {size:,} bytes; the limit is {limits.frame:,}"
         return Error(code="too_long", message=message, cid=draft.cid)
     return None
+
+
+def _refused(error: Exception) -> Exception:
+    """Why an upload failed, as why its message did."""
+    if not isinstance(error, ConnectionRefused):
+        return error
+    return MessageRefused(error.code or "refused", str(error), status=error.status)
 
 
 def _settle(future: Future[Delivery], outcome: Delivery | Error) -> None:

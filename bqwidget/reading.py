@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from .errors import BqwidgetError, ConnectionRefused
-from .protocol import Message, is_text, printable
+from .protocol import Message, Part, is_text, printable
 from .rest import Rest
 from .saying import Saying
 from .session import PAGE
@@ -41,11 +41,17 @@ class Reading(Saying):
             raise BqwidgetError(f"{printable(text)} holds half a character: leave it away")
         return self._ask(lambda rest: _search(rest, self.name, text, limit))
 
+    def part(self, part: Part | str) -> bytes:
+        """The bytes of an attachment: of ``message.parts[0]``, say, or by its sha256."""
+        sha256 = part.sha256 if isinstance(part, Part) else part
+        return self._ask(lambda rest: rest.part(sha256))
+
     def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
         """The kept messages as a DataFrame, one row each; ``history``: all that the server has.
 
         ``limit``: only the newest so many, fetched where they aren't kept. ``at``, ``edited`` and ``expired``
-        are times in UTC; ``re`` is the seq that a reply or an answer belongs to, ``choice`` what was chosen.
+        are times in UTC; ``re`` is the seq that a reply or an answer belongs to, ``choice`` what was chosen, and
+        ``parts`` names the attachments.
         """
         try:
             import pandas as pd  # noqa: PLC0415 - only who wants a table needs it
@@ -100,14 +106,18 @@ class Reading(Saying):
 
 _COLUMNS = (
     *("seq", "at", "user", "text", "re", "choice", "answer", "edited", "expired", "deleted"),
-    *("reactions", "verified", "cid"),
+    *("reactions", "verified", "parts", "cid"),
 )
 _TIMES = ("at", "edited", "expired")
 _SEQS = ("seq", "re", "answer")
 
 
 def _row(message: Message) -> list[Any]:
-    return [getattr(message, name) for name in _COLUMNS]
+    return [_names(message.parts) if name == "parts" else getattr(message, name) for name in _COLUMNS]
+
+
+def _names(parts: Iterable[Part]) -> tuple[str, ...]:
+    return tuple(part.name or part.mime for part in parts)
 
 
 async def _search(rest: Rest, room: str, text: str, limit: int) -> list[Message]:

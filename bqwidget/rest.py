@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -14,16 +15,19 @@ from tornado.tcpclient import TCPClient
 
 from .endpoint import Endpoint
 from .errors import ConnectionRefused
-from .protocol import Change, Entry, Message
+from .protocol import Change, Entry, Message, Part
 from .session import PAGE, Page
 
 Decoded = TypeVar("Decoded")
 
 TIMEOUT = 20.0
+CARRYING = 120.0
+"""Seconds that an attachment may be on its way."""
 PASSING = frozenset({408, 425, 429})
 """Statuses below 500 that are about the moment and not about the request."""
 
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_part = msgspec.json.Decoder(Part).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
@@ -95,17 +99,36 @@ class Rest:
             )
         )
 
-    def _decoded(self, decode: Callable[[bytes], list[Decoded]], body: bytes) -> list[Decoded]:
+    async def upload(self, part: Part, data: bytes) -> Part:
+        """The part as the server knows it; the same bytes again are nothing new."""
+        request = HTTPRequest(
+            self._endpoint.address(f"rooms/{self._room}/parts"),
+            method="POST",
+            body=data,
+            headers={"Content-Type": part.mime},
+        )
+        return self._decoded(_decode_part, await self._fetch(request, CARRYING))
+
+    async def part(self, sha256: str) -> bytes:
+        """An attachment's bytes."""
+        request = HTTPRequest(self._endpoint.address(f"rooms/{self._room}/parts/{sha256}"))
+        data = await self._fetch(request, CARRYING)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            base = self._endpoint.base
+            raise ConnectionRefused(f"{base} gave something else than the attachment {sha256}", url=base)
+        return data
+
+    def _decoded(self, decode: Callable[[bytes], Decoded], body: bytes) -> Decoded:
         try:
             return decode(body)
         except msgspec.DecodeError as error:  # a hotel's log-in page, say
             base = self._endpoint.base
             raise ConnectionRefused(f"{base} gave no answer of a bqserver: {error}", url=base) from None
 
-    async def _fetch(self, request: HTTPRequest) -> bytes:
+    async def _fetch(self, request: HTTPRequest, timeout: float = TIMEOUT) -> bytes:  # noqa: ASYNC109
         for name, value in self._endpoint.headers.items():
             request.headers[name] = value
-        request.request_timeout = request.connect_timeout = TIMEOUT
+        request.request_timeout = request.connect_timeout = timeout
         request.follow_redirects = False  # the token is for this server alone
         try:
             response = await self._client.fetch(request, raise_error=False)

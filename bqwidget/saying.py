@@ -11,6 +11,9 @@ from secrets import token_bytes
 from threading import current_thread
 from typing import Any, Literal, overload
 
+import msgspec
+
+from .attaching import Attachment, attachment_of
 from .connection import Connection
 from .errors import BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
 from .observing import Observed
@@ -64,19 +67,55 @@ class Saying(Observed):
     def __init__(self) -> None:
         super().__init__()
         self._cids = Cids()
+        self._attachments: dict[str, Attachment] = {}
 
     @overload
-    def send(self, text: str, *, wait: Literal[True] = True, timeout: float | None = DELIVERY) -> Message: ...
+    def send(
+        self,
+        text: object,
+        caption: str = "",
+        *,
+        name: str | None = None,
+        wait: Literal[True] = True,
+        timeout: float | None = DELIVERY,
+    ) -> Message: ...
     @overload
-    def send(self, text: str, *, wait: bool, timeout: float | None = DELIVERY) -> Message | Sending: ...
+    def send(
+        self,
+        text: object,
+        caption: str = "",
+        *,
+        name: str | None = None,
+        wait: bool,
+        timeout: float | None = DELIVERY,
+    ) -> Message | Sending: ...
 
-    def send(self, text: str, *, wait: bool = True, timeout: float | None = DELIVERY) -> Message | Sending:
-        """Say ``text``; the stored Message. With ``wait=False`` at once, and queued while offline."""
-        return self._say(self._draft(text), wait=wait, timeout=timeout)
+    def send(
+        self,
+        text: object,
+        caption: str = "",
+        *,
+        name: str | None = None,
+        wait: bool = True,
+        timeout: float | None = DELIVERY,
+    ) -> Message | Sending:
+        """Say ``text``; the stored Message. With ``wait=False`` at once, and queued while offline.
 
-    async def asend(self, text: str, *, timeout: float | None = DELIVERY) -> Message:  # noqa: ASYNC109 - a DeliveryTimeout
+        Instead of text a figure, a picture (its bytes or Path too), a DataFrame, or whatever has ``_repr_png_``
+        or ``_repr_svg_``: attached under ``name``, with a ``caption``. TypeError for what has no picture.
+        """
+        return self._say(self._content(text, caption, name), wait=wait, timeout=timeout)
+
+    async def asend(
+        self,
+        text: object,
+        caption: str = "",
+        *,
+        name: str | None = None,
+        timeout: float | None = DELIVERY,  # noqa: ASYNC109 - a DeliveryTimeout
+    ) -> Message:
         """``send`` for a cell or handler that awaits."""
-        return _message(await self._adeliver(self._draft(text), timeout))
+        return _message(await self._adeliver(self._content(text, caption, name), timeout))
 
     @overload
     def reply(
@@ -117,6 +156,17 @@ class Saying(Observed):
 
     # ---- the way of a draft ----
 
+    def _content(self, content: object, caption: str, name: str | None) -> Send:
+        """What is to be said, or to be shown; the bytes wait here until the draft is submitted."""
+        if isinstance(content, str):
+            if caption or name is not None:
+                raise TypeError("caption and name are for what is attached: say it in the text")
+            return self._draft(content)
+        attachment = attachment_of(content, name)
+        draft = msgspec.structs.replace(self._draft(caption), parts=(attachment.part,))
+        self._attachments[draft.cid] = attachment
+        return draft
+
     def _draft(
         self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None
     ) -> Send:
@@ -133,17 +183,21 @@ class Saying(Observed):
 
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` and come back at once: the future is its acknowledgement, with its entry."""
+        attachment = self._attachments.pop(draft.cid, None)
         if own and self._connection.session.hello is not None:
+            limits = self._connection.session.limits
             try:
-                check(draft, self._connection.session.limits)
+                check(draft, limits)
             except ProtocolError as error:
                 raise MessageRefused(error.code, str(error)) from None
-        return self._connection.submit(draft)
+            if attachment is not None and attachment.part.size > limits.part:
+                raise _too_big(attachment.part.size, limits.part)
+        return self._connection.submit(draft, attachment)
 
     def _say(self, draft: Send, *, wait: bool, timeout: float | None) -> Message | Sending:
         if wait:
             return _message(self._deliver(draft, timeout))
-        sending = Sending(draft.text)
+        sending = Sending(draft.text or ", ".join(part.name or part.mime for part in draft.parts))
         sending.set_running_or_notify_cancel()
         self._submit(draft, own=True).add_done_callback(partial(_pass_on, sending))
         return sending
@@ -202,6 +256,13 @@ def _seq(message: Message | int) -> int:
 def _check_text(text: object) -> None:
     if not isinstance(text, str):
         raise TypeError(f"a message is text, not {type(text).__name__}: convert it first, as with str()")
+
+
+def _too_big(size: int, limit: int) -> MessageRefused:
+    if not limit:
+        return MessageRefused("no_parts", "this server takes no attachments: send text")
+    message = f"the attachment has {size:,} bytes; the limit is {limit:,}: send a smaller one"
+    return MessageRefused("too_big", message)
 
 
 def _message(delivery: Delivery) -> Message:

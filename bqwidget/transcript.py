@@ -38,17 +38,23 @@ class Transcript:
 
 
 def _line(message: Message) -> str:
-    text = "(deleted)" if message.deleted else _visible(message.text).replace("\n", "\n    ")
+    text = "(deleted)" if message.deleted else _said(message).replace("\n", "\n    ")
     return f"{_time(message)}  {_name(message)}: {text}"
 
 
 def _item(message: Message) -> str:
     """Each name and text keeps its own direction of writing (``bdi``, ``dir``), and nobody else's."""
-    text = "<i>deleted</i>" if message.deleted else html.escape(_visible(message.text)).replace("\n", "<br>")
+    text = "<i>deleted</i>" if message.deleted else html.escape(_said(message)).replace("\n", "<br>")
     return (
         f"<li><b><bdi>{html.escape(_name(message))}</bdi></b>"
         f' <time>{_time(message)}</time><br><span dir="auto">{text}</span></li>'
     )
+
+
+def _said(message: Message) -> str:
+    """Attachments are named and not shown: what is saved with a notebook stays small, and theirs."""
+    named = [f"[{part.name or part.mime}, {part.size:,} bytes]".replace("\n", " ") for part in message.parts]
+    return _visible("\n".join([*named, *([message.text] if message.text else [])]))
 
 
 def _name(message: Message) -> str:
