@@ -61,6 +61,7 @@ const message: Shape = {
   "reactions?": dict(list(text)),
   "answer?": orNull(seq),
   "expired?": orNull(number),
+  "verified?": flag,
 };
 const change: Shape = {
   seq,
@@ -75,7 +76,20 @@ const change: Shape = {
   "on?": orNull(flag),
 };
 const limits: Shape = { text: number, user: number, frame: number, rate: number, rate_ms: number, "part?": orNull(seq) };
-const member: Shape = { user: text, "kind?": text, "busy?": orNull(flag), "typing?": orNull(flag) };
+const profile: Shape = {
+  "name?": orNull(text),
+  "initials?": orNull(text),
+  "color?": orNull(text),
+  "avatar?": orNull(text),
+};
+const member: Shape = {
+  user: text,
+  "kind?": text,
+  "busy?": orNull(flag),
+  "typing?": orNull(flag),
+  "verified?": flag,
+  "profile?": orNull(shaped(profile)),
+};
 
 const server: Readonly<Record<ServerFrame["type"], Shape>> = {
   hello: {

@@ -74,6 +74,8 @@ export interface Message {
   readonly answer?: number;
   /** Of a question: when it ended without an answer. */
   readonly expired?: number;
+  /** The server knows that it was `user`; else the name is what somebody said. */
+  readonly verified?: boolean;
 }
 
 /** An entry that alters the earlier message `target`; it has a `seq` of its own. */
@@ -187,11 +189,23 @@ export interface Bye {
   readonly code: number;
   readonly retry_ms?: number;
 }
+/** How a verified member wants to be shown; all of it is somebody else's text. */
+export interface Profile {
+  /** One to read beside `user`. */
+  readonly name?: string;
+  readonly initials?: string;
+  /** A CSS colour, or JupyterLab's `var(--jp-collaborator-color1)`. */
+  readonly color?: string;
+  /** A small picture as a `data:` URL. */
+  readonly avatar?: string;
+}
 export interface Member {
   readonly user: string;
   readonly kind?: string;
   readonly busy?: boolean;
   readonly typing?: boolean;
+  readonly verified?: boolean;
+  readonly profile?: Profile;
 }
 export interface Presence {
   readonly type: "presence";

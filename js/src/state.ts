@@ -11,6 +11,7 @@ import {
   type Member,
   type Message,
   type MessageFrame,
+  type Profile,
   type ServerFrame,
   type Status,
   type Trouble,
@@ -63,6 +64,8 @@ export interface State {
   readonly members: readonly Member[];
   /** Names that were seen as kernels: their messages are marked. */
   readonly kernels: ReadonlySet<string>;
+  /** How verified members looked when they were last seen, by name. */
+  readonly profiles: ReadonlyMap<string, Profile>;
   readonly status: Status;
   readonly link: Link;
   /** The last refusal that belongs to no draft. */
@@ -133,6 +136,7 @@ export function initial(room: string, user = ""): State {
     pending: [],
     members: [],
     kernels: new Set(),
+    profiles: new Map(),
     status: { type: "status", status: "connecting", error: null, retry_at: null, queued: 0 },
     link: "ok",
     notice: null,

@@ -17,6 +17,7 @@ import {
   type Hello,
   type Message,
   type MessageFrame,
+  type Profile,
   type Refusal,
   type ServerFrame,
 } from "./protocol";
@@ -34,6 +35,9 @@ import {
   type State,
 } from "./state";
 import { Tail } from "./tail";
+
+const LOOKS = ["name", "initials", "color", "avatar"] as const;
+const sameLooks = (a: Profile | undefined, b: Profile): boolean => LOOKS.every((part) => a?.[part] === b[part]);
 
 /** One step for a whole batch: the message list is copied once, however many frames arrived together. */
 export function reduce(state: State, inputs: readonly Input[]): [State, Effect[]] {
@@ -319,6 +323,11 @@ class Turn {
     const fresh = members.filter(({ user, kind }) => kind === "kernel" && !this.state.kernels.has(user));
     this.#set({ members });
     if (fresh.length > 0) this.#set({ kernels: new Set([...this.state.kernels, ...fresh.map((m) => m.user)]) });
+    const { profiles } = this.state;
+    const changed = members.flatMap(({ user, verified, profile }) =>
+      verified && profile !== undefined && !sameLooks(profiles.get(user), profile) ? [[user, profile] as const] : [],
+    );
+    if (changed.length > 0) this.#set({ profiles: new Map([...profiles, ...changed]) });
   }
 
   #attention(on: boolean): void {

@@ -1,6 +1,8 @@
-/** A coloured disc with initials: always the same colour for the same name. */
+/** A coloured disc with initials: as the server says that its user looks, else always the same for the same name. */
 
 import type { JSX } from "preact";
+import type { Profile } from "../protocol";
+import { paintOf } from "./color";
 
 const HUES = 10;
 
@@ -24,10 +26,32 @@ function firstGrapheme(text: string): string {
   return "";
 }
 
-export function Avatar({ user, kernel }: { readonly user: string; readonly kernel: boolean }): JSX.Element {
+/** The bytes themselves: a picture at an address would tell its host who reads the room. */
+const PICTURE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{1,5000}={0,2}$/;
+
+interface Props {
+  readonly user: string;
+  readonly kernel: boolean;
+  readonly profile?: Profile | null | undefined;
+}
+
+export function Avatar({ user, kernel, profile }: Props): JSX.Element {
+  const { initials, color, avatar } = profile ?? {};
+  const picture = avatar !== undefined && PICTURE.test(avatar);
+  const style = {
+    ...(color === undefined ? {} : paintOf(color)),
+    ...(picture ? { backgroundImage: `url("${avatar}")` } : {}),
+  };
   return (
-    <span class={`bq-avatar bq-hue-${hueOf(user)}${kernel ? " bq-square" : ""}`} aria-hidden="true">
-      {initialsOf(user)}
+    <span class={`bq-avatar bq-hue-${hueOf(user)}${kernel ? " bq-square" : ""}`} style={style} aria-hidden="true">
+      {picture ? "" : initials?.trim() ? cut(initials.trim()) : initialsOf(user)}
     </span>
   );
+}
+
+/** Three graphemes fit. */
+function cut(initials: string): string {
+  return Array.from(segments.segment(initials), ({ segment }) => segment)
+    .slice(0, 3)
+    .join("");
 }

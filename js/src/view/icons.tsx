@@ -14,6 +14,7 @@ const icon = (path: string) =>
 export const SendIcon = icon("M12 19V5.5M5.5 12 12 5.5l6.5 6.5");
 export const DownIcon = icon("M12 5v13.5M5.5 12 12 18.5l6.5-6.5");
 export const CheckIcon = icon("m5 12.5 4.5 4.5L19 7.5");
+export const VerifiedIcon = icon("m8.5 12 2.5 2.5 4.5-5M12 3.5l6.5 2.5v5c0 4.5-2.5 7.5-6.5 9.5-4-2-6.5-5-6.5-9.5V6z");
 export const ReplyIcon = icon("M9.5 6 4 11.5 9.5 17M4.5 11.5H14a6 6 0 0 1 6 6v1");
 export const EditIcon = icon("m4.5 19.5 1-4.5L16 4.5l3.5 3.5L9 18.5zM13.5 7l3.5 3.5");
 export const DeleteIcon = icon("M5 7h14M9.5 7V4.5h5V7M7 7l1 12.5h8L17 7");

@@ -8,6 +8,7 @@ import { Files, Quote, Reactions, Text } from "./body";
 import { CheckIcon } from "./icons";
 import { Question } from "./question";
 import type { Row } from "./rows";
+import { Mark, titleOf } from "./standing";
 import { fullTime, isoTime, timeOf } from "./time";
 import { reasonOf, words } from "./words";
 
@@ -25,7 +26,7 @@ export class Item extends Component<Props> {
     return (Object.keys(next) as (keyof Props)[]).some((name) => next[name] !== now[name]);
   }
 
-  render({ message, own, kernel, first, last, day, unread, active }: Props): JSX.Element {
+  render({ message, own, kernel, standing, profile, first, last, day, unread, active }: Props): JSX.Element {
     const classes = ["bq-row", own && "bq-own", first && "bq-first", last && "bq-last", active && "bq-active"];
     return (
       <li class={classes.filter(Boolean).join(" ")} data-row data-seq={message.seq} tabIndex={-1}>
@@ -40,10 +41,18 @@ export class Item extends Component<Props> {
           </div>
         )}
         <div class="bq-message">
-          {first && !own && <Avatar user={message.user} kernel={kernel} />}
+          {first && !own && <Avatar user={message.user} kernel={kernel} profile={profile} />}
           <div class="bq-column">
             <p class={first && !own ? "bq-author" : "bq-sr"}>
-              <b dir="auto">{message.user}</b>
+              <b dir="auto" title={titleOf(standing)}>
+                {message.user}
+              </b>
+              {first && !own && <Mark standing={standing} />}
+              {profile?.name && (
+                <span class="bq-alias" dir="auto">
+                  {profile.name}
+                </span>
+              )}
               {kernel && <span class="bq-badge">{words.kernel}</span>}
             </p>
             {this.bubble()}

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Member } from "../protocol";
 import { Avatar } from "./avatar";
 import { PeopleIcon } from "./icons";
+import { Mark, standingOf, titleOf } from "./standing";
 import { words } from "./words";
 
 export function Members({ members }: { readonly members: readonly Member[] }): JSX.Element | null {
@@ -26,6 +27,7 @@ export function Members({ members }: { readonly members: readonly Member[] }): J
     setOpen(false);
     button.current?.focus();
   };
+  const mixed = members.some(({ verified }) => verified);
   const busy = members.filter((member) => member.busy).length;
   return (
     <div class="bq-members" ref={place} onKeyDown={leave}>
@@ -38,14 +40,31 @@ export function Members({ members }: { readonly members: readonly Member[] }): J
         <ul class="bq-people" aria-label={words.people} tabIndex={0}>
           {members.map((member, index) => (
             <li key={index}>
-              <Avatar user={member.user} kernel={member.kind === "kernel"} />
-              <span dir="auto">{member.user}</span>
+              <Avatar user={member.user} kernel={member.kind === "kernel"} profile={member.verified ? member.profile : null} />
+              <Name member={member} mixed={mixed} />
               <small>{doing(member)}</small>
             </li>
           ))}
         </ul>
       )}
     </div>
+  );
+}
+
+function Name({ member, mixed }: { readonly member: Member; readonly mixed: boolean }): JSX.Element {
+  const standing = standingOf(member.verified, mixed);
+  return (
+    <>
+      <span dir="auto" title={titleOf(standing)}>
+        {member.user}
+      </span>
+      <Mark standing={standing} />
+      {member.verified && member.profile?.name && (
+        <span class="bq-alias" dir="auto">
+          {member.profile.name}
+        </span>
+      )}
+    </>
   );
 }
 

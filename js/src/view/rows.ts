@@ -1,7 +1,8 @@
 /** From messages to what each row of the list shows: who starts a group, where a day or the unread begin. */
 
-import { mayAnswer, type Message } from "../protocol";
+import { mayAnswer, type Message, type Profile } from "../protocol";
 import { isOwn, messageAt, type State } from "../state";
+import { standingOf, type Standing } from "./standing";
 import { dayOf, sameDay } from "./time";
 
 /** Two messages of one author this close together stand under one name. */
@@ -11,6 +12,9 @@ export interface Row {
   readonly message: Message;
   readonly own: boolean;
   readonly kernel: boolean;
+  /** What the author's name stands on, and how they look if the server vouches for them. */
+  readonly standing: Standing;
+  readonly profile: Profile | null;
   /** Starts a group: shows avatar and name. */
   readonly first: boolean;
   readonly last: boolean;
@@ -37,8 +41,10 @@ function voidOf(reply: Message, question: Message | null): Row["void"] {
 }
 
 export function rowsOf(state: State, start: number, end: number, now: number): Row[] {
-  const { messages, unread, kernels } = state;
-  return messages.slice(start, end).map((message, offset): Row => {
+  const { messages, unread, kernels, principal, profiles } = state;
+  const shown = messages.slice(start, end);
+  const mixed = principal !== null || [...state.members, ...shown].some(({ verified }) => verified);
+  return shown.map((message, offset): Row => {
     const before = messages[start + offset - 1];
     const after = messages[start + offset + 1];
     const newDay = before === undefined || !sameDay(before.at, message.at);
@@ -46,8 +52,11 @@ export function rowsOf(state: State, start: number, end: number, now: number): R
     const isUnread = unread.from === message.seq;
     return {
       message,
-      own: isOwn(state, message.user),
+      // Whom the server knows, it has vouched for: another one who says the same name is not us.
+      own: isOwn(state, message.user) && (principal === null || message.verified === true),
       kernel: kernels.has(message.user),
+      standing: standingOf(message.verified, mixed),
+      profile: message.verified ? (profiles.get(message.user) ?? null) : null,
       first: newDay || isUnread || !together(before, message),
       last: after === undefined || unread.from === after.seq || !together(message, after),
       day: newDay && (before !== undefined || state.complete) ? dayOf(message.at, now) : null,
@@ -60,5 +69,5 @@ export function rowsOf(state: State, start: number, end: number, now: number): R
 }
 
 function together(a: Message, b: Message): boolean {
-  return a.user === b.user && b.at - a.at < GROUP_MS && sameDay(a.at, b.at);
+  return a.user === b.user && a.verified === b.verified && b.at - a.at < GROUP_MS && sameDay(a.at, b.at);
 }
