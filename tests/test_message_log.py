@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from bqserver.log import Bounds, MessageLog, Outcome, Refused, RoomRow, Stored, Submission
 from bqserver.memory_log import MemoryLog
+from bqserver.nats_log import open_log
 from bqserver.sqlite_log import SqliteLog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,13 +23,18 @@ from bqwidget.protocol import Edit, Send
 Opener = Callable[[], contextlib.AbstractAsyncContextManager[MessageLog]]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "nats"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     """``async with opened() as log``."""
+    url = request.getfixturevalue("nats_single").log() if request.param == "nats" else ""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[MessageLog]:
-        log = MemoryLog() if request.param == "memory" else SqliteLog(tmp_path / "log.sqlite")
+        log: MessageLog = MemoryLog()
+        if request.param == "sqlite":
+            log = SqliteLog(tmp_path / "log.sqlite")
+        if request.param == "nats":
+            log = await open_log(url, tmp_path / "view.sqlite", single=True)
         try:
             yield log
         finally:
@@ -139,8 +145,12 @@ def test_messages_page_both_ways_and_pass_over_changes(opened: Opener):
 
 def test_rooms_are_apart(opened: Opener):
     async def story(log: MessageLog) -> None:
-        await log.append([hi("b", room="b"), hi("a", room="a"), hi("b", room="b"), hers(1, "no such room")])
-        assert await log.rooms() == [RoomRow("a", 1), RoomRow("b", 2)]
+        batch = [hi("b", room="b"), hi("a", room="a"), hi("b", room="b"), hers(1, "no such room")]
+        *_, a, b, refused = await log.append(batch)
+        assert isinstance(a, Stored)
+        assert isinstance(b, Stored)
+        assert isinstance(refused, Refused)
+        assert await log.rooms() == [RoomRow("a", a.seq), RoomRow("b", b.seq)]
         assert len(await log.messages("a", limit=50)) == 1
 
     on(opened, story)

@@ -11,7 +11,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from .settings import Settings, data_dir
 from .sqlite_log import SqliteLog
 from .sqlite_parts import parts_of
 
+CLUSTER = ("nats://", "tls://")
 IDLE_HTTP = 120.0
 """Seconds that a connection may take for a request's headers, or for its body."""
 SWITCH_INTERVAL = 0.0005
@@ -122,7 +123,8 @@ class ChatServer(Settings):
         journal = Journal(self.audit_log or None)
         policy = Policy(gate, Moderation(self.moderation_file(), time.time))
         sockets = self.bind()
-        log = self.make_log()
+        clustered = self.log_url.startswith(CLUSTER)
+        log = await self.join_cluster(sockets[0].getsockname()[1]) if clustered else self.make_log()
         hub = Hub(
             log,
             parts=await parts_of(log),
@@ -246,7 +248,17 @@ class ChatServer(Settings):
             return MemoryLog()
         if kind == "sqlite" and rest:
             return SqliteLog(Path(rest).expanduser())
-        raise SettingError(f"--log={self.log_url} is not understood: use sqlite:PATH or memory")
+        raise SettingError(
+            f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory"
+        )
+
+    def join_cluster(self, port: int) -> Awaitable[MessageLog]:
+        try:
+            from .nats_log import open_log  # noqa: PLC0415 - the extra "cluster"
+        except ImportError:
+            raise SettingError("--log=nats://... needs the package: pip install bqwidget[cluster]") from None
+        view = Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"
+        return open_log(self.log_url, view, single=self.single, credentials=self.nats_creds)
 
     def moderation_file(self) -> Path | None:
         """Beside the log, for it is about the log's rooms."""

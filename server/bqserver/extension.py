@@ -227,6 +227,8 @@ class BqserverExtension(Limiting, ExtensionApp):
     def make_log(self) -> MessageLog:
         if self.log_url == "memory":
             return MemoryLog()
+        if self.log_url.startswith(("nats:", "tls:")):
+            raise LogError("a cluster's rooms are served by bqserver --log=nats://..., not inside Jupyter")
         if self.log_url:
             return SqliteLog(self.log_url.removeprefix("sqlite:"))
         return own_log(f"{self.serverapp.root_dir} {self.serverapp.base_url}")

@@ -28,7 +28,17 @@ class Settings(Limiting, Command):
         "/", help="Path before all routes, as /chat/, where a proxy gives it a part of a site."
     ).tag(config=True)
     log_url = Unicode(
-        "", help="Where messages are kept: sqlite:PATH or memory. Default: sqlite in your data folder."
+        "",
+        help="Where messages are kept: sqlite:PATH, nats://HOST[,HOST...][/STREAM] or memory. "
+        "Default: sqlite in your data folder.",
+    ).tag(config=True)
+    view = Unicode(
+        "",
+        help="With nats: the file this node serves from, filled from the stream. Default: in your data folder.",
+    ).tag(config=True)
+    nats_creds = Unicode("", help="With nats: file with this node's credentials (.creds).").tag(config=True)
+    single = Bool(
+        False, help="With nats: one replica will do, so one lost disk may lose messages. For trying out."
     ).tag(config=True)
     open = Bool(False, help="No token: everyone who can connect is in. Loopback only.").tag(config=True)
     open_network = Bool(False, help="Allow --open beyond loopback too.").tag(config=True)
@@ -69,6 +79,8 @@ class Settings(Limiting, Command):
             "port": "ChatServer.port",
             "base-url": "ChatServer.base_url",
             "log": "ChatServer.log_url",
+            "view": "ChatServer.view",
+            "nats-creds": "ChatServer.nats_creds",
             "token-file": "ChatServer.token_file",
             "named-tokens": "ChatServer.named_tokens",
             "rights": "ChatServer.rights",
@@ -99,6 +111,10 @@ class Settings(Limiting, Command):
             "behind-proxy": (
                 {"ChatServer": {"behind_proxy": True}},
                 "Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port.",
+            ),
+            "single": (
+                {"ChatServer": {"single": True}},
+                "With nats: one replica will do, so one lost disk may lose messages. For trying out.",
             ),
             "open-network": ({"ChatServer": {"open_network": True}}, "Allow --open beyond loopback too."),
         }

@@ -1,0 +1,252 @@
+"""The connection to NATS, which comes back by itself: questions, publishing, and subscriptions that outlive it.
+
+nats-py's own reconnecting is turned off: it gives a connection up for good at some of the errors a server sends
+while it shuts down, and notices a frozen server late. Here a connection that does not answer a ping within
+``PATIENCE`` is dropped, and the next server of the list is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from .log import LogError
+from .nats_stream import Address
+
+PATIENCE = 2.0
+"""Seconds for a ping's answer, and to connect to one server."""
+PING = 1.0
+PAUSE = 0.25
+"""Seconds between two rounds through the servers."""
+FIRST = 10.0
+"""Seconds for the first connection, and for the cluster's first answer."""
+BUFFER = 16 * 1024 * 1024
+NO_RESPONDERS = "503"
+
+_log = logging.getLogger("bqserver.nats")
+
+Heard = Callable[[Msg], None]
+LOST = (OSError, asyncio.TimeoutError, nats.errors.Error)
+"""What a call raises when the connection is away, or goes."""
+
+
+class Link:
+    """``connected`` is set while there is a connection; ``on_change`` are called when it comes and goes."""
+
+    def __init__(self, address: Address, credentials: str = "") -> None:
+        self.address = address
+        self.connected = asyncio.Event()
+        self.on_change: list[Callable[[], None]] = []
+        self.node = ""
+        """The server's name."""
+        self._credentials = credentials
+        self._client: Client | None = None
+        self._numbers = count(1)
+        self._inbox = ""
+        self._asked: dict[str, Heard] = {}
+        self._heard: dict[str, Heard] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Connect for the first time. Raises LogError."""
+        deadline = asyncio.get_running_loop().time() + FIRST
+        while not await self._connect():
+            if asyncio.get_running_loop().time() > deadline:
+                servers = ", ".join(server.rpartition("@")[2] for server in self.address.servers)
+                raise LogError(f"no NATS server answers at {servers}: {self._why}; start it, or mend --log")
+            await asyncio.sleep(PAUSE)
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        self.connected.clear()
+        if self._client is not None:
+            self._drop(self._client)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=PATIENCE)
+
+    # ---- what it is for
+
+    async def publish(
+        self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Hand it to the connection; whether it arrives, only an answer tells. Raises LOST."""
+        if self._client is None or not self.connected.is_set():
+            raise nats.errors.ConnectionClosedError
+        await self._client.publish(subject, payload, reply=reply, headers=headers)
+
+    def inbox(self, heard: Heard, name: str = "") -> str:
+        """An address for answers, until ``forget``; each connection has its own."""
+        name = name or str(next(self._numbers))
+        self._asked[name] = heard
+        return f"{self._inbox}.{name}"
+
+    def forget(self, inbox: str) -> None:
+        self._asked.pop(inbox.rpartition(".")[2], None)
+
+    async def subscribe(self, subject: str, heard: Heard) -> None:
+        """For good: every new connection subscribes again, and what was said between is not heard."""
+        self._heard[subject] = heard
+        if self._client is not None and self.connected.is_set():
+            with contextlib.suppress(*LOST):
+                await self._subscribe(self._client, subject)
+
+    async def ask(self, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
+        """JetStream's answer. Raises LOST, TimeoutError too where nobody answers."""
+        asked = json.dumps(question or {}).encode()
+        [msg] = await self.gather(f"$JS.API.{subject}", asked, lambda _: True)
+        if (msg.headers or {}).get("Status") == NO_RESPONDERS:
+            raise nats.errors.NoRespondersError
+        answer: dict[str, Any] = json.loads(msg.data)
+        return answer
+
+    async def gather(self, subject: str, payload: bytes, last: Callable[[Msg], bool]) -> list[Msg]:
+        """The answers up to the first for which ``last`` holds. Raises LOST, and TimeoutError after ``PATIENCE``
+        without another one.
+        """
+        loop = asyncio.get_running_loop()
+        found: list[Msg] = []
+        done: asyncio.Future[None] = loop.create_future()
+        heard_at = loop.time()
+
+        def heard(msg: Msg) -> None:
+            nonlocal heard_at
+            heard_at = loop.time()
+            found.append(msg)
+            if not done.done() and last(msg):
+                done.set_result(None)
+
+        inbox = self.inbox(heard)
+        try:
+            await self.publish(subject, payload, reply=inbox)
+            while not done.done():
+                left = heard_at + PATIENCE - loop.time()
+                if left <= 0 or not self.connected.is_set():
+                    raise TimeoutError(f"no answer from NATS to {subject} within {PATIENCE:g} s")
+                await asyncio.wait([done], timeout=min(left, PING))
+            return found
+        finally:
+            self.forget(inbox)
+
+    # ---- the connection's life
+
+    _why: object = "no answer"
+
+    async def _watch(self) -> None:
+        while True:
+            client = self._client
+            if client is None:
+                if not await self._connect():
+                    await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+                continue
+            try:
+                await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]  # any number of seconds
+            except LOST as error:
+                _log.warning("the connection to NATS is lost: %s", error or type(error).__name__)
+                self._lose(client)
+                continue
+            await asyncio.sleep(PING)
+
+    async def _connect(self) -> bool:
+        servers = list(self.address.servers)
+        random.shuffle(servers)
+        for server in servers:
+            client = Client()
+            try:
+                await asyncio.wait_for(self._join(client, server), 2 * PATIENCE)
+            except LOST as error:
+                self._why = error or type(error).__name__
+                self._drop(client)
+                continue
+            self._client = client
+            self.connected.set()
+            self.node = str(client.connected_url.netloc) if client.connected_url else ""
+            self._tell()
+            return True
+        return False
+
+    async def _join(self, client: Client, server: str) -> None:
+        await client.connect(
+            server,
+            name="bqserver",
+            allow_reconnect=False,
+            max_reconnect_attempts=0,
+            connect_timeout=PATIENCE,  # type: ignore[arg-type]  # any number of seconds
+            ping_interval=3600,
+            pending_size=BUFFER,
+            error_cb=_note,
+            disconnected_cb=partial(self._gone, client),
+            user_credentials=self._credentials or None,
+            skip_subject_validation=True,
+        )
+        self._inbox = client.new_inbox()
+        await client.subscribe(f"{self._inbox}.*", cb=_sync(self._answered))
+        for subject in list(self._heard):
+            await self._subscribe(client, subject)
+        await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
+
+    async def _subscribe(self, client: Client, subject: str) -> None:
+        await client.subscribe(subject, cb=_sync(self._heard[subject]))
+
+    def _answered(self, msg: Msg) -> None:
+        heard = self._asked.get(msg.subject.rpartition(".")[2])
+        if heard is not None:
+            heard(msg)
+
+    async def _gone(self, client: Client) -> None:
+        self._lose(client)
+
+    def _lose(self, client: Client) -> None:
+        if client is not self._client:
+            return
+        self._client = None
+        self.connected.clear()
+        self._drop(client)
+        self._tell()
+
+    def _drop(self, client: Client) -> None:
+        """Close it behind our back: with a frozen server at the other end that may take as long as it likes."""
+        task = asyncio.get_running_loop().create_task(_close(client))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _tell(self) -> None:
+        for told in self.on_change:
+            told()
+
+
+def check_credentials(path: str) -> str:
+    """Raises LogError where there is no such file."""
+    if path and not Path(path).expanduser().is_file():
+        raise LogError(f"the NATS credentials {path} are not there: see to --nats-creds")
+    return str(Path(path).expanduser()) if path else ""
+
+
+async def _close(client: Client) -> None:
+    with contextlib.suppress(AssertionError, *LOST):  # it asserts where it has never been connected
+        await asyncio.wait_for(client.close(), PATIENCE)
+
+
+def _sync(heard: Heard) -> Callable[[Msg], Awaitable[None]]:
+    async def told(msg: Msg) -> None:
+        heard(msg)
+
+    return told
+
+
+async def _note(error: Exception) -> None:
+    _log.debug("NATS: %s", error or type(error).__name__)

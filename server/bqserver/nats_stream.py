@@ -1,0 +1,186 @@
+"""The stream that holds every room: where it is, what it must be set to, and how it is made or checked.
+
+One stream, a subject per room, republished as it is stored. What is checked here is what the promise rests on:
+an acknowledged message is on the disks of a quorum, and nothing takes it away again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import nats.errors
+
+from .log import LogError
+
+PORT = 4222
+STREAM = "bqwidget"
+REPLICAS = 3
+WINDOW = 120
+"""Seconds for which JetStream knows a message's id: a send is tried again for 10, so that it is stored once."""
+LEAST_WINDOW = 60
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+FIRST = 15.0
+"""Seconds for JetStream's first answer."""
+AGAIN = 0.25
+NOT_FOUND, OTHER_SETTINGS, NO_CLUSTER = 10059, 10058, 10074
+"""JetStream's error codes."""
+
+
+class Address(NamedTuple):
+    """``servers``: one URL each; ``stream``: its name, and the first word of its subjects."""
+
+    servers: list[str]
+    stream: str
+
+    def subject(self, room: str) -> str:
+        return f"{self.stream}.room.{room}"
+
+    def live(self, room: str) -> str:
+        """Where a room's messages are heard as they are stored."""
+        return f"{self.stream}.live.{room}"
+
+    def room(self, subject: str) -> str:
+        return subject.rpartition(".")[2]
+
+
+class Asks(Protocol):
+    """A connection, as far as the stream needs one: ``ask`` gives JetStream's answer, errors and all."""
+
+    async def ask(self, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]: ...
+
+
+def parse(url: str) -> Address:
+    """``nats://[user:password@]host[:port][,host[:port]...][/stream]``, or ``tls://``. Raises LogError."""
+    scheme, _, rest = url.partition("://")
+    hosts, _, stream = rest.partition("/")
+    stream = stream or STREAM
+    login, at, hosts = hosts.rpartition("@")
+    servers = []
+    for host in hosts.split(","):
+        server = urlsplit(f"{scheme}://{login}{at}{host}")
+        try:
+            port = server.port or PORT
+        except ValueError:
+            port = 0
+        if not server.hostname or not port:
+            raise LogError(f"--log={scheme}://{hosts}: {host or 'nothing'} is no host:port")
+        name = f"[{server.hostname}]" if ":" in server.hostname else server.hostname
+        servers.append(f"{scheme}://{login}{at}{name}:{port}")
+    if not NAME.fullmatch(stream):
+        raise LogError(f"--log: {stream} can't be a stream's name: up to 64 of A-Z a-z 0-9 _ -")
+    return Address(servers, stream)
+
+
+def settings(address: Address, *, replicas: int, epoch: str) -> dict[str, Any]:
+    """A stream's, as JetStream's API takes them."""
+    return {
+        "name": address.stream,
+        "description": "Rooms of bqwidget: who may publish here may write in every room",
+        "subjects": [address.subject("*")],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": replicas,
+        "discard": "new",  # a full stream refuses the newest, and never lets an old one go
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msgs_per_subject": -1,
+        "max_consumers": -1,
+        "duplicate_window": WINDOW * 1_000_000_000,
+        "allow_direct": True,
+        "republish": {"src": address.subject("*"), "dest": address.live("{{wildcard(1)}}")},
+        "metadata": {"epoch": epoch},
+    }
+
+
+def complaints(config: dict[str, Any], address: Address, *, single: bool) -> list[str]:
+    """In what a stream's settings would break a promise; each says what to do."""
+    wrong = []
+    replicas = config.get("num_replicas", 1)
+    window = config.get("duplicate_window", 0) / 1_000_000_000
+    if config.get("storage") != "file":
+        wrong.append("it is kept in memory, and would be lost with its servers: set its storage to file")
+    if replicas < REPLICAS and not single:
+        wrong.append(
+            f"it has {replicas} replica{'s'[: replicas - 1]}, so one lost disk loses messages: "
+            f"set num_replicas to {REPLICAS}, or say --single if that is meant"
+        )
+    if window < LEAST_WINDOW:
+        wrong.append(
+            f"it knows message ids for {window:g} s, so a send tried again may be stored twice: "
+            f"set duplicate_window to {WINDOW} s"
+        )
+    if config.get("subjects") != [address.subject("*")]:
+        wrong.append(f"its subjects are not {address.subject('*')}: it is another program's, name another")
+    if config.get("retention", "limits") != "limits":
+        wrong.append("what is read is taken away: set its retention to limits")
+    limits = ("max_msgs", "max_bytes", "max_age", "max_msgs_per_subject")
+    limited = [name for name in limits if config.get(name, 0) > 0]
+    if limited == ["max_bytes"] and config.get("discard") == "new":
+        limited = []  # it refuses, and loses nothing
+    if limited:
+        wrong.append(f"{' and '.join(limited)} would let messages go behind our back: set no such limit")
+    if config.get("no_ack"):
+        wrong.append("it does not acknowledge: turn no_ack off")
+    if config.get("persist_mode") == "async":
+        wrong.append("it acknowledges before it is on disk: set persist_mode to default")
+    if config.get("sealed"):
+        wrong.append("it is sealed: nothing can be written to it")
+    if not config.get("allow_direct"):
+        wrong.append("it can't be read directly: set allow_direct")
+    republish = config.get("republish") or {}
+    if (republish.get("src"), republish.get("headers_only", False)) != (address.subject("*"), False) or (
+        republish.get("dest") != address.live("{{wildcard(1)}}")
+    ):
+        wrong.append(f"it does not republish to {address.live('*')}: set republish as the README says")
+    if not (config.get("metadata") or {}).get("epoch"):
+        wrong.append("it has no epoch: put one, any word, into its metadata")
+    return wrong
+
+
+async def stream_epoch(link: Asks, address: Address, *, single: bool = False) -> str:
+    """Make the stream where there is none, and check it. Raises LogError.
+
+    A cluster that has just been started needs some seconds until it has elected who answers.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + FIRST
+    while True:
+        try:
+            found = await _found(link, address, single=single)
+        except (TimeoutError, nats.errors.Error) as error:
+            found = {"error": {"description": f"JetStream does not answer ({error or type(error).__name__})"}}
+        config = found.get("config")
+        if config is not None:
+            break
+        refused = found.get("error", {})
+        if loop.time() > deadline or _code(found) == NO_CLUSTER:
+            hint = (
+                "" if single else f"; {REPLICAS} servers with JetStream are needed, or say --single for one"
+            )
+            raise LogError(f"the stream {address.stream} can't be used: {refused.get('description')}{hint}")
+        await asyncio.sleep(AGAIN)
+    if wrong := complaints(config, address, single=single):
+        raise LogError(f"the stream {address.stream} would break a promise: " + "; and ".join(wrong))
+    return str(config["metadata"]["epoch"])
+
+
+async def _found(link: Asks, address: Address, *, single: bool) -> dict[str, Any]:
+    name = address.stream
+    found = await link.ask(f"STREAM.INFO.{name}")
+    if _code(found) == NOT_FOUND:
+        made = settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
+        found = await link.ask(f"STREAM.CREATE.{name}", made)
+        if _code(found) == OTHER_SETTINGS:  # another node was quicker
+            found = await link.ask(f"STREAM.INFO.{name}")
+    return found
+
+
+def _code(answer: dict[str, Any]) -> int:
+    error = answer.get("error") or {}
+    return int(error.get("err_code", 0))

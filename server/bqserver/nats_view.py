@@ -1,0 +1,220 @@
+"""A node's view of the stream: the SQLite file that it serves from, filled in the stream's order.
+
+The stream says what was asked for and in which order; what becomes of each (an entry, a duplicate, a refusal)
+follows from the entries before it in its room, by the same pure rules as everywhere (sequencer). So every node
+works out the same, whichever of them published it, and no two have to agree on anything but the stream.
+
+The file holds nothing of its own: deleted, it is filled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from . import sqlite_queries
+from .lockfile import LockFile
+from .log import LogError, Outcome, Refused, Stored
+from .nats_envelope import Placed, submission_of
+from .schema import connect, explain
+from .sequencer import Key, Plan, Target, sequence
+from .sqlite_reading import SqliteReading
+from .sqlite_shelf import SqliteShelf
+
+BATCH = 2_000
+"""Messages in one commit at the most."""
+RETRY = 1.0
+"""Seconds until a disk that refused a commit is tried again."""
+
+_log = logging.getLogger("bqserver.view")
+
+Told = Callable[[Sequence["Worked"]], None]
+
+
+class Worked(NamedTuple):
+    """A message of the stream and what became of it."""
+
+    placed: Placed
+    outcome: Outcome
+
+
+class _Work(NamedTuple):
+    batch: Sequence[Placed]
+    done: asyncio.Future[None]
+
+
+class View:
+    """``path`` filled from the stream of that ``epoch``; a file of another stream is begun anew. ``told`` hears
+    of everything that was worked out, on the event loop, once it can be read. Raises LogError.
+    """
+
+    def __init__(self, path: Path, epoch: str, told: Told) -> None:
+        self.path = path.resolve()
+        self._lock = LockFile(self.path)
+        try:
+            self._db = _open(self.path, epoch)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.reading = SqliteReading(self.path)
+        self.healthy = True
+        self._told = told
+        self._shelf = SqliteShelf(self._db)
+        self._closing = False
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self._writer = threading.Thread(target=self._write, name="bqserver-view")
+        self._writer.start()
+
+    def add(self, batch: Sequence[Placed]) -> asyncio.Future[None]:
+        """Work out what became of them, in the order in which they are given; done when they can be read."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put(_Work(batch, done))
+        return done
+
+    async def cursor(self, room: str) -> int:
+        """The stream's seq up to which the view knows that room; 0: nothing of it."""
+        return await self.reading.read(_cursor, room)
+
+    async def target(self, room: str, seq: int) -> Target | None:
+        return await self.reading.read(_target, room, seq)
+
+    async def known(self, key: Key) -> Stored | None:
+        """The entry of that room, principal and cid."""
+        return (await self.reading.read(_known, key)).get(key)
+
+    async def close(self) -> None:
+        await self.reading.close()
+        self._closing = True
+        self._wake.set()
+        self._queue.put(None)
+        await self._loop.run_in_executor(None, self._writer.join)
+        self._lock.release()
+
+    # ---- on the writer's thread
+
+    def _write(self) -> None:
+        works: list[_Work | None] = []
+        while not works or works[-1] is not None:
+            works = self._gather()
+            given = [work for work in works if work is not None]
+            batch = [one for work in given for one in work.batch]
+            outcomes = self._store(batch) if batch else []
+            if outcomes is None:
+                break  # closing, and the disk is still full: the next start fills it again
+            worked = [Worked(*pair) for pair in zip(batch, outcomes, strict=True)]
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+                self._loop.call_soon_threadsafe(self._stored, given, worked)
+        self._db.close()
+
+    def _gather(self) -> list[_Work | None]:
+        works, size = [self._queue.get()], 0
+        while (last := works[-1]) is not None and (size := size + len(last.batch)) < BATCH:
+            try:
+                works.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return works
+
+    def _store(self, batch: Sequence[Placed]) -> list[Outcome] | None:
+        """Until it succeeds: without these the view can't go on. None where it closes meanwhile."""
+        while True:
+            try:
+                outcomes = self._try(batch)
+            except sqlite3.Error as error:
+                if self.healthy:
+                    _log.error("the view can't be written: %s", explain(error, self.path))
+                self.healthy = False
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._shelf.forget()
+                self._wake.wait(RETRY)
+                if self._closing:
+                    return None
+            else:
+                self.healthy = True
+                return outcomes
+
+    def _try(self, batch: Sequence[Placed]) -> list[Outcome]:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        good = [(one, one.envelope) for one in batch if one.envelope is not None]
+        plan = sequence(
+            [submission_of(one.room, envelope) for one, envelope in good],
+            self._shelf,
+            places=[one.place for one, _ in good],
+        )
+        self._shelf.store(plan)
+        reached = {one.room: one.seq for one in batch}
+        db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(reached.items()))
+        db.execute("COMMIT")
+        return _outcomes(batch, plan)
+
+    def _stored(self, works: Sequence[_Work], worked: Sequence[Worked]) -> None:
+        """Back on the loop."""
+        if worked:
+            self._told(worked)
+        for work in works:
+            if not work.done.done():
+                work.done.set_result(None)
+
+
+def _outcomes(batch: Sequence[Placed], plan: Plan) -> list[Outcome]:
+    given = iter(plan.outcomes)
+    return [_FOREIGN if one.envelope is None else next(given) for one in batch]
+
+
+def _open(path: Path, epoch: str) -> sqlite3.Connection:
+    """The file as a view of that stream; begun anew where it is a view of another one. Never a log of its own."""
+    db = _connect(path)
+    row = db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
+    if row is None and db.execute("SELECT 1 FROM entry LIMIT 1").fetchone():
+        db.close()
+        raise LogError(f"{path} is a log of its own and no node's view of a cluster: give another --view")
+    if row is not None and row[0] != epoch:
+        db.close()
+        for end in ("", "-wal", "-shm", "-search", "-search-wal", "-search-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+        db = _connect(path)
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('stream', ?)", (epoch,))
+    return db
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # A power cut takes the newest commits, which are filled again, and never half of one.
+    db = connect(path, synchronous="NORMAL")
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS cursor (room TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID"
+    )
+    return db
+
+
+def _cursor(db: sqlite3.Connection, room: str) -> int:
+    row = db.execute("SELECT seq FROM cursor WHERE room = ?", (room,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
+    return _Shelf(db).target(room, seq)
+
+
+def _known(db: sqlite3.Connection, key: Key) -> dict[Key, Stored]:
+    return _Shelf(db).known([key])
+
+
+class _Shelf(SqliteShelf):
+    """A reader's: it gives no numbers to rooms."""
+
+    def _number(self, room: str) -> int:
+        return sqlite_queries.number_of(self._db, room)
+
+
+_FOREIGN = Refused("bad_json", "what is stored there is no message of bqserver", 400)
