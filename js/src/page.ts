@@ -11,6 +11,8 @@ import { Door } from "./view/door";
 import { rememberedName } from "./view/remembered";
 import { language, reasonOf, speak, words } from "./view/words";
 
+const DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
+
 function start(main: HTMLElement): void {
   // The server does not know who reads: what the HTML says of its language is that of its few words.
   speak(navigator.languages);
@@ -32,10 +34,19 @@ function start(main: HTMLElement): void {
   const link = location.origin + location.pathname;
   render(h(Chat, { room: live, given: "", verified: principal !== null, heading: "h1", link }), main);
   live.start();
-  const title = document.title;
+  tellUnread(live);
+}
+
+/** In the tab, where it is seen while the page is not: the number in its title, a dot on its icon. */
+function tellUnread(live: Room): void {
+  const { title } = document;
+  const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]");
+  const plain = icon?.href ?? "";
   effect(() => {
     const { count } = live.state.value.unread;
     document.title = count > 0 ? `(${count}) ${title}` : title;
+    const href = count > 0 ? plain.replace("%3C/svg%3E", `${DOT}%3C/svg%3E`) : plain;
+    if (icon !== null && icon.href !== href) icon.href = href;
   });
 }
 

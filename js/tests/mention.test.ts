@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { candidates, completed, mentionAt } from "../src/view/mention";
+import { codePoints, cut, wellFormed } from "../src/view/cut";
+import { candidates, completed, mentionAt, mentions } from "../src/view/mention";
 
 describe("a mention", () => {
   it.each([
@@ -28,5 +29,35 @@ describe("a mention", () => {
   it("takes the place of what was written, with one blank after it", () => {
     expect(completed("hi @ad!", { start: 3, query: "ad" }, "Ada")).toEqual({ text: "hi @Ada !", caret: 8 });
     expect(completed("@ad there", { start: 0, query: "ad" }, "Ada")).toEqual({ text: "@Ada there", caret: 5 });
+  });
+});
+
+describe("somebody is named", () => {
+  it.each(["@ada", "hi @Ada!", "(@ADA)", "@ada: look", "@adam and @ada", "thanks, @ada.", "你好，@ada"])("in %j", (text) => {
+    expect(mentions(text, "ada")).toBe(true);
+  });
+
+  it.each(["ada", "@adam", "me@ada.org", "@ada_2", "@ada-lovelace", "@ada.l", "@ ada", ""])("not in %j", (text) => {
+    expect(mentions(text, "ada")).toBe(false);
+  });
+
+  it("by a whole name of several words, and never where they have none", () => {
+    expect(mentions("@Ada Lovelace, look", "Ada Lovelace")).toBe(true);
+    expect(mentions("@Ada look", "Ada Lovelace")).toBe(false);
+    expect(mentions("@ @", "")).toBe(false);
+  });
+});
+
+describe("text", () => {
+  it("is counted and cut by whole characters, as the server counts", () => {
+    expect(codePoints("a🦊b")).toBe(3);
+    expect(cut("🦊🦊🦊", 2)).toBe("🦊🦊…");
+    expect(cut("🦊🦊", 2)).toBe("🦊🦊");
+    expect(cut("short", 5)).toBe("short");
+    expect(cut("longer", 5)).toBe("longe…");
+  });
+
+  it("has no half characters when it is sent", () => {
+    expect(wellFormed("a\ud83eb\udd8a🦊")).toBe("a\ufffdb\ufffd🦊");
   });
 });

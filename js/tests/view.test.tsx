@@ -4,7 +4,7 @@
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ClientFrame, Draft, Message, ServerFrame } from "../src/protocol";
+import type { ClientFrame, Draft, Hello, Message, ServerFrame } from "../src/protocol";
 import { Room } from "../src/room";
 import type { Sink, Source } from "../src/source";
 import { initial, type Link } from "../src/state";
@@ -194,6 +194,15 @@ describe("writing", () => {
     expect(leaked).toEqual([]);
     document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "x" }));
     expect(leaked).toEqual(["x"]);
+  });
+
+  it("but saving does: once, and without the browser's own dialog", async () => {
+    const saving = new KeyboardEvent("keydown", { key: "s", code: "KeyS", ctrlKey: true, bubbles: true, cancelable: true });
+    await act(() => void box().dispatchEvent(saving));
+    expect(leaked).toEqual(["s"]);
+    expect(saving.defaultPrevented).toBe(true);
+    await press("s");
+    expect(leaked).toEqual(["s"]);
   });
 
   it("the draft outlives the window", async () => {
@@ -425,6 +434,20 @@ describe("@mentions", () => {
     await type("@bob");
     await press("Enter");
     expect(script.drafts()).toMatchObject([{ text: "@bob" }]);
+  });
+});
+
+describe("a message that names the reader", () => {
+  const marked = (): boolean[] => rows().map((row) => row.querySelector(".bq-mentioned") !== null);
+
+  it("stands out, and says so to those who don't see it", async () => {
+    await say("ada", "look, @me!");
+    await say("ada", "look, @bob!");
+    await say("me", "I am @me");
+    expect(marked()).toEqual([true, false, false]);
+    expect(rows()[0]?.textContent).toContain("mentions you");
+    await hear({ ...(script.room.hello(true) as Hello), user: "bob" });
+    expect(marked()).toEqual([false, true, false]);
   });
 });
 

@@ -20,6 +20,13 @@ CSP = (
     "require-trusted-types-for 'script'"
 )
 
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E"
+    "%3Cpath fill='%232459d3' d='M7 4h18a4 4 0 0 1 4 4v12a4 4 0 0 1-4 4h-9l-8 6v-6H7a4 4 0 0 1-4-4V8a4 4 0 0 1 4-4z'/%3E"
+    "%3Cpath stroke='%23fff' stroke-width='2.6' stroke-linecap='round' d='M9.5 11h13M9.5 17h8'/%3E%3C/svg%3E"
+)
+"""In the page itself: no further request, and the script can draw the dot of unread messages on it."""
+
 _TEMPLATE = Template(
     """<!doctype html>
 <html lang="en">
@@ -27,7 +34,7 @@ _TEMPLATE = Template(
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ room }} · bqwidget</title>
-<link rel="icon" href="data:,">
+<link rel="icon" type="image/svg+xml" href="{{ icon }}">
 <link rel="stylesheet" href="{{ base }}static/page.css">
 <script type="module" src="{{ base }}static/page.js"></script>
 </head>
@@ -70,6 +77,7 @@ def render(
     return _TEMPLATE.generate(
         room=room,
         base=base,
+        icon=ICON,
         session=session,
         messages=[_decode(body) for body in bodies],
         when=_when,

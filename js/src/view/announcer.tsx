@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { indexOf, isOwn, type State } from "../state";
+import { cut } from "./cut";
 import { words } from "./words";
 
 const BATCH_MS = 1_000;
@@ -15,8 +16,7 @@ export function announcement(state: State, told: number): string {
     .filter(({ user, deleted }) => !deleted && !isOwn(state, user));
   const last = fresh.at(-1);
   if (last === undefined) return "";
-  const text = last.text.length > LONGEST ? `${last.text.slice(0, LONGEST)}…` : last.text;
-  return words.announce(fresh.length, last.user, text);
+  return words.announce(fresh.length, last.user, cut(last.text, LONGEST));
 }
 
 export function Announcer({ state }: { readonly state: State }): JSX.Element {

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Message, Part } from "../protocol";
+import { cut, QUOTED } from "./cut";
 import { FileIcon } from "./icons";
 import { Markdown } from "./markdown";
 import { locale, words } from "./words";
@@ -29,15 +30,13 @@ export function Text({ text }: { readonly text: string }): JSX.Element {
   );
 }
 
-const QUOTED = 160;
-
 export function Quote({ message }: { readonly message: Message | null }): JSX.Element {
   if (message === null) return <p class="bq-quote">{words.quoteGone}</p>;
   const text = message.deleted ? words.deleted : message.text;
   return (
     <p class="bq-quote">
       <b dir="auto">{message.user}</b>
-      <span dir="auto">{text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text}</span>
+      <span dir="auto">{cut(text, QUOTED)}</span>
     </p>
   );
 }

@@ -1,12 +1,13 @@
 /** The window: a named region with a header, the messages, the box to write in, and a line of status. */
 
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import type { Room } from "../room";
 import type { State } from "../state";
 import type { Deeds } from "./actions";
 import { Announcer } from "./announcer";
 import { Composer, NEW, type Mode } from "./composer";
+import { useKeysStayHere } from "./keys";
 import { MessageList } from "./list";
 import { Members } from "./members";
 import { rememberName } from "./remembered";
@@ -106,19 +107,6 @@ function Typing({ state }: { readonly state: State }): JSX.Element {
       {users.length > 0 && words.typing(users)}
     </p>
   );
-}
-
-/** What is typed in the chat must not run a notebook's shortcuts: `dd` would delete a cell. */
-function useKeysStayHere(region: { readonly current: HTMLElement | null }): void {
-  useEffect(() => {
-    const element = region.current;
-    const stay = (event: Event): void => event.stopPropagation();
-    const kinds = ["keydown", "keyup", "keypress", "paste", "cut", "copy"];
-    for (const kind of kinds) element?.addEventListener(kind, stay);
-    return () => {
-      for (const kind of kinds) element?.removeEventListener(kind, stay);
-    };
-  }, [region]);
 }
 
 function deedsOf(room: Room, setMode: (mode: Mode) => void, hasName: () => boolean): Deeds {

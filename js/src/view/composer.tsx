@@ -5,6 +5,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Message } from "../protocol";
 import type { Room } from "../room";
 import { isOwn, type State } from "../state";
+import { codePoints, cut, QUOTED, wellFormed } from "./cut";
 import { CheckIcon, CloseIcon, SendIcon } from "./icons";
 import { Mentions, useCompletion } from "./mentions";
 import { rememberDraft, rememberedDraft } from "./remembered";
@@ -56,7 +57,7 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
   };
   const submit = (): void => {
     if (text.trim() === "" || over > 0 || !onNameless()) return;
-    if (!deliver(room, mode, text, returned.current)) return setProblem(words.notSent);
+    if (!deliver(room, mode, wellFormed(text), returned.current)) return setProblem(words.notSent);
     setProblem("");
     setText(mode.kind === "edit" ? put.current : "");
     onMode(NEW);
@@ -96,7 +97,7 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
       {mode.kind !== "new" && (
         <div class="bq-mode">
           <span dir="auto">{mode.kind === "edit" ? words.editing : words.replyingTo(mode.to.user)}</span>
-          {mode.kind === "reply" && <q dir="auto">{mode.to.text.slice(0, 160)}</q>}
+          {mode.kind === "reply" && <q dir="auto">{cut(mode.to.text, QUOTED)}</q>}
           <button type="button" aria-label={words.cancel} title={words.cancel} onClick={leave}>
             <CloseIcon />
           </button>
@@ -190,13 +191,6 @@ function useReturned(
     }
   }, [state.pending]);
   return returned;
-}
-
-/** What the server counts: Python's `len`, not UTF-16 units. */
-export function codePoints(text: string): number {
-  let count = 0;
-  for (const _ of text) count += 1;
-  return count;
 }
 
 /** As high as its text; the style sheet sets where it ends and begins to scroll. */

@@ -6,6 +6,7 @@ import { Actions, type Deeds } from "./actions";
 import { Avatar } from "./avatar";
 import { Files, Quote, Reactions, Text } from "./body";
 import { CheckIcon } from "./icons";
+import { mentions } from "./mention";
 import { Question } from "./question";
 import type { Row } from "./rows";
 import { Mark, titleOf } from "./standing";
@@ -74,9 +75,11 @@ export class Item extends Component<Props> {
         </div>
       );
     }
+    const mentioned = !own && mentions(message.text, user);
     return (
       <>
-        <div class={`bq-bubble${message.ask ? " bq-question" : ""}`}>
+        <div class={`bq-bubble${message.ask ? " bq-question" : ""}${mentioned ? " bq-mentioned" : ""}`}>
+          {mentioned && <span class="bq-sr">{words.mentionsYou}</span>}
           {message.ask && <p class="bq-label">{words.question}</p>}
           {message.re !== undefined && <Quote message={quoted} />}
           {message.parts?.length ? <Files parts={message.parts} /> : null}

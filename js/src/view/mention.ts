@@ -35,6 +35,21 @@ export function candidates(names: readonly string[], { query }: Mention): string
   return found.length === 1 && found[0] === query ? [] : found;
 }
 
+/** The name that is written is a longer one. */
+const GOES_ON = /^[-.]?[\p{L}\p{N}_]/u;
+
+/** Whether the text names them: `@name`, not as the beginning of a longer name or the end of an address. */
+export function mentions(text: string, name: string): boolean {
+  if (name === "" || !text.includes("@")) return false;
+  const wanted = `@${name.toLocaleLowerCase()}`;
+  const said = text.toLocaleLowerCase();
+  for (let at = said.indexOf(wanted); at >= 0; at = said.indexOf(wanted, at + 1)) {
+    const [before, after] = [said.slice(0, at), said.slice(at + wanted.length)];
+    if (!/[\p{L}\p{N}_]$/u.test(before) && !GOES_ON.test(after)) return true;
+  }
+  return false;
+}
+
 /** The text with the whole name in place of what was written of it, and where the caret goes. */
 export function completed(text: string, { start, query }: Mention, name: string): { text: string; caret: number } {
   const put = `${text.slice(0, start)}@${name} `;
