@@ -5,6 +5,7 @@ commands late, twice or in another order. So what goes out is numbered (``n``) a
 comes in is numbered per browser (``k``) and done once and in order, and who falls behind is not drowned.
 
 Out: ``{"n", "frames"}`` to all; ``{"to", "n", "snapshot"}``, ``{"to", "ack"}`` and ``{"to", "reply", ...}`` to one.
+The answers to ``part`` and ``put`` are ``carrying``'s.
 """
 
 from __future__ import annotations
@@ -53,6 +54,27 @@ class History(Struct, frozen=True, tag_field="do", tag="history"):
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
+class Fetch(Struct, frozen=True, tag_field="do", tag="part"):
+    """Answer with the attachment's bytes from ``at`` on: as many as go at once, in a buffer."""
+
+    client: _Client
+    k: _Number
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    at: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Put(Struct, frozen=True, tag_field="do", tag="put"):
+    """Keep this piece of an attachment, which came in a buffer; with the last, upload it and answer with the part."""
+
+    client: _Client
+    k: _Number
+    upload: _Client
+    mime: Annotated[str, msgspec.Meta(max_length=100)]
+    size: _Number
+    at: Annotated[int, msgspec.Meta(ge=0)] = 0
+    data: bytes = b""
+
+
 class Seen(Struct, frozen=True, tag_field="do", tag="seen"):
     """This browser has shown everything up to envelope ``n``."""
 
@@ -81,7 +103,7 @@ class _Browser:
 
     def __init__(self) -> None:
         self.done = 0
-        self.early: dict[int, Open | Frame | History | _Refused] = {}
+        self.early: dict[int, Open | Frame | History | Fetch | Put | _Refused] = {}
         self.seen: int | None = None
 
 
@@ -114,9 +136,14 @@ class Envelopes:
             envelope["messages"] = msgspec.to_builtins(list(answer))
         self._replies.append(envelope)
 
-    def receive(self, content: object) -> list[Frame | History]:
-        """What is to be done for a browser now, in its order: usually one command, none, or several."""
+    def receive(self, content: object, data: bytes = b"") -> list[Frame | History | Fetch | Put]:
+        """What is to be done for a browser now, in its order: usually one command, none, or several.
+
+        ``data`` came beside the content.
+        """
         command = _parse(content)
+        if isinstance(command, Put):
+            command = msgspec.structs.replace(command, data=data)
         if command is None:
             return []
         browser = self._browser(command.client)
@@ -133,7 +160,7 @@ class Envelopes:
             match due:
                 case Open():
                     self._opened[due.client] = None
-                case _Refused(do="history"):
+                case _Refused(do="history" | "part" | "put"):
                     self.reply(due, due.error)
                 case _Refused():
                     self._frames.append(due.error)
@@ -192,10 +219,10 @@ class Envelopes:
         return browser
 
 
-def _parse(content: object) -> Open | Frame | History | Seen | _Refused | None:
+def _parse(content: object) -> Open | Frame | History | Fetch | Put | Seen | _Refused | None:
     """The command; what was wrong with it, if that can be told to a browser; None where it can't."""
     try:
-        return msgspec.convert(content, Open | Frame | History | Seen)
+        return msgspec.convert(content, Open | Frame | History | Fetch | Put | Seen)
     except msgspec.ValidationError as error:
         wrong = str(error)
     try:

@@ -19,8 +19,9 @@ from typing import Any
 import anywidget
 import traitlets
 
+from .carrying import Carrier
 from .cells import replace_earlier
-from .envelopes import Envelopes, Frame, History
+from .envelopes import Envelopes, Fetch, Frame, History, Put
 from .errors import BqwidgetError
 from .protocol import Error, Message, Typing
 from .room import Room
@@ -56,6 +57,7 @@ class ChatWidget(anywidget.AnyWidget):
         self._owns_room, self._owns_layout = not isinstance(room, Room), layout is None
         self.room = room = room if isinstance(room, Room) else Room(room, **options)
         self._envelopes = Envelopes(lambda: room._snapshot(TAIL))
+        self._carrier = Carrier(room._connection)
         self._flushing: asyncio.TimerHandle | None = None
         self._flushed = 0.0
         self.on_msg(_receive)
@@ -107,9 +109,13 @@ class ChatWidget(anywidget.AnyWidget):
             self._envelopes.push(frames)
             self._flush_soon()
 
-    def _command(self, content: object) -> None:
-        for command in self._envelopes.receive(content):
+    def _command(self, content: object, data: bytes = b"") -> None:
+        for command in self._envelopes.receive(content, data):
             match command:
+                case Fetch():
+                    self._carrier.fetch(command, self.send)
+                case Put():
+                    self._carrier.put(command, self.send)
                 case History():
                     self._page(command)
                 case Frame(frame=frame) if isinstance(frame, Typing):
@@ -149,12 +155,12 @@ class ChatWidget(anywidget.AnyWidget):
             self.send(envelope)
 
 
-def _receive(widget: ChatWidget, content: object, _buffers: object) -> None:
+def _receive(widget: ChatWidget, content: object, buffers: Sequence[memoryview]) -> None:
     """What a browser says, on whatever thread Jupyter hears it."""
     if widget.room.status == "closed":  # its thread is over, and may not touch anything any more
         widget._command(content)
     else:
-        widget.room._call(widget._command, content)
+        widget.room._call(widget._command, content, bytes(buffers[0]) if buffers else b"")
 
 
 def _heard_by(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:
