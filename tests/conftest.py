@@ -20,9 +20,11 @@ import pytest
 from eventually import eventually
 
 if TYPE_CHECKING:
+    from bqserver.app import ChatServer
     from natscluster import NatsCluster
     from playwright.sync_api import Browser
 
+ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
 MISSING = pytest.StashKey[set[str]]()
 OURS = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 """Variables that a developer's shell may hold, and that would lead a test astray."""
@@ -109,6 +111,46 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+# ---- logs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], dict[str, object]]:
+    """``kept("memory" | "sqlite" | "nats")``: the traits of a server that keeps its rooms there."""
+
+    def traits(kind: str) -> dict[str, object]:
+        if kind == "nats":
+            log = request.getfixturevalue("nats_single").log()
+            return {"log": log, "single": True, "view": str(tmp_path / "view.sqlite")}
+        return {"log": "memory" if kind == "memory" else f"sqlite:{tmp_path / 'log.sqlite'}"}
+
+    return traits
+
+
+@pytest.fixture(autouse=ON_NATS)
+def on_nats(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With BQWIDGET_TEST_LOG=nats every server of this process keeps its rooms in a cluster, whatever it was told.
+
+    A file that is named again is a stream that is named again; what is about the file itself has no place here.
+    """
+    from bqserver.testing import RunningServer
+
+    cluster = request.getfixturevalue("nats_three" if ON_NATS else "nats_single")
+    start = RunningServer.__init__
+
+    def started(running: RunningServer, app: ChatServer) -> None:
+        if not app.log_url.startswith("nats:"):
+            stream = "" if app.log_url == "memory" else f"file{zlib.crc32(app.log_url.encode())}"
+            app.log_url = cluster.log(stream)
+        app.single = False
+        app.view = str(tmp_path_factory.mktemp("view") / "view.sqlite")
+        start(running, app)
+
+    monkeypatch.setattr(RunningServer, "__init__", started)
 
 
 # ---- rooms -----------------------------------------------------------------------------------------

@@ -55,10 +55,9 @@ def people(home):
     return found
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def server(request, people, tmp_path):
-    log = "memory" if request.param == "memory" else f"sqlite:{tmp_path / 'log.sqlite'}"
-    with running_server(log=log) as running:
+@pytest.fixture(params=["memory", "sqlite", "nats"])
+def server(request, people, kept):
+    with running_server(**kept(request.param)) as running:
         yield running
 
 

@@ -13,11 +13,10 @@ from wsclient import request
 CLIENT = Path(__file__).with_name("recipe_client.mjs")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def shown(request, node, tmp_path) -> dict:
+@pytest.fixture(params=["memory", "sqlite", "nats"])
+def shown(request, node, kept) -> dict:
     """What the recipe's page would show, by event."""
-    log = "memory" if request.param == "memory" else f"sqlite:{tmp_path / 'log.sqlite'}"
-    with running_server(log=log, open=True) as server:
+    with running_server(**kept(request.param), open=True) as server:
         return run(server.url, node)
 
 

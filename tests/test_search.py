@@ -9,10 +9,9 @@ from bqserver.testing import running_server
 from wsclient import member, request
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def server(request, tmp_path):
-    log = "memory" if request.param == "memory" else f"sqlite:{tmp_path / 'log.sqlite'}"
-    with running_server(log=log, open=True) as running:
+@pytest.fixture(params=["memory", "sqlite", "nats"])
+def server(request, kept):
+    with running_server(**kept(request.param), open=True) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tornado.httpserver
 import tornado.web
@@ -33,11 +33,15 @@ from .log import LogError, MessageLog
 from .memory_log import MemoryLog
 from .moderation import Moderation
 from .origins import Origins, is_host, is_loopback, is_origin
+from .parts import PartStore
 from .policy import Policy
 from .rechecking import Rechecks
 from .settings import Settings, data_dir
 from .sqlite_log import SqliteLog
 from .sqlite_parts import parts_of
+
+if TYPE_CHECKING:
+    from .nats_log import NatsLog
 
 CLUSTER = ("nats://", "tls://")
 IDLE_HTTP = 120.0
@@ -123,11 +127,10 @@ class ChatServer(Settings):
         journal = Journal(self.audit_log or None)
         policy = Policy(gate, Moderation(self.moderation_file(), time.time))
         sockets = self.bind()
-        clustered = self.log_url.startswith(CLUSTER)
-        log = await self.join_cluster(sockets[0].getsockname()[1]) if clustered else self.make_log()
+        log, parts = await self.open_log(sockets[0].getsockname()[1])
         hub = Hub(
             log,
-            parts=await parts_of(log),
+            parts=parts,
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,
@@ -242,6 +245,14 @@ class ChatServer(Settings):
     def is_exposed(self) -> bool:
         return not is_loopback(self.ip) or self.behind_proxy
 
+    async def open_log(self, port: int) -> tuple[MessageLog, PartStore | None]:
+        """The rooms and their attachments; ``port`` tells the nodes of one machine apart."""
+        if self.log_url.startswith(CLUSTER):
+            cluster = await self.join_cluster(port)
+            return cluster, cluster.parts
+        log = self.make_log()
+        return log, await parts_of(log)
+
     def make_log(self) -> MessageLog:
         kind, _, rest = self.log_url.partition(":")
         if self.log_url == "memory":
@@ -252,7 +263,7 @@ class ChatServer(Settings):
             f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory"
         )
 
-    def join_cluster(self, port: int) -> Awaitable[MessageLog]:
+    def join_cluster(self, port: int) -> Awaitable[NatsLog]:
         try:
             from .nats_log import open_log  # noqa: PLC0415 - the extra "cluster"
         except ImportError:

@@ -85,9 +85,13 @@ class Link:
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Hand it to the connection; whether it arrives, only an answer tells. Raises LOST."""
-        if self._client is None or not self.connected.is_set():
+        await self.client().publish(subject, payload, reply=reply, headers=headers)
+
+    def client(self) -> Client:
+        """The connection itself, for what is seldom done. Raises LOST."""
+        if self._client is None:
             raise nats.errors.ConnectionClosedError
-        await self._client.publish(subject, payload, reply=reply, headers=headers)
+        return self._client
 
     def inbox(self, heard: Heard, name: str = "") -> str:
         """An address for answers, until ``forget``; each connection has its own."""

@@ -23,8 +23,9 @@ from . import nats_queries, sqlite_queries
 from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .nats_feed import Feed
 from .nats_link import LOST, Link, check_credentials
+from .nats_parts import NatsParts
 from .nats_sends import PATIENCE, RETRY_AFTER, STOPPING, Sending, Sends
-from .nats_stream import parse, stream_epoch
+from .nats_stream import REPLICAS, parse, stream_epoch
 from .nats_view import View, Worked
 from .sequencer import about_of, again, compose, objection
 
@@ -45,7 +46,8 @@ async def open_log(url: str, view: Path, *, single: bool = False, credentials: s
     link = Link(address, check_credentials(credentials))
     await link.open()
     try:
-        return NatsLog(link, await stream_epoch(link, address, single=single), view)
+        epoch = await stream_epoch(link, address, single=single)
+        return NatsLog(link, epoch, view, replicas=1 if single else REPLICAS)
     except BaseException:
         await link.close()
         raise
@@ -54,10 +56,13 @@ async def open_log(url: str, view: Path, *, single: bool = False, credentials: s
 class NatsLog:
     """MessageLog over a stream. Made by ``open_log``."""
 
-    def __init__(self, link: Link, epoch: str, view: Path, *, max_pending: int = MAX_PENDING) -> None:
+    def __init__(
+        self, link: Link, epoch: str, view: Path, *, replicas: int = REPLICAS, max_pending: int = MAX_PENDING
+    ) -> None:
         self.epoch = epoch
         self.link = link
         self.view = View(view, epoch, self._worked)
+        self.parts = NatsParts(link, replicas)
         self._sends = Sends(link, self._taken)
         self._max_pending = max_pending
         self._listeners: list[Listener] = []
