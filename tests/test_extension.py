@@ -123,19 +123,29 @@ def test_jupyters_users_write_under_their_own_names(home, home_environ, config):
         assert b'"user":"bob"}' in page.partition(b"bqwidget-state")[2]
 
 
-def test_members_look_as_jupyter_says_and_nobody_else_does(home, home_environ, config):
+def test_members_look_as_jupyter_says_and_nobody_else_passes_for_them(home, home_environ, config):
     config.write_text(BADGES)
     with jupyter_server(home, home_environ) as server:
         rooms = server.origin + server.rooms
-        ada = member(rooms, Authorization="token ada-badge")
-        eve = member(
-            rooms, query="?user=ada", Authorization=f"token {server.token}"
-        )  # whom nobody vouches for
-        with ada, eve as one:
-            while len(members := one.until("presence")["members"]) < 2:
+        shared = {"Authorization": f"token {server.token}"}  # whom nobody vouches for
+        with (
+            member(rooms, query="?user=ada", **shared) as early,
+            member(rooms, Authorization="token ada-badge") as ada,
+        ):
+            while len(members := early.until("presence")["members"]) < 2:
                 pass
-        looks = {"name": "Ada L.", "initials": "AL", "color": "var(--jp-collaborator-color3)"}
-        assert members == [{"user": "ada"}, {"user": "ada", "verified": True, "profile": looks}]
+            looks = {"name": "Ada L.", "initials": "AL", "color": "var(--jp-collaborator-color3)"}
+            assert members == [{"user": "ada"}, {"user": "ada", "verified": True, "profile": looks}]
+            ada.say("mine")
+            seq = ada.until("ack")["seq"]
+            early.say("hers")
+            assert early.until("error")["code"] == "name_taken"
+            early.send({"type": "chat.delete", "cid": "d", "user": "ada", "target": seq})
+            assert early.until("error")["code"] == "name_taken"
+            with pytest.raises(InvalidStatus), member(rooms, query="?user=Ada", **shared):
+                pass
+        refused = server.ask("POST", "/bqserver/messages", {"user": "ada", "text": "hers"})
+        assert (refused.status, refused.code) == (403, "name_taken")
 
 
 def test_who_logs_out_of_jupyter_is_out_at_once_with_every_copy_of_the_cookie(server):

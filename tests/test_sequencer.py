@@ -197,6 +197,17 @@ def test_the_author_is_the_principal_and_not_the_name():
     assert isinstance(refused, Refused)
 
 
+def test_who_merely_says_to_be_a_verified_author_is_not():
+    shelf = Shelf()
+    shelf.add([hi()._replace(verified=True)])
+    mine = by("ada", Edit(cid="1", user="ada", target=1, text="mine"))
+    [refused] = shelf.add([mine])
+    assert isinstance(refused, Refused)
+    assert refused.code == "forbidden"
+    [edited] = shelf.add([mine._replace(verified=True)])
+    assert stored(edited).change
+
+
 def test_a_change_needs_a_message_of_its_room():
     shelf = Shelf()
     shelf.add([hi(), hi(room="other"), by("ada", React(cid="r", user="ada", target=1, emoji="x"))])

@@ -15,7 +15,7 @@ from bqwidget.protocol import Profile
 from .durable import make_folder
 from .log import LogError
 from .rights import Level, Rights
-from .tokens import Grant, Grants
+from .tokens import Grant, Grants, seen
 
 
 class Identity(NamedTuple):
@@ -83,6 +83,7 @@ class Gate:
         # The cookie's key comes from the token: sessions outlive a restart, and a new token ends them all.
         self.cookie_secret = _digest(f"cookie {token}").hex() if token else secrets.token_hex(32)
         self._invites: dict[bytes, Invite] = {}
+        self._vouched: set[str] = set()
         self._clock = clock
 
     # ---- who
@@ -114,7 +115,14 @@ class Gate:
 
     def may_use(self, identity: Identity, name: str) -> bool:
         """Whether a name that nobody has verified is free to be used: a named member's is not."""
-        return identity.principal is not None or not self.grants.takes(name)
+        if identity.principal is not None:
+            return True
+        return not self.grants.takes(name) and not (self._vouched and seen(name) in self._vouched)
+
+    def vouch(self, identity: Identity) -> None:
+        """They are here under a name that somebody else (Jupyter, its Hub) knows them by: it is theirs from now on."""
+        if identity.principal is not None and identity.grant is None:
+            self._vouched.add(seen(identity.principal))
 
     def accepts(self, token: str) -> bool:
         """Whether it is the shared token."""

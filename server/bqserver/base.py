@@ -122,6 +122,7 @@ class Handler(RequestHandler):
         key = self.request.headers.get("Authorization")
         if isinstance(found, Identity):
             self.identity = found
+            self.service.hub.policy.gate.vouch(found)
             if key is not None:
                 self.service.door.passed(self.address, key)
             return

@@ -65,9 +65,7 @@ class Policy:
 
 
 def taken(user: str) -> Refused:
-    message = (
-        f"{printable(user)} is the name of a member with a token of their own: use that, or another name"
-    )
+    message = f"{printable(user)} is the name of a member whom this server knows: come in as them, or use another name"
     return Refused("name_taken", message, 403)
 
 

@@ -185,13 +185,16 @@ def about_of(draft: Draft) -> int | None:
 
 def objection(submission: Submission, entry: Message | Change, about: Target | None) -> Refused | None:
     """Why a draft, as the ``entry`` it would become, may not be about that message; None where it may."""
-    _, principal, draft, _, moderator = submission
+    _, principal, draft, verified, moderator = submission
     if about is None:
         return _missing(about_of(draft))
+    message = decode_message(about.body)
     author = about.principal
+    if message.verified and not verified:
+        author = ""  # who merely says to be them is not
     if moderator and isinstance(draft, Delete):
         author = principal  # a moderator deletes anybody's
-    return _refusal(entry, principal, decode_message(about.body), author)
+    return _refusal(entry, principal, message, author)
 
 
 def reads_after(message: Message, entry: Message | Change) -> Message:
