@@ -17,6 +17,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
@@ -65,7 +66,8 @@ class Link:
         deadline = asyncio.get_running_loop().time() + FIRST
         while not await self._connect():
             if asyncio.get_running_loop().time() > deadline:
-                servers = ", ".join(server.rpartition("@")[2] for server in self.address.servers)
+                hosts = [urlsplit(server).netloc.rpartition("@")[2] for server in self.address.servers]
+                servers = ", ".join(hosts)
                 raise LogError(f"no NATS server answers at {servers}: {self._why}; start it, or mend --log")
             await asyncio.sleep(PAUSE)
         self._watching = asyncio.get_running_loop().create_task(self._watch())
@@ -148,7 +150,7 @@ class Link:
 
     # ---- the connection's life
 
-    _why: object = "no answer"
+    _why = "no answer"
 
     async def _watch(self) -> None:
         while True:
@@ -160,7 +162,7 @@ class Link:
             try:
                 await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]  # any number of seconds
             except LOST as error:
-                _log.warning("the connection to NATS is lost: %s", error or type(error).__name__)
+                _log.warning("the connection to NATS is lost: %s", explained(error))
                 self._lose(client)
                 continue
             await asyncio.sleep(PING)
@@ -173,7 +175,7 @@ class Link:
             try:
                 await asyncio.wait_for(self._join(client, server), 2 * PATIENCE)
             except LOST as error:
-                self._why = error or type(error).__name__
+                self._why = explained(client.last_error or error)
                 self._drop(client)
                 continue
             self._client = client
@@ -188,7 +190,8 @@ class Link:
             server,
             name="bqserver",
             allow_reconnect=False,
-            max_reconnect_attempts=0,
+            max_reconnect_attempts=1,  # 0 would try for ever
+            reconnect_time_wait=0,
             connect_timeout=PATIENCE,  # type: ignore[arg-type]  # any number of seconds
             ping_interval=3600,
             pending_size=BUFFER,
@@ -233,6 +236,10 @@ class Link:
             told()
 
 
+def explained(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
 def check_credentials(path: str) -> str:
     """Raises LogError where there is no such file."""
     if path and not Path(path).expanduser().is_file():
@@ -253,4 +260,4 @@ def _sync(heard: Heard) -> Callable[[Msg], Awaitable[None]]:
 
 
 async def _note(error: Exception) -> None:
-    _log.debug("NATS: %s", error or type(error).__name__)
+    _log.debug("NATS: %s", explained(error))

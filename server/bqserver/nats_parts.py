@@ -20,7 +20,7 @@ from nats.js.object_store import ObjectStore
 from bqwidget.protocol import Part, encode
 
 from .log import LogError
-from .nats_link import LOST, Link
+from .nats_link import LOST, Link, explained
 from .parts import Kept
 
 UNNAMED_FOR = 24 * 3600.0
@@ -114,6 +114,4 @@ async def _tried(work: Awaitable[_T]) -> _T:
     try:
         return await asyncio.wait_for(work, PATIENCE)
     except LOST as error:
-        raise LogError(
-            f"the cluster does not answer for attachments: {error or type(error).__name__}"
-        ) from error
+        raise LogError(f"the cluster does not answer for attachments: {explained(error)}") from error

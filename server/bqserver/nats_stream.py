@@ -154,7 +154,9 @@ async def stream_epoch(link: Asks, address: Address, *, single: bool = False) ->
         try:
             found = await _found(link, address, single=single)
         except (TimeoutError, nats.errors.Error) as error:
-            found = {"error": {"description": f"JetStream does not answer ({error or type(error).__name__})"}}
+            found = {
+                "error": {"description": f"JetStream does not answer ({str(error) or type(error).__name__})"}
+            }
         config = found.get("config")
         if config is not None:
             break

@@ -1,0 +1,115 @@
+"""The stream's address and settings: what is understood, made, and refused with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from bqserver.log import LogError
+from bqserver.nats_link import Link
+from bqserver.nats_log import open_log
+from bqserver.nats_stream import Address, complaints, parse, settings
+
+ADDRESS = Address(["nats://127.0.0.1:4222"], "rooms")
+
+
+@pytest.mark.parametrize(
+    ("url", "servers", "stream"),
+    [
+        ("nats://n1", ["nats://n1:4222"], "bqwidget"),
+        ("nats://n1:4333/chat", ["nats://n1:4333"], "chat"),
+        ("nats://n1,n2:4333,n3/x", ["nats://n1:4222", "nats://n2:4333", "nats://n3:4222"], "x"),
+        ("tls://ada:se:cret@n1,n2", ["tls://ada:se:cret@n1:4222", "tls://ada:se:cret@n2:4222"], "bqwidget"),
+        ("nats://[::1]:4333/", ["nats://[::1]:4333"], "bqwidget"),
+    ],
+)
+def test_an_address_names_servers_and_a_stream(url: str, servers: list[str], stream: str):
+    assert parse(url) == Address(servers, stream)
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://", "nats://n1,", "nats://n1:x", "nats://n1:99999", "nats://n1/a.b", "nats://n1/*"]
+)
+def test_a_wrong_address_is_refused_by_what_is_wrong(url: str):
+    with pytest.raises(LogError, match=r"no host:port|can't be a stream's name"):
+        parse(url)
+
+
+def test_a_wrong_address_never_tells_its_password():
+    with pytest.raises(LogError) as refused:
+        parse("nats://ada:secret@n1:x")
+    assert "secret" not in str(refused.value)
+
+
+def test_our_own_settings_break_no_promise():
+    assert complaints(settings(ADDRESS, replicas=3, epoch="e"), ADDRESS, single=False) == []
+    assert complaints(settings(ADDRESS, replicas=1, epoch="e"), ADDRESS, single=True) == []
+    limited = {**settings(ADDRESS, replicas=3, epoch="e"), "max_bytes": 1 << 40}
+    assert complaints(limited, ADDRESS, single=False) == []  # full, it refuses, and keeps what it has
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"storage": "memory"}, "set its storage to file"),
+        ({"num_replicas": 1}, "1 replica, so one lost disk loses messages: set num_replicas to 3"),
+        ({"num_replicas": 2}, "2 replicas"),
+        ({"duplicate_window": 10_000_000_000}, "for 10 s"),
+        ({"subjects": ["other.*"]}, "another program's"),
+        ({"retention": "workqueue"}, "retention"),
+        ({"max_age": 1}, "max_age would let messages go"),
+        ({"max_bytes": 1, "discard": "old"}, "max_bytes would let messages go"),
+        ({"max_msgs_per_subject": 5}, "max_msgs_per_subject"),
+        ({"no_ack": True}, "no_ack"),
+        ({"persist_mode": "async"}, "persist_mode"),
+        ({"sealed": True}, "sealed"),
+        ({"allow_direct": False}, "allow_direct"),
+        ({"republish": None}, "republish"),
+        ({"metadata": {}}, "epoch"),
+    ],
+)
+def test_each_setting_that_breaks_a_promise_is_named_with_what_to_do(changed: dict, says: str):
+    config = {**settings(ADDRESS, replicas=3, epoch="e"), **changed}
+    [complaint] = complaints(config, ADDRESS, single=False)
+    assert says in complaint
+
+
+@pytest.mark.parametrize(
+    "changed", [{"storage": "memory"}, {"duplicate_window": 10_000_000_000}, {"num_replicas": 1}]
+)
+def test_a_node_does_not_start_on_such_a_stream(nats_single, tmp_path: Path, changed: dict):
+    address = parse(nats_single.log())
+
+    async def story() -> None:
+        link = Link(address)
+        await link.open()
+        config = {**settings(address, replicas=1, epoch="e"), **changed}
+        assert "error" not in await link.ask(f"STREAM.CREATE.{address.stream}", config)
+        await link.close()
+        url = nats_single.log(address.stream)
+        with pytest.raises(LogError, match=f"the stream {address.stream} would break a promise"):
+            await open_log(url, tmp_path / "view.sqlite", single="num_replicas" not in changed)
+
+    asyncio.run(story())
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_server_is_no_cluster_unless_that_is_meant(nats_single, tmp_path: Path):
+    with pytest.raises(LogError, match="3 servers with JetStream are needed, or say --single for one"):
+        asyncio.run(open_log(nats_single.log(), tmp_path / "view.sqlite"))
+
+
+def test_where_no_server_answers_it_says_which(unused_port: int, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("bqserver.nats_link.FIRST", 0.3)
+    with pytest.raises(LogError, match=f"no NATS server answers at 127.0.0.1:{unused_port}: .*; start it"):
+        asyncio.run(open_log(f"nats://127.0.0.1:{unused_port}", tmp_path / "view.sqlite"))
+
+
+def test_credentials_that_are_not_there_are_named(nats_single, tmp_path: Path):
+    with pytest.raises(LogError, match=r"nobody\.creds are not there: see to --nats-creds"):
+        asyncio.run(
+            open_log(
+                nats_single.log(), tmp_path / "v", single=True, credentials=str(tmp_path / "nobody.creds")
+            )
+        )
