@@ -12,7 +12,7 @@ export class Scroller {
   /** At the newest message, and staying there. */
   following = true;
   readonly #element: HTMLElement;
-  #anchor: { readonly row: HTMLElement; readonly offset: number } | null = null;
+  #anchor: { readonly words: HTMLElement; readonly offset: number } | null = null;
   #top = 0;
   #height = 0;
 
@@ -55,19 +55,25 @@ export class Scroller {
     if (element.clientHeight === 0) return;
     if (this.following) {
       element.scrollTop = element.scrollHeight;
-    } else if (this.#anchor?.row.isConnected) {
-      const moved = this.#offset(this.#anchor.row) - this.#anchor.offset;
+    } else if (this.#anchor?.words.isConnected) {
+      const { words, offset } = this.#anchor;
+      const moved = this.#offset(words) - offset;
       if (Math.abs(moved) >= 0.5) element.scrollTop += moved;
+      // At the very top there is nothing to scroll by, until the rows that come next make room: it stays wanted there.
+      if (Math.abs(this.#offset(words) - offset) >= 1) return this.#stand();
     }
     this.#keep();
   }
 
-  /** Remembers the first row that is in view, and where. */
+  #stand(): void {
+    this.#top = this.#element.scrollTop;
+    this.#height = this.#element.clientHeight;
+  }
+
+  /** Remembers the words of the first row that is in view, and where. */
   #keep(): void {
-    const element = this.#element;
-    this.#top = element.scrollTop;
-    this.#height = element.clientHeight;
-    const rows = element.querySelectorAll<HTMLElement>("[data-row]");
+    this.#stand();
+    const rows = this.#element.querySelectorAll<HTMLElement>("[data-row]");
     let low = 0;
     let high = rows.length;
     while (low < high) {
@@ -77,7 +83,9 @@ export class Scroller {
       else high = middle;
     }
     const row = rows[low];
-    this.#anchor = row === undefined ? null : { row, offset: this.#offset(row) };
+    // What is read is the bubble: the day or the name above it may come and go with the row before.
+    const words = row?.querySelector<HTMLElement>(".bq-bubble") ?? row;
+    this.#anchor = words === undefined ? null : { words, offset: this.#offset(words) };
   }
 
   #offset(row: HTMLElement): number {
