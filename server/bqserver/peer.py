@@ -15,6 +15,7 @@ from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
     MAX_REPLAY,
     Busy,
+    Bye,
     Delete,
     Draft,
     Echo,
@@ -308,6 +309,7 @@ class Peer:
         if wait:
             self._strikes += 1
             if self._strikes > STRIKES:
+                self.wire.write(text_frame(encode(Bye(code=4029, retry_ms=int(wait * 1000)))))
                 self.wire.close(4029, "too many messages")
                 return None
             message = (
