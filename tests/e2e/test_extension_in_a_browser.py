@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -14,13 +15,19 @@ from jupyterserver import ROOT, jupyter_server
 
 pytestmark = pytest.mark.browser
 SLOW = 60_000
+PICTURE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4z8CAFWEXHbQSACj/P8Fu7N9hAAAAAElFTkSuQmCC"
 BADGES = """
 from jupyter_server.auth import IdentityProvider, User
+
+LOOKS = {
+    "ada": dict(display_name="Ada Lovelace", initials="AL", color="var(--jp-collaborator-color3)"),
+    "bob": dict(initials="B!", color="gold", avatar_url=PICTURE),
+}
 
 class Badges(IdentityProvider):
     def get_user_token(self, handler):
         name, _, word = (self.get_token(handler) or "").partition("-")
-        return User(name) if word == "badge" else super().get_user_token(handler)
+        return User(name, **LOOKS.get(name, {})) if word == "badge" else super().get_user_token(handler)
 
 c.ServerApp.identity_provider_class = Badges
 """
@@ -65,11 +72,41 @@ def sees(region, text: str, user: str) -> None:
     assert user in region.inner_text()
 
 
+def looks_as_jupyter_says(server, notebook, page) -> None:
+    """Names that the server knows are marked, with Jupyter's initials and colours; another one is told from them."""
+    guest = {"user": "carol", "text": "from somebody with the token"}
+    assert server.ask("POST", "/bqserver/messages", guest).status == 201
+    for region in (notebook, page):
+        sees(region, guest["text"], "carol")
+        asserted = region.locator("[data-seq]").filter(has_text=guest["text"])
+        asserted.get_by_text("not verified", exact=True).wait_for()
+        assert asserted.get_by_text("verified by the server").count() == 0
+    ada = page.locator("[data-seq]").filter(has_text="from ada's notebook")
+    assert ada.get_by_text("verified by the server").count() == 1
+    assert ada.get_by_text("Ada Lovelace").count() == 1
+    disc = ada.locator(".bq-avatar")
+    assert disc.inner_text() == "AL"
+    # The page has no theme of JupyterLab's: its light one's third colour. A style property passes the page's policy.
+    assert disc.evaluate("disc => getComputedStyle(disc).backgroundColor") == "rgb(0, 126, 0)"
+    bob = notebook.locator("[data-seq]").filter(has_text="from bob's page").locator(".bq-avatar")
+    assert (
+        bob.evaluate("disc => getComputedStyle(disc).backgroundColor") == "rgb(255, 215, 0)"
+    )  # as canvas knows gold
+    assert PICTURE in bob.evaluate("disc => getComputedStyle(disc).backgroundImage")
+    page.get_by_role("button", name=re.compile("here")).click()
+    people = page.get_by_role("list", name="People here").get_by_role("listitem")
+    assert people.filter(has_text="ada").first.get_by_text("verified by the server").count() == 1
+    if shots := os.environ.get("BQWIDGET_TEST_SHOTS"):
+        page.page.screenshot(path=f"{shots}/names-page.png")
+        notebook.page.screenshot(path=f"{shots}/names-notebook.png")
+    page.page.keyboard.press("Escape")
+
+
 @pytest.mark.timeout(300)
 def test_two_notebooks_and_a_page_are_one_room_under_verified_names(home, home_environ, pages):
     config = home / "jupyter-config" / "jupyter_server_config.py"
     config.parent.mkdir()
-    config.write_text(BADGES)
+    config.write_text(BADGES.replace("PICTURE", repr(PICTURE)))
     cell = "from bqwidget import Room\nRoom('lobby', user='anything')"
     with jupyter_server(home, home_environ, base="/user/team", app="jupyterlab") as server:
         names = [notebook(home / "notebooks" / f"{who}.ipynb", cell) for who in ("ada", "bob")]
@@ -85,7 +122,8 @@ def test_two_notebooks_and_a_page_are_one_room_under_verified_names(home, home_e
             sees(bob, "from ada's notebook", "ada")
             say(bob, "from bob's page")
             sees(ada, "from bob's page", "bob")
-            listed = server.ask("GET", "/bqserver/messages").json
+            looks_as_jupyter_says(server, ada, bob)
+            listed = server.ask("GET", "/bqserver/messages").json[:2]
         assert [(m["user"], m["verified"]) for m in listed] == [("ada", True), ("bob", True)]
         stranger = pages()
         assert "/login?next=" in (stranger.goto(f"{server.origin}{server.rooms}/rooms/lobby") or stranger).url
