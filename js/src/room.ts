@@ -1,7 +1,8 @@
 /** One live room: the store's state as a signal, its effects done by a source. All that a view talks to. */
 
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import type { Draft, Message } from "./protocol";
+import { Media } from "./media";
+import type { Draft, Message, Part } from "./protocol";
 import { NoSuchPage, type Source } from "./source";
 import type { Effect, Input, State } from "./state";
 import { reduce } from "./store";
@@ -9,6 +10,8 @@ import { reduce } from "./store";
 const TYPING_EVERY = 3_000;
 
 export class Room {
+  /** What is attached to its messages. */
+  readonly media: Media;
   readonly #source: Source;
   readonly #state: Signal<State>;
   readonly #inputs: Input[] = [];
@@ -21,6 +24,7 @@ export class Room {
   constructor(source: Source, state: State) {
     this.#source = source;
     this.#state = signal(state);
+    this.media = new Media((part, signal) => source.fetchPart(part, signal));
   }
 
   get state(): ReadonlySignal<State> {
@@ -40,14 +44,23 @@ export class Room {
   stop(): void {
     this.#stopped.abort();
     for (const timer of this.#timers) clearTimeout(timer);
+    this.media.stop();
     this.#source.stop();
   }
 
   // ---- verbs -------------------------------------------------------------------------------------
 
   /** False where nothing can be sent from here any more: the form keeps its text. */
-  say(text: string, re?: Message): boolean {
-    return this.#draft({ type: "chat.send", ...this.#by(), text, ...(re ? { re: re.seq } : {}) });
+  say(text: string, re?: Message, parts: readonly Part[] = []): boolean {
+    const more = { ...(re && { re: re.seq }), ...(parts.length > 0 && { parts }) };
+    return this.#draft({ type: "chat.send", ...this.#by(), text, ...more });
+  }
+
+  /** Puts `file` where messages can name it; it isn't said yet. */
+  async upload(file: Blob, progress: (share: number) => void, signal: AbortSignal): Promise<Part> {
+    const part = await this.#source.putPart(file, file.type, progress, signal);
+    this.media.seed(part, file);
+    return part;
   }
 
   answer(question: Message, choice: string): boolean {

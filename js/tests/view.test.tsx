@@ -4,9 +4,9 @@
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ClientFrame, Draft, Hello, Message, ServerFrame } from "../src/protocol";
+import type { ClientFrame, Draft, Hello, Message, Part, ServerFrame } from "../src/protocol";
 import { Room } from "../src/room";
-import type { Sink, Source } from "../src/source";
+import { Refused, type Sink, type Source } from "../src/source";
 import { initial, type Link } from "../src/state";
 import { Chat } from "../src/view/chat";
 import { Log } from "./log";
@@ -37,6 +37,20 @@ class Script implements Source {
 
   log(): Promise<never> {
     return Promise.reject(new Error("not in this test"));
+  }
+
+  /** What is kept in it, by its hash. */
+  readonly parts = new Map<string, Blob>();
+
+  fetchPart({ sha256 }: Part): Promise<Blob> {
+    const blob = this.parts.get(sha256);
+    return blob ? Promise.resolve(blob) : Promise.reject(new Refused({ code: "no_part", message: "it is not there" }));
+  }
+
+  putPart(file: Blob, mime: string): Promise<Part> {
+    const sha256 = String(this.parts.size).padStart(64, "0");
+    this.parts.set(sha256, file);
+    return Promise.resolve({ mime, sha256, size: file.size });
   }
 
   stop(): void {

@@ -6,32 +6,35 @@
  */
 
 import { asMessages, asServerFrame, isObject } from "../guards";
-import type { ClientFrame, Entry, Message, ServerFrame } from "../protocol";
-import { NoSuchPage, type Sink, type Source } from "../source";
+import type { ClientFrame, Entry, Message, Part, ServerFrame } from "../protocol";
+import { NoSuchPage, Refused, type Sink, type Source } from "../source";
 import type { Link } from "../state";
+import { fetchInPieces, putInPieces, type PieceCommand, type Reply } from "./pieces";
 
 /** What is used of anywidget's model. */
 export interface Model {
   get(name: string): unknown;
-  send(content: unknown): void;
-  on(event: string, callback: (content: unknown) => void): void;
-  off(event: string, callback: (content: unknown) => void): void;
+  send(content: unknown, callbacks?: unknown, buffers?: readonly ArrayBuffer[]): void;
+  on(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
+  off(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
 }
 
 type Command =
   | { readonly do: "open" }
   | { readonly do: "frame"; readonly frame: ClientFrame }
-  | { readonly do: "history"; readonly before: number | null; readonly limit: number };
+  | { readonly do: "history"; readonly before: number | null; readonly limit: number }
+  | PieceCommand;
 
 interface Unacked {
   readonly command: Command;
+  readonly buffer: ArrayBuffer | undefined;
   readonly since: number;
   again: number;
   delay: number;
 }
 
 interface Asked {
-  readonly resolve: (messages: Message[]) => void;
+  readonly resolve: (reply: Reply) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -91,27 +94,31 @@ export class CommSource implements Source {
     this.#reopen();
   }
 
-  page(before: number | null, limit: number): Promise<Message[]> {
-    return new Promise((resolve, reject) => {
-      // Numbers are given in order, and an answer never comes before `send` returns.
-      const k = this.#k + 1;
-      if (this.#command({ do: "history", before, limit })) this.#asked.set(k, { resolve, reject });
-      else reject(new NoSuchPage(GONE.message));
-    });
+  async page(before: number | null, limit: number): Promise<Message[]> {
+    const { envelope } = await this.#ask({ do: "history", before, limit });
+    return asMessages(envelope.messages);
   }
 
   log(): Promise<Entry[]> {
     return Promise.reject(new NoSuchPage("the kernel fills its own gaps"));
   }
 
+  fetchPart({ sha256 }: Part, signal: AbortSignal): Promise<Blob> {
+    return fetchInPieces((command) => this.#ask(command), sha256, signal);
+  }
+
+  putPart(file: Blob, mime: string, progress: (share: number) => void, signal: AbortSignal): Promise<Part> {
+    return putInPieces((command, buffer) => this.#ask(command, buffer), file, mime, progress, signal);
+  }
+
   // ---- kernel to window --------------------------------------------------------------------------
 
-  readonly #hear = (envelope: unknown): void => {
+  readonly #hear = (envelope: unknown, buffers: readonly DataView[] = []): void => {
     if (!isObject(envelope) || this.#sink === null) return;
     if ("to" in envelope && envelope.to !== this.#client) return;
     const { n, ack, reply, snapshot } = envelope;
     if (typeof ack === "number") this.#acked(ack);
-    else if (typeof reply === "number") this.#replied(reply, envelope);
+    else if (typeof reply === "number") this.#replied(reply, { envelope, buffers });
     else if (typeof n === "number") {
       if (snapshot === undefined) this.#delta(n, envelope.frames);
       else this.#restart(n, snapshot);
@@ -156,12 +163,12 @@ export class CommSource implements Source {
     if (!opening) this.#command({ do: "open" });
   }
 
-  #replied(k: number, envelope: Readonly<Record<string, unknown>>): void {
+  #replied(k: number, reply: Reply): void {
     const asked = this.#asked.get(k);
     this.#asked.delete(k);
-    const { messages, error } = envelope;
-    if (Array.isArray(messages)) asked?.resolve(asMessages(messages));
-    else asked?.reject(new Error(isObject(error) ? String(error.message) : "no such page"));
+    const { error } = reply.envelope;
+    if (!isObject(error)) asked?.resolve(reply);
+    else asked?.reject(new Refused({ code: String(error.code), message: String(error.message) }));
   }
 
   /** Flow control: a kernel that isn't told waits, so a window that can't keep up is not flooded. */
@@ -174,19 +181,29 @@ export class CommSource implements Source {
 
   // ---- window to kernel --------------------------------------------------------------------------
 
-  #command(command: Command): boolean {
+  #ask(command: Command, buffer?: ArrayBuffer): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      // Numbers are given in order, and an answer never comes before `send` returns.
+      const k = this.#k + 1;
+      if (this.#command(command, buffer)) this.#asked.set(k, { resolve, reject });
+      else reject(new NoSuchPage(GONE.message));
+    });
+  }
+
+  #command(command: Command, buffer?: ArrayBuffer): boolean {
     if (this.#sink === null) return false;
     const k = ++this.#k;
     const now = Date.now();
-    this.#unacked.set(k, { command, since: now, again: now + RESEND, delay: RESEND });
-    if (this.#post({ client: this.#client, k, ...command })) return true;
+    this.#unacked.set(k, { command, buffer, since: now, again: now + RESEND, delay: RESEND });
+    if (this.#post({ client: this.#client, k, ...command }, buffer)) return true;
     this.#unacked.delete(k);
     return false;
   }
 
-  #post(content: unknown): boolean {
+  #post(content: unknown, buffer?: ArrayBuffer): boolean {
     try {
-      this.#model.send(content);
+      if (buffer === undefined) this.#model.send(content);
+      else this.#model.send(content, undefined, [buffer]);
       return true;
     } catch {
       this.#lost();
@@ -209,7 +226,7 @@ export class CommSource implements Source {
       if (waiting.again > now) continue;
       waiting.delay = Math.min(waiting.delay * 2, RESEND_LONGEST);
       waiting.again = now + waiting.delay;
-      if (!this.#post({ client: this.#client, k, ...waiting.command })) return;
+      if (!this.#post({ client: this.#client, k, ...waiting.command }, waiting.buffer)) return;
     }
     if (this.#waits()) this.#say("busy");
   }

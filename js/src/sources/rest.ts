@@ -1,10 +1,11 @@
 /** The room over HTTP: pages of messages, the raw log, and what a refusal means. */
 
 import { asEntries, asMessages, isObject } from "../guards";
-import type { Entry, Message, Trouble } from "../protocol";
+import type { Entry, Message } from "../protocol";
+import { Refused } from "../source";
 
 /** The server answered with something else than a page. */
-export class HttpRefusal extends Error {
+export class HttpRefusal extends Refused {
   constructor(
     readonly status: number,
     readonly code: string,
@@ -12,16 +13,17 @@ export class HttpRefusal extends Error {
     /** Milliseconds to wait, where the server said so. */
     readonly retryMs = 0,
   ) {
-    super(message);
-  }
-
-  get trouble(): Trouble {
-    return { code: this.code, message: this.message };
+    super({ code, message });
   }
 }
 
 export class Rest {
   readonly #room: string;
+
+  /** The room's address, without a slash at its end. */
+  get room(): string {
+    return this.#room;
+  }
 
   /** `base` is the server's base URL, ending in a slash. */
   constructor(base: string, room: string) {
@@ -58,7 +60,7 @@ export class Rest {
   }
 }
 
-export function refusal({ status, headers }: Response, body: unknown): HttpRefusal {
+export function refusal({ status, headers }: Pick<Response, "status" | "headers">, body: unknown): HttpRefusal {
   const error = isObject(body) && isObject(body.error) ? body.error : {};
   const code = typeof error.code === "string" ? error.code : "http";
   const message = typeof error.message === "string" ? error.message : `The server answered ${status}`;

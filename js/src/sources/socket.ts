@@ -6,8 +6,9 @@
 
 import { backoff } from "../backoff";
 import { asServerFrame } from "../guards";
-import type { ClientFrame, Entry, Message, Status, Trouble } from "../protocol";
+import type { ClientFrame, Entry, Message, Part, Status, Trouble } from "../protocol";
 import { NoSuchPage, type Cursor, type Sink, type Source } from "../source";
+import { fetchPart, putPart } from "./parts";
 import { HttpRefusal, isFinal, Rest } from "./rest";
 
 /** Close codes that no new attempt can mend. */
@@ -89,6 +90,14 @@ export class SocketSource implements Source {
 
   log(after: number, limit: number): Promise<Entry[]> {
     return this.#rest.log(after, limit).catch(hopeless);
+  }
+
+  fetchPart({ sha256 }: Part, signal: AbortSignal): Promise<Blob> {
+    return fetchPart(this.#rest.room, sha256, signal);
+  }
+
+  putPart(file: Blob, mime: string, progress: (share: number) => void, signal: AbortSignal): Promise<Part> {
+    return putPart(this.#rest.room, file, mime, progress, signal);
   }
 
   #connect(): void {

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { indexOf, isOwn, type State } from "../state";
+import { nameOf } from "./attachment";
 import { cut } from "./cut";
 import { words } from "./words";
 
@@ -16,7 +17,8 @@ export function announcement(state: State, told: number): string {
     .filter(({ user, deleted }) => !deleted && !isOwn(state, user));
   const last = fresh.at(-1);
   if (last === undefined) return "";
-  return words.announce(fresh.length, last.user, cut(last.text, LONGEST));
+  const names = (last.parts ?? []).map(nameOf).join(", ");
+  return words.announce(fresh.length, last.user, cut([names, last.text].filter(Boolean).join(". "), LONGEST));
 }
 
 export function Announcer({ state }: { readonly state: State }): JSX.Element {

@@ -32,7 +32,8 @@ export function Text({ text }: { readonly text: string }): JSX.Element {
 
 export function Quote({ message }: { readonly message: Message | null }): JSX.Element {
   if (message === null) return <p class="bq-quote">{words.quoteGone}</p>;
-  const text = message.deleted ? words.deleted : message.text;
+  const names = (message.parts ?? []).map((part) => part.name ?? words.picture).join(", ");
+  const text = message.deleted ? words.deleted : message.text || names;
   return (
     <p class="bq-quote">
       <b dir="auto">{message.user}</b>

@@ -6,6 +6,7 @@ import type { Room } from "../room";
 import type { State } from "../state";
 import type { Deeds } from "./actions";
 import { Announcer } from "./announcer";
+import { MediaContext } from "./attachment";
 import { Composer, NEW, type Mode } from "./composer";
 import { useKeysStayHere } from "./keys";
 import { MessageList } from "./list";
@@ -46,7 +47,9 @@ export function Chat({ room, given, verified = false, heading = "h2", link }: Pr
   return (
     <section class="bq-chat" ref={region} aria-label={words.region(state.room)} data-lm-suppress-shortcuts="true">
       <Header state={state} heading={heading} link={link} />
-      <MessageList room={room} state={state} deeds={deeds} />
+      <MediaContext.Provider value={room.media}>
+        <MessageList room={room} state={state} deeds={deeds} />
+      </MediaContext.Provider>
       <Typing state={state} />
       <Composer room={room} state={state} mode={mode} onMode={setMode} onNameless={hasName} />
       <footer class="bq-footer">

@@ -2,13 +2,15 @@
 
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Message } from "../protocol";
+import type { Message, Part } from "../protocol";
 import type { Room } from "../room";
 import { isOwn, type State } from "../state";
+import { nameOf } from "./attachment";
 import { codePoints, cut, QUOTED, wellFormed } from "./cut";
 import { CheckIcon, CloseIcon, SendIcon } from "./icons";
 import { Mentions, useCompletion } from "./mentions";
 import { rememberDraft, rememberedDraft } from "./remembered";
+import { AttachButton, Chips, useDrop, useUploads } from "./uploads";
 import { reasonOf, words } from "./words";
 
 /** What the box is for just now. */
@@ -36,6 +38,8 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
   const put = useRef("");
   const returned = useReturned(state, text, mode, setText);
   const completion = useCompletion(box, state, setText);
+  const uploads = useUploads(room, state.room, state.limits.part ?? 0);
+  useDrop(box, uploads, () => box.current?.focus());
 
   useLayoutEffect(() => grow(box.current), [text]);
   useEffect(() => {
@@ -55,9 +59,16 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
     setText(mode.kind === "edit" ? put.current : text);
     onMode(NEW);
   };
+  const attached = mode.kind === "edit" ? [] : uploads.parts;
+  const nothing = text.trim() === "" && attached.length === 0;
   const submit = (): void => {
-    if (text.trim() === "" || over > 0 || !onNameless()) return;
-    if (!deliver(room, mode, wellFormed(text), returned.current)) return setProblem(words.notSent);
+    const waits = mode.kind === "edit" ? null : uploads.busy ? words.stillUploading : uploads.failed ? words.failedUpload : null;
+    if (waits !== null) return setProblem(waits);
+    if (nothing || over > 0 || !onNameless()) return;
+    if (!deliver(room, mode, text.trim() === "" ? "" : wellFormed(text), attached, returned.current)) {
+      return setProblem(words.notSent);
+    }
+    if (mode.kind !== "edit") uploads.sent();
     setProblem("");
     setText(mode.kind === "edit" ? put.current : "");
     onMode(NEW);
@@ -97,14 +108,16 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
       {mode.kind !== "new" && (
         <div class="bq-mode">
           <span dir="auto">{mode.kind === "edit" ? words.editing : words.replyingTo(mode.to.user)}</span>
-          {mode.kind === "reply" && <q dir="auto">{cut(mode.to.text, QUOTED)}</q>}
+          {mode.kind === "reply" && <q dir="auto">{cut(mode.to.text || (mode.to.parts ?? []).map(nameOf).join(", "), QUOTED)}</q>}
           <button type="button" aria-label={words.cancel} title={words.cancel} onClick={leave}>
             <CloseIcon />
           </button>
         </div>
       )}
+      {mode.kind !== "edit" && <Chips uploads={uploads} />}
       <Mentions completion={completion} />
       <div class="bq-box">
+        {mode.kind !== "edit" && (state.limits.part ?? 0) > 0 && <AttachButton uploads={uploads} />}
         <textarea
           ref={box}
           rows={1}
@@ -121,6 +134,12 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
           onKeyDown={key}
           onSelect={completion.follow}
           onBlur={completion.close}
+          onPaste={(event) => {
+            const { files, types } = event.clipboardData ?? { files: [], types: [] as readonly string[] };
+            // A spreadsheet's cells come with a picture of themselves: their text is what is meant.
+            if (mode.kind === "edit" || types.includes("text/plain") || !uploads.add(files)) return;
+            event.preventDefault();
+          }}
           onInput={(event) => {
             setText(event.currentTarget.value);
             completion.follow();
@@ -134,7 +153,7 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
           class="bq-send"
           aria-label={mode.kind === "edit" ? words.save : words.send}
           title={mode.kind === "edit" ? words.save : words.send}
-          aria-disabled={text.trim() === "" || over > 0}
+          aria-disabled={nothing || over > 0}
         >
           {mode.kind === "edit" ? <CheckIcon /> : <SendIcon />}
         </button>
@@ -159,12 +178,18 @@ interface Returned {
   readonly text: string;
 }
 
-function deliver(room: Room, mode: Mode, text: string, returned: Returned | null): boolean {
+function deliver(
+  room: Room,
+  mode: Mode,
+  text: string,
+  parts: readonly Part[],
+  returned: Returned | null,
+): boolean {
   if (mode.kind === "edit") return mode.message.text === text || room.edit(mode.message, text);
-  if (mode.kind === "reply") return room.say(text, mode.to);
+  if (mode.kind === "reply") return room.say(text, mode.to, parts);
   // The same text again is the same message again: under its own cid it can't be doubled.
-  if (returned?.text === text) return room.retry(returned.cid);
-  return room.say(text);
+  if (returned?.text === text && parts.length === 0) return room.retry(returned.cid);
+  return room.say(text, undefined, parts);
 }
 
 /** A message that was refused comes back into an empty box, and leaves it again when a retry gets through. */
@@ -185,7 +210,8 @@ function useReturned(
       if (text === returned.current.text) setText("");
       returned.current = null;
     }
-    if (fresh?.draft.type === "chat.send" && text === "" && mode.kind === "new" && fresh.draft.choice === undefined) {
+    const again = fresh?.draft.type === "chat.send" && fresh.draft.choice === undefined && fresh.draft.text !== "";
+    if (again && text === "" && mode.kind === "new") {
       returned.current = { cid: fresh.cid, text: fresh.draft.text };
       setText(fresh.draft.text);
     }

@@ -27,4 +27,7 @@ export const PeopleIcon = icon(
 export const SpeechIcon = icon("M5 5.5h14a1.5 1.5 0 0 1 1.5 1.5v8.5A1.5 1.5 0 0 1 19 17h-7l-4.5 3.5V17H5a1.5 1.5 0 0 1-1.5-1.5V7A1.5 1.5 0 0 1 5 5.5z");
 export const CloseIcon = icon("m6.5 6.5 11 11m0-11-11 11");
 export const FileIcon = icon("M7 3.5h7l4 4v13H7zM14 3.5v4h4");
+export const AttachIcon = icon(
+  "m19.5 11.5-7.6 7.6a4.6 4.6 0 0 1-6.5-6.5l8-8a3.1 3.1 0 0 1 4.4 4.4l-7.9 7.9a1.5 1.5 0 0 1-2.2-2.2l7.2-7.1",
+);
 export const LinkIcon = icon("M10 14a4 4 0 0 0 5.7 0l3.6-3.6a4 4 0 1 0-5.7-5.7l-1.2 1.2M14 10a4 4 0 0 0-5.7 0l-3.6 3.6a4 4 0 1 0 5.7 5.7l1.2-1.2");

@@ -4,7 +4,8 @@ import { Component, type JSX } from "preact";
 import type { Pending } from "../pending";
 import { Actions, type Deeds } from "./actions";
 import { Avatar } from "./avatar";
-import { Files, Quote, Reactions, Text } from "./body";
+import { Attachments } from "./attachment";
+import { Quote, Reactions, Text } from "./body";
 import { CheckIcon } from "./icons";
 import { mentions } from "./mention";
 import { Question } from "./question";
@@ -82,7 +83,7 @@ export class Item extends Component<Props> {
           {mentioned && <span class="bq-sr">{words.mentionsYou}</span>}
           {message.ask && <p class="bq-label">{words.question}</p>}
           {message.re !== undefined && <Quote message={quoted} />}
-          {message.parts?.length ? <Files parts={message.parts} /> : null}
+          {message.parts?.length ? <Attachments parts={message.parts} /> : null}
           {message.ask && (
             <>
               <Text text={message.text} />
@@ -145,14 +146,16 @@ export function PendingItem({ pending, first, onRetry, onDiscard }: PendingProps
   const { cid, draft, at, state, error } = pending;
   const failed = state === "failed";
   const text = "text" in draft ? draft.text : "emoji" in draft ? draft.emoji : "";
+  const parts = (draft.type === "chat.send" ? draft.parts : undefined) ?? [];
   return (
     <li class={`bq-row bq-own bq-last bq-pending${first ? " bq-first" : ""}`} data-row data-cid={cid}>
       <div class="bq-message">
         <div class="bq-column">
-          {text !== "" && (
+          {(text !== "" || parts.length > 0) && (
             <div class="bq-bubble">
+              {parts.length > 0 && <Attachments parts={parts} />}
               <div class="bq-line">
-                <Text text={text} />
+                {text !== "" && <Text text={text} />}
                 <p class="bq-meta">
                   {!failed && <span>{words.sending}</span>}
                   <time dir="auto" dateTime={isoTime(at)}>{timeOf(at)}</time>

@@ -1,5 +1,8 @@
 /** What the browser remembers: a name across visits, a draft across reloads. Storage may be full or forbidden. */
 
+import { asPart } from "../guards";
+import type { Part } from "../protocol";
+
 const NAME = "bqwidget:name";
 
 const quietly = <T>(action: () => T, otherwise: T): T => {
@@ -20,6 +23,21 @@ export function rememberName(given: string, name: string): void {
   quietly(() => {
     if (name === "" || name === given) localStorage.removeItem(`${NAME}:${given}`);
     else localStorage.setItem(`${NAME}:${given}`, name);
+  }, undefined);
+}
+
+const partsKey = (room: string): string => `bqwidget:parts:${room}`;
+
+/** What was attached to the draft: it is on the server already. */
+export function rememberedParts(room: string): Part[] {
+  const stored = quietly(() => JSON.parse(sessionStorage.getItem(partsKey(room)) ?? "[]") as unknown, []);
+  return Array.isArray(stored) ? stored.map(asPart).filter((part) => part !== null) : [];
+}
+
+export function rememberParts(room: string, parts: readonly Part[]): void {
+  quietly(() => {
+    if (parts.length === 0) sessionStorage.removeItem(partsKey(room));
+    else sessionStorage.setItem(partsKey(room), JSON.stringify(parts));
   }, undefined);
 }
 

@@ -91,6 +91,30 @@ export const en = {
   announce: (count: number, user: string, text: string) =>
     count === 1 ? `${user}: ${text}` : `${count} new messages. The last, from ${user}: ${text}`,
 
+  attach: "Attach pictures",
+  attached: "Attachments of this message",
+  takeBack: (name: string) => `Remove ${name}`,
+  uploading: (name: string) => `Uploading ${name}`,
+  stillUploading: "Wait until the attachments are uploaded",
+  failedUpload: "Remove what could not be uploaded, or try it again",
+  notUploaded: "It could not be uploaded",
+  noParts: "This server takes no attachments",
+  onlyPictures: "Only PNG, JPEG, GIF, WebP and SVG pictures can be attached",
+  emptyFile: "This file is empty",
+  tooLarge: (size: string, limit: string) => `It has ${size}: the limit is ${limit}`,
+  tooMany: (limit: number) => `A message has at most ${limit} attachments`,
+  picture: "Picture",
+  table: "Table",
+  enlarge: (name: string) => `Enlarge ${name}`,
+  close: "Close",
+  loadingPart: (name: string) => `Loading ${name}…`,
+  partLost: "could not be loaded",
+  brokenPicture: "is damaged",
+  brokenTable: "This table can't be shown",
+  outOf: (shown: string, total: string) => `${shown} of ${total}`,
+  rows: (count: string, one: boolean) => `${count} ${one ? "row" : "rows"}`,
+  columns: (count: string, one: boolean) => `${count} ${one ? "column" : "columns"}`,
+
   opening: "Opening the room…",
   /** What stands before and after `room.invite()`. */
   inviteWanted: [
