@@ -8,11 +8,13 @@ import { DownIcon, SpeechIcon } from "./icons";
 import { Item, PendingItem } from "./item";
 import { rowsOf } from "./rows";
 import { Scroller } from "./scroller";
-import { extendedDown, extendedUp, FOLLOW, held, rangeOf, type Window } from "./window";
+import { extendedDown, extendedUp, FOLLOW, held, isFlood, rangeOf, ROWS, rowsIn, type Window } from "./window";
 import { words } from "./words";
 
 /** Pixels from either end at which more rows are put in. */
 const NEAR = 600;
+/** Milliseconds without news after which a flood is over. */
+const CALM_MS = 120;
 
 interface Props {
   readonly room: Room;
@@ -23,16 +25,23 @@ interface Props {
 interface Local {
   readonly window: Window;
   readonly following: boolean;
+  /** The newest message that was drawn. */
+  readonly newest: number | null;
+  readonly calm: boolean;
   /** The row that is pointed at or has the focus. */
   readonly active: number | null;
 }
 
 export class MessageList extends Component<Props, Local> {
-  override state: Local = { window: FOLLOW, following: true, active: null };
+  override state: Local = { window: FOLLOW, following: true, newest: null, calm: true, active: null };
   readonly #element = createRef<HTMLDivElement>();
   readonly #list = createRef<HTMLOListElement>();
   #scroller: Scroller | null = null;
   readonly #ended = new AbortController();
+
+  static override getDerivedStateFromProps({ state: { messages } }: Props, { newest, calm }: Local): Partial<Local> {
+    return { newest: messages.at(-1)?.seq ?? null, calm: calm && !isFlood(messages, newest) };
+  }
 
   override componentDidMount(): void {
     const element = this.#element.current!;
@@ -57,6 +66,7 @@ export class MessageList extends Component<Props, Local> {
 
   override componentWillUnmount(): void {
     this.#ended.abort();
+    clearTimeout(this.#calming);
     this.props.room.look(this, false);
   }
 
@@ -74,6 +84,10 @@ export class MessageList extends Component<Props, Local> {
     if (mine) return this.jump();
     this.settle();
     this.#extend();
+    if (before.state.messages !== state.messages && !this.state.calm) {
+      clearTimeout(this.#calming);
+      this.#calming = setTimeout(() => this.setState({ calm: true }), CALM_MS);
+    }
   }
 
   /** To the newest message, and on with it. */
@@ -94,6 +108,7 @@ export class MessageList extends Component<Props, Local> {
   }
 
   #inView = true;
+  #calming: ReturnType<typeof setTimeout> | undefined;
   /** The last row in the DOM is the newest message. */
   #atEnd = true;
 
@@ -152,9 +167,9 @@ export class MessageList extends Component<Props, Local> {
     rows[next].focus();
   };
 
-  render({ room, state, deeds }: Props, { window, active, following }: Local): JSX.Element {
+  render({ room, state, deeds }: Props, { window, active, following, calm }: Local): JSX.Element {
     const { messages, pending, complete, loaded, unread, user, principal } = state;
-    const { start, end } = rangeOf(window, messages);
+    const { start, end } = rangeOf(window, messages, calm ? ROWS : rowsIn(this.#element.current?.clientHeight ?? 0));
     const atEnd = end === messages.length;
     const rows = rowsOf(state, start, end, Date.now());
     const shown = pending.filter(({ draft, state: word }) => draft.type === "chat.send" || word === "failed");

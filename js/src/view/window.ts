@@ -15,6 +15,10 @@ export interface Window {
 export const FOLLOW: Window = { top: null, bottom: null };
 /** Rows while following the newest. */
 export const ROWS = 80;
+/** More messages than this at once fly by: until it is calm again, no more of them are drawn than fit into view. */
+const FLOOD = 20;
+/** The least that a row takes, in pixels. */
+const ROW_HEIGHT = 36;
 export const MOST_ROWS = 160;
 export const STEP = 40;
 
@@ -23,11 +27,19 @@ export interface Range {
   readonly end: number;
 }
 
-export function rangeOf(window: Window, messages: readonly Message[]): Range {
+/** `rows`: how many while following the newest. */
+export function rangeOf(window: Window, messages: readonly Message[], rows = ROWS): Range {
   const end = window.bottom === null ? messages.length : indexOf(messages, window.bottom + 1);
-  if (window.top === null) return { start: Math.max(0, end - ROWS), end };
+  if (window.top === null) return { start: Math.max(0, end - rows), end };
   const start = Math.min(indexOf(messages, window.top), end);
   return { start, end: Math.min(end, start + MOST_ROWS) };
+}
+
+export const rowsIn = (height: number): number => Math.min(ROWS, Math.ceil(height / ROW_HEIGHT) + 1);
+
+/** Whether so many messages came behind `newest` that nobody can read them. */
+export function isFlood(messages: readonly Message[], newest: number | null): boolean {
+  return newest !== null && messages.length - indexOf(messages, newest + 1) > FLOOD;
 }
 
 /** Holds the rows that are there now, so that arrivals below don't push out what is being read. */

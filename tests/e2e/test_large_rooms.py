@@ -1,0 +1,280 @@
+"""A hundred thousand messages, and five thousand at once: the window opens, scrolls and follows as in a small room.
+
+``BQWIDGET_TEST_SCROLL`` messages are scrolled through to the very first (few by default; 100000 is the large
+size), ``BQWIDGET_TEST_BURST`` come at once. The figures are those of DESIGN 11, and are printed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bqserver.schema import SEQ_BITS, connect
+from bqserver.testing import RunningServer, running_server
+from wsclient import member
+
+from bqwidget.protocol import Message, encode
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+LARGE = 100_000
+SCROLL = int(os.environ.get("BQWIDGET_TEST_SCROLL", "1000"))
+BURST = int(os.environ.get("BQWIDGET_TEST_BURST", "5000"))
+
+OPEN_MS = 500
+JUMP_PX = 2
+LONG_TASK_MS = 100
+START = 1_790_000_000_000
+MOST_ROWS = 200
+"""Rows in the DOM, however many messages there are: 160, and drafts on their way."""
+HEAP_GROWTH = 2_000_000
+"""Bytes by which the heap may have grown after as many messages again, of which the newest 2,000 are kept."""
+
+
+def text_of(number: int) -> str:
+    """Short ones, long ones, and blocks of code: rows of many heights."""
+    if number % 23 == 0:
+        return f"{number}:\n```python\nfor step in range({number}):\n    print(step)\n```"
+    return f"{number}: {'words and ' * (number * 7 % 40)}so on"
+
+
+def write_room(path: Path, name: str, count: int) -> None:
+    """A room of so many messages, put straight into the file, as ``MessageLog.append`` would have left it."""
+    with contextmanager(closing)(path) as db:
+        (number,) = db.execute("INSERT INTO room (name) VALUES (?) RETURNING id", (name,)).fetchone()
+        messages = (
+            Message(seq=seq, room=name, user=("ada", "bob")[seq // 5 % 2], text=text_of(seq), at=START + seq)
+            for seq in range(1, count + 1)
+        )
+        rows = ((number << SEQ_BITS | m.seq, m.at, number, m.user, encode(m)) for m in messages)
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO entry (id, at, room, principal, body) VALUES (?, ?, ?, ?, ?)", rows)
+        db.execute("COMMIT")
+
+
+def closing(path: Path) -> Iterator:
+    db = connect(path)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    path = tmp_path_factory.mktemp("large") / "log.sqlite"
+    write_room(path, "large", LARGE)
+    write_room(path, "long", SCROLL)
+    with running_server(log=f"sqlite:{path}", open=True) as running:
+        yield running
+
+
+# ---- opening ----
+
+WHEN_SHOWN = """
+(last) => {
+  const shown = () => document.querySelectorAll(".bq-chat li[data-seq]").length >= 50 &&
+    document.querySelector(`.bq-chat li[data-seq="${last}"]`) !== null;
+  const look = () => {
+    if (shown()) window.shownAt ??= performance.now();
+    else requestAnimationFrame(look);
+  };
+  look();
+}
+"""
+
+
+def test_a_room_of_100_000_opens_at_its_end(server, pages):
+    page = pages()
+    page.add_init_script(f"({WHEN_SHOWN})({LARGE})")
+    took = []
+    for _ in range(5):
+        page.goto(f"{server.url}/rooms/large")
+        page.wait_for_function("window.shownAt")
+        took.append(page.evaluate("window.shownAt"))
+    print(f"the last 50 of {LARGE:,}: {', '.join(f'{each:.0f}' for each in took)} ms after opening the page")
+    assert statistics.median(took) < OPEN_MS
+    assert page.locator(f".bq-chat li[data-seq='{LARGE}']").is_visible()
+
+
+# ---- scrolling up to the first message ----
+
+UP_TO = """
+async ([step, first]) => {
+  const scroll = document.querySelector(".bq-scroll");
+  const frame = () => new Promise(requestAnimationFrame);
+  const top = (row) => row.getBoundingClientRect().top;
+  const rows = () => [...scroll.querySelectorAll("[data-seq]")];
+  const result = { worst: 0, most: 0, seen: new Set(), disorder: 0 };
+  for (let still = 0; still < 600;) {
+    const all = rows();
+    const seqs = all.map(({ dataset }) => Number(dataset.seq));
+    result.most = Math.max(result.most, all.length);
+    result.disorder += seqs.filter((seq, at) => at > 0 && seq <= seqs[at - 1]).length;
+    for (const seq of seqs) result.seen.add(seq);
+    if (seqs[0] <= first && (first > 1 || scroll.scrollTop === 0)) return { ...result, seen: result.seen.size };
+    // What is read: the name above it may come and go with the message before.
+    const anchored = all.find((row) => row.getBoundingClientRect().bottom > top(scroll)).querySelector(".bq-bubble");
+    const before = scroll.scrollTop;
+    const stood = top(anchored);
+    scroll.scrollTop = before - step;
+    const moved = before - scroll.scrollTop;
+    still = moved === 0 ? still + 1 : 0;
+    for (let frames = 0; frames < 3; frames += 1) {
+      await frame();
+      if (anchored.isConnected) result.worst = Math.max(result.worst, Math.abs(top(anchored) - stood - moved));
+    }
+  }
+  throw new Error(`stopped at ${rows()[0]?.dataset.seq}`);
+}
+"""
+
+
+def open_room(page: Page, server: RunningServer, room: str) -> None:
+    page.goto(f"{server.url}/rooms/{room}")
+    page.get_by_role("status").filter(has_text="Connected").wait_for()
+
+
+def test_one_scrolls_up_to_the_first_message_without_a_jump(server, pages):
+    page = pages()
+    open_room(page, server, "long")
+    went = page.evaluate(UP_TO, [400, 1])
+    print(f"{SCROLL:,} messages up to the first: the line in view moved {went['worst']:.2f} px at most")
+    assert went["worst"] <= JUMP_PX
+    assert went["seen"] == SCROLL
+    assert went["disorder"] == 0
+    assert went["most"] <= MOST_ROWS
+    page.get_by_text("This is the beginning of long").wait_for()
+    page.get_by_role("button", name="Jump to latest").click()
+    page.locator(f"li[data-seq='{SCROLL}']").wait_for()
+
+
+# ---- a flood ----
+
+WATCH = """
+() => {
+  window.tasks = [];
+  new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) window.tasks.push(Math.round(duration));
+  }).observe({ entryTypes: ["longtask"] });
+  window.disorder = 0;
+  window.mostRows = 0;
+  const look = () => {
+    const last = [...document.querySelectorAll(".bq-chat")].at(-1);
+    const seqs = [...last.querySelectorAll("[data-seq]")].map(({ dataset }) => Number(dataset.seq));
+    window.disorder += seqs.filter((seq, at) => at > 0 && seq <= seqs[at - 1]).length;
+    window.mostRows = Math.max(window.mostRows, seqs.length);
+    requestAnimationFrame(look);
+  };
+  look();
+}
+"""
+
+
+def flood(server: RunningServer, room: str, count: int, name: str) -> None:
+    """As fast as one sender can."""
+    with member(server.url, room) as bob:
+        for number in range(count):
+            bob.say(f"{name} {text_of(number)}", f"{name}{number}", "bob")
+        bob.say(f"{name} is over", f"{name}-end", "bob")
+        while bob.until("ack")["cid"] != f"{name}-end":
+            pass
+
+
+def heap(page: Page) -> int:
+    session = page.context.new_cdp_session(page)
+    for _ in range(3):  # what the first leaves to finalizers
+        session.send("HeapProfiler.collectGarbage")
+    used: int = session.send("Runtime.getHeapUsage")["usedSize"]
+    session.detach()
+    return used
+
+
+def wait_over(messages: Locator, name: str) -> None:
+    messages.filter(has_text=f"{name} is over").wait_for(timeout=120_000)
+
+
+def hold(page: Page, messages: Locator, server: RunningServer, room: str) -> int:
+    """Floods until one shows what the page takes, and not what else the machine does; how many there were."""
+    page.evaluate(WATCH)
+    longest = []
+    for attempt in ("once", "again", "and again"):
+        page.evaluate("window.tasks = []")
+        flood(server, room, BURST, attempt)
+        wait_over(messages, attempt)
+        longest.append(max(page.evaluate("window.tasks"), default=0))
+        if longest[-1] <= LONG_TASK_MS:
+            break
+    rows = page.evaluate("window.mostRows")
+    print(f"{BURST:,} messages into {room}: the longest task {longest} ms, {rows} rows at most")
+    assert min(longest) <= LONG_TASK_MS
+    assert page.evaluate("window.disorder") == 0
+    assert rows <= MOST_ROWS
+    return len(longest)
+
+
+def test_a_flood_is_shown_in_order_and_leaves_nothing_behind(server, pages):
+    page = pages()
+    open_room(page, server, "flood")
+    messages = page.get_by_role("list", name="Messages").locator("[data-seq]")
+    flood(server, "flood", BURST, "warm")
+    wait_over(messages, "warm")
+    before = heap(page)
+    floods = hold(page, messages, server, "flood")
+    grown = heap(page) - before
+    print(f"the heap grew by {grown / 1e6:.2f} MB")
+    assert grown < HEAP_GROWTH
+    went = page.evaluate(UP_TO, [2_000, floods * (BURST + 1) + 1])  # where the last one began
+    assert went["seen"] >= BURST + 1
+    assert went["disorder"] == 0
+
+
+SHOW = """
+from bqwidget import Room
+room = Room("{room}", user="ada", url="{url}").wait_open(30)
+room
+"""
+
+
+def test_in_a_notebook_too(server, pages, jupyter):
+    """A large room in a second view of an open Room, then a flood into a widget."""
+    lab, page = jupyter(), pages()
+    cells = [SHOW.format(room=room, url=server.url) for room in ("large", "widget")]
+    notebook = lab.open(page, lab.notebook("large.ipynb", cells[0], "room", "room.close()", cells[1]))
+    notebook.run(0)
+    notebook.room("large").wait_connected()
+    page.evaluate(WHEN_OPENED, LARGE)
+    notebook.run(1)
+    page.wait_for_function("window.shownAt")
+    took = page.evaluate("window.shownAt - window.pressedAt")
+    print(f"the last 50 of {LARGE:,}: {took:.0f} ms after running the cell")
+    assert took < OPEN_MS
+    notebook.run(2)
+    for index in (0, 1):
+        notebook.room("large", index).status.filter(has_text=re.compile("closed", re.IGNORECASE)).wait_for()
+    notebook.run(3)
+    window = notebook.room("widget")
+    window.wait_connected()
+    hold(page, window.messages, server, "widget")
+
+
+WHEN_OPENED = """
+(last) => {
+  addEventListener("keydown", ({ key }) => { if (key === "Enter") window.pressedAt = performance.now(); }, true);
+  const look = () => {
+    const window2 = document.querySelectorAll(".bq-chat")[1];
+    if (window2?.querySelector(`li[data-seq="${last}"]`)) window.shownAt ??= performance.now();
+    else requestAnimationFrame(look);
+  };
+  look();
+}
+"""
