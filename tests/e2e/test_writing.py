@@ -1,0 +1,225 @@
+"""Writing as people do it: with an input method, in two tabs, interrupted, refused, and thought better of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from bqserver.testing import RunningServer, running_server
+from e2e.conftest import Window
+from wsclient import member
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page, WebSocketRoute
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningServer]:
+    with running_server(open=True) as running:
+        yield running
+
+
+def open_room(page: Page, server: RunningServer, room: str, user: str = "me") -> Window:
+    page.goto(f"{server.url}/rooms/{room}")
+    window = Window(page.get_by_role("region", name=f"Chat room {room}"))
+    window.wait_connected()
+    window.call_me(user)
+    return window
+
+
+def box_of(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Message", exact=True)
+
+
+def row(window: Window, text: str) -> Locator:
+    return window.messages.filter(has_text=text).last
+
+
+def test_an_input_method_s_enter_never_sends(server, pages):
+    page = pages()
+    window = open_room(page, server, "japanese")
+    box, keyboard = box_of(page), page.context.new_cdp_session(page)
+
+    def compose(text: str) -> None:
+        keyboard.send(
+            "Input.imeSetComposition", {"text": text, "selectionStart": len(text), "selectionEnd": len(text)}
+        )
+
+    def enter(**more: object) -> None:
+        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 229, **more}
+        keyboard.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", **key})
+        keyboard.send("Input.dispatchKeyEvent", {"type": "keyUp", **key})
+
+    box.click()
+    for text in ("に", "にほ", "にほん", "日本"):
+        compose(text)
+        enter()
+        assert box.input_value() == text
+    keyboard.send("Input.insertText", {"text": "日本"})
+    enter()  # Safari ends the composition first, and tells of the key after it
+    compose("ご")
+    keyboard.send("Input.insertText", {"text": "語"})
+    assert box.input_value() == "日本語"
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    window.wait_for("日本語")
+    assert window.messages.count() == 1
+    assert box.input_value() == ""
+
+
+def test_a_draft_outlives_a_reload_and_is_the_room_s_own(server, pages):
+    page = pages()
+    open_room(page, server, "drafts")
+    box_of(page).fill("half a thought\nand its second line")
+    page.goto(f"{server.url}/rooms/other")
+    assert box_of(page).input_value() == ""
+    page.goto(f"{server.url}/rooms/drafts")
+    box_of(page).wait_for()
+    assert box_of(page).input_value() == "half a thought\nand its second line"
+    box_of(page).press("Enter")
+    page.get_by_role("list", name="Messages").get_by_text("half a thought").wait_for()
+    page.reload()
+    assert box_of(page).input_value() == ""
+
+
+def test_the_box_grows_with_its_text_and_stops_in_time(server, pages):
+    page = pages()
+    open_room(page, server, "growing")
+    heights = []
+    for lines in (1, 4, 60):
+        box_of(page).fill("\n".join(["line"] * lines))
+        heights.append(box_of(page).evaluate("box => box.clientHeight"))
+    assert heights[0] < heights[1] < heights[2] <= 160
+    assert box_of(page).evaluate("box => box.scrollHeight > box.clientHeight")
+    box_of(page).fill("")
+    assert box_of(page).evaluate("box => box.clientHeight") == heights[0]
+
+
+def test_a_refused_message_says_why_and_is_sent_once_by_retry(server, pages):
+    page = pages()
+    refusing = True
+
+    def between(route: WebSocketRoute) -> None:
+        onward = route.connect_to_server()
+
+        def pass_on(data: str | bytes) -> None:
+            frame = json.loads(data)
+            if not refusing or frame["type"] != "chat.send":
+                return onward.send(data)
+            error = {
+                "type": "error",
+                "code": "muted",
+                "message": "A moderator has muted me",
+                "cid": frame["cid"],
+            }
+            return route.send(json.dumps(error))
+
+        route.on_message(pass_on)
+
+    page.route_web_socket("**/rooms/refused*", between)
+    window = open_room(page, server, "refused")
+    window.say("let me in")
+    page.get_by_text("Not sent: A moderator has muted me").wait_for()
+    assert box_of(page).input_value() == "let me in"
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_text("Not sent").wait_for()
+    refusing = False
+    page.get_by_role("button", name="Retry").click()
+    window.wait_for("let me in")
+    page.get_by_text("Not sent").wait_for(state="detached")
+    assert box_of(page).input_value() == ""
+    assert window.messages.count() == 1
+
+
+def test_what_was_said_is_edited_answered_liked_and_taken_back(server, pages):
+    """With the mouse; by keyboard it is in test_accessibility.py. The other page sees all of it."""
+    mine, theirs = pages(), pages()
+    here, there = open_room(mine, server, "deeds", "me"), open_room(theirs, server, "deeds", "ada")
+    here.say("frist")
+    there.say("a question")
+    here.wait_for("a question")
+
+    row(here, "frist").hover()
+    mine.get_by_role("button", name="Edit").click()
+    box_of(mine).fill("first")
+    box_of(mine).press("Enter")
+    row(there, "first").get_by_text("edited").wait_for()
+
+    row(here, "a question").hover()
+    assert mine.get_by_role("button", name="Edit").count() == 0
+    mine.get_by_role("button", name="Reply").click()
+    box_of(mine).fill("an answer")
+    box_of(mine).press("Enter")
+    row(there, "an answer").locator(".bq-quote").get_by_text("a question").wait_for()
+
+    row(there, "an answer").hover()
+    theirs.get_by_role("button", name="React", exact=True).click()
+    theirs.get_by_role("button", name="👍").click()
+    row(here, "an answer").get_by_role("button", name="👍 1: ada").click()
+    row(there, "an answer").get_by_role("button", name="👍 2: ada, me").wait_for()
+
+    row(here, "first").hover()
+    mine.get_by_role("button", name="Delete").click()
+    row(there, "This message was deleted").wait_for()
+    assert there.messages.filter(has_text="first").count() == 0
+
+
+def test_one_sees_who_types_and_who_is_meant(server, pages):
+    mine, theirs = pages(), pages()
+    here, there = open_room(mine, server, "people", "me"), open_room(theirs, server, "people", "Ada Lovelace")
+    here.say("here I am")
+    there.wait_for("here I am")
+    there.say("hello")
+    here.wait_for("hello")
+    box_of(theirs).press_sequentially("look, @m")
+    mine.get_by_text("Ada Lovelace is typing…").wait_for()
+    theirs.get_by_role("option", name="me").click()
+    assert box_of(theirs).input_value() == "look, @me "
+    box_of(theirs).press("Enter")
+    meant = row(here, "look, @me")
+    meant.get_by_text("mentions you").wait_for()
+    colours = [
+        each.locator(".bq-bubble").evaluate("bubble => getComputedStyle(bubble).backgroundColor")
+        for each in (meant, row(here, "hello"), row(there, "look, @me"))
+    ]
+    assert len(set(colours)) == 3
+    assert there.messages.get_by_text("mentions you").count() == 0
+
+
+def test_a_screen_reader_hears_what_is_new_in_batches_and_never_history(server, pages):
+    page = pages()
+    with member(server.url, "aloud") as somebody:
+        for number in range(5):
+            somebody.say(f"history {number}", f"h{number}", "ada")
+            somebody.until("ack")
+        page.add_init_script(
+            """
+            window.aloud = [];
+            new MutationObserver(() => {
+              const said = document.querySelector("[aria-live=polite]")?.textContent;
+              if (said && said !== window.aloud.at(-1)) window.aloud.push(said);
+            }).observe(document, { subtree: true, childList: true, characterData: true });
+            """
+        )
+        window = open_room(page, server, "aloud")
+        heard = page.evaluate_handle("window.aloud")
+        somebody.say("one", "n1", "ada")
+        page.wait_for_function("() => window.aloud.length === 1")
+        for number in range(20):
+            somebody.say(f"news {number}", f"n2{number}", "bob")
+        page.wait_for_function("() => window.aloud.some((said) => said.endsWith('news 19'))")
+        window.say("my own words")
+        window.wait_for("my own words")
+        somebody.say("the end", "n3", "ada")
+        page.wait_for_function("() => window.aloud.at(-1).endsWith('the end')")
+    transcript = heard.json_value()
+    assert transcript[0] == "ada: one"
+    assert transcript[-1] == "ada: the end"
+    assert 3 <= len(transcript) <= 5, transcript
+    assert "new messages. The last, from bob: news 19" in transcript[-2]
+    assert not [said for said in transcript if "history" in said or "my own" in said]
