@@ -30,7 +30,7 @@ class Order(protocol.Struct, frozen=True):
 class Moderate(Body):
     """Close a room and open it again, mute a member and lift that. Deleting is ``chat.delete``, as for one's own."""
 
-    def post(self, room: str) -> None:
+    async def post(self, room: str) -> None:
         self.enter(room, Level.MODERATE)
         hub, principal = self.service.hub, self.identity.principal or ""
         try:
@@ -59,6 +59,7 @@ class Moderate(Body):
                 state.mute(Mute(room=room, user=order.user or "", by=principal, until=until))
             case "unmute":
                 state.unmute(room, order.user or "")
+        await state.saved()
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
@@ -108,13 +109,15 @@ class Session(Body):
 
     public = True
 
-    def post(self) -> None:
+    async def post(self) -> None:
         try:
             code = msgspec.json.decode(self.body(), type=Redeem).invite
         except protocol.NOT_JSON as error:
             raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
         self.check_lock(code)
         session = self.service.gate.redeem(code)
+        if session is None and self.service.hub.neighbours is not None:
+            session = await self.service.hub.neighbours.redeem(code)
         if session is None:
             self.service.door.failed(self.address)
             raise Failure(403, "bad_invite", "this invite was used or has expired: ask for a new one")

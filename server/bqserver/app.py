@@ -49,6 +49,8 @@ IDLE_HTTP = 120.0
 SWITCH_INTERVAL = 0.0005
 """Seconds until a thread that waits for the interpreter gets it: Python's 5 ms would delay every commit by as much."""
 
+Join = Callable[[Hub], Awaitable[None]]
+
 
 class StartError(Exception):
     """Why the server can't start, in one sentence for the person who started it."""
@@ -127,7 +129,7 @@ class ChatServer(Settings):
         journal = Journal(self.audit_log or None)
         policy = Policy(gate, Moderation(self.moderation_file(), time.time))
         sockets = self.bind()
-        log, parts = await self.open_log(sockets[0].getsockname()[1])
+        log, parts, join = await self.open_log(sockets[0].getsockname()[1])
         hub = Hub(
             log,
             parts=parts,
@@ -137,6 +139,8 @@ class ChatServer(Settings):
             policy=policy,
             journal=journal,
         )
+        if join is not None:
+            await join(hub)
         warden = Warden(access, gate, hub)
         rechecks = Rechecks(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
@@ -245,13 +249,15 @@ class ChatServer(Settings):
     def is_exposed(self) -> bool:
         return not is_loopback(self.ip) or self.behind_proxy
 
-    async def open_log(self, port: int) -> tuple[MessageLog, PartStore | None]:
-        """The rooms and their attachments; ``port`` tells the nodes of one machine apart."""
+    async def open_log(self, port: int) -> tuple[MessageLog, PartStore | None, Join | None]:
+        """The rooms, their attachments, and how a hub joins the other nodes, if there can be any; ``port`` tells
+        the nodes of one machine apart.
+        """
         if self.log_url.startswith(CLUSTER):
             cluster = await self.join_cluster(port)
-            return cluster, cluster.parts
+            return cluster, cluster.parts, cluster.join
         log = self.make_log()
-        return log, await parts_of(log)
+        return log, await parts_of(log), None
 
     def make_log(self) -> MessageLog:
         kind, _, rest = self.log_url.partition(":")

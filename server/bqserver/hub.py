@@ -16,10 +16,11 @@ from functools import partial
 
 import msgspec
 
-from bqwidget.protocol import Ack, Bye, Error, Limits, Synced, encode
+from bqwidget.protocol import Ack, Bye, Error, Limits, Member, Synced, encode
 
 from .journal import Journal
 from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
+from .neighbours import Neighbours
 from .parts import IN_HAND, Budget, PartStore
 from .peer import Peer, entry_frame
 from .policy import Policy, open_policy
@@ -38,13 +39,15 @@ Answer = Callable[[Outcome], None]
 class Room:
     """The peers of one room, and the frames that this turn brought for them."""
 
-    __slots__ = ("frames", "name", "peers", "seq")
+    __slots__ = ("elsewhere", "frames", "name", "peers", "seq")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seq = 0
         self.peers: set[Peer] = set()
         self.frames: list[tuple[int, bytes]] = []
+        self.elsewhere: dict[str, tuple[float, tuple[Member, ...]]] = {}
+        """The members that other nodes have told of, and when."""
 
 
 class Hub:
@@ -74,6 +77,7 @@ class Hub:
         self.addresses: Counter[str] = Counter()
         self.policy = policy or open_policy()
         self.journal = journal or Journal()
+        self.neighbours: Neighbours | None = None
         self.presence = Presence(self)
         self.questions = Questions(self)
         self.last_busy = 0.0
@@ -192,6 +196,8 @@ class Hub:
         room = self.rooms.get(peer.room_name)
         if room is None:
             room = self.rooms[peer.room_name] = Room(peer.room_name)
+            if self.neighbours is not None:
+                self.neighbours.entered(room)
         room.peers.add(peer)
         self.peers[peer] = None
         self.addresses[peer.address] += 1
@@ -220,6 +226,8 @@ class Hub:
         self.questions.left(peer)
         if not room.peers:
             del self.rooms[peer.room_name]
+            if self.neighbours is not None:
+                self.neighbours.left(room)
 
     def review(self) -> None:
         """Tokens, rights or a room's state have changed: every member is what it may be by now, or out."""
@@ -270,6 +278,8 @@ class Hub:
         if self._beat is not None:
             self._beat.cancel()
         self.presence.close()
+        if self.neighbours is not None:
+            await self.neighbours.close()
         self.questions.close()
         if self._batch:
             self._append()

@@ -1,12 +1,15 @@
 """Moderation: rooms that are closed, and members who may not write for a while.
 
-It outlives a restart in a small JSON file beside the log; without a file (a log in memory) it ends with it.
+It outlives a restart in a small JSON file beside the log; without a file (a log in memory) it ends with it. The
+nodes of a cluster give it to a keeper that all of them learn from.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -31,12 +34,21 @@ class _State(Struct, frozen=True):
     mutes: tuple[Mute, ...] = ()
 
 
+class Keeper(Protocol):
+    """Who keeps the newest value of each key for all nodes, and lets them learn it."""
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Durable when it returns. Raises LogError."""
+
+
 class Moderation:
     """Names are compared without regard to case. ``clock`` gives seconds since the epoch."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
         self._path = path
         self._clock = clock
+        self.keeper: Keeper | None = None
+        self._unsaved: list[tuple[str, bytes]] = []
         self._closed: dict[str, str] = {}
         self._mutes: dict[tuple[str, str], Mute] = {}
         data = None if path is None else read_private(path)
@@ -63,24 +75,59 @@ class Moderation:
 
     def close(self, room: str, by: str) -> None:
         self._closed[room] = by
-        self._save()
+        self._save(f"closed.{room}", msgspec.json.encode(by))
 
     def reopen(self, room: str) -> None:
         self._closed.pop(room, None)
-        self._save()
+        self._save(f"closed.{room}", _LIFTED)
 
     def mute(self, mute: Mute) -> None:
         self._mutes[_key(mute.room, mute.user)] = mute
-        self._save()
+        self._save(_name(mute.room, mute.user), msgspec.json.encode(mute))
 
     def unmute(self, room: str, user: str) -> None:
         self._mutes.pop(_key(room, user), None)
-        self._save()
+        self._save(_name(room, user), _LIFTED)
 
-    def _save(self) -> None:
+    async def saved(self) -> None:
+        """Until what was ordered is with the keeper, if there is one. Raises LogError."""
+        while self.keeper is not None and self._unsaved:
+            await self.keeper.put(*self._unsaved[0])
+            self._unsaved.pop(0)
+
+    def learn(self, key: str, value: bytes) -> None:
+        """What the keeper has, whoever ordered it."""
+        kind, room, *_ = key.split(".")
+        try:
+            if kind == "closed":
+                by = msgspec.json.decode(value, type=str | None)
+                self._closed.pop(room, None)
+                if by is not None:
+                    self._closed[room] = by
+            else:
+                mute = msgspec.json.decode(value, type=Mute | None)
+                lifted = [place for place, one in self._mutes.items() if _name(one.room, one.user) == key]
+                for place in lifted:
+                    del self._mutes[place]
+                if mute is not None:
+                    self._mutes[_key(mute.room, mute.user)] = mute
+        except msgspec.DecodeError:
+            return  # not what bqserver wrote
+
+    def _save(self, key: str, value: bytes) -> None:
+        if self.keeper is not None:
+            self._unsaved.append((key, value))
         if self._path is not None:
             state = _State(closed=self._closed, mutes=tuple(self._mutes.values()))
             write_private(self._path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+
+
+_LIFTED = b"null"
+
+
+def _name(room: str, user: str) -> str:
+    """A mute's key with the keeper, where a user's name may not stand."""
+    return f"mute.{room}.{hashlib.sha256(_key(room, user)[1].encode()).hexdigest()[:32]}"
 
 
 def _key(room: str, user: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from .log import LogError
 from .nats_stream import Address
@@ -58,6 +59,7 @@ class Link:
         self._inbox = ""
         self._asked: dict[str, Heard] = {}
         self._heard: dict[str, Heard] = {}
+        self._subscriptions: dict[str, Subscription] = {}
         self._watching: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -111,6 +113,13 @@ class Link:
             with contextlib.suppress(*LOST):
                 await self._subscribe(self._client, subject)
 
+    async def unsubscribe(self, subject: str) -> None:
+        self._heard.pop(subject, None)
+        subscription = self._subscriptions.pop(subject, None)
+        if subscription is not None:
+            with contextlib.suppress(*LOST):
+                await subscription.unsubscribe()
+
     async def ask(self, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
         """JetStream's answer. Raises LOST, TimeoutError too where nobody answers."""
         asked = json.dumps(question or {}).encode()
@@ -120,9 +129,11 @@ class Link:
         answer: dict[str, Any] = json.loads(msg.data)
         return answer
 
-    async def gather(self, subject: str, payload: bytes, last: Callable[[Msg], bool]) -> list[Msg]:
-        """The answers up to the first for which ``last`` holds. Raises LOST, and TimeoutError after ``PATIENCE``
-        without another one.
+    async def gather(
+        self, subject: str, payload: bytes, last: Callable[[Msg], bool], *, within: float = PATIENCE
+    ) -> list[Msg]:
+        """The answers up to the first for which ``last`` holds. Raises LOST, and TimeoutError after ``within``
+        seconds without another one.
         """
         loop = asyncio.get_running_loop()
         found: list[Msg] = []
@@ -140,9 +151,9 @@ class Link:
         try:
             await self.publish(subject, payload, reply=inbox)
             while not done.done():
-                left = heard_at + PATIENCE - loop.time()
+                left = heard_at + within - loop.time()
                 if left <= 0 or not self.connected.is_set():
-                    raise TimeoutError(f"no answer from NATS to {subject} within {PATIENCE:g} s")
+                    raise TimeoutError(f"no answer from NATS to {subject} within {within:g} s")
                 await asyncio.wait([done], timeout=min(left, PING))
             return found
         finally:
@@ -201,13 +212,14 @@ class Link:
             skip_subject_validation=True,
         )
         self._inbox = client.new_inbox()
+        self._subscriptions.clear()
         await client.subscribe(f"{self._inbox}.*", cb=_sync(self._answered))
         for subject in list(self._heard):
             await self._subscribe(client, subject)
         await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
 
     async def _subscribe(self, client: Client, subject: str) -> None:
-        await client.subscribe(subject, cb=_sync(self._heard[subject]))
+        self._subscriptions[subject] = await client.subscribe(subject, cb=_sync(self._heard[subject]))
 
     def _answered(self, msg: Msg) -> None:
         heard = self._asked.get(msg.subject.rpartition(".")[2])

@@ -17,17 +17,22 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import nats_queries, sqlite_queries
 from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .nats_feed import Feed
 from .nats_link import LOST, Link, check_credentials
+from .nats_neighbours import NatsNeighbours
+from .nats_orders import NatsOrders
 from .nats_parts import NatsParts
 from .nats_sends import PATIENCE, RETRY_AFTER, STOPPING, Sending, Sends
 from .nats_stream import REPLICAS, parse, stream_epoch
 from .nats_view import View, Worked
 from .sequencer import about_of, again, compose, objection
+
+if TYPE_CHECKING:
+    from .hub import Hub
 
 MAX_PENDING = 20_000
 SILENCE = 2.0
@@ -63,6 +68,8 @@ class NatsLog:
         self.link = link
         self.view = View(view, epoch, self._worked)
         self.parts = NatsParts(link, replicas)
+        self._replicas = replicas
+        self._orders: NatsOrders | None = None
         self._sends = Sends(link, self._taken)
         self._max_pending = max_pending
         self._listeners: list[Listener] = []
@@ -161,8 +168,21 @@ class NatsLog:
                 answer(STOPPING)
         for feed in self._open_feeds():
             feed.close()
+        if self._orders is not None:
+            self._orders.close()
         await self.link.close()
         await self.view.close()
+
+    async def join(self, hub: Hub) -> None:
+        """Tell ``hub`` what other nodes know that is in no log, and the other way round. Raises LogError."""
+        moderation = hub.policy.moderation
+        self._orders = NatsOrders(self.link, self._replicas, moderation.learn, hub.review)
+        neighbours = NatsNeighbours(self.link, hub)
+        await neighbours.open()
+        await self._orders.open()
+        moderation.keeper = self._orders
+        hub.neighbours = neighbours
+        hub.rate.counted = neighbours.counted
 
     # ---- appending
 

@@ -32,8 +32,11 @@ class Presence:
 
     def changed(self, room: Room, peer: Peer) -> None:
         """``peer`` came, went or is typing. Nameless peers (the recipe's clients) are not members."""
-        if not peer.user:
-            return
+        if peer.user:
+            self.stir(room)
+
+    def stir(self, room: Room) -> None:
+        """Somebody did, here or elsewhere."""
         self._changed[room] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self._tell)
@@ -47,11 +50,22 @@ class Presence:
         changed, self._changed = self._changed, {}
         for room in changed:
             self._hub.broadcast(room, frame(room))
+            if self._hub.neighbours is not None:
+                self._hub.neighbours.tell(room)
 
 
 def members(room: Room) -> tuple[Member, ...]:
-    """Everyone with a name, once each: a person with three windows is one member, and whoever merely says to be
-    that person is another.
+    """Everyone with a name, once each, whichever node they are on."""
+    found = {_key(member): member for member in members_here(room)}
+    for _, elsewhere in room.elsewhere.values():
+        for member in elsewhere:
+            found.setdefault(_key(member), member)
+    return _bounded([found[key] for key in sorted(found)[:MOST]])
+
+
+def members_here(room: Room) -> tuple[Member, ...]:
+    """Those on this node. A person with three windows is one member, and whoever merely says to be that person
+    is another.
     """
     now = asyncio.get_running_loop().time()
     found: dict[tuple[str, str, bool], Member] = {}
@@ -81,6 +95,10 @@ def _bounded(named: list[Member]) -> tuple[Member, ...]:
                 plain = replace(member.profile, avatar=None)
                 named[place] = replace(member, profile=plain)
     return tuple(named)
+
+
+def _key(member: Member) -> tuple[str, str, bool]:
+    return member.user, member.kind, member.verified
 
 
 def frame(room: Room) -> bytes:

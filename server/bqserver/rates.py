@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 
 class RateLimit:
@@ -13,6 +14,8 @@ class RateLimit:
         self.period = period
         self._seen: dict[str, deque[float]] = {}
         self._swept = 0.0
+        self.counted: Callable[[str], None] | None = None
+        """Told of every event that is let through."""
 
     def wait(self, key: str, now: float) -> float:
         """Seconds until ``key`` may go on; 0.0: it may now, and this event is counted."""
@@ -20,8 +23,15 @@ class RateLimit:
             return 0.0
         if wait := self.peek(key, now):
             return wait
-        self._seen.setdefault(key, deque()).append(now)
+        self.note(key, 1, now)
+        if self.counted is not None:
+            self.counted(key)
         return 0.0
+
+    def note(self, key: str, events: int, now: float) -> None:
+        """That many were let through, here or elsewhere."""
+        if self.count:
+            self._seen.setdefault(key, deque()).extend([now] * min(events, self.count))
 
     def peek(self, key: str, now: float) -> float:
         """The same, and nothing is counted."""

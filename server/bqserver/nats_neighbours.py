@@ -1,0 +1,204 @@
+"""Neighbours over plain NATS subjects: quick, told again every few seconds, and gone with the node that told it.
+
+``STREAM.who.ROOM``: a node's members of a room. ``STREAM.nodes``: what was counted against the rate limits, and a
+node's good-bye. ``STREAM.invites``: a question that the node answers which has made the invite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+import msgspec
+from nats.aio.msg import Msg
+
+from bqwidget.protocol import Member, Struct, encode
+
+from .nats_link import LOST, Link
+from .presence import members_here
+
+if TYPE_CHECKING:
+    from .hub import Hub, Room
+
+BEAT = 2.0
+"""Seconds after which everything is told again: a node that has just come, or was cut off, knows it then."""
+SILENT = 3 * BEAT
+"""Seconds of silence after which a node's members are gone."""
+ANSWER = 0.5
+"""Seconds to wait for who has made an invite."""
+GATHER = 0.1
+"""Seconds over which counts are put together."""
+
+
+class News(Struct, frozen=True):
+    """What one node tells. ``ask``: others shall tell theirs of this room; ``bye``: it is stopping."""
+
+    node: str
+    members: tuple[Member, ...] | None = None
+    ask: bool = False
+    counted: dict[str, int] | None = None
+    bye: bool = False
+
+
+class Invite(Struct, frozen=True):
+    node: str
+    code: str
+
+
+class Redeemed(Struct, frozen=True):
+    session: str
+
+
+_news = msgspec.json.Decoder(News).decode
+_invite = msgspec.json.Decoder(Invite).decode
+_redeemed = msgspec.json.Decoder(Redeemed).decode
+
+
+class NatsNeighbours:
+    """The neighbours of ``hub``. ``open`` it before the first peer comes."""
+
+    def __init__(self, link: Link, hub: Hub) -> None:
+        self.node = token_hex(8)
+        self._link = link
+        self._hub = hub
+        self._stream = link.address.stream
+        self._told: dict[str, tuple[Member, ...]] = {}
+        self._counted: Counter[str] = Counter()
+        self._outbox: deque[Callable[[], Awaitable[None]]] = deque()
+        self._wake = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(work) for work in (self._work(), self._beat(), self._tell_counts())]
+
+    async def open(self) -> None:
+        await self._link.subscribe(f"{self._stream}.nodes", self._heard_node)
+        await self._link.subscribe(f"{self._stream}.invites", self._heard_invite)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(*LOST):
+            await self._link.publish(f"{self._stream}.nodes", encode(News(self.node, bye=True)))
+
+    # ---- what this node tells
+
+    def entered(self, room: Room) -> None:
+        subject = f"{self._stream}.who.{room.name}"
+        self._do(partial(self._link.subscribe, subject, self._heard_who))
+        self._say(f"who.{room.name}", News(self.node, ask=True))
+
+    def left(self, room: Room) -> None:
+        self._told.pop(room.name, None)
+        self._say(f"who.{room.name}", News(self.node, members=()))
+        self._do(partial(self._link.unsubscribe, f"{self._stream}.who.{room.name}"))
+
+    def tell(self, room: Room) -> None:
+        if self._hub.rooms.get(room.name) is room and self._told.get(room.name) != (
+            here := members_here(room)
+        ):
+            self._told[room.name] = here
+            self._say(f"who.{room.name}", News(self.node, members=here))
+
+    def counted(self, who: str) -> None:
+        self._counted[who] += 1
+
+    async def redeem(self, code: str) -> str | None:
+        question = encode(Invite(self.node, code))
+        try:
+            [answer] = await self._link.gather(
+                f"{self._stream}.invites", question, lambda _: True, within=ANSWER
+            )
+        except LOST:
+            return None  # nobody knows it
+        return _redeemed(answer.data).session if answer.data else None
+
+    # ---- what it hears
+
+    def _heard_who(self, msg: Msg) -> None:
+        room = self._hub.rooms.get(self._link.address.room(msg.subject))
+        news = _read(msg)
+        if room is None or news is None or news.node == self.node:
+            return
+        if news.ask:
+            self._told.pop(room.name, None)
+            self.tell(room)
+        if news.members is not None:
+            before = room.elsewhere.get(news.node)
+            room.elsewhere[news.node] = asyncio.get_running_loop().time(), news.members
+            if before is None or before[1] != news.members:
+                self._hub.presence.stir(room)
+
+    def _heard_node(self, msg: Msg) -> None:
+        news = _read(msg)
+        if news is None or news.node == self.node:
+            return
+        now = asyncio.get_running_loop().time()
+        for who, count in (news.counted or {}).items():
+            self._hub.rate.note(who, count, now)
+        if news.bye:
+            self._forget(news.node)
+
+    def _heard_invite(self, msg: Msg) -> None:
+        try:
+            asked = _invite(msg.data)
+        except msgspec.DecodeError:
+            return
+        session = None if asked.node == self.node else self._hub.policy.gate.redeem(asked.code)
+        if session is not None:
+            self._do(partial(self._link.publish, msg.reply, encode(Redeemed(session))))
+
+    # ---- keeping it fresh
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            for room in list(self._hub.rooms.values()):
+                self._told.pop(room.name, None)
+                self.tell(room)
+            since = asyncio.get_running_loop().time() - SILENT
+            self._forget(before=since)
+
+    def _forget(self, lost: str = "", *, before: float = 0.0) -> None:
+        """The members of a node that is ``lost``, and of all that were not heard since ``before``."""
+        for room in self._hub.rooms.values():
+            gone = [node for node, (heard, _) in room.elsewhere.items() if node == lost or heard < before]
+            for node in gone:
+                del room.elsewhere[node]
+            if gone:
+                self._hub.presence.stir(room)
+
+    async def _tell_counts(self) -> None:
+        while True:
+            await asyncio.sleep(GATHER)
+            if self._counted:
+                self._say("nodes", News(self.node, counted=dict(self._counted)))
+                self._counted.clear()
+
+    # ---- sending
+
+    def _say(self, subject: str, news: News) -> None:
+        self._do(partial(self._link.publish, f"{self._stream}.{subject}", encode(news)))
+
+    def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._outbox.append(work)
+        self._wake.set()
+
+    async def _work(self) -> None:
+        """One after the other: who asks in a room must be listening there."""
+        while True:
+            self._wake.clear()
+            while self._outbox:
+                with contextlib.suppress(*LOST):  # it is told again with the next beat
+                    await self._outbox.popleft()()
+            await self._wake.wait()
+
+
+def _read(msg: Msg) -> News | None:
+    try:
+        return _news(msg.data)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,33 @@
+"""Other nodes that serve the same rooms: what a hub tells them, and what it hears.
+
+Entries go by the log. This is what no log keeps: who is where, how much somebody sends, and invites, which are
+known only to the node that made them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .hub import Room
+
+
+class Neighbours(Protocol):
+    """Called on the event loop. Nothing here waits, except for an invite's answer."""
+
+    def entered(self, room: Room) -> None:
+        """The room has its first peer here: what others know of it goes into ``room.elsewhere`` from now on."""
+
+    def left(self, room: Room) -> None:
+        """It has none any more."""
+
+    def tell(self, room: Room) -> None:
+        """Its members here may have changed."""
+
+    def counted(self, who: str) -> None:
+        """Somebody's message was let through by the rate limit."""
+
+    async def redeem(self, code: str) -> str | None:
+        """What the cookie of an invite is to say that another node has made; see Gate.redeem."""
+
+    async def close(self) -> None: ...
