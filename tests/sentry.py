@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 WATCH = r"""
 (() => {
   const any = /^[^]*$/, dir = /^(auto|ltr)$/, flag = /^(true|false)?$/, word = /^[\w -]*$/;
+  // An avatar's colour, its ink, and its picture where it is its own address.
+  const rgb = "rgb\\(\\d+, \\d+, \\d+\\)", picture = 'url\\("data:image/(png|jpeg|gif|webp);base64,[\\w+/=]+"\\)';
+  const paint = new RegExp(`^(background(-image)?: (${picture}|${rgb}|${picture} ${rgb}); ?|color: ${rgb}; ?)+$`);
   const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/ };
   const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete)$/;
   const allowed = {
@@ -24,12 +27,17 @@ WATCH = r"""
     ol: { start: /^-?\d+$/ }, ul: {}, li: { "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+$/ },
     p: {}, b: {}, strong: {}, em: {}, del: {}, code: {}, pre: {}, blockquote: {}, br: {}, small: {}, q: {},
     time: { datetime: /^[\d:.TZ-]*$/ },
+    // What is attached: a picture has the address of its bytes, and a table is made of cells.
+    img: { src: /^(blob:https?:\/\/[\w.:-]+\/[\w-]+|data:image\/svg\+xml;base64,[\w+\/=]*)$/, alt: any, decoding: /^async$/,
+           draggable: /^false$/ },
+    table: {}, thead: {}, tbody: {}, tr: {}, th: { scope: /^col$/ }, td: {}, figure: {}, figcaption: {},
+    dialog: { open: flag }, progress: { max: /^1$/, value: /^[\d.]+$/ },
     a: { href: /^(https?|mailto):/, target: /^_blank$/, rel: /^noopener noreferrer$/ },
     // The window around them.
-    section: { "data-lm-suppress-shortcuts": flag }, header: {}, footer: {}, h1: {}, h2: {}, div: {}, span: {},
-    form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
-    input: { placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
-             disabled: flag },
+    section: { "data-lm-suppress-shortcuts": flag }, header: {}, footer: {}, h1: {}, h2: {}, span: { style: paint },
+    div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
+    input: { type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w+\/,]*$/, placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
+             disabled: flag, type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w/+., -]*$/ },
     textarea: { rows: /^1$/, placeholder: word, enterkeyhint: /^send$/, style: /^height: (auto|[\d.]+px);$/ },
     svg: { viewBox: /^0 0 24 24$/, focusable: /^false$/ }, path: { d: /^[\d\sA-Za-z.,-]*$/ },
   };
