@@ -14,7 +14,10 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 class Transcript:
-    """``str`` is the text; in a notebook it shows as a list. ``len`` is the number of messages."""
+    """``str`` is the text; in a notebook it shows as a list. ``len`` is the number of messages.
+
+    Where the server vouches for some of the names, these are marked: before the line, where no name can stand.
+    """
 
     def __init__(self, room: str, messages: Iterable[Message]) -> None:
         self.room = room
@@ -24,7 +27,10 @@ class Transcript:
         return len(self.messages)
 
     def __str__(self) -> str:
-        return "\n".join([self._title(), *map(_line, self.messages)])
+        marks = {True: "✓ ", False: "  "} if any(message.verified for message in self.messages) else {}
+        return "\n".join(
+            [self._title(), *(marks.get(message.verified, "") + _line(message) for message in self.messages)]
+        )
 
     __repr__ = __str__
 
@@ -45,8 +51,9 @@ def _line(message: Message) -> str:
 def _item(message: Message) -> str:
     """Each name and text keeps its own direction of writing (``bdi``, ``dir``), and nobody else's."""
     text = "<i>deleted</i>" if message.deleted else html.escape(_said(message)).replace("\n", "<br>")
+    mark = " <i>(verified)</i>" if message.verified else ""
     return (
-        f"<li><b><bdi>{html.escape(_name(message))}</bdi></b>"
+        f"<li><b><bdi>{html.escape(_name(message))}</bdi></b>{mark}"
         f' <time>{_time(message)}</time><br><span dir="auto">{text}</span></li>'
     )
 

@@ -135,6 +135,15 @@ def test_a_transcript_reads_as_text():
     assert len(shown) == 2
 
 
+def test_a_transcript_marks_the_names_that_the_server_vouches_for():
+    shown = Transcript("lobby", [message("mine", verified=True), message("hers", user="✓ ada (verified)")])
+    assert str(shown).splitlines()[1:] == [
+        "✓ 2023-11-14 22:13:20  ada: mine",
+        "  2023-11-14 22:13:20  ✓ ada (verified): hers",
+    ]
+    assert shown._repr_html_().count("</b> <i>(verified)</i>") == 1
+
+
 def test_nothing_in_a_transcript_runs_or_rewrites_its_surroundings():
     shown = Transcript("lobby", [message(NASTY, user=NASTY)])
     page = Tags(shown._repr_html_())
