@@ -76,6 +76,10 @@ class ChatServer(Settings):
     subcommands = Dict(
         {
             "token": ("bqserver.token_command.Token", "Named tokens: add, list, revoke."),
+            "copy": (
+                "bqserver.copy_command.Copy",
+                "Copy a log's file into a cluster, or a cluster into a file.",
+            ),
         }
         | {
             name: (f"bqserver.maintenance.{name.title()}", what)

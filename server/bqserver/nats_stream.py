@@ -27,6 +27,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FIRST = 15.0
 """Seconds for JetStream's first answer."""
 AGAIN = 0.25
+COPYING = "copying"
+"""In a stream's metadata: what is being copied into it, which no node may serve yet."""
 NOT_FOUND, OTHER_SETTINGS, NO_CLUSTER = 10059, 10058, 10074
 """JetStream's error codes."""
 
@@ -138,6 +140,8 @@ def complaints(config: dict[str, Any], address: Address, *, single: bool) -> lis
         republish.get("dest") != address.live("{{wildcard(1)}}")
     ):
         wrong.append(f"it does not republish to {address.live('*')}: set republish as the README says")
+    if (config.get("metadata") or {}).get(COPYING):
+        wrong.append("a copy into it has not come to its end: run bqserver copy again")
     if not (config.get("metadata") or {}).get("epoch"):
         wrong.append("it has no epoch: put one, any word, into its metadata")
     return wrong
@@ -161,7 +165,7 @@ async def stream_epoch(link: Asks, address: Address, *, single: bool = False) ->
         if config is not None:
             break
         refused = found.get("error", {})
-        if loop.time() > deadline or _code(found) == NO_CLUSTER:
+        if loop.time() > deadline or error_code(found) == NO_CLUSTER:
             hint = (
                 "" if single else f"; {REPLICAS} servers with JetStream are needed, or say --single for one"
             )
@@ -175,14 +179,14 @@ async def stream_epoch(link: Asks, address: Address, *, single: bool = False) ->
 async def _found(link: Asks, address: Address, *, single: bool) -> dict[str, Any]:
     name = address.stream
     found = await link.ask(f"STREAM.INFO.{name}")
-    if _code(found) == NOT_FOUND:
+    if error_code(found) == NOT_FOUND:
         made = settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
         found = await link.ask(f"STREAM.CREATE.{name}", made)
-        if _code(found) == OTHER_SETTINGS:  # another node was quicker
+        if error_code(found) == OTHER_SETTINGS:  # another node was quicker
             found = await link.ask(f"STREAM.INFO.{name}")
     return found
 
 
-def _code(answer: dict[str, Any]) -> int:
+def error_code(answer: dict[str, Any]) -> int:
     error = answer.get("error") or {}
     return int(error.get("err_code", 0))

@@ -1,0 +1,113 @@
+"""What is copied from one log to another: its entries in order, whatever their seqs are in either.
+
+Seqs are a log's own: dense in a file, a stream's in a cluster. So an entry is known by its rank in its room (1 for
+the first), and what it is about by that one's rank; the digest of two logs that say the same is the same then.
+
+Pure, but for the connection that the entries are read from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from bqwidget.protocol import Change, Delete, Draft, Edit, Expire, Message, Part, React, Send, encode
+
+from .log import Submission
+from .schema import SEQ_MASK
+
+_decode_message = msgspec.json.Decoder(Message).decode
+_decode_change = msgspec.json.Decoder(Change).decode
+
+
+class Original(NamedTuple):
+    """An entry whose ``seq``, ``target`` and ``re`` are ranks in its room."""
+
+    room: str
+    principal: str
+    entry: Message | Change
+
+
+class Totals(NamedTuple):
+    rooms: int
+    entries: int
+    sha256: str
+
+
+def originals(db: sqlite3.Connection) -> Iterator[Original]:
+    """Every entry, room after room, oldest first: the same order at every call."""
+    names = dict(db.execute("SELECT id, name FROM room"))
+    current, seqs = None, list[int]()
+    rows = db.execute("SELECT id, room, principal, target, body FROM entry ORDER BY id")
+    for key, number, principal, target, body in rows:
+        if number != current:
+            current, seqs = number, []
+        seqs.append(key & SEQ_MASK)
+        rank = len(seqs)
+        if target is None:
+            message = _decode_message(body)
+            about = None if message.re is None else bisect_left(seqs, message.re) + 1
+            yield Original(names[number], principal, replace(message, seq=rank, re=about))
+        else:
+            change = _decode_change(body)
+            about = bisect_left(seqs, change.target) + 1
+            yield Original(names[number], principal, replace(change, seq=rank, target=about))
+
+
+def totals(entries: Iterable[Original]) -> Totals:
+    """How much it is, and a digest over all of it."""
+    digest, rooms, count = hashlib.sha256(), set[str](), 0
+    for original in entries:
+        count += 1
+        rooms.add(original.room)
+        digest.update(encode([original.principal, original.entry]))
+    return Totals(len(rooms), count, digest.hexdigest())
+
+
+def submission(original: Original, seq: Callable[[int], int]) -> Submission:
+    """What to ask a log for so that it holds this entry. ``seq``: the one of a rank in the room, there."""
+    room, principal, entry = original
+    verified = isinstance(entry, Message) and entry.verified
+    # Whether its author or a moderator deleted a message was decided where it comes from.
+    return Submission(room, principal, _draft(entry, seq), verified=verified, moderator=True)
+
+
+def named_parts(entries: Iterable[Original]) -> Iterator[tuple[str, Part]]:
+    """The attachments that messages name, each once a room."""
+    seen = set()
+    for room, _, entry in entries:
+        for part in entry.parts if isinstance(entry, Message) else ():
+            if (room, part.sha256) not in seen:
+                seen.add((room, part.sha256))
+                yield room, part
+
+
+def _draft(entry: Message | Change, seq: Callable[[int], int]) -> Draft:
+    cid, user = entry.cid or "", entry.user
+    if isinstance(entry, Message):
+        about = None if entry.re is None else seq(entry.re)
+        return Send(
+            cid=cid,
+            user=user,
+            text=entry.text,
+            re=about,
+            choice=entry.choice,
+            ask=entry.ask,
+            parts=entry.parts,
+        )
+    target = seq(entry.target)
+    match entry.kind:
+        case "edit":
+            return Edit(cid=cid, user=user, target=target, text=entry.text or "")
+        case "delete":
+            return Delete(cid=cid, user=user, target=target)
+        case "expire":
+            return Expire(cid=cid, user=user, target=target)
+        case "react":
+            return React(cid=cid, user=user, target=target, emoji=entry.emoji or "", on=entry.on is not False)

@@ -1,0 +1,280 @@
+"""Copying a log's file into a stream, and a stream into a file: resumed where it stopped, and compared at the end.
+
+Into a stream only one program writes while it is copied to, and every message says which seq it expects before
+it. So what has arrived is always a beginning of the original, and its length says where to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from .copying import Original, Totals, named_parts, originals, submission, totals
+from .durable import replace, sync_file
+from .lockfile import LockFile
+from .log import LogError
+from .nats_envelope import seal, unseal
+from .nats_link import LOST, Link, explained
+from .nats_parts import NatsParts
+from .nats_stream import COPYING, NOT_FOUND, REPLICAS, Address, complaints, error_code, parse, settings
+from .nats_view import View
+from .parts import PartStore
+from .schema import connect, epoch_of
+from .sequencer import Place, sequence
+from .sqlite_parts import SqliteParts
+from .sqlite_shelf import SqliteShelf
+
+WINDOW = 500
+"""Messages on their way at once; and entries of one commit."""
+PATIENCE = 30.0
+"""Seconds for which a cluster may take nothing before the copy is given up; run again, it goes on."""
+
+Progress = Callable[[int, int], None]
+"""Told of (done, all), in entries."""
+
+
+async def to_stream(source: Path, url: str, *, single: bool, credentials: str, told: Progress) -> Totals:
+    """Copy the file into a stream that holds nothing else. Raises LogError."""
+    address = parse(url)
+    link = Link(address, credentials)
+    lock = LockFile(source)
+    try:
+        with contextlib.closing(connect(source, readonly=True)) as db:
+            expected = totals(originals(db))
+            await link.open()
+            config = await _begin(link, address, epoch_of(db), single=single)
+            await _publish_all(link, db, expected.entries, told)
+            parts = SqliteParts(source)
+            await _copy_parts(db, parts, NatsParts(link, 1 if single else REPLICAS))
+            await parts.close()
+            with tempfile.TemporaryDirectory() as folder:
+                found = await _read_back(link, Path(folder) / "view.sqlite", lambda *_: None)
+            _compare(expected, found)
+            del config["metadata"][COPYING]
+            await _asked(link, f"STREAM.UPDATE.{address.stream}", config)
+    finally:
+        lock.release()
+        await link.close()
+    return expected
+
+
+async def from_stream(url: str, target: Path, *, credentials: str, told: Progress) -> Totals:
+    """Copy the stream into a new file. Raises LogError; ``target`` is there only when it is whole."""
+    link = Link(parse(url), credentials)
+    view, part = _beside(target)
+    try:
+        await link.open()
+        expected = await _read_back(link, view, told)
+        with contextlib.closing(connect(view, readonly=True)) as db:
+            with contextlib.closing(connect(part, synchronous="NORMAL")) as copy:
+                await asyncio.to_thread(_store_all, db, copy, expected.entries, told)
+                _compare(expected, totals(originals(copy)))
+                copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            parts = SqliteParts(target)
+            await _copy_parts(db, NatsParts(link, 1), parts)
+            await parts.close()
+        sync_file(part)
+        replace(part, target)
+    finally:
+        await link.close()
+    _forget(view)
+    return expected
+
+
+def _beside(target: Path) -> tuple[Path, Path]:
+    """Where the stream is read into, and the file that is put together from that."""
+    if target.exists():
+        raise LogError(f"{target} is there already: give a new file's name")
+    return target.with_name(f"{target.name}.copied"), target.with_name(f"{target.name}.part")
+
+
+def _forget(view: Path) -> None:
+    for file in view.parent.glob(f"{view.name}*"):
+        file.unlink()
+
+
+# ---- into a stream
+
+
+async def _begin(link: Link, address: Address, epoch: str, *, single: bool) -> dict[str, Any]:
+    """The settings of a stream that is there for this copy alone. Raises LogError."""
+    name = address.stream
+    found = await link.ask(f"STREAM.INFO.{name}")
+    if error_code(found) == NOT_FOUND:
+        made = settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
+        made["metadata"][COPYING] = epoch
+        found = await _asked(link, f"STREAM.CREATE.{name}", made)
+    config: dict[str, Any] = found["config"]
+    of = (config.get("metadata") or {}).pop(COPYING, None)
+    if of != epoch:
+        raise LogError(f"the stream {name} is there already: copy into another one, as nats://.../{name}-2")
+    if wrong := complaints(config, address, single=single):
+        raise LogError(f"the stream {name} would break a promise: " + "; and ".join(wrong))
+    config["metadata"][COPYING] = epoch
+    return config
+
+
+async def _publish_all(link: Link, db: sqlite3.Connection, count: int, told: Progress) -> None:
+    """Go on from what has arrived, as often as it takes. Raises LogError where nothing arrives any more."""
+    loop = asyncio.get_running_loop()
+    arrived, since, why = -1, loop.time(), ""
+    while arrived < count:
+        try:
+            info = await link.ask(f"STREAM.INFO.{link.address.stream}")
+            last = int(info["state"]["last_seq"])
+            if last > arrived:
+                arrived, since = last, loop.time()
+            told(arrived, count)
+            await _publish(link, islice(_sealed(db), arrived, None), arrived, lambda done: told(done, count))
+        except (KeyError, *LOST) as error:
+            why = explained(error)
+            await asyncio.sleep(0.25)
+        if loop.time() - since > PATIENCE:
+            raise LogError(f"the cluster takes nothing more ({why}): run the same command again to go on")
+
+
+def _sealed(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+    """Each room and message as the stream is to hold them. The seq of what it is about is known beforehand."""
+    room, start = "", 0
+    for place, original in enumerate(originals(db)):
+        if original.room != room:
+            room, start = original.room, place
+        given = submission(original, lambda rank, start=start: start + rank)  # type: ignore[misc]
+        yield room, seal(given, "", 0, original.entry.at)
+
+
+async def _publish(
+    link: Link, messages: Iterator[tuple[str, bytes]], last: int, told: Callable[[int], None]
+) -> None:
+    """In order, ``WINDOW`` at a time, each only right after the one before it. Raises LOST at the first that isn't."""
+    while batch := list(islice(messages, WINDOW)):
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        missing = len(batch)
+
+        def heard(msg: Msg, done: asyncio.Future[None] = done) -> None:
+            nonlocal missing
+            missing -= 1
+            answer = json.loads(msg.data or b'{"error": {"description": "nobody takes it"}}')
+            if done.done():
+                return
+            if "error" in answer:
+                done.set_exception(TimeoutError(str(answer["error"].get("description"))))
+            elif not missing:
+                done.set_result(None)
+
+        inbox = link.inbox(heard)
+        try:
+            for room, payload in batch:
+                headers = {"Nats-Expected-Last-Sequence": str(last)}
+                await link.publish(link.address.subject(room), payload, inbox, headers)
+                last += 1
+            await asyncio.wait_for(done, PATIENCE / 3)
+        finally:
+            link.forget(inbox)
+        told(last)
+
+
+# ---- out of a stream
+
+
+async def _read_back(link: Link, path: Path, told: Progress) -> Totals:
+    """What the stream holds, in a view of its own that goes on from where it was. Raises LogError."""
+    address = link.address
+    info = await _asked(link, f"STREAM.INFO.{address.stream}")
+    last = int(info["state"]["last_seq"])
+    view = View(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
+    try:
+        cursor = await view.reading.read(_reached)
+        while cursor < last:
+            question = {"seq": cursor + 1, "batch": WINDOW, "next_by_subj": address.subject("*")}
+            try:
+                messages = await link.gather(
+                    f"$JS.API.DIRECT.GET.{address.stream}",
+                    json.dumps(question).encode(),
+                    lambda msg: "Status" in (msg.headers or {}),
+                )
+            except LOST as error:
+                raise LogError(
+                    f"the stream can't be read: {explained(error)}; run the same command again"
+                ) from error
+            placed = [
+                unseal(address.room((msg.headers or {})["Nats-Subject"]), msg.headers or {}, msg.data)
+                for msg in messages[:-1]
+            ]
+            if not placed:
+                await asyncio.sleep(0.05)  # a replica that is a little behind
+                continue
+            await view.add(placed)
+            cursor = placed[-1].seq
+            told(cursor, last)
+    finally:
+        await view.close()
+    with contextlib.closing(connect(path, readonly=True)) as db:
+        return totals(originals(db))
+
+
+def _reached(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(seq), 0) FROM cursor").fetchone()[0])
+
+
+def _store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, told: Progress) -> None:
+    """Every entry at its rank, from the first on that is not there yet."""
+    shelf = SqliteShelf(copy)
+    (done,) = copy.execute("SELECT count(*) FROM entry").fetchone()
+    rest = islice(originals(db), done, None)
+    while batch := list(islice(rest, WINDOW)):
+        _store(copy, shelf, batch)
+        done += len(batch)
+        told(done, count)
+
+
+def _store(copy: sqlite3.Connection, shelf: SqliteShelf, batch: Sequence[Original]) -> None:
+    copy.execute("BEGIN IMMEDIATE")
+    plan = sequence(
+        [submission(one, lambda rank: rank) for one in batch],
+        shelf,
+        places=[Place(one.entry.seq, one.entry.at) for one in batch],
+    )
+    shelf.store(plan)
+    copy.execute("COMMIT")
+
+
+# ---- both ways
+
+
+async def _copy_parts(db: sqlite3.Connection, source: PartStore, target: PartStore) -> None:
+    for room, part in named_parts(originals(db)):
+        if part.sha256 in await target.name(room, [part.sha256]):
+            continue
+        kept = await source.get(room, part.sha256)
+        if kept is not None:
+            await target.put(room, kept)
+            await target.name(room, [part.sha256])
+
+
+async def _asked(link: Link, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
+    try:
+        answer = await link.ask(subject, question)
+    except LOST as error:
+        raise LogError(f"the cluster does not answer: {explained(error)}") from error
+    if refused := answer.get("error"):
+        raise LogError(f"the stream {link.address.stream} can't be used: {refused.get('description')}")
+    return answer
+
+
+def _compare(expected: Totals, found: Totals) -> None:
+    if expected != found:
+        raise LogError(
+            f"the copy is not the same: {found.entries:,} entries of {expected.entries:,}, "
+            f"sha256 {found.sha256[:12]} instead of {expected.sha256[:12]}; copy into another place"
+        )
