@@ -18,7 +18,7 @@ export interface Limits {
   readonly part?: number;
 }
 
-export const LIMITS: Limits = { text: 16_000, user: 64, frame: 128 * 1024, rate: 20, rate_ms: 10_000 };
+export const LIMITS: Limits = { text: 16_000, user: 64, frame: 128 * 1024, rate: 20, rate_ms: 10_000, part: 10 * 1024 * 1024 };
 /** Attachments in one message. */
 export const MAX_PARTS = 20;
 

@@ -66,6 +66,7 @@ describe("markdown", () => {
     "snake_case_name and 2 * 3 * 4",
     "---",
     "&lt;b&gt;",
+    "```",
   ])("leaves %j as it was typed", (text) => {
     const root = draw(text);
     expect(root.textContent).toBe(text);

@@ -229,7 +229,7 @@ def pages(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
     opened = request.node.stash[PAGES] = []
 
     def new(**options: object) -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         opened.append(context.new_page())
         return opened[-1]
 

@@ -35,7 +35,8 @@ function block(token: Token, depth: number): ComponentChildren {
       return null;
     case "code": {
       const { text, lang } = token as Tokens.Code;
-      return <Code text={text} info={lang ?? ""} />;
+      // A fence around nothing is more likely a slip than code: it stays what was typed.
+      return text === "" ? <p {...direction(depth)}>{token.raw.trim()}</p> : <Code text={text} info={lang ?? ""} />;
     }
     case "blockquote":
       return <blockquote {...direction(depth)}>{blocks((token as Tokens.Blockquote).tokens, depth + 1)}</blockquote>;

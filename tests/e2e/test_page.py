@@ -1,0 +1,212 @@
+"""The page of a room: there at once, at rest, on a phone, in the reader's language, and saying so in its tab."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from bqserver.testing import RunningServer, running_server
+from e2e.conftest import Window
+from wsclient import member
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+FIRST_PAINT_MS = 500
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 3,
+    "is_mobile": True,
+    "has_touch": True,
+}
+CODE = "def step(n: int) -> str:\n    return f'{n}'  # now"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningServer]:
+    with running_server(open=True) as running:
+        yield running
+
+
+def fill(server: RunningServer, room: str, *texts: str) -> None:
+    with member(server.url, room) as ada:
+        for number, text in enumerate(texts):
+            ada.say(text, f"{number} {text}"[:60], "ada")
+            ada.until("ack")
+
+
+def open_room(page: Page, server: RunningServer, room: str) -> Window:
+    page.goto(f"{server.url}/rooms/{room}")
+    window = Window(page.get_by_role("region", name=f"Chat room {room}"))
+    window.wait_connected()
+    return window
+
+
+# ---- at once, and at rest ----
+
+LAYOUT = """
+() => new Promise((resolve) => {
+  const read = (type, done) => new PerformanceObserver((list) => done(list.getEntries())).observe({ type, buffered: true });
+  let shift = 0;
+  read("layout-shift", (entries) => entries.forEach(({ value, hadRecentInput }) => shift += hadRecentInput ? 0 : value));
+  read("paint", (entries) => {
+    const paint = entries.find(({ name }) => name === "first-contentful-paint");
+    if (paint) setTimeout(() => resolve([paint.startTime, shift]), 300); // the script has taken over, fonts have come
+  });
+})
+"""
+
+
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
+def test_it_is_painted_at_once_and_then_nothing_moves(server, pages, options):
+    room = f"paint-{len(options)}"
+    fill(server, room, *(f"message {number}\n" + "words " * (number % 40) for number in range(60)))
+    page = pages(**options)
+    paints = []
+    for _ in range(3):
+        open_room(page, server, room)
+        paint, shift = page.evaluate(LAYOUT)
+        paints.append(paint)
+        assert shift == 0
+    print(f"first contentful paint: {', '.join(f'{paint:.0f}' for paint in paints)} ms")
+    assert statistics.median(paints) < FIRST_PAINT_MS
+
+
+def test_without_javascript_it_begins_with_the_newest_words(server, pages):
+    fill(server, "static", *(f"message {number}\nand its second line" for number in range(50)))
+    page = pages(java_script_enabled=False)
+    page.goto(f"{server.url}/rooms/static")
+    box = page.get_by_text("message 49").bounding_box()
+    assert box is not None
+    assert 0 < box["y"] < 900
+    page.get_by_text("message 0").scroll_into_view_if_needed()
+
+
+# ---- on a phone ----
+
+
+def test_it_works_on_a_phone(server, pages):
+    page = pages(**PHONE)
+    fill(server, "phone", "hello", f"```python\n{CODE}{' ' * 80}# far out\n```", "x" * 500)
+    window = open_room(page, server, "phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    name = page.get_by_role("textbox", name="Your name")
+    name.tap()
+    name.fill("me")
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    box.tap()
+    box.fill("from my phone")
+    page.get_by_role("button", name="Send").tap()
+    window.wait_for("from my phone")
+    window.messages.filter(has_text="hello").get_by_text("hello").tap()
+    page.get_by_role("button", name="Reply").tap()
+    page.get_by_text("Replying to ada").wait_for()
+    page.get_by_role("button", name="Cancel").tap()
+    window.messages.filter(has_text="from my phone").get_by_text("from my phone").tap()
+    page.get_by_role("button", name="Delete").tap()
+    window.messages.get_by_text("This message was deleted").wait_for()
+    for one in page.locator(".bq-chat button:visible, .bq-chat input:visible").all():
+        size = one.bounding_box()
+        assert size is not None
+        assert size["height"] >= 24, one.evaluate("one => one.outerHTML")  # WCAG 2.2: target size
+        assert 0 <= size["x"] <= size["x"] + size["width"] <= 390
+
+
+# ---- in the tab, and in the reader's language ----
+
+
+def test_the_tab_tells_how_many_are_unread(server, pages):
+    page = pages()
+    fill(server, "tab", *(f"message {number}\n\nmore" for number in range(40)))
+    window = open_room(page, server, "tab")
+    icon = "() => decodeURIComponent(document.querySelector('link[rel=icon]').href)"
+    assert page.title() == "tab · bqwidget"
+    assert "<svg" in page.evaluate(icon)
+    assert "<circle" not in page.evaluate(icon)
+    window.messages.last.hover()
+    page.mouse.wheel(0, -900)
+    page.get_by_role("button", name="Jump to latest").wait_for()
+    fill(server, "tab", "news", "and more news")
+    page.wait_for_function("() => document.title === '(2) tab · bqwidget'")
+    assert "<circle" in page.evaluate(icon)
+    page.get_by_role("button", name="Jump to latest").click()
+    page.wait_for_function("() => document.title === 'tab · bqwidget'")
+    assert "<circle" not in page.evaluate(icon)
+    window.messages.filter(has_text="and more news").wait_for()
+    page.get_by_text("New", exact=True).wait_for()  # the divider stays above what was unread
+
+
+def test_it_speaks_the_reader_s_language(server, pages):
+    fill(server, "sprache", "hello")
+    page = pages(locale="de-AT")
+    page.goto(f"{server.url}/rooms/sprache")
+    page.get_by_role("region", name="Chatraum sprache").wait_for()
+    page.get_by_role("status").filter(has_text="Verbunden").wait_for()
+    page.get_by_role("list", name="Nachrichten").get_by_text("Heute").wait_for()
+    page.get_by_role("textbox", name="Nachricht", exact=True).fill("x" * 16_001)
+    page.get_by_text("1 Zeichen zu viel: höchstens 16.000 sind erlaubt").wait_for()
+    assert page.evaluate("document.documentElement.lang") == "de"
+    other = pages(locale="fr-FR")
+    open_room(other, server, "sprache")
+    assert other.evaluate("document.documentElement.lang") == "en"
+
+
+# ---- what it says when it can't come in ----
+
+
+def test_a_full_server_says_so_and_when_it_is_tried_again(pages):
+    with running_server(open=True, max_connections=1) as server, member(server.url, "lobby"):
+        page = pages()
+        page.goto(f"{server.url}/rooms/lobby")
+        page.get_by_role("status").filter(has_text="The server is full · next try in").wait_for()
+
+
+# ---- code and long messages, in a worker ----
+
+PLAIN, COLOURED = f"```\n{CODE}\n```", f"```python\n{CODE}\n```"
+LONG = "\n".join(f"- *item {number}*" for number in range(300))
+CODE_OF = "code => code.textContent"
+HEIGHT = "block => block.getBoundingClientRect().height"
+
+
+def test_code_is_coloured_and_a_long_message_parsed_without_the_main_thread(server, pages):
+    page = pages()
+    fill(server, "worker", PLAIN, COLOURED, LONG)
+    open_room(page, server, "worker")
+    blocks = page.locator(".bq-code pre")
+    page.locator(".bq-code-keyword").get_by_text("def").wait_for()
+    page.locator("em").get_by_text("item 299").wait_for(state="attached")
+    assert len(page.workers) == 1
+    assert page.workers[0].url.startswith("blob:")
+    assert [blocks.nth(at).locator("code").evaluate(CODE_OF) for at in (0, 1)] == [CODE, CODE]
+    assert blocks.nth(0).evaluate(HEIGHT) == blocks.nth(1).evaluate(HEIGHT)
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Show less").wait_for()
+
+
+def test_where_there_can_be_no_worker_the_page_does_its_work_when_it_is_idle(server, pages):
+    """A page's own policy decides what is left: without one all of it, with ours no colours."""
+    fill(server, "idle", COLOURED, LONG)
+    for policy in (False, True):
+        page = pages(bypass_csp=not policy)
+        page.add_init_script("delete window.Worker")
+        open_room(page, server, "idle")
+        page.locator("em").get_by_text("item 299").wait_for(state="attached")
+        assert page.locator("code").evaluate(CODE_OF) == CODE
+        if not policy:
+            page.locator(".bq-code-keyword").get_by_text("def").wait_for()
+
+
+def test_with_less_motion_nothing_moves_by_itself(pages):
+    moving = []
+    for motion in ("no-preference", "reduce"):
+        with running_server(open=True) as ending:
+            page = pages(reduced_motion=motion)
+            open_room(page, ending, "still")
+        page.get_by_role("status").filter(has_text="Offline").wait_for()  # its dot breathes
+        moving.append(page.evaluate("document.getAnimations().length"))
+    assert moving == [1, 0]
