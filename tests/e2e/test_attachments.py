@@ -1,0 +1,416 @@
+"""Pictures and tables as people meet them: chosen, pasted, dropped, shown; on the page, in JupyterLab, inside Jupyter."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pandas as pd
+import pytest
+from bqserver.testing import running_server
+from e2e.conftest import SLOW, Window
+from jupyterserver import jupyter_server
+from pictures import GIF, SPEAKING_SVG, SVG, png
+from sentry import Sentry
+
+from bqwidget import Room
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+SIZE = "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
+
+GIVE = """
+(target, [kind, files, text]) => {
+  const data = new DataTransfer();
+  for (const [name, type, bytes] of files) {
+    data.items.add(new File([Uint8Array.from(atob(bytes), (each) => each.charCodeAt(0))], name, { type }));
+  }
+  if (text !== null) data.setData("text/plain", text);
+  const more = { bubbles: true, cancelable: true, composed: true };
+  const event = kind === "paste"
+    ? new ClipboardEvent(kind, { clipboardData: data, ...more })
+    : new DragEvent(kind, { dataTransfer: data, ...more });
+  return !target.dispatchEvent(event);
+}
+"""
+"""What a browser does with what is pasted or dropped; true where the window took it for itself."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator:
+    with running_server(open=True, part_limit=2_000_000) as running:
+        yield running
+
+
+@pytest.fixture
+def bob(server, request: pytest.FixtureRequest) -> Iterator[Room]:
+    """Another member of this test's room."""
+    name = re.sub(r"\W", "-", request.node.name)[:60]
+    with Room(name, user="bob", url=server.url) as room:
+        yield room.wait_open(20)
+
+
+def enter(page: Page, room: Room) -> Window:
+    page.goto(room.url)
+    window = Window(page.get_by_role("region", name=f"Chat room {room.name}"))
+    window.wait_connected()
+    window.call_me("ada")
+    return window
+
+
+def file(name: str, data: bytes, mime: str = "image/png") -> dict[str, object]:
+    return {"name": name, "mimeType": mime, "buffer": data}
+
+
+def choose(window: Window, *files: dict[str, object]) -> None:
+    with window.region.page.expect_file_chooser() as chooser:
+        window.region.get_by_role("button", name="Attach pictures").click()
+    chooser.value.set_files(list(files))
+
+
+def give(target: Locator, kind: str, *files: tuple[str, str, bytes], text: str | None = None) -> bool:
+    told = [[name, mime, base64.b64encode(data).decode()] for name, mime, data in files]
+    return target.evaluate(GIVE, [kind, told, text])
+
+
+def box(window: Window) -> Locator:
+    return window.region.get_by_role("textbox", name="Message", exact=True)
+
+
+def chips(window: Window) -> Locator:
+    return window.region.get_by_role("list", name="Attachments of this message").get_by_role("listitem")
+
+
+def uploaded(window: Window, count: int) -> None:
+    """Until that many are there, and none is on its way."""
+    chips(window).nth(count - 1).wait_for()
+    window.region.locator("progress").first.wait_for(state="detached", timeout=SLOW)
+    assert chips(window).count() == count
+
+
+def picture(window: Window, name: str) -> Locator:
+    shown = window.region.get_by_role("list", name="Messages").get_by_role("img", name=name, exact=True)
+    shown.first.wait_for(timeout=SLOW)
+    return shown.first
+
+
+# ---- on the page
+
+
+def test_a_chosen_file_is_sent_with_its_caption_and_shown_to_everybody(server, pages, bob):
+    mine, yours = enter(pages(), bob), enter(pages(), bob)
+    choose(mine, file("loss.png", png(30, 20)), file("graph.svg", SVG, "image/svg+xml"))
+    uploaded(mine, 2)
+    assert mine.messages.count() == 0
+    mine.say("look")
+    got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
+    assert [(part.name, part.mime, part.width) for part in got.parts] == [
+        ("loss.png", "image/png", 30),
+        ("graph.svg", "image/svg+xml", 120),
+    ]
+    for window in (mine, yours):
+        assert picture(window, "loss.png").evaluate(SIZE) == [30, 20]
+        assert picture(window, "loss.png").get_attribute("src").startswith("blob:")
+        assert picture(window, "graph.svg").evaluate(SIZE) == [
+            300,
+            150,
+        ]  # as browsers draw one without a size
+        assert picture(window, "graph.svg").get_attribute("src").startswith("data:image/svg+xml;base64,")
+    assert chips(mine).count() == 0
+
+
+def test_a_picture_alone_is_a_message_and_a_reply_can_have_one(server, pages, bob):
+    window = enter(pages(), bob)
+    asked = bob.send("show me")
+    choose(window, file("loss.png", png()))
+    uploaded(window, 1)
+    window.wait_for("show me")
+    window.messages.first.hover()
+    window.region.get_by_role("button", name="Reply").click()
+    box(window).press("Enter")
+    got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
+    assert (got.text, got.re, len(got.parts)) == ("", asked.seq, 1)
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_what_is_pasted_or_dropped_is_uploaded_and_nothing_reaches_the_page_around(server, pages, bob, kind):
+    page = pages()
+    window = enter(page, bob)
+    page.evaluate(
+        "kinds => { window.leaked = []; for (const kind of kinds)"
+        " document.addEventListener(kind, (event) => leaked.push(event.type)); }",
+        ["paste", "drop", "dragover"],
+    )
+    target = box(window) if kind == "paste" else window.region.get_by_role("list", name="Messages")
+    if kind == "drop":
+        assert give(target, "dragover", ("x.png", "image/png", b""))
+        assert "bq-dropping" in window.region.get_attribute("class")
+    assert give(target, kind, ("a.png", "image/png", png()), ("b.gif", "image/gif", GIF))
+    uploaded(window, 2)
+    assert "bq-dropping" not in window.region.get_attribute("class")
+    assert page.evaluate("leaked") == []
+    box(window).press("Enter")
+    got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
+    assert [part.name for part in got.parts] == ["a.png", "b.gif"]
+
+
+def test_text_is_pasted_as_text_even_where_a_picture_of_it_comes_along(server, pages, bob):
+    window = enter(pages(), bob)
+    cells = ("cells.png", "image/png", png())
+    assert not give(box(window), "paste", cells, text="1\t2")
+    assert not give(box(window), "paste", text="only text")
+    assert chips(window).count() == 0
+
+
+def test_what_is_not_taken_says_why_where_it_is_and_can_be_taken_back(server, pages, bob):
+    window = enter(pages(), bob)
+    box(window).fill("my draft")
+    choose(
+        window,
+        file("paper.pdf", b"%PDF", "application/pdf"),
+        file("huge.png", png(noise=2_000_001)),
+        file("empty.png", b""),
+        file("page.png", b"<script>ran(1)</script>"),
+        file("good.png", png()),
+    )
+    said = {
+        "paper.pdf": "Only PNG, JPEG, GIF, WebP and SVG pictures",
+        "huge.png": "It has 2 MB: the limit is 2 MB",
+        "empty.png": "This file is empty",
+        "page.png": "the bytes are no image/png",
+    }
+    for name, why in said.items():
+        chips(window).filter(has_text=name).get_by_role("alert").filter(has_text=why).wait_for()
+    box(window).press("Enter")
+    window.region.get_by_role("alert").filter(has_text="Remove what could not be uploaded").wait_for()
+    assert box(window).input_value() == "my draft"
+    for name in said:
+        window.region.get_by_role("button", name=f"Remove {name}").click()
+    uploaded(window, 1)
+    box(window).press("Enter")
+    got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
+    assert (got.text, [part.name for part in got.parts]) == ("my draft", ["good.png"])
+
+
+def test_an_upload_that_fails_is_tried_again_and_one_on_its_way_taken_back(server, pages, bob):
+    page = pages()
+    window = enter(page, bob)
+    page.route("**/parts", lambda route: route.abort())
+    choose(window, file("a.png", png()))
+    chips(window).get_by_role("alert").filter(has_text="can't be reached").wait_for()
+    page.unroute("**/parts")
+    held: list[object] = []
+    page.route("**/parts", lambda route: held.append(route))
+    window.region.get_by_role("button", name="Retry").click()
+    chips(window).get_by_role("progressbar", name="Uploading a.png").wait_for()
+    box(window).fill("text")
+    box(window).press("Enter")
+    window.region.get_by_role("alert").filter(has_text="Wait until").wait_for()
+    window.region.get_by_role("button", name="Remove a.png").click()
+    page.unroute("**/parts")
+    box(window).press("Enter")
+    got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
+    assert (got.text, got.parts) == ("text", ())
+
+
+def test_what_was_attached_to_a_draft_is_still_there_after_a_reload(server, pages, bob):
+    page = pages()
+    window = enter(page, bob)
+    choose(window, file("a.png", png()))
+    uploaded(window, 1)
+    box(window).fill("draft")
+    page.reload()
+    window.wait_connected()
+    uploaded(window, 1)
+    box(window).press("Enter")
+    got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
+    assert (got.text, [part.name for part in got.parts]) == ("draft", ["a.png"])
+
+
+def test_everything_is_done_by_keyboard(server, pages, bob):
+    page = pages()
+    page.on("filechooser", lambda _: None)  # from now on: a key is quicker than the switch for it
+    bob.send(png(300, 200), name="loss.png")
+    window = enter(page, bob)
+    picture(window, "loss.png")
+    box(window).focus()
+    page.keyboard.press("Shift+Tab")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files([file("a.png", png())])
+    uploaded(window, 1)
+    window.region.get_by_role("button", name="Remove a.png").focus()
+    page.keyboard.press("Enter")
+    chips(window).wait_for(state="detached")
+    window.region.get_by_role("button", name="Enlarge loss.png").focus()
+    page.keyboard.press("Enter")
+    large = page.get_by_role("dialog", name="loss.png")
+    large.get_by_role("img").wait_for()
+    page.keyboard.press("Escape")
+    large.wait_for(state="detached")
+
+
+def test_nothing_moves_when_a_picture_comes_and_one_far_away_is_not_fetched(server, pages, bob):
+    page = pages()
+    early, late = bob.send(png(1, 2, noise=9), name="early.png"), None
+    for number in range(60):
+        bob.send(f"line {number}")
+    late = bob.send(png(640, 480), "a caption", name="late.png")
+    asked: list[str] = []
+    held: list[object] = []
+
+    def hold(route) -> None:
+        asked.append(route.request.url.rpartition("/")[2])
+        held.append(route)
+
+    page.route("**/parts/*", hold)
+    window = enter(page, bob)
+    last = window.messages.last
+    last.get_by_text("Loading late.png").wait_for(state="attached")
+    before = last.bounding_box()
+    assert before["height"] > 300
+    while not held:
+        page.wait_for_timeout(10)
+    held.pop().continue_()
+    picture(window, "late.png").evaluate(SIZE)
+    assert last.bounding_box() == before
+    assert asked == [late.parts[0].sha256]
+    assert early.parts[0].sha256 not in asked
+
+
+def test_one_that_is_gone_says_so_and_can_be_asked_for_again(server, pages, bob):
+    page = pages()
+    bob.send(png(), name="loss.png")
+    page.route(
+        "**/parts/*",
+        lambda route: route.fulfill(status=503, json={"error": {"code": "x", "message": "no disk"}}),
+    )
+    window = enter(page, bob)
+    window.region.get_by_text("no disk").wait_for()
+    page.unroute("**/parts/*")
+    window.messages.get_by_role("button", name="Retry").click()
+    assert picture(window, "loss.png").evaluate(SIZE) == [8, 4]
+
+
+def test_a_table_is_built_of_cells_and_stays_in_its_place(server, pages, bob):
+    page = pages()
+    page.set_viewport_size({"width": 400, "height": 800})
+    frame = pd.DataFrame({f"column {number}": range(10_000) for number in range(30)} | {"html": "<b>x</b>"})
+    bob.send(frame, name="scores")
+    window = enter(page, bob)
+    table = window.messages.get_by_role("table")
+    table.wait_for()
+    assert table.get_by_role("columnheader").count() == 20
+    assert table.get_by_role("row").count() == 51
+    window.messages.get_by_text("50 of 10,000 rows · 20 of 31 columns").wait_for()
+    around = window.messages.get_by_role("group", name="scores")
+    assert around.evaluate("box => box.scrollWidth > box.clientWidth && box.scrollHeight > box.clientHeight")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    bob.send(frame[["html"]].head(1))
+    window.messages.last.get_by_role("cell", name="<b>x</b>").wait_for()
+
+
+def test_a_picture_that_would_speak_stays_a_picture(server, pages, bob):
+    page = pages()
+    sentry = Sentry(page, server.url)
+    window = enter(page, bob)
+    bob.send(SPEAKING_SVG, name="<img src=x onerror=ran(1)>")
+    assert picture(window, "<img src=x onerror=ran(1)>").evaluate(SIZE) == [40, 20]
+    window.region.get_by_role("button", name="Enlarge").click()
+    page.get_by_role("dialog").wait_for()
+    assert sentry.report() == []
+
+
+def test_opened_by_itself_it_has_no_origin_and_runs_nothing(server, pages, bob):
+    """Where somebody makes a page of its address, past its being a download."""
+    part = bob.send(SPEAKING_SVG).parts[0]
+    page = pages()
+    page.add_init_script("window.spoken = []; window.ran = (number) => spoken.push(number)")
+
+    def shown(route) -> None:
+        answer = route.fetch()
+        kept = {name: value for name, value in answer.headers.items() if name != "content-disposition"}
+        route.fulfill(response=answer, headers=kept)
+
+    page.route("**/parts/*", shown)
+    failed: dict[str, str | None] = {}
+    page.on("requestfailed", lambda request: failed.update({request.url: request.failure}))
+    page.goto(f"{server.url}/rooms/{bob.name}/parts/{part.sha256}")
+    assert page.evaluate("[document.documentElement.localName, origin, spoken]") == ["svg", "null", []]
+    assert failed["http://evil.example/1.png"] == "csp"
+    assert set(failed.values()) == {"csp"}  # nothing has left the browser
+
+
+# ---- in a notebook, over the comm
+
+CELL = """
+from bqwidget import Room
+room = Room("comm", user="kernel", url={url!r}, token={token!r})
+room.wait_open(20)
+room
+"""
+
+
+def test_in_a_notebook_everything_goes_through_the_kernel(pages, jupyter):
+    """The browser is in a room of its own: it neither reaches the server nor holds a token."""
+    with running_server() as far, Room("comm", user="bob", url=far.url, token=far.token) as bob:
+        lab, page = jupyter(), pages()
+        seen: list[str] = []
+        page.on("request", lambda request: seen.append(urlsplit(request.url).netloc))
+        cells = (
+            CELL.format(url=far.url, token=far.token),
+            f"room.send(bytes.fromhex({png(30, 20).hex()!r}), name='p.png')",
+        )
+        notebook = lab.open(page, lab.notebook("attach.ipynb", *cells))
+        notebook.run(0)
+        window = notebook.room("comm")
+        window.wait_connected()
+        window.call_me("ada")
+        notebook.run(1)
+        assert picture(window, "p.png").evaluate(SIZE) == [30, 20]
+        count = page.locator(".jp-Notebook .jp-Cell").count()
+        big = png(30, 21, noise=1_300_000)
+        choose(window, file("big.png", big))
+        uploaded(window, 1)
+        assert give(box(window), "paste", ("pasted.png", "image/png", png(5, 5)))
+        uploaded(window, 2)
+        window.say("from the notebook")
+        got = bob.wait_for(lambda message: message.user == "ada", timeout=30, after=0)
+        assert [part.name for part in got.parts] == ["big.png", "pasted.png"]
+        assert bob.part(got.parts[0]) == big
+        bob.send(png(640, 480, (30, 90, 200), noise=900_000), "back", name="back.png")
+        assert picture(window, "back.png").evaluate(SIZE) == [640, 480]
+        choose(window, file("page.png", b"<script>"))
+        chips(window).get_by_role("alert").filter(has_text="the bytes are no image/png").wait_for()
+        assert page.locator(".jp-Notebook .jp-Cell").count() == count
+        assert urlsplit(far.url).netloc not in seen
+
+
+# ---- inside Jupyter Server
+
+
+def test_the_page_inside_jupyter_says_that_it_sent_the_upload(pages, home, home_environ):
+    """Jupyter's cookie alone puts nothing: the page's script adds the token that another site can't read."""
+    with jupyter_server(home, home_environ, base="/deep/base/") as jupyter:
+        page = pages()
+        uploads: list[object] = []
+        page.on("request", lambda request: request.method == "POST" and uploads.append(request))
+        page.goto(f"{jupyter.origin}{jupyter.rooms}/rooms/lobby?token={jupyter.token}")
+        window = Window(page.get_by_role("region", name="Chat room lobby"))
+        window.wait_connected()
+        window.call_me("ada")
+        choose(window, file("loss.png", png(30, 20)))
+        uploaded(window, 1)
+        window.say("look")
+        assert picture(window, "loss.png").evaluate(SIZE) == [30, 20]
+        headers = uploads[-1].all_headers()
+        assert headers["x-xsrftoken"]
+        without = {name: headers[name] for name in ("cookie", "origin", "content-type")}
+        sent = {name.title().replace("-", "_"): value for name, value in without.items()}
+        path = f"{jupyter.rooms.removeprefix(jupyter.base)}/rooms/lobby/parts"
+        assert jupyter.ask("POST", path, png(), **sent).code == "bad_xsrf"
