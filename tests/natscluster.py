@@ -28,7 +28,9 @@ def nats_binary() -> str | None:
 class NatsServer:
     """One server in a process of its own. ``url`` is for clients, ``monitor`` tells how it is."""
 
-    def __init__(self, binary: str, folder: Path, ports: list[int], routes: list[int], *, sync: str) -> None:
+    def __init__(
+        self, binary: str, folder: Path, ports: list[int], routes: list[int], *, sync: str, tls: str
+    ) -> None:
         self.name = name = folder.name
         self.url = f"127.0.0.1:{ports[0]}"
         self.monitor = f"http://127.0.0.1:{ports[1]}"
@@ -43,8 +45,9 @@ class NatsServer:
             listen: "{self.url}"
             http: "127.0.0.1:{ports[1]}"
             log_file: "{self._log}"
-            jetstream {{ store_dir: "{folder}", sync_interval: {sync} }}
+            jetstream {{ store_dir: "{folder}", sync_interval: "{sync}" }}
             {cluster if routes else ""}
+            {f"tls {tls}" if tls else ""}
         """)
 
     def start(self) -> None:
@@ -84,12 +87,12 @@ class NatsServer:
 class NatsCluster:
     """``size`` servers (1: alone). ``log()`` is a new ``--log`` on them, of nobody else."""
 
-    def __init__(self, binary: str, folder: Path, size: int, *, sync: str = "always") -> None:
+    def __init__(self, binary: str, folder: Path, size: int, *, sync: str = "always", tls: str = "") -> None:
         ports = iter(free_ports(3 * size))
         each = [[next(ports), next(ports), next(ports)] for _ in range(size)]
         routes = [three[2] for three in each] if size > 1 else []
         self.servers = [
-            NatsServer(binary, folder / f"n{number}", three, routes, sync=sync)
+            NatsServer(binary, folder / f"n{number}", three, routes, sync=sync, tls=tls)
             for number, three in enumerate(each, 1)
         ]
 

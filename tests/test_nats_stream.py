@@ -10,6 +10,8 @@ from bqserver.log import LogError
 from bqserver.nats_link import Link
 from bqserver.nats_log import open_log
 from bqserver.nats_stream import Address, complaints, parse, settings
+from certificate import self_signed
+from natscluster import nats_cluster
 
 ADDRESS = Address(["nats://127.0.0.1:4222"], "rooms")
 
@@ -107,9 +109,47 @@ def test_where_no_server_answers_it_says_which(unused_port: int, tmp_path: Path,
 
 
 def test_credentials_that_are_not_there_are_named(nats_single, tmp_path: Path):
-    with pytest.raises(LogError, match=r"nobody\.creds are not there: see to --nats-creds"):
+    with pytest.raises(LogError, match=r"there is no file .*nobody\.creds: see to --nats-creds"):
         asyncio.run(
             open_log(
                 nats_single.log(), tmp_path / "v", single=True, credentials=str(tmp_path / "nobody.creds")
             )
         )
+
+
+def test_a_server_that_syncs_late_is_found_out_by_its_monitoring(
+    nats_single, nats_three, tmp_path: Path, unused_port
+):
+    [late] = nats_single.servers
+    view = tmp_path / "view.sqlite"
+    with pytest.raises(
+        LogError, match=r"syncs every 120 s, .* give it jetstream \{ sync_interval: always \}"
+    ):
+        asyncio.run(open_log(nats_single.log(), view, single=True, monitors=[late.monitor]))
+    with pytest.raises(LogError, match=f"127.0.0.1:{unused_port}/varz says nothing"):
+        asyncio.run(open_log(nats_single.log(), view, monitors=[f"http://127.0.0.1:{unused_port}"]))
+
+    async def story() -> None:
+        log = await open_log(nats_three.log(), view, monitors=[one.monitor for one in nats_three.servers])
+        await log.close()
+
+    asyncio.run(story())
+
+
+def test_over_tls_only_the_right_ca_will_do(nats_server: str, tmp_path: Path, missing, monkeypatch):
+    monkeypatch.setattr("bqserver.nats_link.FIRST", 2.0)
+    cert, key = self_signed(tmp_path, missing)
+    with nats_cluster(
+        nats_server, tmp_path / "nats", 1, tls=f'{{ cert_file: "{cert}", key_file: "{key}" }}'
+    ) as one:
+        url = one.log().replace("nats://", "tls://ada:secret@").replace("127.0.0.1", "localhost")
+
+        async def story() -> None:
+            log = await open_log(url, tmp_path / "view.sqlite", single=True, ca=str(cert))
+            await log.close()
+            with pytest.raises(LogError, match="CERTIFICATE_VERIFY_FAILED"):
+                await open_log(url, tmp_path / "view.sqlite", single=True)
+
+        asyncio.run(story())
+    with pytest.raises(LogError, match="is no certificate: see to --nats-ca"):
+        asyncio.run(open_log(url, tmp_path / "view.sqlite", ca=str(key)))

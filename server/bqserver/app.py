@@ -279,7 +279,14 @@ class ChatServer(Settings):
         except ImportError:
             raise SettingError("--log=nats://... needs the package: pip install bqwidget[cluster]") from None
         view = Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"
-        return open_log(self.log_url, view, single=self.single, credentials=self.nats_creds)
+        return open_log(
+            self.log_url,
+            view,
+            single=self.single,
+            credentials=self.nats_creds,
+            ca=self.nats_ca,
+            monitors=self.nats_monitor,
+        )
 
     def moderation_file(self) -> Path | None:
         """Beside the log, for it is about the log's rooms."""

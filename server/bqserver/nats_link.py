@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
@@ -47,13 +48,18 @@ LOST = (OSError, asyncio.TimeoutError, nats.errors.Error)
 class Link:
     """``connected`` is set while there is a connection; ``on_change`` are called when it comes and goes."""
 
-    def __init__(self, address: Address, credentials: str = "") -> None:
+    def __init__(self, address: Address, credentials: str = "", ca: str = "") -> None:
+        self._credentials = _file(credentials, "--nats-creds")
+        ca = _file(ca, "--nats-ca")
+        try:
+            self._tls = ssl.create_default_context(cafile=ca) if ca else None
+        except ssl.SSLError as error:
+            raise LogError(f"{ca} is no certificate: see to --nats-ca") from error
         self.address = address
         self.connected = asyncio.Event()
         self.on_change: list[Callable[[], None]] = []
         self.node = ""
         """The server's name."""
-        self._credentials = credentials
         self._client: Client | None = None
         self._numbers = count(1)
         self._inbox = ""
@@ -209,6 +215,7 @@ class Link:
             error_cb=_note,
             disconnected_cb=partial(self._gone, client),
             user_credentials=self._credentials or None,
+            tls=self._tls,
             skip_subject_validation=True,
         )
         self._inbox = client.new_inbox()
@@ -252,10 +259,10 @@ def explained(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def check_credentials(path: str) -> str:
-    """Raises LogError where there is no such file."""
+def _file(path: str, flag: str) -> str:
+    """The file's path. Raises LogError where there is none."""
     if path and not Path(path).expanduser().is_file():
-        raise LogError(f"the NATS credentials {path} are not there: see to --nats-creds")
+        raise LogError(f"there is no file {path}: see to {flag}")
     return str(Path(path).expanduser()) if path else ""
 
 

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 from . import nats_queries, sqlite_queries
 from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .nats_feed import Feed
-from .nats_link import LOST, Link, check_credentials
+from .nats_link import LOST, Link
 from .nats_neighbours import NatsNeighbours
 from .nats_orders import NatsOrders
 from .nats_parts import NatsParts
 from .nats_sends import PATIENCE, RETRY_AFTER, STOPPING, Sending, Sends
 from .nats_stream import REPLICAS, parse, stream_epoch
+from .nats_sync import check_sync
 from .nats_view import View, Worked
 from .sequencer import about_of, again, compose, objection
 
@@ -45,10 +46,19 @@ SLOW = 0.1
 Answer = Callable[[Outcome], None]
 
 
-async def open_log(url: str, view: Path, *, single: bool = False, credentials: str = "") -> NatsLog:
+async def open_log(
+    url: str,
+    view: Path,
+    *,
+    single: bool = False,
+    credentials: str = "",
+    ca: str = "",
+    monitors: Sequence[str] = (),
+) -> NatsLog:
     """Connect, make or check the stream, and open the view. Raises LogError, and leaves nothing behind then."""
     address = parse(url)
-    link = Link(address, check_credentials(credentials))
+    await check_sync(monitors)
+    link = Link(address, credentials, ca)
     await link.open()
     try:
         epoch = await stream_epoch(link, address, single=single)

@@ -37,6 +37,13 @@ class Settings(Limiting, Command):
         help="With nats: the file this node serves from, filled from the stream. Default: in your data folder.",
     ).tag(config=True)
     nats_creds = Unicode("", help="With nats: file with this node's credentials (.creds).").tag(config=True)
+    nats_ca = Unicode(
+        "", help="With nats, over TLS: the certificate (PEM) that signs its servers'. Default: the system's."
+    ).tag(config=True)
+    nats_monitor = List(
+        Unicode(),
+        help="With nats: a server's monitoring, as http://host:8222; checked for sync_interval. Repeatable.",
+    ).tag(config=True)
     single = Bool(
         False, help="With nats: one replica will do, so one lost disk may lose messages. For trying out."
     ).tag(config=True)
@@ -81,6 +88,8 @@ class Settings(Limiting, Command):
             "log": "ChatServer.log_url",
             "view": "ChatServer.view",
             "nats-creds": "ChatServer.nats_creds",
+            "nats-ca": "ChatServer.nats_ca",
+            "nats-monitor": "ChatServer.nats_monitor",
             "token-file": "ChatServer.token_file",
             "named-tokens": "ChatServer.named_tokens",
             "rights": "ChatServer.rights",
