@@ -482,6 +482,14 @@ describe("who is here", () => {
   });
 });
 
+describe("who is typing", () => {
+  it("is somebody else, under whatever name the server knows us", async () => {
+    await hear({ ...(script.room.hello(true) as Hello), user: "bob" });
+    await hear({ type: "presence", members: [{ user: "ada", typing: true }, { user: "bob", typing: true }] });
+    expect(find(".bq-typing").textContent).toBe("ada is typing…");
+  });
+});
+
 describe("the link to share", () => {
   it("is copied, or shown where copying is not allowed; a notebook has none", async () => {
     expect(() => button("Copy link")).toThrow();

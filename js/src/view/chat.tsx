@@ -104,7 +104,8 @@ function Header({ state, heading: Heading, link }: HeaderProps): JSX.Element {
 }
 
 function Typing({ state }: { readonly state: State }): JSX.Element {
-  const users = state.members.filter(({ typing, user }) => typing && user !== state.user).map(({ user }) => user);
+  const own = state.principal ?? state.user;
+  const users = state.members.filter(({ typing, user }) => typing && user !== own).map(({ user }) => user);
   return (
     <p class="bq-typing" aria-hidden="true" dir="auto">
       {users.length > 0 && words.typing(users)}
