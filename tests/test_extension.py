@@ -111,19 +111,7 @@ def test_a_token_that_names_nobody_lets_names_be_said(server):
     assert (posted.json["user"], "verified" in posted.json) == ("eve", False)
 
 
-def test_jupyters_users_write_under_their_own_names(home, home_environ, config):
-    config.write_text(BADGES)
-    with jupyter_server(home, home_environ) as server:
-        posted = server.ask("POST", "/bqserver/messages", POST, token="ada-badge")
-        assert (posted.json["user"], posted.json["verified"]) == ("ada", True)
-        cookies = log_in(server, "bob-badge")
-        posted = server.ask("POST", "/bqserver/messages", POST, **cookies, Origin=server.origin)
-        assert (posted.json["user"], posted.json["verified"]) == ("bob", True)
-        page = server.ask("GET", "/bqserver/rooms/lobby", **cookies).body
-        assert b'"user":"bob"}' in page.partition(b"bqwidget-state")[2]
-
-
-def test_members_look_as_jupyter_says_and_nobody_else_passes_for_them(home, home_environ, config):
+def test_jupyters_users_are_who_it_says_and_nobody_else_passes_for_them(home, home_environ, config):
     config.write_text(BADGES)
     with jupyter_server(home, home_environ) as server:
         rooms = server.origin + server.rooms
@@ -146,6 +134,14 @@ def test_members_look_as_jupyter_says_and_nobody_else_passes_for_them(home, home
                 pass
         refused = server.ask("POST", "/bqserver/messages", {"user": "ada", "text": "hers"})
         assert (refused.status, refused.code) == (403, "name_taken")
+
+        posted = server.ask("POST", "/bqserver/messages", POST, token="ada-badge")
+        assert (posted.json["user"], posted.json["verified"]) == ("ada", True)
+        cookies = log_in(server, "bob-badge")
+        posted = server.ask("POST", "/bqserver/messages", POST, **cookies, Origin=server.origin)
+        assert (posted.json["user"], posted.json["verified"]) == ("bob", True)
+        page = server.ask("GET", "/bqserver/rooms/lobby", **cookies).body
+        assert b'"user":"bob"}' in page.partition(b"bqwidget-state")[2]
 
 
 def test_who_logs_out_of_jupyter_is_out_at_once_with_every_copy_of_the_cookie(server):
