@@ -240,3 +240,20 @@ def test_without_nats_rooms_are_read_and_sends_wait_and_are_refused(nats_server,
                     await asyncio.sleep(0.05)
 
     asyncio.run(story())
+
+
+def test_a_room_that_nobody_wants_is_not_followed_for_ever(two_nodes, monkeypatch):
+    monkeypatch.setattr("bqserver.nats_feeds.UNWANTED", 0.0)
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        one._feeds.attended = lambda room: room == "lobby"
+        await stored(one, say("hi"))
+        for number in range(20):
+            await one.bounds(f"nobody-{number}")
+        assert len(one._feeds.filled()) == 21
+        await one._feeds.drop_unwanted()
+        assert one._feeds.filled() == {"lobby"}
+        await stored(other, Submission("nobody-3", "ada", Send(cid="", user="ada", text="still here")))
+        assert len(await one.messages("nobody-3", limit=9)) == 1
+
+    two_nodes(story)

@@ -10,6 +10,7 @@ import pytest
 from bqserver import nats_neighbours, tokens
 from bqserver.testing import RunningServer, running_server
 from eventually import eventually
+from natscluster import nats_cluster
 from websockets.exceptions import InvalidStatus
 from wsclient import Answer, Member, member, request
 
@@ -135,3 +136,24 @@ def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, 
             assert post(here, people["eve"], str(number)).status == 201
         passed = list(iter(lambda: post(there, people["eve"]).status, 429))
         assert len(passed) < 40
+
+
+def test_members_are_told_when_their_node_has_lost_the_cluster(nats_server: str, tmp_path: Path):
+    with (
+        nats_cluster(nats_server, tmp_path / "nats", 1) as cluster,
+        running_server(
+            log=cluster.log(), single=True, view=str(tmp_path / "view.sqlite"), open=True
+        ) as server,
+        member(server.url) as ada,
+    ):
+        ada.say("before")
+        seq = ada.until("ack")["seq"]
+        assert request(server.url, "GET", "/health").status == 200
+        cluster.servers[0].kill()
+        assert ada.until("error")["code"] == "unavailable"
+        assert request(server.url, "GET", "/health").status == 503
+        assert [entry["seq"] for entry in request(server.url, "GET", "/messages").json] == [seq]
+        cluster.servers[0].start()
+        eventually(lambda: request(server.url, "GET", "/health").status == 200, what="health")
+        ada.say("after", cid="c2")
+        assert ada.until("ack")["seq"] > seq

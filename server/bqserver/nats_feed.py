@@ -55,9 +55,15 @@ class Feed:
         """Listen first, so that nothing falls between a fill and what comes live."""
         await self._link.subscribe(self._link.address.live(self.room), self._live)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._filling is not None:
             self._filling.cancel()
+        await self._link.unsubscribe(self._link.address.live(self.room))
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was taken can be read, and nothing is missing or waited for."""
+        return self._filling is None and self._readable.done() and not self._held
 
     # ---- what is asked of it
 

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bqwidget.protocol import Error, encode
 
 from . import nats_queries, sqlite_queries
-from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
-from .nats_feed import Feed
+from .log import Bounds, Listener, LogError, LogFull, Outcome, RoomRow, Stored, Submission
+from .nats_entrance import Entrance
+from .nats_feeds import SILENCE, Feeds
 from .nats_link import LOST, Link
 from .nats_neighbours import NatsNeighbours
 from .nats_orders import NatsOrders
@@ -30,20 +32,15 @@ from .nats_sends import PATIENCE, RETRY_AFTER, STOPPING, Sending, Sends
 from .nats_stream import REPLICAS, parse, stream_epoch
 from .nats_sync import check_sync
 from .nats_view import View, Worked
-from .sequencer import about_of, again, compose, objection
+from .sequencer import again
+from .wire import text_frame
 
 if TYPE_CHECKING:
     from .hub import Hub
 
 MAX_PENDING = 20_000
-SILENCE = 2.0
-"""Seconds without a message after which a room is compared with the stream."""
-REACH = 5.0
-"""Seconds to look for what a client says to have seen."""
 SLOW = 0.1
 """Seconds after which what the quorum has is fetched, where it was not heard live."""
-
-Answer = Callable[[Outcome], None]
 
 
 async def open_log(
@@ -82,12 +79,15 @@ class NatsLog:
         self._orders: NatsOrders | None = None
         self._sends = Sends(link, self._taken)
         self._max_pending = max_pending
+        self._read = self.view.reading.read
         self._listeners: list[Listener] = []
-        self._feeds: dict[str, asyncio.Future[Feed]] = {}
-        self._asked: dict[str, deque[tuple[Submission, Answer]]] = {}
+        self._feeds = Feeds(link, self.view)
+        self._entrance = Entrance(self._feeds, self.view, self._sends)
         self._pending = 0
         self._idle = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._finding: set[asyncio.Task[None]] = set()
+        self._hub: Hub | None = None
+        self._told_lost = False
         self._loop = asyncio.get_running_loop()
         self._reachable = True
         self._closing = False
@@ -115,7 +115,7 @@ class NatsLog:
                 done.set_result([outcomes[index] for index in range(len(batch))])
 
         for index, submission in enumerate(batch):
-            self._send(submission, partial(answer, index))
+            self._entrance.enter(submission, partial(answer, index))
         return done
 
     def follow(self, listener: Listener) -> None:
@@ -130,38 +130,34 @@ class NatsLog:
         )
 
     async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
-        feed = await self._fresh(room)
-        if reach > feed.last and self.link.connected.is_set():
-            with contextlib.suppress(*LOST):
-                if reach <= await nats_queries.newest(self.link, room):
-                    await asyncio.wait_for(feed.reach(reach), REACH)
-        return await self.view.reading.read(sqlite_queries.bounds, room)
+        await self._feeds.reach(room, reach)
+        return await self._read(sqlite_queries.bounds, room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
-        await self._fresh(room, upto)
-        return await self.view.reading.read(sqlite_queries.count, room, after, upto, limit)
+        await self._feeds.fresh(room, upto)
+        return await self._read(sqlite_queries.count, room, after, upto, limit)
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
-        await self._fresh(room, upto)
-        return await self.view.reading.read(sqlite_queries.entries, room, after, upto, limit)
+        await self._feeds.fresh(room, upto)
+        return await self._read(sqlite_queries.entries, room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
-        await self._fresh(room, None if before is None else before - 1)
-        return await self.view.reading.read(sqlite_queries.messages, room, limit, before, after)
+        await self._feeds.fresh(room, None if before is None else before - 1)
+        return await self._read(sqlite_queries.messages, room, limit, before, after)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
-        await self._fresh(room)
+        await self._feeds.fresh(room)
         return await self.view.reading.search(room, words, limit)
 
     async def rooms(self) -> list[RoomRow]:
         """Of a room that this node has not served yet, the seq is the stream's newest there."""
-        known = {row.name: row for row in await self.view.reading.read(sqlite_queries.rooms)}
+        known = {row.name: row for row in await self._read(sqlite_queries.rooms)}
         with contextlib.suppress(*LOST):
             names = await nats_queries.names(self.link)
             known = {name: row for name, row in known.items() if name in names}
-            newest = await nats_queries.latest(self.link, sorted(names - set(self._feeds)))
+            newest = await nats_queries.latest(self.link, sorted(names - self._feeds.filled()))
             known.update({name: RoomRow(name, seq) for name, seq in newest.items()})
         return [known[name] for name in sorted(known)]
 
@@ -170,14 +166,11 @@ class NatsLog:
         if self._pending and self.link.connected.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), PATIENCE)
-        for task in [self._watching, *self._tasks]:
+        for task in [self._watching, *self._finding]:
             task.cancel()
+        self._entrance.close()
         self._sends.close()
-        for queue in self._asked.values():
-            for _, answer in queue:
-                answer(STOPPING)
-        for feed in self._open_feeds():
-            feed.close()
+        await self._feeds.close()
         if self._orders is not None:
             self._orders.close()
         await self.link.close()
@@ -193,79 +186,33 @@ class NatsLog:
         moderation.keeper = self._orders
         hub.neighbours = neighbours
         hub.rate.counted = neighbours.counted
+        self._feeds.attended = hub.rooms.__contains__
+        self._hub = hub
 
     # ---- appending
-
-    def _send(self, submission: Submission, answer: Answer) -> None:
-        """Publish it. In a room that is not followed yet, and where it is about another message, that is looked
-        at first, and what comes behind it in its room waits.
-        """
-        room = submission.room
-        queue = self._asked.get(room)
-        if queue is not None:
-            queue.append((submission, answer))
-        elif about_of(submission.draft) is None and room in self._feeds and self._feeds[room].done():
-            self._sends.send(submission, answer)
-        else:
-            self._asked[room] = deque([(submission, answer)])
-            self._run(self._look(room))
-
-    async def _look(self, room: str) -> None:
-        queue = self._asked[room]
-        with contextlib.suppress(LogError):
-            await self._feed(room)  # else what is published is not heard when it comes back
-        while queue:
-            submission, answer = queue[0]
-            outcome = None
-            if about_of(submission.draft) is not None:
-                try:
-                    outcome = await self._foreseen(submission)
-                except (LogError, *LOST) as error:
-                    outcome = Refused("unavailable", f"{error}; try again", 503, RETRY_AFTER)
-            queue.popleft()
-            if outcome is None:
-                self._sends.send(submission, answer)
-            else:
-                answer(outcome)
-        del self._asked[room]
-
-    async def _foreseen(self, submission: Submission) -> Outcome | None:
-        """What becomes of it, where that is sure already: it is there, or it is refused. None: publish it."""
-        room, principal, draft, verified, _ = submission
-        about = about_of(draft)
-        assert about is not None
-        await self._feed(room)
-        entry = compose(draft, room, 0, 0, verified=verified)
-        for fresh in (False, True):  # a view may be behind: none is refused for that
-            if fresh:
-                await self._fresh(room)
-            if draft.cid and (first := await self.view.known((room, principal, draft.cid))):
-                return again(first, submission)
-            refused = objection(submission, entry, await self.view.target(room, about))
-            if refused is None:
-                return None
-        return refused
 
     def _taken(self, sending: Sending) -> None:
         """The quorum has it, or has had it before."""
         if sending.dup:
-            self._run(self._find(sending))
+            task = self._loop.create_task(self._find(sending))
+            self._finding.add(task)
+            task.add_done_callback(self._finding.discard)
         else:
             self._loop.call_later(SLOW, self._fetch, sending)
 
     def _fetch(self, sending: Sending) -> None:
         """By now it should have been heard."""
-        opened = self._feeds.get(sending.submission.room)
-        if opened is not None and opened.done() and opened.result().last < sending.seq:
-            opened.result().fill()
+        feed = self._feeds.now(sending.submission.room)
+        if feed is not None and feed.last < sending.seq:
+            feed.fill()
 
     async def _find(self, sending: Sending) -> None:
         """It is in the stream already: what became of it there?"""
         room, seq = sending.submission.room, sending.seq
         with contextlib.suppress(LogError, asyncio.TimeoutError):
-            feed = await self._feed(room)
+            feed = await self._feeds.open(room)
             await asyncio.wait_for(feed.reach(seq), max(0.0, sending.deadline - self._loop.time()))
-            found = await self.view.reading.read(sqlite_queries.entries, room, seq - 1, seq, 1)
+            found = await self._read(sqlite_queries.entries, room, seq - 1, seq, 1)
             if self._sends.settle(sending):
                 if found:
                     sending.answer(again(found[0], sending.submission))
@@ -283,54 +230,30 @@ class NatsLog:
 
     # ---- keeping up with the stream
 
-    async def _feed(self, room: str) -> Feed:
-        """The room's feed, filled once. Raises LogError where nothing of the room is known, or can be."""
-        opened = self._feeds.get(room)
-        if opened is None:
-            opened = self._feeds[room] = self._loop.create_future()
-            try:
-                feed = Feed(room, await self.view.cursor(room), self.link, self.view.add)
-                await feed.open()
-            except BaseException:
-                del self._feeds[room]
-                opened.cancel()
-                raise
-            opened.set_result(feed)
-        feed = await asyncio.shield(opened)
-        if not feed.filled and not await feed.refresh() and not feed.last:
-            raise LogError("the cluster does not answer, and this node has nothing of the room yet")
-        return feed
-
-    async def _fresh(self, room: str, upto: int | None = None) -> Feed:
-        """The feed, with everything that is in the stream by now (up to ``upto``), if NATS answers."""
-        feed = await self._feed(room)
-        if upto is None or upto > feed.last:
-            await feed.refresh()
-        else:
-            await feed.reach(upto)
-        return feed
-
-    def _open_feeds(self) -> list[Feed]:
-        return [one.result() for one in self._feeds.values() if one.done() and not one.cancelled()]
-
     async def _watch(self) -> None:
-        """Compare the silent rooms with the stream, and see whether it still takes messages."""
+        """See whether the stream still takes messages, and what was not heard of it."""
         while True:
             await asyncio.sleep(SILENCE)
             try:
                 self._reachable = await nats_queries.has_leader(self.link)
-                await self._compare()
+                await self._feeds.compare()
+                await self._feeds.drop_unwanted()
             except LOST:
                 self._reachable = False
+            self._tell_peers()
 
-    async def _compare(self) -> None:
-        since = self._loop.time() - SILENCE
-        silent = {feed.room: feed for feed in self._open_feeds() if feed.heard < since}
-        for room, seq in (await nats_queries.latest(self.link, list(silent))).items():
-            if seq > silent[room].last:
-                silent[room].fill()
+    def _tell_peers(self) -> None:
+        """Once, when it begins: they can read, and what they send waits."""
+        lost = not self.healthy()
+        if lost and not self._told_lost and self._hub is not None:
+            frame = text_frame(encode(_LOST))
+            for room in list(self._hub.rooms.values()):
+                self._hub.broadcast(room, frame)
+        self._told_lost = lost
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+_LOST = Error(
+    code="unavailable",
+    message="this server has lost its cluster: you can read, and what you send waits",
+    retry_ms=int(RETRY_AFTER * 1000),
+)
