@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,29 +14,13 @@ from pathlib import Path
 import pytest
 from bqserver.testing import running_server
 from certificate import self_signed
-from eventually import eventually
+from nginx import nginx
 from wsclient import request
 
 pytestmark = pytest.mark.browser
 GUIDE = (Path(__file__).parent.parent.parent / "server" / "README.md").read_text()
 SNIPPET = re.search(r"^```nginx\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)[1]
 NAME = "chat.example.org"
-AROUND = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.log;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-{snippet}
-}}
-"""
 CLIENT = """
 from bqwidget import Room
 with Room("lobby", user="bob").wait_open(20) as room:
@@ -49,46 +31,27 @@ with Room("lobby", user="bob").wait_open(20) as room:
 
 
 @pytest.fixture
-def nginx(home, missing, unused_port):
-    """``with nginx(target, base) as port``: one in front of that port, as documented."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    program = program or missing("nginx (apt-get install nginx-light)")
-    certificate = self_signed(home, missing)
-    return lambda target, base: running(program, home, certificate, unused_port, target, base)
+def proxy(home, missing, unused_port):
+    """``with proxy(target, base) as port``: one in front of that port, as documented: the snippet with this machine's
+    ports and certificate, and nothing else changed."""
+    cert, key = self_signed(home, missing)
 
+    @contextmanager
+    def running(target: int, base: str) -> Iterator[int]:
+        snippet = SNIPPET
+        for printed, here in (
+            ("listen 443 ssl", f"listen 127.0.0.1:{unused_port} ssl"),
+            (f"/etc/ssl/{NAME}.pem", str(cert)),
+            (f"/etc/ssl/{NAME}.key", str(key)),
+            ("http://127.0.0.1:8765", f"http://127.0.0.1:{target}"),
+            ("location / {", f"location {base} {{"),
+        ):
+            assert snippet.count(printed) == 1, printed
+            snippet = snippet.replace(printed, here)
+        with nginx(snippet, unused_port, home, missing):
+            yield unused_port
 
-@contextmanager
-def running(program, home: Path, certificate, port: int, target: int, base: str) -> Iterator[int]:  # noqa: PLR0917
-    """The snippet with this machine's ports and certificate, and nothing else changed."""
-    cert, key = certificate
-    snippet = SNIPPET
-    for printed, here in (
-        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-        (f"/etc/ssl/{NAME}.pem", str(cert)),
-        (f"/etc/ssl/{NAME}.key", str(key)),
-        ("http://127.0.0.1:8765", f"http://127.0.0.1:{target}"),
-        ("location / {", f"location {base} {{"),
-    ):
-        assert snippet.count(printed) == 1, printed
-        snippet = snippet.replace(printed, here)
-    config = home / "nginx.conf"
-    config.write_text(AROUND.format(folder=home, snippet=snippet))
-    with (home / "nginx.out").open("wb") as output:
-        process = subprocess.Popen(
-            [program, "-c", str(config), "-p", str(home)], stdout=output, stderr=output
-        )
-
-    def listens() -> bool:
-        assert process.poll() is None, (home / "nginx.out").read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        eventually(listens, what="nginx")
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
+    return running
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +67,10 @@ def elsewhere(chromium):
 
 
 @pytest.mark.parametrize("base", ["/", "/chat/"])
-def test_programs_and_pages_come_through(home, home_environ, elsewhere, nginx, base):
+def test_programs_and_pages_come_through(home, home_environ, elsewhere, proxy, base):
     audit = home / "audit.jsonl"
     flags = {"behind_proxy": True, "allow_host": [NAME], "audit_log": str(audit), "base_url": base}
-    with running_server(**flags) as server, nginx(server.port, base) as port:
+    with running_server(**flags) as server, proxy(server.port, base) as port:
         path = base.rstrip("/")
         url = f"https://localhost:{port}{path}"
         bearer = {"Authorization": f"Bearer {server.token}"}

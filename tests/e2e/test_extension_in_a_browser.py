@@ -10,12 +10,26 @@ from pathlib import Path
 import nbformat
 import pytest
 from eventually import eventually
-from forwarder import forwarder
 from jupyterserver import ROOT, jupyter_server
+from nginx import nginx
 
 pytestmark = pytest.mark.browser
 SLOW = 60_000
 PICTURE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4z8CAFWEXHbQSACj/P8Fu7N9hAAAAAElFTkSuQmCC"
+PROXY = """
+server {{
+    listen 127.0.0.1:{port};
+    client_max_body_size 50m;
+    location / {{
+        proxy_pass {origin};
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $http_connection;
+        proxy_read_timeout 600s;
+    }}
+}}
+"""
 BADGES = """
 from jupyter_server.auth import IdentityProvider, User
 
@@ -103,15 +117,17 @@ def looks_as_jupyter_says(server, notebook, page) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_two_notebooks_and_a_page_are_one_room_under_verified_names(home, home_environ, pages):
+def test_two_notebooks_and_a_page_are_one_room_under_verified_names(
+    home, home_environ, pages, missing, unused_port
+):
     config = home / "jupyter-config" / "jupyter_server_config.py"
     config.parent.mkdir()
     config.write_text(BADGES.replace("PICTURE", repr(PICTURE)))
     cell = "from bqwidget import Room\nRoom('lobby', user='anything')"
     with jupyter_server(home, home_environ, base="/user/team", app="jupyterlab") as server:
         names = [notebook(home / "notebooks" / f"{who}.ipynb", cell) for who in ("ada", "bob")]
-        with forwarder(int(server.origin.rpartition(":")[2])) as port:
-            url = f"http://127.0.0.1:{port}{server.base}"
+        with nginx(PROXY.format(port=unused_port, origin=server.origin), unused_port, home, missing):
+            url = f"http://127.0.0.1:{unused_port}{server.base}"
             ada_page, bob_page = pages(), pages()
             ada = open_room(server, ada_page, url, names[0], "ada-badge")
             bob = open_room(server, bob_page, url, names[1], "bob-badge")
