@@ -108,6 +108,17 @@ def test_what_one_node_acknowledged_another_has_at_once(two_nodes):
     two_nodes(story)
 
 
+def test_a_view_that_is_behind_refuses_nothing_for_that(two_nodes, monkeypatch):
+    monkeypatch.setattr(Feed, "_live", lambda *_: None)  # nothing is heard, only fetched
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await other.bounds("lobby")
+        [entry] = await stored(one, say("mine"))
+        await stored(other, does(Edit(cid="e", user="ada", target=entry.seq, text="mine, edited")))
+
+    two_nodes(story)
+
+
 def test_an_answer_and_its_expiry_at_once_through_two_nodes_read_the_same_everywhere(two_nodes):
     async def story(one: NatsLog, other: NatsLog) -> None:
         for number in range(20):

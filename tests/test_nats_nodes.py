@@ -28,7 +28,9 @@ def nodes(log: str, folder: Path, **traits: object) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def two(nats_single, tmp_path: Path) -> Iterator[Nodes]:
+def two(nats_single, tmp_path: Path, monkeypatch) -> Iterator[Nodes]:
+    """They tell each other when something happens, and not again and again."""
+    monkeypatch.setattr(nats_neighbours, "BEAT", 3600.0)
     with nodes(nats_single.log(), tmp_path, open=True) as running:
         yield running
 
@@ -63,6 +65,7 @@ def order(node: RunningServer, who: dict[str, str], **what: str) -> Answer:
 def test_members_of_both_nodes_are_one_room(two: Nodes):
     here, there = two
     with member(here.url, query="?user=ada") as ada:
+        until_members(ada, ["ada"])  # and that was told before anybody over there listened
         with member(there.url, query="?user=bob&kind=kernel") as bob:
             until_members(bob, ["ada", "bob"])  # who comes asks who is there
             until_members(ada, ["ada", "bob"])
@@ -84,11 +87,14 @@ def test_the_members_of_a_node_that_stops_are_gone_at_once(nats_single, tmp_path
         until_members(ada, ["ada"])
 
 
-def test_the_members_of_a_node_that_falls_silent_are_gone(two: Nodes, monkeypatch):
+def test_the_members_of_a_node_that_falls_silent_are_gone(nats_single, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(nats_neighbours, "BEAT", 0.1)
     monkeypatch.setattr(nats_neighbours, "SILENT", 0.4)
-    here, there = two
-    with member(here.url, query="?user=ada") as ada, member(there.url, query="?user=bob"):
+    with (
+        nodes(nats_single.log(), tmp_path, open=True) as (here, there),
+        member(here.url, query="?user=ada") as ada,
+        member(there.url, query="?user=bob"),
+    ):
         until_members(ada, ["ada", "bob"])
         monkeypatch.setattr(nats_neighbours.NatsNeighbours, "tell", lambda *_: None)
         until_members(ada, ["ada"])
