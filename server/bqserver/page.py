@@ -42,7 +42,8 @@ _TEMPLATE = Template(
 <main id="bqwidget" data-room="{{ room }}" data-base="{{ base }}" data-session="{{ 'yes' if session else 'no' }}">
 {% if session %}<ol class="bq-static">
 {% for message in messages %}<li data-seq="{{ message.seq }}"><b dir="auto">{{ message.user }}</b> \
-<time datetime="{{ when(message.at) }}">{{ when(message.at)[11:16] }}</time> <p dir="auto">{{ message.text }}</p></li>
+<time datetime="{{ when(message.at) }}">{{ when(message.at)[11:16] }}</time> {% for part in message.parts %}<span dir="auto">[{{ part.name or part.mime }}]</span> {% end %}\
+<p dir="auto">{{ message.text }}</p></li>
 {% end %}</ol>{% else %}<noscript>This page needs JavaScript to take your invite.</noscript>{% end %}
 </main>
 <script type="application/json" id="bqwidget-state">{% raw state %}</script>

@@ -1,7 +1,7 @@
 """A stranger's words stay words: a thousand attempts in every field, live, edited, reloaded and without script.
 
 Each room takes fifty messages, as many as a page's HTML carries, and one payload a message, which stands in
-its text, its author's name, its choice, its file's name and, quoted, in the next. Every second question is
+its text, its author's name, its choice, its picture's name and words, its table and, quoted, in the next. Every second question is
 answered, so that both the button and the answer are seen. The sentry (tests/sentry.py) must find nothing.
 The last tests plant a hole and want it found.
 """
@@ -18,10 +18,11 @@ from urllib.parse import quote
 import pytest
 from bqserver.testing import running_server
 from payloads import payloads
+from pictures import png, table
 from sentry import Sentry
 from wsclient import member, request
 
-from bqwidget.protocol import ROOM_NAME
+from bqwidget.protocol import ROOM_NAME, TABLE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, WebSocketRoute
@@ -30,19 +31,30 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parent.parent.parent
 PAYLOADS = payloads()
 A_PAGE = 50
-USER, EMOJI = 64, 16
-"""The longest name and reaction that a server takes: a payload is cut there."""
+USER, EMOJI, NAME = 64, 16, 255
+"""The longest name of a person, reaction and name of a file that a server takes: a payload is cut there."""
+TALL = {"width": 1280, "height": 30_000}
+"""So that all pictures and tables of a room are near what is seen: others are not fetched."""
 
 SHOWN = """
 () => [...document.querySelectorAll(".bq-chat li[data-seq]")].map((item) => ({
   seq: Number(item.dataset.seq),
   user: item.querySelector(".bq-author b, .bq-sr b").textContent,
   choice: item.querySelector(".bq-choice")?.textContent ?? null,
-  file: item.querySelector(".bq-files span").textContent,
+  file: item.querySelector(".bq-picture img").alt,
+  cells: [...item.querySelectorAll(".bq-table :is(th, td)")].map((cell) => cell.textContent),
   quoted: item.querySelector(".bq-quote b")?.textContent ?? null,
   reaction: item.querySelector(".bq-reaction span")?.textContent ?? null,
 }))
 """
+
+
+SETTLED = """
+(count) => document.querySelectorAll(".bq-chat .bq-table").length === count &&
+  [...document.querySelectorAll(".bq-chat .bq-picture")].filter((each) =>
+    each.querySelector(".bq-missing") || each.querySelector("img")?.complete).length === 2 * count
+"""
+"""Every picture is there, or said to be damaged: many payloads leave no picture of it."""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +73,7 @@ def post(server, room: str, texts: list[str]) -> list[int]:
     seqs: list[int] = []
     with member(server.url, room) as stranger:
         for number, text in enumerate(texts):
-            file = {"mime": "text/html", "sha256": "0" * 64, "size": 9, "name": text}
-            more = {"ask": {"choices": [text]}, "parts": [file]}
+            more = {"ask": {"choices": [text]}, "parts": attach(server, room, text)}
             if number % 2:
                 more |= {"re": seqs[-1], "choice": texts[number - 1]}
             elif number:
@@ -70,6 +81,20 @@ def post(server, room: str, texts: list[str]) -> list[int]:
             stranger.say(text, f"c{number}", text[:USER], **more)
             seqs.append(stranger.until("ack")["seq"])
     return seqs
+
+
+def attach(server, room: str, text: str) -> list[dict[str, object]]:
+    """A picture that is named by the payload, another that says it, and a table of nothing else."""
+    drawn = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text>{text}</text></svg>'
+    parts = []
+    for mime, data in (
+        ("image/png", png()),
+        ("image/svg+xml", drawn.encode()),
+        (TABLE, table([text], [text])),
+    ):
+        put = request(server.url, "POST", f"/rooms/{room}/parts", data, Content_Type=mime)
+        parts.append({**put.json, "name": text[:NAME]})
+    return parts
 
 
 def edit(server, room: str, texts: list[str], seqs: list[int]) -> None:
@@ -86,10 +111,12 @@ def edit(server, room: str, texts: list[str], seqs: list[int]) -> None:
 def is_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) -> None:
     """Each payload stands there as it was written: what is not shown has not been tried."""
     page.locator(f".bq-chat li[data-seq='{seqs[-1]}'] {'.bq-reaction' if edited else ''}").first.wait_for()
+    page.wait_for_function(SETTLED, arg=len(seqs))
     shown = page.evaluate(SHOWN)
     assert [row["seq"] for row in shown] == seqs
     assert [row["user"] for row in shown] == [text[:USER] for text in texts]
-    assert [row["file"] for row in shown] == texts
+    assert [row["file"] for row in shown] == [text[:NAME] for text in texts]
+    assert [row["cells"] for row in shown] == [[text, text] for text in texts]
     assert [row["quoted"] for row in shown] == [None, *[text[:USER] for text in texts[:-1]]]
     last_is_open = len(texts) % 2 == 1
     for number, row in enumerate(shown):
@@ -102,6 +129,7 @@ def is_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) -> 
 def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pages):
     assert len(PAYLOADS) == len(set(PAYLOADS)) >= 1_000
     page, plain = pages(), pages(java_script_enabled=False)
+    page.set_viewport_size(TALL)
     sentries = Sentry(page, server.url), Sentry(plain, server.url, scripts=False)
     for room, texts in rooms():
         page.goto(f"{server.url}/rooms/{room}")
@@ -119,7 +147,7 @@ def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pag
         # (HTML has no NUL: its parser drops them.)
         assert items.locator("> p").all_text_contents() == [text.replace("\0", "") for text in texts[::-1]]
         tags = set(plain.locator("body *").evaluate_all("all => all.map((each) => each.localName)"))
-        assert tags <= {"main", "ol", "li", "b", "time", "p", "script"}, f"without JavaScript, {room}"
+        assert tags <= {"main", "ol", "li", "b", "time", "p", "span", "script"}, f"without JavaScript, {room}"
         assert plain.locator("script").count() == 2, f"without JavaScript, {room}"
         assert sentries[1].report() == []
 
@@ -198,6 +226,7 @@ CELL = """
 from bqwidget import Room
 room = Room("notebook", user="ada", url={url!r})
 room.wait_open(20)
+room.widget.layout.height = "26000px"
 room
 """
 
@@ -206,6 +235,7 @@ def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter)
     """A policy stops nothing here: what ran would run in the reader's kernel."""
     texts = PAYLOADS[::21]
     lab, page = jupyter(), pages()
+    page.set_viewport_size(TALL)
     sentry = Sentry(page, lab.url, server.url)
     name = lab.notebook("hostile.ipynb", CELL.format(url=server.url), "room.transcript()")
     notebook = lab.open(page, name)
