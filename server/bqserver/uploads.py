@@ -63,6 +63,11 @@ class Upload(Body):
             raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
         self._held = int(length)
 
+    def data_received(self, chunk: bytes) -> None:
+        super().data_received(chunk)
+        if not self._held:  # too much: read for the sender's sake alone
+            self._chunks.clear()
+
     async def post(self, room: str) -> None:
         data = self.body()
         if not data:
@@ -153,8 +158,12 @@ class Download(Handler):
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.finish(body)
-        except (TimeoutError, StreamClosedError):
-            self.request.connection.detach().close()  # type: ignore[union-attr]
+        except StreamClosedError:
+            pass  # its reader has gone
+        except TimeoutError:
+            stream = self.request.connection.detach()  # type: ignore[union-attr]
+            if stream is not None:
+                stream.close()
         finally:
             budget.give(part.size)
 
