@@ -239,6 +239,20 @@ def test_who_is_muted_or_may_only_read_puts_nothing(tmp_path):
         assert put(server, Authorization=bearer["w"]).code == "muted"
 
 
+def test_who_may_not_enter_a_room_neither_puts_nor_fetches_there(tmp_path):
+    named = tmp_path / "tokens.json"
+    insider = f"Bearer {tokens.add(named, 'ada', rooms=['inner'])[0]}"
+    outsider = f"Bearer {tokens.add(named, 'eve', rooms=['outer'])[0]}"
+    with running_server(named_tokens=str(named)) as server:
+        sha256 = put(server, room="inner", Authorization=insider).json["sha256"]
+        assert fetch(server, sha256, "inner", Authorization=insider).status == 200
+        for answer in (
+            fetch(server, sha256, "inner", Authorization=outsider),
+            put(server, room="inner", Authorization=outsider),
+        ):
+            assert (answer.status, answer.code) == (403, "forbidden")
+
+
 # ---- messages that name them
 
 
