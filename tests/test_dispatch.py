@@ -320,6 +320,7 @@ room.send("last words", wait=False)
 """
 
 
+@pytest.mark.alone
 def test_a_script(home_environ):
     with running_server(open=True) as server:
         environ = {**home_environ, "BQWIDGET_URL": server.url}

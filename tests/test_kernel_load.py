@@ -17,6 +17,7 @@ from kernels import kernel
 
 from bqwidget import Room
 
+pytestmark = pytest.mark.alone
 FLOOD = float(os.environ.get("BQWIDGET_TEST_FLOOD", "3"))
 """Seconds."""
 ROOMS = int(os.environ.get("BQWIDGET_TEST_ROOMS", "20"))

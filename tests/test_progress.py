@@ -238,6 +238,7 @@ def test_the_last_word_leaves_even_if_the_room_is_closed_at_once(join):
     ends(bob, "✓ epoch 3")
 
 
+@pytest.mark.alone
 def test_an_iteration_costs_at_most_a_microsecond_more_than_tqdms(join):
     """The best of several runs each, taken in turn, so that what else the machine does hits both."""
     room = join()

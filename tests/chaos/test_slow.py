@@ -38,7 +38,10 @@ ALLOWED = 20 * 1024 * 1024
 Kept without a bound, it would be STALLED times the volume less what the kernel takes: 170 MB.
 """
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is told by /proc")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is told by /proc"),
+]
 
 
 class TimedReader(Reader):

@@ -28,6 +28,7 @@ from .raw import frame, upgrade
 from .sizes import SIZE, scaled, seconds
 
 SENDERS, WINDOW = 64, 8
+pytestmark = pytest.mark.alone
 LASTS = scaled(2, 20)
 CLAIM = SIZE >= 100
 ACKED = 8_000 if CLAIM else 1_000

@@ -27,7 +27,7 @@ from eventually import eventually
 from bqwidget import Room
 from bqwidget.testing import private_server
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.alone, pytest.mark.browser, pytest.mark.timeout(600)]
 
 MESSAGES = int(os.environ.get("BQWIDGET_TEST_MESSAGES", "15"))
 KERNELS = os.environ.get("BQWIDGET_TEST_KERNELS", "").split() or [ipykernel.__version__]

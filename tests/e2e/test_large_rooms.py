@@ -24,7 +24,7 @@ from bqwidget.protocol import Message, encode
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.browser, pytest.mark.timeout(900)]
 
 LARGE = 100_000
 SCROLL = int(os.environ.get("BQWIDGET_TEST_SCROLL", "1000"))

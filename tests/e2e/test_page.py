@@ -61,6 +61,7 @@ LAYOUT = """
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
 def test_it_is_painted_at_once_and_then_nothing_moves(server, pages, options):
     room = f"paint-{len(options)}"
