@@ -1,4 +1,4 @@
-"""What a cluster costs: ``python tests/benchmarks/cluster.py [--rooms 10000] [--messages 1000000] [--readers 200]``.
+"""What a cluster costs: ``python tests/benchmarks/cluster.py [--rooms 10000] [--messages 1000000] [--readers 1000]``.
 
 Three NATS servers that sync before they acknowledge, and bqservers, all on this machine. Times are of the clock;
 costs are processor time of the processes themselves, which a busy neighbour does not change much. The claims in
@@ -45,7 +45,7 @@ def main() -> None:
         "--messages", type=int, default=1_000_000, help="in those rooms (default: %(default)s)"
     )
     parser.add_argument("--appends", type=int, default=20_000, help="one after the other, and at once")
-    parser.add_argument("--readers", type=int, default=200, help="in one room (default: %(default)s)")
+    parser.add_argument("--readers", type=int, default=1_000, help="in one room (default: %(default)s)")
     parser.add_argument(
         "--idle", type=int, default=1_000, help="connections that do nothing (default: %(default)s)"
     )
