@@ -19,7 +19,8 @@ WATCH = r"""
   // An avatar's colour, its ink, and its picture where it is its own address.
   const rgb = "rgb\\(\\d+, \\d+, \\d+\\)", picture = 'url\\("data:image/(png|jpeg|gif|webp);base64,[\\w+/=]+"\\)';
   const paint = new RegExp(`^(background(-image)?: (${picture}|${rgb}|${picture} ${rgb}); ?|color: ${rgb}; ?)+$`);
-  const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/ };
+  const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/,
+                "data-lm-suppress-shortcuts": flag };
   const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete)$/;
   const allowed = {
     // The page's own HTML and the words that messages are made of.
@@ -34,7 +35,7 @@ WATCH = r"""
     dialog: { open: flag }, progress: { max: /^1$/, value: /^[\d.]+$/ },
     a: { href: /^(https?|mailto):/, target: /^_blank$/, rel: /^noopener noreferrer$/ },
     // The window around them.
-    section: { "data-lm-suppress-shortcuts": flag }, header: {}, footer: {}, h1: {}, h2: {}, span: { style: paint },
+    section: {}, header: {}, footer: {}, h1: {}, h2: {}, span: { style: paint },
     div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
     input: { type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w+\/,]*$/, placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
              disabled: flag, type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w/+., -]*$/ },

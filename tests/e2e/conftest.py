@@ -27,6 +27,17 @@ SLOW = 60_000
 """Milliseconds for what a busy machine may take long for: loading JupyterLab, starting a kernel."""
 
 
+AXE = ROOT / "js/node_modules/axe-core/axe.min.js"
+FINDINGS = """
+async (root) => {
+  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+  const { violations } = await axe.run(root, { runOnly: tags });
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
+    `${id}: ${target} ${failureSummary}`));
+}
+"""
+
+
 class Jupyter:
     """A running server. ``notebook`` writes one, ``open`` shows it as JupyterLab or Notebook 7 does."""
 
@@ -236,3 +247,17 @@ def pages(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
     yield new
     for page in opened:
         page.context.close()
+
+
+@pytest.fixture
+def axe(missing) -> Callable[..., list[str]]:
+    """``axe(page)``: what axe finds there, in words; one finding a node."""
+    if not AXE.exists():
+        missing("axe-core (npm ci --ignore-scripts, in js)")
+    source = AXE.read_text()
+
+    def findings(page: Page, root: str = ":root") -> list[str]:
+        page.evaluate(source)
+        return page.evaluate(FINDINGS, root)
+
+    return findings

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,15 +13,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-AXE = Path(__file__).parent.parent.parent / "js/node_modules/axe-core/axe.min.js"
-FINDINGS = """
-async (root) => {
-  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-  const { violations } = await axe.run(root, { runOnly: tags });
-  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
-    `${id}: ${target} ${failureSummary}`));
-}
-"""
 FULL = (
     ("ada", "# Results\n**bold**, *soft*, ~~gone~~, `code` and [a link](https://example.org)"),
     ("ada", "- one\n- two\n\n> quoted\n\n1. first\n2. second"),
@@ -39,20 +29,6 @@ FULL = (
 def server() -> Iterator:
     with running_server(open=True) as running:
         yield running
-
-
-@pytest.fixture
-def axe(missing) -> Callable[..., list[str]]:
-    """``axe(page)``: what axe finds there, in words; one finding a node."""
-    if not AXE.exists():
-        missing("axe-core (npm ci --ignore-scripts, in js)")
-    source = AXE.read_text()
-
-    def findings(page: Page, root: str = ":root") -> list[str]:
-        page.evaluate(source)
-        return page.evaluate(FINDINGS, root)
-
-    return findings
 
 
 def open_room(page: Page, server, room: str, user: str = "me") -> None:
