@@ -135,7 +135,7 @@ def on_nats(
     """
     from bqserver.testing import RunningServer
 
-    cluster = request.getfixturevalue("nats_three" if ON_NATS else "nats_single")
+    cluster = request.getfixturevalue("nats_three")
     start = RunningServer.__init__
 
     def started(running: RunningServer, app: ChatServer) -> None:

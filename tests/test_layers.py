@@ -112,6 +112,15 @@ def test_jupyters_parts_have_one_home(package, homes):
     assert {path.stem for path in [*CLIENT, *SERVER] if package in packages(path)} <= homes
 
 
+def test_a_cluster_alone_needs_nats():
+    users = {path.stem for path in [*CLIENT, *SERVER] if "nats" in packages(path)}
+    assert users
+    assert {name for name in users if not name.startswith("nats_")} == set()
+    code = "import sys, bqserver.app; print('nats' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
 @pytest.mark.parametrize("module", ["protocol", "errors", "session"])
 def test_the_shared_modules_load_no_jupyter(module):
     """In a fresh interpreter: the package itself is lazy."""

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from bqserver.copying import originals, totals
 from bqserver.log import LogError, Stored, Submission
+from bqserver.nats_copy import from_stream, to_stream
 from bqserver.nats_log import open_log
+from bqserver.nats_read_back import Progress
 from bqserver.parts import Kept
 from bqserver.schema import connect, epoch_of
 from bqserver.sqlite_log import SqliteLog
@@ -56,8 +58,6 @@ def raw(path: Path) -> list[tuple[object, ...]]:
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drafts=st.lists(submissions(), min_size=1, max_size=40))
 def test_there_and_back_it_is_the_same_to_the_byte(nats_single, tmp_path_factory, drafts):
-    from bqserver.nats_copy import from_stream, to_stream
-
     folder = tmp_path_factory.mktemp("copy")
     url = nats_single.log()
 
@@ -186,3 +186,28 @@ def test_two_logs_of_different_kinds_are_named(words: list[str]):
     refused = run(*words)
     assert refused.returncode == 2
     assert "name two logs" in refused.stderr
+
+
+@pytest.mark.parametrize("interrupted", [2, 5, 8])
+def test_a_copy_back_goes_on_too(nats_single, tmp_path: Path, interrupted: int):
+    """While the stream is read, and while the file is put together."""
+    url = nats_single.log()
+    asyncio.run(write(tmp_path / "here.sqlite", [[say(number) for number in range(2_100)]]))
+    assert run(f"sqlite:{tmp_path / 'here.sqlite'}", url).returncode == 0
+    told: list[tuple[int, int]] = []
+
+    def interrupt(done: int, count: int) -> None:
+        told.append((done, count))
+        if len(told) == interrupted:
+            raise OverflowError("enough")
+
+    def copy(progress: Progress) -> None:
+        asyncio.run(from_stream(url, tmp_path / "back.sqlite", credentials="", told=progress))
+
+    with pytest.raises(OverflowError, match="enough"):
+        copy(interrupt)
+    assert not (tmp_path / "back.sqlite").exists()
+    before = len(told)
+    copy(lambda done, count: told.append((done, count)))
+    assert len(told) - before < 10  # what was done was not done again
+    assert raw(tmp_path / "back.sqlite") == raw(tmp_path / "here.sqlite")

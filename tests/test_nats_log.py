@@ -268,3 +268,24 @@ def test_a_room_that_nobody_wants_is_not_followed_for_ever(two_nodes, monkeypatc
         assert len(await one.messages("nobody-3", limit=9)) == 1
 
     two_nodes(story)
+
+
+def test_a_stream_that_was_replaced_is_not_written_to_as_if_nothing_had_happened(
+    nats_single, tmp_path, caplog
+):
+    url = nats_single.log()
+
+    async def story() -> None:
+        async with node(url, tmp_path / "view.sqlite", single=True) as log:
+            await stored(log, say("before"))
+            await log.link.ask(f"STREAM.DELETE.{log.link.address.stream}")
+            async with node(url, tmp_path / "other.sqlite", single=True) as other:
+                assert other.epoch != log.epoch
+                while "restart this server" not in caplog.text:
+                    await asyncio.sleep(0.05)
+                assert not log.healthy()
+                [refused] = await log.append([say("after")])
+                assert "restart this server" in refused.message
+                assert await other.rooms() == []
+
+    asyncio.run(story())

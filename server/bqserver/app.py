@@ -143,8 +143,12 @@ class ChatServer(Settings):
             policy=policy,
             journal=journal,
         )
-        if join is not None:
-            await join(hub)
+        try:
+            if join is not None:
+                await join(hub)
+        except BaseException:
+            await hub.close()
+            raise
         warden = Warden(access, gate, hub)
         rechecks = Rechecks(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):

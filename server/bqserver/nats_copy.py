@@ -12,35 +12,30 @@ import json
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from nats.aio.msg import Msg
 
-from .copying import Original, Totals, named_parts, originals, submission, totals
+from .copying import Totals, named_parts, originals, submission, totals
 from .durable import replace, sync_file
 from .lockfile import LockFile
 from .log import LogError
-from .nats_envelope import seal, unseal
+from .nats_envelope import seal
 from .nats_link import LOST, Link, explained
 from .nats_parts import NatsParts
+from .nats_read_back import Progress, asked, read_back, store_all
 from .nats_stream import COPYING, NOT_FOUND, REPLICAS, Address, complaints, error_code, parse, settings
-from .nats_view import View
 from .parts import PartStore
 from .schema import connect, epoch_of
-from .sequencer import Place, sequence
 from .sqlite_parts import SqliteParts
-from .sqlite_shelf import SqliteShelf
 
 WINDOW = 500
-"""Messages on their way at once; and entries of one commit."""
+"""Messages on their way at once."""
 PATIENCE = 30.0
 """Seconds for which a cluster may take nothing before the copy is given up; run again, it goes on."""
-
-Progress = Callable[[int, int], None]
-"""Told of (done, all), in entries."""
 
 
 async def to_stream(source: Path, url: str, *, single: bool, credentials: str, told: Progress) -> Totals:
@@ -58,10 +53,10 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, t
             await _copy_parts(db, parts, NatsParts(link, 1 if single else REPLICAS))
             await parts.close()
             with tempfile.TemporaryDirectory() as folder:
-                found = await _read_back(link, Path(folder) / "view.sqlite", lambda *_: None)
+                found = await read_back(link, Path(folder) / "view.sqlite", lambda *_: None)
             _compare(expected, found)
             del config["metadata"][COPYING]
-            await _asked(link, f"STREAM.UPDATE.{address.stream}", config)
+            await asked(link, f"STREAM.UPDATE.{address.stream}", config)
     finally:
         lock.release()
         await link.close()
@@ -74,10 +69,10 @@ async def from_stream(url: str, target: Path, *, credentials: str, told: Progres
     view, part = _beside(target)
     try:
         await link.open()
-        expected = await _read_back(link, view, told)
+        expected = await read_back(link, view, told)
         with contextlib.closing(connect(view, readonly=True)) as db:
             with contextlib.closing(connect(part, synchronous="NORMAL")) as copy:
-                await asyncio.to_thread(_store_all, db, copy, expected.entries, told)
+                await asyncio.to_thread(store_all, db, copy, expected.entries, told)
                 _compare(expected, totals(originals(copy)))
                 copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
             parts = SqliteParts(target)
@@ -113,7 +108,7 @@ async def _begin(link: Link, address: Address, epoch: str, *, single: bool) -> d
     if error_code(found) == NOT_FOUND:
         made = settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
         made["metadata"][COPYING] = epoch
-        found = await _asked(link, f"STREAM.CREATE.{name}", made)
+        found = await asked(link, f"STREAM.CREATE.{name}", made)
     config: dict[str, Any] = found["config"]
     of = (config.get("metadata") or {}).pop(COPYING, None)
     if of != epoch:
@@ -184,71 +179,6 @@ async def _publish(
         told(last)
 
 
-# ---- out of a stream
-
-
-async def _read_back(link: Link, path: Path, told: Progress) -> Totals:
-    """What the stream holds, in a view of its own that goes on from where it was. Raises LogError."""
-    address = link.address
-    info = await _asked(link, f"STREAM.INFO.{address.stream}")
-    last = int(info["state"]["last_seq"])
-    view = View(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
-    try:
-        cursor = await view.reading.read(_reached)
-        while cursor < last:
-            question = {"seq": cursor + 1, "batch": WINDOW, "next_by_subj": address.subject("*")}
-            try:
-                messages = await link.gather(
-                    f"$JS.API.DIRECT.GET.{address.stream}",
-                    json.dumps(question).encode(),
-                    lambda msg: "Status" in (msg.headers or {}),
-                )
-            except LOST as error:
-                raise LogError(
-                    f"the stream can't be read: {explained(error)}; run the same command again"
-                ) from error
-            placed = [
-                unseal(address.room((msg.headers or {})["Nats-Subject"]), msg.headers or {}, msg.data)
-                for msg in messages[:-1]
-            ]
-            if not placed:
-                await asyncio.sleep(0.05)  # a replica that is a little behind
-                continue
-            await view.add(placed)
-            cursor = placed[-1].seq
-            told(cursor, last)
-    finally:
-        await view.close()
-    with contextlib.closing(connect(path, readonly=True)) as db:
-        return totals(originals(db))
-
-
-def _reached(db: sqlite3.Connection) -> int:
-    return int(db.execute("SELECT coalesce(max(seq), 0) FROM cursor").fetchone()[0])
-
-
-def _store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, told: Progress) -> None:
-    """Every entry at its rank, from the first on that is not there yet."""
-    shelf = SqliteShelf(copy)
-    (done,) = copy.execute("SELECT count(*) FROM entry").fetchone()
-    rest = islice(originals(db), done, None)
-    while batch := list(islice(rest, WINDOW)):
-        _store(copy, shelf, batch)
-        done += len(batch)
-        told(done, count)
-
-
-def _store(copy: sqlite3.Connection, shelf: SqliteShelf, batch: Sequence[Original]) -> None:
-    copy.execute("BEGIN IMMEDIATE")
-    plan = sequence(
-        [submission(one, lambda rank: rank) for one in batch],
-        shelf,
-        places=[Place(one.entry.seq, one.entry.at) for one in batch],
-    )
-    shelf.store(plan)
-    copy.execute("COMMIT")
-
-
 # ---- both ways
 
 
@@ -260,16 +190,6 @@ async def _copy_parts(db: sqlite3.Connection, source: PartStore, target: PartSto
         if kept is not None:
             await target.put(room, kept)
             await target.name(room, [part.sha256])
-
-
-async def _asked(link: Link, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
-    try:
-        answer = await link.ask(subject, question)
-    except LOST as error:
-        raise LogError(f"the cluster does not answer: {explained(error)}") from error
-    if refused := answer.get("error"):
-        raise LogError(f"the stream {link.address.stream} can't be used: {refused.get('description')}")
-    return answer
 
 
 def _compare(expected: Totals, found: Totals) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from bqwidget.protocol import Error, encode
 
 from . import nats_queries, sqlite_queries
-from .log import Bounds, Listener, LogError, LogFull, Outcome, RoomRow, Stored, Submission
+from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .nats_entrance import Entrance
 from .nats_feeds import SILENCE, Feeds
 from .nats_link import LOST, Link
@@ -34,6 +35,8 @@ from .nats_sync import check_sync
 from .nats_view import View, Worked
 from .sequencer import again
 from .wire import text_frame
+
+_log = logging.getLogger("bqserver.nats")
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -88,6 +91,7 @@ class NatsLog:
         self._finding: set[asyncio.Task[None]] = set()
         self._hub: Hub | None = None
         self._told_lost = False
+        self._replaced = False
         self._loop = asyncio.get_running_loop()
         self._reachable = True
         self._closing = False
@@ -97,8 +101,8 @@ class NatsLog:
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         done: asyncio.Future[list[Outcome]] = self._loop.create_future()
-        if not batch or self._closing:
-            done.set_result([STOPPING] * len(batch))
+        if not batch or self._closing or self._replaced:
+            done.set_result([_REPLACED if self._replaced else STOPPING] * len(batch))
             return done
         if self._pending and self._pending + len(batch) > self._max_pending:
             raise LogFull(self._pending)
@@ -235,7 +239,12 @@ class NatsLog:
         while True:
             await asyncio.sleep(SILENCE)
             try:
-                self._reachable = await nats_queries.has_leader(self.link)
+                epoch = await nats_queries.led_epoch(self.link)
+                self._reachable = epoch == self.epoch
+                if epoch not in (None, self.epoch):
+                    self._replaced = True
+                    _log.error("the stream was replaced by another one: restart this server")
+                    return
                 await self._feeds.compare()
                 await self._feeds.drop_unwanted()
             except LOST:
@@ -252,6 +261,7 @@ class NatsLog:
         self._told_lost = lost
 
 
+_REPLACED = Refused("unavailable", "the cluster holds another history now: restart this server", 503, 5.0)
 _LOST = Error(
     code="unavailable",
     message="this server has lost its cluster: you can read, and what you send waits",

@@ -47,7 +47,9 @@ async def newest(link: Link, room: str) -> int:
     return int(answer.get("message", {}).get("seq", 0))
 
 
-async def has_leader(link: Link) -> bool:
-    """Whether the stream takes messages, as far as it says. Raises LOST."""
+async def led_epoch(link: Link) -> str | None:
+    """The epoch of the stream that takes messages now, as far as it says; None: none does. Raises LOST."""
     answer = await link.ask(f"STREAM.INFO.{link.address.stream}")
-    return "error" not in answer and bool(answer.get("cluster", {}).get("leader"))
+    if "error" in answer or not answer.get("cluster", {}).get("leader"):
+        return None
+    return str((answer["config"].get("metadata") or {}).get("epoch"))

@@ -31,7 +31,7 @@ ACKS = scaled(200, 500)
 SENDERS, READERS = 2, 1
 """On each node."""
 WINDOW = 16
-MOST_PAUSE = 8.0
+MOST_PAUSE = 8.0 if SIZE >= 100 else 20.0  # a busy CI machine elects late
 
 
 class Battlefield:

@@ -1,0 +1,99 @@
+"""Reading a whole stream: into a view of its own, and from there into a log's file, from where it stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .copying import Original, Totals, originals, submission, totals
+from .log import LogError
+from .nats_envelope import unseal
+from .nats_link import LOST, Link, explained
+from .nats_view import View
+from .schema import connect
+from .sequencer import Place, sequence
+from .sqlite_shelf import SqliteShelf
+
+WINDOW = 500
+"""Messages of one question, and entries of one commit."""
+
+Progress = Callable[[int, int], None]
+"""Told of (done, all), in entries."""
+
+
+async def read_back(link: Link, path: Path, told: Progress) -> Totals:
+    """What the stream holds, in a view of its own that goes on from where it was. Raises LogError."""
+    address = link.address
+    info = await asked(link, f"STREAM.INFO.{address.stream}")
+    last = int(info["state"]["last_seq"])
+    view = View(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
+    try:
+        cursor = await view.reading.read(_reached)
+        while cursor < last:
+            question = {"seq": cursor + 1, "batch": WINDOW, "next_by_subj": address.subject("*")}
+            try:
+                messages = await link.gather(
+                    f"$JS.API.DIRECT.GET.{address.stream}",
+                    json.dumps(question).encode(),
+                    lambda msg: "Status" in (msg.headers or {}),
+                )
+            except LOST as error:
+                raise LogError(
+                    f"the stream can't be read: {explained(error)}; run the same command again"
+                ) from error
+            placed = [
+                unseal(address.room((msg.headers or {})["Nats-Subject"]), msg.headers or {}, msg.data)
+                for msg in messages[:-1]
+            ]
+            if not placed:
+                await asyncio.sleep(0.05)  # a replica that is a little behind
+                continue
+            await view.add(placed)
+            cursor = placed[-1].seq
+            told(cursor, last)
+    finally:
+        await view.close()
+    with contextlib.closing(connect(path, readonly=True)) as db:
+        return totals(originals(db))
+
+
+def _reached(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(seq), 0) FROM cursor").fetchone()[0])
+
+
+def store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, told: Progress) -> None:
+    """Every entry at its rank, from the first on that is not there yet."""
+    shelf = SqliteShelf(copy)
+    (done,) = copy.execute("SELECT count(*) FROM entry").fetchone()
+    rest = islice(originals(db), done, None)
+    while batch := list(islice(rest, WINDOW)):
+        _store(copy, shelf, batch)
+        done += len(batch)
+        told(done, count)
+
+
+def _store(copy: sqlite3.Connection, shelf: SqliteShelf, batch: Sequence[Original]) -> None:
+    copy.execute("BEGIN IMMEDIATE")
+    plan = sequence(
+        [submission(one, lambda rank: rank) for one in batch],
+        shelf,
+        places=[Place(one.entry.seq, one.entry.at) for one in batch],
+    )
+    shelf.store(plan)
+    copy.execute("COMMIT")
+
+
+async def asked(link: Link, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
+    try:
+        answer = await link.ask(subject, question)
+    except LOST as error:
+        raise LogError(f"the cluster does not answer: {explained(error)}") from error
+    if refused := answer.get("error"):
+        raise LogError(f"the stream {link.address.stream} can't be used: {refused.get('description')}")
+    return answer
