@@ -21,6 +21,7 @@ FULL = (
     ("me", "what I said"),
     ("grace", "שלום עולם and mixed 123"),
     ("ada", "line\n" * 60),
+    ("bob", "look, @me: `this` and https://example.org"),
     ("me", "![a picture](https://example.org/x.png) www.example.org"),
 )
 
@@ -75,6 +76,7 @@ def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
     fill(server, room)
     open_room(page, server, room)
     page.get_by_role("button", name="yes").last.wait_for()
+    page.locator(".bq-code-keyword").first.wait_for(state="attached")
     assert axe(page) == [], "full, with questions open and answered"
     page.get_by_role("button", name="1 here").click()
     page.get_by_role("list", name="People here").wait_for()

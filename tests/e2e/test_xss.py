@@ -97,12 +97,21 @@ def attach(server, room: str, text: str) -> list[dict[str, object]]:
     return parts
 
 
+FORMS = ("{}", "```html\n{}\n```", "```{}\ncode\n```")
+"""A payload as it is, as code that is shown in colours, and as the name of the code's language."""
+
+
+def edited(texts: list[str]) -> list[str]:
+    """What each message says once it is edited: the payload of another one."""
+    return [FORMS[number % len(FORMS)].replace("{}", text) for number, text in enumerate(reversed(texts))]
+
+
 def edit(server, room: str, texts: list[str], seqs: list[int]) -> None:
     """Every message gets the payload of another one, and a payload as reaction."""
     with member(server.url, room) as stranger:
-        for number, (seq, text) in enumerate(zip(seqs, texts, strict=True)):
+        for number, (seq, text, instead) in enumerate(zip(seqs, texts, edited(texts), strict=True)):
             by = {"user": text[:USER], "target": seq}
-            stranger.send({"type": "chat.edit", "cid": f"e{number}", "text": texts[-1 - number], **by})
+            stranger.send({"type": "chat.edit", "cid": f"e{number}", "text": instead, **by})
             stranger.until("ack")
             stranger.send({"type": "chat.react", "cid": f"r{number}", "emoji": text[:EMOJI], **by})
             stranger.until("ack")
@@ -145,7 +154,7 @@ def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pag
         plain.goto(f"{server.url}/rooms/{room}")
         items = plain.locator("#bqwidget > .bq-static > li")
         # (HTML has no NUL: its parser drops them.)
-        assert items.locator("> p").all_text_contents() == [text.replace("\0", "") for text in texts[::-1]]
+        assert items.locator("> p").all_text_contents() == [text.replace("\0", "") for text in edited(texts)]
         tags = set(plain.locator("body *").evaluate_all("all => all.map((each) => each.localName)"))
         assert tags <= {"main", "ol", "li", "b", "time", "p", "span", "script"}, f"without JavaScript, {room}"
         assert plain.locator("script").count() == 2, f"without JavaScript, {room}"
@@ -284,5 +293,5 @@ def test_a_planted_hole_is_found(server, pages, planted, policy):
         return
     page.wait_for_function(f"sentry().includes('payload {image} ran')")
     report = sentry.report()
-    assert "<img>" in report
+    assert '<img src="x">' in report
     assert f"a request to {server.url.partition('//')[0]}//evil.example/{leak}.png" in report
