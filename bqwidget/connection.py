@@ -48,6 +48,7 @@ from .protocol import (
     Typing,
     check,
     encode,
+    plain,
 )
 from .rest import Rest, is_final
 from .session import BACKOFF_BASE, BACKOFF_CAP, Page, Session
@@ -129,6 +130,7 @@ class Connection(LoopThread):
         Its attachment goes before it; what is submitted meanwhile doesn't wait for that.
         """
         self.check_process()
+        draft = plain(draft)
         with self.lock:
             if draft.cid in self._futures:
                 return self._futures[draft.cid]

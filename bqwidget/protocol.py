@@ -485,6 +485,11 @@ def decode_post(body: bytes) -> Post:
         raise ProtocolError("bad_json", f"the body is not JSON: {error}") from None
 
 
+def plain(draft: Draft) -> Draft:
+    """``draft`` with texts that are nothing but text: what numpy and others derive from str can't be encoded."""
+    return msgspec.convert(msgspec.to_builtins(draft, enc_hook=_plain), type(draft))
+
+
 def check(draft: Draft | Post, limits: Limits) -> None:
     """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``), naming the field and the limit."""
     _check_text("user", draft.user, limits.user)
@@ -529,6 +534,12 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)  # its own might say anything
+    raise TypeError(f"a message is text, not {type(value).__name__}")
 
 
 def _check_ask(ask: Ask, limits: Limits) -> None:

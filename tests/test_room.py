@@ -240,6 +240,23 @@ def test_only_text_is_sent(ada, text):
         ada.send(text)
 
 
+class Text(str):
+    """As numpy's and pandas' texts are."""
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+def test_text_of_a_class_of_its_own_is_text(make, bob):
+    with make(user=Text("ada")) as ada:
+        message = ada.send(Text("hi"))
+        ada.react(message, Text("👍"))
+        ada.reply(message, Text("again"))
+        assert ada.edit(message, Text("hello")).text == "hello"
+        assert ada.send("still here").user == "ada"
+        sees(bob, "hello", "again", "still here")
+
+
 def test_others_messages_are_theirs(ada, bob):
     message = ada.send("hi")
     with pytest.raises(MessageRefused):
