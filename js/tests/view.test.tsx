@@ -482,6 +482,15 @@ describe("who is here", () => {
   });
 });
 
+describe("a room that is closed", () => {
+  it("no longer says who is there", async () => {
+    await hear({ type: "presence", members: [{ user: "ada" }] });
+    expect(find(".bq-header").textContent).toContain("1 here");
+    await hear(status("closed"));
+    expect(find(".bq-header").textContent).not.toContain("here");
+  });
+});
+
 describe("who is typing", () => {
   it("is somebody else, under whatever name the server knows us", async () => {
     await hear({ ...(script.room.hello(true) as Hello), user: "bob" });

@@ -92,12 +92,13 @@ interface HeaderProps {
 }
 
 function Header({ state, heading: Heading, link }: HeaderProps): JSX.Element {
+  const over = state.status.status === "closed" || state.link === "gone";
   return (
     <header class="bq-header">
       <Heading class="bq-room" dir="auto">
         {state.room}
       </Heading>
-      <Members members={state.members} />
+      <Members members={over ? [] : state.members} />
       {link !== undefined && <Share link={link} />}
     </header>
   );
