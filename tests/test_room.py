@@ -243,6 +243,8 @@ def test_only_text_is_sent(ada, text):
 class Text(str):
     """As numpy's and pandas' texts are."""
 
+    __slots__ = ()
+
     def __str__(self) -> str:
         return "something else"
 
