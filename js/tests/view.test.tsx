@@ -339,6 +339,17 @@ describe("reading", () => {
     expect(rows().length).toBeLessThanOrEqual(80);
     expect(rows().at(-1)?.dataset.seq).toBe("1000");
   });
+
+  it("while they flood in only those that fit into view, and the others when it is calm again", async () => {
+    await say("ada", "before");
+    const flood = (): Promise<void> =>
+      hear(...Array.from({ length: 100 }, (_, index) => script.room.frame(script.room.say("ada", `m${index}`))));
+    await flood();
+    await flood();
+    expect(rows().length).toBeLessThan(10); // of a window without height
+    expect(rows().at(-1)?.dataset.seq).toBe("201");
+    await vi.waitFor(() => expect(rows()).toHaveLength(80));
+  });
 });
 
 describe("a question", () => {
