@@ -266,6 +266,16 @@ describe("delivery", () => {
     expect(rows()).toHaveLength(1);
   });
 
+  it("one that came too fast says so, and waits to be sent again", async () => {
+    await type("hi");
+    await press("Enter");
+    const [{ cid }] = script.drafts() as [Draft];
+    await hear({ type: "error", code: "rate", message: "20 messages in 10 s: wait 3 s", cid, retry_ms: 60_000 });
+    expect(rows()[0]?.textContent).toContain("Sending…");
+    expect(rows()[0]?.textContent).toContain("20 messages in 10 s: wait 3 s");
+    expect(box().value).toBe("");
+  });
+
   it("the same text sent again is the same message", async () => {
     await type("hi");
     await press("Enter");
