@@ -52,17 +52,24 @@ def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = Fal
     """
     path = Path(path)
     if not readonly:
-        make_private(path)
-    elif not path.is_file():
+        return open_file(path, lambda db: _prepare(db, path, synchronous))
+    if not path.is_file():
         raise LogError(f"{path} does not exist: name the server's file with --log=sqlite:PATH")
+    return open_file(path, lambda db: check_ours(db, path), readonly=True)
+
+
+def open_file(
+    path: Path, set_up: Callable[[sqlite3.Connection], None], *, readonly: bool = False
+) -> sqlite3.Connection:
+    """A connection for any one thread at a time, once ``set_up`` finds nothing wrong. Raises LogError."""
+    if not readonly:
+        make_private(path)
     db = None
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         if readonly:
             db.execute("PRAGMA query_only = ON")
-            check_ours(db, path)
-        else:
-            _prepare(db, path, synchronous)
+        set_up(db)
     except sqlite3.DatabaseError as error:
         if db is not None:
             db.close()
@@ -74,6 +81,18 @@ def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = Fal
     return db
 
 
+def make_durable(db: sqlite3.Connection, path: Path, *, synchronous: str = "FULL", kept: int = 0) -> None:
+    """What is committed survives a power cut; ``kept`` bytes of the write-ahead log stay allocated."""
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise LogError(f"the file system of {path} can't hold a write-ahead log: keep it on a local disk")
+    db.execute(f"PRAGMA synchronous = {synchronous}")
+    # On macOS fsync alone stops at the drive's cache; no effect elsewhere.
+    db.execute("PRAGMA fullfsync = ON")
+    db.execute("PRAGMA checkpoint_fullfsync = ON")
+    db.execute(f"PRAGMA journal_size_limit = {kept}")
+
+
 def _prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     """Make it the one connection that writes."""
     if any(
@@ -82,15 +101,7 @@ def _prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
         ).fetchone()
     ):
         check_ours(db, path)
-    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise LogError(f"the file system of {path} can't hold a write-ahead log: keep it on a local disk")
-    db.execute(f"PRAGMA synchronous = {synchronous}")
-    db.execute(
-        "PRAGMA fullfsync = ON"
-    )  # on macOS fsync alone stops at the drive's cache; no effect elsewhere
-    db.execute("PRAGMA checkpoint_fullfsync = ON")
-    db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
+    make_durable(db, path, synchronous=synchronous, kept=WAL_KEPT)
     db.execute("PRAGMA cache_size = -65536")
     _migrate(db, path)
 

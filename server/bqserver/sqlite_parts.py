@@ -20,7 +20,7 @@ from bqwidget.protocol import Part
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
 from .parts import Kept, MemoryParts, PartStore
-from .schema import explain, make_private
+from .schema import explain, make_durable, open_file
 from .sqlite_log import SqliteLog
 
 APPLICATION_ID = 0x62717074  # "bqpt"
@@ -148,25 +148,13 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 def open_parts(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection to a file of attachments, made where it isn't there. Raises LogError."""
-    if not readonly:
-        make_private(path)
-    db = None
-    try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        if readonly:
-            db.execute("PRAGMA query_only = ON")
+
+    def set_up(db: sqlite3.Connection) -> None:
         _check_ours(db, path)
         if not readonly:
-            _prepare(db)
-    except sqlite3.DatabaseError as error:
-        if db is not None:
-            db.close()
-        raise LogError(explain(error, path)) from error
-    except LogError:
-        if db is not None:
-            db.close()
-        raise
-    return db
+            _prepare(db, path)
+
+    return open_file(path, set_up, readonly=readonly)
 
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:
@@ -182,13 +170,9 @@ def _check_ours(db: sqlite3.Connection, path: Path) -> None:
         raise LogError(f"{path} was written by a newer bqserver (schema {version}): upgrade bqwidget")
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
     """Durable as the log is: a message that is acknowledged may name what was uploaded just before."""
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA fullfsync = ON")
-    db.execute("PRAGMA checkpoint_fullfsync = ON")
-    db.execute("PRAGMA journal_size_limit = 0")
+    make_durable(db, path)
     if db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
         with _transaction(db):
             for statement in _SCHEMA.split(";"):
