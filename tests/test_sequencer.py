@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 from bqserver.log import Outcome, Refused, Stored, Submission
-from bqserver.sequencer import Head, Key, Plan, Target, compose, sequence
+from bqserver.sequencer import Head, Key, Place, Plan, Target, compose, sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +24,7 @@ class Shelf:
         self.cids: dict[Key, Stored] = {}
         self.targets: dict[tuple[str, int], Target] = {}
         self.entries: list[Stored] = []
+        self.let_go = 0
 
     def head(self, room: str) -> Head:
         return self.heads.setdefault(room, Head(0, 0))
@@ -33,6 +34,9 @@ class Shelf:
 
     def target(self, room: str, seq: int) -> Target | None:
         return self.targets.get((room, seq))
+
+    def forgotten(self, room: str) -> int:
+        return self.let_go
 
     def add(self, batch: list[Submission], now: int = NOW) -> list[Outcome]:
         plan = sequence(batch, self, now)
@@ -283,3 +287,19 @@ def test_what_a_message_reads_is_its_entry_and_every_later_change(drafts: list[S
 def test_a_draft_at_a_place_is_always_the_same_bytes(submission: Submission, seq: int, at: int):
     room, draft = submission.room, submission.draft
     assert encode(compose(draft, room, seq, at)) == encode(compose(draft, room, seq, at))
+
+
+def test_what_is_about_something_that_was_let_go_stays_an_entry():
+    shelf = Shelf()
+    shelf.let_go = 5
+    places = [Place(7, NOW), Place(9, NOW), Place(12, NOW)]
+    batch = [
+        by("ada", Edit(cid="e", user="ada", target=5, text="?")),
+        by("bob", Send(cid="r", user="bob", text="a reply", re=3)),
+        by("bob", Edit(cid="f", user="bob", target=6, text="never there")),
+    ]
+    plan = sequence(batch, shelf, places=places)
+    kept, reply, refused = plan.outcomes
+    assert [one.seq for one in (kept, reply) if isinstance(one, Stored)] == [7, 9]
+    assert isinstance(refused, Refused)
+    assert plan.folded == {}

@@ -290,6 +290,7 @@ class ChatServer(Settings):
             credentials=self.nats_creds,
             ca=self.nats_ca,
             monitors=self.nats_monitor,
+            retain=self.retain,
         )
 
     def moderation_file(self) -> Path | None:

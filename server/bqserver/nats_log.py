@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from .nats_link import LOST, Link
 from .nats_neighbours import NatsNeighbours
 from .nats_orders import NatsOrders
 from .nats_parts import NatsParts
+from .nats_retention import KEY, Retention, Rule, parse_rules
 from .nats_sends import PATIENCE, RETRY_AFTER, STOPPING, Sending, Sends
 from .nats_stream import REPLICAS, parse, stream_epoch
 from .nats_sync import check_sync
@@ -54,15 +56,16 @@ async def open_log(
     credentials: str = "",
     ca: str = "",
     monitors: Sequence[str] = (),
+    retain: Sequence[str] = (),
 ) -> NatsLog:
     """Connect, make or check the stream, and open the view. Raises LogError, and leaves nothing behind then."""
-    address = parse(url)
+    address, rules = parse(url), parse_rules(retain)
     await check_sync(monitors)
     link = Link(address, credentials, ca)
     await link.open()
     try:
         epoch = await stream_epoch(link, address, single=single)
-        return NatsLog(link, epoch, view, replicas=1 if single else REPLICAS)
+        return NatsLog(link, epoch, view, replicas=1 if single else REPLICAS, rules=rules)
     except BaseException:
         await link.close()
         raise
@@ -72,7 +75,14 @@ class NatsLog:
     """MessageLog over a stream. Made by ``open_log``."""
 
     def __init__(
-        self, link: Link, epoch: str, view: Path, *, replicas: int = REPLICAS, max_pending: int = MAX_PENDING
+        self,
+        link: Link,
+        epoch: str,
+        view: Path,
+        *,
+        replicas: int = REPLICAS,
+        rules: Sequence[Rule] = (),
+        max_pending: int = MAX_PENDING,
     ) -> None:
         self.epoch = epoch
         self.link = link
@@ -80,6 +90,8 @@ class NatsLog:
         self.parts = NatsParts(link, replicas)
         self._replicas = replicas
         self._orders: NatsOrders | None = None
+        self._rules = rules
+        self._retaining: asyncio.Task[None] | None = None
         self._sends = Sends(link, self._taken)
         self._max_pending = max_pending
         self._read = self.view.reading.read
@@ -135,7 +147,7 @@ class NatsLog:
 
     async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
         await self._feeds.reach(room, reach)
-        return await self._read(sqlite_queries.bounds, room)
+        return await self.view.bounds(room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
         await self._feeds.fresh(room, upto)
@@ -143,7 +155,7 @@ class NatsLog:
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
         await self._feeds.fresh(room, upto)
-        return await self._read(sqlite_queries.entries, room, after, upto, limit)
+        return await self.view.entries(room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
@@ -170,8 +182,9 @@ class NatsLog:
         if self._pending and self.link.connected.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), PATIENCE)
-        for task in [self._watching, *self._finding]:
-            task.cancel()
+        for task in [self._watching, self._retaining, *self._finding]:
+            if task is not None:
+                task.cancel()
         self._entrance.close()
         self._sends.close()
         await self._feeds.close()
@@ -183,7 +196,14 @@ class NatsLog:
     async def join(self, hub: Hub) -> None:
         """Tell ``hub`` what other nodes know that is in no log, and the other way round. Raises LogError."""
         moderation = hub.policy.moderation
-        self._orders = NatsOrders(self.link, self._replicas, moderation.learn, hub.review)
+
+        def learn(key: str, value: bytes) -> None:
+            if key.startswith(KEY):
+                self.view.trim(key.removeprefix(KEY), int(value))
+            else:
+                moderation.learn(key, value)
+
+        self._orders = NatsOrders(self.link, self._replicas, learn, hub.review)
         neighbours = NatsNeighbours(self.link, hub)
         await neighbours.open()
         await self._orders.open()
@@ -192,6 +212,9 @@ class NatsLog:
         hub.rate.counted = neighbours.counted
         self._feeds.attended = hub.rooms.__contains__
         self._hub = hub
+        if self._rules:
+            retention = Retention(self.link, self._orders, self._rules, time.time)
+            self._retaining = self._loop.create_task(retention.run())
 
     # ---- appending
 

@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 from . import sqlite_queries
 from .lockfile import LockFile
-from .log import LogError, Outcome, Refused, Stored
+from .log import Bounds, LogError, Outcome, Refused, Stored
 from .nats_envelope import Placed, submission_of
-from .schema import connect, explain
-from .sequencer import Key, Plan, Target, sequence
+from .schema import SEQ_MASK, connect, explain
+from .sequencer import Head, Key, Plan, Target, sequence
 from .sqlite_reading import SqliteReading
 from .sqlite_shelf import SqliteShelf
 
@@ -48,6 +48,7 @@ class Worked(NamedTuple):
 class _Work(NamedTuple):
     batch: Sequence[Placed]
     done: asyncio.Future[None]
+    trim: tuple[str, int] | None = None
 
 
 class View:
@@ -66,7 +67,7 @@ class View:
         self.reading = SqliteReading(self.path)
         self.healthy = True
         self._told = told
-        self._shelf = SqliteShelf(self._db)
+        self._shelf = _Trimmed(self._db)
         self._closing = False
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -83,6 +84,17 @@ class View:
     async def cursor(self, room: str) -> int:
         """The stream's seq up to which the view knows that room; 0: nothing of it."""
         return await self.reading.read(_cursor, room)
+
+    def trim(self, room: str, upto: int) -> None:
+        """Let everything of the room up to there go, before anything that is added later is worked out."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put(_Work((), done, (room, upto)))
+
+    async def bounds(self, room: str) -> Bounds:
+        return await self.reading.read(_bounds, room)
+
+    async def entries(self, room: str, after: int, upto: int, limit: int) -> list[Stored]:
+        return await self.reading.read(_entries, room, after, upto, limit)
 
     async def target(self, room: str, seq: int) -> Target | None:
         return await self.reading.read(_target, room, seq)
@@ -107,7 +119,8 @@ class View:
             works = self._gather()
             given = [work for work in works if work is not None]
             batch = [one for work in given for one in work.batch]
-            outcomes = self._store(batch) if batch else []
+            trims = [work.trim for work in given if work.trim is not None]
+            outcomes = self._store(batch, trims) if batch or trims else []
             if outcomes is None:
                 break  # closing, and the disk is still full: the next start fills it again
             worked = [Worked(*pair) for pair in zip(batch, outcomes, strict=True)]
@@ -124,11 +137,11 @@ class View:
                 break
         return works
 
-    def _store(self, batch: Sequence[Placed]) -> list[Outcome] | None:
+    def _store(self, batch: Sequence[Placed], trims: Sequence[tuple[str, int]]) -> list[Outcome] | None:
         """Until it succeeds: without these the view can't go on. None where it closes meanwhile."""
         while True:
             try:
-                outcomes = self._try(batch)
+                outcomes = self._try(batch, trims)
             except sqlite3.Error as error:
                 if self.healthy:
                     _log.error("the view can't be written: %s", explain(error, self.path))
@@ -143,9 +156,11 @@ class View:
                 self.healthy = True
                 return outcomes
 
-    def _try(self, batch: Sequence[Placed]) -> list[Outcome]:
+    def _try(self, batch: Sequence[Placed], trims: Sequence[tuple[str, int]]) -> list[Outcome]:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
+        for room, upto in trims:
+            self._shelf.trim(room, upto)
         good = [(one, one.envelope) for one in batch if one.envelope is not None]
         plan = sequence(
             [submission_of(one.room, envelope) for one, envelope in good],
@@ -194,6 +209,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute(
         "CREATE TABLE IF NOT EXISTS cursor (room TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID"
     )
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID"
+    )
     return db
 
 
@@ -208,6 +226,43 @@ def _target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
 
 def _known(db: sqlite3.Connection, key: Key) -> dict[Key, Stored]:
     return _Shelf(db).known([key])
+
+
+def _forgotten(db: sqlite3.Connection, room: str) -> int:
+    row = db.execute("SELECT upto FROM trimmed WHERE room = ?", (room,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _bounds(db: sqlite3.Connection, room: str) -> Bounds:
+    oldest, seq, _ = sqlite_queries.bounds(db, room)
+    upto = _forgotten(db, room)
+    return Bounds(oldest or upto, seq or upto, upto)
+
+
+def _entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
+    found = sqlite_queries.entries(db, room, after, upto, limit)
+    if found and not found[0].prev:
+        found[0] = found[0]._replace(prev=_forgotten(db, room))
+    return found
+
+
+class _Trimmed(SqliteShelf):
+    """The writer's, which knows what was let go."""
+
+    def trim(self, room: str, upto: int) -> None:
+        number = self._number(room)
+        low, _ = sqlite_queries.span(number)
+        self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (low, low + min(upto, SEQ_MASK)))
+        self._db.execute("INSERT OR REPLACE INTO trimmed VALUES (?, ?)", (room, upto))
+        self._heads.pop(room, None)
+
+    def forgotten(self, room: str) -> int:
+        return _forgotten(self._db, room)
+
+    def head(self, room: str) -> Head:
+        head = super().head(room)
+        head.seq = head.seq or self.forgotten(room)
+        return head
 
 
 class _Shelf(SqliteShelf):

@@ -71,6 +71,9 @@ class Shelf(Protocol):
     def head(self, room: str) -> Head: ...
     def known(self, keys: Iterable[Key]) -> dict[Key, Stored]: ...
     def target(self, room: str, seq: int) -> Target | None: ...
+    def forgotten(self, room: str) -> int:
+        """The seq up to which what was accepted is known to have been let go since; 0: nothing."""
+        ...
 
 
 @dataclass(slots=True)
@@ -105,15 +108,17 @@ def sequence(
         about = about_of(draft)
         if about is not None:
             old = fresh.get((room, about)) or shelf.target(room, about)
-            refusal = objection(submission, entry, old)
-            if refusal or old is None:
+            if old is None and 0 < about <= shelf.forgotten(room):
+                pass  # it was there when this was accepted
+            elif (refusal := objection(submission, entry, old)) or old is None:
                 plan.outcomes.append(refusal or _missing(about))
                 continue
-            before = decode_message(old.body)
-            after = reads_after(before, entry)
-            if after is not before:
-                fresh[room, about] = Target(old.principal, encode(after))
-                plan.folded[room, about] = fresh[room, about].body
+            else:
+                before = decode_message(old.body)
+                after = reads_after(before, entry)
+                if after is not before:
+                    fresh[room, about] = Target(old.principal, encode(after))
+                    plan.folded[room, about] = fresh[room, about].body
         body = encode(entry)
         change = isinstance(entry, Change)
         stored = Stored(room, seq, head.seq, at, body, change)

@@ -44,6 +44,10 @@ class Settings(Limiting, Command):
         Unicode(),
         help="With nats: a server's monitoring, as http://host:8222; checked for sync_interval. Repeatable.",
     ).tag(config=True)
+    retain = List(
+        Unicode(),
+        help="With nats: let old messages of some rooms go, as 'class-*=30d' (m, h, d, w). Repeatable, first fit.",
+    ).tag(config=True)
     single = Bool(
         False, help="With nats: one replica will do, so one lost disk may lose messages. For trying out."
     ).tag(config=True)
@@ -90,6 +94,7 @@ class Settings(Limiting, Command):
             "nats-creds": "ChatServer.nats_creds",
             "nats-ca": "ChatServer.nats_ca",
             "nats-monitor": "ChatServer.nats_monitor",
+            "retain": "ChatServer.retain",
             "token-file": "ChatServer.token_file",
             "named-tokens": "ChatServer.named_tokens",
             "rights": "ChatServer.rights",

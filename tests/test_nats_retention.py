@@ -1,0 +1,167 @@
+"""Letting old messages go in a cluster: every node, old or fresh, then holds the same, and members are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from bqserver import nats_retention
+from bqserver.hub import Hub
+from bqserver.log import Bounds, LogError, Refused, Stored, Submission
+from bqserver.nats_log import NatsLog, open_log
+from bqserver.nats_retention import Retention, Rule, parse_rules
+from bqserver.testing import running_server
+from wsclient import member, request
+
+from bqwidget.protocol import Edit, Send
+
+
+def say(text: str, cid: str = "", room: str = "lobby", re: int | None = None) -> Submission:
+    return Submission(room, "ada", Send(cid=cid, user="ada", text=text, re=re))
+
+
+def edit(target: int, text: str) -> Submission:
+    return Submission("lobby", "ada", Edit(cid=f"edit-{target}", user="ada", target=target, text=text))
+
+
+@asynccontextmanager
+async def joined(url: str, view: Path) -> AsyncIterator[NatsLog]:
+    """A node that hears what the others order."""
+    log = await open_log(url, view, single=True)
+    hub = Hub(log)
+    await log.join(hub)
+    try:
+        yield log
+    finally:
+        await hub.close()
+
+
+async def stored(log: NatsLog, *submissions: Submission) -> list[Stored]:
+    """One after the other, each in a millisecond of its own."""
+    entries = []
+    for submission in submissions:
+        [outcome] = await log.append([submission])
+        assert isinstance(outcome, Stored)
+        entries.append(outcome)
+        await asyncio.sleep(0.003)
+    return entries
+
+
+async def let_go(log: NatsLog, before: int, pattern: str = "*") -> dict[str, int]:
+    """Everything from before that time (milliseconds)."""
+    assert log._orders is not None
+    return await Retention(log.link, log._orders, [Rule(pattern, 60.0)], lambda: before / 1000 + 60).sweep()
+
+
+async def whole(log: NatsLog) -> tuple[Bounds, list[Stored], list[bytes]]:
+    bounds = await log.bounds("lobby")
+    entries = await log.entries("lobby", after=0, upto=bounds.seq, limit=500)
+    return bounds, entries, await log.messages("lobby", limit=200)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(nats_retention, "SETTLE", 0.3)
+
+
+def test_old_and_fresh_nodes_hold_the_same_afterwards(nats_single, tmp_path: Path):
+    url = nats_single.log()
+
+    async def story() -> None:
+        async with (
+            joined(url, tmp_path / "one.sqlite") as one,
+            joined(url, tmp_path / "other.sqlite") as other,
+        ):
+            first, second = await stored(one, say("first", "c1"), say("second"))
+            await other.bounds("lobby")
+            about = await stored(one, edit(first.seq, "edited"), say("a reply", re=second.seq), say("third"))
+            gone = await let_go(one, about[0].at)
+            assert gone == {"lobby": about[0].seq - 1}
+            await stored(one, edit(about[1].seq, "a reply, edited"))
+            expected = await whole(one)
+            bounds, entries, messages = expected
+            assert bounds == Bounds(about[0].seq, entries[-1].seq, second.seq)
+            assert [entry.prev for entry in entries] == [second.seq, *[entry.seq for entry in entries[:-1]]]
+            assert [json.loads(body)["text"] for body in messages] == ["a reply, edited", "third"]
+            assert await whole(other) == expected
+            [refused] = await other.append([edit(second.seq, "too late")])
+            assert isinstance(refused, Refused)
+            assert refused.code == "not_found"
+        async with joined(url, tmp_path / "fresh.sqlite") as fresh:
+            assert await whole(fresh) == expected
+            [again] = await stored(fresh, say("first", "c1"))
+            assert (again.dup, again.prev) == (False, entries[-1].seq)  # its cid went with it
+
+    asyncio.run(story())
+
+
+def test_a_room_of_which_nothing_is_left_goes_on_from_there(nats_single, tmp_path: Path):
+    url = nats_single.log()
+
+    async def story() -> None:
+        async with joined(url, tmp_path / "one.sqlite") as one:
+            *_, last = await stored(one, say("1"), say("2"), say("3"))
+            assert await let_go(one, last.at + 10_000) == {"lobby": last.seq}
+            assert await one.bounds("lobby") == Bounds(last.seq, last.seq, last.seq)
+            assert await one.rooms() == []
+            assert await let_go(one, last.at + 10_000) == {}
+        async with joined(url, tmp_path / "fresh.sqlite") as fresh:
+            [after] = await stored(fresh, say("4"))
+            assert after.prev == last.seq
+            assert (await whole(fresh))[0] == Bounds(after.seq, after.seq, last.seq)
+
+    asyncio.run(story())
+
+
+def test_only_rooms_that_the_pattern_fits_are_cut(nats_single, tmp_path: Path):
+    async def story() -> None:
+        async with joined(nats_single.log(), tmp_path / "one.sqlite") as one:
+            rooms = ("class-1", "class-2", "lobby")
+            entries = await stored(one, *[say("old", room=room) for room in rooms])
+            gone = await let_go(one, entries[-1].at + 10_000, "class-*")
+            assert set(gone) == {"class-1", "class-2"}
+            assert [row.name for row in await one.rooms()] == ["lobby"]
+
+    asyncio.run(story())
+
+
+def test_who_comes_back_is_told_of_the_gap(nats_single, tmp_path: Path):
+    url = nats_single.log()
+
+    async def story() -> tuple[list[Stored], str]:
+        async with joined(url, tmp_path / "one.sqlite") as one:
+            entries = await stored(one, *[say(str(number)) for number in range(6)])
+            await let_go(one, entries[4].at)
+            return entries, one.epoch
+
+    entries, epoch = asyncio.run(story())
+    with running_server(log=url, single=True, view=str(tmp_path / "view.sqlite"), open=True) as server:
+        with member(server.url, query=f"?after={entries[1].seq}&epoch={epoch}") as one:
+            hello = one.recv()
+            assert (hello["oldest"], hello["resumed"]) == (entries[4].seq, True)
+            gap = one.until("gap")
+            assert (gap["from"], gap["to"], gap["reason"]) == (entries[1].seq, entries[3].seq, "trimmed")
+            assert one.until("message")["prev"] == gap["to"]
+        assert [entry["text"] for entry in request(server.url, "GET", "/messages").json] == ["4", "5"]
+
+
+def test_rules_are_read_and_wrong_ones_named():
+    assert parse_rules(["class-*=30d", "*=90m"]) == [Rule("class-*", 30 * 86_400), Rule("*", 5_400)]
+    for wrong in ("class", "=3d", "a=0d", "a=3y", "a=3", "a.b=3d", "a=-3d"):
+        with pytest.raises(LogError, match=r"--retain=.* is not understood: say PATTERN=AGE"):
+            parse_rules([wrong])
+
+
+def test_a_server_with_a_rule_does_it_by_itself(nats_single, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(nats_retention, "EVERY", 0.05)
+    monkeypatch.setitem(nats_retention.UNITS, "m", 0.001)
+    options = {"log": nats_single.log(), "single": True, "view": str(tmp_path / "v.sqlite"), "open": True}
+    with running_server(**options, retain=["old-*=1m"]) as server, member(server.url, "old-1") as one:
+        one.say("soon gone")
+        one.until("ack")
+        while request(server.url, "GET", "/rooms/old-1/messages").json:
+            pass
