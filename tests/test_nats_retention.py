@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,14 @@ from pathlib import Path
 
 import pytest
 from bqserver import nats_retention
+from bqserver.check import problems
 from bqserver.hub import Hub
 from bqserver.log import Bounds, LogError, Refused, Stored, Submission
+from bqserver.nats_copy import from_stream
 from bqserver.nats_log import NatsLog, open_log
 from bqserver.nats_retention import Retention, Rule, parse_rules
+from bqserver.schema import connect
+from bqserver.sqlite_log import SqliteLog
 from bqserver.testing import running_server
 from wsclient import member, request
 
@@ -165,3 +170,24 @@ def test_a_server_with_a_rule_does_it_by_itself(nats_single, tmp_path: Path, mon
         one.until("ack")
         while request(server.url, "GET", "/rooms/old-1/messages").json:
             pass
+
+
+def test_what_is_left_is_copied(nats_single, tmp_path: Path):
+    url = nats_single.log()
+
+    async def story() -> list[bytes]:
+        async with joined(url, tmp_path / "one.sqlite") as one:
+            first, second = await stored(one, say("first"), say("second"))
+            about = await stored(one, edit(first.seq, "edited"), say("a reply", re=second.seq))
+            await stored(one, edit(about[1].seq, "a reply, edited"))
+            await let_go(one, about[0].at)
+        await from_stream(url, tmp_path / "copy.sqlite", credentials="", told=lambda *_: None)
+        log = SqliteLog(tmp_path / "copy.sqlite")
+        messages = await log.messages("lobby", limit=9)
+        await log.close()
+        return messages
+
+    [reply] = map(json.loads, asyncio.run(story()))
+    assert (reply["text"], reply["seq"], reply.get("re")) == ("a reply, edited", 1, None)
+    with contextlib.closing(connect(tmp_path / "copy.sqlite", readonly=True)) as db:
+        assert list(problems(db)) == []

@@ -48,16 +48,14 @@ def originals(db: sqlite3.Connection) -> Iterator[Original]:
     for key, number, principal, target, body in rows:
         if number != current:
             current, seqs = number, []
+        entry = _decode_message(body) if target is None else _decode_change(body)
+        about = entry.target if isinstance(entry, Change) else entry.re
+        rank = None if about is None else _rank(seqs, about)
+        if isinstance(entry, Change) and rank is None:
+            continue  # what it changes was let go
         seqs.append(key & SEQ_MASK)
-        rank = len(seqs)
-        if target is None:
-            message = _decode_message(body)
-            about = None if message.re is None else bisect_left(seqs, message.re) + 1
-            yield Original(names[number], principal, replace(message, seq=rank, re=about))
-        else:
-            change = _decode_change(body)
-            about = bisect_left(seqs, change.target) + 1
-            yield Original(names[number], principal, replace(change, seq=rank, target=about))
+        named = {"target": rank} if isinstance(entry, Change) else {"re": rank}
+        yield Original(names[number], principal, replace(entry, seq=len(seqs), **named))
 
 
 def totals(entries: Iterable[Original]) -> Totals:
@@ -86,6 +84,12 @@ def named_parts(entries: Iterable[Original]) -> Iterator[tuple[str, Part]]:
             if (room, part.sha256) not in seen:
                 seen.add((room, part.sha256))
                 yield room, part
+
+
+def _rank(seqs: list[int], seq: int) -> int | None:
+    """None: it is not there."""
+    place = bisect_left(seqs, seq)
+    return place + 1 if place < len(seqs) and seqs[place] == seq else None
 
 
 def _draft(entry: Message | Change, seq: Callable[[int], int]) -> Draft:

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from nats.aio.msg import Msg
 
 from .log import LogError
-from .nats_link import LOST, Link, explained
+from .nats_link import LOST, NO_RESPONDERS, Link, explained
+from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
 
 LOOK = 2.0
 TRIES = 5
 CHUNK = 500
-TAKEN = 10058
-"""JetStream's error code: a stream of that name is there, set otherwise."""
 
 
 class NatsOrders:
@@ -57,10 +56,10 @@ class NatsOrders:
         }
         try:
             made = await self._link.ask(f"STREAM.CREATE.KV_{self._bucket}", settings)
-            if (made.get("error") or {}).get("err_code") not in (None, TAKEN):
+            if error_code(made) not in (0, OTHER_SETTINGS):
                 raise LogError(f"moderators' orders can't be kept: {made['error'].get('description')}")
             await self._link.subscribe(f"{self._link.address.stream}.orders.>", self._hear)
-            await self._look()
+            await self.look()
         except LOST as error:
             raise LogError(f"moderators' orders can't be read: {explained(error)}") from error
         self._task = asyncio.get_running_loop().create_task(self._follow())
@@ -93,9 +92,13 @@ class NatsOrders:
                 await asyncio.wait_for(self._heard.wait(), LOOK)
             self._heard.clear()
             with contextlib.suppress(*LOST):
-                await self._look()
+                await self.look()
 
-    async def _look(self) -> None:
+    async def is_there(self) -> bool:
+        """Whether any node has made the bucket. Raises LOST."""
+        return error_code(await self._link.ask(f"STREAM.INFO.KV_{self._bucket}")) != NOT_FOUND
+
+    async def look(self) -> None:
         """Learn everything above the last. Raises LOST."""
         more, new = True, False
         while more:
@@ -106,6 +109,8 @@ class NatsOrders:
                 lambda msg: "Status" in (msg.headers or {}),
             )
             end = messages.pop()
+            if (end.headers or {}).get("Status") == NO_RESPONDERS:
+                raise TimeoutError("nobody answers for moderators' orders")
             more = int((end.headers or {}).get("Nats-Num-Pending", 0)) > 0
             for msg in messages:
                 headers = msg.headers or {}

@@ -15,6 +15,8 @@ from .copying import Original, Totals, originals, submission, totals
 from .log import LogError
 from .nats_envelope import unseal
 from .nats_link import LOST, Link, explained
+from .nats_orders import NatsOrders
+from .nats_retention import KEY
 from .nats_view import View
 from .schema import connect
 from .sequencer import Place, sequence
@@ -34,6 +36,7 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
     last = int(info["state"]["last_seq"])
     view = View(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
     try:
+        await _learn_trims(link, view)
         cursor = await view.reading.read(_reached)
         while cursor < last:
             question = {"seq": cursor + 1, "batch": WINDOW, "next_by_subj": address.subject("*")}
@@ -61,6 +64,23 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
         await view.close()
     with contextlib.closing(connect(path, readonly=True)) as db:
         return totals(originals(db))
+
+
+async def _learn_trims(link: Link, view: View) -> None:
+    """What is about something that was let go is not simply wrong."""
+
+    def learn(key: str, value: bytes) -> None:
+        if key.startswith(KEY):
+            view.trim(key.removeprefix(KEY), int(value))
+
+    orders = NatsOrders(link, 1, learn, lambda: None)
+    try:
+        if await orders.is_there():
+            await orders.look()
+    except LOST as error:
+        raise LogError(
+            f"what was let go can't be read: {explained(error)}; run the same command again"
+        ) from error
 
 
 def _reached(db: sqlite3.Connection) -> int:
