@@ -74,6 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     path = tmp_path_factory.mktemp("large") / "log.sqlite"
     write_room(path, "large", LARGE)
     write_room(path, "long", SCROLL)
+    write_room(path, "read", 300)
     with running_server(log=f"sqlite:{path}", open=True) as running:
         yield running
 
@@ -156,6 +157,35 @@ def test_one_scrolls_up_to_the_first_message_without_a_jump(server, pages):
     page.get_by_text("This is the beginning of long").wait_for()
     page.get_by_role("button", name="Jump to latest").click()
     page.locator(f"li[data-seq='{SCROLL}']").wait_for()
+
+
+READ = """
+() => {
+  const scroll = document.querySelector(".bq-scroll").getBoundingClientRect();
+  const bubbles = [...document.querySelectorAll(".bq-scroll [data-seq] .bq-bubble")];
+  const read = bubbles.find((bubble) => bubble.getBoundingClientRect().top > scroll.top);
+  return [Number(read.closest("[data-seq]").dataset.seq), read.getBoundingClientRect().top];
+}
+"""
+
+
+def test_what_is_being_read_stays_where_it_is_while_others_talk(server, pages):
+    page = pages()
+    open_room(page, server, "read")
+    page.get_by_role("list", name="Messages").hover()
+    page.mouse.wheel(0, -1_500)
+    jump = page.get_by_role("button", name="Jump to latest")
+    jump.wait_for()
+    page.evaluate(
+        "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+    )
+    seq, top = page.evaluate(READ)
+    flood(server, "read", 300, "meanwhile")
+    jump.get_by_text("99+").wait_for()
+    assert page.evaluate(READ)[0] == seq
+    assert abs(page.evaluate(READ)[1] - top) <= JUMP_PX
+    jump.click()
+    wait_over(page.get_by_role("list", name="Messages").locator("[data-seq]"), "meanwhile")
 
 
 # ---- a flood ----
