@@ -9,7 +9,7 @@ import { parse } from "./markup";
 import type { Answer, Job, Program } from "./work";
 
 /** Milliseconds that a job may take; then its text is shown as it is. */
-const PATIENCE = 2_000;
+const PATIENCE = 5_000;
 const IDLE = 30_000;
 /** Answers kept, so that a row scrolled back into view is drawn at once as it was. */
 const MOST_KEPT = 300;

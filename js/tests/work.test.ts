@@ -1,9 +1,10 @@
 /** What the worker does: code cut into runs that are the code again, Markdown into data that can be posted. */
 
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { highlight, type Run } from "../src/highlight";
 import { parse } from "../src/markup";
+import { Offload } from "../src/offload";
 import { work } from "../src/worker";
 
 const text = (runs: readonly Run[]): string => runs.map((run) => (typeof run === "string" ? run : run[1])).join("");
@@ -61,5 +62,32 @@ describe("an answer", () => {
     expect(structuredClone(tokens)).toEqual(parse(message));
     expect(tokens).not.toBeNull();
     expect(work({ do: "highlight", text: "x = 1", language: "py" })).toEqual(highlight("x = 1", "py"));
+  });
+});
+
+describe("where there is no worker", () => {
+  const parsing = (text: string) => ({ do: "parse", text }) as const;
+  const asked = (offload: Offload, text: string): Promise<void> =>
+    new Promise((done) => offload.ask(parsing(text), new AbortController().signal, done));
+
+  it("the work is done all the same, but none that nobody waits for any more", async () => {
+    const offload = new Offload("");
+    const gone = new AbortController();
+    const unwanted = vi.fn();
+    const first = asked(offload, "*first*");
+    offload.ask(parsing("*gone*"), gone.signal, unwanted);
+    gone.abort();
+    await Promise.all([first, asked(offload, "*last*")]);
+    expect(offload.known(parsing("*first*"))).toEqual(parse("*first*"));
+    expect(offload.known(parsing("*last*"))).toEqual(parse("*last*"));
+    expect(offload.known(parsing("*gone*"))).toBeUndefined();
+    expect(unwanted).not.toHaveBeenCalled();
+  });
+
+  it("the answers of long ago are forgotten", async () => {
+    const offload = new Offload("");
+    for (let number = 0; number < 310; number += 1) await asked(offload, `*${number}*`);
+    expect(offload.known(parsing("*0*"))).toBeUndefined();
+    expect(offload.known(parsing("*309*"))).toBeDefined();
   });
 });
