@@ -13,32 +13,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bqwidget.protocol import Error, encode
-
 from . import nats_queries, sqlite_queries
 from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .nats_entrance import Entrance
-from .nats_feeds import SILENCE, Feeds
+from .nats_feeds import Feeds
 from .nats_link import LOST, Link
 from .nats_neighbours import NatsNeighbours
 from .nats_orders import NatsOrders
 from .nats_parts import NatsParts
 from .nats_retention import KEY, Retention, Rule, parse_rules
-from .nats_sends import PATIENCE, RETRY_AFTER, STOPPING, Sending, Sends
+from .nats_sends import PATIENCE, STOPPING, Sending, Sends
 from .nats_stream import REPLICAS, parse, stream_epoch
 from .nats_sync import check_sync
 from .nats_view import View, Worked
+from .nats_watch import Watch
 from .sequencer import again
-from .wire import text_frame
-
-_log = logging.getLogger("bqserver.nats")
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -101,20 +96,16 @@ class NatsLog:
         self._pending = 0
         self._idle = asyncio.Event()
         self._finding: set[asyncio.Task[None]] = set()
-        self._hub: Hub | None = None
-        self._told_lost = False
-        self._replaced = False
         self._loop = asyncio.get_running_loop()
-        self._reachable = True
         self._closing = False
-        self._watching = self._loop.create_task(self._watch())
+        self._watch = Watch(link, epoch, self._feeds, self._sends, self.view)
 
     # ---- MessageLog
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         done: asyncio.Future[list[Outcome]] = self._loop.create_future()
-        if not batch or self._closing or self._replaced:
-            done.set_result([_REPLACED if self._replaced else STOPPING] * len(batch))
+        if not batch or self._closing or self._watch.replaced:
+            done.set_result([_REPLACED if self._watch.replaced else STOPPING] * len(batch))
             return done
         if self._pending and self._pending + len(batch) > self._max_pending:
             raise LogFull(self._pending)
@@ -138,12 +129,7 @@ class NatsLog:
         self._listeners.append(listener)
 
     def healthy(self) -> bool:
-        return (
-            self._reachable
-            and self.link.connected.is_set()
-            and self.view.healthy
-            and self._loop.time() - self._sends.failed_at > PATIENCE
-        )
+        return self._watch.healthy()
 
     async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
         await self._feeds.reach(room, reach)
@@ -182,7 +168,8 @@ class NatsLog:
         if self._pending and self.link.connected.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), PATIENCE)
-        for task in [self._watching, self._retaining, *self._finding]:
+        self._watch.close()
+        for task in [self._retaining, *self._finding]:
             if task is not None:
                 task.cancel()
         self._entrance.close()
@@ -211,7 +198,7 @@ class NatsLog:
         hub.neighbours = neighbours
         hub.rate.counted = neighbours.counted
         self._feeds.attended = hub.rooms.__contains__
-        self._hub = hub
+        self._watch.hub = hub
         if self._rules:
             retention = Retention(self.link, self._orders, self._rules, time.time)
             self._retaining = self._loop.create_task(retention.run())
@@ -255,38 +242,5 @@ class NatsLog:
             for listener in self._listeners:
                 listener(entries)
 
-    # ---- keeping up with the stream
-
-    async def _watch(self) -> None:
-        """See whether the stream still takes messages, and what was not heard of it."""
-        while True:
-            await asyncio.sleep(SILENCE)
-            try:
-                epoch = await nats_queries.led_epoch(self.link)
-                self._reachable = epoch == self.epoch
-                if epoch not in (None, self.epoch):
-                    self._replaced = True
-                    _log.error("the stream was replaced by another one: restart this server")
-                    return
-                await self._feeds.compare()
-                await self._feeds.drop_unwanted()
-            except LOST:
-                self._reachable = False
-            self._tell_peers()
-
-    def _tell_peers(self) -> None:
-        """Once, when it begins: they can read, and what they send waits."""
-        lost = not self.healthy()
-        if lost and not self._told_lost and self._hub is not None:
-            frame = text_frame(encode(_LOST))
-            for room in list(self._hub.rooms.values()):
-                self._hub.broadcast(room, frame)
-        self._told_lost = lost
-
 
 _REPLACED = Refused("unavailable", "the cluster holds another history now: restart this server", 503, 5.0)
-_LOST = Error(
-    code="unavailable",
-    message="this server has lost its cluster: you can read, and what you send waits",
-    retry_ms=int(RETRY_AFTER * 1000),
-)

@@ -19,14 +19,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import sqlite_queries
+from . import nats_shelf
 from .lockfile import LockFile
 from .log import Bounds, LogError, Outcome, Refused, Stored
 from .nats_envelope import Placed, submission_of
-from .schema import SEQ_MASK, connect, explain
-from .sequencer import Head, Key, Plan, Target, sequence
+from .schema import connect, explain
+from .sequencer import Key, Plan, Target, sequence
 from .sqlite_reading import SqliteReading
-from .sqlite_shelf import SqliteShelf
 
 BATCH = 2_000
 """Messages in one commit at the most."""
@@ -67,7 +66,7 @@ class View:
         self.reading = SqliteReading(self.path)
         self.healthy = True
         self._told = told
-        self._shelf = _Trimmed(self._db)
+        self._shelf = nats_shelf.ViewShelf(self._db)
         self._closing = False
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -83,7 +82,7 @@ class View:
 
     async def cursor(self, room: str) -> int:
         """The stream's seq up to which the view knows that room; 0: nothing of it."""
-        return await self.reading.read(_cursor, room)
+        return await self.reading.read(nats_shelf.cursor, room)
 
     def trim(self, room: str, upto: int) -> None:
         """Let everything of the room up to there go, before anything that is added later is worked out."""
@@ -91,17 +90,17 @@ class View:
         self._queue.put(_Work((), done, (room, upto)))
 
     async def bounds(self, room: str) -> Bounds:
-        return await self.reading.read(_bounds, room)
+        return await self.reading.read(nats_shelf.bounds, room)
 
     async def entries(self, room: str, after: int, upto: int, limit: int) -> list[Stored]:
-        return await self.reading.read(_entries, room, after, upto, limit)
+        return await self.reading.read(nats_shelf.entries, room, after, upto, limit)
 
     async def target(self, room: str, seq: int) -> Target | None:
-        return await self.reading.read(_target, room, seq)
+        return await self.reading.read(nats_shelf.target, room, seq)
 
     async def known(self, key: Key) -> Stored | None:
         """The entry of that room, principal and cid."""
-        return (await self.reading.read(_known, key)).get(key)
+        return (await self.reading.read(nats_shelf.known, key)).get(key)
 
     async def close(self) -> None:
         await self.reading.close()
@@ -213,63 +212,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         "CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID"
     )
     return db
-
-
-def _cursor(db: sqlite3.Connection, room: str) -> int:
-    row = db.execute("SELECT seq FROM cursor WHERE room = ?", (room,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
-    return _Shelf(db).target(room, seq)
-
-
-def _known(db: sqlite3.Connection, key: Key) -> dict[Key, Stored]:
-    return _Shelf(db).known([key])
-
-
-def _forgotten(db: sqlite3.Connection, room: str) -> int:
-    row = db.execute("SELECT upto FROM trimmed WHERE room = ?", (room,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _bounds(db: sqlite3.Connection, room: str) -> Bounds:
-    oldest, seq, _ = sqlite_queries.bounds(db, room)
-    upto = _forgotten(db, room)
-    return Bounds(oldest or upto, seq or upto, upto)
-
-
-def _entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
-    found = sqlite_queries.entries(db, room, after, upto, limit)
-    if found and not found[0].prev:
-        found[0] = found[0]._replace(prev=_forgotten(db, room))
-    return found
-
-
-class _Trimmed(SqliteShelf):
-    """The writer's, which knows what was let go."""
-
-    def trim(self, room: str, upto: int) -> None:
-        number = self._number(room)
-        low, _ = sqlite_queries.span(number)
-        self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (low, low + min(upto, SEQ_MASK)))
-        self._db.execute("INSERT OR REPLACE INTO trimmed VALUES (?, ?)", (room, upto))
-        self._heads.pop(room, None)
-
-    def forgotten(self, room: str) -> int:
-        return _forgotten(self._db, room)
-
-    def head(self, room: str) -> Head:
-        head = super().head(room)
-        head.seq = head.seq or self.forgotten(room)
-        return head
-
-
-class _Shelf(SqliteShelf):
-    """A reader's: it gives no numbers to rooms."""
-
-    def _number(self, room: str) -> int:
-        return sqlite_queries.number_of(self._db, room)
 
 
 _FOREIGN = Refused("bad_json", "what is stored there is no message of bqserver", 400)

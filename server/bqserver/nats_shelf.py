@@ -1,0 +1,68 @@
+"""What a view's file knows beyond a log's: how far each room has come, and what of it was let go."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from . import sqlite_queries
+from .log import Bounds, Stored
+from .schema import SEQ_MASK
+from .sequencer import Head, Key, Target
+from .sqlite_shelf import SqliteShelf
+
+
+def cursor(db: sqlite3.Connection, room: str) -> int:
+    row = db.execute("SELECT seq FROM cursor WHERE room = ?", (room,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
+    return ReadingShelf(db).target(room, seq)
+
+
+def known(db: sqlite3.Connection, key: Key) -> dict[Key, Stored]:
+    return ReadingShelf(db).known([key])
+
+
+def forgotten(db: sqlite3.Connection, room: str) -> int:
+    row = db.execute("SELECT upto FROM trimmed WHERE room = ?", (room,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def bounds(db: sqlite3.Connection, room: str) -> Bounds:
+    oldest, seq, _ = sqlite_queries.bounds(db, room)
+    upto = forgotten(db, room)
+    return Bounds(oldest or upto, seq or upto, upto)
+
+
+def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
+    found = sqlite_queries.entries(db, room, after, upto, limit)
+    if found and not found[0].prev:
+        found[0] = found[0]._replace(prev=forgotten(db, room))
+    return found
+
+
+class ViewShelf(SqliteShelf):
+    """The writer's, which knows what was let go."""
+
+    def trim(self, room: str, upto: int) -> None:
+        number = self._number(room)
+        low, _ = sqlite_queries.span(number)
+        self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (low, low + min(upto, SEQ_MASK)))
+        self._db.execute("INSERT OR REPLACE INTO trimmed VALUES (?, ?)", (room, upto))
+        self._heads.pop(room, None)
+
+    def forgotten(self, room: str) -> int:
+        return forgotten(self._db, room)
+
+    def head(self, room: str) -> Head:
+        head = super().head(room)
+        head.seq = head.seq or self.forgotten(room)
+        return head
+
+
+class ReadingShelf(SqliteShelf):
+    """A reader's: it gives no numbers to rooms."""
+
+    def _number(self, room: str) -> int:
+        return sqlite_queries.number_of(self._db, room)

@@ -1,0 +1,84 @@
+"""Watching the cluster: does it still take messages, was one not heard, and who must be told that it is lost?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from bqwidget.protocol import Error, encode
+
+from . import nats_queries
+from .nats_feeds import SILENCE, Feeds
+from .nats_link import LOST, Link
+from .nats_sends import PATIENCE, RETRY_AFTER, Sends
+from .nats_view import View
+from .wire import text_frame
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+_log = logging.getLogger("bqserver.nats")
+
+
+class Watch:
+    """Looks every ``SILENCE`` seconds. ``replaced``: the stream is another one now, and nothing here fits it."""
+
+    def __init__(self, link: Link, epoch: str, feeds: Feeds, sends: Sends, view: View) -> None:
+        self.hub: Hub | None = None
+        self.replaced = False
+        self._link = link
+        self._epoch = epoch
+        self._feeds = feeds
+        self._sends = sends
+        self._view = view
+        self._reachable = True
+        self._told = False
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
+
+    def healthy(self) -> bool:
+        """Whether a message that is sent now will be stored, as far as anybody can know."""
+        return (
+            self._reachable
+            and self._link.connected.is_set()
+            and self._view.healthy
+            and self._loop.time() - self._sends.failed_at > PATIENCE
+        )
+
+    def close(self) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while not self.replaced:
+            await asyncio.sleep(SILENCE)
+            try:
+                epoch = await nats_queries.led_epoch(self._link)
+                self._reachable = epoch == self._epoch
+                self.replaced = epoch not in (None, self._epoch)
+                if not self.replaced:
+                    await self._feeds.compare()
+                    await self._feeds.drop_unwanted()
+            except LOST:
+                self._reachable = False
+            self._tell()
+        _log.error("the stream was replaced by another one: restart this server")
+
+    def _tell(self) -> None:
+        """Members hear of it once, when it begins: they can read, and what they send waits."""
+        lost = not self.healthy()
+        if lost and not self._told and self.hub is not None:
+            for room in list(self.hub.rooms.values()):
+                self.hub.broadcast(room, _LOST_FRAME)
+        self._told = lost
+
+
+_LOST_FRAME = text_frame(
+    encode(
+        Error(
+            code="unavailable",
+            message="this server has lost its cluster: you can read, and what you send waits",
+            retry_ms=int(RETRY_AFTER * 1000),
+        )
+    )
+)
