@@ -23,8 +23,9 @@ from .copying import Totals, named_parts, originals, submission, totals
 from .durable import replace, sync_file
 from .lockfile import LockFile
 from .log import LogError
+from .nats_connection import LOST, explained
 from .nats_envelope import seal
-from .nats_link import LOST, Link, explained
+from .nats_link import Link
 from .nats_parts import NatsParts
 from .nats_read_back import Progress, asked, read_back, store_all
 from .nats_stream import COPYING, NOT_FOUND, REPLICAS, Address, complaints, error_code, parse, settings

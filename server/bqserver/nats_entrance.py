@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 
 from .log import LogError, Outcome, Refused, Submission
+from .nats_connection import LOST
 from .nats_feeds import Feeds
-from .nats_link import LOST
 from .nats_sends import RETRY_AFTER, STOPPING, Sends
 from .nats_view import View
 from .sequencer import about_of, again, compose, objection

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 
 from nats.aio.msg import Msg
 
+from .nats_connection import LOST
 from .nats_envelope import Placed, unseal
-from .nats_link import LOST, Link
+from .nats_link import Link
 
 CHUNK = 500
 """Messages of one batch direct get."""

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from . import nats_queries
 from .log import LogError
+from .nats_connection import LOST, PATIENCE
 from .nats_feed import Feed
-from .nats_link import LOST, PATIENCE, Link
+from .nats_link import Link
 from .nats_view import View
 
 SILENCE = 2.0

@@ -1,8 +1,6 @@
-"""The connection to NATS, which comes back by itself: questions, publishing, and subscriptions that outlive it.
+"""The link to NATS, which comes back by itself: questions, publishing, and subscriptions that outlive a connection.
 
-nats-py's own reconnecting is turned off: it gives a connection up for good at some of the errors a server sends
-while it shuts down, and notices a frozen server late. Here a connection that does not answer a ping within
-``PATIENCE`` is dropped, and the next server of the list is tried.
+A connection that does not answer a ping within ``PATIENCE`` is dropped, and the next server of the list is tried.
 """
 
 from __future__ import annotations
@@ -12,11 +10,9 @@ import contextlib
 import json
 import logging
 import random
-import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,40 +22,36 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from .log import LogError
+from .nats_connection import (
+    LOST,
+    NO_RESPONDERS,
+    PATIENCE,
+    Heard,
+    Keys,
+    as_callback,
+    close,
+    connect,
+    explained,
+)
 from .nats_stream import Address
 
-PATIENCE = 2.0
-"""Seconds for a ping's answer, and to connect to one server."""
 PING = 1.0
 PAUSE = 0.25
 """Seconds between two rounds through the servers."""
 FIRST = 10.0
 """Seconds for the first connection, and for the cluster's first answer."""
-BUFFER = 16 * 1024 * 1024
-NO_RESPONDERS = "503"
 
 _log = logging.getLogger("bqserver.nats")
-
-Heard = Callable[[Msg], None]
-LOST = (OSError, asyncio.TimeoutError, nats.errors.Error)
-"""What a call raises when the connection is away, or goes."""
 
 
 class Link:
     """``connected`` is set while there is a connection; ``on_change`` are called when it comes and goes."""
 
     def __init__(self, address: Address, credentials: str = "", ca: str = "") -> None:
-        self._credentials = _file(credentials, "--nats-creds")
-        ca = _file(ca, "--nats-ca")
-        try:
-            self._tls = ssl.create_default_context(cafile=ca) if ca else None
-        except ssl.SSLError as error:
-            raise LogError(f"{ca} is no certificate: see to --nats-ca") from error
+        self._keys = Keys.read(credentials, ca)
         self.address = address
         self.connected = asyncio.Event()
         self.on_change: list[Callable[[], None]] = []
-        self.node = ""
-        """The server's name."""
         self._client: Client | None = None
         self._numbers = count(1)
         self._inbox = ""
@@ -197,36 +189,21 @@ class Link:
                 continue
             self._client = client
             self.connected.set()
-            self.node = str(client.connected_url.netloc) if client.connected_url else ""
             self._tell()
             return True
         return False
 
     async def _join(self, client: Client, server: str) -> None:
-        await client.connect(
-            server,
-            name="bqserver",
-            allow_reconnect=False,
-            max_reconnect_attempts=1,  # 0 would try for ever
-            reconnect_time_wait=0,
-            connect_timeout=PATIENCE,  # type: ignore[arg-type]  # any number of seconds
-            ping_interval=3600,
-            pending_size=BUFFER,
-            error_cb=_note,
-            disconnected_cb=partial(self._gone, client),
-            user_credentials=self._credentials or None,
-            tls=self._tls,
-            skip_subject_validation=True,
-        )
+        await connect(client, server, self._keys, partial(self._gone, client))
         self._inbox = client.new_inbox()
         self._subscriptions.clear()
-        await client.subscribe(f"{self._inbox}.*", cb=_sync(self._answered))
+        await client.subscribe(f"{self._inbox}.*", cb=as_callback(self._answered))
         for subject in list(self._heard):
             await self._subscribe(client, subject)
         await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
 
     async def _subscribe(self, client: Client, subject: str) -> None:
-        self._subscriptions[subject] = await client.subscribe(subject, cb=_sync(self._heard[subject]))
+        self._subscriptions[subject] = await client.subscribe(subject, cb=as_callback(self._heard[subject]))
 
     def _answered(self, msg: Msg) -> None:
         heard = self._asked.get(msg.subject.rpartition(".")[2])
@@ -246,37 +223,10 @@ class Link:
 
     def _drop(self, client: Client) -> None:
         """Close it behind our back: with a frozen server at the other end that may take as long as it likes."""
-        task = asyncio.get_running_loop().create_task(_close(client))
+        task = asyncio.get_running_loop().create_task(close(client))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     def _tell(self) -> None:
         for told in self.on_change:
             told()
-
-
-def explained(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _file(path: str, flag: str) -> str:
-    """The file's path. Raises LogError where there is none."""
-    if path and not Path(path).expanduser().is_file():
-        raise LogError(f"there is no file {path}: see to {flag}")
-    return str(Path(path).expanduser()) if path else ""
-
-
-async def _close(client: Client) -> None:
-    with contextlib.suppress(AssertionError, *LOST):  # it asserts where it has never been connected
-        await asyncio.wait_for(client.close(), PATIENCE)
-
-
-def _sync(heard: Heard) -> Callable[[Msg], Awaitable[None]]:
-    async def told(msg: Msg) -> None:
-        heard(msg)
-
-    return told
-
-
-async def _note(error: Exception) -> None:
-    _log.debug("NATS: %s", explained(error))

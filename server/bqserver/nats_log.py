@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from . import nats_queries, sqlite_queries
 from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
+from .nats_connection import LOST
 from .nats_entrance import Entrance
 from .nats_feeds import Feeds
-from .nats_link import LOST, Link
+from .nats_link import Link
 from .nats_neighbours import NatsNeighbours
 from .nats_orders import NatsOrders
 from .nats_parts import NatsParts

@@ -19,7 +19,8 @@ from nats.aio.msg import Msg
 
 from bqwidget.protocol import Member, Struct, encode
 
-from .nats_link import LOST, Link
+from .nats_connection import LOST
+from .nats_link import Link
 from .presence import members_here
 
 if TYPE_CHECKING:

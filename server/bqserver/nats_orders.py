@@ -13,7 +13,8 @@ from collections.abc import Callable
 from nats.aio.msg import Msg
 
 from .log import LogError
-from .nats_link import LOST, NO_RESPONDERS, Link, explained
+from .nats_connection import LOST, NO_RESPONDERS, explained
+from .nats_link import Link
 from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
 
 LOOK = 2.0

@@ -20,7 +20,8 @@ from nats.js.object_store import ObjectStore
 from bqwidget.protocol import Part, encode
 
 from .log import LogError
-from .nats_link import LOST, Link, explained
+from .nats_connection import LOST, explained
+from .nats_link import Link
 from .parts import Kept
 
 UNNAMED_FOR = 24 * 3600.0

@@ -13,8 +13,9 @@ from typing import Any
 
 from .copying import Original, Totals, originals, submission, totals
 from .log import LogError
+from .nats_connection import LOST, explained
 from .nats_envelope import unseal
-from .nats_link import LOST, Link, explained
+from .nats_link import Link
 from .nats_orders import NatsOrders
 from .nats_retention import KEY
 from .nats_view import View

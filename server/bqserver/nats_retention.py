@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from . import nats_queries
 from .log import LogError
-from .nats_link import LOST, Link, explained
+from .nats_connection import LOST, explained
+from .nats_link import Link
 from .nats_orders import NatsOrders
 
 EVERY = 600.0

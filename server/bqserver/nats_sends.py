@@ -20,8 +20,9 @@ from secrets import token_hex
 from nats.aio.msg import Msg
 
 from .log import Outcome, Refused, Submission
+from .nats_connection import LOST, NO_RESPONDERS
 from .nats_envelope import once_id, seal
-from .nats_link import LOST, NO_RESPONDERS, Link
+from .nats_link import Link
 from .nats_view import Worked
 
 PATIENCE = 10.0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from bqwidget.protocol import Error, encode
 
 from . import nats_queries
+from .nats_connection import LOST
 from .nats_feeds import SILENCE, Feeds
-from .nats_link import LOST, Link
+from .nats_link import Link
 from .nats_sends import PATIENCE, RETRY_AFTER, Sends
 from .nats_view import View
 from .wire import text_frame
