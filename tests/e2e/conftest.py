@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
 import nbformat
@@ -66,15 +66,24 @@ class Jupyter:
         eventually(lambda: name in self._connected(), SLOW / 1000, f"the kernel of {name}")
         page.locator('.jp-NotebookPanel [data-status="idle"]').first.wait_for(timeout=SLOW)
 
+    def end_kernels(self) -> None:
+        for session in self._sessions():
+            self._ask(f"sessions/{session['id']}", "DELETE")
+
     def _connected(self) -> set[str]:
-        asking = Request(f"{self.url}api/sessions", headers={"Authorization": f"token {self.token}"})
-        with urlopen(asking) as answer:
-            sessions = [(session["path"], session["kernel"]) for session in json.load(answer)]
         return {
-            path
-            for path, kernel in sessions
-            if kernel["execution_state"] == "idle" and kernel["connections"] > 0
+            session["path"]
+            for session in self._sessions()
+            if session["kernel"]["execution_state"] == "idle" and session["kernel"]["connections"] > 0
         }
+
+    def _sessions(self) -> list[dict[str, Any]]:
+        return json.loads(self._ask("sessions"))
+
+    def _ask(self, path: str, method: str = "GET") -> bytes:
+        headers = {"Authorization": f"token {self.token}"}
+        with urlopen(Request(f"{self.url}api/{path}", headers=headers, method=method)) as answer:
+            return answer.read()
 
 
 class Notebook:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import running_server
-from wsclient import member
+from pictures import png, table
+from wsclient import member, request
+
+from bqwidget.protocol import TABLE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -51,8 +54,14 @@ def fill(server, room: str) -> None:
             somebody.send({"type": f"chat.{kind}", **more})
             somebody.until("ack")
 
+        def attached(data: bytes, mime: str, name: str) -> dict[str, object]:
+            put = request(server.url, "POST", f"/rooms/{room}/parts", data, Content_Type=mime)
+            return {**put.json, "name": name}
+
+        shown = [attached(png(), "image/png", "loss.png"), attached(table(["step"], [1]), TABLE, "steps")]
         seqs = [say(user, text) for user, text in FULL]
         say("bob", "a reply", re=seqs[4])
+        say("ada", "look", parts=shown)
         change("react", "bob", seqs[4], emoji="👍")
         change("react", "me", seqs[0], emoji="🎉")
         change("edit", "grace", seqs[3], text="🎉 edited")
@@ -86,6 +95,22 @@ def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
     page.get_by_role("listbox").wait_for()
     assert axe(page) == [], "whom to mention"
     page.keyboard.press("Escape")
+    page.locator(".bq-picture").scroll_into_view_if_needed()  # what is far away isn't fetched
+    page.get_by_role("button", name="loss.png").click()
+    page.get_by_role("dialog", name="loss.png").wait_for()
+    assert axe(page) == [], "a picture enlarged"
+    page.keyboard.press("Escape")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Attach pictures").click()
+    chosen = [("good.png", png()), ("bad.png", b"no picture")]
+    chooser.value.set_files(
+        [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in chosen]
+    )
+    page.get_by_role("alert").filter(has_text="are no image/png").wait_for()
+    page.locator("progress").first.wait_for(state="detached")
+    assert axe(page) == [], "one attached, and one that is none"
+    for name, _ in chosen:
+        page.get_by_role("button", name=f"Remove {name}").click()
     page.locator("li[data-seq]").nth(4).focus()
     page.get_by_role("button", name="React", exact=True).click()
     assert axe(page) == [], "a message's actions"

@@ -263,7 +263,12 @@ def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter)
     page.reload()
     lab.wait_ready(page, name)
     page.locator(".jp-Cell-outputArea").first.wait_for()
-    assert sentry.report() == []
+    assert sentry.report() == [], "reopened"
+    lab.end_kernels()
+    page.reload()
+    lab.wait_ready(page, name)
+    transcript.nth(len(texts) - 1).wait_for()
+    assert sentry.report() == [], "reopened without its kernel"
 
 
 @pytest.fixture(scope="module")
