@@ -198,6 +198,54 @@ def test_who_does_not_read_is_cut_off(server, monkeypatch):
     assert fetch(server, sha256).body == data
 
 
+def test_what_does_not_come_holds_its_place_only_so_long(monkeypatch):
+    """Inside Jupyter nobody but us ends what stalls."""
+    monkeypatch.setattr("bqserver.uploads.PATIENCE", 0.1)
+    most = 64 * 1024 * 1024
+    with (
+        running_server(open=True, part_limit=most) as server,
+        closing(begun(server, "parts", "image/png", most)) as stalled,
+    ):
+        assert stalled.sock.recv(1) == b""
+        eventually(lambda: put(server).status == 201, what="its place")
+
+
+def begun(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:
+    """A request of which only the headers have been sent."""
+    connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=30)
+    connection.putrequest("POST", f"/rooms/lobby/{path}")
+    for name, value in {"Content-Type": mime, "Content-Length": str(length), **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+@pytest.mark.parametrize(("path", "mime"), [("parts", "image/png"), ("messages", "application/json")])
+def test_a_length_of_a_thousand_digits_is_none(server, path, mime):
+    with closing(begun(server, path, mime, "9" * 5_000)) as connection:
+        answer = Answer(connection.getresponse())
+        assert (answer.status, answer.code) == (400, "bad_length")
+
+
+@pytest.mark.parametrize(
+    ("path", "mime", "body"),
+    [("parts", "image/png", PNG), ("messages", "application/json", b'{"user":"ada","text":"late"}')],
+)
+def test_who_loses_the_right_while_sending_has_sent_nothing(tmp_path, path, mime, body):
+    named = tmp_path / "tokens.json"
+    bearer = {"Authorization": f"Bearer {tokens.add(named, 'ada')[0]}"}
+    with (
+        running_server(named_tokens=str(named)) as server,
+        closing(begun(server, path, mime, len(body), **bearer)) as connection,
+    ):
+        connection.send(body[:9])
+        assert fetch(server, "0" * 64, **bearer).status == 404
+        tokens.revoke(named, "ada")
+        eventually(lambda: fetch(server, "0" * 64, **bearer).status == 401, what="the revocation")
+        connection.send(body[9:])
+        assert Answer(connection.getresponse()).code == "token_revoked"
+
+
 def test_room_that_was_taken_is_given_back():
     budget = Budget(10)
     assert budget.take(6)

@@ -338,6 +338,15 @@ def test_members_come_type_and_go(server):
         told([ada])
 
 
+def test_nobody_types_under_a_name_longer_than_names_are():
+    with running_server(open=True) as server, member(server.url, query="?user=ada") as one:
+        until_members(one, [{"user": "ada"}])
+        with member(server.url) as other:
+            other.send({"type": "chat.typing", "user": "x" * 100_000})
+            other.send({"type": "chat.typing", "user": "x" * 64})
+            until_members(one, [{"user": "ada"}, {"user": "x" * 64, "typing": True}])
+
+
 def until_members(one, members: list[dict]) -> None:
     """A slow machine may tell of an earlier state once more, but comes to this one."""
     while one.until("presence")["members"] != members:

@@ -142,6 +142,10 @@ class Handler(RequestHandler):
             check_room(room)
         self.room = room
         self.require_identity()
+        current = self.service.hub.policy.gate.valid(self.identity)  # its body may have been long on its way
+        if isinstance(current, Denied):
+            raise Failure(401, *current)
+        self.identity = current
         if refused := self.service.hub.policy.refusal(self.identity, room, level):
             raise Failure.of(refused)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import stream_request_body
 
-from .base import Failure, Handler
+from .base import DIGITS, Failure, Handler
 
 READ_ON = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; more shuts the connection."""
@@ -35,10 +35,7 @@ class Body(Handler):
     def _check(self) -> None:
         if self.request.method == "POST":
             self.check_kind()
-            length = self.request.headers.get("Content-Length", "0")
-            if not (length.isascii() and length.isdigit()):
-                raise Failure(400, "bad_length", "Content-Length must be a number")
-            if int(length) > self._most_read:
+            if "Content-Length" in self.request.headers and self.length() > self._most_read:
                 raise self._too_big()
         self._whole = True  # Tornado reads it to its end before the method is called
 
@@ -67,6 +64,13 @@ class Body(Handler):
         if self._size > self._most:
             raise self._too_big()
         return b"".join(self._chunks)
+
+    def length(self) -> int:
+        """As the headers tell. Raises Failure where they tell no number."""
+        told = self.request.headers.get("Content-Length", "")
+        if not (told.isascii() and told.isdigit() and len(told) <= DIGITS):
+            raise Failure(400, "bad_length", "Content-Length must be there, and a number")
+        return int(told)
 
     def check_kind(self) -> None:
         """Raises Failure unless the headers say that it may be read."""

@@ -173,7 +173,7 @@ class RoomPage(Handler):
         hub, policy = self.service.hub, self.service.hub.policy
         after = self.integer("after", 0)
         epoch = self.get_query_argument("epoch", None)
-        user = self.get_query_argument("user", None)
+        user = asked_name(self)
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         if not handshake.accepted:
             raise Failure(
@@ -188,7 +188,7 @@ class RoomPage(Handler):
             address=self.address,
             identity=self.identity,
             level=policy.gate.level(self.identity, room),
-            user=user[: hub.limits.user] if user else None,
+            user=user,
             kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
             still=self.still(),
@@ -225,8 +225,13 @@ class Knock(Handler):
 
     def get(self, room: str) -> None:
         self.enter(room, Level.READ)
-        let_in(self, self.get_query_argument("user", None))
+        let_in(self, asked_name(self))
         self.set_status(HTTPStatus.NO_CONTENT)
+
+
+def asked_name(handler: Handler) -> str | None:
+    """The name under which somebody wants to join, no longer than a name."""
+    return handler.get_query_argument("user", "")[: handler.service.hub.limits.user] or None
 
 
 def let_in(handler: Handler, user: str | None) -> None:

@@ -295,7 +295,8 @@ class Peer:
         return None
 
     def _is_free(self, user: str | None) -> bool:
-        return user is None or self._hub.policy.gate.may_use(self.identity, user)
+        hub = self._hub
+        return user is None or (len(user) <= hub.limits.user and hub.policy.gate.may_use(self.identity, user))
 
     def _submit(self, draft: Draft) -> Awaitable[None] | None:
         hub, principal = self._hub, self.principal

@@ -22,7 +22,7 @@ from .rights import Level
 CSP = "default-src 'none'; sandbox"
 """Opened by itself, a picture that is also a page (SVG) has no origin, runs nothing and loads nothing."""
 PATIENCE = 120.0
-"""Seconds in which a download must be read: what is not holds its place in memory."""
+"""Seconds in which an upload must come and a download be read: what waits holds its place in memory."""
 YEAR = 365 * 24 * 3600
 ENDINGS = {
     "image/png": "png",
@@ -39,29 +39,33 @@ class Upload(Body):
     """``POST /rooms/{room}/parts?name=``: the raw bytes under their type; 201 and the part, once it is durable."""
 
     _held = 0
+    _late: asyncio.TimerHandle | None = None
 
     def check_kind(self) -> None:
         """All that can be known before the first byte is read: it may be much that is sent for nothing."""
         hub, (room, *_) = self.service.hub, self.path_args
-        self.enter(room, Level.WRITE)
+        self.check_writer(room)
         self.store()
-        principal, level = self.identity.principal, hub.policy.gate.level(self.identity, room)
-        if principal is not None and (refused := hub.policy.no_writer(self.identity, level, room, principal)):
-            raise Failure.of(refused)
         if self.mime not in TYPES:
             message = f"{printable(self.mime)} is not taken: an attachment is {', '.join(TYPES)}"
             raise Failure(415, "bad_type", message)
         with bad_request():
             _check_name(self.get_query_argument("name", None))
-        length = self.request.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
-            raise Failure(400, "bad_length", "an upload must say its length: send Content-Length")
+        length = self.length()
         self._check_rate()
-        if int(length) > self._most:
+        if length > self._most:
             return  # its sender reads the 413 when it has sent it, and nothing of it is kept
-        if not hub.budget.take(int(length)):
+        if not hub.budget.take(length):
             raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
-        self._held = int(length)
+        self._held = length
+        self._late = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
+
+    def check_writer(self, room: str) -> None:
+        self.enter(room, Level.WRITE)
+        policy, principal = self.service.hub.policy, self.identity.principal
+        level = policy.gate.level(self.identity, room)
+        if principal is not None and (refused := policy.no_writer(self.identity, level, room, principal)):
+            raise Failure.of(refused)
 
     def data_received(self, chunk: bytes) -> None:
         super().data_received(chunk)
@@ -69,6 +73,9 @@ class Upload(Body):
             self._chunks.clear()
 
     async def post(self, room: str) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self.check_writer(room)  # much may have changed since its first byte
         data = self.body()
         if not data:
             raise Failure(400, "empty", "the attachment is empty: send its bytes as the body")
@@ -103,7 +110,12 @@ class Upload(Body):
         super().on_connection_close()
         self._release()
 
+    def _give_up(self) -> None:
+        self.request.connection.stream.close()  # type: ignore[union-attr]
+
     def _release(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
         self.service.hub.budget.give(self._held)
         self._held = 0
 
