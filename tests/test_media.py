@@ -82,6 +82,28 @@ def test_a_picture_that_would_fill_every_reader_s_memory_is_refused():
         examine("image/png", png()[:16] + struct.pack(">II", 60_000, 60_000) + png()[24:])
 
 
+def jpeg(before: bytes, side: int = 60_000) -> bytes:
+    return b"\xff\xd8" + before + b"\xff\xc0\0\x11\x08" + struct.pack(">HH", side, side) + bytes(12)
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff" * 9, b"\0", b"\xff\xd0", b"\xff\x01", b"\xff\xe0\0\x01"])
+def test_nothing_before_it_hides_how_large_a_picture_is(before):
+    with pytest.raises(ProtocolError, match=r"send a smaller one|size can't be found") as told:
+        examine("image/jpeg", jpeg(b"\xff\xe0\0\2" + before))
+    assert told.value.code == "bad_part"
+
+
+def test_bytes_may_stand_before_a_marker():
+    assert examine("image/jpeg", jpeg(b"\xff\xe0\0\2" + b"\xff" * 1_000, 7)) == (7, 7)
+
+
+def test_a_picture_of_a_million_segments_is_soon_refused():
+    began = time.monotonic()
+    with pytest.raises(ProtocolError, match="too many segments"):
+        examine("image/jpeg", jpeg(b"\xff\xe0\0\2" * 2_000_000))
+    assert time.monotonic() - began < 0.5
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [

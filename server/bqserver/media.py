@@ -18,12 +18,17 @@ from bqwidget.protocol import IMAGES, NOT_JSON, TABLE, Part, Table, image_type
 TYPES = (*sorted(IMAGES), TABLE)
 MOST_PIXELS = 100_000_000
 """A picture's few bytes may ask every reader's browser for gigabytes."""
+MOST_SEGMENTS = 2_000
+"""Of a JPEG, before its size: each has up to 64 kB."""
 MOST_TABLE = 1024 * 1024
 MOST_ROWS, MOST_COLUMNS = 1_000, 100
 
 Size = tuple[int, int]
 
 _decode_table = msgspec.json.Decoder(Table).decode
+_MARKER = re.compile(rb"\xff+[^\xff]")
+_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+"""JPEG's markers without a segment; none of them belongs before its size."""
 _ROOT = re.compile(rb"<svg\b[^>]*")
 _LENGTHS = tuple(
     re.compile(rb"\s%b\s*=\s*[\"']\s*(\d{1,5})(?:\.\d*)?\s*(?:px|pt)?\s*[\"']" % name)
@@ -101,17 +106,26 @@ def _webp(data: bytes) -> Size | None:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    """Walk the segments up to the frame's header (SOF), past tables, arithmetic coding and comments."""
+    """Walk the segments up to the frame's header (SOF), past tables, arithmetic coding and comments.
+
+    Raises ProtocolError where it can't be walked: browsers look longer, and might find a huge one.
+    """
     at = 2
-    while at + 4 <= len(data):
-        marker, kind, length = struct.unpack_from(">BBH", data, at)
-        if marker != 0xFF or length < 2:  # noqa: PLR2004 - a length counts its own two bytes
-            return None
+    for _ in range(MOST_SEGMENTS):
+        if (marker := _MARKER.match(data, at)) is None:
+            break
+        kind, length = struct.unpack_from(">BH", data, marker.end() - 1)
+        if length < 2 or kind in _BARE:  # noqa: PLR2004 - a length counts its own two bytes
+            break
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # noqa: PLR2004 - SOF0 to SOF15
-            height, width = struct.unpack_from(">HH", data, at + 5)
+            height, width = struct.unpack_from(">HH", data, marker.end() + 3)
             return width, height
-        at += 2 + length
-    return None
+        at = marker.end() + length
+    else:
+        raise _bad("the picture has too many segments: save it anew")
+    if at + 2 > len(data):
+        return None  # cut off
+    raise _bad("the picture's size can't be found: save it anew")
 
 
 def _svg(data: bytes) -> Size | None:
