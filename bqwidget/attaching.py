@@ -10,18 +10,23 @@ import binascii
 import hashlib
 import math
 import re
+import stat
 import sys
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import BqwidgetError
+from .errors import BqwidgetError, MessageRefused
 from .protocol import MAX_NAME, TABLE, Part, Table, encode, image_type
 
 ROWS, COLUMNS = 50, 20
 """What is sent of a table: as much as a reader looks at; the whole is in the kernel."""
 CELL = 200
+HEAD = 64 * 1024
+"""Bytes of a file that tell whether it is a picture at all."""
+LARGEST = 100 * 1024 * 1024
+"""Bytes of a picture that are read to be sent: no server takes more."""
 EXACT = 1 << 53
 """Above it, a browser's numbers are no longer whole ones."""
 CAN_BE_SENT = (
@@ -45,10 +50,7 @@ def attachment_of(thing: object, name: str | None = None) -> Attachment:
     """
     if isinstance(thing, PathLike):
         path = Path(thing)
-        try:
-            return _picture(path.read_bytes(), name or path.name, str(path))
-        except OSError as error:
-            raise BqwidgetError(f"{path} can't be read: {error.strerror}") from error
+        return _picture(_read(path), name or path.name, str(path))
     if isinstance(thing, bytes | bytearray | memoryview):
         return _picture(bytes(thing), name, "these bytes")
     if (table := _table(thing)) is not None:
@@ -58,6 +60,23 @@ def attachment_of(thing: object, name: str | None = None) -> Attachment:
     raise TypeError(
         f"a message is text, not {type(thing).__name__}: convert it first, as with str(); {CAN_BE_SENT}"
     )
+
+
+def _read(path: Path) -> bytes:
+    """The picture that is in ``path``; of what is none, no more than its beginning."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
+            raise BqwidgetError(f"{path} can't be read: it is no file")
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            if image_type(head) is None:
+                return head
+            if found.st_size > LARGEST:
+                raise MessageRefused("too_big", f"{path} has {found.st_size:,} bytes: send a smaller one")
+            return head + file.read(LARGEST)
+    except OSError as error:
+        raise BqwidgetError(f"{path} can't be read: {error.strerror}") from error
 
 
 def _picture(data: bytes, name: str | None, what: str) -> Attachment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import struct
 
 import msgspec
@@ -110,6 +111,26 @@ def test_bytes_that_are_no_picture_are_refused(thing):
 def test_a_file_that_can_t_be_read_says_so(tmp_path):
     with pytest.raises(BqwidgetError, match=r"gone.png can't be read: No such file"):
         attachment_of(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(
+    ("begins", "error", "says"),
+    [(PNG, MessageRefused, "has 2,000,000,000,000 bytes: send a smaller one"), (b"", TypeError, "no PNG")],
+)
+def test_of_a_huge_file_no_more_than_its_beginning_is_read(tmp_path, begins, error, says):
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.write(begins)
+        file.truncate(2_000_000_000_000)  # which takes no place on the disk, and no memory here holds it
+    with pytest.raises(error, match=says):
+        attachment_of(huge)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(BqwidgetError, match="it is no file"):
+            attachment_of(path)
 
 
 def test_a_frame_becomes_its_first_rows_and_columns_and_says_how_many_there_are():
