@@ -413,3 +413,8 @@ def test_a_wrong_file_keeps_the_server_from_starting(path):
 
 def test_grants_without_a_file_are_none():
     assert Grants().find("anything") is None
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\ufe0f", "\u3164", "\u115f", "\u034f", "\u2800", "\U000e0100"])
+def test_what_can_not_be_seen_makes_no_other_name(blank):
+    assert tokens.seen(f"A{blank}da{blank}") == tokens.seen("ada")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -81,9 +82,14 @@ class Grants:
         return bool(self._names) and seen(name) in self._names
 
 
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Letters and marks by their class that leave no mark: joiners, fillers, variation selectors."""
+
+
 def seen(name: str) -> str:
     """``name`` as a reader tells it from others: without case, width, and what can't be seen."""
-    visible = "".join(one for one in unicodedata.normalize("NFKC", name) if one.isprintable())
+    visible = _BLANK.sub("", unicodedata.normalize("NFKC", name))
+    visible = "".join(one for one in visible if one.isprintable())
     return " ".join(visible.split()).casefold()
 
 
