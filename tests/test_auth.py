@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
-from bqserver.auth import NO_TOKEN, SESSION_OVER, WRONG_TOKEN, Gate, Identity, make_token, read_token
+from bqserver.auth import NO_TOKEN, SESSION_OVER, WRONG_TOKEN, Gate, Identity, make_token, read_token, short
 from bqserver.log import LogError
 from bqserver.testing import running_server
 from websockets.exceptions import InvalidStatus
@@ -225,3 +225,10 @@ def test_a_listed_page_may_read_and_is_told_so(home):
         answer = request(server.url, "GET", "/messages", **headers, **bearer(server))
         assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
         assert request(server.url, "OPTIONS", "/messages", Origin="https://evil.example").status == 403
+
+
+def test_two_long_names_that_begin_alike_are_two():
+    first, second = short("a" * 64 + "x"), short("a" * 64 + "y")
+    assert len({first, second, "a" * 64}) == 3
+    assert max(len(first), len(second)) <= 64
+    assert short("ada") == "ada"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bqwidget.protocol import Profile
+from bqwidget.protocol import Limits, Profile
 
 from .durable import make_folder
 from .log import LogError
@@ -35,6 +35,14 @@ class Identity(NamedTuple):
 
 UNVERIFIED = Identity()
 """Somebody who was let in, and whose name is what they say."""
+
+
+def short(name: str) -> str:
+    """A user's name elsewhere as a principal here: two long ones that begin alike stay two."""
+    most = Limits().user
+    return (
+        name if len(name) <= most else f"{name[: most - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    )
 
 
 class Denied(NamedTuple):

@@ -29,11 +29,9 @@ from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError, RequestHandler
 from traitlets import Unicode, default
 
-from bqwidget.protocol import Limits
-
 from .access import Access, Warden
 from .admission import Invites, NoInvites, Session
-from .auth import Denied, Gate, Identity
+from .auth import Denied, Gate, Identity, short
 from .base import Failure, Handler, Service, is_upgrade
 from .door import Door
 from .handlers import RoomPage, routes
@@ -278,7 +276,7 @@ def identity_of(user: User) -> Identity:
     looks = profile_of(
         None if name == user.username else name, user.initials, user.color, getattr(user, "avatar_url", None)
     )
-    return Identity(user.username[: Limits().user], profile=looks)
+    return Identity(short(user.username), profile=looks)
 
 
 def starter() -> Identity:

@@ -14,10 +14,8 @@ from urllib.parse import urlsplit
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.routing import URLSpec
 
-from bqwidget.protocol import Limits
-
 from .admission import Invites, NoInvites, Session
-from .auth import Denied, Identity
+from .auth import Denied, Identity, short
 from .base import Handler, Service, is_upgrade
 from .handlers import RoomPage, routes
 
@@ -55,7 +53,7 @@ class OnHub(HubOAuthenticated, Handler):
 def identity_of(model: dict[str, Any], *, program: bool) -> Identity:
     """A service of the Hub's must not pass for the user of the same name."""
     name = model["name"] if model.get("kind", "user") == "user" else f"{model['name']} (service)"
-    return Identity(name[: Limits().user], program=program)
+    return Identity(short(name), program=program)
 
 
 def hub_routes(service: Service, *, recheck: float) -> list[URLSpec]:
