@@ -31,7 +31,10 @@ def main(arguments: list[str]) -> int:
         ("npm ci", lambda: _install_js(npm)),
         ("js lint", lambda: _run(["npm", "run", "--silent", "lint"], JS, npm)),
         ("js tests", lambda: _run(["npm", "run", "--silent", "test"], JS, npm)),
-        ("pytest", lambda: _run([python, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not alone"])),
+        (
+            "pytest",
+            lambda: _run([python, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not alone"]),
+        ),
         ("pytest, alone", lambda: _run([python, "-m", "pytest", "-m", "alone"])),
     ]
     results = []
