@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from .log import LogError
 from .nats_connection import LOST, NO_RESPONDERS, explained
-from .nats_link import Link
+from .nats_link import FIRST, PAUSE, Link
 from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
 
 LOOK = 2.0
@@ -42,7 +42,25 @@ class NatsOrders:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Make the bucket where there is none, and learn what it holds. Raises LogError."""
+        """Make the bucket where there is none, and learn what it holds. One that elects a leader just now answers
+        nobody: it is asked for ``FIRST`` seconds. Raises LogError.
+        """
+        deadline = asyncio.get_running_loop().time() + FIRST
+        while True:
+            try:
+                await self._make()
+                await self.look()
+                break
+            except LOST as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise LogError(f"moderators' orders can't be kept: {explained(error)}") from error
+                await asyncio.sleep(PAUSE)
+        await self._link.subscribe(f"{self._link.address.stream}.orders.>", self._hear)
+        self._heard.set()  # for what changed since that look
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _make(self) -> None:
+        """Raises LOST."""
         prefix = f"$KV.{self._bucket}."
         settings = {
             "name": f"KV_{self._bucket}",
@@ -55,15 +73,9 @@ class NatsOrders:
             "allow_direct": True,
             "republish": {"src": f"{prefix}>", "dest": f"{self._link.address.stream}.orders.>"},
         }
-        try:
-            made = await self._link.ask(f"STREAM.CREATE.KV_{self._bucket}", settings)
-            if error_code(made) not in (0, OTHER_SETTINGS):
-                raise LogError(f"moderators' orders can't be kept: {made['error'].get('description')}")
-            await self._link.subscribe(f"{self._link.address.stream}.orders.>", self._hear)
-            await self.look()
-        except LOST as error:
-            raise LogError(f"moderators' orders can't be read: {explained(error)}") from error
-        self._task = asyncio.get_running_loop().create_task(self._follow())
+        made = await self._link.ask(f"STREAM.CREATE.KV_{self._bucket}", settings)
+        if error_code(made) not in (0, OTHER_SETTINGS):
+            raise TimeoutError(made["error"].get("description"))
 
     async def put(self, key: str, value: bytes) -> None:
         """Durable when it returns. Raises LogError where the cluster does not take it."""
