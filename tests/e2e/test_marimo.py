@@ -17,6 +17,21 @@ from bqwidget.testing import private_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 NOTEBOOK = ROOT / "notebooks" / "reactive_marimo.py"
+ASKED_WHERE = """
+@app.cell
+def _(room):
+    import threading
+
+    cells = threading.get_ident()
+
+    @room.on_message(where=lambda message: message.text == "where are you?")
+    def answer(message):
+        room.reply(message, f"in the cells' thread: {threading.get_ident() == cells}")
+
+    return
+
+"""
+"""A cell more, which tells whether the thread rule holds here too."""
 
 
 @pytest.fixture
@@ -46,7 +61,7 @@ def marimo(mode, server, home, home_environ, unused_port):
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
     }
     copy = home / NOTEBOOK.name
-    copy.write_text(NOTEBOOK.read_text())
+    copy.write_text(NOTEBOOK.read_text().replace("\nif __name__", f"{ASKED_WHERE}\nif __name__"))
     (home / "pyproject.toml").write_text(
         "[tool.marimo.runtime]\nauto_instantiate = true\n"
     )  # run when opened
@@ -88,3 +103,5 @@ def test_cells_follow_the_room(marimo, pages, bob):
     window.say("from the window")
     assert bob.wait_for(timeout=20, after=asked).text == "from the window"
     last.filter(has_text="from the window").wait_for(timeout=SLOW)
+    where = bob.send("where are you?")
+    assert bob.wait_for(timeout=20, after=where).text == "in the cells' thread: True"
