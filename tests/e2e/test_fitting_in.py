@@ -184,4 +184,5 @@ def test_a_draft_outlives_the_cell_and_the_window_says_when_its_kernel_is_gone(
     assert box.input_value() == "half a thought"
     box.press("Enter")
     window.region.get_by_role("alert").filter(has_text="your text is kept").wait_for()
+    eventually(lambda: box.evaluate("box => box.clientHeight > 25"), what="a box with all its text")
     shoot(page, "kernel-gone")

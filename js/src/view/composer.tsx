@@ -41,7 +41,7 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
   const uploads = useUploads(room, state.room, state.limits.part ?? 0);
   useDrop(box, uploads, () => box.current?.focus());
 
-  useLayoutEffect(() => grow(box.current), [text]);
+  useGrowth(box, text);
   useEffect(() => {
     if (mode.kind !== "edit") rememberDraft(state.room, text);
   }, [text, mode, state.room]);
@@ -219,9 +219,20 @@ function useReturned(
   return returned;
 }
 
+/** Also where it is laid out only later, as in a cell that is run again, or in another width. */
+function useGrowth(box: { readonly current: HTMLTextAreaElement | null }, text: string): void {
+  useLayoutEffect(() => grow(box.current), [text]);
+  useEffect(() => {
+    // In the next frame: a change of size within the observer's own turn is an error to browsers.
+    const sizes = new ResizeObserver(() => requestAnimationFrame(() => grow(box.current)));
+    sizes.observe(box.current!.parentElement!);
+    return () => sizes.disconnect();
+  }, []);
+}
+
 /** As high as its text; the style sheet sets where it ends and begins to scroll. */
 function grow(box: HTMLTextAreaElement | null): void {
   if (box === null) return;
   box.style.height = "auto";
-  box.style.height = `${box.scrollHeight}px`;
+  if (box.scrollHeight > 0) box.style.height = `${box.scrollHeight}px`;
 }
