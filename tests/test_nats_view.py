@@ -13,7 +13,7 @@ from bqserver.memory_log import MemoryLog
 from bqserver.nats_envelope import Envelope, Placed, once_id, seal, unseal
 from bqserver.nats_view import View
 from bqserver.sqlite_log import SqliteLog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_sequencer import submissions
 
@@ -47,7 +47,15 @@ async def worked_out(
     return outcomes, held
 
 
+SAID_AGAIN = [
+    Submission(room, "ada", Send(cid=cid, user="ada", text="x"))
+    for room, cid in (("a", ""), ("b", "1"), ("b", "1"))
+]
+"""A room that does not begin at the stream's beginning, and a cid that a node meets twice in one batch, or in two."""
+
+
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(drafts=SAID_AGAIN, one=1, other=3)
 @given(drafts=st.lists(submissions(), max_size=30), one=st.integers(1, 30), other=st.integers(1, 30))
 def test_every_node_works_out_the_same_however_the_stream_is_cut(tmp_path_factory, drafts, one, other):
     folder = tmp_path_factory.mktemp("views")

@@ -61,7 +61,7 @@ class ViewShelf(SqliteShelf):
         return head
 
 
-class ReadingShelf(SqliteShelf):
+class ReadingShelf(ViewShelf):
     """A reader's: it gives no numbers to rooms."""
 
     def _number(self, room: str) -> int:

@@ -43,13 +43,15 @@ class SqliteShelf:
         for some in _chunks(list(places)):
             found = self._db.execute(
                 f"WITH wanted(room, principal, cid) AS (VALUES {_values(3, len(some))}) "
-                "SELECT room, principal, cid, id, at, body, target "
+                "SELECT room, principal, cid, id, at, body, target, (SELECT max(older.id) FROM entry AS older "
+                f"WHERE older.id > entry.room << {SEQ_BITS} AND older.id < entry.id) "
                 "FROM wanted JOIN entry USING (room, principal, cid)",
                 [value for place in some for value in place],
             )
-            for number, who, cid, key, at, body, target in found:
-                room, seq = places[number, who, cid], key & SEQ_MASK
-                known[room, who, cid] = Stored(room, seq, seq - 1, at, body, target is not None)
+            for number, who, cid, key, at, body, target, older in found:
+                room = places[number, who, cid]
+                prev = older & SEQ_MASK if older else self.forgotten(room)
+                known[room, who, cid] = Stored(room, key & SEQ_MASK, prev, at, body, target is not None)
         return known
 
     def target(self, room: str, seq: int) -> Target | None:
