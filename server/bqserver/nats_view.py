@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import nats_shelf
+from .gathering import gather
 from .lockfile import LockFile
 from .log import Bounds, LogError, Outcome, Refused, Stored
 from .nats_envelope import Placed, submission_of
@@ -115,7 +116,7 @@ class View:
     def _write(self) -> None:
         works: list[_Work | None] = []
         while not works or works[-1] is not None:
-            works = self._gather()
+            works = gather(self._queue.get(), self._queue, BATCH)
             given = [work for work in works if work is not None]
             batch = [one for work in given for one in work.batch]
             trims = [work.trim for work in given if work.trim is not None]
@@ -126,15 +127,6 @@ class View:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 self._loop.call_soon_threadsafe(self._stored, given, worked)
         self._db.close()
-
-    def _gather(self) -> list[_Work | None]:
-        works, size = [self._queue.get()], 0
-        while (last := works[-1]) is not None and (size := size + len(last.batch)) < BATCH:
-            try:
-                works.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
-        return works
 
     def _store(self, batch: Sequence[Placed], trims: Sequence[tuple[str, int]]) -> list[Outcome] | None:
         """Until it succeeds: without these the view can't go on. None where it closes meanwhile."""

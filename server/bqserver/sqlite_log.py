@@ -21,6 +21,7 @@ from typing import NamedTuple
 from bqwidget.protocol import encode
 
 from . import sqlite_queries
+from .gathering import gather
 from .lockfile import LockFile
 from .log import Bounds, Listener, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .schema import connect, epoch_of, explain
@@ -149,22 +150,12 @@ class SqliteLog:
     def _write(self) -> None:
         works: list[_Work | None] = []
         while not works or works[-1] is not None:
-            works = self._gather()
+            works = gather(self._first(), self._queue, BATCH)
             given = [work for work in works if work is not None]
             plan = self._commit([one for work in given for one in work.batch]) if given else Plan()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 self._loop.call_soon_threadsafe(self._committed, given, plan)
         self._db.close()
-
-    def _gather(self) -> list[_Work | None]:
-        """What queued while the last commit ran, up to a batch's size; it ends with None where the log closes."""
-        works, size = [self._first()], 0
-        while (last := works[-1]) is not None and (size := size + len(last.batch)) < BATCH:
-            try:
-                works.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
-        return works
 
     def _first(self) -> _Work | None:
         """Wait for work. A disk that refused the last commit is tried meanwhile, so that health comes back."""
