@@ -41,7 +41,7 @@ def _terminal_loop(shell: Any) -> asyncio.AbstractEventLoop | None:
         return None
     from IPython.core.async_helpers import get_asyncio_loop  # noqa: PLC0415 - a script needs no IPython
 
-    loop: asyncio.AbstractEventLoop = get_asyncio_loop()  # type: ignore[no-untyped-call]
+    loop: asyncio.AbstractEventLoop = get_asyncio_loop()  # type: ignore[no-untyped-call]  # IPython has no annotations
     return loop
 
 

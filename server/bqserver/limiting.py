@@ -80,7 +80,7 @@ class Limiting(Configurable):
     ).tag(config=True)
 
     def is_exposed(self) -> bool:
-        """Whether people may come who can do nothing here yet."""
+        """Whether people may come who can do nothing here yet: ``ChatServer`` and the extension each know."""
         raise NotImplementedError
 
     def limits(self) -> Limits:

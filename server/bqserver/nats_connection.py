@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 
 from .log import LogError
 
-PATIENCE = 2.0
+PATIENCE = 2
 """Seconds for an answer, and to connect."""
 BUFFER = 16 * 1024 * 1024
 NO_RESPONDERS = "503"
@@ -58,7 +58,7 @@ async def connect(client: Client, server: str, keys: Keys, gone: Callable[[], Aw
         allow_reconnect=False,
         max_reconnect_attempts=1,  # 0 would try for ever
         reconnect_time_wait=0,
-        connect_timeout=PATIENCE,  # type: ignore[arg-type]  # any number of seconds
+        connect_timeout=PATIENCE,
         ping_interval=3600,  # the link pings
         pending_size=BUFFER,
         error_cb=_note,

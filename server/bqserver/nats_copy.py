@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import operator
 import secrets
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,7 @@ def _sealed(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
     for place, original in enumerate(originals(db)):
         if original.room != room:
             room, start = original.room, place
-        given = submission(original, lambda rank, start=start: start + rank)  # type: ignore[misc]
+        given = submission(original, partial(operator.add, start))
         yield room, seal(given, "", 0, original.entry.at)
 
 

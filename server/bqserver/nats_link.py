@@ -169,7 +169,7 @@ class Link:
                     await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
                 continue
             try:
-                await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]  # any number of seconds
+                await client.flush(timeout=PATIENCE)
             except LOST as error:
                 _log.warning("the connection to NATS is lost: %s", explained(error))
                 self._lose(client)
@@ -200,7 +200,7 @@ class Link:
         await client.subscribe(f"{self._inbox}.*", cb=as_callback(self._answered))
         for subject in list(self._heard):
             await self._subscribe(client, subject)
-        await client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
+        await client.flush(timeout=PATIENCE)
 
     async def _subscribe(self, client: Client, subject: str) -> None:
         self._subscriptions[subject] = await client.subscribe(subject, cb=as_callback(self._heard[subject]))
