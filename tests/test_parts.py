@@ -185,7 +185,8 @@ def test_who_does_not_read_is_cut_off(server, monkeypatch):
     host, port = server.url.partition("//")[2].split(":")
     monkeypatch.setattr("bqserver.uploads.PATIENCE", 0.0)
     with closing(socket.socket()) as slow:
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # Not less: below a loopback's segment (64 kB) TCP sends only by its probes, ever more rarely.
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         slow.settimeout(30)
         slow.connect((host, int(port)))
         slow.send(f"GET /rooms/lobby/parts/{sha256} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
