@@ -1,38 +1,33 @@
 """One WebSocket: the `websockets` sans-I/O protocol over a Tornado stream, with one bounded, direct write.
 
-Tornado parses the upgrade request and hands over its stream; `websockets` does the protocol (masking,
-fragments, control frames, close codes). Broadcast bytes bypass both: they are framed once by
-``text_frame`` and go straight to the socket while nothing is queued before them, so order holds. Only
-public API is used, so there is no private path to fall back from.
+Tornado parses the upgrade request and hands over its stream; ``incoming`` reads what comes on it. Broadcast
+bytes bypass both: they are framed once by ``text_frame`` and go straight to the socket while nothing is queued
+before them, so order holds. Only public API is used, so there is no private path to fall back from.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from websockets.datastructures import Headers
-from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Protocol, Side, State
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from bqwidget.protocol import SUBPROTOCOL
+
+from .incoming import Incoming, quiet
 
 READ = 64 * 1024
 CLOSING = 5.0
 """Seconds a closing peer gets to answer the close frame before its socket is shut."""
 
 PING = b"\x89\x00"
-DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
-
-_quiet = logging.getLogger("bqserver.wire")
-_quiet.setLevel(logging.WARNING)  # websockets logs every open and close at INFO: ours is the access log
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -45,26 +40,12 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-class _Protocol(Protocol):
-    """A close may come between the fragments of a message (RFC 6455, 5.4), where websockets 17 answers 1002.
-
-    A version that names these two otherwise still does so: a dying connection's code, nothing more.
-    """
-
-    current_size: int | None
-
-    def recv_frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.CLOSE:
-            self.current_size = None
-        super().recv_frame(frame)
-
-
 class Handshake:
     """The opening handshake: ``response`` is 101, or the refusal to give as an HTTP answer."""
 
     def __init__(self, path: str, headers: Mapping[str, str]) -> None:
         protocol = ServerProtocol(
-            subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, logger=_quiet
+            subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, logger=quiet
         )
         self.response: Response = protocol.accept(Request(path, Headers(headers)))
 
@@ -80,16 +61,14 @@ class Wire:
     ``open``: frames may still be sent. ``heard``: when anything, a pong too, last came in (loop time).
     """
 
-    __slots__ = ("_buffer", "_direct", "_parts", "_protocol", "_queued", "_stream", "_text", "heard", "open")
+    __slots__ = ("_buffer", "_direct", "_incoming", "_protocol", "_queued", "_stream", "heard", "open")
 
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
         self._stream = stream
-        # Tornado has read the request, so this protocol begins where the handshake has ended.
-        self._protocol = _Protocol(Side.SERVER, state=State.OPEN, max_size=max_frame, logger=_quiet)
+        self._incoming = Incoming(max_frame)
+        self._protocol = self._incoming.protocol
         self._buffer = buffer
         self._queued = 0
-        self._parts: list[bytes] = []
-        self._text = True
         self._direct = not isinstance(stream, SSLIOStream)
         self.heard = asyncio.get_running_loop().time()
         self.open = True
@@ -107,8 +86,7 @@ class Wire:
                 self.open = False
                 return None
             self.heard = loop.time()
-            self._protocol.receive_data(data)
-            messages = self._assemble()
+            messages = self._incoming.feed(data)
             if self._protocol.writes:
                 self._write_protocol()
             if messages:
@@ -162,26 +140,6 @@ class Wire:
         """Drop the connection at once."""
         self.open = False
         self._stream.close()
-
-    def _assemble(self) -> list[str | bytes]:
-        """Whole messages out of frames; text that is not UTF-8 ends the connection (1007)."""
-        messages: list[str | bytes] = []
-        try:
-            for frame in self._protocol.events_received():
-                if not isinstance(frame, Frame) or frame.opcode not in DATA:
-                    continue  # ping, pong and close were answered by the protocol
-                if frame.opcode is not Opcode.CONT:
-                    self._text = frame.opcode is Opcode.TEXT
-                    if frame.fin:
-                        messages.append(str(frame.data, "utf-8") if self._text else bytes(frame.data))
-                        continue
-                self._parts.append(bytes(frame.data))
-                if frame.fin:
-                    whole, self._parts = b"".join(self._parts), []
-                    messages.append(str(whole, "utf-8") if self._text else whole)
-        except UnicodeDecodeError:
-            self._protocol.fail(CloseCode.INVALID_DATA, "not UTF-8")
-        return messages
 
     def _write_protocol(self) -> None:
         """Handshake, pongs and close frames: whatever the protocol wants to say, behind what is queued.
