@@ -86,14 +86,22 @@ class Plan:
 
 
 def sequence(
-    batch: Sequence[Submission], shelf: Shelf, now: int = 0, places: Sequence[Place] | None = None
+    batch: Sequence[Submission],
+    shelf: Shelf,
+    now: int = 0,
+    places: Sequence[Place] | None = None,
+    *,
+    trusting: bool = False,
 ) -> Plan:
     """Give every draft its place: the next one, ``now`` (in milliseconds), or the one in ``places``. ``at`` grows
     strictly within a room even where the clock doesn't. The heads of the shelf move on: a log whose commit
     fails forgets them.
+
+    ``trusting``: the shelf isn't asked for what is in the log already, for storing it twice would fail.
     """
     plan = Plan()
-    known = shelf.known([(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid])
+    keys = [(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid]
+    known = {} if trusting else shelf.known(keys)
     fresh: dict[tuple[str, int], Target] = {}
     for index, submission in enumerate(batch):
         room, principal, draft, verified, _ = submission

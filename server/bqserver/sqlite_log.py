@@ -173,16 +173,10 @@ class SqliteLog:
         self._recovered()
 
     def _commit(self, batch: Sequence[Submission]) -> Plan:
-        db = self._db
         try:
-            db.execute("BEGIN IMMEDIATE")
-            plan = sequence(batch, self._shelf, int(time.time() * 1000))
-            self._shelf.store(plan)
-            db.execute("COMMIT")
+            plan = self._store_new(batch) or self._store(batch)
         except Exception as error:  # noqa: BLE001 - whatever it was, every sender gets an answer
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            self._shelf.forget()
+            self._undo()
             if self._healthy:
                 why = explain(error, self.path) if isinstance(error, sqlite3.Error) else repr(error)
                 _log.error("messages can't be stored: %s", why)
@@ -191,6 +185,38 @@ class SqliteLog:
             return Plan(outcomes=[refused] * len(batch))
         self._recovered()
         return plan
+
+    def _store_new(self, batch: Sequence[Submission]) -> Plan | None:
+        """Without looking up what was sent before, as nearly nothing was: the index of cids tells where something
+        is stored twice. None, and nothing is stored: something was, or was refused, which it may be for that.
+        """
+        try:
+            plan = self._plan(batch, trusting=True)
+            if len(plan.rows) == len(batch):
+                self._keep(plan)
+                return plan
+        except sqlite3.IntegrityError:
+            pass
+        self._undo()
+        return None
+
+    def _store(self, batch: Sequence[Submission]) -> Plan:
+        plan = self._plan(batch)
+        self._keep(plan)
+        return plan
+
+    def _plan(self, batch: Sequence[Submission], *, trusting: bool = False) -> Plan:
+        self._db.execute("BEGIN IMMEDIATE")
+        return sequence(batch, self._shelf, int(time.time() * 1000), trusting=trusting)
+
+    def _keep(self, plan: Plan) -> None:
+        self._shelf.store(plan)
+        self._db.execute("COMMIT")
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._shelf.forget()
 
     def _recovered(self) -> None:
         if not self._healthy:
