@@ -177,8 +177,8 @@ class Hub:
                     peer.write(peer.take_acks() + news)
                 elif peer.acks:
                     peer.write(peer.take_acks() + data)
-                else:
-                    peer.write(data)
+                elif not peer.wire.write(data):
+                    peer.cut_off()
         for peer in acked:
             if peer.acks:
                 peer.write(peer.take_acks())

@@ -243,10 +243,13 @@ class Peer:
     # ---- what goes out
 
     def write(self, data: bytes) -> None:
-        """Send frames, or cut the peer off where it reads too slowly; it resumes from the log."""
         if not self.wire.write(data):
-            self.live = False
-            self.wire.close(4008, "too slow: reconnect and resume")
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """It reads too slowly, or has gone: it resumes from the log."""
+        self.live = False
+        self.wire.close(4008, "too slow: reconnect and resume")
 
     def keep(self, frames: Sequence[tuple[int, bytes]]) -> None:
         """Hold back what arrives during a replay; its size is bounded like the output buffer."""

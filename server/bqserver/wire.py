@@ -61,7 +61,17 @@ class Wire:
     ``open``: frames may still be sent. ``heard``: when anything, a pong too, last came in (loop time).
     """
 
-    __slots__ = ("_buffer", "_direct", "_incoming", "_protocol", "_queued", "_stream", "heard", "open")
+    __slots__ = (
+        "_buffer",
+        "_direct",
+        "_incoming",
+        "_protocol",
+        "_queued",
+        "_send",
+        "_stream",
+        "heard",
+        "open",
+    )
 
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
         self._stream = stream
@@ -70,6 +80,7 @@ class Wire:
         self._buffer = buffer
         self._queued = 0
         self._direct = not isinstance(stream, SSLIOStream)
+        self._send = stream.socket.send
         self.heard = asyncio.get_running_loop().time()
         self.open = True
         if stream.socket.family != getattr(socket, "AF_UNIX", None):
@@ -96,16 +107,14 @@ class Wire:
         """Send whole frames, now or once the socket takes them. False: nothing of ``data`` will be sent, for
         the connection is over or ``buffer`` bytes wait already. What finds an empty buffer is always taken.
         """
-        stream = self._stream
-        if not self.open or stream.closed():  # closed: ``receive`` hears next turn that the peer has gone
-            self.open = False
+        if not self.open:
             return False
-        if self._direct and not stream.writing():
+        if self._direct and not self._queued:
             try:
-                sent = stream.socket.send(data)
+                sent = self._send(data)
             except BlockingIOError:
                 sent = 0
-            except OSError:
+            except OSError:  # it has gone: ``receive`` hears of it next turn
                 self.abort()
                 return False
             if sent == len(data):
@@ -120,10 +129,13 @@ class Wire:
         """Write, and wait until the socket took it all. False: the connection is over."""
         if not self.open:
             return False
+        self._queued += 1  # the direct way is barred: what comes meanwhile goes behind it
         try:
             await self._stream.write(data)
         except StreamClosedError:
             self.open = False
+        finally:
+            self._queued -= 1
         return self.open
 
     def close(self, code: int, reason: str = "") -> None:
