@@ -60,14 +60,15 @@ class Member:
             self.socket.send(b"\x8a\x80\0\0\0\0")
         return found
 
-    def say(self, text: str) -> None:
-        body = json.dumps(
-            {"type": "chat.send", "cid": os.urandom(8).hex(), "user": "u", "text": text}
-        ).encode()
-        head = b"\x81" + (
-            bytes((0x80 | len(body),)) if len(body) < 126 else b"\xfe" + len(body).to_bytes(2, "big")
-        )
-        self.socket.sendall(head + b"\0\0\0\0" + body)
+    def say(self, *texts: str) -> None:
+        self.socket.sendall(b"".join([_masked(text) for text in texts]))
+
+
+def _masked(text: str) -> bytes:
+    """A frame that says it, masked with nothing."""
+    body = json.dumps({"type": "chat.send", "cid": os.urandom(8).hex(), "user": "u", "text": text}).encode()
+    size = bytes((0x80 | len(body),)) if len(body) < 126 else b"\xfe" + len(body).to_bytes(2, "big")
+    return b"\x81" + size + b"\0\0\0\0" + body
 
 
 class Crowd:
