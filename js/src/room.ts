@@ -191,7 +191,11 @@ export class Room {
   }
 }
 
-/** 128 random bits. `crypto.randomUUID` would need a secure context, and a notebook may be served without. */
+/**
+ * The time and 80 random bits: the log's index takes ids that come in order at half the cost of scattered ones.
+ * `crypto.randomUUID` would need a secure context, and a notebook may be served without.
+ */
 export function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const random = Array.from(crypto.getRandomValues(new Uint8Array(10)), (byte) => byte.toString(16).padStart(2, "0"));
+  return Date.now().toString(16).padStart(12, "0") + random.join("");
 }
