@@ -49,7 +49,9 @@ class Member:
 
 
 @contextmanager
-def member(url: str, room: str = "lobby", query: str = "", **headers: str) -> Iterator[Member]:
+def member(
+    url: str, room: str = "lobby", query: str = "", *, ssl: ssl.SSLContext | None = None, **headers: str
+) -> Iterator[Member]:
     """``url`` is the server's http address; header names take ``_`` for ``-``."""
     address = f"{url.replace('http', 'ws', 1)}/rooms/{room}{query}"
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -58,6 +60,7 @@ def member(url: str, room: str = "lobby", query: str = "", **headers: str) -> It
         subprotocols=["chat.v1"],
         additional_headers=sent,
         compression=None,
+        ssl=ssl,
         max_size=None,
         max_queue=None,  # else unread messages would hold up the closing handshake
     ) as socket:
