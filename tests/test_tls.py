@@ -9,11 +9,11 @@ import ssl
 import subprocess
 import sys
 import threading
-from urllib.parse import urlsplit
 
 import pytest
 from bqserver.testing import running_server
 from certificate import self_signed
+from chaos.process import server_process
 from chaos.raw import close_code, upgrade
 from wsclient import member, request
 
@@ -58,27 +58,28 @@ def test_everybody_gets_everything_in_order_and_who_does_not_read_is_cut_off(hom
     cert, key = self_signed(home, missing)
     trusting = ssl._create_unverified_context()
     with (
-        running_server(certfile=str(cert), keyfile=str(key), open=True, buffer=1 << 16) as server,
+        server_process("memory", f"--certfile={cert}", f"--keyfile={key}", f"--buffer={1 << 16}") as server,
         contextlib.ExitStack() as stack,
     ):
-        plain = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(server.url).port), 30))
+        plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         stalled = stack.enter_context(trusting.wrap_socket(plain))
-        stalled.sendall(upgrade(urlsplit(server.url).port, "/rooms/lobby"))
+        stalled.sendall(upgrade(server.port, "/rooms/lobby"))
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += stalled.recv(1)
-        members = [stack.enter_context(member(server.url, ssl=trusting)) for _ in range(5)]
+        url = f"https://127.0.0.1:{server.port}"
+        members = [stack.enter_context(member(url, ssl=trusting)) for _ in range(3)]
         for one in members:
             one.until("synced")
-        texts = [[f"{who} {number} {'x' * 8_000}" for number in range(300)] for who in range(2)]
+        texts = [[f"{who} {number} {'x' * 15_000}" for number in range(450)] for who in range(2)]
         speaking = [
             threading.Thread(target=lambda who=who: [members[who].say(t, cid=t[:9]) for t in texts[who]])
             for who in range(2)
         ]
         for thread in speaking:
             thread.start()
-        heard = [one.texts(600) for one in members]
+        heard = [one.texts(900) for one in members]
         for thread in speaking:
             thread.join()
         assert all(one == heard[0] for one in heard)
