@@ -142,12 +142,11 @@ class Handler(RequestHandler):
             check_room(room)
         self.room = room
         self.require_identity()
-        current = self.service.hub.policy.gate.valid(self.identity)  # its body may have been long on its way
-        if isinstance(current, Denied):
-            raise Failure(401, *current)
-        self.identity = current
-        if refused := self.service.hub.policy.refusal(self.identity, room, level):
-            raise Failure.of(refused)
+        # Who they are by now: the body may have been long on its way.
+        found = self.service.hub.policy.enter(self.identity, room, level)
+        if isinstance(found, Refused):
+            raise Failure.of(found)
+        self.identity = found
 
     def check_source(self) -> None:
         """Raises Failure unless Host and Origin are what they should be."""

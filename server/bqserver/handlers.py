@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable
 from http import HTTPStatus
 
-import msgspec
 from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
 
-from bqwidget import protocol
 from bqwidget.protocol import MAX_CID, check_room, encode
 
 from .admission import Invites, Moderate, Session
 from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .body import Body
-from .log import Refused, Stored, Submission
+from .log import Refused, Stored
 from .metrics import Metrics
 from .page import CSP, FIRST, STATIC, render
 from .parts import with_parts
 from .peer import Peer
 from .policy import taken
+from .posting import read_post, submission_of
 from .rights import Level
 from .uploads import Download, Upload
 from .wire import Handshake, Wire
@@ -78,30 +76,20 @@ class Messages(Body):
         self.reply(b"[%b]" % b",".join(bodies))
 
     async def post(self, room: str = LOBBY) -> None:
-        hub, principal = self.service.hub, self.identity.principal
+        hub = self.service.hub
         self.enter(room, Level.WRITE)
         with bad_request():
-            post = protocol.decode_post(self.body())
-            if principal is not None:
-                post = msgspec.structs.replace(post, user=principal)
-            protocol.check(post, hub.limits)
-        level = hub.policy.gate.level(self.identity, room)
-        if refused := hub.policy.no_writer(self.identity, level, room, post.user):
+            post = read_post(hub, self.identity, room, self.body())
+        if isinstance(post, Refused):
+            raise Failure.of(post)
+        if refused := hub.too_fast(self.identity.principal or self.address):
             raise Failure.of(refused)
-        who = principal or self.address
-        wait = hub.rate.wait(who, asyncio.get_running_loop().time())
-        if wait:
-            message = (
-                f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
-            )
-            raise Failure(429, "rate", message, retry_after=wait)
         if post.parts:
             vouched = await with_parts(hub.parts, room, post)
             if isinstance(vouched, Refused):
                 raise Failure.of(vouched)
             post = vouched
-        submission = Submission(room, principal or post.user, _draft(post), verified=principal is not None)
-        outcome = await hub.post(submission)
+        outcome = await hub.post(submission_of(post, self.identity, room))
         if not isinstance(outcome, Stored):
             raise Failure.of(outcome)
         self.reply(outcome.body, HTTPStatus.OK if outcome.dup else HTTPStatus.CREATED)
@@ -262,18 +250,6 @@ class Static(Handler, StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         del path
         self.set_header("Cache-Control", "no-cache")
-
-
-def _draft(post: protocol.Post) -> protocol.Send:
-    return protocol.Send(
-        cid=post.cid or "",
-        user=post.user,
-        text=post.text,
-        re=post.re,
-        choice=post.choice,
-        ask=post.ask,
-        parts=post.parts,
-    )
 
 
 __all__ = ["NotFound", "routes"]

@@ -112,6 +112,14 @@ class Hub:
         self.submit(submission, partial(_resolve, done))
         return await done
 
+    def too_fast(self, who: str, what: str = "messages") -> Refused | None:
+        """Why ``who`` may not send one more now; None where they may, and it is counted."""
+        wait = self.rate.wait(who, self._loop.time())
+        if not wait:
+            return None
+        message = f"more than {self.rate.count} {what} in {self.rate.period:g} s: wait {wait:.1f} s"
+        return Refused("rate", message, 429, wait)
+
     def acknowledge(self, peer: Peer, cid: str, outcome: Outcome) -> None:
         """Tell the sender; the frame leaves in the same write as the turn's messages."""
         if isinstance(outcome, Stored):

@@ -309,17 +309,14 @@ class Peer:
         if refused := hub.policy.no_writer(self.identity, self.level, self.room_name, draft.user):
             self._refuse(refused, draft.cid)
             return None
-        wait = hub.rate.wait(principal or self.address, asyncio.get_running_loop().time())
-        if wait:
+        if refused := hub.too_fast(principal or self.address):
             self._strikes += 1
             if self._strikes > STRIKES:
-                self.wire.write(text_frame(encode(Bye(code=4029, retry_ms=int(wait * 1000)))))
+                retry_ms = int((refused.retry_after or 0) * 1000)
+                self.wire.write(text_frame(encode(Bye(code=4029, retry_ms=retry_ms))))
                 self.wire.close(4029, "too many messages")
                 return None
-            message = (
-                f"more than {hub.limits.rate} messages in {hub.limits.rate_ms / 1000:g} s: wait {wait:.1f} s"
-            )
-            self._refuse(Refused("rate", message, 429, wait), draft.cid)
+            self._refuse(refused, draft.cid)
             return None
         self._strikes = 0
         if isinstance(draft, Send) and draft.parts:

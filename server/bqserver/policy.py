@@ -33,6 +33,13 @@ class Policy:
             return _READ_ONLY
         return Refused("forbidden", f"you may not enter room {room}", 403)
 
+    def enter(self, identity: Identity, room: str, level: Level) -> Identity | Refused:
+        """Who ``identity`` is by now, where they may do this much in ``room``; else why not."""
+        current = self.gate.valid(identity)
+        if isinstance(current, Denied):
+            return Refused(current.code, current.message, 401)
+        return self.refusal(current, room, level) or current
+
     def is_shut(self, room: str, level: Level) -> bool:
         """A closed room is there for its moderators alone."""
         return level < Level.MODERATE and self.moderation.is_closed(room)

@@ -123,13 +123,9 @@ class Upload(Body):
         self._held = 0
 
     def _check_rate(self) -> None:
-        rate = self.service.hub.rate
-        wait = rate.wait(self.identity.principal or self.address, asyncio.get_running_loop().time())
-        if wait:
-            message = (
-                f"more than {rate.count} messages and attachments in {rate.period:g} s: wait {wait:.1f} s"
-            )
-            raise Failure(429, "rate", message, retry_after=wait)
+        who = self.identity.principal or self.address
+        if refused := self.service.hub.too_fast(who, "messages and attachments"):
+            raise Failure.of(refused)
 
     @property
     def _most(self) -> int:

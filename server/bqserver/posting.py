@@ -1,0 +1,38 @@
+"""A REST post, from the bytes of its body to what is appended: the same by every way in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bqwidget.protocol import Post, Send, check, decode_post
+
+from .auth import Identity
+from .hub import Hub
+from .log import Refused, Submission
+
+
+def read_post(hub: Hub, identity: Identity, room: str, body: bytes) -> Post | Refused:
+    """What ``identity`` says in ``room``, under their verified name where there is one; Refused where they may not.
+
+    Raises ProtocolError, which names the field. Its parts are still to be vouched for.
+    """
+    post = decode_post(body)
+    if identity.principal is not None:
+        post = msgspec.structs.replace(post, user=identity.principal)
+    check(post, hub.limits)
+    level = hub.policy.gate.level(identity, room)
+    return hub.policy.no_writer(identity, level, room, post.user) or post
+
+
+def submission_of(post: Post, identity: Identity, room: str) -> Submission:
+    draft = Send(
+        cid=post.cid or "",
+        user=post.user,
+        text=post.text,
+        re=post.re,
+        choice=post.choice,
+        ask=post.ask,
+        parts=post.parts,
+    )
+    principal = identity.principal
+    return Submission(room, principal or post.user, draft, verified=principal is not None)
