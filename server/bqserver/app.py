@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tornado.httpserver
 import tornado.web
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
@@ -37,6 +36,7 @@ from .parts import PartStore
 from .policy import Policy
 from .rechecking import Rechecks
 from .settings import Settings, data_dir
+from .shortcut_server import ShortcutServer
 from .sqlite_log import SqliteLog
 from .sqlite_parts import parts_of
 
@@ -162,8 +162,9 @@ class ChatServer(Settings):
             cookie_secret=gate.cookie_secret,
             log_function=note_request,
         )
-        server = tornado.httpserver.HTTPServer(
+        server = ShortcutServer(
             application,
+            service=None if self.jupyterhub else service,  # the Hub would have to be asked first
             ssl_options=tls,
             xheaders=self.behind_proxy,
             idle_connection_timeout=IDLE_HTTP,

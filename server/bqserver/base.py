@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
 from bqwidget.errors import ProtocolError
@@ -207,8 +208,7 @@ class Handler(RequestHandler):
 
     def check_json(self) -> None:
         """A form or an image tag of another site can't send this type without asking first."""
-        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind != JSON:
+        if not is_json(self.request.headers.get("Content-Type", "")):
             raise Failure(415, "bad_type", f"the body must be {JSON}")
 
     def integer(self, name: str, low: int, high: int | None = None) -> int | None:
@@ -216,8 +216,8 @@ class Handler(RequestHandler):
         text = self.get_query_argument(name, None)
         if text is None:
             return None
-        value = int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else -1
-        if value < low or (high is not None and value > high):
+        value = whole_number(text)
+        if value is None or value < low or (high is not None and value > high):
             span = f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
             raise Failure(400, f"bad_{name}", f"{name} is {printable(text)}; it must be a number, {span}")
         return value
@@ -255,12 +255,12 @@ class Handler(RequestHandler):
             self.service.hub.journal.refused[error.code] += 1
             code, message = error.code, error.message
             if error.retry_after is not None:
-                self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
+                self.set_header("Retry-After", retry_header(error.retry_after))
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.methods()))
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
-        self.finish(encode({"error": {"code": code, "message": message}}))
+        self.finish(error_body(code, message))
 
 
 def note_request(handler: Handler) -> None:
@@ -301,6 +301,26 @@ def is_upgrade(request: HTTPServerRequest) -> bool:
 
 def server_address(request: HTTPServerRequest) -> str:
     """The address of ours that the client connected to; a socket without addresses counts as loopback."""
-    stream = getattr(request.connection, "stream", None)
+    return own_address(getattr(request.connection, "stream", None))
+
+
+def own_address(stream: IOStream | None) -> str:
     name = stream.socket.getsockname() if stream is not None and stream.socket is not None else None
     return str(name[0]) if isinstance(name, tuple) else "127.0.0.1"
+
+
+def is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == JSON
+
+
+def whole_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else None
+
+
+def error_body(code: str, message: str) -> bytes:
+    return encode({"error": {"code": code, "message": message}})
+
+
+def retry_header(seconds: float) -> str:
+    """HTTP knows whole seconds, and 0 would be no waiting at all."""
+    return str(max(1, math.ceil(seconds)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import stream_request_body
 
-from .base import DIGITS, Failure, Handler
+from .base import Failure, Handler, whole_number
 
 READ_ON = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; more shuts the connection."""
@@ -67,10 +67,10 @@ class Body(Handler):
 
     def length(self) -> int:
         """As the headers tell. Raises Failure where they tell no number."""
-        told = self.request.headers.get("Content-Length", "")
-        if not (told.isascii() and told.isdigit() and len(told) <= DIGITS):
+        told = whole_number(self.request.headers.get("Content-Length", ""))
+        if told is None:
             raise Failure(400, "bad_length", "Content-Length must be there, and a number")
-        return int(told)
+        return told
 
     def check_kind(self) -> None:
         """Raises Failure unless the headers say that it may be read."""

@@ -1,0 +1,89 @@
+"""The lean path for posts: which requests are taken, while they are still in the socket, and what is answered.
+
+Tornado's HTTP and a RequestHandler cost more than all the rest of a post. So a plain one goes past them, and **in
+doubt, Tornado**: whatever is not a whole, plain post that is going to be appended stays where it is, and Tornado
+reads the same bytes and gives the one true answer. So nothing is refused here but by the log itself.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from bqwidget.errors import ProtocolError
+
+from .auth import Identity
+from .base import Service, error_body
+from .handlers import LOBBY
+from .log import Outcome, Refused, Stored, Submission
+from .post_http import END, answer, post_path, read_head
+from .posting import read_post, submission_of
+from .rights import Level
+
+LONGEST_HEAD = 2048
+REMEMBERED = 1000
+"""Heads that are known by heart: clients say the same words again and again."""
+
+
+class Found(NamedTuple):
+    """A post in a socket: how many bytes to take, and what to append."""
+
+    size: int
+    submission: Submission
+
+
+class Shortcut:
+    """Whatever a post needs is asked anew each time; only how a head reads, and whether a Host is ours, is kept."""
+
+    def __init__(self, service: Service) -> None:
+        self.hub = service.hub
+        self._service = service
+        self._read = lru_cache(REMEMBERED)(partial(read_head, post_path(service.base)))
+        self._allows_host = lru_cache(REMEMBERED)(service.origins.allows_host)
+
+    def find(self, data: bytes, address: str, connected_to: str) -> Found | None:
+        """The post that ``data`` begins with; None: it is Tornado's. ``address``: the client's.
+
+        It has been counted against the rate of whoever sent it, and so is to be submitted.
+        """
+        service, hub = self._service, self.hub
+        start = data.find(END, 0, LONGEST_HEAD) + len(END)
+        head = self._read(data[:start])
+        if head is None or head.length > min(len(data) - start, hub.limits.frame):
+            return None
+        if hub.journal.written or not self._allows_host(head.host, connected_to):
+            return None  # the audit log's line is Tornado's to write
+        key, room, size = head.authorization, head.room or LOBBY, start + head.length
+        if key is not None and service.door.locked(address, key):
+            return None
+        found = service.gate.identify(key, None)
+        if not isinstance(found, Identity):
+            return None
+        identity = hub.policy.enter(found, room, Level.WRITE)
+        if not isinstance(identity, Identity):
+            return None
+        try:
+            post = read_post(hub, identity, room, data[start:size])
+        except ProtocolError:
+            return None
+        if isinstance(post, Refused) or post.parts or hub.too_fast(identity.principal or address):
+            return None
+        hub.policy.gate.vouch(found)
+        if key is not None:
+            service.door.passed(address, key)
+        return Found(size, submission_of(post, identity, room))
+
+    def answer(self, outcome: Outcome) -> bytes:
+        """The answer's bytes; it is counted as given."""
+        now, journal = int(time.time()), self.hub.journal
+        if isinstance(outcome, Stored):
+            status = 200 if outcome.dup else 201
+            data = answer(status, outcome.body, now)
+        else:
+            status = outcome.status
+            body = error_body(outcome.code, outcome.message)
+            data = answer(status, body, now, retry_after=outcome.retry_after)
+            journal.refused[outcome.code] += 1
+        journal.requests[status] += 1
+        return data
