@@ -52,7 +52,7 @@ def taken(monkeypatch) -> list[bool]:
     def found(shortcut: Shortcut, data: bytes, *where: str):
         post = find(shortcut, data, *where)
         if data:  # else it is a connection's end
-            looks.append(post is not None)
+            looks.append(post is not None and post.submission is not None)
         return post
 
     monkeypatch.setattr(Shortcut, "find", found)
@@ -271,6 +271,38 @@ def test_what_comes_byte_by_byte_is_one_post(server, taken):
         assert answers(raw, 1)[0].status == 201
     assert texts(server) == ["hi"]
     assert not any(taken)
+
+
+def test_a_body_may_come_after_its_head(server, held, taken):
+    head, _, body = post(HI).partition(b"\r\n\r\n")
+    with closing(connect(server.url)) as raw:
+        for _ in range(2):
+            raw.sendall(head + b"\r\n\r\n")
+            eventually(lambda: taken == [False])
+            assert held()
+            raw.sendall(body)
+            assert answers(raw, 1)[0].status == 201
+            assert taken == [False, True]
+            taken.clear()
+    assert texts(server) == ["hi", "hi"]
+
+
+def test_a_body_that_does_not_come_is_tornados_to_miss(server, held, taken):
+    with closing(connect(server.url)) as raw:
+        raw.sendall(post(HI)[:-1])
+        eventually(lambda: taken)
+        raw.shutdown(socket.SHUT_WR)
+        assert until_the_end(raw) == b""
+        assert taken == [False, False]
+    assert not held()
+    assert texts(server) == []
+
+
+def test_who_may_not_hears_of_it_before_the_body(people):
+    server, _ = people
+    with closing(connect(server.url)) as raw:
+        raw.sendall(post(HI)[:-1])
+        assert until_the_end(raw).startswith(b"HTTP/1.1 401 ")
 
 
 def test_what_comes_at_once_is_answered_in_order(server, taken):

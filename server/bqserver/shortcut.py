@@ -21,16 +21,20 @@ from .post_http import END, answer, post_path, read_head
 from .posting import read_post, submission_of
 from .rights import Level
 
+LONGEST = 64 * 1024
+"""Bytes of a request; a longer one is Tornado's."""
 LONGEST_HEAD = 2048
 REMEMBERED = 1000
 """Heads that are known by heart: clients say the same words again and again."""
 
 
 class Found(NamedTuple):
-    """A post in a socket: how many bytes to take, and what to append."""
+    """A post in a socket: how many bytes to take, and what to append. None: they are still to come, and that is
+    all there is to wait for.
+    """
 
     size: int
-    submission: Submission
+    submission: Submission | None
 
 
 class Shortcut:
@@ -45,12 +49,12 @@ class Shortcut:
     def find(self, data: bytes, address: str, connected_to: str) -> Found | None:
         """The post that ``data`` begins with; None: it is Tornado's. ``address``: the client's.
 
-        It has been counted against the rate of whoever sent it, and so is to be submitted.
+        A whole one has been counted against the rate of whoever sent it, and so is to be submitted.
         """
         service, hub = self._service, self.hub
         start = data.find(END, 0, LONGEST_HEAD) + len(END)
         head = self._read(data[:start])
-        if head is None or head.length > min(len(data) - start, hub.limits.frame):
+        if head is None or head.length > min(LONGEST - start, hub.limits.frame):
             return None
         if hub.journal.written or not self._allows_host(head.host, connected_to):
             return None  # the audit log's line is Tornado's to write
@@ -63,6 +67,8 @@ class Shortcut:
         identity = hub.policy.enter(found, room, Level.WRITE)
         if not isinstance(identity, Identity):
             return None
+        if len(data) < size:
+            return Found(size, None)
         try:
             post = read_post(hub, identity, room, data[start:size])
         except ProtocolError:

@@ -1,8 +1,9 @@
 """Tornado's HTTP server with the shortcut before it: it looks into the sockets of those who do nothing but post.
 
 A connection is looked at (MSG_PEEK) and not read until there is a whole post in it; with the first request that is
-anything else, or not all there, it becomes Tornado's for good, with nothing read. So a slow or an odd client never
-holds anything here, and whoever is silent is closed by the same patience as Tornado's.
+anything else it becomes Tornado's for good, with nothing read. Many clients send a head and its body apart: the
+system tells when the rest is there (SO_RCVLOWAT), and keeps what has come till then. So a slow or an odd client
+never holds anything here, and whoever is silent is closed by the same patience as Tornado's.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from .base import Service, own_address
 from .log import Outcome
-from .shortcut import Shortcut
+from .shortcut import LONGEST, Shortcut
 
-PEEK = 64 * 1024
-"""Bytes that are looked at; a longer post is Tornado's."""
 SWEEPS = 4
 """Looks for silent connections in the time that one may be silent: a timer for all, and none for each."""
 INTERNET = (socket.AF_INET, socket.AF_INET6)
@@ -40,6 +39,7 @@ class Connection:
         "_server",
         "_shortcut",
         "_socket",
+        "_wanted",
         "busy",
         "heard",
         "stream",
@@ -55,6 +55,7 @@ class Connection:
         self._socket = stream.socket
         self._loop = asyncio.get_running_loop()
         self._listening = False
+        self._wanted = 1
         self.stream = stream
         self.busy = False
         """A post is on its way into the log."""
@@ -76,9 +77,21 @@ class Connection:
         self.stream.close()
 
     def _leave(self) -> None:
+        self._want(1)
         self._pause()
         self._server.forget(self)
         self._server.serve(self.stream, self._address)
+
+    def _want(self, size: int) -> bool:
+        """Be called only when so many bytes are there, or no more will be. False: that is no news."""
+        if size == self._wanted:
+            return False
+        self._wanted = size
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        except OSError:  # not on this system
+            return False
+        return True
 
     def _look(self, fd: Any, events: int) -> None:
         del fd, events
@@ -87,9 +100,11 @@ class Connection:
             return
         self.heard = self._loop.time()
         try:
-            data = self._socket.recv(PEEK, socket.MSG_PEEK)
+            data = self._socket.recv(LONGEST, socket.MSG_PEEK)
             found = self._shortcut.find(data, self._address[0], self._connected_to)
-            taken = self._socket.recv(found.size) if found is not None else b""
+            taken = (
+                self._socket.recv(found.size) if found is not None and found.submission is not None else b""
+            )
         except BlockingIOError:
             return
         except OSError:
@@ -99,11 +114,17 @@ class Connection:
             _log.exception("a request is left to Tornado for an error of ours")
             self._leave()
             return
-        if found is not None and taken == data[: found.size]:
+        if not data:
+            self.close()
+        elif found is None:
+            self._leave()
+        elif found.submission is None:
+            if not self._want(found.size):
+                self._leave()
+        elif taken == data[: found.size]:
+            self._want(1)
             self.busy = True
             self._shortcut.hub.submit(found.submission, self._answer)
-        elif found is None and data:
-            self._leave()
         else:
             self.close()
 
