@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import count, pairwise
 from types import MappingProxyType
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from eventually import eventually
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from rawhttp import Reply, answers, connect, post, until_the_end
+from tornado.netutil import bind_sockets
 from wsclient import request
 
 HI = b'{"user":"ada","text":"hi"}'
@@ -412,18 +414,50 @@ def test_what_comes_while_a_post_is_under_way_waits_its_turn(server, late, taken
         assert [json.loads(reply.body)["text"] for reply in answers(raw, 2)] == ["1", "2"]
 
 
-def test_who_does_not_read_holds_no_more_than_an_answer(server, held, taken):
-    """Answers of 8 MB are more than two sockets hold."""
-    count, one = 500, post(said("x" * 16_000))
-    with closing(connect(server.url, receive_buffer=1 << 17)) as raw:
-        sender = threading.Thread(target=raw.sendall, args=[one * count])
+@pytest.fixture
+def narrow(home, held, monkeypatch) -> Iterator[RunningServer]:
+    """A server whose sockets hold few answers."""
+
+    def bound(*args: object, **kwargs: object) -> list[socket.socket]:
+        found = bind_sockets(*args, **kwargs)
+        for one in found:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        return found
+
+    monkeypatch.setattr("bqserver.app.bind_sockets", bound)
+    with running_server(open=True) as running:
+        yield running
+
+
+def test_who_does_not_read_what_it_asked_at_once_is_tornados_to_wait_for(narrow, held, taken):
+    most = 4000
+    with closing(connect(narrow.url, receive_buffer=1 << 16)) as raw:
+        sender = threading.Thread(target=raw.sendall, args=[post(HI) * most])
         sender.start()
-        eventually(lambda: taken and not held(), what="the end of the shortcut's patience")
-        replies = answers(raw, count)
+        eventually(lambda: taken and not held(), what="an answer that is not taken")
+        assert all(taken)
+        replies = answers(raw, most)
         sender.join()
     assert {reply.status for reply in replies} == {201}
-    seqs = [json.loads(reply.body)["seq"] for reply in replies]
-    assert seqs == list(range(1, count + 1))
+    assert [json.loads(reply.body)["seq"] for reply in replies] == list(range(1, most + 1))
+
+
+def test_who_asks_on_and_never_reads_is_tornados_to_wait_for(narrow, held):
+    sent = 0
+    with closing(connect(narrow.url, receive_buffer=1 << 16)) as raw:
+        while not sent or held():
+            raw.sendall(post(said("x" * 15_000)))
+            sent += 1
+            eventually(partial(is_answered, narrow, sent))
+        replies = answers(raw, sent)
+        raw.sendall(post(HI))
+        assert answers(raw, 1)[0].status == 201
+    assert [json.loads(reply.body)["seq"] for reply in replies] == list(range(1, sent + 1))
+
+
+def is_answered(server: RunningServer, count: int) -> bool:
+    figures = request(server.url, "GET", "/metrics").body
+    return b'bqserver_http_requests_total{status="201"} %d.0\n' % count in figures
 
 
 @pytest.mark.parametrize("first", [b"", post(HI)], ids=["silent", "silent after a post"])

@@ -76,10 +76,12 @@ class Connection:
         self._server.forget(self)
         self.stream.close()
 
-    def _leave(self) -> None:
+    def _leave(self, unsent: bytes = b"") -> None:
         self._want(1)
         self._pause()
         self._server.forget(self)
+        if unsent:
+            self.stream.write(unsent)
         self._server.serve(self.stream, self._address)
 
     def _want(self, size: int) -> bool:
@@ -131,19 +133,16 @@ class Connection:
     def _answer(self, outcome: Outcome) -> None:
         data = self._shortcut.answer(outcome)
         self.busy = False
-        if self.stream.closed():
-            return
         self.heard = self._loop.time()
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:
+        except OSError:  # it has gone, or was closed with the server
             self.close()
             return
         if sent < len(data):  # it doesn't read: Tornado waits for it, and for nothing more of it meanwhile
-            self.stream.write(data[sent:])
-            self._leave()
+            self._leave(data[sent:])
         elif not self._listening:
             self.listen()
 
