@@ -53,7 +53,7 @@ class Shortcut:
         """
         service, hub = self._service, self.hub
         start = data.find(END, 0, LONGEST_HEAD) + len(END)
-        head = self._read(data[:start])
+        head = self._read(data[:start]) if data.startswith(b"POST ") else None
         if head is None or head.length > min(LONGEST - start, hub.limits.frame):
             return None
         if hub.journal.written or not self._allows_host(head.host, connected_to):
