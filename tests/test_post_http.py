@@ -65,6 +65,7 @@ def test_what_clients_add_means_nothing_more(more):
         {"X_Forwarded_For": "10.0.0.1"},
         {"X_A": "b"},
         {"content-length": "26"},
+        {"Authorization": "Bearer a", "authorization": "Bearer b"},
         {"host": "127.0.0.1"},
         {"Content-Length ": "26"},
         {" Folded": "x"},

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 from bqserver import tokens
 from bqserver.app import ChatServer
+from bqserver.auth import Gate, Identity
 from bqserver.memory_log import MemoryLog
 from bqserver.shortcut import Shortcut
 from bqserver.shortcut_server import ShortcutServer
@@ -238,6 +239,21 @@ def test_wrong_keys_lock_the_door_for_the_shortcut_too(home):
         assert ask(server.url, right)[0].status == 201  # it was right from here before
 
 
+def test_the_limit_of_a_body_holds(home, taken):
+    with running_server(open=True, frame_limit=1024) as server:
+        assert ask(server.url, post(said("x" * 1000)))[0].status == 413
+        assert ask(server.url, post(said("x" * 900)))[0].status == 201
+    assert taken == [False, True]
+
+
+def test_whoever_somebody_else_vouches_for_owns_their_name(server, taken, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Gate, "identify", lambda *_: Identity("bob"))
+        assert ask(server.url, post(said("it is me")))[0].status == 201
+    assert ask(server.url, post(said("me too")))[0].status == 403
+    assert taken == [True, False]
+
+
 def test_an_audit_log_is_tornados_to_write(home, taken):
     path = home / "audit.jsonl"
     with running_server(open=True, audit_log=str(path)) as server:
@@ -286,6 +302,19 @@ def test_a_body_may_come_after_its_head(server, held, taken):
             assert taken == [False, True]
             taken.clear()
     assert texts(server) == ["hi", "hi"]
+
+
+def test_a_wrong_body_after_its_head_leaves_nothing_behind(server, held, taken):
+    with closing(connect(server.url)) as raw:
+        wrong = post(b"{" + b" " * 500)
+        raw.sendall(wrong[:-500])
+        eventually(lambda: taken)
+        assert held()
+        raw.sendall(wrong[-500:])
+        assert answers(raw, 1)[0].status == 400
+        assert texts(server) == []  # and the loop has turned
+        raw.sendall(GET)  # shorter than what was waited for
+        assert answers(raw, 1)[0].status == 200
 
 
 def test_a_body_that_does_not_come_is_tornados_to_miss(server, held, taken):
