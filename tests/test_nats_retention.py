@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -60,6 +61,17 @@ async def let_go(log: NatsLog, before: int, pattern: str = "*") -> dict[str, int
     """Everything from before that time (milliseconds)."""
     assert log._orders is not None
     return await Retention(log.link, log._orders, [Rule(pattern, 60.0)], lambda: before / 1000 + 60).sweep()
+
+
+def by_size(log: NatsLog, size: int, pattern: str = "*", seconds: float | None = None) -> Retention:
+    assert log._orders is not None
+    return Retention(log.link, log._orders, [Rule(pattern, seconds, size)], time.time)
+
+
+async def kept_bytes(log: NatsLog) -> int:
+    """As JetStream itself counts the whole stream."""
+    info = await log.link.ask(f"STREAM.INFO.{log.link.address.stream}")
+    return int(info["state"]["bytes"])
 
 
 async def whole(log: NatsLog) -> tuple[Bounds, list[Stored], list[bytes]]:
@@ -134,6 +146,33 @@ def test_only_rooms_that_the_pattern_fits_are_cut(nats_single, tmp_path: Path):
     asyncio.run(story())
 
 
+def test_a_room_is_cut_to_its_size_as_often_as_it_outgrows_it(nats_single, tmp_path: Path):
+    """The oldest goes and no more than needed, whichever node looks: each counts on from where it was."""
+    url, limit = nats_single.log(), 40_000
+
+    async def story() -> None:
+        async with joined(url, tmp_path / "1.sqlite") as one, joined(url, tmp_path / "2.sqlite") as other:
+            here, there = by_size(one, limit), by_size(other, limit)
+            upto = 0
+            for part, retention in enumerate((here, there, here)):
+                said = [say(f"{number} {'x' * 300}", f"c{part}-{number}") for number in range(60)]
+                *_, last = await stored(one, *said)
+                gone = await retention.sweep()
+                assert await retention.sweep() == {}
+                if part:
+                    assert gone["lobby"] > upto
+                    assert 0.97 * limit < await kept_bytes(one) <= limit
+                upto = gone.get("lobby", 0)
+                assert (await whole(one))[0] == Bounds(upto + 1, last.seq, upto)
+            expected = await whole(one)
+            assert await whole(other) == expected
+        async with joined(url, tmp_path / "fresh.sqlite") as fresh:
+            assert await by_size(fresh, limit).sweep() == {}
+            assert await whole(fresh) == expected
+
+    asyncio.run(story())
+
+
 def test_who_comes_back_is_told_of_the_gap(nats_single, tmp_path: Path):
     url = nats_single.log()
 
@@ -156,20 +195,35 @@ def test_who_comes_back_is_told_of_the_gap(nats_single, tmp_path: Path):
 
 def test_rules_are_read_and_wrong_ones_named():
     assert parse_rules(["class-*=30d", "*=90m"]) == [Rule("class-*", 30 * 86_400), Rule("*", 5_400)]
-    for wrong in ("class", "=3d", "a=0d", "a=3y", "a=3", "a.b=3d", "a=-3d"):
-        with pytest.raises(LogError, match=r"--retain=.* is not understood: say PATTERN=AGE"):
+    assert parse_rules(["logs-*=100MB", "*=1w,2kB", "a=3GB,1h"]) == [
+        Rule("logs-*", None, 100_000_000),
+        Rule("*", 7 * 86_400, 2_000),
+        Rule("a", 3_600, 3_000_000_000),
+    ]
+    for wrong in (
+        *("class", "=3d", "a=0d", "a=3y", "a=3", "a.b=3d", "a=-3d"),
+        *("a=", "a=0MB", "a=3mb", "a=1d,", "a=,1MB", "a=1d,2d", "a=1MB,2MB", "a=1d1MB", "a=1MB,1d,2d"),
+    ):
+        with pytest.raises(LogError, match=r"--retain=.* is not understood: say PATTERN=AGE, PATTERN=SIZE"):
             parse_rules([wrong])
 
 
-def test_a_server_with_a_rule_does_it_by_itself(nats_single, tmp_path: Path, monkeypatch):
+def test_a_server_with_rules_does_it_by_itself(nats_single, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(nats_retention, "EVERY", 0.05)
     monkeypatch.setitem(nats_retention.UNITS, "m", 0.001)
     options = {"log": nats_single.log(), "single": True, "view": str(tmp_path / "v.sqlite"), "open": True}
-    with running_server(**options, retain=["old-*=1m"]) as server, member(server.url, "old-1") as one:
-        one.say("soon gone")
-        one.until("ack")
-        while request(server.url, "GET", "/rooms/old-1/messages").json:
-            pass
+    rules = ["old-*=1m", "big-*=1kB,9w"]
+    with running_server(**options, retain=rules) as server:
+        with member(server.url, "old-1") as one:
+            one.say("soon gone")
+            one.until("ack")
+        with member(server.url, "big-1") as one:
+            for number in range(3):
+                one.say("x" * 500, cid=f"c{number}")
+                one.until("ack")
+        for room, left in (("old-1", 0), ("big-1", 1)):
+            while len(request(server.url, "GET", f"/rooms/{room}/messages").json) > left:
+                pass
 
 
 def test_what_is_left_is_copied(nats_single, tmp_path: Path):

@@ -15,16 +15,24 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from nats.aio.msg import Msg
+
 from . import nats_queries
 from .log import LogError
 from .nats_connection import LOST, explained
 from .nats_link import Link
 from .nats_orders import NatsOrders
+from .nats_tally import Tally
 
 EVERY = 600.0
 SETTLE = 10.0
 """Seconds in which every node learns how far, before it is gone; they look every two."""
 UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+SIZES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
+LIMIT = re.compile(r"([1-9][0-9]{0,5})([A-Za-z]{1,2})")
+CHUNK = 500
+"""Messages that are counted in one go."""
 KEY = "trim."
 """What an order says so under, with the room's name behind it; its value is the last seq that goes."""
 
@@ -32,23 +40,36 @@ _log = logging.getLogger("bqserver.nats")
 
 
 class Rule(NamedTuple):
-    """Rooms whose names fit ``pattern`` keep ``seconds`` of their past."""
+    """Rooms whose names fit ``pattern`` keep ``seconds`` of their past, and ``size`` bytes; None: no matter how much."""
 
     pattern: str
-    seconds: float
+    seconds: float | None = None
+    size: int | None = None
 
 
 def parse_rules(given: Sequence[str]) -> list[Rule]:
-    """``PATTERN=NUMBER`` and one of m, h, d, w, each. Raises LogError."""
-    rules = []
-    for one in given:
-        found = re.fullmatch(r"([A-Za-z0-9_*?-]+)=([1-9][0-9]{0,5})([mhdw])", one)
-        if found is None:
-            raise LogError(
-                f"--retain={one} is not understood: say PATTERN=AGE, as 'class-*=30d' (m, h, d, w)"
-            )
-        rules.append(Rule(found[1], int(found[2]) * UNITS[found[3]]))
-    return rules
+    """``PATTERN=AGE``, ``PATTERN=SIZE`` or ``PATTERN=AGE,SIZE`` each. Raises LogError."""
+    return [_parse_rule(one) for one in given]
+
+
+def _parse_rule(given: str) -> Rule:
+    pattern, _, limits = given.partition("=")
+    rule = Rule(pattern)
+    for limit in limits.split(","):
+        found = LIMIT.fullmatch(limit)
+        if found and found[2] in UNITS and rule.seconds is None:
+            rule = rule._replace(seconds=int(found[1]) * UNITS[found[2]])
+        elif found and found[2] in SIZES and rule.size is None:
+            rule = rule._replace(size=int(found[1]) * SIZES[found[2]])
+        else:
+            break
+    else:
+        if PATTERN.fullmatch(pattern):
+            return rule
+    raise LogError(
+        f"--retain={given} is not understood: say PATTERN=AGE, PATTERN=SIZE or both, as 'class-*=30d', "
+        "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB)"
+    )
 
 
 class Retention:
@@ -63,6 +84,7 @@ class Retention:
         self._orders = orders
         self._rules = rules
         self._clock = clock
+        self._tallies: dict[str, Tally] = {}
 
     async def run(self) -> None:
         while True:
@@ -75,9 +97,11 @@ class Retention:
     async def sweep(self) -> dict[str, int]:
         """Let go what is due now. Returns up to which seq, by room. Raises LOST or LogError."""
         gone = {}
-        for room in sorted(await nats_queries.names(self._link)):
+        names = await nats_queries.names(self._link)
+        self._tallies = {room: tally for room, tally in self._tallies.items() if room in names}
+        for room in sorted(names):
             rule = next((rule for rule in self._rules if fnmatchcase(room, rule.pattern)), None)
-            if rule is not None and (upto := await self._upto(room, self._clock() - rule.seconds)):
+            if rule is not None and (upto := await self._upto(room, rule)):
                 gone[room] = upto
                 await self._orders.put(f"{KEY}{room}", b"%d" % upto)
         if gone:
@@ -89,25 +113,43 @@ class Retention:
                 raise LogError(f"the stream can't be purged: {error.get('description')}")
         return gone
 
-    async def _upto(self, room: str, since: float) -> int:
-        """The seq of the room's last message from before then; 0: there is none."""
-        subject = self._link.address.subject(room)
-        first = await self._first({"seq": 1, "next_by_subj": subject})
-        start = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
-        kept = await self._first({"start_time": start, "next_by_subj": subject})
-        if first in (0, kept):
+    async def _upto(self, room: str, rule: Rule) -> int:
+        """The seq of the room's last message that has to go; 0: all may stay."""
+        first = await self._first(room, {"seq": 1})
+        if first == 0:
             return 0
-        if kept == 0:
-            return await nats_queries.newest(self._link, room)
-        return kept - 1
+        old = 0 if rule.seconds is None else await self._old(room, first, self._clock() - rule.seconds)
+        return old if rule.size is None else max(old, await self._over(room, first, rule.size))
 
-    async def _first(self, question: dict[str, object]) -> int:
+    async def _old(self, room: str, first: int, since: float) -> int:
+        """The last one from before then."""
+        start = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
+        kept = await self._first(room, {"start_time": start})
+        return await nats_queries.newest(self._link, room) if kept == 0 else kept - 1 if kept > first else 0
+
+    async def _over(self, room: str, first: int, size: int) -> int:
+        """The last one that is too much. All that is kept is read once, and from then on what is new."""
+        tally = self._tallies.setdefault(room, Tally(size))
+        tally.forget(first - 1)
+        more = True
+        while more:
+            messages, more = await self._read(room, {"seq": max(first, tally.last + 1), "batch": CHUNK})
+            for msg in messages:
+                headers = msg.headers or {}
+                tally.add(int(headers["Nats-Sequence"]), len(headers["Nats-Subject"]) + len(msg.data))
+        return tally.due()
+
+    async def _first(self, room: str, question: dict[str, object]) -> int:
         """The seq of the first message that is asked for; 0: there is none."""
-        asked = json.dumps({**question, "batch": 1}).encode()
+        messages, _ = await self._read(room, {**question, "batch": 1})
+        return int((messages[0].headers or {}).get("Nats-Sequence", 0)) if messages else 0
+
+    async def _read(self, room: str, question: dict[str, object]) -> tuple[list[Msg], bool]:
+        """Messages of the room, and whether there are more behind them."""
+        address = self._link.address
+        asked = json.dumps({**question, "next_by_subj": address.subject(room)}).encode()
         found = await self._link.gather(
-            f"$JS.API.DIRECT.GET.{self._link.address.stream}",
-            asked,
-            lambda msg: "Status" in (msg.headers or {}),
+            f"$JS.API.DIRECT.GET.{address.stream}", asked, lambda msg: "Status" in (msg.headers or {})
         )
-        headers = found[0].headers or {}
-        return int(headers.get("Nats-Sequence", 0)) if len(found) > 1 else 0
+        end = found.pop().headers or {}
+        return found, bool(found) and int(end.get("Nats-Num-Pending", 0)) > 0

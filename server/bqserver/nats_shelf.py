@@ -49,7 +49,10 @@ class ViewShelf(SqliteShelf):
         number = self._number(room)
         low, _ = sqlite_queries.span(number)
         self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (low, low + min(upto, SEQ_MASK)))
-        self._db.execute("INSERT OR REPLACE INTO trimmed VALUES (?, ?)", (room, upto))
+        self._db.execute(
+            "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET upto = max(upto, excluded.upto)",
+            (room, upto),  # two nodes may have found differently, and what went does not come back
+        )
         self._heads.pop(room, None)
 
     def forgotten(self, room: str) -> int:

@@ -46,7 +46,8 @@ class Settings(Limiting, Command):
     ).tag(config=True)
     retain = List(
         Unicode(),
-        help="With nats: let old messages of some rooms go, as 'class-*=30d' (m, h, d, w). Repeatable, first fit.",
+        help="With nats: let the oldest messages of some rooms go, by age or size or both, as 'class-*=30d', "
+        "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB). Repeatable, first fit.",
     ).tag(config=True)
     single = Bool(
         False, help="With nats: one replica will do, so one lost disk may lose messages. For trying out."
