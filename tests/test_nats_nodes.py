@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import nats
 import pytest
-from bqserver import nats_neighbours, tokens
+from bqserver import nats_neighbours, nats_stream, tokens
 from bqserver.testing import RunningServer, running_server
+from chaos.process import ServerProcess, server_process
 from eventually import eventually
 from natscluster import nats_cluster
 from websockets.exceptions import InvalidStatus
@@ -54,12 +60,37 @@ def until_members(one: Member, names: list[str], typing: str = "") -> None:
             return
 
 
-def post(node: RunningServer, who: dict[str, str], text: str = "hi") -> Answer:
+def post(node: RunningServer | ServerProcess, who: dict[str, str], text: str = "hi") -> Answer:
     return request(node.url, "POST", "/rooms/lobby/messages", {"user": "x", "text": text}, **who)
 
 
 def order(node: RunningServer, who: dict[str, str], **what: str) -> Answer:
     return request(node.url, "POST", "/rooms/lobby/moderation", what, **who)
+
+
+def swap(node: RunningServer | ServerProcess, code: str) -> Answer:
+    return request(node.url, "POST", "/session", {"invite": code}, Origin=node.url)
+
+
+async def counted(log: str, count: int, act: Callable[[], object]) -> None:
+    """``act``, and wait until its node has told the others of that many messages."""
+    address = nats_stream.parse(log)
+    client = await nats.connect(address.servers[0])
+    heard = await client.subscribe(f"{address.stream}.nodes")
+    await client.flush()
+    await asyncio.to_thread(act)
+    while count > 0:
+        news = json.loads((await heard.next_msg(20)).data)
+        count -= sum((news.get("counted") or {}).values())
+    await client.close()
+
+
+async def invites_kept(log: str) -> int:
+    address = nats_stream.parse(log)
+    client = await nats.connect(address.servers[0])
+    info = await client.jetstream().stream_info(f"KV_{address.stream}-invites")
+    await client.close()
+    return info.state.messages
 
 
 def test_members_of_both_nodes_are_one_room(two: Nodes):
@@ -127,12 +158,77 @@ def test_a_room_is_closed_on_every_node(nats_single, tmp_path: Path, people):
 def test_an_invite_is_good_on_every_node_and_once_in_all(nats_single, tmp_path: Path, people):
     with nodes(nats_single.log(), tmp_path) as (here, there):
         code = request(here.url, "POST", "/invites", {}, **people["ada"]).json["code"]
-        swapped = request(there.url, "POST", "/session", {"invite": code}, Origin=there.url)
+        swapped = swap(there, code)
         assert swapped.status == 204
         cookie = swapped.headers["Set-Cookie"].partition(";")[0]
         assert request(there.url, "GET", "/messages", Cookie=cookie).status == 200
-        assert request(here.url, "POST", "/session", {"invite": code}, Origin=here.url).code == "bad_invite"
-        assert request(there.url, "POST", "/session", {"invite": code}, Origin=there.url).code == "bad_invite"
+        assert swap(here, code).code == "bad_invite"
+        assert swap(there, code).code == "bad_invite"
+
+
+def test_an_invite_expires_on_every_node_and_leaves_nothing(nats_single, tmp_path: Path, people):
+    log = nats_single.log()
+    with nodes(log, tmp_path) as (here, there):
+        asked = {"minutes": 0.001, "uses": 100}
+        code = request(here.url, "POST", "/invites", asked, **people["ada"]).json["code"]
+        assert asyncio.run(invites_kept(log)) == 1
+        eventually(lambda: swap(there, code).status == 403, what="the end of the invite")
+        eventually(lambda: asyncio.run(invites_kept(log)) == 0, what="an empty bucket")
+
+
+def test_of_two_nodes_one_lets_the_last_one_in(nats_three, tmp_path: Path, people):
+    """Ten uses, twenty who come at once: ten are let in."""
+    with nodes(nats_three.log(), tmp_path, single=False) as both, ThreadPoolExecutor(20) as pool:
+        code = request(both[0].url, "POST", "/invites", {"uses": 10}, **people["ada"]).json["code"]
+        found = list(pool.map(lambda place: swap(both[place % 2], code).status, range(20)))
+    assert sorted(found) == [204] * 10 + [403] * 10
+
+
+def test_a_revoked_token_ends_on_every_node_whatever_its_file_says(nats_single, tmp_path: Path, people, home):
+    """The other node has an old copy of the file, now and after a restart."""
+    log, current = nats_single.log(), home / "data" / "tokens.json"
+    old = current.with_name("old.json")
+    shutil.copy(current, old)
+    with (
+        running_server(log=log, single=True, view=str(tmp_path / "one.sqlite")) as here,
+        member(here.url, **people["eve"]) as eve,
+    ):
+        eve.until("synced")
+        with running_server(
+            log=log, single=True, view=str(tmp_path / "other.sqlite"), named_tokens=str(old)
+        ) as there:
+            with member(there.url, **people["eve"]) as elsewhere:
+                elsewhere.until("synced")
+                tokens.revoke(current, "eve")
+                eventually(lambda: post(there, people["eve"]).status == 401, what="the end of eve's token")
+                assert (eve.close_code(), elsewhere.close_code()) == (4401, 4401)
+            assert post(there, people["eve"]).code == "token_revoked"
+            assert post(there, people["ada"]).status == 201
+    with running_server(
+        log=log, single=True, view=str(tmp_path / "other.sqlite"), named_tokens=str(old)
+    ) as there:
+        assert post(there, people["eve"]).code == "token_revoked"
+
+
+def test_invites_outlive_the_node_that_made_them(nats_three, tmp_path: Path):
+    log, bearer = nats_three.log(), {"Authorization": "Bearer anybody"}
+    with server_process(log) as lost, server_process(log) as left:
+        codes = [request(lost.url, "POST", "/invites", {}, **bearer).json["code"] for _ in range(2)]
+        assert swap(lost, codes[0]).status == 204
+        lost.kill()
+        assert swap(left, codes[0]).code == "bad_invite"
+        assert swap(left, codes[1]).status == 204
+        assert swap(left, codes[1]).code == "bad_invite"
+
+
+def test_what_a_lost_node_has_counted_counts(nats_three, tmp_path: Path):
+    """Who has used up their messages on one node gets none by killing it."""
+    log = nats_three.log()
+    limit = ("--rate-limit=20", "--ChatServer.rate_seconds=600")
+    with server_process(log, *limit) as lost, server_process(log, *limit) as left:
+        asyncio.run(counted(log, 20, lambda: [post(lost, {}, str(number)) for number in range(20)]))
+        lost.kill()
+        assert post(left, {}).status == 429
 
 
 def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):

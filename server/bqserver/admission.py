@@ -74,7 +74,7 @@ class NewInvite(protocol.Struct, frozen=True):
 class Invites(Body):
     """A token makes invites; a session can't, so what leaks from a page does not multiply."""
 
-    def post(self) -> None:
+    async def post(self) -> None:
         grant = self.identity.grant
         if not self.identity.program:
             raise Failure(403, "forbidden", "invites are made with a token")
@@ -90,7 +90,7 @@ class Invites(Body):
             )
         if wanted.myself and (grant is None or wanted.uses > 1):
             raise Failure(400, "bad_field", "myself is for a named token, and for one use")
-        code = self.service.gate.invite(
+        code = await self.service.gate.invite_everywhere(
             uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
         )
         expires = int((time.time() + wanted.minutes * 60) * 1000)
@@ -115,9 +115,7 @@ class Session(Body):
         except protocol.NOT_JSON as error:
             raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
         self.check_lock(code)
-        session = self.service.gate.redeem(code)
-        if session is None and self.service.hub.neighbours is not None:
-            session = await self.service.hub.neighbours.redeem(code)
+        session = await self.service.gate.redeem_anywhere(code)
         if session is None:
             self.service.door.failed(self.address)
             raise Failure(403, "bad_invite", "this invite was used or has expired: ask for a new one")

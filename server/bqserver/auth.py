@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from bqwidget.protocol import Limits, Profile
 
 from .durable import make_folder
+from .invites import Invite, Invites
 from .log import LogError
 from .rights import Level, Rights
 from .tokens import Grant, Grants, seen
@@ -61,13 +64,6 @@ SESSION_OVER = Denied("session_over", "whoever let you in may not any more: ask 
 MEMBER = "member"
 
 
-class Invite(NamedTuple):
-    uses: int
-    expires: float
-    session: str
-    """What the cookie of whoever redeems it says: ``member``, ``guest:ID`` or ``self:ID`` of a grant."""
-
-
 class Gate:
     """Decides who comes in. ``token`` None with ``is_open``: everyone does, without a name to rely on.
 
@@ -90,7 +86,11 @@ class Gate:
         self._digest = _digest(token) if token else None
         # The cookie's key comes from the token: sessions outlive a restart, and a new token ends them all.
         self.cookie_secret = _digest(f"cookie {token}").hex() if token else secrets.token_hex(32)
-        self._invites: dict[bytes, Invite] = {}
+        self.shared: Invites | None = None
+        """Where all nodes of a cluster find each other's invites."""
+        self.revoked: set[str] = set()
+        """Grants that were revoked on some node of a cluster, whatever the files of this one say."""
+        self._invites: dict[str, Invite] = {}
         self._vouched: set[str] = set()
         self._clock = clock
 
@@ -157,7 +157,7 @@ class Gate:
 
     def _good(self, grant_id: str) -> Grant | Denied:
         grant = self.grants.get(grant_id)
-        if grant is None or grant.revoked is not None:
+        if grant is None or grant.revoked is not None or grant_id in self.revoked:
             return REVOKED
         until = grant.until()
         return EXPIRED if until is not None and until <= self._clock() else grant
@@ -165,7 +165,7 @@ class Gate:
     # ---- invites
 
     def invite(self, *, uses: int, minutes: float, by: Identity | None = None, myself: bool = False) -> str:
-        """A code that lets ``uses`` people in within ``minutes``; it is not a token and can't be turned into one.
+        """A code that lets ``uses`` people in here within ``minutes``; it is not a token and can't be turned into one.
 
         With ``myself`` it is for the page of ``by`` themselves, under their own verified name.
         """
@@ -175,20 +175,39 @@ class Gate:
         session = MEMBER
         if by is not None and by.grant is not None:
             session = f"{'self' if myself else 'guest'}:{by.grant.id}"
-        self._invites[_digest(code)] = Invite(uses, now + minutes * 60, session)
+        self._invites[_digest(code).hex()] = Invite(uses, now + minutes * 60, session)
         return code
 
     def redeem(self, code: str) -> str | None:
         """What the session's cookie is to say, where the code is still good; it is used once more then."""
-        key = _digest(code)
-        invite = self._invites.get(key)
+        key = _digest(code).hex()
+        invite = self._invites.pop(key, None)
         if invite is None or invite.expires <= self._clock():
-            self._invites.pop(key, None)
             return None
         if invite.uses > 1:
-            self._invites[key] = invite._replace(uses=invite.uses - 1)
-        else:
-            del self._invites[key]
+            self._invites[key] = msgspec.structs.replace(invite, uses=invite.uses - 1)
+        return self._admitted(invite)
+
+    async def invite_everywhere(
+        self, *, uses: int, minutes: float, by: Identity | None = None, myself: bool = False
+    ) -> str:
+        """``invite``, for every node if there are some. Raises LogError where they can't know."""
+        code = self.invite(uses=uses, minutes=minutes, by=by, myself=myself)
+        if self.shared is not None:
+            digest = _digest(code).hex()
+            await self.shared.keep(digest, self._invites.pop(digest))
+        return code
+
+    async def redeem_anywhere(self, code: str) -> str | None:
+        """``redeem``, whichever node has made it. Raises LogError where nobody knows."""
+        session = self.redeem(code)
+        if session is not None or self.shared is None:
+            return session
+        invite = await self.shared.use(_digest(code).hex())
+        return None if invite is None else self._admitted(invite)
+
+    def _admitted(self, invite: Invite) -> str | None:
+        """Whoever gave it must still be allowed to."""
         return None if isinstance(self._session(invite.session), Denied) else invite.session
 
 

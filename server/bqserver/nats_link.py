@@ -128,7 +128,13 @@ class Link:
         return answer
 
     async def gather(
-        self, subject: str, payload: bytes, last: Callable[[Msg], bool], *, within: float = PATIENCE
+        self,
+        subject: str,
+        payload: bytes,
+        last: Callable[[Msg], bool],
+        *,
+        within: float = PATIENCE,
+        headers: dict[str, str] | None = None,
     ) -> list[Msg]:
         """The answers up to the first for which ``last`` holds. Raises LOST, and TimeoutError after ``within``
         seconds without another one.
@@ -147,7 +153,7 @@ class Link:
 
         inbox = self.inbox(heard)
         try:
-            await self.publish(subject, payload, reply=inbox)
+            await self.publish(subject, payload, reply=inbox, headers=headers)
             while not done.done():
                 left = heard_at + within - loop.time()
                 if left <= 0 or not self.connected.is_set():

@@ -19,11 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import nats_queries, sqlite_queries
+from . import nats_queries, nats_revocations, sqlite_queries
 from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
 from .nats_connection import LOST
 from .nats_entrance import Entrance
 from .nats_feeds import Feeds
+from .nats_invites import NatsInvites
 from .nats_link import Link
 from .nats_neighbours import NatsNeighbours
 from .nats_orders import NatsOrders
@@ -87,7 +88,7 @@ class NatsLog:
         self._replicas = replicas
         self._orders: NatsOrders | None = None
         self._rules = rules
-        self._retaining: asyncio.Task[None] | None = None
+        self._joined: list[asyncio.Task[None]] = []
         self._sends = Sends(link, self._taken)
         self._max_pending = max_pending
         self._read = self.view.reading.read
@@ -170,9 +171,8 @@ class NatsLog:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), PATIENCE)
         self._watch.close()
-        for task in [self._retaining, *self._finding]:
-            if task is not None:
-                task.cancel()
+        for task in [*self._joined, *self._finding]:
+            task.cancel()
         self._entrance.close()
         self._sends.close()
         await self._feeds.close()
@@ -183,11 +183,13 @@ class NatsLog:
 
     async def join(self, hub: Hub) -> None:
         """Tell ``hub`` what other nodes know that is in no log, and the other way round. Raises LogError."""
-        moderation = hub.policy.moderation
+        gate, moderation = hub.policy.gate, hub.policy.moderation
 
         def learn(key: str, value: bytes) -> None:
             if key.startswith(KEY):
                 self.view.trim(key.removeprefix(KEY), int(value))
+            elif key.startswith(nats_revocations.KEY):
+                gate.revoked.add(key.removeprefix(nats_revocations.KEY))
             else:
                 moderation.learn(key, value)
 
@@ -195,14 +197,18 @@ class NatsLog:
         neighbours = NatsNeighbours(self.link, hub)
         await neighbours.open()
         await self._orders.open()
+        invites = NatsInvites(self.link, self._replicas, time.time)
+        await invites.open()
+        gate.shared = invites
         moderation.keeper = self._orders
         hub.neighbours = neighbours
         hub.rate.counted = neighbours.counted
         self._feeds.attended = hub.rooms.__contains__
         self._watch.hub = hub
+        works = [nats_revocations.tell_revoked(gate, self._orders)]
         if self._rules:
-            retention = Retention(self.link, self._orders, self._rules, time.time)
-            self._retaining = self._loop.create_task(retention.run())
+            works.append(Retention(self.link, self._orders, self._rules, time.time).run())
+        self._joined = [self._loop.create_task(work) for work in works]
 
     # ---- appending
 

@@ -1,7 +1,7 @@
 """Neighbours over plain NATS subjects: quick, told again every few seconds, and gone with the node that told it.
 
 ``STREAM.who.ROOM``: a node's members of a room. ``STREAM.nodes``: what was counted against the rate limits, and a
-node's good-bye. ``STREAM.invites``: a question that the node answers which has made the invite.
+node's good-bye.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ BEAT = 2.0
 """Seconds after which everything is told again: a node that has just come, or was cut off, knows it then."""
 SILENT = 3 * BEAT
 """Seconds of silence after which a node's members are gone."""
-ANSWER = 0.5
-"""Seconds to wait for who has made an invite."""
 GATHER = 0.1
 """Seconds over which counts are put together."""
 
@@ -46,18 +44,7 @@ class News(Struct, frozen=True):
     bye: bool = False
 
 
-class Invite(Struct, frozen=True):
-    node: str
-    code: str
-
-
-class Redeemed(Struct, frozen=True):
-    session: str
-
-
 _news = msgspec.json.Decoder(News).decode
-_invite = msgspec.json.Decoder(Invite).decode
-_redeemed = msgspec.json.Decoder(Redeemed).decode
 
 
 class NatsNeighbours:
@@ -77,7 +64,6 @@ class NatsNeighbours:
 
     async def open(self) -> None:
         await self._link.subscribe(f"{self._stream}.nodes", self._heard_node)
-        await self._link.subscribe(f"{self._stream}.invites", self._heard_invite)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -107,16 +93,6 @@ class NatsNeighbours:
     def counted(self, who: str) -> None:
         self._counted[who] += 1
 
-    async def redeem(self, code: str) -> str | None:
-        question = encode(Invite(self.node, code))
-        try:
-            [answer] = await self._link.gather(
-                f"{self._stream}.invites", question, lambda _: True, within=ANSWER
-            )
-        except LOST:
-            return None  # nobody knows it
-        return _redeemed(answer.data).session if answer.data else None
-
     # ---- what it hears
 
     def _heard_who(self, msg: Msg) -> None:
@@ -142,15 +118,6 @@ class NatsNeighbours:
             self._hub.rate.note(who, count, now)
         if news.bye:
             self._forget(news.node)
-
-    def _heard_invite(self, msg: Msg) -> None:
-        try:
-            asked = _invite(msg.data)
-        except msgspec.DecodeError:
-            return
-        session = None if asked.node == self.node else self._hub.policy.gate.redeem(asked.code)
-        if session is not None:
-            self._do(partial(self._link.publish, msg.reply, encode(Redeemed(session))))
 
     # ---- keeping it fresh
 

@@ -1,7 +1,6 @@
 """Other nodes that serve the same rooms: what a hub tells them, and what it hears.
 
-Entries go by the log. This is what no log keeps: who is where, how much somebody sends, and invites, which are
-known only to the node that made them.
+Entries go by the log. This is what nobody keeps: who is where, and how much somebody sends.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Neighbours(Protocol):
-    """Called on the event loop. Nothing here waits, except for an invite's answer."""
+    """Called on the event loop. Nothing here waits."""
 
     def entered(self, room: Room) -> None:
         """The room has its first peer here: what others know of it goes into ``room.elsewhere`` from now on."""
@@ -26,8 +25,5 @@ class Neighbours(Protocol):
 
     def counted(self, who: str) -> None:
         """Somebody's message was let through by the rate limit."""
-
-    async def redeem(self, code: str) -> str | None:
-        """What the cookie of an invite is to say that another node has made; see Gate.redeem."""
 
     async def close(self) -> None: ...

@@ -1,0 +1,147 @@
+"""A key-value bucket of JetStream: durable before it answers, one value a key, changed only by who has seen the last.
+
+Its settings are those of NATS' own key-value buckets, so that its tools can read what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from secrets import token_hex
+from typing import NamedTuple
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from .log import LogError
+from .nats_connection import LOST, NO_RESPONDERS, explained
+from .nats_link import FIRST, PAUSE, Link
+from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
+
+TRIES = 5
+AGAIN = 0.2
+CHUNK = 500
+NO_MESSAGE = 10037
+OVERTAKEN = (10071, 10164)
+"""JetStream's error codes where the last seq is not the one that was expected."""
+
+
+class Value(NamedTuple):
+    """``seq``: grows with every value of the bucket."""
+
+    key: str
+    value: bytes
+    seq: int
+
+
+class Bucket:
+    """``name`` follows the stream's. ``retold``: where values are heard as they are stored; ``expiring``: whether
+    they may have a ``ttl`` (NATS 2.11).
+    """
+
+    def __init__(
+        self, link: Link, name: str, replicas: int, *, retold: str = "", expiring: bool = False
+    ) -> None:
+        self._link = link
+        self._stream = f"KV_{link.address.stream}-{name}"
+        self.prefix = f"$KV.{link.address.stream}-{name}."
+        self._settings: dict[str, object] = {
+            "name": self._stream,
+            "subjects": [f"{self.prefix}>"],
+            "storage": "file",
+            "num_replicas": replicas,
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "allow_rollup_hdrs": True,
+            "allow_direct": True,
+        }
+        if retold:
+            self._settings["republish"] = {"src": f"{self.prefix}>", "dest": retold}
+        if expiring:
+            self._settings["allow_msg_ttl"] = True
+
+    async def make(self) -> None:
+        """Where there is none. Raises LOST."""
+        made = await self._link.ask(f"STREAM.CREATE.{self._stream}", self._settings)
+        if error_code(made) not in (0, OTHER_SETTINGS):
+            raise TimeoutError(made["error"].get("description"))
+
+    async def is_there(self) -> bool:
+        """Whether anybody has made it. Raises LOST."""
+        return error_code(await self._link.ask(f"STREAM.INFO.{self._stream}")) != NOT_FOUND
+
+    async def put(self, key: str, value: bytes, *, last: int | None = None, ttl: float | None = None) -> bool:
+        """Durable when it returns. False: the key's value is not the one of seq ``last`` (0: none) any more.
+        ``ttl``: seconds after which it is gone. Raises LogError where the cluster does not take it.
+        """
+        # Tried again after its answer got lost, a cluster stores it once, and it is not overtaken by itself.
+        headers = {"Nats-Msg-Id": token_hex(16)}
+        if last is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(last)
+        if ttl is not None:
+            headers["Nats-TTL"] = f"{max(1, math.ceil(ttl))}s"
+        why = ""
+        for _ in range(TRIES):
+            try:
+                [msg] = await self._link.gather(f"{self.prefix}{key}", value, lambda _: True, headers=headers)
+                answer = json.loads(msg.data or b'{"error": {"description": "nobody takes it"}}')
+                if "error" not in answer:
+                    return True
+                if error_code(answer) in OVERTAKEN:
+                    return False
+                why = str(answer["error"].get("description"))
+            except LOST as error:
+                why = explained(error)
+            await asyncio.sleep(AGAIN)
+        raise LogError(f"the cluster does not keep it: {why}")
+
+    async def get(self, key: str) -> Value | None:
+        """The newest, as the bucket's leader knows it. Raises LogError where nobody answers."""
+        why = ""
+        for _ in range(TRIES):
+            try:
+                question = {"last_by_subj": f"{self.prefix}{key}"}
+                answer = await self._link.ask(f"STREAM.MSG.GET.{self._stream}", question)
+                if "message" in answer:
+                    found = answer["message"]
+                    return Value(key, b64decode(found.get("data", "")), int(found["seq"]))
+                if error_code(answer) == NO_MESSAGE:
+                    return None
+                why = str(answer["error"].get("description"))
+            except LOST as error:
+                why = explained(error)
+            await asyncio.sleep(AGAIN)
+        raise LogError(f"the cluster does not say what it keeps: {why}")
+
+    async def above(self, seq: int) -> tuple[list[Value], bool]:
+        """Some of the values from above there on, as any replica knows them, and whether there are more. Raises LOST."""
+        question = {"seq": seq + 1, "batch": CHUNK, "next_by_subj": f"{self.prefix}>"}
+        messages = await self._link.gather(
+            f"$JS.API.DIRECT.GET.{self._stream}",
+            json.dumps(question).encode(),
+            lambda msg: "Status" in (msg.headers or {}),
+        )
+        end = messages.pop().headers or {}
+        if end.get("Status") == NO_RESPONDERS:
+            raise nats.errors.NoRespondersError
+        return [self._value(msg) for msg in messages], int(end.get("Nats-Num-Pending", 0)) > 0
+
+    def _value(self, msg: Msg) -> Value:
+        headers = msg.headers or {}
+        key = headers["Nats-Subject"].removeprefix(self.prefix)
+        return Value(key, msg.data, int(headers["Nats-Sequence"]))
+
+
+async def until_answered(work: Callable[[], Awaitable[None]], what: str) -> None:
+    """A bucket that elects a leader just now answers nobody: it is asked for ``FIRST`` seconds. Raises LogError."""
+    deadline = asyncio.get_running_loop().time() + FIRST
+    while True:
+        try:
+            return await work()
+        except LOST as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise LogError(f"{what} can't be kept: {explained(error)}") from error
+            await asyncio.sleep(PAUSE)

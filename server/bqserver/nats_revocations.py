@@ -1,0 +1,34 @@
+"""Revoked tokens in a cluster: what one node's file of tokens has revoked ends on every node.
+
+The files are the operator's to distribute, and an old copy of one may lie about for long. So a revocation, and it
+alone, is an order too: nobody gets in by that. It is for good: whoever was revoked gets a new token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from .auth import Gate
+from .log import LogError
+from .nats_orders import NatsOrders
+
+LOOK = 1.0
+"""Seconds between two looks at what the file says; it is followed as often."""
+KEY = "revoked."
+"""What an order says so under, with the grant's id behind it; its value is empty."""
+
+_log = logging.getLogger("bqserver.nats")
+
+
+async def tell_revoked(gate: Gate, orders: NatsOrders) -> None:
+    """Order what ``gate`` finds in its file, for ever; what others order goes into ``gate.revoked`` by ``orders``."""
+    while True:
+        try:
+            for grant in gate.grants.all:
+                if grant.revoked is not None and grant.id not in gate.revoked:
+                    await orders.put(f"{KEY}{grant.id}", b"")
+                    gate.revoked.add(grant.id)
+        except LogError as error:
+            _log.warning("other nodes can't be told of a revoked token: %s; they will be, later", error)
+        await asyncio.sleep(LOOK)
