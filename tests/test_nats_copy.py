@@ -8,11 +8,13 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from bqserver.copying import originals, totals
 from bqserver.log import LogError, Stored, Submission
+from bqserver.moderation import Moderation, Mute, beside
 from bqserver.nats_copy import from_stream, to_stream
 from bqserver.nats_log import open_log
 from bqserver.nats_read_back import Progress
@@ -20,9 +22,11 @@ from bqserver.parts import Kept
 from bqserver.schema import connect, epoch_of
 from bqserver.sqlite_log import SqliteLog
 from bqserver.sqlite_parts import SqliteParts
+from bqserver.testing import running_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_sequencer import submissions
+from wsclient import request
 
 from bqwidget.protocol import Part, Send
 
@@ -147,6 +151,38 @@ def test_attachments_go_along(nats_single, tmp_path: Path):
         return found
 
     assert asyncio.run(look()) == Kept(part, body)
+
+
+def test_what_moderators_have_ordered_goes_along(nats_single, tmp_path: Path):
+    """A mute that is over does not; nor do orders that were lifted."""
+    path, url, now = tmp_path / "here.sqlite", nats_single.log(), time.time()
+    asyncio.run(write(path, [[say(1)]]))
+    state = Moderation(beside(path), lambda: now - 60)
+    state.close("closed", "ada")
+    for user, until in (("Eve", None), ("bob", now + 3600), ("early", now - 30), ("lifted", None)):
+        state.mute(Mute(room="lobby", user=user, by="ada", until=until))
+    state.unmute("lobby", "lifted")
+    assert run(f"sqlite:{path}", url).returncode == 0
+    with running_server(log=url, single=True, view=str(tmp_path / "view.sqlite"), open=True) as node:
+        posted = {
+            user: request(node.url, "POST", "/messages", {"user": user, "text": "hi"}).status
+            for user in ("eve", "bob", "early", "lifted")
+        }
+        assert posted == {"eve": 403, "bob": 403, "early": 201, "lifted": 201}
+        assert request(node.url, "GET", "/rooms/closed/messages").code == "room_closed"
+    assert run(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
+    back = Moderation(beside(tmp_path / "back.sqlite"), lambda: now)
+    assert back.orders() == Moderation(beside(path), lambda: now).orders()
+    assert len(back.orders()) == 3
+
+
+def test_moderation_that_cant_be_read_is_not_left_behind(nats_single, tmp_path: Path):
+    path = tmp_path / "here.sqlite"
+    asyncio.run(write(path, [[say(1)]]))
+    beside(path).write_text("{")
+    beside(path).chmod(0o600)
+    refused = run(f"sqlite:{path}", nats_single.log())
+    assert (refused.returncode, "not what bqserver wrote" in refused.stderr) == (1, True)
 
 
 def test_it_never_writes_over_anything(nats_single, tmp_path: Path):

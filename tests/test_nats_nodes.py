@@ -107,6 +107,18 @@ def test_members_of_both_nodes_are_one_room(two: Nodes):
             until_members(ada, ["ada"])
 
 
+def test_the_list_of_rooms_counts_the_members_of_all_nodes(nats_single, tmp_path: Path):
+    def counts(node: RunningServer) -> dict[str, int]:
+        return {row["name"]: row["members"] for row in request(node.url, "GET", "/rooms").json}
+
+    with nodes(nats_single.log(), tmp_path, open=True) as (here, there), member(here.url, "one"):
+        with member(there.url, "one"), member(there.url, "one"), member(there.url, "two"):
+            for node in (here, there):
+                eventually(lambda node=node: counts(node) == {"one": 3, "two": 1}, what="all members")
+            there.stop()
+        eventually(lambda: counts(here) == {"one": 1}, what="the members that are left")
+
+
 def test_the_members_of_a_node_that_stops_are_gone_at_once(nats_single, tmp_path: Path):
     with (
         nodes(nats_single.log(), tmp_path, open=True) as (here, there),

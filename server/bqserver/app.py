@@ -30,7 +30,7 @@ from .hub import Hub
 from .journal import Journal
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
-from .moderation import Moderation
+from .moderation import Moderation, beside
 from .origins import Origins, is_host, is_loopback, is_origin
 from .parts import PartStore
 from .policy import Policy
@@ -295,9 +295,8 @@ class ChatServer(Settings):
         )
 
     def moderation_file(self) -> Path | None:
-        """Beside the log, for it is about the log's rooms."""
         kind, _, path = self.log_url.partition(":")
-        return Path(path).expanduser().with_suffix(".moderation.json") if kind == "sqlite" and path else None
+        return beside(Path(path).expanduser()) if kind == "sqlite" and path else None
 
     def tls(self) -> ssl.SSLContext | None:
         if not self.certfile:

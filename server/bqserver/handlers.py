@@ -100,16 +100,17 @@ class Rooms(Handler):
         hub = self.service.hub
         known = {row.name: row.seq for row in await hub.log.rooms()}
         refusal = hub.policy.refusal
-        names = [
-            name for name in sorted({*known, *hub.rooms}) if not refusal(self.identity, name, Level.READ)
-        ]
+        elsewhere = {} if hub.neighbours is None else await hub.neighbours.elsewhere()
+        everywhere = sorted({*known, *hub.rooms, *elsewhere})
+        names = [name for name in everywhere if not refusal(self.identity, name, Level.READ)]
         self.reply(
             encode(
                 [
                     {
                         "name": name,
                         "seq": known.get(name, 0),
-                        "members": len(hub.rooms[name].peers) if name in hub.rooms else 0,
+                        "members": elsewhere.get(name, 0)
+                        + (len(hub.rooms[name].peers) if name in hub.rooms else 0),
                     }
                     for name in names
                 ]

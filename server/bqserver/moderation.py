@@ -89,6 +89,12 @@ class Moderation:
         self._mutes.pop(_key(room, user), None)
         self._save(_name(room, user), _LIFTED)
 
+    def orders(self) -> list[tuple[str, bytes]]:
+        """What holds now, as a keeper keeps it."""
+        closed = [(f"closed.{room}", msgspec.json.encode(by)) for room, by in self._closed.items()]
+        mutes = [one for one in self._mutes.values() if one.until is None or one.until > self._clock()]
+        return closed + [(_name(mute.room, mute.user), msgspec.json.encode(mute)) for mute in mutes]
+
     async def saved(self) -> None:
         """Until what was ordered is with the keeper, if there is one. Raises LogError."""
         while self.keeper is not None and self._unsaved:
@@ -118,11 +124,20 @@ class Moderation:
         if self.keeper is not None:
             self._unsaved.append((key, value))
         if self._path is not None:
-            state = _State(closed=self._closed, mutes=tuple(self._mutes.values()))
-            write_private(self._path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+            self.write(self._path)
+
+    def write(self, path: Path) -> None:
+        """Into a file of its own, from which another one begins. Raises AccessError."""
+        state = _State(closed=self._closed, mutes=tuple(self._mutes.values()))
+        write_private(path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
 
 
 _LIFTED = b"null"
+
+
+def beside(log: Path) -> Path:
+    """Where it is kept, for it is about that log's rooms."""
+    return log.with_suffix(".moderation.json")
 
 
 def _name(room: str, user: str) -> str:

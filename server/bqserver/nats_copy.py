@@ -13,6 +13,7 @@ import operator
 import secrets
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -25,11 +26,13 @@ from .copying import Totals, named_parts, originals, submission, totals
 from .durable import replace, sync_file
 from .lockfile import LockFile
 from .log import LogError
+from .moderation import Moderation, beside
 from .nats_connection import LOST, explained
 from .nats_envelope import seal
 from .nats_link import Link
+from .nats_orders import NatsOrders
 from .nats_parts import NatsParts
-from .nats_read_back import Progress, asked, read_back, store_all
+from .nats_read_back import Progress, asked, learn_orders, read_back, store_all
 from .nats_stream import COPYING, NOT_FOUND, REPLICAS, Address, complaints, error_code, parse, settings
 from .parts import PartStore
 from .schema import connect, epoch_of
@@ -45,6 +48,7 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, t
     """Copy the file into a stream that holds nothing else. Raises LogError."""
     address = parse(url)
     link = Link(address, credentials)
+    replicas = 1 if single else REPLICAS
     lock = LockFile(source)
     try:
         with contextlib.closing(connect(source, readonly=True)) as db:
@@ -53,8 +57,9 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, t
             config = await _begin(link, address, epoch_of(db), single=single)
             await _publish_all(link, db, expected.entries, told)
             parts = SqliteParts(source)
-            await _copy_parts(db, parts, NatsParts(link, 1 if single else REPLICAS))
+            await _copy_parts(db, parts, NatsParts(link, replicas))
             await parts.close()
+            await _copy_orders(source, link, replicas)
             with tempfile.TemporaryDirectory() as folder:
                 found = await read_back(link, Path(folder) / "view.sqlite", lambda *_: None)
             _compare(expected, found)
@@ -81,6 +86,10 @@ async def from_stream(url: str, target: Path, *, credentials: str, told: Progres
             parts = SqliteParts(target)
             await _copy_parts(db, NatsParts(link, 1), parts)
             await parts.close()
+        moderation = Moderation(None, time.time)
+        await learn_orders(link, moderation.learn)
+        if moderation.orders():
+            moderation.write(beside(target))
         sync_file(part)
         replace(part, target)
     finally:
@@ -193,6 +202,15 @@ async def _copy_parts(db: sqlite3.Connection, source: PartStore, target: PartSto
         if kept is not None:
             await target.put(room, kept)
             await target.name(room, [part.sha256])
+
+
+async def _copy_orders(source: Path, link: Link, replicas: int) -> None:
+    """Mutes and closed rooms, as they are now: a copy that goes on later takes what holds then."""
+    orders = NatsOrders(link, replicas, lambda *_: None, lambda: None)
+    await orders.open()
+    for key, value in Moderation(beside(source), time.time).orders():
+        await orders.put(key, value)
+    orders.close()
 
 
 def _compare(expected: Totals, found: Totals) -> None:

@@ -1,7 +1,7 @@
 """Neighbours over plain NATS subjects: quick, told again every few seconds, and gone with the node that told it.
 
-``STREAM.who.ROOM``: a node's members of a room. ``STREAM.nodes``: what was counted against the rate limits, and a
-node's good-bye.
+``STREAM.who.ROOM``: a node's members of a room. ``STREAM.nodes``: that a node is there, what was counted
+against the rate limits, and its good-bye. ``STREAM.peers``: a question that every node answers with its peers.
 """
 
 from __future__ import annotations
@@ -30,17 +30,23 @@ BEAT = 2.0
 """Seconds after which everything is told again: a node that has just come, or was cut off, knows it then."""
 SILENT = 3 * BEAT
 """Seconds of silence after which a node's members are gone."""
+ANSWER = 0.5
+"""Seconds to wait for another node's numbers."""
 GATHER = 0.1
 """Seconds over which counts are put together."""
 
 
 class News(Struct, frozen=True):
-    """What one node tells. ``ask``: others shall tell theirs of this room; ``bye``: it is stopping."""
+    """What one node tells. ``ask``: others shall tell theirs of this room, or that they are there; ``bye``: it is
+    stopping.
+    """
 
     node: str
     members: tuple[Member, ...] | None = None
     ask: bool = False
     counted: dict[str, int] | None = None
+    peers: dict[str, int] | None = None
+    """How many each of its rooms has."""
     bye: bool = False
 
 
@@ -56,6 +62,8 @@ class NatsNeighbours:
         self._hub = hub
         self._stream = link.address.stream
         self._told: dict[str, tuple[Member, ...]] = {}
+        self._nodes: dict[str, float] = {}
+        """When the others were heard last."""
         self._counted: Counter[str] = Counter()
         self._outbox: deque[Callable[[], Awaitable[None]]] = deque()
         self._wake = asyncio.Event()
@@ -64,6 +72,8 @@ class NatsNeighbours:
 
     async def open(self) -> None:
         await self._link.subscribe(f"{self._stream}.nodes", self._heard_node)
+        await self._link.subscribe(f"{self._stream}.peers", self._asked_peers)
+        self._say("nodes", News(self.node, ask=True))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -93,6 +103,24 @@ class NatsNeighbours:
     def counted(self, who: str) -> None:
         self._counted[who] += 1
 
+    async def elsewhere(self) -> dict[str, int]:
+        found: dict[str, dict[str, int]] = {}
+
+        def answered(msg: Msg) -> bool:
+            if (news := _read(msg)) and news.peers is not None:
+                found[news.node] = news.peers
+            return found.keys() >= self._nodes.keys()
+
+        if self._nodes:
+            with contextlib.suppress(*LOST):  # who does not answer may be gone
+                await self._link.gather(
+                    f"{self._stream}.peers", encode(News(self.node)), answered, within=ANSWER
+                )
+        total: Counter[str] = Counter()
+        for peers in found.values():
+            total.update(peers)
+        return total
+
     # ---- what it hears
 
     def _heard_who(self, msg: Msg) -> None:
@@ -114,16 +142,26 @@ class NatsNeighbours:
         if news is None or news.node == self.node:
             return
         now = asyncio.get_running_loop().time()
+        self._nodes[news.node] = now
+        if news.ask:
+            self._say("nodes", News(self.node))
         for who, count in (news.counted or {}).items():
             self._hub.rate.note(who, count, now)
         if news.bye:
             self._forget(news.node)
+
+    def _asked_peers(self, msg: Msg) -> None:
+        news = _read(msg)
+        if news is not None and news.node != self.node:
+            peers = {name: len(room.peers) for name, room in self._hub.rooms.items()}
+            self._do(partial(self._link.publish, msg.reply, encode(News(self.node, peers=peers))))
 
     # ---- keeping it fresh
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT)
+            self._say("nodes", News(self.node))
             for room in list(self._hub.rooms.values()):
                 self._told.pop(room.name, None)
                 self.tell(room)
@@ -131,7 +169,8 @@ class NatsNeighbours:
             self._forget(before=since)
 
     def _forget(self, lost: str = "", *, before: float = 0.0) -> None:
-        """The members of a node that is ``lost``, and of all that were not heard since ``before``."""
+        """A node that is ``lost``, and all that were not heard since ``before``, with their members."""
+        self._nodes = {node: heard for node, heard in self._nodes.items() if node != lost and heard >= before}
         for room in self._hub.rooms.values():
             gone = [node for node, (heard, _) in room.elsewhere.items() if node == lost or heard < before]
             for node in gone:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
     last = int(info["state"]["last_seq"])
     view = View(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
     try:
-        await _learn_trims(link, view)
+        # What is about something that was let go is not simply wrong.
+        await learn_orders(link, partial(_learn_trim, view))
         cursor = await view.reading.read(_reached)
         while cursor < last:
             question = {"seq": cursor + 1, "batch": WINDOW, "next_by_subj": address.subject("*")}
@@ -67,21 +69,19 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
         return totals(originals(db))
 
 
-async def _learn_trims(link: Link, view: View) -> None:
-    """What is about something that was let go is not simply wrong."""
-
-    def learn(key: str, value: bytes) -> None:
-        if key.startswith(KEY):
-            view.trim(key.removeprefix(KEY), int(value))
-
+async def learn_orders(link: Link, learn: Callable[[str, bytes], None]) -> None:
+    """Everything that was ordered in the stream's rooms. Raises LogError."""
     orders = NatsOrders(link, 1, learn, lambda: None)
     try:
         if await orders.is_there():
             await orders.look()
     except LOST as error:
-        raise LogError(
-            f"what was let go can't be read: {explained(error)}; run the same command again"
-        ) from error
+        raise LogError(f"orders can't be read: {explained(error)}; run the same command again") from error
+
+
+def _learn_trim(view: View, key: str, value: bytes) -> None:
+    if key.startswith(KEY):
+        view.trim(key.removeprefix(KEY), int(value))
 
 
 def _reached(db: sqlite3.Connection) -> int:

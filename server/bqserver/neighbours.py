@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Neighbours(Protocol):
-    """Called on the event loop. Nothing here waits."""
+    """Called on the event loop. Nothing here waits, except for how many there are elsewhere."""
 
     def entered(self, room: Room) -> None:
         """The room has its first peer here: what others know of it goes into ``room.elsewhere`` from now on."""
@@ -25,5 +25,8 @@ class Neighbours(Protocol):
 
     def counted(self, who: str) -> None:
         """Somebody's message was let through by the rate limit."""
+
+    async def elsewhere(self) -> dict[str, int]:
+        """How many peers the rooms have on the other nodes, as far as those answer."""
 
     async def close(self) -> None: ...
