@@ -131,7 +131,7 @@ def on_nats(
 ) -> None:
     """With BQWIDGET_TEST_LOG=nats every server of this process keeps its rooms in a cluster, whatever it was told.
 
-    A file that is named again is a stream that is named again; what is about the file itself has no place here.
+    A file that is named again is a stream that is named again.
     """
     from bqserver.testing import RunningServer
 
@@ -142,8 +142,7 @@ def on_nats(
         if not app.log_url.startswith("nats:"):
             stream = "" if app.log_url == "memory" else f"file{zlib.crc32(app.log_url.encode())}"
             app.log_url = cluster.log(stream)
-        app.single = False
-        app.view = str(tmp_path_factory.mktemp("view") / "view.sqlite")
+            app.view = str(tmp_path_factory.mktemp("view") / "view.sqlite")
         start(running, app)
 
     monkeypatch.setattr(RunningServer, "__init__", started)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+OTHER = ("PATH", "CI", "BQWIDGET_TEST_LOG")
 CASES = """
 def test_needs_node(node):
     assert node
@@ -29,7 +30,7 @@ def run(tmp_path: Path):
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
 
     def run(**environ: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if name not in ("PATH", "CI")}
+        kept = {name: value for name, value in os.environ.items() if name not in OTHER}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
         return subprocess.run(
             command,

@@ -10,13 +10,15 @@ import select
 import socket
 import sqlite3
 import stat
+from collections.abc import AsyncIterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from bqserver import tokens
 from bqserver.log import LogError
 from bqserver.media import describe
-from bqserver.parts import Budget, Kept, MemoryParts
+from bqserver.parts import Budget, Kept, MemoryParts, PartStore
 from bqserver.sqlite_parts import SWEEP, UNNAMED_FOR, SqliteParts, beside
 from bqserver.testing import running_server
 from eventually import eventually
@@ -364,36 +366,76 @@ def test_the_same_message_again_is_the_same_message(server):
 # ---- kept beside the log
 
 
-def test_they_are_there_after_a_restart(tmp_path):
-    log = tmp_path / "log.sqlite"
-    with running_server(log=f"sqlite:{log}", open=True) as server:
-        assert not beside(log).exists()
+@contextlib.asynccontextmanager
+async def store_of(server) -> AsyncIterator[PartStore]:
+    """What the server keeps its parts in, opened anew, as another process would."""
+    log = server.app.log_url
+    if log.startswith("nats:"):
+        from bqserver.nats_link import Link
+        from bqserver.nats_parts import NatsParts
+        from bqserver.nats_stream import parse
+
+        link = Link(parse(log))
+        await link.open()
+        yield NatsParts(link, 1)
+        await link.close()
+    else:
+        store = SqliteParts(Path(log.partition(":")[2]))
+        yield store
+        await store.close()
+
+
+def kept_by(server, room: str, sha256: str) -> Kept | None:
+    async def look() -> Kept | None:
+        async with store_of(server) as store:
+            return await store.get(room, sha256)
+
+    return asyncio.run(look())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "nats"])
+def test_they_are_there_after_a_restart(kept, kind):
+    traits = kept(kind)
+    with running_server(**traits, open=True) as server:
         part = put(server).json
         post(server, part)
-    assert stat.S_IMODE(beside(log).stat().st_mode) == 0o600
-    with running_server(log=f"sqlite:{log}", open=True) as server:
+    with running_server(**traits, open=True) as server:
         assert fetch(server, part["sha256"]).body == PNG
         assert post(server, part).status == 201
 
 
-def test_the_same_bytes_are_kept_once_a_room(tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "nats"])
+def test_an_upload_is_kept_for_its_room_before_it_is_answered(kept, kind):
+    """What somebody else who opens the store sees while the server runs."""
+    with running_server(**kept(kind), open=True) as server:
+        sha256 = put(server, room="a").json["sha256"]
+        found = kept_by(server, "a", sha256)
+        assert found is not None
+        assert (found.part.sha256, found.body) == (sha256, PNG)
+        assert kept_by(server, "b", sha256) is None
+        put(server, room="b")
+        assert kept_by(server, "b", sha256) == found
+
+
+def test_the_file_is_made_when_it_is_needed_and_for_us_alone(tmp_path):
+    """One row for the same bytes in one room, which says whether a message has named them."""
     log = tmp_path / "log.sqlite"
-    with running_server(log=f"sqlite:{log}", open=True) as server:
+    part = describe("image/png", PNG)
+
+    async def story() -> None:
+        store = SqliteParts(log)
+        assert not beside(log).exists()
         for room in ("a", "a", "b"):
-            put(server, room=room)
-    with closing(sqlite3.connect(beside(log))) as db:
-        assert db.execute("SELECT room FROM part ORDER BY room").fetchall() == [("a",), ("b",)]
-
-
-def test_an_upload_is_durable_before_it_is_answered(tmp_path):
-    """What another process sees in the file, and SQLite was told to sync."""
-    log = tmp_path / "log.sqlite"
-    with running_server(log=f"sqlite:{log}", open=True) as server:
-        part = put(server).json
+            await store.put(room, Kept(part, PNG))
+        assert stat.S_IMODE(beside(log).stat().st_mode) == 0o600
         with closing(sqlite3.connect(beside(log))) as db:
-            assert db.execute("SELECT sha256, named FROM part").fetchall() == [(part["sha256"], 0)]
-            post(server, part)
-            assert db.execute("SELECT named FROM part").fetchall() == [(1,)]
+            rows = "SELECT room, sha256, named FROM part ORDER BY room"
+            assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 0)]
+            await store.name("b", [part.sha256])
+            assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 1)]
+        await store.close()
+
+    asyncio.run(story())
 
 
 def test_a_file_that_is_not_ours_is_refused_at_once(tmp_path):

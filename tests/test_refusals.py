@@ -5,7 +5,6 @@ The window's half of it is js/tests/socket.test.ts and e2e/test_refusals_in_a_br
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import pytest
 from bqserver import tokens
 from bqserver.testing import RunningServer, running_server
+from damage import lose_entries
 from eventually import eventually
 from wsclient import member, request
 
@@ -367,11 +367,8 @@ def test_a_server_that_goes_is_joined_again(stage):
 
 
 def test_a_log_that_cant_be_read_now_is_asked_again_later(stage):
-    path = stage.home / "log.sqlite"
-    stage.start(log=f"sqlite:{path}")
-    with sqlite3.connect(path, isolation_level=None) as other:
-        other.execute("DROP TABLE entry")
-    other.close()
+    stage.start(log=f"sqlite:{stage.home / 'log.sqlite'}")
+    lose_entries(stage.server)
     room = stage.room()
     eventually(lambda: room.reconnect_attempts > 1)
     assert (room.status, room.error.code) == ("connecting", 1013)

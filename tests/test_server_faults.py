@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 from bqserver.testing import running_server
 from chaos.raw import frame, join
+from damage import lose_entries
 from wsclient import member, request
 
 DEEP = "[" * 20_000 + "]" * 20_000
@@ -15,12 +14,9 @@ DEEP = "[" * 20_000 + "]" * 20_000
 @pytest.fixture
 def damaged(tmp_path):
     """A server whose log can't be read any more: somebody took its table away."""
-    path = tmp_path / "log.sqlite"
-    with running_server(log=f"sqlite:{path}", open=True) as running:
+    with running_server(log=f"sqlite:{tmp_path / 'log.sqlite'}", open=True) as running:
         request(running.url, "POST", "/messages", {"user": "ada", "text": "hi"})
-        with sqlite3.connect(path, isolation_level=None) as other:
-            other.execute("DROP TABLE entry")
-        other.close()
+        lose_entries(running)
         yield running
 
 
@@ -44,12 +40,12 @@ def test_a_join_that_cant_read_the_log_is_closed_to_come_back(damaged):
 
 
 def test_a_resume_that_cant_read_the_log_is_closed_to_come_back(tmp_path):
-    path = tmp_path / "log.sqlite"
-    with running_server(log=f"sqlite:{path}", open=True) as running, member(running.url) as one:
+    with (
+        running_server(log=f"sqlite:{tmp_path / 'log.sqlite'}", open=True) as running,
+        member(running.url) as one,
+    ):
         one.until("synced")
-        with sqlite3.connect(path, isolation_level=None) as other:
-            other.execute("DROP TABLE entry")
-        other.close()
+        lose_entries(running)
         one.send({"type": "chat.resume", "after": 0})
         assert one.close_code() == 1013
 
