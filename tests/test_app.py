@@ -272,8 +272,8 @@ def test_rates_are_off_on_loopback_and_on_beyond():
     assert ChatServer(ip="0.0.0.0", rate_limit=0).limits().rate == 0
 
 
-@pytest.mark.parametrize("missing", ["config.py", "deep/config.py"])
-def test_a_missing_config_file_is_said(missing, tmp_path):
-    code, err = refused(f"--config={tmp_path / missing}")
+@pytest.mark.parametrize("name", ["config.py", "deep/config.py"])
+def test_a_missing_config_file_is_said(name, tmp_path):
+    code, err = refused(f"--config={tmp_path / name}")
     assert code == 2
-    assert missing in err
+    assert name in err
