@@ -31,7 +31,7 @@ from wsclient import request
 from bqwidget.protocol import Part, Send
 
 LARGE = int(os.environ.get("BQWIDGET_COPY", "3000"))
-"""Entries; 1,000,000 is the size of the claim."""
+"""Entries; 1,000,000 is the size of the claim, and takes some minutes."""
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -82,6 +82,7 @@ def test_there_and_back_it_is_the_same_to_the_byte(nats_single, tmp_path_factory
         assert back_epoch != epoch_of(db)
 
 
+@pytest.mark.timeout(120 + LARGE // 500)
 def test_a_copy_that_is_killed_goes_on_and_is_served(nats_single, tmp_path: Path):
     path, url = tmp_path / "here.sqlite", nats_single.log()
     rooms = [
@@ -112,6 +113,7 @@ def test_a_copy_that_is_killed_goes_on_and_is_served(nats_single, tmp_path: Path
     back = run(url, f"sqlite:{tmp_path / 'back.sqlite'}")
     assert back.returncode == 0, back.stderr
     assert back.stdout.split("sha256 ")[1][:12] == done.stdout.split("sha256 ")[1][:12]
+    print(f"there: {done.stdout}and back: {back.stdout}")  # -s tells how long they took
     check = [sys.executable, "-m", "bqserver", "check", f"--log=sqlite:{tmp_path / 'back.sqlite'}"]
     assert subprocess.run(check, capture_output=True, check=False).returncode == 0
     with contextlib.closing(connect(tmp_path / "back.sqlite", readonly=True)) as db:
