@@ -81,7 +81,7 @@ async def counted(log: str, count: int, act: Callable[[], object]) -> None:
     await asyncio.to_thread(act)
     while count > 0:
         news = json.loads((await heard.next_msg(20)).data)
-        count -= sum((news.get("counted") or {}).values())
+        count -= sum((news.get("counted") or {}).get("messages", {}).values())
     await client.close()
 
 
@@ -250,6 +250,24 @@ def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, 
             assert post(here, people["eve"], str(number)).status == 201
         passed = list(iter(lambda: post(there, people["eve"]).status, 429))
         assert len(passed) < 40
+
+
+def test_joins_and_wrong_tokens_count_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):
+    monkeypatch.setattr(nats_neighbours, "GATHER", 0.005)
+    with nodes(nats_single.log(), tmp_path, join_limit=40, failure_limit=40) as (here, there):
+
+        def join(node: RunningServer) -> bool:
+            try:
+                with member(node.url, **people["eve"]):
+                    return True
+            except InvalidStatus as refused:
+                return refused.response.status_code != 429
+
+        assert all(join(here) for _ in range(40))
+        assert len(list(iter(lambda: join(there), False))) < 40
+        guess = {"Authorization": "Bearer guess"}
+        assert [post(here, guess).status for _ in range(40)] == [401] * 40
+        assert len(list(iter(lambda: post(there, guess).status, 429))) < 40
 
 
 def test_members_are_told_when_their_node_has_lost_the_cluster(nats_server: str, tmp_path: Path):

@@ -154,7 +154,11 @@ class ChatServer(Settings):
         if signals and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)
         origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
-        service = Service(hub, gate, origins, base=self.base, door=self.door())
+        door = self.door()
+        if hub.neighbours is not None:
+            for name, limit in door.limits.items():
+                hub.neighbours.share(name, limit)
+        service = Service(hub, gate, origins, base=self.base, door=door)
         application = tornado.web.Application(
             self.routes(service),
             default_handler_class=NotFound,

@@ -34,6 +34,7 @@ class Door:
         self.most_each = most_each
         self._joins = RateLimit(joins, JOIN_PERIOD)
         self._failures = RateLimit(failures, FAILURE_PERIOD)
+        self.limits = {"joins": self._joins, "failures": self._failures}
         self._clock = clock
         self._known: OrderedDict[bytes, None] = OrderedDict()
 

@@ -202,7 +202,7 @@ class NatsLog:
         gate.shared = invites
         moderation.keeper = self._orders
         hub.neighbours = neighbours
-        hub.rate.counted = neighbours.counted
+        neighbours.share("messages", hub.rate)
         self._feeds.attended = hub.rooms.__contains__
         self._watch.hub = hub
         works = [nats_revocations.tell_revoked(gate, self._orders)]

@@ -25,6 +25,7 @@ from .presence import members_here
 
 if TYPE_CHECKING:
     from .hub import Hub, Room
+    from .rates import RateLimit
 
 BEAT = 2.0
 """Seconds after which everything is told again: a node that has just come, or was cut off, knows it then."""
@@ -44,7 +45,8 @@ class News(Struct, frozen=True):
     node: str
     members: tuple[Member, ...] | None = None
     ask: bool = False
-    counted: dict[str, int] | None = None
+    counted: dict[str, dict[str, int]] | None = None
+    """By the limit, and by whom it was."""
     peers: dict[str, int] | None = None
     """How many each of its rooms has."""
     bye: bool = False
@@ -64,7 +66,8 @@ class NatsNeighbours:
         self._told: dict[str, tuple[Member, ...]] = {}
         self._nodes: dict[str, float] = {}
         """When the others were heard last."""
-        self._counted: Counter[str] = Counter()
+        self._limits: dict[str, RateLimit] = {}
+        self._counted: dict[str, Counter[str]] = {}
         self._outbox: deque[Callable[[], Awaitable[None]]] = deque()
         self._wake = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -100,8 +103,12 @@ class NatsNeighbours:
             self._told[room.name] = here
             self._say(f"who.{room.name}", News(self.node, members=here))
 
-    def counted(self, who: str) -> None:
-        self._counted[who] += 1
+    def share(self, name: str, limit: RateLimit) -> None:
+        self._limits[name] = limit
+        limit.counted = partial(self._count, name)
+
+    def _count(self, name: str, who: str) -> None:
+        self._counted.setdefault(name, Counter())[who] += 1
 
     async def elsewhere(self) -> dict[str, int]:
         found: dict[str, dict[str, int]] = {}
@@ -145,8 +152,10 @@ class NatsNeighbours:
         self._nodes[news.node] = now
         if news.ask:
             self._say("nodes", News(self.node))
-        for who, count in (news.counted or {}).items():
-            self._hub.rate.note(who, count, now)
+        for name, counts in (news.counted or {}).items():
+            if (limit := self._limits.get(name)) is not None:
+                for who, count in counts.items():
+                    limit.note(who, count, now)
         if news.bye:
             self._forget(news.node)
 
@@ -182,7 +191,8 @@ class NatsNeighbours:
         while True:
             await asyncio.sleep(GATHER)
             if self._counted:
-                self._say("nodes", News(self.node, counted=dict(self._counted)))
+                counted = {name: dict(counts) for name, counts in self._counted.items()}
+                self._say("nodes", News(self.node, counted=counted))
                 self._counted.clear()
 
     # ---- sending

@@ -1,6 +1,6 @@
 """Other nodes that serve the same rooms: what a hub tells them, and what it hears.
 
-Entries go by the log. This is what nobody keeps: who is where, and how much somebody sends.
+Entries go by the log. This is what nobody keeps: who is where, and how much somebody sends or tries.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .hub import Room
+    from .rates import RateLimit
 
 
 class Neighbours(Protocol):
@@ -23,8 +24,8 @@ class Neighbours(Protocol):
     def tell(self, room: Room) -> None:
         """Its members here may have changed."""
 
-    def counted(self, who: str) -> None:
-        """Somebody's message was let through by the rate limit."""
+    def share(self, name: str, limit: RateLimit) -> None:
+        """What ``limit`` lets through on one node counts on all of them; theirs has the same ``name``."""
 
     async def elsewhere(self) -> dict[str, int]:
         """How many peers the rooms have on the other nodes, as far as those answer."""
