@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from . import nats_queries
 from .log import LogError
-from .nats_connection import LOST, PATIENCE
+from .nats_connection import LOST
 from .nats_feed import Feed
 from .nats_link import Link
 from .nats_view import View
@@ -17,6 +17,8 @@ SILENCE = 2.0
 """Seconds without a message after which a room is compared with the stream."""
 UNWANTED = 300.0
 """Seconds after which a room that nobody has asked for, and nobody is in, is not followed any more."""
+NEW = 8.0
+"""Seconds to read a room of which this node has nothing: NATS may have to read all of its files for that."""
 AGAIN = 0.1
 REACH = 5.0
 """Seconds to look for what a client says to have seen."""
@@ -48,7 +50,7 @@ class Feeds:
         """The room's feed, filled once. Raises LogError where nothing of the room is known, or can be."""
         feed = self.now(room) or await self._open(room)
         self._opened[room] = _Opened(feed, self._loop.time())
-        deadline = self._loop.time() + PATIENCE
+        deadline = self._loop.time() + NEW
         while not feed.filled and not await feed.refresh() and not feed.last:
             # A stream that has just been made, or moved, has nobody who answers for a moment.
             if self._loop.time() > deadline or not self._link.connected.is_set():
