@@ -14,6 +14,7 @@ from bqserver.log import Bounds, LogError, Refused, Stored, Submission
 from bqserver.nats_envelope import once_id, seal
 from bqserver.nats_feed import Feed
 from bqserver.nats_log import NatsLog, open_log
+from nats.aio.msg import Msg
 from natscluster import nats_cluster
 
 from bqwidget.protocol import Ask, Draft, Edit, Expire, Send
@@ -206,6 +207,23 @@ def test_a_deleted_view_only_costs_filling_it_again(nats_three, tmp_path: Path):
             assert again.dup
 
     asyncio.run(story())
+
+
+def test_a_room_that_a_node_has_not_served_is_asked_for_once(two_nodes, monkeypatch):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await stored(one, say("hi"))
+        asked, gather = [], other.link.gather
+
+        async def heard(subject: str, payload: bytes, *more: object, **options: object) -> list[Msg]:
+            asked.append(b"next_by_subj" in payload)
+            return await gather(subject, payload, *more, **options)
+
+        monkeypatch.setattr(other.link, "gather", heard)
+        for times in (1, 2):  # a fresh one is asked for each time, and what was filled just now is fresh
+            assert len(await other.messages("lobby", limit=50)) == 1
+            assert asked.count(True) == times
+
+    two_nodes(story)
 
 
 def test_rooms_that_a_node_has_not_served_are_listed_too(two_nodes):

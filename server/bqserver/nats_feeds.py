@@ -48,21 +48,15 @@ class Feeds:
 
     async def open(self, room: str) -> Feed:
         """The room's feed, filled once. Raises LogError where nothing of the room is known, or can be."""
-        feed = self.now(room) or await self._open(room)
-        self._opened[room] = _Opened(feed, self._loop.time())
-        deadline = self._loop.time() + NEW
-        while not feed.filled and not await feed.refresh() and not feed.last:
-            # A stream that has just been made, or moved, has nobody who answers for a moment.
-            if self._loop.time() > deadline or not self._link.connected.is_set():
-                raise LogError("the cluster does not answer, and this node has nothing of the room yet")
-            await asyncio.sleep(AGAIN)
+        feed, _ = await self._filled(room)
         return feed
 
     async def fresh(self, room: str, upto: int | None = None) -> Feed:
         """The feed, with everything that is in the stream by now (up to ``upto``), if NATS answers."""
-        feed = await self.open(room)
+        feed, is_fresh = await self._filled(room)
         if upto is None or upto > feed.last:
-            await feed.refresh()
+            if not is_fresh:
+                await feed.refresh()
         else:
             await feed.reach(upto)
         return feed
@@ -101,6 +95,22 @@ class Feeds:
     async def close(self) -> None:
         for feed, _ in self._opened.values():
             await feed.close()
+
+    async def _filled(self, room: str) -> tuple[Feed, bool]:
+        """The feed, and whether it was filled for whoever asks here: it has what was there when they asked then."""
+        feed = self.now(room) or await self._open(room)
+        self._opened[room] = _Opened(feed, self._loop.time())
+        deadline = self._loop.time() + NEW
+        while not feed.filled:
+            if await feed.refresh():
+                return feed, True
+            if feed.last:
+                break
+            # A stream that has just been made, or moved, has nobody who answers for a moment.
+            if self._loop.time() > deadline or not self._link.connected.is_set():
+                raise LogError("the cluster does not answer, and this node has nothing of the room yet")
+            await asyncio.sleep(AGAIN)
+        return feed, False
 
     async def _open(self, room: str) -> Feed:
         opening = self._opening.get(room)
