@@ -59,6 +59,17 @@ def raw(path: Path) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
+def test_rooms_are_compared_by_name_however_they_are_numbered(nats_single, tmp_path: Path):
+    """Rooms whose messages have cids are looked up, and so numbered, before those whose have none."""
+    first = Submission("a", "ada", Send(cid="", user="ada", text="without a cid"))
+    asyncio.run(write(tmp_path / "here.sqlite", [[first], [say(1, "b")]]))
+    url = nats_single.log()
+    there = run(f"sqlite:{tmp_path / 'here.sqlite'}", url)
+    assert there.returncode == 0, there.stderr
+    back = run(url, f"sqlite:{tmp_path / 'back.sqlite'}")
+    assert back.returncode == 0, back.stderr
+
+
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drafts=st.lists(submissions(), min_size=1, max_size=40))
 def test_there_and_back_it_is_the_same_to_the_byte(nats_single, tmp_path_factory, drafts):

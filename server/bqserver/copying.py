@@ -21,6 +21,7 @@ from bqwidget.protocol import Change, Delete, Draft, Edit, Expire, Message, Part
 
 from .log import Submission
 from .schema import SEQ_MASK
+from .sqlite_queries import span
 
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_change = msgspec.json.Decoder(Change).decode
@@ -41,13 +42,17 @@ class Totals(NamedTuple):
 
 
 def originals(db: sqlite3.Connection) -> Iterator[Original]:
-    """Every entry, room after room, oldest first: the same order at every call."""
-    names = dict(db.execute("SELECT id, name FROM room"))
-    current, seqs = None, list[int]()
-    rows = db.execute("SELECT id, room, principal, target, body FROM entry ORDER BY id")
-    for key, number, principal, target, body in rows:
-        if number != current:
-            current, seqs = number, []
+    """Every entry, room after room by name, oldest first: the same order in every log, however it numbers its rooms."""
+    for room, number in db.execute("SELECT name, id FROM room ORDER BY name").fetchall():
+        yield from _originals_of(db, room, number)
+
+
+def _originals_of(db: sqlite3.Connection, room: str, number: int) -> Iterator[Original]:
+    seqs = list[int]()
+    rows = db.execute(
+        "SELECT id, principal, target, body FROM entry WHERE id BETWEEN ? AND ? ORDER BY id", span(number)
+    )
+    for key, principal, target, body in rows:
         entry = _decode_message(body) if target is None else _decode_change(body)
         about = entry.target if isinstance(entry, Change) else entry.re
         rank = None if about is None else _rank(seqs, about)
@@ -55,7 +60,7 @@ def originals(db: sqlite3.Connection) -> Iterator[Original]:
             continue  # what it changes was let go
         seqs.append(key & SEQ_MASK)
         named = {"target": rank} if isinstance(entry, Change) else {"re": rank}
-        yield Original(names[number], principal, replace(entry, seq=len(seqs), **named))
+        yield Original(room, principal, replace(entry, seq=len(seqs), **named))
 
 
 def totals(entries: Iterable[Original]) -> Totals:
