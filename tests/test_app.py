@@ -16,7 +16,9 @@ from contextlib import contextmanager
 
 import pytest
 from bqserver.app import ChatServer
+from bqserver.log import LogError
 from bqserver.testing import running_server
+from chaos.process import free_port
 from wsclient import member, request
 
 from bqwidget import Room
@@ -234,6 +236,15 @@ def test_what_can_not_start_says_why(home, args, names):
     code, err = refused("--port=0", *args)
     assert code == 1
     assert all(name in err for name in names), err
+
+
+def test_one_that_can_not_start_does_not_go_on_listening(home):
+    port = free_port()
+    for _ in range(2):  # the second could not listen beside the first
+        with pytest.raises(LogError), running_server(log="sqlite:/proc/none/history.sqlite", port=port):
+            pass
+    with running_server(port=port) as server:
+        assert request(server.url, "GET", "/health").status == 200
 
 
 def test_a_foreign_database_is_left_alone(home, tmp_path):

@@ -11,7 +11,8 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,22 +134,23 @@ class ChatServer(Settings):
         journal = Journal(self.audit_log or None)
         policy = Policy(gate, Moderation(self.moderation_file(), time.time))
         sockets = self.bind()
-        log, parts, join = await self.open_log(sockets[0].getsockname()[1])
-        hub = Hub(
-            log,
-            parts=parts,
-            limits=self.limits(),
-            heartbeat=self.heartbeat,
-            buffer=self.buffer,
-            policy=policy,
-            journal=journal,
-        )
-        try:
-            if join is not None:
-                await join(hub)
-        except BaseException:
-            await hub.close()
-            raise
+        with shut_on_error(sockets):
+            log, parts, join = await self.open_log(sockets[0].getsockname()[1])
+            hub = Hub(
+                log,
+                parts=parts,
+                limits=self.limits(),
+                heartbeat=self.heartbeat,
+                buffer=self.buffer,
+                policy=policy,
+                journal=journal,
+            )
+            try:
+                if join is not None:
+                    await join(hub)
+            except BaseException:
+                await hub.close()
+                raise
         warden = Warden(access, gate, hub)
         rechecks = Rechecks(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
@@ -352,6 +354,17 @@ class ChatServer(Settings):
                 path.unlink()
         except (OSError, ValueError, KeyError):
             pass
+
+
+@contextmanager
+def shut_on_error(sockets: list[socket.socket]) -> Iterator[None]:
+    """Where the rest can't be started, nobody must think that somebody listens."""
+    try:
+        yield
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
 
 
 def base_path(url: str) -> str:
