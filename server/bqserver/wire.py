@@ -14,6 +14,8 @@ from http import HTTPStatus
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from websockets.datastructures import Headers
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -29,25 +31,40 @@ CLOSING = 5.0
 
 PING = b"\x89\x00"
 
+WINDOW_BITS = 15
+COMPRESSION = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+"""What a client that offers permessage-deflate is answered (RFC 7692): every message is compressed by itself, in
+both directions. So one compressed frame fits all, and no connection keeps a window (some 300 kB otherwise).
+The server may ask for both of its own accord (7.1.1); who can't do without context ends the handshake itself.
+"""
 
-def text_frame(payload: bytes) -> bytes:
-    """``payload`` as one unmasked, uncompressed text frame (RFC 6455, 5.2): the same bytes for every peer."""
+
+def text_frame(payload: bytes, first: int = 0x81) -> bytes:
+    """``payload`` as one unmasked text frame (RFC 6455, 5.2): the same bytes for every peer. ``first``: its first
+    byte, where that says more.
+    """
     size = len(payload)
     if size < 126:
-        return bytes((0x81, size)) + payload
+        return bytes((first, size)) + payload
     if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
 
 
 class Handshake:
-    """The opening handshake: ``response`` is 101, or the refusal to give as an HTTP answer."""
+    """The opening handshake: ``response`` is 101, or the refusal to give as an HTTP answer; ``extensions``: what
+    both sides will speak.
+    """
 
     def __init__(self, path: str, headers: Mapping[str, str]) -> None:
         protocol = ServerProtocol(
-            subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, logger=quiet
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            select_subprotocol=_select,
+            extensions=[COMPRESSION],
+            logger=quiet,
         )
         self.response: Response = protocol.accept(Request(path, Headers(headers)))
+        self.extensions: Sequence[Extension] = protocol.extensions
 
     @property
     def accepted(self) -> bool:
@@ -59,6 +76,7 @@ class Wire:
     bytes of the longest message it takes.
 
     ``open``: frames may still be sent. ``heard``: when anything, a pong too, last came in (loop time).
+    ``deflates``: it takes compressed frames (``deflate``) in place of plain ones.
     """
 
     __slots__ = (
@@ -69,13 +87,14 @@ class Wire:
         "_queued",
         "_send",
         "_stream",
+        "deflates",
         "heard",
         "open",
     )
 
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
         self._stream = stream
-        self._incoming = Incoming(max_frame)
+        self._incoming = Incoming(max_frame, handshake.extensions)
         self._protocol = self._incoming.protocol
         self._buffer = buffer
         self._queued = 0
@@ -83,6 +102,7 @@ class Wire:
         self._send = stream.socket.send
         self.heard = asyncio.get_running_loop().time()
         self.open = True
+        self.deflates = any(_has_whole_window(extension) for extension in handshake.extensions)
         if stream.socket.family != getattr(socket, "AF_UNIX", None):
             stream.set_nodelay(True)
         self._enqueue(handshake.response.serialize())
@@ -199,6 +219,11 @@ class Wire:
 
     def _shut_later(self) -> None:
         asyncio.get_running_loop().call_later(CLOSING, self._stream.close)
+
+
+def _has_whole_window(extension: Extension) -> bool:
+    """Who asked for a smaller window gets plain frames: what is shared may point back further."""
+    return isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits == WINDOW_BITS
 
 
 def _select(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
