@@ -17,7 +17,8 @@ from bqwidget.protocol import Send
 class RecordingWire:
     """A wire that keeps what it was given; ``full`` plays a reader who has stopped reading."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deflates: bool = False) -> None:
+        self.deflates = deflates
         self.writes: list[bytes] = []
         self.closed: int | None = None
         self.full = False
@@ -53,8 +54,8 @@ def frames(data: bytes) -> list[dict]:
     return found
 
 
-async def joined(hub: Hub, room: str = "lobby", **more) -> Peer:
-    peer = Peer(hub, RecordingWire(), room, address="test", **more)
+async def joined(hub: Hub, room: str = "lobby", *, deflates: bool = False, **more) -> Peer:
+    peer = Peer(hub, RecordingWire(deflates=deflates), room, address="test", **more)
     await peer._join(None, None)
     peer.wire.writes.clear()
     return peer

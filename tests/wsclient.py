@@ -50,16 +50,22 @@ class Member:
 
 @contextmanager
 def member(
-    url: str, room: str = "lobby", query: str = "", *, ssl: ssl.SSLContext | None = None, **headers: str
+    url: str,
+    room: str = "lobby",
+    query: str = "",
+    *,
+    ssl: ssl.SSLContext | None = None,
+    compression: str | None = None,
+    **headers: str,
 ) -> Iterator[Member]:
-    """``url`` is the server's http address; header names take ``_`` for ``-``."""
+    """``url`` is the server's http address; header names take ``_`` for ``-``; ``compression`` is websockets'."""
     address = f"{url.replace('http', 'ws', 1)}/rooms/{room}{query}"
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     with connect(
         address,
         subprotocols=["chat.v1"],
         additional_headers=sent,
-        compression=None,
+        compression=compression,
         ssl=ssl,
         max_size=None,
         max_queue=None,  # else unread messages would hold up the closing handshake

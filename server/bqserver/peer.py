@@ -78,6 +78,7 @@ class Peer:
         "address",
         "busy",
         "client",
+        "deflates",
         "identity",
         "kind",
         "level",
@@ -107,6 +108,7 @@ class Peer:
     ) -> None:
         self._hub = hub
         self.wire = wire
+        self.deflates = wire.deflates  # one look-up less, for each peer and turn
         self.room_name = room
         self.address = address
         self.identity = identity

@@ -1,0 +1,146 @@
+"""What compressed frames cost and save, by length: ``python tests/benchmarks/compression.py [--peers 100]``.
+
+The texts are pieces of this project's README; the table has bytes, and microseconds on one core (the best of some
+rounds): the server's to compress a message once, and to write it to ``--peers`` members over loopback TCP, plain and
+compressed (what it saves there grows with them); a client's to inflate it; and the server's to read such a message from
+a client, plain and compressed. Nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import socket
+import statistics
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "server"), str(ROOT / "tests")]
+
+from bqserver import deflate  # noqa: E402
+from bqserver.incoming import Incoming  # noqa: E402
+from bqserver.wire import COMPRESSION, text_frame  # noqa: E402
+from chaos.raw import frame  # noqa: E402
+
+TEXTS = (100, 300, 700, 1_000, 2_000, 4_000, 16_000)
+PIECES = 5
+ROUNDS = 9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compressed frames: bytes against processor time.")
+    parser.add_argument("--peers", type=int, default=100, help="members written to (default: %(default)s)")
+    peers = parser.parse_args().peers
+    deflate.LEAST = 0  # else short frames would stay as they are
+    prose = (ROOT / "README.md").read_text().encode("ascii", "ignore").decode()
+    print(f"{'':>16}  {'bytes':^19}  {'server: once':>12}  {f'server: {peers} peers':^19}  ", end="")
+    print(f"{'client':>8}  {'server: reads one':^19}")
+    print(
+        f"{'characters':>16}  {'plain':>6} {'small':>6} {'':>5}  {'compress':>12}  {'plain':>9} {'small':>9}  ",
+        end="",
+    )
+    print(f"{'inflate':>8}  {'plain':>9} {'small':>9}")
+    with Readers(peers) as readers:
+        for size in TEXTS:
+            step = max(1, (len(prose) - size) // PIECES)
+            rows = [measure(prose[start * step :][:size], readers) for start in range(PIECES)]
+            plain, small, once, to_plain, to_small, inflate, heard, heard_small = map(
+                statistics.median, zip(*rows, strict=True)
+            )
+            print(
+                f"{size:>16,}  {plain:>6.0f} {small:>6.0f} {small / plain:>5.0%}  {once:>9.1f} us  ", end=""
+            )
+            print(f"{to_plain:>6.0f} us {to_small:>6.0f} us  {inflate:>5.1f} us  ", end="")
+            print(f"{heard:>6.1f} us {heard_small:>6.1f} us")
+
+
+def measure(text: str, readers: Readers) -> tuple[float, ...]:
+    payload = (
+        b'{"type":"message","entry":{"seq":123456,"room":"lobby","user":"ada","text":%b,'
+        b'"at":1761000000000,"cid":"f3a9c1e25b7d4d0f"},"prev":123455}' % quoted(text)
+    )
+    plain = text_frame(payload)
+    small = deflate.deflated(plain)
+    packed = small[2 if small[1] < 126 else 4 :]
+    said = frame(1, payload, mask=b"\1\2\3\4")
+    said_small = frame(1, packed, first=0xC0, mask=b"\1\2\3\4")
+    assert small is not plain
+    incoming = Incoming(1 << 17, [COMPRESSION.process_request_params([], [])[1]])
+    assert incoming.feed(said) == incoming.feed(said_small) == [payload.decode()]
+    return (
+        len(plain),
+        len(small),
+        took(lambda: deflate.deflated(plain)),
+        took(lambda: readers.write(plain), each=3),
+        took(lambda: readers.write(small), each=3),
+        took(lambda: zlib.decompressobj(-15).decompress(packed + b"\0\0\xff\xff")),
+        took(lambda: incoming.feed(said)),
+        took(lambda: incoming.feed(said_small)),
+    )
+
+
+def quoted(text: str) -> bytes:
+    return json.dumps(text, ensure_ascii=False).encode()
+
+
+def took(work: Callable[[], object], each: int = 50) -> float:
+    """Microseconds of processor time of one call, in the best of ``ROUNDS``."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.process_time_ns()
+        for _ in range(each):
+            work()
+        best = min(best, (time.process_time_ns() - started) / each / 1_000)
+    return best
+
+
+class Readers:
+    """As many TCP connections, and a process of its own that reads them all."""
+
+    def __init__(self, count: int) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=count) as listening:
+            theirs = [socket.create_connection(listening.getsockname()) for _ in range(count)]
+            self.sockets = [listening.accept()[0] for _ in range(count)]
+        for one in self.sockets:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.child = os.fork()
+        if not self.child:
+            for one in self.sockets:
+                one.close()
+            read(theirs)
+            os._exit(0)
+        for one in theirs:
+            one.close()
+
+    def write(self, data: bytes) -> None:
+        for one in self.sockets:
+            one.sendall(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self.sockets:
+            one.close()
+        os.waitpid(self.child, 0)
+
+
+def read(sockets: list[socket.socket]) -> None:
+    with selectors.DefaultSelector() as selector:
+        for one in sockets:
+            selector.register(one, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                if not key.fileobj.recv(1 << 20):
+                    selector.unregister(key.fileobj)
+
+
+if __name__ == "__main__":
+    main()
