@@ -12,6 +12,7 @@ from typing import Any
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from .compression import Compression
 from .endpoint import Endpoint
 from .errors import BqwidgetError, ConnectionRefused, ProtocolError
 from .protocol import SUBPROTOCOL, Bye, ClientFrame, Entry, Hello, ServerFrame, decode_server, encode
@@ -113,7 +114,8 @@ class Link:
             subprotocols=[websockets.Subprotocol(SUBPROTOCOL)],
             additional_headers=self._endpoint.headers,
             proxy=None if self._endpoint.is_loopback else True,
-            compression=None,
+            compression=None,  # websockets' own offer: it would keep context, and compress every ack and ping
+            extensions=None if self._endpoint.is_loopback else [Compression()],  # bytes cost nothing there
             logger=_quiet,
             max_size=BIGGEST,
             max_queue=AHEAD,
