@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from bqserver.deflate import deflated
 from bqserver.testing import RunningServer, running_server
 from e2e.conftest import Window
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from wsclient import member
 
 if TYPE_CHECKING:
@@ -211,3 +213,41 @@ def test_with_less_motion_nothing_moves_by_itself(pages):
         page.get_by_role("status").filter(has_text="Offline").wait_for()  # its dot breathes
         moving.append(page.evaluate("document.getAnimations().length"))
     assert moving == [1, 0]
+
+
+# ---- over a thin line ----
+
+
+def test_a_long_message_comes_compressed_and_is_shown(server, pages, monkeypatch):
+    """Chromium has asked for it and been answered, and compresses what it says itself."""
+    spared, said = [], []
+
+    def sparing(frame: bytes) -> bytes:
+        spared.append(len(frame) - len(deflated(frame)))
+        return deflated(frame)
+
+    def inflating(self, frame, decode=PerMessageDeflate.decode, **options):
+        said.append(frame.rsv1)
+        return decode(self, frame, **options)
+
+    monkeypatch.setattr("bqserver.hub.deflated", sparing)
+    monkeypatch.setattr(PerMessageDeflate, "decode", inflating)
+    page = pages()
+    answers = []
+    tools = page.context.new_cdp_session(page)
+    tools.on("Network.webSocketHandshakeResponseReceived", lambda told: answers.append(told["response"]))
+    tools.send("Network.enable")
+    window = open_room(page, server, "thin")
+    words = " ".join(f"word{number}" for number in range(500))
+    fill(server, "thin", "short", words, "the last")
+    for text in ("short", words[-60:], "the last"):
+        window.wait_for(text)
+    assert "permessage-deflate" in answers[0]["headers"]["Sec-WebSocket-Extensions"]
+    assert max(spared) > len(words) / 2
+    with member(server.url, "thin") as ada:
+        ada.until("synced")
+        window.call_me("bob")
+        for text in (words, "and a short one"):
+            window.say(text)
+            assert ada.until("message")["entry"]["text"] == text
+    assert said.count(True) >= 2  # whatever its length
