@@ -27,6 +27,7 @@ LONG = "The quick brown fox jumps over the lazy dog. " * 60
 def inflated(frame: bytes) -> bytes:
     """The payload of a compressed frame, read as RFC 7692 (7.2.2) says."""
     assert frame[0] == 0xC1
+    assert not frame.endswith(b"\0\0\xff\xff")
     size, start = frame[1], 2
     if size == 126:
         size, start = int.from_bytes(frame[2:4], "big"), 4
