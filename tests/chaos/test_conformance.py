@@ -1,7 +1,7 @@
 """RFC 6455 as the Autobahn cases read it, run by kosoku against the server's own Wire in a bare echo handler.
 
 Size 1 leaves out the cases of long messages (9), up to 16 MiB, and has 14 of the 216 of compression (12: what is in
-the messages, 13: what is offered), each of which sends 1,000 messages; size 100 has all: five minutes. Whether a
+the messages, 13: what is offered), each of which sends 1,000 messages; size 100 has all: five to eight minutes. Whether a
 message comes back compressed goes by its length, as in a room.
 """
 
