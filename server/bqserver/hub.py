@@ -2,8 +2,8 @@
 
 What arrives in one turn is appended as one batch; what a commit brings is framed once, joined, and given
 to each peer in a single write, long frames compressed (``deflate``) for those that take them so. Measured on
-Tornado 6.6: ``write_message`` to every peer 32 k deliveries a second, this 503 k and more (DESIGN 5). A peer that lets ``buffer`` bytes pile up is cut off (4008) and
-resumes from the log; nobody waits for it.
+Tornado 6.6: ``write_message`` to every peer 32 k deliveries a second, this 503 k and more (DESIGN 5). A peer that
+lets ``buffer`` bytes pile up is cut off (4008) and resumes from the log; nobody waits for it.
 """
 
 from __future__ import annotations
