@@ -10,6 +10,7 @@ import select
 import socket
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -183,7 +184,16 @@ def test_many_bodies_at_once_wait_for_room_in_memory(server):
 
 def test_who_does_not_read_is_cut_off(server, monkeypatch):
     data = png(noise=9_000_000)
+    over, give = threading.Semaphore(0), Budget.give
+
+    def given(self: Budget, size: int) -> None:
+        give(self, size)
+        if size:
+            over.release()
+
+    monkeypatch.setattr(Budget, "give", given)
     sha256 = put(server, data).json["sha256"]
+    assert over.acquire(timeout=30)
     host, port = server.url.partition("//")[2].split(":")
     monkeypatch.setattr("bqserver.uploads.PATIENCE", 0.0)
     with closing(socket.socket()) as slow:
@@ -192,6 +202,7 @@ def test_who_does_not_read_is_cut_off(server, monkeypatch):
         slow.settimeout(30)
         slow.connect((host, int(port)))
         slow.send(f"GET /rooms/lobby/parts/{sha256} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        assert over.acquire(timeout=30)  # not before: what is read on makes room for the rest
         got = 0
         with contextlib.suppress(ConnectionResetError):
             while chunk := slow.recv(1 << 16):
