@@ -406,7 +406,27 @@ def full_disk(path: Path, spare: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, ignored)
 
 
+@pytest.fixture
+def cramped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room is made beforehand: what is full is full at once."""
+    monkeypatch.setattr(sqlite_log, "grow", lambda _: None)
+
+
+def test_the_write_ahead_log_has_its_size_from_the_start(path: Path):
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi("1")])
+        size = path.with_name(path.name + "-wal").stat().st_size
+        assert size >= schema.GROWN
+        for number in range(100):
+            await log.append([hi("x" * 1_000, str(number))])
+        assert path.with_name(path.name + "-wal").stat().st_size == size
+        assert log._db.execute("SELECT count(*) FROM meta WHERE name = 'room'").fetchone() == (0,)
+
+    on(path, story)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+@pytest.mark.usefixtures("cramped")
 def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sqlite_log, "PROBE", 0.05)
     with running_server(log=f"sqlite:{path}", open=True) as server, member(server.url) as one:
@@ -442,6 +462,7 @@ def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypa
         assert seqs == list(range(1, stored + 3))
 
 
+@pytest.mark.usefixtures("cramped")
 def test_a_failed_commit_is_logged_once_and_its_end_too(path: Path, caplog: pytest.LogCaptureFixture):
     async def story(log: SqliteLog) -> None:
         log._db.execute("PRAGMA max_page_count = 1")
@@ -460,6 +481,7 @@ def test_a_failed_commit_is_logged_once_and_its_end_too(path: Path, caplog: pyte
     ]
 
 
+@pytest.mark.usefixtures("cramped")
 def test_a_refused_batch_leaves_nothing_behind(path: Path):
     async def story(log: SqliteLog) -> None:
         await log.append([hi("1")])

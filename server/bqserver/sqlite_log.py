@@ -24,7 +24,7 @@ from . import sqlite_queries
 from .gathering import gather
 from .lockfile import LockFile
 from .log import Bounds, Listener, LogFull, Outcome, Refused, RoomRow, Stored, Submission
-from .schema import connect, epoch_of, explain
+from .schema import connect, epoch_of, explain, grow
 from .sequencer import Plan, sequence
 from .sqlite_reading import SqliteReading
 from .sqlite_shelf import SqliteShelf
@@ -148,6 +148,8 @@ class SqliteLog:
     # ---- on the writer's thread
 
     def _write(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # it is no more than quicker; a full disk is told of in time
+            grow(self._db)
         works: list[_Work | None] = []
         while not works or works[-1] is not None:
             works = gather(self._first(), self._queue, BATCH)
