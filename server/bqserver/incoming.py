@@ -16,7 +16,9 @@ from websockets.protocol import Protocol, Side, State
 
 SHORT = 1024
 """Bytes of a payload that is unmasked as one number; with longer ones the protocol is quicker."""
-WHOLE_TEXT, MASKED, SIZE = 0x81, 0x80, 0x7F
+WHOLE_TEXT, PONG, MASKED, SIZE = 0x81, 0x8A, 0x80, 0x7F
+MOST_CONTROL = 125
+"""Bytes that a ping, a pong or a close may carry (RFC 6455, 5.5)."""
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 quiet = logging.getLogger("bqserver.wire")
@@ -59,6 +61,9 @@ class Incoming:
                         messages.append(str(_unmask(data[begin - 4 : begin], data[begin:stop]), "utf-8"))
                         start = stop
                         continue
+                    if stop <= end and size <= MOST_CONTROL and self._is_pong(data, start):
+                        start = stop  # that it came is all it says
+                        continue
                     self._due = stop - start
                 stop = min(end, start + self._due)
                 self._due -= stop - start
@@ -77,6 +82,9 @@ class Incoming:
             and not self._parts
             and self.protocol.state is State.OPEN
         )
+
+    def _is_pong(self, data: bytes, start: int) -> bool:
+        return data[start] == PONG and data[start + 1] >= MASKED and self.protocol.state is State.OPEN
 
     def _assemble(self, messages: list[str | bytes]) -> None:
         """Ping, pong and close are answered by the protocol."""
