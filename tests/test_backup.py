@@ -19,6 +19,7 @@ from bqserver.schema import connect, epoch_of
 from bqserver.sqlite_parts import beside
 from bqserver.testing import running_server
 from pictures import png
+from eventually import eventually
 from wsclient import member, request
 
 
