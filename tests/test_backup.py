@@ -18,8 +18,8 @@ from bqserver.log import LogError
 from bqserver.schema import connect, epoch_of
 from bqserver.sqlite_parts import beside
 from bqserver.testing import running_server
-from pictures import png
 from eventually import eventually
+from pictures import png
 from wsclient import member, request
 
 
@@ -92,8 +92,9 @@ def test_a_backup_under_load_is_one_moment_of_the_log(tmp_path: Path):
         sender.start()
         try:
             marks = []
-            for copy in copies:
-                marks.append((acked or [0])[-1])
+            for number, copy in enumerate(copies):
+                eventually(lambda many=number: len(acked) > many, what="more to have been said")
+                marks.append(acked[-1])
                 backup(path, copy)
         finally:
             done.set()

@@ -118,7 +118,7 @@ def grow(db: sqlite3.Connection) -> None:
     for _ in range(8):
         db.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (GROWN // 8,))
         db.execute("DELETE FROM meta WHERE name = 'room'")
-    db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # waits for no reader
 
 
 def epoch_of(db: sqlite3.Connection) -> str:
