@@ -10,17 +10,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import nats.errors
 import pytest
-from bqserver import nats_retention
+from bqserver import nats_queries, nats_retention
 from bqserver.check import problems
 from bqserver.hub import Hub
 from bqserver.log import Bounds, LogError, Refused, Stored, Submission
 from bqserver.nats_copy import from_stream
+from bqserver.nats_link import Link
 from bqserver.nats_log import NatsLog, open_log
 from bqserver.nats_retention import Retention, Rule, parse_rules
 from bqserver.schema import connect
 from bqserver.sqlite_log import SqliteLog
 from bqserver.testing import running_server
+from nats.aio.msg import Msg
 from wsclient import member, request
 
 from bqwidget.protocol import Edit, Send
@@ -130,6 +133,30 @@ def test_a_room_of_which_nothing_is_left_goes_on_from_there(nats_single, tmp_pat
             [after] = await stored(fresh, say("4"))
             assert after.prev == last.seq
             assert (await whole(fresh))[0] == Bounds(after.seq, after.seq, last.seq)
+
+    asyncio.run(story())
+
+
+def test_nothing_goes_because_nobody_says_what_is_new(nats_single, tmp_path: Path, monkeypatch):
+    """A replica that is behind knows of nothing new, and one that can't answer knows of nothing: both were once taken
+    for a room in which all is old.
+    """
+
+    async def story() -> None:
+        async with joined(nats_single.log(), tmp_path / "view") as log:
+            kept = [one.seq for one in await stored(log, say("old"), say("new"))]
+            answer = nats_queries.batch
+
+            async def behind(link: Link, stream: str, **question: object) -> tuple[list[Msg], bool]:
+                return ([], False) if "start_time" in question else await answer(link, stream, **question)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(nats_queries, "batch", behind)
+                long_ago = Retention(log.link, log._orders, [Rule("*", 60.0)], time.time)
+                assert await long_ago.sweep() == {}
+            with pytest.raises(nats.errors.NoRespondersError):
+                await nats_queries.batch(log.link, "no-such-stream", seq=1, batch=1, next_by_subj="a")
+            assert [one.seq for one in await log.entries("lobby", after=0, upto=1 << 40, limit=9)] == kept
 
     asyncio.run(story())
 

@@ -8,12 +8,12 @@ also asked for where somebody has seen more than we have, and by whoever must no
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Sequence
 
 from nats.aio.msg import Msg
 
+from . import nats_queries
 from .nats_connection import LOST
 from .nats_envelope import Placed, unseal
 from .nats_link import Link
@@ -22,8 +22,6 @@ CHUNK = 500
 """Messages of one batch direct get."""
 AGAIN, MOST_AGAIN = 0.02, 1.0
 """Seconds until a fill that brought too little is tried again: a replica may be behind its leader."""
-END, NOTHING = "204", "404"
-"""The status that ends a batch, and the one where there is none."""
 
 _log = logging.getLogger("bqserver.nats")
 
@@ -157,23 +155,19 @@ class Feed:
     async def _pass(self) -> bool:
         """One batch. Returns whether there is more. Raises LOST."""
         address = self._link.address
-        question = {"seq": self.last + 1, "batch": CHUNK, "next_by_subj": address.subject(self.room)}
-        subject = f"$JS.API.DIRECT.GET.{address.stream}"
-        messages = await self._link.gather(subject, json.dumps(question).encode(), _is_last)
-        end = messages.pop()
-        headers = end.headers or {}
-        if headers["Status"] not in (END, NOTHING):
-            raise TimeoutError(f"the stream can't be read now: {headers}")
+        messages, more = await nats_queries.batch(
+            self._link,
+            address.stream,
+            seq=self.last + 1,
+            batch=CHUNK,
+            next_by_subj=address.subject(self.room),
+        )
         self._take([unseal(self.room, one.headers or {}, one.data) for one in messages])
-        return int(headers.get("Nats-Num-Pending", 0)) > 0
+        return more
 
     def _behind(self) -> bool:
         self._reaching = [one for one in self._reaching if not one[1].done()]
         return bool(self._held or self._reaching)
-
-
-def _is_last(msg: Msg) -> bool:
-    return "Status" in (msg.headers or {})
 
 
 def _resolve(wanted: list[asyncio.Future[bool]], *, answered: bool) -> None:

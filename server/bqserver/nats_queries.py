@@ -1,14 +1,34 @@
-"""What is asked of the stream itself, beside its messages: its rooms, and how far each of them is."""
+"""What is asked of a stream: some of its messages, its rooms, and how far each of them is."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
+import nats.errors
+from nats.aio.msg import Msg
+
+from .nats_connection import NO_RESPONDERS
 from .nats_link import Link
 
 MOST = 1_000
 """Rooms in one question (JetStream takes 1,024 subjects)."""
+END, NOTHING = "204", "404"
+"""The status that ends a batch, and the one where there is none."""
+
+
+async def batch(link: Link, stream: str, **question: object) -> tuple[list[Msg], bool]:
+    """A batch direct get, as the next replica knows it: messages, and whether there are more behind them. Raises LOST,
+    too where nobody is there who would know: that is not the same as that there is nothing.
+    """
+    messages = await link.gather(f"$JS.API.DIRECT.GET.{stream}", json.dumps(question).encode(), _is_last)
+    end = messages.pop().headers or {}
+    if end["Status"] == NO_RESPONDERS:
+        raise nats.errors.NoRespondersError
+    if end["Status"] not in (END, NOTHING):
+        raise TimeoutError(f"the stream {stream} can't be read now: {end}")
+    return messages, int(end.get("Nats-Num-Pending", 0)) > 0
 
 
 async def names(link: Link) -> set[str]:
@@ -30,11 +50,8 @@ async def latest(link: Link, rooms: Sequence[str]) -> dict[str, int]:
     found = {}
     for start in range(0, len(rooms), MOST):
         some = [address.subject(room) for room in rooms[start : start + MOST]]
-        question = json.dumps({"multi_last": some, "batch": len(some)}).encode()
-        answers = await link.gather(
-            f"$JS.API.DIRECT.GET.{address.stream}", question, lambda msg: "Status" in (msg.headers or {})
-        )
-        for msg in answers[:-1]:
+        messages, _ = await batch(link, address.stream, multi_last=some, batch=len(some))
+        for msg in messages:
             headers = msg.headers or {}
             found[address.room(headers["Nats-Subject"])] = int(headers["Nats-Sequence"])
     return found
@@ -42,9 +59,18 @@ async def latest(link: Link, rooms: Sequence[str]) -> dict[str, int]:
 
 async def newest(link: Link, room: str) -> int:
     """The same of one room, as the stream's leader knows it: no replica is ahead of that. Raises LOST."""
+    seq, _ = await newest_and_when(link, room)
+    return seq
+
+
+async def newest_and_when(link: Link, room: str) -> tuple[int, float]:
+    """The same, and when it was stored (seconds since the epoch); both 0 where there is none. Raises LOST."""
     address = link.address
     answer = await link.ask(f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)})
-    return int(answer.get("message", {}).get("seq", 0))
+    if "message" not in answer:
+        return 0, 0.0
+    message = answer["message"]
+    return int(message["seq"]), datetime.fromisoformat(message["time"]).timestamp()
 
 
 async def led_epoch(link: Link) -> str | None:
@@ -53,3 +79,7 @@ async def led_epoch(link: Link) -> str | None:
     if "error" in answer or not answer.get("cluster", {}).get("leader"):
         return None
     return str((answer["config"].get("metadata") or {}).get("epoch"))
+
+
+def _is_last(msg: Msg) -> bool:
+    return "Status" in (msg.headers or {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import nats.errors
+
+from . import nats_queries
 from .copying import Original, Totals, originals, submission, totals
 from .log import LogError
 from .nats_connection import LOST, explained
@@ -42,20 +44,19 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
         await learn_orders(link, partial(_learn_trim, view))
         cursor = await view.reading.read(_reached)
         while cursor < last:
-            question = {"seq": cursor + 1, "batch": WINDOW, "next_by_subj": address.subject("*")}
             try:
-                messages = await link.gather(
-                    f"$JS.API.DIRECT.GET.{address.stream}",
-                    json.dumps(question).encode(),
-                    lambda msg: "Status" in (msg.headers or {}),
+                messages, _ = await nats_queries.batch(
+                    link, address.stream, seq=cursor + 1, batch=WINDOW, next_by_subj=address.subject("*")
                 )
+            except nats.errors.NoRespondersError:
+                messages = []  # a leader is elected just now
             except LOST as error:
                 raise LogError(
                     f"the stream can't be read: {explained(error)}; run the same command again"
                 ) from error
             placed = [
                 unseal(address.room((msg.headers or {})["Nats-Subject"]), msg.headers or {}, msg.data)
-                for msg in messages[:-1]
+                for msg in messages
             ]
             if not placed:
                 await asyncio.sleep(0.05)  # a replica that is a little behind

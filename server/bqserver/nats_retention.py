@@ -7,7 +7,6 @@ been let go, and is not simply missing. Every node that has the rules does this;
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -125,7 +124,11 @@ class Retention:
         """The last one from before then."""
         start = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
         kept = await self._first(room, {"start_time": start})
-        return await nats_queries.newest(self._link, room) if kept == 0 else kept - 1 if kept > first else 0
+        if kept:
+            return kept - 1 if kept > first else 0
+        # Nothing is as new, as far as a replica knows that may be behind: what the leader has counts.
+        newest, at = await nats_queries.newest_and_when(self._link, room)
+        return newest if at < since else 0
 
     async def _over(self, room: str, first: int, size: int) -> int:
         """The last one that is too much. All that is kept is read once, and from then on what is new."""
@@ -147,9 +150,6 @@ class Retention:
     async def _read(self, room: str, question: dict[str, object]) -> tuple[list[Msg], bool]:
         """Messages of the room, and whether there are more behind them."""
         address = self._link.address
-        asked = json.dumps({**question, "next_by_subj": address.subject(room)}).encode()
-        found = await self._link.gather(
-            f"$JS.API.DIRECT.GET.{address.stream}", asked, lambda msg: "Status" in (msg.headers or {})
-        )
-        end = found.pop().headers or {}
-        return found, bool(found) and int(end.get("Nats-Num-Pending", 0)) > 0
+        question = {**question, "next_by_subj": address.subject(room)}
+        found, more = await nats_queries.batch(self._link, address.stream, **question)
+        return found, bool(found) and more
