@@ -9,15 +9,16 @@ import asyncio
 import json
 import math
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from secrets import token_hex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import nats.errors
 from nats.aio.msg import Msg
 
+from . import nats_queries
 from .log import LogError
-from .nats_connection import LOST, NO_RESPONDERS, explained
+from .nats_connection import LOST, explained
 from .nats_link import FIRST, PAUSE, Link
 from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
 
@@ -83,56 +84,52 @@ class Bucket:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(last)
         if ttl is not None:
             headers["Nats-TTL"] = f"{max(1, math.ceil(ttl))}s"
-        why = ""
-        for _ in range(TRIES):
-            try:
-                [msg] = await self._link.gather(f"{self.prefix}{key}", value, lambda _: True, headers=headers)
-                answer = json.loads(msg.data or b'{"error": {"description": "nobody takes it"}}')
-                if "error" not in answer:
-                    return True
-                if error_code(answer) in OVERTAKEN:
-                    return False
-                why = str(answer["error"].get("description"))
-            except LOST as error:
-                why = explained(error)
-            await asyncio.sleep(AGAIN)
-        raise LogError(f"the cluster does not keep it: {why}")
+
+        async def store() -> dict[str, Any]:
+            [msg] = await self._link.gather(f"{self.prefix}{key}", value, lambda _: True, headers=headers)
+            answer: dict[str, Any] = json.loads(msg.data or b'{"error": {"description": "nobody takes it"}}')
+            return answer
+
+        return "error" not in await _answer(store, OVERTAKEN, "the cluster does not keep it")
 
     async def get(self, key: str) -> Value | None:
         """The newest, as the bucket's leader knows it. Raises LogError where nobody answers."""
-        why = ""
-        for _ in range(TRIES):
-            try:
-                question = {"last_by_subj": f"{self.prefix}{key}"}
-                answer = await self._link.ask(f"STREAM.MSG.GET.{self._stream}", question)
-                if "message" in answer:
-                    found = answer["message"]
-                    return Value(key, b64decode(found.get("data", "")), int(found["seq"]))
-                if error_code(answer) == NO_MESSAGE:
-                    return None
-                why = str(answer["error"].get("description"))
-            except LOST as error:
-                why = explained(error)
-            await asyncio.sleep(AGAIN)
-        raise LogError(f"the cluster does not say what it keeps: {why}")
+        question = {"last_by_subj": f"{self.prefix}{key}"}
+        read = partial(self._link.ask, f"STREAM.MSG.GET.{self._stream}", question)
+        answer = await _answer(read, (NO_MESSAGE,), "the cluster does not say what it keeps")
+        if "error" in answer:
+            return None
+        found = answer["message"]
+        return Value(key, b64decode(found.get("data", "")), int(found["seq"]))
 
     async def above(self, seq: int) -> tuple[list[Value], bool]:
         """Some of the values from above there on, as any replica knows them, and whether there are more. Raises LOST."""
-        question = {"seq": seq + 1, "batch": CHUNK, "next_by_subj": f"{self.prefix}>"}
-        messages = await self._link.gather(
-            f"$JS.API.DIRECT.GET.{self._stream}",
-            json.dumps(question).encode(),
-            lambda msg: "Status" in (msg.headers or {}),
+        messages, more = await nats_queries.batch(
+            self._link, self._stream, seq=seq + 1, batch=CHUNK, next_by_subj=f"{self.prefix}>"
         )
-        end = messages.pop().headers or {}
-        if end.get("Status") == NO_RESPONDERS:
-            raise nats.errors.NoRespondersError
-        return [self._value(msg) for msg in messages], int(end.get("Nats-Num-Pending", 0)) > 0
+        return [self._value(msg) for msg in messages], more
 
     def _value(self, msg: Msg) -> Value:
         headers = msg.headers or {}
         key = headers["Nats-Subject"].removeprefix(self.prefix)
         return Value(key, msg.data, int(headers["Nats-Sequence"]))
+
+
+async def _answer(
+    ask: Callable[[], Awaitable[dict[str, Any]]], known: Sequence[int], failed: str
+) -> dict[str, Any]:
+    """What ``ask`` brings, tried a few times: no error, or one of the ``known``. Raises LogError: ``failed``, and why."""
+    why = ""
+    for _ in range(TRIES):
+        try:
+            answer = await ask()
+            if "error" not in answer or error_code(answer) in known:
+                return answer
+            why = str(answer["error"].get("description"))
+        except LOST as error:
+            why = explained(error)
+        await asyncio.sleep(AGAIN)
+    raise LogError(f"{failed}: {why}")
 
 
 async def until_answered(work: Callable[[], Awaitable[None]], what: str) -> None:
