@@ -23,6 +23,7 @@ class RecordingWire:
         self.closed: int | None = None
         self.full = False
         self.heard = 0.0
+        self.straight = None
 
     def write(self, data: bytes) -> bool:
         if self.full or self.closed:

@@ -20,6 +20,7 @@ from bqwidget.protocol import Ack, Bye, Error, Limits, Member, Synced, encode
 
 from .deflate import LEAST, deflated
 from .journal import Journal
+from .lane import Lane
 from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from .neighbours import Neighbours
 from .parts import IN_HAND, Budget, PartStore
@@ -40,12 +41,16 @@ Answer = Callable[[Outcome], None]
 class Room:
     """The peers of one room, and the frames that this turn brought for them."""
 
-    __slots__ = ("deflating", "elsewhere", "frames", "name", "peers", "seq")
+    __slots__ = ("apart", "deflating", "elsewhere", "frames", "lanes", "name", "peers", "seq")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seq = 0
         self.peers: set[Peer] = set()
+        self.apart: set[Peer] = set()
+        """Those in no lane: they are owed something, or can't be written to directly."""
+        self.lanes = Lane(), Lane()
+        """Who takes plain frames, and who takes compressed ones."""
         self.deflating = 0
         """How many of them take compressed frames."""
         self.frames: list[tuple[int, bytes]] = []
@@ -133,6 +138,7 @@ class Hub:
             retry_ms = None if outcome.retry_after is None else int(outcome.retry_after * 1000)
             error = Error(code=outcome.code, message=outcome.message, cid=cid, retry_ms=retry_ms)
             peer.acks.append(text_frame(encode(error)))
+        peer.step_out()
         self._acked[peer] = None
         self._flush_soon()
 
@@ -181,17 +187,14 @@ class Hub:
             long = room.deflating and len(data) >= LEAST
             packed = b"".join([deflated(frame) for _, frame in frames]) if long else data
             self.journal.deliveries += len(frames) * len(room.peers)
-            for peer in list(room.peers):
-                if not peer.live:
-                    peer.keep(frames)
-                elif peer.skip:
-                    news = b"".join([frame for seq, frame in frames if seq > peer.skip])
-                    peer.skip = 0 if frames[-1][0] > peer.skip else peer.skip
-                    peer.write(peer.take_acks() + news)
-                elif peer.acks:
-                    peer.write(peer.take_acks() + (packed if peer.deflates else data))
-                elif not peer.wire.write(packed if long and peer.deflates else data):
-                    peer.cut_off()
+            apart = list(room.apart)  # senders, mostly: they have waited longest
+            for peer in apart:
+                peer.bring(frames, packed if peer.wire.deflates else data)
+            plain, deflating = room.lanes
+            plain.write(data)
+            deflating.write(packed)
+            for peer in apart:
+                peer.step_in()
         for peer in acked:
             if peer.acks:
                 peer.write(peer.take_acks())
@@ -201,7 +204,7 @@ class Hub:
         packed = deflated(frame) if room.deflating else frame
         for peer in list(room.peers):
             if peer.live:
-                peer.write(packed if peer.deflates else frame)
+                peer.write(packed if peer.wire.deflates else frame)
 
     # ---- membership
 
@@ -213,7 +216,8 @@ class Hub:
             if self.neighbours is not None:
                 self.neighbours.entered(room)
         room.peers.add(peer)
-        room.deflating += peer.deflates
+        room.apart.add(peer)
+        room.deflating += peer.wire.deflates
         self.peers[peer] = None
         self.addresses[peer.address] += 1
         self.journal.joins += 1
@@ -235,8 +239,10 @@ class Hub:
             del self.addresses[peer.address]
         self._acked.pop(peer, None)
         room = self.rooms[peer.room_name]
+        peer.step_out()
+        room.apart.discard(peer)
         room.peers.discard(peer)
-        room.deflating -= peer.deflates
+        room.deflating -= peer.wire.deflates
         self.last_busy = self._loop.time()
         self.presence.changed(room, peer)
         self.questions.left(peer)

@@ -44,6 +44,7 @@ from .wire import Wire, text_frame
 
 if TYPE_CHECKING:
     from .hub import Hub, Room
+    from .lane import Lane
     from .rechecking import Still
 
 CHUNK, FEW = 64 * 1024, 50
@@ -78,9 +79,9 @@ class Peer:
         "address",
         "busy",
         "client",
-        "deflates",
         "identity",
         "kind",
+        "lane",
         "level",
         "live",
         "room",
@@ -108,7 +109,6 @@ class Peer:
     ) -> None:
         self._hub = hub
         self.wire = wire
-        self.deflates = wire.deflates  # one look-up less, for each peer and turn
         self.room_name = room
         self.address = address
         self.identity = identity
@@ -121,12 +121,14 @@ class Peer:
         self.live = False
         self.skip = 0
         self.acks: list[bytes] = []
+        self.lane: Lane | None = None
         self.typing_until = 0.0
         self._kept: list[tuple[int, bytes]] = []
         self._kept_size = 0
         self._strikes = 0
         self._task: asyncio.Task[None] | None = None
         self.room: Room = hub.enter(self)
+        wire.on_detour = self.step_out
 
     @property
     def principal(self) -> str | None:
@@ -244,6 +246,32 @@ class Peer:
 
     # ---- what goes out
 
+    def bring(self, frames: Sequence[tuple[int, bytes]], data: bytes) -> None:
+        """A turn's ``frames``, ``data`` when joined: behind its acks, without what a replay covered already, and
+        kept while one goes on.
+        """
+        if not self.live:
+            self.keep(frames)
+            return
+        if self.skip:
+            data = b"".join([frame for seq, frame in frames if seq > self.skip])
+            self.skip = 0 if frames[-1][0] > self.skip else self.skip
+        self.write(self.take_acks() + data)
+
+    def step_in(self) -> None:
+        """Into the lane, where nothing more is owed."""
+        if self.live and not self.skip and self.wire.straight is not None:
+            self.lane = self.room.lanes[self.wire.deflates]
+            self.lane.add(self.wire.straight, self)
+            self.room.apart.discard(self)
+
+    def step_out(self) -> None:
+        """It is owed something that others are not, or can't be written to directly any more."""
+        if self.lane is not None:
+            self.lane.discard(self.wire.send)
+            self.lane = None
+            self.room.apart.add(self)
+
     def write(self, data: bytes) -> None:
         if not self.wire.write(data):
             self.cut_off()
@@ -287,6 +315,7 @@ class Peer:
                 case Resume(after=after, epoch=epoch):
                     if self.live:
                         self.live = False
+                        self.step_out()
                         self._start(self._resume, after, epoch)
                 case Busy(busy=busy):
                     self.busy = busy

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
@@ -24,6 +24,7 @@ from websockets.typing import Subprotocol
 from bqwidget.protocol import SUBPROTOCOL
 
 from .incoming import Incoming, quiet
+from .lane import Send
 
 READ = 64 * 1024
 CLOSING = 5.0
@@ -76,7 +77,8 @@ class Wire:
     bytes of the longest message it takes.
 
     ``open``: frames may still be sent. ``heard``: when anything, a pong too, last came in (loop time).
-    ``deflates``: it takes compressed frames (``deflate``) in place of plain ones.
+    ``deflates``: it takes compressed frames (``deflate``) in place of plain ones. ``send``: its socket's.
+    ``on_detour`` is told whenever ``straight`` ends.
     """
 
     __slots__ = (
@@ -85,11 +87,12 @@ class Wire:
         "_incoming",
         "_protocol",
         "_queued",
-        "_send",
         "_stream",
         "deflates",
         "heard",
+        "on_detour",
         "open",
+        "send",
     )
 
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
@@ -99,13 +102,19 @@ class Wire:
         self._buffer = buffer
         self._queued = 0
         self._direct = not isinstance(stream, SSLIOStream)
-        self._send = stream.socket.send
+        self.send: Send = stream.socket.send
+        self.on_detour: Callable[[], None] = _nothing
         self.heard = asyncio.get_running_loop().time()
         self.open = True
         self.deflates = any(_has_whole_window(extension) for extension in handshake.extensions)
         if stream.socket.family != getattr(socket, "AF_UNIX", None):
             stream.set_nodelay(True)
         self._enqueue(handshake.response.serialize())
+
+    @property
+    def straight(self) -> Send | None:
+        """The bare ``send``, as long as whole frames may be given to it: nothing waits before them."""
+        return self.send if self.open and self._direct and not self._queued else None
 
     async def receive(self) -> list[str | bytes] | None:
         """The messages that arrived, in order; None when the connection is over."""
@@ -114,7 +123,7 @@ class Wire:
             try:
                 data = await self._stream.read_bytes(READ, partial=True)
             except StreamClosedError:
-                self.open = False
+                self._over()
                 return None
             self.heard = loop.time()
             messages = self._incoming.feed(data)
@@ -131,7 +140,7 @@ class Wire:
             return False
         if self._direct and not self._queued:
             try:
-                sent = self._send(data)
+                sent = self.send(data)
             except BlockingIOError:
                 sent = 0
             except OSError:  # it has gone: ``receive`` hears of it next turn
@@ -150,10 +159,11 @@ class Wire:
         if not self.open:
             return False
         self._queued += 1  # the direct way is barred: what comes meanwhile goes behind it
+        self.on_detour()
         try:
             await self._stream.write(data)
         except StreamClosedError:
-            self.open = False
+            self._over()
         finally:
             self._queued -= 1
         return self.open
@@ -162,7 +172,7 @@ class Wire:
         """Start the closing handshake; a peer that does not answer within ``CLOSING`` seconds is shut."""
         if not self.open:
             return
-        self.open = False
+        self._over()
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
         self._write_protocol()
@@ -170,7 +180,7 @@ class Wire:
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        self.open = False
+        self._over()
         self._stream.close()
 
     def _write_protocol(self) -> None:
@@ -187,17 +197,18 @@ class Wire:
             else:
                 self._end()
         if self._protocol.state is not State.OPEN:
-            self.open = False
+            self._over()
 
     def _enqueue(self, data: bytes) -> None:
         size = len(data)
         try:
             done = self._stream.write(data)
         except StreamClosedError:
-            self.open = False
+            self._over()
             return
         if not done.done():
             self._queued += size
+            self.on_detour()
             done.add_done_callback(lambda _: self._taken(size))
 
     def _taken(self, size: int) -> None:
@@ -205,7 +216,7 @@ class Wire:
 
     def _end(self) -> None:
         """The protocol is done sending. Half-close, so that unread input doesn't reset our close frame away."""
-        self.open = False
+        self._over()
         stream = self._stream
         if stream.closed():
             return
@@ -217,8 +228,16 @@ class Wire:
                 return
         self._shut_later()
 
+    def _over(self) -> None:
+        self.open = False
+        self.on_detour()
+
     def _shut_later(self) -> None:
         asyncio.get_running_loop().call_later(CLOSING, self._stream.close)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _has_whole_window(extension: Extension) -> bool:
