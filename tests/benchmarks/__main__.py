@@ -4,9 +4,10 @@ Each server runs pinned to one core, the load generator (``wsfan.c``, built on f
 leaves the window of 32 only when all N members have it, and every run checks that each member got each message
 once and in one order. The rounds interleave the servers, so that a noisy minute hits them all; the table shows
 medians, and the ratio to the recipe's own server on Bun, round by round, where npm can install it. That server
-takes messages by POST only; the others get them by WebSocket, bqserver both ways.
+takes messages by POST only; the others get them by WebSocket, bqserver both ways. ``floor.c`` does as little as a
+server can, with SQLite and without: what any server could reach on this machine, with this generator, lies below.
 
-Needs Linux, a C compiler and ``taskset``. Nothing leaves the machine.
+Needs Linux, a C compiler and ``taskset``; SQLite's header for the one floor. Nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> None:
             sys.exit(f"{tool} is needed to measure")
     with tempfile.TemporaryDirectory(prefix="bqwidget-bench-") as folder:
         work = Path(folder)
-        generator = build(work)
+        generator = build(work, "wsfan") or sys.exit("the load generator can't be built")
         peers = list(servers(work))
         for n in map(int, options.n.split(",")):
             show(n, measure_all(peers, n, options.pairs, generator, work))
@@ -64,6 +65,10 @@ def servers(work: Path) -> Iterator[Peer]:
         yield Peer("the recipe on Bun", [bun, "run", str(HERE / "recipe.ts")], ("post",))
     yield Peer("websockets.broadcast", [python, str(HERE / "peer_websockets.py")], ("ws",))
     yield Peer("naive Tornado", [python, str(HERE / "peer_tornado.py")], ("ws",))
+    if floor := build(work, "floor", "-DSQLITE", "-lsqlite3"):
+        yield Peer("the least, sqlite", [str(floor), "{port}", f"{work}/floor-{{port}}.sqlite"], ("ws",))
+    if floor := build(work, "floor"):
+        yield Peer("the least, memory", [str(floor), "{port}"], ("ws",))
 
 
 def measure_all(
@@ -138,9 +143,14 @@ def running(peer: Peer, work: Path) -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-def build(work: Path) -> Path:
-    binary = work / "wsfan"
-    subprocess.run(["cc", "-O2", "-o", str(binary), str(HERE / "wsfan.c")], check=True)
+def build(work: Path, name: str, *options: str) -> Path | None:
+    """None, and why on standard error, where it can't be: a header is not there."""
+    binary = work / "-".join([name, *options])
+    command = ["cc", "-O2", "-o", str(binary), str(HERE / f"{name}.c"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"measuring without {binary.name}:\n{done.stderr}", file=sys.stderr)
+        return None
     return binary
 
 
