@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from eventually import eventually
+from ports import free_port
 
 if TYPE_CHECKING:
     from bqserver.app import ChatServer
@@ -180,9 +180,7 @@ def join(room_server, request: pytest.FixtureRequest):
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 # ---- parts of the machine --------------------------------------------------------------------------

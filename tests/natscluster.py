@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from eventually import eventually
+from ports import free_ports
 
 names = count(1)
 
@@ -155,15 +155,3 @@ def nats_cluster(binary: str, folder: Path, size: int, **options: str) -> Iterat
         yield cluster
     finally:
         cluster.close()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago: servers that come back need to know them beforehand."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

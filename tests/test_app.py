@@ -18,7 +18,7 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.log import LogError
 from bqserver.testing import running_server
-from chaos.process import free_port
+from ports import free_port
 from wsclient import member, request
 
 from bqwidget import Room

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import socket
 import subprocess
 import sys
 from http.cookiejar import CookieJar
@@ -17,6 +16,7 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 import pytest
 from eventually import eventually
 from jupyterserver import ENABLED, JupyterServer
+from ports import free_port
 from websockets.exceptions import InvalidStatus
 from wsclient import Answer, member, request
 
@@ -148,12 +148,6 @@ def url(node, jupyterhub, missing, tmp_path_factory):
     finally:
         process.terminate()
         process.wait(60)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.timeout(240)

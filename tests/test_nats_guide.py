@@ -14,7 +14,7 @@ from bqserver.app import ChatServer
 from bqserver.log import LogError
 from bqserver.nats_log import open_log
 from certificate import self_signed
-from natscluster import free_ports
+from ports import free_ports
 
 GUIDE = (Path(__file__).parent.parent / "server" / "README.md").read_text()
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from ports import free_port
 
 MODULE = ("-m", "bqserver")
 
@@ -80,6 +81,8 @@ class ServerProcess:
         """For good."""
         if self.running:
             self.kill()
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()  # of one that never listened
         self._errors.close()
 
     def _end(self, number: int) -> tuple[int, str]:
@@ -99,10 +102,3 @@ def server_process(log: str | Path, *options: str, **more: object) -> Iterator[S
         yield server
     finally:
         server.close()
-
-
-def free_port() -> int:
-    """One that was free a moment ago: a server that comes back needs to know it beforehand."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from urllib.request import Request, urlopen
 import nbformat
 import pytest
 from eventually import eventually
+from ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -176,9 +176,7 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 def run_jupyter(
