@@ -14,7 +14,7 @@ from bqwidget.protocol import MAX_CID, check_room, encode
 from .admission import Invites, Moderate, Session
 from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .body import Body
-from .log import Refused, Stored
+from .log import Bounds, Glance, Refused, Stored
 from .metrics import Metrics
 from .page import CSP, FIRST, STATIC, render
 from .parts import with_parts
@@ -27,6 +27,7 @@ from .wire import Handshake, Wire
 
 LOBBY = "lobby"
 MOST = 200
+NOTHING = Glance(Bounds(0, 0), [])
 MOST_WORDS = 200
 
 
@@ -190,7 +191,7 @@ class RoomPage(Handler):
         session = self.denied is None
         if session:
             self.enter(room, Level.READ)
-        bounds = await log.bounds(room)
+        bounds, bodies = await log.glance(room, limit=FIRST) if session else NOTHING
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Content-Security-Policy", CSP)
         self.set_header("X-Frame-Options", "DENY")
@@ -200,7 +201,7 @@ class RoomPage(Handler):
                 room=room,
                 base=self.service.base,
                 session=session,
-                bodies=await log.messages(room, limit=FIRST, before=bounds.seq + 1) if session else [],
+                bodies=bodies,
                 epoch=log.epoch,
                 seq=bounds.seq,
                 oldest=bounds.oldest,

@@ -68,6 +68,13 @@ class RoomRow(NamedTuple):
     seq: int
 
 
+class Glance(NamedTuple):
+    """A room as it is shown first: how far it goes, and its newest messages up to there."""
+
+    bounds: Bounds
+    messages: list[bytes]
+
+
 class LogError(BqwidgetError):
     """The log can't be opened or used; the message says why and what to do."""
 
@@ -111,6 +118,9 @@ class MessageLog(Protocol):
     ) -> list[bytes]:
         """Folded messages, oldest first: the last ``limit`` (below ``before``), or the first above ``after``."""
 
+    async def glance(self, room: str, *, limit: int) -> Glance:
+        """The bounds, and the last ``limit`` messages up to there, folded, oldest first."""
+
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         """The newest ``limit`` messages that hold all the words, folded, oldest first."""
 
@@ -122,3 +132,9 @@ class MessageLog(Protocol):
 
     async def close(self) -> None:
         """Finish what was appended, then let go of files and threads."""
+
+
+async def glance(log: MessageLog, room: str, limit: int) -> Glance:
+    """In two questions."""
+    bounds = await log.bounds(room)
+    return Glance(bounds, await log.messages(room, limit=limit, before=bounds.seq + 1))

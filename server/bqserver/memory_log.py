@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from .log import Bounds, Listener, Outcome, RoomRow, Stored, Submission
+from .log import Bounds, Glance, Listener, Outcome, RoomRow, Stored, Submission, glance
 from .sequencer import Head, Key, Target, decode_message, sequence
 
 KEEP = 100_000
@@ -96,6 +96,9 @@ class MemoryLog:
             stop = len(seqs) if before is None else bisect_left(seqs, before)
             start = max(0, stop - limit)
         return [shelf.targets[seq].body for seq in seqs[start:stop]]
+
+    async def glance(self, room: str, *, limit: int) -> Glance:
+        return await glance(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         wanted = words.casefold().split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ class Feeds:
         self._view = view
         self._opened: dict[str, _Opened] = {}
         self._opening: dict[str, asyncio.Future[Feed]] = {}
+        self._later: dict[str, None] = {}
+        self._filling: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
     def now(self, room: str) -> Feed | None:
@@ -72,6 +75,17 @@ class Feeds:
         except LOST:
             return  # what is here is served
 
+    def soon(self, room: str) -> None:
+        """Fill it when there is time, one after the other: nobody waits for it yet."""
+        self._later[room] = None
+        if self._filling is None:
+            self._filling = self._loop.create_task(self._fill_later())
+
+    def has(self, room: str) -> bool:
+        """Whether this node knows everything of the room, but for what is on its way."""
+        feed = self.now(room)
+        return feed is not None and feed.filled
+
     def filled(self) -> set[str]:
         """Rooms of which this node knows everything, but for what is on its way."""
         return {room for room, (feed, _) in self._opened.items() if feed.filled}
@@ -93,8 +107,18 @@ class Feeds:
                 await feed.close()
 
     async def close(self) -> None:
+        if self._filling is not None:
+            self._filling.cancel()
         for feed, _ in self._opened.values():
             await feed.close()
+
+    async def _fill_later(self) -> None:
+        while self._later:
+            room = next(iter(self._later))
+            with contextlib.suppress(LogError):
+                await self.open(room)
+            del self._later[room]
+        self._filling = None
 
     async def _filled(self, room: str) -> tuple[Feed, bool]:
         """The feed, and whether it was filled for whoever asks here: it has what was there when they asked then."""

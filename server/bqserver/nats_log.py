@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import nats_queries, nats_revocations, sqlite_queries
-from .log import Bounds, Listener, LogError, LogFull, Outcome, Refused, RoomRow, Stored, Submission
+from .log import Bounds, Glance, Listener, LogError, LogFull, Outcome, RoomRow, Stored, Submission, glance
 from .nats_connection import LOST
 from .nats_entrance import Entrance
 from .nats_feeds import Feeds
@@ -28,9 +28,10 @@ from .nats_invites import NatsInvites
 from .nats_link import Link
 from .nats_neighbours import NatsNeighbours
 from .nats_orders import NatsOrders
+from .nats_pages import Pages
 from .nats_parts import NatsParts
 from .nats_retention import KEY, Retention, Rule, parse_rules
-from .nats_sends import PATIENCE, STOPPING, Sending, Sends
+from .nats_sends import PATIENCE, REPLACED, STOPPING, Sending, Sends
 from .nats_stream import REPLICAS, parse, stream_epoch
 from .nats_sync import check_sync
 from .nats_view import View, Worked
@@ -94,6 +95,7 @@ class NatsLog:
         self._read = self.view.reading.read
         self._listeners: list[Listener] = []
         self._feeds = Feeds(link, self.view)
+        self._pages = Pages(link, self.view, self._feeds, self._sends.node, replicas)
         self._entrance = Entrance(self._feeds, self.view, self._sends)
         self._pending = 0
         self._idle = asyncio.Event()
@@ -107,7 +109,7 @@ class NatsLog:
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         done: asyncio.Future[list[Outcome]] = self._loop.create_future()
         if not batch or self._closing or self._watch.replaced:
-            done.set_result([_REPLACED if self._watch.replaced else STOPPING] * len(batch))
+            done.set_result([REPLACED if self._watch.replaced else STOPPING] * len(batch))
             return done
         if self._pending and self._pending + len(batch) > self._max_pending:
             raise LogFull(self._pending)
@@ -148,8 +150,13 @@ class NatsLog:
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
+        if before is None and after is None and (page := await self._pages.messages(room, limit)) is not None:
+            return page
         await self._feeds.fresh(room, None if before is None else before - 1)
         return await self._read(sqlite_queries.messages, room, limit, before, after)
+
+    async def glance(self, room: str, *, limit: int) -> Glance:
+        return await self._pages.glance(room, limit) or await glance(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         await self._feeds.fresh(room)
@@ -171,6 +178,7 @@ class NatsLog:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), PATIENCE)
         self._watch.close()
+        self._pages.close()
         for task in [*self._joined, *self._finding]:
             task.cancel()
         self._entrance.close()
@@ -197,6 +205,7 @@ class NatsLog:
         neighbours = NatsNeighbours(self.link, hub)
         await neighbours.open()
         await self._orders.open()
+        await asyncio.wait([self.view.add(())], timeout=PATIENCE)  # or a page shows what was let go
         invites = NatsInvites(self.link, self._replicas, time.time)
         await invites.open()
         gate.shared = invites
@@ -244,10 +253,8 @@ class NatsLog:
         """The view has got further: senders first, then followers, all in one turn."""
         for sending, outcome in self._sends.worked(worked):
             sending.answer(outcome)
+        self._pages.heard(worked)
         entries = [outcome for _, outcome in worked if isinstance(outcome, Stored) and not outcome.dup]
         if entries:
             for listener in self._listeners:
                 listener(entries)
-
-
-_REPLACED = Refused("unavailable", "the cluster holds another history now: restart this server", 503, 5.0)

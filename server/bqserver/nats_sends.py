@@ -200,4 +200,5 @@ _UNAVAILABLE = Refused(
     503,
     RETRY_AFTER,
 )
+REPLACED = Refused("unavailable", "the cluster holds another history now: restart this server", 503, 5.0)
 STOPPING = Refused("restart", "the server is stopping: it will be back", 503, 1.0)

@@ -58,6 +58,7 @@ class View:
 
     def __init__(self, path: Path, epoch: str, told: Told) -> None:
         self.path = path.resolve()
+        self.epoch = epoch
         self._lock = LockFile(self.path)
         try:
             self._db = _open(self.path, epoch)

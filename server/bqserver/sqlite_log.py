@@ -23,7 +23,7 @@ from bqwidget.protocol import encode
 from . import sqlite_queries
 from .gathering import gather
 from .lockfile import LockFile
-from .log import Bounds, Listener, LogFull, Outcome, Refused, RoomRow, Stored, Submission
+from .log import Bounds, Glance, Listener, LogFull, Outcome, Refused, RoomRow, Stored, Submission, glance
 from .schema import connect, epoch_of, explain, grow
 from .sequencer import Plan, sequence
 from .sqlite_reading import SqliteReading
@@ -115,6 +115,9 @@ class SqliteLog:
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
         return await self._reading.read(sqlite_queries.messages, room, limit, before, after)
+
+    async def glance(self, room: str, *, limit: int) -> Glance:
+        return await glance(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         return await self._reading.search(room, words, limit)

@@ -1,0 +1,95 @@
+"""One page: the last messages of a room as a view has them, the stream's seq up to which that is so, and how it is cut.
+
+Pure, but for the connection that it is made from.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from bqwidget.protocol import Struct
+
+from . import nats_shelf, sqlite_queries
+from .log import Bounds
+from .sequencer import decode_message
+
+MESSAGES = 50
+"""On a page, at the most: what a room shows first."""
+SIZE = 256_000
+"""Bytes of them; NATS takes 1 MB, and gives it back in base64."""
+
+
+class Page(Struct, frozen=True):
+    """``seq``: up to there everything that the stream has of the room is in here; ``whole``: no message is before these.
+
+    ``oldest``, ``newest`` and ``trimmed`` are the room's Bounds.
+    """
+
+    epoch: str
+    seq: int
+    oldest: int
+    newest: int
+    messages: list[msgspec.Raw]
+    trimmed: int = 0
+    whole: bool = False
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(self.oldest, self.newest, self.trimmed)
+
+    def last(self, limit: int) -> list[bytes] | None:
+        """The newest ``limit`` messages; None: there may be more of them than the page has."""
+        if not self.whole and len(self.messages) < limit:
+            return None
+        return [bytes(raw) for raw in self.messages[max(0, len(self.messages) - limit) :]]
+
+    def above(self, upto: int) -> Page:
+        """The same without the messages up to there, which were let go; itself where it has none of them."""
+        left = [raw for raw in self.messages if decode_message(raw).seq > upto]
+        if len(left) == len(self.messages):
+            return self
+        return msgspec.structs.replace(self, messages=left, whole=True)
+
+
+_decode = msgspec.json.Decoder(Page).decode
+
+
+def read_page(value: bytes) -> Page | None:
+    """None: it is no page. Anybody who may publish in the account can put anything there."""
+    try:
+        page = _decode(value)
+        for raw in page.messages:
+            decode_message(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    return page
+
+
+def page_of(db: sqlite3.Connection, epoch: str, room: str) -> Page | None:
+    """What a view has of the room at one moment. None: nothing, or its newest message alone is too large."""
+    db.execute("BEGIN")
+    try:
+        seq = nats_shelf.cursor(db, room)
+        bounds = nats_shelf.bounds(db, room)
+        bodies = sqlite_queries.messages(db, room, MESSAGES + 1, None, None)
+    finally:
+        db.execute("COMMIT")
+    kept, size = list[msgspec.Raw](), 0
+    for body in bodies[: -MESSAGES - 1 : -1]:
+        size += len(body)
+        if size > SIZE:
+            break
+        kept.append(msgspec.Raw(body))
+    if not seq or (bodies and not kept):
+        return None
+    return Page(
+        epoch=epoch,
+        seq=seq,
+        oldest=bounds.oldest,
+        newest=bounds.seq,
+        trimmed=bounds.trimmed,
+        whole=len(kept) == len(bodies),
+        messages=kept[::-1],
+    )
