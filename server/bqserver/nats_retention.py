@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
-from . import nats_queries
+from . import nats_pages, nats_queries
 from .log import LogError
 from .nats_connection import LOST, explained
 from .nats_link import Link
@@ -106,6 +106,9 @@ class Retention:
         if gone:
             await asyncio.sleep(SETTLE)
         for room, upto in gone.items():
+            await nats_pages.cut(
+                self._link, room, upto
+            )  # before the stream: whoever is interrupted does both again
             question = {"filter": self._link.address.subject(room), "seq": upto + 1}
             answer = await self._link.ask(f"STREAM.PURGE.{self._link.address.stream}", question)
             if error := answer.get("error"):
