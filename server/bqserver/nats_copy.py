@@ -31,6 +31,7 @@ from .nats_connection import LOST, explained
 from .nats_envelope import seal
 from .nats_link import Link
 from .nats_orders import NatsOrders
+from .nats_pages import write_all
 from .nats_parts import NatsParts
 from .nats_read_back import Progress, asked, learn_orders, read_back, store_all
 from .nats_stream import COPYING, NOT_FOUND, REPLICAS, Address, complaints, error_code, parse, settings
@@ -61,8 +62,9 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, t
             await parts.close()
             await _copy_orders(source, link, replicas)
             with tempfile.TemporaryDirectory() as folder:
-                found = await read_back(link, Path(folder) / "view.sqlite", lambda *_: None)
-            _compare(expected, found)
+                view = Path(folder) / "view.sqlite"
+                _compare(expected, await read_back(link, view, lambda *_: None))
+                await write_all(link, view, config["metadata"]["epoch"], replicas, told)
             del config["metadata"][COPYING]
             await asked(link, f"STREAM.UPDATE.{address.stream}", config)
     finally:
