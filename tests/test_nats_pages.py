@@ -36,6 +36,8 @@ from bqwidget.protocol import Delete, Draft, Edit, React, Send, encode
 
 Story = Callable[[], Awaitable[None]]
 NEVER = 3600.0
+WAIT = 60.0
+"""Seconds for a page to be written: a cluster that has just come back takes its time."""
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +109,7 @@ async def page(log: NatsLog, room: str = "lobby") -> Page | None:
 async def written(log: NatsLog, room: str = "lobby") -> Page:
     """The room's page, as soon as it is as new as the stream."""
     loop, said = asyncio.get_running_loop(), "nothing"
-    deadline = loop.time() + 60
+    deadline = loop.time() + WAIT
     while loop.time() < deadline:
         try:
             newest, found = await nats_queries.newest(log.link, room), await page(log, room)
@@ -392,21 +394,24 @@ def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch):
         await view.add([placed(1)])
         loop, bounds = asyncio.get_running_loop(), nats_shelf.bounds
 
-        def while_it_is_read(*asked: object) -> Bounds:
-            asyncio.run_coroutine_threadsafe(_add(), loop).result()
-            return bounds(*asked)
-
-        async def _add() -> None:
+        async def add() -> None:
             await view.add([placed(2)])
 
-        monkeypatch.setattr(nats_shelf, "bounds", while_it_is_read)
-        old = await view.reading.read(page_of, "e", "lobby")
+        def while_it_is_read(*asked: object) -> Bounds:
+            asyncio.run_coroutine_threadsafe(add(), loop).result()
+            return bounds(*asked)
+
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(nats_shelf, "bounds", while_it_is_read)
+                old = await view.reading.read(page_of, "e", "lobby")
+            new = await view.reading.read(page_of, "e", "lobby")
+            nothing = await view.reading.read(page_of, "e", "nobody-was-here")
+        finally:
+            await view.close()
         assert (old.seq, old.newest, texts(old.last(50))) == (1, 1, ["1"])
-        monkeypatch.setattr(nats_shelf, "bounds", bounds)
-        new = await view.reading.read(page_of, "e", "lobby")
         assert (new.seq, new.newest, texts(new.last(50))) == (2, 2, ["1", "2"])
-        assert await view.reading.read(page_of, "e", "nobody-was-here") is None
-        await view.close()
+        assert nothing is None
 
     asyncio.run(story())
 
@@ -543,7 +548,7 @@ def test_a_page_that_is_not_taken_is_tried_again_and_disturbs_nobody(
     asyncio.run(story())
 
 
-def test_the_writer_ends_with_the_log(nats_single, tmp_path: Path, monkeypatch):
+def test_the_writer_ends_with_the_log(nats_single, tmp_path: Path, monkeypatch, held):
     stuck = asyncio.Event()
 
     async def put(*_: object, **__: object) -> bool:
@@ -558,7 +563,9 @@ def test_the_writer_ends_with_the_log(nats_single, tmp_path: Path, monkeypatch):
         async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
             await stored(one, say("a"))
             await stuck.wait()
-            one._feeds.soon("lobby")
+            held(True)
+            one._feeds.soon("never-filled")
+            await asyncio.sleep(0)
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() == before
 

@@ -26,6 +26,9 @@ import msgspec  # noqa: E402
 from bqserver.log import Submission  # noqa: E402
 from bqserver.nats_envelope import seal  # noqa: E402
 from bqserver.nats_log import NatsLog, open_log  # noqa: E402
+from bqserver.nats_pages import write_all  # noqa: E402
+from bqserver.nats_read_back import read_back  # noqa: E402
+from bqserver.nats_stream import REPLICAS  # noqa: E402
 from chaos.link import Link  # noqa: E402
 from chaos.process import ServerProcess, server_process  # noqa: E402
 from natscluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402
@@ -105,23 +108,44 @@ async def rooms(cluster: NatsCluster, work: Path, places: int, count: int) -> No
         f"messages stored a second, {count:,} in {places:,} rooms",
         f"{count / (time.perf_counter() - began):,.0f}",
     )
-    await log.close()
-    log = await open_log(url, work / "fresh.sqlite")
-    some = [f"room{place}" for place in random.sample(range(places), min(500, places))]
+    # They went straight into the stream, so there are no pages: a node that misses one writes it, of that room only.
+    some = [f"room{place}" for place in random.sample(range(places), min(1_000, places))]
+    without, with_pages = some[::2], some[1::2]
+    least = min(50, count // places)
+    fresh = await open_log(url, work / "fresh.sqlite")
     before = resident(os.getpid())
-    for name in ("cold", "warm"):
-        times = []
-        for room in some:
-            began = time.perf_counter()
-            found = await log.messages(room, limit=50)
-            times.append(time.perf_counter() - began)
-            assert len(found) == min(50, count // places)
+    for name in ("cold, without a page", "warm"):
         say(
             f"last 50 of a room on a fresh node, {name} (p50, p95, most)",
-            f"{ms(times, 50)}, {ms(times, 95)}, {ms(times, 100)}",
+            spread([await shown(fresh, room, least) for room in without]),
         )
-    say("memory of a followed room", f"{(resident(os.getpid()) - before) / len(some) / 1024:.1f} kB")
+    say("memory of a followed room", f"{(resident(os.getpid()) - before) / len(without) / 1024:.1f} kB")
+    await fresh.close()
+    await read_back(log.link, work / "whole.sqlite", lambda *_: None)
+    with spent([os.getpid()]) as own, spent(pids(cluster)) as servers:
+        began = time.perf_counter()
+        await write_all(log.link, work / "whole.sqlite", log.epoch, REPLICAS, lambda *_: None)
+        took = time.perf_counter() - began
+    say(f"pages written a second, {places:,} of up to 50 messages", f"{places / took:,.0f}")
+    say("… processor time of the node, each", f"{own() / places * 1e6:.0f} µs")
+    say("… of the three NATS servers together, each", f"{servers() / places * 1e6:.0f} µs")
+    fresh = await open_log(url, work / "fresh-again.sqlite")
+    times = []
+    for room in with_pages:
+        times.append(await shown(fresh, room, least))
+        await asyncio.sleep(0.02)  # as people come: the rooms are filled meanwhile, one after the other
+    say("last 50 of a room on a fresh node, cold, from its page (p50, p95, most)", spread(times))
+    await fresh.close()
     await log.close()
+
+
+async def shown(log: NatsLog, room: str, least: int) -> float:
+    """Seconds that a room's first display takes."""
+    began = time.perf_counter()
+    found = await log.messages(room, limit=50)
+    took = time.perf_counter() - began
+    assert len(found) == least
+    return took
 
 
 async def stored(log: NatsLog, places: int, count: int) -> None:
@@ -234,6 +258,10 @@ async def idling(cluster: NatsCluster, count: int) -> None:
 
 def draft(room: str, number: int) -> Submission:
     return Submission(room, "ada", Send(cid=f"c{number}", user="ada", text=TEXT))
+
+
+def spread(times: list[float]) -> str:
+    return ", ".join(ms(times, part) for part in (50, 95, 100))
 
 
 def ms(times: list[float], part: int) -> str:
