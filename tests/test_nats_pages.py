@@ -565,7 +565,8 @@ def test_the_writer_ends_with_the_log(nats_single, tmp_path: Path, monkeypatch, 
             await stuck.wait()
             held(True)
             one._feeds.soon("never-filled")
-            await asyncio.sleep(0)
+            while one._feeds.now("never-filled") is None:
+                await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() == before
 
