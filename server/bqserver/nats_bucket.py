@@ -14,11 +14,12 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, NamedTuple
 
+import nats.errors
 from nats.aio.msg import Msg
 
 from . import nats_queries
 from .log import LogError
-from .nats_connection import LOST, explained
+from .nats_connection import LOST, NO_RESPONDERS, explained
 from .nats_link import FIRST, PAUSE, Link
 from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
 
@@ -94,12 +95,24 @@ class Bucket:
 
     async def get(self, key: str) -> Value | None:
         """The newest, as the bucket's leader knows it. Raises LogError where nobody answers."""
-        read = partial(self._look, key)
-        return _found(key, await _answer(read, (NO_MESSAGE,), "the cluster does not say what it keeps"))
+        question = {"last_by_subj": f"{self.prefix}{key}"}
+        read = partial(self._link.ask, f"STREAM.MSG.GET.{self._stream}", question)
+        answer = await _answer(read, (NO_MESSAGE,), "the cluster does not say what it keeps")
+        if "error" in answer:
+            return None
+        found = answer["message"]
+        return Value(key, b64decode(found.get("data", "")), int(found["seq"]))
 
     async def glance(self, key: str) -> Value | None:
-        """The same, asked once; None too where there is no such bucket, or none that answers. Raises LOST."""
-        return _found(key, await self._look(key))
+        """The newest that the next replica knows, asked once. Raises LOST; NoRespondersError too where there is no such
+        bucket.
+        """
+        subject = f"$JS.API.DIRECT.GET.{self._stream}.{self.prefix}{key}"
+        [msg] = await self._link.gather(subject, b"", lambda _: True)
+        status = (msg.headers or {}).get("Status")
+        if status == NO_RESPONDERS:
+            raise nats.errors.NoRespondersError
+        return None if status else self._value(msg)
 
     async def above(self, seq: int) -> tuple[list[Value], bool]:
         """Some of the values from above there on, as any replica knows them, and whether there are more. Raises LOST."""
@@ -108,20 +121,10 @@ class Bucket:
         )
         return [self._value(msg) for msg in messages], more
 
-    async def _look(self, key: str) -> dict[str, Any]:
-        return await self._link.ask(f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": f"{self.prefix}{key}"})
-
     def _value(self, msg: Msg) -> Value:
         headers = msg.headers or {}
         key = headers["Nats-Subject"].removeprefix(self.prefix)
         return Value(key, msg.data, int(headers["Nats-Sequence"]))
-
-
-def _found(key: str, answer: dict[str, Any]) -> Value | None:
-    if "error" in answer:
-        return None
-    found = answer["message"]
-    return Value(key, b64decode(found.get("data", "")), int(found["seq"]))
 
 
 async def _answer(

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import nats.errors
+
 from bqwidget.protocol import encode
 
 from . import nats_queries, nats_shelf, sqlite_queries
@@ -102,19 +104,25 @@ class Pages:
         """
         if not self._link.connected.is_set() or self._loop.time() < self._left_alone_until:
             return None
-        asked = asyncio.gather(self._bucket.glance(room), nats_queries.newest(self._link, room))
+        asked = asyncio.gather(self._kept(room), nats_queries.newest(self._link, room))
         try:
-            found, newest = await asyncio.wait_for(asked, WAIT)
+            page, newest = await asyncio.wait_for(asked, WAIT)
         except LOST as error:
             self._left_alone_until = self._loop.time() + AGAIN
             _log.debug("no page of the room %s: %s", room, explained(error))
             return None
-        page = read_page(found.value) if found else None
         if page is not None and page.epoch == self._view.epoch and page.seq == newest:
             return page
         if newest:
             self._want(room, newest)
         return None
+
+    async def _kept(self, room: str) -> Page | None:
+        try:
+            found = await self._bucket.glance(room)
+        except nats.errors.NoRespondersError:
+            return None  # nobody has made the bucket: whoever writes the first page does
+        return read_page(found.value) if found else None
 
     async def _trimmed(self, room: str) -> int:
         return await self._view.reading.read(nats_shelf.forgotten, room)
@@ -185,7 +193,12 @@ async def cut(link: Link, room: str, upto: int) -> None:
     """Let the messages up to there go from the room's page too. Raises LOST or LogError."""
     bucket = Bucket(link, NAME, 1)
     while True:
-        found = await bucket.glance(room)
+        try:
+            found = await bucket.glance(room)
+        except nats.errors.NoRespondersError:
+            if await bucket.is_there():
+                raise
+            return
         page = read_page(found.value) if found else None
         if found is None or page is None or (left := page.above(upto)) is page:
             return
