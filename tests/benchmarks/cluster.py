@@ -205,7 +205,7 @@ async def delivered(nodes: list[ServerProcess], readers: int, count: int = 2_000
                 acked.release()
 
     sender = await Link.join(nodes[0].url, "lobby", told)
-    probe = await Link.join(nodes[-1].url, "lobby", heard)
+    probe = await synced(nodes[-1].url, heard)
     times = []
     for number in range(200):
         seen, began = loop.create_future(), time.perf_counter()
@@ -215,7 +215,7 @@ async def delivered(nodes: list[ServerProcess], readers: int, count: int = 2_000
         await seen
         times.append(time.perf_counter() - began)
     probe.close()
-    links = [await Link.join(nodes[place % len(nodes)].url, "lobby", heard) for place in range(readers)]
+    links = [await synced(nodes[place % len(nodes)].url, heard) for place in range(readers)]
     got[0] = 0
     meters = [spent([node.pid]) for node in nodes]
     spends = [meter.__enter__() for meter in meters]
@@ -228,6 +228,20 @@ async def delivered(nodes: list[ServerProcess], readers: int, count: int = 2_000
     for link in (sender, *links):
         link.close()
     return busiest, statistics.median(times)
+
+
+async def synced(url: str, heard: Callable[[list[bytes]], None]) -> Link:
+    """A member who misses nothing from here on."""
+    live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def hear(payloads: list[bytes]) -> None:
+        if not live.done() and any(payload.startswith(b'{"type":"synced"') for payload in payloads):
+            live.set_result(None)
+        heard(payloads)
+
+    link = await Link.join(url, "lobby", hear)
+    await live
+    return link
 
 
 def frame(cid: str) -> bytes:
