@@ -68,6 +68,44 @@ def test_every_node_works_out_the_same_however_the_stream_is_cut(tmp_path_factor
     asyncio.run(story())
 
 
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(said="aab", size=2, upto=20)
+@given(said=st.text("ab", min_size=1, max_size=20), size=st.integers(1, 20), upto=st.integers(1, 200))
+def test_what_was_let_go_does_not_come_back_where_the_stream_still_has_it(tmp_path_factory, said, size, upto):
+    """A node that comes just then hears of it first, and finds it in the stream after that."""
+    folder = tmp_path_factory.mktemp("views")
+    stream = [placed(10 * number, hi(str(number), room=room)) for number, room in enumerate(said, 1)]
+    rooms = sorted({one.room for one in stream})
+
+    async def held(name: str, *, trimmed_first: bool) -> list[object]:
+        view = View(folder / name, "e", lambda _: None)
+        if trimmed_first:
+            for room in rooms:
+                view.trim(room, upto)
+        for start in range(0, len(stream), size):
+            await view.add(stream[start : start + size])
+        if not trimmed_first:
+            for room in rooms:
+                view.trim(room, upto)
+        await view.add(())
+        found = [
+            (
+                await view.bounds(room),
+                await view.entries(room, 0, 1 << 40, 500),
+                await view.reading.read(sqlite_queries.messages, room, 500, None, None),
+            )
+            for room in rooms
+        ]
+        await view.close()
+        return list(found)
+
+    async def story() -> None:
+        late = await held("late.sqlite", trimmed_first=True)
+        assert late == await held("early.sqlite", trimmed_first=False)
+
+    asyncio.run(story())
+
+
 @settings(deadline=None, max_examples=15)
 @given(drafts=st.lists(submissions(), max_size=30))
 def test_it_is_what_a_log_of_its_own_would_say(tmp_path_factory, drafts):

@@ -160,6 +160,9 @@ class View:
             places=[one.place for one, _ in good],
         )
         self._shelf.store(plan)
+        for room, seq in {one.room: one.seq for one in reversed(batch)}.items():
+            if seq <= (upto := self._shelf.forgotten(room)):
+                self._shelf.trim(room, upto)  # still in the stream when this node came, but not for long
         reached = {one.room: one.seq for one in batch}
         db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(reached.items()))
         db.execute("COMMIT")
