@@ -7,12 +7,14 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bqserver import nats_sends
 from bqserver.log import Bounds, LogError, Refused, Stored, Submission
 from bqserver.nats_envelope import once_id, seal
 from bqserver.nats_feed import Feed
+from bqserver.nats_link import Link
 from bqserver.nats_log import NatsLog, open_log
 from nats.aio.msg import Msg
 from natscluster import nats_cluster
@@ -24,6 +26,10 @@ Story = Callable[[NatsLog, NatsLog], Awaitable[None]]
 
 def say(text: str = "hi", cid: str = "", who: str = "ada", **more: object) -> Submission:
     return Submission("lobby", who, Send(cid=cid, user=who, text=text, **more))
+
+
+def in_room(room: str) -> Submission:
+    return say()._replace(room=room)
 
 
 def does(draft: Draft) -> Submission:
@@ -212,16 +218,49 @@ def test_a_deleted_view_only_costs_filling_it_again(nats_three, tmp_path: Path):
 def test_a_room_that_a_node_has_not_served_is_asked_for_once(two_nodes, monkeypatch):
     async def story(one: NatsLog, other: NatsLog) -> None:
         await stored(one, say("hi"))
-        asked, gather = [], other.link.gather
+        asked = []
 
-        async def heard(subject: str, payload: bytes, *more: object, **options: object) -> list[Msg]:
-            asked.append(b"next_by_subj" in payload)
-            return await gather(subject, payload, *more, **options)
+        def hear(link: Link) -> None:
+            gather = link.gather
 
-        monkeypatch.setattr(other.link, "gather", heard)
-        for times in (1, 2):  # a fresh one is asked for each time, and what was filled just now is fresh
+            async def heard(subject: str, payload: bytes, *more: object, **options: object) -> list[Msg]:
+                if b"next_by_subj" in payload:
+                    asked.append(link)
+                return await gather(subject, payload, *more, **options)
+
+            monkeypatch.setattr(link, "gather", heard)
+
+        hear(other.link)
+        hear(other._aside)
+        for over in (
+            [other._aside],
+            [other._aside, other.link],
+        ):  # each time, and what was filled just now is fresh
             assert len(await other.messages("lobby", limit=50)) == 1
-            assert asked.count(True) == times
+            assert asked == over
+
+    two_nodes(story)
+
+
+def test_nobody_waits_while_another_room_is_filled_first(two_nodes, monkeypatch):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await stored(one, say("hi"), in_room("busy"))
+        assert len(await other.messages("busy", limit=50)) == 1
+        asked, answers, gather = asyncio.Event(), asyncio.Event(), other._aside.gather
+
+        async def slowly(*args: Any, **options: Any) -> list[Msg]:
+            asked.set()
+            await answers.wait()
+            return await gather(*args, **options)
+
+        monkeypatch.setattr(other._aside, "gather", slowly)
+        reading = asyncio.ensure_future(other.messages("lobby", limit=50))
+        await asyncio.wait_for(asked.wait(), 10)
+        await stored(other, in_room("busy"))
+        assert len(await other.messages("busy", limit=50)) == 2
+        assert not reading.done()
+        answers.set()
+        assert len(await reading) == 1
 
     two_nodes(story)
 

@@ -34,9 +34,10 @@ class _Opened(NamedTuple):
 class Feeds:
     """``attended`` says whether a room has members here; it is followed as long as it has."""
 
-    def __init__(self, link: Link, view: View) -> None:
+    def __init__(self, link: Link, aside: Link, view: View) -> None:
         self.attended: Callable[[str], bool] = lambda _: False
         self._link = link
+        self._aside = aside
         self._view = view
         self._opened: dict[str, _Opened] = {}
         self._opening: dict[str, asyncio.Future[Feed]] = {}
@@ -142,7 +143,7 @@ class Feeds:
             return await asyncio.shield(opening)
         opening = self._opening[room] = self._loop.create_future()
         try:
-            feed = Feed(room, await self._view.cursor(room), self._link, self._view.add)
+            feed = Feed(room, await self._view.cursor(room), self._link, self._aside, self._view.add)
             await feed.open()
         except LogError as error:
             opening.set_exception(error)

@@ -59,22 +59,25 @@ async def open_log(
     """Connect, make or check the stream, and open the view. Raises LogError, and leaves nothing behind then."""
     address, rules = parse(url), parse_rules(retain)
     await check_sync(monitors)
-    link = Link(address, credentials, ca)
-    await link.open()
+    link, aside = (Link(address, credentials, ca) for _ in range(2))
     try:
+        await link.open()
+        await aside.open()
         epoch = await stream_epoch(link, address, single=single)
-        return NatsLog(link, epoch, view, replicas=1 if single else REPLICAS, rules=rules)
+        return NatsLog(link, aside, epoch, view, replicas=1 if single else REPLICAS, rules=rules)
     except BaseException:
+        await aside.close()
         await link.close()
         raise
 
 
 class NatsLog:
-    """MessageLog over a stream. Made by ``open_log``."""
+    """MessageLog over a stream. Made by ``open_log``. ``aside``: a second connection, for what takes NATS long."""
 
     def __init__(
         self,
         link: Link,
+        aside: Link,
         epoch: str,
         view: Path,
         *,
@@ -84,6 +87,7 @@ class NatsLog:
     ) -> None:
         self.epoch = epoch
         self.link = link
+        self._aside = aside
         self.view = View(view, epoch, self._worked)
         self.parts = NatsParts(link, replicas)
         self._replicas = replicas
@@ -94,7 +98,7 @@ class NatsLog:
         self._max_pending = max_pending
         self._read = self.view.reading.read
         self._listeners: list[Listener] = []
-        self._feeds = Feeds(link, self.view)
+        self._feeds = Feeds(link, aside, self.view)
         self._pages = Pages(link, self.view, self._feeds, self._sends.node, replicas)
         self._entrance = Entrance(self._feeds, self.view, self._sends)
         self._pending = 0
@@ -186,6 +190,7 @@ class NatsLog:
         await self._feeds.close()
         if self._orders is not None:
             self._orders.close()
+        await self._aside.close()
         await self.link.close()
         await self.view.close()
 
