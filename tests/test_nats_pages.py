@@ -442,6 +442,22 @@ def test_of_two_nodes_in_a_room_the_last_to_speak_writes_its_page_once(
     asyncio.run(story())
 
 
+def test_many_pages_are_written_one_after_the_other_once_nobody_speaks(
+    nats_single, tmp_path: Path, monkeypatch
+):
+    async def story() -> None:
+        async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
+            rooms = [f"room{number}" for number in range(5 * nats_pages.FLYING)]
+            await stored(one, *[say("hi", room) for room in rooms])
+            monkeypatch.setattr(
+                nats_pages, "PACE", NEVER
+            )  # they are due when it is quiet: it does not matter then
+            for room in rooms:
+                await written(one, room)
+
+    asyncio.run(story())
+
+
 def test_a_room_that_speaks_again_waits_for_its_next_page(nats_single, tmp_path: Path, monkeypatch):
     url = nats_single.log()
 

@@ -40,7 +40,9 @@ APART = 10.0
 FLYING = 8
 """Pages on their way at once."""
 PACE = 0.08
-"""Seconds between such rounds: a node writes 100 pages a second at the most, and those that are due longest first."""
+"""Seconds between such rounds while anything is said: a node writes 100 pages a second at the most then, and those that
+are due longest first. When nobody has said anything for ``QUIET`` seconds it writes as many as the cluster takes.
+"""
 AGAIN = 10.0
 """Seconds for which a bucket that failed is left alone."""
 WAIT = 1.0
@@ -69,6 +71,7 @@ class Pages:
         self._due: dict[str, _Due] = {}
         self._written: dict[str, float] = {}
         self._left_alone_until = 0.0
+        self._said_at = 0.0
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
@@ -131,6 +134,7 @@ class Pages:
 
     def heard(self, worked: Sequence[Worked]) -> None:
         """What the view has worked out, of this node or others: the room's page is due, or somebody else's duty."""
+        self._said_at = self._loop.time()
         for placed, _ in worked:
             if placed.envelope is None:
                 continue
@@ -154,15 +158,17 @@ class Pages:
                 self._news.clear()
                 await self._news.wait()
             now = self._loop.time()
+            pace = max(0.0, min(PACE, self._said_at + QUIET - now))
             self._written = {room: at for room, at in self._written.items() if at > now - APART}
             first = heapq.nsmallest(FLYING, self._due, key=lambda room: self._due[room].at)
             ready = [room for room in first if self._due[room].at <= now]
             if not ready:
-                await asyncio.sleep(max(PACE, self._due[first[0]].at - now))
+                # what is due by news that comes meanwhile is so in QUIET seconds at the earliest
+                await asyncio.sleep(min(QUIET, max(pace, self._due[first[0]].at - now)))
                 continue
             if not all(await asyncio.gather(*map(self._write, ready))):
                 await asyncio.sleep(AGAIN)
-            await asyncio.sleep(PACE)
+            await asyncio.sleep(pace)
 
     async def _write(self, room: str) -> bool:
         """What the view has of the room by now. False: the cluster does not take it, so it stays due."""
