@@ -232,12 +232,32 @@ def test_a_room_that_a_node_has_not_served_is_asked_for_once(two_nodes, monkeypa
 
         hear(other.link)
         hear(other._aside)
-        for over in (
-            [other._aside],
-            [other._aside, other.link],
-        ):  # each time, and what was filled just now is fresh
+        over = [other._aside, other.link]  # the second only for what the first may not have known
+        for _ in range(2):  # a fresh one is asked for each time, and what was filled just now is fresh
             assert len(await other.messages("lobby", limit=50)) == 1
             assert asked == over
+            over.append(other.link)
+
+    two_nodes(story)
+
+
+def test_a_second_connection_that_leads_nowhere_costs_nothing_but_time(two_nodes, monkeypatch):
+    """Its server may be cut off from the others, while the first one's is not."""
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await stored(one, *[say(str(number)) for number in range(5)], in_room("silent"))
+        gather = other._aside.gather
+
+        async def cut_off(subject: str, payload: bytes, *more: Any, **options: Any) -> list[Msg]:
+            if b"silent" in payload:
+                raise TimeoutError
+            messages = await gather(subject, payload, *more, **options)
+            return [*messages[:2], messages[-1]]  # it had no more when it lost the others
+
+        monkeypatch.setattr(other._aside, "gather", cut_off)
+        assert (await other.bounds("lobby")).seq == (await one.bounds("lobby")).seq
+        assert len(await other.messages("silent", limit=50)) == 1
+        await stored(other, in_room("silent"))
 
     two_nodes(story)
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,7 +23,7 @@ from bqserver.nats_feed import Feed
 from bqserver.nats_log import NatsLog, open_log
 from bqserver.nats_page import Page, page_of, read_page
 from bqserver.nats_retention import KEY, Retention, Rule
-from bqserver.nats_view import View
+from bqserver.nats_view import View, Worked
 from bqserver.schema import connect
 from bqserver.sqlite_log import SqliteLog
 from bqserver.testing import running_server
@@ -36,6 +37,8 @@ from bqwidget.protocol import Delete, Draft, Edit, React, Send, encode
 
 Story = Callable[[], Awaitable[None]]
 NEVER = 3600.0
+SAID = Send(cid="", user="ada", text="x")
+REFUSED = Refused("conflict", "", 409)
 WAIT = 60.0
 """Seconds for a page to be written: a cluster that has just come back takes its time."""
 
@@ -564,6 +567,123 @@ def test_a_page_that_is_not_taken_is_tried_again_and_disturbs_nobody(
     asyncio.run(story())
 
 
+def heard_of(log: NatsLog, room: str, *nodes: str) -> None:
+    """As if the view had worked out that those had said something there."""
+    log._pages.heard(
+        [
+            Worked(Placed(room, 1_000 + number, 0, 1, Envelope("ada", does(SAID).draft, node, 1)), REFUSED)
+            for number, node in enumerate(nodes)
+        ]
+    )
+
+
+def test_a_duty_that_passes_to_another_at_any_moment_ends_no_writing(
+    nats_single, tmp_path: Path, monkeypatch, caplog
+):
+    smallest = nats_pages.heapq.nsmallest
+
+    async def story() -> None:
+        async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
+            await stored(one, say("a"))
+            await written(one)
+            heard_of(one, "lobby", one._sends.node, "another")  # due, and not any more, in one batch
+            await asyncio.sleep(0.05)
+
+            def overtaken(*args: Any, **options: Any) -> list[str]:
+                asyncio.get_running_loop().call_soon(heard_of, one, "lobby", "another", "another")
+                return smallest(*args, **options)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(nats_pages.heapq, "nsmallest", overtaken)
+                heard_of(one, "lobby", one._sends.node)
+                async with asyncio.timeout(10):
+                    while one._pages._due:
+                        await asyncio.sleep(0.01)
+            await stored(one, say("b", "other"))
+            await written(one, "other")
+
+    asyncio.run(story())
+    assert "pages are not written" not in caplog.text
+
+
+def test_an_error_of_ours_stops_the_writing_for_a_while_only(
+    nats_single, tmp_path: Path, monkeypatch, caplog
+):
+    make, tries = nats_pages.page_of, []
+
+    def broken(*args: Any) -> Page | None:
+        tries.append(args)
+        if len(tries) == 1:
+            raise ZeroDivisionError
+        return make(*args)
+
+    monkeypatch.setattr(nats_pages, "page_of", broken)
+
+    async def story() -> None:
+        async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
+            await stored(one, say("a"))
+            async with asyncio.timeout(10):
+                while not caplog.records:
+                    await asyncio.sleep(0.01)
+            await stored(one, say("b"))
+            await written(one)
+
+    asyncio.run(story())
+    assert "pages are not written for 0.3 s" in caplog.text
+
+
+def test_pages_that_are_never_taken_do_not_keep_others_waiting(nats_single, tmp_path: Path, monkeypatch):
+    put = Bucket.put
+
+    async def picky(bucket: Bucket, key: str, *more: object, **options: object) -> bool:
+        if key.startswith("big"):
+            raise nats_pages.LogError("too large")
+        return await put(bucket, key, *more, **options)
+
+    monkeypatch.setattr(Bucket, "put", picky)
+
+    async def story() -> None:
+        async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
+            for number in range(nats_pages.FLYING):
+                await stored(one, say("a", f"big{number}"))
+            await stored(one, say("a", "small"))
+            await written(one, "small")
+
+    asyncio.run(story())
+
+
+def test_a_page_that_was_on_its_way_when_messages_were_let_go_is_written_again(
+    nats_single, tmp_path: Path, monkeypatch
+):
+    put, begun, go = Bucket.put, asyncio.Event(), asyncio.Event()
+
+    async def slowly(bucket: Bucket, key: str, *more: object, **options: object) -> bool:
+        if key == "lobby":
+            begun.set()
+            await go.wait()
+        return await put(bucket, key, *more, **options)
+
+    monkeypatch.setattr(Bucket, "put", slowly)
+
+    async def story() -> None:
+        async with node(nats_single.log(), tmp_path / "one.sqlite", joined=True) as one:
+            first, _ = await stored(one, say("old"), say("new"))
+            await asyncio.wait_for(begun.wait(), 10)
+            await one._orders.put(f"{KEY}lobby", b"%d" % first.seq)
+            async with asyncio.timeout(10):
+                while (await one.bounds("lobby")).trimmed < first.seq:
+                    await asyncio.sleep(0.01)
+            go.set()
+            async with asyncio.timeout(10):
+                while (found := await page(one)) is None or texts(found.last(1) or []) != texts(
+                    found.last(2) or []
+                ):
+                    await asyncio.sleep(0.01)
+            assert texts(found.last(50)) == ["new"]
+
+    asyncio.run(story())
+
+
 def test_the_writer_ends_with_the_log(nats_single, tmp_path: Path, monkeypatch, held):
     stuck = asyncio.Event()
 
@@ -628,6 +748,9 @@ def test_a_page_is_cut_where_it_has_to_be():
     assert one.above(2) is one
     assert (one.above(5).last(4), one.above(9).last(4)) == (bodies[2:], [])
     assert encode(read_page(encode(one))) == encode(one)
+    late = msgspec.Raw(bodies[0].replace(b'"at":1', b'"at":%d' % 10**18))
+    for wrong in ({"seq": 0}, {"messages": [late]}):
+        assert read_page(encode(msgspec.structs.replace(one, **wrong))) is None
 
 
 def test_a_page_of_the_whole_room_is_whole(tmp_path: Path):

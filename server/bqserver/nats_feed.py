@@ -45,7 +45,7 @@ class Feed:
         self.filled = False
         """Whether a fill has come to the end of what there was, once."""
         self._link = link
-        self._aside = aside
+        self._aside: Link | None = aside
         self._add = add
         self._loop = asyncio.get_running_loop()
         self.heard = self._loop.time()
@@ -161,15 +161,24 @@ class Feed:
     async def _pass(self) -> bool:
         """One batch. Returns whether there is more. Raises LOST."""
         address = self._link.address
-        is_first = not self.filled and self._aside.connected.is_set()
-        messages, more = await nats_queries.batch(
-            self._aside if is_first else self._link,
-            address.stream,
-            seq=self.last + 1,
-            batch=CHUNK,
-            next_by_subj=address.subject(self.room),
-        )
+        link = self._aside if self._aside is not None and self._aside.connected.is_set() else self._link
+        try:
+            messages, more = await nats_queries.batch(
+                link,
+                address.stream,
+                seq=self.last + 1,
+                batch=CHUNK,
+                next_by_subj=address.subject(self.room),
+            )
+        except LOST:
+            if link is self._link:
+                raise
+            messages, more = [], False
         self._take([unseal(self.room, one.headers or {}, one.data) for one in messages])
+        if link is not self._link and not more:
+            # Its server may be cut off, and know less than there is: the link has the last word.
+            self._aside = None
+            return True
         return more
 
     def _behind(self) -> bool:

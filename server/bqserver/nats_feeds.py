@@ -114,12 +114,14 @@ class Feeds:
             await feed.close()
 
     async def _fill_later(self) -> None:
-        while self._later:
-            room = next(iter(self._later))
-            with contextlib.suppress(LogError):
-                await self.open(room)
-            del self._later[room]
-        self._filling = None
+        try:
+            while self._later:
+                room = next(iter(self._later))
+                with contextlib.suppress(LogError):
+                    await self.open(room)
+                del self._later[room]
+        finally:
+            self._filling = None
 
     async def _filled(self, room: str) -> tuple[Feed, bool]:
         """The feed, and whether it was filled for whoever asks here: it has what was there when they asked then."""

@@ -201,6 +201,7 @@ class NatsLog:
         def learn(key: str, value: bytes) -> None:
             if key.startswith(KEY):
                 self.view.trim(key.removeprefix(KEY), int(value))
+                self._pages.trimmed(key.removeprefix(KEY))
             elif key.startswith(nats_revocations.KEY):
                 gate.revoked.add(key.removeprefix(nats_revocations.KEY))
             else:

@@ -9,7 +9,7 @@ import sqlite3
 
 import msgspec
 
-from bqwidget.protocol import Struct
+from bqwidget.protocol import MAX_TIME, Struct
 
 from . import nats_shelf, sqlite_queries
 from .log import Bounds
@@ -60,11 +60,10 @@ def read_page(value: bytes) -> Page | None:
     """None: it is no page. Anybody who may publish in the account can put anything there."""
     try:
         page = _decode(value)
-        for raw in page.messages:
-            decode_message(raw)
+        times = [decode_message(raw).at for raw in page.messages]
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-    return page
+    return page if page.seq > 0 and all(0 <= at < MAX_TIME for at in times) else None
 
 
 def page_of(db: sqlite3.Connection, epoch: str, room: str) -> Page | None:

@@ -143,6 +143,11 @@ class Pages:
             elif placed.room in self._due and self._due[placed.room].seq < placed.seq:
                 del self._due[placed.room]
 
+    def trimmed(self, room: str) -> None:
+        """Some of it was let go. Its page was cut, but may have been written again by who did not know yet."""
+        if self._feeds.has(room):
+            self._want(room, 0)
+
     def close(self) -> None:
         self._task.cancel()
 
@@ -154,28 +159,35 @@ class Pages:
 
     async def _run(self) -> None:
         while True:
-            if not self._due:
-                self._news.clear()
-                await self._news.wait()
-            now = self._loop.time()
-            pace = max(0.0, min(PACE, self._said_at + QUIET - now))
-            self._written = {room: at for room, at in self._written.items() if at > now - APART}
-            first = heapq.nsmallest(FLYING, self._due, key=lambda room: self._due[room].at)
-            ready = [room for room in first if self._due[room].at <= now]
-            if not ready:
-                # what is due by news that comes meanwhile is so in QUIET seconds at the earliest
-                await asyncio.sleep(min(QUIET, max(pace, self._due[first[0]].at - now)))
-                continue
-            if not all(await asyncio.gather(*map(self._write, ready))):
+            try:
+                await self._round()
+            except Exception:  # noqa: BLE001 - a page less is no reason to write none any more
+                _log.exception("pages are not written for %g s", AGAIN)
                 await asyncio.sleep(AGAIN)
-            await asyncio.sleep(pace)
+
+    async def _round(self) -> None:
+        """Write those that are due longest."""
+        while not self._due:
+            self._news.clear()
+            await self._news.wait()
+        now = self._loop.time()
+        pace = max(0.0, min(PACE, self._said_at + QUIET - now))
+        self._written = {room: at for room, at in self._written.items() if at > now - APART}
+        first = heapq.nsmallest(FLYING, self._due, key=lambda room: self._due[room].at)
+        ready = [room for room in first if self._due[room].at <= now]
+        if not ready:
+            # what is due by news that comes meanwhile is so in QUIET seconds at the earliest
+            await asyncio.sleep(min(QUIET, max(pace, self._due[first[0]].at - now)))
+            return
+        if not all(await asyncio.gather(*map(self._write, ready))):
+            await asyncio.sleep(AGAIN)
+        await asyncio.sleep(pace)
 
     async def _write(self, room: str) -> bool:
         """What the view has of the room by now. False: the cluster does not take it, so it stays due."""
-        due = self._due.pop(room)
-        feed = self._feeds.now(room)
-        if feed is None:
-            return True  # nobody wants it any more
+        due, feed = self._due.pop(room, None), self._feeds.now(room)
+        if due is None or feed is None:
+            return True  # it is somebody else's by now, or nobody wants it any more
         if not feed.filled:
             self._due[room] = due._replace(at=self._loop.time() + QUIET)
             return True
@@ -187,10 +199,12 @@ class Pages:
             if page is not None:
                 await self._bucket.put(room, encode(page))
                 self._written[room] = self._loop.time()
+                if await self._trimmed(room) > page.trimmed:
+                    self._want(room, due.seq)  # it holds what was let go meanwhile
         except (LogError, *LOST) as error:
             _log.debug("the page of the room %s could not be written: %s", room, explained(error))
             self._made = False
-            self._due.setdefault(room, due)
+            self._due.setdefault(room, due._replace(at=self._loop.time() + AGAIN))  # behind the others
             return False
         return True
 
@@ -198,13 +212,8 @@ class Pages:
 async def cut(link: Link, room: str, upto: int) -> None:
     """Let the messages up to there go from the room's page too. Raises LOST or LogError."""
     bucket = Bucket(link, NAME, 1)
-    while True:
-        try:
-            found = await bucket.glance(room)
-        except nats.errors.NoRespondersError:
-            if await bucket.is_there():
-                raise
-            return
+    while await bucket.is_there():
+        found = await bucket.get(room)  # the leader's: another replica may not have it yet
         page = read_page(found.value) if found else None
         if found is None or page is None or (left := page.above(upto)) is page:
             return

@@ -53,7 +53,9 @@ class ViewShelf(SqliteShelf):
             "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET upto = max(upto, excluded.upto)",
             (room, upto),  # two nodes may have found differently, and what went does not come back
         )
-        self._heads.pop(room, None)
+        head = self._heads.get(room)
+        if head is not None:  # its time stays: what comes next is later, on every node
+            head.seq = max(head.seq, upto)
 
     def forgotten(self, room: str) -> int:
         return forgotten(self._db, room)

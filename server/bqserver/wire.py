@@ -231,6 +231,7 @@ class Wire:
     def _over(self) -> None:
         self.open = False
         self.on_detour()
+        self.on_detour = _nothing  # it holds the member, who holds the wire
 
     def _shut_later(self) -> None:
         asyncio.get_running_loop().call_later(CLOSING, self._stream.close)
