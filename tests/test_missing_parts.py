@@ -24,7 +24,7 @@ def test_needs_nothing():
 @pytest.fixture
 def run(tmp_path: Path):
     """Those two tests under our conftest, on a machine with nothing on its PATH."""
-    for name in ("conftest.py", "eventually.py"):
+    for name in ("conftest.py", "eventually.py", "ports.py"):
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "test_cases.py").write_text(CASES)
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
