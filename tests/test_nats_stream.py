@@ -11,6 +11,7 @@ from bqserver.nats_link import Link
 from bqserver.nats_log import open_log
 from bqserver.nats_stream import Address, complaints, parse, settings
 from certificate import self_signed
+from nats.aio.msg import Msg
 from natscluster import nats_cluster
 
 ADDRESS = Address(["nats://127.0.0.1:4222"], "rooms")
@@ -153,3 +154,21 @@ def test_over_tls_only_the_right_ca_will_do(nats_server: str, tmp_path: Path, mi
         asyncio.run(story())
     with pytest.raises(LogError, match="is no certificate: see to --nats-ca"):
         asyncio.run(open_log(url, tmp_path / "view.sqlite", ca=str(key)))
+
+
+def test_a_question_that_is_answered_twice_has_one_answer(monkeypatch):
+    """As servers do that elect a leader just then."""
+
+    async def story() -> None:
+        link = Link(parse("nats://127.0.0.1:1"))
+        link.connected.set()
+
+        async def publish(subject: str, payload: bytes, reply: str = "", headers: object = None) -> None:
+            heard = link._asked[reply.rpartition(".")[2]]
+            for data in (b'{"answer": 1}', b'{"answer": 2}'):
+                heard(Msg(_client=None, subject=reply, data=data))
+
+        monkeypatch.setattr(link, "publish", publish)
+        assert await link.ask("STREAM.INFO.any") == {"answer": 1}
+
+    asyncio.run(story())

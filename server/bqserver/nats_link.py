@@ -147,8 +147,10 @@ class Link:
         def heard(msg: Msg) -> None:
             nonlocal heard_at
             heard_at = loop.time()
+            if done.done():
+                return  # servers that elect a leader just now may answer twice
             found.append(msg)
-            if not done.done() and last(msg):
+            if last(msg):
                 done.set_result(None)
 
         inbox = self.inbox(heard)
