@@ -452,9 +452,8 @@ def test_many_pages_are_written_one_after_the_other_once_nobody_speaks(
         async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
             rooms = [f"room{number}" for number in range(5 * nats_pages.FLYING)]
             await stored(one, *[say("hi", room) for room in rooms])
-            monkeypatch.setattr(
-                nats_pages, "PACE", NEVER
-            )  # they are due when it is quiet: it does not matter then
+            # They are due when it is quiet, and it does not matter then.
+            monkeypatch.setattr(nats_pages, "PACE", NEVER)
             for room in rooms:
                 await written(one, room)
 
@@ -587,7 +586,8 @@ def test_a_duty_that_passes_to_another_at_any_moment_ends_no_writing(
             await stored(one, say("a"))
             await written(one)
             heard_of(one, "lobby", one._sends.node, "another")  # due, and not any more, in one batch
-            await asyncio.sleep(0.05)
+            for _ in range(3):  # turns, for the writer to see it
+                await asyncio.sleep(0)
 
             def overtaken(*args: Any, **options: Any) -> list[str]:
                 loop = asyncio.get_running_loop()

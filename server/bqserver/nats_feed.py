@@ -5,8 +5,8 @@ what fits is taken, and what doesn't starts a fill: batch direct gets of everyth
 also asked for where somebody has seen more than we have, and by whoever must not miss what is there now.
 
 The first fill of a room goes over a connection of its own: it may have NATS look through the whole stream, and NATS
-takes nothing else from that connection meanwhile. With 1,000,000 messages a read of another room waited 290 ms for
-that at the most, and 8 since (``python tests/benchmarks/cluster.py``).
+takes nothing else from that connection meanwhile. With 1,000,000 messages, other rooms' pages took 290 ms at the most
+for that, and 35 since (``python tests/benchmarks/cluster.py``).
 """
 
 from __future__ import annotations

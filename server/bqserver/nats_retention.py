@@ -106,9 +106,8 @@ class Retention:
         if gone:
             await asyncio.sleep(SETTLE)
         for room, upto in gone.items():
-            await nats_pages.cut(
-                self._link, room, upto
-            )  # before the stream: whoever is interrupted does both again
+            # Its page before the stream: whoever is interrupted does both again.
+            await nats_pages.cut(self._link, room, upto)
             question = {"filter": self._link.address.subject(room), "seq": upto + 1}
             answer = await self._link.ask(f"STREAM.PURGE.{self._link.address.stream}", question)
             if error := answer.get("error"):
