@@ -16,7 +16,7 @@ from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
 from bqserver.testing import running_server
 from bqserver.wire import Wire, text_frame
-from test_hub import draft, frames, joined, run, settle
+from test_hub import draft, frames, join, joined, run, settle
 from test_wire import OFFER, offering
 from tornado.iostream import IOStream
 from wsclient import member
@@ -167,7 +167,7 @@ def test_a_stalled_reader_is_counted_by_the_bytes_that_wait_for_it():
             ]
             plain, taking = [Peer(hub, wire, "lobby", address="test") for wire in wires]
             for peer in (plain, taking):
-                await peer._join(None, None)
+                await join(peer)
             count = 0
             while plain.wire.open:
                 count += 1

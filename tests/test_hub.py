@@ -55,9 +55,14 @@ def frames(data: bytes) -> list[dict]:
     return found
 
 
+async def join(peer: Peer) -> None:
+    await peer._greet(None, None)
+    await peer._task
+
+
 async def joined(hub: Hub, room: str = "lobby", *, deflates: bool = False, **more) -> Peer:
     peer = Peer(hub, RecordingWire(deflates=deflates), room, address="test", **more)
-    await peer._join(None, None)
+    await join(peer)
     peer.wire.writes.clear()
     return peer
 

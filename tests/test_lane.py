@@ -13,7 +13,7 @@ from bqserver.log import Submission
 from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
 from bqserver.wire import Wire
-from test_hub import draft, frames, settle
+from test_hub import draft, frames, join, settle
 from test_wire import LONGEST, offering
 from tornado.iostream import IOStream
 
@@ -35,7 +35,7 @@ def in_a_room(story: Story, members: int = 3) -> None:
                 stack.callback(stream.close)
                 wire = Wire(stream, offering(None), buffer=BUFFER, max_frame=LONGEST)
                 peers.append(Peer(hub, wire, "lobby", address="test"))
-                await peers[-1]._join(None, None)
+                await join(peers[-1])
                 ends.append(theirs)
             post(hub, peers[0], 0)
             await settle()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from importlib import import_module
 
 import pytest
 from bqserver.peer import STRIKES
@@ -53,6 +55,27 @@ def test_hello_tells_the_room_its_log_and_the_limits(server):
             "now": hello["now"],
         }
         assert one.recv() == {"type": "synced", "seq": 0}
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "nats"])
+def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch, kind):
+    """However long the log takes to say how far it is: the entry is newer than what hello calls known."""
+    kwargs = kept(kind)
+    log_class = getattr(import_module(f"bqserver.{kind}_log"), f"{kind.title()}Log")
+    bounds = log_class.bounds
+
+    async def slow(log, room: str, *, reach: int = 0):
+        await asyncio.sleep(0.2)  # what was said has come meanwhile
+        return await bounds(log, room, reach=reach)
+
+    monkeypatch.setattr(log_class, "bounds", slow)
+    with running_server(**kwargs, open=True) as server, member(server.url) as ada:
+        ada.say("")
+        ada.say("hello")
+        hello, *others = [ada.recv() for _ in range(5)]
+    assert hello["type"] == "hello"
+    assert sorted(frame["type"] for frame in others) == ["ack", "error", "message", "synced"]
+    assert hello["seq"] < next(frame["entry"]["seq"] for frame in others if frame["type"] == "message")
 
 
 @pytest.mark.parametrize("room", ["a.b", "r" * 65, "%F0%9F%98%80"])

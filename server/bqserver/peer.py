@@ -55,7 +55,7 @@ TYPING = 5.0
 STRIKES = 20
 """Refused for their rate in a row before the connection is closed (4029)."""
 
-CatchUp = Callable[[int | None, str | None], Awaitable[None]]
+CatchUp = Callable[[], Awaitable[None]]
 
 _log = logging.getLogger("bqserver.peer")
 
@@ -155,7 +155,8 @@ class Peer:
     async def run(self, after: int | None, epoch: str | None) -> None:
         """Join, then hear the peer until the connection is over."""
         try:
-            self._start(self._join, after, epoch)
+            # Heard once its hello is written: what it says is then newer than what that covers, and comes back to it.
+            await self._guard(partial(self._greet, after, epoch))
             while (messages := await self.wire.receive()) is not None:
                 for message in messages:
                     if isinstance(message, str):
@@ -171,18 +172,18 @@ class Peer:
                 self._task.cancel()
             self._hub.leave(self)
 
-    def _start(self, catch_up: CatchUp, after: int | None, epoch: str | None) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._guard(catch_up, after, epoch))
+    def _start(self, catch_up: CatchUp) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guard(catch_up))
 
-    async def _guard(self, catch_up: CatchUp, after: int | None, epoch: str | None) -> None:
+    async def _guard(self, catch_up: CatchUp) -> None:
         """A log that can't be read ends the connection, and not only the replay: the peer would wait for ever."""
         try:
-            await catch_up(after, epoch)
+            await catch_up()
         except LogError as error:
             _log.warning("a member could not be brought up to date: %s", error)
             self.wire.close(1013, "the log can't be read: reconnect")
 
-    async def _join(self, after: int | None, epoch: str | None) -> None:
+    async def _greet(self, after: int | None, epoch: str | None) -> None:
         hub = self._hub
         bounds = await hub.log.bounds(self.room_name, reach=after or 0)
         self.room.seq = max(self.room.seq, bounds.seq)
@@ -199,6 +200,9 @@ class Peer:
             now=int(time.time() * 1000),
         )
         self.wire.write(text_frame(encode(hello)))
+        self._start(partial(self._join, bounds, after, known=known))
+
+    async def _join(self, bounds: Bounds, after: int | None, *, known: bool) -> None:
         await self._replay(bounds, after, known=known)
         if self.live and presence.members(self.room):
             self.write(presence.frame(self.room))
@@ -316,7 +320,7 @@ class Peer:
                     if self.live:
                         self.live = False
                         self.step_out()
-                        self._start(self._resume, after, epoch)
+                        self._start(partial(self._resume, after, epoch))
                 case Busy(busy=busy):
                     self.busy = busy
                     self._hub.presence.changed(self.room, self)
