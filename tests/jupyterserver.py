@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import ssl
 import subprocess
 import sys
 import uuid
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from certificate import trusting
 from eventually import eventually
 from websockets.sync.client import connect
 from wsclient import request
@@ -67,7 +67,7 @@ class Kernel:
         }
         printed = ""
         authorization = {"Authorization": f"token {self.token}"}
-        context = ssl._create_unverified_context() if address.startswith("wss") else None
+        context = trusting() if address.startswith("wss") else None
         with connect(address, additional_headers=authorization, max_size=None, ssl=context) as socket:
             socket.send(json.dumps(message))
             while True:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import os
 import socket
 import ssl
@@ -11,9 +13,11 @@ import sys
 
 import pytest
 from bqserver.testing import running_server
-from certificate import self_signed
+from bqserver.wire import CLOSING
+from certificate import self_signed, trusting
 from chaos.process import server_process
 from chaos.raw import close_code, upgrade
+from websockets.asyncio.client import connect
 from wsclient import member, request
 
 from bqwidget import Room
@@ -55,20 +59,19 @@ def test_rest_and_rooms_work_over_tls(server, home, home_environ):
 def test_everybody_gets_everything_in_order_and_who_does_not_read_is_cut_off(home, missing):
     """Under TLS nothing goes straight to the socket: the way around it keeps the same promises."""
     cert, key = self_signed(home, missing)
-    trusting = ssl._create_unverified_context()
     with (
         server_process("memory", f"--certfile={cert}", f"--keyfile={key}", f"--buffer={1 << 16}") as server,
         contextlib.ExitStack() as stack,
     ):
         plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
-        stalled = stack.enter_context(trusting.wrap_socket(plain))
+        stalled = stack.enter_context(trusting().wrap_socket(plain))
         stalled.sendall(upgrade(server.port, "/rooms/lobby"))
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += stalled.recv(1)
         url = f"https://127.0.0.1:{server.port}"
-        members = [stack.enter_context(member(url, ssl=trusting)) for _ in range(3)]
+        members = [stack.enter_context(member(url, ssl=trusting())) for _ in range(3)]
         for one in members:
             one.until("synced")
         heard: list[list[str]] = [[] for _ in members]
@@ -80,6 +83,22 @@ def test_everybody_gets_everything_in_order_and_who_does_not_read_is_cut_off(hom
         assert heard == [heard[0]] * len(members)
         assert sorted(heard[0]) == sorted(f"{who} {number} " for who in range(2) for number in range(450))
         assert close_code(stalled) == 4008
+
+
+def test_who_leaves_is_let_go_at_once(server):
+    """Whoever closes waits for the server to hang up."""
+
+    async def scenario() -> None:
+        address = f"{server.url.replace('http', 'ws', 1)}/rooms/lobby"
+        bearer = {"Authorization": f"Bearer {server.token}"}
+        trusted = ssl._create_unverified_context()
+        async with connect(address, additional_headers=bearer, ssl=trusted) as socket:
+            assert json.loads(await socket.recv())["type"] == "hello"
+            async with asyncio.timeout(CLOSING / 2):
+                await socket.close()
+        assert socket.close_code == 1000
+
+    asyncio.run(scenario())
 
 
 def test_the_cookie_of_an_encrypted_page_is_never_sent_in_the_clear(server):

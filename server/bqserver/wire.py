@@ -215,18 +215,27 @@ class Wire:
         self._queued -= size
 
     def _end(self) -> None:
-        """The protocol is done sending. Half-close, so that unread input doesn't reset our close frame away."""
+        """The protocol is done sending: finish once the last of it is written."""
         self._over()
+        if not self._stream.closed():
+            self._stream.write(b"").add_done_callback(lambda _: self._finish())
+            self._shut_later()
+
+    def _finish(self) -> None:
+        """Half-close, so that unread input doesn't reset our close frame away. TLS can't; there it is closed when
+        the peer's own close frame has come, for nothing is unread then.
+        """
         stream = self._stream
         if stream.closed():
             return
-        if self._direct and not stream.writing():
-            try:
-                stream.socket.shutdown(socket.SHUT_WR)
-            except OSError:
+        if not self._direct:
+            if self._protocol.close_rcvd is not None:
                 stream.close()
-                return
-        self._shut_later()
+            return
+        try:
+            stream.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            stream.close()
 
     def _over(self) -> None:
         self.open = False
