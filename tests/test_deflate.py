@@ -11,6 +11,7 @@ import zlib
 import pytest
 from bqserver import hub as hub_module
 from bqserver.deflate import LEAST, deflated
+from bqserver.hearing import submit
 from bqserver.hub import Hub
 from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
@@ -84,7 +85,7 @@ def test_a_frame_is_compressed_once_for_everyone_who_takes_it(compressed):
         taking = [await joined(hub, deflates=True) for _ in range(5)]
         plain = [await joined(hub) for _ in range(5)]
         for number, text in enumerate(["before", LONG, "after"]):
-            sender._submit(draft(number, text))
+            submit(sender, draft(number, text))
         await settle()
         assert len(compressed) == 1
         (small,) = {id(data): data for peer in taking for data in peer.wire.writes}.values()
@@ -103,7 +104,7 @@ def test_short_messages_are_shared_by_all():
         hub = Hub(MemoryLog())
         sender, plain = await joined(hub), await joined(hub)
         taking = await joined(hub, deflates=True)
-        sender._submit(draft(1, "short"))
+        submit(sender, draft(1, "short"))
         await settle()
         assert frames(taking.wire.writes[0]) == frames(plain.wire.writes[0])
 
@@ -114,7 +115,7 @@ def test_the_senders_ack_comes_first_and_plain(compressed):
     async def scenario():
         hub = Hub(MemoryLog())
         sender = await joined(hub, deflates=True)
-        sender._submit(draft(1, LONG))
+        submit(sender, draft(1, LONG))
         await settle()
         (data,) = sender.wire.writes
         begin = data.index(b"\xc1")
@@ -130,7 +131,7 @@ def test_nothing_is_compressed_where_nobody_takes_it(compressed):
         sender, elsewhere = await joined(hub), await joined(hub, "other", deflates=True)
         gone = await joined(hub, deflates=True)
         hub.leave(gone)
-        sender._submit(draft(1, LONG))
+        submit(sender, draft(1, LONG))
         hub.broadcast(sender.room, text_frame(LONG.encode()))
         await settle()
         assert compressed == []
@@ -171,7 +172,7 @@ def test_a_stalled_reader_is_counted_by_the_bytes_that_wait_for_it():
             count = 0
             while plain.wire.open:
                 count += 1
-                taking._submit(draft(count, LONG * 5))
+                submit(taking, draft(count, LONG * 5))
                 await settle()
                 assert plain.wire._queued <= hub.buffer
             assert taking.wire.open

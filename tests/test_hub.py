@@ -6,10 +6,12 @@ import asyncio
 import json
 
 import pytest
+from bqserver.hearing import submit
 from bqserver.hub import Hub
 from bqserver.log import LogFull, Stored
 from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
+from bqserver.replay import greet
 
 from bqwidget.protocol import Send
 
@@ -56,7 +58,7 @@ def frames(data: bytes) -> list[dict]:
 
 
 async def join(peer: Peer) -> None:
-    await peer._greet(None, None)
+    await greet(peer, None, None)
     await peer._task
 
 
@@ -90,7 +92,7 @@ def test_a_turn_is_one_append_and_one_write_per_peer():
         hub = Hub(log)
         sender, *others = [await joined(hub) for _ in range(5)]
         for number in range(20):
-            sender._submit(draft(number))
+            submit(sender, draft(number))
         await settle()
         assert appended == [20]
         for peer in others:
@@ -106,7 +108,7 @@ def test_every_peer_gets_the_same_bytes():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, one, two = [await joined(hub) for _ in range(3)]
-        sender._submit(draft(1))
+        submit(sender, draft(1))
         await settle()
         assert one.wire.writes[0] is two.wire.writes[0]
 
@@ -117,7 +119,7 @@ def test_a_room_hears_only_its_own():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, other = await joined(hub, "lobby"), await joined(hub, "other")
-        sender._submit(draft(1))
+        submit(sender, draft(1))
         await settle()
         assert sender.wire.writes
         assert not other.wire.writes
@@ -130,7 +132,7 @@ def test_a_slow_peer_is_cut_off_alone():
         hub = Hub(MemoryLog())
         sender, slow, quick = [await joined(hub) for _ in range(3)]
         slow.wire.full = True
-        sender._submit(draft(1))
+        submit(sender, draft(1))
         await settle()
         assert slow.wire.closed == 4008
         assert quick.wire.closed is None
@@ -144,10 +146,10 @@ def test_what_a_replaying_peer_keeps_is_bounded():
         hub = Hub(MemoryLog(), buffer=1000)
         sender, replaying = await joined(hub), await joined(hub)
         replaying.live = False
-        sender._submit(draft(1, "x" * 100))
+        submit(sender, draft(1, "x" * 100))
         await settle()
         assert replaying.wire.closed is None
-        sender._submit(draft(2, "x" * 1000))
+        submit(sender, draft(2, "x" * 1000))
         await settle()
         assert replaying.wire.closed == 4008
         assert not replaying._kept
@@ -182,7 +184,7 @@ def test_a_full_log_is_an_overload_for_every_sender():
         log.append = full
         hub = Hub(log)
         sender = await joined(hub)
-        sender._submit(draft(1))
+        submit(sender, draft(1))
         await settle()
         (error,) = [frame for data in sender.wire.writes for frame in frames(data)]
         assert (error["type"], error["code"], error["cid"]) == ("error", "overload", "c1")
@@ -211,7 +213,7 @@ def test_no_timer_runs_without_peers():
         hub = Hub(MemoryLog(), heartbeat=0.02)
         peer = await joined(hub)
         hub.leave(peer)
-        while hub._beat is not None:
+        while hub._pulse._timer is not None:
             await asyncio.sleep(0.01)
         assert not hub.rooms
         assert not hub.peers

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
 import pytest
+from bqserver.hearing import hear, submit
 from bqserver.hub import Hub
 from bqserver.log import Submission
 from bqserver.memory_log import MemoryLog
@@ -78,7 +79,7 @@ def texts(data: bytes) -> list[str]:
 def test_a_sender_is_answered_before_everybody_and_is_back_in_the_lane():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         sender = peers[1]
-        sender._submit(draft(2))
+        submit(sender, draft(2))
         await settle()
         got = [frames(await heard(end, b'"text":"2"')) for end in ends]
         assert [[frame["type"] for frame in some] for some in got] == [
@@ -122,7 +123,7 @@ def test_a_replay_comes_before_what_is_said_meanwhile():
             return await entries(*args, **more)
 
         hub.log.entries = slowly
-        peer._hear('{"type":"chat.resume","after":0}')
+        hear(peer, '{"type":"chat.resume","after":0}')
         await settle()
         post(hub, peer, 2)
         await settle()

@@ -7,7 +7,7 @@ import json
 from importlib import import_module
 
 import pytest
-from bqserver.peer import STRIKES
+from bqserver.hearing import STRIKES
 from bqserver.testing import running_server
 from websockets.exceptions import InvalidStatus
 from wsclient import member, request

@@ -16,46 +16,24 @@ from functools import partial
 
 import msgspec
 
-from bqwidget.protocol import Ack, Bye, Error, Limits, Member, Synced, encode
+from bqwidget.protocol import Bye, Limits, encode
 
 from .deflate import LEAST, deflated
+from .frames import entry_frame, outcome_frame
+from .heartbeat import HEARTBEAT, Heartbeat
 from .journal import Journal
-from .lane import Lane
 from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from .neighbours import Neighbours
 from .parts import IN_HAND, Budget, PartStore
-from .peer import Peer, entry_frame
+from .peer import Peer
 from .policy import Policy, open_policy
 from .presence import Presence
 from .questions import Questions
 from .rates import RateLimit
-from .wire import PING, text_frame
-
-HEARTBEAT = 20.0
-SLICES = 20
-"""The heartbeat's one timer pings a twentieth of the peers at a time: no burst, and none per peer."""
+from .room import Room
+from .wire import text_frame
 
 Answer = Callable[[Outcome], None]
-
-
-class Room:
-    """The peers of one room, and the frames that this turn brought for them."""
-
-    __slots__ = ("apart", "deflating", "elsewhere", "frames", "lanes", "name", "peers", "seq")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.seq = 0
-        self.peers: set[Peer] = set()
-        self.apart: set[Peer] = set()
-        """Those in no lane: they are owed something, or can't be written to directly."""
-        self.lanes = Lane(), Lane()
-        """Who takes plain frames, and who takes compressed ones."""
-        self.deflating = 0
-        """How many of them take compressed frames."""
-        self.frames: list[tuple[int, bytes]] = []
-        self.elsewhere: dict[str, tuple[float, tuple[Member, ...]]] = {}
-        """The members that other nodes have told of, and when."""
 
 
 class Hub:
@@ -95,9 +73,7 @@ class Hub:
         self._dirty: dict[Room, None] = {}
         self._acked: dict[Peer, None] = {}
         self._flushing = False
-        self._beat: asyncio.TimerHandle | None = None
-        self._round: list[Peer] = []
-        self._tick = 0
+        self._pulse = Heartbeat(self.peers, heartbeat)
         self._closed = False
         self._running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
         log.follow(self._on_entries)
@@ -130,14 +106,7 @@ class Hub:
 
     def acknowledge(self, peer: Peer, cid: str, outcome: Outcome) -> None:
         """Tell the sender; the frame leaves in the same write as the turn's messages."""
-        if isinstance(outcome, Stored):
-            peer.acks.append(
-                text_frame(encode(Ack(cid=cid, seq=outcome.seq, at=outcome.at, dup=outcome.dup)))
-            )
-        else:
-            retry_ms = None if outcome.retry_after is None else int(outcome.retry_after * 1000)
-            error = Error(code=outcome.code, message=outcome.message, cid=cid, retry_ms=retry_ms)
-            peer.acks.append(text_frame(encode(error)))
+        peer.acks.append(outcome_frame(cid, outcome))
         peer.step_out()
         self._acked[peer] = None
         self._flush_soon()
@@ -223,8 +192,7 @@ class Hub:
         self.journal.joins += 1
         peer.note("join")
         self.last_busy = self._loop.time()
-        if self._beat is None:
-            self._beat = self._loop.call_later(self.heartbeat / SLICES, self._heartbeat)
+        self._pulse.start()
         self.presence.changed(room, peer)
         self.questions.came(peer)
         return room
@@ -269,36 +237,14 @@ class Hub:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    # ---- heartbeat and the end
-
-    def _heartbeat(self) -> None:
-        """Ping the next slice, tell them how far the log is, and drop who has been silent for two heartbeats."""
-        self._beat = None
-        if not self.peers:
-            return
-        if self._tick % SLICES == 0:
-            self._round = list(self.peers)
-        due = self._round[self._tick % SLICES :: SLICES]
-        self._tick += 1
-        deadline = self._loop.time() - 2 * self.heartbeat
-        for peer in due:
-            if peer not in self.peers:
-                continue
-            if peer.wire.heard < deadline:
-                peer.wire.abort()
-            elif peer.live:
-                peer.write(PING + synced(peer.room.seq))
-            else:
-                peer.wire.write(PING)
-        self._beat = self._loop.call_later(self.heartbeat / SLICES, self._heartbeat)
+    # ---- the end
 
     async def close(self) -> None:
         """Finish what was appended and answer for it, then say bye (1001) with a time to come back that spreads
         the return of many. A second is enough for the close frames of peers that still read.
         """
         self._closed = True
-        if self._beat is not None:
-            self._beat.cancel()
+        self._pulse.stop()
         self.presence.close()
         if self.neighbours is not None:
             await self.neighbours.close()
@@ -319,10 +265,6 @@ class Hub:
             await asyncio.wait(self._running, timeout=1.0)
         for peer in list(self.peers):
             peer.wire.abort()
-
-
-def synced(seq: int) -> bytes:
-    return text_frame(encode(Synced(seq=seq)))
 
 
 def _resolve(done: asyncio.Future[Outcome], outcome: Outcome) -> None:

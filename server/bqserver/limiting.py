@@ -10,7 +10,7 @@ from traitlets.config import Configurable
 from bqwidget.protocol import Limits
 
 from .door import Door
-from .hub import HEARTBEAT
+from .heartbeat import HEARTBEAT
 from .rechecking import RECHECK
 
 LIMITS = Limits()

@@ -24,8 +24,9 @@ from .nats_link import Link
 from .presence import members_here
 
 if TYPE_CHECKING:
-    from .hub import Hub, Room
+    from .hub import Hub
     from .rates import RateLimit
+    from .room import Room
 
 BEAT = 2.0
 """Seconds after which everything is told again: a node that has just come, or was cut off, knows it then."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .hub import Room
     from .rates import RateLimit
+    from .room import Room
 
 
 class Neighbours(Protocol):

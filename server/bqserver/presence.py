@@ -14,8 +14,9 @@ from .profiles import MAX_AVATARS
 from .wire import text_frame
 
 if TYPE_CHECKING:
-    from .hub import Hub, Room
+    from .hub import Hub
     from .peer import Peer
+    from .room import Room
 
 PAUSE = 0.1
 MOST = 200
