@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import re
 import signal
-import socket
-import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tornado.web
-from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from traitlets import Dict
 
@@ -26,17 +20,20 @@ import bqwidget
 from .access import Access, Warden
 from .auth import Gate, make_token, read_token
 from .base import NotFound, Service, note_request
+from .command import SettingError, StartError
 from .handlers import LOBBY, routes
 from .hub import Hub
 from .journal import Journal
+from .listening import bind, shut_on_error, tls_context
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
 from .moderation import Moderation, beside
-from .origins import Origins, is_host, is_loopback, is_origin
+from .origins import Origins
 from .parts import PartStore
 from .policy import Policy
 from .rechecking import Rechecks
-from .settings import Settings, data_dir
+from .runtime_file import telling
+from .settings import Settings, base_path, data_dir
 from .shortcut_server import ShortcutServer
 from .sqlite_log import SqliteLog
 from .sqlite_parts import parts_of
@@ -51,14 +48,6 @@ SWITCH_INTERVAL = 0.0005
 """Seconds until a thread that waits for the interpreter gets it: Python's 5 ms would delay every commit by as much."""
 
 Join = Callable[[Hub], Awaitable[None]]
-
-
-class StartError(Exception):
-    """Why the server can't start, in one sentence for the person who started it."""
-
-
-class SettingError(StartError):
-    """A setting that says nothing: exit 2, as for any wrong option."""
 
 
 class ChatServer(Settings):
@@ -120,37 +109,16 @@ class ChatServer(Settings):
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopped.set)
+        self.base = base_path(self.base_url)
+        if self.jupyterhub:
+            self.take_place()
         self.check()
-        tls = self.tls()
-        self.token = None if self.open or self.jupyterhub else self.find_token()
-        access = Access(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
-        gate = Gate(
-            token=self.token,
-            is_open=self.open,
-            clock=time.time,
-            grants=access.grants_now,
-            rights=access.rights_now,
-        )
+        tls = tls_context(self.certfile, self.keyfile) if self.certfile else None
+        access, gate = self.open_gate()
         journal = Journal(self.audit_log or None)
-        policy = Policy(gate, Moderation(self.moderation_file(), time.time))
-        sockets = self.bind()
+        sockets = bind(self.ip, self.port)
         with shut_on_error(sockets):
-            log, parts, join = await self.open_log(sockets[0].getsockname()[1])
-            hub = Hub(
-                log,
-                parts=parts,
-                limits=self.limits(),
-                heartbeat=self.heartbeat,
-                buffer=self.buffer,
-                policy=policy,
-                journal=journal,
-            )
-            try:
-                if join is not None:
-                    await join(hub)
-            except BaseException:
-                await hub.close()
-                raise
+            hub = await self.open_hub(gate, journal, sockets[0].getsockname()[1])
         warden = Warden(access, gate, hub)
         rechecks = Rechecks(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
@@ -179,11 +147,10 @@ class ChatServer(Settings):
         server.add_sockets(sockets)
         self.url = self.address(sockets[0].getsockname()[1])
         try:
-            self.write_runtime_file()
-            ready(gate)
-            await self.until_stopped(hub)
+            with telling(self.runtime_file, self.url, self.token):
+                ready(gate)
+                await self.until_stopped(hub)
         finally:
-            self.remove_runtime_file()
             server.stop()
             warden.close()
             if rechecks is not None:
@@ -191,6 +158,39 @@ class ChatServer(Settings):
             await hub.close()
             await server.close_all_connections()
             journal.close()
+
+    def open_gate(self) -> tuple[Access, Gate]:
+        self.token = None if self.open or self.jupyterhub else self.find_token()
+        access = Access(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
+        gate = Gate(
+            token=self.token,
+            is_open=self.open,
+            clock=time.time,
+            grants=access.grants_now,
+            rights=access.rights_now,
+        )
+        return access, gate
+
+    async def open_hub(self, gate: Gate, journal: Journal, port: int) -> Hub:
+        """On its log, and joined to the other nodes, if there can be any. Raises StartError or LogError."""
+        policy = Policy(gate, Moderation(self.moderation_file(), time.time))
+        log, parts, join = await self.open_log(port)
+        hub = Hub(
+            log,
+            parts=parts,
+            limits=self.limits(),
+            heartbeat=self.heartbeat,
+            buffer=self.buffer,
+            policy=policy,
+            journal=journal,
+        )
+        try:
+            if join is not None:
+                await join(hub)
+        except BaseException:
+            await hub.close()
+            raise
+        return hub
 
     def reload(self, warden: Warden, journal: Journal) -> None:
         """SIGHUP: tokens and rights are read again, and a log that was rotated away is begun again."""
@@ -220,29 +220,6 @@ class ChatServer(Settings):
 
         return hub_routes(service, recheck=self.recheck)
 
-    def check(self) -> None:
-        self.base = base_path(self.base_url)
-        if self.jupyterhub:
-            self.take_place()
-        loopback = is_loopback(self.ip)
-        if self.open and not loopback and not self.open_network:
-            raise StartError(
-                f"--open on {self.ip} would let the whole network in without a token: "
-                "drop --open, or add --open-network if that is meant"
-            )
-        if bool(self.certfile) != bool(self.keyfile):
-            raise SettingError("--certfile and --keyfile go together: give both")
-        for origin in self.allow_origin:
-            if not is_origin(origin):
-                raise SettingError(
-                    f"--allow-origin={origin} is no origin: give scheme://host[:port], as https://chat.example.org"
-                )
-        for host in self.allow_host:
-            if not is_host(host):
-                raise SettingError(
-                    f"--allow-host={host} is no host: give a name or name:port, as chat.example.org"
-                )
-
     def take_place(self) -> None:
         """The Hub says where to listen, and its proxy alone comes there."""
         try:
@@ -260,9 +237,6 @@ class ChatServer(Settings):
         if self.token_file:
             return read_token(Path(self.token_file))
         return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
-
-    def is_exposed(self) -> bool:
-        return not is_loopback(self.ip) or self.behind_proxy
 
     async def open_log(self, port: int) -> tuple[MessageLog, PartStore | None, Join | None]:
         """The rooms, their attachments, and how a hub joins the other nodes, if there can be any; ``port`` tells
@@ -304,24 +278,6 @@ class ChatServer(Settings):
         kind, _, path = self.log_url.partition(":")
         return beside(Path(path).expanduser()) if kind == "sqlite" and path else None
 
-    def tls(self) -> ssl.SSLContext | None:
-        if not self.certfile:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(self.certfile, self.keyfile)
-        except (OSError, ssl.SSLError) as error:
-            raise StartError(f"the certificate {self.certfile} can't be used: {error}") from error
-        return context
-
-    def bind(self) -> list[socket.socket]:
-        try:
-            return bind_sockets(self.port, self.ip, backlog=1024)
-        except OSError as error:
-            taken = "it is taken: end that program, or give another port with --port (0: any)"
-            why = taken if error.errno in (48, 98, 10048) else str(error.strerror or error)
-            raise StartError(f"can't listen on {self.ip} port {self.port}: {why}") from error
-
     def address(self, port: int) -> str:
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
         return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
@@ -331,48 +287,6 @@ class ChatServer(Settings):
         if not self.open and sys.stdout.isatty():
             code = gate.invite(uses=1, minutes=60)
             print(f"come in (once, within the hour): {self.url}/rooms/{LOBBY}#invite={code}", flush=True)
-
-    def write_runtime_file(self) -> None:
-        if not self.runtime_file:
-            return
-        path = Path(self.runtime_file)
-        part = path.with_name(f"{path.name}.{os.getpid()}")
-        try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        except OSError as error:
-            raise StartError(f"the runtime file {path} can't be written: {error.strerror}") from error
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"url": self.url, "pid": os.getpid(), "token": self.token}, file)
-        part.replace(path)
-
-    def remove_runtime_file(self) -> None:
-        if not self.runtime_file:
-            return
-        path = Path(self.runtime_file)
-        try:
-            if json.loads(path.read_text())["pid"] == os.getpid():  # else a newer server's
-                path.unlink()
-        except (OSError, ValueError, KeyError):
-            pass
-
-
-@contextmanager
-def shut_on_error(sockets: list[socket.socket]) -> Iterator[None]:
-    """Where the rest can't be started, nobody must think that somebody listens."""
-    try:
-        yield
-    except BaseException:
-        for one in sockets:
-            one.close()
-        raise
-
-
-def base_path(url: str) -> str:
-    """``/chat/`` for ``chat``, ``/chat`` and ``/chat/``."""
-    path = url.strip("/")
-    if not re.fullmatch(r"[\w.~/-]*", path, re.ASCII):
-        raise SettingError(f"--base-url={url} is no path: give one as /chat/")
-    return f"/{path}/" if path else "/"
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

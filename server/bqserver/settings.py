@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from platformdirs import user_data_path
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
-from .command import Command
+from .command import Command, SettingError, StartError
 from .limiting import Limiting
+from .origins import is_host, is_loopback, is_origin
 
 PORTS = 65_535
 
@@ -153,6 +155,37 @@ class Settings(Limiting, Command):
     @default("rights")
     def _default_rights(self) -> str:
         return str(data_dir() / "rights.toml")
+
+    def is_exposed(self) -> bool:
+        return not is_loopback(self.ip) or self.behind_proxy
+
+    def check(self) -> None:
+        """Raises StartError for what can't be meant, and SettingError for what is no setting at all."""
+        if self.open and not is_loopback(self.ip) and not self.open_network:
+            raise StartError(
+                f"--open on {self.ip} would let the whole network in without a token: "
+                "drop --open, or add --open-network if that is meant"
+            )
+        if bool(self.certfile) != bool(self.keyfile):
+            raise SettingError("--certfile and --keyfile go together: give both")
+        for origin in self.allow_origin:
+            if not is_origin(origin):
+                raise SettingError(
+                    f"--allow-origin={origin} is no origin: give scheme://host[:port], as https://chat.example.org"
+                )
+        for host in self.allow_host:
+            if not is_host(host):
+                raise SettingError(
+                    f"--allow-host={host} is no host: give a name or name:port, as chat.example.org"
+                )
+
+
+def base_path(url: str) -> str:
+    """``/chat/`` for ``chat``, ``/chat`` and ``/chat/``."""
+    path = url.strip("/")
+    if not re.fullmatch(r"[\w.~/-]*", path, re.ASCII):
+        raise SettingError(f"--base-url={url} is no path: give one as /chat/")
+    return f"/{path}/" if path else "/"
 
 
 def data_dir() -> Path:

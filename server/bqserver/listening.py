@@ -1,0 +1,46 @@
+"""Where a server listens: its sockets, and the certificate that it shows there."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tornado.netutil import bind_sockets
+
+from .command import StartError
+
+IN_USE = 48, 98, 10048
+"""An address that is taken, on macOS, Linux and Windows."""
+
+
+def bind(ip: str, port: int) -> list[socket.socket]:
+    """Raises StartError, which says what to do."""
+    try:
+        return bind_sockets(port, ip, backlog=1024)
+    except OSError as error:
+        taken = "it is taken: end that program, or give another port with --port (0: any)"
+        why = taken if error.errno in IN_USE else str(error.strerror or error)
+        raise StartError(f"can't listen on {ip} port {port}: {why}") from error
+
+
+@contextmanager
+def shut_on_error(sockets: list[socket.socket]) -> Iterator[None]:
+    """Where the rest can't be started, nobody must think that somebody listens."""
+    try:
+        yield
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
+
+
+def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
+    """Raises StartError where the two are no certificate and its key."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(f"the certificate {certfile} can't be used: {error}") from error
+    return context
