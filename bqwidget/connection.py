@@ -26,7 +26,6 @@ from .errors import (
     ConnectionRefused,
     LocalServerError,
     MessageRefused,
-    ProtocolError,
     RoomClosed,
 )
 from .link import Link, LinkLost
@@ -40,17 +39,15 @@ from .protocol import (
     Entry,
     Error,
     Hello,
-    Limits,
     Message,
     MessageFrame,
     Part,
     ServerFrame,
     Typing,
-    check,
-    encode,
     plain,
 )
 from .rest import Rest, is_final
+from .sendable import is_text, wrong
 from .session import BACKOFF_BASE, BACKOFF_CAP, Page, Session
 from .waiting import Feed
 
@@ -181,7 +178,7 @@ class Connection(LoopThread):
         """Worth saying only now, or not at all."""
 
         def send() -> None:
-            if self._link is not None and _is_text(frame):
+            if self._link is not None and is_text(frame):
                 self._link.send([frame])
 
         self.call(send)
@@ -350,9 +347,9 @@ class Connection(LoopThread):
         frames: list[ClientFrame] = []
         for frame in self.session.outgoing(self._loop.time()):
             if isinstance(frame, Draft):
-                wrong = _wrong(frame, self.session.limits)
-                if wrong is not None:
-                    accepted += self.session.receive([wrong], self._loop.time())
+                error = wrong(frame, self.session.limits)
+                if error is not None:
+                    accepted += self.session.receive([error], self._loop.time())
                     continue
             frames.append(frame)
         return frames
@@ -386,30 +383,6 @@ class Connection(LoopThread):
 
 async def _nothing(_: Rest) -> None:
     """To wait for the join."""
-
-
-def _is_text(frame: ClientFrame) -> bool:
-    """Whether it can be sent at all: halves of characters (a cut emoji, an odd file name) are no UTF-8."""
-    try:
-        encode(frame)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _wrong(draft: Draft, limits: Limits) -> Error | None:
-    if not _is_text(draft):
-        message = "the message holds half a character: clean it by text.encode(errors='replace').decode()"
-        return Error(code="bad_text", message=message, cid=draft.cid)
-    try:
-        check(draft, limits)
-    except ProtocolError as error:
-        return Error(code=error.code, message=str(error), cid=draft.cid)
-    size = len(encode(draft))
-    if size > limits.frame:
-        message = f"the message takes {size:,} bytes; the limit is {limits.frame:,}"
-        return Error(code="too_long", message=message, cid=draft.cid)
-    return None
 
 
 def _refused(error: Exception) -> Exception:

@@ -22,7 +22,7 @@ JUPYTER = (
     "jupyter_server",
     "traitlets",
 )
-PURE = ("errors", "protocol", "outbox", "session", "store")
+PURE = ("errors", "protocol", "outbox", "sendable", "session", "store")
 IMPURE = ("asyncio", "random", "socket", "threading", "time", "tornado", "websockets")
 
 LAYERS = {
@@ -30,6 +30,7 @@ LAYERS = {
     "protocol": {"errors"},
     "outbox": {"protocol"},
     "store": {"protocol"},
+    "sendable": {"errors", "protocol"},
     "session": {"outbox", "protocol", "store"},
     "endpoint": {"errors", "local", "protocol"},
     "local": {"errors"},
