@@ -12,21 +12,25 @@ from pathlib import Path
 
 import nats.errors
 import pytest
-from bqserver import nats_queries, nats_retention
+from bqserver import nats_part_retention, nats_queries, nats_retention
 from bqserver.check import problems
 from bqserver.hub import Hub
 from bqserver.log import Bounds, LogError, Refused, Stored, Submission
+from bqserver.media import describe
 from bqserver.nats_copy import from_stream
 from bqserver.nats_link import Link
 from bqserver.nats_log import NatsLog, open_log
+from bqserver.nats_part_retention import kept_in
 from bqserver.nats_retention import Retention, Rule, parse_rules
+from bqserver.parts import Kept, with_parts
 from bqserver.schema import connect
 from bqserver.sqlite_log import SqliteLog
 from bqserver.testing import running_server
 from nats.aio.msg import Msg
+from pictures import png
 from wsclient import member, request
 
-from bqwidget.protocol import Edit, Send
+from bqwidget.protocol import Edit, Part, Send
 
 
 def say(text: str, cid: str = "", room: str = "lobby", re: int | None = None) -> Submission:
@@ -272,3 +276,148 @@ def test_what_is_left_is_copied(nats_single, tmp_path: Path):
     assert (reply["text"], reply["seq"], reply.get("re")) == ("a reply, edited", 1, None)
     with contextlib.closing(connect(tmp_path / "copy.sqlite", readonly=True)) as db:
         assert list(problems(db)) == []
+
+
+# ---- attachments
+
+
+@asynccontextmanager
+async def with_picture(url: str, view: Path, *rooms: str) -> AsyncIterator[tuple[NatsLog, Part]]:
+    """A node on which each of the rooms has the same attachment, uploaded and not named yet."""
+    async with joined(url, view) as log:
+        part = describe("image/png", png(2, 2))
+        for room in rooms:
+            await log.parts.put(room, Kept(part, png(2, 2)))
+        yield log, part
+
+
+async def show(log: NatsLog, part: Part, room: str = "lobby") -> Stored:
+    """A message that names it, as the server takes one."""
+    draft = await with_parts(log.parts, room, Send(cid="", user="ada", text="look", parts=(part,)))
+    assert isinstance(draft, Send)
+    [entry] = await stored(log, Submission(room, "ada", draft))
+    return entry
+
+
+async def objects(log: NatsLog) -> int:
+    """Messages in the bucket: descriptions and pieces of bytes."""
+    info = await log.link.ask(f"STREAM.INFO.OBJ_{kept_in(log.link)}")
+    return int(info["state"]["messages"])
+
+
+@pytest.fixture
+def no_slack(monkeypatch):
+    monkeypatch.setattr(nats_part_retention, "SLACK", 0.0)
+
+
+@pytest.mark.usefixtures("no_slack")
+def test_an_attachment_goes_with_the_last_message_that_named_it(nats_single, tmp_path: Path):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby", "other") as (log, part):
+            for room in ("lobby", "other"):
+                await show(log, part, room)
+            [second] = await stored(log, say("no picture"))
+            third = await show(log, part)
+            await stored(log, say("none here"))
+            await let_go(log, second.at, "lobby")
+            assert await log.parts.get("lobby", part.sha256)  # the third names it still
+            await let_go(log, third.at + 1, "lobby")
+            assert await log.parts.get("lobby", part.sha256) is None
+            assert await log.parts.name("lobby", [part.sha256]) == {}
+            assert await log.parts.get("other", part.sha256)  # where nothing is let go
+            assert await objects(log) == 3  # that one, in a piece, and the mark of the one that went
+            await let_go(log, 0, "lobby")
+            assert await objects(log) == 2
+            await log.parts.put("lobby", Kept(part, png(2, 2)))
+            await show(log, part)
+            assert await log.parts.get("lobby", part.sha256)
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("no_slack")
+def test_one_of_a_room_of_which_nothing_is_left_goes_too(nats_single, tmp_path: Path):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            await let_go(log, entry.at + 10_000)
+            assert await log.parts.get("lobby", part.sha256) is None
+
+    asyncio.run(story())
+
+
+def test_one_that_was_just_named_stays_whatever_the_clocks_say(nats_single, tmp_path: Path):
+    """Its message may still be on the way."""
+
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            await stored(log, say("newer"))
+            await let_go(log, entry.at + 1)
+            assert await log.parts.get("lobby", part.sha256)
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("no_slack")
+def test_one_that_is_named_while_it_would_go_stays(nats_single, tmp_path: Path, monkeypatch):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            await stored(log, say("newer"))
+            remove = nats_part_retention._remove
+
+            async def late(*seen):
+                monkeypatch.setattr(nats_part_retention, "_remove", remove)
+                await show(log, part)
+                return await remove(*seen)
+
+            monkeypatch.setattr(nats_part_retention, "_remove", late)
+            await let_go(log, entry.at + 1)
+            found = await log.parts.get("lobby", part.sha256)
+            assert found is not None
+            assert found.body == png(2, 2)
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("no_slack")
+def test_one_that_is_uploaded_again_while_it_goes_can_be_named(nats_single, tmp_path: Path, monkeypatch):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            remove_upload = nats_part_retention._remove_upload
+
+            async def late(*marked):
+                await log.parts.put("lobby", Kept(part, png(2, 2)))
+                await remove_upload(*marked)
+
+            monkeypatch.setattr(nats_part_retention, "_remove_upload", late)
+            await let_go(log, entry.at + 10_000)
+            await show(log, part)
+            assert await log.parts.get("lobby", part.sha256)
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("no_slack")
+@pytest.mark.parametrize("where", ["_remove_upload", "_purge"])
+def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
+    nats_single, tmp_path: Path, monkeypatch, where
+):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+
+            async def cut(*_args, **_more):
+                raise LogError("cut")
+
+            with monkeypatch.context() as patched, pytest.raises(LogError, match="cut"):
+                patched.setattr(nats_part_retention, where, cut)
+                await let_go(log, entry.at + 10_000)
+            assert await objects(log) == 2  # its bytes are there
+            await let_go(log, 0)
+            assert await log.parts.get("lobby", part.sha256) is None
+            assert await objects(log) == 0
+
+    asyncio.run(story())

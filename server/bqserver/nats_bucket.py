@@ -1,6 +1,6 @@
-"""A key-value bucket of JetStream: durable before it answers, one value a key, changed only by who has seen the last.
+"""Values under keys in JetStream: durable before it answers, one value a key, changed only by who has seen the last.
 
-Its settings are those of NATS' own key-value buckets, so that its tools can read what is there.
+A bucket's settings are those of NATS' own key-value buckets, so that its tools can read what is there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import math
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from functools import partial
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -32,44 +33,24 @@ OVERTAKEN = (10071, 10164)
 
 
 class Value(NamedTuple):
-    """``seq``: grows with every value of the bucket."""
+    """``seq``: grows with every value of the bucket; ``at``: when it was stored (seconds since the epoch)."""
 
     key: str
     value: bytes
     seq: int
+    at: float
 
 
-class Bucket:
-    """``name`` follows the stream's. ``retold``: where values are heard as they are stored; ``expiring``: whether
-    they may have a ``ttl`` (NATS 2.11).
+class Values:
+    """The newest message of each subject below ``prefix``, in a stream that has them. ``rollup``: where the stream
+    keeps all of them, a value takes those before it away.
     """
 
-    def __init__(
-        self, link: Link, name: str, replicas: int, *, retold: str = "", expiring: bool = False
-    ) -> None:
+    def __init__(self, link: Link, stream: str, prefix: str, *, rollup: bool = False) -> None:
+        self.prefix = prefix
         self._link = link
-        self._stream = f"KV_{link.address.stream}-{name}"
-        self.prefix = f"$KV.{link.address.stream}-{name}."
-        self._settings: dict[str, object] = {
-            "name": self._stream,
-            "subjects": [f"{self.prefix}>"],
-            "storage": "file",
-            "num_replicas": replicas,
-            "max_msgs_per_subject": 1,
-            "discard": "new",
-            "allow_rollup_hdrs": True,
-            "allow_direct": True,
-        }
-        if retold:
-            self._settings["republish"] = {"src": f"{self.prefix}>", "dest": retold}
-        if expiring:
-            self._settings["allow_msg_ttl"] = True
-
-    async def make(self) -> None:
-        """Where there is none. Raises LOST."""
-        made = await self._link.ask(f"STREAM.CREATE.{self._stream}", self._settings)
-        if error_code(made) not in (0, OTHER_SETTINGS):
-            raise TimeoutError(made["error"].get("description"))
+        self._stream = stream
+        self._rollup = rollup
 
     async def is_there(self) -> bool:
         """Whether anybody has made it. Raises LOST."""
@@ -83,6 +64,8 @@ class Bucket:
         headers = {"Nats-Msg-Id": token_hex(16)}
         if last is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(last)
+        if self._rollup:
+            headers["Nats-Rollup"] = "sub"
         if ttl is not None:
             headers["Nats-TTL"] = f"{max(1, math.ceil(ttl))}s"
 
@@ -101,7 +84,7 @@ class Bucket:
         if "error" in answer:
             return None
         found = answer["message"]
-        return Value(key, b64decode(found.get("data", "")), int(found["seq"]))
+        return Value(key, b64decode(found.get("data", "")), int(found["seq"]), _seconds(found["time"]))
 
     async def glance(self, key: str) -> Value | None:
         """The newest that the next replica knows, asked once. Raises LOST; NoRespondersError too where there is no such
@@ -124,7 +107,42 @@ class Bucket:
     def _value(self, msg: Msg) -> Value:
         headers = msg.headers or {}
         key = headers["Nats-Subject"].removeprefix(self.prefix)
-        return Value(key, msg.data, int(headers["Nats-Sequence"]))
+        return Value(key, msg.data, int(headers["Nats-Sequence"]), _seconds(headers["Nats-Time-Stamp"]))
+
+
+class Bucket(Values):
+    """``name`` follows the stream's. ``retold``: where values are heard as they are stored; ``expiring``: whether
+    they may have a ``ttl`` (NATS 2.11).
+    """
+
+    def __init__(
+        self, link: Link, name: str, replicas: int, *, retold: str = "", expiring: bool = False
+    ) -> None:
+        super().__init__(link, f"KV_{link.address.stream}-{name}", f"$KV.{link.address.stream}-{name}.")
+        self._settings: dict[str, object] = {
+            "name": self._stream,
+            "subjects": [f"{self.prefix}>"],
+            "storage": "file",
+            "num_replicas": replicas,
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "allow_rollup_hdrs": True,
+            "allow_direct": True,
+        }
+        if retold:
+            self._settings["republish"] = {"src": f"{self.prefix}>", "dest": retold}
+        if expiring:
+            self._settings["allow_msg_ttl"] = True
+
+    async def make(self) -> None:
+        """Where there is none. Raises LOST."""
+        made = await self._link.ask(f"STREAM.CREATE.{self._stream}", self._settings)
+        if error_code(made) not in (0, OTHER_SETTINGS):
+            raise TimeoutError(made["error"].get("description"))
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 async def _answer(

@@ -61,7 +61,7 @@ class NatsOrders:
         more, new = True, False
         while more:
             values, more = await self._bucket.above(self._last)
-            for key, value, seq in values:
+            for key, value, seq, _ in values:
                 self._last = max(self._last, seq)
                 self._learn(key, value)
                 new = True

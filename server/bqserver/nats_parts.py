@@ -1,12 +1,14 @@
 """Attachments in a cluster: two buckets of JetStream's object store, the one for good and the one for a day.
 
 An upload goes into the one that forgets. The first message that names it brings it into the one that keeps: so
-what no message names goes by itself, and no node has to remember what it still has to sweep.
+what no message names goes by itself, and no node has to remember what it still has to sweep. Where old messages
+are let go, what only they name goes with them (nats_part_retention).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
@@ -22,6 +24,7 @@ from bqwidget.protocol import Part, encode
 from .log import LogError
 from .nats_connection import LOST, explained
 from .nats_link import Link
+from .nats_part_retention import described, kept_in, key, object_name, uploaded_to
 from .parts import Kept
 
 UNNAMED_FOR = 24 * 3600.0
@@ -39,8 +42,8 @@ class NatsParts:
     def __init__(self, link: Link, replicas: int) -> None:
         self._link = link
         self._replicas = replicas
-        self._kept = f"{link.address.stream}-parts"
-        self._uploads = f"{link.address.stream}-uploads"
+        self._kept = kept_in(link)
+        self._uploads = uploaded_to(link)
 
     async def put(self, room: str, kept: Kept) -> None:
         await _tried(self._put(room, kept))
@@ -55,7 +58,7 @@ class NatsParts:
         """The connection is the log's."""
 
     async def _put(self, room: str, kept: Kept) -> None:
-        if await self._part(self._kept, room, kept.part.sha256) is None:
+        if await self._renewed(room, kept.part.sha256) is None:
             # The same again is put again: it has a day from now on.
             uploads = await self._bucket(self._uploads, ttl=UNNAMED_FOR)
             await _store(uploads, room, kept)
@@ -64,7 +67,7 @@ class NatsParts:
         for bucket in (self._kept, self._uploads):
             try:
                 store = await self._jetstream().object_store(bucket)
-                found = await store.get(_name(room, sha256))
+                found = await store.get(object_name(room, sha256))
             except nats.js.errors.NotFoundError:
                 continue
             return Kept(_decode(found.info.description or ""), found.data or b"")
@@ -73,7 +76,7 @@ class NatsParts:
     async def _name(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         found = {}
         for sha256 in hashes:
-            part = await self._part(self._kept, room, sha256)
+            part = await self._renewed(room, sha256)
             if part is None and (upload := await self._get(room, sha256)):
                 await _store(await self._bucket(self._kept), room, upload)
                 part = upload.part
@@ -81,13 +84,18 @@ class NatsParts:
                 found[sha256] = part
         return found
 
-    async def _part(self, bucket: str, room: str, sha256: str) -> Part | None:
-        try:
-            store = await self._jetstream().object_store(bucket)
-            info = await store.get_info(_name(room, sha256))
-        except nats.js.errors.NotFoundError:
+    async def _renewed(self, room: str, sha256: str) -> Part | None:
+        """The one that is kept, its description stored anew: retention goes by when that was."""
+        values, one = described(self._link, self._kept), key(room, sha256)
+        if not await values.is_there():
             return None
-        return _decode(info.description or "")
+        while seen := await values.get(one):
+            info = json.loads(seen.value)
+            if info.get("deleted"):
+                return None
+            if await values.put(one, seen.value, last=seen.seq):
+                return _decode(info.get("description") or "")
+        return None
 
     async def _bucket(self, bucket: str, ttl: float | None = None) -> ObjectStore:
         jetstream = self._jetstream()
@@ -102,13 +110,9 @@ class NatsParts:
         return self._link.client().jetstream()
 
 
-def _name(room: str, sha256: str) -> str:
-    return f"{room}/{sha256}"
-
-
 async def _store(bucket: ObjectStore, room: str, kept: Kept) -> None:
     meta = ObjectMeta(description=encode(kept.part).decode())
-    await bucket.put(_name(room, kept.part.sha256), kept.body, meta)
+    await bucket.put(object_name(room, kept.part.sha256), kept.body, meta)
 
 
 async def _tried(work: Awaitable[_T]) -> _T:

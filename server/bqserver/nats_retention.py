@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
-from . import nats_pages, nats_queries
+from . import nats_pages, nats_part_retention, nats_queries
 from .log import LogError
 from .nats_connection import LOST, explained
 from .nats_link import Link
@@ -99,8 +99,7 @@ class Retention:
         names = await nats_queries.names(self._link)
         self._tallies = {room: tally for room, tally in self._tallies.items() if room in names}
         for room in sorted(names):
-            rule = next((rule for rule in self._rules if fnmatchcase(room, rule.pattern)), None)
-            if rule is not None and (upto := await self._upto(room, rule)):
+            if (rule := self._rule(room)) is not None and (upto := await self._upto(room, rule)):
                 gone[room] = upto
                 await self._orders.put(f"{KEY}{room}", b"%d" % upto)
         if gone:
@@ -112,7 +111,20 @@ class Retention:
             answer = await self._link.ask(f"STREAM.PURGE.{self._link.address.stream}", question)
             if error := answer.get("error"):
                 raise LogError(f"the stream can't be purged: {error.get('description')}")
+        await nats_part_retention.sweep(self._link, self._kept_since)
         return gone
+
+    def _rule(self, room: str) -> Rule | None:
+        return next((rule for rule in self._rules if fnmatchcase(room, rule.pattern)), None)
+
+    async def _kept_since(self, room: str) -> float | None:
+        """When the oldest message was stored that is kept; None: all are, or it can't be known now."""
+        if self._rule(room) is None:
+            return None
+        messages, _ = await self._read(room, {"seq": 1, "batch": 1})
+        if messages:
+            return datetime.fromisoformat((messages[0].headers or {})["Nats-Time-Stamp"]).timestamp()
+        return None if await nats_queries.newest(self._link, room) else self._clock()
 
     async def _upto(self, room: str, rule: Rule) -> int:
         """The seq of the room's last message that has to go; 0: all may stay."""
