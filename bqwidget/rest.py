@@ -125,10 +125,10 @@ class Rest:
             base = self._endpoint.base
             raise ConnectionRefused(f"{base} gave no answer of a bqserver: {error}", url=base) from None
 
-    async def _fetch(self, request: HTTPRequest, timeout: float = TIMEOUT) -> bytes:  # noqa: ASYNC109
+    async def _fetch(self, request: HTTPRequest, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         for name, value in self._endpoint.headers.items():
             request.headers[name] = value
-        request.request_timeout = request.connect_timeout = timeout
+        request.request_timeout = request.connect_timeout = timeout or TIMEOUT
         request.follow_redirects = False  # the token is for this server alone
         try:
             response = await self._client.fetch(request, raise_error=False)
