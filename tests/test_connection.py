@@ -244,7 +244,7 @@ def test_an_answer_that_never_came_is_not_a_second_message(server):
 
 
 def test_too_fast_is_sent_again_later():
-    with running_server(open=True, rate_limit=30) as server, joined(server) as ada:
+    with running_server(open=True, rate_limit=30, rate_seconds=2.0) as server, joined(server) as ada:
         futures = [ada.send(f"m{n}", wait=False) for n in range(36)]
         assert [future.result(30).text for future in futures] == [f"m{n}" for n in range(36)]
         assert texts(ada) == [f"m{n}" for n in range(36)]

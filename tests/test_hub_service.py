@@ -31,7 +31,7 @@ c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "jupyterhub.spawner.SimpleLocalProcessSpawner"
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser", "--allow-root"]
 c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home-{{username}}"
-c.LocalProcessSpawner.interrupt_timeout = 1
+c.LocalProcessSpawner.interrupt_timeout = c.LocalProcessSpawner.term_timeout = 1  # Jupyter Server hangs where one follows the other
 c.JupyterHub.tornado_settings = dict(slow_spawn_timeout=0)
 c.Spawner.http_timeout = c.Spawner.start_timeout = 60
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}/"
