@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from importlib import import_module
 
 import pytest
 from bqserver.hearing import STRIKES
+from bqserver.memory_log import MemoryLog
 from bqserver.testing import running_server
+from eventually import eventually
 from websockets.exceptions import InvalidStatus
 from wsclient import member, request
 
@@ -76,6 +79,27 @@ def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch,
     assert hello["type"] == "hello"
     assert sorted(frame["type"] for frame in others) == ["ack", "error", "message", "synced"]
     assert hello["seq"] < next(frame["entry"]["seq"] for frame in others if frame["type"] == "message")
+
+
+def test_who_waits_for_its_hello_is_heard_of_all_the_while(monkeypatch):
+    """A long wait for the log is no silence of the member's: it answers pings, and gets its own answered."""
+    bounds, asked = MemoryLog.bounds, threading.Event()
+
+    async def slow(log, room: str, *, reach: int = 0):
+        while not asked.is_set():
+            await asyncio.sleep(0.05)
+        return await bounds(log, room, reach=reach)
+
+    monkeypatch.setattr(MemoryLog, "bounds", slow)
+    with running_server(open=True, heartbeat=0.1) as server, member(server.url) as ada:
+        for _ in range(10):  # longer than a silent one would be waited for
+            assert ada.socket.ping().wait(10)
+            threading.Event().wait(0.05)
+        with member(server.url) as bob:
+            assert bob.socket.ping().wait(10)
+        eventually(lambda: request(server.url, "GET", "/rooms").json[0]["members"] == 1)
+        asked.set()
+        assert ada.recv()["type"] == "hello"
 
 
 @pytest.mark.parametrize("room", ["a.b", "r" * 65, "%F0%9F%98%80"])

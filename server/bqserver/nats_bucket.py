@@ -27,7 +27,6 @@ from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
 TRIES = 5
 AGAIN = 0.2
 CHUNK = 500
-NO_MESSAGE = 10037
 OVERTAKEN = (10071, 10164)
 """JetStream's error codes where the last seq is not the one that was expected."""
 
@@ -80,7 +79,7 @@ class Values:
         """The newest, as the bucket's leader knows it. Raises LogError where nobody answers."""
         question = {"last_by_subj": f"{self.prefix}{key}"}
         read = partial(self._link.ask, f"STREAM.MSG.GET.{self._stream}", question)
-        answer = await _answer(read, (NO_MESSAGE,), "the cluster does not say what it keeps")
+        answer = await _answer(read, (nats_queries.NO_MESSAGE,), "the cluster does not say what it keeps")
         if "error" in answer:
             return None
         found = answer["message"]

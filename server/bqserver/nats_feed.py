@@ -63,6 +63,7 @@ class Feed:
     async def close(self) -> None:
         if self._filling is not None:
             self._filling.cancel()
+        _resolve(self._wanted, answered=False)
         await self._link.unsubscribe(self._link.address.live(self.room))
 
     @property

@@ -11,7 +11,10 @@ from nats.aio.msg import Msg
 
 from .nats_connection import NO_RESPONDERS
 from .nats_link import Link
+from .nats_stream import error_code
 
+NO_MESSAGE = 10037
+"""JetStream's error code where a subject has none."""
 MOST = 1_000
 """Rooms in one question (JetStream takes 1,024 subjects)."""
 END, NOTHING = "204", "404"
@@ -67,8 +70,10 @@ async def newest_and_when(link: Link, room: str) -> tuple[int, float]:
     """The same, and when it was stored (seconds since the epoch); both 0 where there is none. Raises LOST."""
     address = link.address
     answer = await link.ask(f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)})
-    if "message" not in answer:
+    if error_code(answer) == NO_MESSAGE:
         return 0, 0.0
+    if "message" not in answer:  # that is not the same as that there is nothing
+        raise TimeoutError(f"the stream {address.stream} can't be read now: {answer}")
     message = answer["message"]
     return int(message["seq"]), datetime.fromisoformat(message["time"]).timestamp()
 

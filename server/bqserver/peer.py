@@ -122,10 +122,13 @@ class Peer:
 
     async def run(self, after: int | None, epoch: str | None) -> None:
         """Join, then hear the peer until the connection is over."""
+        greeting = self.start(partial(greet, self, after, epoch))
         try:
-            # Heard once its hello is written: what it says is then newer than what that covers, and comes back to it.
-            await self.guarded(partial(greet, self, after, epoch))
             while (messages := await self.wire.receive()) is not None:
+                if (
+                    not greeting.done()
+                ):  # what it says must be newer than what hello covers, or it would never hear it
+                    await asyncio.wait([greeting])
                 for message in messages:
                     if isinstance(message, str):
                         if (checking := hear(self, message)) is not None:
@@ -136,21 +139,26 @@ class Peer:
             _log.exception("a connection is closed for an error of ours")
             self.wire.close(1011, "an error of the server's: reconnect")
         finally:
+            greeting.cancel()
             if self._task is not None:
                 self._task.cancel()
             self.hub.leave(self)
 
-    def start(self, catch_up: CatchUp) -> None:
+    def start(self, catch_up: CatchUp) -> asyncio.Task[None]:
         """Go on hearing it meanwhile."""
-        self._task = asyncio.get_running_loop().create_task(self.guarded(catch_up))
+        self._task = asyncio.get_running_loop().create_task(self._guard(catch_up))
+        return self._task
 
-    async def guarded(self, catch_up: CatchUp) -> None:
-        """A log that can't be read ends the connection, and not only the replay: the peer would wait for ever."""
+    async def _guard(self, catch_up: CatchUp) -> None:
+        """What fails ends the connection, and not only the replay: the peer would wait for ever."""
         try:
             await catch_up()
         except LogError as error:
             _log.warning("a member could not be brought up to date: %s", error)
             self.wire.close(1013, "the log can't be read: reconnect")
+        except Exception:  # noqa: BLE001 - nobody awaits it
+            _log.exception("a member could not be brought up to date for an error of ours")
+            self.wire.close(1011, "an error of the server's: reconnect")
 
     # ---- what goes out
 
