@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
 import subprocess
@@ -21,6 +22,10 @@ from bqserver.testing import running_server
 from eventually import eventually
 from pictures import png
 from wsclient import member, request
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("BQWIDGET_TEST_LOG") == "nats", reason="about SQLite's own file"
+)
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from bqserver.check import problems
 from bqserver.hub import Hub
 from bqserver.log import Bounds, LogError, Refused, Stored, Submission
 from bqserver.media import describe
+from bqserver.nats_bucket import Values
 from bqserver.nats_copy import from_stream
 from bqserver.nats_link import Link
 from bqserver.nats_log import NatsLog, open_log
-from bqserver.nats_part_retention import kept_in
 from bqserver.nats_retention import Retention, Rule, parse_rules
 from bqserver.parts import Kept, with_parts
 from bqserver.schema import connect
@@ -299,10 +299,20 @@ async def show(log: NatsLog, part: Part, room: str = "lobby") -> Stored:
     return entry
 
 
-async def objects(log: NatsLog) -> int:
-    """Messages in the bucket: descriptions and pieces of bytes."""
-    info = await log.link.ask(f"STREAM.INFO.OBJ_{kept_in(log.link)}")
+async def messages(log: NatsLog, stream: str) -> int:
+    info = await log.link.ask(f"STREAM.INFO.{stream}")
     return int(info["state"]["messages"])
+
+
+async def left(log: NatsLog) -> tuple[int, int]:
+    """Marks, and what the object store holds: a description and a piece of bytes for each attachment."""
+    name = log.link.address.stream
+    return await messages(log, f"KV_{name}-named"), await messages(log, f"OBJ_{name}-parts")
+
+
+async def a_day_later(log: NatsLog) -> None:
+    """Uploads are forgotten."""
+    await log.link.ask(f"STREAM.PURGE.OBJ_{log.link.address.stream}-uploads")
 
 
 @pytest.fixture
@@ -319,15 +329,15 @@ def test_an_attachment_goes_with_the_last_message_that_named_it(nats_single, tmp
             [second] = await stored(log, say("no picture"))
             third = await show(log, part)
             await stored(log, say("none here"))
+            await a_day_later(log)
             await let_go(log, second.at, "lobby")
             assert await log.parts.get("lobby", part.sha256)  # the third names it still
+            assert await left(log) == (2, 4)
             await let_go(log, third.at + 1, "lobby")
             assert await log.parts.get("lobby", part.sha256) is None
             assert await log.parts.name("lobby", [part.sha256]) == {}
             assert await log.parts.get("other", part.sha256)  # where nothing is let go
-            assert await objects(log) == 3  # that one, in a piece, and the mark of the one that went
-            await let_go(log, 0, "lobby")
-            assert await objects(log) == 2
+            assert await left(log) == (1, 2)
             await log.parts.put("lobby", Kept(part, png(2, 2)))
             await show(log, part)
             assert await log.parts.get("lobby", part.sha256)
@@ -340,59 +350,20 @@ def test_one_of_a_room_of_which_nothing_is_left_goes_too(nats_single, tmp_path: 
     async def story() -> None:
         async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
             entry = await show(log, part)
+            await a_day_later(log)
             await let_go(log, entry.at + 10_000)
             assert await log.parts.get("lobby", part.sha256) is None
+            assert await left(log) == (0, 0)
 
     asyncio.run(story())
 
 
-def test_one_that_was_just_named_stays_whatever_the_clocks_say(nats_single, tmp_path: Path):
-    """Its message may still be on the way."""
-
+def test_what_was_uploaded_again_has_its_day_whatever_goes(nats_single, tmp_path: Path):
     async def story() -> None:
         async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
             entry = await show(log, part)
-            await stored(log, say("newer"))
-            await let_go(log, entry.at + 1)
-            assert await log.parts.get("lobby", part.sha256)
-
-    asyncio.run(story())
-
-
-@pytest.mark.usefixtures("no_slack")
-def test_one_that_is_named_while_it_would_go_stays(nats_single, tmp_path: Path, monkeypatch):
-    async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            await stored(log, say("newer"))
-            remove = nats_part_retention._remove
-
-            async def late(*seen):
-                monkeypatch.setattr(nats_part_retention, "_remove", remove)
-                await show(log, part)
-                return await remove(*seen)
-
-            monkeypatch.setattr(nats_part_retention, "_remove", late)
-            await let_go(log, entry.at + 1)
-            found = await log.parts.get("lobby", part.sha256)
-            assert found is not None
-            assert found.body == png(2, 2)
-
-    asyncio.run(story())
-
-
-@pytest.mark.usefixtures("no_slack")
-def test_one_that_is_uploaded_again_while_it_goes_can_be_named(nats_single, tmp_path: Path, monkeypatch):
-    async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            remove_upload = nats_part_retention._remove_upload
-
-            async def late(*marked):
-                await log.parts.put("lobby", Kept(part, png(2, 2)))
-                await remove_upload(*marked)
-
-            monkeypatch.setattr(nats_part_retention, "_remove_upload", late)
+            await a_day_later(log)
+            await log.parts.put("lobby", Kept(part, png(2, 2)))
             await let_go(log, entry.at + 10_000)
             await show(log, part)
             assert await log.parts.get("lobby", part.sha256)
@@ -401,23 +372,150 @@ def test_one_that_is_uploaded_again_while_it_goes_can_be_named(nats_single, tmp_
 
 
 @pytest.mark.usefixtures("no_slack")
-@pytest.mark.parametrize("where", ["_remove_upload", "_purge"])
+def test_one_that_is_named_just_before_it_would_go_stays(nats_single, tmp_path: Path, monkeypatch):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            await a_day_later(log)
+            remove = nats_part_retention._remove
+
+            async def late(*seen):
+                await show(log, part)
+                return await remove(*seen)
+
+            monkeypatch.setattr(nats_part_retention, "_remove", late)
+            await let_go(log, entry.at + 10_000)
+            found = await log.parts.get("lobby", part.sha256)
+            assert found is not None
+            assert found.body == png(2, 2)
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("no_slack")
+def test_one_that_is_uploaded_and_named_while_it_goes_is_kept_anew(nats_single, tmp_path: Path, monkeypatch):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            await a_day_later(log)
+            put = Values.put
+
+            async def late(values, key, value, **more):
+                seq = await put(values, key, value, **more)
+                if value == nats_part_retention.GONE:
+                    await log.parts.put("lobby", Kept(part, png(2, 2)))
+                    await show(log, part)
+                    await a_day_later(log)
+                return seq
+
+            with monkeypatch.context() as patched:
+                patched.setattr(Values, "put", late)
+                await let_go(log, entry.at + 10_000)
+            found = await log.parts.get("lobby", part.sha256)
+            assert found is not None
+            assert found.body == png(2, 2)
+            assert await left(log) == (1, 2)
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("no_slack")
+@pytest.mark.parametrize("where", ["put", "drop"])
 def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
     nats_single, tmp_path: Path, monkeypatch, where
 ):
     async def story() -> None:
         async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
             entry = await show(log, part)
+            await a_day_later(log)
+            do = getattr(Values, where)
 
-            async def cut(*_args, **_more):
-                raise LogError("cut")
+            async def cut(values, *args, **more):
+                if "OBJ" in values._stream:
+                    raise LogError("cut")
+                return await do(values, *args, **more)
 
             with monkeypatch.context() as patched, pytest.raises(LogError, match="cut"):
-                patched.setattr(nats_part_retention, where, cut)
+                patched.setattr(Values, where, cut)
                 await let_go(log, entry.at + 10_000)
-            assert await objects(log) == 2  # its bytes are there
+            assert await left(log) == (1, 2)
             await let_go(log, 0)
             assert await log.parts.get("lobby", part.sha256) is None
-            assert await objects(log) == 0
+            assert await left(log) == (0, 0)
+
+    asyncio.run(story())
+
+
+@pytest.mark.usefixtures("no_slack")
+def test_one_that_goes_while_it_is_named_is_not_named(nats_single, tmp_path: Path, monkeypatch):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            await a_day_later(log)
+            get = Values.get
+
+            async def late(values, key):
+                found = await get(values, key)
+                monkeypatch.setattr(Values, "get", get)
+                await let_go(log, entry.at + 10_000)
+                return found
+
+            monkeypatch.setattr(Values, "get", late)
+            assert await log.parts.name("lobby", [part.sha256]) == {}
+            assert await left(log) == (0, 0)
+
+    asyncio.run(story())
+
+
+def test_many_that_name_one_at_once_on_two_nodes_keep_it_once(nats_single, tmp_path: Path):
+    async def story() -> None:
+        url = nats_single.log()
+        async with (
+            with_picture(url, tmp_path / "one.sqlite", "lobby") as (one, part),
+            joined(url, tmp_path / "other.sqlite") as other,
+        ):
+            for nodes in [one] * 20, [one, other] * 20:
+                named = await asyncio.gather(*[node.parts.name("lobby", [part.sha256]) for node in nodes])
+                assert named == [{part.sha256: part}] * len(nodes)
+                assert await left(one) == (1, 2)
+            await a_day_later(one)
+            assert await other.parts.get("lobby", part.sha256)
+
+    asyncio.run(story())
+
+
+def test_one_that_was_kept_and_never_marked_is_marked_when_it_is_named(nats_single, tmp_path: Path):
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            await show(log, part)
+            await a_day_later(log)
+            await log.link.ask(f"STREAM.PURGE.KV_{log.link.address.stream}-named")
+            await show(log, part)
+            assert await left(log) == (1, 2)
+
+    asyncio.run(story())
+
+
+def test_without_an_answer_for_a_room_nothing_of_it_goes(nats_single, tmp_path: Path, monkeypatch):
+    """Neither what a replica does not know nor a leader's error means that there is nothing."""
+
+    async def story() -> None:
+        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
+            entry = await show(log, part)
+            retention = Retention(log.link, log._orders, [Rule("*", 60.0)], time.time)
+
+            async def nothing(*_args):
+                return [], False
+
+            async def nobody(_subject, _question=None):
+                return {"error": {"code": 503, "err_code": 10008, "description": "no leader"}}
+
+            monkeypatch.setattr(retention, "_read", nothing)
+            assert await retention._kept_since("lobby") is None
+            with monkeypatch.context() as patched, pytest.raises(TimeoutError):
+                patched.setattr(log.link, "ask", nobody)
+                await retention._kept_since("lobby")
+            assert await nats_queries.newest(log.link, "lobby") == entry.seq
+            assert await nats_queries.newest(log.link, "nobody-here") == 0
 
     asyncio.run(story())

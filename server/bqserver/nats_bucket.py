@@ -55,8 +55,8 @@ class Values:
         """Whether anybody has made it. Raises LOST."""
         return error_code(await self._link.ask(f"STREAM.INFO.{self._stream}")) != NOT_FOUND
 
-    async def put(self, key: str, value: bytes, *, last: int | None = None, ttl: float | None = None) -> bool:
-        """Durable when it returns. False: the key's value is not the one of seq ``last`` (0: none) any more.
+    async def put(self, key: str, value: bytes, *, last: int | None = None, ttl: float | None = None) -> int:
+        """Durable when it returns its seq. 0: the key's value is not the one of seq ``last`` (0: none) any more.
         ``ttl``: seconds after which it is gone. Raises LogError where the cluster does not take it.
         """
         # Tried again after its answer got lost, a cluster stores it once, and it is not overtaken by itself.
@@ -73,7 +73,14 @@ class Values:
             answer: dict[str, Any] = json.loads(msg.data or b'{"error": {"description": "nobody takes it"}}')
             return answer
 
-        return "error" not in await _answer(store, OVERTAKEN, "the cluster does not keep it")
+        answer = await _answer(store, OVERTAKEN, "the cluster does not keep it")
+        return 0 if "error" in answer else int(answer["seq"])
+
+    async def drop(self, key: str, upto: int) -> None:
+        """Leave nothing of its values up to that seq. Raises LOST; it may be asked for again."""
+        await self._link.ask(
+            f"STREAM.PURGE.{self._stream}", {"filter": f"{self.prefix}{key}", "seq": upto + 1}
+        )
 
     async def get(self, key: str) -> Value | None:
         """The newest, as the bucket's leader knows it. Raises LogError where nobody answers."""

@@ -1,44 +1,46 @@
 """Attachments go with the messages that named them, in rooms that let old messages go.
 
-Whoever names an attachment stores its description anew (``NatsParts.name``), so that its time tells when a message
-named it last. One that was named last before the oldest message that a room keeps is named by none of those.
+Whoever names an attachment marks it, in a bucket of small values beside the attachments: a mark's time is when it was
+named last. What was named last before the oldest message that a room keeps is named by none of those.
+
+A mark is changed only by who has seen the last one. So an attachment is either marked again, and stays, or marked as
+gone (an empty value): whoever names it then keeps it anew, from an upload of its own.
 """
 
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import logging
+from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from .log import LogError
-from .nats_bucket import Value, Values
+from .nats_bucket import Bucket, Value, Values
 from .nats_link import Link
 
-SLACK = 600.0
-"""Seconds between an attachment's naming and its message, at the most, however wrong the servers' clocks are."""
+UNNAMED_FOR = 24 * 3600.0
+"""Seconds that an upload waits for the message that names it."""
+SLACK = UNNAMED_FOR + 3600.0
+"""Seconds that an attachment stays after that: what was uploaded again has its day, and servers' clocks differ."""
+GONE = b""
 
 KeptSince = Callable[[str], Awaitable[float | None]]
 """When the oldest message was stored that a room keeps (seconds since the epoch); None: it lets nothing go."""
 
+_log = logging.getLogger("bqserver.nats")
+
 
 def kept_in(link: Link) -> str:
-    """The bucket for what messages name."""
+    """The bucket of NATS' object store for what messages name."""
     return f"{link.address.stream}-parts"
 
 
-def uploaded_to(link: Link) -> str:
-    """The bucket for what no message has named yet; what one has named stays there for its day too."""
-    return f"{link.address.stream}-uploads"
+def marks_of(link: Link, replicas: int = 1) -> Bucket:
+    """The marks, each under its ``mark_key``; of a live one, the value is the Part."""
+    return Bucket(link, "named", replicas)
 
 
-def described(link: Link, bucket: str) -> Values:
-    """The descriptions of what is in a bucket of NATS' object store, by their ``key``."""
-    return Values(link, f"OBJ_{bucket}", f"$O.{bucket}.M.", rollup=True)
-
-
-def key(room: str, sha256: str) -> str:
-    return urlsafe_b64encode(object_name(room, sha256).encode()).decode()
+def mark_key(room: str, sha256: str) -> str:
+    return f"{room}.{sha256}"
 
 
 def object_name(room: str, sha256: str) -> str:
@@ -47,59 +49,39 @@ def object_name(room: str, sha256: str) -> str:
 
 async def sweep(link: Link, kept_since: KeptSince) -> int:
     """Let go what no kept message names. Returns how many went. Raises LOST or LogError."""
-    values = described(link, kept_in(link))
-    if not await values.is_there():
+    marks = marks_of(link)
+    if not await marks.is_there():
         return 0
     gone, seq, more = 0, 0, True
     since: dict[str, float | None] = {}
     while more:
-        found, more = await values.above(seq)
+        found, more = await marks.above(seq)
         more = more and bool(found)
-        for value in found:
-            seq = value.seq
-            info = json.loads(value.value)
-            if info.get("deleted"):
-                await _forget(link, value, info)
-                continue
-            room = urlsafe_b64decode(value.key).decode().partition("/")[0]
+        for mark in found:
+            seq = mark.seq
+            room, _, sha256 = mark.key.partition(".")
             if room not in since:
                 since[room] = await kept_since(room)
             kept = since[room]
-            if kept is not None and value.at < kept - SLACK:
-                gone += await _remove(link, kept_in(link), value, info)
+            if mark.value == GONE or (kept is not None and mark.at < kept - SLACK):
+                gone += await _remove(link, marks, mark, object_name(room, sha256))
     return gone
 
 
-async def _remove(link: Link, bucket: str, seen: Value, info: dict[str, Any]) -> bool:
-    """As NATS' own tools do, but only if nobody has named it, or uploaded it again, meanwhile."""
-    mark = {**info, "deleted": True, "size": 0, "chunks": 0, "digest": ""}
-    if not await described(link, bucket).put(seen.key, json.dumps(mark).encode(), last=seen.seq):
+async def _remove(link: Link, marks: Bucket, mark: Value, name: str) -> bool:
+    """Unless somebody names it meanwhile. What was interrupted is done again by the next sweep."""
+    store = kept_in(link)
+    descriptions = Values(link, f"OBJ_{store}", f"$O.{store}.M.", rollup=True)
+    key = urlsafe_b64encode(name.encode()).decode()
+    seen = await descriptions.get(key)  # before it is gone: what is kept anew has another one
+    marked = await marks.put(mark.key, GONE, last=mark.seq)
+    if not marked:
         return False
-    if bucket == kept_in(link):
-        await _remove_upload(link, seen)
-    await _purge(link, bucket, f"C.{info['nuid']}")
+    if seen is not None:
+        info = json.loads(seen.value)
+        deleted = json.dumps({**info, "deleted": True, "size": 0, "chunks": 0, "digest": ""}).encode()
+        if at := await descriptions.put(key, deleted, last=seen.seq):
+            await Values(link, f"OBJ_{store}", f"$O.{store}.C.").drop(info["nuid"], at)
+            await descriptions.drop(key, at)
+    await marks.drop(mark.key, marked)
     return True
-
-
-async def _remove_upload(link: Link, named: Value) -> None:
-    """What it was brought from, if that is still there."""
-    values = described(link, uploaded_to(link))
-    upload = await values.get(named.key) if await values.is_there() else None
-    if upload is None or upload.at > named.at:
-        return
-    info = json.loads(upload.value)
-    if not info.get("deleted"):
-        await _remove(link, uploaded_to(link), upload, info)
-
-
-async def _forget(link: Link, mark: Value, info: dict[str, Any]) -> None:
-    """The mark goes with the next sweep; and the rest, where the one before was interrupted."""
-    await _purge(link, kept_in(link), f"C.{info['nuid']}")
-    await _remove_upload(link, mark)
-    await _purge(link, kept_in(link), f"M.{mark.key}", seq=mark.seq + 1)
-
-
-async def _purge(link: Link, bucket: str, subject: str, **more: int) -> None:
-    answer = await link.ask(f"STREAM.PURGE.OBJ_{bucket}", {"filter": f"$O.{bucket}.{subject}", **more})
-    if error := answer.get("error"):
-        raise LogError(f"attachments can't be let go: {error.get('description')}")

@@ -8,9 +8,9 @@ are let go, what only they name goes with them (nats_part_retention).
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 import nats.errors
@@ -22,18 +22,20 @@ from nats.js.object_store import ObjectStore
 from bqwidget.protocol import Part, encode
 
 from .log import LogError
+from .nats_bucket import Bucket
 from .nats_connection import LOST, explained
 from .nats_link import Link
-from .nats_part_retention import described, kept_in, key, object_name, uploaded_to
+from .nats_part_retention import GONE, UNNAMED_FOR, kept_in, mark_key, marks_of, object_name
 from .parts import Kept
 
-UNNAMED_FOR = 24 * 3600.0
-"""Seconds that an upload waits for the message that names it."""
 PATIENCE = 20.0
 """Seconds for one attachment, there or back."""
 
+TRIES, AGAIN = 20, 0.2
+"""How often a mark is tried that another node may be changing, and the seconds between."""
+
 _T = TypeVar("_T")
-_decode = msgspec.json.Decoder(Part).decode
+_decode: Callable[[bytes | str], Part] = msgspec.json.Decoder(Part).decode
 
 
 class NatsParts:
@@ -43,7 +45,10 @@ class NatsParts:
         self._link = link
         self._replicas = replicas
         self._kept = kept_in(link)
-        self._uploads = uploaded_to(link)
+        self._uploads = f"{link.address.stream}-uploads"
+        self._marked_in = marks_of(link, replicas)
+        self._made = False
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, room: str, kept: Kept) -> None:
         await _tried(self._put(room, kept))
@@ -58,44 +63,75 @@ class NatsParts:
         """The connection is the log's."""
 
     async def _put(self, room: str, kept: Kept) -> None:
-        if await self._renewed(room, kept.part.sha256) is None:
+        if await self._marked(room, kept.part.sha256, keep=False) is None:
             # The same again is put again: it has a day from now on.
             uploads = await self._bucket(self._uploads, ttl=UNNAMED_FOR)
             await _store(uploads, room, kept)
 
     async def _get(self, room: str, sha256: str) -> Kept | None:
-        for bucket in (self._kept, self._uploads):
-            try:
-                store = await self._jetstream().object_store(bucket)
-                found = await store.get(object_name(room, sha256))
-            except nats.js.errors.NotFoundError:
-                continue
-            return Kept(_decode(found.info.description or ""), found.data or b"")
-        return None
+        return await self._read(self._kept, room, sha256) or await self._read(self._uploads, room, sha256)
+
+    async def _read(self, bucket: str, room: str, sha256: str) -> Kept | None:
+        try:
+            store = await self._jetstream().object_store(bucket)
+            found = await store.get(object_name(room, sha256))
+        except nats.js.errors.NotFoundError:
+            return None
+        return Kept(_decode(found.info.description or ""), found.data or b"")
 
     async def _name(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         found = {}
         for sha256 in hashes:
-            part = await self._renewed(room, sha256)
-            if part is None and (upload := await self._get(room, sha256)):
-                await _store(await self._bucket(self._kept), room, upload)
-                part = upload.part
+            part = await self._marked(room, sha256, keep=True)
             if part is not None:
                 found[sha256] = part
         return found
 
-    async def _renewed(self, room: str, sha256: str) -> Part | None:
-        """The one that is kept, its description stored anew: retention goes by when that was."""
-        values, one = described(self._link, self._kept), key(room, sha256)
-        if not await values.is_there():
+    async def _marked(self, room: str, sha256: str, *, keep: bool) -> Part | None:
+        """The part, if it is kept, or with ``keep`` comes to be, from its upload; marked anew."""
+        key = mark_key(room, sha256)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            marks = await self._marks()
+            first = None
+            for _ in range(TRIES):
+                mark = await marks.get(key)
+                part: Part | None
+                if mark is not None and mark.value != GONE:
+                    part = _decode(mark.value)
+                    if first is not None and mark.seq != first:
+                        return part  # another node has done it, since we began
+                else:
+                    # Kept and never marked: by a node that fell in between.
+                    part = await self._unmarked(room, sha256) if mark is None else None
+                    part = part or (await self._keep(room, sha256) if keep else None)
+                if part is None:
+                    return None
+                first = mark.seq if mark else 0
+                if await marks.put(key, encode(part), last=first):
+                    return part
+                await asyncio.sleep(AGAIN)
+        raise LogError("the cluster does not say which attachments are named: try again")
+
+    async def _unmarked(self, room: str, sha256: str) -> Part | None:
+        try:
+            store = await self._jetstream().object_store(self._kept)
+            info = await store.get_info(object_name(room, sha256))
+        except nats.js.errors.NotFoundError:
             return None
-        while seen := await values.get(one):
-            info = json.loads(seen.value)
-            if info.get("deleted"):
-                return None
-            if await values.put(one, seen.value, last=seen.seq):
-                return _decode(info.get("description") or "")
-        return None
+        return _decode(info.description or "")
+
+    async def _keep(self, room: str, sha256: str) -> Part | None:
+        upload = await self._read(self._uploads, room, sha256)
+        if upload is None:
+            return None
+        await _store(await self._bucket(self._kept), room, upload)
+        return upload.part
+
+    async def _marks(self) -> Bucket:
+        if not self._made:
+            await self._marked_in.make()
+            self._made = True
+        return self._marked_in
 
     async def _bucket(self, bucket: str, ttl: float | None = None) -> ObjectStore:
         jetstream = self._jetstream()

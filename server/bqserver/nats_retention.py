@@ -91,6 +91,8 @@ class Retention:
                 await self.sweep()
             except (LogError, *LOST) as error:
                 _log.warning("old messages could not be let go: %s; they will be, later", explained(error))
+            except Exception:  # noqa: BLE001 - nobody else would hear of it, and nothing would go any more
+                _log.exception("old messages could not be let go for an error of ours")
             await asyncio.sleep(EVERY)
 
     async def sweep(self) -> dict[str, int]:

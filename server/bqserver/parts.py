@@ -1,7 +1,8 @@
 """PartStore: the attachments beside the log, each kept once a room under the hash of its bytes.
 
 Whoever knows a hash gets nothing by it: a part is there only in the rooms in which it was uploaded. An upload
-that no message names is let go after a day; what a message names is kept as long as the log.
+that no message names is let go after a day; what a message names is kept as long as the log, or, where that lets
+messages go, a day longer than the last that named it.
 """
 
 from __future__ import annotations
