@@ -131,8 +131,10 @@ def on_nats(
 ) -> None:
     """With BQWIDGET_TEST_LOG=nats every server of this process keeps its rooms in a cluster, whatever it was told.
 
-    A file that is named again is a stream that is named again.
+    A file that is named again is a stream that is named again. What is about SQLite's own file says so and keeps it.
     """
+    if request.node.get_closest_marker("sqlite"):
+        return
     from bqserver.testing import RunningServer
 
     cluster = request.getfixturevalue("nats_three")

@@ -238,6 +238,7 @@ def test_what_can_not_start_says_why(home, args, names):
     assert all(name in err for name in names), err
 
 
+@pytest.mark.sqlite
 def test_one_that_can_not_start_does_not_go_on_listening(home):
     port = free_port()
     for _ in range(2):  # the second could not listen beside the first

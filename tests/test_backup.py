@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import stat
 import subprocess
@@ -23,9 +22,7 @@ from eventually import eventually
 from pictures import png
 from wsclient import member, request
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("BQWIDGET_TEST_LOG") == "nats", reason="about SQLite's own file"
-)
+pytestmark = pytest.mark.sqlite
 
 
 @pytest.fixture

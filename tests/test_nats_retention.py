@@ -315,6 +315,15 @@ async def a_day_later(log: NatsLog) -> None:
     await log.link.ask(f"STREAM.PURGE.OBJ_{log.link.address.stream}-uploads")
 
 
+@asynccontextmanager
+async def shown(url: str, view: Path) -> AsyncIterator[tuple[NatsLog, Part, Stored]]:
+    """A node, an attachment of its lobby, and the one message that named it, a day ago."""
+    async with with_picture(url, view, "lobby") as (log, part):
+        entry = await show(log, part)
+        await a_day_later(log)
+        yield log, part, entry
+
+
 @pytest.fixture
 def no_slack(monkeypatch):
     monkeypatch.setattr(nats_part_retention, "SLACK", 0.0)
@@ -348,9 +357,7 @@ def test_an_attachment_goes_with_the_last_message_that_named_it(nats_single, tmp
 @pytest.mark.usefixtures("no_slack")
 def test_one_of_a_room_of_which_nothing_is_left_goes_too(nats_single, tmp_path: Path):
     async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            await a_day_later(log)
+        async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             await let_go(log, entry.at + 10_000)
             assert await log.parts.get("lobby", part.sha256) is None
             assert await left(log) == (0, 0)
@@ -360,9 +367,7 @@ def test_one_of_a_room_of_which_nothing_is_left_goes_too(nats_single, tmp_path: 
 
 def test_what_was_uploaded_again_has_its_day_whatever_goes(nats_single, tmp_path: Path):
     async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            await a_day_later(log)
+        async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             await log.parts.put("lobby", Kept(part, png(2, 2)))
             await let_go(log, entry.at + 10_000)
             await show(log, part)
@@ -374,9 +379,7 @@ def test_what_was_uploaded_again_has_its_day_whatever_goes(nats_single, tmp_path
 @pytest.mark.usefixtures("no_slack")
 def test_one_that_is_named_just_before_it_would_go_stays(nats_single, tmp_path: Path, monkeypatch):
     async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            await a_day_later(log)
+        async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             remove = nats_part_retention._remove
 
             async def late(*seen):
@@ -395,9 +398,7 @@ def test_one_that_is_named_just_before_it_would_go_stays(nats_single, tmp_path: 
 @pytest.mark.usefixtures("no_slack")
 def test_one_that_is_uploaded_and_named_while_it_goes_is_kept_anew(nats_single, tmp_path: Path, monkeypatch):
     async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            await a_day_later(log)
+        async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             put = Values.put
 
             async def late(values, key, value, **more):
@@ -425,9 +426,7 @@ def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
     nats_single, tmp_path: Path, monkeypatch, where
 ):
     async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            await a_day_later(log)
+        async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             do = getattr(Values, where)
 
             async def cut(values, *args, **more):
@@ -449,9 +448,7 @@ def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
 @pytest.mark.usefixtures("no_slack")
 def test_one_that_goes_while_it_is_named_is_not_named(nats_single, tmp_path: Path, monkeypatch):
     async def story() -> None:
-        async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
-            entry = await show(log, part)
-            await a_day_later(log)
+        async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             get = Values.get
 
             async def late(values, key):

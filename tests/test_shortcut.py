@@ -195,6 +195,7 @@ def test_too_fast_is_429_and_counted_once(home, taken):
         assert texts(server) == ["hi", "hi"]
 
 
+@pytest.mark.sqlite
 def test_a_log_that_cant_be_written_is_503_and_both_say_it_alike(tmp_path, taken):
     path = tmp_path / "log.sqlite"
     with running_server(log=f"sqlite:{path}", open=True) as server:
@@ -367,6 +368,7 @@ def test_a_post_after_a_get_is_stored_once(server):
     assert texts(server) == ["hi"]
 
 
+@pytest.mark.sqlite
 def test_a_thousand_posts_on_one_connection_are_each_once_in_the_log(tmp_path, taken):
     path = tmp_path / "log.sqlite"
     with running_server(log=f"sqlite:{path}", open=True) as server, closing(connect(server.url)) as raw:
@@ -411,6 +413,7 @@ def late(monkeypatch) -> Iterator[list[Callable[[], object]]]:
     return waiting
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("abruptly", [False, True])
 def test_who_leaves_before_the_answer_has_posted_all_the_same(server, held, late, abruptly):
     raw = connect(server.url)
@@ -429,6 +432,7 @@ def test_who_leaves_before_the_answer_has_posted_all_the_same(server, held, late
         assert answers(other, 1)[0].status == 201
 
 
+@pytest.mark.sqlite
 def test_what_comes_while_a_post_is_under_way_waits_its_turn(server, late, taken):
     with closing(connect(server.url)) as raw:
         raw.sendall(post(said("1")))
@@ -497,6 +501,7 @@ def test_who_is_silent_is_closed(home, held, monkeypatch, first):
         assert not held()
 
 
+@pytest.mark.sqlite
 def test_who_waits_for_an_answer_is_not_silent(home, held, late, monkeypatch):
     monkeypatch.setattr("bqserver.app.IDLE_HTTP", 0.2)
     with running_server(open=True) as server, closing(connect(server.url)) as raw:
@@ -511,6 +516,7 @@ def test_who_waits_for_an_answer_is_not_silent(home, held, late, monkeypatch):
 # ---- the end of the server -------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite
 def test_posts_under_way_are_answered_before_the_end(tmp_path, monkeypatch, taken):
     path = tmp_path / "log.sqlite"
     begun, go = threading.Event(), threading.Event()

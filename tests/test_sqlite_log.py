@@ -192,6 +192,7 @@ def test_what_is_longer_than_the_whole_queue_is_taken_when_it_is_empty(path: Pat
     on(path, story, max_pending=10, max_pending_bytes=100)
 
 
+@pytest.mark.sqlite
 def test_a_server_whose_queue_is_full_answers_503_and_retry_ms(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sqlite_log.SqliteLog.__init__, "__kwdefaults__", {**DEFAULTS, "max_pending": 1})
     with running_server(log=f"sqlite:{path}", open=True) as server, member(server.url) as one:
@@ -425,6 +426,7 @@ def test_the_write_ahead_log_has_its_size_from_the_start(path: Path):
     on(path, story)
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
 @pytest.mark.usefixtures("cramped")
 def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch):
