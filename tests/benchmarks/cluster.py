@@ -31,7 +31,7 @@ from bqserver.nats_read_back import read_back  # noqa: E402
 from bqserver.nats_stream import REPLICAS  # noqa: E402
 from chaos.link import Link  # noqa: E402
 from chaos.process import ServerProcess, server_process  # noqa: E402
-from natscluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402
+from support.nats_cluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402
 
 from bqwidget.protocol import Send  # noqa: E402
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ports import free_port
+from support.ports import free_port
 
 MODULE = ("-m", "bqserver")
 

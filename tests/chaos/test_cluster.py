@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from natscluster import NatsCluster, NatsServer, nats_cluster
+from support.nats_cluster import NatsCluster, NatsServer, nats_cluster
 
 from .link import get
 from .members import Reader, Sender

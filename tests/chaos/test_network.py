@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from eventually import eventually
-from wsclient import request
+from support.eventually import eventually
+from support.ws_client import request
 
 from bqwidget import Room, link, rest
 

@@ -15,13 +15,13 @@ from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
-from eventually import eventually
-from ports import free_port
+from support.eventually import eventually
+from support.paths import ROOT
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-ROOT = Path(__file__).parent.parent.parent
 PAGES = pytest.StashKey[list["Page"]]()
 SLOW = 60_000
 """Milliseconds for what a busy machine may take long for: loading JupyterLab, starting a kernel."""

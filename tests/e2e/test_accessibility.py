@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import running_server
-from pictures import png, table
-from wsclient import member, request
+from support.pictures import png, table
+from support.ws_client import member, request
 
 from bqwidget.protocol import TABLE
 

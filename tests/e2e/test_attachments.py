@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from bqserver.testing import running_server
 from e2e.conftest import SLOW, Window
-from jupyterserver import jupyter_server
-from pictures import GIF, SPEAKING_SVG, SVG, png
-from sentry import Sentry
+from support.dom_monitor import Sentry
+from support.jupyter_server import jupyter_server
+from support.pictures import GIF, SPEAKING_SVG, SVG, png
 
 from bqwidget import Room
 

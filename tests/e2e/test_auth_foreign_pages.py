@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from bqserver.testing import running_server
-from wsclient import request
+from support.ws_client import request
 
 pytestmark = pytest.mark.browser
 SECRET = "between us"

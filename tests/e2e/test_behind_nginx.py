@@ -9,16 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from bqserver.testing import running_server
-from certificate import self_signed
-from nginx import nginx
-from wsclient import request
+from support.certificate import self_signed
+from support.nginx import nginx
+from support.paths import ROOT
+from support.ws_client import request
 
 pytestmark = pytest.mark.browser
-GUIDE = (Path(__file__).parent.parent.parent / "server" / "README.md").read_text()
+GUIDE = (ROOT / "server" / "README.md").read_text()
 SNIPPET = re.search(r"^```nginx\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)[1]
 NAME = "chat.example.org"
 CLIENT = """

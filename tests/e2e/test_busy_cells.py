@@ -21,8 +21,9 @@ from urllib.request import Request, urlopen
 
 import ipykernel
 import pytest
-from e2e.conftest import ROOT, SLOW, Window
-from eventually import eventually
+from e2e.conftest import SLOW, Window
+from support.eventually import eventually
+from support.paths import ROOT
 
 from bqwidget import Room
 from bqwidget.testing import private_server

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e.conftest import ROOT, SLOW, Notebook, Window, run_jupyter
+from e2e.conftest import SLOW, Notebook, Window, run_jupyter
+from support.paths import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from eventually import eventually
-from jupyterserver import ROOT, jupyter_server
-from nginx import nginx
+from support.eventually import eventually
+from support.jupyter_server import jupyter_server
+from support.nginx import nginx
+from support.paths import ROOT
 
 pytestmark = pytest.mark.browser
 SLOW = 60_000

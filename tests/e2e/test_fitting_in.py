@@ -11,8 +11,8 @@ import nbformat
 import pytest
 from bqserver.testing import running_server
 from e2e.conftest import SLOW, Jupyter, Notebook, Window
-from eventually import eventually
-from wsclient import member
+from support.eventually import eventually
+from support.ws_client import member
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

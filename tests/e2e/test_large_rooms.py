@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bqserver.schema import SEQ_BITS, connect
 from bqserver.testing import RunningServer, running_server
-from wsclient import member
+from support.ws_client import member
 
 from bqwidget.protocol import Message, encode
 

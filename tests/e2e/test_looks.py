@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import running_server
-from wsclient import member
+from support.ws_client import member
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

@@ -9,8 +9,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from e2e.conftest import ROOT, SLOW, Window
-from eventually import eventually
+from e2e.conftest import SLOW, Window
+from support.eventually import eventually
+from support.paths import ROOT
 
 from bqwidget import Room
 from bqwidget.testing import private_server

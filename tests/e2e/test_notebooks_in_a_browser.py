@@ -12,9 +12,10 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import is_running
-from e2e.conftest import ROOT, Jupyter, Window
-from eventually import eventually
+from e2e.conftest import Jupyter, Window
+from support.eventually import eventually
+from support.paths import ROOT
+from support.processes import is_running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOW = "from bqwidget import Room\nroom = Room('lobby', user='{user}')\nroom"

@@ -10,8 +10,8 @@ import pytest
 from bqserver.deflate import deflated
 from bqserver.testing import RunningServer, running_server
 from e2e.conftest import Window
+from support.ws_client import member
 from websockets.extensions.permessage_deflate import PerMessageDeflate
-from wsclient import member
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -8,8 +8,8 @@ import pytest
 from bqserver import tokens
 from bqserver.testing import RunningServer, running_server
 from e2e.conftest import Window
-from eventually import eventually
-from wsclient import request
+from support.eventually import eventually
+from support.ws_client import request
 
 pytestmark = pytest.mark.browser
 RIGHTS = '["*"]\nada = "moderate"\n'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bqserver.testing import RunningServer, running_server
 from e2e.conftest import Window
-from wsclient import member
+from support.ws_client import member
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, WebSocketRoute

@@ -2,7 +2,7 @@
 
 Each room takes fifty messages, as many as a page's HTML carries, and one payload a message, which stands in
 its text, its author's name, its choice, its picture's name and words, its table and, quoted, in the next. Every second question is
-answered, so that both the button and the answer are seen. The sentry (tests/sentry.py) must find nothing.
+answered, so that both the button and the answer are seen. The sentry (tests/support/dom_monitor.py) must find nothing.
 The last tests plant a hole and want it found.
 """
 
@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 from bqserver.testing import running_server
-from payloads import payloads
-from pictures import png, table
-from sentry import Sentry
-from wsclient import member, request
+from support.dom_monitor import Sentry
+from support.paths import ROOT
+from support.pictures import png, table
+from support.ws_client import member, request
+from support.xss_payloads import payloads
 
 from bqwidget.protocol import ROOM_NAME, TABLE
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page, WebSocketRoute
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-ROOT = Path(__file__).parent.parent.parent
 PAYLOADS = payloads()
 A_PAGE = 50
 USER, EMOJI, NAME = 64, 16, 255

@@ -1,14 +1,14 @@
 """A user's looks stay looks: whatever a server says of name, initials, colour and picture, nothing runs or is asked for.
 
-Our own server lets only harmless ones through (tests/test_profiles.py); here it is made to pass everything on.
+Our own server lets only harmless ones through (tests/bqserver/jupyter/test_profiles.py); here it is made to pass everything on.
 """
 
 from __future__ import annotations
 
 import pytest
 from bqserver.testing import running_server
-from payloads import EVIL, payloads
-from sentry import Sentry
+from support.dom_monitor import Sentry
+from support.xss_payloads import EVIL, payloads
 
 from bqwidget.protocol import Member, Profile
 

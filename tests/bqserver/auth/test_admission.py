@@ -1,0 +1,161 @@
+"""The door: wrong keys, joins and connections are counted, and who is sent away hears when to come back."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from bqserver import tokens
+from bqserver.app import ChatServer
+from bqserver.door import Door
+from bqserver.hearing import STRIKES
+from bqserver.testing import running_server
+from support.eventually import eventually
+from support.ws_client import member, request
+from websockets.exceptions import InvalidStatus
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_wrong_keys_lock_an_address_but_not_the_members_behind_it():
+    clock = Clock()
+    door = Door(failures=2, clock=clock)
+    door.passed("10.0.0.1", "Bearer right")
+    for _ in range(2):
+        assert door.locked("10.0.0.1", "Bearer guess") is None
+        door.failed("10.0.0.1")
+    assert door.locked("10.0.0.1", "Bearer guess").status == 429
+    assert door.locked("10.0.0.1", "Bearer right") is None
+    assert door.locked("10.0.0.2", "Bearer guess") is None
+    clock.now = 60.0
+    assert door.locked("10.0.0.1", "Bearer guess") is None
+
+
+def test_a_full_house_says_so():
+    door = Door(most=3, most_each=2, clock=Clock())
+    assert door.crowded("a", "10.0.0.1", Counter({"10.0.0.1": 1})) is None
+    assert door.crowded("a", "10.0.0.1", Counter({"10.0.0.1": 2})).code == "too_many_connections"
+    assert door.crowded("a", "10.0.0.2", Counter({"10.0.0.1": 2, "10.0.0.2": 1})).code == "full"
+
+
+def test_limits_are_off_on_loopback_and_on_beyond():
+    def limits(**traits: object) -> tuple[int, int, int]:
+        door = ChatServer(**traits).door()
+        return door._joins.count, door._failures.count, door.most_each
+
+    assert limits() == (0, 0, 0)
+    assert limits(ip="0.0.0.0") == limits(behind_proxy=True) == (100, 20, 1000)
+    assert limits(ip="0.0.0.0", join_limit=1, failure_limit=2, max_connections_each=3) == (1, 2, 3)
+    assert ChatServer().door().most > 0  # what open files allow
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_brute_force_is_slowed_and_the_right_token_found_by_it_is_not_looked_at(home):
+    newcomer, _ = tokens.add(home / "data" / "tokens.json", "ada")
+    with running_server(failure_limit=5) as server:
+        assert request(server.url, "GET", "/messages", **bearer(server.token)).status == 200
+        found = [request(server.url, "GET", "/messages", **bearer(f"guess-{n}")) for n in range(7)]
+        assert [answer.status for answer in found] == [401] * 5 + [429] * 2
+        assert found[-1].code == "too_many_failures"
+        assert 1 <= int(found[-1].headers["Retry-After"]) <= 60
+        assert request(server.url, "GET", "/messages", **bearer(newcomer)).status == 429
+        assert request(server.url, "GET", "/messages", **bearer(server.token)).status == 200
+        with pytest.raises(InvalidStatus) as refused, member(server.url, **bearer("guess-8")):
+            pass
+        assert refused.value.response.status_code == 429
+
+
+def test_guessed_invites_count_too(home):
+    with running_server(failure_limit=2) as server:
+        made = request(server.url, "POST", "/invites", {}, **bearer(server.token)).json
+        swap = lambda code: request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)  # noqa: E731
+        assert [swap(code).status for code in ("a", "b", "c", made["code"])] == [403, 403, 429, 429]
+
+
+def test_joins_are_counted_by_member(home):
+    tokens_file = home / "data" / "tokens.json"
+    ada, bob = (tokens.add(tokens_file, name)[0] for name in ("ada", "bob"))
+    with running_server(join_limit=2) as server:
+        for _ in range(2):
+            with member(server.url, **bearer(ada)) as one:
+                one.recv()
+        with pytest.raises(InvalidStatus) as refused, member(server.url, **bearer(ada)):
+            pass
+        answer = refused.value.response
+        assert answer.status_code == 429
+        assert b"too_many_joins" in answer.body
+        assert 1 <= int(answer.headers["Retry-After"]) <= 10
+        with member(server.url, **bearer(bob)) as other:
+            other.recv()
+
+
+@pytest.mark.parametrize(
+    ("traits", "status", "code"),
+    [({"max_connections": 1}, 503, b"full"), ({"max_connections_each": 1}, 429, b"too_many_connections")],
+)
+def test_a_place_is_free_again_when_somebody_leaves(home, traits, status, code):
+    with running_server(open=True, **traits) as server:
+        with member(server.url) as one:
+            one.recv()
+            with pytest.raises(InvalidStatus) as refused, member(server.url):
+                pass
+            answer = refused.value.response
+            assert (answer.status_code, code in answer.body) == (status, True)
+            assert int(answer.headers["Retry-After"]) == 10
+            assert request(server.url, "GET", "/messages").status == 200
+
+        def joins() -> bool:
+            try:
+                with member(server.url) as other:
+                    return other.recv()["type"] == "hello"
+            except InvalidStatus:
+                return False
+
+        eventually(joins, what="the free place")
+
+
+def test_messages_are_counted_and_a_flood_is_cut_off(home):
+    ada, _ = tokens.add(home / "data" / "tokens.json", "ada")
+    with running_server(rate_limit=3) as server:
+        with member(server.url, **bearer(ada)) as one, member(server.url, **bearer(ada)) as other:
+            one.until("synced")
+            for number in range(3):
+                one.say(str(number), cid=f"c{number}")
+            one.texts(3)
+            other.say("as the same member", cid="d1")
+            error = other.until("error")
+            assert (error["code"], error["cid"]) == ("rate", "d1")
+            assert 0 < error["retry_ms"] <= 10_000
+            for number in range(STRIKES + 1):  # not one more: it might find the connection closed
+                one.say("flood", cid=f"f{number}")
+            assert one.close_code() == 4029
+        refused = request(server.url, "POST", "/messages", {"user": "x", "text": "hi"}, **bearer(ada))
+        assert (refused.status, refused.code) == (429, "rate")
+        assert 1 <= int(refused.headers["Retry-After"]) <= 10
+
+
+def test_a_proxys_word_about_addresses_counts_only_where_it_was_said_so(home):
+    wrong = {**bearer("guess"), "X_Forwarded_For": "192.0.2.9"}
+    for behind_proxy, free in ((True, 401), (False, 429)):
+        with running_server(failure_limit=1, behind_proxy=behind_proxy) as server:
+            assert request(server.url, "GET", "/messages", **bearer("guess")).status == 401
+            assert request(server.url, "GET", "/messages", **wrong).status == free
+
+
+def test_behind_a_proxy_the_page_is_https_and_so_is_its_cookie(home):
+    with running_server(behind_proxy=True, allow_host=["chat.example"]) as server:
+        made = request(server.url, "POST", "/invites", {}, **bearer(server.token)).json
+        proxied = {"Host": "chat.example", "X_Forwarded_Proto": "https", "Origin": "https://chat.example"}
+        answer = request(server.url, "POST", "/session", {"invite": made["code"]}, **proxied)
+        assert answer.status == 204
+        assert "Secure" in answer.headers["Set-Cookie"]
+        plain = {**proxied, "Origin": "http://chat.example"}
+        assert request(server.url, "POST", "/session", {"invite": "x"}, **plain).code == "bad_origin"

@@ -1,0 +1,148 @@
+"""Moderators: they delete what others wrote, close rooms and mute members; nobody else does."""
+
+from __future__ import annotations
+
+import pytest
+from bqserver import tokens
+from bqserver.moderation import Moderation, Mute
+from bqserver.rights import AccessError
+from bqserver.testing import running_server
+from support.ws_client import member, request
+from websockets.exceptions import InvalidStatus
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_outlives_a_restart_in_a_private_file(tmp_path):
+    path = tmp_path / "history.moderation.json"
+    state = Moderation(path, Clock())
+    state.close("lobby", "ada")
+    state.mute(Mute(room="staff", user="Eve", by="ada"))
+    again = Moderation(path, Clock())
+    assert again.is_closed("lobby")
+    assert again.muted("staff", "eve").by == "ada"
+    again.reopen("lobby")
+    again.unmute("staff", "EVE")
+    third = Moderation(path, Clock())
+    assert not third.is_closed("lobby")
+    assert third.muted("staff", "eve") is None
+    path.write_text("{")
+    with pytest.raises(AccessError, match=r"history\.moderation\.json"):
+        Moderation(path, Clock())
+
+
+def test_a_mute_ends_in_time():
+    clock = Clock()
+    state = Moderation(None, clock)
+    state.mute(Mute(room="lobby", user="eve", by="ada", until=60.0))
+    clock.now = 59.9
+    assert state.muted("lobby", "eve")
+    clock.now = 60.0
+    assert state.muted("lobby", "eve") is None
+
+
+@pytest.fixture
+def people(home):
+    """The bearer headers of ada, who moderates everywhere, and of bob and eve, who don't."""
+    path = home / "data" / "tokens.json"
+    found = {name: {"Authorization": f"Bearer {tokens.add(path, name)[0]}"} for name in ("ada", "bob", "eve")}
+    path.with_name("rights.toml").write_text('["*"]\nada = "moderate"\n')
+    return found
+
+
+@pytest.fixture(params=["memory", "sqlite", "nats"])
+def server(request, people, kept):
+    with running_server(**kept(request.param)) as running:
+        yield running
+
+
+def post(server, who, text: str, room: str = "lobby"):
+    return request(server.url, "POST", f"/rooms/{room}/messages", {"user": "x", "text": text}, **who)
+
+
+def order(server, who, do: str, room: str = "lobby", **more):
+    return request(server.url, "POST", f"/rooms/{room}/moderation", {"do": do, **more}, **who)
+
+
+def test_a_moderator_deletes_anybodys_message_and_edits_nobodys(server, people):
+    seq = post(server, people["eve"], "spam").json["seq"]
+    with member(server.url, **people["bob"]) as bob:
+        bob.send({"type": "chat.delete", "cid": "d1", "user": "eve", "target": seq})
+        assert bob.until("error")["code"] == "forbidden"
+    with member(server.url, **people["ada"]) as ada:
+        ada.send({"type": "chat.edit", "cid": "e1", "user": "eve", "target": seq, "text": "ham"})
+        assert ada.until("error")["code"] == "forbidden"
+        ada.send({"type": "chat.delete", "cid": "d2", "user": "eve", "target": seq})
+        assert ada.until("change")["entry"]["user"] == "ada"
+    (left,) = request(server.url, "GET", "/messages", **people["bob"]).json
+    assert (left["deleted"], left["text"]) == (True, "")
+
+
+def test_a_muted_member_reads_and_can_not_write(server, people):
+    with member(server.url, **people["eve"]) as eve:
+        eve.until("synced")
+        assert order(server, people["ada"], "mute", user="eve", minutes=10).status == 204
+        eve.say("let me")
+        error = eve.until("error")
+        assert (error["code"], "retry_ms" in error) == ("muted", False)
+        assert "until 20" in error["message"]
+        refused = post(server, people["eve"], "let me")
+        assert (refused.status, refused.code) == (403, "muted")
+        assert post(server, people["eve"], "elsewhere", "other").status == 201
+        assert post(server, people["bob"], "hi").status == 201
+        assert eve.texts(1) == ["hi"]
+        assert order(server, people["ada"], "unmute", user="eve").status == 204
+        eve.say("thanks", cid="c2")
+        assert eve.texts(1) == ["thanks"]
+
+
+def test_a_closed_room_is_its_moderators_alone(server, people):
+    post(server, people["bob"], "before")
+    with member(server.url, **people["bob"]) as bob, member(server.url, **people["ada"]) as ada:
+        bob.until("synced")
+        ada.until("synced")
+        assert order(server, people["ada"], "close").status == 204
+        assert bob.close_code() == 4404
+        ada.say("closed for today")
+        assert ada.texts(1) == ["closed for today"]
+    for answer in (
+        post(server, people["bob"], "again"),
+        request(server.url, "GET", "/messages", **people["bob"]),
+        request(server.url, "GET", "/rooms/lobby", **people["bob"]),
+    ):
+        assert (answer.status, answer.code) == (403, "room_closed")
+    with pytest.raises(InvalidStatus) as refused, member(server.url, **people["bob"]):
+        pass
+    assert refused.value.response.status_code == 403
+    assert request(server.url, "GET", "/rooms", **people["bob"]).json == []
+    assert order(server, people["ada"], "reopen").status == 204
+    assert post(server, people["bob"], "again").status == 201
+
+
+@pytest.mark.parametrize("do", ["close", "reopen", "mute", "unmute"])
+def test_only_moderators_give_orders(server, people, do):
+    for who in (people["bob"], {"Authorization": f"Bearer {server.token}"}):
+        refused = order(server, who, do, user="ada")
+        assert (refused.status, refused.code) == (403, "forbidden")
+    assert order(server, {}, do).status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", "bad_json"),
+        ({"do": "ban"}, "bad_json"),
+        ({"do": "mute"}, "bad_field"),
+        ({"do": "close", "user": "eve"}, "bad_field"),
+        ({"do": "mute", "user": "eve", "minutes": -1}, "bad_field"),
+        ({"do": "unmute", "user": "eve", "minutes": 1}, "bad_field"),
+    ],
+)
+def test_a_wrong_order_is_refused(server, people, body, code):
+    answer = request(server.url, "POST", "/rooms/lobby/moderation", body, **people["ada"])
+    assert (answer.status, answer.code) == (400, code)

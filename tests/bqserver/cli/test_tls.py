@@ -1,0 +1,148 @@
+"""TLS: the server with a certificate, and a client that checks it and sends no token in the clear."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+
+import pytest
+from bqserver.testing import running_server
+from bqserver.wire import CLOSING
+from chaos.process import server_process
+from chaos.raw import close_code, upgrade
+from support.certificate import self_signed, trusting
+from support.ws_client import member, request
+from websockets.asyncio.client import connect
+
+from bqwidget import Room
+from bqwidget.errors import BqwidgetError
+
+
+@pytest.fixture
+def server(home, missing):
+    cert, key = self_signed(home, missing)
+    with running_server(certfile=str(cert), keyfile=str(key)) as running:
+        yield running
+
+
+CLIENT = """
+from bqwidget import Room
+with Room("lobby", user="bob").wait_open(20) as room:
+    sent = room.send("over TLS " + "x" * 10_000)
+    heard = room.wait_for(lambda message: message.seq == sent.seq, after=0, timeout=20)
+    print(len(heard.text), len(room.history(limit=5)))
+"""
+
+
+def test_rest_and_rooms_work_over_tls(server, home, home_environ):
+    assert server.url.startswith("https://")
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    assert request(server.url, "POST", "/messages", {"user": "ada", "text": "hi"}, **bearer).status == 201
+    trusting = {"SSL_CERT_FILE": str(home / "cert.pem"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    meeting = {"BQWIDGET_URL": server.url, "BQWIDGET_TOKEN": str(server.token)}
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT],
+        env={**home_environ, **trusting, **meeting},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["10009", "2"], "")
+
+
+def test_everybody_gets_everything_in_order_and_who_does_not_read_is_cut_off(home, missing):
+    """Under TLS nothing goes straight to the socket: the way around it keeps the same promises."""
+    cert, key = self_signed(home, missing)
+    with (
+        server_process("memory", f"--certfile={cert}", f"--keyfile={key}", f"--buffer={1 << 16}") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        stalled = stack.enter_context(trusting().wrap_socket(plain))
+        stalled.sendall(upgrade(server.port, "/rooms/lobby"))
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += stalled.recv(1)
+        url = f"https://127.0.0.1:{server.port}"
+        members = [stack.enter_context(member(url, ssl=trusting())) for _ in range(3)]
+        for one in members:
+            one.until("synced")
+        heard: list[list[str]] = [[] for _ in members]
+        for number in range(450):  # 14 MB: more than kernels hold back for the one who does not read
+            for who in range(2):
+                members[who].say(f"{who} {number} {'x' * 15_000}", cid=f"{who} {number}")
+            for texts, one in zip(heard, members, strict=True):
+                texts += [text.rstrip("x") for text in one.texts(2)]
+        assert heard == [heard[0]] * len(members)
+        assert sorted(heard[0]) == sorted(f"{who} {number} " for who in range(2) for number in range(450))
+        assert close_code(stalled) == 4008
+
+
+def test_who_leaves_is_let_go_at_once(server):
+    """Whoever closes waits for the server to hang up."""
+
+    async def scenario() -> None:
+        address = f"{server.url.replace('http', 'ws', 1)}/rooms/lobby"
+        bearer = {"Authorization": f"Bearer {server.token}"}
+        trusted = ssl._create_unverified_context()
+        async with connect(address, additional_headers=bearer, ssl=trusted) as socket:
+            assert json.loads(await socket.recv())["type"] == "hello"
+            async with asyncio.timeout(CLOSING / 2):
+                await socket.close()
+        assert socket.close_code == 1000
+
+    asyncio.run(scenario())
+
+
+def test_the_cookie_of_an_encrypted_page_is_never_sent_in_the_clear(server):
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    code = request(server.url, "POST", "/invites", {}, **bearer).json["code"]
+    answer = request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)
+    assert "Secure" in answer.headers["Set-Cookie"]
+    plain = request(
+        server.url, "POST", "/session", {"invite": "x"}, Origin=server.url.replace("https", "http")
+    )
+    assert plain.code == "bad_origin"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(server):
+    room = Room("lobby", user="ada", url=server.url, token=server.token)
+    try:
+        assert not room._connection.wait_until(lambda: room.status == "open", 1.5)
+        assert "certificate" in str(room.error).lower()
+    finally:
+        room.close()
+
+
+def test_plain_http_gets_nothing_from_it(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
+        plain.sendall(
+            f"GET /messages HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.token}\r\n\r\n".encode()
+        )
+        with contextlib.suppress(ConnectionResetError):
+            assert b"200" not in plain.recv(4096)
+
+
+def test_old_protocols_are_refused(server):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+        context.wrap_socket(plain) as wrapped,
+    ):
+        assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://chat.example.org", "ws://192.0.2.7:8765", "http://localhost.evil.example"]
+)
+def test_the_client_sends_no_token_in_the_clear_beyond_loopback(url):
+    with pytest.raises(BqwidgetError, match="not encrypted"):
+        Room("lobby", url=url, token="secret")

@@ -1,0 +1,79 @@
+"""server/README.md's cluster: its NATS configuration is run as it stands, by three servers that speak TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from bqserver.app import ChatServer
+from bqserver.log import LogError
+from bqserver.nats_log import open_log
+from support.certificate import self_signed
+from support.paths import ROOT
+from support.ports import free_ports
+
+GUIDE = (ROOT / "server" / "README.md").read_text()
+BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))
+
+
+def test_its_three_servers_are_what_a_node_asks_for(nats_server: str, tmp_path: Path, missing):
+    cert, key = self_signed(tmp_path, missing)
+    ports = [free_ports(3) for _ in range(3)]
+    environ = {**os.environ, "BQSERVER_PASSWORD": "open-sesame", "OPERATOR_PASSWORD": "x"}
+    with ExitStack() as stack:
+        for number, (client, monitor, route) in enumerate(ports, 1):
+            config = BLOCKS["conf"].replace("server_name: n1", f"server_name: n{number}")
+            for place, (_, _, other) in enumerate(ports, 1):
+                config = config.replace(f"//n{place}:6222", f"//localhost:{other}")
+            for ours, theirs in {
+                "0.0.0.0:4222": f"127.0.0.1:{client}",
+                "127.0.0.1:8222": f"127.0.0.1:{monitor}",
+                "0.0.0.0:6222": f"127.0.0.1:{route}",
+                "/etc/nats/server.pem": str(cert),
+                "/etc/nats/server.key": str(key),
+                "/etc/nats/ca.pem": str(cert),
+                "/var/lib/nats": str(tmp_path / f"n{number}"),
+            }.items():
+                assert ours in config
+                config = config.replace(ours, theirs)
+            file = tmp_path / f"n{number}.conf"
+            file.write_text(config)
+            server = subprocess.Popen([nats_server, "-c", file], env=environ, stderr=subprocess.DEVNULL)
+            stack.callback(server.wait)
+            stack.callback(server.kill)
+        hosts = ",".join(f"localhost:{client}" for client, _, _ in ports)
+        monitors = [f"http://127.0.0.1:{monitor}" for _, monitor, _ in ports]
+
+        async def story() -> None:
+            url = f"tls://bqserver:open-sesame@{hosts}"
+            log = await patient(url, tmp_path / "view.sqlite", ca=str(cert), monitors=monitors)
+            assert (await log.rooms()) == []
+            await log.close()
+
+        asyncio.run(story())
+
+
+async def patient(url: str, view: Path, **more: object):
+    """The servers were started a moment ago, and their monitoring may not answer yet."""
+    for _ in range(100):
+        try:
+            return await open_log(url, view, **more)
+        except LogError as error:
+            if "says nothing" not in str(error):
+                raise
+            await asyncio.sleep(0.1)
+    pytest.fail("the servers' monitoring never answered")
+
+
+def test_its_settings_are_the_servers(tmp_path: Path):
+    file = tmp_path / "config.py"
+    file.write_text(BLOCKS["python"])
+    app = ChatServer()
+    app.initialize([f"--config={file}"])
+    assert (app.log_url, app.nats_ca) == ("tls://bqserver:PASSWORD@n1,n2,n3", "/etc/nats/ca.pem")
+    assert (app.token_file, app.named_tokens) == ("/etc/bqserver/token", "/etc/bqserver/tokens.json")

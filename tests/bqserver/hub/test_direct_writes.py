@@ -1,0 +1,192 @@
+"""The lane: whoever is in it gets what everybody gets, and whatever is special about a member takes it out in time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+
+import pytest
+from bqserver.hearing import hear, submit
+from bqserver.hub import Hub
+from bqserver.log import Submission
+from bqserver.memory_log import MemoryLog
+from bqserver.peer import Peer
+from bqserver.wire import Wire
+from support.handshake import LONGEST, offering
+from support.hub import draft, frames, join, settle
+from tornado.iostream import IOStream
+
+BUFFER = 1 << 20
+Story = Callable[[Hub, list[Peer], list[socket.socket]], Awaitable[None]]
+
+
+def in_a_room(story: Story, members: int = 3) -> None:
+    """Members with real sockets, all in the lane already, and the other ends of these."""
+
+    async def main() -> None:
+        with ExitStack() as stack:
+            hub = Hub(MemoryLog(), buffer=BUFFER)
+            peers, ends = [], []
+            for _ in range(members):
+                ours, theirs = tcp_pair()
+                stack.enter_context(theirs).setblocking(False)
+                stream = IOStream(ours)
+                stack.callback(stream.close)
+                wire = Wire(stream, offering(None), buffer=BUFFER, max_frame=LONGEST)
+                peers.append(Peer(hub, wire, "lobby", address="test"))
+                await join(peers[-1])
+                ends.append(theirs)
+            post(hub, peers[0], 0)
+            await settle()
+            post(hub, peers[0], 1)  # the first turn is behind the replay of the join
+            await settle()
+            for end in ends:
+                await heard(end, b'"text":"1"')
+            assert not peers[0].room.apart
+            async with asyncio.timeout(20):
+                await story(hub, peers, ends)
+
+    asyncio.run(main())
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        return server.accept()[0], theirs
+
+
+def post(hub: Hub, peer: Peer, number: int, text: str = "") -> None:
+    """By REST, as it were: nobody here is owed an ack."""
+    hub.submit(Submission("lobby", "ada", draft(number, text)), lambda _: None)
+
+
+async def heard(end: socket.socket, last: bytes) -> bytes:
+    """What comes in until ``last`` was there, and the frame around it is whole."""
+    data = b""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(10):
+        while last not in data or not data.endswith(b"}"):
+            data += await loop.sock_recv(end, 1 << 20)
+    return data
+
+
+def texts(data: bytes) -> list[str]:
+    return [frame["entry"]["text"] for frame in frames(data) if frame["type"] == "message"]
+
+
+def test_a_sender_is_answered_before_everybody_and_is_back_in_the_lane():
+    async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
+        sender = peers[1]
+        submit(sender, draft(2))
+        await settle()
+        got = [frames(await heard(end, b'"text":"2"')) for end in ends]
+        assert [[frame["type"] for frame in some] for some in got] == [
+            ["message"],
+            ["ack", "message"],
+            ["message"],
+        ]
+        assert not sender.room.apart
+
+    in_a_room(story)
+
+
+def test_who_stops_reading_gets_everything_in_order_and_steps_in_again():
+    async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
+        slow, number = peers[0], 1
+        while slow.lane is not None:
+            number += 1
+            post(hub, slow, number, f"{number:015000}")
+            await settle()
+            await asyncio.gather(*[heard(end, b"%015000d" % number) for end in ends[1:]])
+        assert slow.room.apart == {slow}
+        post(hub, slow, number + 1, f"{number + 1:015000}")  # behind what waits
+        await settle()
+        data = await heard(ends[0], b"%015000d" % (number + 1))
+        assert [int(text[-9:]) for text in texts(data)] == list(range(2, number + 2))
+        post(hub, slow, number + 2)
+        await settle()
+        assert texts(await heard(ends[0], b'"text":"%d"' % (number + 2))) == [str(number + 2)]
+        assert not slow.room.apart
+
+    in_a_room(story)
+
+
+def test_a_replay_comes_before_what_is_said_meanwhile():
+    async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
+        peer, said = peers[0], asyncio.Event()
+        entries = hub.log.entries
+
+        async def slowly(*args, **more):
+            await said.wait()
+            return await entries(*args, **more)
+
+        hub.log.entries = slowly
+        hear(peer, '{"type":"chat.resume","after":0}')
+        await settle()
+        post(hub, peer, 2)
+        await settle()
+        said.set()
+        data = await heard(ends[0], b'"synced"')
+        data += await heard(ends[0], b'"text":"2"') if b'"text":"2"' not in data else b""
+        assert texts(data) == ["0", "1", "2"]
+
+    in_a_room(story)
+
+
+def test_nothing_comes_after_a_close_frame():
+    async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
+        peers[0].expel(4403, "out")
+        post(hub, peers[0], 2)
+        await settle()
+        await heard(ends[1], b'"text":"2"')
+        assert ends[0].recv(1 << 16) == b"\x88\x05" + (4403).to_bytes(2, "big") + b"out"
+        with pytest.raises(BlockingIOError):
+            ends[0].recv(1)
+
+    in_a_room(story)
+
+
+def test_one_that_has_gone_takes_nothing_from_the_others():
+    async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
+        peers[1].wire._stream.socket.close()
+        post(hub, peers[0], 2)
+        await settle()
+        for end in (ends[0], ends[2]):
+            assert texts(await heard(end, b'"text":"2"')) == ["2"]
+        assert not peers[1].wire.open
+        assert not peers[1].live
+        hub.leave(peers[1])
+        assert peers[0].room.peers == {peers[0], peers[2]}
+        assert not peers[0].room.apart
+
+    in_a_room(story)
+
+
+def test_who_leaves_is_written_to_no_more():
+    async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
+        hub.leave(peers[2])
+        post(hub, peers[0], 2)
+        await settle()
+        await heard(ends[0], b'"text":"2"')
+        with pytest.raises(BlockingIOError):
+            ends[2].recv(1)
+
+    in_a_room(story)
+
+
+def test_a_wire_says_when_it_can_not_be_written_to_directly():
+    async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
+        wire = peers[0].wire
+        draining = asyncio.ensure_future(wire.drain(b"x" * (1 << 24)))
+        await settle()
+        assert wire.straight is None
+        assert peers[0].lane is None
+        left = 1 << 24
+        while left:
+            left -= len(await asyncio.get_running_loop().sock_recv(ends[0], 1 << 20))
+        assert await draining
+        assert wire.straight is not None
+
+    in_a_room(story)

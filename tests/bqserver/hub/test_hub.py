@@ -1,0 +1,150 @@
+"""The fan-out itself: one commit and one write per peer and turn, order kept, slow peers cut off alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from bqserver.hearing import submit
+from bqserver.hub import Hub
+from bqserver.log import LogFull, Stored
+from bqserver.memory_log import MemoryLog
+from support.hub import draft, frames, joined, run, settle
+
+
+def test_a_turn_is_one_append_and_one_write_per_peer():
+    async def scenario():
+        log = MemoryLog()
+        appended = []
+        append = log.append
+        log.append = lambda batch: appended.append(len(batch)) or append(batch)
+        hub = Hub(log)
+        sender, *others = [await joined(hub) for _ in range(5)]
+        for number in range(20):
+            submit(sender, draft(number))
+        await settle()
+        assert appended == [20]
+        for peer in others:
+            (data,) = peer.wire.writes
+            assert [frame["entry"]["text"] for frame in frames(data)] == [str(n) for n in range(20)]
+        (data,) = sender.wire.writes
+        assert [frame["type"] for frame in frames(data)] == ["ack"] * 20 + ["message"] * 20
+
+    run(scenario)
+
+
+def test_every_peer_gets_the_same_bytes():
+    async def scenario():
+        hub = Hub(MemoryLog())
+        sender, one, two = [await joined(hub) for _ in range(3)]
+        submit(sender, draft(1))
+        await settle()
+        assert one.wire.writes[0] is two.wire.writes[0]
+
+    run(scenario)
+
+
+def test_a_room_hears_only_its_own():
+    async def scenario():
+        hub = Hub(MemoryLog())
+        sender, other = await joined(hub, "lobby"), await joined(hub, "other")
+        submit(sender, draft(1))
+        await settle()
+        assert sender.wire.writes
+        assert not other.wire.writes
+
+    run(scenario)
+
+
+def test_a_slow_peer_is_cut_off_alone():
+    async def scenario():
+        hub = Hub(MemoryLog())
+        sender, slow, quick = [await joined(hub) for _ in range(3)]
+        slow.wire.full = True
+        submit(sender, draft(1))
+        await settle()
+        assert slow.wire.closed == 4008
+        assert quick.wire.closed is None
+        assert len(quick.wire.writes) == 1
+
+    run(scenario)
+
+
+def test_what_a_replaying_peer_keeps_is_bounded():
+    async def scenario():
+        hub = Hub(MemoryLog(), buffer=1000)
+        sender, replaying = await joined(hub), await joined(hub)
+        replaying.live = False
+        submit(sender, draft(1, "x" * 100))
+        await settle()
+        assert replaying.wire.closed is None
+        submit(sender, draft(2, "x" * 1000))
+        await settle()
+        assert replaying.wire.closed == 4008
+        assert not replaying._kept
+
+    run(scenario)
+
+
+def test_an_entry_that_the_replay_covered_is_not_sent_again():
+    """The log may show a reader an entry just before the fan-out brings it."""
+
+    async def scenario():
+        hub = Hub(MemoryLog())
+        peer = await joined(hub)
+        peer.skip = 2
+        entries = [Stored("lobby", seq, seq - 1, seq, b'{"seq":%d}' % seq) for seq in (2, 3)]
+        hub._on_entries(entries[:1])
+        await settle()
+        hub._on_entries(entries[1:])
+        await settle()
+        assert [frame["entry"]["seq"] for data in peer.wire.writes for frame in frames(data)] == [3]
+
+    run(scenario)
+
+
+def test_a_full_log_is_an_overload_for_every_sender():
+    async def scenario():
+        log = MemoryLog()
+
+        def full(batch):
+            raise LogFull(20_000)
+
+        log.append = full
+        hub = Hub(log)
+        sender = await joined(hub)
+        submit(sender, draft(1))
+        await settle()
+        (error,) = [frame for data in sender.wire.writes for frame in frames(data)]
+        assert (error["type"], error["code"], error["cid"]) == ("error", "overload", "c1")
+        assert error["retry_ms"] == 1000
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_heartbeat_pings_each_peer_once(count):
+    async def scenario():
+        hub = Hub(MemoryLog(), heartbeat=0.2)
+        peers = [await joined(hub) for _ in range(count)]
+        for peer in peers:
+            peer.wire.heard = asyncio.get_running_loop().time() + 60
+        while not all(peer.wire.writes for peer in peers):
+            await asyncio.sleep(0.01)
+        assert {len(peer.wire.writes) for peer in peers} <= {1, 2}
+        assert all(peer.wire.writes[0].startswith(b"\x89\x00") for peer in peers)
+
+    run(scenario)
+
+
+def test_no_timer_runs_without_peers():
+    async def scenario():
+        hub = Hub(MemoryLog(), heartbeat=0.02)
+        peer = await joined(hub)
+        hub.leave(peer)
+        while hub._pulse._timer is not None:
+            await asyncio.sleep(0.01)
+        assert not hub.rooms
+        assert not hub.peers
+
+    run(scenario)

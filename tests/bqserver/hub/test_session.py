@@ -1,0 +1,414 @@
+"""The WebSocket side of the contract, over a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from importlib import import_module
+
+import pytest
+from bqserver.hearing import STRIKES
+from bqserver.memory_log import MemoryLog
+from bqserver.testing import running_server
+from support.eventually import eventually
+from support.ws_client import member, request
+from websockets.exceptions import InvalidStatus
+
+
+@pytest.fixture(params=["memory", "sqlite", "nats"])
+def server(request, kept):
+    with running_server(**kept(request.param), open=True) as running:
+        yield running
+
+
+def fill(server, count: int, room: str = "lobby") -> list[int]:
+    with member(server.url, room) as one:
+        one.until("synced")
+        for number in range(count):
+            one.say(str(number), cid=f"fill-{number}")
+        return [one.until("ack")["seq"] for _ in range(count)]
+
+
+# ---- joining
+
+
+def test_hello_tells_the_room_its_log_and_the_limits(server):
+    with member(server.url, "a-room_1") as one:
+        assert one.socket.subprotocol == "chat.v1"
+        hello = one.recv()
+        assert hello == {
+            "type": "hello",
+            "room": "a-room_1",
+            "epoch": hello["epoch"],
+            "seq": 0,
+            "oldest": 0,
+            "resumed": False,
+            "limits": {
+                "text": 16_000,
+                "user": 64,
+                "frame": 131_072,
+                "rate": 0,
+                "rate_ms": 10_000,
+                "room": 64,
+                "buffer": 1_048_576,
+                "part": 10_485_760,
+            },
+            "heartbeat_ms": 20_000,
+            "now": hello["now"],
+        }
+        assert one.recv() == {"type": "synced", "seq": 0}
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "nats"])
+def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch, kind):
+    """However long the log takes to say how far it is: the entry is newer than what hello calls known."""
+    kwargs = kept(kind)
+    log_class = getattr(import_module(f"bqserver.{kind}_log"), f"{kind.title()}Log")
+    bounds = log_class.bounds
+
+    async def slow(log, room: str, *, reach: int = 0):
+        await asyncio.sleep(0.2)  # what was said has come meanwhile
+        return await bounds(log, room, reach=reach)
+
+    monkeypatch.setattr(log_class, "bounds", slow)
+    with running_server(**kwargs, open=True) as server, member(server.url) as ada:
+        ada.say("")
+        ada.say("hello")
+        hello, *others = [ada.recv() for _ in range(5)]
+    assert hello["type"] == "hello"
+    assert sorted(frame["type"] for frame in others) == ["ack", "error", "message", "synced"]
+    assert hello["seq"] < next(frame["entry"]["seq"] for frame in others if frame["type"] == "message")
+
+
+def test_who_waits_for_its_hello_is_heard_of_all_the_while(monkeypatch):
+    """A long wait for the log is no silence of the member's: it answers pings, and gets its own answered."""
+    bounds, asked = MemoryLog.bounds, threading.Event()
+
+    async def slow(log, room: str, *, reach: int = 0):
+        while not asked.is_set():
+            await asyncio.sleep(0.05)
+        return await bounds(log, room, reach=reach)
+
+    monkeypatch.setattr(MemoryLog, "bounds", slow)
+    with running_server(open=True, heartbeat=0.1) as server, member(server.url) as ada:
+        for _ in range(10):  # longer than a silent one would be waited for
+            assert ada.socket.ping().wait(10)
+            threading.Event().wait(0.05)
+        with member(server.url) as bob:
+            assert bob.socket.ping().wait(10)
+        eventually(lambda: request(server.url, "GET", "/rooms").json[0]["members"] == 1)
+        asked.set()
+        assert ada.recv()["type"] == "hello"
+
+
+@pytest.mark.parametrize("room", ["a.b", "r" * 65, "%F0%9F%98%80"])
+def test_a_bad_room_is_refused_before_the_upgrade(server, room):
+    with pytest.raises(InvalidStatus) as refused, member(server.url, room):
+        pass
+    assert refused.value.response.status_code == 400
+    assert json.loads(refused.value.response.body)["error"]["code"] == "bad_room"
+
+
+@pytest.mark.parametrize("query", ["?after=x", "?after=-1"])
+def test_a_bad_cursor_is_refused_before_the_upgrade(server, query):
+    with pytest.raises(InvalidStatus) as refused, member(server.url, query=query):
+        pass
+    assert refused.value.response.status_code == 400
+
+
+def test_an_upgrade_without_a_key_is_refused_in_json(server):
+    answer = request(server.url, "GET", "/rooms/lobby", Upgrade="websocket", Connection="Upgrade")
+    assert (answer.status, answer.code) == (400, "bad_handshake")
+
+
+# ---- sending
+
+
+def test_a_message_reaches_everyone_in_its_room_only(server):
+    with member(server.url) as ada, member(server.url) as bob, member(server.url, "other") as eve:
+        for one in (ada, bob, eve):
+            one.until("synced")
+        ada.say("hello")
+        ack = ada.recv()
+        entry = ada.recv()["entry"]
+        assert ack == {"type": "ack", "cid": "c1", "seq": entry["seq"], "at": entry["at"], "dup": False}
+        assert bob.recv() == {"type": "message", "entry": entry, "prev": 0}
+        eve.send({"type": "chat.ping"})
+        assert eve.recv() == {"type": "synced", "seq": 0}
+
+
+def test_a_rest_post_reaches_the_live_members(server):
+    with member(server.url) as ada:
+        ada.until("synced")
+        entry = request(server.url, "POST", "/messages", {"user": "bob", "text": "by post"}).json
+        assert ada.recv() == {"type": "message", "entry": entry, "prev": 0}
+
+
+def test_prev_chains_the_entries(server):
+    with member(server.url) as ada:
+        ada.until("synced")
+        for number in range(5):
+            ada.say(str(number), cid=f"c{number}")
+        frames = [ada.until("message") for _ in range(5)]
+        seqs = [0, *(frame["entry"]["seq"] for frame in frames)]
+        assert [frame["prev"] for frame in frames] == seqs[:-1]
+
+
+def test_the_same_cid_is_acknowledged_again_and_told_once(server):
+    with member(server.url) as ada:
+        ada.until("synced")
+        ada.say("once")
+        ada.say("once")
+        ada.say("twice", cid="c2")
+        acks = [ada.until("ack") for _ in range(3)]  # a cluster may answer the second "once" last
+        first, again = [ack for ack in acks if ack["cid"] != "c2"]
+        (other,) = [ack for ack in acks if ack["cid"] == "c2"]
+        assert (first["dup"], again["dup"], other["dup"]) == (False, True, False)
+        assert first["seq"] == again["seq"] < other["seq"]
+    assert [m["text"] for m in request(server.url, "GET", "/messages").json] == ["once", "twice"]
+
+
+def test_one_cid_of_two_people_is_two_messages(server):
+    with member(server.url) as one:
+        one.until("synced")
+        one.say("mine", user="ada")
+        one.say("mine", user="bob")
+        assert not any(one.until("ack")["dup"] for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "names"),
+    [
+        ({"user": "ada", "text": "x" * 16_001}, "too_long", "16,000"),
+        ({"user": "ada", "text": ""}, "empty", "text"),
+        ({"user": "ada"}, "bad_field", "text"),
+        ({"user": 7, "text": "x"}, "bad_field", "user"),
+        ({"user": "ada", "text": "x", "ask": {"choices": "yes"}}, "bad_field", "ask.choices"),
+    ],
+)
+def test_a_bad_send_is_refused_under_its_cid(server, frame, code, names):
+    with member(server.url) as ada:
+        ada.until("synced")
+        ada.send({"type": "chat.send", "cid": "bad", **frame})
+        error = ada.recv()
+        assert (error["type"], error["code"], error["cid"]) == ("error", code, "bad")
+        assert names in error["message"]
+        ada.say("still here")
+        assert ada.recv()["type"] == "ack"
+
+
+@pytest.mark.parametrize("frame", [{"type": "dance"}, {"x": 1}, [1, 2], "text", 3, None, {"type": 5}])
+def test_any_other_frame_is_echoed(server, frame):
+    with member(server.url) as ada:
+        ada.until("synced")
+        ada.send(json.dumps(frame))
+        assert ada.recv() == {"type": "echo", "message": frame}
+
+
+def test_what_is_not_json_is_echoed_as_text(server):
+    with member(server.url) as ada:
+        ada.until("synced")
+        ada.send("{not json")
+        assert ada.recv() == {"type": "echo", "message": "{not json"}
+
+
+def test_ping_is_answered_with_how_far_the_log_is(server):
+    last = fill(server, 3)[-1]
+    with member(server.url) as ada:
+        ada.until("synced")
+        ada.send({"type": "chat.ping"})
+        assert ada.recv() == {"type": "synced", "seq": last}
+
+
+# ---- changes
+
+
+def test_only_the_author_may_edit_and_delete(server):
+    with member(server.url) as one:
+        one.until("synced")
+        one.say("mine")
+        seq = one.until("ack")["seq"]
+        one.send({"type": "chat.edit", "cid": "e", "user": "bob", "target": seq, "text": "yours"})
+        assert one.until("error")["code"] == "forbidden"
+        one.send({"type": "chat.delete", "cid": "d", "user": "bob", "target": seq})
+        assert one.until("error")["code"] == "forbidden"
+        one.send({"type": "chat.delete", "cid": "d", "user": "ada", "target": seq})
+        change = one.until("change")
+        assert (change["entry"]["kind"], change["entry"]["target"], change["prev"]) == ("delete", seq, seq)
+        one.send({"type": "chat.edit", "cid": "f", "user": "ada", "target": 99, "text": "no"})
+        assert one.until("error")["code"] == "not_found"
+
+
+# ---- resuming
+
+
+def test_after_replays_what_was_missed_and_goes_on_live(server):
+    seqs = fill(server, 5)
+    with member(server.url, query=f"?after={seqs[1]}") as one:
+        hello = one.recv()
+        assert (hello["resumed"], hello["seq"]) == (True, seqs[-1])
+        frames = [one.recv() for _ in range(3)]
+        assert [frame["entry"]["text"] for frame in frames] == ["2", "3", "4"]
+        assert frames[0]["prev"] == seqs[1]
+        assert one.recv() == {"type": "synced", "seq": seqs[-1]}
+        one.say("live")
+        assert one.until("message")["prev"] == seqs[-1]
+
+
+def test_nothing_is_replayed_to_who_has_it_all(server):
+    seqs = fill(server, 3)
+    with member(server.url, query=f"?after={seqs[-1]}") as one:
+        assert [one.recv()["type"] for _ in range(2)] == ["hello", "synced"]
+
+
+@pytest.mark.parametrize("query", ["?after=2&epoch=another", "?after=999"])
+def test_another_history_is_a_gap(server, query):
+    seqs = fill(server, 3)
+    with member(server.url, query=query) as one:
+        assert one.recv()["resumed"] is False
+        assert one.recv() == {"type": "gap", "from": 0, "to": seqs[-1], "reason": "epoch"}
+        assert one.recv() == {"type": "synced", "seq": seqs[-1]}
+
+
+def test_resume_from_before_the_beginning_is_a_gap(server):
+    seqs = fill(server, 2)
+    with member(server.url) as one:
+        one.until("synced")
+        one.send({"type": "chat.resume", "after": -1})
+        assert one.recv() == {"type": "gap", "from": 0, "to": seqs[-1], "reason": "epoch"}
+
+
+def test_the_right_epoch_resumes(server):
+    seqs = fill(server, 3)
+    with member(server.url) as one:
+        epoch = one.recv()["epoch"]
+    with member(server.url, query=f"?after={seqs[0]}&epoch={epoch}") as one:
+        assert one.texts(2) == ["1", "2"]
+
+
+def test_a_long_absence_is_a_gap_to_page(server):
+    seqs = fill(server, 502)
+    with member(server.url, query="?after=0") as one:
+        one.until("hello")
+        assert one.recv() == {"type": "gap", "from": 0, "to": seqs[-1], "reason": "long"}
+        assert one.recv() == {"type": "synced", "seq": seqs[-1]}
+    with member(server.url, query=f"?after={seqs[1]}") as one:
+        assert one.texts(500)[-1] == "501"
+
+
+def test_resume_on_a_live_connection(server):
+    seqs = fill(server, 4)
+    with member(server.url) as one:
+        one.until("synced")
+        one.send({"type": "chat.resume", "after": seqs[1]})
+        assert one.texts(2) == ["2", "3"]
+        assert one.recv() == {"type": "synced", "seq": seqs[-1]}
+
+
+def test_no_entry_falls_between_replay_and_live(server):
+    """Readers join at any moment of a stream of sends: each sees every message once, in order."""
+    with member(server.url) as ada:
+        ada.until("synced")
+        readers = []
+        try:
+            for number in range(40):
+                ada.say(str(number), cid=f"c{number}")
+                if number % 4 == 0:
+                    context = member(server.url, query="?after=0")
+                    readers.append((context, context.__enter__()))
+            for _, reader in readers:
+                assert reader.texts(40) == [str(n) for n in range(40)]
+        finally:
+            for context, _ in readers:
+                context.__exit__(None, None, None)
+
+
+# ---- the end of a connection
+
+
+def test_a_binary_frame_closes_with_1003(server):
+    with member(server.url) as one:
+        one.until("synced")
+        one.send(b"\x00\x01")
+        assert one.close_code() == 1003
+
+
+def test_a_frame_too_big_closes_with_1009(server):
+    with member(server.url) as one:
+        one.until("synced")
+        one.send("x" * (128 * 1024 + 1))
+        assert one.close_code() == 1009
+
+
+def test_a_stopping_server_says_bye_and_1001(server):
+    with member(server.url) as one:
+        one.until("synced")
+        server.app.stop()
+        bye = one.until("bye")
+        assert bye["code"] == 1001
+        assert bye["retry_ms"] > 0
+        assert one.close_code() == 1001
+
+
+# ---- rates, presence, heartbeat
+
+
+def test_too_many_messages_are_told_when_to_come_back():
+    with running_server(open=True, rate_limit=3) as server, member(server.url) as one:
+        assert one.recv()["limits"]["rate"] == 3
+        for number in range(4):
+            one.say(str(number), cid=f"c{number}")
+        error = one.until("error")
+        assert (error["code"], error["cid"]) == ("rate", "c3")
+        assert 0 < error["retry_ms"] <= 10_000
+        answer = request(server.url, "POST", "/messages", {"user": "ada", "text": "by post"})
+        assert (answer.status, answer.code) == (429, "rate")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 10
+
+
+def test_who_goes_on_regardless_is_closed_with_4029():
+    with running_server(open=True, rate_limit=1) as server, member(server.url) as one:
+        for number in range(1 + STRIKES + 1):  # not one more: it might find the connection closed
+            one.say(str(number), cid=f"c{number}")
+        assert one.close_code() == 4029
+
+
+def test_members_come_type_and_go(server):
+    ada = {"user": "ada"}
+    bot = {"user": "bot", "kind": "kernel"}
+    with member(server.url, query="?user=ada") as one:
+        told = lambda members: until_members(one, members)  # noqa: E731
+        told([ada])
+        with member(server.url, query="?user=bot&kind=kernel") as other:
+            told([ada, bot])
+            other.send({"type": "chat.typing"})
+            told([ada, bot | {"typing": True}])
+        told([ada])
+
+
+def test_nobody_types_under_a_name_longer_than_names_are():
+    with running_server(open=True) as server, member(server.url, query="?user=ada") as one:
+        until_members(one, [{"user": "ada"}])
+        with member(server.url) as other:
+            other.send({"type": "chat.typing", "user": "x" * 100_000})
+            other.send({"type": "chat.typing", "user": "x" * 64})
+            until_members(one, [{"user": "ada"}, {"user": "x" * 64, "typing": True}])
+
+
+def until_members(one, members: list[dict]) -> None:
+    """A slow machine may tell of an earlier state once more, but comes to this one."""
+    while one.until("presence")["members"] != members:
+        pass
+
+
+def test_the_heartbeat_tells_a_lost_tail_and_drops_the_dead():
+    with running_server(open=True, heartbeat=0.2) as server, member(server.url) as one:
+        assert one.until("synced")["seq"] == 0
+        assert one.until("synced")["seq"] == 0
+        with member(server.url) as silent:
+            silent.until("synced")
+            silent.socket.socket.settimeout(None)
+            silent.socket.protocol.receive_data = lambda data: None  # pings go unanswered
+            silent.socket.recv_events_thread.join(10)
+            assert not silent.socket.recv_events_thread.is_alive()

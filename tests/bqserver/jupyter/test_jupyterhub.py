@@ -1,0 +1,264 @@
+"""bqserver as a service of a real JupyterHub: two users, one room, each under their verified name."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from http.cookiejar import CookieJar
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener
+
+import pytest
+from support.eventually import eventually
+from support.jupyter_server import ENABLED, JupyterServer
+from support.paths import ROOT
+from support.ports import free_port
+from support.ws_client import Answer, member, request
+from websockets.exceptions import InvalidStatus
+
+POST = {"user": "grace", "text": "hi"}
+GRACE, STRANGER, OPERATOR = (f"service-token-of-{name}" for name in ("grace", "a-stranger", "the-operator"))
+
+CONFIG = """
+import sys
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "jupyterhub.spawner.SimpleLocalProcessSpawner"
+c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser", "--allow-root"]
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home-{{username}}"
+c.LocalProcessSpawner.interrupt_timeout = c.LocalProcessSpawner.term_timeout = 1  # Jupyter Server hangs where one follows the other
+c.JupyterHub.tornado_settings = dict(slow_spawn_timeout=0)
+c.Spawner.http_timeout = c.Spawner.start_timeout = 60
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}/"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
+c.ConfigurableHTTPProxy.command = {proxy!r}
+c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
+c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
+
+{documented}
+# ---- what only the test needs
+c.JupyterHub.services[0]["command"] = [sys.executable, "-m", "bqserver", "--jupyterhub", "--log=memory"]
+c.JupyterHub.services[0]["command"] += ["--ChatServer.recheck=1"]
+c.JupyterHub.services[0]["environment"] = {environment!r}
+c.Spawner.environment |= {environment!r}
+for name, token, scopes in (
+    ("grace", {grace!r}, ["access:services!service=chat"]),
+    ("stranger", {stranger!r}, ["list:users"]),
+    ("operator", {operator!r}, ["admin:users", "admin:servers", "access:servers"]),
+):
+    c.JupyterHub.services += [dict(name=name, api_token=token)]
+    c.JupyterHub.load_roles += [dict(name=name + "s-role", scopes=scopes, services=[name])]
+"""
+
+
+class Person:
+    """A browser: it keeps cookies by their paths, and follows redirects."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url = url
+        self.jar = CookieJar()
+        self.opener = build_opener(HTTPCookieProcessor(self.jar))
+        (xsrf,) = re.findall(rb'name="_xsrf" value="([^"]+)"', self.get("/hub/login"))
+        self.get(
+            "/hub/login?next=/hub/home",
+            urlencode({"username": name, "password": "x", "_xsrf": xsrf.decode()}),
+        )
+
+    def get(self, path: str, form: str | None = None) -> bytes:
+        """The page where its redirects end; with ``form``, of what is posted."""
+        asking = Request(self.url + path, form and form.encode(), {"Sec-Fetch-Mode": "navigate"})
+        try:
+            with self.opener.open(asking, timeout=60) as answer:
+                return answer.read()
+        except HTTPError as error:
+            with error:
+                return error.read()
+
+    def cookies(self, path: str) -> str:
+        asking = Request(self.url + path)
+        self.jar.add_cookie_header(asking)
+        return asking.get_header("Cookie") or ""
+
+    def xsrf(self, path: str) -> str:
+        return re.findall(r"_xsrf=([^;]+)", self.cookies(path))[0].strip('"')
+
+    def fetch(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        """As the page's own script does."""
+        headers = {"Cookie": self.cookies(path), "Origin": self.url, "Sec_Fetch_Mode": "cors", **headers}
+        return request(self.url, method, path, body, **headers)
+
+
+@pytest.fixture(scope="module")
+def jupyterhub(missing):
+    if importlib.util.find_spec("jupyterhub") is None:
+        missing("jupyterhub (pip install bqwidget[hub])")
+
+
+@pytest.fixture(scope="module")
+def url(node, jupyterhub, missing, tmp_path_factory):
+    proxy = ROOT / "js" / "node_modules" / ".bin" / "configurable-http-proxy"
+    if not proxy.exists():
+        missing("configurable-http-proxy (npm ci in js/)")
+    folder = tmp_path_factory.mktemp("hub")
+    ports = [free_port() for _ in range(4)]
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server"), *filter(None, sys.path)]),
+        "JUPYTER_CONFIG_PATH": ENABLED,
+        "BQWIDGET_DATA_DIR": str(folder / "data"),
+        "BQWIDGET_RUNTIME_DIR": str(folder / "runtime"),
+    }
+    names = ("port", "hub_port", "api_port", "chat_port")
+    config = folder / "jupyterhub_config.py"
+    given = dict(
+        zip(names, ports, strict=True), proxy=[node, str(proxy)], folder=folder, environment=environment
+    )
+    documented = re.search(r"```py\n(.*?)```", (ROOT / "server" / "README.md").read_text(), re.DOTALL)[1]
+    documented = documented.replace("https://hub.example.org", f"http://127.0.0.1:{ports[0]}")
+    given["documented"] = documented.replace("10101", str(ports[3]))
+    given |= {"grace": GRACE, "stranger": STRANGER, "operator": OPERATOR}
+    config.write_text(CONFIG.format(**given))
+    log = folder / "hub.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterhub", "-f", str(config)],
+            cwd=folder,
+            env={**os.environ, **environment, "HOME": str(folder)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{ports[0]}"
+
+    def up() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return request(url, "GET", "/services/chat/health").status == 200
+        except OSError:
+            return False
+
+    try:
+        eventually(up, 90, "JupyterHub and its service")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.timeout(240)
+def test_a_class_is_in_one_room_with_verified_names(url):
+    assert request(url, "GET", "/services/chat/messages").status == 401
+    ada, bob = Person(url, "ada"), Person(url, "bob")
+    page = ada.get("/services/chat/rooms/lobby")
+    assert b'data-session="yes"' in page
+    assert b'"user":"ada"}' in page
+    bob.get("/services/chat/rooms/lobby")
+
+    for who, name in ((ada, "ada"), (bob, "bob")):
+        posted = who.fetch("POST", "/services/chat/messages", POST)
+        assert (posted.status, posted.json["user"], posted.json["verified"]) == (201, name, True)
+    assert [m["user"] for m in ada.fetch("GET", "/services/chat/messages").json] == ["ada", "bob"]
+
+    chat = f"{url}/services/chat"
+    with (
+        member(chat, Cookie=ada.cookies("/services/chat/"), Origin=url) as one,
+        member(chat, query="?user=ada", Cookie=bob.cookies("/services/chat/"), Origin=url) as other,
+    ):
+        assert (one.recv()["user"], other.recv()["user"]) == ("ada", "bob")
+        other.say("I am ada", user="ada")
+        assert one.until("message")["entry"]["user"] == "bob"
+        other.send({"type": "chat.delete", "cid": "d", "user": "ada", "target": 1})
+        assert other.until("error")["code"] == "forbidden"
+
+    for origin in ({"Origin": "https://evil.example"}, {"Origin": "null"}):
+        assert ada.fetch("POST", "/services/chat/messages", POST, **origin).code == "bad_origin"
+        with pytest.raises(InvalidStatus), member(chat, Cookie=ada.cookies("/services/chat/"), **origin):
+            pass
+    assert ada.fetch("POST", "/services/chat/session", {"invite": "x"}).code == "no_invites"
+
+
+@pytest.mark.timeout(240)
+def test_who_logs_out_of_the_hub_is_out(url):
+    frank, gina = Person(url, "frank"), Person(url, "gina")
+    chat, path = f"{url}/services/chat", "/services/chat/"
+    for who in (frank, gina):
+        who.get("/services/chat/rooms/lobby")
+    cookies = frank.cookies(path)
+    with (
+        member(chat, Cookie=cookies, Origin=url) as one,
+        member(chat, Cookie=gina.cookies(path), Origin=url) as other,
+    ):
+        one.until("synced")
+        frank.get("/hub/logout")
+        assert one.close_code() == 4401
+        other.send({"type": "chat.ping"})
+        other.until("synced")
+    assert request(url, "GET", f"{path}messages", Cookie=cookies).status == 401
+
+
+@pytest.mark.timeout(240)
+def test_services_need_the_scope_and_pass_for_nobody(url):
+    said = {"Authorization": f"token {GRACE}"}
+    posted = request(url, "POST", "/services/chat/messages", POST, **said)
+    assert (posted.json["user"], posted.json["verified"]) == ("grace (service)", True)
+    for token in (STRANGER, "guess"):
+        refused = request(url, "GET", "/services/chat/messages", Authorization=f"token {token}")
+        assert refused.status == 401
+
+
+def started(url: str, name: str) -> JupyterServer:
+    """The single-user server of ``name``, started by an operator's program."""
+    operator = {"Authorization": f"token {OPERATOR}"}
+    assert request(url, "POST", f"/hub/api/users/{name}", **operator).status in (201, 409)
+    request(url, "POST", f"/hub/api/users/{name}/server", **operator)
+    server = JupyterServer(None, f"{url}/user/{name}", OPERATOR, None)
+    eventually(lambda: server.ask("GET", "/api/status").status == 200, 90, f"the server of {name}")
+    return server
+
+
+@pytest.mark.timeout(300)
+def test_the_kernels_of_two_users_meet_under_their_names(url):
+    code = "from bqwidget import Room; room = Room('class', user='somebody'); print(room.send('here', timeout=30))"
+    told = [started(url, name).kernel().run(code) for name in ("carol", "dave")]
+    assert ["user='carol'" in told[0], "user='dave'" in told[1]] == [True, True]
+    said = request(url, "GET", "/services/chat/rooms/class/messages", Authorization=f"token {GRACE}").json
+    assert [(m["user"], m["verified"]) for m in said] == [("carol", True), ("dave", True)]
+
+
+@pytest.mark.timeout(240)
+def test_a_single_user_server_has_rooms_of_its_own(url):
+    """The extension, with the Hub's logins: for whoever may enter that server, under their own name."""
+    started(url, "erin")
+    erin = Person(url, "erin")
+    rooms = "/user/erin/bqserver"
+    page = erin.get(f"{rooms}/rooms/lobby")
+    assert b'"user":"erin"}' in page
+    xsrf = {"X_XSRFToken": erin.xsrf(f"{rooms}/")}
+    posted = erin.fetch("POST", f"{rooms}/messages", POST, **xsrf)
+    assert (posted.status, posted.json["user"], posted.json["verified"]) == (201, "erin", True)
+    with member(f"{url}{rooms}", Cookie=erin.cookies(f"{rooms}/"), Origin=url) as one:
+        assert one.recv()["user"] == "erin"
+    assert erin.fetch("POST", f"{rooms}/messages", POST, **xsrf, Origin="https://evil.example").status == 403
+    stranger = Person(url, "mallory")
+    assert b"bqwidget-state" not in stranger.get(f"{rooms}/rooms/lobby")
+    assert stranger.fetch("GET", f"{rooms}/messages").status in (401, 403)
+
+
+def test_a_service_is_no_user_of_the_same_name(jupyterhub):
+    from bqserver.hub_service import identity_of
+
+    assert identity_of({"name": "ada", "kind": "user"}, program=False).principal == "ada"
+    assert identity_of({"name": "ada", "kind": "service"}, program=True).principal == "ada (service)"
+
+
+def test_without_a_hub_it_says_so(home, jupyterhub):
+    done = subprocess.run(
+        [sys.executable, "-m", "bqserver", "--jupyterhub"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "no Hub has started this" in done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,368 @@
+"""The cluster's log: two nodes on three real NATS servers, what they agree on, and what is left when NATS is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bqserver import nats_sends
+from bqserver.log import Bounds, LogError, Refused, Stored, Submission
+from bqserver.nats_envelope import once_id, seal
+from bqserver.nats_feed import Feed
+from bqserver.nats_link import Link
+from bqserver.nats_log import NatsLog, open_log
+from nats.aio.msg import Msg
+from support.nats_cluster import nats_cluster
+
+from bqwidget.protocol import Ask, Draft, Edit, Expire, Send
+
+Story = Callable[[NatsLog, NatsLog], Awaitable[None]]
+
+
+def say(text: str = "hi", cid: str = "", who: str = "ada", **more: object) -> Submission:
+    return Submission("lobby", who, Send(cid=cid, user=who, text=text, **more))
+
+
+def in_room(room: str) -> Submission:
+    return say()._replace(room=room)
+
+
+def does(draft: Draft) -> Submission:
+    return Submission("lobby", draft.user, draft)
+
+
+@asynccontextmanager
+async def node(url: str, view: Path, *, single: bool = False) -> AsyncIterator[NatsLog]:
+    log = await open_log(url, view, single=single)
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+@pytest.fixture
+def two_nodes(nats_three, tmp_path: Path) -> Callable[[Story], None]:
+    """``two_nodes(story)``: ``story(one, other)`` with two nodes on a stream of its own."""
+    url = nats_three.log()
+
+    def play(story: Story) -> None:
+        async def main() -> None:
+            async with (
+                node(url, tmp_path / "one.sqlite") as one,
+                node(url, tmp_path / "other.sqlite") as other,
+            ):
+                await story(one, other)
+
+        asyncio.run(main())
+
+    return play
+
+
+async def stored(log: NatsLog, *submissions: Submission) -> list[Stored]:
+    outcomes = await log.append(submissions)
+    assert all(isinstance(one, Stored) for one in outcomes), outcomes
+    return [one for one in outcomes if isinstance(one, Stored)]
+
+
+def delete(folder: Path) -> None:
+    for file in folder.glob("view.sqlite*"):
+        file.unlink()
+
+
+async def whole(log: NatsLog) -> list[Stored]:
+    seq = (await log.bounds("lobby")).seq
+    return await log.entries("lobby", after=0, upto=seq, limit=10_000)
+
+
+def test_two_nodes_that_append_at_once_have_one_order(two_nodes):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        heard: dict[NatsLog, list[Stored]] = {one: [], other: []}
+        for log, entries in heard.items():
+            log.follow(entries.extend)
+            await log.bounds("lobby")
+        sent = [log.append([say(f"{number}", f"c{number}")]) for number in range(300) for log in (one, other)]
+        outcomes = [outcome for done in sent for outcome in await done]
+        assert all(isinstance(outcome, Stored) for outcome in outcomes)
+        assert (
+            sum(outcome.dup for outcome in outcomes) == 300
+        )  # the same cids through both: each is one entry
+        entries = await whole(one)
+        assert entries == await whole(other)
+        assert [entry.prev for entry in entries] == [0, *[entry.seq for entry in entries[:-1]]]
+        assert {entry.seq for entry in entries} == {outcome.seq for outcome in outcomes}
+        assert heard[one] == heard[other] == entries
+
+    two_nodes(story)
+
+
+def test_what_one_node_acknowledged_another_has_at_once(two_nodes):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        for number in range(30):
+            [entry] = await stored(one, say(str(number)))
+            assert (await other.bounds("lobby", reach=entry.seq)).seq >= entry.seq
+            [changed] = await stored(
+                other, does(Edit(cid=f"e{number}", user="ada", target=entry.seq, text="!"))
+            )
+            assert (await one.bounds("lobby", reach=changed.seq)).seq >= changed.seq
+            newest = json.loads((await one.messages("lobby", limit=1))[0])
+            assert (newest["seq"], newest["text"]) == (entry.seq, "!")
+
+    two_nodes(story)
+
+
+def test_a_view_that_is_behind_refuses_nothing_for_that(two_nodes, monkeypatch):
+    monkeypatch.setattr(Feed, "_live", lambda *_: None)  # nothing is heard, only fetched
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await other.bounds("lobby")
+        [entry] = await stored(one, say("mine"))
+        await stored(other, does(Edit(cid="e", user="ada", target=entry.seq, text="mine, edited")))
+
+    two_nodes(story)
+
+
+def test_an_answer_and_its_expiry_at_once_through_two_nodes_read_the_same_everywhere(two_nodes):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        for number in range(20):
+            [asked] = await stored(one, say("go on?", f"q{number}", ask=Ask(choices=("yes", "no"))))
+            await other.bounds("lobby", reach=asked.seq)
+            answer = say("yes", f"a{number}", "bob", re=asked.seq, choice="yes")
+            expire = does(Expire(cid=f"x{number}", user="ada", target=asked.seq))
+            await asyncio.gather(one.append([answer]), other.append([expire]))
+        assert await whole(one) == await whole(other)
+        assert await one.messages("lobby", limit=200) == await other.messages("lobby", limit=200)
+
+    two_nodes(story)
+
+
+def test_what_is_refused_takes_no_place_in_the_stream(two_nodes):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        [entry] = await stored(one, say("mine"))
+        [refused] = await other.append([does(Edit(cid="e", user="bob", target=entry.seq, text="theirs"))])
+        [missing] = await other.append([does(Edit(cid="f", user="bob", target=9_999, text="nobody's"))])
+        assert (refused.code, missing.code) == ("forbidden", "not_found")
+        [after] = await stored(other, say("after"))
+        assert (after.seq, after.prev) == (entry.seq + 1, entry.seq)
+
+    two_nodes(story)
+
+
+def test_a_cid_that_was_refused_in_the_stream_is_not_used_up(two_nodes):
+    """Two nodes may both let a change pass that only one of them gets; JetStream knows the other's id all the same."""
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        [asked] = await stored(one, say("go on?", "q", ask=Ask()))
+        reply = say("yes", "r", "bob", re=asked.seq + 2)  # there is no such message yet, when it is stored
+        headers = {"Nats-Msg-Id": once_id("lobby", "bob", "r")}
+        await one.link.publish(one.link.address.subject("lobby"), seal(reply, "a node", 1), headers=headers)
+        await other.bounds("lobby", reach=asked.seq + 1)
+        [target] = await stored(other, say("here it is"))
+        assert target.seq == asked.seq + 2
+        [entry] = await stored(other, reply)
+        assert not entry.dup
+        [again] = await stored(one, reply)
+        assert (again.seq, again.dup) == (entry.seq, True)
+
+    two_nodes(story)
+
+
+def test_a_lost_live_message_is_fetched(two_nodes, monkeypatch):
+    """What NATS republishes may get lost: the next one shows it, or the silence after it."""
+    live, lost = Feed._live, iter(range(10_000))
+
+    def heard(feed: Feed, msg: object) -> None:
+        if next(lost) % 3:
+            live(feed, msg)
+
+    monkeypatch.setattr(Feed, "_live", heard)
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        followed: list[Stored] = []
+        last = asyncio.Event()
+        await other.bounds("lobby")
+        other.follow(followed.extend)
+        other.follow(lambda entries: last.set() if entries[-1].body.find(b'"59"') > 0 else None)
+        for number in range(60):
+            await stored(one, say(str(number)))
+        await asyncio.wait_for(last.wait(), 10)
+        assert followed == await whole(one)
+
+    two_nodes(story)
+
+
+def test_a_deleted_view_only_costs_filling_it_again(nats_three, tmp_path: Path):
+    url = nats_three.log()
+
+    async def story() -> None:
+        async with node(url, tmp_path / "view.sqlite") as log:
+            first, *_ = await stored(log, *[say(str(number), f"c{number}") for number in range(1_200)])
+            await stored(log, does(Edit(cid="e", user="ada", target=first.seq, text="edited")))
+            entries, messages = await whole(log), await log.messages("lobby", limit=200, after=0)
+        async with node(url, tmp_path / "view.sqlite") as log:
+            assert await whole(log) == entries
+        delete(tmp_path)
+        async with node(url, tmp_path / "view.sqlite") as log:
+            assert await whole(log) == entries
+            assert await log.messages("lobby", limit=200, after=0) == messages
+            [again] = await stored(log, say("7", "c7"))
+            assert again.dup
+
+    asyncio.run(story())
+
+
+def test_a_room_that_a_node_has_not_served_is_asked_for_once(two_nodes, monkeypatch):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await stored(one, say("hi"))
+        asked = []
+
+        def hear(link: Link) -> None:
+            gather = link.gather
+
+            async def heard(subject: str, payload: bytes, *more: object, **options: object) -> list[Msg]:
+                if b"next_by_subj" in payload:
+                    asked.append(link)
+                return await gather(subject, payload, *more, **options)
+
+            monkeypatch.setattr(link, "gather", heard)
+
+        hear(other.link)
+        hear(other._aside)
+        over = [other._aside, other.link]  # the second only for what the first may not have known
+        for _ in range(2):  # a fresh one is asked for each time, and what was filled just now is fresh
+            assert len(await other.messages("lobby", limit=50)) == 1
+            assert asked == over
+            over.append(other.link)
+
+    two_nodes(story)
+
+
+def test_a_second_connection_that_leads_nowhere_costs_nothing_but_time(two_nodes, monkeypatch):
+    """Its server may be cut off from the others, while the first one's is not."""
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await stored(one, *[say(str(number)) for number in range(5)], in_room("silent"))
+        gather = other._aside.gather
+
+        async def cut_off(subject: str, payload: bytes, *more: Any, **options: Any) -> list[Msg]:
+            if b"silent" in payload:
+                raise TimeoutError
+            messages = await gather(subject, payload, *more, **options)
+            return [*messages[:2], messages[-1]]  # it had no more when it lost the others
+
+        monkeypatch.setattr(other._aside, "gather", cut_off)
+        assert (await other.bounds("lobby")).seq == (await one.bounds("lobby")).seq
+        assert len(await other.messages("silent", limit=50)) == 1
+        await stored(other, in_room("silent"))
+
+    two_nodes(story)
+
+
+def test_nobody_waits_while_another_room_is_filled_first(two_nodes, monkeypatch):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await stored(one, say("hi"), in_room("busy"))
+        assert len(await other.messages("busy", limit=50)) == 1
+        asked, answers, gather = asyncio.Event(), asyncio.Event(), other._aside.gather
+
+        async def slowly(*args: Any, **options: Any) -> list[Msg]:
+            asked.set()
+            await answers.wait()
+            return await gather(*args, **options)
+
+        monkeypatch.setattr(other._aside, "gather", slowly)
+        reading = asyncio.ensure_future(other.messages("lobby", limit=50))
+        await asyncio.wait_for(asked.wait(), 10)
+        await stored(other, in_room("busy"))
+        assert len(await other.messages("busy", limit=50)) == 2
+        assert not reading.done()
+        answers.set()
+        assert len(await reading) == 1
+
+    two_nodes(story)
+
+
+def test_rooms_that_a_node_has_not_served_are_listed_too(two_nodes):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        batch = [
+            Submission(f"room-{number}", "ada", Send(cid="", user="ada", text="hi")) for number in range(40)
+        ]
+        entries = await stored(one, *batch)
+        assert {(row.name, row.seq) for row in await other.rooms()} == {
+            (entry.room, entry.seq) for entry in entries
+        }
+
+    two_nodes(story)
+
+
+def test_without_nats_rooms_are_read_and_sends_wait_and_are_refused(nats_server, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(nats_sends, "PATIENCE", 1.5)
+
+    async def story() -> None:
+        with nats_cluster(nats_server, tmp_path / "nats", 1) as cluster:
+            url = cluster.log()
+            async with node(url, tmp_path / "view.sqlite", single=True) as log:
+                [entry] = await stored(log, say("before", "b"))
+                assert log.healthy()
+                cluster.servers[0].kill()
+                [refused] = await log.append([say("lost?", "c")])
+                assert isinstance(refused, Refused)
+                assert (refused.code, refused.status, refused.retry_after) == ("unavailable", 503, 2.0)
+                assert not log.healthy()
+                assert await log.bounds("lobby") == Bounds(entry.seq, entry.seq)
+                assert len(await log.messages("lobby", limit=9)) == 1
+                with pytest.raises(LogError, match="does not answer"):
+                    await log.messages("never-served-here", limit=9)
+                waiting = log.append([say("waits", "d")])
+                cluster.servers[0].start()
+                monkeypatch.setattr(nats_sends, "PATIENCE", 20.0)
+                [outcome] = await waiting
+                outcomes = await stored(log, say("lost?", "c"), say("waits", "d"))
+                assert [one.dup for one in outcomes] == [False, isinstance(outcome, Stored)]
+                assert len(await log.messages("lobby", limit=9)) == 3
+                while not log.healthy():
+                    await asyncio.wait_for(log.link.connected.wait(), 10)
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(story())
+
+
+def test_a_room_that_nobody_wants_is_not_followed_for_ever(two_nodes, monkeypatch):
+    monkeypatch.setattr("bqserver.nats_feeds.UNWANTED", 0.0)
+
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        one._feeds.attended = lambda room: room == "lobby"
+        await stored(one, say("hi"))
+        for number in range(20):
+            await one.bounds(f"nobody-{number}")
+        assert len(one._feeds.filled()) == 21
+        await one._feeds.drop_unwanted()
+        assert one._feeds.filled() == {"lobby"}
+        await stored(other, Submission("nobody-3", "ada", Send(cid="", user="ada", text="still here")))
+        assert len(await one.messages("nobody-3", limit=9)) == 1
+
+    two_nodes(story)
+
+
+def test_a_stream_that_was_replaced_is_not_written_to_as_if_nothing_had_happened(
+    nats_single, tmp_path, caplog
+):
+    url = nats_single.log()
+
+    async def story() -> None:
+        async with node(url, tmp_path / "view.sqlite", single=True) as log:
+            await stored(log, say("before"))
+            await log.link.ask(f"STREAM.DELETE.{log.link.address.stream}")
+            async with node(url, tmp_path / "other.sqlite", single=True) as other:
+                assert other.epoch != log.epoch
+                while "restart this server" not in caplog.text:
+                    await asyncio.sleep(0.05)
+                assert not log.healthy()
+                [refused] = await log.append([say("after")])
+                assert "restart this server" in refused.message
+                assert await other.rooms() == []
+
+    asyncio.run(story())

@@ -1,0 +1,504 @@
+"""The SQLite log's own promises: its file, its queue, its disk. What every log promises: test_interface.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import stat
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bqserver import schema, sqlite_log
+from bqserver.log import Bounds, LogError, LogFull, Refused, Stored, Submission
+from bqserver.sqlite_log import SqliteLog
+from bqserver.testing import running_server
+from support.eventually import eventually
+from support.ws_client import member, request
+
+from bqwidget.protocol import Ask, React, Send
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.sqlite"
+
+
+def hi(text: str = "hi", cid: str = "", **more: object) -> Submission:
+    return Submission("lobby", "ada", Send(cid=cid, user="ada", text=text, **more))
+
+
+def on(path: Path, story: Callable[[SqliteLog], Awaitable[None]], **options: int) -> None:
+    async def main() -> None:
+        log = SqliteLog(path, **options)
+        try:
+            await story(log)
+        finally:
+            await log.close()
+
+    asyncio.run(main())
+
+
+def opening(path: Path) -> str:
+    """The words with which it refuses to open."""
+
+    async def story(_: SqliteLog) -> None:
+        pass
+
+    with pytest.raises(LogError) as refused:
+        on(path, story)
+    return str(refused.value)
+
+
+# ---- what it keeps
+
+
+def test_what_was_acknowledged_is_there_when_it_is_opened_again(path: Path):
+    told: list[object] = []
+
+    async def write(log: SqliteLog) -> None:
+        outcomes = await log.append([hi("1", "a"), hi("2"), hi("3", "b")])
+        outcomes += await log.append(
+            [Submission("lobby", "bob", React(cid="", user="bob", target=1, emoji="x"))]
+        )
+        told.extend([log.epoch, await log.messages("lobby", limit=9), outcomes])
+
+    async def read(log: SqliteLog) -> None:
+        epoch, messages, outcomes = told
+        assert (log.epoch, await log.messages("lobby", limit=9)) == (epoch, messages)
+        assert await log.entries("lobby", after=0, upto=9, limit=9) == outcomes
+        [again] = await log.append([hi("1", "a")])
+        assert isinstance(again, Stored)
+        assert (again.seq, again.dup) == (1, True)
+        [new] = await log.append([hi("4")])
+        assert isinstance(new, Stored)
+        assert (new.prev, new.seq) == (4, 5)
+
+    on(path, write)
+    on(path, read)
+
+
+def test_at_grows_over_a_restart_and_a_clock_that_goes_back(path: Path, monkeypatch: pytest.MonkeyPatch):
+    ats = []
+
+    async def story(log: SqliteLog) -> None:
+        [outcome] = await log.append([hi()])
+        assert isinstance(outcome, Stored)
+        ats.append(outcome.at)
+
+    for clock in (2_000.0, 1_000.0, 3_000.0):
+        monkeypatch.setattr(sqlite_log.time, "time", lambda now=clock: now)
+        on(path, story)
+    assert ats == [2_000_000, 2_000_001, 3_000_000]
+
+
+def test_its_commits_are_synced_before_they_are_acknowledged(path: Path):
+    async def story(log: SqliteLog) -> None:
+        assert log._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert log._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL; tests/chaos/ cuts the power
+
+    on(path, story)
+
+
+def test_its_readers_cant_write(path: Path):
+    async def story(_: SqliteLog) -> None:
+        reader = schema.connect(path, readonly=True)
+        with contextlib.closing(reader), pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.execute("DELETE FROM meta")
+
+    on(path, story)
+
+
+def test_it_is_its_users_alone(tmp_path: Path):
+    path = tmp_path / "new" / "folders" / "log.sqlite"
+
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi()])
+        assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+    on(path, story)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_retry_is_found_by_the_index_and_not_by_reading_everything(path: Path):
+    plans = []
+
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi("1", "a"), hi("2", "b")])
+
+    on(path, story)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        plans = db.execute(
+            "EXPLAIN QUERY PLAN WITH wanted(room, principal, cid) AS (VALUES (1, 'ada', 'a'), (1, 'ada', 'b')) "
+            "SELECT id FROM wanted JOIN entry USING (room, principal, cid)"
+        ).fetchall()
+    assert any("SEARCH entry USING" in row[-1] and "once" in row[-1] for row in plans), plans
+
+
+def test_what_queued_during_a_commit_is_the_next_commit(path: Path):
+    async def story(log: SqliteLog) -> None:
+        commits: list[int] = []
+        log.follow(lambda entries: commits.append(len(entries)))
+        first = log.append([hi("first")])
+        await first
+        await asyncio.gather(*[log.append([hi(str(number))]) for number in range(300)])
+        assert sum(commits) == 301
+        assert len(commits) < 100
+
+    on(path, story)
+
+
+# ---- its queue is bounded
+
+
+def test_a_full_queue_is_said_so_and_taken_again_once_it_is_written(path: Path):
+    async def story(log: SqliteLog) -> None:
+        waiting = [log.append([hi(str(number))]) for number in range(10)]
+        with pytest.raises(LogFull, match="try again in 1 s") as full:
+            log.append([hi("one too many")])
+        assert full.value.retry_after == 1.0
+        await asyncio.gather(*waiting)
+        await log.append([hi("now it fits")])
+        assert await log.bounds("lobby") == Bounds(1, 11)
+
+    on(path, story, max_pending=10)
+
+
+def test_the_queue_is_bounded_in_bytes_too(path: Path):
+    async def story(log: SqliteLog) -> None:
+        long = hi("x" * 10_000)
+        waiting = [log.append([long]) for _ in range(9)]
+        with pytest.raises(LogFull):
+            log.append([long])
+        with pytest.raises(LogFull):
+            log.append([hi("x", ask=Ask(choices=("y" * 20_000,)))])
+        waiting.append(log.append([hi("a short one still fits")]))
+        await asyncio.gather(*waiting)
+        await log.append([long])
+
+    on(path, story, max_pending_bytes=100_000)
+
+
+def test_what_is_longer_than_the_whole_queue_is_taken_when_it_is_empty(path: Path):
+    async def story(log: SqliteLog) -> None:
+        outcomes = await log.append([hi(str(number)) for number in range(50)])
+        assert all(isinstance(one, Stored) for one in outcomes)
+
+    on(path, story, max_pending=10, max_pending_bytes=100)
+
+
+@pytest.mark.sqlite
+def test_a_server_whose_queue_is_full_answers_503_and_retry_ms(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sqlite_log.SqliteLog.__init__, "__kwdefaults__", {**DEFAULTS, "max_pending": 1})
+    with running_server(log=f"sqlite:{path}", open=True) as server, member(server.url) as one:
+        one.until("synced")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the writer waits for this one, as for a disk that hangs
+            one.say("first", cid="first")
+            errors = []
+            while not errors:
+                one.say("more", cid="more")
+                one.send({"type": "chat.ping"})
+                frame = one.recv()
+                errors = [frame] if frame["type"] == "error" else []
+            answer = request(server.url, "POST", "/messages", {"user": "ada", "text": "hi"})
+            other.execute("ROLLBACK")
+        assert errors[0].items() >= {"code": "overload", "cid": "more", "retry_ms": 1_000}.items()
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "overload", "1")
+        one.until("ack")
+        one.say("more", cid="again")
+        assert one.until("ack")["cid"] in ("more", "again")
+
+
+DEFAULTS = sqlite_log.SqliteLog.__init__.__kwdefaults__
+
+
+# ---- closing
+
+
+def test_closing_finishes_what_was_appended_and_refuses_what_comes_after(path: Path):
+    async def story(log: SqliteLog) -> None:
+        assert await log.bounds("lobby") == Bounds(0, 0)
+        appended = [log.append([hi(str(number))]) for number in range(50)]
+        closing = asyncio.ensure_future(log.close())
+        await asyncio.sleep(0)
+        [late] = await log.append([hi("late")])
+        assert isinstance(late, Refused)
+        assert (late.code, late.status) == ("restart", 503)
+        with pytest.raises(LogError, match="stopping"):
+            await log.bounds("lobby")
+        await closing
+        assert all(isinstance(one, Stored) for done in appended for one in done.result())
+
+    async def main() -> None:
+        await story(SqliteLog(path))
+
+    asyncio.run(main())
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM entry").fetchone() == (50,)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["log.sqlite", "log.sqlite.lock"]
+
+
+# ---- files it can't use
+
+
+def test_a_second_server_on_the_same_file_is_refused_and_told_who_has_it(path: Path):
+    async def story(log: SqliteLog) -> None:
+        with pytest.raises(LogError, match=rf"in use by another bqserver \(process {os.getpid()}\): stop it"):
+            SqliteLog(path)
+        await log.append([hi()])  # and the first one does not suffer
+
+    on(path, story)
+
+
+def test_a_second_server_is_refused_by_whatever_name_it_calls_the_file(path: Path):
+    link = path.with_name("link.sqlite")
+    link.symlink_to(path)
+
+    async def story(_: SqliteLog) -> None:
+        with pytest.raises(LogError, match="in use by another bqserver"):
+            SqliteLog(link)
+
+    on(path, story)
+
+
+def test_another_programs_database_is_left_alone(path: Path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (a)")
+        db.commit()
+    before = path.read_bytes()
+    assert "some other program's database" in opening(path)
+    assert path.read_bytes() == before
+
+
+def test_an_empty_database_of_another_program_is_left_alone(path: Path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA application_id = 77")
+    assert "some other program's database" in opening(path)
+
+
+def test_a_file_that_is_no_database_is_left_alone(path: Path):
+    path.write_text("dear diary, " * 1_000)
+    assert "is not a bqserver database: give another file with --log=sqlite:PATH" in opening(path)
+    assert path.read_text().startswith("dear diary")
+
+
+def test_a_database_of_a_newer_program_is_left_alone(path: Path):
+    async def story(_: SqliteLog) -> None:
+        pass
+
+    on(path, story)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    words = opening(path)
+    assert "newer bqserver (schema 99, this one knows" in words
+    assert words.endswith("upgrade bqwidget")
+
+
+def test_a_damaged_file_says_how_to_look_and_what_to_do(path: Path):
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi("x" * 1_000) for _ in range(100)])
+
+    on(path, story)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + b"\xff" * 4_000 + whole[4_100:])
+    words = opening(path)
+    assert "is damaged" in words
+    assert "bqserver check" in words
+    assert "bqserver restore" in words
+
+
+def test_a_folder_that_is_a_file_is_said_so(path: Path):
+    path.write_text("")
+    assert "can't be written" in opening(path / "log.sqlite")
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere: give that up for a moment."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders there have no such modes")
+def test_a_folder_that_cant_be_written_is_said_so(tmp_path: Path):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    folder.chmod(0o500)
+    with as_nobody():
+        words = opening(folder / "log.sqlite")
+    assert "can't be written (Permission denied): give another file with --log=sqlite:PATH" in words
+
+
+def test_a_file_it_cant_use_is_not_locked_afterwards(path: Path):
+    path.write_text("dear diary, " * 1_000)
+    opening(path)
+    path.unlink()
+
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi()])
+
+    on(path, story)
+
+
+# ---- older files
+
+
+def test_an_older_file_is_brought_to_the_newest_schema_and_keeps_everything(path: Path, monkeypatch):
+    async def write(log: SqliteLog) -> None:
+        await log.append([hi("from before", "a")])
+
+    async def read(log: SqliteLog) -> None:
+        assert len(await log.messages("lobby", limit=9)) == 1
+
+    on(path, write)
+    steps = [*schema.MIGRATIONS, "ALTER TABLE room ADD COLUMN topic TEXT", lambda db: db.execute("SELECT 1")]
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
+    on(path, read)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(steps),)
+        assert "topic" in [row[1] for row in db.execute("PRAGMA table_info(room)")]
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi()])
+
+    on(path, story)
+    released = len(schema.MIGRATIONS)
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, "CREATE TABLE new (a); NOT SQL"])
+    assert f"could not be brought to schema {released + 1}; it is unchanged" in opening(path)
+    monkeypatch.undo()
+    on(path, story)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'new'").fetchone() == (0,)
+
+
+# ---- a disk that fills up
+
+
+@contextlib.contextmanager
+def full_disk(path: Path, spare: int) -> Iterator[None]:
+    """No file of this process may grow beyond what the log's longest has now, and ``spare`` bytes.
+
+    The kernel then says EFBIG where a full disk says ENOSPC; both reach SQLite as a write that fails.
+    """
+    import resource  # Unix only
+
+    sizes = [file.stat().st_size for file in path.parent.iterdir()]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) + spare, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.fixture
+def cramped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room is made beforehand: what is full is full at once."""
+    monkeypatch.setattr(sqlite_log, "grow", lambda _: None)
+
+
+def test_the_write_ahead_log_has_its_size_from_the_start(path: Path):
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi("1")])
+        size = path.with_name(path.name + "-wal").stat().st_size
+        assert size >= schema.GROWN
+        for number in range(100):
+            await log.append([hi("x" * 1_000, str(number))])
+        assert path.with_name(path.name + "-wal").stat().st_size == size
+        assert log._db.execute("SELECT count(*) FROM meta WHERE name = 'room'").fetchone() == (0,)
+
+    on(path, story)
+
+
+@pytest.mark.sqlite
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+@pytest.mark.usefixtures("cramped")
+def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sqlite_log, "PROBE", 0.05)
+    with running_server(log=f"sqlite:{path}", open=True) as server, member(server.url) as one:
+        one.until("synced")
+
+        def post(text: str) -> int:
+            return request(server.url, "POST", "/messages", {"user": "ada", "text": text}).status
+
+        assert post("before") == 201
+        with full_disk(path, 64 * 1024):
+            statuses = [post(f"{number} {'x' * 10_000}") for number in range(20)]
+            stored = 1 + statuses.count(201)
+            assert set(statuses) == {201, 503}
+            refused = request(server.url, "POST", "/messages", {"user": "ada", "text": "x" * 10_000})
+            assert (refused.status, refused.code) == (503, "unavailable")
+            assert int(refused.headers["Retry-After"]) > 0
+            one.say("x" * 10_000, cid="mine")
+            assert (
+                one.until("error").items()
+                >= {"code": "unavailable", "cid": "mine", "retry_ms": 5_000}.items()
+            )
+            assert request(server.url, "GET", "/health").status == 503
+            assert len(request(server.url, "GET", "/messages").json) == stored
+            with member(server.url, query="?after=0") as reader:
+                assert len(reader.texts(stored)) == stored
+        eventually(
+            lambda: request(server.url, "GET", "/health").status == 200, what="health to come back by itself"
+        )
+        assert post("after") == 201
+        one.say("x" * 10_000, cid="mine")
+        assert one.until("ack").items() >= {"cid": "mine", "dup": False}.items()
+        seqs = [entry["seq"] for entry in request(server.url, "GET", "/rooms/lobby/log?limit=200").json]
+        assert seqs == list(range(1, stored + 3))
+
+
+@pytest.mark.usefixtures("cramped")
+def test_a_failed_commit_is_logged_once_and_its_end_too(path: Path, caplog: pytest.LogCaptureFixture):
+    async def story(log: SqliteLog) -> None:
+        log._db.execute("PRAGMA max_page_count = 1")
+        for _ in range(5):
+            outcomes = await log.append([hi("x" * 100_000)])
+            assert isinstance(outcomes[0], Refused)
+            assert "full" in outcomes[0].message
+        log._db.execute("PRAGMA max_page_count = 1000000")
+        await log.append([hi("x" * 100_000)])
+        assert log.healthy()
+
+    on(path, story)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"messages can't be stored: the disk of {path} is full: make room on it",
+        "messages can be stored again",
+    ]
+
+
+@pytest.mark.usefixtures("cramped")
+def test_a_refused_batch_leaves_nothing_behind(path: Path):
+    async def story(log: SqliteLog) -> None:
+        await log.append([hi("1")])
+        log._db.execute("PRAGMA max_page_count = 1")
+        heard: list[Stored] = []
+        log.follow(heard.extend)
+        refused = await log.append([hi("x" * 100_000, "a"), Submission("new-room", "ada", hi("2").draft)])
+        assert [type(one) for one in refused] == [Refused, Refused]
+        log._db.execute("PRAGMA max_page_count = 1000000")
+        [outcome, other] = await log.append([hi("again", "a"), Submission("new-room", "ada", hi("2").draft)])
+        assert isinstance(outcome, Stored)
+        assert isinstance(other, Stored)
+        assert (outcome.prev, outcome.seq, outcome.dup, other.seq) == (1, 2, False, 1)
+        assert [entry.seq for entry in heard] == [2, 1]
+        [body] = await log.messages("new-room", limit=9)
+        assert json.loads(body)["text"] == "2"
+
+    on(path, story)

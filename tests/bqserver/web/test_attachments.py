@@ -1,0 +1,515 @@
+"""Attachments on the wire: put, named by a message and fetched again, by whom that is right, over a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import http.client
+import select
+import socket
+import sqlite3
+import stat
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from bqserver import tokens
+from bqserver.log import LogError
+from bqserver.media import describe
+from bqserver.parts import Budget, Kept, MemoryParts, PartStore
+from bqserver.sqlite_parts import SWEEP, UNNAMED_FOR, SqliteParts, beside
+from bqserver.testing import running_server
+from support.eventually import eventually
+from support.pictures import HTML, PICTURES, POLYGLOT, SPEAKING_SVG, png
+from support.ws_client import Answer, member, request
+
+from bqwidget.protocol import TABLE
+
+PNG = png()
+
+
+@pytest.fixture(params=["memory", "sqlite", "nats"])
+def server(request, kept):
+    with running_server(**kept(request.param), open=True) as running:
+        yield running
+
+
+def put(
+    server, data: bytes = PNG, mime: str = "image/png", room: str = "lobby", query: str = "", **headers: str
+) -> Answer:
+    return request(server.url, "POST", f"/rooms/{room}/parts{query}", data, Content_Type=mime, **headers)
+
+
+def fetch(server, sha256: str, room: str = "lobby", **headers: str) -> Answer:
+    return request(server.url, "GET", f"/rooms/{room}/parts/{sha256}", **headers)
+
+
+def post(server, *parts: dict[str, object], room: str = "lobby", text: str = "", **more: object) -> Answer:
+    body = {"user": "ada", "text": text, "parts": parts, **more}
+    return request(server.url, "POST", f"/rooms/{room}/messages", body)
+
+
+# ---- put and fetched
+
+
+@pytest.mark.parametrize("mime", PICTURES)
+def test_what_is_put_is_fetched_as_it_was(server, mime):
+    data = PICTURES[mime]
+    answer = put(server, data, mime, query="?name=the+loss.png")
+    assert answer.status == 201
+    part = answer.json
+    assert part["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (part["mime"], part["size"], part["name"]) == (mime, len(data), "the loss.png")
+    assert ("width" in part) == mime.startswith("image/")
+    assert put(server, data, mime).json == {key: part[key] for key in part if key != "name"}
+    got = fetch(server, part["sha256"])
+    assert (got.status, got.body, got.headers["Content-Type"]) == (200, data, mime)
+
+
+@pytest.mark.parametrize(("data", "mime"), [(SPEAKING_SVG, "image/svg+xml"), (POLYGLOT, "image/gif")])
+def test_what_is_fetched_is_harmless_wherever_it_is_opened(server, data, mime):
+    headers = fetch(server, put(server, data, mime).json["sha256"]).headers
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Disposition"].startswith("attachment; filename=")
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_it_is_fetched_once_by_a_browser_that_may_keep_it_to_itself(server):
+    sha256 = put(server).json["sha256"]
+    headers = fetch(server, sha256).headers
+    assert "private" in headers["Cache-Control"]
+    assert "immutable" in headers["Cache-Control"]
+    assert {"Authorization", "Cookie"} <= set(headers["Vary"].replace(",", " ").split())
+    again = fetch(server, sha256, If_None_Match=headers["ETag"])
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_a_hash_is_worth_nothing_in_another_room(server):
+    sha256 = put(server, room="mine").json["sha256"]
+    assert fetch(server, sha256, "mine").status == 200
+    assert (fetch(server, sha256, "yours").status, fetch(server, sha256, "yours").code) == (404, "no_part")
+    assert (
+        post(server, {"mime": "image/png", "sha256": sha256, "size": len(PNG)}, room="yours").code
+        == "no_part"
+    )
+    for odd in ("0" * 64, "x", sha256.upper(), "..%2f..%2flog.sqlite"):
+        assert fetch(server, odd, "mine").status == 404
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "mime", "status", "code"),
+    [
+        (HTML, "image/png", 400, "bad_part"),
+        (HTML, "text/html", 415, "bad_type"),
+        (b"{}", "application/json", 415, "bad_type"),
+        (PNG, "application/octet-stream", 415, "bad_type"),
+        (b"%PDF-", "application/pdf", 415, "bad_type"),
+        (PNG, "image/jpeg", 400, "bad_part"),
+        (b"<b>", TABLE, 400, "bad_part"),
+        (b"", "image/png", 400, "empty"),
+    ],
+)
+def test_only_pictures_and_tables_that_are_what_they_say_are_taken(server, data, mime, status, code):
+    answer = put(server, data, mime)
+    assert (answer.status, answer.code) == (status, code)
+    assert fetch(server, hashlib.sha256(data).hexdigest()).status == 404
+
+
+def test_names_are_text_and_no_longer_than_a_name(server):
+    evil = "..%2F..%2Fetc%2F%E2%80%AEgnp.exe%3Cimg%20src=x%3E"
+    assert put(server, query=f"?name={evil}").json["name"] == "../../etc/\u202egnp.exe<img src=x>"
+    for query in ("?name=" + "n" * 256, "?name="):
+        assert put(server, query=query).status == 400
+
+
+def test_too_much_is_refused_by_its_length_with_the_limit_in_words():
+    with running_server(open=True, part_limit=1_000) as server:
+        with member(server.url) as one:
+            assert one.until("hello")["limits"]["part"] == 1_000
+        most, more = png(noise=1_000 - len(png(noise=1)) + 1), png(noise=1_000)
+        assert len(most) == 1_000
+        assert put(server, most).status == 201
+        refused = put(server, more)
+        assert (refused.status, refused.code) == (413, "too_big")
+        assert f"{len(more):,} bytes; the limit is 1,000" in refused.json["error"]["message"]
+
+
+def test_a_huge_body_is_refused_before_it_is_sent(server):
+    address = server.url.partition("//")[2]
+    with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+        connection.putrequest("POST", "/rooms/lobby/parts")
+        connection.putheader("Content-Type", "image/png")
+        connection.putheader("Content-Length", str(10**12))
+        connection.endheaders()
+        assert Answer(connection.getresponse()).code == "too_big"
+
+
+def test_a_body_without_a_length_is_refused(server):
+    address = server.url.partition("//")[2]
+    with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+        connection.putrequest("POST", "/rooms/lobby/parts")
+        connection.putheader("Content-Type", "image/png")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        assert Answer(connection.getresponse()).code == "bad_length"
+
+
+def test_many_bodies_at_once_wait_for_room_in_memory(server):
+    """Each has said how much it will send, and sends nothing: they hold their places until they go."""
+    address = server.url.partition("//")[2]
+    waiting = [http.client.HTTPConnection(address, timeout=30) for _ in range(7)]
+    try:
+        for connection in waiting:
+            connection.putrequest("POST", "/rooms/lobby/parts")
+            connection.putheader("Content-Type", "image/png")
+            connection.putheader("Content-Length", str(10 * 1024 * 1024))
+            connection.endheaders()
+        answered, _, _ = select.select([connection.sock for connection in waiting], [], [], 30)
+        (last,) = [connection for connection in waiting if connection.sock in answered]  # 64 MB are taken
+        refused = Answer(last.getresponse())
+        assert (refused.status, refused.code) == (503, "overload")
+        assert refused.headers["Retry-After"]
+    finally:
+        for connection in waiting:
+            connection.close()
+    eventually(lambda: put(server, png(noise=9 * 1024 * 1024)).status == 201, what="their places")
+
+
+def test_who_does_not_read_is_cut_off(server, monkeypatch):
+    data = png(noise=9_000_000)
+    over, give = threading.Semaphore(0), Budget.give
+
+    def given(self: Budget, size: int) -> None:
+        give(self, size)
+        if size:
+            over.release()
+
+    monkeypatch.setattr(Budget, "give", given)
+    sha256 = put(server, data).json["sha256"]
+    assert over.acquire(timeout=30)
+    host, port = server.url.partition("//")[2].split(":")
+    monkeypatch.setattr("bqserver.uploads.PATIENCE", 0.0)
+    with closing(socket.socket()) as slow:
+        # Not less: below a loopback's segment (64 kB) TCP sends only by its probes, ever more rarely.
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        slow.settimeout(30)
+        slow.connect((host, int(port)))
+        slow.send(f"GET /rooms/lobby/parts/{sha256} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        assert over.acquire(timeout=30)  # not before: what is read on makes room for the rest
+        got = 0
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := slow.recv(1 << 16):
+                got += len(chunk)
+    assert 0 < got < len(data)
+    monkeypatch.undo()
+    assert fetch(server, sha256).body == data
+
+
+def test_what_does_not_come_holds_its_place_only_so_long(monkeypatch):
+    """Inside Jupyter nobody but us ends what stalls."""
+    monkeypatch.setattr("bqserver.uploads.PATIENCE", 0.1)
+    most = 64 * 1024 * 1024
+    with (
+        running_server(open=True, part_limit=most) as server,
+        closing(begun(server, "parts", "image/png", most)) as stalled,
+    ):
+        assert stalled.sock.recv(1) == b""
+        eventually(lambda: put(server).status == 201, what="its place")
+
+
+def begun(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:
+    """A request of which only the headers have been sent."""
+    connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=30)
+    connection.putrequest("POST", f"/rooms/lobby/{path}")
+    for name, value in {"Content-Type": mime, "Content-Length": str(length), **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+@pytest.mark.parametrize(("path", "mime"), [("parts", "image/png"), ("messages", "application/json")])
+def test_a_length_of_a_thousand_digits_is_none(server, path, mime):
+    with closing(begun(server, path, mime, "9" * 5_000)) as connection:
+        answer = Answer(connection.getresponse())
+        assert (answer.status, answer.code) == (400, "bad_length")
+
+
+@pytest.mark.parametrize(
+    ("path", "mime", "body"),
+    [("parts", "image/png", PNG), ("messages", "application/json", b'{"user":"ada","text":"late"}')],
+)
+def test_who_loses_the_right_while_sending_has_sent_nothing(tmp_path, path, mime, body):
+    named = tmp_path / "tokens.json"
+    bearer = {"Authorization": f"Bearer {tokens.add(named, 'ada')[0]}"}
+    with (
+        running_server(named_tokens=str(named)) as server,
+        closing(begun(server, path, mime, len(body), **bearer)) as connection,
+    ):
+        connection.send(body[:9])
+        assert fetch(server, "0" * 64, **bearer).status == 404
+        tokens.revoke(named, "ada")
+        eventually(lambda: fetch(server, "0" * 64, **bearer).status == 401, what="the revocation")
+        connection.send(body[9:])
+        assert Answer(connection.getresponse()).code == "token_revoked"
+
+
+def test_room_that_was_taken_is_given_back():
+    budget = Budget(10)
+    assert budget.take(6)
+    assert not budget.take(5)
+    budget.give(6)
+    assert budget.take(10)
+
+
+def test_uploads_count_as_messages_do():
+    with running_server(open=True, rate_limit=3, rate_seconds=60) as server:
+        answers = [put(server, png(color=(1, 1, number))) for number in range(4)]
+        assert [answer.status for answer in answers] == [201, 201, 201, 429]
+        assert answers[-1].code == "rate"
+        assert int(answers[-1].headers["Retry-After"]) > 1
+        assert post(server, text="hi").status == 429
+
+
+def test_a_server_may_take_none():
+    with running_server(open=True, part_limit=0) as server:
+        assert (put(server).status, put(server).code) == (404, "no_parts")
+
+
+def test_who_is_muted_or_may_only_read_puts_nothing(tmp_path):
+    named = tmp_path / "tokens.json"
+    writer, reader = tokens.add(named, "ada")[0], tokens.add(named, "bob", read_only=True)[0]
+    (tmp_path / "rights.toml").write_text('["*"]\nmod = "moderate"\n')
+    moderator = tokens.add(named, "mod")[0]
+    with running_server(named_tokens=str(named), rights=str(tmp_path / "rights.toml")) as server:
+        bearer = {
+            name: f"Bearer {name_token}"
+            for name, name_token in [("w", writer), ("r", reader), ("m", moderator)]
+        }
+        sha256 = put(server, Authorization=bearer["w"]).json["sha256"]
+        assert put(server, Authorization=bearer["r"]).code == "read_only"
+        assert fetch(server, sha256, Authorization=bearer["r"]).status == 200
+        assert fetch(server, sha256).status == 401
+        mute = {"do": "mute", "user": "ada"}
+        request(server.url, "POST", "/rooms/lobby/moderation", mute, Authorization=bearer["m"])
+        assert put(server, Authorization=bearer["w"]).code == "muted"
+
+
+def test_who_may_not_enter_a_room_neither_puts_nor_fetches_there(tmp_path):
+    named = tmp_path / "tokens.json"
+    insider = f"Bearer {tokens.add(named, 'ada', rooms=['inner'])[0]}"
+    outsider = f"Bearer {tokens.add(named, 'eve', rooms=['outer'])[0]}"
+    with running_server(named_tokens=str(named)) as server:
+        sha256 = put(server, room="inner", Authorization=insider).json["sha256"]
+        assert fetch(server, sha256, "inner", Authorization=insider).status == 200
+        for answer in (
+            fetch(server, sha256, "inner", Authorization=outsider),
+            put(server, room="inner", Authorization=outsider),
+        ):
+            assert (answer.status, answer.code) == (403, "forbidden")
+
+
+# ---- messages that name them
+
+
+def test_a_message_carries_what_was_put(server):
+    part = put(server, query="?name=loss.png").json
+    with member(server.url) as one:
+        one.until("synced")
+        entry = post(server, part, text="look").json
+        assert entry["parts"] == [part]
+        assert one.until("message")["entry"] == entry
+        one.say("", cid="c2", parts=[{"mime": "image/png", "sha256": part["sha256"], "size": part["size"]}])
+        assert one.until("message")["entry"]["parts"] == [{key: part[key] for key in part if key != "name"}]
+    assert request(server.url, "GET", "/messages").json[0] == entry
+
+
+def test_a_message_says_of_a_part_what_the_server_knows(server):
+    part = put(server).json
+    claims = {**part, "width": 1, "height": 99_999}
+    assert post(server, claims).json["parts"] == [part]
+    for wrong in ({"mime": "image/svg+xml"}, {"size": 1}):
+        answer = post(server, {**part, **wrong})
+        assert (answer.status, answer.code) == (400, "bad_part")
+        assert f"image/png of {len(PNG)} bytes" in answer.json["error"]["message"]
+
+
+def test_what_was_never_put_can_t_be_named(server):
+    part = {"mime": "image/png", "sha256": "0" * 64, "size": 9, "name": "x.png"}
+    answer = post(server, part)
+    assert (answer.status, answer.code) == (404, "no_part")
+    assert "upload it first, to /rooms/lobby/parts" in answer.json["error"]["message"]
+    with member(server.url) as one:
+        one.say("", parts=[part])
+        error = one.until("error")
+        assert (error["code"], error["cid"]) == ("no_part", "c1")
+        one.say("", cid="c2", parts=[{**part, "name": "n" * 256}])
+        assert one.until("error")["code"] == "too_long"
+        one.say("", cid="c3", parts=[part] * 21)
+        assert one.until("error")["code"] == "too_long"
+
+
+def test_what_one_says_stays_in_its_order(server):
+    """Looking up an attachment takes a moment; what its sender says next waits for it."""
+    parts = [put(server, png(color=(0, 0, number))).json for number in range(5)]
+    with member(server.url) as one:
+        one.until("synced")
+        for number, part in enumerate(parts):
+            one.say("", cid=f"p{number}", parts=[part])
+            one.say(f"text {number}", cid=f"t{number}")
+        cids = [one.until("message")["entry"]["cid"] for _ in range(10)]
+    assert cids == [f"{kind}{number}" for number in range(5) for kind in "pt"]
+
+
+def test_the_same_message_again_is_the_same_message(server):
+    part = put(server).json
+    first, again = post(server, part, cid="one"), post(server, {**part, "width": 7}, cid="one")
+    assert (first.status, again.status) == (201, 200)
+    assert again.json == first.json
+
+
+# ---- kept beside the log
+
+
+@contextlib.asynccontextmanager
+async def store_of(server) -> AsyncIterator[PartStore]:
+    """What the server keeps its parts in, opened anew, as another process would."""
+    log = server.app.log_url
+    if log.startswith("nats:"):
+        from bqserver.nats_link import Link
+        from bqserver.nats_parts import NatsParts
+        from bqserver.nats_stream import parse
+
+        link = Link(parse(log))
+        await link.open()
+        yield NatsParts(link, 1)
+        await link.close()
+    else:
+        store = SqliteParts(Path(log.partition(":")[2]))
+        yield store
+        await store.close()
+
+
+def kept_by(server, room: str, sha256: str) -> Kept | None:
+    async def look() -> Kept | None:
+        async with store_of(server) as store:
+            return await store.get(room, sha256)
+
+    return asyncio.run(look())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "nats"])
+def test_they_are_there_after_a_restart(kept, kind):
+    traits = kept(kind)
+    with running_server(**traits, open=True) as server:
+        part = put(server).json
+        post(server, part)
+    with running_server(**traits, open=True) as server:
+        assert fetch(server, part["sha256"]).body == PNG
+        assert post(server, part).status == 201
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "nats"])
+def test_an_upload_is_kept_for_its_room_before_it_is_answered(kept, kind):
+    """What somebody else who opens the store sees while the server runs."""
+    with running_server(**kept(kind), open=True) as server:
+        sha256 = put(server, room="a").json["sha256"]
+        found = kept_by(server, "a", sha256)
+        assert found is not None
+        assert (found.part.sha256, found.body) == (sha256, PNG)
+        assert kept_by(server, "b", sha256) is None
+        put(server, room="b")
+        assert kept_by(server, "b", sha256) == found
+
+
+def test_the_file_is_made_when_it_is_needed_and_for_us_alone(tmp_path):
+    """One row for the same bytes in one room, which says whether a message has named them."""
+    log = tmp_path / "log.sqlite"
+    part = describe("image/png", PNG)
+
+    async def story() -> None:
+        store = SqliteParts(log)
+        assert not beside(log).exists()
+        for room in ("a", "a", "b"):
+            await store.put(room, Kept(part, PNG))
+        assert stat.S_IMODE(beside(log).stat().st_mode) == 0o600
+        with closing(sqlite3.connect(beside(log))) as db:
+            rows = "SELECT room, sha256, named FROM part ORDER BY room"
+            assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 0)]
+            await store.name("b", [part.sha256])
+            assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 1)]
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_a_file_that_is_not_ours_is_refused_at_once(tmp_path):
+    log = tmp_path / "log.sqlite"
+    beside(log).write_bytes(b"a diary " * 1_000)
+    with pytest.raises(LogError, match="is not a bqserver database"):
+        SqliteParts(log)
+    beside(log).unlink()
+    with closing(sqlite3.connect(beside(log))) as db:
+        db.execute("CREATE TABLE diary (day TEXT)")
+    with pytest.raises(LogError, match="some other program's database"):
+        SqliteParts(log)
+    beside(log).unlink()
+    with running_server(log=f"sqlite:{log}", open=True) as server:
+        assert put(server).status == 201
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_no_message_names_is_let_go_after_a_day(tmp_path):
+    clock = Clock()
+    pictures = [png(1, 1), png(1, 2), png(1, 3), png(1, 4)]
+    named, unnamed, again, new = kept = [Kept(describe("image/png", data), data) for data in pictures]
+
+    async def story() -> list[Kept | None]:
+        store = SqliteParts(tmp_path / "log.sqlite", clock=clock)
+        for each in (named, unnamed, again):
+            await store.put("r", each)
+        assert await store.name("r", [named.part.sha256, "0" * 64]) == {named.part.sha256: named.part}
+        clock.now += UNNAMED_FOR - 60
+        await store.put("r", again)
+        clock.now += SWEEP + 1
+        await store.put("r", new)
+        left = [await store.get("r", each.part.sha256) for each in kept]
+        await store.close()
+        return left
+
+    assert asyncio.run(story()) == [named, None, again, new]
+
+
+def test_in_memory_the_oldest_make_room():
+    pictures = [png(1, number + 1, noise=50) for number in range(3)]
+    kept = [Kept(describe("image/png", data), data) for data in pictures]
+
+    async def story() -> list[bool]:
+        store = MemoryParts(most=300)
+        for each in (kept[0], kept[1], kept[0], kept[2]):
+            await store.put("r", each)
+        return [await store.get("r", each.part.sha256) is not None for each in kept]
+
+    assert asyncio.run(story()) == [True, False, True]
+
+
+def test_after_its_end_a_store_says_so(tmp_path):
+    async def story() -> None:
+        store = SqliteParts(tmp_path / "log.sqlite")
+        await store.close()
+        await store.get("r", "0" * 64)
+
+    with pytest.raises(LogError, match="the server is stopping"):
+        asyncio.run(story())

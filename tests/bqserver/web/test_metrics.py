@@ -1,0 +1,143 @@
+"""The figures of ``/metrics`` and the lines of the audit log: who, what, where, and never what was said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from bqserver import tokens
+from bqserver.auth import Identity
+from bqserver.journal import Journal
+from bqserver.rights import AccessError
+from bqserver.testing import running_server
+from prometheus_client.parser import text_string_to_metric_families
+from support.eventually import eventually
+from support.ws_client import member, request
+
+TEXT = "between us"
+
+
+def figures(server) -> dict[str, float]:
+    answer = request(server.url, "GET", "/metrics", Authorization=f"Bearer {server.token}")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    found = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            found["/".join([sample.name, *sample.labels.values()])] = sample.value
+    return found
+
+
+def test_the_figures_are_those_of_what_happened(home):
+    with running_server() as server:
+        bearer = {"Authorization": f"Bearer {server.token}"}
+        assert request(server.url, "GET", "/messages").status == 401
+        with member(server.url, **bearer) as one, member(server.url, **bearer) as other:
+            one.until("synced")
+            other.until("synced")
+            one.say(TEXT)
+            one.until("ack")
+            other.texts(1)
+            one.say("", cid="c2")
+            one.until("error")
+            now = figures(server)
+        assert {
+            "bqserver_members": 2,
+            "bqserver_rooms": 1,
+            "bqserver_log_healthy": 1,
+            "bqserver_joins_total": 2,
+            "bqserver_entries_total": 1,
+            "bqserver_deliveries_total": 2,
+            "bqserver_http_requests_total/401": 1,
+            "bqserver_refused_total/unauthorized": 1,
+            "bqserver_refused_total/empty": 1,
+        }.items() <= now.items()
+        assert not any("lobby" in name or "ada" in name for name in now)
+        assert eventually(lambda: figures(server)["bqserver_members"] == 0)
+
+
+def test_figures_are_not_for_everyone(home):
+    with running_server() as server:
+        assert request(server.url, "GET", "/metrics").status == 401
+        bearer = {"Authorization": f"Bearer {server.token}"}
+        code = request(server.url, "POST", "/invites", {}, **bearer).json["code"]
+        made = request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)
+        cookie = made.headers["Set-Cookie"].partition(";")[0]
+        assert request(server.url, "GET", "/metrics", Cookie=cookie).code == "forbidden"
+
+
+def lines(path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_audit_log_tells_who_did_what_where(home):
+    ada, grant = tokens.add(home / "data" / "tokens.json", "ada")
+    path = home / "audit.jsonl"
+    with running_server(audit_log=str(path)) as server:
+        named, shared = ({"Authorization": f"Bearer {token}"} for token in (ada, server.token))
+        request(server.url, "POST", "/messages", {"user": "x", "text": TEXT}, **named)
+        request(server.url, "GET", "/rooms/lobby/search?q=between", **named)
+        request(server.url, "GET", "/rooms/staff/messages", Authorization="Bearer a-guess")
+        with member(server.url, "staff", query="?user=bob", **shared) as bob:
+            bob.until("synced")
+            bob.say(TEXT, user="bob")
+            seq = bob.until("ack")["seq"]
+            bob.say("x", cid="c2", user="ada")
+            bob.until("error")
+        eventually(lambda: lines(path)[-1]["what"] == "leave")
+    told = lines(path)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]{12}\+00:00", str(line.pop("at"))) for line in told)
+    assert all(line.pop("address") == "127.0.0.1" for line in told)
+    for line in told:
+        line.pop("ms", None)
+    by_ada = {"who": "ada", "token": grant.id, "room": "lobby"}
+    bob = {"says": "bob", "room": "staff"}
+    assert told == [
+        {"what": "POST /messages", **by_ada, "status": 201},
+        {"what": "GET /rooms/lobby/search", **by_ada, "status": 200},
+        {"what": "GET /rooms/staff/messages", "status": 401, "code": "unauthorized"},
+        {"what": "join", **bob},
+        {"what": "send", **bob, "seq": seq},
+        {"what": "refused", **bob, "code": "name_taken"},
+        {"what": "leave", **bob},
+    ]
+    kept = path.read_text()
+    assert not any(secret in kept for secret in (TEXT, "between", ada, str(server.token), "a-guess"))
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_rotated_log_is_begun_again_on_sighup(home):
+    path = home / "audit.jsonl"
+    command = [sys.executable, "-m", "bqserver", "--port=0", "--log=memory", "--open", f"--audit-log={path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().split()[-1]
+            request(url, "GET", "/messages")
+            path.rename(home / "audit.jsonl.1")
+            process.send_signal(signal.SIGHUP)
+            eventually(path.exists, what="the new audit log")
+            request(url, "GET", "/rooms")
+            eventually(lambda: [line["what"] for line in lines(path)] == ["GET /rooms"])
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+
+
+def test_a_log_that_can_not_be_written_is_said_at_the_start(tmp_path):
+    with pytest.raises(AccessError, match="audit log"):
+        Journal(str(tmp_path / "none" / "audit.jsonl"))
+
+
+def test_a_line_break_in_a_name_is_no_second_line(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    journal = Journal(str(path))
+    journal.note("send", Identity(), says="eve\n{}\x1b[2J\u202e")
+    journal.close()
+    assert os.linesep.join(path.read_text().splitlines()[:1]) == path.read_text().rstrip("\n")
+    assert lines(path)[0]["says"] == "eve\n{}\x1b[2J\u202e"
+    assert "\x1b" not in path.read_text()

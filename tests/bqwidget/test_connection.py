@@ -1,0 +1,314 @@
+"""Staying joined: refusals, losses, restarts, silence; always a real server, sometimes a bad wire before it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import pytest
+from bqserver.testing import running_server
+from support.eventually import eventually
+from support.tcp_proxy import relay
+
+from bqwidget import Room
+from bqwidget.errors import BqwidgetError, ConnectionRefused, MessageRefused, RoomClosed, WaitTimeout
+from bqwidget.protocol import Error, Send
+
+
+@pytest.fixture
+def server():
+    with running_server() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def joined(server, name="lobby", user="ada", **options):
+    options = {"url": server.url, "token": server.token, **options}
+    with Room(name, user=user, **options) as room:
+        yield room.wait_open(20)
+
+
+def texts(room):
+    return [message.text for message in room.messages]
+
+
+# ---- joining ----
+
+
+def test_an_open_room_has_its_list(server):
+    with joined(server) as ada:
+        for n in range(3):
+            ada.send(f"m{n}")
+        with joined(server, user="bob") as bob:
+            assert texts(bob) == ["m0", "m1", "m2"]
+
+
+def test_a_long_list_is_loaded_up_to_what_is_kept(server):
+    with joined(server) as ada:
+        last = [ada.send(f"m{n}", wait=False) for n in range(450)][-1]
+        last.result(20)
+        with joined(server, user="bob", keep=401) as bob:
+            assert texts(bob) == [f"m{n}" for n in range(49, 450)]
+
+
+def test_a_room_comes_back_at_once_and_joins_when_the_server_is_there(tmp_path):
+    with running_server() as server:
+        port, token = server.port, server.token
+    with Room("lobby", user="ada", url=f"http://127.0.0.1:{port}", token=token) as room:
+        assert room.status == "connecting"
+        eventually(lambda: room.reconnect_attempts > 1)
+        assert "can't be joined" in str(room.error)
+        with pytest.raises(WaitTimeout, match="can't be joined"):
+            room.wait_open(0.05)
+        with running_server(port=port, open=True):
+            room.wait_open(20)
+            assert (room.error, room.reconnect_attempts, room.last_disconnected_at) == (None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("token", "status"), [("wrong", 401), (None, 401)], ids=["a wrong token", "no token"]
+)
+def test_a_refused_join_is_final_and_says_why(server, token, status):
+    with Room("lobby", user="ada", url=server.url, token=token) as room:
+        with pytest.raises(ConnectionRefused, match="token") as told:
+            room.wait_open(20)
+        assert (told.value.status, room.error, room.status) == (status, told.value, "closed")
+        with pytest.raises(RoomClosed, match="token") as closed:
+            room.send("hi")
+        assert closed.value.__cause__ is told.value
+        assert "wrong" not in f"{told.value} {told.value!r} {vars(told.value)}"
+
+
+def test_a_path_without_a_server_is_final(server):
+    with Room("lobby", user="ada", url=f"{server.url}/nothing/here", token=server.token) as room:
+        with pytest.raises(ConnectionRefused) as told:
+            room.wait_open(20)
+        assert told.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://example.org", "not encrypted"),
+        ("ws://192.0.2.1:8765", "insecure=True"),
+        ("ftp://example.org", "not a server's address"),
+        ("lobby", "not a server's address"),
+        ("http://ada:secret@127.0.0.1", "token="),
+        ("http://127.0.0.1/?token=secret", "token="),
+        ("http://127.0.0.1/#invite=secret", "token="),
+        ("http://127.0.0.1:x", "not a server's address"),
+    ],
+)
+def test_an_address_that_is_wrong_is_told_at_once(url, said):
+    with pytest.raises(BqwidgetError, match=said) as told:
+        Room("lobby", user="ada", url=url)
+    assert "secret" not in str(told.value)
+
+
+def test_plain_http_is_possible_where_it_is_asked_for():
+    with Room("lobby", user="ada", url="http://192.0.2.1:9", insecure=True) as room:
+        assert room.url == "http://192.0.2.1:9/rooms/lobby"
+
+
+def test_the_environment_names_the_server(server, monkeypatch):
+    monkeypatch.setenv("BQWIDGET_URL", server.url)
+    monkeypatch.setenv("BQWIDGET_TOKEN", server.token)
+    with Room("lobby", user="ada") as room:
+        assert room.wait_open(20).url == f"{server.url.rstrip('/')}/rooms/lobby"
+
+
+def test_the_environments_token_is_for_its_own_server_alone(server, monkeypatch):
+    monkeypatch.setenv("BQWIDGET_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BQWIDGET_TOKEN", server.token)
+    with Room("lobby", user="ada", url=server.url) as room, pytest.raises(ConnectionRefused, match="401"):
+        room.wait_open(20)
+
+
+def test_with_nothing_configured_it_is_the_local_server(home):
+    with Room("lobby", user="ada") as room:
+        assert room.wait_open(30).send("hi").text == "hi"
+        assert (home / "runtime" / "server.json").exists()
+
+
+# ---- losing the connection ----
+
+
+def test_a_restarted_server_is_joined_again_and_nothing_is_missed(tmp_path):
+    log = f"sqlite:{tmp_path / 'log.sqlite'}"
+    with running_server(log=log, open=True) as server, joined(server) as ada:
+        port = server.port
+        ada.send("before")
+        came_back = threading.Event()
+        ada.on_reconnect(came_back.set)
+        server.stop()
+        eventually(lambda: ada.status == "reconnecting")
+        assert ada.last_disconnected_at == pytest.approx(time.time() * 1000, abs=10_000)
+        queued = [ada.send(f"queued {n}", wait=False) for n in range(3)]
+        assert repr(queued[0]) == "Sending('queued 0')"
+        eventually(lambda: ada.queued == 3)
+        with running_server(log=log, port=port, open=True) as again:
+            with joined(again, user="bob") as bob:
+                bob.send("meanwhile")
+                assert [future.result(20).text for future in queued] == [f"queued {n}" for n in range(3)]
+                ada.wait_open(20)
+                eventually(lambda: texts(ada) == texts(bob))
+            assert sorted(texts(ada)) == ["before", "meanwhile", "queued 0", "queued 1", "queued 2"]
+            assert (ada.queued, ada.error, ada.reconnect_attempts) == (0, None, 0)
+            assert came_back.wait(20)
+
+
+def test_a_long_absence_is_paged(tmp_path):
+    log = f"sqlite:{tmp_path / 'log.sqlite'}"
+    heard = []
+    with running_server(log=log, open=True) as server, joined(server, keep=5000) as ada:
+        port = server.port
+        ada.on_message(heard.append)
+        ada.send("before")
+        server.stop()
+        with running_server(log=log, open=True) as elsewhere, joined(elsewhere, user="bob") as bob:
+            [bob.send(f"m{n}", wait=False) for n in range(1200)][-1].result(60)
+        with running_server(log=log, port=port, open=True):
+            ada.wait_for(lambda message: message.text == "m1199", after=0, timeout=30)
+            expected = ["before", *(f"m{n}" for n in range(1200))]
+            eventually(lambda: texts(ada) == expected)
+            eventually(lambda: [message.text for message in heard] == expected[1:])
+
+
+def test_a_new_epoch_begins_a_new_list(server):
+    with joined(server) as ada:
+        port, token = server.port, server.token
+        for n in range(5):
+            ada.send(f"old {n}")
+        heard = []
+        ada.on_message(heard.append)
+        server.stop()
+        with running_server(port=port, open=True) as again, joined(again, user="bob") as bob:
+            assert token
+            bob.send("new 0")
+            ada.wait_open(20)
+            eventually(lambda: texts(ada) == ["new 0"])
+            bob.send("new 1")
+            assert ada.wait_for(lambda message: message.text == "new 1", after=0, timeout=20).seq < 5
+            eventually(lambda: "new 1" in [message.text for message in heard])
+            assert [message.text for message in ada.pending()][-1] == "new 1"
+
+
+def test_a_cut_wire_loses_and_doubles_nothing():
+    with (
+        running_server(open=True) as server,
+        relay(server.port) as wire,
+        joined(server) as ada,
+        joined(server, user="bob", url=wire.url) as bob,
+    ):
+        futures = []
+        for n in range(200):
+            futures.append(bob.send(f"m{n}", wait=False))
+            if n % 50 == 20:
+                wire.cut()
+                eventually(lambda: bob.status == "open")
+        for future in futures:
+            future.result(30)
+        eventually(lambda: len(ada.messages) == 200)
+        assert sorted(texts(ada)) == sorted(f"m{n}" for n in range(200))
+        eventually(lambda: texts(bob) == texts(ada))
+
+
+def test_a_silent_death_is_noticed_by_heartbeat():
+    with (
+        running_server(open=True, heartbeat=0.3) as server,
+        relay(server.port) as wire,
+        joined(server, url=wire.url) as ada,
+    ):
+        eventually(lambda: ada.latency is not None)
+        assert 0 < ada.latency < 5
+        wire.freeze()
+        eventually(lambda: ada.status == "reconnecting")
+        wire.thaw()
+        ada.wait_open(30)
+        assert wire.connections > 1
+
+
+def test_an_answer_that_never_came_is_not_a_second_message(server):
+    """The same cid goes out again when the connection was lost between the send and its ack."""
+    with relay(server.port) as wire, joined(server) as bob, joined(server, url=wire.url) as ada:
+        for n in range(10):
+            ada.send(f"m{n}", wait=False)
+            wire.cut()
+        eventually(lambda: ada.queued == 0)
+        eventually(lambda: len(bob.messages) >= 10)
+        assert sorted(texts(bob)) == [f"m{n}" for n in range(10)]
+
+
+# ---- what the server says to a send ----
+
+
+def test_too_fast_is_sent_again_later():
+    with running_server(open=True, rate_limit=30, rate_seconds=2.0) as server, joined(server) as ada:
+        futures = [ada.send(f"m{n}", wait=False) for n in range(36)]
+        assert [future.result(30).text for future in futures] == [f"m{n}" for n in range(36)]
+        assert texts(ada) == [f"m{n}" for n in range(36)]
+
+
+def test_a_message_that_is_refused_raises_with_the_servers_code(server):
+    with joined(server) as ada:
+        first = ada.send("hi")
+        with joined(server, user="bob") as bob, pytest.raises(MessageRefused) as told:
+            bob.edit(first, "changed")
+        assert told.value.code
+        assert texts(ada) == ["hi"]
+
+
+def test_what_would_cut_the_connection_is_refused_here(server):
+    heard = []
+    with joined(server) as ada:
+        ada._listen(heard.extend)
+        draft = Send(cid="view-1", user="x" * 65, text="hi")
+        with pytest.raises(MessageRefused, match="user has 65 characters"):
+            ada._submit(draft, own=False).result(20)
+        eventually(lambda: [frame.cid for frame in heard if isinstance(frame, Error)] == ["view-1"])
+        assert ada.send("still here").seq == 1
+
+
+# ---- ending ----
+
+
+def test_closing_sends_what_is_queued_first(server):
+    with joined(server, user="bob") as bob:
+        with joined(server) as ada:
+            futures = [ada.send(f"m{n}", wait=False) for n in range(300)]
+        assert all(future.result(0).text for future in futures)
+        eventually(lambda: len(bob.messages) == 300)
+
+
+def test_closing_offline_gives_up_what_is_queued():
+    with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
+        future = room.send("hi", wait=False)
+    with pytest.raises(RoomClosed, match="make a new Room"):
+        future.result(0)
+    with pytest.raises(RoomClosed):
+        room.send("hi")
+    assert (room.status, room.error) == ("closed", room.error)
+    room.close()
+
+
+def threads() -> int:
+    """Of this process, but for the server's: it starts readers when they are first needed, and keeps them."""
+    return sum(not thread.name.startswith("bqserver-") for thread in threading.enumerate())
+
+
+def test_a_room_that_is_forgotten_leaves_no_thread(server):
+    before = threads()
+    room = Room("lobby", user="ada", url=server.url, token=server.token).wait_open(20)
+    thread = room._connection.thread
+    del room
+    eventually(lambda: not thread.is_alive())
+    assert threads() <= before
+
+
+def test_two_hundred_rooms_leave_nothing(server):
+    before = threads()
+    for _ in range(200):
+        with Room("lobby", user="ada", url=server.url, token=server.token) as room:
+            room.wait_open(20)
+    eventually(lambda: threads() <= before)

@@ -1,0 +1,162 @@
+"""A kernel under load: a thousand messages a second into a computing cell, and hundreds of rooms that come and go.
+
+Small by default; ``BQWIDGET_TEST_FLOOD=10`` (seconds) and ``BQWIDGET_TEST_ROOMS=200`` are the large sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from threading import Event
+
+import pytest
+from support.eventually import eventually
+from support.kernels import kernel
+
+from bqwidget import Room
+
+pytestmark = pytest.mark.alone
+FLOOD = float(os.environ.get("BQWIDGET_TEST_FLOOD", "3"))
+"""Seconds."""
+ROOMS = int(os.environ.get("BQWIDGET_TEST_ROOMS", "20"))
+PHASE, MARGIN = 0.5, 0.05
+FLAT = 5e6
+"""Bytes by which all those rooms may leave the kernel larger; what malloc keeps for later isn't counted."""
+RATE = 1000
+"""Messages a second."""
+
+
+@pytest.fixture
+def bob(join):
+    return join("bob")
+
+
+@pytest.fixture
+def notebook(room_server, home_environ, bob):
+    environ = {**home_environ, "BQWIDGET_URL": room_server.url, "BQWIDGET_TOKEN": room_server.token}
+    with kernel(environ) as running:
+        running.run(f"""
+            import ctypes, gc, json, os, sys, threading, time
+            import psutil
+            from ipywidgets import Widget
+            from bqwidget import Room
+            from bqwidget.connection import Connection
+            name = {bob.name!r}
+        """)
+        yield running
+
+
+def flood(room, seconds, sent=0):
+    """RATE messages a second, numbered from ``sent`` on, in steps of 20 ms; how many there are in the end."""
+    began, first = time.monotonic(), sent
+    while (elapsed := time.monotonic() - began) < seconds:
+        while sent - first < elapsed * RATE:
+            room.send(str(sent), wait=False)
+            sent += 1
+        Event().wait(0.02)
+    return sent
+
+
+COMPUTE = """
+room.send("computing", wait=False)
+turns = []
+while not (room.messages and room.messages[-1].text == "enough"):
+    began = time.monotonic()
+    for _ in range(50_000):
+        pass
+    turns.append((began, time.monotonic() - began))
+print(json.dumps(turns))
+"""
+
+
+def test_a_flood_into_a_computing_cell(notebook, bob, room_server):
+    """The cell is compared with itself while the same flood goes to a room that it isn't in, by turns: what the
+    sender and the server take from the machine is the same then. What others take comes and goes, so the median
+    of the turns counts, and a first bad one is taken again.
+    """
+    notebook.run("room = Room(name, user='ada', keep=100_000).wait_open(20)\nroom")
+    slowed, sent = [], 0
+    with Room("elsewhere", user="bob", url=room_server.url, token=room_server.token) as other:
+        other.wait_open(20)
+        while len(slowed) < 3 and min(slowed, default=1) > 0.1:
+            sent, slower = compare(notebook, bob, other, sent)
+            slowed.append(slower)
+    print(f"{sent:,} messages at {RATE:,}/s: the cell is slowed by {min(slowed):.1%}, of {slowed}")
+    said = notebook.run("print(json.dumps([message.text for message in room.messages]))").text
+    assert [text for text in json.loads(said) if text.isdigit()] == [*map(str, range(sent))]
+    assert min(slowed) <= 0.1
+
+
+def compare(notebook, bob, other, sent):
+    """FLOOD seconds of it here and as many elsewhere: how many were sent, and by how much the cell was slower."""
+    before = bob.messages[-1] if bob.messages else 0
+    cell = notebook.begin(COMPUTE)
+    bob.wait_for(lambda message: message.text == "computing", 20, after=before)
+    phases = []
+    while len(phases) * PHASE < FLOOD:
+        began = time.monotonic()
+        sent = flood(bob, PHASE, sent)
+        middle = time.monotonic()
+        flood(other, PHASE)
+        phases.append((began, middle, time.monotonic()))
+    bob.send("enough")
+    notebook.until(lambda: cell.is_done, "the end of the cell")
+    turns = json.loads(cell.text)
+
+    def took(began, ended):
+        return [took for at, took in turns if began + MARGIN < at < ended - MARGIN]
+
+    pairs = [(took(*phase[:2]), took(*phase[1:])) for phase in phases]
+    # Where the machine is so busy that no turn of the cell fits into half a second, there is nothing to compare.
+    ratios = [statistics.fmean(here) / statistics.fmean(there) for here, there in pairs if here and there]
+    assert ratios, "the cell hardly ran"
+    return sent, statistics.median(ratios) - 1
+
+
+ROUND = """
+room = Room(name, user="ada").wait_open(20)
+room.on_message(lambda message: None, background=True)
+live = room.live(lambda messages: len(messages))
+display(room)
+"""
+COUNT = """
+gc.collect()
+if sys.platform == "linux":
+    ctypes.CDLL(None).malloc_trim(0)
+me = psutil.Process()
+ours = [thing for thing in gc.get_objects() if isinstance(thing, (Room, Widget, Connection))]
+print(json.dumps([threading.active_count(), me.num_fds(), len(ours), me.memory_info().rss]))
+del ours
+"""
+WARM = 5
+"""Rooms after which everything that is made once has been made."""
+
+
+def test_rooms_that_come_and_go_leave_nothing(notebook):
+    """Shown, heard, live, run again, and every second one closed by hand."""
+
+    def count():
+        return json.loads(notebook.run(COUNT).text)
+
+    def one(number):
+        notebook.run(ROUND, "cell-1")
+        if number % 2:
+            notebook.run("room.close()")
+
+    for number in range(WARM):
+        one(number)
+    threads, descriptors, objects, memory = count()
+    for number in range(ROOMS):
+        one(number)
+
+    def is_as_before():
+        now = count()
+        return now[0] <= threads + 1 and now[1] <= descriptors + 2 and now[2] <= objects
+
+    # ipykernel itself closes the pipe of a thread that is over, every ten seconds.
+    eventually(is_as_before, 40, f"as few as {[threads, descriptors, objects]}")
+    now = count()
+    print(f"{ROOMS} rooms: {[threads, descriptors, objects, memory]} -> {now}")
+    assert now[3] - memory < FLAT

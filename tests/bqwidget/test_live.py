@@ -1,0 +1,258 @@
+"""Live: one output of a cell that follows the room, in a real kernel; and where there is no notebook."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.eventually import eventually
+from support.kernels import kernel
+from support.tcp_proxy import relay
+
+from bqwidget.protocol import Member
+
+LIVE = """
+@room.live
+def table(messages):
+    runs.append(threading.current_thread() is threading.main_thread())
+    if messages and messages[-1].text == "boom":
+        raise ValueError("no table today")
+    return "|".join(message.text for message in messages)
+"""
+
+
+@pytest.fixture
+def bob(join):
+    return join("bob")
+
+
+@pytest.fixture
+def notebook(room_server, home_environ, bob):
+    environ = {**home_environ, "BQWIDGET_URL": room_server.url, "BQWIDGET_TOKEN": room_server.token}
+    with kernel(environ) as running:
+        running.run(f"""
+            import asyncio, threading, time
+            from bqwidget import Room
+            room = Room({bob.name!r}, user="ada").wait_open(20)
+            name, runs = room.name, []
+        """)
+        yield running
+
+
+def displays(cell):
+    """The outputs of a cell as they stand after all updates: its display ids, and what each shows now."""
+    now = {}
+    for kind, content in cell.outputs:
+        if kind in ("display_data", "update_display_data"):
+            assert (kind == "display_data") == (content["transient"]["display_id"] not in now)
+            now[content["transient"]["display_id"]] = content["data"]
+    return [data["text/plain"] for data in now.values()]
+
+
+def shows(notebook, cell, *expected):
+    notebook.until(lambda: displays(cell) == list(expected), f"{expected}; there is {displays(cell)}")
+
+
+def test_it_follows_the_room_in_one_output(notebook, bob):
+    shown = notebook.run(LIVE)
+    shows(notebook, shown, "''")
+    notebook.run("print('another cell')")
+    bob.send("one")
+    shows(notebook, shown, "'one'")
+    two = bob.send("two")
+    shows(notebook, shown, "'one|two'")
+    bob.edit(two, "2")
+    shows(notebook, shown, "'one|2'")
+    assert notebook.run("print(all(runs))").text == "True\n"
+
+
+def test_a_burst_is_one_computation_or_few(notebook, bob):
+    shown = notebook.run(LIVE)
+    for number in range(200):
+        bob.send(str(number), wait=False)
+    texts = "|".join(map(str, range(200)))
+    shows(notebook, shown, f"'{texts}'")
+    assert int(notebook.run("print(len(runs))").text) <= 20
+
+
+def test_it_waits_for_the_end_of_a_busy_cell_and_runs_while_one_waits(notebook, bob):
+    shown = notebook.run(LIVE)
+    busy = notebook.begin("while not room.pending(): pass\nprint(len(runs))")
+    bob.send("one")
+    busy.shows("1\n")  # as it was shown at first
+    shows(notebook, shown, "'one'")
+    waiting = notebook.begin("room.wait_for(lambda message: message.text == 'go')")
+    bob.send("two")
+    shows(notebook, shown, "'one|two'")
+    assert not waiting.is_done
+    bob.send("go")
+    shows(notebook, shown, "'one|two|go'")
+
+
+def test_an_error_is_shown_in_its_place_until_it_goes_well_again(notebook, bob):
+    shown = notebook.run(LIVE)
+    bob.send("boom")
+    notebook.until(lambda: "ValueError: no table today" in displays(shown)[0], "the error")
+    assert "bqwidget" not in displays(shown)[0]
+    assert len(displays(shown)) == 1
+    bob.send("fine")
+    shows(notebook, shown, "'boom|fine'")
+
+
+@pytest.mark.parametrize("code", [LIVE, "room.live(lambda messages: len(messages))\nruns.append(1)"])
+def test_running_the_cell_again_replaces_it(notebook, bob, code):
+    first = notebook.run(code, "cell-1")
+    second = notebook.run(code, "cell-1")
+    before = displays(first)
+    bob.send("one")
+    notebook.until(lambda: displays(second) in (["'one'"], ["1"]), "the new one")
+    assert displays(first) == before
+
+
+def test_an_async_function(notebook, bob):
+    shown = notebook.run("""
+        @room.live
+        async def count(messages):
+            await asyncio.sleep(0)
+            if len(messages) == 2:
+                raise ValueError("two is too many")
+            return len(messages)
+    """)
+    shows(notebook, shown, "0")
+    bob.send("one")
+    shows(notebook, shown, "1")
+    bob.send("two")
+    notebook.until(lambda: "ValueError: two is too many" in displays(shown)[0], "the error")
+
+
+def test_nothing_to_show_and_prints(notebook, bob):
+    shown = notebook.run("@room.live\ndef count(messages): print(len(messages), 'printed')")
+    shows(notebook, shown, "")
+    bob.send("one")
+    shown.shows("1 printed")
+
+
+def test_what_came_last_is_shown_even_if_the_room_is_closed(notebook, bob):
+    shown = notebook.run(LIVE)
+    bob.send("last")
+    notebook.run("while not room.messages: pass\nroom.close()")
+    shows(notebook, shown, "'last'")
+
+
+def test_a_slow_function_takes_half_of_the_time_at_most(notebook, bob):
+    notebook.run("""
+        @room.live(pause=0.01)
+        def slow(messages):
+            runs.append(time.monotonic())
+            time.sleep(0.1)
+    """)
+    for number in range(3):
+        count = number + 2
+        bob.send(str(number))
+        notebook.until(lambda count=count: int(notebook.run("print(len(runs))").text) >= count, "the next")
+    gaps = notebook.run("print(min(after - before for before, after in zip(runs, runs[1:])))").text
+    assert float(gaps) >= 0.2
+
+
+def test_only_functions_are_live(join):
+    with pytest.raises(TypeError, match="live takes a function of the messages, not str"):
+        join().live("table")
+
+
+def test_in_a_script_it_is_printed(join, capfd):
+    ada, bob = join("ada"), join("bob")
+    ada.live(lambda messages: f"{len(messages)} so far")
+    bob.send("one")
+    said = []
+    eventually(lambda: said.append(capfd.readouterr().out) or "1 so far" in "".join(said))
+    assert "".join(said).splitlines() == ["0 so far", "1 so far"]
+
+
+# ---- what everyone sees of a kernel ----
+
+
+def member(bob, user="ada"):
+    return next((member for member in bob.members if member.user == user), None)
+
+
+def is_busy(bob, expected):
+    eventually(lambda: member(bob) is not None and member(bob).busy is expected, what=f"{member(bob)}")
+
+
+def test_a_kernel_is_busy_while_a_cell_runs(notebook, bob):
+    is_busy(bob, False)
+    cell = notebook.begin("room.wait_for(lambda message: message.text == 'go')")
+    is_busy(bob, True)
+    bob.send("go")
+    notebook.until(lambda: cell.is_done, "the end")
+    is_busy(bob, False)
+    assert member(bob).kind == "kernel"
+
+
+def test_it_says_so_again_after_a_reconnect(notebook, bob, room_server, join):
+    with relay(room_server.port) as wire:
+        cell = notebook.begin(f"""
+            cleo = Room({bob.name!r}, user="cleo", url={wire.url!r}, token={room_server.token!r})
+            cleo.wait_for(lambda message: message.text == "go")
+        """)
+        eventually(lambda: member(bob, "cleo") == Member(user="cleo", kind="kernel", busy=True))
+        before = wire.connections
+        wire.cut()
+        eventually(lambda: wire.connections > before, what="a new connection")
+        dan = join("dan")  # who knows nothing of what was said before
+        eventually(lambda: member(dan, "cleo") == Member(user="cleo", kind="kernel", busy=True))
+        bob.send("go")
+        notebook.until(lambda: cell.is_done, "the end")
+        eventually(lambda: member(dan, "cleo") == Member(user="cleo", kind="kernel", busy=False))
+
+
+def test_the_hooks_go_with_the_last_room(notebook):
+    hooks = "len(get_ipython().events.callbacks['post_run_cell'])"
+    seen = notebook.run(f"before = {hooks}\nroom.close()\nprint(before - {hooks})").text
+    assert seen == "1\n"
+
+
+def test_a_kernel_that_is_killed_is_gone(notebook, bob):
+    is_busy(bob, False)
+    notebook.begin("while True: pass")
+    notebook.kill()
+    eventually(lambda: member(bob) is None)
+
+
+def test_a_busy_cell_lets_go_sooner_while_a_room_is_open(notebook):
+    told = notebook.run(
+        "import sys\nprint(sys.getswitchinterval())\nroom.close()\nprint(sys.getswitchinterval())"
+    )
+    assert told.text == "0.0005\n0.005\n"
+    told = notebook.run(
+        "room = Room(name, user='ada').wait_open(20)\nprint(sys.getswitchinterval())\nsys.setswitchinterval(0.01)"
+    )
+    assert told.text == "0.0005\n"
+    assert notebook.run("print(sys.getswitchinterval())").text == "0.0005\n"
+
+
+# ---- how a loop in a cell ends ----
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("raise ValueError('boom')", r"✗ epoch 3: 0 % · 0/10 in \S+ s · ValueError: boom"),
+        ("break", r"■ epoch 3: 0 % · 0/10 in \S+ s · stopped"),
+        ("try: 1 / 0\n  except ZeroDivisionError: pass", r"✓ epoch 3: 100 % · 10/10 in \S+ s.*"),
+    ],
+)
+def test_a_loop_in_a_cell_names_what_ended_it(notebook, bob, body, line):
+    cell = notebook.begin(f"for item in room.track(range(10), 'epoch 3'):\n  {body}")
+    notebook.until(lambda: cell.is_done, "the end")
+    eventually(lambda: bob.messages and re.fullmatch(line, bob.messages[-1].text), what=str(bob.messages))
+
+
+def test_the_stop_button_ends_a_loop_visibly(notebook, bob):
+    cell = notebook.begin("import itertools\nfor item in room.track(itertools.count(), 'epoch 3'): pass")
+    eventually(lambda: bob.messages)
+    notebook.interrupt()
+    notebook.until(lambda: cell.is_done, "the end")
+    assert cell.errors == ["KeyboardInterrupt"]
+    eventually(lambda: bob.messages[-1].text.startswith("✗ epoch 3: "))
+    eventually(lambda: bob.messages[-1].text.endswith("interrupted"))

@@ -1,0 +1,182 @@
+"""The user's local server: real processes, in folders of the test's own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support.eventually import eventually
+from support.processes import is_running
+
+from bqwidget import LocalServerError, local
+from bqwidget.local import LocalServer, find_or_start
+
+
+def request(server: LocalServer, method: str, path: str, body: object = None) -> tuple[int, object]:
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+    connection.request(method, path, json.dumps(body) if body else None, headers)
+    answer = connection.getresponse()
+    said = json.loads(answer.read())
+    connection.close()
+    return answer.status, said
+
+
+def test_it_is_started_and_then_found(home: Path) -> None:
+    server = find_or_start()
+    assert request(server, "GET", "/health") == (200, {"ok": True})
+    assert find_or_start() == server
+
+
+def test_only_its_user_can_read_what_it_keeps(home: Path) -> None:
+    server = find_or_start()
+    request(server, "POST", "/messages", {"user": "ada", "text": "secret"})
+    for folder in (home / "runtime", home / "data"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home / "runtime" / "server.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "data" / "local-server.log").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="tells what `ps` shows by /proc")
+def test_its_token_is_in_no_process_list_repr_or_log(home: Path) -> None:
+    server = find_or_start()
+    seen = [Path(f"/proc/{server.pid}/{file}").read_bytes() for file in ("cmdline", "environ")]
+    seen += [(home / "data" / "local-server.log").read_bytes(), repr(server).encode()]
+    assert server.token
+    assert not [text for text in seen if server.token.encode() in text]
+
+
+def test_after_a_crash_a_new_one_has_the_old_history(home: Path) -> None:
+    first = find_or_start()
+    _, entry = request(first, "POST", "/messages", {"user": "ada", "text": "still here"})
+    os.kill(first.pid, signal.SIGKILL)
+    eventually(lambda: not is_running(first.pid))
+    assert (home / "runtime" / "server.json").exists()
+    second = find_or_start()
+    assert second.pid != first.pid
+    assert request(second, "GET", "/messages") == (200, [entry])
+
+
+def test_it_ends_cleanly_and_takes_its_runtime_file_along(home: Path) -> None:
+    server = find_or_start()
+    os.kill(server.pid, signal.SIGTERM)
+    eventually(lambda: not is_running(server.pid))
+    assert not (home / "runtime" / "server.json").exists()
+
+
+def test_it_ends_when_nobody_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "IDLE_SECONDS", 0.2)
+    server = find_or_start()
+    eventually(lambda: not is_running(server.pid), what="the idle server's end")
+    assert not (home / "runtime" / "server.json").exists()
+
+
+def test_many_at_once_start_one(home: Path) -> None:
+    ask = "from bqwidget.local import find_or_start; print(find_or_start(60).pid)"
+    asking = [
+        subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    pids = {process.communicate(timeout=90)[0] for process in asking}
+    assert len(pids) == 1
+    assert find_or_start().pid == int(pids.pop())  # and it outlives who started it
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    heard: list[str]
+
+    def do_GET(self) -> None:
+        self.heard.append(str(self.headers))
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def stranger() -> Iterator[HTTPServer]:
+    """Another program, on the port that the local server had."""
+    _Stranger.heard = []
+    server = HTTPServer(("127.0.0.1", 0), _Stranger)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_another_program_on_its_old_port_never_sees_the_token(home: Path, stranger: HTTPServer) -> None:
+    (home / "runtime").mkdir(mode=0o700)
+    told = {"url": f"http://127.0.0.1:{stranger.server_port}", "pid": os.getpid(), "token": "my-token"}
+    (home / "runtime" / "server.json").write_text(json.dumps(told))
+    server = find_or_start()
+    assert urlsplit(server.url).port != stranger.server_port
+    assert _Stranger.heard
+    assert not [headers for headers in _Stranger.heard if "my-token" in headers]
+
+
+@pytest.mark.parametrize("said", ["", "{}", "[]", '{"url": 1, "token": null, "pid": "x"}', "\x00"])
+def test_a_broken_runtime_file_is_replaced(home: Path, said: str) -> None:
+    (home / "runtime").mkdir(mode=0o700)
+    (home / "runtime" / "server.json").write_text(said)
+    assert request(find_or_start(), "GET", "/health")[0] == 200
+
+
+def test_a_folder_open_to_others_is_refused(home: Path) -> None:
+    (home / "runtime").mkdir()
+    (home / "runtime").chmod(0o777)
+    with pytest.raises(LocalServerError, match="chmod 700") as raised:
+        find_or_start()
+    assert raised.value.path == str(home / "runtime")
+
+
+def test_a_folder_that_cannot_be_made_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("BQWIDGET_RUNTIME_DIR", str(home / "file" / "runtime"))
+    with pytest.raises(LocalServerError, match=r"file/runtime can't be made: Not a directory"):
+        find_or_start()
+
+
+def test_a_server_that_cannot_start_says_why(home: Path) -> None:
+    (home / "data").mkdir(mode=0o700)
+    (home / "data" / "local.sqlite").write_bytes(b"these are not the bytes of a database" * 100)
+    with pytest.raises(LocalServerError, match="ended with code") as raised:
+        find_or_start()
+    assert "local.sqlite" in str(raised.value).split("says:")[1]
+    assert raised.value.path == str(home / "data" / "local-server.log")
+
+
+def test_a_server_that_hangs_is_named_and_not_doubled(home: Path) -> None:
+    server = find_or_start()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(LocalServerError, match=f"process {server.pid}, .* does not answer"):
+            find_or_start(timeout=1)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert find_or_start() == server
+
+
+def test_the_folders_are_those_of_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BQWIDGET_DATA_DIR")
+    monkeypatch.delenv("BQWIDGET_RUNTIME_DIR")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert local.data_folder() == tmp_path / "share" / "bqwidget"
+    assert local.runtime_folder() == tmp_path / "share" / "bqwidget" / "runtime"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    assert local.runtime_folder() == tmp_path / "run" / "bqwidget"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert local.data_folder() == Path.home() / "Library" / "Application Support" / "bqwidget"

@@ -1,0 +1,106 @@
+"""Other people on the same machine: they can read neither the token nor the history, and join nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from support.eventually import eventually
+
+from bqwidget import Room
+
+SPY = """
+import json, os, sys, urllib.error, urllib.request
+folder, url = sys.argv[1:]
+found = []
+for root, _, names in os.walk(folder, onerror=lambda error: found.append(type(error).__name__)):
+    found += [os.path.join(root, name) for name in names]
+for name in sys.stdin.read().split():
+    try:
+        found.append(open(name, "rb").read()[:20].hex())
+    except PermissionError:
+        found.append("PermissionError")
+for path in ("/messages", "/rooms"):
+    try:
+        found.append(urllib.request.urlopen(url + path).status)
+    except urllib.error.HTTPError as error:
+        found.append(error.code)
+for entry in os.listdir("/proc"):
+    if entry.isdigit():
+        for part in ("cmdline", "environ"):
+            try:
+                found.append(open(f"/proc/{entry}/{part}", "rb").read().decode(errors="replace"))
+            except OSError:
+                pass
+print(json.dumps(found))
+"""
+
+
+def as_nobody() -> list[str]:
+    """The command before a command that makes it another user's; empty where we may not."""
+    for prefix in (
+        ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"],
+        ["sudo", "-n", "-u", "nobody"],
+    ):
+        if (
+            shutil.which(prefix[0])
+            and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+        ):
+            return prefix
+    return []
+
+
+AS_NOBODY = as_nobody()
+
+
+@pytest.fixture
+def shared_folder(missing: Callable[[str], NoReturn], monkeypatch) -> Iterator[Path]:
+    """A folder that everyone can reach, as /home is; the one thing that is private in it is what we make so."""
+    if not AS_NOBODY:
+        missing("root or sudo (to be another user on this machine)")
+    folder = Path(tempfile.mkdtemp(prefix="bqwidget-shared-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("BQWIDGET_RUNTIME_DIR", str(folder / "runtime"))
+    monkeypatch.setenv("BQWIDGET_DATA_DIR", str(folder / "data"))
+    yield folder
+    with suppress(FileNotFoundError):
+        server = json.loads((folder / "runtime" / "server.json").read_text())
+        os.kill(server["pid"], signal.SIGTERM)
+        eventually(lambda: not (folder / "runtime" / "server.json").exists(), what="the local server's end")
+    shutil.rmtree(folder)
+
+
+def spy(folder: Path, url: str, names: list[Path]) -> list[object]:
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+    done = subprocess.run(
+        [*AS_NOBODY, python, "-c", SPY, str(folder), url],
+        input="\n".join(map(str, names)),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    return json.loads(done.stdout)
+
+
+def test_another_user_gets_neither_token_nor_history(shared_folder: Path):
+    with Room("lobby", user="ada") as room:
+        room.send("between us")
+        told = json.loads((shared_folder / "runtime" / "server.json").read_text())
+        kept = [path for path in shared_folder.rglob("*") if path.is_file()]
+        assert {"server.json", "token", "local.sqlite"} <= {path.name for path in kept}
+        found = spy(shared_folder, told["url"], kept)
+    assert found[:2] == ["PermissionError"] * 2  # neither folder can be listed
+    assert found[2 : 2 + len(kept)] == ["PermissionError"] * len(kept)
+    assert found[2 + len(kept) : 4 + len(kept)] == [401, 401]
+    assert told["token"] not in json.dumps(found)

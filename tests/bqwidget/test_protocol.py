@@ -1,0 +1,334 @@
+"""chat.v1 against golden frames that the TypeScript side reads too, and against what is not a frame."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.paths import TESTS
+
+from bqwidget import protocol
+from bqwidget.errors import ProtocolError
+from bqwidget.protocol import (
+    Ask,
+    Change,
+    Echo,
+    Edit,
+    Error,
+    Hello,
+    Limits,
+    Message,
+    Part,
+    Post,
+    React,
+    Send,
+    answered,
+    check,
+    check_room,
+    cid_of,
+    decode_client,
+    decode_post,
+    decode_server,
+    encode,
+    fold,
+    printable,
+)
+
+GOLDEN = json.loads((TESTS / "frames.json").read_text())
+UNKNOWN_FIELDS = {"mood", "nested", "weather", "extra", "since"}
+
+
+def golden(direction):
+    found = [
+        pytest.param(frame["json"], id=frame["name"]) for frame in GOLDEN if frame["direction"] == direction
+    ]
+    assert found
+    return found
+
+
+def decode_entry(data):
+    return msgspec.convert(data, Change if "kind" in data else Message)
+
+
+def known(data, frame):
+    """``data`` without the fields that this version doesn't know."""
+    names = msgspec.structs.fields(type(frame))
+    return {key: value for key, value in data.items() if key in {field.encode_name for field in names}}
+
+
+@pytest.mark.parametrize("data", golden("entry"))
+def test_entries_survive_the_way(data):
+    entry = decode_entry(data)
+    assert json.loads(encode(entry)) == known(data, entry)
+
+
+@pytest.mark.parametrize("data", golden("server"))
+def test_server_frames_survive_the_way(data):
+    frame = decode_server(json.dumps(data))
+    if frame is None:
+        assert data["type"] == "weather"
+        return
+    again = decode_server(encode(frame))
+    assert again == frame
+    assert again.__struct_config__.tag == data["type"]
+    assert (
+        json.loads(encode(frame)).items()
+        >= {key: data[key] for key in ("seq", "cid", "code") if key in data}.items()
+    )
+
+
+@pytest.mark.parametrize("data", golden("client"))
+def test_client_frames_survive_the_way(data):
+    frame = decode_client(json.dumps(data))
+    if isinstance(frame, Echo):
+        assert frame.message == data
+        return
+    assert json.loads(encode(frame)) == {
+        key: value for key, value in data.items() if key not in UNKNOWN_FIELDS
+    }
+
+
+def test_every_kind_of_frame_is_golden():
+    """Adding a frame to the protocol means adding it to the file that both languages are held to."""
+    told = {frame["json"].get("type") for frame in GOLDEN}
+    unions = (*protocol.ServerFrame.__args__, *protocol.ClientFrame.__args__)
+    new = {"chat.expire", "chat.busy"}  # said by kernels alone, so the view has no counterpart
+    assert {frame.__struct_config__.tag for frame in unions} - new <= told
+
+
+# ---- what isn't a frame ----
+
+
+@pytest.mark.parametrize("data", ["", "hi", "{", '{"type"', "\x00", b"\xff\xfe", "[" * 100_000])
+def test_what_is_not_json_is_echoed_to_a_client_and_refused_by_one(data):
+    assert isinstance(decode_client(data), Echo)
+    with pytest.raises(ProtocolError) as told:
+        decode_server(data)
+    assert told.value.code == "bad_json"
+
+
+@pytest.mark.parametrize("data", ["1", "null", "[]", "{}", '"chat.send"', '{"type": 1}', '{"type": "wave"}'])
+def test_any_other_json_is_echoed(data):
+    assert decode_client(data) == Echo(message=json.loads(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"type": "chat.send", "cid": "c", "user": "ada"}, "text"),
+        ({"type": "chat.send", "cid": "c", "user": "ada", "text": 1}, "text"),
+        (
+            {"type": "chat.send", "cid": "c", "user": "ada", "text": "?", "ask": {"choices": [1]}},
+            "ask.choices[0]",
+        ),
+        ({"type": "chat.edit", "cid": "c", "user": "ada", "target": "1", "text": "x"}, "target"),
+        ({"type": "chat.react", "cid": "c", "user": "ada", "target": 1}, "emoji"),
+    ],
+)
+def test_a_wrong_field_is_named(data, field):
+    with pytest.raises(ProtocolError, match=field.partition("[")[0]) as told:
+        decode_client(json.dumps(data))
+    assert (told.value.code, told.value.field.replace("[...]", "[0]")) == ("bad_field", field)
+
+
+@pytest.mark.parametrize("cid", ["1", "\\ud83d"])
+def test_half_a_character_of_a_browser_is_refused(cid):
+    data = f'{{"type": "chat.send", "cid": "{cid}", "user": "ada", "text": "half a \\ud83d"}}'
+    with pytest.raises(ProtocolError) as told:
+        decode_client(data)
+    assert (told.value.code, cid_of(data)) == ("bad_json", "1" if cid == "1" else None)
+    other = '{"type": "mood", "text": "half a \\ud83d"}'
+    assert decode_client(other) == Echo(message=other)
+
+
+def test_unknown_frames_of_a_newer_server_are_ignored():
+    assert decode_server('{"type": "weather", "sky": "clear"}') is None
+    assert decode_server('{"type": "synced", "seq": 3, "mood": "calm"}').seq == 3
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60))
+def test_no_input_breaks_the_decoders(data):
+    decode_client(data)
+    with contextlib.suppress(ProtocolError):
+        decode_server(data)
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.integers(0, 2**53))
+def test_any_text_comes_back_as_it_was(user, text, seq):
+    message = Message(seq=seq, room="lobby", user=user, text=text, at=1)
+    try:
+        encoded = encode(message)
+    except UnicodeEncodeError:  # a lone surrogate is no text
+        return
+    assert decode_entry(json.loads(encoded)) == message
+
+
+# ---- limits ----
+
+
+def post(**fields):
+    return Post(**{"user": "ada", "text": "hi", **fields})
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        post(text="x" * 16_000),
+        post(text="é" * 16_000),
+        post(user="u" * 64, cid="c" * 64),
+        post(text="", parts=(Part(mime="image/png", sha256="0" * 64, size=1),)),
+        React(cid="c", user="ada", target=1, emoji="👍🏽"),
+    ],
+)
+def test_what_fits_passes(draft):
+    check(draft, Limits())
+
+
+@pytest.mark.parametrize(
+    ("draft", "code", "field"),
+    [
+        (post(text=""), "empty", "text"),
+        (post(text=" \n"), "empty", "text"),
+        (post(user=" "), "empty", "user"),
+        (post(cid=""), "empty", "cid"),
+        (post(text="x" * 16_001), "too_long", "text"),
+        (post(user="u" * 65), "too_long", "user"),
+        (post(cid="c" * 65), "too_long", "cid"),
+        (post(choice="x" * 16_001), "too_long", "choice"),
+        (Edit(cid="c", user="ada", target=1, text=""), "empty", "text"),
+        (React(cid="c", user="ada", target=1, emoji="x" * 17), "too_long", "emoji"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_limit(draft, code, field):
+    with pytest.raises(ProtocolError, match=field) as told:
+        check(draft, Limits())
+    assert (told.value.code, told.value.field) == (code, field)
+
+
+@pytest.mark.parametrize("name", ["lobby", "a", "A-b_9", "x" * 64])
+def test_room_names(name):
+    assert check_room(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "a b", "a/b", "../x", "é", "a\n", "<b>"])
+def test_what_is_no_room_name(name):
+    with pytest.raises(ProtocolError, match="A-Z a-z 0-9") as told:
+        check_room(name)
+    assert told.value.code == "bad_room"
+
+
+def test_a_post_is_json_with_user_and_text():
+    assert decode_post(b'{"user": "ada", "text": "hi", "mood": 1}') == post()
+    with pytest.raises(ProtocolError, match="text"):
+        decode_post(b'{"user": "ada"}')
+    for body in (b"user=ada&text=hi", b'{"user": "ada", "text": "\xff"}'):
+        with pytest.raises(ProtocolError, match="JSON") as told:
+            decode_post(body)
+        assert told.value.code == "bad_json"
+
+
+# ---- folding ----
+
+
+def message(**fields):
+    return Message(**{"seq": 1, "room": "lobby", "user": "ada", "text": "hi", "at": 10, **fields})
+
+
+def change(kind, at=20, **fields):
+    return Change(
+        **{"seq": at, "room": "lobby", "user": "ada", "at": at, "kind": kind, "target": 1, **fields}
+    )
+
+
+def test_an_edit_replaces_the_text():
+    assert fold(message(), change("edit", text="new")) == message(text="new", edited=20)
+
+
+def test_a_deleted_message_stays_empty():
+    gone = fold(message(reactions={"👍": ("ada",)}), change("delete"))
+    assert gone == message(text="", deleted=True, edited=20)
+    assert fold(gone, change("edit", 30, text="back")) == gone
+    assert fold(gone, change("react", 30, emoji="👍")) == gone
+
+
+def test_reactions_come_and_go_by_user():
+    both = fold(
+        fold(message(), change("react", emoji="👍")), change("react", user="bob", emoji="👍", on=True)
+    )
+    assert both.reactions == {"👍": ("ada", "bob")}
+    assert fold(both, change("react", emoji="👍", on=False)).reactions == {"👍": ("bob",)}
+    assert fold(message(), change("react", emoji="👍", on=False)).reactions == {}
+
+
+@given(
+    st.lists(
+        st.builds(
+            change,
+            st.sampled_from(["edit", "delete", "react", "expire"]),
+            st.integers(20, 30),
+            user=st.sampled_from(["ada", "bob"]),
+            text=st.sampled_from(["a", "b"]),
+            emoji=st.sampled_from(["👍", "🎉"]),
+            on=st.booleans(),
+        ),
+        max_size=6,
+    ),
+    st.integers(0, 6),
+)
+def test_folding_a_tail_of_changes_again_changes_nothing(changes, start):
+    """What a client relies on that loads a folded page while changes to it arrive."""
+    question = message(ask=Ask())
+    for one in changes:
+        question = fold(question, one)
+    again = question
+    for one in changes[start:]:
+        again = fold(again, one)
+    assert again == question
+
+
+def test_only_the_first_fitting_answer_counts():
+    question = message(ask=Ask(choices=("yes", "no"), from_="bob", expires=100))
+
+    def reply(seq, **fields):
+        return message(**{"seq": seq, "user": "bob", "re": 1, "choice": "yes", "at": seq, **fields})
+
+    for wrong in (reply(2, user="eve"), reply(3, choice="maybe"), reply(4, at=101), reply(5, re=9)):
+        assert answered(question, wrong) is question
+    first = answered(question, reply(6))
+    assert first.answer == 6
+    assert answered(first, reply(7)) is first
+
+
+# ---- what people see of it ----
+
+
+def test_reprs_show_no_control_characters():
+    shown = repr(message(user="\x1b[31mred", text="a\u202eb\n" + "x" * 200))
+    assert not {"\x1b", "\u202e", "\n"} & set(shown)
+    assert len(shown) < 200
+
+
+def test_printable_cuts_long_text():
+    assert printable("x" * 100).endswith("…'")
+
+
+def test_absent_fields_are_absent_on_the_wire():
+    assert json.loads(encode(message())) == {"seq": 1, "room": "lobby", "user": "ada", "text": "hi", "at": 10}
+    assert json.loads(encode(Send(cid="c", user="ada", text="hi"))) == {
+        "type": "chat.send",
+        "cid": "c",
+        "user": "ada",
+        "text": "hi",
+    }
+    assert json.loads(encode(Error(code="x", message="y"))) == {"type": "error", "code": "x", "message": "y"}
+
+
+def test_hello_tells_all_limits():
+    hello = Hello(room="a", epoch="e", seq=0, oldest=0, resumed=False, limits=Limits(), heartbeat_ms=1)
+    assert set(json.loads(encode(hello))["limits"]) == {
+        *("text", "user", "frame", "rate", "rate_ms", "room", "buffer", "part")
+    }

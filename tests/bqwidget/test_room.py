@@ -1,0 +1,746 @@
+"""Room: the list, the verbs, the waits and the traits, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+import zlib
+
+import pytest
+import traitlets
+from bqserver.testing import running_server
+from support.eventually import eventually
+
+from bqwidget import BqwidgetError, DeliveryTimeout, MessageRefused, Room, RoomClosed, WaitTimeout
+from bqwidget.protocol import ChangeFrame, Hello, Message, MessageFrame, Send, Synced, Typing
+from bqwidget.session import Status
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_server(open=True) as running:
+        yield running
+
+
+@pytest.fixture
+def make(server, request):
+    """``make("ada")``: an open room of this test alone, closed at its end."""
+    name = f"room-{zlib.crc32(request.node.nodeid.encode())}"
+    made = []
+
+    def join(user="ada", **options):
+        room = Room(name, user=user, url=server.url, **options)
+        made.append(room)
+        return room.wait_open(20)
+
+    yield join
+    for room in made:
+        room.close()
+
+
+@pytest.fixture
+def ada(make):
+    return make("ada")
+
+
+@pytest.fixture
+def bob(make):
+    return make("bob")
+
+
+def texts(messages):
+    return [message.text for message in messages]
+
+
+def sees(room, *expected):
+    eventually(lambda: texts(room.messages) == list(expected), what=f"{expected} in {texts(room.messages)}")
+
+
+class Heard(list):
+    """What a handler heard, and a way to wait for it."""
+
+    def __call__(self, message):
+        self.append(message)
+
+    def wait(self, *expected):
+        eventually(lambda: texts(self) == list(expected), what=f"{expected} heard, not {texts(self)}")
+
+
+# ---- making one ----
+
+
+def test_an_unknown_option_is_an_error_with_the_remedy():
+    with pytest.raises(TypeError, match="did you mean 'user'"):
+        Room("lobby", usr="ada")
+    with pytest.raises(TypeError, match="it takes user, keep, url, token, insecure"):
+        Room("lobby", colour="red")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"name": None}, "name is text"), ({"url": 8765}, "address"), ({"user": 5}, "user is a name")],
+)
+def test_what_is_no_text_is_named(options, said):
+    with pytest.raises(TypeError, match=said):
+        Room(**{"name": "lobby", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"name": "a room"}, "not a room name"),
+        ({"user": " "}, "user is ' '"),
+        ({"user": "x" * 1001}, "1 to 1,000 characters"),
+        ({"user": "\ud83d"}, "half a character"),
+        ({"keep": 0}, "1 or more"),
+        ({"keep": "all"}, "keep is 'all'"),
+        ({"token": "secret"}, "url="),
+    ],
+)
+def test_what_is_wrong_is_named(options, said):
+    with pytest.raises(BqwidgetError, match=said) as told:
+        Room(**{"name": "lobby", **options})
+    assert "secret" not in str(told.value)
+
+
+def test_what_could_not_be_made_can_be_looked_at():
+    assert repr(Room.__new__(Room)) == "Room(unfinished)"
+
+
+def test_how_long_a_name_may_be_is_the_servers_to_say(home):
+    with running_server(open=True, user_limit=80) as wide, Room("lobby", user="x" * 80, url=wide.url) as room:
+        assert room.send("hi").user == "x" * 80
+    with (
+        running_server(open=True) as usual,
+        Room("lobby", user="x" * 80, url=usual.url) as room,
+        pytest.raises(MessageRefused, match="user has 80 characters; the limit is 64"),
+    ):
+        room.send("hi")
+
+
+FORKED = """
+import os, sys
+from bqwidget import BqwidgetError, Room
+room = Room("lobby", user="ada", url=sys.argv[1]).wait_open(20)
+child = os.fork()
+if child == 0:
+    for verb in (lambda: room.send("from the child"), room.history, room.wait_open, lambda: room.wait_for(bool)):
+        try:
+            verb()
+        except BqwidgetError as error:
+            print(str(error), flush=True)
+    room.close()
+    os._exit(0)
+os.waitpid(child, 0)
+print(room.send("from the parent").text)
+with Room("lobby", user="bob", url=sys.argv[1]) as other:
+    print(other.send("from another").text)
+"""
+
+
+def test_a_forked_child_is_told_at_once_and_leaves_the_parents_room_alone(server):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, server.url], capture_output=True, text=True, check=True, timeout=25
+    )
+    told = done.stdout.splitlines()
+    assert len(told) == 6, (told, done.stderr)
+    assert all("of which this one is a fork: make a new Room" in line for line in told[:4])
+    assert told[4:] == ["from the parent", "from another"]
+
+
+def test_the_repr_is_stable_and_shows_no_secret(server):
+    with Room("lobby", user="a\x1bb", url=server.url, token="secret") as room:
+        assert repr(room) == "Room('lobby', user='a\\x1bb')"
+        assert room._repr_mimebundle_() == {"text/plain": repr(room)}
+
+
+def test_the_user_is_the_hubs_or_the_logins(server, monkeypatch):
+    monkeypatch.setenv("JUPYTERHUB_USER", "grace")
+    with Room("lobby", url=server.url) as room:
+        assert room.user == "grace"
+    monkeypatch.delenv("JUPYTERHUB_USER")
+    monkeypatch.setenv("LOGNAME", "lin")
+    with Room("lobby", url=server.url) as room:
+        assert room.user == "lin"
+
+
+# ---- writing ----
+
+
+def test_send_gives_the_stored_message_which_is_then_in_the_list(ada, bob):
+    sent = ada.send("hi")
+    assert (sent.user, sent.text, sent.room) == ("ada", "hi", ada.name)
+    assert ada.messages == [sent]
+    sees(bob, "hi")
+    assert bob.messages == [sent]
+
+
+def test_sending_without_waiting(ada, bob):
+    sending = ada.send("hi", wait=False)
+    assert sending.result(20) == ada.messages[0]
+    sees(bob, "hi")
+
+
+def test_awaited_sends(ada, bob):
+    async def both():
+        return await asyncio.gather(*(ada.asend(f"m{n}") for n in range(10)))
+
+    assert texts(asyncio.run(both())) == [f"m{n}" for n in range(10)]
+    sees(bob, *(f"m{n}" for n in range(10)))
+
+
+def test_changes_reach_everybody(ada, bob):
+    message = ada.send("hi")
+    edited = ada.edit(message, "hello")
+    assert (edited.text, edited.edited is not None) == ("hello", True)
+    assert ada.react(message.seq, "👍").reactions == {"👍": ("ada",)}
+    eventually(lambda: bob.messages and bob.messages[0].reactions)
+    assert bob.react(message, "👍").reactions == {"👍": ("ada", "bob")}
+    assert bob.react(message, "👍", on=False).reactions == {"👍": ("ada",)}
+    reply = bob.reply(message, "yes?")
+    assert (reply.re, reply.text) == (message.seq, "yes?")
+    ada.delete(message)
+    eventually(lambda: bob.messages[0].deleted)
+    sees(bob, "", "yes?")
+
+
+def test_a_change_to_what_is_not_kept_gives_it_folded(make):
+    small = make("ada", keep=1)
+    old = small.send("old")
+    small.send("new")
+    assert small.edit(old, "older").text == "older"
+    assert small.edit(old.seq, "oldest") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("", "empty"), ("  ", "empty"), ("x" * 16_001, "too_long"), ("half a \ud83d", "bad_text")],
+    ids=["empty", "blank", "long", "half a character"],
+)
+def test_what_the_server_would_refuse_is_refused(ada, text, code):
+    with pytest.raises(MessageRefused, match="text") as told:
+        ada.send(text)
+    assert told.value.code == code
+    assert (ada.messages, ada.queued) == ([], 0)
+    assert ada.send("still here").text == "still here"
+
+
+def test_half_a_name_that_types_is_not_told(ada, bob):
+    ada._typing(Typing(user="\ud83d"))
+    assert ada.send("still here").text == "still here"
+    sees(bob, "still here")
+
+
+@pytest.mark.parametrize("text", [None, 42, b"hi", ["hi"]])
+def test_only_text_is_sent(ada, text):
+    with pytest.raises(TypeError, match="str"):
+        ada.send(text)
+
+
+class Text(str):
+    """As numpy's and pandas' texts are."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+def test_text_of_a_class_of_its_own_is_text(make, bob):
+    with make(user=Text("ada")) as ada:
+        message = ada.send(Text("hi"))
+        ada.react(message, Text("👍"))
+        ada.reply(message, Text("again"))
+        assert ada.edit(message, Text("hello")).text == "hello"
+        assert ada.send("still here").user == "ada"
+        sees(bob, "hello", "again", "still here")
+
+
+def test_others_messages_are_theirs(ada, bob):
+    message = ada.send("hi")
+    with pytest.raises(MessageRefused):
+        bob.delete(message)
+    with pytest.raises(TypeError, match="Message"):
+        bob.delete("hi")
+
+
+def test_a_send_that_is_late_stays_queued():
+    with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
+        with pytest.raises(DeliveryTimeout, match="stays queued") as told:
+            room.send("hi", timeout=0.05)
+        assert (told.value.timeout, room.queued) == (0.05, 1)
+        with pytest.raises(DeliveryTimeout):
+            asyncio.run(room.asend("hi", timeout=0.05))
+
+
+# ---- the list ----
+
+
+def test_messages_is_a_snapshot_to_read(ada):
+    ada.send("one")
+    before = ada.messages
+    assert isinstance(before, list)
+    assert ada.messages is before
+    ada.send("two")
+    assert (texts(before), texts(ada.messages)) == (["one"], ["one", "two"])
+    with pytest.raises(TypeError, match=r"room\.send"):
+        ada.messages.append("three")
+    with pytest.raises(traitlets.TraitError, match="read-only"):
+        ada.messages = []
+
+
+def test_only_the_newest_are_kept(make):
+    few = make("ada", keep=3)
+    for n in range(7):
+        few.send(f"m{n}")
+    assert texts(few.messages) == ["m4", "m5", "m6"]
+    assert texts(few.history(limit=5)) == ["m2", "m3", "m4", "m5", "m6"]
+    assert texts(few.history(before=few.messages[0], limit=2)) == ["m2", "m3"]
+
+
+# ---- traits ----
+
+
+def test_observers_hear_once_per_batch_with_the_whole_list(ada, bob):
+    changes = []
+    ada.observe(changes.append, "messages")
+    bob.send("one")
+    eventually(lambda: changes)
+    [change] = changes
+    assert (change.name, change.owner, texts(change.old), texts(change.new)) == ("messages", ada, [], ["one"])
+    ada.unobserve(changes.append, "messages")
+    bob.send("two")
+    sees(ada, "one", "two")
+    assert len(changes) == 1
+
+
+def test_all_facts_are_traits(server, make):
+    ada = make("ada")
+    told = {}
+    ada.observe(lambda change: told.__setitem__(change.name, change.new))
+    bob = make("bob")
+    eventually(lambda: [member.user for member in ada.members] == ["ada", "bob"])
+    eventually(lambda: "members" in told)
+    bob.close()
+    eventually(lambda: [member.user for member in ada.members] == ["ada"])
+    assert set(ada.trait_names()) >= {
+        *("messages", "status", "error", "latency", "members", "queued"),
+        *("reconnect_attempts", "last_disconnected_at"),
+    }
+    for name in ada.trait_names():
+        with pytest.raises(traitlets.TraitError):
+            setattr(ada, name, None)
+
+
+def test_an_observer_that_fails_stops_nobody(ada, capsys):
+    heard = []
+
+    def fails(change):
+        raise ValueError("observer")
+
+    ada.observe(fails, "messages")
+    ada.observe(heard.append, "messages")
+    ada.send("hi")
+    eventually(lambda: heard)
+    eventually(lambda: "ValueError: observer" in capsys.readouterr().err)
+
+
+# ---- handlers ----
+
+
+def test_handlers_hear_what_others_say_from_now_on(ada, bob):
+    bob.send("before")
+    sees(ada, "before")
+    heard = Heard()
+    assert ada.on_message(heard) is heard
+    ada.send("own")
+    bob.send("one")
+    bob.send("two")
+    heard.wait("one", "two")
+
+
+def test_own_messages_are_heard_on_request(ada, bob):
+    heard = Heard()
+    ada.on_message(own=True)(heard)
+    ada.send("own")
+    bob.send("theirs")
+    heard.wait("own", "theirs")
+
+
+def test_nobody_passes_for_us_by_our_cids(ada, bob):
+    """A bot hears everybody, even who sends what the bot takes for its own."""
+    heard = Heard()
+    ada.on_message(heard)
+    told = ada.send("mine")
+    cids = [told.cid, f"{told.cid}.2", "2." + told.cid.partition(".")[2]]
+    for cid in cids:
+        bob._submit(Send(cid=cid, user="bob", text=cid), own=True).result(20)
+    heard.wait(*cids)
+    assert texts(ada.pending()) == cids
+    assert ada.send("and mine").text == "and mine"
+
+
+def test_what_is_typed_in_the_window_is_not_own(ada):
+    heard = Heard()
+    ada.on_message(heard)
+    ada._submit(Send(cid="typed-1", user="ada", text="typed"), own=False).result(20)
+    heard.wait("typed")
+    assert texts(ada.pending()) == ["typed"]
+
+
+def test_where_filters_and_fails_safely(ada, bob, capsys):
+    heard = Heard()
+    ada.on_message(where=lambda message: int(message.text) > 1)(heard)
+    for text in ("1", "not a number", "2"):
+        bob.send(text)
+    heard.wait("2")
+    assert "ValueError" in capsys.readouterr().err
+
+
+def test_a_function_of_the_same_name_replaces_the_earlier_one(ada, bob):
+    first, second = Heard(), Heard()
+
+    def define(heard):
+        @ada.on_message
+        def bot(message):
+            heard.append(message)
+
+    define(first)
+    bob.send("one")
+    first.wait("one")
+    define(second)
+    bob.send("two")
+    second.wait("two")
+    assert texts(first) == ["one"]
+
+
+def test_methods_of_two_objects_are_two_handlers(ada, bob):
+    class Bot:
+        def __init__(self):
+            self.heard = Heard()
+
+        def hear(self, message):
+            self.heard.append(message)
+
+    bots = [Bot(), Bot()]
+    for bot in bots:
+        ada.on_message(bot.hear)
+    bob.send("hi")
+    for bot in bots:
+        bot.heard.wait("hi")
+
+
+def test_a_handler_is_taken_off(ada, bob):
+    off, on = Heard(), Heard()
+
+    def handler(message):
+        off.append(message)
+
+    ada.on_message(handler)
+    ada.on_message(on)
+    assert ada.off_message(handler)
+    assert not ada.off_message(handler)
+    bob.send("hi")
+    on.wait("hi")
+    assert off == []
+
+
+def test_an_error_is_shown_and_stops_nobody(ada, bob, capsys):
+    heard, frames = Heard(), []
+    ada._listen(frames.extend)
+
+    @ada.on_message
+    def fails(message):
+        raise ValueError(f"cannot hear {message.text}")
+
+    ada.on_message(heard)
+    bob.send("one")
+    bob.send("two")
+    heard.wait("one", "two")
+    shown = capsys.readouterr().err
+    assert shown.count("ValueError: cannot hear") == 2
+    assert "bqwidget/dispatch.py" not in shown
+    eventually(lambda: [f.message for f in frames if getattr(f, "code", "") == "callback"])
+    assert "fails: ValueError: cannot hear one" in [getattr(frame, "message", "") for frame in frames]
+
+
+def test_async_handlers_are_awaited_in_order_and_others_go_on(ada, bob):
+    order, heard = [], Heard()
+
+    @ada.on_message
+    async def slowly(message):
+        order.append(f"{message.text} begins")
+        await asyncio.sleep(0.05 if message.text == "one" else 0)
+        order.append(f"{message.text} ends")
+
+    ada.on_message(heard)
+    bob.send("one")
+    bob.send("two")
+    heard.wait("one", "two")
+    eventually(lambda: len(order) == 4)
+    assert order == ["one begins", "one ends", "two begins", "two ends"]
+
+
+def test_an_async_error_is_shown_too(ada, bob, capsys):
+    @ada.on_message
+    async def fails(message):
+        await asyncio.sleep(0)
+        raise ValueError(message.text)
+
+    bob.send("one")
+    eventually(lambda: "ValueError: one" in capsys.readouterr().err)
+
+
+def test_background_handlers_have_a_thread_of_their_own(ada, bob):
+    threads, done = [], threading.Event()
+
+    @ada.on_message(background=True)
+    def ask_back(message):
+        threads.append(threading.current_thread())
+        if message.text == "hi":
+            ada.send("go?")
+            ada.wait_for(lambda reply: reply.text == "go", after=message, timeout=20)
+            done.set()
+
+    bob.send("hi")
+    sees(bob, "hi", "go?")
+    bob.send("go")
+    assert done.wait(20)
+    assert threads[0] not in (threading.main_thread(), ada._connection.thread)
+    ada.off_message(ask_back)
+    eventually(lambda: not threads[0].is_alive())
+
+
+def test_blocking_verbs_work_in_handlers(ada, bob):
+    @ada.on_message
+    def echo(message):
+        ada.send(f"echo {message.text}")
+
+    bob.send("hi")
+    sees(bob, "hi", "echo hi")
+
+
+def test_a_handler_may_not_be_just_anything(ada):
+    with pytest.raises(TypeError, match="takes a function"):
+        ada.on_message("hi")
+
+
+# ---- waiting ----
+
+
+def test_wait_for_takes_the_first_that_is_newer(ada, bob):
+    bob.send("go")
+    sees(ada, "go")
+    threading.Timer(0.05, lambda: [bob.send(text) for text in ("no", "go", "go")]).start()
+    found = ada.wait_for(lambda message: message.text == "go", timeout=20)
+    assert found.seq == 3
+
+
+def test_waiting_after_a_message_finds_what_was_said_meanwhile(ada, bob):
+    question = ada.send("go?")
+    bob.send("go")
+    sees(ada, "go?", "go")
+    assert ada.wait_for(after=question, timeout=20).text == "go"
+    assert ada.wait_for(after=question.seq, timeout=20).text == "go"
+
+
+def test_waiting_after_a_message_that_is_no_longer_kept(make, bob):
+    few = make("ada", keep=2)
+    question = few.send("go?")
+    bob.send("go")
+    for n in range(5):
+        bob.send(f"noise {n}")
+    eventually(lambda: len(few.messages) == 2 and few.messages[-1].text == "noise 4")
+    assert few.wait_for(lambda message: message.text == "go", after=question, timeout=20).seq == 2
+
+
+def test_waiting_before_the_join_finds_what_was_said_before(server, ada):
+    for n in range(5):
+        ada.send(f"m{n}")
+    with Room(ada.name, user="late", url=server.url, keep=2) as late:
+        assert late.wait_for(after=0, timeout=20).text == "m0"
+    with Room(ada.name, user="late", url=server.url) as late:
+
+        async def read():
+            return [
+                message.text async for message in late.stream(after=1) if message.text != "m4" or late.close()
+            ]
+
+        assert asyncio.run(read()) == ["m1", "m2", "m3"]
+
+
+def test_a_wait_that_ends_without_one(ada):
+    began = time.monotonic()
+    with pytest.raises(WaitTimeout, match=r"within 0\.1 s") as told:
+        ada.wait_for(lambda message: True, timeout=0.1)
+    assert time.monotonic() - began < 2
+    assert isinstance(told.value, TimeoutError)
+    assert told.value.timeout == 0.1
+
+
+def test_what_is_no_predicate_is_refused_at_once(ada):
+    for wait in (ada.wait_for, ada.next_message, ada.stream):
+        with pytest.raises(TypeError, match="takes a message, not 'go'"):
+            wait("go")
+    with pytest.raises(TypeError, match="takes a message, not 'go'"):
+        ada.on_message(where="go")(print)
+
+
+def test_a_predicate_that_fails_ends_the_wait(ada, bob):
+    threading.Timer(0.05, bob.send, ["hi"]).start()
+    with pytest.raises(ZeroDivisionError):
+        ada.wait_for(lambda message: 1 / 0, timeout=20)
+
+
+def test_closing_ends_a_wait(ada):
+    threading.Timer(0.05, ada.close).start()
+    with pytest.raises(RoomClosed):
+        ada.wait_for(timeout=20)
+    with pytest.raises(RoomClosed):
+        ada.wait_for(timeout=20)
+
+
+def test_no_wait_misses_an_answer_that_comes_at_once(ada, bob):
+    """The wait begins with the call: nothing between it and the await gets lost."""
+
+    @bob.on_message
+    def answer(message):
+        bob.send(f"re {message.text}")
+
+    async def race():
+        for n in range(100):
+            coming = ada.next_message(lambda message, n=n: message.text == f"re {n}", timeout=20)
+            ada.send(f"{n}")
+            assert (await coming).text == f"re {n}"
+
+    asyncio.run(race())
+
+
+def test_a_stream_gives_everything_since_the_call(ada, bob):
+    stream = ada.stream()
+    bob.send("one")
+    ada.send("two")
+
+    async def read():
+        found = []
+        async for message in stream:
+            found.append(message.text)
+            if message.text == "two":
+                bob.send("three", wait=False)
+            if message.text == "three":
+                await asyncio.to_thread(ada.close)
+        return found
+
+    assert asyncio.run(read()) == ["one", "two", "three"]
+
+
+def test_a_stream_filters(ada, bob):
+    stream = ada.stream(lambda message: message.user == "bob")
+    ada.send("own")
+    bob.send("theirs")
+
+    async def first():
+        return await anext(stream)
+
+    assert asyncio.run(first()).text == "theirs"
+
+
+def test_pending_is_what_others_said_since_the_last_call(ada, bob):
+    assert ada.pending() == []
+    bob.send("one")
+    ada.send("own")
+    bob.send("two")
+    sees(ada, "one", "own", "two")
+    assert texts(ada.pending()) == ["one", "two"]
+    assert ada.pending() == []
+
+
+def test_pending_begins_with_the_join(make, bob):
+    bob.send("before")
+    late = make("late")
+    assert late.pending() == []
+    bob.send("after")
+    eventually(lambda: texts(late.pending()) == ["after"])
+
+
+def test_pending_is_complete_even_where_less_is_kept(make, bob):
+    few = make("ada", keep=2)
+    for n in range(6):
+        bob.send(f"m{n}")
+    eventually(lambda: few.messages and few.messages[-1].text == "m5")
+    assert texts(few.pending()) == [f"m{n}" for n in range(6)]
+
+
+def test_pending_never_waits_for_the_join():
+    with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
+        assert room.pending() == []
+
+
+# ---- addresses ----
+
+
+def test_the_address_and_the_invite(server, ada):
+    assert ada.url == f"{server.url.rstrip('/')}/rooms/{ada.name}"
+    with (
+        running_server() as guarded,
+        Room("lobby", user="ada", url=guarded.url, token=guarded.token) as room,
+    ):
+        link = room.invite(uses=2, minutes=5)
+        assert link.startswith(f"{room.url}#invite=")
+        assert guarded.token not in link
+
+
+# ---- what the window hears ----
+
+
+def test_a_listener_hears_frames_and_status_on_the_rooms_thread(make, bob):
+    ada = make("ada")
+    frames, threads = [], set()
+
+    def listener(batch):
+        threads.add(threading.current_thread())
+        frames.extend(batch)
+
+    unlisten = ada._listen(listener)
+    message = ada.send("hi")
+    ada.edit(message, "hello")
+    eventually(lambda: [frame for frame in frames if isinstance(frame, ChangeFrame)])
+    assert [frame.entry.text for frame in frames if isinstance(frame, MessageFrame)] == ["hi"]
+    assert {frame.queued for frame in frames if isinstance(frame, Status)} == {0, 1}
+    assert threads == {ada._connection.thread}
+    unlisten()
+    unlisten()
+    before = len(frames)
+    ada.send("more")
+    assert len(frames) == before
+
+
+def test_a_snapshot_rebuilds_the_tail(ada):
+    for n in range(5):
+        ada.send(f"m{n}")
+    got, done = [], threading.Event()
+    ada._call(lambda: (got.extend(ada._snapshot(3)), done.set()))
+    assert done.wait(20)
+    assert isinstance(got[0], Hello)
+    assert [frame.entry.text for frame in got if isinstance(frame, MessageFrame)] == ["m2", "m3", "m4"]
+    assert [frame.seq for frame in got if isinstance(frame, Synced)] == [5]
+    assert got[-1].status == "open"
+
+
+def test_a_listener_that_fails_does_not_end_the_room(ada, monkeypatch):
+    shown = []
+    monkeypatch.setattr("sys.excepthook", lambda *error: shown.append(error[1]))
+
+    def fails(frames):
+        raise ValueError("window")
+
+    ada._listen(fails)
+    assert ada.send("hi").text == "hi"
+    assert isinstance(shown[0], ValueError)
+
+
+def test_messages_are_messages(ada):
+    assert isinstance(ada.send("hi"), Message)

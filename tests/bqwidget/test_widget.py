@@ -1,0 +1,181 @@
+"""The window's kernel half, in a real kernel: this test is its browser, and another member is on the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from bqserver.testing import RunningServer
+from support.widget_browser import SHOWN, SUBSHELLS, Browser, Kernel
+
+from bqwidget import Room
+
+ROOT = Path(__file__).parent.parent
+
+
+def send(cid: str, text: str) -> dict[str, str]:
+    return {"type": "chat.send", "cid": cid, "user": "ada", "text": text}
+
+
+def test_what_a_notebook_keeps_is_stable_and_tells_nothing(
+    kernel: Kernel, server: RunningServer, bob: Room
+) -> None:
+    bob.send("between us")
+    cell = """
+from bqwidget import ChatWidget
+widget = ChatWidget("lobby", user="ada")
+widget.room.wait_open(20)
+import json
+print(json.dumps(widget.get_state(), default=str), widget, widget.room)
+widget
+"""
+    shown = kernel.run(cell)
+    assert shown["data"].pop(SHOWN)["model_id"]
+    assert shown["data"] == {
+        "text/plain": "ChatWidget('lobby', user='ada')",
+        "text/html": "<p>Chat room <b>lobby</b>: run this cell to open its window.</p>",
+    }
+    (opened,) = [
+        comm for comm in kernel.comms if comm["type"] == "comm_open" and "_esm" in comm["data"]["state"]
+    ]
+    own = {name for name in opened["data"]["state"] if not name.startswith("_")}
+    assert own == {"room_name", "user", "layout", "tabbable", "tooltip"}
+    for told in (json.dumps(opened), shown["printed"]):
+        assert server.token not in told
+        assert "between us" not in told
+
+
+def test_a_name_is_text_wherever_it_is_shown(kernel: Kernel) -> None:
+    shown = kernel.run("from bqwidget import ChatWidget\nChatWidget('lobby', user='<b>\\x1b[31mada')")
+    assert shown["data"]["text/plain"] == r"ChatWidget('lobby', user='<b>\x1b[31mada')"
+
+
+def test_a_snapshot_and_then_what_is_said(browser: Browser, bob: Room) -> None:
+    kinds = [frame["type"] for frame in browser.snapshot()]
+    assert {"hello", "status", "message", "synced"} <= set(kinds)
+    bob.send("and now?")
+    frame = browser.frame("message", text="and now?")
+    assert (frame["entry"]["user"], frame["entry"]["room"]) == ("bob", "lobby")
+    numbers = [envelope["n"] for envelope in browser.envelopes() if "frames" in envelope]
+    assert numbers == sorted(set(numbers))
+
+
+def test_what_a_browser_says_reaches_the_room_once(browser: Browser, bob: Room) -> None:
+    k = browser.command("frame", frame=send("c1", "from the window"))
+    browser.say({"client": "b1", "k": k, "do": "frame", "frame": send("c1", "from the window")})
+    heard = bob.wait_for(lambda message: message.cid == "c1", after=1, timeout=20)
+    assert (heard.user, heard.text) == ("ada", "from the window")
+    assert browser.frame("message", cid="c1")["entry"]["seq"] == heard.seq
+    browser.until(lambda envelope: envelope.get("ack") == k)
+    bob.send("afterwards")
+    browser.frame("message", text="afterwards")
+    assert [message.text for message in bob.messages].count("from the window") == 1
+
+
+def test_a_refused_message_is_answered_under_its_cid(browser: Browser) -> None:
+    browser.command("frame", frame=send("c1", "x" * 16_001))
+    error = browser.frame("error", cid="c1")
+    assert error["code"] == "too_long"
+    assert "16,000" in error["message"]
+
+
+def test_older_pages_come_on_request(browser: Browser, bob: Room) -> None:
+    for number in range(5):
+        last = bob.send(f"message {number}")
+    k = browser.command("history", before=last.seq, limit=2)
+    reply = browser.until(lambda envelope: envelope.get("reply") == k and envelope)
+    assert [message["text"] for message in reply["messages"]] == ["message 2", "message 3"]
+
+
+def test_a_browser_cannot_write_traits_or_say_nonsense(browser: Browser, kernel: Kernel) -> None:
+    data = {
+        "method": "update",
+        "state": {"_esm": "alert(1)", "user": "mallory", "room_name": "x"},
+        "buffer_paths": [],
+    }
+    message = kernel.client.session.msg("comm_msg", {"comm_id": browser.comm_id, "data": data})
+    kernel.client.shell_channel.send(message)
+    for nonsense in (None, 7, "eval", {"do": "__class__"}, {"client": "b1", "k": "1", "do": "open"}, [1]):
+        browser.say(nonsense)
+    browser.snapshot()
+    state = kernel.run("print(widget.user, widget.room_name, 'alert(1)' in widget._esm)")
+    assert state["printed"] == "ada lobby False\n"
+
+
+@pytest.mark.skipif(not SUBSHELLS, reason="this ipykernel hears comm messages only between cells")
+def test_a_busy_cell_hides_nothing_in_either_direction(browser: Browser, kernel: Kernel, bob: Room) -> None:
+    """The cell has sent on the comm itself before, which pins it to the main thread in ipykernel 7.4."""
+    subshell = kernel.subshell()
+    busy = kernel.start("""
+widget.send({"pin": True})
+said = widget.room.wait_for(lambda message: message.text == "stop", timeout=20)
+import threading
+threading.Event().wait(0.2)
+print(said.user)
+""")
+    browser.until(lambda envelope: "pin" in envelope)
+    bob.send("to the busy one")
+    browser.frame("message", text="to the busy one")
+    browser.command("frame", subshell, frame=send("c1", "from the busy one"))
+    bob.wait_for(lambda message: message.cid == "c1", after=1, timeout=20)
+    browser.command("frame", subshell, frame=send("c2", "stop"))
+    assert kernel.end(busy)["printed"] == "ada\n"
+
+
+def test_two_browsers_and_two_windows_of_one_room(browser: Browser, kernel: Kernel, bob: Room) -> None:
+    second = Browser(kernel, browser.comm_id, "b2")
+    shown = kernel.run("from bqwidget import ChatWidget\nChatWidget(widget.room)")
+    third = Browser(kernel, shown["data"][SHOWN]["model_id"], "b3")
+    for other in (second, third):
+        other.open_with("hello")
+    bob.send("to all")
+    frames = [each.frame("message", text="to all") for each in (browser, second, third)]
+    assert frames[0] == frames[1] == frames[2]
+
+
+def test_a_delta_costs_the_same_however_long_the_room(browser: Browser, bob: Room) -> None:
+    def size(text: str) -> int:
+        bob.send(text)
+        frame = browser.frame("message", text=text)
+        return len(json.dumps({**frame, "prev": 0, "entry": {**frame["entry"], "seq": 0, "cid": ""}}))
+
+    early = size("first")
+    for _ in range(2_000):
+        bob.send("filler", wait=False)
+    bob.send("filled")
+    browser.frame("message", text="filled")
+    assert size("later") == early
+
+
+def test_closing_leaves_nothing(browser: Browser, kernel: Kernel) -> None:
+    left = kernel.run("""
+import threading
+widget.close()
+print(widget.room.status, widget.comm, [t.name for t in threading.enumerate() if "bqwidget" in t.name])
+""")
+    assert left["printed"] == "closed None []\n"
+    assert [comm["type"] for comm in kernel.comms if comm["comm_id"] == browser.comm_id][-1] == "comm_close"
+
+
+def test_closing_the_window_of_a_room_leaves_the_room(kernel: Kernel, bob: Room) -> None:
+    said = kernel.run("""
+from bqwidget import ChatWidget, Room
+room = Room("lobby", user="ada")
+window = ChatWidget(room)
+window.close()
+print(room.send("still here").text, room.status)
+""")
+    assert said["printed"] == "still here open\n"
+
+
+def test_a_closed_room_says_so_in_its_window(browser: Browser, kernel: Kernel) -> None:
+    kernel.run("widget.room.close()")
+    browser.frame("status", status="closed")
+
+
+def test_options_of_a_room_that_is_there_already_are_refused(bob: Room) -> None:
+    from bqwidget import ChatWidget
+
+    with pytest.raises(TypeError, match=r"keep: .* say it to Room"):
+        ChatWidget(bob, keep=5)

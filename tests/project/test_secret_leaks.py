@@ -1,0 +1,170 @@
+"""A secret token goes through everything that writes something down, and is found nowhere afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from bqserver import tokens
+from support.eventually import eventually
+from support.ws_client import member, request
+
+SECRET = "SENTINEL-5f1d2c9b7a"
+
+CLIENT = """
+import logging, os, sys, traceback
+logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+logging.getLogger("asyncio").setLevel(logging.DEBUG)
+from bqwidget import Room, BqwidgetError
+from bqwidget.endpoint import configured
+room = Room("lobby", user="ada").wait_open(20)
+room.send("hi")
+print(repr(room), str(room), room.url, repr(room.widget), room._repr_mimebundle_())
+print(configured(None, None, insecure=False), room.widget.get_state())
+print(room.invite(uses=1, minutes=1))
+def broken(make):
+    try:
+        make()
+    except Exception:
+        print(traceback.format_exc())
+broken(lambda: room.send("x" * 20_000))
+broken(lambda: Room("lobby", url="http://chat.example.org"))
+broken(lambda: Room("lobby", url=os.environ["BQWIDGET_URL"], token=os.environ["BQWIDGET_TOKEN"] + "x").wait_open(2))
+broken(lambda: Room("bad room"))
+broken(lambda: Room("lobby", tokens=os.environ["BQWIDGET_TOKEN"]))
+room.close()
+broken(lambda: room.send("after the end"))
+"""
+
+CELLS = [
+    "from bqwidget import Room\nroom = Room('lobby', user='ada').wait_open(20)\nroom.send('hi')\nroom",
+    "room.widget",
+    "print(room, room.url)\nroom.transcript()",
+    "room.send('x' * 20_000)",
+]
+
+
+@pytest.fixture
+def served(home):
+    """The url of a server that writes down all it can, whose shared token is SECRET, and the file of its words."""
+    key, words = home / "key", home / "words.txt"
+    key.write_text(SECRET)
+    key.chmod(0o600)
+    command = [sys.executable, "-m", "bqserver", "--port=0", f"--token-file={key}", "--log-level=DEBUG"]
+    command += [f"--audit-log={home / 'audit.jsonl'}", f"--runtime-file={home / 'server.json'}"]
+    with words.open("w") as output:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True)
+    try:
+        yield process.stdout.readline().split()[-1], words
+    finally:
+        process.terminate()
+        rest, _ = process.communicate(timeout=20)
+        assert SECRET not in rest
+        assert process.returncode == 0
+
+
+def command_lines() -> str:
+    """What ``ps`` shows of every process."""
+    done = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def holding(folder: Path, secret: str) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    }
+
+
+def test_the_server_writes_no_token_down(served, home):
+    url, _ = served
+    named, _ = tokens.add(home / "data" / "tokens.json", "ada")
+    for token in (SECRET, named):
+        bearer = {"Authorization": f"Bearer {token}"}
+        eventually(lambda sent=bearer: request(url, "GET", "/rooms", **sent).status == 200)
+        for path in (
+            "/messages",
+            f"/messages?token={token}",
+            "/rooms/bad.room",
+            "/nowhere",
+            "/messages?limit=x",
+        ):
+            request(url, "GET", path, **bearer)
+        for body in (b"{", {"user": "ada2", "text": "x" * 200_000}, {"user": 3}):
+            request(url, "POST", "/messages", body, **bearer)
+        with member(url, **bearer) as one:
+            one.until("synced")
+            one.send("not json")
+            one.until("echo")
+            one.send(b"binary")
+            assert one.close_code() == 1003
+        assert SECRET not in command_lines()
+    request(url, "GET", "/messages", Authorization=f"Bearer {SECRET}x")
+    request(url, "GET", "/messages", Authorization=f"Basic {SECRET}")
+    allowed = {"key", "server.json"}  # both mode 0600, and there to hold it
+    assert holding(home, SECRET) == allowed
+    assert all((home / name).stat().st_mode & 0o077 == 0 for name in allowed)
+    assert holding(home, named) == set()
+    assert (home / "audit.jsonl").read_text()
+
+
+def environment(home_environ: dict[str, str], url: str) -> dict[str, str]:
+    return {
+        **home_environ,
+        "BQWIDGET_URL": url,
+        "BQWIDGET_TOKEN": SECRET,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+
+
+def test_the_client_says_no_token_in_logs_reprs_and_tracebacks(served, home_environ):
+    url, _ = served
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "ignore", "-c", CLIENT],
+        env=environment(home_environ, url),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Traceback") >= 6, done.stdout
+    assert "DEBUG" in done.stdout
+    where = [line for line in (done.stdout + done.stderr).splitlines() if SECRET in line]
+    assert where == []
+
+
+@pytest.mark.timeout(200)
+def test_a_saved_notebook_and_its_export_hold_no_token(served, home, home_environ):
+    url, _ = served
+    folder = home / "saved"
+    folder.mkdir()
+    cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "room.ipynb")
+    environ = environment(home_environ, url)
+    for arguments in (
+        ["--execute", "--allow-errors", "--to", "notebook", "--inplace", "room.ipynb"],
+        ["--to", "html", "room.ipynb"],
+        ["--to", "markdown", "room.ipynb"],
+        ["--to", "script", "room.ipynb"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "nbconvert", "--log-level=DEBUG", *arguments],
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert SECRET not in done.stdout + done.stderr
+    saved = nbformat.read(folder / "room.ipynb", 4)
+    state = saved.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert any("room_name" in model["state"] for model in state.values())  # the window's state is in it
+    assert "MessageRefused" in str(saved.cells[3].outputs)
+    assert holding(folder, SECRET) == set()

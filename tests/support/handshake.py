@@ -1,0 +1,14 @@
+"""WebSocket handshakes for connections that are made without an HTTP server."""
+
+from __future__ import annotations
+
+from bqserver.wire import Handshake
+from chaos.raw import upgrade
+
+HEADERS = dict(line.split(": ", 1) for line in upgrade(1, "/").decode().split("\r\n")[1:] if line)
+LONGEST = 1 << 17
+OFFER = "permessage-deflate"
+
+
+def offering(offer: str | None) -> Handshake:
+    return Handshake("/", HEADERS if offer is None else {**HEADERS, "Sec-WebSocket-Extensions": offer})

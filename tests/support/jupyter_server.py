@@ -1,0 +1,136 @@
+"""A real Jupyter server as a process, and its kernels as a notebook drives them: over its own WebSocket."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.certificate import trusting
+from support.eventually import eventually
+from support.paths import ROOT
+from support.ws_client import request
+from websockets.sync.client import connect
+
+ENABLED = str(ROOT / "server")
+"""As JUPYTER_CONFIG_PATH: what installing bqwidget puts into Jupyter's configuration."""
+
+
+class JupyterServer:
+    """``url`` ends with the base path, without a slash; ``token`` is Jupyter's own."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes] | None, url: str, token: str, log: Path | None
+    ) -> None:
+        self.process = process
+        self.token = token
+        self.log = log
+        self.origin = "/".join(url.split("/")[:3])
+        self.base = url[len(self.origin) :].rstrip("/")
+        self.rooms = f"{self.base}/bqserver"
+
+    def ask(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str):
+        """``path`` below the base; with Jupyter's token, or another, unless headers say otherwise."""
+        if not {"Authorization", "Cookie"} & headers.keys():
+            headers["Authorization"] = f"token {token or self.token}"
+        return request(self.origin, method, self.base + path, body, **headers)
+
+    def kernel(self, token: str | None = None) -> Kernel:
+        made = self.ask("POST", "/api/kernels", {}, token=token)
+        assert made.status == 201, made.body
+        return Kernel(self, made.json["id"], token or self.token)
+
+
+class Kernel:
+    def __init__(self, server: JupyterServer, kernel_id: str, token: str) -> None:
+        self.server = server
+        self.id = kernel_id
+        self.token = token
+
+    def run(self, code: str, timeout: float = 60) -> str:
+        """What ``code`` prints; AssertionError with its traceback where it fails."""
+        server = self.server
+        address = f"{server.origin.replace('http', 'ws', 1)}{server.base}/api/kernels/{self.id}/channels"
+        header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": "t", "username": "t"}
+        message = {
+            "header": {**header, "version": "5.3", "date": "2027-01-01T00:00:00Z"},
+            "parent_header": {},
+            "metadata": {},
+            "content": {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+            "channel": "shell",
+        }
+        printed = ""
+        authorization = {"Authorization": f"token {self.token}"}
+        context = trusting() if address.startswith("wss") else None
+        with connect(address, additional_headers=authorization, max_size=None, ssl=context) as socket:
+            socket.send(json.dumps(message))
+            while True:
+                told = json.loads(socket.recv(timeout))
+                if told["parent_header"].get("msg_id") != header["msg_id"]:
+                    continue
+                content = told["content"]
+                match told["msg_type"]:
+                    case "stream":
+                        printed += content["text"]
+                    case "error":
+                        raise AssertionError("\n".join(content["traceback"]))
+                    case "status" if content["execution_state"] == "idle":
+                        return printed
+
+
+@contextmanager
+def jupyter_server(
+    home: Path, environ: dict[str, str], *args: str, base: str = "/", app: str = "jupyter_server"
+) -> Iterator[JupyterServer]:
+    """One with the extension, unless ``args`` disable it, in ``home``."""
+    token = secrets.token_hex(16)
+    folder = home / "notebooks"
+    folder.mkdir(exist_ok=True)
+    log = home / f"{app}-{secrets.token_hex(2)}.log"
+    command = [
+        *(sys.executable, "-m", app, "--no-browser", "--allow-root"),
+        *("--ServerApp.port=0", f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base}", *args),
+    ]
+    environ = {
+        **environ,
+        "JUPYTER_CONFIG_PATH": ENABLED,
+        "JUPYTER_TOKEN": token,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environ,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        told = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
+
+        def read() -> dict[str, str]:
+            assert process.poll() is None, log.read_text()
+            try:
+                return json.loads(told.read_text())
+            except (FileNotFoundError, json.JSONDecodeError):  # not yet, or not yet whole
+                return {}
+
+        def answers() -> bool:
+            try:
+                return server.ask("GET", "/api/status").status == 200
+            except ConnectionRefusedError:  # it listens once its loop runs
+                return False
+
+        server = JupyterServer(process, eventually(read, 60, "Jupyter's start")["url"], token, log)
+        eventually(answers, what="Jupyter's first answer")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,31 @@
+"""Random submissions to a log, for property tests."""
+
+from __future__ import annotations
+
+from bqserver.log import Submission
+from hypothesis import strategies as st
+
+from bqwidget.protocol import Delete, Edit, React, Send
+
+rooms, users, cids = (
+    st.sampled_from("ab"),
+    st.sampled_from(["ada", "bob"]),
+    st.sampled_from(["", "1", "2", "3"]),
+)
+texts, targets = st.sampled_from(["x", "y"]), st.integers(0, 8)
+
+
+@st.composite
+def submissions(draw: st.DrawFn) -> Submission:
+    user, cid = draw(users), draw(cids)
+    draft = draw(
+        st.one_of(
+            st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts),
+            st.builds(Edit, cid=st.just(cid), user=st.just(user), target=targets, text=texts),
+            st.builds(Delete, cid=st.just(cid), user=st.just(user), target=targets),
+            st.builds(
+                React, cid=st.just(cid), user=st.just(user), target=targets, emoji=texts, on=st.booleans()
+            ),
+        )
+    )
+    return Submission(draw(rooms), user, draft)
