@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from bqserver.testing import RunningServer
-from support.widget_browser import SHOWN, SUBSHELLS, Browser, Kernel
+from support.widget_browser import SHOWN, SUBSHELLS, Browser, Kernel, bob, browser, kernel, server
 
 from bqwidget import Room
 
-ROOT = Path(__file__).parent.parent
+__all__ = ["bob", "browser", "kernel", "server"]  # fixtures
 
 
 def send(cid: str, text: str) -> dict[str, str]:
