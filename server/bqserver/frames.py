@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Ack, Error, Synced, encode
 
 from .log import Outcome, Refused, Stored
-from .wire import text_frame
 
 
 def entry_frame(entry: Stored) -> bytes:

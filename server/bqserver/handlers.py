@@ -9,6 +9,7 @@ from http import HTTPStatus
 from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
 
+from bqserver.websocket.connection import Handshake, Wire
 from bqwidget.protocol import MAX_CID, check_room, encode
 
 from .admission import Invites, Moderate, Session
@@ -23,7 +24,6 @@ from .policy import taken
 from .posting import read_post, submission_of
 from .rights import Level
 from .uploads import Download, Upload
-from .wire import Handshake, Wire
 
 LOBBY = "lobby"
 MOST = 200

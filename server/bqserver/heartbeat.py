@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from bqserver.websocket.connection import PING
+
 from .frames import synced
-from .wire import PING
 
 if TYPE_CHECKING:
     from .peer import Peer

@@ -16,9 +16,10 @@ from functools import partial
 
 import msgspec
 
+from bqserver.websocket.compression import LEAST, deflated
+from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Bye, Limits, encode
 
-from .deflate import LEAST, deflated
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT, Heartbeat
 from .journal import Journal
@@ -31,7 +32,6 @@ from .presence import Presence
 from .questions import Questions
 from .rates import RateLimit
 from .room import Room
-from .wire import text_frame
 
 Answer = Callable[[Outcome], None]
 

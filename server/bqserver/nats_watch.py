@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Error, encode
 
 from . import nats_queries
@@ -14,7 +15,6 @@ from .nats_feeds import SILENCE, Feeds
 from .nats_link import Link
 from .nats_sends import PATIENCE, RETRY_AFTER, Sends
 from .nats_view import View
-from .wire import text_frame
 
 if TYPE_CHECKING:
     from .hub import Hub

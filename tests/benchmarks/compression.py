@@ -24,9 +24,9 @@ from typing import Self
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "server"), str(ROOT / "tests")]
 
-from bqserver import deflate  # noqa: E402
-from bqserver.incoming import Incoming  # noqa: E402
-from bqserver.wire import COMPRESSION, text_frame  # noqa: E402
+from bqserver.websocket import compression as deflate  # noqa: E402
+from bqserver.websocket.connection import COMPRESSION, text_frame  # noqa: E402
+from bqserver.websocket.decoder import Incoming  # noqa: E402
 from chaos.raw import frame  # noqa: E402
 
 TEXTS = (100, 300, 700, 1_000, 2_000, 4_000, 16_000)

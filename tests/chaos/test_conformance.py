@@ -13,8 +13,8 @@ import socket
 
 import pytest
 import tornado.web
-from bqserver.deflate import deflated
-from bqserver.wire import Handshake, Wire, text_frame
+from bqserver.websocket.compression import deflated
+from bqserver.websocket.connection import Handshake, Wire, text_frame
 from kosoku import FailureError, run_fuzzingclient
 from kosoku._caseindex import initialize_shims
 from tornado.httpserver import HTTPServer

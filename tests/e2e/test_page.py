@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from bqserver.deflate import deflated
 from bqserver.testing import RunningServer, running_server
+from bqserver.websocket.compression import deflated
 from e2e.conftest import Window
 from support.ws_client import member
 from websockets.extensions.permessage_deflate import PerMessageDeflate

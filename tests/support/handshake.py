@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bqserver.wire import Handshake
+from bqserver.websocket.connection import Handshake
 from chaos.raw import upgrade
 
 HEADERS = dict(line.split(": ", 1) for line in upgrade(1, "/").decode().split("\r\n")[1:] if line)

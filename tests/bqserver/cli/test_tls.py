@@ -13,7 +13,7 @@ import sys
 
 import pytest
 from bqserver.testing import running_server
-from bqserver.wire import CLOSING
+from bqserver.websocket.connection import CLOSING
 from chaos.process import server_process
 from chaos.raw import close_code, upgrade
 from support.certificate import self_signed, trusting

@@ -13,7 +13,7 @@ from bqserver.hub import Hub
 from bqserver.log import Submission
 from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
-from bqserver.wire import Wire
+from bqserver.websocket.connection import Wire
 from support.handshake import LONGEST, offering
 from support.hub import draft, frames, join, settle
 from tornado.iostream import IOStream

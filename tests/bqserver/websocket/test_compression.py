@@ -10,17 +10,18 @@ import zlib
 
 import pytest
 from bqserver import hub as hub_module
-from bqserver.deflate import LEAST, deflated
 from bqserver.hearing import submit
 from bqserver.hub import Hub
 from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
 from bqserver.testing import running_server
-from bqserver.wire import Wire, text_frame
 from support.handshake import OFFER, offering
 from support.hub import draft, frames, join, joined, run, settle
 from support.ws_client import member
 from tornado.iostream import IOStream
+
+from .compression import LEAST, deflated
+from .connection import Wire, text_frame
 
 LONG = "The quick brown fox jumps over the lazy dog. " * 60
 

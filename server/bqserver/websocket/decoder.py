@@ -21,7 +21,7 @@ MOST_CONTROL = 125
 """Bytes that a ping, a pong or a close may carry (RFC 6455, 5.5)."""
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
-quiet = logging.getLogger("bqserver.wire")
+quiet = logging.getLogger("bqserver.websocket.connection")
 quiet.setLevel(logging.WARNING)  # websockets logs every open and close at INFO: ours is the access log
 
 

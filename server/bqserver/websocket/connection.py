@@ -21,10 +21,10 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from bqserver.lane import Send
 from bqwidget.protocol import SUBPROTOCOL
 
-from .incoming import Incoming, quiet
-from .lane import Send
+from .decoder import Incoming, quiet
 
 READ = 64 * 1024
 CLOSING = 5.0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import zlib
 
-from .wire import WINDOW_BITS, text_frame
+from .connection import WINDOW_BITS, text_frame
 
 LEAST = 1024
 """Bytes of the shortest frame that is compressed. What is shorter fits one packet either way, and would cost a

@@ -1,0 +1,1 @@
+"""One RFC 6455 connection over a Tornado stream; knows no rooms."""
