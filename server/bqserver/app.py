@@ -16,9 +16,12 @@ from tornado.routing import URLSpec
 from traitlets import Dict
 
 import bqwidget
+from bqserver.auth.authenticator import Gate, make_token, read_token
+from bqserver.auth.file_watcher import Access, Warden
+from bqserver.auth.moderation import Moderation, beside
+from bqserver.auth.origins import Origins
+from bqserver.auth.policy import Policy
 
-from .access import Access, Warden
-from .auth import Gate, make_token, read_token
 from .base import NotFound, Service, note_request
 from .command import SettingError, StartError
 from .handlers import LOBBY, routes
@@ -27,10 +30,7 @@ from .journal import Journal
 from .listening import bind, shut_on_error, tls_context
 from .log import LogError, MessageLog
 from .memory_log import MemoryLog
-from .moderation import Moderation, beside
-from .origins import Origins
 from .parts import PartStore
-from .policy import Policy
 from .rechecking import Rechecks
 from .runtime_file import telling
 from .settings import Settings, base_path, data_dir

@@ -15,15 +15,15 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
+from bqserver.auth.admission import Door
+from bqserver.auth.authenticator import UNVERIFIED, Denied, Gate, Identity
+from bqserver.auth.origins import Origins, split_port
+from bqserver.auth.permissions import Level
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import check_room, encode, printable
 
-from .auth import UNVERIFIED, Denied, Gate, Identity
-from .door import Door
 from .hub import Hub
 from .log import LogError, Refused
-from .origins import Origins, split_port
-from .rights import Level
 
 _log = logging.getLogger("bqserver.http")
 

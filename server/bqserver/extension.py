@@ -29,11 +29,16 @@ from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError, RequestHandler
 from traitlets import Unicode, default
 
-from .access import Access, Warden
-from .admission import Invites, NoInvites, Session
-from .auth import Denied, Gate, Identity, short
+from bqserver.auth.admission import Door
+from bqserver.auth.authenticator import Denied, Gate, Identity, short
+from bqserver.auth.file_watcher import Access, Warden
+from bqserver.auth.moderation import Moderation
+from bqserver.auth.origins import Origins
+from bqserver.auth.permissions import Level
+from bqserver.auth.policy import Policy
+from bqserver.web.sessions import Invites, NoInvites, Session
+
 from .base import Failure, Handler, Service, is_upgrade
-from .door import Door
 from .handlers import RoomPage, routes
 from .hub import Hub
 from .kernels import KernelGate, Kernels
@@ -41,12 +46,8 @@ from .limiting import Limiting
 from .log import LogError, MessageLog
 from .logouts import Logouts
 from .memory_log import MemoryLog
-from .moderation import Moderation
-from .origins import Origins
-from .policy import Policy
 from .profiles import profile_of
 from .rechecking import Rechecks
-from .rights import Level
 from .settings import data_dir
 from .sqlite_log import SqliteLog
 from .sqlite_parts import parts_of

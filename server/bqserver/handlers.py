@@ -9,10 +9,12 @@ from http import HTTPStatus
 from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
 
+from bqserver.auth.permissions import Level
+from bqserver.auth.policy import taken
+from bqserver.web.sessions import Invites, Moderate, Session
 from bqserver.websocket.connection import Handshake, Wire
 from bqwidget.protocol import MAX_CID, check_room, encode
 
-from .admission import Invites, Moderate, Session
 from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .body import Body
 from .log import Bounds, Glance, Refused, Stored
@@ -20,9 +22,7 @@ from .metrics import Metrics
 from .page import CSP, FIRST, STATIC, render
 from .parts import with_parts
 from .peer import Peer
-from .policy import taken
 from .posting import read_post, submission_of
-from .rights import Level
 from .uploads import Download, Upload
 
 LOBBY = "lobby"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bqserver.auth.permissions import Level
 from bqserver.websocket.connection import text_frame
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
@@ -34,7 +35,6 @@ from .frames import refusal, synced
 from .log import Outcome, Refused, Stored, Submission
 from .parts import with_parts
 from .replay import resume
-from .rights import Level
 
 if TYPE_CHECKING:
     from .peer import Peer

@@ -16,6 +16,8 @@ from functools import partial
 
 import msgspec
 
+from bqserver.auth.policy import Policy, open_policy
+from bqserver.auth.rate_limit import RateLimit
 from bqserver.websocket.compression import LEAST, deflated
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Bye, Limits, encode
@@ -27,10 +29,8 @@ from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from .neighbours import Neighbours
 from .parts import IN_HAND, Budget, PartStore
 from .peer import Peer
-from .policy import Policy, open_policy
 from .presence import Presence
 from .questions import Questions
-from .rates import RateLimit
 from .room import Room
 
 Answer = Callable[[Outcome], None]

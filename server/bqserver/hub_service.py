@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.routing import URLSpec
 
-from .admission import Invites, NoInvites, Session
-from .auth import Denied, Identity, short
+from bqserver.auth.authenticator import Denied, Identity, short
+from bqserver.web.sessions import Invites, NoInvites, Session
+
 from .base import Handler, Service, is_upgrade
 from .handlers import RoomPage, routes
 

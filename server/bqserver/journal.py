@@ -15,8 +15,8 @@ from typing import IO
 
 import msgspec
 
-from .auth import Identity
-from .rights import AccessError
+from bqserver.auth.authenticator import Identity
+from bqserver.auth.permissions import AccessError
 
 _log = logging.getLogger("bqserver.audit")
 

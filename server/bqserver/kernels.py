@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from .auth import WRONG_TOKEN, Denied, Gate, Identity
-from .tokens import sha256
+from bqserver.auth.authenticator import WRONG_TOKEN, Denied, Gate, Identity
+from bqserver.auth.tokens import sha256
 
 URL, TOKEN = "BQWIDGET_URL", "BQWIDGET_TOKEN"
 GONE = Denied("token_expired", "the kernel with this token has ended: start a new one")

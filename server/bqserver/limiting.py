@@ -7,9 +7,9 @@ import time
 from traitlets import Float, Int
 from traitlets.config import Configurable
 
+from bqserver.auth.admission import Door
 from bqwidget.protocol import Limits
 
-from .door import Door
 from .heartbeat import HEARTBEAT
 from .rechecking import RECHECK
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from .tokens import sha256
+from bqserver.auth.tokens import sha256
 
 KEPT = 10_000
 

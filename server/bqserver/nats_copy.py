@@ -22,11 +22,12 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
+from bqserver.auth.moderation import Moderation, beside
+
 from .copying import Totals, named_parts, originals, submission, totals
 from .durable import replace, sync_file
 from .lockfile import LockFile
 from .log import LogError
-from .moderation import Moderation, beside
 from .nats_connection import LOST, explained
 from .nats_envelope import seal
 from .nats_link import Link

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from bqserver.auth.invites import Invite
 from bqwidget.protocol import encode
 
-from .invites import Invite
 from .nats_bucket import Bucket, until_answered
 from .nats_link import Link
 

@@ -24,8 +24,9 @@ from .nats_link import Link
 from .presence import members_here
 
 if TYPE_CHECKING:
+    from bqserver.auth.rate_limit import RateLimit
+
     from .hub import Hub
-    from .rates import RateLimit
     from .room import Room
 
 BEAT = 2.0

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from .auth import Gate
+from bqserver.auth.authenticator import Gate
+
 from .log import LogError
 from .nats_orders import NatsOrders
 

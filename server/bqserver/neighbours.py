@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .rates import RateLimit
+    from bqserver.auth.rate_limit import RateLimit
+
     from .room import Room
 
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bqserver.auth.authenticator import UNVERIFIED, Identity
+from bqserver.auth.permissions import Level
 from bqserver.websocket.connection import Wire
 
-from .auth import UNVERIFIED, Identity
 from .frames import synced
 from .hearing import hear
 from .log import LogError
 from .replay import greet
-from .rights import Level
 
 if TYPE_CHECKING:
     from .hub import Hub

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from bqserver.auth.authenticator import Identity
+from bqserver.auth.permissions import Level
 from bqwidget.protocol import Post, Send, check, decode_post
 
-from .auth import Identity
 from .hub import Hub
 from .log import Refused, Submission
-from .rights import Level
 
 
 def read_post(hub: Hub, identity: Identity, room: str, body: bytes) -> Post | Refused:

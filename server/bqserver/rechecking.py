@@ -10,7 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from .auth import Denied, Identity
+from bqserver.auth.authenticator import Denied, Identity
+
 from .hub import Hub
 from .peer import Peer
 
@@ -19,7 +20,7 @@ RECHECK = 60.0
 Still = Callable[[], Awaitable[Identity | Denied]]
 """Asks again who a member is."""
 
-_log = logging.getLogger("bqserver.access")
+_log = logging.getLogger("bqserver.auth.authenticator.file_watcher")
 
 
 class Rechecks:

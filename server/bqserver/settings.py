@@ -9,9 +9,10 @@ from pathlib import Path
 from platformdirs import user_data_path
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
+from bqserver.auth.origins import is_host, is_loopback, is_origin
+
 from .command import Command, SettingError, StartError
 from .limiting import Limiting
-from .origins import is_host, is_loopback, is_origin
 
 PORTS = 65_535
 

@@ -11,15 +11,15 @@ import time
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from bqserver.auth.authenticator import Identity
+from bqserver.auth.permissions import Level
 from bqwidget.errors import ProtocolError
 
-from .auth import Identity
 from .base import Service, error_body
 from .handlers import LOBBY
 from .log import Outcome, Refused, Stored, Submission
 from .post_http import END, answer, post_path, read_head
 from .posting import read_post, submission_of
-from .rights import Level
 
 LONGEST = 64 * 1024
 """Bytes of a request; a longer one is Tornado's."""

@@ -12,6 +12,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
+from bqserver.auth.permissions import Level
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
@@ -20,7 +21,6 @@ from .body import READ_ON, Body
 from .log import LogError
 from .media import TYPES, describe
 from .parts import Kept, PartStore
-from .rights import Level
 
 CSP = "default-src 'none'; sandbox"
 """Opened by itself, a picture that is also a page (SVG) has no origin, runs nothing and loads nothing."""

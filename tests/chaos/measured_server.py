@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 from bqserver.app import ChatServer
-from bqserver.auth import Gate
+from bqserver.auth.authenticator import Gate
 
 TICK = 0.005
 

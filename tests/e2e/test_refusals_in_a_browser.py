@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bqserver import tokens
+from bqserver.auth import tokens
 from bqserver.testing import RunningServer, running_server
 from e2e.conftest import Window
 from support.eventually import eventually
@@ -101,7 +101,7 @@ def test_who_is_muted_reads_why_and_may_try_again_later(served, pages):
 
 
 def test_a_full_server_is_said_and_joined_when_there_is_room(home, pages, monkeypatch):
-    monkeypatch.setattr("bqserver.door.FULL_RETRY", 2.0)
+    monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY", 2.0)
     with running_server(max_connections=1) as server:
         first = Page(pages(), server, server.token)
         first.window.wait_connected()

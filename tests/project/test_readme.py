@@ -9,12 +9,12 @@ from typing import get_args
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.auth import Gate
+from bqserver.auth.authenticator import Gate
+from bqserver.auth.origins import Origins
 from bqserver.base import Service
 from bqserver.command import Command, check_arguments
 from bqserver.handlers import routes
 from bqserver.hub import Hub
-from bqserver.origins import Origins
 from support.paths import ROOT
 
 import bqwidget

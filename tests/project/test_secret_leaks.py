@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from bqserver import tokens
+from bqserver.auth import tokens
 from support.eventually import eventually
 from support.ws_client import member, request
 

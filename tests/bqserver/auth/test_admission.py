@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from bqserver import tokens
 from bqserver.app import ChatServer
-from bqserver.door import Door
 from bqserver.hearing import STRIKES
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
+
+from . import tokens
+from .admission import Door
 
 
 class Clock:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import stat
 
 import pytest
-from bqserver.auth import NO_TOKEN, SESSION_OVER, WRONG_TOKEN, Gate, Identity, make_token, read_token, short
 from bqserver.log import LogError
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
+
+from .authenticator import (
+    NO_TOKEN,
+    SESSION_OVER,
+    WRONG_TOKEN,
+    Gate,
+    Identity,
+    make_token,
+    read_token,
+    short,
+)
 
 
 class Clock:

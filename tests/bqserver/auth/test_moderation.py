@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from bqserver import tokens
-from bqserver.moderation import Moderation, Mute
-from bqserver.rights import AccessError
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
+
+from . import tokens
+from .moderation import Moderation, Mute
+from .permissions import AccessError
 
 
 class Clock:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bqserver.origins import Origins, is_loopback
+
+from .origins import Origins, is_loopback
 
 LOCAL = "127.0.0.1"
 

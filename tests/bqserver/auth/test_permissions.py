@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from bqserver.access import read_rights
-from bqserver.rights import AccessError, Level, Rights, parse_rights
+
+from .file_watcher import read_rights
+from .permissions import AccessError, Level, Rights, parse_rights
 
 FILE = """
 ["*"]

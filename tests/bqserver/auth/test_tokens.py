@@ -10,16 +10,17 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from bqserver import tokens
-from bqserver.access import Access
-from bqserver.auth import EXPIRED, REVOKED, SESSION_OVER, Gate, Identity
-from bqserver.rights import AccessError, Level, parse_rights
 from bqserver.testing import running_server
 from bqserver.token_command import describe, parse_expiry
-from bqserver.tokens import Grants, parse_grants, read_grants
 from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
+
+from . import tokens
+from .authenticator import EXPIRED, REVOKED, SESSION_OVER, Gate, Identity
+from .file_watcher import Access
+from .permissions import AccessError, Level, parse_rights
+from .tokens import Grants, parse_grants, read_grants
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 

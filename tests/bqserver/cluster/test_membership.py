@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nats
 import pytest
-from bqserver import nats_neighbours, nats_stream, tokens
+from bqserver import nats_neighbours, nats_stream
+from bqserver.auth import tokens
 from bqserver.testing import RunningServer, running_server
 from chaos.process import ServerProcess, server_process
 from support.eventually import eventually

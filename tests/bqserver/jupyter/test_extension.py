@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.auth import Identity
+from bqserver.auth.authenticator import Identity
 from bqserver.kernels import GONE, Kernels
 from bqserver.limiting import Limiting
 from support.certificate import self_signed

@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from bqserver.auth import Identity
+from bqserver.auth.authenticator import Identity
 from bqserver.presence import members
 from bqserver.profiles import MAX_AVATAR, MAX_AVATARS, profile_of
 

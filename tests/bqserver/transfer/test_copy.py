@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from bqserver.auth.moderation import Moderation, Mute, beside
 from bqserver.copying import originals, totals
 from bqserver.log import LogError, Stored, Submission
-from bqserver.moderation import Moderation, Mute, beside
 from bqserver.nats_copy import from_stream, to_stream
 from bqserver.nats_log import open_log
 from bqserver.nats_read_back import Progress

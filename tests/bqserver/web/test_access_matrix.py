@@ -11,7 +11,7 @@ from itertools import product
 from typing import NamedTuple
 
 import pytest
-from bqserver import tokens
+from bqserver.auth import tokens
 from bqserver.testing import RunningServer, running_server
 from support.pictures import png
 from support.ws_client import Answer, request

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from bqserver import tokens
+from bqserver.auth import tokens
 from bqserver.log import LogError
 from bqserver.media import describe
 from bqserver.parts import Budget, Kept, MemoryParts, PartStore

@@ -17,9 +17,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
-from bqserver import tokens
 from bqserver.app import ChatServer
-from bqserver.auth import Gate, Identity
+from bqserver.auth import tokens
+from bqserver.auth.authenticator import Gate, Identity
 from bqserver.memory_log import MemoryLog
 from bqserver.shortcut import Shortcut
 from bqserver.shortcut_server import ShortcutServer

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from bqserver import tokens
+from bqserver.auth import tokens
 from bqserver.testing import RunningServer, running_server
 from support.corruption import lose_entries
 from support.eventually import eventually
@@ -204,7 +204,7 @@ def test_a_join_that_is_refused_for_now_waits_as_long_as_it_is_told(stage, case)
 
 
 def test_the_place_that_was_waited_for_is_taken(stage, monkeypatch):
-    monkeypatch.setattr("bqserver.door.FULL_RETRY", 1.0)
+    monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY", 1.0)
     stage.start(max_connections=1)
     with stage.room(stage.ada) as ada:
         ada.wait_open(20)

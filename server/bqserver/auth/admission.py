@@ -6,8 +6,9 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from .log import Refused
-from .rates import RateLimit
+from bqserver.log import Refused
+
+from .rate_limit import RateLimit
 
 KNOWN = 10_000
 """Keys remembered as right, with the address they came from."""

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from bqserver.durable import make_folder
+from bqserver.log import LogError
 from bqwidget.protocol import Limits, Profile
 
-from .durable import make_folder
 from .invites import Invite, Invites
-from .log import LogError
-from .rights import Level, Rights
+from .permissions import Level, Rights
 from .tokens import Grant, Grants, seen
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from bqwidget.protocol import Struct
 
-from .rights import AccessError
+from .permissions import AccessError
 from .tokens import read_private, write_private
 
 

@@ -22,9 +22,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
+from bqserver.log import LogError
 from bqwidget.protocol import ROOM_NAME, printable
-
-from .log import LogError
 
 EVERYONE = "*"
 

@@ -10,15 +10,16 @@ import asyncio
 import logging
 from pathlib import Path
 
-from .auth import Gate
-from .hub import Hub
-from .rights import AccessError, Rights, parse_rights
+from bqserver.hub import Hub
+
+from .authenticator import Gate
+from .permissions import AccessError, Rights, parse_rights
 from .tokens import Grants, read_grants, read_private
 
 LOOK = 1.0
 """Seconds between two looks at the files, and at what has expired."""
 
-_log = logging.getLogger("bqserver.access")
+_log = logging.getLogger("bqserver.auth.authenticator.file_watcher")
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 

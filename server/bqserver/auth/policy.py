@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from bqserver.log import Refused
 from bqwidget.protocol import printable
 
-from .auth import Denied, Gate, Identity
-from .log import Refused
+from .authenticator import Denied, Gate, Identity
 from .moderation import Moderation
-from .rights import Level
+from .permissions import Level
 
 
 class Policy:

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import msgspec
 
+from bqserver.durable import make_folder, replace
+from bqserver.lockfile import LockFile
+from bqserver.log import LogError
 from bqwidget.protocol import Limits, Struct, printable
 
-from .durable import make_folder, replace
-from .lockfile import LockFile
-from .log import LogError
-from .rights import AccessError, Level, check_patterns, matches
+from .permissions import AccessError, Level, check_patterns, matches
 
 PREFIX = "bq_"
 """Tokens begin so, for scanners that look for secrets in what people publish."""
