@@ -21,6 +21,11 @@ from bqserver.auth.file_watcher import Access, Warden
 from bqserver.auth.moderation import Moderation, beside
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
+from bqserver.storage.attachments import PartStore
+from bqserver.storage.interface import LogError, MessageLog
+from bqserver.storage.memory import MemoryLog
+from bqserver.storage.sqlite.attachments import parts_of
+from bqserver.storage.sqlite.log import SqliteLog
 
 from .base import NotFound, Service, note_request
 from .command import SettingError, StartError
@@ -28,18 +33,13 @@ from .handlers import LOBBY, routes
 from .hub import Hub
 from .journal import Journal
 from .listening import bind, shut_on_error, tls_context
-from .log import LogError, MessageLog
-from .memory_log import MemoryLog
-from .parts import PartStore
 from .rechecking import Rechecks
 from .runtime_file import telling
 from .settings import Settings, base_path, data_dir
 from .shortcut_server import ShortcutServer
-from .sqlite_log import SqliteLog
-from .sqlite_parts import parts_of
 
 if TYPE_CHECKING:
-    from .nats_log import NatsLog
+    from bqserver.storage.nats.log import NatsLog
 
 CLUSTER = ("nats://", "tls://")
 IDLE_HTTP = 120.0
@@ -260,7 +260,7 @@ class ChatServer(Settings):
 
     def join_cluster(self, port: int) -> Awaitable[NatsLog]:
         try:
-            from .nats_log import open_log  # noqa: PLC0415 - the extra "cluster"
+            from bqserver.storage.nats.log import open_log  # noqa: PLC0415 - the extra "cluster"
         except ImportError:
             raise SettingError("--log=nats://... needs the package: pip install bqwidget[cluster]") from None
         view = Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"

@@ -10,9 +10,9 @@ from pathlib import Path
 from traitlets import Bool, Dict, Unicode
 
 import bqwidget
+from bqserver.storage.interface import LogError
 
 from .command import Command
-from .log import LogError
 
 
 class Copy(Command):

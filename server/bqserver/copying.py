@@ -17,11 +17,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from bqserver.storage.interface import Submission
+from bqserver.storage.sqlite.queries import span
+from bqserver.storage.sqlite.schema import SEQ_MASK
 from bqwidget.protocol import Change, Delete, Draft, Edit, Expire, Message, Part, React, Send, encode
-
-from .log import Submission
-from .schema import SEQ_MASK
-from .sqlite_queries import span
 
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_change = msgspec.json.Decoder(Change).decode

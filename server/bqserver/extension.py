@@ -36,6 +36,10 @@ from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.permissions import Level
 from bqserver.auth.policy import Policy
+from bqserver.storage.interface import LogError, MessageLog
+from bqserver.storage.memory import MemoryLog
+from bqserver.storage.sqlite.attachments import parts_of
+from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.sessions import Invites, NoInvites, Session
 
 from .base import Failure, Handler, Service, is_upgrade
@@ -43,14 +47,10 @@ from .handlers import RoomPage, routes
 from .hub import Hub
 from .kernels import KernelGate, Kernels
 from .limiting import Limiting
-from .log import LogError, MessageLog
 from .logouts import Logouts
-from .memory_log import MemoryLog
 from .profiles import profile_of
 from .rechecking import Rechecks
 from .settings import data_dir
-from .sqlite_log import SqliteLog
-from .sqlite_parts import parts_of
 
 NAME = "bqserver"
 RESOURCE = "bqserver"

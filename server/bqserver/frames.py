@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from bqserver.storage.interface import Outcome, Refused, Stored
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Ack, Error, Synced, encode
-
-from .log import Outcome, Refused, Stored
 
 
 def entry_frame(entry: Stored) -> bytes:

@@ -11,16 +11,16 @@ from tornado.web import StaticFileHandler
 
 from bqserver.auth.permissions import Level
 from bqserver.auth.policy import taken
+from bqserver.storage.attachments import with_parts
+from bqserver.storage.interface import Bounds, Glance, Refused, Stored
 from bqserver.web.sessions import Invites, Moderate, Session
 from bqserver.websocket.connection import Handshake, Wire
 from bqwidget.protocol import MAX_CID, check_room, encode
 
 from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .body import Body
-from .log import Bounds, Glance, Refused, Stored
 from .metrics import Metrics
 from .page import CSP, FIRST, STATIC, render
-from .parts import with_parts
 from .peer import Peer
 from .posting import read_post, submission_of
 from .uploads import Download, Upload

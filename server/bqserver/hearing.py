@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bqserver.auth.permissions import Level
+from bqserver.storage.attachments import with_parts
+from bqserver.storage.interface import Outcome, Refused, Stored, Submission
 from bqserver.websocket.connection import text_frame
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
@@ -32,8 +34,6 @@ from bqwidget.protocol import (
 )
 
 from .frames import refusal, synced
-from .log import Outcome, Refused, Stored, Submission
-from .parts import with_parts
 from .replay import resume
 
 if TYPE_CHECKING:

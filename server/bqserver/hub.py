@@ -18,6 +18,8 @@ import msgspec
 
 from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
+from bqserver.storage.attachments import IN_HAND, Budget, PartStore
+from bqserver.storage.interface import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from bqserver.websocket.compression import LEAST, deflated
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Bye, Limits, encode
@@ -25,9 +27,7 @@ from bqwidget.protocol import Bye, Limits, encode
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT, Heartbeat
 from .journal import Journal
-from .log import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from .neighbours import Neighbours
-from .parts import IN_HAND, Budget, PartStore
 from .peer import Peer
 from .presence import Presence
 from .questions import Questions

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from bqserver.storage.interface import LogError
+
 from .durable import make_folder
-from .log import LogError
 
 if sys.platform == "win32":
     import msvcrt

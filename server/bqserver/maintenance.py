@@ -9,15 +9,15 @@ from pathlib import Path
 from traitlets import Dict, Unicode, default
 
 import bqwidget
+from bqserver.storage.interface import LogError
+from bqserver.storage.sqlite.attachments import beside
+from bqserver.storage.sqlite.attachments_check import count_parts, part_problems
+from bqserver.storage.sqlite.backup import backup, restore
+from bqserver.storage.sqlite.check import Contents, contents, problems
+from bqserver.storage.sqlite.schema import connect
 
-from .backup import backup, restore
-from .check import Contents, contents, problems
 from .command import Command
-from .log import LogError
-from .parts_check import count_parts, part_problems
-from .schema import connect
 from .settings import data_dir
-from .sqlite_parts import beside
 
 TOLD = 20
 """Problems that are told one by one."""

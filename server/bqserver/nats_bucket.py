@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import nats.errors
 from nats.aio.msg import Msg
 
+from bqserver.storage.interface import LogError
+
 from . import nats_queries
-from .log import LogError
 from .nats_connection import LOST, NO_RESPONDERS, explained
 from .nats_link import FIRST, PAUSE, Link
 from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code

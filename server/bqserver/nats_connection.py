@@ -18,7 +18,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from .log import LogError
+from bqserver.storage.interface import LogError
 
 PATIENCE = 2
 """Seconds for an answer, and to connect."""

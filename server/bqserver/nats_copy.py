@@ -23,22 +23,22 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from bqserver.auth.moderation import Moderation, beside
+from bqserver.storage.attachments import PartStore
+from bqserver.storage.interface import LogError
+from bqserver.storage.nats.attachments import NatsParts
+from bqserver.storage.nats.records import seal
+from bqserver.storage.nats.snapshots import write_all
+from bqserver.storage.sqlite.attachments import SqliteParts
+from bqserver.storage.sqlite.schema import connect, epoch_of
 
 from .copying import Totals, named_parts, originals, submission, totals
 from .durable import replace, sync_file
 from .lockfile import LockFile
-from .log import LogError
 from .nats_connection import LOST, explained
-from .nats_envelope import seal
 from .nats_link import Link
 from .nats_orders import NatsOrders
-from .nats_pages import write_all
-from .nats_parts import NatsParts
 from .nats_read_back import Progress, asked, learn_orders, read_back, store_all
 from .nats_stream import COPYING, NOT_FOUND, REPLICAS, Address, complaints, error_code, parse, settings
-from .parts import PartStore
-from .schema import connect, epoch_of
-from .sqlite_parts import SqliteParts
 
 WINDOW = 500
 """Messages on their way at once."""

@@ -21,7 +21,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from .log import LogError
+from bqserver.storage.interface import LogError
+
 from .nats_connection import (
     LOST,
     NO_RESPONDERS,

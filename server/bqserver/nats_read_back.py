@@ -13,18 +13,19 @@ from typing import Any
 
 import nats.errors
 
+from bqserver.storage.interface import LogError
+from bqserver.storage.nats.records import unseal
+from bqserver.storage.nats.replica import View
+from bqserver.storage.nats.retention import KEY
+from bqserver.storage.sequencer import Place, sequence
+from bqserver.storage.sqlite.schema import connect
+from bqserver.storage.sqlite.writer_state import SqliteShelf
+
 from . import nats_queries
 from .copying import Original, Totals, originals, submission, totals
-from .log import LogError
 from .nats_connection import LOST, explained
-from .nats_envelope import unseal
 from .nats_link import Link
 from .nats_orders import NatsOrders
-from .nats_retention import KEY
-from .nats_view import View
-from .schema import connect
-from .sequencer import Place, sequence
-from .sqlite_shelf import SqliteShelf
 
 WINDOW = 500
 """Messages of one question, and entries of one commit."""

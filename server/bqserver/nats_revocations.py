@@ -10,8 +10,8 @@ import asyncio
 import logging
 
 from bqserver.auth.authenticator import Gate
+from bqserver.storage.interface import LogError
 
-from .log import LogError
 from .nats_orders import NatsOrders
 
 LOOK = 1.0

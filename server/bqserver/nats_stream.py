@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import nats.errors
 
-from .log import LogError
+from bqserver.storage.interface import LogError
 
 PORT = 4222
 STREAM = "bqwidget"

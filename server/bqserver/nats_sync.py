@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tornado.httpclient import AsyncHTTPClient
 
-from .log import LogError
+from bqserver.storage.interface import LogError
 
 PATIENCE = 5.0
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from bqserver.auth.authenticator import UNVERIFIED, Identity
 from bqserver.auth.permissions import Level
+from bqserver.storage.interface import LogError
 from bqserver.websocket.connection import Wire
 
 from .frames import synced
 from .hearing import hear
-from .log import LogError
 from .replay import greet
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import msgspec
 
 from bqserver.auth.authenticator import Identity
 from bqserver.auth.permissions import Level
+from bqserver.storage.interface import Refused, Submission
 from bqwidget.protocol import Post, Send, check, decode_post
 
 from .hub import Hub
-from .log import Refused, Submission
 
 
 def read_post(hub: Hub, identity: Identity, room: str, body: bytes) -> Post | Refused:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from bqserver.storage.interface import Outcome, Submission
 from bqwidget.protocol import Expire
-
-from .log import Outcome, Submission
 
 if TYPE_CHECKING:
     from .hub import Hub

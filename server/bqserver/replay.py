@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bqserver.storage.interface import Bounds
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import MAX_REPLAY, Gap, Hello, encode
 
 from . import presence
 from .frames import entry_frame
-from .log import Bounds
 
 if TYPE_CHECKING:
     from .peer import Peer

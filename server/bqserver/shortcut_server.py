@@ -17,8 +17,9 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
 
+from bqserver.storage.interface import Outcome
+
 from .base import Service, own_address
-from .log import Outcome
 from .shortcut import LONGEST, Shortcut
 
 SWEEPS = 4

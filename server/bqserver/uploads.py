@@ -13,14 +13,14 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
 from bqserver.auth.permissions import Level
+from bqserver.storage.attachments import Kept, PartStore
+from bqserver.storage.interface import LogError
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
 from .base import Failure, Handler, bad_request
 from .body import READ_ON, Body
-from .log import LogError
 from .media import TYPES, describe
-from .parts import Kept, PartStore
 
 CSP = "default-src 'none'; sandbox"
 """Opened by itself, a picture that is also a page (SVG) has no origin, runs nothing and loads nothing."""
@@ -35,7 +35,7 @@ ENDINGS = {
     "image/svg+xml": "svg",
 }
 
-_log = logging.getLogger("bqserver.parts")
+_log = logging.getLogger("bqserver.storage.attachments")
 
 
 class Upload(Body):

@@ -23,12 +23,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 import msgspec  # noqa: E402
-from bqserver.log import Submission  # noqa: E402
-from bqserver.nats_envelope import seal  # noqa: E402
-from bqserver.nats_log import NatsLog, open_log  # noqa: E402
-from bqserver.nats_pages import write_all  # noqa: E402
 from bqserver.nats_read_back import read_back  # noqa: E402
 from bqserver.nats_stream import REPLICAS  # noqa: E402
+from bqserver.storage.interface import Submission  # noqa: E402
+from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
+from bqserver.storage.nats.records import seal  # noqa: E402
+from bqserver.storage.nats.snapshots import write_all  # noqa: E402
 from chaos.link import Link  # noqa: E402
 from chaos.process import ServerProcess, server_process  # noqa: E402
 from support.nats_cluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402

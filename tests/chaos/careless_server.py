@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bqserver.app import ChatServer
-from bqserver.log import MessageLog
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.interface import MessageLog
+from bqserver.storage.sqlite.log import SqliteLog
 
 
 class CarelessServer(ChatServer):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from bqserver.check import contents, problems
-from bqserver.schema import SEQ_MASK, connect
+from bqserver.storage.sqlite.check import contents, problems
+from bqserver.storage.sqlite.schema import SEQ_MASK, connect
 
 
 def entries(path: Path, room: str = "lobby") -> list[tuple[int, str | None]]:

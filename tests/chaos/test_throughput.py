@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bqserver.log import Stored, Submission
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.interface import Stored, Submission
+from bqserver.storage.sqlite.log import SqliteLog
 
 from bqwidget.protocol import Send
 

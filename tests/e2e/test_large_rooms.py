@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bqserver.schema import SEQ_BITS, connect
+from bqserver.storage.sqlite.schema import SEQ_BITS, connect
 from bqserver.testing import RunningServer, running_server
 from support.ws_client import member
 

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from bqserver.log import Refused
+from bqserver.storage.interface import Refused
 
 from .rate_limit import RateLimit
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from bqserver.durable import make_folder
-from bqserver.log import LogError
+from bqserver.storage.interface import LogError
 from bqwidget.protocol import Limits, Profile
 
 from .invites import Invite, Invites

@@ -22,7 +22,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
-from bqserver.log import LogError
+from bqserver.storage.interface import LogError
 from bqwidget.protocol import ROOM_NAME, printable
 
 EVERYONE = "*"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from bqserver.log import Refused
+from bqserver.storage.interface import Refused
 from bqwidget.protocol import printable
 
 from .authenticator import Denied, Gate, Identity

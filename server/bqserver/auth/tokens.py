@@ -21,7 +21,7 @@ import msgspec
 
 from bqserver.durable import make_folder, replace
 from bqserver.lockfile import LockFile
-from bqserver.log import LogError
+from bqserver.storage.interface import LogError
 from bqwidget.protocol import Limits, Struct, printable
 
 from .permissions import AccessError, Level, check_patterns, matches

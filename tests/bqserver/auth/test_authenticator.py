@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
-from bqserver.log import LogError
+from bqserver.storage.interface import LogError
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus

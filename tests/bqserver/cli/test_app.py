@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.log import LogError
+from bqserver.storage.interface import LogError
 from bqserver.testing import running_server
 from support.ports import free_port
 from support.ws_client import member, request

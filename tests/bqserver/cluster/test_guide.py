@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.log import LogError
-from bqserver.nats_log import open_log
+from bqserver.storage.interface import LogError
+from bqserver.storage.nats.log import open_log
 from support.certificate import self_signed
 from support.paths import ROOT
 from support.ports import free_ports

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 import pytest
 from bqserver.hearing import hear, submit
 from bqserver.hub import Hub
-from bqserver.log import Submission
-from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
+from bqserver.storage.interface import Submission
+from bqserver.storage.memory import MemoryLog
 from bqserver.websocket.connection import Wire
 from support.handshake import LONGEST, offering
 from support.hub import draft, frames, join, settle

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from bqserver.hearing import submit
 from bqserver.hub import Hub
-from bqserver.log import LogFull, Stored
-from bqserver.memory_log import MemoryLog
+from bqserver.storage.interface import LogFull, Stored
+from bqserver.storage.memory import MemoryLog
 from support.hub import draft, frames, joined, run, settle
 
 

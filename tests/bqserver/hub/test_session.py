@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 from bqserver.hearing import STRIKES
-from bqserver.memory_log import MemoryLog
+from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request

@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from bqserver.log import LogError
 from bqserver.nats_link import Link
-from bqserver.nats_log import open_log
 from bqserver.nats_stream import Address, complaints, parse, settings
+from bqserver.storage.interface import LogError
+from bqserver.storage.nats.log import open_log
 from nats.aio.msg import Msg
 from support.certificate import self_signed
 from support.nats_cluster import nats_cluster

@@ -10,15 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bqserver.log import Bounds, MessageLog, Outcome, Refused, RoomRow, Stored, Submission
-from bqserver.memory_log import MemoryLog
-from bqserver.nats_log import open_log
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.nats.log import open_log
+from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.submissions import submissions
 
 from bqwidget.protocol import Edit, Send
+
+from .interface import Bounds, MessageLog, Outcome, Refused, RoomRow, Stored, Submission
+from .memory import MemoryLog
 
 Opener = Callable[[], contextlib.AbstractAsyncContextManager[MessageLog]]
 

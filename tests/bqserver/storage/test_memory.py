@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bqserver.log import Bounds, Refused, Stored, Submission
-from bqserver.memory_log import MemoryLog
-
 from bqwidget.protocol import Edit, React, Send
+
+from .interface import Bounds, Refused, Stored, Submission
+from .memory import MemoryLog
 
 
 def hi(number: int, cid: str = "") -> Submission:

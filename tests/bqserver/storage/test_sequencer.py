@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import msgspec
-from bqserver.log import Outcome, Refused, Stored, Submission
-from bqserver.sequencer import Head, Key, Place, Plan, Target, compose, sequence
 from hypothesis import given
 from hypothesis import strategies as st
 from support.submissions import submissions
 
 from bqwidget.protocol import Ask, Change, Delete, Draft, Edit, Message, Part, React, Send, encode, fold
+
+from .interface import Outcome, Refused, Stored, Submission
+from .sequencer import Head, Key, Place, Plan, Target, compose, sequence
 
 NOW = 1_700_000_000_000
 

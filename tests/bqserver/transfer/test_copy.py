@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from bqserver.auth.moderation import Moderation, Mute, beside
 from bqserver.copying import originals, totals
-from bqserver.log import LogError, Stored, Submission
 from bqserver.nats_copy import from_stream, to_stream
-from bqserver.nats_log import open_log
 from bqserver.nats_read_back import Progress
-from bqserver.parts import Kept
-from bqserver.schema import connect, epoch_of
-from bqserver.sqlite_log import SqliteLog
-from bqserver.sqlite_parts import SqliteParts
+from bqserver.storage.attachments import Kept
+from bqserver.storage.interface import LogError, Stored, Submission
+from bqserver.storage.nats.log import open_log
+from bqserver.storage.sqlite.attachments import SqliteParts
+from bqserver.storage.sqlite.log import SqliteLog
+from bqserver.storage.sqlite.schema import connect, epoch_of
 from bqserver.testing import running_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.log import LogError
 from bqserver.media import describe
-from bqserver.parts import Budget, Kept, MemoryParts, PartStore
-from bqserver.sqlite_parts import SWEEP, UNNAMED_FOR, SqliteParts, beside
+from bqserver.storage.attachments import Budget, Kept, MemoryParts, PartStore
+from bqserver.storage.interface import LogError
+from bqserver.storage.sqlite.attachments import SWEEP, UNNAMED_FOR, SqliteParts, beside
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.pictures import HTML, PICTURES, POLYGLOT, SPEAKING_SVG, png
@@ -383,8 +383,8 @@ async def store_of(server) -> AsyncIterator[PartStore]:
     log = server.app.log_url
     if log.startswith("nats:"):
         from bqserver.nats_link import Link
-        from bqserver.nats_parts import NatsParts
         from bqserver.nats_stream import parse
+        from bqserver.storage.nats.attachments import NatsParts
 
         link = Link(parse(log))
         await link.open()

@@ -20,10 +20,10 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.auth import tokens
 from bqserver.auth.authenticator import Gate, Identity
-from bqserver.memory_log import MemoryLog
 from bqserver.shortcut import Shortcut
 from bqserver.shortcut_server import ShortcutServer
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.memory import MemoryLog
+from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import RunningServer, running_server
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st

@@ -12,8 +12,8 @@ import pytest
 from bqserver import hub as hub_module
 from bqserver.hearing import submit
 from bqserver.hub import Hub
-from bqserver.memory_log import MemoryLog
 from bqserver.peer import Peer
+from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.handshake import OFFER, offering
 from support.hub import draft, frames, join, joined, run, settle

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bqserver import nats_sends
-from bqserver.log import Bounds, LogError, Refused, Stored, Submission
-from bqserver.nats_envelope import once_id, seal
-from bqserver.nats_feed import Feed
 from bqserver.nats_link import Link
-from bqserver.nats_log import NatsLog, open_log
+from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
 from nats.aio.msg import Msg
 from support.nats_cluster import nats_cluster
 
 from bqwidget.protocol import Ask, Draft, Edit, Expire, Send
+
+from . import publisher as nats_sends
+from .consumer import Feed
+from .log import NatsLog, open_log
+from .records import once_id, seal
 
 Story = Callable[[NatsLog, NatsLog], Awaitable[None]]
 
@@ -331,7 +332,7 @@ def test_without_nats_rooms_are_read_and_sends_wait_and_are_refused(nats_server,
 
 
 def test_a_room_that_nobody_wants_is_not_followed_for_ever(two_nodes, monkeypatch):
-    monkeypatch.setattr("bqserver.nats_feeds.UNWANTED", 0.0)
+    monkeypatch.setattr("bqserver.storage.nats.consumers.UNWANTED", 0.0)
 
     async def story(one: NatsLog, other: NatsLog) -> None:
         one._feeds.attended = lambda room: room == "lobby"

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from bqserver import sqlite_queries
-from bqserver.log import LogError, Outcome, Refused, Stored, Submission
-from bqserver.memory_log import MemoryLog
-from bqserver.nats_envelope import Envelope, Placed, once_id, seal, unseal
-from bqserver.nats_view import View
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.interface import LogError, Outcome, Refused, Stored, Submission
+from bqserver.storage.memory import MemoryLog
+from bqserver.storage.sqlite import queries as sqlite_queries
+from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.submissions import submissions
 
 from bqwidget.protocol import Edit, Send
+
+from .records import Envelope, Placed, once_id, seal, unseal
+from .replica import View
 
 
 def placed(seq: int, submission: Submission, at: int = 0) -> Placed:

@@ -12,25 +12,28 @@ from pathlib import Path
 
 import nats.errors
 import pytest
-from bqserver import nats_part_retention, nats_queries, nats_retention
-from bqserver.check import problems
+from bqserver import nats_queries
 from bqserver.hub import Hub
-from bqserver.log import Bounds, LogError, Refused, Stored, Submission
 from bqserver.media import describe
 from bqserver.nats_bucket import Values
 from bqserver.nats_copy import from_stream
 from bqserver.nats_link import Link
-from bqserver.nats_log import NatsLog, open_log
-from bqserver.nats_retention import Retention, Rule, parse_rules
-from bqserver.parts import Kept, with_parts
-from bqserver.schema import connect
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.attachments import Kept, with_parts
+from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
+from bqserver.storage.sqlite.check import problems
+from bqserver.storage.sqlite.log import SqliteLog
+from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
 from nats.aio.msg import Msg
 from support.pictures import png
 from support.ws_client import member, request
 
 from bqwidget.protocol import Edit, Part, Send
+
+from . import attachment_retention as nats_part_retention
+from . import retention as nats_retention
+from .log import NatsLog, open_log
+from .retention import Retention, Rule, parse_rules
 
 
 def say(text: str, cid: str = "", room: str = "lobby", re: int | None = None) -> Submission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bqserver.nats_tally import BLOCKS, RECORD, Tally
+from .retention_size import BLOCKS, RECORD, Tally
 
 
 def told(limit: int, sizes: list[int]) -> Tally:

@@ -12,20 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from bqserver import nats_page, nats_pages, nats_queries, nats_retention, nats_shelf
+from bqserver import nats_queries
 from bqserver.hub import Hub
-from bqserver.log import Bounds, Refused, Stored, Submission, glance
 from bqserver.nats_bucket import Bucket
 from bqserver.nats_connection import LOST
 from bqserver.nats_copy import to_stream
-from bqserver.nats_envelope import Envelope, Placed
-from bqserver.nats_feed import Feed
-from bqserver.nats_log import NatsLog, open_log
-from bqserver.nats_page import Page, page_of, read_page
-from bqserver.nats_retention import KEY, Retention, Rule
-from bqserver.nats_view import View, Worked
-from bqserver.schema import connect
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.interface import Bounds, Refused, Stored, Submission, glance
+from bqserver.storage.sqlite.log import SqliteLog
+from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,6 +28,25 @@ from support.submissions import submissions
 from support.ws_client import request
 
 from bqwidget.protocol import Delete, Draft, Edit, React, Send, encode
+
+from . import (
+    replica_state as nats_shelf,
+)
+from . import (
+    retention as nats_retention,
+)
+from . import (
+    snapshot as nats_page,
+)
+from . import (
+    snapshots as nats_pages,
+)
+from .consumer import Feed
+from .log import NatsLog, open_log
+from .records import Envelope, Placed
+from .replica import View, Worked
+from .retention import KEY, Retention, Rule
+from .snapshot import Page, page_of, read_page
 
 Story = Callable[[], Awaitable[None]]
 NEVER = 3600.0
@@ -383,7 +396,7 @@ def test_a_page_shows_what_the_room_shows_whatever_happened_in_it(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            "bqserver.nats_feeds.Feeds.soon", lambda *_: None
+            "bqserver.storage.nats.consumers.Feeds.soon", lambda *_: None
         )  # it is shown from pages, three times
         asyncio.run(story())
 

@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bqserver.backup import backup, restore
-from bqserver.check import Contents, problems
-from bqserver.log import LogError
-from bqserver.schema import connect, epoch_of
-from bqserver.sqlite_parts import beside
+from bqserver.storage.interface import LogError
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.pictures import png
 from support.ws_client import member, request
+
+from .attachments import beside
+from .backup import backup, restore
+from .check import Contents, problems
+from .schema import connect, epoch_of
 
 pytestmark = pytest.mark.sqlite
 

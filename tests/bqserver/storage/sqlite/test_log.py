@@ -14,14 +14,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bqserver import schema, sqlite_log
-from bqserver.log import Bounds, LogError, LogFull, Refused, Stored, Submission
-from bqserver.sqlite_log import SqliteLog
+from bqserver.storage.interface import Bounds, LogError, LogFull, Refused, Stored, Submission
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
 
 from bqwidget.protocol import Ask, React, Send
+
+from . import log as sqlite_log
+from . import schema
+from .log import SqliteLog
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from bqwidget.protocol import (
     printable,
 )
 
-from .log import Outcome, Refused, Stored, Submission
+from .interface import Outcome, Refused, Stored, Submission
 
 Key = tuple[str, str, str]
 """(room, principal, cid): what makes a send idempotent."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from .log import Bounds, RoomRow, Stored
+from bqserver.storage.interface import Bounds, RoomRow, Stored
+
 from .schema import SEQ_BITS, SEQ_MASK
 
 

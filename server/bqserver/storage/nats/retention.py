@@ -16,12 +16,15 @@ from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
-from . import nats_pages, nats_part_retention, nats_queries
-from .log import LogError
-from .nats_connection import LOST, explained
-from .nats_link import Link
-from .nats_orders import NatsOrders
-from .nats_tally import Tally
+from bqserver import nats_queries
+from bqserver.nats_connection import LOST, explained
+from bqserver.nats_link import Link
+from bqserver.nats_orders import NatsOrders
+from bqserver.storage.interface import LogError
+
+from . import attachment_retention as nats_part_retention
+from . import snapshots as nats_pages
+from .retention_size import Tally
 
 EVERY = 600.0
 SETTLE = 10.0

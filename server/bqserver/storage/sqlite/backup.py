@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bqserver.durable import make_folder, replace, sync_file, sync_folder
+from bqserver.lockfile import LockFile
+from bqserver.storage.interface import LogError
+
+from .attachments import beside, open_parts
+from .attachments_check import count_parts
 from .check import Contents, contents, problems
-from .durable import make_folder, replace, sync_file, sync_folder
-from .lockfile import LockFile
-from .log import LogError
-from .parts_check import count_parts
 from .schema import connect, explain, new_epoch
-from .sqlite_parts import beside, open_parts
 
 
 def backup(log: Path, target: Path) -> Contents:

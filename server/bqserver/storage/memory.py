@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from .log import Bounds, Glance, Listener, Outcome, RoomRow, Stored, Submission, glance
+from .interface import Bounds, Glance, Listener, Outcome, RoomRow, Stored, Submission, glance
 from .sequencer import Head, Key, Target, decode_message, sequence
 
 KEEP = 100_000

@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import nats_queries
-from .log import LogError
-from .nats_connection import LOST
-from .nats_feed import Feed
-from .nats_link import Link
-from .nats_view import View
+from bqserver import nats_queries
+from bqserver.nats_connection import LOST
+from bqserver.nats_link import Link
+from bqserver.storage.interface import LogError
+
+from .consumer import Feed
+from .replica import View
 
 SILENCE = 2.0
 """Seconds without a message after which a room is compared with the stream."""

@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from .log import Stored
+from bqserver.storage.interface import Stored
+from bqserver.storage.sequencer import Head, Key, Plan, Target
+
+from .queries import number_of, span
 from .schema import SEQ_BITS, SEQ_MASK
-from .sequencer import Head, Key, Plan, Target
-from .sqlite_queries import number_of, span
 
 ROWS = 512
 """Rows in one statement at the most: each ``execute`` gives up the interpreter lock once, and SQLite takes

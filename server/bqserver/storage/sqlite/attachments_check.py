@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
+from bqserver.storage.interface import LogError
 from bqwidget.protocol import Message, printable
 
-from .log import LogError
+from .attachments import open_parts
 from .schema import SEQ_MASK
-from .sqlite_parts import open_parts
 
 _decode = msgspec.json.Decoder(Message).decode
 

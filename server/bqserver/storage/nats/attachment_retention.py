@@ -14,8 +14,8 @@ import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 
-from .nats_bucket import Bucket, Value, Values
-from .nats_link import Link
+from bqserver.nats_bucket import Bucket, Value, Values
+from bqserver.nats_link import Link
 
 UNNAMED_FOR = 24 * 3600.0
 """Seconds that an upload waits for the message that names it."""

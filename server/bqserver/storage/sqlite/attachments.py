@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from bqserver.storage.attachments import Kept, MemoryParts, PartStore
+from bqserver.storage.interface import LogError, MessageLog
+from bqserver.storage.memory import MemoryLog
 from bqwidget.protocol import Part
 
-from .log import LogError, MessageLog
-from .memory_log import MemoryLog
-from .parts import Kept, MemoryParts, PartStore
+from .log import SqliteLog
 from .schema import explain, make_durable, open_file
-from .sqlite_log import SqliteLog
 
 APPLICATION_ID = 0x62717074  # "bqpt"
 VERSION = 1

@@ -13,8 +13,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from .durable import make_folder
-from .log import LogError
+from bqserver.durable import make_folder
+from bqserver.storage.interface import LogError
 
 APPLICATION_ID = 0x62717764  # "bqwd": tells our files from other people's
 SEQ_BITS = 40

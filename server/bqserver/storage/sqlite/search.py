@@ -13,8 +13,8 @@ import msgspec
 
 from bqwidget.protocol import Message
 
+from .queries import number_of, span
 from .schema import connect, epoch_of
-from .sqlite_queries import number_of, span
 
 STEP = 2_000
 """Entries indexed in one transaction."""

@@ -6,18 +6,18 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from bqserver import nats_queries
+from bqserver.nats_connection import LOST
+from bqserver.nats_link import Link
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Error, encode
 
-from . import nats_queries
-from .nats_connection import LOST
-from .nats_feeds import SILENCE, Feeds
-from .nats_link import Link
-from .nats_sends import PATIENCE, RETRY_AFTER, Sends
-from .nats_view import View
+from .consumers import SILENCE, Feeds
+from .publisher import PATIENCE, RETRY_AFTER, Sends
+from .replica import View
 
 if TYPE_CHECKING:
-    from .hub import Hub
+    from bqserver.hub import Hub
 
 _log = logging.getLogger("bqserver.nats")
 

@@ -11,12 +11,13 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
-from .log import LogError, Outcome, Refused, Submission
-from .nats_connection import LOST
-from .nats_feeds import Feeds
-from .nats_sends import RETRY_AFTER, STOPPING, Sends
-from .nats_view import View
-from .sequencer import about_of, again, compose, objection
+from bqserver.nats_connection import LOST
+from bqserver.storage.interface import LogError, Outcome, Refused, Submission
+from bqserver.storage.sequencer import about_of, again, compose, objection
+
+from .consumers import Feeds
+from .publisher import RETRY_AFTER, STOPPING, Sends
+from .replica import View
 
 Answer = Callable[[Outcome], None]
 

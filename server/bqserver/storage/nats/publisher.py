@@ -19,11 +19,12 @@ from secrets import token_hex
 
 from nats.aio.msg import Msg
 
-from .log import Outcome, Refused, Submission
-from .nats_connection import LOST, NO_RESPONDERS
-from .nats_envelope import once_id, seal
-from .nats_link import Link
-from .nats_view import Worked
+from bqserver.nats_connection import LOST, NO_RESPONDERS
+from bqserver.nats_link import Link
+from bqserver.storage.interface import Outcome, Refused, Submission
+
+from .records import once_id, seal
+from .replica import Worked
 
 PATIENCE = 10.0
 """Seconds that a send may wait for the cluster: longer than it takes to elect a new leader."""

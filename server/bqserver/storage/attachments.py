@@ -15,7 +15,7 @@ import msgspec
 
 from bqwidget.protocol import Part, Post, Send, printable
 
-from .log import LogError, Refused
+from .interface import LogError, Refused
 
 IN_HAND = 64 * 1024 * 1024
 """Bytes of all uploads and downloads that are held in memory at one moment."""
@@ -24,7 +24,7 @@ MEMORY = 256 * 1024 * 1024
 
 Draft = TypeVar("Draft", Send, Post)
 
-_log = logging.getLogger("bqserver.parts")
+_log = logging.getLogger("bqserver.storage.attachments")
 
 
 class Kept(NamedTuple):

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from bqserver.storage.sequencer import reads_after
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import Change, Message, check_room, encode
 
 from .schema import SEQ_BITS, SEQ_MASK
-from .sequencer import reads_after
 
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_change = msgspec.json.Decoder(Change).decode

@@ -9,11 +9,12 @@ import sqlite3
 
 import msgspec
 
+from bqserver.storage.interface import Bounds
+from bqserver.storage.sequencer import decode_message
+from bqserver.storage.sqlite import queries as sqlite_queries
 from bqwidget.protocol import MAX_TIME, Struct
 
-from . import nats_shelf, sqlite_queries
-from .log import Bounds
-from .sequencer import decode_message
+from . import replica_state as nats_shelf
 
 MESSAGES = 50
 """On a page, at the most: what a room shows first."""

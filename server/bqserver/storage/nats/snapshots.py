@@ -20,17 +20,19 @@ from typing import NamedTuple
 
 import nats.errors
 
+from bqserver import nats_queries
+from bqserver.nats_bucket import Bucket, until_answered
+from bqserver.nats_connection import LOST, explained
+from bqserver.nats_link import Link
+from bqserver.storage.interface import Glance, LogError
+from bqserver.storage.sqlite import queries as sqlite_queries
+from bqserver.storage.sqlite.schema import connect
 from bqwidget.protocol import encode
 
-from . import nats_queries, nats_shelf, sqlite_queries
-from .log import Glance, LogError
-from .nats_bucket import Bucket, until_answered
-from .nats_connection import LOST, explained
-from .nats_feeds import Feeds
-from .nats_link import Link
-from .nats_page import Page, page_of, read_page
-from .nats_view import View, Worked
-from .schema import connect
+from . import replica_state as nats_shelf
+from .consumers import Feeds
+from .replica import View, Worked
+from .snapshot import Page, page_of, read_page
 
 NAME = "pages"
 QUIET = 2.0

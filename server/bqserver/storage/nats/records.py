@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from bqserver.storage.interface import Submission
+from bqserver.storage.sequencer import Place
 from bqwidget.protocol import Draft, Struct, encode
-
-from .log import Submission
-from .sequencer import Place
 
 
 class Envelope(Struct, frozen=True):

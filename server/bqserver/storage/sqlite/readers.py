@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .log import LogError
+from bqserver.storage.interface import LogError
+
 from .schema import connect, explain
 from .search import SearchIndex
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 
-from . import sqlite_queries
-from .log import Bounds, Stored
-from .schema import SEQ_MASK
-from .sequencer import Head, Key, Target
-from .sqlite_shelf import SqliteShelf
+from bqserver.storage.interface import Bounds, Stored
+from bqserver.storage.sequencer import Head, Key, Target
+from bqserver.storage.sqlite import queries as sqlite_queries
+from bqserver.storage.sqlite.schema import SEQ_MASK
+from bqserver.storage.sqlite.writer_state import SqliteShelf
 
 
 def cursor(db: sqlite3.Connection, room: str) -> int:

@@ -18,16 +18,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bqserver.lockfile import LockFile
+from bqserver.storage.batching import gather
+from bqserver.storage.interface import (
+    Bounds,
+    Glance,
+    Listener,
+    LogFull,
+    Outcome,
+    Refused,
+    RoomRow,
+    Stored,
+    Submission,
+    glance,
+)
+from bqserver.storage.sequencer import Plan, sequence
 from bqwidget.protocol import encode
 
-from . import sqlite_queries
-from .gathering import gather
-from .lockfile import LockFile
-from .log import Bounds, Glance, Listener, LogFull, Outcome, Refused, RoomRow, Stored, Submission, glance
+from . import queries as sqlite_queries
+from .readers import SqliteReading
 from .schema import connect, epoch_of, explain, grow
-from .sequencer import Plan, sequence
-from .sqlite_reading import SqliteReading
-from .sqlite_shelf import SqliteShelf
+from .writer_state import SqliteShelf
 
 BATCH = 512
 """Entries in one commit at the most: a longer one would keep its first sender waiting."""
@@ -35,7 +46,7 @@ MAX_PENDING, MAX_PENDING_BYTES = 20_000, 64 * 1024 * 1024
 PROBE = 1.0
 """Seconds between two tries of a disk that refused a commit."""
 
-_log = logging.getLogger("bqserver.log")
+_log = logging.getLogger("bqserver.storage.interface")
 
 
 class _Work(NamedTuple):

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 
 from nats.aio.msg import Msg
 
-from . import nats_queries
-from .nats_connection import LOST
-from .nats_envelope import Placed, unseal
-from .nats_link import Link
+from bqserver import nats_queries
+from bqserver.nats_connection import LOST
+from bqserver.nats_link import Link
+
+from .records import Placed, unseal
 
 CHUNK = 500
 """Messages of one batch direct get."""

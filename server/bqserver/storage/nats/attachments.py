@@ -19,14 +19,14 @@ from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta, StorageType
 from nats.js.object_store import ObjectStore
 
+from bqserver.nats_bucket import Bucket
+from bqserver.nats_connection import LOST, explained
+from bqserver.nats_link import Link
+from bqserver.storage.attachments import Kept
+from bqserver.storage.interface import LogError
 from bqwidget.protocol import Part, encode
 
-from .log import LogError
-from .nats_bucket import Bucket
-from .nats_connection import LOST, explained
-from .nats_link import Link
-from .nats_part_retention import GONE, UNNAMED_FOR, kept_in, mark_key, marks_of, object_name
-from .parts import Kept
+from .attachment_retention import GONE, UNNAMED_FOR, kept_in, mark_key, marks_of, object_name
 
 PATIENCE = 20.0
 """Seconds for one attachment, there or back."""

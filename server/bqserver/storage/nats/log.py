@@ -19,27 +19,40 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import nats_queries, nats_revocations, sqlite_queries
-from .log import Bounds, Glance, Listener, LogError, LogFull, Outcome, RoomRow, Stored, Submission, glance
-from .nats_connection import LOST
-from .nats_entrance import Entrance
-from .nats_feeds import Feeds
-from .nats_invites import NatsInvites
-from .nats_link import Link
-from .nats_neighbours import NatsNeighbours
-from .nats_orders import NatsOrders
-from .nats_pages import Pages
-from .nats_parts import NatsParts
-from .nats_retention import KEY, Retention, Rule, parse_rules
-from .nats_sends import PATIENCE, REPLACED, STOPPING, Sending, Sends
-from .nats_stream import REPLICAS, parse, stream_epoch
-from .nats_sync import check_sync
-from .nats_view import View, Worked
-from .nats_watch import Watch
-from .sequencer import again
+from bqserver import nats_queries, nats_revocations
+from bqserver.nats_connection import LOST
+from bqserver.nats_invites import NatsInvites
+from bqserver.nats_link import Link
+from bqserver.nats_neighbours import NatsNeighbours
+from bqserver.nats_orders import NatsOrders
+from bqserver.nats_stream import REPLICAS, parse, stream_epoch
+from bqserver.nats_sync import check_sync
+from bqserver.storage.interface import (
+    Bounds,
+    Glance,
+    Listener,
+    LogError,
+    LogFull,
+    Outcome,
+    RoomRow,
+    Stored,
+    Submission,
+    glance,
+)
+from bqserver.storage.sequencer import again
+from bqserver.storage.sqlite import queries as sqlite_queries
+
+from .attachments import NatsParts
+from .consumers import Feeds
+from .health import Watch
+from .precheck import Entrance
+from .publisher import PATIENCE, REPLACED, STOPPING, Sending, Sends
+from .replica import View, Worked
+from .retention import KEY, Retention, Rule, parse_rules
+from .snapshots import Pages
 
 if TYPE_CHECKING:
-    from .hub import Hub
+    from bqserver.hub import Hub
 
 MAX_PENDING = 20_000
 SLOW = 0.1

@@ -19,14 +19,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import nats_shelf
-from .gathering import gather
-from .lockfile import LockFile
-from .log import Bounds, LogError, Outcome, Refused, Stored
-from .nats_envelope import Placed, submission_of
-from .schema import connect, explain
-from .sequencer import Key, Plan, Target, sequence
-from .sqlite_reading import SqliteReading
+from bqserver.lockfile import LockFile
+from bqserver.storage.batching import gather
+from bqserver.storage.interface import Bounds, LogError, Outcome, Refused, Stored
+from bqserver.storage.sequencer import Key, Plan, Target, sequence
+from bqserver.storage.sqlite.readers import SqliteReading
+from bqserver.storage.sqlite.schema import connect, explain
+
+from . import replica_state as nats_shelf
+from .records import Placed, submission_of
 
 BATCH = 2_000
 """Messages in one commit at the most."""

@@ -1,0 +1,1 @@
+"""The log of entries and the attachments: the interface and its engines."""
