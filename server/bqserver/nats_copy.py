@@ -23,6 +23,19 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from bqserver.auth.moderation import Moderation, beside
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST, explained
+from bqserver.jetstream.stream import (
+    COPYING,
+    NOT_FOUND,
+    REPLICAS,
+    Address,
+    complaints,
+    error_code,
+    parse,
+    settings,
+)
+from bqserver.jetstream.watched_kv import NatsOrders
 from bqserver.storage.attachments import PartStore
 from bqserver.storage.interface import LogError
 from bqserver.storage.nats.attachments import NatsParts
@@ -34,11 +47,7 @@ from bqserver.storage.sqlite.schema import connect, epoch_of
 from .copying import Totals, named_parts, originals, submission, totals
 from .durable import replace, sync_file
 from .lockfile import LockFile
-from .nats_connection import LOST, explained
-from .nats_link import Link
-from .nats_orders import NatsOrders
 from .nats_read_back import Progress, asked, learn_orders, read_back, store_all
-from .nats_stream import COPYING, NOT_FOUND, REPLICAS, Address, complaints, error_code, parse, settings
 
 WINDOW = 500
 """Messages on their way at once."""

@@ -11,10 +11,9 @@ from collections.abc import Callable
 import msgspec
 
 from bqserver.auth.invites import Invite
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.kv import Bucket, until_answered
 from bqwidget.protocol import encode
-
-from .nats_bucket import Bucket, until_answered
-from .nats_link import Link
 
 _decode = msgspec.json.Decoder(Invite).decode
 

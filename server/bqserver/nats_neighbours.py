@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from nats.aio.msg import Msg
 
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST
 from bqwidget.protocol import Member, Struct, encode
 
-from .nats_connection import LOST
-from .nats_link import Link
 from .presence import members_here
 
 if TYPE_CHECKING:

@@ -13,6 +13,9 @@ from typing import Any
 
 import nats.errors
 
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST, explained
+from bqserver.jetstream.watched_kv import NatsOrders
 from bqserver.storage.interface import LogError
 from bqserver.storage.nats.records import unseal
 from bqserver.storage.nats.replica import View
@@ -21,11 +24,8 @@ from bqserver.storage.sequencer import Place, sequence
 from bqserver.storage.sqlite.schema import connect
 from bqserver.storage.sqlite.writer_state import SqliteShelf
 
-from . import nats_queries
 from .copying import Original, Totals, originals, submission, totals
-from .nats_connection import LOST, explained
-from .nats_link import Link
-from .nats_orders import NatsOrders
+from .jetstream import api as nats_queries
 
 WINDOW = 500
 """Messages of one question, and entries of one commit."""

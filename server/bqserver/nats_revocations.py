@@ -10,9 +10,8 @@ import asyncio
 import logging
 
 from bqserver.auth.authenticator import Gate
+from bqserver.jetstream.watched_kv import NatsOrders
 from bqserver.storage.interface import LogError
-
-from .nats_orders import NatsOrders
 
 LOOK = 1.0
 """Seconds between two looks at what the file says; it is followed as often."""

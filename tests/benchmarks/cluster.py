@@ -23,8 +23,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 import msgspec  # noqa: E402
+from bqserver.jetstream.stream import REPLICAS  # noqa: E402
 from bqserver.nats_read_back import read_back  # noqa: E402
-from bqserver.nats_stream import REPLICAS  # noqa: E402
 from bqserver.storage.interface import Submission  # noqa: E402
 from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
 from bqserver.storage.nats.records import seal  # noqa: E402

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import nats
 import pytest
-from bqserver import nats_neighbours, nats_stream
+from bqserver import nats_neighbours
 from bqserver.auth import tokens
+from bqserver.jetstream import stream as nats_stream
 from bqserver.testing import RunningServer, running_server
 from chaos.process import ServerProcess, server_process
 from support.eventually import eventually

@@ -6,13 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from bqserver.nats_link import Link
-from bqserver.nats_stream import Address, complaints, parse, settings
 from bqserver.storage.interface import LogError
 from bqserver.storage.nats.log import open_log
 from nats.aio.msg import Msg
 from support.certificate import self_signed
 from support.nats_cluster import nats_cluster
+
+from .client import Link
+from .stream import Address, complaints, parse, settings
 
 ADDRESS = Address(["nats://127.0.0.1:4222"], "rooms")
 
@@ -104,7 +105,7 @@ def test_one_server_is_no_cluster_unless_that_is_meant(nats_single, tmp_path: Pa
 
 
 def test_where_no_server_answers_it_says_which(unused_port: int, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("bqserver.nats_link.FIRST", 0.3)
+    monkeypatch.setattr("bqserver.jetstream.client.FIRST", 0.3)
     with pytest.raises(LogError, match=f"no NATS server answers at 127.0.0.1:{unused_port}: .*; start it"):
         asyncio.run(open_log(f"nats://127.0.0.1:{unused_port}", tmp_path / "view.sqlite"))
 
@@ -138,7 +139,7 @@ def test_a_server_that_syncs_late_is_found_out_by_its_monitoring(
 
 
 def test_over_tls_only_the_right_ca_will_do(nats_server: str, tmp_path: Path, missing, monkeypatch):
-    monkeypatch.setattr("bqserver.nats_link.FIRST", 2.0)
+    monkeypatch.setattr("bqserver.jetstream.client.FIRST", 2.0)
     cert, key = self_signed(tmp_path, missing)
     with nats_cluster(
         nats_server, tmp_path / "nats", 1, tls=f'{{ cert_file: "{cert}", key_file: "{key}" }}'

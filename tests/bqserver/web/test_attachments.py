@@ -382,8 +382,8 @@ async def store_of(server) -> AsyncIterator[PartStore]:
     """What the server keeps its parts in, opened anew, as another process would."""
     log = server.app.log_url
     if log.startswith("nats:"):
-        from bqserver.nats_link import Link
-        from bqserver.nats_stream import parse
+        from bqserver.jetstream.client import Link
+        from bqserver.jetstream.stream import parse
         from bqserver.storage.nats.attachments import NatsParts
 
         link = Link(parse(log))

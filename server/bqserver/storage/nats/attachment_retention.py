@@ -14,8 +14,8 @@ import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 
-from bqserver.nats_bucket import Bucket, Value, Values
-from bqserver.nats_link import Link
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.kv import Bucket, Value, Values
 
 UNNAMED_FOR = 24 * 3600.0
 """Seconds that an upload waits for the message that names it."""

@@ -19,9 +19,9 @@ from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta, StorageType
 from nats.js.object_store import ObjectStore
 
-from bqserver.nats_bucket import Bucket
-from bqserver.nats_connection import LOST, explained
-from bqserver.nats_link import Link
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST, explained
+from bqserver.jetstream.kv import Bucket
 from bqserver.storage.attachments import Kept
 from bqserver.storage.interface import LogError
 from bqwidget.protocol import Part, encode

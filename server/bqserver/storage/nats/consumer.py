@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 
 from nats.aio.msg import Msg
 
-from bqserver import nats_queries
-from bqserver.nats_connection import LOST
-from bqserver.nats_link import Link
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST
 
 from .records import Placed, unseal
 

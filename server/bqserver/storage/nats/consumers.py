@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bqserver import nats_queries
-from bqserver.nats_connection import LOST
-from bqserver.nats_link import Link
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST
 from bqserver.storage.interface import LogError
 
 from .consumer import Feed

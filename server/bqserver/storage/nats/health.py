@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from bqserver import nats_queries
-from bqserver.nats_connection import LOST
-from bqserver.nats_link import Link
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Error, encode
 

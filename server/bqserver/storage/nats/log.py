@@ -19,14 +19,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bqserver import nats_queries, nats_revocations
-from bqserver.nats_connection import LOST
+from bqserver import nats_revocations
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST
+from bqserver.jetstream.durability import check_sync
+from bqserver.jetstream.stream import REPLICAS, parse, stream_epoch
+from bqserver.jetstream.watched_kv import NatsOrders
 from bqserver.nats_invites import NatsInvites
-from bqserver.nats_link import Link
 from bqserver.nats_neighbours import NatsNeighbours
-from bqserver.nats_orders import NatsOrders
-from bqserver.nats_stream import REPLICAS, parse, stream_epoch
-from bqserver.nats_sync import check_sync
 from bqserver.storage.interface import (
     Bounds,
     Glance,

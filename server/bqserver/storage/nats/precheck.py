@@ -11,7 +11,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
-from bqserver.nats_connection import LOST
+from bqserver.jetstream.connection import LOST
 from bqserver.storage.interface import LogError, Outcome, Refused, Submission
 from bqserver.storage.sequencer import about_of, again, compose, objection
 

@@ -19,8 +19,8 @@ from secrets import token_hex
 
 from nats.aio.msg import Msg
 
-from bqserver.nats_connection import LOST, NO_RESPONDERS
-from bqserver.nats_link import Link
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST, NO_RESPONDERS
 from bqserver.storage.interface import Outcome, Refused, Submission
 
 from .records import once_id, seal

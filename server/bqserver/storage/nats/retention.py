@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
-from bqserver import nats_queries
-from bqserver.nats_connection import LOST, explained
-from bqserver.nats_link import Link
-from bqserver.nats_orders import NatsOrders
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST, explained
+from bqserver.jetstream.watched_kv import NatsOrders
 from bqserver.storage.interface import LogError
 
 from . import attachment_retention as nats_part_retention

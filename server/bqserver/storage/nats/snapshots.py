@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import nats.errors
 
-from bqserver import nats_queries
-from bqserver.nats_bucket import Bucket, until_answered
-from bqserver.nats_connection import LOST, explained
-from bqserver.nats_link import Link
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.connection import LOST, explained
+from bqserver.jetstream.kv import Bucket, until_answered
 from bqserver.storage.interface import Glance, LogError
 from bqserver.storage.sqlite import queries as sqlite_queries
 from bqserver.storage.sqlite.schema import connect

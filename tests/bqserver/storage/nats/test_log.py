@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bqserver.nats_link import Link
+from bqserver.jetstream.client import Link
 from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
 from nats.aio.msg import Msg
 from support.nats_cluster import nats_cluster

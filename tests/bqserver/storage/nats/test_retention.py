@@ -12,12 +12,12 @@ from pathlib import Path
 
 import nats.errors
 import pytest
-from bqserver import nats_queries
 from bqserver.hub import Hub
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.kv import Values
 from bqserver.media import describe
-from bqserver.nats_bucket import Values
 from bqserver.nats_copy import from_stream
-from bqserver.nats_link import Link
 from bqserver.storage.attachments import Kept, with_parts
 from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
 from bqserver.storage.sqlite.check import problems

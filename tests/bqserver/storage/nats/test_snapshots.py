@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from bqserver import nats_queries
 from bqserver.hub import Hub
-from bqserver.nats_bucket import Bucket
-from bqserver.nats_connection import LOST
+from bqserver.jetstream import api as nats_queries
+from bqserver.jetstream.connection import LOST
+from bqserver.jetstream.kv import Bucket
 from bqserver.nats_copy import to_stream
 from bqserver.storage.interface import Bounds, Refused, Stored, Submission, glance
 from bqserver.storage.sqlite.log import SqliteLog
@@ -29,18 +29,10 @@ from support.ws_client import request
 
 from bqwidget.protocol import Delete, Draft, Edit, React, Send, encode
 
-from . import (
-    replica_state as nats_shelf,
-)
-from . import (
-    retention as nats_retention,
-)
-from . import (
-    snapshot as nats_page,
-)
-from . import (
-    snapshots as nats_pages,
-)
+from . import replica_state as nats_shelf
+from . import retention as nats_retention
+from . import snapshot as nats_page
+from . import snapshots as nats_pages
 from .consumer import Feed
 from .log import NatsLog, open_log
 from .records import Envelope, Placed

@@ -9,9 +9,9 @@ from datetime import datetime
 import nats.errors
 from nats.aio.msg import Msg
 
-from .nats_connection import NO_RESPONDERS
-from .nats_link import Link
-from .nats_stream import error_code
+from .client import Link
+from .connection import NO_RESPONDERS
+from .stream import error_code
 
 NO_MESSAGE = 10037
 """JetStream's error code where a subject has none."""

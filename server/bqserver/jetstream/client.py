@@ -23,7 +23,7 @@ from nats.aio.subscription import Subscription
 
 from bqserver.storage.interface import LogError
 
-from .nats_connection import (
+from .connection import (
     LOST,
     NO_RESPONDERS,
     PATIENCE,
@@ -34,7 +34,7 @@ from .nats_connection import (
     connect,
     explained,
 )
-from .nats_stream import Address
+from .stream import Address
 
 PING = 1.0
 PAUSE = 0.25

@@ -20,10 +20,10 @@ from nats.aio.msg import Msg
 
 from bqserver.storage.interface import LogError
 
-from . import nats_queries
-from .nats_connection import LOST, NO_RESPONDERS, explained
-from .nats_link import FIRST, PAUSE, Link
-from .nats_stream import NOT_FOUND, OTHER_SETTINGS, error_code
+from . import api as nats_queries
+from .client import FIRST, PAUSE, Link
+from .connection import LOST, NO_RESPONDERS, explained
+from .stream import NOT_FOUND, OTHER_SETTINGS, error_code
 
 TRIES = 5
 AGAIN = 0.2

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from nats.aio.msg import Msg
 
-from .nats_bucket import Bucket, until_answered
-from .nats_connection import LOST
-from .nats_link import Link
+from .client import Link
+from .connection import LOST
+from .kv import Bucket, until_answered
 
 LOOK = 2.0
 

@@ -1,0 +1,1 @@
+"""The parts of NATS JetStream that the server uses; knows no chat."""
