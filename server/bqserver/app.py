@@ -21,6 +21,8 @@ from bqserver.auth.file_watcher import Access, Warden
 from bqserver.auth.moderation import Moderation, beside
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
+from bqserver.hub.hub import Hub
+from bqserver.hub.reauthentication import Rechecks
 from bqserver.storage.attachments import PartStore
 from bqserver.storage.interface import LogError, MessageLog
 from bqserver.storage.memory import MemoryLog
@@ -30,10 +32,8 @@ from bqserver.storage.sqlite.log import SqliteLog
 from .base import NotFound, Service, note_request
 from .command import SettingError, StartError
 from .handlers import LOBBY, routes
-from .hub import Hub
 from .journal import Journal
 from .listening import bind, shut_on_error, tls_context
-from .rechecking import Rechecks
 from .runtime_file import telling
 from .settings import Settings, base_path, data_dir
 from .shortcut_server import ShortcutServer

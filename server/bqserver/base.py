@@ -19,11 +19,10 @@ from bqserver.auth.admission import Door
 from bqserver.auth.authenticator import UNVERIFIED, Denied, Gate, Identity
 from bqserver.auth.origins import Origins, split_port
 from bqserver.auth.permissions import Level
+from bqserver.hub.hub import Hub
 from bqserver.storage.interface import LogError, Refused
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import check_room, encode, printable
-
-from .hub import Hub
 
 _log = logging.getLogger("bqserver.http")
 

@@ -36,6 +36,8 @@ from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.permissions import Level
 from bqserver.auth.policy import Policy
+from bqserver.hub.hub import Hub
+from bqserver.hub.reauthentication import Rechecks
 from bqserver.storage.interface import LogError, MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
@@ -44,12 +46,10 @@ from bqserver.web.sessions import Invites, NoInvites, Session
 
 from .base import Failure, Handler, Service, is_upgrade
 from .handlers import RoomPage, routes
-from .hub import Hub
 from .kernels import KernelGate, Kernels
 from .limiting import Limiting
 from .logouts import Logouts
 from .profiles import profile_of
-from .rechecking import Rechecks
 from .settings import data_dir
 
 NAME = "bqserver"

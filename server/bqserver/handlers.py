@@ -11,6 +11,8 @@ from tornado.web import StaticFileHandler
 
 from bqserver.auth.permissions import Level
 from bqserver.auth.policy import taken
+from bqserver.hub.drafts import read_post, submission_of
+from bqserver.hub.peer import Peer
 from bqserver.storage.attachments import with_parts
 from bqserver.storage.interface import Bounds, Glance, Refused, Stored
 from bqserver.web.sessions import Invites, Moderate, Session
@@ -21,8 +23,6 @@ from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .body import Body
 from .metrics import Metrics
 from .page import CSP, FIRST, STATIC, render
-from .peer import Peer
-from .posting import read_post, submission_of
 from .uploads import Download, Upload
 
 LOBBY = "lobby"

@@ -8,10 +8,9 @@ from traitlets import Float, Int
 from traitlets.config import Configurable
 
 from bqserver.auth.admission import Door
+from bqserver.hub.heartbeat import HEARTBEAT
+from bqserver.hub.reauthentication import RECHECK
 from bqwidget.protocol import Limits
-
-from .heartbeat import HEARTBEAT
-from .rechecking import RECHECK
 
 LIMITS = Limits()
 RATE, JOINS, FAILURES, EACH = 20, 100, 20, 1000

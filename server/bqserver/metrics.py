@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bqserver.hub.hub import Hub
+
 from .base import Failure, Handler
-from .hub import Hub
 
 try:
     from prometheus_client import CollectorRegistry

@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING
 import msgspec
 from nats.aio.msg import Msg
 
+from bqserver.hub.presence import members_here
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST
 from bqwidget.protocol import Member, Struct, encode
 
-from .presence import members_here
-
 if TYPE_CHECKING:
     from bqserver.auth.rate_limit import RateLimit
-
-    from .hub import Hub
-    from .room import Room
+    from bqserver.hub.hub import Hub
+    from bqserver.hub.room import Room
 
 BEAT = 2.0
 """Seconds after which everything is told again: a node that has just come, or was cut off, knows it then."""

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from bqserver.auth.authenticator import Identity
 from bqserver.auth.permissions import Level
+from bqserver.hub.drafts import read_post, submission_of
 from bqserver.storage.interface import Outcome, Refused, Stored, Submission
 from bqwidget.errors import ProtocolError
 
 from .base import Service, error_body
 from .handlers import LOBBY
 from .post_http import END, answer, post_path, read_head
-from .posting import read_post, submission_of
 
 LONGEST = 64 * 1024
 """Bytes of a request; a longer one is Tornado's."""

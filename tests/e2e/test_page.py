@@ -230,7 +230,7 @@ def test_a_long_message_comes_compressed_and_is_shown(server, pages, monkeypatch
         said.append(frame.rsv1)
         return decode(self, frame, **options)
 
-    monkeypatch.setattr("bqserver.hub.deflated", sparing)
+    monkeypatch.setattr("bqserver.hub.hub.deflated", sparing)
     monkeypatch.setattr(PerMessageDeflate, "decode", inflating)
     page = pages()
     answers = []

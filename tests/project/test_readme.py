@@ -14,7 +14,7 @@ from bqserver.auth.origins import Origins
 from bqserver.base import Service
 from bqserver.command import Command, check_arguments
 from bqserver.handlers import routes
-from bqserver.hub import Hub
+from bqserver.hub.hub import Hub
 from support.paths import ROOT
 
 import bqwidget

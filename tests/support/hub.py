@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 
-from bqserver.hub import Hub
-from bqserver.peer import Peer
-from bqserver.replay import greet
+from bqserver.hub.catch_up import greet
+from bqserver.hub.hub import Hub
+from bqserver.hub.peer import Peer
 
 from bqwidget.protocol import Send
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from bqserver.hub import Hub
+from bqserver.hub.hub import Hub
 
 from .authenticator import Gate
 from .permissions import AccessError, Rights, parse_rights

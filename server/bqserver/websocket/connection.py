@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from bqserver.lane import Send
+from bqserver.hub.direct_writes import Send
 from bqwidget.protocol import SUBPROTOCOL
 
 from .decoder import Incoming, quiet

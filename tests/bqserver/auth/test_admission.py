@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.hearing import STRIKES
+from bqserver.hub.commands import STRIKES
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request

@@ -8,12 +8,13 @@ import threading
 from importlib import import_module
 
 import pytest
-from bqserver.hearing import STRIKES
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
+
+from .commands import STRIKES
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])

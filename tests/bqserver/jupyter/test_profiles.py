@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from bqserver.auth.authenticator import Identity
-from bqserver.presence import members
+from bqserver.hub.presence import members
 from bqserver.profiles import MAX_AVATAR, MAX_AVATARS, profile_of
 
 from bqwidget.protocol import Profile

@@ -9,10 +9,10 @@ import string
 import zlib
 
 import pytest
-from bqserver import hub as hub_module
-from bqserver.hearing import submit
-from bqserver.hub import Hub
-from bqserver.peer import Peer
+from bqserver.hub import hub as hub_module
+from bqserver.hub.commands import submit
+from bqserver.hub.hub import Hub
+from bqserver.hub.peer import Peer
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.handshake import OFFER, offering

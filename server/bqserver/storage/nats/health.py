@@ -17,7 +17,7 @@ from .publisher import PATIENCE, RETRY_AFTER, Sends
 from .replica import View
 
 if TYPE_CHECKING:
-    from bqserver.hub import Hub
+    from bqserver.hub.hub import Hub
 
 _log = logging.getLogger("bqserver.nats")
 

@@ -53,7 +53,7 @@ from .retention import KEY, Retention, Rule, parse_rules
 from .snapshots import Pages
 
 if TYPE_CHECKING:
-    from bqserver.hub import Hub
+    from bqserver.hub.hub import Hub
 
 MAX_PENDING = 20_000
 SLOW = 0.1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nats.errors
 import pytest
-from bqserver.hub import Hub
+from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.kv import Values

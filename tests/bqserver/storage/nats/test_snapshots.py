@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from bqserver.hub import Hub
+from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.connection import LOST
 from bqserver.jetstream.kv import Bucket

@@ -18,19 +18,19 @@ import msgspec
 
 from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
+from bqserver.journal import Journal
 from bqserver.storage.attachments import IN_HAND, Budget, PartStore
 from bqserver.storage.interface import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from bqserver.websocket.compression import LEAST, deflated
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Bye, Limits, encode
 
+from .cluster import Neighbours
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT, Heartbeat
-from .journal import Journal
-from .neighbours import Neighbours
 from .peer import Peer
 from .presence import Presence
-from .questions import Questions
+from .question_expiry import Questions
 from .room import Room
 
 Answer = Callable[[Outcome], None]

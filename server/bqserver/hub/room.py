@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bqwidget.protocol import Member
 
-from .lane import Lane
+from .direct_writes import Lane
 
 if TYPE_CHECKING:
     from .peer import Peer

@@ -13,19 +13,19 @@ from bqserver.auth.permissions import Level
 from bqserver.storage.interface import LogError
 from bqserver.websocket.connection import Wire
 
+from .catch_up import greet
+from .commands import hear
 from .frames import synced
-from .hearing import hear
-from .replay import greet
 
 if TYPE_CHECKING:
+    from .direct_writes import Lane
     from .hub import Hub
-    from .lane import Lane
-    from .rechecking import Still
+    from .reauthentication import Still
     from .room import Room
 
 CatchUp = Callable[[], Awaitable[None]]
 
-_log = logging.getLogger("bqserver.peer")
+_log = logging.getLogger("bqserver.hub.hub.peer")
 
 
 class Peer:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from bqserver.profiles import MAX_AVATARS
 from bqserver.websocket.connection import text_frame
 from bqwidget import protocol
 from bqwidget.protocol import Member, encode
-
-from .profiles import MAX_AVATARS
 
 if TYPE_CHECKING:
     from .hub import Hub

@@ -33,8 +33,8 @@ from bqwidget.protocol import (
     encode,
 )
 
+from .catch_up import resume
 from .frames import refusal, synced
-from .replay import resume
 
 if TYPE_CHECKING:
     from .peer import Peer

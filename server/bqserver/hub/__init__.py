@@ -1,0 +1,1 @@
+"""Rooms, peers, fan-out, presence and catch-up of one process."""
