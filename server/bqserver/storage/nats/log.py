@@ -19,15 +19,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bqserver import nats_revocations
+from bqserver.cluster import revocations as nats_revocations
+from bqserver.cluster.invites import NatsInvites
+from bqserver.cluster.membership import NatsNeighbours
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST
 from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, parse, stream_epoch
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.nats_invites import NatsInvites
-from bqserver.nats_neighbours import NatsNeighbours
 from bqserver.storage.interface import (
     Bounds,
     Glance,
