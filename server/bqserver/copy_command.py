@@ -38,7 +38,7 @@ class Copy(Command):
         if len(kinds) != self.words or {"sqlite"} == set(kinds) or "sqlite" not in kinds:
             self.refuse("name two logs: sqlite:PATH and nats://HOST[,HOST...][/STREAM], FROM first")
         try:
-            from .nats_copy import from_stream, to_stream  # noqa: PLC0415 - the extra "cluster"
+            from bqserver.transfer.copy import from_stream, to_stream  # noqa: PLC0415 - the extra "cluster"
         except ImportError:
             self.fail("this needs the package: pip install bqwidget[cluster]")
         source, target = self.extra_args

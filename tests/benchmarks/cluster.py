@@ -24,11 +24,11 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 import msgspec  # noqa: E402
 from bqserver.jetstream.stream import REPLICAS  # noqa: E402
-from bqserver.nats_read_back import read_back  # noqa: E402
 from bqserver.storage.interface import Submission  # noqa: E402
 from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
 from bqserver.storage.nats.records import seal  # noqa: E402
 from bqserver.storage.nats.snapshots import write_all  # noqa: E402
+from bqserver.transfer.stream_export import read_back  # noqa: E402
 from chaos.link import Link  # noqa: E402
 from chaos.process import ServerProcess, server_process  # noqa: E402
 from support.nats_cluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402

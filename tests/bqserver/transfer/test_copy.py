@@ -13,9 +13,6 @@ from pathlib import Path
 
 import pytest
 from bqserver.auth.moderation import Moderation, Mute, beside
-from bqserver.copying import originals, totals
-from bqserver.nats_copy import from_stream, to_stream
-from bqserver.nats_read_back import Progress
 from bqserver.storage.attachments import Kept
 from bqserver.storage.interface import LogError, Stored, Submission
 from bqserver.storage.nats.log import open_log
@@ -29,6 +26,10 @@ from support.submissions import submissions
 from support.ws_client import request
 
 from bqwidget.protocol import Part, Send
+
+from .canonical import originals, totals
+from .copy import from_stream, to_stream
+from .stream_export import Progress
 
 LARGE = int(os.environ.get("BQWIDGET_COPY", "3000"))
 """Entries; 1,000,000 is the size of the claim, and takes some minutes."""

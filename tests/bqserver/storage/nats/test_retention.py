@@ -17,13 +17,13 @@ from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.kv import Values
 from bqserver.media import describe
-from bqserver.nats_copy import from_stream
 from bqserver.storage.attachments import Kept, with_parts
 from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
 from bqserver.storage.sqlite.check import problems
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
+from bqserver.transfer.copy import from_stream
 from nats.aio.msg import Msg
 from support.pictures import png
 from support.ws_client import member, request

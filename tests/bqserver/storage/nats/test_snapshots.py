@@ -16,11 +16,11 @@ from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.connection import LOST
 from bqserver.jetstream.kv import Bucket
-from bqserver.nats_copy import to_stream
 from bqserver.storage.interface import Bounds, Refused, Stored, Submission, glance
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
+from bqserver.transfer.copy import to_stream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.nats_cluster import nats_cluster

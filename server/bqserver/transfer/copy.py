@@ -23,6 +23,7 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from bqserver.auth.moderation import Moderation, beside
+from bqserver.durable import replace, sync_file
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.stream import (
@@ -36,6 +37,7 @@ from bqserver.jetstream.stream import (
     settings,
 )
 from bqserver.jetstream.watched_kv import NatsOrders
+from bqserver.lockfile import LockFile
 from bqserver.storage.attachments import PartStore
 from bqserver.storage.interface import LogError
 from bqserver.storage.nats.attachments import NatsParts
@@ -44,10 +46,8 @@ from bqserver.storage.nats.snapshots import write_all
 from bqserver.storage.sqlite.attachments import SqliteParts
 from bqserver.storage.sqlite.schema import connect, epoch_of
 
-from .copying import Totals, named_parts, originals, submission, totals
-from .durable import replace, sync_file
-from .lockfile import LockFile
-from .nats_read_back import Progress, asked, learn_orders, read_back, store_all
+from .canonical import Totals, named_parts, originals, submission, totals
+from .stream_export import Progress, asked, learn_orders, read_back, store_all
 
 WINDOW = 500
 """Messages on their way at once."""

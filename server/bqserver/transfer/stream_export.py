@@ -13,6 +13,7 @@ from typing import Any
 
 import nats.errors
 
+from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.watched_kv import NatsOrders
@@ -24,8 +25,7 @@ from bqserver.storage.sequencer import Place, sequence
 from bqserver.storage.sqlite.schema import connect
 from bqserver.storage.sqlite.writer_state import SqliteShelf
 
-from .copying import Original, Totals, originals, submission, totals
-from .jetstream import api as nats_queries
+from .canonical import Original, Totals, originals, submission, totals
 
 WINDOW = 500
 """Messages of one question, and entries of one commit."""

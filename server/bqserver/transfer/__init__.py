@@ -1,0 +1,1 @@
+"""Copies a history from one engine to another."""
