@@ -28,15 +28,15 @@ from bqserver.storage.interface import LogError, MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
+from bqserver.web.fastpath.server import ShortcutServer
+from bqserver.web.handler import NotFound, Service, note_request
+from bqserver.web.routes import LOBBY, routes
 
-from .base import NotFound, Service, note_request
 from .command import SettingError, StartError
-from .handlers import LOBBY, routes
 from .journal import Journal
 from .listening import bind, shut_on_error, tls_context
 from .runtime_file import telling
 from .settings import Settings, base_path, data_dir
-from .shortcut_server import ShortcutServer
 
 if TYPE_CHECKING:
     from bqserver.storage.nats.log import NatsLog

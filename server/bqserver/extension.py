@@ -42,10 +42,10 @@ from bqserver.storage.interface import LogError, MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
+from bqserver.web.handler import Failure, Handler, Service, is_upgrade
+from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session
 
-from .base import Failure, Handler, Service, is_upgrade
-from .handlers import RoomPage, routes
 from .kernels import KernelGate, Kernels
 from .limiting import Limiting
 from .logouts import Logouts

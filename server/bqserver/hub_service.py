@@ -15,10 +15,9 @@ from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuth
 from tornado.routing import URLSpec
 
 from bqserver.auth.authenticator import Denied, Identity, short
+from bqserver.web.handler import Handler, Service, is_upgrade
+from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session
-
-from .base import Handler, Service, is_upgrade
-from .handlers import RoomPage, routes
 
 LOG_IN = Denied("unauthorized", "log in to the Hub first, or send a Hub token that may access this service")
 

@@ -11,10 +11,10 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.auth.authenticator import Gate
 from bqserver.auth.origins import Origins
-from bqserver.base import Service
 from bqserver.command import Command, check_arguments
-from bqserver.handlers import routes
 from bqserver.hub.hub import Hub
+from bqserver.web.handler import Service
+from bqserver.web.routes import routes
 from support.paths import ROOT
 
 import bqwidget

@@ -7,13 +7,14 @@ from http import HTTPStatus
 from typing import Literal
 
 import msgspec
+
 from bqserver.auth.moderation import Mute
 from bqserver.auth.permissions import Level
-from bqserver.base import COOKIE_DAYS, Failure, Handler, cookie_name
-from bqserver.body import Body
-
 from bqwidget import protocol
 from bqwidget.protocol import encode
+
+from .body import Body
+from .handler import COOKIE_DAYS, Failure, Handler, cookie_name
 
 INVITE_USES, INVITE_MINUTES = 100, 7 * 24 * 60
 

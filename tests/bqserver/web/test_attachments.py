@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.media import describe
 from bqserver.storage.attachments import Budget, Kept, MemoryParts, PartStore
 from bqserver.storage.interface import LogError
 from bqserver.storage.sqlite.attachments import SWEEP, UNNAMED_FOR, SqliteParts, beside
@@ -27,6 +26,8 @@ from support.pictures import HTML, PICTURES, POLYGLOT, SPEAKING_SVG, png
 from support.ws_client import Answer, member, request
 
 from bqwidget.protocol import TABLE
+
+from .media import describe
 
 PNG = png()
 
@@ -195,7 +196,7 @@ def test_who_does_not_read_is_cut_off(server, monkeypatch):
     sha256 = put(server, data).json["sha256"]
     assert over.acquire(timeout=30)
     host, port = server.url.partition("//")[2].split(":")
-    monkeypatch.setattr("bqserver.uploads.PATIENCE", 0.0)
+    monkeypatch.setattr("bqserver.web.attachments.PATIENCE", 0.0)
     with closing(socket.socket()) as slow:
         # Not less: below a loopback's segment (64 kB) TCP sends only by its probes, ever more rarely.
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
@@ -214,7 +215,7 @@ def test_who_does_not_read_is_cut_off(server, monkeypatch):
 
 def test_what_does_not_come_holds_its_place_only_so_long(monkeypatch):
     """Inside Jupyter nobody but us ends what stalls."""
-    monkeypatch.setattr("bqserver.uploads.PATIENCE", 0.1)
+    monkeypatch.setattr("bqserver.web.attachments.PATIENCE", 0.1)
     most = 64 * 1024 * 1024
     with (
         running_server(open=True, part_limit=most) as server,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bqserver.post_http import Head, answer, post_path, read_head
+from bqserver.web.fastpath.parser import Head, answer, post_path, read_head
 
 LINES = {
     "Host": "127.0.0.1:8765",

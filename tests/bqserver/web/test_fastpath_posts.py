@@ -20,11 +20,11 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.auth import tokens
 from bqserver.auth.authenticator import Gate, Identity
-from bqserver.shortcut import Shortcut
-from bqserver.shortcut_server import ShortcutServer
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import RunningServer, running_server
+from bqserver.web.fastpath.posts import Shortcut
+from bqserver.web.fastpath.server import ShortcutServer
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.certificate import self_signed

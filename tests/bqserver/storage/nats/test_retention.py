@@ -16,7 +16,6 @@ from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.kv import Values
-from bqserver.media import describe
 from bqserver.storage.attachments import Kept, with_parts
 from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
 from bqserver.storage.sqlite.check import problems
@@ -24,6 +23,7 @@ from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
 from bqserver.transfer.copy import from_stream
+from bqserver.web.media import describe
 from nats.aio.msg import Msg
 from support.pictures import png
 from support.ws_client import member, request

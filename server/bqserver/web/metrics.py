@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bqserver.hub.hub import Hub
 
-from .base import Failure, Handler
+from .handler import Failure, Handler
 
 try:
     from prometheus_client import CollectorRegistry

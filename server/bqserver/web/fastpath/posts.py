@@ -15,11 +15,11 @@ from bqserver.auth.authenticator import Identity
 from bqserver.auth.permissions import Level
 from bqserver.hub.drafts import read_post, submission_of
 from bqserver.storage.interface import Outcome, Refused, Stored, Submission
+from bqserver.web.handler import Service, error_body
+from bqserver.web.routes import LOBBY
 from bqwidget.errors import ProtocolError
 
-from .base import Service, error_body
-from .handlers import LOBBY
-from .post_http import END, answer, post_path, read_head
+from .parser import END, answer, post_path, read_head
 
 LONGEST = 64 * 1024
 """Bytes of a request; a longer one is Tornado's."""

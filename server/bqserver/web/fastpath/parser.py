@@ -20,9 +20,8 @@ from tornado.httputil import (
     parse_request_start_line,
 )
 
+from bqserver.web.handler import HEADERS, is_json, retry_header, whole_number
 from bqwidget.protocol import ROOM_NAME
-
-from .base import HEADERS, is_json, retry_header, whole_number
 
 END = b"\r\n\r\n"
 PLAIN = re.compile(rb"(?:[!-~][ -~]*\r\n){2,}\r\n")

@@ -18,9 +18,9 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
 
 from bqserver.storage.interface import Outcome
+from bqserver.web.handler import Service, own_address
 
-from .base import Service, own_address
-from .shortcut import LONGEST, Shortcut
+from .posts import LONGEST, Shortcut
 
 SWEEPS = 4
 """Looks for silent connections in the time that one may be silent: a timer for all, and none for each."""

@@ -18,8 +18,8 @@ from bqserver.storage.interface import LogError
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
-from .base import Failure, Handler, bad_request
 from .body import READ_ON, Body
+from .handler import Failure, Handler, bad_request
 from .media import TYPES, describe
 
 CSP = "default-src 'none'; sandbox"

@@ -19,11 +19,11 @@ from bqserver.web.sessions import Invites, Moderate, Session
 from bqserver.websocket.connection import Handshake, Wire
 from bqwidget.protocol import MAX_CID, check_room, encode
 
-from .base import Failure, Handler, NotFound, Service, bad_request, is_upgrade
+from .attachments import Download, Upload
 from .body import Body
+from .handler import Failure, Handler, NotFound, Service, bad_request, is_upgrade
 from .metrics import Metrics
-from .page import CSP, FIRST, STATIC, render
-from .uploads import Download, Upload
+from .page_template import CSP, FIRST, STATIC, render
 
 LOBBY = "lobby"
 MOST = 200

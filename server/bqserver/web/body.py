@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import stream_request_body
 
-from .base import Failure, Handler, whole_number
+from .handler import Failure, Handler, whole_number
 
 READ_ON = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; more shuts the connection."""

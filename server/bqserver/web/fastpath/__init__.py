@@ -1,0 +1,1 @@
+"""Plain POSTs, served before Tornado's handlers."""
