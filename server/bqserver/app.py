@@ -216,14 +216,14 @@ class ChatServer(Settings):
     def routes(self, service: Service) -> list[URLSpec]:
         if not self.jupyterhub:
             return routes(service)
-        from .hub_service import hub_routes  # noqa: PLC0415 - the extra "hub"
+        from bqserver.jupyter.jupyterhub import hub_routes  # noqa: PLC0415 - the extra "hub"
 
         return hub_routes(service, recheck=self.recheck)
 
     def take_place(self) -> None:
         """The Hub says where to listen, and its proxy alone comes there."""
         try:
-            from .hub_service import place  # noqa: PLC0415 - the extra "hub"
+            from bqserver.jupyter.jupyterhub import place  # noqa: PLC0415 - the extra "hub"
         except ImportError:
             raise StartError("--jupyterhub needs the package: pip install bqwidget[hub]") from None
         given = place()

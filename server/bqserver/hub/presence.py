@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bqserver.profiles import MAX_AVATARS
+from bqserver.jupyter.profiles import MAX_AVATARS
 from bqserver.websocket.connection import text_frame
 from bqwidget import protocol
 from bqwidget.protocol import Member, encode

@@ -38,6 +38,8 @@ from bqserver.auth.permissions import Level
 from bqserver.auth.policy import Policy
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
+from bqserver.limiting import Limiting
+from bqserver.settings import data_dir
 from bqserver.storage.interface import LogError, MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
@@ -46,11 +48,9 @@ from bqserver.web.handler import Failure, Handler, Service, is_upgrade
 from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session
 
-from .kernels import KernelGate, Kernels
-from .limiting import Limiting
+from .kernel_tokens import KernelGate, Kernels
 from .logouts import Logouts
 from .profiles import profile_of
-from .settings import data_dir
 
 NAME = "bqserver"
 RESOURCE = "bqserver"
@@ -297,4 +297,4 @@ def own_log(place: str) -> SqliteLog:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    return [{"module": "bqserver.extension", "app": BqserverExtension}]
+    return [{"module": "bqserver.jupyter.extension", "app": BqserverExtension}]

@@ -1,0 +1,1 @@
+"""The server inside Jupyter Server and as a JupyterHub service."""
