@@ -21,6 +21,10 @@ from bqserver.auth.file_watcher import Access, Warden
 from bqserver.auth.moderation import Moderation, beside
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
+from bqserver.cli.application import SettingError, StartError
+from bqserver.cli.listener import bind, shut_on_error, tls_context
+from bqserver.cli.runtime_file import telling
+from bqserver.cli.settings import Settings, base_path, data_dir
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
 from bqserver.storage.attachments import PartStore
@@ -32,11 +36,7 @@ from bqserver.web.fastpath.server import ShortcutServer
 from bqserver.web.handler import NotFound, Service, note_request
 from bqserver.web.routes import LOBBY, routes
 
-from .command import SettingError, StartError
-from .journal import Journal
-from .listening import bind, shut_on_error, tls_context
-from .runtime_file import telling
-from .settings import Settings, base_path, data_dir
+from .audit import Journal
 
 if TYPE_CHECKING:
     from bqserver.storage.nats.log import NatsLog
@@ -65,14 +65,14 @@ class ChatServer(Settings):
 
     subcommands = Dict(
         {
-            "token": ("bqserver.token_command.Token", "Named tokens: add, list, revoke."),
+            "token": ("bqserver.cli.tokens.Token", "Named tokens: add, list, revoke."),
             "copy": (
-                "bqserver.copy_command.Copy",
+                "bqserver.cli.copy.Copy",
                 "Copy a log's file into a cluster, or a cluster into a file.",
             ),
         }
         | {
-            name: (f"bqserver.maintenance.{name.title()}", what)
+            name: (f"bqserver.cli.maintenance.{name.title()}", what)
             for name, what in {
                 "backup": "Copy the log to a file, while the server runs or not.",
                 "restore": "Put a backup in the log's place; the server must be stopped.",

@@ -11,7 +11,7 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.auth.authenticator import Gate
 from bqserver.auth.origins import Origins
-from bqserver.command import Command, check_arguments
+from bqserver.cli.application import Command, check_arguments
 from bqserver.hub.hub import Hub
 from bqserver.web.handler import Service
 from bqserver.web.routes import routes

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bqserver.durable import make_folder
+from bqserver.files import make_folder
 from bqserver.storage.interface import LogError
 from bqwidget.protocol import Limits, Profile
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from bqserver.durable import make_folder, replace
-from bqserver.lockfile import LockFile
+from bqserver.files import make_folder, replace
+from bqserver.lock_file import LockFile
 from bqserver.storage.interface import LogError
 from bqwidget.protocol import Limits, Struct, printable
 

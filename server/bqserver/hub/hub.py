@@ -16,9 +16,9 @@ from functools import partial
 
 import msgspec
 
+from bqserver.audit import Journal
 from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
-from bqserver.journal import Journal
 from bqserver.storage.attachments import IN_HAND, Budget, PartStore
 from bqserver.storage.interface import LogFull, MessageLog, Outcome, Refused, Stored, Submission
 from bqserver.websocket.compression import LEAST, deflated

@@ -36,10 +36,10 @@ from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.permissions import Level
 from bqserver.auth.policy import Policy
+from bqserver.cli.settings import data_dir
+from bqserver.config.limits import Limiting
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
-from bqserver.limiting import Limiting
-from bqserver.settings import data_dir
 from bqserver.storage.interface import LogError, MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of

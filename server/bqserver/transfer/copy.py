@@ -23,7 +23,7 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from bqserver.auth.moderation import Moderation, beside
-from bqserver.durable import replace, sync_file
+from bqserver.files import replace, sync_file
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.stream import (
@@ -37,7 +37,7 @@ from bqserver.jetstream.stream import (
     settings,
 )
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.lockfile import LockFile
+from bqserver.lock_file import LockFile
 from bqserver.storage.attachments import PartStore
 from bqserver.storage.interface import LogError
 from bqserver.storage.nats.attachments import NatsParts

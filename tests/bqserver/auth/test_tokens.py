@@ -10,8 +10,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from bqserver.cli.tokens import describe, parse_expiry
 from bqserver.testing import running_server
-from bqserver.token_command import describe, parse_expiry
 from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from bqserver.app import ChatServer
 from bqserver.auth.authenticator import Identity
-from bqserver.limiting import Limiting
+from bqserver.config.limits import Limiting
 from support.certificate import self_signed
 from support.eventually import eventually
 from support.jupyter_server import JupyterServer, jupyter_server

@@ -456,7 +456,7 @@ def narrow(home, held, monkeypatch) -> Iterator[RunningServer]:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         return found
 
-    monkeypatch.setattr("bqserver.listening.bind_sockets", bound)
+    monkeypatch.setattr("bqserver.cli.listener.bind_sockets", bound)
     with running_server(open=True) as running:
         yield running
 

@@ -10,10 +10,10 @@ import subprocess
 import sys
 
 import pytest
+from bqserver.audit import Journal
 from bqserver.auth import tokens
 from bqserver.auth.authenticator import Identity
 from bqserver.auth.permissions import AccessError
-from bqserver.journal import Journal
 from bqserver.testing import running_server
 from prometheus_client.parser import text_string_to_metric_families
 from support.eventually import eventually

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bqserver.lockfile import LockFile
+from bqserver.lock_file import LockFile
 from bqserver.storage.batching import gather
 from bqserver.storage.interface import Bounds, LogError, Outcome, Refused, Stored
 from bqserver.storage.sequencer import Key, Plan, Target, sequence

@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bqserver.durable import make_folder, replace, sync_file, sync_folder
-from bqserver.lockfile import LockFile
+from bqserver.files import make_folder, replace, sync_file, sync_folder
+from bqserver.lock_file import LockFile
 from bqserver.storage.interface import LogError
 
 from .attachments import beside, open_parts

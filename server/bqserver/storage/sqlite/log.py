@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bqserver.lockfile import LockFile
+from bqserver.lock_file import LockFile
 from bqserver.storage.batching import gather
 from bqserver.storage.interface import (
     Bounds,

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from bqserver.durable import make_folder
+from bqserver.files import make_folder
 from bqserver.storage.interface import LogError
 
 APPLICATION_ID = 0x62717764  # "bqwd": tells our files from other people's

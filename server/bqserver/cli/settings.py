@@ -10,9 +10,9 @@ from platformdirs import user_data_path
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
 from bqserver.auth.origins import is_host, is_loopback, is_origin
+from bqserver.config.limits import Limiting
 
-from .command import Command, SettingError, StartError
-from .limiting import Limiting
+from .application import Command, SettingError, StartError
 
 PORTS = 65_535
 

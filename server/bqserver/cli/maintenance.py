@@ -16,7 +16,7 @@ from bqserver.storage.sqlite.backup import backup, restore
 from bqserver.storage.sqlite.check import Contents, contents, problems
 from bqserver.storage.sqlite.schema import connect
 
-from .command import Command
+from .application import Command
 from .settings import data_dir
 
 TOLD = 20

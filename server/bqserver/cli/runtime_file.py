@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .command import StartError
+from .application import StartError
 
 
 @contextmanager

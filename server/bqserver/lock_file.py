@@ -9,7 +9,7 @@ from typing import IO
 
 from bqserver.storage.interface import LogError
 
-from .durable import make_folder
+from .files import make_folder
 
 if sys.platform == "win32":
     import msvcrt

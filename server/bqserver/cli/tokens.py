@@ -10,11 +10,11 @@ from pathlib import Path
 from traitlets import Bool, Dict, List, Unicode, default
 
 import bqwidget
+from bqserver.auth import tokens
 from bqserver.auth.permissions import AccessError
 from bqwidget.protocol import printable
 
-from .auth import tokens
-from .command import Command
+from .application import Command
 from .settings import data_dir
 
 PERIOD = re.compile(r"(\d{1,5})([mhdw])")

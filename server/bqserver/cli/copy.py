@@ -12,7 +12,7 @@ from traitlets import Bool, Dict, Unicode
 import bqwidget
 from bqserver.storage.interface import LogError
 
-from .command import Command
+from .application import Command
 
 
 class Copy(Command):

@@ -1,0 +1,1 @@
+"""The bqserver command line."""

@@ -1,0 +1,1 @@
+"""Configuration shared by the command and the Jupyter extension."""
