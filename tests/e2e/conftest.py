@@ -156,7 +156,7 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
         disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
         disabled.parent.mkdir(parents=True, exist_ok=True)
         disabled.write_text(
-            json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.jupyter.extension": False}}})
+            json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}})
         )
         command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
         paths = {

@@ -42,7 +42,7 @@ def crowd(room) -> tuple[Member, ...]:
 
 
 def test_no_looks_become_more_than_looks(pages, monkeypatch):
-    monkeypatch.setattr("bqserver.hub.hub.presence.members", crowd)
+    monkeypatch.setattr("bqserver.hub.presence.members", crowd)
     with running_server(open=True) as server:
         page = pages()
         sentry = Sentry(page, server.url)
@@ -65,7 +65,7 @@ def test_harmless_looks_are_drawn_and_the_sentry_lets_them_pass(pages, monkeypat
         Member(user="ada", verified=True, profile=looks),
         Member(user="bob", verified=True, profile=plain),
     )
-    monkeypatch.setattr("bqserver.hub.hub.presence.members", lambda _: told)
+    monkeypatch.setattr("bqserver.hub.presence.members", lambda _: told)
     with running_server(open=True) as server:
         page = pages()
         sentry = Sentry(page, server.url)

@@ -1,141 +1,215 @@
-"""The arrows of the design point down only: which module may import which, read from the sources."""
+"""Which package may import which: one table for both distributions, read from the sources.
+
+Imports point down only. Type-checking imports count as imports: they show the same dependency to a reader.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
 
-CLIENT = sorted((ROOT / "bqwidget").glob("*.py"))
-SERVER = sorted((ROOT / "server" / "bqserver").glob("*.py"))
-JUPYTER = (
-    "IPython",
-    "anywidget",
-    "comm",
-    "ipykernel",
-    "ipywidgets",
-    "jupyter_client",
-    "jupyter_server",
-    "traitlets",
-)
-PURE = ("errors", "protocol", "outbox", "sendable", "session", "store")
-IMPURE = ("asyncio", "random", "socket", "threading", "time", "tornado", "websockets")
+SOURCES = {"bqwidget": ROOT, "bqserver": ROOT / "server"}
+MAX_MODULES_PER_FOLDER, MAX_TESTS_PER_FOLDER, MAX_LINES = 15, 20, 300
 
-LAYERS = {
-    "errors": set(),
-    "protocol": {"errors"},
-    "outbox": {"protocol"},
-    "store": {"protocol"},
-    "sendable": {"errors", "protocol"},
-    "session": {"outbox", "protocol", "store"},
-    "endpoint": {"errors", "local", "protocol"},
-    "local": {"errors"},
-    "dispatch": {"cells", "errors", "loops"},
-    "cells": set(),
-    "loopthread": {"errors", "loops"},
-    "loops": set(),
+LAYERS: dict[str, set[str]] = {
+    # bqserver: a package, and the packages of bqserver that it may import.
+    "bqserver.errors": set(),
+    "bqserver.model": set(),
+    "bqserver.files": {"errors"},
+    "bqserver.websocket": set(),
+    "bqserver.jetstream": {"errors"},
+    "bqserver.auth": {"errors", "model", "files"},
+    "bqserver.audit": {"errors", "auth"},
+    "bqserver.storage": {"errors", "model", "files"},
+    "bqserver.storage.sqlite": {"errors", "model", "files", "storage"},
+    "bqserver.storage.nats": {"errors", "model", "files", "storage", "storage.sqlite", "jetstream"},
+    "bqserver.hub": {"errors", "model", "audit", "auth", "storage", "websocket"},
+    "bqserver.cluster": {"errors", "model", "auth", "hub", "jetstream", "storage.nats"},
+    "bqserver.transfer": {"errors", "model", "files", "auth", "storage", "storage.sqlite", "storage.nats", "jetstream"},
+    "bqserver.web": {"errors", "model", "audit", "auth", "storage", "websocket", "hub"},
+    "bqserver.web.fastpath": {"errors", "model", "auth", "hub", "web"},
+    "bqserver.config": {"errors", "auth", "hub"},
+    "bqserver.jupyter": {"errors", "model", "auth", "storage", "storage.sqlite", "hub", "web", "config"},
+    "bqserver.cli": {"errors", "files", "auth", "storage", "storage.sqlite", "transfer", "config"},
+    "bqserver.app": {
+        "errors", "model", "audit", "auth", "storage", "storage.sqlite", "storage.nats", "cluster", "hub", "web",
+        "web.fastpath", "jupyter", "config", "cli",
+    },  # the composition root
+    "bqserver.__main__": {"app"},
+    "bqserver.testing": {"app"},
+    "bqserver.extension": {"jupyter"},
+}  # fmt: skip
+
+PURE = {
+    "bqwidget.errors", "bqwidget.protocol", "bqwidget.session", "bqserver.errors", "bqserver.model",
+    "bqserver.storage.sequencer", "bqserver.auth.permissions", "bqserver.auth.tokens",
+}  # fmt: skip
+"""Modules and packages without I/O and without a clock."""
+IMPURE = {"asyncio", "random", "socket", "threading", "time", "tornado", "websockets"}
+
+JUPYTER = {"IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_server", "jupyterhub"}  # fmt: skip
+OWNERS = {
+    "anywidget": {"bqwidget.widget"},
+    "jupyter_server": {"bqserver.jupyter"},
+    "jupyterhub": {"bqserver.jupyter"},
+    "nats": {"bqserver.jetstream", "bqserver.storage.nats", "bqserver.cluster", "bqserver.transfer"},
 }
-"""What the lower modules may take from this package; whatever isn't here is a shell above them."""
+"""Third-party packages that only these may import."""
 
 
-def imports(path: Path) -> set[str]:
-    """Dotted names of everything imported anywhere in a file, relative ones made absolute."""
+def module_name(path: Path) -> str:
+    root = SOURCES["bqserver"] if SOURCES["bqserver"] in path.parents else ROOT
+    parts = list(path.relative_to(root).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {
+    module_name(path): path
+    for package, root in SOURCES.items()
+    for path in sorted((root / package).rglob("*.py"))
+}
+
+
+def imports(name: str, *, lazy: bool = True) -> set[str]:
+    """Dotted names of everything that a module imports; ``lazy``: imports inside functions too."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    tree = ast.parse(path.read_text())
+    inner = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.Import():
-                found |= {alias.name for alias in node.names}
-            case ast.ImportFrom(level=0):
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
-            case ast.ImportFrom():
-                base = f"{path.parent.name}.{node.module}" if node.module else path.parent.name
-                found |= {f"{base}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        if node in inner and not lazy:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parts, base] if base else parts)
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                found.add(full if full in MODULES else base)
     return found
 
 
-def packages(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(path)}
+def ours(name: str, *, lazy: bool = True) -> set[str]:
+    """The modules of this project that a module imports."""
+    return {found for found in imports(name, lazy=lazy) if found in MODULES} - {name}
 
 
-def siblings(path: Path) -> set[str]:
-    """The modules of its own package that a file imports."""
-    own = path.parent.name
-    names = {name.split(".")[1] for name in imports(path) if name.startswith(f"{own}.")}
-    return {name for name in names if (path.parent / f"{name}.py").exists()}
+def layer(name: str) -> str:
+    """The row of the table that a module belongs to: the longest that fits."""
+    rows = [row for row in LAYERS if name == row or name.startswith(f"{row}.")]
+    assert rows, f"{name} has no row in LAYERS: add its package"
+    return max(rows, key=len)
 
 
-def name(path: Path) -> str:
-    return path.stem
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def test_there_is_something_to_read():
-    assert {"session", "room", "widget"} <= {path.stem for path in CLIENT}
-    assert {"hub", "handlers", "app"} <= {path.stem for path in SERVER}
+SERVER = [name for name in MODULES if name.startswith("bqserver.")]
+CLIENT = [name for name in MODULES if name.startswith("bqwidget.")]
 
 
-@pytest.mark.parametrize("path", SERVER, ids=name)
-def test_the_server_takes_only_the_protocol_and_its_errors(path):
-    taken = {found for found in imports(path) if found.startswith("bqwidget.")}
-    taken |= {
-        f"bqwidget.{node.attr}"
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "bqwidget"
-    }
-    allowed = ("bqwidget.protocol", "bqwidget.errors", "bqwidget.__version__")
-    assert {found for found in taken if not found.startswith(allowed)} == set()
+@pytest.mark.parametrize("name", SERVER)
+def test_imports_point_down(name: str) -> None:
+    own = layer(name)
+    distribution = own.partition(".")[0]
+    allowed = {own, *(f"{distribution}.{row}" for row in LAYERS[own])}
+    assert {
+        other for other in ours(name) if other.startswith(f"{distribution}.") and layer(other) not in allowed
+    } == set()
 
 
-@pytest.mark.parametrize("path", CLIENT, ids=name)
-def test_the_client_never_imports_the_server(path):
-    assert "bqserver" not in packages(path)
+@pytest.mark.parametrize("name", SERVER)
+def test_the_server_takes_only_the_protocol_and_its_errors(name: str) -> None:
+    taken = {found for found in imports(name) if found.startswith("bqwidget.")}
+    assert {found for found in taken if not within(found, {"bqwidget.protocol", "bqwidget.errors"})} == set()
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_the_core_is_pure(module):
-    path = ROOT / "bqwidget" / f"{module}.py"
-    assert packages(path) & {*IMPURE, *JUPYTER} == set()
-    assert siblings(path) <= set(PURE)
+@pytest.mark.parametrize("name", CLIENT)
+def test_the_client_never_imports_the_server(name: str) -> None:
+    assert {found for found in imports(name) if found.partition(".")[0] == "bqserver"} == set()
 
 
-@pytest.mark.parametrize("module", LAYERS)
-def test_lower_modules_import_only_lower_ones(module):
-    assert siblings(ROOT / "bqwidget" / f"{module}.py") <= LAYERS[module]
+def test_there_is_no_import_cycle() -> None:
+    graph = {name: ours(name) for name in MODULES}
+    graph["bqwidget.room"] -= {"bqwidget.widget"}  # its window, imported when it is first shown
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
-@pytest.mark.parametrize(("package", "homes"), [("anywidget", {"widget"}), ("jupyter_server", {"extension"})])
-def test_jupyters_parts_have_one_home(package, homes):
-    assert {path.stem for path in [*CLIENT, *SERVER] if package in packages(path)} <= homes
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if within(name, PURE)))
+def test_pure_modules_have_no_input_output_and_no_clock(name: str) -> None:
+    assert {found.partition(".")[0] for found in imports(name)} & (IMPURE | JUPYTER) == set()
+    client = {found for found in ours(name) if found.startswith("bqwidget.")}
+    assert all("time" not in imports(found) for found in client if not within(found, {"bqwidget"}))
 
 
-def test_a_cluster_alone_needs_nats():
-    users = {path.stem for path in [*CLIENT, *SERVER] if "nats" in packages(path)}
-    assert users
-    assert {name for name in users if not name.startswith("nats_")} == set()
-    code = "import sys, bqserver.app; print('nats' in sys.modules)"
+@pytest.mark.parametrize(("package", "owners"), OWNERS.items())
+def test_a_third_party_package_has_one_owner(package: str, owners: set[str]) -> None:
+    users = {name for name in MODULES if package in {found.partition(".")[0] for found in imports(name)}}
+    assert users, f"nothing imports {package}"
+    assert {name for name in users if not within(name, owners)} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        *[
+            (module, {*JUPYTER, "traitlets", "tornado", "websockets"})
+            for module in ("bqwidget.protocol", "bqwidget.errors", "bqwidget.session")
+        ],
+        ("bqserver.app", {"nats", "jupyter_server", "jupyterhub"}),
+    ],
+)
+def test_a_fresh_interpreter_loads_no_more_than_needed(module: str, absent: set[str]) -> None:
+    code = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "False\n"
+    assert set(run.stdout.split()) & absent == set()
 
 
-@pytest.mark.parametrize("module", ["protocol", "errors", "session"])
-def test_the_shared_modules_load_no_jupyter(module):
-    """In a fresh interpreter: the package itself is lazy."""
-    code = (
-        f"import sys, bqwidget.{module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(run.stdout.split()) & {*JUPYTER, "tornado", "websockets"} == set()
-
-
-def test_every_exported_name_is_there():
+def test_every_exported_name_is_there() -> None:
     import bqwidget
 
     assert {exported for exported in bqwidget.__all__ if not hasattr(bqwidget, exported)} == set()
     assert set(bqwidget.__all__) <= set(dir(bqwidget))
     with pytest.raises(AttributeError, match="nothing"):
         bqwidget.nothing  # noqa: B018
+
+
+# ---- sizes
+
+
+def folders(root: Path, pattern: str) -> dict[str, int]:
+    files = [path for path in root.rglob(pattern) if "node_modules" not in path.parts]
+    return {
+        str(folder.relative_to(ROOT)): sum(path.parent == folder for path in files)
+        for folder in {path.parent for path in files}
+    }
+
+
+def test_no_folder_has_too_many_modules() -> None:
+    counts = folders(ROOT / "bqwidget", "*.py") | folders(ROOT / "server" / "bqserver", "*.py")
+    counts |= folders(ROOT / "js" / "src", "*.ts*")
+    assert {folder: count for folder, count in counts.items() if count > MAX_MODULES_PER_FOLDER} == {}
+    tests = folders(ROOT / "tests", "*.py") | folders(ROOT / "js" / "tests", "*.ts*")
+    assert {folder: count for folder, count in tests.items() if count > MAX_TESTS_PER_FOLDER} == {}
+
+
+def test_no_module_is_too_long() -> None:
+    files = [*MODULES.values(), *(ROOT / "js" / "src").rglob("*.ts*")]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}

@@ -19,7 +19,7 @@ from .tokens import Grants, read_grants, read_private
 LOOK = 1.0
 """Seconds between two looks at the files, and at what has expired."""
 
-_log = logging.getLogger("bqserver.auth.authenticator.file_watcher")
+_log = logging.getLogger("bqserver.access")
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 

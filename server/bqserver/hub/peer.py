@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CatchUp = Callable[[], Awaitable[None]]
 
-_log = logging.getLogger("bqserver.hub.hub.peer")
+_log = logging.getLogger("bqserver.peer")
 
 
 class Peer:

@@ -20,7 +20,7 @@ RECHECK = 60.0
 Still = Callable[[], Awaitable[Identity | Denied]]
 """Asks again who a member is."""
 
-_log = logging.getLogger("bqserver.auth.authenticator.file_watcher")
+_log = logging.getLogger("bqserver.access")
 
 
 class Rechecks:

@@ -297,4 +297,4 @@ def own_log(place: str) -> SqliteLog:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    return [{"module": "bqserver.jupyter.extension", "app": BqserverExtension}]
+    return [{"module": "bqserver.extension", "app": BqserverExtension}]

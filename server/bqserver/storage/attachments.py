@@ -24,7 +24,7 @@ MEMORY = 256 * 1024 * 1024
 
 Draft = TypeVar("Draft", Send, Post)
 
-_log = logging.getLogger("bqserver.storage.attachments")
+_log = logging.getLogger("bqserver.parts")
 
 
 class Kept(NamedTuple):

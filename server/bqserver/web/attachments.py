@@ -35,7 +35,7 @@ ENDINGS = {
     "image/svg+xml": "svg",
 }
 
-_log = logging.getLogger("bqserver.storage.attachments")
+_log = logging.getLogger("bqserver.parts")
 
 
 class Upload(Body):

@@ -38,7 +38,7 @@ def deflated(frame: bytes) -> bytes:
     """
     if len(frame) < LEAST:
         return frame
-    head = 4 if frame[1] == 126 else 10  # noqa: PLR2004 - RFC 6455, 5.2
+    head = 4 if frame[1] == 126 else 10
     deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -WINDOW_BITS, MEMORY)
     packed = deflate.compress(memoryview(frame)[head:]) + deflate.flush(zlib.Z_SYNC_FLUSH)
     if len(packed) - TAIL >= len(frame) - head:

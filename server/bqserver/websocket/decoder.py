@@ -21,7 +21,7 @@ MOST_CONTROL = 125
 """Bytes that a ping, a pong or a close may carry (RFC 6455, 5.5)."""
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
-quiet = logging.getLogger("bqserver.websocket.connection")
+quiet = logging.getLogger("bqserver.wire")
 quiet.setLevel(logging.WARNING)  # websockets logs every open and close at INFO: ours is the access log
 
 
@@ -118,13 +118,13 @@ class _Protocol(Protocol):
 
 def _measure(data: bytes, start: int) -> tuple[int, int]:
     """Bytes of a frame's head and of its payload (RFC 6455, 5.2), as far as ``data`` tells."""
-    if len(data) - start < 2:  # noqa: PLR2004 - the shortest head
+    if len(data) - start < 2:
         return 2, 0
     size = data[start + 1] & SIZE
     key = 4 if data[start + 1] >= MASKED else 0
-    if size < 126:  # noqa: PLR2004
+    if size < 126:
         return 2 + key, size
-    more = 2 if size == 126 else 8  # noqa: PLR2004
+    more = 2 if size == 126 else 8
     return 2 + more + key, int.from_bytes(data[start + 2 : start + 2 + more], "big")
 
 

@@ -6,14 +6,13 @@ from collections import Counter
 
 import pytest
 from bqserver.app import ChatServer
+from bqserver.auth import tokens
+from bqserver.auth.admission import Door
 from bqserver.hub.commands import STRIKES
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
-
-from . import tokens
-from .admission import Door
 
 
 class Clock:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
-from bqserver.storage.interface import LogError
-from bqserver.testing import running_server
-from support.ws_client import member, request
-from websockets.exceptions import InvalidStatus
-
-from .authenticator import (
+from bqserver.auth.authenticator import (
     NO_TOKEN,
     SESSION_OVER,
     WRONG_TOKEN,
@@ -20,6 +15,10 @@ from .authenticator import (
     read_token,
     short,
 )
+from bqserver.storage.interface import LogError
+from bqserver.testing import running_server
+from support.ws_client import member, request
+from websockets.exceptions import InvalidStatus
 
 
 class Clock:

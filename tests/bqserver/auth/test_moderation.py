@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from bqserver.auth import tokens
+from bqserver.auth.moderation import Moderation, Mute
+from bqserver.auth.permissions import AccessError
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
-
-from . import tokens
-from .moderation import Moderation, Mute
-from .permissions import AccessError
 
 
 class Clock:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from .origins import Origins, is_loopback
+from bqserver.auth.origins import Origins, is_loopback
 
 LOCAL = "127.0.0.1"
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from .file_watcher import read_rights
-from .permissions import AccessError, Level, Rights, parse_rights
+from bqserver.auth.file_watcher import read_rights
+from bqserver.auth.permissions import AccessError, Level, Rights, parse_rights
 
 FILE = """
 ["*"]

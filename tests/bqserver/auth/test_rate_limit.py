@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .rate_limit import RateLimit
+from bqserver.auth.rate_limit import RateLimit
 
 
 def test_so_many_in_a_period_and_no_more():

@@ -10,17 +10,16 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from bqserver.auth import tokens
+from bqserver.auth.authenticator import EXPIRED, REVOKED, SESSION_OVER, Gate, Identity
+from bqserver.auth.file_watcher import Access
+from bqserver.auth.permissions import AccessError, Level, parse_rights
+from bqserver.auth.tokens import Grants, parse_grants, read_grants
 from bqserver.cli.tokens import describe, parse_expiry
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
-
-from . import tokens
-from .authenticator import EXPIRED, REVOKED, SESSION_OVER, Gate, Identity
-from .file_watcher import Access
-from .permissions import AccessError, Level, parse_rights
-from .tokens import Grants, parse_grants, read_grants
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 

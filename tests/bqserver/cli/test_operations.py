@@ -9,11 +9,10 @@ import shutil
 import subprocess
 
 from bqserver.app import ChatServer
+from bqserver.cli.application import check_arguments
 from bqserver.testing import running_server
 from support.paths import ROOT
 from support.ws_client import member, request
-
-from .application import check_arguments
 
 GUIDE = (ROOT / "server" / "README.md").read_text()
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))

@@ -13,6 +13,7 @@ from pathlib import Path
 import nats
 import pytest
 from bqserver.auth import tokens
+from bqserver.cluster import membership as nats_neighbours
 from bqserver.jetstream import stream as nats_stream
 from bqserver.testing import RunningServer, running_server
 from chaos.process import ServerProcess, server_process
@@ -20,8 +21,6 @@ from support.eventually import eventually
 from support.nats_cluster import nats_cluster
 from support.ws_client import Answer, Member, member, request
 from websockets.exceptions import InvalidStatus
-
-from . import membership as nats_neighbours
 
 Nodes = tuple[RunningServer, RunningServer]
 

@@ -8,16 +8,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
 import pytest
+from bqserver.hub.commands import hear, submit
+from bqserver.hub.hub import Hub
+from bqserver.hub.peer import Peer
 from bqserver.storage.interface import Submission
 from bqserver.storage.memory import MemoryLog
 from bqserver.websocket.connection import Wire
 from support.handshake import LONGEST, offering
 from support.hub import draft, frames, join, settle
 from tornado.iostream import IOStream
-
-from .commands import hear, submit
-from .hub import Hub
-from .peer import Peer
 
 BUFFER = 1 << 20
 Story = Callable[[Hub, list[Peer], list[socket.socket]], Awaitable[None]]

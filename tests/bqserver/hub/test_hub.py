@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from bqserver.hub.commands import submit
+from bqserver.hub.hub import Hub
 from bqserver.storage.interface import LogFull, Stored
 from bqserver.storage.memory import MemoryLog
 from support.hub import draft, frames, joined, run, settle
-
-from .commands import submit
-from .hub import Hub
 
 
 def test_a_turn_is_one_append_and_one_write_per_peer():

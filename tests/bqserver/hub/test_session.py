@@ -8,13 +8,12 @@ import threading
 from importlib import import_module
 
 import pytest
+from bqserver.hub.commands import STRIKES
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
-
-from .commands import STRIKES
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
@@ -65,7 +64,12 @@ def test_hello_tells_the_room_its_log_and_the_limits(server):
 def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch, kind):
     """However long the log takes to say how far it is: the entry is newer than what hello calls known."""
     kwargs = kept(kind)
-    log_class = getattr(import_module(f"bqserver.{kind}_log"), f"{kind.title()}Log")
+    module, name = {
+        "memory": ("memory", "MemoryLog"),
+        "sqlite": ("sqlite.log", "SqliteLog"),
+        "nats": ("nats.log", "NatsLog"),
+    }[kind]
+    log_class = getattr(import_module(f"bqserver.storage.{module}"), name)
     bounds = log_class.bounds
 
     async def slow(log, room: str, *, reach: int = 0):

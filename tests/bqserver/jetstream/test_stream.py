@@ -6,14 +6,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from bqserver.jetstream.client import Link
+from bqserver.jetstream.stream import Address, complaints, parse, settings
 from bqserver.storage.interface import LogError
 from bqserver.storage.nats.log import open_log
 from nats.aio.msg import Msg
 from support.certificate import self_signed
 from support.nats_cluster import nats_cluster
-
-from .client import Link
-from .stream import Address, complaints, parse, settings
 
 ADDRESS = Address(["nats://127.0.0.1:4222"], "rooms")
 

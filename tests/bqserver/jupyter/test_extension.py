@@ -12,13 +12,12 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.auth.authenticator import Identity
 from bqserver.config.limits import Limiting
+from bqserver.jupyter.kernel_tokens import GONE, Kernels
 from support.certificate import self_signed
 from support.eventually import eventually
 from support.jupyter_server import JupyterServer, jupyter_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
-
-from .kernel_tokens import GONE, Kernels
 
 BADGES = """
 from jupyter_server.auth import Authorizer, IdentityProvider, User
@@ -320,7 +319,7 @@ def test_who_chose_another_server_keeps_it(home, home_environ):
 
 
 def test_disabled_the_local_server_is_used_as_before(home, home_environ):
-    off = "--ServerApp.jpserver_extensions={'bqserver.jupyter.extension': False}"
+    off = "--ServerApp.jpserver_extensions={'bqserver.extension': False}"
     with jupyter_server(home, home_environ, off) as server:
         assert server.ask("GET", "/bqserver/health").status == 404
         kernel = server.kernel()

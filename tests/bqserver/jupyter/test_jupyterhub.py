@@ -249,7 +249,7 @@ def test_a_single_user_server_has_rooms_of_its_own(url):
 
 
 def test_a_service_is_no_user_of_the_same_name(jupyterhub):
-    from .jupyterhub import identity_of
+    from bqserver.jupyter.jupyterhub import identity_of
 
     assert identity_of({"name": "ada", "kind": "user"}, program=False).principal == "ada"
     assert identity_of({"name": "ada", "kind": "service"}, program=True).principal == "ada (service)"

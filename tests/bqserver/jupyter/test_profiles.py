@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import pytest
 from bqserver.auth.authenticator import Identity
 from bqserver.hub.presence import members
+from bqserver.jupyter.profiles import MAX_AVATAR, MAX_AVATARS, profile_of
 
 from bqwidget.protocol import Profile
-
-from .profiles import MAX_AVATAR, MAX_AVATARS, profile_of
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from bqserver.storage.interface import Bounds, MessageLog, Outcome, Refused, RoomRow, Stored, Submission
+from bqserver.storage.memory import MemoryLog
 from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import HealthCheck, given, settings
@@ -17,9 +19,6 @@ from hypothesis import strategies as st
 from support.submissions import submissions
 
 from bqwidget.protocol import Edit, Send
-
-from .interface import Bounds, MessageLog, Outcome, Refused, RoomRow, Stored, Submission
-from .memory import MemoryLog
 
 Opener = Callable[[], contextlib.AbstractAsyncContextManager[MessageLog]]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bqwidget.protocol import Edit, React, Send
+from bqserver.storage.interface import Bounds, Refused, Stored, Submission
+from bqserver.storage.memory import MemoryLog
 
-from .interface import Bounds, Refused, Stored, Submission
-from .memory import MemoryLog
+from bqwidget.protocol import Edit, React, Send
 
 
 def hi(number: int, cid: str = "") -> Submission:

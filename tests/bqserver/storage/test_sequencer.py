@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import msgspec
+from bqserver.storage.interface import Outcome, Refused, Stored, Submission
+from bqserver.storage.sequencer import Head, Key, Place, Plan, Target, compose, sequence
 from hypothesis import given
 from hypothesis import strategies as st
 from support.submissions import submissions
 
 from bqwidget.protocol import Ask, Change, Delete, Draft, Edit, Message, Part, React, Send, encode, fold
-
-from .interface import Outcome, Refused, Stored, Submission
-from .sequencer import Head, Key, Place, Plan, Target, compose, sequence
 
 NOW = 1_700_000_000_000
 

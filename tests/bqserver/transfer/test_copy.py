@@ -20,16 +20,15 @@ from bqserver.storage.sqlite.attachments import SqliteParts
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect, epoch_of
 from bqserver.testing import running_server
+from bqserver.transfer.canonical import originals, totals
+from bqserver.transfer.copy import from_stream, to_stream
+from bqserver.transfer.stream_export import Progress
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.submissions import submissions
 from support.ws_client import request
 
 from bqwidget.protocol import Part, Send
-
-from .canonical import originals, totals
-from .copy import from_stream, to_stream
-from .stream_export import Progress
 
 LARGE = int(os.environ.get("BQWIDGET_COPY", "3000"))
 """Entries; 1,000,000 is the size of the claim, and takes some minutes."""
@@ -135,7 +134,7 @@ def test_a_copy_that_is_killed_goes_on_and_is_served(nats_single, tmp_path: Path
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from bqserver.nats_copy import to_stream
+from bqserver.transfer.copy import to_stream
 def told(done, count):
     if done >= int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)

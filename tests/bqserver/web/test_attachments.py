@@ -21,13 +21,12 @@ from bqserver.storage.attachments import Budget, Kept, MemoryParts, PartStore
 from bqserver.storage.interface import LogError
 from bqserver.storage.sqlite.attachments import SWEEP, UNNAMED_FOR, SqliteParts, beside
 from bqserver.testing import running_server
+from bqserver.web.media import describe
 from support.eventually import eventually
 from support.pictures import HTML, PICTURES, POLYGLOT, SPEAKING_SVG, png
 from support.ws_client import Answer, member, request
 
 from bqwidget.protocol import TABLE
-
-from .media import describe
 
 PNG = png()
 

@@ -6,12 +6,11 @@ import struct
 import time
 
 import pytest
+from bqserver.web.media import MOST_COLUMNS, MOST_ROWS, TYPES, describe, examine
 from support.pictures import GIF, HTML, JPEG, PICTURES, POLYGLOT, SVG, WEBP, png, table
 
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import TABLE, image_type
-
-from .media import MOST_COLUMNS, MOST_ROWS, TYPES, describe, examine
 
 
 def test_every_type_that_is_taken_has_a_picture_here():

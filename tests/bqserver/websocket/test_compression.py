@@ -15,13 +15,12 @@ from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
+from bqserver.websocket.compression import LEAST, deflated
+from bqserver.websocket.connection import Wire, text_frame
 from support.handshake import OFFER, offering
 from support.hub import draft, frames, join, joined, run, settle
 from support.ws_client import member
 from tornado.iostream import IOStream
-
-from .compression import LEAST, deflated
-from .connection import Wire, text_frame
 
 LONG = "The quick brown fox jumps over the lazy dog. " * 60
 

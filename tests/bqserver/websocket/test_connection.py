@@ -9,11 +9,10 @@ import zlib
 from collections.abc import Awaitable, Callable
 
 import pytest
+from bqserver.websocket.connection import Wire, text_frame
 from chaos.raw import close_code, frame
 from support.handshake import LONGEST, OFFER, offering
 from tornado.iostream import IOStream
-
-from .connection import Wire, text_frame
 
 FRAME = text_frame(b'{"type":"synced","seq":1}')
 

@@ -46,7 +46,7 @@ MAX_PENDING, MAX_PENDING_BYTES = 20_000, 64 * 1024 * 1024
 PROBE = 1.0
 """Seconds between two tries of a disk that refused a commit."""
 
-_log = logging.getLogger("bqserver.storage.interface")
+_log = logging.getLogger("bqserver.log")
 
 
 class _Work(NamedTuple):

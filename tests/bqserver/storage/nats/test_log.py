@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 from bqserver.jetstream.client import Link
 from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
+from bqserver.storage.nats import publisher as nats_sends
+from bqserver.storage.nats.consumer import Feed
+from bqserver.storage.nats.log import NatsLog, open_log
+from bqserver.storage.nats.records import once_id, seal
 from nats.aio.msg import Msg
 from support.nats_cluster import nats_cluster
 
 from bqwidget.protocol import Ask, Draft, Edit, Expire, Send
-
-from . import publisher as nats_sends
-from .consumer import Feed
-from .log import NatsLog, open_log
-from .records import once_id, seal
 
 Story = Callable[[NatsLog, NatsLog], Awaitable[None]]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from bqserver.storage.interface import LogError, Outcome, Refused, Stored, Submission
 from bqserver.storage.memory import MemoryLog
+from bqserver.storage.nats.records import Envelope, Placed, once_id, seal, unseal
+from bqserver.storage.nats.replica import View
 from bqserver.storage.sqlite import queries as sqlite_queries
 from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import HealthCheck, example, given, settings
@@ -16,9 +18,6 @@ from hypothesis import strategies as st
 from support.submissions import submissions
 
 from bqwidget.protocol import Edit, Send
-
-from .records import Envelope, Placed, once_id, seal, unseal
-from .replica import View
 
 
 def placed(seq: int, submission: Submission, at: int = 0) -> Placed:

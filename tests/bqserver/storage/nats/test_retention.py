@@ -18,6 +18,10 @@ from bqserver.jetstream.client import Link
 from bqserver.jetstream.kv import Values
 from bqserver.storage.attachments import Kept, with_parts
 from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
+from bqserver.storage.nats import attachment_retention as nats_part_retention
+from bqserver.storage.nats import retention as nats_retention
+from bqserver.storage.nats.log import NatsLog, open_log
+from bqserver.storage.nats.retention import Retention, Rule, parse_rules
 from bqserver.storage.sqlite.check import problems
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
@@ -29,11 +33,6 @@ from support.pictures import png
 from support.ws_client import member, request
 
 from bqwidget.protocol import Edit, Part, Send
-
-from . import attachment_retention as nats_part_retention
-from . import retention as nats_retention
-from .log import NatsLog, open_log
-from .retention import Retention, Rule, parse_rules
 
 
 def say(text: str, cid: str = "", room: str = "lobby", re: int | None = None) -> Submission:

@@ -17,6 +17,16 @@ from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.connection import LOST
 from bqserver.jetstream.kv import Bucket
 from bqserver.storage.interface import Bounds, Refused, Stored, Submission, glance
+from bqserver.storage.nats import replica_state as nats_shelf
+from bqserver.storage.nats import retention as nats_retention
+from bqserver.storage.nats import snapshot as nats_page
+from bqserver.storage.nats import snapshots as nats_pages
+from bqserver.storage.nats.consumer import Feed
+from bqserver.storage.nats.log import NatsLog, open_log
+from bqserver.storage.nats.records import Envelope, Placed
+from bqserver.storage.nats.replica import View, Worked
+from bqserver.storage.nats.retention import KEY, Retention, Rule
+from bqserver.storage.nats.snapshot import Page, page_of, read_page
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
@@ -28,17 +38,6 @@ from support.submissions import submissions
 from support.ws_client import request
 
 from bqwidget.protocol import Delete, Draft, Edit, React, Send, encode
-
-from . import replica_state as nats_shelf
-from . import retention as nats_retention
-from . import snapshot as nats_page
-from . import snapshots as nats_pages
-from .consumer import Feed
-from .log import NatsLog, open_log
-from .records import Envelope, Placed
-from .replica import View, Worked
-from .retention import KEY, Retention, Rule
-from .snapshot import Page, page_of, read_page
 
 Story = Callable[[], Awaitable[None]]
 NEVER = 3600.0

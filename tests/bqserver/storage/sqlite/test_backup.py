@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 from bqserver.storage.interface import LogError
+from bqserver.storage.sqlite.attachments import beside
+from bqserver.storage.sqlite.backup import backup, restore
+from bqserver.storage.sqlite.check import Contents, problems
+from bqserver.storage.sqlite.schema import connect, epoch_of
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.pictures import png
 from support.ws_client import member, request
-
-from .attachments import beside
-from .backup import backup, restore
-from .check import Contents, problems
-from .schema import connect, epoch_of
 
 pytestmark = pytest.mark.sqlite
 

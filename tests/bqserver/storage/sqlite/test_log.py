@@ -15,15 +15,14 @@ from pathlib import Path
 
 import pytest
 from bqserver.storage.interface import Bounds, LogError, LogFull, Refused, Stored, Submission
+from bqserver.storage.sqlite import log as sqlite_log
+from bqserver.storage.sqlite import schema
+from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
 
 from bqwidget.protocol import Ask, React, Send
-
-from . import log as sqlite_log
-from . import schema
-from .log import SqliteLog
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+"""Jupyter Server's entry point: it imports this module by name. The extension itself is in ``bqserver.jupyter``."""
+
+from __future__ import annotations
+
+from bqserver.jupyter.extension import BqserverExtension, _jupyter_server_extension_points
+
+__all__ = ["BqserverExtension", "_jupyter_server_extension_points"]
