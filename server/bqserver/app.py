@@ -21,14 +21,14 @@ from bqserver.auth.file_watcher import Access, Warden
 from bqserver.auth.moderation import Moderation, beside
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.cli.application import SettingError, StartError
 from bqserver.cli.listener import bind, shut_on_error, tls_context
 from bqserver.cli.runtime_file import telling
 from bqserver.cli.settings import Settings, base_path, data_dir
+from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
 from bqserver.storage.attachments import PartStore
-from bqserver.storage.interface import LogError, MessageLog
+from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
@@ -37,6 +37,7 @@ from bqserver.web.handler import NotFound, Service, note_request
 from bqserver.web.routes import LOBBY, routes
 
 from .audit import Journal
+from .errors import SettingError, StartError
 
 if TYPE_CHECKING:
     from bqserver.storage.nats.log import NatsLog
@@ -97,13 +98,13 @@ class ChatServer(Settings):
                 runner.run(self.serve(self.announce, signals=True))
             except SettingError as error:
                 self.refuse(str(error))
-            except (StartError, LogError) as error:
+            except ServerError as error:
                 self.fail(error)
 
     # ---- the server
 
     async def serve(self, ready: Callable[[Gate], None], *, signals: bool = False) -> None:
-        """Run until ``stop``. Raises StartError or LogError where it can't. ``ready`` is called when it listens."""
+        """Run until ``stop``. Raises StartError or StorageError where it can't. ``ready`` is called when it listens."""
         loop = asyncio.get_running_loop()
         self._loop, self._stopped = loop, asyncio.Event()
         if signals:
@@ -172,7 +173,7 @@ class ChatServer(Settings):
         return access, gate
 
     async def open_hub(self, gate: Gate, journal: Journal, port: int) -> Hub:
-        """On its log, and joined to the other nodes, if there can be any. Raises StartError or LogError."""
+        """On its log, and joined to the other nodes, if there can be any. Raises StartError or StorageError."""
         policy = Policy(gate, Moderation(self.moderation_file(), time.time))
         log, parts, join = await self.open_log(port)
         hub = Hub(
@@ -197,7 +198,7 @@ class ChatServer(Settings):
         warden.reload()
         try:
             journal.reopen()
-        except LogError as error:
+        except ServerError as error:
             self.log.error("%s", error)
 
     def stop(self) -> None:

@@ -16,13 +16,13 @@ from typing import IO
 import msgspec
 
 from bqserver.auth.authenticator import Identity
-from bqserver.auth.permissions import AccessError
+from bqserver.errors import StartError
 
 _log = logging.getLogger("bqserver.audit")
 
 
 class Journal:
-    """``path`` None: only counted; ``-``: on standard error. Raises AccessError where the file can't be written."""
+    """``path`` None: only counted; ``-``: on standard error. Raises StartError where the file can't be written."""
 
     def __init__(self, path: str | None = None) -> None:
         self.requests: Counter[int] = Counter()
@@ -88,5 +88,5 @@ class Journal:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
-            raise AccessError(f"the audit log {path} can't be written: {error.strerror}") from error
+            raise StartError(f"the audit log {path} can't be written: {error.strerror}") from error
         return os.fdopen(descriptor, "a", buffering=1, encoding="utf-8")

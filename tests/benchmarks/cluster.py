@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 import msgspec  # noqa: E402
 from bqserver.jetstream.stream import REPLICAS  # noqa: E402
-from bqserver.storage.interface import Submission  # noqa: E402
+from bqserver.model import Submission  # noqa: E402
 from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
 from bqserver.storage.nats.records import seal  # noqa: E402
 from bqserver.storage.nats.snapshots import write_all  # noqa: E402

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bqserver.storage.interface import Stored, Submission
+from bqserver.model import Stored, Submission
 from bqserver.storage.sqlite.log import SqliteLog
 
 from bqwidget.protocol import Send

@@ -155,9 +155,7 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
         settings = {"themes": {"theme": theme}}
         disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
         disabled.parent.mkdir(parents=True, exist_ok=True)
-        disabled.write_text(
-            json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}})
-        )
+        disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
         command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
         paths = {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),

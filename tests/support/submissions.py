@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bqserver.storage.interface import Submission
+from bqserver.model import Submission
 from hypothesis import strategies as st
 
 from bqwidget.protocol import Delete, Edit, React, Send

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from bqserver.storage.interface import Refused
+from bqserver.model import Rejected
 
 from .rate_limit import RateLimit
 
@@ -41,7 +41,7 @@ class Door:
 
     # ---- keys
 
-    def locked(self, address: str, key: str) -> Refused | None:
+    def locked(self, address: str, key: str) -> Rejected | None:
         """Whether ``address`` has tried too many wrong keys to have this one looked at.
 
         One that was right from there before is: a stranger behind the same address must not lock members out.
@@ -64,23 +64,23 @@ class Door:
 
     # ---- connections
 
-    def crowded(self, who: str, address: str, here: Counter[str]) -> Refused | None:
+    def crowded(self, who: str, address: str, here: Counter[str]) -> Rejected | None:
         """Whether one more connection is too many; else it is counted as a join of ``who``. ``here``: the
         connections there are, by address.
         """
         if self.most and here.total() >= self.most:
-            return Refused("full", f"all {self.most:,} places are taken", 503, FULL_RETRY)
+            return Rejected("full", f"all {self.most:,} places are taken", 503, FULL_RETRY)
         if self.most_each and here[address] >= self.most_each:
             message = f"{self.most_each:,} connections came from your address already"
-            return Refused("too_many_connections", message, 429, FULL_RETRY)
+            return Rejected("too_many_connections", message, 429, FULL_RETRY)
         wait = self._joins.wait(who, self._clock())
         return (
             _later("too_many_joins", f"more than {self._joins.count} joins in 10 s", wait) if wait else None
         )
 
 
-def _later(code: str, message: str, wait: float) -> Refused:
-    return Refused(code, f"{message}: wait {wait:.0f} s", 429, wait)
+def _later(code: str, message: str, wait: float) -> Rejected:
+    return Rejected(code, f"{message}: wait {wait:.0f} s", 429, wait)
 
 
 def _mark(address: str, key: str) -> bytes:

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from bqserver.errors import AccessFileError
 from bqserver.files import make_folder
-from bqserver.storage.interface import LogError
+from bqserver.model import Role
 from bqwidget.protocol import Limits, Profile
 
 from .invites import Invite, Invites
-from .permissions import Level, Rights
+from .permissions import Rights
 from .tokens import Grant, Grants, seen
 
 
@@ -32,7 +33,7 @@ class Identity(NamedTuple):
     principal: str | None = None
     program: bool = False
     grant: Grant | None = None
-    most: Level = Level.MODERATE
+    most: Role = Role.MODERATE
     profile: Profile | None = None
 
 
@@ -111,12 +112,12 @@ class Gate:
         grant = self._good(identity.grant.id)
         return grant if isinstance(grant, Denied) else identity._replace(grant=grant)
 
-    def level(self, identity: Identity, room: str) -> Level:
+    def level(self, identity: Identity, room: str) -> Role:
         """The most that ``identity`` may do there. What a guest may, whoever invited them must be allowed to."""
         principal, grant, most = identity.principal, identity.grant, identity.most
         level = min(self.rights.level(principal, room), most)
         if principal is None:
-            level = min(level, Level.WRITE)  # who moderates has a name
+            level = min(level, Role.WRITE)  # who moderates has a name
             if grant is not None:
                 level = min(level, self.rights.level(grant.name, room))
         return level if grant is None else min(level, grant.cap(room))
@@ -191,7 +192,7 @@ class Gate:
     async def invite_everywhere(
         self, *, uses: int, minutes: float, by: Identity | None = None, myself: bool = False
     ) -> str:
-        """``invite``, for every node if there are some. Raises LogError where they can't know."""
+        """``invite``, for every node if there are some. Raises StorageError where they can't know."""
         code = self.invite(uses=uses, minutes=minutes, by=by, myself=myself)
         if self.shared is not None:
             digest = _digest(code).hex()
@@ -199,7 +200,7 @@ class Gate:
         return code
 
     async def redeem_anywhere(self, code: str) -> str | None:
-        """``redeem``, whichever node has made it. Raises LogError where nobody knows."""
+        """``redeem``, whichever node has made it. Raises StorageError where nobody knows."""
         session = self.redeem(code)
         if session is not None or self.shared is None:
             return session
@@ -212,16 +213,16 @@ class Gate:
 
 
 def read_token(path: Path) -> str:
-    """The token in ``path``. Raises LogError where the file is missing, empty, or readable by others."""
+    """The token in ``path``. Raises StorageError where the file is missing, empty, or readable by others."""
     try:
         token = path.read_text().strip()
         mode = path.stat().st_mode & 0o077
     except OSError as error:
-        raise LogError(f"the token file {path} can't be read: {error.strerror}") from error
+        raise AccessFileError(f"the token file {path} can't be read: {error.strerror}") from error
     if not token:
-        raise LogError(f"the token file {path} is empty: put a long random word into it")
+        raise AccessFileError(f"the token file {path} is empty: put a long random word into it")
     if mode and os.name == "posix":
-        raise LogError(f"the token file {path} can be read by others: chmod 600 {path}")
+        raise AccessFileError(f"the token file {path} can be read by others: chmod 600 {path}")
     return token
 
 
@@ -233,7 +234,7 @@ def make_token(path: Path) -> str:
     except FileExistsError:
         return read_token(path)
     except OSError as error:
-        raise LogError(
+        raise AccessFileError(
             f"{path} can't be written ({error.strerror}): name a token with --token-file=FILE"
         ) from error
     token = secrets.token_urlsafe(32)

@@ -10,11 +10,13 @@ import asyncio
 import logging
 from pathlib import Path
 
+from bqserver.errors import AccessFileError
+from bqserver.files import read_private
 from bqserver.hub.hub import Hub
 
 from .authenticator import Gate
-from .permissions import AccessError, Rights, parse_rights
-from .tokens import Grants, read_grants, read_private
+from .permissions import Rights, parse_rights
+from .tokens import Grants, read_grants
 
 LOOK = 1.0
 """Seconds between two looks at the files, and at what has expired."""
@@ -25,7 +27,7 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class Access:
-    """The two files as they are now; neither has to be there. Raises AccessError where one is wrong.
+    """The two files as they are now; neither has to be there. Raises AccessFileError where one is wrong.
 
     ``tokens`` None: somebody else knows who is who.
     """
@@ -37,14 +39,14 @@ class Access:
         self.grants_now, self.rights_now = self._read()
 
     def changed(self, *, forced: bool = False) -> bool:
-        """Read them again if anything may be new. Raises AccessError, and keeps what was, where one is wrong."""
+        """Read them again if anything may be new. Raises AccessFileError, and keeps what was, where one is wrong."""
         stamp, before = self._look(), self._stamp
         if stamp == before and not forced:
             return False
         self._stamp = stamp
         for path, now, then in zip((self.tokens, self.rights), stamp, before, strict=True):
             if then is not None and now is None:  # else a file that is lost would let everyone in everywhere
-                raise AccessError(f"{path} is gone: what it said holds until the server restarts")
+                raise AccessFileError(f"{path} is gone: what it said holds until the server restarts")
         self.grants_now, self.rights_now = self._read()
         return True
 
@@ -82,21 +84,21 @@ class Warden:
                 self._gate.grants, self._gate.rights = self._access.grants_now, self._access.rights_now
                 _log.info("tokens and rights were read again")
                 self._hub.review()
-        except AccessError as error:
+        except AccessFileError as error:
             _log.error("nothing was changed: %s", error)
         if any(grant.expires for grant in self._gate.grants.all):
             self._hub.review()
 
 
 def read_rights(path: Path) -> Rights:
-    """What ``path`` grants; the default where there is no such file. Raises AccessError."""
+    """What ``path`` grants; the default where there is no such file. Raises AccessFileError."""
     data = read_private(path, secret=False)
     try:
         return Rights() if data is None else parse_rights(data.decode())
     except UnicodeDecodeError:
-        raise AccessError(f"{path}: not UTF-8 text") from None
-    except AccessError as error:
-        raise AccessError(f"{path}: {error}") from None
+        raise AccessFileError(f"{path}: not UTF-8 text") from None
+    except AccessFileError as error:
+        raise AccessFileError(f"{path}: {error}") from None
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

@@ -17,7 +17,7 @@ class Invite(Struct, frozen=True):
 
 
 class Invites(Protocol):
-    """Where the nodes of a cluster keep theirs, by the SHA-256 of the code (hexadecimal). Both raise LogError."""
+    """Where the nodes of a cluster keep theirs, by the SHA-256 of the code (hexadecimal). Both raise StorageError."""
 
     async def keep(self, digest: str, invite: Invite) -> None:
         """Every node honours it when this returns, and after any of them is lost."""

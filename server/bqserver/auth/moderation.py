@@ -13,10 +13,9 @@ from typing import Protocol
 
 import msgspec
 
+from bqserver.errors import AccessFileError
+from bqserver.files import read_private, write_private
 from bqwidget.protocol import Struct
-
-from .permissions import AccessError
-from .tokens import read_private, write_private
 
 
 class Mute(Struct, frozen=True):
@@ -38,7 +37,7 @@ class Keeper(Protocol):
     """Who keeps the newest value of each key for all nodes, and lets them learn it."""
 
     async def put(self, key: str, value: bytes) -> None:
-        """Durable when it returns. Raises LogError."""
+        """Durable when it returns. Raises StorageError."""
 
 
 class Moderation:
@@ -56,7 +55,9 @@ class Moderation:
             try:
                 state = msgspec.json.decode(data, type=_State)
             except msgspec.DecodeError as error:
-                raise AccessError(f"{path}: not what bqserver wrote: {error}; mend or delete it") from None
+                raise AccessFileError(
+                    f"{path}: not what bqserver wrote: {error}; mend or delete it"
+                ) from None
             self._closed = dict(state.closed)
             self._mutes = {_key(mute.room, mute.user): mute for mute in state.mutes}
 
@@ -96,7 +97,7 @@ class Moderation:
         return closed + [(_name(mute.room, mute.user), msgspec.json.encode(mute)) for mute in mutes]
 
     async def saved(self) -> None:
-        """Until what was ordered is with the keeper, if there is one. Raises LogError."""
+        """Until what was ordered is with the keeper, if there is one. Raises StorageError."""
         while self.keeper is not None and self._unsaved:
             await self.keeper.put(*self._unsaved[0])
             self._unsaved.pop(0)
@@ -127,7 +128,7 @@ class Moderation:
             self.write(self._path)
 
     def write(self, path: Path) -> None:
-        """Into a file of its own, from which another one begins. Raises AccessError."""
+        """Into a file of its own, from which another one begins. Raises AccessFileError."""
         state = _State(closed=self._closed, mutes=tuple(self._mutes.values()))
         write_private(path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
 

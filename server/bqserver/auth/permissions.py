@@ -20,39 +20,26 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from enum import IntEnum
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import AccessFileError
+from bqserver.model import Role
 from bqwidget.protocol import ROOM_NAME, printable
 
 EVERYONE = "*"
 
 
-class Level(IntEnum):
-    """Each level holds those below it."""
-
-    NONE = 0
-    READ = 1
-    WRITE = 2
-    MODERATE = 3
-
-
-DEFAULT = Level.WRITE
-WORDS = {level.name.lower(): level for level in Level}
-
-
-class AccessError(LogError):
-    """A file of tokens or rights that can't be used; the message names the file or the line, and the remedy."""
+DEFAULT = Role.WRITE
+WORDS = {level.name.lower(): level for level in Role}
 
 
 class Rights:
     """``rooms`` maps a room's name, or its beginning and ``*``, to the levels of names; ``*`` is everyone."""
 
-    def __init__(self, rooms: Mapping[str, Mapping[str, Level]] | None = None) -> None:
+    def __init__(self, rooms: Mapping[str, Mapping[str, Role]] | None = None) -> None:
         # The closest pattern first: an exact name, then the longest beginning.
         self._rooms = sorted((rooms or {}).items(), key=lambda room: (room[0].endswith("*"), -len(room[0])))
 
-    def level(self, name: str | None, room: str) -> Level:
+    def level(self, name: str | None, room: str) -> Role:
         """Of a verified ``name``, or (None) of those whose names nobody has verified."""
         for pattern, levels in self._rooms:
             if matches(pattern, room):
@@ -68,34 +55,36 @@ def matches(pattern: str, room: str) -> bool:
 
 
 def check_patterns(patterns: Iterable[str]) -> None:
-    """Raises AccessError for what can't be a room's name or the beginning of one."""
+    """Raises AccessFileError for what can't be a room's name or the beginning of one."""
     for pattern in patterns:
         stem = pattern.removesuffix("*")
         if (stem or pattern == stem) and not ROOM_NAME.fullmatch(stem):
-            raise AccessError(
+            raise AccessFileError(
                 f"{printable(pattern)} is no room: give a name, a beginning such as class-*, or *"
             )
 
 
 def parse_rights(text: str) -> Rights:
-    """The rules in ``text``. Raises AccessError, naming what is wrong."""
+    """The rules in ``text``. Raises AccessFileError, naming what is wrong."""
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise AccessError(f"not TOML: {error}") from None
+        raise AccessFileError(f"not TOML: {error}") from None
     check_patterns(told)
-    rooms: dict[str, dict[str, Level]] = {}
+    rooms: dict[str, dict[str, Role]] = {}
     for room, names in told.items():
         if not isinstance(names, dict):
-            raise AccessError(f'{printable(room)} must be a table of names: [{room}] and then "*" = "read"')
+            raise AccessFileError(
+                f'{printable(room)} must be a table of names: [{room}] and then "*" = "read"'
+            )
         rooms[room] = {name: _level(room, name, word) for name, word in names.items()}
     return Rights(rooms)
 
 
-def _level(room: str, name: str, word: object) -> Level:
+def _level(room: str, name: str, word: object) -> Role:
     if not isinstance(word, str) or word not in WORDS:
         given = printable(word) if isinstance(word, str) else str(type(word).__name__)
-        raise AccessError(
+        raise AccessFileError(
             f"[{room}] {printable(name)}: {given} is no right; it must be one of {', '.join(WORDS)}"
         )
     return WORDS[word]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from bqserver.storage.interface import Refused
+from bqserver.model import Rejected, Role
 from bqwidget.protocol import printable
 
 from .authenticator import Denied, Gate, Identity
 from .moderation import Moderation
-from .permissions import Level
 
 
 class Policy:
@@ -20,33 +19,33 @@ class Policy:
         self.gate = gate
         self.moderation = moderation
 
-    def refusal(self, identity: Identity, room: str, level: Level) -> Refused | None:
+    def refusal(self, identity: Identity, room: str, level: Role) -> Rejected | None:
         """Why ``identity`` may not do this much in ``room``; None where it may."""
         has = self.gate.level(identity, room)
         if self.is_shut(room, has):
-            return Refused("room_closed", f"room {room} was closed by a moderator", 403)
+            return Rejected("room_closed", f"room {room} was closed by a moderator", 403)
         if has >= level:
             return None
-        if level is Level.MODERATE:
-            return Refused("forbidden", f"you are no moderator of room {room}", 403)
-        if has is Level.READ:
+        if level is Role.MODERATE:
+            return Rejected("forbidden", f"you are no moderator of room {room}", 403)
+        if has is Role.READ:
             return _READ_ONLY
-        return Refused("forbidden", f"you may not enter room {room}", 403)
+        return Rejected("forbidden", f"you may not enter room {room}", 403)
 
-    def enter(self, identity: Identity, room: str, level: Level) -> Identity | Refused:
+    def enter(self, identity: Identity, room: str, level: Role) -> Identity | Rejected:
         """Who ``identity`` is by now, where they may do this much in ``room``; else why not."""
         current = self.gate.valid(identity)
         if isinstance(current, Denied):
-            return Refused(current.code, current.message, 401)
+            return Rejected(current.code, current.message, 401)
         return self.refusal(current, room, level) or current
 
-    def is_shut(self, room: str, level: Level) -> bool:
+    def is_shut(self, room: str, level: Role) -> bool:
         """A closed room is there for its moderators alone."""
-        return level < Level.MODERATE and self.moderation.is_closed(room)
+        return level < Role.MODERATE and self.moderation.is_closed(room)
 
-    def no_writer(self, identity: Identity, level: Level, room: str, user: str) -> Refused | None:
+    def no_writer(self, identity: Identity, level: Role, room: str, user: str) -> Rejected | None:
         """Why somebody of this ``level`` in ``room`` may not write under the name ``user``."""
-        if level < Level.WRITE:
+        if level < Role.WRITE:
             return _READ_ONLY
         if not self.gate.may_use(identity, user):
             return taken(user)
@@ -55,25 +54,25 @@ class Policy:
             until = "until a moderator lifts it"
             if mute.until is not None:
                 until = f"until {datetime.fromtimestamp(mute.until, UTC):%Y-%m-%d %H:%M:%S} UTC"
-            return Refused("muted", f"a moderator has muted {printable(user)} in room {room} {until}", 403)
+            return Rejected("muted", f"a moderator has muted {printable(user)} in room {room} {until}", 403)
         return None
 
-    def now(self, identity: Identity, room: str) -> tuple[Identity, Level] | tuple[int, str]:
+    def now(self, identity: Identity, room: str) -> tuple[Identity, Role] | tuple[int, str]:
         """What has become of a member: who they are and may do by now, or the close code and why."""
         current = self.gate.valid(identity)
         if isinstance(current, Denied):
             return 4401, current.message
         level = self.gate.level(current, room)
-        if level < Level.READ:
+        if level < Role.READ:
             return 4403, "you may not be in this room any more"
         if self.is_shut(room, level):
             return 4404, "a moderator has closed this room"
         return current, level
 
 
-def taken(user: str) -> Refused:
+def taken(user: str) -> Rejected:
     message = f"{printable(user)} is the name of a member whom this server knows: come in as them, or use another name"
-    return Refused("name_taken", message, 403)
+    return Rejected("name_taken", message, 403)
 
 
 def open_policy() -> Policy:
@@ -81,4 +80,4 @@ def open_policy() -> Policy:
     return Policy(Gate(token=None, is_open=True, clock=time.time), Moderation(None, time.time))
 
 
-_READ_ONLY = Refused("read_only", "you may read here, but not write", 403)
+_READ_ONLY = Rejected("read_only", "you may read here, but not write", 403)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import unicodedata
@@ -19,12 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from bqserver.files import make_folder, replace
-from bqserver.lock_file import LockFile
-from bqserver.storage.interface import LogError
+from bqserver.errors import AccessFileError, StorageError
+from bqserver.files import LockFile, read_private, write_private
+from bqserver.model import Role
 from bqwidget.protocol import Limits, Struct, printable
 
-from .permissions import AccessError, Level, check_patterns, matches
+from .permissions import check_patterns, matches
 
 PREFIX = "bq_"
 """Tokens begin so, for scanners that look for secrets in what people publish."""
@@ -45,11 +44,11 @@ class Grant(Struct, frozen=True, forbid_unknown_fields=True):
     expires: datetime | None = None
     revoked: datetime | None = None
 
-    def cap(self, room: str) -> Level:
+    def cap(self, room: str) -> Role:
         """The most that this token allows in ``room``, whatever its holder's rights."""
         if self.rooms and not any(matches(pattern, room) for pattern in self.rooms):
-            return Level.NONE
-        return Level.READ if self.read_only else Level.MODERATE
+            return Role.NONE
+        return Role.READ if self.read_only else Role.MODERATE
 
     def until(self) -> float | None:
         """Seconds since the epoch."""
@@ -98,17 +97,17 @@ def sha256(token: str) -> str:
 
 
 def parse_grants(data: bytes) -> Grants:
-    """Raises AccessError, naming the field that is wrong."""
+    """Raises AccessFileError, naming the field that is wrong."""
     try:
         grants = msgspec.json.decode(data, type=list[Grant])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise AccessError(f"not a list of tokens: {error}") from None
+        raise AccessFileError(f"not a list of tokens: {error}") from None
     for grant in grants:
         check_patterns(grant.rooms)
         if any(
             time is not None and time.tzinfo is None for time in (grant.made, grant.expires, grant.revoked)
         ):
-            raise AccessError(f"token {grant.id}: times need a zone, such as 2027-01-31T12:00:00Z")
+            raise AccessFileError(f"token {grant.id}: times need a zone, such as 2027-01-31T12:00:00Z")
     return Grants(grants)
 
 
@@ -123,7 +122,7 @@ def add(
     """Make a token for ``name`` and keep its grant in ``path``; the token is nowhere but in the answer."""
     most = Limits().user
     if name != name.strip() or not name.isprintable() or not 0 < len(name) <= most:
-        raise AccessError(
+        raise AccessFileError(
             f"{printable(name)} is no name: 1 to {most} printable characters, no space at its ends"
         )
     check_patterns(rooms)
@@ -143,12 +142,12 @@ def add(
 
 
 def revoke(path: Path, name_or_id: str) -> list[Grant]:
-    """End every good token of that name, or the one with that id. Raises AccessError where there is none."""
+    """End every good token of that name, or the one with that id. Raises AccessFileError where there is none."""
     with _alone(path):
         grants = read_grants(path).all
         found = [grant for grant in grants if name_or_id in (grant.name, grant.id) and grant.revoked is None]
         if not found:
-            raise AccessError(
+            raise AccessFileError(
                 f"no token of {printable(name_or_id)} is good any more: see bqserver token list"
             )
         now = _now()
@@ -158,27 +157,12 @@ def revoke(path: Path, name_or_id: str) -> list[Grant]:
 
 
 def read_grants(path: Path) -> Grants:
-    """What ``path`` holds; nothing where there is no such file. Raises AccessError where others can read it."""
+    """What ``path`` holds; nothing where there is no such file. Raises AccessFileError where others can read it."""
     data = read_private(path)
     try:
         return Grants() if data is None else parse_grants(data)
-    except AccessError as error:
-        raise AccessError(f"{path}: {error}") from None
-
-
-def read_private(path: Path, *, secret: bool = True) -> bytes | None:
-    """The bytes of a file that only its owner may write and, if ``secret``, read; None: there is none."""
-    try:
-        mode = path.stat().st_mode & (0o077 if secret else 0o022)
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise AccessError(f"{path} can't be read: {error.strerror}") from error
-    if mode and os.name == "posix":
-        can, remedy = ("read", "600") if secret else ("write", "go-w")
-        raise AccessError(f"others can {can} {path}: chmod {remedy} {path}")
-    return data
+    except AccessFileError as error:
+        raise AccessFileError(f"{path}: {error}") from None
 
 
 @contextmanager
@@ -186,8 +170,10 @@ def _alone(path: Path) -> Iterator[None]:
     """Two commands at once would lose one of their changes."""
     try:
         lock = LockFile(path)
-    except LogError as error:
-        raise AccessError(f"{path} can't be changed, or another command is changing it: try again") from error
+    except StorageError as error:
+        raise AccessFileError(
+            f"{path} can't be changed, or another command is changing it: try again"
+        ) from error
     try:
         yield
     finally:
@@ -198,22 +184,6 @@ def _write(path: Path, grants: Iterable[Grant]) -> None:
     """All of it or nothing, for a server may be reading."""
     data = msgspec.json.format(msgspec.json.encode(list(grants)), indent=2) + b"\n"
     write_private(path, data)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replace the file at once and durably; mode 0600. Raises AccessError."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        make_folder(path.parent)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise AccessError(f"{path} can't be written: {error.strerror}") from error
 
 
 def _now() -> datetime:

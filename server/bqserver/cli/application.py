@@ -16,14 +16,6 @@ from traitlets.config import Application
 OWN = ("help", "help-all", "h", "version", "show-config", "show-config-json", "debug", "quiet")
 
 
-class StartError(Exception):
-    """Why the server can't start, in one sentence for the person who started it."""
-
-
-class SettingError(StartError):
-    """A setting that says nothing: exit 2, as for any wrong option."""
-
-
 class Command(Application):
     """An Application whose wrong words exit 2 and are named. ``words``: how many plain arguments it takes."""
 

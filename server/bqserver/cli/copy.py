@@ -10,7 +10,7 @@ from pathlib import Path
 from traitlets import Bool, Dict, Unicode
 
 import bqwidget
-from bqserver.storage.interface import LogError
+from bqserver.errors import ServerError
 
 from .application import Command
 
@@ -52,7 +52,7 @@ class Copy(Command):
             else:
                 path = Path(target.partition(":")[2]).expanduser().resolve()
                 copied = asyncio.run(from_stream(source, path, credentials=self.nats_creds, told=_Told()))
-        except LogError as error:
+        except ServerError as error:
             self.fail(error)
         print(
             f"copied and compared: {copied.rooms:,} rooms, {copied.entries:,} entries, "

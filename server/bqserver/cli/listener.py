@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from tornado.netutil import bind_sockets
 
-from .application import StartError
+from bqserver.errors import StartError
 
 IN_USE = 48, 98, 10048
 """An address that is taken, on macOS, Linux and Windows."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from traitlets import Dict, Unicode, default
 
 import bqwidget
-from bqserver.storage.interface import LogError
+from bqserver.errors import ServerError
 from bqserver.storage.sqlite.attachments import beside
 from bqserver.storage.sqlite.attachments_check import count_parts, part_problems
 from bqserver.storage.sqlite.backup import backup, restore
@@ -46,11 +46,11 @@ class LogCommand(Command):
             self.refuse(f"--log={self.log_url} is no file: give --log=sqlite:PATH")
         try:
             self.run(Path(path).expanduser())
-        except LogError as error:
+        except ServerError as error:
             self.fail(error)
 
     def run(self, log: Path) -> None:
-        """Raises LogError."""
+        """Raises StorageError."""
         raise NotImplementedError
 
 

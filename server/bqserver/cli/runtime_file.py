@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .application import StartError
+from bqserver.errors import StartError
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
 from bqserver.auth.origins import is_host, is_loopback, is_origin
 from bqserver.config.limits import Limiting
+from bqserver.errors import SettingError, StartError
 
-from .application import Command, SettingError, StartError
+from .application import Command
 
 PORTS = 65_535
 

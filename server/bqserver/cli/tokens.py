@@ -11,7 +11,7 @@ from traitlets import Bool, Dict, List, Unicode, default
 
 import bqwidget
 from bqserver.auth import tokens
-from bqserver.auth.permissions import AccessError
+from bqserver.errors import AccessFileError
 from bqwidget.protocol import printable
 
 from .application import Command
@@ -41,11 +41,11 @@ class TokenCommand(Command):
             self.refuse(f"name whose token: {self.name} NAME")
         try:
             self.run(Path(self.named_tokens).expanduser())
-        except AccessError as error:
+        except AccessFileError as error:
             self.fail(error)
 
     def run(self, path: Path) -> None:
-        """Raises AccessError."""
+        """Raises AccessFileError."""
         raise NotImplementedError
 
 
@@ -121,18 +121,18 @@ class Token(TokenCommand):
 
 
 def parse_expiry(text: str, now: datetime) -> datetime:
-    """A time from now on (``90d``) or of the calendar. Raises AccessError for another text, or one in the past."""
+    """A time from now on (``90d``) or of the calendar. Raises AccessFileError for another text, or one in the past."""
     if found := PERIOD.fullmatch(text):
         return (now + timedelta(**{UNITS[found[2]]: int(found[1])})).replace(microsecond=0)
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise AccessError(
+        raise AccessFileError(
             f"--expires={text} is not understood: give 90d, 12h, or a time such as 2027-01-31T12:00Z"
         ) from None
     time = time if time.tzinfo else time.astimezone()
     if time <= now:
-        raise AccessError(f"--expires={text} is past already")
+        raise AccessFileError(f"--expires={text} is past already")
     return time
 
 

@@ -26,7 +26,7 @@ class NatsInvites:
         self._clock = clock
 
     async def open(self) -> None:
-        """Make the bucket where there is none. Raises LogError."""
+        """Make the bucket where there is none. Raises StorageError."""
         await until_answered(self._bucket.make, "invites")
 
     async def keep(self, digest: str, invite: Invite) -> None:

@@ -10,8 +10,8 @@ import asyncio
 import logging
 
 from bqserver.auth.authenticator import Gate
+from bqserver.errors import StorageError
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.storage.interface import LogError
 
 LOOK = 1.0
 """Seconds between two looks at what the file says; it is followed as often."""
@@ -29,6 +29,6 @@ async def tell_revoked(gate: Gate, orders: NatsOrders) -> None:
                 if grant.revoked is not None and grant.id not in gate.revoked:
                     await orders.put(f"{KEY}{grant.id}", b"")
                     gate.revoked.add(grant.id)
-        except LogError as error:
+        except StorageError as error:
             _log.warning("other nodes can't be told of a revoked token: %s; they will be, later", error)
         await asyncio.sleep(LOOK)

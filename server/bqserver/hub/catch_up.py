@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bqserver.storage.interface import Bounds
+from bqserver.model import Bounds
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import MAX_REPLAY, Gap, Hello, encode
 
@@ -25,7 +25,7 @@ of their length.
 
 
 async def greet(peer: Peer, after: int | None, epoch: str | None) -> None:
-    """Say hello, and let the peer join from there. Raises LogError."""
+    """Say hello, and let the peer join from there. Raises StorageError."""
     hub = peer.hub
     bounds = await hub.log.bounds(peer.room_name, reach=after or 0)
     peer.room.seq = max(peer.room.seq, bounds.seq)
@@ -46,7 +46,7 @@ async def greet(peer: Peer, after: int | None, epoch: str | None) -> None:
 
 
 async def resume(peer: Peer, after: int | None, epoch: str | None) -> None:
-    """Bring it up to date again. Raises LogError."""
+    """Bring it up to date again. Raises StorageError."""
     bounds = await peer.hub.log.bounds(peer.room_name, reach=after or 0)
     await _replay(peer, bounds, after, known=_is_known(peer, bounds, after, epoch))
 

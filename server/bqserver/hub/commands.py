@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bqserver.auth.permissions import Level
+from bqserver.model import Outcome, Rejected, Role, Stored, Submission
 from bqserver.storage.attachments import with_parts
-from bqserver.storage.interface import Outcome, Refused, Stored, Submission
 from bqserver.websocket.connection import text_frame
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 TYPING = 5.0
 STRIKES = 20
-"""Refused for their rate in a row before the connection is closed (4029)."""
+"""Rejected for their rate in a row before the connection is closed (4029)."""
 
 
 def hear(peer: Peer, message: str) -> Awaitable[None] | None:
@@ -62,12 +61,12 @@ def hear(peer: Peer, message: str) -> Awaitable[None] | None:
             case Busy(busy=busy):
                 peer.busy = busy
                 peer.hub.presence.changed(peer.room, peer)
-            case Typing(user=user) if peer.level >= Level.WRITE and _is_free(peer, user):
+            case Typing(user=user) if peer.level >= Role.WRITE and _is_free(peer, user):
                 peer.typing_until = asyncio.get_running_loop().time() + TYPING
                 peer.user = peer.principal or peer.user or user
                 peer.hub.presence.changed(peer.room, peer)
     except ProtocolError as error:
-        _refuse(peer, Refused(error.code, str(error), 400), cid_of(message))
+        _refuse(peer, Rejected(error.code, str(error), 400), cid_of(message))
     return None
 
 
@@ -104,9 +103,9 @@ def _is_free(peer: Peer, user: str | None) -> bool:
 async def _submit_with_parts(peer: Peer, draft: Send) -> None:
     hub = peer.hub
     checked = await with_parts(hub.parts, peer.room_name, draft)
-    if not isinstance(checked, Refused):  # what it may do here may have changed meanwhile
+    if not isinstance(checked, Rejected):  # what it may do here may have changed meanwhile
         checked = hub.policy.no_writer(peer.identity, peer.level, peer.room_name, draft.user) or checked
-    if isinstance(checked, Refused):
+    if isinstance(checked, Rejected):
         _refuse(peer, checked, draft.cid)
     else:
         _append(peer, checked)
@@ -119,7 +118,7 @@ def _append(peer: Peer, draft: Draft) -> None:
         principal or draft.user,
         draft,
         verified=principal is not None,
-        moderator=peer.level is Level.MODERATE,
+        moderator=peer.level is Role.MODERATE,
     )
     peer.hub.submit(submission, partial(_stored, peer, draft))
 
@@ -128,7 +127,7 @@ def _stored(peer: Peer, draft: Draft, outcome: Outcome) -> None:
     if isinstance(draft, Send) and draft.ask is not None and isinstance(outcome, Stored):
         peer.hub.questions.asked(peer, draft.user, outcome.seq)
     what = type(draft).__name__.lower()
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Rejected):
         peer.hub.journal.refused[outcome.code] += 1
         peer.note(what, says=draft.user, code=outcome.code)
     else:
@@ -136,7 +135,7 @@ def _stored(peer: Peer, draft: Draft, outcome: Outcome) -> None:
     peer.hub.acknowledge(peer, draft.cid, outcome)
 
 
-def _refuse(peer: Peer, refused: Refused, cid: str | None) -> None:
+def _refuse(peer: Peer, refused: Rejected, cid: str | None) -> None:
     peer.hub.journal.refused[refused.code] += 1
     peer.note("refused", code=refused.code)
     peer.write(refusal(refused, cid))

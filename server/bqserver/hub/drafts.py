@@ -5,16 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from bqserver.auth.authenticator import Identity
-from bqserver.auth.permissions import Level
-from bqserver.storage.interface import Refused, Submission
+from bqserver.model import Rejected, Role, Submission
 from bqwidget.protocol import Post, Send, check, decode_post
 
 from .hub import Hub
 
 
-def read_post(hub: Hub, identity: Identity, room: str, body: bytes) -> Post | Refused:
+def read_post(hub: Hub, identity: Identity, room: str, body: bytes) -> Post | Rejected:
     """What ``identity``, who has been let in to write in ``room``, says there, under their verified name where there
-    is one; Refused where they may not under that name.
+    is one; Rejected where they may not under that name.
 
     Raises ProtocolError, which names the field. Its parts are still to be vouched for.
     """
@@ -22,7 +21,7 @@ def read_post(hub: Hub, identity: Identity, room: str, body: bytes) -> Post | Re
     if identity.principal is not None:
         post = msgspec.structs.replace(post, user=identity.principal)
     check(post, hub.limits)
-    return hub.policy.no_writer(identity, Level.WRITE, room, post.user) or post
+    return hub.policy.no_writer(identity, Role.WRITE, room, post.user) or post
 
 
 def submission_of(post: Post, identity: Identity, room: str) -> Submission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bqserver.storage.interface import Outcome, Refused, Stored
+from bqserver.model import Outcome, Rejected, Stored
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Ack, Error, Synced, encode
 
@@ -19,11 +19,11 @@ def synced(seq: int) -> bytes:
 
 def outcome_frame(cid: str, outcome: Outcome) -> bytes:
     """To the sender of ``cid``: ``ack`` or ``error``."""
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Rejected):
         return refusal(outcome, cid)
     return text_frame(encode(Ack(cid=cid, seq=outcome.seq, at=outcome.at, dup=outcome.dup)))
 
 
-def refusal(refused: Refused, cid: str | None) -> bytes:
+def refusal(refused: Rejected, cid: str | None) -> bytes:
     retry_ms = None if refused.retry_after is None else int(refused.retry_after * 1000)
     return text_frame(encode(Error(code=refused.code, message=refused.message, cid=cid, retry_ms=retry_ms)))

@@ -19,8 +19,10 @@ import msgspec
 from bqserver.audit import Journal
 from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
+from bqserver.errors import QueueFull
+from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.attachments import IN_HAND, Budget, PartStore
-from bqserver.storage.interface import LogFull, MessageLog, Outcome, Refused, Stored, Submission
+from bqserver.storage.interface import MessageLog
 from bqserver.websocket.compression import LEAST, deflated
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Bye, Limits, encode
@@ -83,7 +85,7 @@ class Hub:
     def submit(self, submission: Submission, answer: Answer) -> None:
         """Append with everything else of this turn; ``answer`` hears what became of it, once durable."""
         if self._closed:
-            answer(Refused("restart", "the server is stopping: it will be back", 503, 1.0))
+            answer(Rejected("restart", "the server is stopping: it will be back", 503, 1.0))
             return
         if not self._batch:
             self._loop.call_soon(self._append)
@@ -96,13 +98,13 @@ class Hub:
         self.submit(submission, partial(_resolve, done))
         return await done
 
-    def too_fast(self, who: str, what: str = "messages") -> Refused | None:
+    def too_fast(self, who: str, what: str = "messages") -> Rejected | None:
         """Why ``who`` may not send one more now; None where they may, and it is counted."""
         wait = self.rate.wait(who, self._loop.time())
         if not wait:
             return None
         message = f"more than {self.rate.count} {what} in {self.rate.period:g} s: wait {wait:.1f} s"
-        return Refused("rate", message, 429, wait)
+        return Rejected("rate", message, 429, wait)
 
     def acknowledge(self, peer: Peer, cid: str, outcome: Outcome) -> None:
         """Tell the sender; the frame leaves in the same write as the turn's messages."""
@@ -117,8 +119,8 @@ class Hub:
         self.last_busy = self._loop.time()
         try:
             done = self.log.append(batch)
-        except LogFull as error:
-            refused = Refused("overload", str(error), 503, error.retry_after)
+        except QueueFull as error:
+            refused = Rejected("overload", str(error), 503, error.retry_after)
             _answer_all(answers, [refused] * len(batch))
             return
         if done.done():

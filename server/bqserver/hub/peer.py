@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bqserver.auth.authenticator import UNVERIFIED, Identity
-from bqserver.auth.permissions import Level
-from bqserver.storage.interface import LogError
+from bqserver.errors import StorageError
+from bqserver.model import Role
 from bqserver.websocket.connection import Wire
 
 from .catch_up import greet
@@ -70,7 +70,7 @@ class Peer:
         *,
         address: str,
         identity: Identity = UNVERIFIED,
-        level: Level = Level.WRITE,
+        level: Role = Role.WRITE,
         user: str | None = None,
         kind: str = "person",
         client: str | None = None,
@@ -154,7 +154,7 @@ class Peer:
         """What fails ends the connection, and not only the replay: the peer would wait for ever."""
         try:
             await catch_up()
-        except LogError as error:
+        except StorageError as error:
             _log.warning("a member could not be brought up to date: %s", error)
             self.wire.close(1013, "the log can't be read: reconnect")
         except Exception:  # noqa: BLE001 - nobody awaits it

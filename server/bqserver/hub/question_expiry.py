@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bqserver.storage.interface import Outcome, Submission
+from bqserver.model import Outcome, Submission
 from bqwidget.protocol import Expire
 
 if TYPE_CHECKING:
@@ -61,4 +61,4 @@ class Questions:
 
 
 def _ignore(_: Outcome) -> None:
-    """Refused where the question was answered: there is nobody to tell."""
+    """Rejected where the question was answered: there is nobody to tell."""

@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import ClusterError
 
 from .connection import (
     LOST,
@@ -63,13 +63,15 @@ class Link:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Connect for the first time. Raises LogError."""
+        """Connect for the first time. Raises ClusterError."""
         deadline = asyncio.get_running_loop().time() + FIRST
         while not await self._connect():
             if asyncio.get_running_loop().time() > deadline:
                 hosts = [urlsplit(server).netloc.rpartition("@")[2] for server in self.address.servers]
                 servers = ", ".join(hosts)
-                raise LogError(f"no NATS server answers at {servers}: {self._why}; start it, or mend --log")
+                raise ClusterError(
+                    f"no NATS server answers at {servers}: {self._why}; start it, or mend --log"
+                )
             await asyncio.sleep(PAUSE)
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 

@@ -18,7 +18,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import StartError
 
 PATIENCE = 2
 """Seconds for an answer, and to connect."""
@@ -41,12 +41,12 @@ class Keys(NamedTuple):
 
     @classmethod
     def read(cls, credentials: str, ca: str) -> Keys:
-        """From two files, each of them none where the path is empty. Raises LogError."""
+        """From two files, each of them none where the path is empty. Raises ClusterError."""
         path = _file(ca, "--nats-ca")
         try:
             tls = ssl.create_default_context(cafile=path) if path else None
         except ssl.SSLError as error:
-            raise LogError(f"{path} is no certificate: see to --nats-ca") from error
+            raise StartError(f"{path} is no certificate: see to --nats-ca") from error
         return cls(_file(credentials, "--nats-creds"), tls)
 
 
@@ -86,12 +86,12 @@ def explained(error: BaseException) -> str:
 
 
 def _file(path: str, flag: str) -> str | None:
-    """Raises LogError where there is no such file."""
+    """Raises ClusterError where there is no such file."""
     if not path:
         return None
     file = Path(path).expanduser()
     if not file.is_file():
-        raise LogError(f"there is no file {path}: see to {flag}")
+        raise StartError(f"there is no file {path}: see to {flag}")
     return str(file)
 
 

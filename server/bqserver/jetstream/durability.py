@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 from tornado.httpclient import AsyncHTTPClient
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import ClusterError
 
 PATIENCE = 5.0
 
 
 async def check_sync(monitors: Sequence[str]) -> None:
-    """``monitors``: ``http://host:8222`` each. Raises LogError where one does not sync, or does not answer."""
+    """``monitors``: ``http://host:8222`` each. Raises ClusterError where one does not sync, or does not answer."""
     await asyncio.gather(*[_check(monitor) for monitor in monitors])
 
 
@@ -29,12 +29,14 @@ async def _check(monitor: str) -> None:
         told = json.loads(answer.body)
         name, config = told.get("server_name", monitor), told["jetstream"]["config"]
     except KeyError:
-        raise LogError(f"{url}: this NATS server has no JetStream: give it jetstream {{ }}") from None
+        raise ClusterError(f"{url}: this NATS server has no JetStream: give it jetstream {{ }}") from None
     except Exception as error:  # Tornado raises what its sockets raise
-        raise LogError(f"{url} says nothing ({error}): see to the server, or to --nats-monitor") from error
+        raise ClusterError(
+            f"{url} says nothing ({error}): see to the server, or to --nats-monitor"
+        ) from error
     if not config.get("sync_always"):
         seconds = config.get("sync_interval", 0) / 1_000_000_000
-        raise LogError(
+        raise ClusterError(
             f"the NATS server {name} syncs every {seconds:g} s, so a power cut loses acknowledged messages: "
             "give it jetstream { sync_interval: always }"
         )

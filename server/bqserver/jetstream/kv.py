@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import nats.errors
 from nats.aio.msg import Msg
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import ClusterError
 
 from . import api as nats_queries
 from .client import FIRST, PAUSE, Link
@@ -58,7 +58,7 @@ class Values:
 
     async def put(self, key: str, value: bytes, *, last: int | None = None, ttl: float | None = None) -> int:
         """Durable when it returns its seq. 0: the key's value is not the one of seq ``last`` (0: none) any more.
-        ``ttl``: seconds after which it is gone. Raises LogError where the cluster does not take it.
+        ``ttl``: seconds after which it is gone. Raises ClusterError where the cluster does not take it.
         """
         # Tried again after its answer got lost, a cluster stores it once, and it is not overtaken by itself.
         headers = {"Nats-Msg-Id": token_hex(16)}
@@ -84,7 +84,7 @@ class Values:
         )
 
     async def get(self, key: str) -> Value | None:
-        """The newest, as the bucket's leader knows it. Raises LogError where nobody answers."""
+        """The newest, as the bucket's leader knows it. Raises ClusterError where nobody answers."""
         question = {"last_by_subj": f"{self.prefix}{key}"}
         read = partial(self._link.ask, f"STREAM.MSG.GET.{self._stream}", question)
         answer = await _answer(read, (nats_queries.NO_MESSAGE,), "the cluster does not say what it keeps")
@@ -155,7 +155,7 @@ def _seconds(time: str) -> float:
 async def _answer(
     ask: Callable[[], Awaitable[dict[str, Any]]], known: Sequence[int], failed: str
 ) -> dict[str, Any]:
-    """What ``ask`` brings, tried a few times: no error, or one of the ``known``. Raises LogError: ``failed``, and why."""
+    """What ``ask`` brings, tried a few times: no error, or one of the ``known``. Raises ClusterError: ``failed``, and why."""
     why = ""
     for _ in range(TRIES):
         try:
@@ -166,16 +166,16 @@ async def _answer(
         except LOST as error:
             why = explained(error)
         await asyncio.sleep(AGAIN)
-    raise LogError(f"{failed}: {why}")
+    raise ClusterError(f"{failed}: {why}")
 
 
 async def until_answered(work: Callable[[], Awaitable[None]], what: str) -> None:
-    """A bucket that elects a leader just now answers nobody: it is asked for ``FIRST`` seconds. Raises LogError."""
+    """A bucket that elects a leader just now answers nobody: it is asked for ``FIRST`` seconds. Raises ClusterError."""
     deadline = asyncio.get_running_loop().time() + FIRST
     while True:
         try:
             return await work()
         except LOST as error:
             if asyncio.get_running_loop().time() > deadline:
-                raise LogError(f"{what} can't be kept: {explained(error)}") from error
+                raise ClusterError(f"{what} can't be kept: {explained(error)}") from error
             await asyncio.sleep(PAUSE)

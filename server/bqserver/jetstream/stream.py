@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import nats.errors
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import ClusterError, SettingError
 
 PORT = 4222
 STREAM = "bqwidget"
@@ -57,7 +57,7 @@ class Asks(Protocol):
 
 
 def parse(url: str) -> Address:
-    """``nats://[user:password@]host[:port][,host[:port]...][/stream]``, or ``tls://``. Raises LogError."""
+    """``nats://[user:password@]host[:port][,host[:port]...][/stream]``, or ``tls://``. Raises ClusterError."""
     scheme, _, rest = url.partition("://")
     hosts, _, stream = rest.partition("/")
     stream = stream or STREAM
@@ -70,11 +70,11 @@ def parse(url: str) -> Address:
         except ValueError:
             port = 0
         if not server.hostname or not port:
-            raise LogError(f"--log={scheme}://{hosts}: {host or 'nothing'} is no host:port")
+            raise SettingError(f"--log={scheme}://{hosts}: {host or 'nothing'} is no host:port")
         name = f"[{server.hostname}]" if ":" in server.hostname else server.hostname
         servers.append(f"{scheme}://{login}{at}{name}:{port}")
     if not NAME.fullmatch(stream):
-        raise LogError(f"--log: {stream} can't be a stream's name: up to 64 of A-Z a-z 0-9 _ -")
+        raise SettingError(f"--log: {stream} can't be a stream's name: up to 64 of A-Z a-z 0-9 _ -")
     return Address(servers, stream)
 
 
@@ -148,7 +148,7 @@ def complaints(config: dict[str, Any], address: Address, *, single: bool) -> lis
 
 
 async def stream_epoch(link: Asks, address: Address, *, single: bool = False) -> str:
-    """Make the stream where there is none, and check it. Raises LogError.
+    """Make the stream where there is none, and check it. Raises ClusterError.
 
     A cluster that has just been started needs some seconds until it has elected who answers.
     """
@@ -169,10 +169,12 @@ async def stream_epoch(link: Asks, address: Address, *, single: bool = False) ->
             hint = (
                 "" if single else f"; {REPLICAS} servers with JetStream are needed, or say --single for one"
             )
-            raise LogError(f"the stream {address.stream} can't be used: {refused.get('description')}{hint}")
+            raise ClusterError(
+                f"the stream {address.stream} can't be used: {refused.get('description')}{hint}"
+            )
         await asyncio.sleep(AGAIN)
     if wrong := complaints(config, address, single=single):
-        raise LogError(f"the stream {address.stream} would break a promise: " + "; and ".join(wrong))
+        raise ClusterError(f"the stream {address.stream} would break a promise: " + "; and ".join(wrong))
     return str(config["metadata"]["epoch"])
 
 

@@ -38,14 +38,14 @@ class NatsOrders:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Make the bucket where there is none, and learn what it holds. Raises LogError."""
+        """Make the bucket where there is none, and learn what it holds. Raises ClusterError."""
         await until_answered(self._begin, "moderators' orders")
         await self._link.subscribe(self._told, self._hear)
         self._heard.set()  # for what changed since that look
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def put(self, key: str, value: bytes) -> None:
-        """Durable when it returns. Raises LogError where the cluster does not take it."""
+        """Durable when it returns. Raises ClusterError where the cluster does not take it."""
         await self._bucket.put(key, value)
 
     def close(self) -> None:

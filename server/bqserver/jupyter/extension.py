@@ -34,13 +34,14 @@ from bqserver.auth.authenticator import Denied, Gate, Identity, short
 from bqserver.auth.file_watcher import Access, Warden
 from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
-from bqserver.auth.permissions import Level
 from bqserver.auth.policy import Policy
 from bqserver.cli.settings import data_dir
 from bqserver.config.limits import Limiting
+from bqserver.errors import ServerError, SettingError, StorageError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
-from bqserver.storage.interface import LogError, MessageLog
+from bqserver.model import Role
+from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
@@ -153,7 +154,7 @@ class BqserverExtension(Limiting, ExtensionApp):
         try:
             log = self.make_log()
             parts = await parts_of(log)
-        except LogError as error:
+        except ServerError as error:
             self.log.error("bqserver has no rooms for you: %s", error)
             return
         access = Access(None, Path(self.rights))
@@ -227,7 +228,9 @@ class BqserverExtension(Limiting, ExtensionApp):
         if self.log_url == "memory":
             return MemoryLog()
         if self.log_url.startswith(("nats:", "tls:")):
-            raise LogError("a cluster's rooms are served by bqserver --log=nats://..., not inside Jupyter")
+            raise SettingError(
+                "a cluster's rooms are served by bqserver --log=nats://..., not inside Jupyter"
+            )
         if self.log_url:
             return SqliteLog(self.log_url.removeprefix("sqlite:"))
         return own_log(f"{self.serverapp.root_dir} {self.serverapp.base_url}")
@@ -261,12 +264,12 @@ def jupyter(handler: Handler) -> JupyterHandler:
     return handler
 
 
-async def authorized(handler: JupyterHandler, user: User) -> Level:
+async def authorized(handler: JupyterHandler, user: User) -> Role:
     """What Jupyter's authorizer allows; the default one allows everything."""
     ask = handler.authorizer.is_authorized
     if not await ensure_async(ask(handler, user, "read", RESOURCE)):
-        return Level.NONE
-    return Level.MODERATE if await ensure_async(ask(handler, user, "write", RESOURCE)) else Level.READ
+        return Role.NONE
+    return Role.MODERATE if await ensure_async(ask(handler, user, "write", RESOURCE)) else Role.READ
 
 
 def identity_of(user: User) -> Identity:
@@ -291,7 +294,7 @@ def own_log(place: str) -> SqliteLog:
     """The history of the Jupyter server at that folder; a second one there at the same time gets another."""
     stem = f"jupyter-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     for number in range(1, 9):
-        with contextlib.suppress(LogError):
+        with contextlib.suppress(StorageError):
             return SqliteLog(data_dir() / (f"{stem}.sqlite" if number == 1 else f"{stem}-{number}.sqlite"))
     return SqliteLog(data_dir() / f"{stem}.sqlite")  # which says what is wrong
 

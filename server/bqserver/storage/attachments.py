@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from bqserver.errors import StorageError
+from bqserver.model import Rejected
 from bqwidget.protocol import Part, Post, Send, printable
-
-from .interface import LogError, Refused
 
 IN_HAND = 64 * 1024 * 1024
 """Bytes of all uploads and downloads that are held in memory at one moment."""
@@ -35,7 +35,7 @@ class Kept(NamedTuple):
 
 
 class PartStore(Protocol):
-    """Methods are called on the server's event loop, and none of them blocks it. All raise LogError."""
+    """Methods are called on the server's event loop, and none of them blocks it. All raise StorageError."""
 
     async def put(self, room: str, kept: Kept) -> None:
         """Durable when it returns; the same again is nothing new."""
@@ -92,27 +92,27 @@ class Budget:
         self._left += size
 
 
-async def with_parts(store: PartStore | None, room: str, draft: Draft) -> Draft | Refused:
+async def with_parts(store: PartStore | None, room: str, draft: Draft) -> Draft | Rejected:
     """``draft`` with its parts as the store knows them; refused where one isn't there, or isn't as it says."""
     if store is None:
         return _NONE_TAKEN
     try:
         known = await store.name(room, [part.sha256 for part in draft.parts])
-    except LogError as error:
+    except StorageError as error:
         _log.error("a message's attachments could not be looked up: %s", error)
-        return Refused("unavailable", "attachments can't be read just now: try again", 503, 5.0)
+        return Rejected("unavailable", "attachments can't be read just now: try again", 503, 5.0)
     parts = []
     for part in draft.parts:
         truth = known.get(part.sha256)
         shown = printable(part.name or part.sha256)
         if truth is None:
             message = f"this room has no attachment {shown}: upload it first, to /rooms/{room}/parts"
-            return Refused("no_part", message, 404)
+            return Rejected("no_part", message, 404)
         if (part.mime, part.size) != (truth.mime, truth.size):
             message = f"the attachment {shown} is {truth.mime} of {truth.size:,} bytes: say so"
-            return Refused("bad_part", message, 400)
+            return Rejected("bad_part", message, 400)
         parts.append(msgspec.structs.replace(truth, name=part.name))
     return msgspec.structs.replace(draft, parts=tuple(parts))
 
 
-_NONE_TAKEN = Refused("no_parts", "this server takes no attachments: send text", 400)
+_NONE_TAKEN = Rejected("no_parts", "this server takes no attachments: send text", 400)

@@ -9,82 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from bqwidget.errors import BqwidgetError
-from bqwidget.protocol import Draft
+from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
 
-
-class Submission(NamedTuple):
-    """A draft on its way into the log. ``principal`` is who the server says sent it; ``verified``: not only
-    who they say they are; ``moderator``: they may delete what others wrote.
-    """
-
-    room: str
-    principal: str
-    draft: Draft
-    verified: bool = False
-    moderator: bool = False
-
-
-class Stored(NamedTuple):
-    """An entry of the log. ``body`` is its JSON; ``prev`` the seq before it; ``dup``: it was there already."""
-
-    room: str
-    seq: int
-    prev: int
-    at: int
-    body: bytes
-    change: bool = False
-    dup: bool = False
-
-
-class Refused(NamedTuple):
-    """A draft that did not become an entry, in the words of the wire."""
-
-    code: str
-    message: str
-    status: int
-    retry_after: float | None = None
-
-
-Outcome = Stored | Refused
 Listener = Callable[[Sequence[Stored]], None]
-
-
-class Bounds(NamedTuple):
-    """The first and last seq a room's log holds; both 0 before the first entry.
-
-    ``trimmed``: everything up to there was let go, and the oldest entry's ``prev`` says so; 0: nothing was.
-    """
-
-    oldest: int
-    seq: int
-    trimmed: int = 0
-
-
-class RoomRow(NamedTuple):
-    name: str
-    seq: int
-
-
-class Glance(NamedTuple):
-    """A room as it is shown first: how far it goes, and its newest messages up to there."""
-
-    bounds: Bounds
-    messages: list[bytes]
-
-
-class LogError(BqwidgetError):
-    """The log can't be opened or used; the message says why and what to do."""
-
-
-class LogFull(LogError):  # noqa: N818 - "full" says it
-    """More is waiting to be written than the queue may hold. ``retry_after`` is in seconds."""
-
-    def __init__(self, waiting: int, *, retry_after: float = 1.0) -> None:
-        super().__init__(f"{waiting:,} messages are waiting to be written; try again in {retry_after:g} s")
-        self.retry_after = retry_after
 
 
 class MessageLog(Protocol):
@@ -96,7 +25,7 @@ class MessageLog(Protocol):
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         """Durably append; the outcomes come in the batch's order, once committed.
 
-        Followers hear of the new entries in the same turn of the event loop. Raises LogFull.
+        Followers hear of the new entries in the same turn of the event loop. Raises QueueFull.
         """
 
     def follow(self, listener: Listener) -> None:
@@ -118,7 +47,7 @@ class MessageLog(Protocol):
     ) -> list[bytes]:
         """Folded messages, oldest first: the last ``limit`` (below ``before``), or the first above ``after``."""
 
-    async def glance(self, room: str, *, limit: int) -> Glance:
+    async def glance(self, room: str, *, limit: int) -> RoomView:
         """The bounds, and the last ``limit`` messages up to there, folded, oldest first."""
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
@@ -134,7 +63,7 @@ class MessageLog(Protocol):
         """Finish what was appended, then let go of files and threads."""
 
 
-async def glance(log: MessageLog, room: str, limit: int) -> Glance:
+async def glance(log: MessageLog, room: str, limit: int) -> RoomView:
     """In two questions."""
     bounds = await log.bounds(room)
-    return Glance(bounds, await log.messages(room, limit=limit, before=bounds.seq + 1))
+    return RoomView(bounds, await log.messages(room, limit=limit, before=bounds.seq + 1))

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from .interface import Bounds, Glance, Listener, Outcome, RoomRow, Stored, Submission, glance
+from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
+
+from .interface import Listener, glance
 from .sequencer import Head, Key, Target, decode_message, sequence
 
 KEEP = 100_000
@@ -97,7 +99,7 @@ class MemoryLog:
             start = max(0, stop - limit)
         return [shelf.targets[seq].body for seq in seqs[start:stop]]
 
-    async def glance(self, room: str, *, limit: int) -> Glance:
+    async def glance(self, room: str, *, limit: int) -> RoomView:
         return await glance(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:

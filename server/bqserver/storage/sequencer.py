@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqwidget.protocol import (
     Change,
     Delete,
@@ -26,8 +27,6 @@ from bqwidget.protocol import (
     is_open,
     printable,
 )
-
-from .interface import Outcome, Refused, Stored, Submission
 
 Key = tuple[str, str, str]
 """(room, principal, cid): what makes a send idempotent."""
@@ -196,7 +195,7 @@ def about_of(draft: Draft) -> int | None:
     return draft.re if isinstance(draft, Send) else draft.target
 
 
-def objection(submission: Submission, entry: Message | Change, about: Target | None) -> Refused | None:
+def objection(submission: Submission, entry: Message | Change, about: Target | None) -> Rejected | None:
     """Why a draft, as the ``entry`` it would become, may not be about that message; None where it may."""
     _, principal, draft, verified, moderator = submission
     if about is None:
@@ -215,8 +214,8 @@ def reads_after(message: Message, entry: Message | Change) -> Message:
     return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
 
 
-def _missing(seq: int | None) -> Refused:
-    return Refused("not_found", f"this room has no message {seq}", 404)
+def _missing(seq: int | None) -> Rejected:
+    return Rejected("not_found", f"this room has no message {seq}", 404)
 
 
 def again(first: Stored, submission: Submission) -> Outcome:
@@ -224,23 +223,23 @@ def again(first: Stored, submission: Submission) -> Outcome:
     draft = submission.draft
     if encode(compose(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
         return first._replace(dup=True)
-    return Refused(
+    return Rejected(
         "conflict", f"cid {printable(draft.cid)} was already used for another message: make a new cid", 409
     )
 
 
-def _refusal(entry: Message | Change, principal: str, about: Message, author: str) -> Refused | None:
+def _refusal(entry: Message | Change, principal: str, about: Message, author: str) -> Rejected | None:
     """Why ``entry`` may not be about that message of ``author``'s; None where it may."""
     seq = about.seq
     match entry:
         case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
-            return Refused("forbidden", f"only its author may {kind} message {seq}", 403)
+            return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
         case Change(kind="expire") if not is_open(about):
-            return Refused("conflict", f"message {seq} is no open question", 409)
+            return Rejected("conflict", f"message {seq} is no open question", 409)
         case Message(choice=str(choice)) if about.ask is None or choice not in (
             about.ask.choices or (choice,)
         ):
-            return Refused("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
+            return Rejected("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
         case Message(choice=str(), user=user) if about.ask and about.ask.from_ not in (None, user):
-            return Refused("forbidden", f"message {seq} asks somebody else", 403)
+            return Rejected("forbidden", f"message {seq} asks somebody else", 403)
     return None

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from bqserver.storage.interface import Submission
+from bqserver.model import Submission
 from bqserver.storage.sqlite.queries import span
 from bqserver.storage.sqlite.schema import SEQ_MASK
 from bqwidget.protocol import Change, Delete, Draft, Edit, Expire, Message, Part, React, Send, encode

@@ -23,7 +23,8 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from bqserver.auth.moderation import Moderation, beside
-from bqserver.files import replace, sync_file
+from bqserver.errors import ClusterError, StorageError
+from bqserver.files import LockFile, replace, sync_file
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.stream import (
@@ -37,9 +38,7 @@ from bqserver.jetstream.stream import (
     settings,
 )
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.lock_file import LockFile
 from bqserver.storage.attachments import PartStore
-from bqserver.storage.interface import LogError
 from bqserver.storage.nats.attachments import NatsParts
 from bqserver.storage.nats.records import seal
 from bqserver.storage.nats.snapshots import write_all
@@ -56,7 +55,7 @@ PATIENCE = 30.0
 
 
 async def to_stream(source: Path, url: str, *, single: bool, credentials: str, told: Progress) -> Totals:
-    """Copy the file into a stream that holds nothing else. Raises LogError."""
+    """Copy the file into a stream that holds nothing else. Raises StorageError."""
     address = parse(url)
     link = Link(address, credentials)
     replicas = 1 if single else REPLICAS
@@ -84,7 +83,7 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, t
 
 
 async def from_stream(url: str, target: Path, *, credentials: str, told: Progress) -> Totals:
-    """Copy the stream into a new file. Raises LogError; ``target`` is there only when it is whole."""
+    """Copy the stream into a new file. Raises StorageError; ``target`` is there only when it is whole."""
     link = Link(parse(url), credentials)
     view, part = _beside(target)
     try:
@@ -113,7 +112,7 @@ async def from_stream(url: str, target: Path, *, credentials: str, told: Progres
 def _beside(target: Path) -> tuple[Path, Path]:
     """Where the stream is read into, and the file that is put together from that."""
     if target.exists():
-        raise LogError(f"{target} is there already: give a new file's name")
+        raise StorageError(f"{target} is there already: give a new file's name")
     return target.with_name(f"{target.name}.copied"), target.with_name(f"{target.name}.part")
 
 
@@ -126,7 +125,7 @@ def _forget(view: Path) -> None:
 
 
 async def _begin(link: Link, address: Address, epoch: str, *, single: bool) -> dict[str, Any]:
-    """The settings of a stream that is there for this copy alone. Raises LogError."""
+    """The settings of a stream that is there for this copy alone. Raises StorageError."""
     name = address.stream
     found = await link.ask(f"STREAM.INFO.{name}")
     if error_code(found) == NOT_FOUND:
@@ -136,15 +135,17 @@ async def _begin(link: Link, address: Address, epoch: str, *, single: bool) -> d
     config: dict[str, Any] = found["config"]
     of = (config.get("metadata") or {}).pop(COPYING, None)
     if of != epoch:
-        raise LogError(f"the stream {name} is there already: copy into another one, as nats://.../{name}-2")
+        raise ClusterError(
+            f"the stream {name} is there already: copy into another one, as nats://.../{name}-2"
+        )
     if wrong := complaints(config, address, single=single):
-        raise LogError(f"the stream {name} would break a promise: " + "; and ".join(wrong))
+        raise ClusterError(f"the stream {name} would break a promise: " + "; and ".join(wrong))
     config["metadata"][COPYING] = epoch
     return config
 
 
 async def _publish_all(link: Link, db: sqlite3.Connection, count: int, told: Progress) -> None:
-    """Go on from what has arrived, as often as it takes. Raises LogError where nothing arrives any more."""
+    """Go on from what has arrived, as often as it takes. Raises StorageError where nothing arrives any more."""
     loop = asyncio.get_running_loop()
     arrived, since, why = -1, loop.time(), ""
     while arrived < count:
@@ -159,7 +160,7 @@ async def _publish_all(link: Link, db: sqlite3.Connection, count: int, told: Pro
             why = explained(error)
             await asyncio.sleep(0.25)
         if loop.time() - since > PATIENCE:
-            raise LogError(f"the cluster takes nothing more ({why}): run the same command again to go on")
+            raise ClusterError(f"the cluster takes nothing more ({why}): run the same command again to go on")
 
 
 def _sealed(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
@@ -227,7 +228,7 @@ async def _copy_orders(source: Path, link: Link, replicas: int) -> None:
 
 def _compare(expected: Totals, found: Totals) -> None:
     if expected != found:
-        raise LogError(
+        raise StorageError(
             f"the copy is not the same: {found.entries:,} entries of {expected.entries:,}, "
             f"sha256 {found.sha256[:12]} instead of {expected.sha256[:12]}; copy into another place"
         )

@@ -13,11 +13,11 @@ from typing import Any
 
 import nats.errors
 
+from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.storage.interface import LogError
 from bqserver.storage.nats.records import unseal
 from bqserver.storage.nats.replica import View
 from bqserver.storage.nats.retention import KEY
@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 
 async def read_back(link: Link, path: Path, told: Progress) -> Totals:
-    """What the stream holds, in a view of its own that goes on from where it was. Raises LogError."""
+    """What the stream holds, in a view of its own that goes on from where it was. Raises StorageError."""
     address = link.address
     info = await asked(link, f"STREAM.INFO.{address.stream}")
     last = int(info["state"]["last_seq"])
@@ -52,7 +52,7 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
             except nats.errors.NoRespondersError:
                 messages = []  # a leader is elected just now
             except LOST as error:
-                raise LogError(
+                raise StorageError(
                     f"the stream can't be read: {explained(error)}; run the same command again"
                 ) from error
             placed = [
@@ -72,13 +72,13 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
 
 
 async def learn_orders(link: Link, learn: Callable[[str, bytes], None]) -> None:
-    """Everything that was ordered in the stream's rooms. Raises LogError."""
+    """Everything that was ordered in the stream's rooms. Raises StorageError."""
     orders = NatsOrders(link, 1, learn, lambda: None)
     try:
         if await orders.is_there():
             await orders.look()
     except LOST as error:
-        raise LogError(f"orders can't be read: {explained(error)}; run the same command again") from error
+        raise ClusterError(f"orders can't be read: {explained(error)}; run the same command again") from error
 
 
 def _learn_trim(view: View, key: str, value: bytes) -> None:
@@ -116,7 +116,7 @@ async def asked(link: Link, subject: str, question: dict[str, Any] | None = None
     try:
         answer = await link.ask(subject, question)
     except LOST as error:
-        raise LogError(f"the cluster does not answer: {explained(error)}") from error
+        raise ClusterError(f"the cluster does not answer: {explained(error)}") from error
     if refused := answer.get("error"):
-        raise LogError(f"the stream {link.address.stream} can't be used: {refused.get('description')}")
+        raise ClusterError(f"the stream {link.address.stream} can't be used: {refused.get('description')}")
     return answer

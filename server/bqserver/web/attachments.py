@@ -12,9 +12,9 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
-from bqserver.auth.permissions import Level
+from bqserver.errors import StorageError
+from bqserver.model import Role
 from bqserver.storage.attachments import Kept, PartStore
-from bqserver.storage.interface import LogError
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
@@ -64,7 +64,7 @@ class Upload(Body):
         self._late = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
 
     def check_writer(self, room: str) -> None:
-        self.enter(room, Level.WRITE)
+        self.enter(room, Role.WRITE)
         policy, principal = self.service.hub.policy, self.identity.principal
         level = policy.gate.level(self.identity, room)
         if principal is not None and (refused := policy.no_writer(self.identity, level, room, principal)):
@@ -88,7 +88,7 @@ class Upload(Body):
             raise Failure(400, error.code, str(error)) from None
         try:
             await self.store().put(room, Kept(part, data))
-        except LogError as error:
+        except StorageError as error:
             _log.error("an attachment could not be stored: %s", error)
             raise Failure(
                 503, "unavailable", "the attachment could not be stored: try again", retry_after=5
@@ -148,7 +148,7 @@ class Download(Handler):
     """``GET /rooms/{room}/parts/{sha256}``: the bytes, for whoever may read in that room and in no other."""
 
     async def get(self, room: str, sha256: str) -> None:
-        self.enter(room, Level.READ)
+        self.enter(room, Role.READ)
         store, budget = self.service.hub.parts, self.service.hub.budget
         kept = await store.get(room, sha256) if store and SHA256.fullmatch(sha256) else None
         if kept is None:

@@ -18,9 +18,9 @@ from tornado.web import HTTPError, RequestHandler
 from bqserver.auth.admission import Door
 from bqserver.auth.authenticator import UNVERIFIED, Denied, Gate, Identity
 from bqserver.auth.origins import Origins, split_port
-from bqserver.auth.permissions import Level
+from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
-from bqserver.storage.interface import LogError, Refused
+from bqserver.model import Rejected, Role
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import check_room, encode, printable
 
@@ -61,7 +61,7 @@ class Failure(HTTPError):  # noqa: N818 - a failure is what it is
         self.retry_after = retry_after
 
     @classmethod
-    def of(cls, refused: Refused) -> Failure:
+    def of(cls, refused: Rejected) -> Failure:
         return cls(refused.status, refused.code, refused.message, retry_after=refused.retry_after)
 
 
@@ -136,7 +136,7 @@ class Handler(RequestHandler):
         if self.denied is not None:
             raise Failure(401, *self.denied)
 
-    def enter(self, room: str, level: Level) -> None:
+    def enter(self, room: str, level: Role) -> None:
         """Raises Failure unless the name is a room's and the asker may do this much there."""
         with bad_request():
             check_room(room)
@@ -144,7 +144,7 @@ class Handler(RequestHandler):
         self.require_identity()
         # Who they are by now: the body may have been long on its way.
         found = self.service.hub.policy.enter(self.identity, room, level)
-        if isinstance(found, Refused):
+        if isinstance(found, Rejected):
             raise Failure.of(found)
         self.identity = found
 
@@ -230,13 +230,13 @@ class Handler(RequestHandler):
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(error, LogError):  # its words name our files: they are for the server's own log
+        if isinstance(error, ServerError):  # its words name our files: they are for the server's own log
             failure = Failure(503, "unavailable", "messages can't be read just now: try again", retry_after=5)
             status_code, kwargs["exc_info"] = 503, (Failure, failure, None)
         super().send_error(status_code, **kwargs)
 
     def log_exception(self, *exc_info: Any) -> None:
-        if isinstance(exc_info[1], LogError):
+        if isinstance(exc_info[1], ServerError):
             _log.error("%s %s: %s", self.request.method, self.request.path, exc_info[1])
             return
         if not isinstance(exc_info[1], HTTPError):  # what a client did wrong is its own to hear of

@@ -9,12 +9,11 @@ from http import HTTPStatus
 from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
 
-from bqserver.auth.permissions import Level
 from bqserver.auth.policy import taken
 from bqserver.hub.drafts import read_post, submission_of
 from bqserver.hub.peer import Peer
+from bqserver.model import Bounds, Rejected, Role, RoomView, Stored
 from bqserver.storage.attachments import with_parts
-from bqserver.storage.interface import Bounds, Glance, Refused, Stored
 from bqserver.web.sessions import Invites, Moderate, Session
 from bqserver.websocket.connection import Handshake, Wire
 from bqwidget.protocol import MAX_CID, check_room, encode
@@ -27,7 +26,7 @@ from .page_template import CSP, FIRST, STATIC, render
 
 LOBBY = "lobby"
 MOST = 200
-NOTHING = Glance(Bounds(0, 0), [])
+NOTHING = RoomView(Bounds(0, 0), [])
 MOST_WORDS = 200
 
 
@@ -67,7 +66,7 @@ class Messages(Body):
     """List and post: the recipe's two routes, for any room."""
 
     async def get(self, room: str = LOBBY) -> None:
-        self.enter(room, Level.READ)
+        self.enter(room, Role.READ)
         bodies = await self.service.hub.log.messages(
             room,
             limit=self.integer("limit", 1, MOST) or FIRST,
@@ -78,16 +77,16 @@ class Messages(Body):
 
     async def post(self, room: str = LOBBY) -> None:
         hub = self.service.hub
-        self.enter(room, Level.WRITE)
+        self.enter(room, Role.WRITE)
         with bad_request():
             post = read_post(hub, self.identity, room, self.body())
-        if isinstance(post, Refused):
+        if isinstance(post, Rejected):
             raise Failure.of(post)
         if refused := hub.too_fast(self.identity.principal or self.address):
             raise Failure.of(refused)
         if post.parts:
             vouched = await with_parts(hub.parts, room, post)
-            if isinstance(vouched, Refused):
+            if isinstance(vouched, Rejected):
                 raise Failure.of(vouched)
             post = vouched
         outcome = await hub.post(submission_of(post, self.identity, room))
@@ -103,7 +102,7 @@ class Rooms(Handler):
         refusal = hub.policy.refusal
         elsewhere = {} if hub.neighbours is None else await hub.neighbours.elsewhere()
         everywhere = sorted({*known, *hub.rooms, *elsewhere})
-        names = [name for name in everywhere if not refusal(self.identity, name, Level.READ)]
+        names = [name for name in everywhere if not refusal(self.identity, name, Role.READ)]
         self.reply(
             encode(
                 [
@@ -123,7 +122,7 @@ class RawLog(Handler):
     """The entries as they were appended, changes among them."""
 
     async def get(self, room: str) -> None:
-        self.enter(room, Level.READ)
+        self.enter(room, Role.READ)
         entries = await self.service.hub.log.entries(
             room,
             after=self.integer("after", 0) or 0,
@@ -137,7 +136,7 @@ class Search(Handler):
     """Messages by their words: ``?q=``, the newest that match, oldest first."""
 
     async def get(self, room: str) -> None:
-        self.enter(room, Level.READ)
+        self.enter(room, Role.READ)
         words = self.get_query_argument("q", "")
         if not 0 < len(words.strip()) <= MOST_WORDS:
             raise Failure(400, "bad_q", f"q must be the words to look for, up to {MOST_WORDS} characters")
@@ -159,7 +158,7 @@ class RoomPage(Handler):
             await self.show(room)
 
     async def join(self, room: str) -> None:
-        self.enter(room, Level.READ)
+        self.enter(room, Role.READ)
         hub, policy = self.service.hub, self.service.hub.policy
         after = self.integer("after", 0)
         epoch = self.get_query_argument("epoch", None)
@@ -190,7 +189,7 @@ class RoomPage(Handler):
         log = self.service.hub.log
         session = self.denied is None
         if session:
-            self.enter(room, Level.READ)
+            self.enter(room, Role.READ)
         bounds, bodies = await log.glance(room, limit=FIRST) if session else NOTHING
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Content-Security-Policy", CSP)
@@ -214,7 +213,7 @@ class Knock(Handler):
     """Whether a WebSocket would be let in now: a browser is not told why its handshake was refused."""
 
     def get(self, room: str) -> None:
-        self.enter(room, Level.READ)
+        self.enter(room, Role.READ)
         let_in(self, asked_name(self))
         self.set_status(HTTPStatus.NO_CONTENT)
 

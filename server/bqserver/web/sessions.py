@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from bqserver.auth.moderation import Mute
-from bqserver.auth.permissions import Level
+from bqserver.model import Role
 from bqwidget import protocol
 from bqwidget.protocol import encode
 
@@ -31,7 +31,7 @@ class Moderate(Body):
     """Close a room and open it again, mute a member and lift that. Deleting is ``chat.delete``, as for one's own."""
 
     async def post(self, room: str) -> None:
-        self.enter(room, Level.MODERATE)
+        self.enter(room, Role.MODERATE)
         hub, principal = self.service.hub, self.identity.principal or ""
         try:
             order = msgspec.json.decode(self.body(), type=Order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bqserver.auth import tokens
 from bqserver.auth.moderation import Moderation, Mute
-from bqserver.auth.permissions import AccessError
+from bqserver.errors import AccessFileError
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
@@ -32,7 +32,7 @@ def test_it_outlives_a_restart_in_a_private_file(tmp_path):
     assert not third.is_closed("lobby")
     assert third.muted("staff", "eve") is None
     path.write_text("{")
-    with pytest.raises(AccessError, match=r"history\.moderation\.json"):
+    with pytest.raises(AccessFileError, match=r"history\.moderation\.json"):
         Moderation(path, Clock())
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from bqserver.auth.file_watcher import read_rights
-from bqserver.auth.permissions import AccessError, Level, Rights, parse_rights
+from bqserver.auth.permissions import Rights, parse_rights
+from bqserver.errors import AccessFileError
+from bqserver.model import Role
 
 FILE = """
 ["*"]
@@ -26,17 +28,17 @@ bob = "moderate"
 @pytest.mark.parametrize(
     ("name", "room", "level"),
     [
-        ("ada", "lobby", Level.MODERATE),
-        ("bob", "lobby", Level.WRITE),
-        (None, "lobby", Level.WRITE),
-        ("ada", "class-1", Level.READ),
-        ("bob", "class-1", Level.WRITE),
-        (None, "class-1", Level.READ),
-        ("bob", "class-secret-2", Level.NONE),
-        ("ada", "staff", Level.NONE),
-        ("bob", "staff", Level.MODERATE),
-        (None, "staff", Level.NONE),
-        ("bob", "staff-2", Level.WRITE),
+        ("ada", "lobby", Role.MODERATE),
+        ("bob", "lobby", Role.WRITE),
+        (None, "lobby", Role.WRITE),
+        ("ada", "class-1", Role.READ),
+        ("bob", "class-1", Role.WRITE),
+        (None, "class-1", Role.READ),
+        ("bob", "class-secret-2", Role.NONE),
+        ("ada", "staff", Role.NONE),
+        ("bob", "staff", Role.MODERATE),
+        (None, "staff", Role.NONE),
+        ("bob", "staff-2", Role.WRITE),
     ],
 )
 def test_the_closest_table_that_names_them_decides(name, room, level):
@@ -44,8 +46,8 @@ def test_the_closest_table_that_names_them_decides(name, room, level):
 
 
 def test_without_a_file_everyone_who_was_let_in_may_write(tmp_path):
-    assert read_rights(tmp_path / "none").level("ada", "lobby") is Level.WRITE
-    assert Rights().level(None, "lobby") is Level.WRITE
+    assert read_rights(tmp_path / "none").level("ada", "lobby") is Role.WRITE
+    assert Rights().level(None, "lobby") is Role.WRITE
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_without_a_file_everyone_who_was_let_in_may_write(tmp_path):
 def test_a_wrong_file_is_refused_by_name(tmp_path, text, names):
     path = tmp_path / "rights.toml"
     path.write_text(text)
-    with pytest.raises(AccessError) as refused:
+    with pytest.raises(AccessFileError) as refused:
         read_rights(path)
     assert all(name in str(refused.value) for name in [*names, str(path)])
 
@@ -71,7 +73,7 @@ def test_a_file_that_others_can_write_is_refused(tmp_path):
     path = tmp_path / "rights.toml"
     path.write_text(FILE)
     path.chmod(0o666)
-    with pytest.raises(AccessError, match="chmod go-w"):
+    with pytest.raises(AccessFileError, match="chmod go-w"):
         read_rights(path)
     path.chmod(0o644)
-    assert read_rights(path).level("ada", "lobby") is Level.MODERATE
+    assert read_rights(path).level("ada", "lobby") is Role.MODERATE

@@ -13,9 +13,11 @@ import pytest
 from bqserver.auth import tokens
 from bqserver.auth.authenticator import EXPIRED, REVOKED, SESSION_OVER, Gate, Identity
 from bqserver.auth.file_watcher import Access
-from bqserver.auth.permissions import AccessError, Level, parse_rights
+from bqserver.auth.permissions import parse_rights
 from bqserver.auth.tokens import Grants, parse_grants, read_grants
 from bqserver.cli.tokens import describe, parse_expiry
+from bqserver.errors import AccessFileError
+from bqserver.model import Role
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
@@ -56,7 +58,7 @@ def test_a_name_may_hold_several_and_loses_all_of_them(path):
     grants = read_grants(path)
     assert grants.find(first).revoked is not None
     assert [grant.name for grant in grants.all if grant.revoked is None] == ["bob"]
-    with pytest.raises(AccessError, match="'ada'"):
+    with pytest.raises(AccessFileError, match="'ada'"):
         tokens.revoke(path, "ada")
 
 
@@ -72,7 +74,7 @@ def test_a_name_that_is_taken_stays_so(path):
 
 @pytest.mark.parametrize("name", ["", " ada", "a" * 65, "a\nb", "a\u202eb"])
 def test_a_bad_name_is_refused(path, name):
-    with pytest.raises(AccessError, match="no name"):
+    with pytest.raises(AccessFileError, match="no name"):
         tokens.add(path, name)
     assert not path.exists()
 
@@ -80,7 +82,7 @@ def test_a_bad_name_is_refused(path, name):
 def test_a_file_that_others_can_read_is_refused(path):
     tokens.add(path, "ada")
     path.chmod(0o640)
-    with pytest.raises(AccessError, match="chmod 600"):
+    with pytest.raises(AccessFileError, match="chmod 600"):
         read_grants(path)
 
 
@@ -101,7 +103,7 @@ def test_a_file_that_others_can_read_is_refused(path):
     ],
 )
 def test_a_wrong_file_is_refused_by_name(data, names):
-    with pytest.raises(AccessError, match=names):
+    with pytest.raises(AccessFileError, match=names):
         parse_grants(data)
 
 
@@ -146,7 +148,7 @@ def test_a_token_never_allows_more_than_its_holder_may(path):
 
 def test_who_has_no_verified_name_moderates_nothing(path):
     gate = gate_with(path, rights='["*"]\n"*" = "moderate"')
-    assert gate.level(gate.identify("Bearer shared", None), "lobby") is Level.WRITE
+    assert gate.level(gate.identify("Bearer shared", None), "lobby") is Role.WRITE
 
 
 def test_a_guest_may_no_more_than_who_invited_them_and_goes_with_them(path):
@@ -156,8 +158,8 @@ def test_a_guest_may_no_more_than_who_invited_them_and_goes_with_them(path):
     session = gate.redeem(gate.invite(uses=1, minutes=1, by=ada))
     guest = gate.identify(None, session.encode())
     assert guest == Identity(None, grant=grant)
-    assert gate.level(guest, "lobby") is Level.READ
-    assert gate.level(guest, "staff") is Level.NONE
+    assert gate.level(guest, "lobby") is Role.READ
+    assert gate.level(guest, "staff") is Role.NONE
     tokens.revoke(path, "ada")
     gate.grants = read_grants(path)
     assert gate.identify(None, session.encode()) == SESSION_OVER
@@ -377,11 +379,11 @@ def test_a_file_that_is_lost_takes_nothing_away_and_gives_nothing(path):
     for lost in (path, rights):
         kept = lost.read_text()
         lost.unlink()
-        with pytest.raises(AccessError, match="is gone"):
+        with pytest.raises(AccessFileError, match="is gone"):
             access.changed()
         assert not access.changed()
         assert access.grants_now.find(token)
-        assert access.rights_now.level("ada", "staff") is Level.NONE
+        assert access.rights_now.level("ada", "staff") is Role.NONE
         lost.write_text(kept)
         lost.chmod(0o600)
         assert access.changed()
@@ -407,7 +409,7 @@ def test_a_wrong_file_keeps_the_server_from_starting(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("[]")
     path.chmod(0o644)
-    with pytest.raises(AccessError, match="chmod 600"), running_server():
+    with pytest.raises(AccessFileError, match="chmod 600"), running_server():
         pass
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.storage.interface import LogError
+from bqserver.errors import StorageError
 from bqserver.testing import running_server
 from support.ports import free_port
 from support.ws_client import member, request
@@ -242,7 +242,7 @@ def test_what_can_not_start_says_why(home, args, names):
 def test_one_that_can_not_start_does_not_go_on_listening(home):
     port = free_port()
     for _ in range(2):  # the second could not listen beside the first
-        with pytest.raises(LogError), running_server(log="sqlite:/proc/none/history.sqlite", port=port):
+        with pytest.raises(StorageError), running_server(log="sqlite:/proc/none/history.sqlite", port=port):
             pass
     with running_server(port=port) as server:
         assert request(server.url, "GET", "/health").status == 200

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.storage.interface import LogError
+from bqserver.errors import StorageError
 from bqserver.storage.nats.log import open_log
 from support.certificate import self_signed
 from support.paths import ROOT
@@ -63,7 +63,7 @@ async def patient(url: str, view: Path, **more: object):
     for _ in range(100):
         try:
             return await open_log(url, view, **more)
-        except LogError as error:
+        except StorageError as error:
             if "says nothing" not in str(error):
                 raise
             await asyncio.sleep(0.1)

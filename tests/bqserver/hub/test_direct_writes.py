@@ -11,7 +11,7 @@ import pytest
 from bqserver.hub.commands import hear, submit
 from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
-from bqserver.storage.interface import Submission
+from bqserver.model import Submission
 from bqserver.storage.memory import MemoryLog
 from bqserver.websocket.connection import Wire
 from support.handshake import LONGEST, offering

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from bqserver.errors import QueueFull
 from bqserver.hub.commands import submit
 from bqserver.hub.hub import Hub
-from bqserver.storage.interface import LogFull, Stored
+from bqserver.model import Stored
 from bqserver.storage.memory import MemoryLog
 from support.hub import draft, frames, joined, run, settle
 
@@ -108,7 +109,7 @@ def test_a_full_log_is_an_overload_for_every_sender():
         log = MemoryLog()
 
         def full(batch):
-            raise LogFull(20_000)
+            raise QueueFull(20_000)
 
         log.append = full
         hub = Hub(log)

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from bqserver.errors import StorageError
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.stream import Address, complaints, parse, settings
-from bqserver.storage.interface import LogError
 from bqserver.storage.nats.log import open_log
 from nats.aio.msg import Msg
 from support.certificate import self_signed
@@ -35,12 +35,12 @@ def test_an_address_names_servers_and_a_stream(url: str, servers: list[str], str
     "url", ["nats://", "nats://n1,", "nats://n1:x", "nats://n1:99999", "nats://n1/a.b", "nats://n1/*"]
 )
 def test_a_wrong_address_is_refused_by_what_is_wrong(url: str):
-    with pytest.raises(LogError, match=r"no host:port|can't be a stream's name"):
+    with pytest.raises(StorageError, match=r"no host:port|can't be a stream's name"):
         parse(url)
 
 
 def test_a_wrong_address_never_tells_its_password():
-    with pytest.raises(LogError) as refused:
+    with pytest.raises(StorageError) as refused:
         parse("nats://ada:secret@n1:x")
     assert "secret" not in str(refused.value)
 
@@ -91,7 +91,7 @@ def test_a_node_does_not_start_on_such_a_stream(nats_single, tmp_path: Path, cha
         assert "error" not in await link.ask(f"STREAM.CREATE.{address.stream}", config)
         await link.close()
         url = nats_single.log(address.stream)
-        with pytest.raises(LogError, match=f"the stream {address.stream} would break a promise"):
+        with pytest.raises(StorageError, match=f"the stream {address.stream} would break a promise"):
             await open_log(url, tmp_path / "view.sqlite", single="num_replicas" not in changed)
 
     asyncio.run(story())
@@ -99,18 +99,20 @@ def test_a_node_does_not_start_on_such_a_stream(nats_single, tmp_path: Path, cha
 
 
 def test_one_server_is_no_cluster_unless_that_is_meant(nats_single, tmp_path: Path):
-    with pytest.raises(LogError, match="3 servers with JetStream are needed, or say --single for one"):
+    with pytest.raises(StorageError, match="3 servers with JetStream are needed, or say --single for one"):
         asyncio.run(open_log(nats_single.log(), tmp_path / "view.sqlite"))
 
 
 def test_where_no_server_answers_it_says_which(unused_port: int, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("bqserver.jetstream.client.FIRST", 0.3)
-    with pytest.raises(LogError, match=f"no NATS server answers at 127.0.0.1:{unused_port}: .*; start it"):
+    with pytest.raises(
+        StorageError, match=f"no NATS server answers at 127.0.0.1:{unused_port}: .*; start it"
+    ):
         asyncio.run(open_log(f"nats://127.0.0.1:{unused_port}", tmp_path / "view.sqlite"))
 
 
 def test_credentials_that_are_not_there_are_named(nats_single, tmp_path: Path):
-    with pytest.raises(LogError, match=r"there is no file .*nobody\.creds: see to --nats-creds"):
+    with pytest.raises(StorageError, match=r"there is no file .*nobody\.creds: see to --nats-creds"):
         asyncio.run(
             open_log(
                 nats_single.log(), tmp_path / "v", single=True, credentials=str(tmp_path / "nobody.creds")
@@ -124,10 +126,10 @@ def test_a_server_that_syncs_late_is_found_out_by_its_monitoring(
     [late] = nats_single.servers
     view = tmp_path / "view.sqlite"
     with pytest.raises(
-        LogError, match=r"syncs every 120 s, .* give it jetstream \{ sync_interval: always \}"
+        StorageError, match=r"syncs every 120 s, .* give it jetstream \{ sync_interval: always \}"
     ):
         asyncio.run(open_log(nats_single.log(), view, single=True, monitors=[late.monitor]))
-    with pytest.raises(LogError, match=f"127.0.0.1:{unused_port}/varz says nothing"):
+    with pytest.raises(StorageError, match=f"127.0.0.1:{unused_port}/varz says nothing"):
         asyncio.run(open_log(nats_single.log(), view, monitors=[f"http://127.0.0.1:{unused_port}"]))
 
     async def story() -> None:
@@ -148,11 +150,11 @@ def test_over_tls_only_the_right_ca_will_do(nats_server: str, tmp_path: Path, mi
         async def story() -> None:
             log = await open_log(url, tmp_path / "view.sqlite", single=True, ca=str(cert))
             await log.close()
-            with pytest.raises(LogError, match="CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(StorageError, match="CERTIFICATE_VERIFY_FAILED"):
                 await open_log(url, tmp_path / "view.sqlite", single=True)
 
         asyncio.run(story())
-    with pytest.raises(LogError, match="is no certificate: see to --nats-ca"):
+    with pytest.raises(StorageError, match="is no certificate: see to --nats-ca"):
         asyncio.run(open_log(url, tmp_path / "view.sqlite", ca=str(key)))
 
 

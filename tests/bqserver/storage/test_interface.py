@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bqserver.storage.interface import Bounds, MessageLog, Outcome, Refused, RoomRow, Stored, Submission
+from bqserver.model import Bounds, Outcome, Rejected, RoomRow, Stored, Submission
+from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.log import SqliteLog
@@ -81,7 +82,7 @@ def test_before_the_first_entry_everything_is_empty(opened: Opener):
 def test_outcomes_come_in_the_order_of_the_batch(opened: Opener):
     async def story(log: MessageLog) -> None:
         outcomes = await log.append([hi("1", "a"), hi("2", "a"), hi("1", "a"), hers(77, "x"), hi("3")])
-        assert [type(one) for one in outcomes] == [Stored, Refused, Stored, Refused, Stored]
+        assert [type(one) for one in outcomes] == [Stored, Rejected, Stored, Rejected, Stored]
         assert [one.dup for one in outcomes if isinstance(one, Stored)] == [False, True, False]
 
     on(opened, story)
@@ -149,7 +150,7 @@ def test_rooms_are_apart(opened: Opener):
         *_, a, b, refused = await log.append(batch)
         assert isinstance(a, Stored)
         assert isinstance(b, Stored)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Rejected)
         assert await log.rooms() == [RoomRow("a", a.seq), RoomRow("b", b.seq)]
         assert len(await log.messages("a", limit=50)) == 1
 
@@ -161,7 +162,7 @@ def test_a_target_beyond_every_log_is_not_found_and_never_another_rooms(opened: 
     async def story(log: MessageLog) -> None:
         await log.append([hi(room="lobby"), hi(room="b"), hi(room="c"), hi(room="d")])
         refused, stored = await log.append([hers(target, "gone"), hi("after")])
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Rejected)
         assert refused.status == 404
         assert isinstance(stored, Stored)  # and its neighbours in the batch are untouched
         assert [json.loads(body)["text"] for body in await log.messages("b", limit=9)] == ["hi"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bqserver.storage.interface import Bounds, Refused, Stored, Submission
+from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.memory import MemoryLog
 
 from bqwidget.protocol import Edit, React, Send
@@ -45,7 +45,7 @@ def test_what_it_let_go_can_neither_be_changed_nor_sent_again():
             [Submission("lobby", "ada", Edit(cid="e", user="ada", target=1, text="x"))]
         )
         [again] = await log.append([hi(1, "first")])
-        assert isinstance(edited, Refused)
+        assert isinstance(edited, Rejected)
         assert isinstance(again, Stored)
         assert not again.dup  # its memory of cids goes as far back as its entries
 

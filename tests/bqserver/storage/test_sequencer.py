@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import msgspec
-from bqserver.storage.interface import Outcome, Refused, Stored, Submission
+from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.sequencer import Head, Key, Place, Plan, Target, compose, sequence
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,7 +138,7 @@ def test_another_body_under_a_used_cid_is_a_conflict_and_no_entry():
     [other] = shelf.add([hi("c", "ho")])
     [kind] = shelf.add([by("ada", React(cid="c", user="ada", target=1, emoji="x"))])
     for refused in (other, kind):
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Rejected)
         assert (refused.code, refused.status) == ("conflict", 409)
     assert len(shelf.entries) == 1
 
@@ -189,8 +189,8 @@ def test_only_its_author_edits_and_deletes_but_everyone_reacts():
         React(cid="3", user="bob", target=1, emoji="👍"),
     ]
     edit, delete, react = shelf.add([by("bob", draft) for draft in drafts])
-    assert isinstance(edit, Refused)
-    assert isinstance(delete, Refused)
+    assert isinstance(edit, Rejected)
+    assert isinstance(delete, Rejected)
     assert (edit.code, delete.code, edit.status) == ("forbidden", "forbidden", 403)
     assert stored(react).seq == 2
 
@@ -199,7 +199,7 @@ def test_the_author_is_the_principal_and_not_the_name():
     shelf = Shelf()
     shelf.add([by("token-ada", Send(cid="", user="ada", text="hi"))])
     [refused] = shelf.add([by("token-eve", Delete(cid="d", user="ada", target=1))])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
 
 
 def test_who_merely_says_to_be_a_verified_author_is_not():
@@ -207,7 +207,7 @@ def test_who_merely_says_to_be_a_verified_author_is_not():
     shelf.add([hi()._replace(verified=True)])
     mine = by("ada", Edit(cid="1", user="ada", target=1, text="mine"))
     [refused] = shelf.add([mine])
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
     assert refused.code == "forbidden"
     [edited] = shelf.add([mine._replace(verified=True)])
     assert stored(edited).change
@@ -218,7 +218,7 @@ def test_a_change_needs_a_message_of_its_room():
     shelf.add([hi(), hi(room="other"), by("ada", React(cid="r", user="ada", target=1, emoji="x"))])
     for target, room in ((99, "lobby"), (0, "lobby"), (-1, "lobby"), (2, "lobby"), (2, "other"), (1, "new")):
         [refused] = shelf.add([by("ada", React(cid="n", user="ada", target=target, emoji="x"), room)])
-        assert isinstance(refused, Refused), (target, room)
+        assert isinstance(refused, Rejected), (target, room)
         assert (refused.code, refused.status) == ("not_found", 404)
 
 
@@ -279,5 +279,5 @@ def test_what_is_about_something_that_was_let_go_stays_an_entry():
     plan = sequence(batch, shelf, places=places)
     kept, reply, refused = plan.outcomes
     assert [one.seq for one in (kept, reply) if isinstance(one, Stored)] == [7, 9]
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
     assert plan.folded == {}

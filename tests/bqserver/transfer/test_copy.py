@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from bqserver.auth.moderation import Moderation, Mute, beside
+from bqserver.errors import StorageError
+from bqserver.model import Stored, Submission
 from bqserver.storage.attachments import Kept
-from bqserver.storage.interface import LogError, Stored, Submission
 from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.attachments import SqliteParts
 from bqserver.storage.sqlite.log import SqliteLog
@@ -105,7 +106,7 @@ def test_a_copy_that_is_killed_goes_on_and_is_served(nats_single, tmp_path: Path
     command = [sys.executable, "-c", KILLED, str(path), url, str(LARGE // 2)]
     killed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
-    with pytest.raises(LogError, match="a copy into it has not come to its end"):
+    with pytest.raises(StorageError, match="a copy into it has not come to its end"):
         asyncio.run(open_log(url, tmp_path / "view.sqlite", single=True))
     done = run(f"sqlite:{path}", url)
     assert done.returncode == 0, done.stderr

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 from bqserver.auth import tokens
+from bqserver.errors import StorageError
 from bqserver.storage.attachments import Budget, Kept, MemoryParts, PartStore
-from bqserver.storage.interface import LogError
 from bqserver.storage.sqlite.attachments import SWEEP, UNNAMED_FOR, SqliteParts, beside
 from bqserver.testing import running_server
 from bqserver.web.media import describe
@@ -452,12 +452,12 @@ def test_the_file_is_made_when_it_is_needed_and_for_us_alone(tmp_path):
 def test_a_file_that_is_not_ours_is_refused_at_once(tmp_path):
     log = tmp_path / "log.sqlite"
     beside(log).write_bytes(b"a diary " * 1_000)
-    with pytest.raises(LogError, match="is not a bqserver database"):
+    with pytest.raises(StorageError, match="is not a bqserver database"):
         SqliteParts(log)
     beside(log).unlink()
     with closing(sqlite3.connect(beside(log))) as db:
         db.execute("CREATE TABLE diary (day TEXT)")
-    with pytest.raises(LogError, match="some other program's database"):
+    with pytest.raises(StorageError, match="some other program's database"):
         SqliteParts(log)
     beside(log).unlink()
     with running_server(log=f"sqlite:{log}", open=True) as server:
@@ -511,5 +511,5 @@ def test_after_its_end_a_store_says_so(tmp_path):
         await store.close()
         await store.get("r", "0" * 64)
 
-    with pytest.raises(LogError, match="the server is stopping"):
+    with pytest.raises(StorageError, match="the server is stopping"):
         asyncio.run(story())

@@ -48,7 +48,7 @@ def object_name(room: str, sha256: str) -> str:
 
 
 async def sweep(link: Link, kept_since: KeptSince) -> int:
-    """Let go what no kept message names. Returns how many went. Raises LOST or LogError."""
+    """Let go what no kept message names. Returns how many went. Raises LOST or StorageError."""
     marks = marks_of(link)
     if not await marks.is_there():
         return 0

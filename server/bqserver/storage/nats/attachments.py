@@ -19,11 +19,11 @@ from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta, StorageType
 from nats.js.object_store import ObjectStore
 
+from bqserver.errors import ClusterError
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.kv import Bucket
 from bqserver.storage.attachments import Kept
-from bqserver.storage.interface import LogError
 from bqwidget.protocol import Part, encode
 
 from .attachment_retention import GONE, UNNAMED_FOR, kept_in, mark_key, marks_of, object_name
@@ -110,7 +110,7 @@ class NatsParts:
                 if await marks.put(key, encode(part), last=first):
                     return part
                 await asyncio.sleep(AGAIN)
-        raise LogError("the cluster does not say which attachments are named: try again")
+        raise ClusterError("the cluster does not say which attachments are named: try again")
 
     async def _unmarked(self, room: str, sha256: str) -> Part | None:
         try:
@@ -155,4 +155,4 @@ async def _tried(work: Awaitable[_T]) -> _T:
     try:
         return await asyncio.wait_for(work, PATIENCE)
     except LOST as error:
-        raise LogError(f"the cluster does not answer for attachments: {explained(error)}") from error
+        raise ClusterError(f"the cluster does not answer for attachments: {explained(error)}") from error

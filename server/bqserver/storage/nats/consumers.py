@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST
-from bqserver.storage.interface import LogError
 
 from .consumer import Feed
 from .replica import View
@@ -52,7 +52,7 @@ class Feeds:
         return None if opened is None else opened.feed
 
     async def open(self, room: str) -> Feed:
-        """The room's feed, filled once. Raises LogError where nothing of the room is known, or can be."""
+        """The room's feed, filled once. Raises StorageError where nothing of the room is known, or can be."""
         feed, _ = await self._filled(room)
         return feed
 
@@ -118,7 +118,7 @@ class Feeds:
         try:
             while self._later:
                 room = next(iter(self._later))
-                with contextlib.suppress(LogError):
+                with contextlib.suppress(StorageError):
                     await self.open(room)
                 del self._later[room]
         finally:
@@ -136,7 +136,7 @@ class Feeds:
                 break
             # A stream that has just been made, or moved, has nobody who answers for a moment.
             if self._loop.time() > deadline or not self._link.connected.is_set():
-                raise LogError("the cluster does not answer, and this node has nothing of the room yet")
+                raise ClusterError("the cluster does not answer, and this node has nothing of the room yet")
             await asyncio.sleep(AGAIN)
         return feed, False
 
@@ -148,7 +148,7 @@ class Feeds:
         try:
             feed = Feed(room, await self._view.cursor(room), self._link, self._aside, self._view.add)
             await feed.open()
-        except LogError as error:
+        except StorageError as error:
             opening.set_exception(error)
             opening.exception()  # whoever else waits for it hears of it; it is no surprise to anybody
             raise

@@ -22,24 +22,15 @@ from typing import TYPE_CHECKING
 from bqserver.cluster import revocations as nats_revocations
 from bqserver.cluster.invites import NatsInvites
 from bqserver.cluster.membership import NatsNeighbours
+from bqserver.errors import QueueFull, StorageError
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST
 from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, parse, stream_epoch
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.storage.interface import (
-    Bounds,
-    Glance,
-    Listener,
-    LogError,
-    LogFull,
-    Outcome,
-    RoomRow,
-    Stored,
-    Submission,
-    glance,
-)
+from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
+from bqserver.storage.interface import Listener, glance
 from bqserver.storage.sequencer import again
 from bqserver.storage.sqlite import queries as sqlite_queries
 
@@ -70,7 +61,7 @@ async def open_log(
     monitors: Sequence[str] = (),
     retain: Sequence[str] = (),
 ) -> NatsLog:
-    """Connect, make or check the stream, and open the view. Raises LogError, and leaves nothing behind then."""
+    """Connect, make or check the stream, and open the view. Raises StorageError, and leaves nothing behind then."""
     address, rules = parse(url), parse_rules(retain)
     await check_sync(monitors)
     link, aside = (Link(address, credentials, ca) for _ in range(2))
@@ -130,7 +121,7 @@ class NatsLog:
             done.set_result([REPLACED if self._watch.replaced else STOPPING] * len(batch))
             return done
         if self._pending and self._pending + len(batch) > self._max_pending:
-            raise LogFull(self._pending)
+            raise QueueFull(self._pending)
         self._pending += len(batch)
         self._idle.clear()
         outcomes: dict[int, Outcome] = {}
@@ -173,7 +164,7 @@ class NatsLog:
         await self._feeds.fresh(room, None if before is None else before - 1)
         return await self._read(sqlite_queries.messages, room, limit, before, after)
 
-    async def glance(self, room: str, *, limit: int) -> Glance:
+    async def glance(self, room: str, *, limit: int) -> RoomView:
         return await self._pages.glance(room, limit) or await glance(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
@@ -209,7 +200,7 @@ class NatsLog:
         await self.view.close()
 
     async def join(self, hub: Hub) -> None:
-        """Tell ``hub`` what other nodes know that is in no log, and the other way round. Raises LogError."""
+        """Tell ``hub`` what other nodes know that is in no log, and the other way round. Raises StorageError."""
         gate, moderation = hub.policy.gate, hub.policy.moderation
 
         def learn(key: str, value: bytes) -> None:
@@ -259,7 +250,7 @@ class NatsLog:
     async def _find(self, sending: Sending) -> None:
         """It is in the stream already: what became of it there?"""
         room, seq = sending.submission.room, sending.seq
-        with contextlib.suppress(LogError, asyncio.TimeoutError):
+        with contextlib.suppress(StorageError, asyncio.TimeoutError):
             feed = await self._feeds.open(room)
             await asyncio.wait_for(feed.reach(seq), max(0.0, sending.deadline - self._loop.time()))
             found = await self._read(sqlite_queries.entries, room, seq - 1, seq, 1)

@@ -11,8 +11,9 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
+from bqserver.errors import StorageError
 from bqserver.jetstream.connection import LOST
-from bqserver.storage.interface import LogError, Outcome, Refused, Submission
+from bqserver.model import Outcome, Rejected, Submission
 from bqserver.storage.sequencer import about_of, again, compose, objection
 
 from .consumers import Feeds
@@ -53,7 +54,7 @@ class Entrance:
 
     async def _look(self, room: str) -> None:
         queue = self._queues[room]
-        with contextlib.suppress(LogError):
+        with contextlib.suppress(StorageError):
             await self._feeds.open(room)  # else what is published is not heard when it comes back
         while queue:
             submission, answer = queue[0]
@@ -61,8 +62,8 @@ class Entrance:
             if about_of(submission.draft) is not None:
                 try:
                     outcome = await self._foreseen(submission)
-                except (LogError, *LOST) as error:
-                    outcome = Refused("unavailable", f"{error}; try again", 503, RETRY_AFTER)
+                except (StorageError, *LOST) as error:
+                    outcome = Rejected("unavailable", f"{error}; try again", 503, RETRY_AFTER)
             queue.popleft()
             if outcome is None:
                 self._sends.send(submission, answer)

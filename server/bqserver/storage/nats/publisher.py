@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, NO_RESPONDERS
-from bqserver.storage.interface import Outcome, Refused, Submission
+from bqserver.model import Outcome, Rejected, Submission
 
 from .records import once_id, seal
 from .replica import Worked
@@ -195,11 +195,11 @@ class Sends:
             self._wake.set()
 
 
-_UNAVAILABLE = Refused(
+_UNAVAILABLE = Rejected(
     "unavailable",
     f"the cluster did not take the message within {PATIENCE:g} s: try again, with the same cid",
     503,
     RETRY_AFTER,
 )
-REPLACED = Refused("unavailable", "the cluster holds another history now: restart this server", 503, 5.0)
-STOPPING = Refused("restart", "the server is stopping: it will be back", 503, 1.0)
+REPLACED = Rejected("unavailable", "the cluster holds another history now: restart this server", 503, 5.0)
+STOPPING = Rejected("restart", "the server is stopping: it will be back", 503, 1.0)

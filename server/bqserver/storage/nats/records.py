@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bqserver.storage.interface import Submission
+from bqserver.model import Submission
 from bqserver.storage.sequencer import Place
 from bqwidget.protocol import Draft, Struct, encode
 

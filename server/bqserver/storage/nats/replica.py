@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bqserver.lock_file import LockFile
+from bqserver.errors import StorageError
+from bqserver.files import LockFile
+from bqserver.model import Bounds, Outcome, Rejected, Stored
 from bqserver.storage.batching import gather
-from bqserver.storage.interface import Bounds, LogError, Outcome, Refused, Stored
 from bqserver.storage.sequencer import Key, Plan, Target, sequence
 from bqserver.storage.sqlite.readers import SqliteReading
 from bqserver.storage.sqlite.schema import connect, explain
@@ -54,7 +55,7 @@ class _Work(NamedTuple):
 
 class View:
     """``path`` filled from the stream of that ``epoch``; a file of another stream is begun anew. ``told`` hears
-    of everything that was worked out, on the event loop, once it can be read. Raises LogError.
+    of everything that was worked out, on the event loop, once it can be read. Raises StorageError.
     """
 
     def __init__(self, path: Path, epoch: str, told: Told) -> None:
@@ -189,7 +190,7 @@ def _open(path: Path, epoch: str) -> sqlite3.Connection:
     row = db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
     if row is None and db.execute("SELECT 1 FROM entry LIMIT 1").fetchone():
         db.close()
-        raise LogError(f"{path} is a log of its own and no node's view of a cluster: give another --view")
+        raise StorageError(f"{path} is a log of its own and no node's view of a cluster: give another --view")
     if row is not None and row[0] != epoch:
         db.close()
         for end in ("", "-wal", "-shm", "-search", "-search-wal", "-search-shm"):
@@ -211,4 +212,4 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-_FOREIGN = Refused("bad_json", "what is stored there is no message of bqserver", 400)
+_FOREIGN = Rejected("bad_json", "what is stored there is no message of bqserver", 400)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from bqserver.storage.interface import Bounds, Stored
+from bqserver.model import Bounds, Stored
 from bqserver.storage.sequencer import Head, Key, Target
 from bqserver.storage.sqlite import queries as sqlite_queries
 from bqserver.storage.sqlite.schema import SEQ_MASK

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
+from bqserver.errors import ClusterError, SettingError, StorageError
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.storage.interface import LogError
 
 from . import attachment_retention as nats_part_retention
 from . import snapshots as nats_pages
@@ -50,7 +50,7 @@ class Rule(NamedTuple):
 
 
 def parse_rules(given: Sequence[str]) -> list[Rule]:
-    """``PATTERN=AGE``, ``PATTERN=SIZE`` or ``PATTERN=AGE,SIZE`` each. Raises LogError."""
+    """``PATTERN=AGE``, ``PATTERN=SIZE`` or ``PATTERN=AGE,SIZE`` each. Raises StorageError."""
     return [_parse_rule(one) for one in given]
 
 
@@ -68,7 +68,7 @@ def _parse_rule(given: str) -> Rule:
     else:
         if PATTERN.fullmatch(pattern):
             return rule
-    raise LogError(
+    raise SettingError(
         f"--retain={given} is not understood: say PATTERN=AGE, PATTERN=SIZE or both, as 'class-*=30d', "
         "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB)"
     )
@@ -92,14 +92,14 @@ class Retention:
         while True:
             try:
                 await self.sweep()
-            except (LogError, *LOST) as error:
+            except (StorageError, *LOST) as error:
                 _log.warning("old messages could not be let go: %s; they will be, later", explained(error))
             except Exception:  # noqa: BLE001 - nobody else would hear of it, and nothing would go any more
                 _log.exception("old messages could not be let go for an error of ours")
             await asyncio.sleep(EVERY)
 
     async def sweep(self) -> dict[str, int]:
-        """Let go what is due now. Returns up to which seq, by room. Raises LOST or LogError."""
+        """Let go what is due now. Returns up to which seq, by room. Raises LOST or StorageError."""
         gone = {}
         names = await nats_queries.names(self._link)
         self._tallies = {room: tally for room, tally in self._tallies.items() if room in names}
@@ -115,7 +115,7 @@ class Retention:
             question = {"filter": self._link.address.subject(room), "seq": upto + 1}
             answer = await self._link.ask(f"STREAM.PURGE.{self._link.address.stream}", question)
             if error := answer.get("error"):
-                raise LogError(f"the stream can't be purged: {error.get('description')}")
+                raise ClusterError(f"the stream can't be purged: {error.get('description')}")
         await nats_part_retention.sweep(self._link, self._kept_since)
         return gone
 

@@ -9,7 +9,7 @@ import sqlite3
 
 import msgspec
 
-from bqserver.storage.interface import Bounds
+from bqserver.model import Bounds
 from bqserver.storage.sequencer import decode_message
 from bqserver.storage.sqlite import queries as sqlite_queries
 from bqwidget.protocol import MAX_TIME, Struct

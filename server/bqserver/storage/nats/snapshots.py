@@ -20,11 +20,12 @@ from typing import NamedTuple
 
 import nats.errors
 
+from bqserver.errors import StorageError
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.kv import Bucket, until_answered
-from bqserver.storage.interface import Glance, LogError
+from bqserver.model import RoomView
 from bqserver.storage.sqlite import queries as sqlite_queries
 from bqserver.storage.sqlite.schema import connect
 from bqwidget.protocol import encode
@@ -90,7 +91,7 @@ class Pages:
             self._feeds.soon(room)
         return found
 
-    async def glance(self, room: str, limit: int) -> Glance | None:
+    async def glance(self, room: str, limit: int) -> RoomView | None:
         """The same, and how far the room goes."""
         if self._feeds.has(room):
             return None
@@ -101,7 +102,7 @@ class Pages:
             self._want(room, page.seq)  # what is the oldest entry now, it does not say
             return None
         self._feeds.soon(room)
-        return Glance(page.bounds, found)
+        return RoomView(page.bounds, found)
 
     async def _exact(self, room: str) -> Page | None:
         """The room's page if nothing is newer. The leader says so after the read began: whatever was acknowledged
@@ -203,7 +204,7 @@ class Pages:
                 self._written[room] = self._loop.time()
                 if await self._trimmed(room) > page.trimmed:
                     self._want(room, due.seq)  # it holds what was let go meanwhile
-        except (LogError, *LOST) as error:
+        except (StorageError, *LOST) as error:
             _log.debug("the page of the room %s could not be written: %s", room, explained(error))
             self._made = False
             self._due.setdefault(room, due._replace(at=self._loop.time() + AGAIN))  # behind the others
@@ -212,7 +213,7 @@ class Pages:
 
 
 async def cut(link: Link, room: str, upto: int) -> None:
-    """Let the messages up to there go from the room's page too. Raises LOST or LogError."""
+    """Let the messages up to there go from the room's page too. Raises LOST or StorageError."""
     bucket = Bucket(link, NAME, 1)
     while await bucket.is_there():
         found = await bucket.get(room)  # the leader's: another replica may not have it yet
@@ -226,7 +227,7 @@ async def cut(link: Link, room: str, upto: int) -> None:
 async def write_all(
     link: Link, view: Path, epoch: str, replicas: int, told: Callable[[int, int], None]
 ) -> None:
-    """The pages of all rooms of a view that nobody writes to; ``told`` of (done, all). Raises LogError."""
+    """The pages of all rooms of a view that nobody writes to; ``told`` of (done, all). Raises StorageError."""
     bucket = Bucket(link, NAME, replicas)
     await until_answered(bucket.make, "pages")
     with contextlib.closing(connect(view, readonly=True)) as db:

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from bqserver.errors import StorageError
 from bqserver.storage.attachments import Kept, MemoryParts, PartStore
-from bqserver.storage.interface import LogError, MessageLog
+from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqwidget.protocol import Part
 
@@ -54,7 +55,7 @@ def beside(log: Path) -> Path:
 
 
 class SqliteParts:
-    """PartStore in one file, which is made with the first upload. Raises LogError where it can't be used."""
+    """PartStore in one file, which is made with the first upload. Raises StorageError where it can't be used."""
 
     def __init__(self, log: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = beside(log)
@@ -81,9 +82,9 @@ class SqliteParts:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except sqlite3.Error as error:
-            raise LogError(explain(error, self.path)) from error
+            raise StorageError(explain(error, self.path)) from error
         except RuntimeError:  # the thread takes no more
-            raise LogError("the attachments are closed: the server is stopping") from None
+            raise StorageError("the attachments are closed: the server is stopping") from None
 
     # ---- on the thread
 
@@ -124,11 +125,11 @@ class SqliteParts:
 
 
 async def parts_of(log: MessageLog) -> PartStore | None:
-    """The store beside ``log``, which is closed again where there can't be one. Raises LogError."""
+    """The store beside ``log``, which is closed again where there can't be one. Raises StorageError."""
     try:
         if isinstance(log, SqliteLog):
             return SqliteParts(log.path)
-    except LogError:
+    except StorageError:
         await log.close()
         raise
     return MemoryParts() if isinstance(log, MemoryLog) else None
@@ -147,7 +148,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def open_parts(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection to a file of attachments, made where it isn't there. Raises LogError."""
+    """A connection to a file of attachments, made where it isn't there. Raises StorageError."""
 
     def set_up(db: sqlite3.Connection) -> None:
         _check_ours(db, path)
@@ -163,11 +164,11 @@ def _check_ours(db: sqlite3.Connection, path: Path) -> None:
         "FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if tables and application != APPLICATION_ID:
-        raise LogError(
+        raise StorageError(
             f"{path} is some other program's database, and in the place of the attachments: move it away"
         )
     if version > VERSION:
-        raise LogError(f"{path} was written by a newer bqserver (schema {version}): upgrade bqwidget")
+        raise StorageError(f"{path} was written by a newer bqserver (schema {version}): upgrade bqwidget")
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

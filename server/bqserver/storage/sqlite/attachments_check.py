@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import StorageError
 from bqwidget.protocol import Message, printable
 
 from .attachments import open_parts
@@ -26,7 +26,7 @@ Named = dict[tuple[str, str], str]
 
 
 def count_parts(path: Path) -> int:
-    """How many attachments are in that file; none where it isn't there. Raises LogError."""
+    """How many attachments are in that file; none where it isn't there. Raises StorageError."""
     if not path.exists():
         return 0
     with contextlib.closing(open_parts(path, readonly=True)) as db:
@@ -44,7 +44,7 @@ def part_problems(log: sqlite3.Connection, path: Path) -> Iterator[str]:
                 if broken:
                     return
                 yield from _wrong_bodies(db, named)
-        except (LogError, sqlite3.DatabaseError) as error:
+        except (StorageError, sqlite3.DatabaseError) as error:
             yield str(error)
             return
     for where in named.values():

@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bqserver.files import make_folder, replace, sync_file, sync_folder
-from bqserver.lock_file import LockFile
-from bqserver.storage.interface import LogError
+from bqserver.errors import StorageError
+from bqserver.files import LockFile, make_folder, replace, sync_file, sync_folder
 
 from .attachments import beside, open_parts
 from .attachments_check import count_parts
@@ -26,11 +25,11 @@ from .schema import connect, explain, new_epoch
 def backup(log: Path, target: Path) -> Contents:
     """Copy the log to ``target``, a new file, as it is at one moment; its server may go on meanwhile.
 
-    Raises LogError; ``target`` is there only when it is whole, and its attachments beside it.
+    Raises StorageError; ``target`` is there only when it is whole, and its attachments beside it.
     """
     for file in (target, beside(target)):
         if file.exists():
-            raise LogError(f"{file} is there already: give a new file's name")
+            raise StorageError(f"{file} is there already: give a new file's name")
     with contextlib.closing(connect(log, readonly=True)) as source, _new_file(target) as (part, copy):
         try:
             source.backup(copy)
@@ -38,9 +37,11 @@ def backup(log: Path, target: Path) -> Contents:
             wrong = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
             found = contents(copy)
         except sqlite3.DatabaseError as error:
-            raise LogError(explain(error, log)) from error
+            raise StorageError(explain(error, log)) from error
         if wrong != "ok":
-            raise LogError(f"{log} is damaged ({wrong}), so there is no backup: look with 'bqserver check'")
+            raise StorageError(
+                f"{log} is damaged ({wrong}), so there is no backup: look with 'bqserver check'"
+            )
         # After the log: what a message names was stored before it.
         _copy_parts(beside(log), beside(target))
         try:
@@ -54,18 +55,18 @@ def backup(log: Path, target: Path) -> Contents:
 def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
     """Put a backup in the log's place, under a new epoch, so that every client reads its rooms anew.
 
-    Also returns where the former log is kept, if there was one. Raises LogError, the log untouched, where a
+    Also returns where the former log is kept, if there was one. Raises StorageError, the log untouched, where a
     server uses it or the backup isn't whole.
     """
     log = log.resolve()  # where SQLite keeps what belongs to it
     if log.exists() and source.exists() and log.samefile(source):
-        raise LogError(f"{source} is the log itself: give a backup's file")
+        raise StorageError(f"{source} is the log itself: give a backup's file")
     lock = LockFile(log)
     try:
         with contextlib.closing(connect(source, readonly=True)) as given:
             wrong = next(problems(given), None)
             if wrong is not None:
-                raise LogError(f"{source} is not whole ({wrong}): restore another backup")
+                raise StorageError(f"{source} is not whole ({wrong}): restore another backup")
             with _new_file(log) as (part, copy):
                 given.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
@@ -78,16 +79,16 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
         if beside(source).exists():
             _restore_parts(beside(source), beside(log), former)
     except sqlite3.DatabaseError as error:
-        raise LogError(explain(error, log)) from error
+        raise StorageError(explain(error, log)) from error
     except OSError as error:
-        raise LogError(f"{log} can't be replaced: {error}") from error
+        raise StorageError(f"{log} can't be replaced: {error}") from error
     finally:
         lock.release()
     return found._replace(parts=count_parts(beside(log))), former
 
 
 def _copy_parts(source: Path, target: Path) -> None:
-    """Raises LogError."""
+    """Raises StorageError."""
     if not source.exists():
         return
     with contextlib.closing(open_parts(source, readonly=True)) as given, _new_file(target) as (part, copy):
@@ -96,9 +97,9 @@ def _copy_parts(source: Path, target: Path) -> None:
             copy.execute("PRAGMA journal_mode = DELETE")
             wrong = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            raise LogError(explain(error, source)) from error
+            raise StorageError(explain(error, source)) from error
         if wrong != "ok":
-            raise LogError(f"{source} is damaged ({wrong}): look with 'bqserver check'")
+            raise StorageError(f"{source} is damaged ({wrong}): look with 'bqserver check'")
         _finish(part, copy, target)
 
 
@@ -122,7 +123,7 @@ def _new_file(target: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
         part.unlink(missing_ok=True)
         part.touch(mode=0o600)
     except OSError as error:
-        raise LogError(f"{target} can't be written: {error.strerror}") from error
+        raise StorageError(f"{target} can't be written: {error.strerror}") from error
     copy = sqlite3.connect(part, isolation_level=None)
     try:
         yield part, copy

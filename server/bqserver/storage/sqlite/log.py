@@ -18,20 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bqserver.lock_file import LockFile
+from bqserver.errors import QueueFull
+from bqserver.files import LockFile
+from bqserver.model import Bounds, Outcome, Rejected, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.batching import gather
-from bqserver.storage.interface import (
-    Bounds,
-    Glance,
-    Listener,
-    LogFull,
-    Outcome,
-    Refused,
-    RoomRow,
-    Stored,
-    Submission,
-    glance,
-)
+from bqserver.storage.interface import Listener, glance
 from bqserver.storage.sequencer import Plan, sequence
 from bqwidget.protocol import encode
 
@@ -59,7 +50,7 @@ class SqliteLog:
     """MessageLog in one SQLite file.
 
     ``max_pending`` entries, or ``max_pending_bytes`` of them, may wait for the disk before ``append``
-    raises LogFull. Raises LogError where the file can't be used, or another server uses it.
+    raises QueueFull. Raises StorageError where the file can't be used, or another server uses it.
     """
 
     def __init__(
@@ -100,7 +91,7 @@ class SqliteLog:
         size = sum([len(encode(submission.draft)) for submission in batch])
         full = self._pending + len(batch) > self._max_pending
         if self._pending and (full or self._pending_bytes + size > self._max_pending_bytes):
-            raise LogFull(self._pending)
+            raise QueueFull(self._pending)
         self._pending += len(batch)
         self._pending_bytes += size
         self._queue.put(_Work(batch, size, done))
@@ -127,7 +118,7 @@ class SqliteLog:
     ) -> list[bytes]:
         return await self._reading.read(sqlite_queries.messages, room, limit, before, after)
 
-    async def glance(self, room: str, *, limit: int) -> Glance:
+    async def glance(self, room: str, *, limit: int) -> RoomView:
         return await glance(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
@@ -197,7 +188,9 @@ class SqliteLog:
                 why = explain(error, self.path) if isinstance(error, sqlite3.Error) else repr(error)
                 _log.error("messages can't be stored: %s", why)
             self._healthy = False
-            refused = Refused("unavailable", f"the message could not be stored: {error}; try again", 503, 5.0)
+            refused = Rejected(
+                "unavailable", f"the message could not be stored: {error}; try again", 503, 5.0
+            )
             return Plan(outcomes=[refused] * len(batch))
         self._recovered()
         return plan
@@ -240,4 +233,4 @@ class SqliteLog:
             self._healthy = True
 
 
-_STOPPING = Refused("restart", "the server is stopping: it will be back", 503, 1.0)
+_STOPPING = Rejected("restart", "the server is stopping: it will be back", 503, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from bqserver.storage.interface import Bounds, RoomRow, Stored
+from bqserver.model import Bounds, RoomRow, Stored
 
 from .schema import SEQ_BITS, SEQ_MASK
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bqserver.storage.interface import LogError
+from bqserver.errors import StorageError
 
 from .schema import connect, explain
 from .search import SearchIndex
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class SqliteReading:
-    """Runs queries on ``path``, which is there already; each call waits on the event loop. Raises LogError."""
+    """Runs queries on ``path``, which is there already; each call waits on the event loop. Raises StorageError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -55,7 +55,7 @@ class SqliteReading:
 
     def _check_open(self) -> None:
         if self._closing:
-            raise LogError("the log is closed: the server is stopping")
+            raise StorageError("the log is closed: the server is stopping")
 
     # ---- on a reader's thread
 
@@ -66,7 +66,7 @@ class SqliteReading:
         try:
             return query(self._local.db, *args)
         except sqlite3.Error as error:
-            raise LogError(explain(error, self._path)) from error
+            raise StorageError(explain(error, self._path)) from error
 
     # ---- on the searcher's thread
 
@@ -76,4 +76,4 @@ class SqliteReading:
                 self._index = SearchIndex(self._path)
             return self._index.search(room, words, limit)
         except sqlite3.Error as error:
-            raise LogError(explain(error, self._path)) from error
+            raise StorageError(explain(error, self._path)) from error

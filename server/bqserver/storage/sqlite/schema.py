@@ -13,8 +13,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from bqserver.errors import StorageError
 from bqserver.files import make_folder
-from bqserver.storage.interface import LogError
 
 APPLICATION_ID = 0x62717764  # "bqwd": tells our files from other people's
 SEQ_BITS = 40
@@ -48,7 +48,7 @@ MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1]
 
 
 def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = False) -> sqlite3.Connection:
-    """A connection as the server uses it. Raises LogError with what to do about the file.
+    """A connection as the server uses it. Raises StorageError with what to do about the file.
 
     ``synchronous=FULL`` is the promise: NORMAL lost 1,280 of 61,984 acknowledged rows in a simulated
     power cut, FULL none (DESIGN 4; tests/chaos/test_power_cut.py shows both).
@@ -57,14 +57,14 @@ def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = Fal
     if not readonly:
         return open_file(path, lambda db: _prepare(db, path, synchronous))
     if not path.is_file():
-        raise LogError(f"{path} does not exist: name the server's file with --log=sqlite:PATH")
+        raise StorageError(f"{path} does not exist: name the server's file with --log=sqlite:PATH")
     return open_file(path, lambda db: check_ours(db, path), readonly=True)
 
 
 def open_file(
     path: Path, set_up: Callable[[sqlite3.Connection], None], *, readonly: bool = False
 ) -> sqlite3.Connection:
-    """A connection for any one thread at a time, once ``set_up`` finds nothing wrong. Raises LogError."""
+    """A connection for any one thread at a time, once ``set_up`` finds nothing wrong. Raises StorageError."""
     if not readonly:
         make_private(path)
     db = None
@@ -76,8 +76,8 @@ def open_file(
     except sqlite3.DatabaseError as error:
         if db is not None:
             db.close()
-        raise LogError(explain(error, path)) from error
-    except LogError:
+        raise StorageError(explain(error, path)) from error
+    except StorageError:
         if db is not None:
             db.close()
         raise
@@ -88,7 +88,7 @@ def make_durable(db: sqlite3.Connection, path: Path, *, synchronous: str = "FULL
     """What is committed survives a power cut; ``kept`` bytes of the write-ahead log stay allocated."""
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
-        raise LogError(f"the file system of {path} can't hold a write-ahead log: keep it on a local disk")
+        raise StorageError(f"the file system of {path} can't hold a write-ahead log: keep it on a local disk")
     db.execute(f"PRAGMA synchronous = {synchronous}")
     # On macOS fsync alone stops at the drive's cache; no effect elsewhere.
     db.execute("PRAGMA fullfsync = ON")
@@ -133,13 +133,15 @@ def new_epoch(db: sqlite3.Connection) -> str:
 
 
 def check_ours(db: sqlite3.Connection, path: Path) -> None:
-    """Raises LogError where the file is somebody else's, or newer than this program."""
+    """Raises StorageError where the file is somebody else's, or newer than this program."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
-        raise LogError(f"{path} is some other program's database: give another file with --log=sqlite:PATH")
+        raise StorageError(
+            f"{path} is some other program's database: give another file with --log=sqlite:PATH"
+        )
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise LogError(
+        raise StorageError(
             f"{path} was written by a newer bqserver (schema {version}, this one knows {len(MIGRATIONS)}): "
             "upgrade bqwidget"
         )
@@ -170,7 +172,7 @@ def make_private(path: Path) -> None:
         make_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise LogError(
+        raise StorageError(
             f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH"
         ) from error
 
@@ -193,6 +195,6 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         except sqlite3.DatabaseError as error:
             if db.in_transaction:
                 db.execute("ROLLBACK")
-            raise LogError(
+            raise StorageError(
                 f"{path} could not be brought to schema {number}; it is unchanged: {explain(error, path)}"
             ) from error

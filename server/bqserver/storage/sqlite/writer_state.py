@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from bqserver.storage.interface import Stored
+from bqserver.model import Stored
 from bqserver.storage.sequencer import Head, Key, Plan, Target
 
 from .queries import number_of, span

@@ -12,9 +12,8 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from bqserver.auth.authenticator import Identity
-from bqserver.auth.permissions import Level
 from bqserver.hub.drafts import read_post, submission_of
-from bqserver.storage.interface import Outcome, Refused, Stored, Submission
+from bqserver.model import Outcome, Rejected, Role, Stored, Submission
 from bqserver.web.handler import Service, error_body
 from bqserver.web.routes import LOBBY
 from bqwidget.errors import ProtocolError
@@ -64,7 +63,7 @@ class Shortcut:
         found = service.gate.identify(key, None)
         if not isinstance(found, Identity):
             return None
-        identity = hub.policy.enter(found, room, Level.WRITE)
+        identity = hub.policy.enter(found, room, Role.WRITE)
         if not isinstance(identity, Identity):
             return None
         if len(data) < size:
@@ -73,7 +72,7 @@ class Shortcut:
             post = read_post(hub, identity, room, data[start:size])
         except ProtocolError:
             return None
-        if isinstance(post, Refused) or post.parts or hub.too_fast(identity.principal or address):
+        if isinstance(post, Rejected) or post.parts or hub.too_fast(identity.principal or address):
             return None
         hub.policy.gate.vouch(found)
         if key is not None:

@@ -17,7 +17,7 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
 
-from bqserver.storage.interface import Outcome
+from bqserver.model import Outcome
 from bqserver.web.handler import Service, own_address
 
 from .posts import LONGEST, Shortcut

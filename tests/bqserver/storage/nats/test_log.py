@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bqserver.errors import StorageError
 from bqserver.jetstream.client import Link
-from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
+from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.nats import publisher as nats_sends
 from bqserver.storage.nats.consumer import Feed
 from bqserver.storage.nats.log import NatsLog, open_log
@@ -309,12 +310,12 @@ def test_without_nats_rooms_are_read_and_sends_wait_and_are_refused(nats_server,
                 assert log.healthy()
                 cluster.servers[0].kill()
                 [refused] = await log.append([say("lost?", "c")])
-                assert isinstance(refused, Refused)
+                assert isinstance(refused, Rejected)
                 assert (refused.code, refused.status, refused.retry_after) == ("unavailable", 503, 2.0)
                 assert not log.healthy()
                 assert await log.bounds("lobby") == Bounds(entry.seq, entry.seq)
                 assert len(await log.messages("lobby", limit=9)) == 1
-                with pytest.raises(LogError, match="does not answer"):
+                with pytest.raises(StorageError, match="does not answer"):
                     await log.messages("never-served-here", limit=9)
                 waiting = log.append([say("waits", "d")])
                 cluster.servers[0].start()

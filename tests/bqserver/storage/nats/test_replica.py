@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from bqserver.storage.interface import LogError, Outcome, Refused, Stored, Submission
+from bqserver.errors import StorageError
+from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.nats.records import Envelope, Placed, once_id, seal, unseal
 from bqserver.storage.nats.replica import View
@@ -139,7 +140,7 @@ def test_what_is_stored_twice_is_one_entry(tmp_path: Path):
         assert isinstance(first, Stored)
         assert isinstance(again, Stored)
         assert again == first._replace(dup=True, prev=again.prev)
-        assert isinstance(other, Refused)
+        assert isinstance(other, Rejected)
         assert other.code == "conflict"
         assert len(held["lobby"]) == 2
 
@@ -158,7 +159,7 @@ def test_what_is_no_message_of_ours_is_passed_over(tmp_path: Path):
 
     async def story() -> None:
         (_, refused, after), _ = await worked_out(tmp_path / "view.sqlite", stream, 3)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Rejected)
         assert isinstance(after, Stored)
         assert after.prev == 2
 
@@ -201,7 +202,7 @@ def test_a_log_of_its_own_is_never_taken_for_a_view(tmp_path: Path):
         log = SqliteLog(path)
         await log.append([hi("mine")])
         await log.close()
-        with pytest.raises(LogError, match="a log of its own"):
+        with pytest.raises(StorageError, match="a log of its own"):
             View(path, "e", lambda _: None)
         log = SqliteLog(path)  # unlocked again, and untouched
         assert len(await log.messages("lobby", limit=9)) == 1
@@ -213,7 +214,7 @@ def test_a_log_of_its_own_is_never_taken_for_a_view(tmp_path: Path):
 def test_two_nodes_never_share_a_view(tmp_path: Path):
     async def story() -> None:
         view = View(tmp_path / "view.sqlite", "e", lambda _: None)
-        with pytest.raises(LogError, match="in use by another bqserver"):
+        with pytest.raises(StorageError, match="in use by another bqserver"):
             View(tmp_path / "view.sqlite", "e", lambda _: None)
         await view.close()
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import nats.errors
 import pytest
+from bqserver.errors import StorageError
 from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.kv import Values
+from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.attachments import Kept, with_parts
-from bqserver.storage.interface import Bounds, LogError, Refused, Stored, Submission
 from bqserver.storage.nats import attachment_retention as nats_part_retention
 from bqserver.storage.nats import retention as nats_retention
 from bqserver.storage.nats.log import NatsLog, open_log
@@ -115,7 +116,7 @@ def test_old_and_fresh_nodes_hold_the_same_afterwards(nats_single, tmp_path: Pat
             assert [json.loads(body)["text"] for body in messages] == ["a reply, edited", "third"]
             assert await whole(other) == expected
             [refused] = await other.append([edit(second.seq, "too late")])
-            assert isinstance(refused, Refused)
+            assert isinstance(refused, Rejected)
             assert refused.code == "not_found"
         async with joined(url, tmp_path / "fresh.sqlite") as fresh:
             assert await whole(fresh) == expected
@@ -237,7 +238,9 @@ def test_rules_are_read_and_wrong_ones_named():
         *("class", "=3d", "a=0d", "a=3y", "a=3", "a.b=3d", "a=-3d"),
         *("a=", "a=0MB", "a=3mb", "a=1d,", "a=,1MB", "a=1d,2d", "a=1MB,2MB", "a=1d1MB", "a=1MB,1d,2d"),
     ):
-        with pytest.raises(LogError, match=r"--retain=.* is not understood: say PATTERN=AGE, PATTERN=SIZE"):
+        with pytest.raises(
+            StorageError, match=r"--retain=.* is not understood: say PATTERN=AGE, PATTERN=SIZE"
+        ):
             parse_rules([wrong])
 
 
@@ -433,10 +436,10 @@ def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
 
             async def cut(values, *args, **more):
                 if "OBJ" in values._stream:
-                    raise LogError("cut")
+                    raise StorageError("cut")
                 return await do(values, *args, **more)
 
-            with monkeypatch.context() as patched, pytest.raises(LogError, match="cut"):
+            with monkeypatch.context() as patched, pytest.raises(StorageError, match="cut"):
                 patched.setattr(Values, where, cut)
                 await let_go(log, entry.at + 10_000)
             assert await left(log) == (1, 2)

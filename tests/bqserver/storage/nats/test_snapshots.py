@@ -16,7 +16,8 @@ from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.connection import LOST
 from bqserver.jetstream.kv import Bucket
-from bqserver.storage.interface import Bounds, Refused, Stored, Submission, glance
+from bqserver.model import Bounds, Rejected, Stored, Submission
+from bqserver.storage.interface import glance
 from bqserver.storage.nats import replica_state as nats_shelf
 from bqserver.storage.nats import retention as nats_retention
 from bqserver.storage.nats import snapshot as nats_page
@@ -42,7 +43,7 @@ from bqwidget.protocol import Delete, Draft, Edit, React, Send, encode
 Story = Callable[[], Awaitable[None]]
 NEVER = 3600.0
 SAID = Send(cid="", user="ada", text="x")
-REFUSED = Refused("conflict", "", 409)
+REFUSED = Rejected("conflict", "", 409)
 WAIT = 60.0
 """Seconds for a page to be written: a cluster that has just come back takes its time."""
 
@@ -373,7 +374,7 @@ def test_a_page_shows_what_the_room_shows_whatever_happened_in_it(
     async def story() -> None:
         async with node(url, folder / "one.sqlite") as one, node(url, folder / "fresh.sqlite") as fresh:
             outcomes = await one.append(drafts)
-            assert all(isinstance(outcome, (Stored, Refused)) for outcome in outcomes)
+            assert all(isinstance(outcome, (Stored, Rejected)) for outcome in outcomes)
             for room in await nats_queries.names(one.link):
                 await written(one, room)
                 shown = [await fresh._pages.messages(room, limit) for limit in (1, 3, 50)]
@@ -500,7 +501,7 @@ def test_without_a_quorum_nobody_waits_for_pages_and_later_they_are_written(nats
                     while len(shown) < len(rooms):
                         for room in rooms:
                             await fresh.link.connected.wait()
-                            with contextlib.suppress(nats_pages.LogError):
+                            with contextlib.suppress(nats_pages.StorageError):
                                 if texts(await fresh.messages(room, limit=50)) == ["before"]:
                                     shown.add(room)
                 # What is due waits, and nothing else does.
@@ -556,7 +557,7 @@ def test_a_page_that_is_not_taken_is_tried_again_and_disturbs_nobody(
     async def refused(bucket: Bucket, key: str, *more: object, **options: object) -> bool:
         tries.append(key)
         if len(tries) < 3:
-            raise nats_pages.LogError("the cluster does not keep it")
+            raise nats_pages.StorageError("the cluster does not keep it")
         return await put(bucket, key, *more, **options)
 
     monkeypatch.setattr(Bucket, "put", refused)
@@ -643,7 +644,7 @@ def test_pages_that_are_never_taken_do_not_keep_others_waiting(nats_single, tmp_
 
     async def picky(bucket: Bucket, key: str, *more: object, **options: object) -> bool:
         if key.startswith("big"):
-            raise nats_pages.LogError("too large")
+            raise nats_pages.StorageError("too large")
         return await put(bucket, key, *more, **options)
 
     monkeypatch.setattr(Bucket, "put", picky)

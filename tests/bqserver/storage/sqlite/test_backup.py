@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bqserver.storage.interface import LogError
+from bqserver.errors import StorageError
 from bqserver.storage.sqlite.attachments import beside
 from bqserver.storage.sqlite.backup import backup, restore
 from bqserver.storage.sqlite.check import Contents, problems
@@ -114,21 +114,21 @@ def test_a_backup_overwrites_nothing(log: Path, tmp_path: Path):
     for target in (log, tmp_path / "diary"):
         target.touch()
         before = target.read_bytes()
-        with pytest.raises(LogError, match="is there already: give a new file's name"):
+        with pytest.raises(StorageError, match="is there already: give a new file's name"):
             backup(log, target)
         assert target.read_bytes() == before
 
 
 def test_a_backup_of_a_damaged_log_is_refused(log: Path, tmp_path: Path):
     damage(log)
-    with pytest.raises(LogError, match="is damaged"):
+    with pytest.raises(StorageError, match="is damaged"):
         backup(log, tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
     assert not (tmp_path / "backup.part").exists()
 
 
 def test_a_backup_where_nothing_can_be_written_says_so(log: Path):
-    with pytest.raises(LogError, match="can't be written"):
+    with pytest.raises(StorageError, match="can't be written"):
         backup(log, log / "backup")
 
 
@@ -229,7 +229,7 @@ def test_a_restore_sets_a_write_ahead_log_aside_that_no_longer_fits_its_file(log
 def test_a_restore_under_a_running_server_is_refused(log: Path, tmp_path: Path):
     backup(log, tmp_path / "backup")
     with running_server(log=f"sqlite:{log}", open=True) as server:
-        with pytest.raises(LogError, match=r"in use by another bqserver \(process \d+\): stop it"):
+        with pytest.raises(StorageError, match=r"in use by another bqserver \(process \d+\): stop it"):
             restore(log, tmp_path / "backup")
         assert request(server.url, "POST", "/messages", {"user": "ada", "text": "on"}).status == 201
     assert len(rows(log)) == 9
@@ -279,14 +279,14 @@ def test_a_restore_of_what_is_no_good_backup_leaves_the_log_alone(
     backup(log, bad)
     spoil(bad)
     before = rows(log), epoch(log)
-    with pytest.raises(LogError, match=words):
+    with pytest.raises(StorageError, match=words):
         restore(log, bad)
     assert (rows(log), epoch(log)) == before
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_log_is_not_restored_from_itself(log: Path):
-    with pytest.raises(LogError, match="is the log itself"):
+    with pytest.raises(StorageError, match="is the log itself"):
         restore(log, log)
 
 
@@ -480,7 +480,7 @@ def test_a_check_sees_an_attachment_that_is_wrong_or_gone(attached: Path, change
 
 def test_damaged_attachments_are_not_backed_up_as_if_they_were_good(attached: Path, tmp_path: Path):
     beside(attached).write_bytes(beside(attached).read_bytes()[:4096] + b"\xff" * 8192)
-    with pytest.raises(LogError):
+    with pytest.raises(StorageError):
         backup(attached, tmp_path / "monday")
     assert not list(tmp_path.glob("monday*"))
     assert bqserver("check", f"--log=sqlite:{attached}").returncode == 1

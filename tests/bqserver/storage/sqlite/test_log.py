@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bqserver.storage.interface import Bounds, LogError, LogFull, Refused, Stored, Submission
+from bqserver.errors import QueueFull, StorageError
+from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.sqlite import log as sqlite_log
 from bqserver.storage.sqlite import schema
 from bqserver.storage.sqlite.log import SqliteLog
@@ -51,7 +52,7 @@ def opening(path: Path) -> str:
     async def story(_: SqliteLog) -> None:
         pass
 
-    with pytest.raises(LogError) as refused:
+    with pytest.raises(StorageError) as refused:
         on(path, story)
     return str(refused.value)
 
@@ -160,7 +161,7 @@ def test_what_queued_during_a_commit_is_the_next_commit(path: Path):
 def test_a_full_queue_is_said_so_and_taken_again_once_it_is_written(path: Path):
     async def story(log: SqliteLog) -> None:
         waiting = [log.append([hi(str(number))]) for number in range(10)]
-        with pytest.raises(LogFull, match="try again in 1 s") as full:
+        with pytest.raises(QueueFull, match="try again in 1 s") as full:
             log.append([hi("one too many")])
         assert full.value.retry_after == 1.0
         await asyncio.gather(*waiting)
@@ -174,9 +175,9 @@ def test_the_queue_is_bounded_in_bytes_too(path: Path):
     async def story(log: SqliteLog) -> None:
         long = hi("x" * 10_000)
         waiting = [log.append([long]) for _ in range(9)]
-        with pytest.raises(LogFull):
+        with pytest.raises(QueueFull):
             log.append([long])
-        with pytest.raises(LogFull):
+        with pytest.raises(QueueFull):
             log.append([hi("x", ask=Ask(choices=("y" * 20_000,)))])
         waiting.append(log.append([hi("a short one still fits")]))
         await asyncio.gather(*waiting)
@@ -229,9 +230,9 @@ def test_closing_finishes_what_was_appended_and_refuses_what_comes_after(path: P
         closing = asyncio.ensure_future(log.close())
         await asyncio.sleep(0)
         [late] = await log.append([hi("late")])
-        assert isinstance(late, Refused)
+        assert isinstance(late, Rejected)
         assert (late.code, late.status) == ("restart", 503)
-        with pytest.raises(LogError, match="stopping"):
+        with pytest.raises(StorageError, match="stopping"):
             await log.bounds("lobby")
         await closing
         assert all(isinstance(one, Stored) for done in appended for one in done.result())
@@ -250,7 +251,9 @@ def test_closing_finishes_what_was_appended_and_refuses_what_comes_after(path: P
 
 def test_a_second_server_on_the_same_file_is_refused_and_told_who_has_it(path: Path):
     async def story(log: SqliteLog) -> None:
-        with pytest.raises(LogError, match=rf"in use by another bqserver \(process {os.getpid()}\): stop it"):
+        with pytest.raises(
+            StorageError, match=rf"in use by another bqserver \(process {os.getpid()}\): stop it"
+        ):
             SqliteLog(path)
         await log.append([hi()])  # and the first one does not suffer
 
@@ -262,7 +265,7 @@ def test_a_second_server_is_refused_by_whatever_name_it_calls_the_file(path: Pat
     link.symlink_to(path)
 
     async def story(_: SqliteLog) -> None:
-        with pytest.raises(LogError, match="in use by another bqserver"):
+        with pytest.raises(StorageError, match="in use by another bqserver"):
             SqliteLog(link)
 
     on(path, story)
@@ -471,7 +474,7 @@ def test_a_failed_commit_is_logged_once_and_its_end_too(path: Path, caplog: pyte
         log._db.execute("PRAGMA max_page_count = 1")
         for _ in range(5):
             outcomes = await log.append([hi("x" * 100_000)])
-            assert isinstance(outcomes[0], Refused)
+            assert isinstance(outcomes[0], Rejected)
             assert "full" in outcomes[0].message
         log._db.execute("PRAGMA max_page_count = 1000000")
         await log.append([hi("x" * 100_000)])
@@ -492,7 +495,7 @@ def test_a_refused_batch_leaves_nothing_behind(path: Path):
         heard: list[Stored] = []
         log.follow(heard.extend)
         refused = await log.append([hi("x" * 100_000, "a"), Submission("new-room", "ada", hi("2").draft)])
-        assert [type(one) for one in refused] == [Refused, Refused]
+        assert [type(one) for one in refused] == [Rejected, Rejected]
         log._db.execute("PRAGMA max_page_count = 1000000")
         [outcome, other] = await log.append([hi("again", "a"), Submission("new-room", "ada", hi("2").draft)])
         assert isinstance(outcome, Stored)

@@ -1,0 +1,54 @@
+"""The errors of the server.
+
+::
+
+    bqwidget.errors.BqwidgetError
+    └── ServerError
+        ├── StartError            the server or a command can't start (exit status 1)
+        │   └── SettingError      a setting that can't be understood (exit status 2)
+        ├── AccessFileError       a file of tokens, rights or mutes can't be used
+        └── StorageError          the history can't be opened, read or written
+            ├── QueueFull         too much is waiting to be written
+            └── ClusterError      NATS does not answer, or its stream can't be used
+
+    tornado.web.HTTPError
+    └── ApiError                  an HTTP answer of 4xx or 5xx (``bqserver.web.errors``)
+
+Every message is one sentence for the person who can act on it: what is wrong, and what to do.
+"""
+
+from __future__ import annotations
+
+from bqwidget.errors import BqwidgetError
+
+
+class ServerError(BqwidgetError):
+    """Base of all errors that the server raises on purpose."""
+
+
+class StartError(ServerError):
+    """The server or one of its commands can't start."""
+
+
+class SettingError(StartError):
+    """A flag or a configuration value that can't be understood or can't apply."""
+
+
+class AccessFileError(ServerError):
+    """A file of tokens, rights or mutes that can't be read, understood or written."""
+
+
+class StorageError(ServerError):
+    """A log or its attachments that can't be opened, read or written."""
+
+
+class QueueFull(StorageError):  # noqa: N818 - the queue being full is the whole message
+    """More submissions are waiting to be written than the queue may hold. ``retry_after``: seconds."""
+
+    def __init__(self, waiting: int, *, retry_after: float = 1.0) -> None:
+        super().__init__(f"{waiting:,} messages are waiting to be written; try again in {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class ClusterError(StorageError):
+    """NATS does not answer, refuses a request, or has a stream that can't be used."""

@@ -1,0 +1,80 @@
+"""Values that every layer shares: what is submitted to a log, what becomes of it, and what a member may do."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from bqwidget.protocol import Draft
+
+
+class Role(IntEnum):
+    """What a member may do in a room. Each role includes the ones below it."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    MODERATE = 3
+
+
+class Submission(NamedTuple):
+    """A draft on its way into the log.
+
+    ``principal``: the sender according to the server. ``verified``: the server has authenticated that name.
+    ``moderator``: the sender may delete messages of others.
+    """
+
+    room: str
+    principal: str
+    draft: Draft
+    verified: bool = False
+    moderator: bool = False
+
+
+class Stored(NamedTuple):
+    """An entry of the log. ``body``: its JSON. ``prev``: the seq before it. ``dup``: it was stored already."""
+
+    room: str
+    seq: int
+    prev: int
+    at: int
+    body: bytes
+    change: bool = False
+    dup: bool = False
+
+
+class Rejected(NamedTuple):
+    """A request or a draft that was not accepted: the error's code and message, its HTTP status, and seconds to wait."""
+
+    code: str
+    message: str
+    status: int
+    retry_after: float | None = None
+
+
+Outcome = Stored | Rejected
+
+
+class Bounds(NamedTuple):
+    """The first and last seq of a room's log; both are 0 before the first entry.
+
+    ``trimmed``: entries up to this seq were removed, and the oldest entry's ``prev`` is this seq; 0: none were.
+    """
+
+    oldest: int
+    seq: int
+    trimmed: int = 0
+
+
+class RoomRow(NamedTuple):
+    """A room that has entries, and its last seq."""
+
+    name: str
+    seq: int
+
+
+class RoomView(NamedTuple):
+    """What is shown of a room first: its bounds, and its newest messages up to there (folded, as JSON)."""
+
+    bounds: Bounds
+    messages: list[bytes]
