@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-CLIENT = sorted((ROOT / "bqwidget").glob("*.py"))
+CLIENT = sorted((ROOT / "bqwidget").rglob("*.py"))
 SERVER = sorted((ROOT / "server" / "bqserver").glob("*.py"))
 JUPYTER = (
     "IPython",
@@ -22,29 +22,38 @@ JUPYTER = (
     "jupyter_server",
     "traitlets",
 )
-PURE = ("errors", "protocol", "outbox", "sendable", "session", "store")
+PURE = (
+    *("errors", "protocol", "session"),
+    *("_client.outbox", "_client.validation", "_client.message_list"),
+)
 IMPURE = ("asyncio", "random", "socket", "threading", "time", "tornado", "websockets")
 
 LAYERS = {
     "errors": set(),
     "protocol": {"errors"},
-    "outbox": {"protocol"},
-    "store": {"protocol"},
-    "sendable": {"errors", "protocol"},
-    "session": {"outbox", "protocol", "store"},
-    "endpoint": {"errors", "local", "protocol"},
+    "_client.outbox": {"protocol"},
+    "_client.message_list": {"protocol"},
+    "_client.validation": {"errors", "protocol"},
+    "session": {"_client.outbox", "protocol", "_client.message_list"},
+    "_client.endpoint": {"errors", "local", "protocol"},
     "local": {"errors"},
-    "dispatch": {"cells", "errors", "loops"},
-    "cells": set(),
-    "loopthread": {"errors", "loops"},
-    "loops": set(),
+    "dispatch": {"_threads.cells", "errors", "_threads.event_loops"},
+    "_threads.cells": set(),
+    "_threads.loop_thread": {"errors", "_threads.event_loops"},
+    "_threads.event_loops": set(),
 }
 """What the lower modules may take from this package; whatever isn't here is a shell above them."""
+
+
+def module_path(module: str) -> Path:
+    path = ROOT / "bqwidget" / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def imports(path: Path) -> set[str]:
     """Dotted names of everything imported anywhere in a file, relative ones made absolute."""
     found = set()
+    package = ".".join(path.parent.relative_to(ROOT).parts).removeprefix("server.")
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
             case ast.Import():
@@ -52,7 +61,7 @@ def imports(path: Path) -> set[str]:
             case ast.ImportFrom(level=0):
                 found |= {f"{node.module}.{alias.name}" for alias in node.names}
             case ast.ImportFrom():
-                base = f"{path.parent.name}.{node.module}" if node.module else path.parent.name
+                base = f"{package}.{node.module}" if node.module else package
                 found |= {f"{base}.{alias.name}" for alias in node.names}
     return found
 
@@ -62,10 +71,10 @@ def packages(path: Path) -> set[str]:
 
 
 def siblings(path: Path) -> set[str]:
-    """The modules of its own package that a file imports."""
-    own = path.parent.name
-    names = {name.split(".")[1] for name in imports(path) if name.startswith(f"{own}.")}
-    return {name for name in names if (path.parent / f"{name}.py").exists()}
+    """The modules of bqwidget that a file imports."""
+    names = {name.removeprefix("bqwidget.") for name in imports(path) if name.startswith("bqwidget.")}
+    modules = {name if module_path(name).exists() else name.rpartition(".")[0] for name in names}
+    return {name for name in modules if name and module_path(name).exists()}
 
 
 def name(path: Path) -> str:
@@ -98,14 +107,14 @@ def test_the_client_never_imports_the_server(path):
 
 @pytest.mark.parametrize("module", PURE)
 def test_the_core_is_pure(module):
-    path = ROOT / "bqwidget" / f"{module}.py"
+    path = module_path(module)
     assert packages(path) & {*IMPURE, *JUPYTER} == set()
     assert siblings(path) <= set(PURE)
 
 
 @pytest.mark.parametrize("module", LAYERS)
 def test_lower_modules_import_only_lower_ones(module):
-    assert siblings(ROOT / "bqwidget" / f"{module}.py") <= LAYERS[module]
+    assert siblings(module_path(module)) <= LAYERS[module]
 
 
 @pytest.mark.parametrize(("package", "homes"), [("anywidget", {"widget"}), ("jupyter_server", {"extension"})])
