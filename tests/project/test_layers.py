@@ -74,7 +74,8 @@ def siblings(path: Path) -> set[str]:
     """The modules of bqwidget that a file imports."""
     names = {name.removeprefix("bqwidget.") for name in imports(path) if name.startswith("bqwidget.")}
     modules = {name if module_path(name).exists() else name.rpartition(".")[0] for name in names}
-    return {name for name in modules if name and module_path(name).exists()}
+    modules = {"protocol" if name.startswith("protocol.") else name for name in modules}
+    return {name for name in modules if name and module_path(name).exists() and module_path(name) != path}
 
 
 def name(path: Path) -> str:
