@@ -1,8 +1,8 @@
 /** The comm source against a kernel's end that loses, reorders, stalls and dies. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { CommSource } from "../src/sources/comm";
-import type { Input } from "../src/state";
+import { CommSource } from "../src/transport/comm-source";
+import type { Input } from "../src/model/state";
 import { Log } from "./log";
 
 type Command = Readonly<Record<string, unknown>>;

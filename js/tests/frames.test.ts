@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { asDraft, asEntry, asServerFrame } from "../src/guards";
+import { asDraft, asEntry, asServerFrame } from "../src/protocol/guards";
 
 interface Golden {
   readonly name: string;

@@ -15,9 +15,9 @@ const HOLE = `
 const hole = {
   name: "hole",
   setup({ onLoad }) {
-    onLoad({ filter: /view[/\\]markdown\.tsx$/ }, () => ({
+    onLoad({ filter: /messages[/\\]markdown\.tsx$/ }, () => ({
       contents: HOLE,
-      resolveDir: fileURLToPath(new URL("../src/view", import.meta.url)),
+      resolveDir: fileURLToPath(new URL("../src/view/messages", import.meta.url)),
       loader: "js",
     }));
   },

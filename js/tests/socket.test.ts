@@ -6,11 +6,11 @@ import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import WebSocket, { WebSocketServer } from "ws";
-import { backoff, LONGEST } from "../src/backoff";
-import type { Status } from "../src/protocol";
-import { NoSuchPage } from "../src/source";
-import { SocketSource } from "../src/sources/socket";
-import type { Input } from "../src/state";
+import { backoff, LONGEST } from "../src/transport/backoff";
+import type { Status } from "../src/protocol/frames";
+import { NoSuchPage } from "../src/transport/source";
+import { SocketSource } from "../src/transport/socket-source";
+import type { Input } from "../src/model/state";
 import { LIMITS, Log } from "./log";
 
 const log = new Log();

@@ -7,9 +7,9 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { ServerFrame } from "../src/protocol";
-import { initial, type Effect, type Input, type State } from "../src/state";
-import { reduce } from "../src/store";
+import type { ServerFrame } from "../src/protocol/frames";
+import { initial, type Effect, type Input, type State } from "../src/model/state";
+import { reduce } from "../src/model/reducer";
 import { Log } from "./log";
 
 type Step =

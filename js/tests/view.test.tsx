@@ -4,10 +4,10 @@
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ClientFrame, Draft, Hello, Message, Part, ServerFrame } from "../src/protocol";
-import { Room } from "../src/room";
-import { Refused, type Sink, type Source } from "../src/source";
-import { initial, type Link } from "../src/state";
+import type { ClientFrame, Draft, Hello, Message, Part, ServerFrame } from "../src/protocol/frames";
+import { Room } from "../src/room/room";
+import { Refused, type Sink, type Source } from "../src/transport/source";
+import { initial, type Link } from "../src/model/state";
 import { Chat } from "../src/view/chat";
 import { Log } from "./log";
 
