@@ -2,8 +2,8 @@
 /** Attachments as addresses: fetched once and a few at a time, let go when nobody shows them, never a page's own. */
 
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Media } from "../src/room/attachment-cache";
-import { TABLE, type Part } from "../src/protocol/frames";
+import { Media } from "../../src/room/attachment-cache";
+import { TABLE, type Part } from "../../src/protocol/frames";
 
 const part = (name: string, mime = "image/png", size = 10): Part => ({ mime, sha256: name.padEnd(64, "0"), size });
 const later = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { asDraft, asEntry, asServerFrame } from "../src/protocol/guards";
+import { asDraft, asEntry, asServerFrame } from "../../src/protocol/guards";
 
 interface Golden {
   readonly name: string;
@@ -10,7 +10,7 @@ interface Golden {
   readonly json: Readonly<Record<string, unknown>>;
 }
 
-const golden = JSON.parse(readFileSync(new URL("../../tests/frames.json", import.meta.url), "utf8")) as Golden[];
+const golden = JSON.parse(readFileSync(new URL("../../../tests/frames.json", import.meta.url), "utf8")) as Golden[];
 const of = (direction: Golden["direction"]): Golden[] => golden.filter((each) => each.direction === direction);
 const DRAFTS = ["chat.send", "chat.edit", "chat.delete", "chat.react"];
 

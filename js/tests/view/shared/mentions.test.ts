@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { codePoints, cut, wellFormed } from "../src/view/shared/text";
-import { candidates, completed, mentionAt, mentions } from "../src/view/shared/mentions";
+import { codePoints, cut, wellFormed } from "../../../src/view/shared/text";
+import { candidates, completed, mentionAt, mentions } from "../../../src/view/shared/mentions";
 
 describe("a mention", () => {
   it.each([

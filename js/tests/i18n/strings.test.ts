@@ -1,9 +1,9 @@
 /** The catalogues: none lacks a word, none keeps an English one by accident, and a reader's language finds its own. */
 
 import { afterEach, describe, expect, it } from "vitest";
-import { dayOf, fullTime } from "../src/i18n/format";
-import { CATALOGUES, language, locale, reasonOf, speak, words } from "../src/i18n/strings";
-import { en, type Words } from "../src/i18n/en";
+import { dayOf, fullTime } from "../../src/i18n/format";
+import { CATALOGUES, language, locale, reasonOf, speak, words } from "../../src/i18n/strings";
+import { en, type Words } from "../../src/i18n/en";
 
 /** What is the same in other languages too: signs, names and numbers. */
 const SAME: Readonly<Record<string, readonly string[]>> = { de: ["reacted"] };

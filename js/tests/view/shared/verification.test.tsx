@@ -4,13 +4,13 @@
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Member, Message, Profile } from "../src/protocol/frames";
-import { initial, type State } from "../src/model/state";
-import { reduce } from "../src/model/reducer";
-import { Avatar } from "../src/view/shared/avatar";
-import { paintOf } from "../src/view/shared/color";
-import { Members } from "../src/view/members";
-import { rowsOf } from "../src/view/messages/rows";
+import type { Member, Message, Profile } from "../../../src/protocol/frames";
+import { initial, type State } from "../../../src/model/state";
+import { reduce } from "../../../src/model/reducer";
+import { Avatar } from "../../../src/view/shared/avatar";
+import { paintOf } from "../../../src/view/shared/color";
+import { Members } from "../../../src/view/members";
+import { rowsOf } from "../../../src/view/messages/rows";
 
 const PICTURE = "data:image/png;base64,iVBORw0KGgo=";
 let root: HTMLElement | null = null;

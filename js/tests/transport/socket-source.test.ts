@@ -6,12 +6,12 @@ import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import WebSocket, { WebSocketServer } from "ws";
-import { backoff, LONGEST } from "../src/transport/backoff";
-import type { Status } from "../src/protocol/frames";
-import { NoSuchPage } from "../src/transport/source";
-import { SocketSource } from "../src/transport/socket-source";
-import type { Input } from "../src/model/state";
-import { LIMITS, Log } from "./log";
+import { backoff, LONGEST } from "../../src/transport/backoff";
+import type { Status } from "../../src/protocol/frames";
+import { NoSuchPage } from "../../src/transport/source";
+import { SocketSource } from "../../src/transport/socket-source";
+import type { Input } from "../../src/model/state";
+import { LIMITS, Log } from "../support/fake-log";
 
 const log = new Log();
 const hello = (heartbeat_ms = 20_000): string => {

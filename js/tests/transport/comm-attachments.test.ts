@@ -1,7 +1,7 @@
 /** Attachments in pieces: whole and in order, whatever a comm loses on the way. */
 
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { fetchInPieces, putInPieces, type PieceCommand, type Reply } from "../src/transport/comm-attachments";
+import { fetchInPieces, putInPieces, type PieceCommand, type Reply } from "../../src/transport/comm-attachments";
 
 const PART = { mime: "image/png", sha256: "0".repeat(64), size: 5 };
 const running = (): AbortSignal => new AbortController().signal;

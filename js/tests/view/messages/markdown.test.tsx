@@ -4,9 +4,9 @@
 import fc from "fast-check";
 import { render } from "preact";
 import { describe, expect, it, vi } from "vitest";
-import { isPlain, parse } from "../src/worker/tokenize";
-import { offload } from "../src/worker/worker-client";
-import { Markdown, safeAddress } from "../src/view/messages/markdown";
+import { isPlain, parse } from "../../../src/worker/tokenize";
+import { offload } from "../../../src/worker/worker-client";
+import { Markdown, safeAddress } from "../../../src/view/messages/markdown";
 
 const ELEMENTS = ["P", "BR", "STRONG", "EM", "DEL", "CODE", "PRE", "BLOCKQUOTE", "UL", "OL", "LI", "A", "DIV", "BUTTON"];
 const ATTRIBUTES = ["dir", "href", "target", "rel", "title", "start", "class", "type", "tabindex", "role", "aria-label"];

@@ -7,10 +7,10 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { ServerFrame } from "../src/protocol/frames";
-import { initial, type Effect, type Input, type State } from "../src/model/state";
-import { reduce } from "../src/model/reducer";
-import { Log } from "./log";
+import type { ServerFrame } from "../../src/protocol/frames";
+import { initial, type Effect, type Input, type State } from "../../src/model/state";
+import { reduce } from "../../src/model/reducer";
+import { Log } from "../support/fake-log";
 
 type Step =
   | { do: "say"; step: number; asks: boolean; re: number | null }

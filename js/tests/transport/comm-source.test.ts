@@ -1,9 +1,9 @@
 /** The comm source against a kernel's end that loses, reorders, stalls and dies. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { CommSource } from "../src/transport/comm-source";
-import type { Input } from "../src/model/state";
-import { Log } from "./log";
+import { CommSource } from "../../src/transport/comm-source";
+import type { Input } from "../../src/model/state";
+import { Log } from "../support/fake-log";
 
 type Command = Readonly<Record<string, unknown>>;
 

@@ -1,10 +1,10 @@
 /** What `reduce` does, case by case; `store.property.test.ts` does every case. */
 
 import { describe, expect, it } from "vitest";
-import type { Hello, Send, ServerFrame } from "../src/protocol/frames";
-import { hydrated, initial, KEEP, type Effect, type Input, type State } from "../src/model/state";
-import { reduce } from "../src/model/reducer";
-import { Log } from "./log";
+import type { Hello, Send, ServerFrame } from "../../src/protocol/frames";
+import { hydrated, initial, KEEP, type Effect, type Input, type State } from "../../src/model/state";
+import { reduce } from "../../src/model/reducer";
+import { Log } from "../support/fake-log";
 
 /** A room with `count` messages, joined, its tail loaded. */
 function joined(count = 3): { log: Log; state: State } {

@@ -4,12 +4,12 @@
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ClientFrame, Draft, Hello, Message, Part, ServerFrame } from "../src/protocol/frames";
-import { Room } from "../src/room/room";
-import { Refused, type Sink, type Source } from "../src/transport/source";
-import { initial, type Link } from "../src/model/state";
-import { Chat } from "../src/view/chat";
-import { Log } from "./log";
+import type { ClientFrame, Draft, Hello, Message, Part, ServerFrame } from "../../src/protocol/frames";
+import { Room } from "../../src/room/room";
+import { Refused, type Sink, type Source } from "../../src/transport/source";
+import { initial, type Link } from "../../src/model/state";
+import { Chat } from "../../src/view/chat";
+import { Log } from "../support/fake-log";
 
 /** A source that a test speaks through; it keeps what the window sends. */
 class Script implements Source {

@@ -2,10 +2,10 @@
 
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
-import { highlight, type Run } from "../src/worker/highlight";
-import { parse } from "../src/worker/tokenize";
-import { Offload } from "../src/worker/worker-client";
-import { work } from "../src/worker/worker";
+import { highlight, type Run } from "../../src/worker/highlight";
+import { parse } from "../../src/worker/tokenize";
+import { Offload } from "../../src/worker/worker-client";
+import { work } from "../../src/worker/worker";
 
 const text = (runs: readonly Run[]): string => runs.map((run) => (typeof run === "string" ? run : run[1])).join("");
 const kinds = (runs: readonly Run[] | null): Record<string, string> =>

@@ -1,7 +1,7 @@
 /** A room's log as a server keeps it, small enough to check against: appends, pages, replays. */
 
-import { answered, fold, isChange, type Change, type Entry, type Message, type ServerFrame } from "../src/protocol/frames";
-import type { Effect, Input } from "../src/model/state";
+import { answered, fold, isChange, type Change, type Entry, type Message, type ServerFrame } from "../../src/protocol/frames";
+import type { Effect, Input } from "../../src/model/state";
 
 export const LIMITS = { text: 16_000, user: 64, frame: 131_072, rate: 20, rate_ms: 10_000 };
 const LONGEST_REPLAY = 5;
