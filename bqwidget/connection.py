@@ -18,9 +18,16 @@ from weakref import WeakSet
 
 import websockets
 
-from . import busy
-from .attaching import Attachment
-from .endpoint import Endpoint, local
+from bqwidget._client.endpoint import Endpoint, local
+from bqwidget._client.http_client import Rest, is_final
+from bqwidget._client.outbox import Delivery
+from bqwidget._client.subscription import Feed
+from bqwidget._client.validation import is_text, wrong
+from bqwidget._client.websocket_client import Link, LinkLost
+from bqwidget._room.attachments import Attachment
+from bqwidget._threads import kernel_busy as busy
+from bqwidget._threads.loop_thread import GRACE, LoopThread, off_the_loop
+
 from .errors import (
     BqwidgetError,
     ConnectionRefused,
@@ -28,9 +35,6 @@ from .errors import (
     MessageRefused,
     RoomClosed,
 )
-from .link import Link, LinkLost
-from .loopthread import GRACE, LoopThread, off_the_loop
-from .outbox import Delivery
 from .protocol import (
     Busy,
     ChangeFrame,
@@ -46,10 +50,7 @@ from .protocol import (
     Typing,
     plain,
 )
-from .rest import Rest, is_final
-from .sendable import is_text, wrong
 from .session import BACKOFF_BASE, BACKOFF_CAP, Page, Session
-from .waiting import Feed
 
 UNAUTHORIZED = 401
 FORBIDDEN, GONE = 4403, 4404

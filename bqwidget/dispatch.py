@@ -23,9 +23,10 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from .cells import Place
+from bqwidget._threads.cells import Place
+from bqwidget._threads.event_loops import close, main_loop, stepped_out
+
 from .errors import BqwidgetError
-from .loops import close, main_loop, stepped_out
 
 SLICE = 0.01
 """Seconds of callbacks in one turn of a home's loop, before the loop's other work gets its turn."""

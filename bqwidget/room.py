@@ -16,18 +16,19 @@ import msgspec
 from traitlets import Any as Any_
 from traitlets import List, Unicode
 
-from .asking import Asking
-from .cells import replace_earlier
+from bqwidget._client.endpoint import configured
+from bqwidget._client.message_list import Snapshot
+from bqwidget._room.history import ANSWER, Reading
+from bqwidget._room.live_output import Showing
+from bqwidget._room.observable import live
+from bqwidget._room.progress import Tracking
+from bqwidget._room.questions import Asking
+from bqwidget._threads.cells import replace_earlier
+
 from .connection import Connection
-from .endpoint import configured
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
-from .live import Showing
-from .observing import live
-from .progress import Tracking
 from .protocol import Error, Limits, Member, ServerFrame, Typing, check_room, is_text, printable
-from .reading import ANSWER, Reading
 from .session import Session, State, Status, Trouble
-from .store import Snapshot
 
 if TYPE_CHECKING:
     from .widget import ChatWidget

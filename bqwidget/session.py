@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from .outbox import WINDOW, Delivery, Outbox, as_entry
+from bqwidget._client.message_list import Tail
+from bqwidget._client.outbox import WINDOW, Delivery, Outbox, as_entry
+
 from .protocol import (
     Ack,
     Change,
@@ -33,7 +35,6 @@ from .protocol import (
     Struct,
     Synced,
 )
-from .store import Tail
 
 PAGE = 200
 """Entries in one page: the most that REST gives."""

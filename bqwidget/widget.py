@@ -19,9 +19,10 @@ from typing import Any
 import anywidget
 import traitlets
 
-from .carrying import Carrier
-from .cells import replace_earlier
-from .envelopes import Envelopes, Fetch, Frame, History, Put
+from bqwidget._threads.cells import replace_earlier
+from bqwidget._widget.chunked_transfer import Carrier
+from bqwidget._widget.comm_server import Envelopes, Fetch, Frame, History, Put
+
 from .errors import BqwidgetError
 from .protocol import Error, Message, Typing
 from .room import Room

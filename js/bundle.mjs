@@ -29,7 +29,7 @@ const worker = {
     onLoad({ filter: /.*/, namespace: "worker" }, async () => {
       const { outputFiles, metafile } = await build({
         ...plain,
-        entryPoints: ["src/worker.ts"],
+        entryPoints: ["src/worker/worker.ts"],
         write: false,
         metafile: true,
       });

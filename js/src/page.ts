@@ -2,14 +2,14 @@
 
 import { effect } from "@preact/signals";
 import { h, render } from "preact";
-import { asMessages, isObject } from "./guards";
-import { Room } from "./room";
-import { SocketSource } from "./sources/socket";
-import { hydrated, initial, type State } from "./state";
+import { asMessages, isObject } from "./protocol/guards";
+import { Room } from "./room/room";
+import { SocketSource } from "./transport/socket-source";
+import { hydrated, initial, type State } from "./model/state";
 import { Chat } from "./view/chat";
-import { Door } from "./view/door";
-import { rememberedName } from "./view/remembered";
-import { language, reasonOf, speak, words } from "./view/words";
+import { Door } from "./view/invite-screen";
+import { rememberedName } from "./view/shared/storage";
+import { language, reasonOf, speak, words } from "./i18n/strings";
 
 const DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
 

@@ -5,12 +5,12 @@
  */
 
 import { h, render } from "preact";
-import { newId, Room } from "./room";
-import { CommSource, type Model } from "./sources/comm";
-import { initial } from "./state";
+import { newId, Room } from "./room/room";
+import { CommSource, type Model } from "./transport/comm-source";
+import { initial } from "./model/state";
 import { Chat } from "./view/chat";
-import { rememberedName } from "./view/remembered";
-import { speak } from "./view/words";
+import { rememberedName } from "./view/shared/storage";
+import { speak } from "./i18n/strings";
 
 interface InitializeProps {
   readonly model: Model;

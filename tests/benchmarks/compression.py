@@ -1,6 +1,6 @@
 """What compressed frames cost and save, by length: ``python tests/benchmarks/compression.py [--peers 100]``.
 
-The texts are pieces of this project's README; the table has bytes, and microseconds on one core (the best of some
+The texts are pieces of server/README.md; the table has bytes, and microseconds on one core (the best of some
 rounds): the server's to compress a message once, and to write it to ``--peers`` members over loopback TCP, plain and
 compressed (what it saves there grows with them); a client's to inflate it; and the server's to read such a message from
 a client, plain and compressed. Nothing leaves the machine.
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=100, help="members written to (default: %(default)s)")
     peers = parser.parse_args().peers
     deflate.LEAST = 0  # else short frames would stay as they are
-    prose = (ROOT / "README.md").read_text().encode("ascii", "ignore").decode()
+    prose = (ROOT / "server" / "README.md").read_text().encode("ascii", "ignore").decode()
     print(f"{'':>16}  {'bytes':^19}  {'server: once':>12}  {f'server: {peers} peers':^19}  ", end="")
     print(f"{'client':>8}  {'server: reads one':^19}")
     print(

@@ -17,7 +17,9 @@ import pytest
 from support.eventually import eventually
 from support.ws_client import request
 
-from bqwidget import Room, link, rest
+from bqwidget import Room
+from bqwidget._client import http_client as rest
+from bqwidget._client import websocket_client as link
 
 from . import stored
 from .process import ServerProcess, server_process

@@ -1,4 +1,4 @@
-"""server/README.md's reverse proxy as it is printed, in a real nginx: TLS, WebSockets, and a part of a site."""
+"""server/README.md's reverse proxy as it is printed, in a real nginx: TLS, WebSockets, and a server below a path."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ CLIENT = """
 from bqwidget import Room
 with Room("lobby", user="bob").wait_open(20) as room:
     sent = room.send("through the proxy " + "x" * 10_000)
-    heard = room.wait_for(lambda message: message.seq == sent.seq, after=0, timeout=20)
-    print(len(heard.text), len(room.history(limit=5)), room.url)
+    received = room.wait_for(lambda message: message.seq == sent.seq, after=0, timeout=20)
+    print(len(received.text), len(room.history(limit=5)), room.url)
 """
 
 
 @pytest.fixture
 def proxy(home, missing, unused_port):
-    """``with proxy(target, base) as port``: one in front of that port, as documented: the snippet with this machine's
-    ports and certificate, and nothing else changed."""
+    """``with proxy(target, base) as port``: nginx in front of the port ``target``, with the printed snippet; only the
+    ports and the certificate are this machine's."""
     cert, key = self_signed(home, missing)
 
     @contextmanager
@@ -55,8 +55,8 @@ def proxy(home, missing, unused_port):
 
 
 @pytest.fixture(scope="module")
-def elsewhere(chromium):
-    """A browser for which chat.example.org is this machine."""
+def remote_browser(chromium):
+    """A browser that resolves chat.example.org to this machine."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
@@ -67,7 +67,7 @@ def elsewhere(chromium):
 
 
 @pytest.mark.parametrize("base", ["/", "/chat/"])
-def test_programs_and_pages_come_through(home, home_environ, elsewhere, proxy, base):
+def test_programs_and_pages_connect_through_the_proxy(home, home_environ, remote_browser, proxy, base):
     audit = home / "audit.jsonl"
     flags = {"behind_proxy": True, "allow_host": [NAME], "audit_log": str(audit), "base_url": base}
     with running_server(**flags) as server, proxy(server.port, base) as port:
@@ -91,7 +91,7 @@ def test_programs_and_pages_come_through(home, home_environ, elsewhere, proxy, b
 
         site = f"https://{NAME}:{port}{path}"
         code = request(url, "POST", f"{path}/invites", {}, **bearer).json["code"]
-        context = elsewhere.new_context(ignore_https_errors=True)
+        context = remote_browser.new_context(ignore_https_errors=True)
         page = context.new_page()
         page.goto(f"{site}/rooms/lobby#invite={code}")
         region = page.get_by_role("region", name="Chat room lobby")
@@ -115,5 +115,5 @@ def test_programs_and_pages_come_through(home, home_environ, elsewhere, proxy, b
             Origin="https://evil.example",
         )
         assert foreign.code == "bad_origin"
-    told = [json.loads(line) for line in audit.read_text().splitlines()]
-    assert {"join", "send"} <= {line["what"] for line in told}
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert {"join", "send"} <= {line["what"] for line in lines}

@@ -274,7 +274,7 @@ def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter)
 def planted(node: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The page's script with a message's text put in as HTML."""
     bundle = tmp_path_factory.mktemp("planted") / "page.js"
-    subprocess.run([node, str(ROOT / "js/tests/planted.mjs"), str(bundle)], check=True)
+    subprocess.run([node, str(ROOT / "js/tests/support/vulnerable-page.mjs"), str(bundle)], check=True)
     return bundle.read_bytes()
 
 

@@ -2,10 +2,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { indexOf, isOwn, type State } from "../state";
-import { nameOf } from "./attachment";
-import { cut } from "./cut";
-import { words } from "./words";
+import { indexOf, isOwn, type State } from "../model/state";
+import { nameOf } from "./attachments/attachments";
+import { cut } from "./shared/text";
+import { words } from "../i18n/strings";
 
 const BATCH_MS = 1_000;
 const LONGEST = 200;

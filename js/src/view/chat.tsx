@@ -2,19 +2,19 @@
 
 import type { JSX } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
-import type { Room } from "../room";
-import type { State } from "../state";
-import type { Deeds } from "./actions";
+import type { Room } from "../room/room";
+import type { State } from "../model/state";
+import type { Deeds } from "./messages/message-actions";
 import { Announcer } from "./announcer";
-import { MediaContext } from "./attachment";
-import { Composer, NEW, type Mode } from "./composer";
-import { useKeysStayHere } from "./keys";
-import { MessageList } from "./list";
+import { MediaContext } from "./attachments/attachments";
+import { Composer, NEW, type Mode } from "./composer/composer";
+import { useKeysStayHere } from "./keyboard-isolation";
+import { MessageList } from "./messages/message-list";
 import { Members } from "./members";
-import { rememberName } from "./remembered";
-import { Share } from "./share";
-import { StatusLine } from "./status";
-import { words } from "./words";
+import { rememberName } from "./shared/storage";
+import { Share } from "./share-button";
+import { StatusLine } from "./status-line";
+import { words } from "../i18n/strings";
 
 interface Props {
   readonly room: Room;

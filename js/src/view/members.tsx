@@ -2,11 +2,11 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Member } from "../protocol";
-import { Avatar } from "./avatar";
-import { PeopleIcon } from "./icons";
-import { Mark, standingOf, titleOf } from "./standing";
-import { words } from "./words";
+import type { Member } from "../protocol/frames";
+import { Avatar } from "./shared/avatar";
+import { PeopleIcon } from "./shared/icons";
+import { Mark, standingOf, titleOf } from "./shared/verification-badge";
+import { words } from "../i18n/strings";
 
 export function Members({ members }: { readonly members: readonly Member[] }): JSX.Element | null {
   const [open, setOpen] = useState(false);

@@ -1,4 +1,4 @@
-"""server/README.md: its unit, its proxy and its commands are what the server understands."""
+"""server/README.md: the systemd unit, the proxy and the flags that it prints are understood by the server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 from bqserver.app import ChatServer
 from bqserver.cli.application import check_arguments
 from bqserver.testing import running_server
+from bqserver.token_command import Add
 from support.paths import ROOT
 from support.ws_client import member, request
 
@@ -18,7 +19,7 @@ GUIDE = (ROOT / "server" / "README.md").read_text()
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))
 
 
-def test_the_unit_starts_reloads_and_stops_what_is_there():
+def test_the_unit_starts_and_reloads_the_server():
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str
     unit.read_string(BLOCKS["ini"])
@@ -36,8 +37,8 @@ def test_the_unit_starts_reloads_and_stops_what_is_there():
     assert "-HUP" in service["ExecReload"]
 
 
-def test_systemd_takes_the_unit(home):
-    """Where it is installed; on other machines the test above is what there is."""
+def test_systemd_accepts_the_unit(home):
+    """Only where systemd is installed; the test above runs everywhere."""
     unit = home / "bqserver.service"
     unit.write_text(BLOCKS["ini"].replace("/opt/bqwidget/bin/bqserver", shutil.which("true")))
     if analyze := shutil.which("systemd-analyze"):
@@ -45,9 +46,9 @@ def test_systemd_takes_the_unit(home):
         assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])
 
 
-def test_the_proxy_sends_what_the_server_believes(home):
-    """The headers of the snippet, as nginx would fill them in, make a join and a post of a page's."""
-    told = dict(re.findall(r"proxy_set_header (\S+) (\S+);", BLOCKS["nginx"]))
+def test_the_proxy_sends_headers_that_the_server_trusts(home):
+    """With the headers of the snippet, filled in as nginx does, a page can post and join."""
+    printed = dict(re.findall(r"proxy_set_header (\S+) (\S+);", BLOCKS["nginx"]))
     values = {
         "$http_host": "chat.example.org",
         "$remote_addr": "192.0.2.7",
@@ -55,7 +56,7 @@ def test_the_proxy_sends_what_the_server_believes(home):
         "$http_upgrade": "websocket",
         "$http_connection": "Upgrade",
     }
-    headers = {name: values[value] for name, value in told.items()}
+    headers = {name: values[value] for name, value in printed.items()}
     page = {"Origin": "https://chat.example.org"}
     audit = home / "audit.jsonl"
     flags = {"behind_proxy": True, "allow_host": ["chat.example.org"], "audit_log": str(audit)}
@@ -74,6 +75,7 @@ def test_the_proxy_sends_what_the_server_believes(home):
 
 
 def test_every_flag_that_it_names_is_one():
-    named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", GUIDE))
-    app = ChatServer()
-    assert named <= {*app.flags, *app.aliases, "help-all"}
+    without_benchmarks = re.sub(r"`python3? tests[^`]*`", "", GUIDE)
+    named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", without_benchmarks))
+    server, add = ChatServer(), Add()
+    assert named <= {*server.flags, *server.aliases, *add.flags, *add.aliases, "help-all"}

@@ -1,4 +1,4 @@
-"""server/README.md's cluster: its NATS configuration is run as it stands, by three servers that speak TLS."""
+"""server/README.md's cluster: three NATS servers over TLS run the printed configuration."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ GUIDE = (ROOT / "server" / "README.md").read_text()
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))
 
 
-def test_its_three_servers_are_what_a_node_asks_for(nats_server: str, tmp_path: Path, missing):
+def test_a_node_accepts_the_three_servers(nats_server: str, tmp_path: Path, missing):
     cert, key = self_signed(tmp_path, missing)
     ports = [free_ports(3) for _ in range(3)]
     environ = {**os.environ, "BQSERVER_PASSWORD": "open-sesame", "OPERATOR_PASSWORD": "x"}
     with ExitStack() as stack:
         for number, (client, monitor, route) in enumerate(ports, 1):
             config = BLOCKS["conf"].replace("server_name: n1", f"server_name: n{number}")
-            for place, (_, _, other) in enumerate(ports, 1):
-                config = config.replace(f"//n{place}:6222", f"//localhost:{other}")
-            for ours, theirs in {
+            for peer, (_, _, other) in enumerate(ports, 1):
+                config = config.replace(f"//n{peer}:6222", f"//localhost:{other}")
+            for printed, here in {
                 "0.0.0.0:4222": f"127.0.0.1:{client}",
                 "127.0.0.1:8222": f"127.0.0.1:{monitor}",
                 "0.0.0.0:6222": f"127.0.0.1:{route}",
@@ -39,8 +39,8 @@ def test_its_three_servers_are_what_a_node_asks_for(nats_server: str, tmp_path: 
                 "/etc/nats/ca.pem": str(cert),
                 "/var/lib/nats": str(tmp_path / f"n{number}"),
             }.items():
-                assert ours in config
-                config = config.replace(ours, theirs)
+                assert printed in config
+                config = config.replace(printed, here)
             file = tmp_path / f"n{number}.conf"
             file.write_text(config)
             server = subprocess.Popen([nats_server, "-c", file], env=environ, stderr=subprocess.DEVNULL)
@@ -49,17 +49,17 @@ def test_its_three_servers_are_what_a_node_asks_for(nats_server: str, tmp_path: 
         hosts = ",".join(f"localhost:{client}" for client, _, _ in ports)
         monitors = [f"http://127.0.0.1:{monitor}" for _, monitor, _ in ports]
 
-        async def story() -> None:
+        async def connect_and_list() -> None:
             url = f"tls://bqserver:open-sesame@{hosts}"
-            log = await patient(url, tmp_path / "view.sqlite", ca=str(cert), monitors=monitors)
+            log = await open_when_ready(url, tmp_path / "view.sqlite", ca=str(cert), monitors=monitors)
             assert (await log.rooms()) == []
             await log.close()
 
-        asyncio.run(story())
+        asyncio.run(connect_and_list())
 
 
-async def patient(url: str, view: Path, **more: object):
-    """The servers were started a moment ago, and their monitoring may not answer yet."""
+async def open_when_ready(url: str, view: Path, **more: object):
+    """Tries again while the servers' monitoring does not answer: they were started a moment ago."""
     for _ in range(100):
         try:
             return await open_log(url, view, **more)
@@ -70,7 +70,7 @@ async def patient(url: str, view: Path, **more: object):
     pytest.fail("the servers' monitoring never answered")
 
 
-def test_its_settings_are_the_servers(tmp_path: Path):
+def test_the_printed_settings_are_those_of_the_server(tmp_path: Path):
     file = tmp_path / "config.py"
     file.write_text(BLOCKS["python"])
     app = ChatServer()

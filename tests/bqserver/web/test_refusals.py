@@ -1,6 +1,6 @@
 """Everything a real server may refuse, and what a Room does then: stop and say why, or wait as told and come back.
 
-The window's half of it is js/tests/socket.test.ts and e2e/test_refusals_in_a_browser.py.
+The window's half of it is js/tests/transport/socket-source.test.ts and e2e/test_refusals_in_a_browser.py.
 """
 
 from __future__ import annotations

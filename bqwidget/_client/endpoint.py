@@ -1,0 +1,94 @@
+"""Endpoint: where a room's server is, and the token to join it with."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+from bqwidget.errors import BqwidgetError
+from bqwidget.protocol import printable
+
+_HTTP = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """``base``: an http(s) address that ends with a slash. The token is in no repr and no address."""
+
+    base: str
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    @property
+    def is_loopback(self) -> bool:
+        return _is_loopback(urlsplit(self.base).hostname or "")
+
+    def address(self, path: str, **query: object) -> str:
+        """The http address of ``path`` below the base; a None in the query is left out."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return f"{self.base}{quote(path)}" + (f"?{urlencode(given)}" if given else "")
+
+    def socket(self, room: str, query: dict[str, str]) -> str:
+        return "ws" + self.address(f"rooms/{room}", **query).removeprefix("http")
+
+
+def configured(url: str | None, token: str | None, *, insecure: bool) -> Endpoint | None:
+    """The server of ``url``, else of ``BQWIDGET_URL``; None: the user's ``local`` one.
+
+    Raises BqwidgetError for an address that can't be one, or that would send the token in the clear.
+    """
+    if url is None and os.environ.get("BQWIDGET_URL"):
+        url = os.environ["BQWIDGET_URL"]
+        token = token or os.environ.get("BQWIDGET_TOKEN") or None  # it belongs to that address alone
+    if url is None:
+        if token is not None:
+            raise BqwidgetError("a token without a server: give url= as well, or set BQWIDGET_URL")
+        return None
+    endpoint = Endpoint(_base(url), token)
+    if endpoint.base.startswith("http:") and not endpoint.is_loopback and not insecure:
+        raise BqwidgetError(
+            f"{printable(endpoint.base)} is not encrypted: everyone on the way could read the room and the token."
+            " Use https://, or pass insecure=True if that network is trusted"
+        )
+    return endpoint
+
+
+def local() -> Endpoint:
+    """The user's local server, started where there is none; it may take seconds. Raises LocalServerError."""
+    from bqwidget.local import find_or_start  # noqa: PLC0415 - only where nothing is configured
+
+    server = find_or_start()
+    return Endpoint(_base(server.url), server.token)
+
+
+def _base(url: str) -> str:
+    if not isinstance(url, str):
+        raise TypeError(f"url is a server's address, not {type(url).__name__}: http://127.0.0.1:8765")
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _HTTP or not parts.hostname:
+        raise BqwidgetError(
+            f"{printable(url)} is not a server's address: it looks like http://127.0.0.1:8765"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise BqwidgetError(
+            "the server's address must be plain: no password, no query, no #fragment; a token goes into token="
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port is None else f"{host}:{port}"
+    return urlunsplit((_HTTP[parts.scheme], netloc, parts.path.rstrip("/") + "/", "", ""))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,90 @@
+"""Feeds and streams: how a waiter, on whatever thread and loop, hears what a room's thread accepts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from threading import Lock
+
+from bqwidget.errors import RoomClosed
+from bqwidget.protocol import Message
+
+Predicate = Callable[[Message], object]
+
+
+class Feed:
+    """Messages from the room's thread to one reader; a feed that is nobody's any more is forgotten."""
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self._messages = deque(messages)
+        self._ended: BaseException | None = None
+        self._lock = Lock()
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+
+    def put(self, messages: Iterable[Message]) -> None:
+        with self._lock:
+            self._messages.extend(messages)
+            self._wake()
+
+    def precede(self, messages: Sequence[Message]) -> None:
+        """These were said before what is in it."""
+        with self._lock:
+            self._messages.extendleft(reversed(messages))
+
+    def end(self, error: BaseException) -> None:
+        """Nothing more will come: ``next`` raises ``error`` when it has given all."""
+        with self._lock:
+            self._ended = error
+            self._wake()
+
+    async def next(self) -> Message:
+        while True:
+            with self._lock:
+                if self._messages:
+                    return self._messages.popleft()
+                if self._ended is not None:
+                    raise self._ended
+                loop = asyncio.get_running_loop()
+                future = loop.create_future()
+                self._waiter = (loop, future)
+            await future
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            loop, future = waiter
+            try:
+                loop.call_soon_threadsafe(_resolve, future)
+            except RuntimeError:  # the reader's loop has been closed, and the reader with it
+                return
+
+
+class Stream(AsyncIterator[Message]):
+    """``async for message in room.stream()``: everything since the call, until the room is closed."""
+
+    def __init__(self, room: object, feed: Feed | Callable[[], Awaitable[Feed]], matches: Predicate) -> None:
+        self._room = room  # kept alive while somebody reads
+        self._feed = feed
+        self._matches = matches
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Message:
+        while True:
+            try:
+                if not isinstance(self._feed, Feed):
+                    self._feed = await self._feed()
+                message = await self._feed.next()
+            except RoomClosed as error:
+                if error.close_code is None and error.__cause__ is None:
+                    raise StopAsyncIteration from None  # closed here, on purpose
+                raise
+            if self._matches(message):
+                return message
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

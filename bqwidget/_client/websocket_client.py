@@ -1,0 +1,235 @@
+"""Link: one WebSocket connection of a room, from the join to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from bqwidget.errors import BqwidgetError, ConnectionRefused, ProtocolError
+from bqwidget.protocol import (
+    SUBPROTOCOL,
+    Bye,
+    ClientFrame,
+    Entry,
+    Hello,
+    ServerFrame,
+    decode_server,
+    encode,
+)
+from bqwidget.session import Page
+
+from .compression import Compression
+from .endpoint import Endpoint
+from .http_client import Rest, refusal
+
+PATIENCE = 10.0
+"""Seconds for a join, and then for its hello."""
+BIGGEST = 16 * 1024 * 1024
+"""Bytes of one frame from the server."""
+AHEAD = 4096
+"""Frames read ahead of us before the socket is no longer read."""
+
+_quiet = logging.getLogger("bqwidget.websockets")
+_quiet.setLevel(logging.INFO)  # at DEBUG websockets writes every header down, the token among them
+
+
+class LinkLost(BqwidgetError):  # noqa: N818 - it says what happened, as its relatives in errors.py
+    """A connection that was there is over. ``code``: its close code, ``retry_ms``: what the server asked for."""
+
+    def __init__(self, message: str, *, code: int | None = None, retry_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_ms = retry_ms
+
+
+class _Join(connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc  # the token is for this server alone
+
+
+class Link:
+    """What arrives goes to ``heard`` in batches: everything that one turn of the loop brought, at once."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        rest: Rest,
+        *,
+        heard: Callable[[Sequence[ServerFrame]], None],
+        paged: Callable[[Page, Sequence[Entry]], None],
+        measured: Callable[[float], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._rest = rest
+        self._heard = heard
+        self._paged = paged
+        self._measured = measured
+        self._arrived: list[bytes] = []
+        self._count = 0
+        self._bye: Bye | None = None
+        self._heartbeat: float | None = None
+        self._greeted = asyncio.Event()
+        self._out: deque[ClientFrame] = deque()
+        self._writable = asyncio.Event()
+        self._page: Page | None = None
+        self._wanting = asyncio.Event()
+
+    def send(self, frames: Iterable[ClientFrame]) -> None:
+        self._out.extend(frames)
+        self._writable.set()
+
+    def want(self, page: Page | None) -> None:
+        """Fetch ``page``, unless it is on its way already."""
+        if page is not None and page is not self._page:
+            self._page = page
+            self._wanting.set()
+
+    async def run(self, room: str, query: dict[str, str]) -> None:
+        """Join, and serve until the end, which is always an error.
+
+        Raises ConnectionRefused where the server answered the join, or the request for a page, with an HTTP
+        status; LinkLost when the connection ended; OSError and others where there was nobody to talk to.
+        """
+        try:
+            socket = await self._join(room, query)
+        except websockets.InvalidStatus as error:
+            answer = error.response
+            raise refusal(
+                answer.status_code,
+                bytes(answer.body or b""),
+                self._endpoint.base,
+                answer.headers.get("Retry-After"),
+            ) from None
+        try:
+            if socket.subprotocol != SUBPROTOCOL:
+                raise ConnectionRefused(
+                    f"{self._endpoint.base} does not speak {SUBPROTOCOL}: is it a bqserver?",
+                    url=self._endpoint.base,
+                    status=400,
+                )
+            await _first_error(self._read(socket), self._write(socket), self._beat(socket), self._fetch())
+        finally:
+            await socket.close()
+
+    async def _join(self, room: str, query: dict[str, str]) -> ClientConnection:
+        return await _Join(
+            self._endpoint.socket(room, query),
+            subprotocols=[websockets.Subprotocol(SUBPROTOCOL)],
+            additional_headers=self._endpoint.headers,
+            proxy=None if self._endpoint.is_loopback else True,
+            compression=None,  # websockets' own offer: it would keep context, and compress every ack and ping
+            extensions=None if self._endpoint.is_loopback else [Compression()],  # bytes cost nothing there
+            logger=_quiet,
+            max_size=BIGGEST,
+            max_queue=AHEAD,
+            ping_interval=None,  # the server names the heartbeat in its hello
+            open_timeout=PATIENCE,
+            close_timeout=1,
+        )
+
+    async def _read(self, socket: ClientConnection) -> None:
+        """``recv`` doesn't suspend while frames are there, so what has arrived is together before ``_flush``."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                data = await socket.recv(decode=False)
+                self._arrived.append(data)  # not in one line: _flush changes the list while we wait
+                if len(self._arrived) == 1:
+                    loop.call_soon(self._flush)
+        except websockets.ConnectionClosed:
+            self._flush()
+            code = socket.close_code
+            if self._bye is not None:
+                code = self._bye.code
+            reason = f": {socket.close_reason}" if socket.close_reason else ""
+            raise LinkLost(
+                f"the connection to {self._endpoint.base} ended with code {code}{reason}",
+                code=code,
+                retry_ms=self._bye.retry_ms if self._bye else None,
+            ) from None
+
+    def _flush(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if not arrived:
+            return
+        self._count += len(arrived)
+        frames: list[ServerFrame] = []
+        for data in arrived:
+            try:
+                frame = decode_server(data)
+            except ProtocolError:
+                continue  # what it was shows as missing, and is asked for again
+            if frame is None:
+                continue
+            if isinstance(frame, Hello):
+                self._heartbeat = frame.heartbeat_ms / 1000
+                self._greeted.set()
+            elif isinstance(frame, Bye):
+                self._bye = frame
+            frames.append(frame)
+        self._heard(frames)
+
+    async def _write(self, socket: ClientConnection) -> None:
+        while True:
+            await self._writable.wait()
+            self._writable.clear()
+            while self._out:
+                await socket.send(encode(self._out.popleft()).decode())
+
+    async def _beat(self, socket: ClientConnection) -> None:
+        """Measure the latency, and end a connection that has died without a word."""
+        try:
+            await asyncio.wait_for(self._greeted.wait(), PATIENCE)
+        except TimeoutError:
+            raise LinkLost(f"{self._endpoint.base} took the connection but said no hello") from None
+        while True:
+            before, started = self._count, time.monotonic()
+            pong = asyncio.ensure_future(_ping(socket))
+            pong.add_done_callback(_looked_at)
+            # Not wait_for: after a C call that held the GIL for long, the pong and the timeout come together.
+            await asyncio.wait({pong}, timeout=self._heartbeat)
+            if pong.done():
+                pong.result()
+                self._measured(time.monotonic() - started)
+            elif pong.cancel() and self._count == before:
+                socket.transport.abort()
+                raise LinkLost(f"{self._endpoint.base} has gone silent")
+            await asyncio.sleep(self._heartbeat or PATIENCE)
+
+    async def _fetch(self) -> None:
+        while True:
+            await self._wanting.wait()
+            self._wanting.clear()
+            page = self._page
+            if page is not None:
+                self._paged(page, await self._rest.page(page))
+
+
+async def _ping(socket: ClientConnection) -> None:
+    await (await socket.ping())
+
+
+def _looked_at(pong: asyncio.Future[None]) -> None:
+    """The connection may end between the ping and its pong: the reader says so, and the pong has nothing to add."""
+    if not pong.cancelled():
+        pong.exception()
+
+
+async def _first_error(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run all until one raises, end the others, and raise that."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        # A closed connection ends all of them, and the reader (the first) knows why.
+        next(task for task in tasks if task in done).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,137 @@
+"""Reading: a room as data: older pages, search, a table, and a transcript to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from bqwidget._client.http_client import Rest
+from bqwidget.errors import BqwidgetError, ConnectionRefused
+from bqwidget.protocol import Message, Part, is_text, printable
+from bqwidget.session import PAGE
+
+from .sending import Saying
+from .transcript import Transcript
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ANSWER = 30.0
+"""Seconds that a question to the server may take, the join included."""
+
+Result = TypeVar("Result")
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+
+
+class Reading(Saying):
+    """What the server knows beyond the kept messages; every method raises ConnectionRefused or RoomClosed."""
+
+    name: str
+    messages: Any
+
+    def history(self, before: Message | int | None = None, limit: int = 50) -> list[Message]:
+        """The last ``limit`` messages below ``before`` (a Message or a seq; None: the newest), oldest first."""
+        seq = before.seq if isinstance(before, Message) else before
+        return self._ask(lambda rest: _history(rest, seq, limit))
+
+    def search(self, text: str, limit: int = 50) -> list[Message]:
+        """The newest ``limit`` (at most 200) messages of the whole room with all words of ``text``, oldest first."""
+        if not is_text(text):
+            raise BqwidgetError(f"{printable(text)} holds half a character: leave it away")
+        return self._ask(lambda rest: _search(rest, self.name, text, limit))
+
+    def part(self, part: Part | str) -> bytes:
+        """The bytes of an attachment: of ``message.parts[0]``, say, or by its sha256."""
+        sha256 = part.sha256 if isinstance(part, Part) else part
+        return self._ask(lambda rest: rest.part(sha256))
+
+    def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
+        """The kept messages as a DataFrame, one row each; ``history``: all that the server has.
+
+        ``limit``: only the newest so many, fetched where they aren't kept. ``at``, ``edited`` and ``expired``
+        are times in UTC; ``re`` is the seq that a reply or an answer belongs to, ``choice`` what was chosen, and
+        ``parts`` names the attachments.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - only who wants a table needs it
+        except ImportError:
+            raise BqwidgetError(
+                "room.df() needs pandas, which is not installed: pip install pandas"
+            ) from None
+        frame = pd.DataFrame(
+            [_row(message) for message in self._all(limit, history=history)], columns=_COLUMNS
+        )
+        for name in _TIMES:
+            frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
+        for name in _SEQS:
+            frame[name] = frame[name].astype("Int64")
+        return frame
+
+    def transcript(self, messages: Iterable[Message] | None = None) -> Transcript:
+        """``messages`` (by default all that are kept) as a static page for a cell's output, or as text by ``str``.
+
+        What others said is saved with the notebook only where somebody asked for it by this call.
+        """
+        return Transcript(self.name, self.messages if messages is None else messages)
+
+    def _all(self, limit: int | None, *, history: bool) -> list[Message]:
+        kept: list[Message] = self.messages
+        if limit is not None and limit <= len(kept):
+            return kept[len(kept) - limit :]
+        if limit is None and not history:
+            return kept
+        before = kept[0].seq if kept else None
+        older: list[list[Message]] = []
+        missing = None if limit is None else limit - len(kept)
+        while missing is None or missing > 0:
+            want = PAGE if missing is None else min(PAGE, missing)
+            page = self.history(before, want)
+            older.append(page)
+            if len(page) < want:
+                break
+            before = page[0].seq
+            missing = None if missing is None else missing - want
+        return [*(message for page in reversed(older) for message in page), *kept]
+
+    def _ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Result:
+        future = self._connection.ask(request)
+        try:
+            return future.result(ANSWER)
+        except TimeoutError:
+            why = self._connection.error or "no answer"
+            state = self._connection.session.state
+            raise ConnectionRefused(f"room {self.name} is {state}: {why}", url="") from None
+
+
+_COLUMNS = (
+    *("seq", "at", "user", "text", "re", "choice", "answer", "edited", "expired", "deleted"),
+    *("reactions", "verified", "parts", "cid"),
+)
+_TIMES = ("at", "edited", "expired")
+_SEQS = ("seq", "re", "answer")
+
+
+def _row(message: Message) -> list[Any]:
+    return [_names(message.parts) if name == "parts" else getattr(message, name) for name in _COLUMNS]
+
+
+def _names(parts: Iterable[Part]) -> tuple[str, ...]:
+    return tuple(part.name or part.mime for part in parts)
+
+
+async def _search(rest: Rest, room: str, text: str, limit: int) -> list[Message]:
+    return _decode_messages(await rest.get(f"rooms/{room}/search", q=text, limit=limit))
+
+
+async def _history(rest: Rest, before: int | None, limit: int) -> list[Message]:
+    found: list[Message] = []
+    while len(found) < limit:
+        want = min(PAGE, limit - len(found))
+        page = await rest.messages(before=before, limit=want)
+        found = [*page, *found]
+        if len(page) < want:
+            break
+        before = page[0].seq
+    return found

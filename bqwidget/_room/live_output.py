@@ -1,0 +1,166 @@
+"""Live: a cell's output that is recomputed when the room's messages change, under the thread rule."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from secrets import token_hex
+from typing import Any, TypeVar, overload
+
+from bqwidget._client.message_list import Snapshot
+from bqwidget.dispatch import Callback, Home
+from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
+
+from .handlers import is_of_earlier_run, key_of
+from .receiving import Hearing
+
+PAUSE = 0.1
+"""Seconds from a change to the recomputation, which then stands for everything that came meanwhile."""
+
+Shown = TypeVar("Shown", bound=Callable[[Any], object])
+
+
+class Showing(Hearing):
+    """``@room.live``: what a function makes of the messages, always up to date, where it was defined."""
+
+    name: str
+    messages: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: dict[object, Live] = {}
+
+    @overload
+    def live(self, function: Shown) -> Shown: ...
+    @overload
+    def live(self, *, pause: float = PAUSE) -> Callable[[Shown], Shown]: ...
+
+    def live(self, function: Callable[[Any], object] | None = None, *, pause: float = PAUSE) -> Any:
+        """Show ``function(messages)`` as this cell's output, and again whenever messages come or change.
+
+        A decorator. One output is replaced in place; an error shows there, until the next time goes well.
+        Recomputed at most once per ``pause`` seconds, and never for more than half of the time. Running the
+        cell again replaces it. The function may be async; None shows nothing.
+        """
+        if function is None:
+            return partial(self.live, pause=pause)
+        if not callable(function):
+            raise TypeError(f"live takes a function of the messages, not {type(function).__name__}")
+        key, cell = key_of(function)
+        for old in [old for old in self._shown if old == key or (cell and is_of_earlier_run(old, cell))]:
+            self._shown.pop(old).stop()
+        live = Live(function, lambda: self.messages, partial(self._failed, function), pause)
+        live.begin(self._callback(live.step), self._home)
+        self._shown[key] = live
+        return function
+
+    # ---- on the room's thread ----
+
+    def _refresh(self, accepted: Sequence[ServerFrame]) -> None:
+        """After every step of the connection."""
+        changed = any(isinstance(frame, MessageFrame | ChangeFrame | Hello) for frame in accepted)
+        closed = self._connection.session.state == "closed"
+        for live in list(self._shown.values()):
+            if changed:
+                live.change()
+            if closed:  # there is no later
+                live.flush()
+
+
+class Live:
+    """One output. ``change`` and ``flush`` run on the room's thread, ``step`` at home."""
+
+    def __init__(
+        self,
+        function: Callable[[Snapshot], object],
+        messages: Callable[[], Snapshot],
+        failed: Callable[[BaseException], None],
+        pause: float,
+    ) -> None:
+        self._function = function
+        self._messages = messages
+        self._failed = failed
+        self._pause = pause
+        self._cost = 0.0
+        self._id = f"bqwidget-{token_hex(8)}"
+        self._due = False
+        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, callback: Callback, home: Home) -> None:
+        """Show it for the first time: now, in the cell that runs; what is async comes a moment later."""
+        self._callback, self._home = callback, home
+        if inspect.iscoroutinefunction(self._function):
+            self._show(None, update=False)
+            home.post(callback)
+        else:
+            value = self._compute()
+            self._show(value, update=False)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def change(self) -> None:
+        if not self._due:
+            self._due = True
+            pause = max(self._pause, self._cost)
+            self._timer = asyncio.get_running_loop().call_later(pause, self.flush)
+
+    def flush(self) -> None:
+        """What is due is done as soon as home has time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._home.post(self._callback)
+
+    def step(self) -> Awaitable[None] | None:
+        self._due = False  # before the messages are read: what comes from here on makes it due again
+        if self._stopped:
+            return None
+        value = self._compute()
+        if inspect.isawaitable(value):
+            return self._finish(value)
+        self._show(value)
+        return None
+
+    async def _finish(self, value: Awaitable[object]) -> None:
+        try:
+            self._show(await value)
+        except Exception as error:  # noqa: BLE001 - it is shown
+            self._show(self._trouble(error))
+
+    def _compute(self) -> object:
+        began = time.perf_counter()
+        try:
+            return self._function(self._messages())
+        except Exception as error:  # noqa: BLE001 - it is shown
+            return self._trouble(error)
+        finally:
+            self._cost = time.perf_counter() - began
+
+    def _trouble(self, error: BaseException) -> Trouble:
+        self._failed(error)
+        return Trouble(error)
+
+    def _show(self, value: object, *, update: bool = True) -> None:
+        import IPython.display  # noqa: PLC0415 - only who shows something needs it
+
+        raw = value is None or isinstance(value, Trouble)
+        if raw:
+            value = value.bundle if isinstance(value, Trouble) else {"text/plain": ""}
+        IPython.display.display(value, raw=raw, display_id=self._id, update=update)  # type: ignore[no-untyped-call]
+
+
+class Trouble:
+    """An error as an output: red in a notebook, a traceback from the user's function on."""
+
+    def __init__(self, error: BaseException) -> None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+            trace = trace.tb_next
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        self.bundle = {"application/vnd.jupyter.stderr": text, "text/plain": text}

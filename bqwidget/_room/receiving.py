@@ -1,0 +1,186 @@
+"""Hearing: the verbs that react to a room: handlers, waits, streams, and polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar, overload
+from weakref import WeakMethod
+
+from bqwidget import dispatch
+from bqwidget._client.subscription import Feed, Predicate, Stream
+from bqwidget.dispatch import Callback
+from bqwidget.errors import WaitTimeout
+from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
+
+from .handlers import Handlers
+from .sending import Saying
+
+Heard = TypeVar("Heard", bound=Callable[[Message], object])
+Told = TypeVar("Told", bound=Callable[[], object])
+
+
+class Hearing(Saying):
+    """Handlers run under the thread rule; waits, streams and ``pending`` are live while a cell is busy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        is_own = WeakMethod(self._is_own)
+        self._handlers = Handlers(lambda message: (method := is_own()) is not None and method(message))
+        self._reconnected: dict[object, Callback] = {}
+        self._pending_after: int | None = None
+
+    # ---- handlers ----
+
+    @overload
+    def on_message(self, function: Heard) -> Heard: ...
+    @overload
+    def on_message(
+        self, *, where: Predicate | None = None, background: bool = False, own: bool = False
+    ) -> Callable[[Heard], Heard]: ...
+
+    def on_message(
+        self,
+        function: Callable[[Message], object] | None = None,
+        *,
+        where: Predicate | None = None,
+        background: bool = False,
+        own: bool = False,
+    ) -> Any:
+        """Call ``function(message)`` for each new message for which ``where(message)`` is true; a decorator.
+
+        A function of the same name replaces the earlier one, so a cell may be run again. ``own``: hear also
+        what this room's verbs sent. ``background``: on a thread of its own, at once, even while a cell is busy.
+        """
+        if function is None:
+            return partial(self._hear_with, where=where, background=background, own=own)
+        return self._hear_with(function, where=where, background=background, own=own)
+
+    def _hear_with(
+        self, function: Callable[[Message], object], *, where: Predicate | None, background: bool, own: bool
+    ) -> Callable[[Message], object]:
+        if not callable(function):
+            raise TypeError(f"on_message takes a function, not {type(function).__name__}")
+        if where is not None:
+            _checked(where)
+        callback = self._callback(function)
+        with self._connection.lock:
+            since = self._connection.session.last
+        self._handlers.add(callback, self._home, since=since, where=where, background=background, own=own)
+        return function
+
+    def off_message(self, function: Callable[..., object]) -> bool:
+        """Forget a handler, by itself or by its name; False where there is none."""
+        return self._handlers.remove(function)
+
+    def on_reconnect(self, function: Told) -> Told:
+        """Call ``function()`` whenever the room is open again after a loss; a decorator."""
+        key = (function.__module__, getattr(function, "__qualname__", id(function)))
+        self._reconnected[key] = self._callback(function)
+        return function
+
+    # ---- waiting ----
+
+    def next_message(
+        self,
+        predicate: Predicate | None = None,
+        timeout: float | None = None,
+        *,
+        after: Message | int | None = None,
+    ) -> Coroutine[Any, Any, Message]:
+        """``wait_for`` for a cell or handler that awaits: what is said between the call and the await counts."""
+        return self._first(self._feed(after), _checked(predicate), timeout)
+
+    def wait_for(
+        self,
+        predicate: Predicate | None = None,
+        timeout: float | None = None,
+        *,
+        after: Message | int | None = None,
+    ) -> Message:
+        """The first message for which ``predicate(message)`` is true: newer than the call, or than ``after``.
+
+        Raises WaitTimeout after ``timeout`` seconds, RoomClosed when the room ends. The callbacks of all rooms
+        run meanwhile.
+        """
+        return dispatch.wait(self.next_message(predicate, timeout, after=after))
+
+    def stream(self, predicate: Predicate | None = None, *, after: Message | int | None = None) -> Stream:
+        """``async for message in room.stream()``: everything since the call, own messages too; ends with the room."""
+        return Stream(self, self._feed(after), _checked(predicate))
+
+    def pending(self) -> list[Message]:
+        """What others said since the last call (at first: since joining). Before the room is joined: nothing."""
+        connection, session = self._connection, self._connection.session
+        with connection.lock:
+            after = session.joined_at if self._pending_after is None else self._pending_after
+            if after is None:
+                return []
+            messages, last, floor = session.tail.after(after), session.last, session.tail.floor
+        if after < floor:  # more was said than the room keeps
+            messages = [*connection.ask(lambda rest: rest.between(after, floor)).result(), *messages]
+        self._pending_after = last
+        return [message for message in messages if not self._is_own(message)]
+
+    async def _first(
+        self,
+        feed: Feed | Callable[[], Awaitable[Feed]],
+        matches: Predicate,
+        timeout: float | None,  # noqa: ASYNC109 - it becomes a WaitTimeout
+    ) -> Message:
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                if not isinstance(feed, Feed):
+                    feed = await feed()
+                while not matches(message := await feed.next()):
+                    pass
+                return message
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise WaitTimeout(
+                f"nothing that was waited for came within {timeout:g} s", timeout=timeout or 0
+            ) from None
+
+    def _feed(self, after: Message | int | None) -> Feed | Callable[[], Awaitable[Feed]]:
+        """Begun with this call; with ``after`` there is time, for what was said meanwhile is found later too."""
+        if after is None:
+            return self._connection.subscribe()
+        return partial(self._connection.subscribe_after, _seq(after))
+
+    # ---- on the room's thread ----
+
+    def _hear(self, accepted: Sequence[ServerFrame]) -> None:
+        """Hand new messages to the handlers, each in its home."""
+        messages: list[Message] = []
+        for frame in accepted:
+            if isinstance(frame, MessageFrame):
+                messages.append(frame.entry)
+            elif isinstance(frame, Hello):  # the log begins anew: what is in it now isn't news
+                messages.clear()
+                self._handlers.restart()
+                self._pending_after = None
+        if messages:
+            for home in self._handlers.homes():
+                home.post(self._handlers.hear, messages, home)
+
+    def _reconnect(self) -> None:
+        for callback in list(self._reconnected.values()):
+            self._home.post(callback)
+
+
+def _seq(message: Message | int) -> int:
+    return message.seq if isinstance(message, Message) else message
+
+
+def _checked(predicate: Predicate | None) -> Predicate:
+    if predicate is not None and not callable(predicate):
+        raise TypeError(
+            f"expected a function that takes a message, not {predicate!r}: lambda message: message.text == ..."
+        )
+    return predicate or _anything
+
+
+def _anything(_: Message) -> bool:
+    return True

@@ -1,0 +1,1 @@
+"""Where code runs: event loops, threads, and the notebook cell that is being executed."""

@@ -1,0 +1,41 @@
+"""The limits of chat.v1: the fixed ones, and those that each server sets."""
+
+from __future__ import annotations
+
+import re
+
+from .base import Struct
+
+SUBPROTOCOL = "chat.v1"
+ROOM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_CID = 64
+MAX_EMOJI = 16
+MAX_CHOICES = 50
+MAX_CHOICE = 1_000
+MAX_PARTS = 20
+MAX_NAME = 255
+"""Characters in an attachment's name."""
+MAX_TIME = 1 << 53
+"""Beyond it JavaScript's numbers are no longer exact."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_REPLAY = 500
+"""Above this many missed entries the server sends ``gap{reason: long}`` instead of replaying."""
+
+
+class Limits(Struct, frozen=True, omit_defaults=False):
+    """What the server accepts, told to every member in ``hello``."""
+
+    text: int = 16_000
+    """Characters (Unicode code points) in ``text``."""
+    user: int = 64
+    frame: int = 128 * 1024
+    """Bytes in one frame or request body."""
+    rate: int = 20
+    """Messages per ``rate_ms`` and principal; 0 is no limit."""
+    rate_ms: int = 10_000
+    room: int = 64
+    """Characters in a room's name."""
+    buffer: int = 1024 * 1024
+    """Bytes that may wait for a peer that reads slowly, before it is cut off (4008)."""
+    part: int = 10 * 1024 * 1024
+    """Bytes in one attachment; 0: this server takes none."""

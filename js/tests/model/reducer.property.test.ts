@@ -1,0 +1,203 @@
+/** Whatever the network loses, doubles, delays or reorders: the list is the log's tail.
+ *
+ * A random server (appends, changes, restores with a new epoch) talks to `reduce` over a random network.
+ * Pages are read when they are asked for or later, and answered later still. In the end everything that is
+ * under way arrives, `synced` is repeated as an idle server does, and the list must equal the log.
+ */
+
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { ServerFrame } from "../../src/protocol/frames";
+import { initial, type Effect, type Input, type State } from "../../src/model/state";
+import { reduce } from "../../src/model/reducer";
+import { Log } from "../support/fake-log";
+
+type Step =
+  | { do: "say"; step: number; asks: boolean; re: number | null }
+  | { do: "change"; kind: "edit" | "delete" | "react" | "expire"; target: number }
+  | { do: "deliver" | "lose" | "double" | "swap" | "answer" | "read" | "fail" | "older" | "idle" | "reconnect" | "restore" };
+
+const word = (name: Step["do"]): fc.Arbitrary<Step> => fc.constant({ do: name } as Step);
+const steps = fc.array(
+  fc.oneof(
+    {
+      weight: 8,
+      arbitrary: fc.record({
+        do: fc.constant("say" as const),
+        step: fc.integer({ min: 1, max: 3 }),
+        asks: fc.boolean(),
+        re: fc.option(fc.nat(30)),
+      }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant("change" as const),
+        kind: fc.constantFrom("edit" as const, "delete" as const, "react" as const, "expire" as const),
+        target: fc.nat(30),
+      }),
+    },
+    { weight: 12, arbitrary: word("deliver") },
+    ...(["lose", "double", "swap", "answer", "read", "fail", "older", "idle", "reconnect"] as const).map((name) => ({
+      weight: 2,
+      arbitrary: word(name),
+    })),
+    { weight: 1, arbitrary: word("restore") },
+  ),
+  { minLength: 1, maxLength: 120 },
+);
+
+/** A client, its server, and the network between them. */
+class World {
+  readonly log = new Log();
+  state: State = initial("lobby", "me");
+  #wire: ServerFrame[] = [];
+  /** Pages asked for but not read, and those read but not arrived. */
+  #unread: Effect[] = [];
+  #unarrived: Input[] = [];
+  #texts = 0;
+
+  constructor(history: number) {
+    for (let index = 0; index < history; index += 1) this.log.say("ada", `old ${index}`);
+    this.#join();
+  }
+
+  run(step: Step): void {
+    switch (step.do) {
+      case "say": {
+        const re = step.re === null ? undefined : this.log.entries.at(-1 - step.re)?.seq;
+        const extra = { ...(step.asks ? { ask: {} } : {}), ...(re === undefined ? {} : { re }) };
+        return this.#broadcast(this.log.say("ada", `text ${this.#texts++}`, step.step, extra));
+      }
+      case "change": {
+        const target = this.log.entries.at(-1 - step.target)?.seq;
+        if (target === undefined) return;
+        const fields = { edit: { text: `edit ${this.#texts++}` }, react: { emoji: "👍", on: this.#texts++ % 3 > 0 } };
+        const extra = step.kind === "edit" || step.kind === "react" ? fields[step.kind] : {};
+        return this.#broadcast(this.log.change({ kind: step.kind, target, ...extra }));
+      }
+      case "deliver": {
+        const frame = this.#wire.shift();
+        if (frame !== undefined) this.#take([frame]);
+        return;
+      }
+      case "lose":
+        this.#wire.shift();
+        return;
+      case "double":
+        if (this.#wire[0] !== undefined) this.#wire.push(this.#wire[0]);
+        return;
+      case "swap":
+        this.#wire.push(...this.#wire.splice(0, 1));
+        return;
+      case "read":
+        return this.#read();
+      case "answer": {
+        const input = this.#unarrived.shift();
+        if (input !== undefined) this.#take([input]);
+        return;
+      }
+      case "fail": {
+        const effect = this.#unread.shift();
+        if (effect?.do === "page" || effect?.do === "log") {
+          this.#take([{ type: "page-failed", id: effect.id, final: effect.do === "log" && this.#texts % 2 === 0 }]);
+        }
+        return;
+      }
+      case "older":
+        return this.#take([{ type: "older" }]);
+      case "idle":
+        this.#wire.push({ type: "synced", seq: this.log.last });
+        return;
+      case "reconnect":
+        this.#wire = [];
+        return this.#join();
+      case "restore":
+        this.log.epoch = `${this.log.epoch}+`;
+        this.log.entries = this.log.entries.slice(0, Math.ceil(this.log.entries.length / 2));
+        this.#wire = [];
+        return this.#join();
+    }
+  }
+
+  /** The network heals: everything arrives, and the server says where it stands until nothing more happens. */
+  heal(): void {
+    for (let round = 0; round < 200; round += 1) {
+      this.#wire.push({ type: "synced", seq: this.log.last });
+      this.#take(this.#wire.splice(0));
+      while (this.#unread.length > 0) this.#read();
+      this.#take(this.#unarrived.splice(0));
+      const calm = this.#wire.length + this.#unread.length + this.#unarrived.length === 0;
+      if (calm && this.state.last === this.log.last && this.state.loaded && this.state.request === null) return;
+    }
+    throw new Error(`never calm: ${JSON.stringify({ ...this.state, messages: this.state.messages.length })}`);
+  }
+
+  #join(): void {
+    const { last, epoch } = this.state;
+    const resuming = epoch !== null;
+    // A connection that delivers anything delivers its hello first.
+    this.#take([this.log.hello(resuming)]);
+    if (resuming) this.#wire.push(...this.log.replay(last, epoch));
+    else this.#wire.push({ type: "synced", seq: this.log.last });
+  }
+
+  #broadcast(entry: Parameters<Log["frame"]>[0]): void {
+    this.#wire.push(this.log.frame(entry));
+  }
+
+  #read(): void {
+    const effect = this.#unread.shift();
+    const answer = effect === undefined ? null : this.log.answer(effect);
+    if (answer !== null) this.#unarrived.push(answer);
+  }
+
+  #take(inputs: readonly Input[]): void {
+    const [state, effects] = reduce(this.state, inputs);
+    this.state = state;
+    for (const effect of effects) {
+      if (effect.do === "resume") this.#wire.push(...this.log.replay(effect.after, effect.epoch));
+      else if (effect.do !== "send") this.#unread.push(effect);
+    }
+  }
+}
+
+describe("the list is the log's tail", () => {
+  it("after any loss, duplication, reordering, reconnect and restore", () => {
+    fc.assert(
+      fc.property(fc.nat(120), steps, (history, plan) => {
+        const world = new World(history);
+        for (const step of plan) {
+          world.run(step);
+          const seqs = world.state.messages.map(({ seq }) => seq);
+          expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
+          expect(seqs.every((seq) => seq <= world.state.last)).toBe(true);
+        }
+        world.heal();
+        const { messages, complete } = world.state;
+        const all = world.log.folded();
+        const first = messages[0]?.seq ?? Infinity;
+        expect(messages).toEqual(all.filter(({ seq }) => seq >= first));
+        if (complete) expect(messages).toEqual(all);
+        else expect(messages.length).toBeGreaterThan(0);
+      }),
+      { numRuns: Number(process.env.BQWIDGET_RUNS ?? 400) },
+    );
+  });
+
+  it("and paging to the beginning reaches every message", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 300 }), steps, (history, plan) => {
+        const world = new World(history);
+        for (const step of plan) world.run(step);
+        world.heal();
+        for (let page = 0; page < 40 && !world.state.complete; page += 1) {
+          world.run({ do: "older" });
+          world.heal();
+        }
+        expect(world.state.messages).toEqual(world.log.folded());
+      }),
+      { numRuns: 100 },
+    );
+  });
+});

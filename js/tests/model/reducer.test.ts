@@ -1,0 +1,277 @@
+/** What `reduce` does, case by case; `store.property.test.ts` does every case. */
+
+import { describe, expect, it } from "vitest";
+import type { Hello, Send, ServerFrame } from "../../src/protocol/frames";
+import { hydrated, initial, KEEP, type Effect, type Input, type State } from "../../src/model/state";
+import { reduce } from "../../src/model/reducer";
+import { Log } from "../support/fake-log";
+
+/** A room with `count` messages, joined, its tail loaded. */
+function joined(count = 3): { log: Log; state: State } {
+  const log = new Log();
+  for (let index = 1; index <= count; index += 1) log.say("ada", `text ${index}`);
+  const [joining, effects] = reduce(initial("lobby", "me"), [log.hello(false)]);
+  const [state] = reduce(joining, effects.map((effect) => log.answer(effect)!));
+  return { log, state };
+}
+
+const texts = (state: State): string[] => state.messages.map(({ text }) => text);
+const draft = (cid: string, text = "hi"): Send => ({ type: "chat.send", cid, user: "me", text });
+const sent = (cid: string, text?: string): Input => ({ type: "draft", draft: draft(cid, text), at: 1 });
+const sends = (effects: Effect[]): string[] => effects.flatMap((each) => (each.do === "send" ? [each.draft.cid] : []));
+
+describe("joining", () => {
+  it("loads the newest messages, and those above them on demand", () => {
+    const { log, state } = joined(120);
+    expect(state.messages).toEqual(log.folded().slice(-50));
+    expect(state.complete).toBe(false);
+    const [asked, effects] = reduce(state, [{ type: "older" }, { type: "older" }]);
+    expect(effects).toMatchObject([{ do: "page", before: 71 }]);
+    const [older] = reduce(asked, [log.answer(effects[0]!)!]);
+    expect(older.messages).toEqual(log.folded().slice(-100));
+  });
+
+  it("goes on from the messages in the page's HTML", () => {
+    const { log } = joined(3);
+    const state = hydrated("lobby", "me", { messages: log.folded(), epoch: "e1", seq: 3, oldest: 1 });
+    const [next, effects] = reduce(state, [log.hello(true), log.frame(log.say("ada", "text 4"))]);
+    expect(texts(next)).toEqual(["text 1", "text 2", "text 3", "text 4"]);
+    expect(effects).toEqual([]);
+  });
+
+  it("knows an empty room as complete", () => {
+    const { state } = joined(0);
+    expect(state).toMatchObject({ loaded: true, complete: true, messages: [], request: null });
+  });
+});
+
+describe("a gap", () => {
+  it("is paged from the log, however many pages that takes, while live frames wait", () => {
+    const { log, state } = joined(3);
+    const from = log.last;
+    for (let index = 0; index < 450; index += 1) log.say("ada", `missed ${index}`);
+    log.change({ kind: "edit", target: 2, text: "edited meanwhile" });
+    const to = log.last;
+    const live = log.frame(log.say("ada", "live"));
+    let [next, effects] = reduce(state, [{ type: "gap", from, to, reason: "long" }, live]);
+    let pages = 0;
+    while (effects[0]?.do === "log") {
+      pages += 1;
+      [next, effects] = reduce(next, [log.answer(effects[0])!]);
+    }
+    expect(pages).toBe(3);
+    expect(next.messages).toEqual(log.folded());
+    expect(next.last).toBe(log.last);
+  });
+
+  it("too long to page reloads the newest", () => {
+    const { log, state } = joined(3);
+    for (let index = 0; index < 1_200; index += 1) log.say("ada", `missed ${index}`);
+    const [next, effects] = reduce(state, [{ type: "gap", from: 3, to: log.last, reason: "long" }]);
+    expect(effects).toMatchObject([{ do: "page", before: null }]);
+    const [reloaded] = reduce(next, [log.answer(effects[0]!)!]);
+    expect(reloaded.messages).toEqual(log.folded().slice(-50));
+  });
+
+  it("asks again for a page that failed, and reloads where there is no log to page", () => {
+    const { log, state } = joined(3);
+    log.say("ada", "missed");
+    const [filling, [ask]] = reduce(state, [{ type: "gap", from: 3, to: 4, reason: "slow" }]);
+    if (ask?.do !== "log") throw new Error("expected a log page");
+    const [, again] = reduce(filling, [{ type: "page-failed", id: ask.id, final: false }]);
+    expect(again).toMatchObject([{ do: "log", after: 3, delay: 2_000 }]);
+    const [, instead] = reduce(filling, [{ type: "page-failed", id: ask.id, final: true }]);
+    expect(instead).toMatchObject([{ do: "page", before: null }]);
+  });
+
+  it("in the chain resumes once, from the last entry", () => {
+    const { log, state } = joined(3);
+    log.say("ada", "lost");
+    const [, effects] = reduce(state, [log.frame(log.say("ada", "a")), log.frame(log.say("ada", "b"))]);
+    expect(effects).toEqual([{ do: "resume", after: 3, epoch: "e1" }]);
+  });
+});
+
+describe("a draft", () => {
+  it("is sent, acknowledged, and gives way to its entry", () => {
+    const { log, state } = joined();
+    const [sending, effects] = reduce(state, [sent("c1")]);
+    expect(sends(effects)).toEqual(["c1"]);
+    const entry = log.say("me", "hi", 1, { cid: "c1" });
+    const [acked] = reduce(sending, [{ type: "ack", cid: "c1", seq: entry.seq, at: entry.at, dup: false }]);
+    expect(acked.pending).toMatchObject([{ cid: "c1", seq: entry.seq }]);
+    const [arrived] = reduce(acked, [log.frame(entry)]);
+    expect(arrived.pending).toEqual([]);
+    expect(texts(arrived).at(-1)).toBe("hi");
+  });
+
+  it("is gone after its ack, where the entry came first", () => {
+    const { log, state } = joined();
+    const entry = log.say("me", "hi", 1, { cid: "other" });
+    const [next] = reduce(state, [sent("c1"), log.frame(entry), { type: "ack", cid: "c1", seq: entry.seq, at: 1, dup: true }]);
+    expect(next.pending).toEqual([]);
+  });
+
+  it("goes out again under its cid after every hello, until it is acknowledged", () => {
+    const { log, state } = joined();
+    const [sending] = reduce(state, [sent("c1"), sent("c2")]);
+    const [acked] = reduce(sending, [{ type: "ack", cid: "c1", seq: 99, at: 1, dup: false }]);
+    const [, effects] = reduce(acked, [log.hello(true)]);
+    expect(sends(effects)).toEqual(["c2"]);
+  });
+
+  it("that is refused fails with the server's words, and is sent again on retry", () => {
+    const { log, state } = joined();
+    const [failed] = reduce(state, [sent("c1"), { type: "error", code: "muted", message: "You are muted", cid: "c1" }]);
+    expect(failed.pending).toMatchObject([{ state: "failed", error: { code: "muted", message: "You are muted" } }]);
+    expect(sends(reduce(failed, [log.hello(true)])[1])).toEqual([]);
+    const [again, effects] = reduce(failed, [{ type: "retry", cid: "c1" }]);
+    expect(sends(effects)).toEqual(["c1"]);
+    expect(again.pending[0]).toMatchObject({ state: "sending" });
+    expect(again.pending[0]?.error).toBeUndefined();
+    expect(reduce(failed, [{ type: "discard", cid: "c1" }])[0].pending).toEqual([]);
+  });
+
+  it("that came too fast waits as long as the server says", () => {
+    const { state } = joined();
+    const [next, effects] = reduce(state, [
+      sent("c1"),
+      { type: "error", code: "rate", message: "slow down", cid: "c1", retry_ms: 1_500 },
+    ]);
+    expect(next.pending).toMatchObject([{ state: "sending", error: { code: "rate", message: "slow down" } }]);
+    expect(effects.at(-1)).toMatchObject({ do: "send", delay: 1_500 });
+  });
+
+  it("fails where the connection is gone for good", () => {
+    const { state } = joined();
+    const [next] = reduce(state, [sent("c1"), { type: "undeliverable", error: { code: "gone", message: "gone" } }]);
+    expect(next.pending).toMatchObject([{ state: "failed", error: { message: "gone" } }]);
+  });
+
+  it("is ours from the start under the name that the server verified", () => {
+    const { log, state } = joined();
+    const [next] = reduce(state, [{ ...(log.hello(true) as Hello), user: "verified" }]);
+    expect(next.principal).toBe("verified");
+    expect(reduce(next, [log.hello(true)])[0].principal).toBe("verified");
+  });
+
+  it("tells our verified name where the server wrote another", () => {
+    const { log, state } = joined();
+    const [next] = reduce(state, [sent("c1"), log.frame(log.say("verified", "hi", 1, { cid: "c1" }))]);
+    expect(next.principal).toBe("verified");
+  });
+
+  it("is not taken for ours by a name alone", () => {
+    const { log, state } = joined();
+    const [next] = reduce(state, [log.frame(log.say("mallory", "hi", 1, { cid: "c1" }))]);
+    expect(next.principal).toBeNull();
+  });
+});
+
+describe("unread", () => {
+  const say = (log: Log, user: string): ServerFrame => log.frame(log.say(user, "new"));
+
+  it("counts what others say while nobody looks, from the first of it", () => {
+    const { log, state } = joined();
+    const [next] = reduce(state, [say(log, "ada"), say(log, "ada")]);
+    expect(next.unread).toEqual({ from: 4, count: 2 });
+  });
+
+  it("keeps the divider for the one who comes to read, and drops it when they have gone", () => {
+    const { log, state } = joined();
+    const [back] = reduce(state, [say(log, "ada"), { type: "attention", on: true }]);
+    expect(back.unread).toEqual({ from: 4, count: 0 });
+    const [reading] = reduce(back, [say(log, "ada")]);
+    expect(reading.unread).toEqual({ from: 4, count: 0 });
+    const [gone] = reduce(reading, [{ type: "attention", on: false }]);
+    expect(gone.unread).toEqual({ from: null, count: 0 });
+    const [later] = reduce(gone, [say(log, "ada")]);
+    expect(later.unread).toEqual({ from: 6, count: 1 });
+  });
+
+  it("is over when we speak ourselves", () => {
+    const { log, state } = joined();
+    expect(reduce(state, [say(log, "ada"), sent("c1")])[0].unread).toEqual({ from: null, count: 0 });
+    expect(reduce(state, [say(log, "ada"), say(log, "me")])[0].unread).toEqual({ from: null, count: 0 });
+  });
+});
+
+describe("a snapshot", () => {
+  it("takes the place of the list, and keeps what is still being sent", () => {
+    const { log, state } = joined(10);
+    const first = log.say("ada", "kept");
+    const mine = log.say("me", "mine", 1, { cid: "c1" });
+    const edit = log.change({ kind: "edit", target: first.seq, text: "edited" });
+    const [before] = reduce(state, [sent("c1"), sent("c2")]);
+    const frames: ServerFrame[] = [
+      log.hello(true),
+      { type: "message", entry: first },
+      { type: "message", entry: mine },
+      { type: "change", entry: edit },
+      { type: "status", status: "open", error: null, retry_at: null, queued: 0 },
+      { type: "synced", seq: edit.seq },
+    ];
+    const [next, effects] = reduce(before, [{ type: "snapshot", frames }]);
+    expect(texts(next)).toEqual(["edited", "mine"]);
+    expect(next).toMatchObject({ last: edit.seq, loaded: true, complete: false, status: { status: "open" } });
+    expect(next.pending.map(({ cid }) => cid)).toEqual(["c2"]);
+    expect(sends(effects)).toEqual(["c2"]);
+    expect(next.unread).toEqual({ from: first.seq, count: 1 });
+    const [live] = reduce(next, [log.frame(log.say("ada", "live"))]);
+    expect(texts(live)).toEqual(["edited", "mine", "live"]);
+  });
+
+  it("from a kernel that has not joined yet shows nothing, not an empty room", () => {
+    const { status } = initial("lobby");
+    const [waiting] = reduce(initial("lobby"), [{ type: "snapshot", frames: [status] }]);
+    expect(waiting.loaded).toBe(false);
+    const { log } = joined(3);
+    const [asking, effects] = reduce(waiting, [log.hello(false)]);
+    expect(reduce(asking, [log.answer(effects[0]!)!])[0]).toMatchObject({ loaded: true, complete: true, last: 3 });
+  });
+
+  it("of an empty room is complete", () => {
+    const log = new Log();
+    const [next] = reduce(initial("lobby"), [{ type: "snapshot", frames: [log.hello(false), { type: "synced", seq: 0 }] }]);
+    expect(next).toMatchObject({ loaded: true, complete: true, last: 0 });
+  });
+});
+
+describe("a turn that changes nothing", () => {
+  it("gives back the very same state", () => {
+    const { log, state } = joined();
+    const again: Input[] = [log.frame(log.entries[0]!), { type: "attention", on: false }, { type: "echo", message: 1 }];
+    expect(reduce(state, again)[0]).toBe(state);
+    const empty = reduce(initial("lobby"), [new Log().hello(false)])[0];
+    expect(reduce(empty, [{ type: "attention", on: false }])[0]).toBe(empty);
+  });
+});
+
+describe("memory", () => {
+  it("is bounded while one reads the newest, and older messages are fetched again", () => {
+    const { log, state } = joined();
+    let [next] = reduce(state, [{ type: "attention", on: true }]);
+    for (let index = 0; index < KEEP * 2; index += 1) [next] = reduce(next, [log.frame(log.say("ada", `t${index}`))]);
+    expect(next.messages.length).toBeLessThanOrEqual(KEEP * 1.5);
+    expect(next.complete).toBe(false);
+    expect(next.messages).toEqual(log.folded().slice(-next.messages.length));
+  });
+
+  it("of an earlier state is never written to", () => {
+    const { log, state } = joined();
+    const before = JSON.stringify(state.messages);
+    const frames = [log.frame(log.say("ada", "new")), log.frame(log.change({ kind: "delete", target: 1 }))];
+    const [next] = reduce(state, frames);
+    expect(JSON.stringify(state.messages)).toBe(before);
+    expect(next.messages[0]).toMatchObject({ deleted: true, text: "" });
+  });
+});
+
+describe("folding", () => {
+  it("reads `__proto__` as the reaction it is", () => {
+    const { log, state } = joined();
+    const [next] = reduce(state, [log.frame(log.change({ kind: "react", target: 1, emoji: "__proto__", on: true }))]);
+    expect(Object.entries(next.messages[0]?.reactions ?? {})).toEqual([["__proto__", ["ada"]]]);
+    expect(({} as Record<string, unknown>).ada).toBeUndefined();
+  });
+});

@@ -1,0 +1,81 @@
+/** A room's log as a server keeps it, small enough to check against: appends, pages, replays. */
+
+import { answered, fold, isChange, type Change, type Entry, type Message, type ServerFrame } from "../../src/protocol/frames";
+import type { Effect, Input } from "../../src/model/state";
+
+export const LIMITS = { text: 16_000, user: 64, frame: 131_072, rate: 20, rate_ms: 10_000 };
+const LONGEST_REPLAY = 5;
+
+export class Log {
+  entries: Entry[] = [];
+  epoch = "e1";
+  #at = 1_760_000_000_000;
+
+  /** `step`: how far seq jumps; logs are not dense. */
+  say(user: string, text: string, step = 1, extra: Partial<Message> = {}): Message {
+    const message = { seq: this.last + step, room: "lobby", user, text, at: (this.#at += 10), ...extra };
+    this.entries.push(message);
+    return message;
+  }
+
+  change(change: Pick<Change, "kind" | "target"> & Partial<Change>, step = 1): Change {
+    const entry = { seq: this.last + step, room: "lobby", user: "ada", at: (this.#at += 10), ...change };
+    this.entries.push(entry);
+    return entry;
+  }
+
+  get last(): number {
+    return this.entries.at(-1)?.seq ?? 0;
+  }
+
+  /** Every message with its changes. */
+  folded(upTo = Infinity): Message[] {
+    const messages = new Map<number, Message>();
+    for (const entry of this.entries.filter(({ seq }) => seq <= upTo)) {
+      if (!isChange(entry)) {
+        messages.set(entry.seq, entry);
+        const question = messages.get(entry.re ?? 0);
+        if (question !== undefined) messages.set(question.seq, answered(question, entry));
+      }
+      else if (messages.has(entry.target)) messages.set(entry.target, fold(messages.get(entry.target)!, entry));
+    }
+    return [...messages.values()];
+  }
+
+  frame(entry: Entry): ServerFrame {
+    const prev = this.entries[this.entries.indexOf(entry) - 1]?.seq ?? 0;
+    return isChange(entry) ? { type: "change", entry, prev } : { type: "message", entry, prev };
+  }
+
+  hello(resumed: boolean): ServerFrame {
+    const oldest = this.entries[0]?.seq ?? 0;
+    const { epoch, last: seq } = this;
+    return { type: "hello", room: "lobby", epoch, seq, oldest, resumed, limits: LIMITS, heartbeat_ms: 20_000 };
+  }
+
+  /** What a server sends to one who resumes. */
+  replay(after: number, epoch: string | null): ServerFrame[] {
+    const synced: ServerFrame = { type: "synced", seq: this.last };
+    if ((epoch !== null && epoch !== this.epoch) || after > this.last) {
+      return [{ type: "gap", from: 0, to: this.last, reason: "epoch" }, synced];
+    }
+    const missed = this.entries.filter(({ seq }) => seq > after);
+    const kept = missed.length > LONGEST_REPLAY ? missed.slice(-3) : missed;
+    const to = missed[missed.length - kept.length - 1]?.seq;
+    const gap: ServerFrame[] = to === undefined ? [] : [{ type: "gap", from: after, to, reason: "long" }];
+    return [...gap, ...kept.map((entry) => this.frame(entry)), synced];
+  }
+
+  /** The answer to a page or log effect, read from the log as it is now. */
+  answer(effect: Effect): Input | null {
+    if (effect.do === "page") {
+      const below = this.folded().filter(({ seq }) => effect.before === null || seq < effect.before);
+      return { type: "page", id: effect.id, limit: effect.limit, messages: below.slice(-effect.limit) };
+    }
+    if (effect.do === "log") {
+      const above = this.entries.filter(({ seq }) => seq > effect.after);
+      return { type: "log", id: effect.id, limit: effect.limit, entries: above.slice(0, effect.limit) };
+    }
+    return null;
+  }
+}

@@ -1,0 +1,67 @@
+"""What a Room's connection offers, agrees to and sends compressed."""
+
+from __future__ import annotations
+
+import pytest
+from bqserver.testing import running_server
+from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
+
+from bqwidget import Room
+from bqwidget._client.compression import LEAST, Compression, LongOnly
+from bqwidget._client.endpoint import Endpoint
+
+LONG = "The quick brown fox jumps over the lazy dog. " * 60
+
+
+@pytest.fixture
+def server():
+    with running_server(log="memory", open=True) as running:
+        yield running
+
+
+def test_neither_side_keeps_context_and_only_long_messages_are_compressed(server):
+    address = f"{server.url.replace('http', 'ws', 1)}/rooms/lobby"
+    with connect(address, subprotocols=["chat.v1"], compression=None, extensions=[Compression()]) as socket:
+        asked = socket.request.headers["Sec-WebSocket-Extensions"]
+        assert "server_no_context_takeover; client_no_context_takeover" in asked
+        (agreed,) = socket.protocol.extensions
+    assert agreed.remote_no_context_takeover
+    assert agreed.local_no_context_takeover
+    short, long, pong = [
+        agreed.encode(Frame(opcode, b"x" * size))
+        for opcode, size in [(Opcode.TEXT, LEAST - 1), (Opcode.TEXT, LEAST), (Opcode.PONG, 125)]
+    ]
+    assert [short.rsv1, long.rsv1, pong.rsv1] == [False, True, False]
+    assert len(long.data) < 100
+    assert vars(agreed).keys() & {"encoder", "decoder"} == set()
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_room_asks_for_it_where_the_server_is_elsewhere(server, monkeypatch, far):
+    sent, heard = [], []
+
+    class Watching(LongOnly):
+        def encode(self, frame):
+            sent.append(super().encode(frame).rsv1)
+            return super().encode(frame)
+
+        def decode(self, frame, *, max_size=None):
+            heard.append(frame.rsv1)
+            return super().decode(frame, max_size=max_size)
+
+    monkeypatch.setattr("bqwidget._client.compression.LongOnly", Watching)
+    monkeypatch.setattr(Endpoint, "is_loopback", not far)
+    with (
+        Room("lobby", user="ada", url=server.url, insecure=True) as ada,
+        Room("lobby", user="bob", url=server.url, insecure=True) as bob,
+    ):
+        for room in (ada, bob):
+            room.wait_open(20)
+        message = ada.send(LONG)
+        ada.send("short")
+        assert bob.wait_for(lambda m: m.text == "short", timeout=20, after=message)
+        assert [message.text for message in bob.messages] == [LONG, "short"]
+        assert ada.wait_for(lambda m: m.text == "short", timeout=20, after=message)
+    assert (sent.count(True), heard.count(True)) == ((1, 2) if far else (0, 0))
+    assert bool(heard) is far

@@ -1,0 +1,86 @@
+"""The tail: bounded, in order, folded, and as cheap with many messages as with few."""
+
+from __future__ import annotations
+
+import pytest
+
+from bqwidget._client.message_list import Snapshot, Tail
+from bqwidget.protocol import Ask, Change, Message
+
+
+def message(seq, **more):
+    return Message(seq=seq, room="lobby", user="ada", text=f"m{seq}", at=seq, **more)
+
+
+def tail(*seqs, keep=10):
+    made = Tail(keep)
+    for seq in seqs:
+        made.append(message(seq))
+    return made
+
+
+def seqs(messages):
+    return [one.seq for one in messages]
+
+
+def test_keeps_the_newest_and_knows_from_where():
+    kept = tail(*range(1, 100), keep=3)
+    assert (seqs(kept.snapshot()), kept.floor, len(kept)) == ([97, 98, 99], 96, 3)
+
+
+def test_finds_and_folds_what_is_kept_only():
+    kept = tail(2, 4, 8, 16, keep=3)
+    edit = Change(seq=20, room="lobby", user="ada", at=20, kind="edit", target=8, text="new")
+    assert kept.fold(edit).text == kept.find(8).text == "new"
+    assert kept.fold(Change(seq=21, room="lobby", user="ada", at=21, kind="delete", target=2)) is None
+    assert (kept.find(2), kept.find(5), kept.find(99)) == (None, None, None)
+
+
+def test_gives_what_is_after_a_seq_and_the_newest():
+    kept = tail(2, 4, 8)
+    assert (seqs(kept.after(0)), seqs(kept.after(4)), seqs(kept.after(5)), kept.after(8)) == (
+        [2, 4, 8],
+        [8],
+        [8],
+        [],
+    )
+    assert (seqs(kept.newest(2)), seqs(kept.newest(9)), kept.newest(0)) == ([4, 8], [2, 4, 8], [])
+
+
+def test_loads_anew():
+    kept = tail(1, 2, 3)
+    kept.load([message(7), message(9)], floor=6)
+    assert (seqs(kept.snapshot()), kept.floor) == ([7, 9], 6)
+
+
+def test_the_first_answer_marks_its_question():
+    kept = tail()
+    kept.append(message(1, ask=Ask(choices=("yes", "no"))))
+    for seq, choice in ((2, "perhaps"), (3, "yes"), (4, "no")):
+        kept.append(message(seq, re=1, choice=choice))
+    assert kept.find(1).answer == 3
+
+
+def test_a_snapshot_does_not_change():
+    kept = tail(1, 2)
+    snapshot = kept.snapshot()
+    kept.append(message(3))
+    assert seqs(snapshot) == [1, 2]
+    assert isinstance(snapshot, list)
+    assert type(snapshot[:1]) is list
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda snapshot: snapshot.append(message(3)),
+        lambda snapshot: snapshot.extend([]),
+        lambda snapshot: snapshot.clear(),
+        lambda snapshot: snapshot.__setitem__(0, message(3)),
+        lambda snapshot: snapshot.__delitem__(0),
+        lambda snapshot: snapshot.__iadd__([]),
+    ],
+)
+def test_a_snapshot_says_what_to_do_instead(change):
+    with pytest.raises(TypeError, match=r"room\.send"):
+        change(Snapshot([message(1)]))

@@ -1,0 +1,284 @@
+"""What is sent instead of text: what becomes of it, and its way to the others, over a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import os
+import struct
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from bqserver.testing import running_server
+from support.eventually import eventually
+from support.pictures import GIF, HTML, JPEG, SVG, WEBP, png
+from support.ws_client import member
+
+from bqwidget import BqwidgetError, MessageRefused, Room, RoomClosed
+from bqwidget._room.attachments import CELL, COLUMNS, ROWS, attachment_of
+from bqwidget.protocol import TABLE, Table
+
+PNG = png(30, 20)
+
+
+def table_of(thing: object) -> Table:
+    part, data = attachment_of(thing)
+    assert part.mime == TABLE
+    return msgspec.json.decode(data, type=Table)
+
+
+class Picture:
+    def __init__(self, **reprs: object) -> None:
+        self.__dict__.update({f"_repr_{name}_": lambda value=value: value for name, value in reprs.items()})
+
+
+class Bundle:
+    def _repr_mimebundle_(self, include: object = None) -> object:
+        return {"text/plain": "a graph", "image/svg+xml": "<svg viewBox='0 0 1 1'/>"}, {}
+
+
+class Axes:
+    def get_title(self) -> str:
+        return "loss over time"
+
+
+class Figure:
+    """As matplotlib's: it draws itself into a file, and has axes with titles."""
+
+    def __init__(self) -> None:
+        self.axes = [Axes()]
+
+    def savefig(self, file: io.BytesIO, *, format: str, bbox_inches: str) -> None:  # noqa: A002
+        assert (format, bbox_inches) == ("png", "tight")
+        file.write(PNG)
+
+
+# ---- what an object becomes
+
+
+@pytest.mark.parametrize(
+    ("thing", "mime", "data"),
+    [
+        (PNG, "image/png", PNG),
+        (bytearray(GIF), "image/gif", GIF),
+        (memoryview(JPEG), "image/jpeg", JPEG),
+        (WEBP, "image/webp", WEBP),
+        (SVG, "image/svg+xml", SVG),
+        (Picture(png=PNG), "image/png", PNG),
+        (Picture(png=(PNG, {"width": 30})), "image/png", PNG),
+        (Picture(png=base64.b64encode(PNG).decode()), "image/png", PNG),
+        (Picture(png=None, jpeg=JPEG), "image/jpeg", JPEG),
+        (Picture(svg=SVG.decode()), "image/svg+xml", SVG),
+        (Picture(svg="<svg/>"), "image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg"/>'),
+        (Bundle(), "image/svg+xml", b"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox='0 0 1 1'/>"),
+        (Figure(), "image/png", PNG),
+        (type("AxesSubplot", (), {"figure": Figure()})(), "image/png", PNG),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_whatever_has_a_picture_becomes_it(thing, mime, data):
+    part, given = attachment_of(thing)
+    assert (part.mime, given, part.size) == (mime, data, len(data))
+
+
+def test_it_is_named_by_its_sender_its_file_or_its_title(tmp_path):
+    file = tmp_path / "the loss.png"
+    file.write_bytes(PNG)
+    assert attachment_of(file)[0].name == "the loss.png"
+    assert attachment_of(file, "epoch 3")[0].name == "epoch 3"
+    assert attachment_of(Figure())[0].name == "loss over time"
+    assert attachment_of(PNG)[0].name is None
+    assert attachment_of(PNG, "a\nb\udcff" + "c" * 300)[0].name == "a b?" + "c" * 251
+
+
+@pytest.mark.parametrize("thing", [3, None, {"a": 1}, [PNG], object(), Figure, Picture(png=None), Room])
+def test_what_has_no_picture_is_refused_with_what_can_be_sent(thing):
+    with pytest.raises(
+        TypeError, match=r"a message is text, not \w+: convert it.*figure.*DataFrame.*_repr_svg_"
+    ):
+        attachment_of(thing)
+
+
+@pytest.mark.parametrize("thing", [HTML, b"", b"%PDF-1.7", Picture(png=b"no picture")])
+def test_bytes_that_are_no_picture_are_refused(thing):
+    with pytest.raises(TypeError, match="no PNG, JPEG, GIF, WebP or SVG picture"):
+        attachment_of(thing)
+
+
+def test_a_file_that_can_t_be_read_says_so(tmp_path):
+    with pytest.raises(BqwidgetError, match=r"gone.png can't be read: No such file"):
+        attachment_of(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(
+    ("begins", "error", "says"),
+    [(PNG, MessageRefused, "has 2,000,000,000,000 bytes: send a smaller one"), (b"", TypeError, "no PNG")],
+)
+def test_of_a_huge_file_no_more_than_its_beginning_is_read(tmp_path, begins, error, says):
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.write(begins)
+        file.truncate(2_000_000_000_000)  # which takes no place on the disk, and no memory here holds it
+    with pytest.raises(error, match=says):
+        attachment_of(huge)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(BqwidgetError, match="it is no file"):
+            attachment_of(path)
+
+
+def test_a_frame_becomes_its_first_rows_and_columns_and_says_how_many_there_are():
+    frame = pd.DataFrame(np.arange(10_000 * 30).reshape(10_000, 30))
+    table = table_of(frame)
+    assert (len(table.rows), len(table.columns)) == (ROWS, COLUMNS)
+    assert (table.total_rows, table.total_columns) == (10_000, 30)
+    assert table.rows[1][:3] == (30, 31, 32)
+
+
+def test_cells_are_data_whatever_is_in_them():
+    frame = pd.DataFrame(
+        {
+            "n": [1, 2**60],
+            "x": [0.5, float("nan")],
+            "inf": [float("inf"), -1.0],
+            "ok": [True, False],
+            "s": ["<b>&amp;</b>\u202e", "y" * 999],
+            "t": pd.to_datetime(["2027-01-02", None]),
+            "na": pd.array([1, None], dtype="Int64"),
+            "o": [{"a": 1}, "half \udcff"],
+        },
+        index=pd.Index(["first", "second"], name="which"),
+    )
+    table = table_of(frame)
+    assert table.columns == ("which", *frame.columns)
+    assert table.rows[0] == (
+        "first",
+        1,
+        0.5,
+        "inf",
+        True,
+        "<b>&amp;</b>\u202e",
+        "2027-01-02 00:00:00",
+        1,
+        "{'a': 1}",
+    )
+    assert table.rows[1] == (
+        "second",
+        str(2**60),
+        None,
+        -1.0,
+        False,
+        "y" * (CELL - 1) + "…",
+        None,
+        None,
+        "half ?",
+    )
+
+
+def test_levels_series_and_empty_frames_are_tables_too():
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [5, 6]}).set_index(["a", "b"])
+    assert table_of(frame).columns == ("a / b", "c")
+    assert table_of(frame).rows[0] == ("1 / 3", 5)
+    assert table_of(pd.Series([1, 2], name="s")).columns == ("s",)
+    empty = table_of(pd.DataFrame())
+    assert (empty.columns, empty.rows, empty.total_rows) == ((), (), 0)
+    assert table_of(pd.DataFrame({"a": [1], "b": [2]}).iloc[:0]).columns == ("a", "b")
+
+
+# ---- its way
+
+
+def test_others_get_the_picture_and_its_caption(join):
+    ada, bob = join("ada"), join("bob")
+    sent = ada.send(PNG, "look", name="loss.png")
+    assert (sent.text, sent.parts[0].name, sent.parts[0].width, sent.parts[0].height) == (
+        "look",
+        "loss.png",
+        30,
+        20,
+    )
+    got = bob.wait_for(lambda message: True, timeout=20, after=sent.seq - 1)
+    assert got == sent
+    assert bob.part(got.parts[0]) == bob.part(got.parts[0].sha256) == PNG
+    assert "loss.png" in repr(got)
+    assert asyncio.run(ada.asend(GIF)).parts[0].mime == "image/gif"
+    assert ada.send(SVG, wait=False).result(20).parts[0].mime == "image/svg+xml"
+
+
+def test_a_frame_is_sent_as_a_table(join):
+    ada = join()
+    sent = ada.send(pd.DataFrame({"a": [1, 2]}), "scores")
+    assert sent.parts[0].mime == TABLE
+    assert b'"columns":["a"]' in ada.part(sent.parts[0])
+
+
+def test_a_room_as_data_names_what_is_attached(join):
+    ada = join()
+    ada.send(PNG, "look", name="<img src=x>\u202e\n")
+    ada.send("text")
+    frame = ada.df()
+    assert list(frame["parts"]) == [("<img src=x>\u202e",), ()]
+    transcript = ada.transcript()
+    assert "[<img src=x>\\u202e, 85 bytes]\n    look" in str(transcript).replace(f"{len(PNG)}", "85")
+    assert "<img" not in transcript._repr_html_()
+    assert "&lt;img src=x&gt;\\u202e" in transcript._repr_html_()
+
+
+def test_what_is_too_big_is_refused_before_it_is_sent():
+    with running_server(open=True, part_limit=1_000) as server, Room("r", user="ada", url=server.url) as room:
+        room.wait_open(20)
+        with pytest.raises(
+            MessageRefused, match=r"2,0.. bytes; the limit is 1,000: send a smaller one"
+        ) as told:
+            room.send(png(noise=1_950))
+        assert told.value.code == "too_big"
+    with running_server(open=True, part_limit=0) as server, Room("r", user="ada", url=server.url) as room:
+        room.wait_open(20)
+        with pytest.raises(MessageRefused, match="this server takes no attachments"):
+            room.send(PNG)
+
+
+def test_what_the_server_refuses_is_an_error_for_who_sent_it(join):
+    ada = join()
+    endless = PNG[:16] + struct.pack(">II", 60_000, 60_000) + PNG[24:]
+    with pytest.raises(MessageRefused, match="60,000 x 60,000 pixels: send a smaller one") as told:
+        ada.send(endless)
+    assert (told.value.code, told.value.status) == ("bad_part", 400)
+    assert ada.send("still here").text == "still here"
+
+
+def test_a_caption_is_for_what_is_attached(join):
+    ada = join()
+    for more in ({"caption": "x"}, {"name": "x"}):
+        with pytest.raises(TypeError, match="for what is attached"):
+            ada.send("text", **more)
+
+
+def test_what_is_sent_while_offline_arrives_once_when_the_server_is_back(tmp_path, unused_port):
+    log = f"sqlite:{tmp_path / 'log.sqlite'}"
+    room = Room("r", user="ada", url=f"http://127.0.0.1:{unused_port}")
+    try:
+        sending = room.send(PNG, "hello", wait=False)
+        assert repr(sending) == "Sending('hello')"
+        eventually(lambda: room.reconnect_attempts, what="a try")
+        with running_server(log=log, port=unused_port, open=True) as server:
+            sent = sending.result(30)
+            with member(server.url, "r", "?after=0") as one:
+                assert one.until("message")["entry"]["seq"] == sent.seq
+                assert one.until("synced")["seq"] == sent.seq
+    finally:
+        room.close()
+
+
+def test_a_room_that_closes_gives_up_what_can_t_be_sent(unused_port):
+    room = Room("r", user="ada", url=f"http://127.0.0.1:{unused_port}")
+    sending = room.send(PNG, wait=False)
+    room.close()
+    with pytest.raises(RoomClosed):
+        sending.result(20)

@@ -1,0 +1,174 @@
+"""Reading: pages, search, tables and transcripts, against a real server with a log on disk."""
+
+from __future__ import annotations
+
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from bqserver.testing import running_server
+from support.eventually import eventually
+
+from bqwidget import BqwidgetError, ConnectionRefused, Room
+from bqwidget._room.transcript import Transcript
+from bqwidget.protocol import Message
+
+NASTY = "<img src=x onerror=alert(1)>\x1b[31m\u202e&amp;\nnext"
+
+
+@pytest.fixture(scope="module")
+def room_server(tmp_path_factory):
+    """Searching needs a log on disk."""
+    log = f"sqlite:{tmp_path_factory.mktemp('log') / 'log.sqlite'}"
+    with running_server(log=log) as running:
+        yield running
+
+
+def texts(messages):
+    return [message.text for message in messages]
+
+
+# ---- search ----
+
+
+def test_a_search_finds_what_is_not_kept_any_more(join):
+    room = join(keep=2)
+    for number in range(5):
+        room.send(f"epoch {number} loss {number / 10}")
+    room.send("lunch")
+    assert texts(room.messages) == ["epoch 4 loss 0.4", "lunch"]
+    assert texts(room.search("loss")) == [f"epoch {number} loss {number / 10}" for number in range(5)]
+    assert texts(room.search("loss", limit=2)) == ["epoch 3 loss 0.3", "epoch 4 loss 0.4"]
+    assert texts(room.search("epoch 2")) == ["epoch 2 loss 0.2"]
+    assert room.search("nothing") == []
+
+
+def test_half_a_character_is_sought_nowhere(join):
+    with pytest.raises(BqwidgetError, match="half a character"):
+        join().search("\ud800")
+
+
+def test_a_search_for_nothing_says_what_is_missing(join):
+    with pytest.raises(ConnectionRefused, match="q must be the words to look for"):
+        join().search(" ")
+
+
+# ---- the table ----
+
+
+def test_a_table_of_what_is_kept(join):
+    ada, bob = join("ada"), join("bob")
+    question = ada.send("ready?")
+    answer = bob.reply(question, "yes")
+    ada.edit(question, "ready now?")
+    bob.react(question, "👍")
+    eventually(lambda: ada.messages[0].reactions)
+    table = ada.df()
+    assert list(table.user) == ["ada", "bob"]
+    assert list(table.text) == ["ready now?", "yes"]
+    assert list(table.seq) == [question.seq, answer.seq]
+    assert table["re"].isna()[0]
+    assert table["re"][1] == question.seq
+    assert table["at"][0].timestamp() * 1000 == pytest.approx(question.at)
+    assert str(table["at"].dt.tz) == "UTC"
+    assert table["edited"].notna().tolist() == [True, False]
+    assert table["reactions"][0] == {"👍": ("bob",)}
+
+
+def test_a_table_of_an_empty_room_has_its_columns(join):
+    table = join().df()
+    assert len(table) == 0
+    assert {"seq", "at", "user", "text", "re", "choice"} <= set(table.columns)
+    assert str(table["at"].dt.tz) == "UTC"
+
+
+def test_a_table_of_everything(join):
+    room = join(keep=10)
+    for number in range(430):
+        room.send(str(number), wait=False)
+    room.send("430")
+    assert len(room.df()) == 10
+    assert list(room.df(history=True).text) == [str(number) for number in range(431)]
+    assert list(room.df(limit=5).text) == [str(number) for number in range(426, 431)]
+    assert list(room.df(limit=215).text) == [str(number) for number in range(216, 431)]
+    assert len(room.df(limit=1000)) == 431
+
+
+def test_without_pandas_the_error_says_what_to_do(monkeypatch, join):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(BqwidgetError, match="pip install pandas"):
+        join().df()
+
+
+# ---- the transcript ----
+
+
+class Tags(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.tags = []
+        self.attributes = []
+        self.data = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.data += data
+
+
+def message(text, **fields):
+    given = {"user": "ada", "text": text, **fields}
+    return Message(seq=1, room="lobby", at=1_700_000_000_000, **given)
+
+
+def test_a_transcript_reads_as_text():
+    shown = Transcript("lobby", [message("hello\nthere"), message("", deleted=True, user="bob")])
+    assert str(shown) == (
+        "Room lobby, 2 messages\n"
+        "2023-11-14 22:13:20  ada: hello\n    there\n"
+        "2023-11-14 22:13:20  bob: (deleted)"
+    )
+    assert repr(shown) == str(shown)
+    assert len(shown) == 2
+
+
+def test_a_transcript_marks_the_names_that_the_server_vouches_for():
+    shown = Transcript("lobby", [message("mine", verified=True), message("hers", user="✓ ada (verified)")])
+    assert str(shown).splitlines()[1:] == [
+        "✓ 2023-11-14 22:13:20  ada: mine",
+        "  2023-11-14 22:13:20  ✓ ada (verified): hers",
+    ]
+    assert shown._repr_html_().count("</b> <i>(verified)</i>") == 1
+
+
+def test_nothing_in_a_transcript_runs_or_rewrites_its_surroundings():
+    shown = Transcript("lobby", [message(NASTY, user=NASTY)])
+    page = Tags(shown._repr_html_())
+    assert set(page.tags) <= {"p", "b", "ol", "li", "bdi", "time", "br", "span", "i"}
+    assert set(page.attributes) <= {("dir", "auto")}
+    assert "<img src=x onerror=alert(1)>" in page.data  # as what it is: text
+    for text in (str(shown), page.data):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "\\x1b[31m\\u202e&amp;" in text
+    assert len(str(shown).splitlines()) == 3  # a name can't begin a line of somebody else's
+
+
+def test_a_transcript_of_a_room_and_of_a_search(join):
+    room = join()
+    for text in ("one", "two", "three"):
+        room.send(text)
+    assert len(room.transcript()) == 3
+    assert str(room.transcript(room.messages[:1])).endswith("ada: one")
+
+
+def test_a_room_that_can_not_be_reached_says_so(unused_port, monkeypatch):
+    monkeypatch.setattr("bqwidget._room.history.ANSWER", 0.2)
+    with (
+        Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}") as room,
+        pytest.raises(ConnectionRefused, match="room lobby is connecting"),
+    ):
+        room.search("words")

@@ -1,0 +1,321 @@
+"""Progress: what others see of a loop or a job, how often, how it ends, and what it costs."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import sys
+import time
+from threading import Event
+from urllib.request import Request, urlopen
+
+import pytest
+from support.eventually import eventually
+from tqdm import tqdm
+
+from bqwidget import BqwidgetError, Room
+from bqwidget._room.progress import LONGEST, Pace, cut, duration, left_on_purpose, number, one_line
+from bqwidget._room.status_message import PACE, SLOWEST, pace
+from bqwidget.protocol import Limits
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def last(room):
+    return room.messages[-1].text if room.messages else ""
+
+
+def ends(room, start, *parts):
+    """The one message that there is becomes one that starts so, with all of these in it."""
+    eventually(lambda: last(room).startswith(start), what=f"{start} in {last(room)}")
+    assert [part for part in parts if part not in last(room)] == []
+    assert len(room.messages) == 1
+
+
+def edits(server, room):
+    """The raw entries of the room's edits, as the log has them."""
+    request = Request(
+        f"{server.url}/rooms/{room.name}/log?limit=200", headers={"Authorization": f"Bearer {server.token}"}
+    )
+    with urlopen(request) as answer:
+        return [entry for entry in json.load(answer) if entry.get("kind") == "edit"]
+
+
+# ---- the words ----
+
+
+def test_the_rate_is_that_of_the_last_seconds():
+    clock = Clock()
+    measured = Pace(1000, clock)
+    assert measured.line(0) == "0 % · 0/1,000"
+    clock.now = 10
+    assert measured.line(100) == "10 % · 100/1,000 · 10/s · 1 min 30 s left"
+    for clock.now in range(11, 31):  # faster from here on
+        said = measured.line(100 + 40 * int(clock.now - 10))
+    assert said == "90 % · 900/1,000 · 40/s · 2.5 s left"
+    assert measured.summary(900) == "90 % · 900/1,000 in 30 s · 30/s"
+
+
+def test_a_loop_of_unknown_length_has_a_count_and_a_rate():
+    clock = Clock()
+    measured = Pace(-1, clock)
+    clock.now = 2
+    assert measured.line(5000) == "5,000 · 2,500/s"
+    assert measured.summary(5000) == "5,000 in 2 s · 2,500/s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (0.42, "0.42 s"), (9.96, "10 s"), (59.4, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
+)
+def test_durations_read_well(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.123456, "0.123"), (42.0, "42"), (12345.6, "12,346")])
+def test_numbers_read_well(value, said):
+    assert number(value) == said
+
+
+def test_an_error_is_one_short_line():
+    assert one_line(ValueError("bad\nand more")) == "ValueError: bad"
+    assert one_line(ValueError()) == "ValueError"
+    assert one_line(KeyboardInterrupt()) == "interrupted"
+    assert len(one_line(ValueError("x" * 1000))) == LONGEST
+    assert cut("short") == "short"
+
+
+# ---- track ----
+
+
+def test_a_loop_that_runs_to_its_end(join):
+    room = join()
+    assert list(room.track(range(1000), "epoch 3")) == list(range(1000))
+    ends(room, "✓ epoch 3: 100 % · 1,000/1,000 in ", "/s")
+
+
+def test_others_see_one_message_that_moves(join, room_server):
+    ada, bob = join("ada"), join("bob")
+    seen = []
+    bob.observe(lambda change: seen.append(change.new[-1].text), "messages")
+    moved = Event()
+    for item in ada.track(itertools.count(), "epoch 3"):
+        if item % 1000 == 0 and len({text for text in seen if text.startswith("⏳ epoch 3: ")}) > 2:
+            moved.set()
+            break
+    assert moved.is_set()
+    ends(bob, "■ epoch 3: ", "stopped")
+    (first, *_) = {message.seq for message in bob.messages}
+    assert {edit["target"] for edit in edits(room_server, bob)} == {first}
+
+
+def test_it_is_edited_twice_a_second_at_most(join, room_server):
+    room = join()
+    began = time.monotonic()
+    for _ in room.track(itertools.count(), "epoch 3"):
+        if time.monotonic() - began > 3:
+            break
+    ends(room, "■ epoch 3")
+    *going, last_one = edits(room_server, room)
+    assert 4 <= len(going) <= 7
+    gaps = [after["at"] - before["at"] for before, after in itertools.pairwise(going)]
+    assert min(gaps) >= 1000 * PACE - 60  # the server's clock has its own jitter
+    assert last_one["text"].startswith("■")
+
+
+def test_an_exception_in_the_loop_ends_it_visibly(join):
+    room = join()
+    with pytest.raises(ValueError, match="boom"):
+        for item in room.track(range(10), "epoch 3"):
+            if item == 4:
+                raise ValueError("boom")
+    ends(room, "✗ epoch 3: 40 % · 4/10", "ended by an exception")
+
+
+def test_an_interrupt_in_the_loop_ends_it_visibly(join):
+    room = join()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in room.track(range(10), "epoch 3"):
+            raise KeyboardInterrupt
+    ends(room, "✗ epoch 3: 0 % · 0/10")
+
+
+def test_an_exception_of_what_is_gone_through_is_named(join):
+    room = join()
+
+    def loader():
+        yield 1
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(room.track(loader(), "epoch 3"))
+    ends(room, "✗ epoch 3: ", "OSError: the disk is gone")
+
+
+def test_a_loop_that_is_left_on_purpose(join):
+    room = join()
+
+    def first():
+        for item in room.track(range(10), "search"):
+            if item == 4:
+                return item
+        return None
+
+    assert first() == 4
+    ends(room, "■ search: 40 % · 4/10", "stopped")
+
+
+def test_which_ends_are_on_purpose():
+    frames = []
+
+    def numbers():
+        try:
+            yield from range(5)
+        finally:
+            frames.append(left_on_purpose(sys._getframe().f_back))
+
+    for _ in numbers():
+        break
+    for _ in zip([1], numbers(), strict=False):
+        pass
+    kept = numbers()
+    next(kept)
+    del kept
+    assert frames == [True, True, True]
+    for fail in (lambda: 1 / 0, lambda: {}[0], [].pop, lambda: None.nothing):
+        with pytest.raises((ZeroDivisionError, KeyError, IndexError, AttributeError)):
+            for _ in numbers():
+                fail()
+    with pytest.raises(ZeroDivisionError):
+        for number in numbers():
+            1 / number
+    assert frames[3:] == [False] * 5
+
+
+def test_how_many_there_will_be(join):
+    room = join()
+    assert len(room.track(range(7))) == 7
+    assert len(room.track(iter(range(7)), total=9)) == 9
+    with pytest.raises(TypeError, match="how many there will be is not known"):
+        len(room.track(x for x in ()))
+
+
+def test_it_works_offline_and_never_waits(unused_port):
+    room = Room("offline", user="ada", url=f"http://127.0.0.1:{unused_port}")
+    try:
+        began = time.monotonic()
+        assert sum(1 for _ in room.track(range(1000), "epoch 3")) == 1000
+        with room.report("training") as report:
+            report.update(0.5)
+        assert time.monotonic() - began < 1
+        eventually(lambda: room.queued == 2)
+    finally:
+        room.close()
+    assert sum(1 for _ in room.track(range(10), "closed")) == 10  # a loop outlives its room
+
+
+def test_what_ended_offline_is_told_when_the_room_opens(unused_port):
+    from bqserver.testing import running_server
+
+    url = f"http://127.0.0.1:{unused_port}"
+    with Room("lobby", user="ada", url=url) as room:
+        list(room.track(range(10), "epoch 3"))
+        with running_server(port=unused_port, open=True):
+            room.wait_open(20)
+            ends(room, "✓ epoch 3: 100 % · 10/10")
+
+
+def test_the_last_word_leaves_even_if_the_room_is_closed_at_once(join):
+    ada, bob = join("ada"), join("bob")
+    list(ada.track(range(10), "epoch 3"))
+    ada.close()
+    ends(bob, "✓ epoch 3")
+
+
+@pytest.mark.alone
+def test_an_iteration_costs_at_most_a_microsecond_more_than_tqdms(join):
+    """The best of several runs each, taken in turn, so that what else the machine does hits both."""
+    room = join()
+    count = 100_000
+
+    def cost(loop):
+        began = time.perf_counter()
+        for _ in loop:
+            pass
+        return (time.perf_counter() - began) / count
+
+    pairs = [
+        (cost(tqdm(range(count), file=io.StringIO())), cost(room.track(range(count), "empty")))
+        for _ in range(7)
+    ]
+    theirs, ours = (min(costs) for costs in zip(*pairs, strict=True))
+    print(f"per iteration: tqdm {theirs * 1e9:.0f} ns, track {ours * 1e9:.0f} ns")
+    assert ours <= theirs + 1e-6
+
+
+# ---- report ----
+
+
+def test_a_report_is_told_by_hand(join):
+    ada, bob = join("ada"), join("bob")
+    with ada.report("training") as report:
+        report.update(0.4, "loss 0.21")
+        eventually(lambda: bob.messages and "40 % · loss 0.21 · " in last(bob))
+        assert last(bob).startswith("⏳ training: ")
+        assert last(bob).endswith(" left")
+        report.update(text="loss 0.1")
+        eventually(lambda: "40 % · loss 0.1 · " in last(bob))
+    ends(bob, "✓ training: done in ", "loss 0.1")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("out of memory\nat line 3"), "RuntimeError: out of memory"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_a_report_names_what_ended_it(join, error, line):
+    room = join()
+    with pytest.raises(type(error)), room.report("training") as report:
+        report.update(0.4)
+        raise error
+    ends(room, "✗ training", "40 %", line)
+    assert "at line 3" not in last(room)
+
+
+def test_a_fraction_that_is_none(join):
+    room = join()
+    with pytest.raises(BqwidgetError, match="fraction is 40: how much is done, from 0 to 1"):  # noqa: SIM117
+        with room.report("training") as report:
+            report.update(40)
+
+
+def test_a_server_that_counts_keeps_half_of_the_rate_for_people():
+    assert pace(Limits(rate=0), 0) == PACE
+    assert pace(Limits(rate=20, rate_ms=10_000), 0) == 1.0
+    assert pace(Limits(rate=1000, rate_ms=1000), 0) == PACE
+
+
+def test_what_takes_long_is_told_less_often():
+    paces = [pace(Limits(rate=0), age) for age in (10, 60, 120, 3600, 86400)]
+    assert paces == [PACE, 1.0, 2.0, SLOWEST, SLOWEST]
+
+
+def test_what_stands_still_is_not_told_again(join, room_server):
+    """Two reports in one room: while one moves on for three edits, the other, which doesn't, has one."""
+    room = join()
+    with room.report("still") as still, room.report("moving") as moving:
+        still.update(0.5)
+        for step in range(1, 4):
+            moving.update(step / 10)
+            eventually(lambda step=step: any(f"moving: {step}0 %" in m.text for m in room.messages))
+        told = [entry["text"] for entry in edits(room_server, room)]
+    assert len([text for text in told if "still" in text]) == 1
+    assert len([text for text in told if "moving" in text]) >= 3

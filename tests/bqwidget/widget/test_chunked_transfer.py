@@ -1,0 +1,124 @@
+"""Attachments over the comm: their pace, and in a real kernel, where this test is the browser, their pieces."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.pictures import HTML, png
+from support.widget_browser import Browser, bob, browser, kernel, server
+from support.ws_client import request
+
+from bqwidget import Room
+from bqwidget._widget.chunked_transfer import BURST, PIECE, RATE, Pace
+from bqwidget._widget.comm_server import Envelopes, Put
+
+__all__ = ["bob", "browser", "kernel", "server"]  # fixtures
+
+WINDOW, ALLOWED = 3.0, 3_000_000
+"""Jupyter Server's ``rate_limit_window`` and what it lets through in one."""
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, PIECE)), max_size=60))
+def test_jupyter_never_sees_more_than_it_lets_through(asked):
+    pace, now, gone = Pace(), 100.0, []
+    for pause, size in asked:
+        now += pause
+        gone.append((now + pace.wait(size, now), size))
+    for start, _ in gone:  # each window that begins with a piece
+        assert sum(size for at, size in gone if start <= at < start + WINDOW) <= BURST + RATE * WINDOW + PIECE
+    assert BURST + RATE * WINDOW + PIECE < ALLOWED
+
+
+def test_a_picture_of_usual_size_comes_at_once():
+    pace = Pace()
+    assert [pace.wait(PIECE, 100.0) for _ in range(3)] == [0.0] * 3
+    assert sum(pace.wait(PIECE, 100.0) > 0 for _ in range(3)) == 3
+
+
+def test_a_piece_keeps_the_bytes_that_came_beside_it():
+    envelopes = Envelopes(list)
+    put = {"client": "b", "do": "put", "upload": "u", "mime": "image/png", "size": 4}
+    assert envelopes.receive({**put, "k": 2, "at": 2}, b"cd") == []
+    first, second = envelopes.receive({**put, "k": 1, "at": 0}, b"ab")
+    assert isinstance(first, Put)
+    assert (first.data, second.data) == (b"ab", b"cd")
+    assert envelopes.receive({**put, "k": 3, "size": "many"}, b"ef") == []
+    refused = [one for one in envelopes.drain() if "error" in one]
+    assert [(one["reply"], one["error"]["code"]) for one in refused] == [(3, "bad_field")]
+
+
+# ---- in a kernel
+
+
+def command(browser: Browser, do: str, data: bytes | None = None, **more: object) -> dict:
+    """The answer to one command, with the bytes that came beside it as ``data``."""
+    browser.k += 1
+    k, client = browser.k, browser.kernel.client
+    content = {"client": browser.name, "k": k, "do": do, **more}
+    message = client.session.msg(
+        "comm_msg", {"comm_id": browser.comm_id, "data": {"method": "custom", "content": content}}
+    )
+    buffers = [] if data is None else [data]
+    client.session.send(client.shell_channel.socket, message, buffers=buffers)
+    while True:
+        heard = client.get_iopub_msg(timeout=20)
+        if heard["msg_type"] == "comm_msg" and heard["content"]["comm_id"] == browser.comm_id:
+            told = heard["content"]["data"].get("content", {})
+            if told.get("reply") == k and told.get("to") == browser.name:
+                return {**told, "data": b"".join(bytes(buffer) for buffer in heard["buffers"])}
+
+
+def put(
+    browser: Browser, data: bytes, upload: str, mime: str = "image/png", step: int = 300_000
+) -> list[dict]:
+    pieces = range(0, len(data), step)
+    told = {"upload": upload, "mime": mime, "size": len(data)}
+    return [command(browser, "put", data[at : at + step], at=at, **told) for at in pieces]
+
+
+def test_a_window_s_picture_reaches_the_others_in_pieces_and_comes_back(browser: Browser, bob: Room) -> None:
+    picture = png(30, 20, noise=700_000)
+    answers = put(browser, picture, "u1")
+    assert [answer.get("stored") for answer in answers[:-1]] == [None, None]
+    part = answers[-1]["stored"]
+    assert (part["mime"], part["size"], part["width"]) == ("image/png", len(picture), 30)
+    frame = {
+        "type": "chat.send",
+        "cid": "c1",
+        "user": "ada",
+        "text": "",
+        "parts": [{**part, "name": "p.png"}],
+    }
+    browser.command("frame", frame=frame)
+    sent = bob.wait_for(lambda message: message.parts, timeout=20, after=0)
+    assert bob.part(sent.parts[0]) == picture
+    got = b""
+    while len(got) < len(picture):
+        answer = command(browser, "part", sha256=part["sha256"], at=len(got))
+        assert answer["part"] == {"size": len(picture), "at": len(got)}
+        assert 0 < len(answer["data"]) <= PIECE
+        got += answer["data"]
+    assert got == picture
+
+
+def test_what_is_wrong_is_said_to_the_window(browser: Browser) -> None:
+    assert command(browser, "part", sha256="0" * 64)["error"]["code"] == "no_part"
+    assert command(browser, "part", sha256="../../etc")["error"]["code"] == "bad_field"
+    assert put(browser, HTML, "u1")[-1]["error"]["code"] == "bad_part"
+    told = {"upload": "u2", "mime": "image/png", "size": 20}
+    assert command(browser, "put", png()[:10], at=0, **told)["stored"] is None
+    assert command(browser, "put", png()[:10], at=5, **told)["error"]["code"] == "lost"
+    big = command(browser, "put", b"x", upload="u3", mime="image/png", size=11 * 1024 * 1024, at=0)
+    assert big["error"]["code"] == "too_big"
+    assert "11,534,336 bytes; the limit is 10,485,760" in big["error"]["message"]
+
+
+def test_a_cell_sends_a_picture_and_its_token_stays_where_it_is(browser: Browser, server, bob: Room) -> None:
+    code = f"import json\nsent = widget.room.send(bytes.fromhex({png().hex()!r}), name='p.png')\nprint(sent)"
+    printed = browser.kernel.run(code)["printed"]
+    assert "parts=['p.png']" in printed
+    assert json.dumps(server.token) not in json.dumps(browser.envelopes())
+    sha256 = bob.messages[-1].parts[0].sha256
+    assert request(server.url, "GET", f"/rooms/lobby/parts/{sha256}").status == 401

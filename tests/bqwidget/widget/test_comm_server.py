@@ -1,0 +1,316 @@
+"""The window's numbering, without a kernel: a simulated browser must always end with the room's list."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bqwidget._widget.comm_server import (
+    CLIENTS,
+    EARLY,
+    FRAMES_PER_ENVELOPE,
+    UNSEEN,
+    Envelopes,
+    Frame,
+    History,
+)
+from bqwidget.protocol import Ack, Error, Message, MessageFrame, Send, Synced
+
+TAIL = 20
+
+
+class Room:
+    """A log, and its tail as a snapshot."""
+
+    def __init__(self) -> None:
+        self.log: list[MessageFrame] = []
+
+    def say(self) -> MessageFrame:
+        seq = len(self.log) + 1
+        message = Message(seq=seq, room="lobby", user="ada", text=f"message {seq}", at=seq)
+        self.log.append(MessageFrame(entry=message, prev=seq - 1))
+        return self.log[-1]
+
+    def snapshot(self) -> list[object]:
+        return [*self.log[-TAIL:], Synced(seq=len(self.log))]
+
+
+class Browser:
+    """What the view does with envelopes: apply the next one, ask for a snapshot on a gap."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.k = 0
+        self.n: int | None = None
+        self.seqs: list[int] = []
+        self.acked = 0
+
+    def command(self, do: str, **more: object) -> dict[str, object]:
+        self.k += 1
+        return {"client": self.name, "k": self.k, "do": do, **more}
+
+    def take(self, envelope: dict) -> bool:
+        """Whether this envelope shows that something is missing."""
+        if "frames" in envelope:
+            if self.n is None or envelope["n"] <= self.n:
+                return False
+            if envelope["n"] != self.n + 1:
+                return True
+            self.n = envelope["n"]
+            self._add(envelope["frames"])
+        elif envelope["to"] == self.name and "snapshot" in envelope:
+            self.n = envelope["n"]
+            self.seqs = []
+            self._add(envelope["snapshot"])
+        elif envelope["to"] == self.name and "ack" in envelope:
+            self.acked = max(self.acked, envelope["ack"])
+            return self.n is None  # its snapshot went before
+        return False
+
+    def _add(self, frames: list[dict]) -> None:
+        self.seqs += [frame["entry"]["seq"] for frame in frames if frame["type"] == "message"]
+
+    def seen(self) -> dict[str, object]:
+        return {"client": self.name, "do": "seen", "n": self.n or 0}
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+@pytest.fixture
+def envelopes(room: Room) -> Envelopes:
+    return Envelopes(room.snapshot)
+
+
+def opened(envelopes: Envelopes, name: str = "b1") -> Browser:
+    browser = Browser(name)
+    envelopes.receive(browser.command("open"))
+    for envelope in envelopes.drain():
+        browser.take(envelope)
+    return browser
+
+
+def send(cid: str) -> dict[str, str]:
+    return {"type": "chat.send", "cid": cid, "user": "ada", "text": "hi"}
+
+
+def test_deltas_are_numbered_and_bounded(envelopes: Envelopes, room: Room) -> None:
+    envelopes.push([room.say() for _ in range(2 * FRAMES_PER_ENVELOPE + 1)])
+    out = envelopes.drain()
+    assert [(envelope["n"], len(envelope["frames"])) for envelope in out] == [(1, 500), (2, 500), (3, 1)]
+    assert envelopes.drain() == []
+
+
+def test_a_snapshot_is_continued_by_the_deltas(envelopes: Envelopes, room: Room) -> None:
+    envelopes.push([room.say(), room.say()])
+    browser = opened(envelopes)
+    assert browser.seqs == [1, 2]
+    assert browser.acked == 1
+    envelopes.push([room.say()])
+    assert [browser.take(envelope) for envelope in envelopes.drain()] == [False]
+    assert browser.seqs == [1, 2, 3]
+
+
+def test_what_travels_is_plain_json(envelopes: Envelopes, room: Room) -> None:
+    envelopes.push([room.say(), Ack(cid="c", seq=1, at=1, dup=False)])
+    (envelope,) = envelopes.drain()
+    assert msgspec.json.decode(msgspec.json.encode(envelope)) == envelope
+    assert [frame["type"] for frame in envelope["frames"]] == ["message", "ack"]
+
+
+def test_a_command_is_done_once_and_in_order(envelopes: Envelopes) -> None:
+    browser = Browser("b1")
+    first, second, third = (browser.command("frame", frame=send(f"c{n}")) for n in range(3))
+    assert envelopes.receive(second) == envelopes.receive(third) == []
+    assert [envelope["ack"] for envelope in envelopes.drain()] == [0]
+    assert [command.frame.cid for command in envelopes.receive(first)] == ["c0", "c1", "c2"]
+    assert envelopes.receive(second) == []
+    assert envelopes.drain() == [{"to": "b1", "ack": 3}]
+
+
+def test_commands_far_ahead_are_not_kept(envelopes: Envelopes) -> None:
+    assert envelopes.receive({"client": "b1", "k": EARLY + 1, "do": "open"}) == []
+    for k in range(1, EARLY + 1):
+        envelopes.receive({"client": "b1", "k": k, "do": "open"})
+    assert {"to": "b1", "ack": EARLY} in envelopes.drain()
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        ({"type": "chat.send", "cid": "c1", "user": "ada"}, "text"),
+        ({"type": "chat.send", "cid": "c1", "user": "ada", "text": 7}, "text"),
+        ({"type": "chat.resume", "cid": "c1", "after": 0}, "chat.resume"),
+        ({"type": "eval", "cid": "c1", "code": "1/0"}, "eval"),
+        ({"cid": "c1"}, "type"),
+    ],
+)
+def test_a_wrong_frame_is_answered_under_its_cid(envelopes: Envelopes, frame: dict, says: str) -> None:
+    assert envelopes.receive({"client": "b1", "k": 1, "do": "frame", "frame": frame}) == []
+    delta, ack = envelopes.drain()
+    (error,) = delta["frames"]
+    assert (error["type"], error["code"], error["cid"]) == ("error", "bad_field", "c1")
+    assert says in error["message"]
+    assert ack == {"to": "b1", "ack": 1}
+
+
+def test_wrong_history_gets_its_reply(envelopes: Envelopes) -> None:
+    assert envelopes.receive({"client": "b1", "k": 1, "do": "history", "limit": 100_000}) == []
+    _, reply = envelopes.drain()
+    assert (reply["reply"], reply["error"]["code"]) == (1, "bad_field")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, 7, "open", [], {}, {"do": "open"}, {"client": "b1", "do": "open"}),
+        *({"client": "b1", "k": 0, "do": "open"}, {"client": "", "k": 1, "do": "open"}),
+        {"client": "x" * 65, "k": 1, "do": "open"},
+        {"client": "b1", "n": -1, "do": "seen"},
+        {"client": 1, "k": 1, "do": "__import__"},
+    ],
+)
+def test_what_no_browser_of_ours_says_is_ignored(envelopes: Envelopes, content: object) -> None:
+    assert envelopes.receive(content) == []
+    assert envelopes.drain() == []
+
+
+def test_history_is_answered_to_who_asked(envelopes: Envelopes, room: Room) -> None:
+    (command,) = envelopes.receive({"client": "b1", "k": 1, "do": "history", "before": 9, "limit": 2})
+    assert command == History(client="b1", k=1, before=9, limit=2)
+    envelopes.reply(command, [room.say().entry])
+    envelopes.reply(command, Error(code="gone", message="no"))
+    _, found, refused = envelopes.drain()
+    assert (found["to"], found["reply"], found["messages"][0]["text"]) == ("b1", 1, "message 1")
+    assert refused["error"] == {"code": "gone", "message": "no"}
+
+
+# ---- flow control ----------------------------------------------------------------------------------
+
+
+def flood(envelopes: Envelopes, room: Room, count: int) -> list[dict]:
+    out = []
+    for _ in range(count):
+        envelopes.push([room.say()])
+        out += envelopes.drain()
+    return out
+
+
+def test_a_browser_that_never_says_seen_gets_everything(envelopes: Envelopes, room: Room) -> None:
+    opened(envelopes)
+    assert len(flood(envelopes, room, 10 * UNSEEN)) == 10 * UNSEEN
+
+
+def test_deltas_stop_when_nobody_looks_and_a_snapshot_resumes_them(envelopes: Envelopes, room: Room) -> None:
+    browser = opened(envelopes)
+    envelopes.receive(browser.seen())
+    sent = flood(envelopes, room, 10 * UNSEEN)
+    assert len(sent) == UNSEEN + 1
+    refused = Error(code="too_long", message="too long", cid="c1")
+    envelopes.push([refused, room.say()])
+    assert envelopes.drain() == []
+
+    for envelope in sent:
+        browser.take(envelope)
+    envelopes.receive(browser.seen())
+    snapshot, delta = envelopes.drain()
+    assert (snapshot["to"], delta["frames"]) == ("b1", [msgspec.to_builtins(refused)])
+    assert not any([browser.take(snapshot), browser.take(delta)])
+    assert browser.seqs == [frame.entry.seq for frame in room.log[-TAIL:]]
+    assert len(flood(envelopes, room, 5)) == 5
+
+
+def test_the_others_notice_what_was_not_sent(envelopes: Envelopes, room: Room) -> None:
+    quick, other = opened(envelopes, "quick"), opened(envelopes, "other")
+    envelopes.receive(quick.seen())
+    for envelope in flood(envelopes, room, 2 * UNSEEN):
+        quick.take(envelope)
+        other.take(envelope)
+    envelopes.receive(quick.seen())
+    assert [other.take(envelope) for envelope in envelopes.drain()] == [False, True]
+    envelopes.receive(other.command("open"))
+    for envelope in envelopes.drain():
+        other.take(envelope)
+    assert other.seqs == [frame.entry.seq for frame in room.log[-TAIL:]]
+
+
+def test_a_slow_browser_does_not_hold_up_a_quick_one(envelopes: Envelopes, room: Room) -> None:
+    quick, slow = opened(envelopes, "quick"), opened(envelopes, "slow")
+    envelopes.receive(slow.seen())
+    for _ in range(5 * UNSEEN):
+        for envelope in flood(envelopes, room, 1):
+            quick.take(envelope)
+        envelopes.receive(quick.seen())
+    assert quick.seqs == [frame.entry.seq for frame in room.log]
+
+
+def test_forgotten_browsers_are_the_longest_silent(envelopes: Envelopes) -> None:
+    for number in range(2 * CLIENTS):
+        opened(envelopes, f"b{number}")
+        envelopes.receive({"client": "b0", "k": number + 2, "do": "frame", "frame": send(f"c{number}")})
+    assert {"to": "b0", "ack": 2 * CLIENTS + 1} in envelopes.drain()
+    assert len(envelopes._browsers) == CLIENTS
+
+
+# ---- all of it at once, on a bad line ----------------------------------------------------------------
+
+
+@given(st.data())
+def test_every_command_is_done_once_and_every_browser_ends_with_the_tail(data: st.DataObject) -> None:
+    """Envelopes are lost; commands are lost, doubled and reordered; browsers send again until acked."""
+    room, done = Room(), []
+    envelopes = Envelopes(room.snapshot)
+    browsers = [Browser("b0"), Browser("b1")]
+    unacked: dict[str, list[dict]] = {browser.name: [browser.command("open")] for browser in browsers}
+    said: dict[str, list[str]] = {browser.name: [] for browser in browsers}
+
+    def receive(command: dict) -> None:
+        for todo in envelopes.receive(command):
+            assert isinstance(todo, Frame)
+            assert isinstance(todo.frame, Send)
+            done.append((todo.client, todo.frame.cid))
+            envelopes.push([room.say()])
+
+    def deliver(envelope: dict, browser: Browser) -> None:
+        missing = browser.take(envelope)
+        waiting = unacked[browser.name]
+        waiting[:] = [command for command in waiting if command["k"] > browser.acked]
+        if missing and not any(command["do"] == "open" for command in waiting):
+            waiting.append(browser.command("open"))
+
+    for _ in range(data.draw(st.integers(1, 60))):
+        browser = data.draw(st.sampled_from(browsers))
+        match data.draw(st.sampled_from(["say", "type", "command", "seen", "drain"])):
+            case "say":
+                envelopes.push([room.say()])
+            case "type":
+                cid = f"{browser.name}-{browser.k}"
+                said[browser.name].append(cid)
+                unacked[browser.name].append(browser.command("frame", frame=send(cid)))
+            case "command" if unacked[browser.name]:
+                receive(data.draw(st.sampled_from(unacked[browser.name])))
+            case "seen":
+                envelopes.receive(browser.seen())
+            case "drain":
+                for envelope in envelopes.drain():
+                    for reader in browsers:
+                        if data.draw(st.booleans()):
+                            deliver(envelope, reader)
+
+    for _ in range(4):  # the line is good again: everything waiting is sent, everything arrives
+        for browser in browsers:
+            for command in list(unacked[browser.name]):
+                receive(command)
+        envelopes.push([room.say()])
+        for envelope in envelopes.drain():
+            for browser in browsers:
+                deliver(envelope, browser)
+
+    for browser in browsers:
+        assert [cid for name, cid in done if name == browser.name] == said[browser.name]
+        tail = [frame.entry.seq for frame in room.log[-TAIL:]]
+        assert browser.seqs[-len(tail) :] == tail
