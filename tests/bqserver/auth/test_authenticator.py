@@ -15,7 +15,6 @@ from bqserver.auth.authenticator import (
     read_token,
     short,
 )
-from bqserver.errors import StorageError
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
@@ -91,14 +90,14 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path):
     path = tmp_path / "token"
     path.write_text("secret\n")
     path.chmod(0o644)
-    with pytest.raises(StorageError, match="chmod 600"):
+    with pytest.raises(AccessFileError, match="chmod 600"):
         read_token(path)
     path.chmod(0o600)
     assert read_token(path) == "secret"
     path.write_text("")
-    with pytest.raises(StorageError, match="empty"):
+    with pytest.raises(AccessFileError, match="empty"):
         read_token(path)
-    with pytest.raises(StorageError, match="can't be read"):
+    with pytest.raises(AccessFileError, match="can't be read"):
         read_token(tmp_path / "none")
 
 

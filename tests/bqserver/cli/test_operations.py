@@ -10,8 +10,8 @@ import subprocess
 
 from bqserver.app import ChatServer
 from bqserver.cli.application import check_arguments
+from bqserver.cli.tokens import Add
 from bqserver.testing import running_server
-from bqserver.token_command import Add
 from support.paths import ROOT
 from support.ws_client import member, request
 
