@@ -26,7 +26,7 @@ from bqwidget._client.validation import is_text, wrong
 from bqwidget._client.websocket_client import Link, LinkLost
 from bqwidget._room.attachments import Attachment
 from bqwidget._threads import kernel_busy as busy
-from bqwidget._threads.loop_thread import GRACE, LoopThread, off_the_loop
+from bqwidget._threads.loop_thread import CLOSE_TIMEOUT, LoopThread, run_in_thread
 
 from .errors import (
     BqwidgetError,
@@ -94,7 +94,7 @@ class Connection(LoopThread):
         self._joined = asyncio.Event()
 
     def start(self) -> None:
-        busy.watch(self)
+        busy.register(self)
         super().start()
 
     # ---- from any thread ----
@@ -119,7 +119,7 @@ class Connection(LoopThread):
             if self._closed is not None:
                 future.set_exception(self._closed)
                 return future
-            self.call(self._begin, answer)
+            self.call_soon(self._begin, answer)
         return future
 
     def submit(self, draft: Draft, attachment: Attachment | None = None) -> Future[Delivery]:
@@ -139,9 +139,9 @@ class Connection(LoopThread):
                 return future
             self._futures[draft.cid] = future
             if attachment is None:
-                self.call(self._put, draft)
+                self.call_soon(self._put, draft)
             else:
-                self.call(self._begin, partial(self._put_after, draft, attachment))
+                self.call_soon(self._begin, partial(self._put_after, draft, attachment))
         return future
 
     def subscribe(self) -> Feed:
@@ -182,7 +182,7 @@ class Connection(LoopThread):
             if self._link is not None and is_text(frame):
                 self._link.send([frame])
 
-        self.call(send)
+        self.call_soon(send)
 
     def clock(self) -> int:
         """The time by which the server ends questions, in milliseconds since the epoch."""
@@ -201,7 +201,7 @@ class Connection(LoopThread):
             retry_ms = None
             try:
                 endpoint = self._configured
-                await self._join(await off_the_loop(local) if endpoint is None else endpoint)
+                await self._join(await run_in_thread(local) if endpoint is None else endpoint)
             except ConnectionRefused as error:
                 self.error, retry_ms = error, int((error.retry_after or 0) * 1000)
                 if error.status == UNAUTHORIZED and self.endpoint != refused:
@@ -332,7 +332,7 @@ class Connection(LoopThread):
             if session.state == "open" and not self._joined.is_set():
                 self.error = None
                 self._joined.set()
-                busy.joined(self)
+                busy.announce(self)
             settled, session.outbox.settled = session.outbox.settled, []
             futures = [(self._futures.pop(cid, None), outcome) for cid, outcome in settled]
             self.lock.notify_all()
@@ -360,12 +360,12 @@ class Connection(LoopThread):
     def _begin_close(self) -> None:
         self._closing = True
         if self._futures and self.session.state == "open":
-            self._loop.call_later(GRACE, self._main.cancel)
+            self._loop.call_later(CLOSE_TIMEOUT, self._main.cancel)
         else:
             self._main.cancel()
 
     def _end(self) -> None:
-        busy.left(self)
+        busy.unregister(self)
         with self.lock:
             if self._closed is None:
                 self._closed = RoomClosed(f"room {self.session.room} is closed: make a new Room to go on")

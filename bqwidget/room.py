@@ -23,7 +23,7 @@ from bqwidget._room.live_output import Showing
 from bqwidget._room.observable import live
 from bqwidget._room.progress import Tracking
 from bqwidget._room.questions import Asking
-from bqwidget._threads.cells import replace_earlier
+from bqwidget._threads.cells import replace_previous
 
 from .connection import Connection
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
@@ -89,7 +89,7 @@ class Room(Asking, Showing, Tracking, Reading):
         )
         self._connection.start()
         finalize(self, self._connection.close, wait=False).atexit = False
-        replace_earlier(self, ("room", name, self.user), Room.close)
+        replace_previous(self, ("room", name, self.user), Room.close)
 
     # ---- life ----
 
@@ -182,7 +182,7 @@ class Room(Asking, Showing, Tracking, Reading):
 
     def _call(self, function: Callable[..., object], *args: Any) -> None:
         """Run ``function`` on the room's thread soon."""
-        self._connection.call(function, *args)
+        self._connection.call_soon(function, *args)
 
     def _snapshot(self, limit: int) -> list[ServerFrame | Status]:
         """Frames that rebuild the newest ``limit`` messages and the status; on the room's thread."""

@@ -19,7 +19,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from bqwidget._threads.cells import replace_earlier
+from bqwidget._threads.cells import replace_previous
 from bqwidget._widget.chunked_transfer import Carrier
 from bqwidget._widget.comm_server import Envelopes, Fetch, Frame, History, Put
 
@@ -66,7 +66,7 @@ class ChatWidget(anywidget.AnyWidget):
             room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout})
         )
         self._unlisten = room._listen(_heard_by(self))
-        replace_earlier(self, ("window", room.name), ChatWidget.close)
+        replace_previous(self, ("window", room.name), ChatWidget.close)
 
     @property
     def messages(self) -> list[Message]:

@@ -8,7 +8,7 @@ from weakref import finalize
 
 from bqwidget._client.subscription import Predicate
 from bqwidget._threads.cells import Cell, current_cell
-from bqwidget.dispatch import Callback, Home, ThreadHome
+from bqwidget.dispatch import Callback, CallbackLoop, ThreadCallbackLoop
 from bqwidget.protocol import Message
 
 
@@ -18,7 +18,7 @@ class Handler:
     def __init__(
         self,
         callback: Callback,
-        home: Home,
+        home: CallbackLoop,
         *,
         since: int,
         where: Predicate | None,
@@ -32,7 +32,9 @@ class Handler:
         self.background = background
         self.own = own
         if background:
-            self.home = thread = ThreadHome(f"bqwidget-{getattr(callback.function, '__name__', 'handler')}")
+            self.home = thread = ThreadCallbackLoop(
+                f"bqwidget-{getattr(callback.function, '__name__', 'handler')}"
+            )
             finalize(self, thread.stop)
 
     def hear(self, message: Message, *, own: bool) -> None:
@@ -56,7 +58,7 @@ class Handlers:
     def add(
         self,
         callback: Callback,
-        home: Home,
+        home: CallbackLoop,
         *,
         since: int,
         where: Predicate | None = None,
@@ -91,10 +93,10 @@ class Handlers:
         for handler in list(self._handlers.values()):
             handler.since = 0
 
-    def homes(self) -> set[Home]:
+    def homes(self) -> set[CallbackLoop]:
         return {handler.home for handler in list(self._handlers.values())}
 
-    def hear(self, messages: Iterable[Message], home: Home) -> None:
+    def hear(self, messages: Iterable[Message], home: CallbackLoop) -> None:
         """Give ``messages`` to the handlers that live in ``home``, where this is called."""
         for message in messages:
             own = self._is_own(message)
@@ -144,5 +146,5 @@ def key_of(function: Callable[..., Any]) -> tuple[object, Cell | None]:
 
 
 def _stop(handler: Handler) -> None:
-    if handler.background and isinstance(handler.home, ThreadHome):
+    if handler.background and isinstance(handler.home, ThreadCallbackLoop):
         handler.home.stop()

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import Any, TypeVar, overload
 
 from bqwidget._client.message_list import Snapshot
-from bqwidget.dispatch import Callback, Home
+from bqwidget.dispatch import Callback, CallbackLoop
 from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
 
 from .handlers import is_of_earlier_run, key_of
@@ -91,7 +91,7 @@ class Live:
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, callback: Callback, home: Home) -> None:
+    def begin(self, callback: Callback, home: CallbackLoop) -> None:
         """Show it for the first time: now, in the cell that runs; what is async comes a moment later."""
         self._callback, self._home = callback, home
         if inspect.iscoroutinefunction(self._function):

@@ -10,7 +10,7 @@ from weakref import WeakMethod
 import traitlets
 from traitlets.utils.bunch import Bunch
 
-from bqwidget.dispatch import Callback, Home, ThreadHome, home
+from bqwidget.dispatch import Callback, CallbackLoop, ThreadCallbackLoop, callback_loop
 
 
 class _Live(traitlets.TraitType[Any, Any]):
@@ -41,7 +41,7 @@ class Observed(traitlets.HasTraits):
 
     def __init__(self) -> None:
         super().__init__()
-        self._home: Home = home()
+        self._home: CallbackLoop = callback_loop()
         self._told: dict[str, Any] = {}
         self._changed: set[str] = set()
         self._changing = Lock()
@@ -64,8 +64,8 @@ class Observed(traitlets.HasTraits):
 
     def _callback(self, function: Callable[..., object]) -> Callback:
         """``function`` as a callback of this object, which it doesn't keep alive."""
-        if isinstance(self._home, ThreadHome):
-            self._home = home()  # there may be a better one by now
+        if isinstance(self._home, ThreadCallbackLoop):
+            self._home = callback_loop()  # there may be a better one by now
         told = WeakMethod(self._failed)
 
         def failed(error: BaseException) -> None:

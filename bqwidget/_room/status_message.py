@@ -46,7 +46,7 @@ class Bulletin:
 
     def end(self, text: str) -> None:
         """The last word, told at once. Said again, it is corrected."""
-        self._room._connection.call(self._finish, text)  # noqa: SLF001 - a part of the room
+        self._room._connection.call_soon(self._finish, text)  # noqa: SLF001 - a part of the room
 
     # ---- on the room's thread ----
 
