@@ -16,8 +16,8 @@ import msgspec
 from traitlets import Any as Any_
 from traitlets import List, Unicode
 
-from bqwidget._client.endpoint import configured
-from bqwidget._client.message_list import Snapshot
+from bqwidget._client.endpoint import configured_endpoint
+from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._room.history import ANSWER, Reading
 from bqwidget._room.live_output import Showing
 from bqwidget._room.observable import live
@@ -28,7 +28,7 @@ from bqwidget._threads.cells import replace_previous
 from .connection import Connection
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
 from .protocol import Error, Limits, Member, ServerFrame, Typing, check_room, is_text, printable
-from .session import Session, State, Status, Trouble
+from .session import Session, State, Status, StatusError
 
 if TYPE_CHECKING:
     from .widget import ChatWidget
@@ -47,7 +47,7 @@ class Room(Asking, Showing, Tracking, Reading):
     unless ``insecure``. All that can be observed is live, in a busy cell too.
     """
 
-    messages: Snapshot = live(List, "The newest messages, oldest first: a snapshot to read.")
+    messages: MessageSnapshot = live(List, "The newest messages, oldest first: a snapshot to read.")
     status: State = live(Unicode, "connecting, open, reconnecting or closed.")
     error: BqwidgetError | None = live(Any_, "What went wrong last, as an exception; None while all is well.")
     latency: float | None = live(Any_, "Seconds to the server and back, as last measured.")
@@ -78,14 +78,14 @@ class Room(Asking, Showing, Tracking, Reading):
         self.keep = _check_keep(keep)
         self._listeners: list[Listener] = []
         self._told_status: Status | None = None
-        self._cached: tuple[int, Snapshot] = (-1, Snapshot())
+        self._cached: tuple[int, MessageSnapshot] = (-1, MessageSnapshot())
         self._widget: ChatWidget | None = None
         update = WeakMethod(self._update)
         self._connection = Connection(
             Session(name, keep=keep, random=random.random),
-            configured(url, token, insecure=insecure),
+            configured_endpoint(url, token, insecure=insecure),
             query={"user": self.user, "kind": self._kind, "client": token_hex(8)},
-            update=lambda accepted: (method := update()) and method(accepted),
+            on_update=lambda accepted: (method := update()) and method(accepted),
         )
         self._connection.start()
         finalize(self, self._connection.close, wait=False).atexit = False
@@ -102,8 +102,8 @@ class Room(Asking, Showing, Tracking, Reading):
         connection.wait_until(lambda: connection.session.state in ("open", "closed"), timeout)
         if connection.session.state == "open":
             return self
-        if connection.closed is not None:
-            raise connection.error or connection.closed
+        if connection.close_error is not None:
+            raise connection.error or connection.close_error
         why = f": {connection.error}" if connection.error else ""
         raise WaitTimeout(f"room {self.name} is not open after {timeout or 0:g} s{why}", timeout=timeout or 0)
 
@@ -124,10 +124,12 @@ class Room(Asking, Showing, Tracking, Reading):
     def url(self) -> str:
         """The address of the room's page, for a browser; there is never a secret in it."""
         connection = self._connection
-        connection.wait_until(lambda: connection.endpoint or connection.closed, ANSWER)
+        connection.wait_until(lambda: connection.endpoint or connection.close_error, ANSWER)
         if connection.endpoint is None:
-            raise connection.error or connection.closed or ConnectionRefused("no server found yet", url="")
-        return connection.endpoint.address(f"rooms/{self.name}")
+            raise (
+                connection.error or connection.close_error or ConnectionRefused("no server found yet", url="")
+            )
+        return connection.endpoint.http_url(f"rooms/{self.name}")
 
     def invite(self, uses: int = 1, minutes: float = 10) -> str:
         """A link that lets ``uses`` people in, within ``minutes``: give it only to them.
@@ -189,7 +191,7 @@ class Room(Asking, Showing, Tracking, Reading):
         return [*self._connection.session.snapshot(limit), self._status()]
 
     def _typing(self, typing: Typing) -> None:
-        self._connection.say(typing)
+        self._connection.send_transient(typing)
 
     # ---- on the room's thread ----
 
@@ -218,7 +220,9 @@ class Room(Asking, Showing, Tracking, Reading):
         connection, error = self._connection, self._connection.error
         trouble = None
         if error is not None:
-            trouble = Trouble(code=getattr(error, "code", None) or type(error).__name__, message=str(error))
+            trouble = StatusError(
+                code=getattr(error, "code", None) or type(error).__name__, message=str(error)
+            )
         return Status(
             status=connection.session.state,
             error=trouble,
@@ -244,11 +248,11 @@ class Room(Asking, Showing, Tracking, Reading):
             case _:  # error, latency, last_disconnected_at
                 return getattr(connection, name)
 
-    def _snapshot_list(self) -> Snapshot:
+    def _snapshot_list(self) -> MessageSnapshot:
         version, snapshot = self._cached
         if version != self._connection.version:
             with self._connection.lock:
-                version, snapshot = self._connection.version, self._connection.session.tail.snapshot()
+                version, snapshot = self._connection.version, self._connection.session.messages.snapshot()
             self._cached = version, snapshot
         return snapshot
 

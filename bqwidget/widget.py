@@ -134,7 +134,7 @@ class ChatWidget(anywidget.AnyWidget):
             self._envelopes.reply(command, answer)
             self._flush_soon()
 
-        asked = self.room._connection.ask(
+        asked = self.room._connection.request(
             lambda rest: rest.messages(before=command.before, limit=command.limit)
         )
         asked.add_done_callback(answered)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from bqwidget._client.http_client import Rest
+from bqwidget._client.http_client import HttpClient
 from bqwidget.errors import BqwidgetError, ConnectionRefused
 from bqwidget.protocol import Message, Part, is_text, printable
-from bqwidget.session import PAGE
+from bqwidget.session import PAGE_SIZE
 
 from .sending import Saying
 from .transcript import Transcript
@@ -45,7 +45,7 @@ class Reading(Saying):
     def part(self, part: Part | str) -> bytes:
         """The bytes of an attachment: of ``message.parts[0]``, say, or by its sha256."""
         sha256 = part.sha256 if isinstance(part, Part) else part
-        return self._ask(lambda rest: rest.part(sha256))
+        return self._ask(lambda rest: rest.download(sha256))
 
     def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
         """The kept messages as a DataFrame, one row each; ``history``: all that the server has.
@@ -86,7 +86,7 @@ class Reading(Saying):
         older: list[list[Message]] = []
         missing = None if limit is None else limit - len(kept)
         while missing is None or missing > 0:
-            want = PAGE if missing is None else min(PAGE, missing)
+            want = PAGE_SIZE if missing is None else min(PAGE_SIZE, missing)
             page = self.history(before, want)
             older.append(page)
             if len(page) < want:
@@ -95,8 +95,8 @@ class Reading(Saying):
             missing = None if missing is None else missing - want
         return [*(message for page in reversed(older) for message in page), *kept]
 
-    def _ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Result:
-        future = self._connection.ask(request)
+    def _ask(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Result:
+        future = self._connection.request(request)
         try:
             return future.result(ANSWER)
         except TimeoutError:
@@ -121,14 +121,14 @@ def _names(parts: Iterable[Part]) -> tuple[str, ...]:
     return tuple(part.name or part.mime for part in parts)
 
 
-async def _search(rest: Rest, room: str, text: str, limit: int) -> list[Message]:
+async def _search(rest: HttpClient, room: str, text: str, limit: int) -> list[Message]:
     return _decode_messages(await rest.get(f"rooms/{room}/search", q=text, limit=limit))
 
 
-async def _history(rest: Rest, before: int | None, limit: int) -> list[Message]:
+async def _history(rest: HttpClient, before: int | None, limit: int) -> list[Message]:
     found: list[Message] = []
     while len(found) < limit:
-        want = min(PAGE, limit - len(found))
+        want = min(PAGE_SIZE, limit - len(found))
         page = await rest.messages(before=before, limit=want)
         found = [*page, *found]
         if len(page) < want:

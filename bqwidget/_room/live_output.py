@@ -11,7 +11,7 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, TypeVar, overload
 
-from bqwidget._client.message_list import Snapshot
+from bqwidget._client.message_list import MessageSnapshot
 from bqwidget.dispatch import Callback, CallbackLoop
 from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
 
@@ -76,8 +76,8 @@ class Live:
 
     def __init__(
         self,
-        function: Callable[[Snapshot], object],
-        messages: Callable[[], Snapshot],
+        function: Callable[[MessageSnapshot], object],
+        messages: Callable[[], MessageSnapshot],
         failed: Callable[[BaseException], None],
         pause: float,
     ) -> None:

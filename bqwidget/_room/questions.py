@@ -55,7 +55,7 @@ class Asking(Hearing):
         from_: str | None = None,
     ) -> str | Default:
         """``ask`` for a cell or handler that awaits."""
-        expires = None if timeout is None else self._connection.clock() + int(timeout * 1000)
+        expires = None if timeout is None else self._connection.server_time_ms() + int(timeout * 1000)
         ask = Ask(choices=_checked(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:
@@ -141,7 +141,7 @@ class Asking(Hearing):
         except MessageRefused:
             return False
         with self._connection.lock:
-            kept = self._connection.session.tail.find(question.seq)
+            kept = self._connection.session.messages.find(question.seq)
         return kept is None or kept.answer is None
 
     def _end(self, question: Entry) -> Expire:
@@ -150,7 +150,7 @@ class Asking(Hearing):
     def _question(self, question: Message | int) -> Message:
         seq = question.seq if isinstance(question, Message) else question
         with self._connection.lock:
-            found = self._connection.session.tail.find(seq)
+            found = self._connection.session.messages.find(seq)
         if found is None and isinstance(question, Message):
             found = question
         if found is None:

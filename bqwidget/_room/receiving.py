@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from weakref import WeakMethod
 
 from bqwidget import dispatch
-from bqwidget._client.subscription import Feed, Predicate, Stream
+from bqwidget._client.subscription import MessageStream, Predicate, Subscription
 from bqwidget.dispatch import Callback
 from bqwidget.errors import WaitTimeout
 from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
@@ -66,7 +66,7 @@ class Hearing(Saying):
             _checked(where)
         callback = self._callback(function)
         with self._connection.lock:
-            since = self._connection.session.last
+            since = self._connection.session.last_seq
         self._handlers.add(callback, self._home, since=since, where=where, background=background, own=own)
         return function
 
@@ -106,32 +106,41 @@ class Hearing(Saying):
         """
         return dispatch.wait(self.next_message(predicate, timeout, after=after))
 
-    def stream(self, predicate: Predicate | None = None, *, after: Message | int | None = None) -> Stream:
+    def stream(
+        self, predicate: Predicate | None = None, *, after: Message | int | None = None
+    ) -> MessageStream:
         """``async for message in room.stream()``: everything since the call, own messages too; ends with the room."""
-        return Stream(self, self._feed(after), _checked(predicate))
+        return MessageStream(self, self._feed(after), _checked(predicate))
 
     def pending(self) -> list[Message]:
         """What others said since the last call (at first: since joining). Before the room is joined: nothing."""
         connection, session = self._connection, self._connection.session
         with connection.lock:
-            after = session.joined_at if self._pending_after is None else self._pending_after
+            after = session.joined_seq if self._pending_after is None else self._pending_after
             if after is None:
                 return []
-            messages, last, floor = session.tail.after(after), session.last, session.tail.floor
+            messages, last, floor = (
+                session.messages.after(after),
+                session.last_seq,
+                session.messages.gapless_after,
+            )
         if after < floor:  # more was said than the room keeps
-            messages = [*connection.ask(lambda rest: rest.between(after, floor)).result(), *messages]
+            messages = [
+                *connection.request(lambda rest: rest.messages_between(after, floor)).result(),
+                *messages,
+            ]
         self._pending_after = last
         return [message for message in messages if not self._is_own(message)]
 
     async def _first(
         self,
-        feed: Feed | Callable[[], Awaitable[Feed]],
+        feed: Subscription | Callable[[], Awaitable[Subscription]],
         matches: Predicate,
         timeout: float | None,  # noqa: ASYNC109 - it becomes a WaitTimeout
     ) -> Message:
         try:
             async with asyncio.timeout(timeout) as limit:
-                if not isinstance(feed, Feed):
+                if not isinstance(feed, Subscription):
                     feed = await feed()
                 while not matches(message := await feed.next()):
                     pass
@@ -143,7 +152,7 @@ class Hearing(Saying):
                 f"nothing that was waited for came within {timeout:g} s", timeout=timeout or 0
             ) from None
 
-    def _feed(self, after: Message | int | None) -> Feed | Callable[[], Awaitable[Feed]]:
+    def _feed(self, after: Message | int | None) -> Subscription | Callable[[], Awaitable[Subscription]]:
         """Begun with this call; with ``after`` there is time, for what was said meanwhile is found later too."""
         if after is None:
             return self._connection.subscribe()

@@ -192,7 +192,7 @@ class Saying(Observed):
 
     def _is_own(self, message: Message) -> bool:
         """Whether this room's verbs sent it; what a person types in its window is not own."""
-        return self._cids.made(message.cid) and self._connection.session.is_us(message, self.user)
+        return self._cids.made(message.cid) and self._connection.session.is_from(message, self.user)
 
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` and come back at once: the future is its acknowledgement, with its entry."""
@@ -252,7 +252,7 @@ class Saying(Observed):
     def _change(self, message: Message | int, draft: Draft, timeout: float | None) -> Message | None:
         entry = self._deliver(draft, timeout).entry
         with self._connection.lock:
-            kept = self._connection.session.tail.find(_seq(message))
+            kept = self._connection.session.messages.find(_seq(message))
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
             return fold(message, entry)
         return kept

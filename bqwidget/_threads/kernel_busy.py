@@ -48,7 +48,7 @@ def announce(connection: Connection) -> None:
     """``connection`` has been joined, perhaps again, and its server knows nothing of us yet."""
     with _lock:
         if connection in _listeners:
-            connection.say(Busy(busy=_running[0]))
+            connection.send_transient(Busy(busy=_running[0]))
 
 
 def unregister(connection: Connection) -> None:
@@ -74,7 +74,7 @@ def _announce_all(*, busy: bool) -> None:
     with _lock:
         _set_running(running=busy)
         for connection in list(_listeners):
-            connection.say(Busy(busy=busy))
+            connection.send_transient(Busy(busy=busy))
 
 
 def _set_running(*, running: bool) -> None:

@@ -69,7 +69,7 @@ class Carrier:
         asked = self._fetched.get(command.sha256)
         if asked is None or (asked.done() and asked.exception()):
             sha256 = command.sha256
-            asked = self._fetched[sha256] = self._connection.ask(lambda rest: rest.part(sha256))
+            asked = self._fetched[sha256] = self._connection.request(lambda rest: rest.download(sha256))
         self._fetched.move_to_end(command.sha256)
         asked.add_done_callback(partial(self._piece, command, answer))
 
@@ -84,7 +84,7 @@ class Carrier:
         piece = data[command.at : command.at + PIECE]
         envelope = {**to, "part": {"size": len(data), "at": command.at}}
         wait = _pace.wait(len(piece), time.monotonic())
-        if wait and self._connection.closed is None:
+        if wait and self._connection.close_error is None:
             asyncio.get_running_loop().call_later(wait, answer, envelope, (piece,))
         else:
             answer(envelope, (piece,))
@@ -112,7 +112,7 @@ class Carrier:
             answer({**to, "stored": None}, ())
             return
         part = Part(mime=command.mime, sha256=hashlib.sha256(whole).hexdigest(), size=len(whole))
-        stored = self._connection.ask(lambda _: self._connection.upload(Attachment(part, whole)))
+        stored = self._connection.request(lambda _: self._connection.upload(Attachment(part, whole)))
         stored.add_done_callback(partial(_stored, to, answer))
 
     def _gather(self, command: Put) -> bytes | None:

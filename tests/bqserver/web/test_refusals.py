@@ -303,12 +303,12 @@ def test_a_connection_that_ends_for_good_is_not_made_again(stage, make, says, cl
 def flood(stage: Stage, room: Room) -> None:
     """More than a Room would send by itself: its own outbox obeys."""
     frames = [Send(cid=f"f{number}", user="bob", text="flood") for number in range(40)]
-    room._call(room._connection._link.send, frames)
+    room._call(room._connection._websocket.send, frames)
 
 
 def too_big(stage: Stage, room: Room) -> None:
     frame = Send(cid="big", user="bob", text="x" * 200_000)
-    room._call(room._connection._link.send, [frame])
+    room._call(room._connection._websocket.send, [frame])
 
 
 def too_slow(stage: Stage, room: Room) -> None:
