@@ -18,15 +18,15 @@ from weakref import WeakSet
 
 import websockets
 
-from bqwidget._client.endpoint import Endpoint, local
-from bqwidget._client.http_client import Rest, is_final
+from bqwidget._client.endpoint import Endpoint, local_endpoint
+from bqwidget._client.http_client import HttpClient, is_permanent
 from bqwidget._client.outbox import Delivery
-from bqwidget._client.subscription import Feed
-from bqwidget._client.validation import is_text, wrong
-from bqwidget._client.websocket_client import Link, LinkLost
+from bqwidget._client.subscription import Subscription
+from bqwidget._client.validation import is_encodable, validate
+from bqwidget._client.websocket_client import ConnectionLost, WebSocketClient
 from bqwidget._room.attachments import Attachment
 from bqwidget._threads import kernel_busy as busy
-from bqwidget._threads.loop_thread import GRACE, LoopThread, off_the_loop
+from bqwidget._threads.loop_thread import CLOSE_TIMEOUT, LoopThread, run_in_thread
 
 from .errors import (
     BqwidgetError,
@@ -50,11 +50,14 @@ from .protocol import (
     Typing,
     plain,
 )
-from .session import BACKOFF_BASE, BACKOFF_CAP, Page, Session
+from .session import INITIAL_BACKOFF, MAX_BACKOFF, PageRequest, Session
 
 UNAUTHORIZED = 401
-FORBIDDEN, GONE = 4403, 4404
-FINAL = {FORBIDDEN: "you may not be in this room any more", GONE: "the server has closed it for good"}
+FORBIDDEN, NOT_FOUND = 4403, 4404
+CLOSE_REASONS = {
+    FORBIDDEN: "you may not be in this room any more",
+    NOT_FOUND: "the server has closed it for good",
+}
 
 Result = TypeVar("Result")
 
@@ -68,7 +71,7 @@ class Connection(LoopThread):
         endpoint: Endpoint | None,
         *,
         query: dict[str, str],
-        update: Callable[[Sequence[ServerFrame]], None],
+        on_update: Callable[[Sequence[ServerFrame]], None],
     ) -> None:
         super().__init__(f"bqwidget-{session.room}")
         self.session = session
@@ -82,24 +85,24 @@ class Connection(LoopThread):
         self.last_disconnected_at: int | None = None
         self._configured = endpoint
         self._query = query
-        self._update = update
-        self._closed: RoomClosed | None = None
+        self._on_update = on_update
+        self._close_error: RoomClosed | None = None
         self._closing = False
-        self._feeds: WeakSet[Feed] = WeakSet()
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._futures: dict[str, Future[Delivery]] = {}
-        self._asking: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._link: Link | None = None
-        self._rest: Rest | None = None
+        self._websocket: WebSocketClient | None = None
+        self._http: HttpClient | None = None
         self._joined = asyncio.Event()
 
     def start(self) -> None:
-        busy.watch(self)
+        busy.register(self)
         super().start()
 
     # ---- from any thread ----
 
-    def ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Future[Result]:
+    def request(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Future[Result]:
         """The outcome of ``request`` on this thread, once the room is open."""
         self.check_process()
         future: Future[Result] = Future()
@@ -108,18 +111,18 @@ class Connection(LoopThread):
         async def answer() -> None:
             try:
                 await self._joined.wait()
-                assert self._rest is not None  # made before any join
-                future.set_result(await request(self._rest))
+                assert self._http is not None  # made before any join
+                future.set_result(await request(self._http))
             except asyncio.CancelledError:
-                future.set_exception(self._closed or RoomClosed(f"{self.session.room} is closed"))
+                future.set_exception(self._close_error or RoomClosed(f"{self.session.room} is closed"))
             except Exception as error:  # noqa: BLE001 - it belongs to the thread that asked
                 future.set_exception(error)
 
         with self.lock:
-            if self._closed is not None:
-                future.set_exception(self._closed)
+            if self._close_error is not None:
+                future.set_exception(self._close_error)
                 return future
-            self.call(self._begin, answer)
+            self.call_soon(self._start_task, answer)
         return future
 
     def submit(self, draft: Draft, attachment: Attachment | None = None) -> Future[Delivery]:
@@ -134,39 +137,41 @@ class Connection(LoopThread):
                 return self._futures[draft.cid]
             future: Future[Delivery] = Future()
             future.set_running_or_notify_cancel()  # whoever waits may stop waiting, but can't take it back
-            if self._closed is not None:
-                future.set_exception(self._closed)
+            if self._close_error is not None:
+                future.set_exception(self._close_error)
                 return future
             self._futures[draft.cid] = future
             if attachment is None:
-                self.call(self._put, draft)
+                self.call_soon(self._put, draft)
             else:
-                self.call(self._begin, partial(self._put_after, draft, attachment))
+                self.call_soon(self._start_task, partial(self._put_after, draft, attachment))
         return future
 
-    def subscribe(self) -> Feed:
+    def subscribe(self) -> Subscription:
         """A feed of every message accepted from now on."""
         self.check_process()
         with self.lock:
-            return self._new_feed([])
+            return self._new_subscription([])
 
-    async def subscribe_after(self, seq: int) -> Feed:
+    async def subscribe_after(self, seq: int) -> Subscription:
         """A feed of every message above ``seq``, whether it has been said already or not. On any loop."""
         self.check_process()
-        if self.session.joined_at is None:
-            await asyncio.wrap_future(self.ask(_nothing))
+        if self.session.joined_seq is None:
+            await asyncio.wrap_future(self.request(_nothing))
         with self.lock:
-            floor = self.session.tail.floor
-            feed = self._new_feed(self.session.tail.after(seq))
+            floor = self.session.messages.gapless_after
+            feed = self._new_subscription(self.session.messages.after(seq))
         if seq < floor:
-            feed.precede(await asyncio.wrap_future(self.ask(lambda rest: rest.between(seq, floor))))
+            feed.prepend(
+                await asyncio.wrap_future(self.request(lambda rest: rest.messages_between(seq, floor)))
+            )
         return feed
 
-    def _new_feed(self, messages: Iterable[Message]) -> Feed:
-        feed = Feed(messages)
-        if self._closed is not None:
-            feed.end(self._closed)
-        self._feeds.add(feed)
+    def _new_subscription(self, messages: Iterable[Message]) -> Subscription:
+        feed = Subscription(messages)
+        if self._close_error is not None:
+            feed.close(self._close_error)
+        self._subscriptions.add(feed)
         return feed
 
     def wait_until(self, met: Callable[[], object], timeout: float | None) -> bool:
@@ -175,22 +180,22 @@ class Connection(LoopThread):
         with self.lock:
             return bool(self.lock.wait_for(met, timeout))
 
-    def say(self, frame: Typing | Busy) -> None:
+    def send_transient(self, frame: Typing | Busy) -> None:
         """Worth saying only now, or not at all."""
 
         def send() -> None:
-            if self._link is not None and is_text(frame):
-                self._link.send([frame])
+            if self._websocket is not None and is_encodable(frame):
+                self._websocket.send([frame])
 
-        self.call(send)
+        self.call_soon(send)
 
-    def clock(self) -> int:
+    def server_time_ms(self) -> int:
         """The time by which the server ends questions, in milliseconds since the epoch."""
-        return self.session.clock(self._loop.time(), _now_ms())
+        return self.session.server_time_ms(self._loop.time(), _now_ms())
 
     @property
-    def closed(self) -> RoomClosed | None:
-        return self._closed
+    def close_error(self) -> RoomClosed | None:
+        return self._close_error
 
     # ---- staying joined ----
 
@@ -201,21 +206,21 @@ class Connection(LoopThread):
             retry_ms = None
             try:
                 endpoint = self._configured
-                await self._join(await off_the_loop(local) if endpoint is None else endpoint)
+                await self._join(await run_in_thread(local_endpoint) if endpoint is None else endpoint)
             except ConnectionRefused as error:
                 self.error, retry_ms = error, int((error.retry_after or 0) * 1000)
                 if error.status == UNAUTHORIZED and self.endpoint != refused:
                     refused = self.endpoint
                     continue  # there may be a new token by now
-                if is_final(error):
+                if is_permanent(error):
                     return self._give_up(error)
-            except LinkLost as error:
+            except ConnectionLost as error:
                 self.error, retry_ms, refused = error, error.retry_ms, None
-                if error.code in FINAL:
+                if error.code in CLOSE_REASONS:
                     return self._give_up(error, error.code)
             except LocalServerError as error:
                 self.error = error
-                if self.session.joined_at is None:
+                if self.session.joined_seq is None:
                     return self._give_up(error)
             except (OSError, EOFError, websockets.WebSocketException) as error:
                 base, what = (
@@ -223,73 +228,79 @@ class Connection(LoopThread):
                     str(error) or type(error).__name__,
                 )
                 self.error = ConnectionRefused(f"{base} can't be joined: {what}", url=base)
-            await self._back_off(retry_ms)
+            await self._wait_for_retry(retry_ms)
 
     async def _join(self, endpoint: Endpoint) -> None:
-        if self._rest is None or endpoint != self.endpoint:
-            if self._rest is not None:
-                self._rest.close()
-            self._rest = Rest(endpoint, self.session.room)
+        if self._http is None or endpoint != self.endpoint:
+            if self._http is not None:
+                self._http.close()
+            self._http = HttpClient(endpoint, self.session.room)
             with self.lock:
                 self.endpoint = endpoint
                 self.lock.notify_all()
-        self._link = Link(endpoint, self._rest, heard=self._heard, paged=self._paged, measured=self._measured)
+        self._websocket = WebSocketClient(
+            endpoint,
+            self._http,
+            on_frames=self._on_frames,
+            on_page=self._on_page,
+            on_latency=self._on_latency,
+        )
         try:
-            await self._link.run(self.session.room, {**self._query, **self.session.cursor()})
+            await self._websocket.run(self.session.room, {**self._query, **self.session.resume_query()})
         finally:
-            self._link = None
+            self._websocket = None
 
-    async def _back_off(self, retry_ms: int | None) -> None:
+    async def _wait_for_retry(self, retry_ms: int | None) -> None:
         with self.lock:
             if self.session.state == "open":
                 self.last_disconnected_at = _now_ms()
-            delay = self.session.disconnected(self._loop.time(), retry_ms)
+            delay = self.session.on_disconnect(self._loop.time(), retry_ms)
             self.retry_at = _now_ms() + int(delay * 1000)
             self._joined.clear()
-        self._step([])
+        self._advance([])
         await asyncio.sleep(delay)
         self.retry_at = None
 
     def _give_up(self, error: BqwidgetError, close_code: int | None = None) -> None:
-        why = FINAL.get(close_code or 0, str(error))
-        self._closed = RoomClosed(f"room {self.session.room} is closed: {why}", close_code=close_code)
-        self._closed.__cause__ = error
+        why = CLOSE_REASONS.get(close_code or 0, str(error))
+        self._close_error = RoomClosed(f"room {self.session.room} is closed: {why}", close_code=close_code)
+        self._close_error.__cause__ = error
         if close_code is not None:
-            self.error = self._closed
+            self.error = self._close_error
 
     # ---- what happens on the link ----
 
-    def _heard(self, frames: Sequence[ServerFrame]) -> None:
+    def _on_frames(self, frames: Sequence[ServerFrame]) -> None:
         with self.lock:
             accepted = self.session.receive(frames, self._loop.time())
-            self._feed(accepted)
-        self._step(accepted)
+            self._publish(accepted)
+        self._advance(accepted)
 
-    def _paged(self, page: Page, entries: Sequence[Entry]) -> None:
+    def _on_page(self, page: PageRequest, entries: Sequence[Entry]) -> None:
         with self.lock:
-            accepted = self.session.paged(page, entries, self._loop.time())
-            self._feed(accepted)
-        self._step(accepted)
+            accepted = self.session.receive_page(page, entries, self._loop.time())
+            self._publish(accepted)
+        self._advance(accepted)
 
-    def _measured(self, latency: float) -> None:
+    def _on_latency(self, latency: float) -> None:
         self.latency = latency
-        self._step([])
+        self._advance([])
 
-    def _feed(self, accepted: Iterable[ServerFrame]) -> None:
+    def _publish(self, accepted: Iterable[ServerFrame]) -> None:
         """In the same breath as the session's list, so that a new feed and the list never overlap."""
         messages = [frame.entry for frame in accepted if isinstance(frame, MessageFrame)]
         if messages:
-            for feed in list(self._feeds):
+            for feed in list(self._subscriptions):
                 feed.put(messages)
 
     def _put(self, draft: Draft) -> None:
         self.session.outbox.put(draft)
-        self._step([])
+        self._advance([])
 
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _start_task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = self._loop.create_task(work())
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _put_after(self, draft: Draft, attachment: Attachment) -> None:
         try:
@@ -298,8 +309,8 @@ class Connection(LoopThread):
             with self.lock:
                 future = self._futures.pop(draft.cid, None)
             if future is not None:
-                future.set_exception(_refused(error))
-            self._step([])
+                future.set_exception(_to_refusal(error))
+            self._advance([])
         else:
             self._put(draft)
 
@@ -307,48 +318,48 @@ class Connection(LoopThread):
         """Try until the server has it. Raises ConnectionRefused where it never will."""
         for attempt in count():
             await self._joined.wait()
-            assert self._rest is not None  # made before any join
+            assert self._http is not None  # made before any join
             try:
-                return await self._rest.upload(*attachment)
+                return await self._http.upload(*attachment)
             except ConnectionRefused as error:
-                if is_final(error):
+                if is_permanent(error):
                     raise
-                await asyncio.sleep(error.retry_after or min(BACKOFF_CAP, BACKOFF_BASE * 2.0**attempt))
+                await asyncio.sleep(error.retry_after or min(MAX_BACKOFF, INITIAL_BACKOFF * 2.0**attempt))
         raise AssertionError
 
-    def _step(self, accepted: list[ServerFrame]) -> None:
+    def _advance(self, accepted: list[ServerFrame]) -> None:
         """After every change of the session: send, fetch, settle, tell."""
         session = self.session
-        if self._link is not None:
-            self._link.send(self._sendable(accepted))
-            self._link.want(session.wants)
+        if self._websocket is not None:
+            self._websocket.send(self._outgoing(accepted))
+            self._websocket.request_page(session.wanted_page)
         if self._timer is not None:
             self._timer.cancel()
-        due = session.due()
-        self._timer = None if due is None else self._loop.call_at(due, self._step, [])
+        due = session.next_send_at()
+        self._timer = None if due is None else self._loop.call_at(due, self._advance, [])
         with self.lock:
             if any(isinstance(frame, MessageFrame | ChangeFrame | Hello) for frame in accepted):
                 self.version += 1
             if session.state == "open" and not self._joined.is_set():
                 self.error = None
                 self._joined.set()
-                busy.joined(self)
-            settled, session.outbox.settled = session.outbox.settled, []
+                busy.announce(self)
+            settled, session.outbox.results = session.outbox.results, []
             futures = [(self._futures.pop(cid, None), outcome) for cid, outcome in settled]
             self.lock.notify_all()
-        self._update(accepted)
+        self._on_update(accepted)
         for future, outcome in futures:
             if future is not None:
-                _settle(future, outcome)
+                _resolve(future, outcome)
         if self._closing and not self._futures:
             self._main.cancel()
 
-    def _sendable(self, accepted: list[ServerFrame]) -> list[ClientFrame]:
+    def _outgoing(self, accepted: list[ServerFrame]) -> list[ClientFrame]:
         """What goes out; a draft that the server would cut the connection for is refused here instead."""
         frames: list[ClientFrame] = []
         for frame in self.session.outgoing(self._loop.time()):
             if isinstance(frame, Draft):
-                error = wrong(frame, self.session.limits)
+                error = validate(frame, self.session.limits)
                 if error is not None:
                     accepted += self.session.receive([error], self._loop.time())
                     continue
@@ -360,40 +371,42 @@ class Connection(LoopThread):
     def _begin_close(self) -> None:
         self._closing = True
         if self._futures and self.session.state == "open":
-            self._loop.call_later(GRACE, self._main.cancel)
+            self._loop.call_later(CLOSE_TIMEOUT, self._main.cancel)
         else:
             self._main.cancel()
 
     def _end(self) -> None:
-        busy.left(self)
+        busy.unregister(self)
         with self.lock:
-            if self._closed is None:
-                self._closed = RoomClosed(f"room {self.session.room} is closed: make a new Room to go on")
+            if self._close_error is None:
+                self._close_error = RoomClosed(
+                    f"room {self.session.room} is closed: make a new Room to go on"
+                )
             self.session.close()
             self.retry_at = None
             futures, self._futures = list(self._futures.values()), {}
-            for feed in list(self._feeds):
-                feed.end(self._closed)
+            for feed in list(self._subscriptions):
+                feed.close(self._close_error)
             self.lock.notify_all()
         for future in futures:
-            future.set_exception(self._closed)
-        self._update([])
-        if self._rest is not None:
-            self._rest.close()
+            future.set_exception(self._close_error)
+        self._on_update([])
+        if self._http is not None:
+            self._http.close()
 
 
-async def _nothing(_: Rest) -> None:
+async def _nothing(_: HttpClient) -> None:
     """To wait for the join."""
 
 
-def _refused(error: Exception) -> Exception:
+def _to_refusal(error: Exception) -> Exception:
     """Why an upload failed, as why its message did."""
     if not isinstance(error, ConnectionRefused):
         return error
     return MessageRefused(error.code or "refused", str(error), status=error.status)
 
 
-def _settle(future: Future[Delivery], outcome: Delivery | Error) -> None:
+def _resolve(future: Future[Delivery], outcome: Delivery | Error) -> None:
     if isinstance(outcome, Error):
         future.set_exception(MessageRefused(outcome.code, outcome.message))
     else:

@@ -23,20 +23,20 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from bqwidget._threads.cells import Place
-from bqwidget._threads.event_loops import close, main_loop, stepped_out
+from bqwidget._threads.cells import OutputContext
+from bqwidget._threads.event_loops import close_loop, main_loop, without_running_loop
 
 from .errors import BqwidgetError
 
-SLICE = 0.01
+MAX_TURN_SECONDS = 0.01
 """Seconds of callbacks in one turn of a home's loop, before the loop's other work gets its turn."""
-TICK = 0.02
+UNFINISHED_POLL_INTERVAL = 0.02
 """Seconds between two looks after async callbacks that began in a wait that is over."""
 
 Result = TypeVar("Result")
-_homes: list[Home] = []
-_fallback: list[ThreadHome] = []
-_threads: WeakSet[ThreadHome] = WeakSet()
+_callback_loops: list[CallbackLoop] = []
+_fallback: list[ThreadCallbackLoop] = []
+_thread_loops: WeakSet[ThreadCallbackLoop] = WeakSet()
 _lock = threading.RLock()
 # A finalizer, which may stop a ThreadHome, runs in the middle of anything: hence the R.
 
@@ -48,25 +48,25 @@ class Callback:
     the other; while one is suspended, the callbacks of others go on.
     """
 
-    def __init__(self, function: Callable[..., object], failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, function: Callable[..., object], on_error: Callable[[BaseException], None]) -> None:
         self.function = function
         self._context = copy_context()
-        self._place = Place()
-        self._failed = failed
+        self._output_context = OutputContext()
+        self._on_error = on_error
         self._running: asyncio.Task[None] | None = None
-        self._waiting: deque[tuple[Any, ...]] = deque()
+        self._queued_calls: deque[tuple[Any, ...]] = deque()
 
     def __call__(self, *args: Any) -> None:
         """Call it now, in a running loop; or after its own earlier calls."""
         if self._running is not None:
-            self._waiting.append(args)
+            self._queued_calls.append(args)
             return
         context = self._context.copy()
         try:
-            with self._place.here():
+            with self._output_context.active():
                 result = context.run(self.function, *args)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - one callback never stops the others
-            self.show(error)
+            self.show_error(error)
             return
         if inspect.isawaitable(result):
             task = asyncio.get_running_loop().create_task(_await(result), context=context)
@@ -78,24 +78,24 @@ class Callback:
         try:
             return bool(self._context.copy().run(predicate, *args))
         except Exception as error:  # noqa: BLE001
-            self.show(error)
+            self.show_error(error)
             return False
 
-    def show(self, error: BaseException) -> None:
+    def show_error(self, error: BaseException) -> None:
         """Print the traceback where the callback was registered, without our own frames."""
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
             trace = trace.tb_next
         text = "".join(traceback.format_exception(type(error), error, trace))
         self._context.copy().run(_print_error, text)
-        self._failed(error)
+        self._on_error(error)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.show(error)
-        while self._waiting and self._running is None:
-            self(*self._waiting.popleft())
+            self.show_error(error)
+        while self._queued_calls and self._running is None:
+            self(*self._queued_calls.popleft())
 
     def __eq__(self, other: object) -> bool:
         """Equal to its function, so that traitlets finds it when that is to be unobserved."""
@@ -105,21 +105,21 @@ class Callback:
         return hash(self.function)
 
 
-class Home:
+class CallbackLoop:
     """The callbacks of one event loop. ``post`` may be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: int | None) -> None:
         self.thread = thread
         self._queue: deque[Callable[[], object]] = deque()
         self._loops = [loop]
-        self._woken = False
+        self._wake_scheduled = False
         self._unfinished: list[asyncio.AbstractEventLoop] = []
 
     @property
     def is_open(self) -> bool:
         return not self._loops[0].is_closed()
 
-    def runs_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def owns(self, loop: asyncio.AbstractEventLoop) -> bool:
         return loop in self._loops
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
@@ -129,23 +129,23 @@ class Home:
 
     def _wake(self) -> None:
         with _lock:
-            if self._woken:
+            if self._wake_scheduled:
                 return
             try:
                 self._loops[-1].call_soon_threadsafe(self._drain)
             except RuntimeError:
                 pass  # that loop is over
             else:
-                self._woken = True
+                self._wake_scheduled = True
                 return
         queue, self._queue = self._queue, deque()
         for function in queue:
-            fallback().post(function)
+            fallback_loop().post(function)
 
     def _drain(self) -> None:
         with _lock:
-            self._woken = False
-        until = time.monotonic() + SLICE
+            self._wake_scheduled = False
+        until = time.monotonic() + MAX_TURN_SECONDS
         while self._queue:
             if time.monotonic() > until:
                 self._wake()
@@ -154,37 +154,37 @@ class Home:
 
     # ---- while a cell waits ----
 
-    def move_in(self) -> asyncio.AbstractEventLoop:
+    def enter_nested_loop(self) -> asyncio.AbstractEventLoop:
         """The cell holds the home's loop, so there is another one until ``move_out``.
 
         One that was left unfinished is taken up again before a new one is made.
         """
         loop = self._unfinished.pop() if self._unfinished else asyncio.new_event_loop()
-        self._move(loop)
+        self._switch_loop(loop)
         return loop
 
-    def move_out(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._move(loop)
+    def exit_nested_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._switch_loop(loop)
         if asyncio.all_tasks(loop):  # async callbacks that began in this wait, and are suspended
             self._unfinished.append(loop)
-            self._loops[0].call_soon_threadsafe(self._look_after)
+            self._loops[0].call_soon_threadsafe(self._run_unfinished)
         else:
             loop.close()
 
-    def _move(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _switch_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         with _lock:
             if loop in self._loops:
                 self._loops.remove(loop)
             else:
                 self._loops.append(loop)
-            self._woken = False
+            self._wake_scheduled = False
         self._wake()
 
-    def _look_after(self) -> None:
+    def _run_unfinished(self) -> None:
         """Give what is unfinished a moment, often, until it is done or taken up by the next wait."""
         loops, self._unfinished = self._unfinished, []
         for loop in loops:
-            with stepped_out():
+            with without_running_loop():
                 loop.call_soon(loop.stop)
                 loop.run_forever()
             if asyncio.all_tasks(loop):
@@ -192,16 +192,16 @@ class Home:
             else:
                 loop.close()
         if self._unfinished:
-            asyncio.get_running_loop().call_later(TICK, self._look_after)
+            asyncio.get_running_loop().call_later(UNFINISHED_POLL_INTERVAL, self._run_unfinished)
 
 
-class ThreadHome(Home):
+class ThreadCallbackLoop(CallbackLoop):
     """A home in a daemon thread of its own, which begins with the first post and ends with ``stop``."""
 
     def __init__(self, name: str) -> None:
         super().__init__(asyncio.new_event_loop(), None)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        _threads.add(self)
+        _thread_loops.add(self)
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         super().post(function, *args)
@@ -229,32 +229,32 @@ class ThreadHome(Home):
             loop.run_forever()
         finally:
             self._queue.clear()
-            close(loop)
+            close_loop(loop)
 
 
-def home() -> Home:
+def callback_loop() -> CallbackLoop:
     """Where callbacks that are registered here and now will run."""
     loop = main_loop()
     thread = threading.main_thread().ident
     if loop is None:
         loop = asyncio._get_running_loop()  # noqa: SLF001 - the one that doesn't raise
         thread = threading.get_ident()
-    if loop is None or any(known.runs_in(loop) for known in _threads):
-        return fallback()
+    if loop is None or any(known.owns(loop) for known in _thread_loops):
+        return fallback_loop()
     with _lock:
-        _homes[:] = [known for known in _homes if known.is_open]
-        for known in _homes:
-            if known.runs_in(loop):
+        _callback_loops[:] = [known for known in _callback_loops if known.is_open]
+        for known in _callback_loops:
+            if known.owns(loop):
                 return known
-        _homes.append(Home(loop, thread))
-        return _homes[-1]
+        _callback_loops.append(CallbackLoop(loop, thread))
+        return _callback_loops[-1]
 
 
-def fallback() -> ThreadHome:
+def fallback_loop() -> ThreadCallbackLoop:
     """The home of callbacks where no event loop runs, as in a plain script."""
     with _lock:
         if not _fallback or not _fallback[0].is_open:
-            _fallback[:] = [ThreadHome("bqwidget-callbacks")]
+            _fallback[:] = [ThreadCallbackLoop("bqwidget-callbacks")]
         return _fallback[0]
 
 
@@ -265,11 +265,12 @@ def wait(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """
     thread = threading.get_ident()
     with _lock:
-        home = next(
-            (known for known in (*_homes, *_fallback) if known.thread == thread and known.is_open), None
+        loop_here = next(
+            (known for known in (*_callback_loops, *_fallback) if known.thread == thread and known.is_open),
+            None,
         )
-    with stepped_out():
-        loop = home.move_in() if home else asyncio.new_event_loop()
+    with without_running_loop():
+        loop = loop_here.enter_nested_loop() if loop_here else asyncio.new_event_loop()
         task = loop.create_task(coroutine)
         try:
             return loop.run_until_complete(task)
@@ -279,8 +280,8 @@ def wait(coroutine: Coroutine[Any, Any, Result]) -> Result:
             if not task.done():
                 task.cancel()
                 loop.run_until_complete(asyncio.wait([task]))
-            if home:
-                home.move_out(loop)
+            if loop_here:
+                loop_here.exit_nested_loop(loop)
             else:
                 loop.close()
 

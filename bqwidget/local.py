@@ -28,9 +28,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-IDLE_SECONDS = 600
+IDLE_TIMEOUT = 600
 """A server without members for so long ends."""
-_POLL = 0.05
+_POLL_INTERVAL = 0.05
 _NOT_INHERITED = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 """Environment of the kernel that is meant for other servers than this one."""
 
@@ -52,10 +52,12 @@ def find_or_start(timeout: float = 20) -> LocalServer:
     deadline = time.monotonic() + timeout
     folder = _private_folder(runtime_folder())
     runtime_file = folder / "server.json"
-    if server := _alive(runtime_file, deadline):
+    if server := _find_running(runtime_file, deadline):
         return server
-    with _lock(folder / "lock", deadline):
-        if server := _alive(runtime_file, deadline):  # somebody else started it while we waited for the lock
+    with _locked(folder / "lock", deadline):
+        if server := _find_running(
+            runtime_file, deadline
+        ):  # somebody else started it while we waited for the lock
             return server
         runtime_file.unlink(missing_ok=True)
         return _start(runtime_file, deadline)
@@ -82,18 +84,18 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "bqwidget"
 
 
-def _alive(runtime_file: Path, deadline: float) -> LocalServer | None:
+def _find_running(runtime_file: Path, deadline: float) -> LocalServer | None:
     """The server that the runtime file tells of; None where it is gone or is another one by now.
 
     Raises LocalServerError for one that is there and does not answer: a second one would not help.
     """
-    server = _read(runtime_file)
+    server = _read_runtime_file(runtime_file)
     if server is None or not _is_running(server.pid):
         return None
     try:
-        if _status(server, "/health", deadline) == HTTPStatus.NOT_FOUND:
+        if _request_status(server, "/health", deadline) == HTTPStatus.NOT_FOUND:
             return None
-        return server if _status(server, "/rooms", deadline, token=True) == HTTPStatus.OK else None
+        return server if _request_status(server, "/rooms", deadline, token=True) == HTTPStatus.OK else None
     except TimeoutError as error:
         raise LocalServerError(
             f"the local server (process {server.pid}, {server.url}) does not answer: end that process, then try again",
@@ -103,7 +105,7 @@ def _alive(runtime_file: Path, deadline: float) -> LocalServer | None:
         return None
 
 
-def _read(runtime_file: Path) -> LocalServer | None:
+def _read_runtime_file(runtime_file: Path) -> LocalServer | None:
     try:
         if sys.platform != "win32" and runtime_file.stat().st_uid != os.getuid():
             return None  # whoever wrote it would read what we send
@@ -124,7 +126,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _status(server: LocalServer, path: str, deadline: float, *, token: bool = False) -> int:
+def _request_status(server: LocalServer, path: str, deadline: float, *, token: bool = False) -> int:
     """The answer's status, asked for directly: a proxy of the environment is not for loopback."""
     address = urlsplit(server.url)
     timeout = max(1, deadline - time.monotonic())
@@ -141,7 +143,7 @@ def _start(runtime_file: Path, deadline: float) -> LocalServer:
     command = [
         *(sys.executable, "-P", "-m", "bqserver"),  # -P: a file of the user's named like a module stays out
         *("--ip=127.0.0.1", "--port=0", f"--log=sqlite:{data / 'local.sqlite'}"),
-        *(f"--runtime-file={runtime_file}", f"--idle-timeout={IDLE_SECONDS}"),
+        *(f"--runtime-file={runtime_file}", f"--idle-timeout={IDLE_TIMEOUT}"),
     ]
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     if "PYTHONPATH" in environ:  # the server's working folder is another one
@@ -161,16 +163,16 @@ def _start(runtime_file: Path, deadline: float) -> LocalServer:
     ended = threading.Thread(target=process.wait, name="bqwidget-local-server", daemon=True)
     ended.start()
     while time.monotonic() < deadline:
-        if server := _alive(runtime_file, deadline):
+        if server := _find_running(runtime_file, deadline):
             return server
-        ended.join(_POLL)
+        ended.join(_POLL_INTERVAL)
         if not ended.is_alive():
-            raise _error(f"the local server ended with code {process.returncode} when it started", log)
+            raise _start_error(f"the local server ended with code {process.returncode} when it started", log)
     process.terminate()
-    raise _error("the local server did not answer in time", log)
+    raise _start_error("the local server did not answer in time", log)
 
 
-def _error(what: str, log: Path) -> LocalServerError:
+def _start_error(what: str, log: Path) -> LocalServerError:
     tail = log.read_text(errors="replace").strip().splitlines()[-10:]
     said = "".join(f"\n    {line}" for line in tail) or " nothing"
     return LocalServerError(
@@ -196,7 +198,7 @@ def _private_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def _lock(path: Path, deadline: float) -> Iterator[None]:
+def _locked(path: Path, deadline: float) -> Iterator[None]:
     """Held by one process of this user at a time; the system lets go of it when that process dies."""
     with path.open("ab") as file:
         while not _try_lock(file.fileno()):
@@ -205,7 +207,7 @@ def _lock(path: Path, deadline: float) -> Iterator[None]:
                     f"another process has been starting the local server for too long (it holds {path})",
                     path=str(path),
                 )
-            time.sleep(_POLL)
+            time.sleep(_POLL_INTERVAL)
         yield
 
 

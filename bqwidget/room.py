@@ -16,30 +16,30 @@ import msgspec
 from traitlets import Any as Any_
 from traitlets import List, Unicode
 
-from bqwidget._client.endpoint import configured
-from bqwidget._client.message_list import Snapshot
-from bqwidget._room.history import ANSWER, Reading
-from bqwidget._room.live_output import Showing
-from bqwidget._room.observable import live
-from bqwidget._room.progress import Tracking
-from bqwidget._room.questions import Asking
-from bqwidget._threads.cells import replace_earlier
+from bqwidget._client.endpoint import configured_endpoint
+from bqwidget._client.message_list import MessageSnapshot
+from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
+from bqwidget._room.live_output import LiveOutputMixin
+from bqwidget._room.observable import live_trait
+from bqwidget._room.progress import ProgressMixin
+from bqwidget._room.questions import QuestionMixin
+from bqwidget._threads.cells import replace_previous
 
 from .connection import Connection
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
 from .protocol import Error, Limits, Member, ServerFrame, Typing, check_room, is_text, printable
-from .session import Session, State, Status, Trouble
+from .session import Session, State, Status, StatusError
 
 if TYPE_CHECKING:
     from .widget import ChatWidget
 
-MAX_USER = 1_000
+MAX_USER_LENGTH = 1_000
 """Characters of a name that fit into the join's address; how many it may have, the server's limits say."""
 Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(Asking, Showing, Tracking, Reading):
+class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     """Join the room ``name`` as ``user``; returns at once and joins in the background.
 
     ``keep`` messages are kept, the newest. ``url`` is the server's base address: by default ``BQWIDGET_URL``,
@@ -47,14 +47,18 @@ class Room(Asking, Showing, Tracking, Reading):
     unless ``insecure``. All that can be observed is live, in a busy cell too.
     """
 
-    messages: Snapshot = live(List, "The newest messages, oldest first: a snapshot to read.")
-    status: State = live(Unicode, "connecting, open, reconnecting or closed.")
-    error: BqwidgetError | None = live(Any_, "What went wrong last, as an exception; None while all is well.")
-    latency: float | None = live(Any_, "Seconds to the server and back, as last measured.")
-    members: list[Member] = live(List, "Who is in the room now.")
-    queued: int = live(Any_, "How many sends are not acknowledged yet.")
-    reconnect_attempts: int = live(Any_, "Joins tried since the room was last open.")
-    last_disconnected_at: int | None = live(Any_, "When it was last lost, in milliseconds since the epoch.")
+    messages: MessageSnapshot = live_trait(List, "The newest messages, oldest first: a snapshot to read.")
+    status: State = live_trait(Unicode, "connecting, open, reconnecting or closed.")
+    error: BqwidgetError | None = live_trait(
+        Any_, "What went wrong last, as an exception; None while all is well."
+    )
+    latency: float | None = live_trait(Any_, "Seconds to the server and back, as last measured.")
+    members: list[Member] = live_trait(List, "Who is in the room now.")
+    queued: int = live_trait(Any_, "How many sends are not acknowledged yet.")
+    reconnect_attempts: int = live_trait(Any_, "Joins tried since the room was last open.")
+    last_disconnected_at: int | None = live_trait(
+        Any_, "When it was last lost, in milliseconds since the epoch."
+    )
 
     _kind = "kernel"
 
@@ -77,19 +81,19 @@ class Room(Asking, Showing, Tracking, Reading):
         self.user = _check_user(user)
         self.keep = _check_keep(keep)
         self._listeners: list[Listener] = []
-        self._told_status: Status | None = None
-        self._cached: tuple[int, Snapshot] = (-1, Snapshot())
+        self._last_status: Status | None = None
+        self._cached_messages: tuple[int, MessageSnapshot] = (-1, MessageSnapshot())
         self._widget: ChatWidget | None = None
-        update = WeakMethod(self._update)
+        update = WeakMethod(self._on_update)
         self._connection = Connection(
             Session(name, keep=keep, random=random.random),
-            configured(url, token, insecure=insecure),
+            configured_endpoint(url, token, insecure=insecure),
             query={"user": self.user, "kind": self._kind, "client": token_hex(8)},
-            update=lambda accepted: (method := update()) and method(accepted),
+            on_update=lambda accepted: (method := update()) and method(accepted),
         )
         self._connection.start()
         finalize(self, self._connection.close, wait=False).atexit = False
-        replace_earlier(self, ("room", name, self.user), Room.close)
+        replace_previous(self, ("room", name, self.user), Room.close)
 
     # ---- life ----
 
@@ -102,8 +106,8 @@ class Room(Asking, Showing, Tracking, Reading):
         connection.wait_until(lambda: connection.session.state in ("open", "closed"), timeout)
         if connection.session.state == "open":
             return self
-        if connection.closed is not None:
-            raise connection.error or connection.closed
+        if connection.close_error is not None:
+            raise connection.error or connection.close_error
         why = f": {connection.error}" if connection.error else ""
         raise WaitTimeout(f"room {self.name} is not open after {timeout or 0:g} s{why}", timeout=timeout or 0)
 
@@ -124,10 +128,12 @@ class Room(Asking, Showing, Tracking, Reading):
     def url(self) -> str:
         """The address of the room's page, for a browser; there is never a secret in it."""
         connection = self._connection
-        connection.wait_until(lambda: connection.endpoint or connection.closed, ANSWER)
+        connection.wait_until(lambda: connection.endpoint or connection.close_error, REQUEST_TIMEOUT)
         if connection.endpoint is None:
-            raise connection.error or connection.closed or ConnectionRefused("no server found yet", url="")
-        return connection.endpoint.address(f"rooms/{self.name}")
+            raise (
+                connection.error or connection.close_error or ConnectionRefused("no server found yet", url="")
+            )
+        return connection.endpoint.http_url(f"rooms/{self.name}")
 
     def invite(self, uses: int = 1, minutes: float = 10) -> str:
         """A link that lets ``uses`` people in, within ``minutes``: give it only to them.
@@ -135,7 +141,7 @@ class Room(Asking, Showing, Tracking, Reading):
         Where somebody else does the logging in, as inside Jupyter, it is the page's plain address.
         """
         try:
-            body = self._ask(lambda rest: rest.post("invites", {"uses": uses, "minutes": minutes}))
+            body = self._request(lambda rest: rest.post("invites", {"uses": uses, "minutes": minutes}))
         except ConnectionRefused as error:
             if error.code != "no_invites":
                 raise
@@ -170,7 +176,7 @@ class Room(Asking, Showing, Tracking, Reading):
 
     # ---- what widget.py uses: its comm ends on the room's thread ----
 
-    def _listen(self, listener: Listener) -> Callable[[], None]:
+    def _add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(frames)`` on the room's thread with all that is accepted; the un-listener."""
         self._listeners.append(listener)
 
@@ -180,45 +186,47 @@ class Room(Asking, Showing, Tracking, Reading):
 
         return unlisten
 
-    def _call(self, function: Callable[..., object], *args: Any) -> None:
+    def _call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Run ``function`` on the room's thread soon."""
-        self._connection.call(function, *args)
+        self._connection.call_soon(function, *args)
 
-    def _snapshot(self, limit: int) -> list[ServerFrame | Status]:
+    def _snapshot_frames(self, limit: int) -> list[ServerFrame | Status]:
         """Frames that rebuild the newest ``limit`` messages and the status; on the room's thread."""
-        return [*self._connection.session.snapshot(limit), self._status()]
+        return [*self._connection.session.snapshot(limit), self._current_status()]
 
-    def _typing(self, typing: Typing) -> None:
-        self._connection.say(typing)
+    def _send_typing(self, typing: Typing) -> None:
+        self._connection.send_transient(typing)
 
     # ---- on the room's thread ----
 
-    def _update(self, accepted: Sequence[ServerFrame]) -> None:
+    def _on_update(self, accepted: Sequence[ServerFrame]) -> None:
         """After every step of the connection: tell the window, the observers and the handlers."""
         frames: list[ServerFrame | Status] = list(accepted)
-        before, status = self._told_status, self._status()
+        before, status = self._last_status, self._current_status()
         if status != before:
-            self._told_status = status
+            self._last_status = status
             frames.append(status)
-        self._tell(frames)
-        self._announce(_TRAITS)
-        self._hear(accepted)
-        self._refresh(accepted)
+        self._notify_listeners(frames)
+        self._mark_changed(_LIVE_TRAITS)
+        self._on_frames(accepted)
+        self._refresh_live_outputs(accepted)
         if status.status == "open" and before is not None and before.status == "reconnecting":
-            self._reconnect()
+            self._on_reconnected()
 
-    def _tell(self, frames: Frames) -> None:
+    def _notify_listeners(self, frames: Frames) -> None:
         for listener in list(self._listeners) if frames else ():
             try:
                 listener(frames)
             except Exception as error:  # noqa: BLE001 - a window that fails is no reason to leave the room
                 sys.excepthook(type(error), error, error.__traceback__)
 
-    def _status(self) -> Status:
+    def _current_status(self) -> Status:
         connection, error = self._connection, self._connection.error
         trouble = None
         if error is not None:
-            trouble = Trouble(code=getattr(error, "code", None) or type(error).__name__, message=str(error))
+            trouble = StatusError(
+                code=getattr(error, "code", None) or type(error).__name__, message=str(error)
+            )
         return Status(
             status=connection.session.state,
             error=trouble,
@@ -228,11 +236,11 @@ class Room(Asking, Showing, Tracking, Reading):
 
     # ---- for the traits ----
 
-    def _now(self, name: str) -> Any:
+    def _current_value(self, name: str) -> Any:
         connection = self._connection
         match name:
             case "messages":
-                return self._snapshot_list()
+                return self._messages_snapshot()
             case "status":
                 return connection.session.state
             case "members":
@@ -244,21 +252,21 @@ class Room(Asking, Showing, Tracking, Reading):
             case _:  # error, latency, last_disconnected_at
                 return getattr(connection, name)
 
-    def _snapshot_list(self) -> Snapshot:
-        version, snapshot = self._cached
+    def _messages_snapshot(self) -> MessageSnapshot:
+        version, snapshot = self._cached_messages
         if version != self._connection.version:
             with self._connection.lock:
-                version, snapshot = self._connection.version, self._connection.session.tail.snapshot()
-            self._cached = version, snapshot
+                version, snapshot = self._connection.version, self._connection.session.messages.snapshot()
+            self._cached_messages = version, snapshot
         return snapshot
 
-    def _failed(self, function: Callable[..., object], error: BaseException) -> None:
+    def _on_callback_error(self, function: Callable[..., object], error: BaseException) -> None:
         """A callback's error is shown in the window too."""
         what = f"{getattr(function, '__name__', function)}: {type(error).__name__}: {error}"
-        self._call(self._tell, [Error(code="callback", message=what)])
+        self._call_soon(self._notify_listeners, [Error(code="callback", message=what)])
 
 
-_TRAITS = tuple(name for name, trait in Room.class_traits().items() if trait.read_only)
+_LIVE_TRAITS = tuple(name for name, trait in Room.class_traits().items() if trait.read_only)
 
 
 def _unknown_options(unknown: dict[str, Any]) -> str:
@@ -274,8 +282,10 @@ def _check_user(user: str | None) -> str:
         user = os.environ.get("JUPYTERHUB_USER") or _login_name()
     if not isinstance(user, str):
         raise TypeError(f"user is a name, not {type(user).__name__}")
-    if not user.strip() or len(user) > MAX_USER:
-        raise BqwidgetError(f"user is {printable(user)}: a name of 1 to {MAX_USER:,} characters is needed")
+    if not user.strip() or len(user) > MAX_USER_LENGTH:
+        raise BqwidgetError(
+            f"user is {printable(user)}: a name of 1 to {MAX_USER_LENGTH:,} characters is needed"
+        )
     if not is_text(user):
         raise BqwidgetError(f"user is {printable(user)}, which holds half a character: leave it away")
     return user

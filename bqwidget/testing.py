@@ -37,9 +37,9 @@ from .errors import LocalServerError, WaitTimeout
 from .protocol import Message, is_open, printable
 from .room import Room
 
-PATIENCE = 20.0
+SCRIPT_TIMEOUT = 20.0
 """Seconds after which a script that doesn't go on is given up."""
-IDLE_SECONDS = 60
+IDLE_TIMEOUT = 60
 """A private server whose process is gone without a word ends by itself."""
 
 What = str | re.Pattern[str] | Callable[[Message], object]
@@ -54,17 +54,17 @@ class Member:
 
     def __init__(self, user: str, room: Room | str) -> None:
         if isinstance(room, Room):
-            endpoint = room.wait_open(PATIENCE)._connection.endpoint  # noqa: SLF001 - a part of the room
+            endpoint = room.wait_open(SCRIPT_TIMEOUT)._connection.endpoint  # noqa: SLF001 - a part of the room
             assert endpoint is not None
             self.room: Room = _Person(
                 room.name, user=user, url=endpoint.base, token=endpoint.token, insecure=True
             )
         else:
             self.room = _Person(room, user=user)
-        self._lines: list[_Line] = []
+        self._rules: list[_Rule] = []
         self._changed = Condition()
-        self.room.wait_open(PATIENCE)
-        self.room.on_message(background=True)(self._hear)
+        self.room.wait_open(SCRIPT_TIMEOUT)
+        self.room.on_message(background=True)(self._on_message)
 
     @property
     def user(self) -> str:
@@ -90,7 +90,7 @@ class Member:
         if not said:
             raise TypeError("on() needs what to do: answer=, say=, reply= or react=")
         with self._changed:
-            self._lines.append(_Line(what, said))
+            self._rules.append(_Rule(what, said))
         return self
 
     def say(self, text: str) -> Message:
@@ -98,19 +98,19 @@ class Member:
         return self.room.send(text)
 
     def wait_for(
-        self, what: What, timeout: float = PATIENCE, *, after: Message | int | None = None
+        self, what: What, timeout: float = SCRIPT_TIMEOUT, *, after: Message | int | None = None
     ) -> Message:
         """The first message that is ``what``, whoever says it: newer than ``after``, else from now on."""
-        return self.room.wait_for(lambda message: _is(what, message), timeout, after=after)
+        return self.room.wait_for(lambda message: _matches(what, message), timeout, after=after)
 
-    def finish(self, timeout: float = PATIENCE) -> None:
+    def finish(self, timeout: float = SCRIPT_TIMEOUT) -> None:
         """Wait until all that was scripted has happened, then leave. WaitTimeout says what has not."""
         try:
             with self._changed:
                 if not self._changed.wait_for(
-                    lambda: all(line.missing <= 0 for line in self._lines), timeout
+                    lambda: all(line.missing <= 0 for line in self._rules), timeout
                 ):
-                    missing = ", ".join(repr(line) for line in self._lines if line.missing > 0)
+                    missing = ", ".join(repr(line) for line in self._rules if line.missing > 0)
                     raise WaitTimeout(f"{self.user} is still waiting for {missing}", timeout=timeout)
         finally:
             self.leave()
@@ -129,20 +129,20 @@ class Member:
     def __repr__(self) -> str:
         return f"Member({printable(self.user)}, {self.room.name!r})"
 
-    def _hear(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         """On a thread of its own, one message after the other."""
-        for line in list(self._lines):
-            deeds = line.follow(message)
+        for line in list(self._rules):
+            deeds = line.reactions(message)
             if not deeds:
                 continue
             for name, text in deeds.items():
-                self._do(name, message, text)
+                self._react(name, message, text)
             with self._changed:
                 line.missing -= 1
                 self._changed.notify_all()
             return
 
-    def _do(self, name: str, message: Message, text: str) -> None:
+    def _react(self, name: str, message: Message, text: str) -> None:
         match name:
             case "say":
                 self.room.send(text)
@@ -154,17 +154,17 @@ class Member:
                 self.room.answer(message, text)
 
 
-class _Line:
+class _Rule:
     """One line of a script. ``missing``: how often it must still happen for the script to be complete."""
 
     def __init__(self, what: What, said: dict[str, Said]) -> None:
         self.what = what
         self.missing = max([1, *(len(texts) for texts in said.values() if isinstance(texts, list | tuple))])
-        self._said = {name: _supply(texts) for name, texts in said.items()}
+        self._said = {name: _text_source(texts) for name, texts in said.items()}
 
-    def follow(self, message: Message) -> dict[str, str]:
+    def reactions(self, message: Message) -> dict[str, str]:
         """What is to be done about ``message``: nothing, where it is about something else or all is used up."""
-        if not _is(self.what, message) or ("answer" in self._said and not is_open(message)):
+        if not _matches(self.what, message) or ("answer" in self._said and not is_open(message)):
             return {}
         deeds = {name: supply(message) for name, supply in self._said.items()}
         return {name: text for name, text in deeds.items() if text is not None}
@@ -179,14 +179,14 @@ class _Person(Room):
     _kind = "person"
 
 
-def _supply(said: Said) -> Callable[[Message], str | None]:
+def _text_source(said: Said) -> Callable[[Message], str | None]:
     if callable(said):
         return said
     texts = repeat(said) if isinstance(said, str) else iter(said)
     return lambda _: next(texts, None)
 
 
-def _is(what: What, message: Message) -> bool:
+def _matches(what: What, message: Message) -> bool:
     match what:
         case str():
             return what in message.text
@@ -211,7 +211,7 @@ def private_server(*flags: str) -> Iterator[PrivateServer]:
         *(sys.executable, "-m", "bqserver"),
         "--port=0",
         "--log=memory",
-        f"--idle-timeout={IDLE_SECONDS}",
+        f"--idle-timeout={IDLE_TIMEOUT}",
         *flags,
     ]
     environ = {**os.environ, "BQSERVER_TOKEN": token}
@@ -236,4 +236,4 @@ def private_server(*flags: str) -> Iterator[PrivateServer]:
 def scripted_room(name: str = "lobby", user: str = "ada", **options: Any) -> Iterator[Room]:
     """An open room on a private server: ``with scripted_room() as room: bob = Member("bob", room) ...``."""
     with private_server() as server, Room(name, user, url=server.url, token=server.token, **options) as room:
-        yield room.wait_open(PATIENCE)
+        yield room.wait_open(SCRIPT_TIMEOUT)

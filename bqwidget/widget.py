@@ -19,17 +19,23 @@ from typing import Any
 import anywidget
 import traitlets
 
-from bqwidget._threads.cells import replace_earlier
-from bqwidget._widget.chunked_transfer import Carrier
-from bqwidget._widget.comm_server import Envelopes, Fetch, Frame, History, Put
+from bqwidget._threads.cells import replace_previous
+from bqwidget._widget.chunked_transfer import ChunkedTransfer
+from bqwidget._widget.comm_server import (
+    CommServer,
+    DownloadCommand,
+    FrameCommand,
+    HistoryCommand,
+    UploadCommand,
+)
 
 from .errors import BqwidgetError
 from .protocol import Error, Message, Typing
 from .room import Room
 
-COALESCE = 0.025
+FLUSH_INTERVAL = 0.025
 """Seconds between two flushes: what comes meanwhile goes together, for Jupyter drops comm floods silently."""
-TAIL = 200
+SNAPSHOT_LIMIT = 200
 """Messages in a snapshot; the view asks for older ones as they are scrolled to."""
 STATIC = Path(__file__).parent / "static"
 
@@ -57,16 +63,16 @@ class ChatWidget(anywidget.AnyWidget):
             raise TypeError(f"{', '.join(options)}: for a room, which is made already; say it to Room(...)")
         self._owns_room, self._owns_layout = not isinstance(room, Room), layout is None
         self.room = room = room if isinstance(room, Room) else Room(room, **options)
-        self._envelopes = Envelopes(lambda: room._snapshot(TAIL))
-        self._carrier = Carrier(room._connection)
-        self._flushing: asyncio.TimerHandle | None = None
-        self._flushed = 0.0
-        self.on_msg(_receive)
+        self._comm_server = CommServer(lambda: room._snapshot_frames(SNAPSHOT_LIMIT))
+        self._transfer = ChunkedTransfer(room._connection)
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flushed_at = 0.0
+        self.on_msg(_on_comm_message)
         super().__init__(
             room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout})
         )
-        self._unlisten = room._listen(_heard_by(self))
-        replace_earlier(self, ("window", room.name), ChatWidget.close)
+        self._unlisten = room._add_listener(_frame_listener(self))
+        replace_previous(self, ("window", room.name), ChatWidget.close)
 
     @property
     def messages(self) -> list[Message]:
@@ -105,36 +111,36 @@ class ChatWidget(anywidget.AnyWidget):
 
     # ---- on the room's thread ----
 
-    def _hear(self, frames: Sequence[Any]) -> None:
+    def _on_frames(self, frames: Sequence[Any]) -> None:
         if frames:
-            self._envelopes.push(frames)
+            self._comm_server.push(frames)
             self._flush_soon()
 
-    def _command(self, content: object, data: bytes = b"") -> None:
-        for command in self._envelopes.receive(content, data):
+    def _on_command(self, content: object, data: bytes = b"") -> None:
+        for command in self._comm_server.receive(content, data):
             match command:
-                case Fetch():
-                    self._carrier.fetch(command, self.send)
-                case Put():
-                    self._carrier.put(command, self.send)
-                case History():
-                    self._page(command)
-                case Frame(frame=frame) if isinstance(frame, Typing):
-                    self.room._typing(frame)
-                case Frame(frame=frame) if not isinstance(frame, Typing):
+                case DownloadCommand():
+                    self._transfer.download(command, self.send)
+                case UploadCommand():
+                    self._transfer.upload(command, self.send)
+                case HistoryCommand():
+                    self._send_history(command)
+                case FrameCommand(frame=frame) if isinstance(frame, Typing):
+                    self.room._send_typing(frame)
+                case FrameCommand(frame=frame) if not isinstance(frame, Typing):
                     self.room._submit(frame, own=False)
         self._flush_soon()
 
-    def _page(self, command: History) -> None:
+    def _send_history(self, command: HistoryCommand) -> None:
         def answered(page: Future[list[Message]]) -> None:
             try:
                 answer: Sequence[Message] | Error = page.result()
             except BqwidgetError as error:
                 answer = Error(code=getattr(error, "code", None) or "unreachable", message=str(error))
-            self._envelopes.reply(command, answer)
+            self._comm_server.reply(command, answer)
             self._flush_soon()
 
-        asked = self.room._connection.ask(
+        asked = self.room._connection.request(
             lambda rest: rest.messages(before=command.before, limit=command.limit)
         )
         asked.add_done_callback(answered)
@@ -143,33 +149,33 @@ class ChatWidget(anywidget.AnyWidget):
         """At once when it was calm, else when COALESCE has passed since the last time."""
         if self.room.status == "closed":  # there is no later
             self._flush()
-        elif self._flushing is None:
-            wait = max(0.0, self._flushed + COALESCE - time.monotonic())
-            self._flushing = asyncio.get_running_loop().call_later(wait, self._flush)
+        elif self._flush_timer is None:
+            wait = max(0.0, self._flushed_at + FLUSH_INTERVAL - time.monotonic())
+            self._flush_timer = asyncio.get_running_loop().call_later(wait, self._flush)
 
     def _flush(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
-        self._flushed = time.monotonic()
-        for envelope in self._envelopes.drain():
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        self._flushed_at = time.monotonic()
+        for envelope in self._comm_server.drain():
             self.send(envelope)
 
 
-def _receive(widget: ChatWidget, content: object, buffers: Sequence[memoryview]) -> None:
+def _on_comm_message(widget: ChatWidget, content: object, buffers: Sequence[memoryview]) -> None:
     """What a browser says, on whatever thread Jupyter hears it."""
     if widget.room.status == "closed":  # its thread is over, and may not touch anything any more
-        widget._command(content)
+        widget._on_command(content)
     else:
-        widget.room._call(widget._command, content, bytes(buffers[0]) if buffers else b"")
+        widget.room._call_soon(widget._on_command, content, bytes(buffers[0]) if buffers else b"")
 
 
-def _heard_by(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:
+def _frame_listener(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:
     """A listener that doesn't keep the widget: the room outlives its windows."""
     reference = weakref.ref(widget)
 
     def listener(frames: Sequence[Any]) -> None:
         if (alive := reference()) is not None:
-            alive._hear(frames)
+            alive._on_frames(frames)
 
     return listener

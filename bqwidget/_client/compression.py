@@ -9,11 +9,11 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Frame
 from websockets.typing import ExtensionParameter
 
-LEAST = 1024
+MIN_COMPRESSED_BYTES = 1024
 """Bytes of the shortest message that is sent compressed: a server reads a short plain one in a tenth of the time."""
 
 
-class Compression(ClientPerMessageDeflateFactory):
+class ClientCompression(ClientPerMessageDeflateFactory):
     """An offer that lets neither side keep a window between messages: some 300 kB a connection otherwise."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Compression(ClientPerMessageDeflateFactory):
         self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
     ) -> PerMessageDeflate:
         agreed = super().process_response_params(params, accepted_extensions)
-        return LongOnly(
+        return LongMessageDeflate(
             agreed.remote_no_context_takeover,
             agreed.local_no_context_takeover,
             agreed.remote_max_window_bits,
@@ -36,8 +36,8 @@ class Compression(ClientPerMessageDeflateFactory):
         )
 
 
-class LongOnly(PerMessageDeflate):
+class LongMessageDeflate(PerMessageDeflate):
     """Whole messages only: the fragments of one go together, compressed or not, and none are sent here."""
 
     def encode(self, frame: Frame) -> Frame:
-        return super().encode(frame) if len(frame.data) >= LEAST else frame
+        return super().encode(frame) if len(frame.data) >= MIN_COMPRESSED_BYTES else frame

@@ -28,16 +28,16 @@ class Endpoint:
     def is_loopback(self) -> bool:
         return _is_loopback(urlsplit(self.base).hostname or "")
 
-    def address(self, path: str, **query: object) -> str:
+    def http_url(self, path: str, **query: object) -> str:
         """The http address of ``path`` below the base; a None in the query is left out."""
         given = {name: value for name, value in query.items() if value is not None}
         return f"{self.base}{quote(path)}" + (f"?{urlencode(given)}" if given else "")
 
-    def socket(self, room: str, query: dict[str, str]) -> str:
-        return "ws" + self.address(f"rooms/{room}", **query).removeprefix("http")
+    def websocket_url(self, room: str, query: dict[str, str]) -> str:
+        return "ws" + self.http_url(f"rooms/{room}", **query).removeprefix("http")
 
 
-def configured(url: str | None, token: str | None, *, insecure: bool) -> Endpoint | None:
+def configured_endpoint(url: str | None, token: str | None, *, insecure: bool) -> Endpoint | None:
     """The server of ``url``, else of ``BQWIDGET_URL``; None: the user's ``local`` one.
 
     Raises BqwidgetError for an address that can't be one, or that would send the token in the clear.
@@ -49,7 +49,7 @@ def configured(url: str | None, token: str | None, *, insecure: bool) -> Endpoin
         if token is not None:
             raise BqwidgetError("a token without a server: give url= as well, or set BQWIDGET_URL")
         return None
-    endpoint = Endpoint(_base(url), token)
+    endpoint = Endpoint(_normalized(url), token)
     if endpoint.base.startswith("http:") and not endpoint.is_loopback and not insecure:
         raise BqwidgetError(
             f"{printable(endpoint.base)} is not encrypted: everyone on the way could read the room and the token."
@@ -58,15 +58,15 @@ def configured(url: str | None, token: str | None, *, insecure: bool) -> Endpoin
     return endpoint
 
 
-def local() -> Endpoint:
+def local_endpoint() -> Endpoint:
     """The user's local server, started where there is none; it may take seconds. Raises LocalServerError."""
     from bqwidget.local import find_or_start  # noqa: PLC0415 - only where nothing is configured
 
     server = find_or_start()
-    return Endpoint(_base(server.url), server.token)
+    return Endpoint(_normalized(server.url), server.token)
 
 
-def _base(url: str) -> str:
+def _normalized(url: str) -> str:
     if not isinstance(url, str):
         raise TypeError(f"url is a server's address, not {type(url).__name__}: http://127.0.0.1:8765")
     try:

@@ -15,16 +15,16 @@ from tornado.tcpclient import TCPClient
 
 from bqwidget.errors import ConnectionRefused
 from bqwidget.protocol import Change, Entry, Message, Part
-from bqwidget.session import PAGE, Page
+from bqwidget.session import PAGE_SIZE, PageRequest
 
 from .endpoint import Endpoint
 
 Decoded = TypeVar("Decoded")
 
-TIMEOUT = 20.0
-CARRYING = 120.0
+REQUEST_TIMEOUT = 20.0
+TRANSFER_TIMEOUT = 120.0
 """Seconds that an attachment may be on its way."""
-PASSING = frozenset({408, 425, 429})
+RETRYABLE_STATUSES = frozenset({408, 425, 429})
 """Statuses below 500 that are about the moment and not about the request."""
 
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
@@ -32,7 +32,7 @@ _decode_part = msgspec.json.Decoder(Part).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
-class _Streams(TCPClient):
+class _TrackingTCPClient(TCPClient):
     """Knows its streams, for Tornado's client closes no request that is on its way."""
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class _Streams(TCPClient):
         self._open.add(stream)
         return stream
 
-    def end(self) -> None:
+    def close_streams(self) -> None:
         for stream in list(self._open):
             stream.close()
 
 
-class Rest:
+class HttpClient:
     """One client for all requests of a room; every method raises ConnectionRefused where there is no answer."""
 
     def __init__(self, endpoint: Endpoint, room: str) -> None:
@@ -57,11 +57,11 @@ class Rest:
         self._room = room
         # Not the loop's shared client: this one is closed together with its room's connection.
         self._client = SimpleAsyncHTTPClient(force_instance=True)
-        self._client.tcp_client = self._streams = _Streams()
+        self._client.tcp_client = self._streams = _TrackingTCPClient()
 
     def close(self) -> None:
         self._client.close()
-        self._streams.end()
+        self._streams.close_streams()
 
     async def messages(
         self, *, before: int | None = None, after: int | None = None, limit: int
@@ -70,30 +70,30 @@ class Rest:
         body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, limit=limit)
         return self._decoded(_decode_messages, body)
 
-    async def between(self, after: int, upto: int) -> list[Message]:
+    async def messages_between(self, after: int, upto: int) -> list[Message]:
         """The messages with ``after < seq <= upto``."""
         found: list[Message] = []
         while True:
-            page = await self.messages(after=after, limit=PAGE)
+            page = await self.messages(after=after, limit=PAGE_SIZE)
             found += [message for message in page if message.seq <= upto]
-            if len(page) < PAGE or page[-1].seq >= upto:
+            if len(page) < PAGE_SIZE or page[-1].seq >= upto:
                 return found
             after = page[-1].seq
 
-    async def page(self, page: Page) -> list[Entry]:
+    async def fetch_page(self, page: PageRequest) -> list[Entry]:
         """What a session wants."""
         if page.kind == "messages":
             return list(await self.messages(before=page.seq, limit=page.limit))
         body = await self.get(f"rooms/{self._room}/log", after=page.seq, limit=page.limit)
-        return [_entry(fields) for fields in self._decoded(_decode_objects, body)]
+        return [_to_entry(fields) for fields in self._decoded(_decode_objects, body)]
 
     async def get(self, path: str, **query: object) -> bytes:
-        return await self._fetch(HTTPRequest(self._endpoint.address(path, **query)))
+        return await self._request(HTTPRequest(self._endpoint.http_url(path, **query)))
 
     async def post(self, path: str, body: object) -> bytes:
-        return await self._fetch(
+        return await self._request(
             HTTPRequest(
-                self._endpoint.address(path),
+                self._endpoint.http_url(path),
                 method="POST",
                 body=msgspec.json.encode(body),
                 headers={"Content-Type": "application/json"},
@@ -103,17 +103,17 @@ class Rest:
     async def upload(self, part: Part, data: bytes) -> Part:
         """The part as the server knows it; the same bytes again are nothing new."""
         request = HTTPRequest(
-            self._endpoint.address(f"rooms/{self._room}/parts"),
+            self._endpoint.http_url(f"rooms/{self._room}/parts"),
             method="POST",
             body=data,
             headers={"Content-Type": part.mime},
         )
-        return self._decoded(_decode_part, await self._fetch(request, CARRYING))
+        return self._decoded(_decode_part, await self._request(request, TRANSFER_TIMEOUT))
 
-    async def part(self, sha256: str) -> bytes:
+    async def download(self, sha256: str) -> bytes:
         """An attachment's bytes."""
-        request = HTTPRequest(self._endpoint.address(f"rooms/{self._room}/parts/{sha256}"))
-        data = await self._fetch(request, CARRYING)
+        request = HTTPRequest(self._endpoint.http_url(f"rooms/{self._room}/parts/{sha256}"))
+        data = await self._request(request, TRANSFER_TIMEOUT)
         if hashlib.sha256(data).hexdigest() != sha256:
             base = self._endpoint.base
             raise ConnectionRefused(f"{base} gave something else than the attachment {sha256}", url=base)
@@ -126,10 +126,10 @@ class Rest:
             base = self._endpoint.base
             raise ConnectionRefused(f"{base} gave no answer of a bqserver: {error}", url=base) from None
 
-    async def _fetch(self, request: HTTPRequest, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+    async def _request(self, request: HTTPRequest, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         for name, value in self._endpoint.headers.items():
             request.headers[name] = value
-        request.request_timeout = request.connect_timeout = timeout or TIMEOUT
+        request.request_timeout = request.connect_timeout = timeout or REQUEST_TIMEOUT
         request.follow_redirects = False  # the token is for this server alone
         try:
             response = await self._client.fetch(request, raise_error=False)
@@ -137,11 +137,13 @@ class Rest:
             raise ConnectionRefused(f"{self._endpoint.base}: {error}", url=self._endpoint.base) from error
         if response.error is not None:
             told = response.headers.get("Retry-After")
-            raise refusal(response.code, response.body or b"", self._endpoint.base, told)
+            raise refusal_from_response(response.code, response.body or b"", self._endpoint.base, told)
         return response.body
 
 
-def refusal(status: int, body: bytes, url: str, retry_after: str | None = None) -> ConnectionRefused:
+def refusal_from_response(
+    status: int, body: bytes, url: str, retry_after: str | None = None
+) -> ConnectionRefused:
     """An HTTP answer in the error's words: ``{"error": {"code", "message"}}``, or whatever a proxy said."""
     try:
         told = msgspec.json.decode(body)["error"]
@@ -154,10 +156,10 @@ def refusal(status: int, body: bytes, url: str, retry_after: str | None = None) 
     )
 
 
-def is_final(error: ConnectionRefused) -> bool:
+def is_permanent(error: ConnectionRefused) -> bool:
     """Whether trying again is pointless: the request itself was wrong, not its moment."""
-    return error.status is not None and error.status < 500 and error.status not in PASSING  # noqa: PLR2004
+    return error.status is not None and error.status < 500 and error.status not in RETRYABLE_STATUSES  # noqa: PLR2004
 
 
-def _entry(fields: dict[str, Any]) -> Entry:
+def _to_entry(fields: dict[str, Any]) -> Entry:
     return msgspec.convert(fields, Change) if "kind" in fields else msgspec.convert(fields, Message)

@@ -12,7 +12,7 @@ from bqwidget.protocol import Change, Message, answered, fold
 _seq = attrgetter("seq")
 
 
-class Tail:
+class MessageList:
     """At most ``keep`` messages; appending costs the same however many are kept.
 
     The list is longer than what it shows: what falls out stays in front of ``_start`` until half of the
@@ -22,7 +22,7 @@ class Tail:
 
     def __init__(self, keep: int) -> None:
         self.keep = keep
-        self.floor = 0
+        self.gapless_after = 0
         """Every message of the log above this seq (up to the session's cursor) is in the tail."""
         self._items: list[Message] = []
         self._start = 0
@@ -37,7 +37,7 @@ class Tail:
             items[at] = answered(items[at], message)
         items.append(message)
         if len(items) - self._start > self.keep:
-            self.floor = items[self._start].seq
+            self.gapless_after = items[self._start].seq
             self._start += 1
             if self._start > self.keep:
                 del items[: self._start]
@@ -55,15 +55,15 @@ class Tail:
         at = self._index(seq)
         return None if at is None else self._items[at]
 
-    def load(self, messages: Iterable[Message], *, floor: int) -> None:
+    def load(self, messages: Iterable[Message], *, gapless_after: int) -> None:
         """Begin anew with ``messages`` (ascending); ``floor``: nothing above it is missing."""
         self._items, self._start = [], 0
-        self.floor = floor
+        self.gapless_after = gapless_after
         for message in messages:
             self.append(message)
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot(self._items[self._start :])
+    def snapshot(self) -> MessageSnapshot:
+        return MessageSnapshot(self._items[self._start :])
 
     def newest(self, limit: int) -> list[Message]:
         return self._items[max(self._start, len(self._items) - limit) :]
@@ -77,7 +77,7 @@ class Tail:
         return at if at < len(self._items) and self._items[at].seq == seq else None
 
 
-class Snapshot(list[Message]):
+class MessageSnapshot(list[Message]):
     """A list to read: it doesn't grow, and what would be put into it would reach nobody."""
 
     def _read_only(self, *_: object, **__: object) -> NoReturn:

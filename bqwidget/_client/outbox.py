@@ -19,9 +19,9 @@ from bqwidget.protocol import (
     Send,
 )
 
-WINDOW = 64
+MAX_IN_FLIGHT = 64
 """Drafts in flight at once: enough to fill the server's commits, few enough that a refusal stops the rest."""
-RESEND = 10.0
+RESEND_TIMEOUT = 10.0
 """Seconds after which an unanswered draft is sent again on a live connection; its cid keeps it single."""
 
 
@@ -31,7 +31,7 @@ class Delivery(Ack, frozen=True):
     entry: Entry
 
 
-class _Item:
+class _QueuedDraft:
     __slots__ = ("ack", "draft", "number", "sent")
 
     def __init__(self, draft: Draft, number: int) -> None:
@@ -51,13 +51,13 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self.settled: list[tuple[str, Delivery | Error]] = []
-        self._items: dict[str, _Item] = {}
+        self.results: list[tuple[str, Delivery | Error]] = []
+        self._items: dict[str, _QueuedDraft] = {}
         self._waiting: list[tuple[int, str]] = []
-        self._flying: dict[str, _Item] = {}
-        self._acked: dict[str, _Item] = {}
-        self.most = WINDOW
-        self._window = WINDOW
+        self._in_flight: dict[str, _QueuedDraft] = {}
+        self._acked: dict[str, _QueuedDraft] = {}
+        self.max_in_flight = MAX_IN_FLIGHT
+        self._window = MAX_IN_FLIGHT
         self._paused_until = 0.0
         self._count = 0
 
@@ -75,65 +75,65 @@ class Outbox:
         """Queue ``draft``; one that is queued already under this cid stays as it is."""
         if draft.cid not in self._items:
             self._count += 1
-            self._items[draft.cid] = item = _Item(draft, self._count)
+            self._items[draft.cid] = item = _QueuedDraft(draft, self._count)
             heappush(self._waiting, (item.number, draft.cid))
 
     def take(self, now: float) -> list[Draft]:
         """What is to be sent now."""
-        for item in list(self._flying.values()):
-            if item.sent is None or item.sent + RESEND > now:
+        for item in list(self._in_flight.values()):
+            if item.sent is None or item.sent + RESEND_TIMEOUT > now:
                 break  # the flying are in the order of their sending
-            self._land(item)
+            self._requeue(item)
         if now < self._paused_until:
             return []
         drafts: list[Draft] = []
-        while self._waiting and self._has_room():
+        while self._waiting and self._can_send():
             _, cid = heappop(self._waiting)
             waiting = self._items.get(cid)
             if waiting is None or waiting.ack is not None:
                 continue
             waiting.sent = now
-            self._flying[cid] = waiting
+            self._in_flight[cid] = waiting
             drafts.append(waiting.draft)
         return drafts
 
-    def due(self) -> float | None:
+    def next_send_at(self) -> float | None:
         """When ``take`` may have something again without any event; None: only after an event."""
-        if self._waiting and self._has_room():
+        if self._waiting and self._can_send():
             return self._paused_until
-        first = next(iter(self._flying.values()), None)
-        return None if first is None or first.sent is None else first.sent + RESEND
+        first = next(iter(self._in_flight.values()), None)
+        return None if first is None or first.sent is None else first.sent + RESEND_TIMEOUT
 
-    def disconnected(self) -> None:
+    def on_disconnect(self) -> None:
         """Whatever was in flight is to be sent again, in its old order."""
-        for item in list(self._flying.values()):
-            self._land(item)
+        for item in list(self._in_flight.values()):
+            self._requeue(item)
 
-    def acked(self, ack: Ack) -> bool:
+    def on_ack(self, ack: Ack) -> bool:
         """Note the acknowledgement; False where it isn't for a draft of ours."""
         item = self._items.get(ack.cid)
         if item is None:
             return False
         if item.ack is None:
             item.ack = ack
-            self._flying.pop(ack.cid, None)
+            self._in_flight.pop(ack.cid, None)
             self._acked[ack.cid] = item
         return True
 
-    def passed(self, last: int) -> list[tuple[Draft, Ack]]:
+    def acked_up_to(self, last: int) -> list[tuple[Draft, Ack]]:
         """The acknowledged drafts whose entries, up to ``last``, went by without being recognised."""
         return [(item.draft, item.ack) for item in self._acked.values() if item.ack and item.ack.seq <= last]
 
-    def seen(self, cid: str, entry: Entry) -> None:
+    def delivered(self, cid: str, entry: Entry) -> None:
         """``entry`` is in the log: the draft that it came from is delivered, acknowledged yet or not."""
         item = self._items.pop(cid)
-        self._window = min(WINDOW, 2 * self._window)
-        self._flying.pop(cid, None)
+        self._window = min(MAX_IN_FLIGHT, 2 * self._window)
+        self._in_flight.pop(cid, None)
         self._acked.pop(cid, None)
         dup = item.ack.dup if item.ack else False
-        self.settled.append((cid, Delivery(cid=cid, seq=entry.seq, at=entry.at, dup=dup, entry=entry)))
+        self.results.append((cid, Delivery(cid=cid, seq=entry.seq, at=entry.at, dup=dup, entry=entry)))
 
-    def refused(self, error: Error, now: float) -> bool:
+    def on_error(self, error: Error, now: float) -> bool:
         """An error for one of our drafts: later again if the server says when, else settled. False: not ours."""
         item = self._items.get(error.cid) if error.cid is not None else None
         if item is None:
@@ -143,11 +143,11 @@ class Outbox:
         if error.retry_ms is not None:
             self._paused_until = max(self._paused_until, now + error.retry_ms / 1000)
             self._window = 1
-            self._land(item)
+            self._requeue(item)
         else:
             del self._items[item.draft.cid]
-            self._flying.pop(item.draft.cid, None)
-            self.settled.append((item.draft.cid, error))
+            self._in_flight.pop(item.draft.cid, None)
+            self.results.append((item.draft.cid, error))
         return True
 
     def clear(self) -> list[str]:
@@ -155,20 +155,20 @@ class Outbox:
         cids = list(self._items)
         self._items.clear()
         self._waiting.clear()
-        self._flying.clear()
+        self._in_flight.clear()
         self._acked.clear()
         return cids
 
-    def _has_room(self) -> bool:
-        return len(self._flying) < min(self._window, self.most)
+    def _can_send(self) -> bool:
+        return len(self._in_flight) < min(self._window, self.max_in_flight)
 
-    def _land(self, item: _Item) -> None:
-        if self._flying.pop(item.draft.cid, None) is not None:
+    def _requeue(self, item: _QueuedDraft) -> None:
+        if self._in_flight.pop(item.draft.cid, None) is not None:
             item.sent = None
             heappush(self._waiting, (item.number, item.draft.cid))
 
 
-def as_entry(draft: Draft, ack: Ack, room: str) -> Entry:
+def to_entry(draft: Draft, ack: Ack, room: str) -> Entry:
     """The entry that ``draft`` became, where the log's own copy isn't at hand."""
     change = partial(Change, seq=ack.seq, room=room, user=draft.user, at=ack.at, cid=draft.cid)
     match draft:

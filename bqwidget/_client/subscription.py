@@ -13,12 +13,12 @@ from bqwidget.protocol import Message
 Predicate = Callable[[Message], object]
 
 
-class Feed:
+class Subscription:
     """Messages from the room's thread to one reader; a feed that is nobody's any more is forgotten."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._messages = deque(messages)
-        self._ended: BaseException | None = None
+        self._close_error: BaseException | None = None
         self._lock = Lock()
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
@@ -27,15 +27,15 @@ class Feed:
             self._messages.extend(messages)
             self._wake()
 
-    def precede(self, messages: Sequence[Message]) -> None:
+    def prepend(self, messages: Sequence[Message]) -> None:
         """These were said before what is in it."""
         with self._lock:
             self._messages.extendleft(reversed(messages))
 
-    def end(self, error: BaseException) -> None:
+    def close(self, error: BaseException) -> None:
         """Nothing more will come: ``next`` raises ``error`` when it has given all."""
         with self._lock:
-            self._ended = error
+            self._close_error = error
             self._wake()
 
     async def next(self) -> Message:
@@ -43,8 +43,8 @@ class Feed:
             with self._lock:
                 if self._messages:
                     return self._messages.popleft()
-                if self._ended is not None:
-                    raise self._ended
+                if self._close_error is not None:
+                    raise self._close_error
                 loop = asyncio.get_running_loop()
                 future = loop.create_future()
                 self._waiter = (loop, future)
@@ -60,23 +60,28 @@ class Feed:
                 return
 
 
-class Stream(AsyncIterator[Message]):
+class MessageStream(AsyncIterator[Message]):
     """``async for message in room.stream()``: everything since the call, until the room is closed."""
 
-    def __init__(self, room: object, feed: Feed | Callable[[], Awaitable[Feed]], matches: Predicate) -> None:
+    def __init__(
+        self,
+        room: object,
+        subscription: Subscription | Callable[[], Awaitable[Subscription]],
+        matches: Predicate,
+    ) -> None:
         self._room = room  # kept alive while somebody reads
-        self._feed = feed
+        self._subscription = subscription
         self._matches = matches
 
-    def __aiter__(self) -> Stream:
+    def __aiter__(self) -> MessageStream:
         return self
 
     async def __anext__(self) -> Message:
         while True:
             try:
-                if not isinstance(self._feed, Feed):
-                    self._feed = await self._feed()
-                message = await self._feed.next()
+                if not isinstance(self._subscription, Subscription):
+                    self._subscription = await self._subscription()
+                message = await self._subscription.next()
             except RoomClosed as error:
                 if error.close_code is None and error.__cause__ is None:
                     raise StopAsyncIteration from None  # closed here, on purpose

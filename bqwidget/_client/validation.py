@@ -6,7 +6,7 @@ from bqwidget.errors import ProtocolError
 from bqwidget.protocol import ClientFrame, Draft, Error, Limits, check, encode
 
 
-def is_text(frame: ClientFrame) -> bool:
+def is_encodable(frame: ClientFrame) -> bool:
     """Whether it can be sent at all: halves of characters (a cut emoji, an odd file name) are no UTF-8."""
     try:
         encode(frame)
@@ -15,9 +15,9 @@ def is_text(frame: ClientFrame) -> bool:
     return True
 
 
-def wrong(draft: Draft, limits: Limits) -> Error | None:
+def validate(draft: Draft, limits: Limits) -> Error | None:
     """Why a server with these limits would refuse it, or end the connection for it, as it would say so itself."""
-    if not is_text(draft):
+    if not is_encodable(draft):
         message = "the message holds half a character: clean it by text.encode(errors='replace').decode()"
         return Error(code="bad_text", message=message, cid=draft.cid)
     try:

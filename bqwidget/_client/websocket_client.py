@@ -23,24 +23,24 @@ from bqwidget.protocol import (
     decode_server,
     encode,
 )
-from bqwidget.session import Page
+from bqwidget.session import PageRequest
 
-from .compression import Compression
+from .compression import ClientCompression
 from .endpoint import Endpoint
-from .http_client import Rest, refusal
+from .http_client import HttpClient, refusal_from_response
 
-PATIENCE = 10.0
+OPEN_TIMEOUT = 10.0
 """Seconds for a join, and then for its hello."""
-BIGGEST = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 16 * 1024 * 1024
 """Bytes of one frame from the server."""
-AHEAD = 4096
+MAX_QUEUED_FRAMES = 4096
 """Frames read ahead of us before the socket is no longer read."""
 
-_quiet = logging.getLogger("bqwidget.websockets")
-_quiet.setLevel(logging.INFO)  # at DEBUG websockets writes every header down, the token among them
+_logger = logging.getLogger("bqwidget.websockets")
+_logger.setLevel(logging.INFO)  # at DEBUG websockets writes every header down, the token among them
 
 
-class LinkLost(BqwidgetError):  # noqa: N818 - it says what happened, as its relatives in errors.py
+class ConnectionLost(BqwidgetError):  # noqa: N818 - it says what happened, as its relatives in errors.py
     """A connection that was there is over. ``code``: its close code, ``retry_ms``: what the server asked for."""
 
     def __init__(self, message: str, *, code: int | None = None, retry_ms: int | None = None) -> None:
@@ -49,47 +49,47 @@ class LinkLost(BqwidgetError):  # noqa: N818 - it says what happened, as its rel
         self.retry_ms = retry_ms
 
 
-class _Join(connect):
+class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc  # the token is for this server alone
 
 
-class Link:
+class WebSocketClient:
     """What arrives goes to ``heard`` in batches: everything that one turn of the loop brought, at once."""
 
     def __init__(
         self,
         endpoint: Endpoint,
-        rest: Rest,
+        http: HttpClient,
         *,
-        heard: Callable[[Sequence[ServerFrame]], None],
-        paged: Callable[[Page, Sequence[Entry]], None],
-        measured: Callable[[float], None],
+        on_frames: Callable[[Sequence[ServerFrame]], None],
+        on_page: Callable[[PageRequest, Sequence[Entry]], None],
+        on_latency: Callable[[float], None],
     ) -> None:
         self._endpoint = endpoint
-        self._rest = rest
-        self._heard = heard
-        self._paged = paged
-        self._measured = measured
-        self._arrived: list[bytes] = []
-        self._count = 0
+        self._http = http
+        self._on_frames = on_frames
+        self._on_page = on_page
+        self._on_latency = on_latency
+        self._received: list[bytes] = []
+        self._received_count = 0
         self._bye: Bye | None = None
         self._heartbeat: float | None = None
-        self._greeted = asyncio.Event()
-        self._out: deque[ClientFrame] = deque()
-        self._writable = asyncio.Event()
-        self._page: Page | None = None
-        self._wanting = asyncio.Event()
+        self._hello_received = asyncio.Event()
+        self._outgoing: deque[ClientFrame] = deque()
+        self._outgoing_added = asyncio.Event()
+        self._page: PageRequest | None = None
+        self._page_requested = asyncio.Event()
 
     def send(self, frames: Iterable[ClientFrame]) -> None:
-        self._out.extend(frames)
-        self._writable.set()
+        self._outgoing.extend(frames)
+        self._outgoing_added.set()
 
-    def want(self, page: Page | None) -> None:
+    def request_page(self, page: PageRequest | None) -> None:
         """Fetch ``page``, unless it is on its way already."""
         if page is not None and page is not self._page:
             self._page = page
-            self._wanting.set()
+            self._page_requested.set()
 
     async def run(self, room: str, query: dict[str, str]) -> None:
         """Join, and serve until the end, which is always an error.
@@ -101,7 +101,7 @@ class Link:
             socket = await self._join(room, query)
         except websockets.InvalidStatus as error:
             answer = error.response
-            raise refusal(
+            raise refusal_from_response(
                 answer.status_code,
                 bytes(answer.body or b""),
                 self._endpoint.base,
@@ -114,23 +114,27 @@ class Link:
                     url=self._endpoint.base,
                     status=400,
                 )
-            await _first_error(self._read(socket), self._write(socket), self._beat(socket), self._fetch())
+            await _first_error(
+                self._read(socket), self._write(socket), self._keep_alive(socket), self._fetch_pages()
+            )
         finally:
             await socket.close()
 
     async def _join(self, room: str, query: dict[str, str]) -> ClientConnection:
-        return await _Join(
-            self._endpoint.socket(room, query),
+        return await _Connect(
+            self._endpoint.websocket_url(room, query),
             subprotocols=[websockets.Subprotocol(SUBPROTOCOL)],
             additional_headers=self._endpoint.headers,
             proxy=None if self._endpoint.is_loopback else True,
             compression=None,  # websockets' own offer: it would keep context, and compress every ack and ping
-            extensions=None if self._endpoint.is_loopback else [Compression()],  # bytes cost nothing there
-            logger=_quiet,
-            max_size=BIGGEST,
-            max_queue=AHEAD,
+            extensions=None
+            if self._endpoint.is_loopback
+            else [ClientCompression()],  # bytes cost nothing there
+            logger=_logger,
+            max_size=MAX_FRAME_BYTES,
+            max_queue=MAX_QUEUED_FRAMES,
             ping_interval=None,  # the server names the heartbeat in its hello
-            open_timeout=PATIENCE,
+            open_timeout=OPEN_TIMEOUT,
             close_timeout=1,
         )
 
@@ -140,8 +144,8 @@ class Link:
         try:
             while True:
                 data = await socket.recv(decode=False)
-                self._arrived.append(data)  # not in one line: _flush changes the list while we wait
-                if len(self._arrived) == 1:
+                self._received.append(data)  # not in one line: _flush changes the list while we wait
+                if len(self._received) == 1:
                     loop.call_soon(self._flush)
         except websockets.ConnectionClosed:
             self._flush()
@@ -149,17 +153,17 @@ class Link:
             if self._bye is not None:
                 code = self._bye.code
             reason = f": {socket.close_reason}" if socket.close_reason else ""
-            raise LinkLost(
+            raise ConnectionLost(
                 f"the connection to {self._endpoint.base} ended with code {code}{reason}",
                 code=code,
                 retry_ms=self._bye.retry_ms if self._bye else None,
             ) from None
 
     def _flush(self) -> None:
-        arrived, self._arrived = self._arrived, []
+        arrived, self._received = self._received, []
         if not arrived:
             return
-        self._count += len(arrived)
+        self._received_count += len(arrived)
         frames: list[ServerFrame] = []
         for data in arrived:
             try:
@@ -170,53 +174,53 @@ class Link:
                 continue
             if isinstance(frame, Hello):
                 self._heartbeat = frame.heartbeat_ms / 1000
-                self._greeted.set()
+                self._hello_received.set()
             elif isinstance(frame, Bye):
                 self._bye = frame
             frames.append(frame)
-        self._heard(frames)
+        self._on_frames(frames)
 
     async def _write(self, socket: ClientConnection) -> None:
         while True:
-            await self._writable.wait()
-            self._writable.clear()
-            while self._out:
-                await socket.send(encode(self._out.popleft()).decode())
+            await self._outgoing_added.wait()
+            self._outgoing_added.clear()
+            while self._outgoing:
+                await socket.send(encode(self._outgoing.popleft()).decode())
 
-    async def _beat(self, socket: ClientConnection) -> None:
+    async def _keep_alive(self, socket: ClientConnection) -> None:
         """Measure the latency, and end a connection that has died without a word."""
         try:
-            await asyncio.wait_for(self._greeted.wait(), PATIENCE)
+            await asyncio.wait_for(self._hello_received.wait(), OPEN_TIMEOUT)
         except TimeoutError:
-            raise LinkLost(f"{self._endpoint.base} took the connection but said no hello") from None
+            raise ConnectionLost(f"{self._endpoint.base} took the connection but said no hello") from None
         while True:
-            before, started = self._count, time.monotonic()
+            before, started = self._received_count, time.monotonic()
             pong = asyncio.ensure_future(_ping(socket))
-            pong.add_done_callback(_looked_at)
+            pong.add_done_callback(_consume_exception)
             # Not wait_for: after a C call that held the GIL for long, the pong and the timeout come together.
             await asyncio.wait({pong}, timeout=self._heartbeat)
             if pong.done():
                 pong.result()
-                self._measured(time.monotonic() - started)
-            elif pong.cancel() and self._count == before:
+                self._on_latency(time.monotonic() - started)
+            elif pong.cancel() and self._received_count == before:
                 socket.transport.abort()
-                raise LinkLost(f"{self._endpoint.base} has gone silent")
-            await asyncio.sleep(self._heartbeat or PATIENCE)
+                raise ConnectionLost(f"{self._endpoint.base} has gone silent")
+            await asyncio.sleep(self._heartbeat or OPEN_TIMEOUT)
 
-    async def _fetch(self) -> None:
+    async def _fetch_pages(self) -> None:
         while True:
-            await self._wanting.wait()
-            self._wanting.clear()
+            await self._page_requested.wait()
+            self._page_requested.clear()
             page = self._page
             if page is not None:
-                self._paged(page, await self._rest.page(page))
+                self._on_page(page, await self._http.fetch_page(page))
 
 
 async def _ping(socket: ClientConnection) -> None:
     await (await socket.ping())
 
 
-def _looked_at(pong: asyncio.Future[None]) -> None:
+def _consume_exception(pong: asyncio.Future[None]) -> None:
     """The connection may end between the ping and its pong: the reader says so, and the pong has nothing to add."""
     if not pong.cancelled():
         pong.exception()

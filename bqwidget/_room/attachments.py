@@ -20,16 +20,16 @@ from typing import Any, NamedTuple
 from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import MAX_NAME, TABLE, Part, Table, encode, image_type
 
-ROWS, COLUMNS = 50, 20
+MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 50, 20
 """What is sent of a table: as much as a reader looks at; the whole is in the kernel."""
-CELL = 200
-HEAD = 64 * 1024
+MAX_CELL_LENGTH = 200
+SNIFFED_BYTES = 64 * 1024
 """Bytes of a file that tell whether it is a picture at all."""
-LARGEST = 100 * 1024 * 1024
+MAX_IMAGE_BYTES = 100 * 1024 * 1024
 """Bytes of a picture that are read to be sent: no server takes more."""
-EXACT = 1 << 53
+MAX_SAFE_INTEGER = 1 << 53
 """Above it, a browser's numbers are no longer whole ones."""
-CAN_BE_SENT = (
+SUPPORTED_TYPES = (
     "what can be attached is a matplotlib figure, a picture (PIL, its bytes, or its file as a Path), "
     "a pandas DataFrame or Series, and whatever has _repr_png_, _repr_jpeg_ or _repr_svg_"
 )
@@ -43,22 +43,22 @@ class Attachment(NamedTuple):
     data: bytes
 
 
-def attachment_of(thing: object, name: str | None = None) -> Attachment:
+def to_attachment(thing: object, name: str | None = None) -> Attachment:
     """``name`` is what readers see of it, and hear where they can't see it.
 
     Raises TypeError, naming what can be sent, for what has no picture.
     """
     if isinstance(thing, PathLike):
         path = Path(thing)
-        return _picture(_read(path), name or path.name, str(path))
+        return _image(_read(path), name or path.name, str(path))
     if isinstance(thing, bytes | bytearray | memoryview):
-        return _picture(bytes(thing), name, "these bytes")
+        return _image(bytes(thing), name, "these bytes")
     if (table := _table(thing)) is not None:
         return _attachment(TABLE, encode(table), name)
-    if (data := _drawn(thing)) is not None:
-        return _picture(data, name or _title(thing), f"what {type(thing).__name__} gives")
+    if (data := _rendered(thing)) is not None:
+        return _image(data, name or _figure_title(thing), f"what {type(thing).__name__} gives")
     raise TypeError(
-        f"a message is text, not {type(thing).__name__}: convert it first, as with str(); {CAN_BE_SENT}"
+        f"a message is text, not {type(thing).__name__}: convert it first, as with str(); {SUPPORTED_TYPES}"
     )
 
 
@@ -69,21 +69,21 @@ def _read(path: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
             raise BqwidgetError(f"{path} can't be read: it is no file")
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(SNIFFED_BYTES)
             if image_type(head) is None:
                 return head
-            if found.st_size > LARGEST:
+            if found.st_size > MAX_IMAGE_BYTES:
                 raise MessageRefused("too_big", f"{path} has {found.st_size:,} bytes: send a smaller one")
-            return head + file.read(LARGEST)
+            return head + file.read(MAX_IMAGE_BYTES)
     except OSError as error:
         raise BqwidgetError(f"{path} can't be read: {error.strerror}") from error
 
 
-def _picture(data: bytes, name: str | None, what: str) -> Attachment:
+def _image(data: bytes, name: str | None, what: str) -> Attachment:
     mime = image_type(data)
     if mime is None:
         raise TypeError(
-            f"{what}: no PNG, JPEG, GIF, WebP or SVG picture, and else a message is text (str); {CAN_BE_SENT}"
+            f"{what}: no PNG, JPEG, GIF, WebP or SVG picture, and else a message is text (str); {SUPPORTED_TYPES}"
         )
     return _attachment(mime, data, name)
 
@@ -97,19 +97,19 @@ def _attachment(mime: str, data: bytes, name: str | None) -> Attachment:
 # ---- pictures
 
 
-def _drawn(thing: Any) -> bytes | None:
+def _rendered(thing: Any) -> bytes | None:
     """What it draws of itself: its own words first, then a figure's."""
     if isinstance(thing, type):
         return None
     for method, mime in _REPRS.items():
-        if callable(draw := getattr(thing, method, None)) and (data := _bytes_of(draw(), mime)):
+        if callable(draw := getattr(thing, method, None)) and (data := _to_bytes(draw(), mime)):
             return data
     bundle = getattr(thing, "_repr_mimebundle_", None)
     if callable(bundle):
         given = bundle(include=set(_REPRS.values()))
         formats = given[0] if isinstance(given, tuple) else given
         for mime in _REPRS.values():
-            if data := _bytes_of((formats or {}).get(mime), mime):
+            if data := _to_bytes((formats or {}).get(mime), mime):
                 return data
     figure: Any = thing if hasattr(thing, "savefig") else getattr(thing, "figure", None)
     if not callable(getattr(figure, "savefig", None)):
@@ -119,7 +119,7 @@ def _drawn(thing: Any) -> bytes | None:
     return buffer.getvalue()
 
 
-def _bytes_of(given: Any, mime: str) -> bytes | None:
+def _to_bytes(given: Any, mime: str) -> bytes | None:
     """Bytes, text, or base64 as IPython allows it; with or without metadata."""
     if isinstance(given, tuple):
         given = given[0]
@@ -134,7 +134,7 @@ def _bytes_of(given: Any, mime: str) -> bytes | None:
     return bytes(given) if given else None
 
 
-def _title(thing: Any) -> str | None:
+def _figure_title(thing: Any) -> str | None:
     """What a matplotlib figure says above itself."""
     axes = getattr(thing, "axes", None)
     for one in axes if isinstance(axes, list) else ():
@@ -151,17 +151,21 @@ def _table(thing: Any) -> Table | None:
     if pandas is None or not isinstance(thing, pandas.DataFrame | pandas.Series):
         return None
     frame = thing.to_frame() if isinstance(thing, pandas.Series) else thing
-    shown = frame.iloc[:ROWS]
-    columns = [_heading(name) for name in frame.columns]
+    shown = frame.iloc[:MAX_TABLE_ROWS]
+    columns = [_column_name(name) for name in frame.columns]
     cells = [
-        [_cell(value) for value in shown.iloc[:, number]] for number in range(min(len(columns), COLUMNS))
+        [_cell_value(value) for value in shown.iloc[:, number]]
+        for number in range(min(len(columns), MAX_TABLE_COLUMNS))
     ]
     total = len(columns)
     if not isinstance(frame.index, pandas.RangeIndex):
-        columns = [_heading(frame.index.name if frame.index.nlevels == 1 else frame.index.names), *columns]
-        cells = [[_heading(label) for label in shown.index], *cells]
+        columns = [
+            _column_name(frame.index.name if frame.index.nlevels == 1 else frame.index.names),
+            *columns,
+        ]
+        cells = [[_column_name(label) for label in shown.index], *cells]
         total += 1
-    cells = cells[:COLUMNS]
+    cells = cells[:MAX_TABLE_COLUMNS]
     return Table(
         columns=tuple(columns[: len(cells)]),
         rows=tuple(zip(*cells, strict=True)),
@@ -170,31 +174,31 @@ def _table(thing: Any) -> Table | None:
     )
 
 
-def _heading(label: Any) -> str:
+def _column_name(label: Any) -> str:
     if isinstance(label, str):
-        return _text(label)
+        return _cell_text(label)
     if isinstance(label, tuple | list) or type(label).__name__ == "FrozenList":
-        return " / ".join("" if each is None else _text(each) for each in label)
-    return "" if label is None else _text(label)
+        return " / ".join("" if each is None else _cell_text(each) for each in label)
+    return "" if label is None else _cell_text(label)
 
 
-def _cell(value: Any) -> str | int | float | bool | None:
+def _cell_value(value: Any) -> str | int | float | bool | None:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
     value = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
     if isinstance(value, bool | str):
-        return _text(value) if isinstance(value, str) else value
+        return _cell_text(value) if isinstance(value, str) else value
     if isinstance(value, int):
-        return value if abs(value) < EXACT else str(value)
+        return value if abs(value) < MAX_SAFE_INTEGER else str(value)
     if isinstance(value, float):
         if math.isnan(value):
             return None
         return value if math.isfinite(value) else str(value)
-    return _text(value)
+    return _cell_text(value)
 
 
-def _text(value: object) -> str:
+def _cell_text(value: object) -> str:
     """Short, and whole characters only: half of one can't be sent."""
     text = str(value)
-    text = text if len(text) <= CELL else f"{text[: CELL - 1]}…"
+    text = text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
     return text.encode(errors="replace").decode()

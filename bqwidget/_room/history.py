@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from bqwidget._client.http_client import Rest
+from bqwidget._client.http_client import HttpClient
 from bqwidget.errors import BqwidgetError, ConnectionRefused
 from bqwidget.protocol import Message, Part, is_text, printable
-from bqwidget.session import PAGE
+from bqwidget.session import PAGE_SIZE
 
-from .sending import Saying
+from .sending import SendMixin
 from .transcript import Transcript
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ANSWER = 30.0
+REQUEST_TIMEOUT = 30.0
 """Seconds that a question to the server may take, the join included."""
 
 Result = TypeVar("Result")
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 
 
-class Reading(Saying):
+class HistoryMixin(SendMixin):
     """What the server knows beyond the kept messages; every method raises ConnectionRefused or RoomClosed."""
 
     name: str
@@ -34,18 +34,18 @@ class Reading(Saying):
     def history(self, before: Message | int | None = None, limit: int = 50) -> list[Message]:
         """The last ``limit`` messages below ``before`` (a Message or a seq; None: the newest), oldest first."""
         seq = before.seq if isinstance(before, Message) else before
-        return self._ask(lambda rest: _history(rest, seq, limit))
+        return self._request(lambda rest: _history(rest, seq, limit))
 
     def search(self, text: str, limit: int = 50) -> list[Message]:
         """The newest ``limit`` (at most 200) messages of the whole room with all words of ``text``, oldest first."""
         if not is_text(text):
             raise BqwidgetError(f"{printable(text)} holds half a character: leave it away")
-        return self._ask(lambda rest: _search(rest, self.name, text, limit))
+        return self._request(lambda rest: _search(rest, self.name, text, limit))
 
     def part(self, part: Part | str) -> bytes:
         """The bytes of an attachment: of ``message.parts[0]``, say, or by its sha256."""
         sha256 = part.sha256 if isinstance(part, Part) else part
-        return self._ask(lambda rest: rest.part(sha256))
+        return self._request(lambda rest: rest.download(sha256))
 
     def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
         """The kept messages as a DataFrame, one row each; ``history``: all that the server has.
@@ -86,7 +86,7 @@ class Reading(Saying):
         older: list[list[Message]] = []
         missing = None if limit is None else limit - len(kept)
         while missing is None or missing > 0:
-            want = PAGE if missing is None else min(PAGE, missing)
+            want = PAGE_SIZE if missing is None else min(PAGE_SIZE, missing)
             page = self.history(before, want)
             older.append(page)
             if len(page) < want:
@@ -95,10 +95,10 @@ class Reading(Saying):
             missing = None if missing is None else missing - want
         return [*(message for page in reversed(older) for message in page), *kept]
 
-    def _ask(self, request: Callable[[Rest], Coroutine[Any, Any, Result]]) -> Result:
-        future = self._connection.ask(request)
+    def _request(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Result:
+        future = self._connection.request(request)
         try:
-            return future.result(ANSWER)
+            return future.result(REQUEST_TIMEOUT)
         except TimeoutError:
             why = self._connection.error or "no answer"
             state = self._connection.session.state
@@ -121,14 +121,14 @@ def _names(parts: Iterable[Part]) -> tuple[str, ...]:
     return tuple(part.name or part.mime for part in parts)
 
 
-async def _search(rest: Rest, room: str, text: str, limit: int) -> list[Message]:
+async def _search(rest: HttpClient, room: str, text: str, limit: int) -> list[Message]:
     return _decode_messages(await rest.get(f"rooms/{room}/search", q=text, limit=limit))
 
 
-async def _history(rest: Rest, before: int | None, limit: int) -> list[Message]:
+async def _history(rest: HttpClient, before: int | None, limit: int) -> list[Message]:
     found: list[Message] = []
     while len(found) < limit:
-        want = min(PAGE, limit - len(found))
+        want = min(PAGE_SIZE, limit - len(found))
         page = await rest.messages(before=before, limit=want)
         found = [*page, *found]
         if len(page) < want:

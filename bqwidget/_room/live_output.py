@@ -11,20 +11,20 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, TypeVar, overload
 
-from bqwidget._client.message_list import Snapshot
-from bqwidget.dispatch import Callback, Home
+from bqwidget._client.message_list import MessageSnapshot
+from bqwidget.dispatch import Callback, CallbackLoop
 from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
 
-from .handlers import is_of_earlier_run, key_of
-from .receiving import Hearing
+from .handlers import is_from_previous_run, registration_key
+from .receiving import ReceiveMixin
 
-PAUSE = 0.1
+DEFAULT_PAUSE = 0.1
 """Seconds from a change to the recomputation, which then stands for everything that came meanwhile."""
 
-Shown = TypeVar("Shown", bound=Callable[[Any], object])
+LiveFunction = TypeVar("LiveFunction", bound=Callable[[Any], object])
 
 
-class Showing(Hearing):
+class LiveOutputMixin(ReceiveMixin):
     """``@room.live``: what a function makes of the messages, always up to date, where it was defined."""
 
     name: str
@@ -32,14 +32,14 @@ class Showing(Hearing):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: dict[object, Live] = {}
+        self._live_outputs: dict[object, LiveOutput] = {}
 
     @overload
-    def live(self, function: Shown) -> Shown: ...
+    def live(self, function: LiveFunction) -> LiveFunction: ...
     @overload
-    def live(self, *, pause: float = PAUSE) -> Callable[[Shown], Shown]: ...
+    def live(self, *, pause: float = DEFAULT_PAUSE) -> Callable[[LiveFunction], LiveFunction]: ...
 
-    def live(self, function: Callable[[Any], object] | None = None, *, pause: float = PAUSE) -> Any:
+    def live(self, function: Callable[[Any], object] | None = None, *, pause: float = DEFAULT_PAUSE) -> Any:
         """Show ``function(messages)`` as this cell's output, and again whenever messages come or change.
 
         A decorator. One output is replaced in place; an error shows there, until the next time goes well.
@@ -50,34 +50,36 @@ class Showing(Hearing):
             return partial(self.live, pause=pause)
         if not callable(function):
             raise TypeError(f"live takes a function of the messages, not {type(function).__name__}")
-        key, cell = key_of(function)
-        for old in [old for old in self._shown if old == key or (cell and is_of_earlier_run(old, cell))]:
-            self._shown.pop(old).stop()
-        live = Live(function, lambda: self.messages, partial(self._failed, function), pause)
-        live.begin(self._callback(live.step), self._home)
-        self._shown[key] = live
+        key, cell = registration_key(function)
+        for old in [
+            old for old in self._live_outputs if old == key or (cell and is_from_previous_run(old, cell))
+        ]:
+            self._live_outputs.pop(old).stop()
+        live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
+        live.start(self._make_callback(live.recompute), self._callback_loop)
+        self._live_outputs[key] = live
         return function
 
     # ---- on the room's thread ----
 
-    def _refresh(self, accepted: Sequence[ServerFrame]) -> None:
+    def _refresh_live_outputs(self, accepted: Sequence[ServerFrame]) -> None:
         """After every step of the connection."""
         changed = any(isinstance(frame, MessageFrame | ChangeFrame | Hello) for frame in accepted)
         closed = self._connection.session.state == "closed"
-        for live in list(self._shown.values()):
+        for live in list(self._live_outputs.values()):
             if changed:
-                live.change()
+                live.on_change()
             if closed:  # there is no later
                 live.flush()
 
 
-class Live:
+class LiveOutput:
     """One output. ``change`` and ``flush`` run on the room's thread, ``step`` at home."""
 
     def __init__(
         self,
-        function: Callable[[Snapshot], object],
-        messages: Callable[[], Snapshot],
+        function: Callable[[MessageSnapshot], object],
+        messages: Callable[[], MessageSnapshot],
         failed: Callable[[BaseException], None],
         pause: float,
     ) -> None:
@@ -87,16 +89,16 @@ class Live:
         self._pause = pause
         self._cost = 0.0
         self._id = f"bqwidget-{token_hex(8)}"
-        self._due = False
+        self._scheduled = False
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, callback: Callback, home: Home) -> None:
+    def start(self, callback: Callback, loop: CallbackLoop) -> None:
         """Show it for the first time: now, in the cell that runs; what is async comes a moment later."""
-        self._callback, self._home = callback, home
+        self._callback, self._loop = callback, loop
         if inspect.iscoroutinefunction(self._function):
             self._show(None, update=False)
-            home.post(callback)
+            loop.post(callback)
         else:
             value = self._compute()
             self._show(value, update=False)
@@ -104,9 +106,9 @@ class Live:
     def stop(self) -> None:
         self._stopped = True
 
-    def change(self) -> None:
-        if not self._due:
-            self._due = True
+    def on_change(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
             pause = max(self._pause, self._cost)
             self._timer = asyncio.get_running_loop().call_later(pause, self.flush)
 
@@ -115,10 +117,10 @@ class Live:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._home.post(self._callback)
+            self._loop.post(self._callback)
 
-    def step(self) -> Awaitable[None] | None:
-        self._due = False  # before the messages are read: what comes from here on makes it due again
+    def recompute(self) -> Awaitable[None] | None:
+        self._scheduled = False  # before the messages are read: what comes from here on makes it due again
         if self._stopped:
             return None
         value = self._compute()
@@ -131,31 +133,31 @@ class Live:
         try:
             self._show(await value)
         except Exception as error:  # noqa: BLE001 - it is shown
-            self._show(self._trouble(error))
+            self._show(self._error_output(error))
 
     def _compute(self) -> object:
         began = time.perf_counter()
         try:
             return self._function(self._messages())
         except Exception as error:  # noqa: BLE001 - it is shown
-            return self._trouble(error)
+            return self._error_output(error)
         finally:
             self._cost = time.perf_counter() - began
 
-    def _trouble(self, error: BaseException) -> Trouble:
+    def _error_output(self, error: BaseException) -> ErrorOutput:
         self._failed(error)
-        return Trouble(error)
+        return ErrorOutput(error)
 
     def _show(self, value: object, *, update: bool = True) -> None:
         import IPython.display  # noqa: PLC0415 - only who shows something needs it
 
-        raw = value is None or isinstance(value, Trouble)
+        raw = value is None or isinstance(value, ErrorOutput)
         if raw:
-            value = value.bundle if isinstance(value, Trouble) else {"text/plain": ""}
+            value = value.bundle if isinstance(value, ErrorOutput) else {"text/plain": ""}
         IPython.display.display(value, raw=raw, display_id=self._id, update=update)  # type: ignore[no-untyped-call]
 
 
-class Trouble:
+class ErrorOutput:
     """An error as an output: red in a notebook, a traceback from the user's function on."""
 
     def __init__(self, error: BaseException) -> None:

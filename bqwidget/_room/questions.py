@@ -12,20 +12,20 @@ from bqwidget._client.outbox import Delivery
 from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, WaitTimeout
 from bqwidget.protocol import Ask, ChangeFrame, Entry, Expire, Message, Send, is_answer, printable
 
-from .receiving import Hearing
-from .sending import DELIVERY, Sending
+from .receiving import ReceiveMixin
+from .sending import DELIVERY_TIMEOUT, Sending
 
-SETTLING = 5.0
+SETTLE_TIMEOUT = 5.0
 """Seconds that the log has to say which came first, an answer or the end of the time."""
 
 Default = TypeVar("Default")
 
 
-class _Nothing:
+class _NoDefault:
     """No default was given: not even None."""
 
 
-class Asking(Hearing):
+class QuestionMixin(ReceiveMixin):
     """An answer is bound to its question, and the first one counts: the log's order decides, for everyone alike."""
 
     def ask(
@@ -34,7 +34,7 @@ class Asking(Hearing):
         choices: Iterable[str] | None = None,
         *,
         timeout: float | None = None,
-        default: Default | type[_Nothing] = _Nothing,
+        default: Default | type[_NoDefault] = _NoDefault,
         from_: str | None = None,
     ) -> str | Default:
         """Ask ``text``, wait, and give the answer: one of ``choices``, or any text where there are none.
@@ -51,27 +51,32 @@ class Asking(Hearing):
         choices: Iterable[str] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends the question for others too
-        default: Default | type[_Nothing] = _Nothing,
+        default: Default | type[_NoDefault] = _NoDefault,
         from_: str | None = None,
     ) -> str | Default:
         """``ask`` for a cell or handler that awaits."""
-        expires = None if timeout is None else self._connection.clock() + int(timeout * 1000)
-        ask = Ask(choices=_checked(choices), from_=from_, expires=expires)
+        expires = None if timeout is None else self._connection.server_time_ms() + int(timeout * 1000)
+        ask = Ask(choices=_checked_choices(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:
-            question = await self._posted(self._draft(text, ask=ask), timeout)
+            question = await self._post_question(self._draft(text, ask=ask), timeout)
         except DeliveryTimeout as error:
-            return _default(default, error)
-        reply = await self._answered(question, deadline)
+            return _default_or_raise(default, error)
+        reply = await self._wait_for_answer(question, deadline)
         if reply is None:
             limit = f" within {timeout:g} s" if timeout is not None else ": the question was ended"
-            return _default(
+            return _default_or_raise(
                 default, WaitTimeout(f"no answer to {printable(text)}{limit}", timeout=timeout or 0)
             )
         return reply.text if reply.choice is None else reply.choice
 
     def answer(
-        self, question: Message | int, text: str, *, wait: bool = True, timeout: float | None = DELIVERY
+        self,
+        question: Message | int,
+        text: str,
+        *,
+        wait: bool = True,
+        timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
         """Answer ``question``, as its choice button or input does. The first answer counts, a later one is marked."""
         asked = self._question(question)
@@ -82,24 +87,24 @@ class Asking(Hearing):
                 f"{printable(text)} is none of the choices: {', '.join(map(printable, choices))}"
             )
         draft = self._draft(text, re=asked.seq, choice=text if choices else None)
-        return self._say(draft, wait=wait, timeout=timeout)
+        return self._send_draft(draft, wait=wait, timeout=timeout)
 
-    async def _posted(self, draft: Send, timeout: float | None) -> Message:  # noqa: ASYNC109
+    async def _post_question(self, draft: Send, timeout: float | None) -> Message:  # noqa: ASYNC109
         """The question. Where we are interrupted before it is there, it is ended as soon as it gets there."""
         submitted = self._submit(draft, own=True)
         try:
-            delivery = await self._acknowledged(submitted, draft, timeout)
+            delivery = await self._wait_for_ack(submitted, draft, timeout)
         except BaseException:
-            submitted.add_done_callback(self._withdraw)
+            submitted.add_done_callback(self._expire_when_delivered)
             raise
         assert isinstance(delivery.entry, Message)
         return delivery.entry
 
-    def _withdraw(self, submitted: Future[Delivery]) -> None:
+    def _expire_when_delivered(self, submitted: Future[Delivery]) -> None:
         if submitted.exception() is None:
-            self._submit(self._end(submitted.result().entry), own=True)
+            self._submit(self._expire_draft(submitted.result().entry), own=True)
 
-    async def _answered(self, question: Message, deadline: float | None) -> Message | None:
+    async def _wait_for_answer(self, question: Message, deadline: float | None) -> Message | None:
         """The answer; None when the question ended without one. Whatever happens here, it doesn't stay open."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         ends: list[int] = []
@@ -114,17 +119,17 @@ class Asking(Hearing):
             self.next_message(lambda reply: is_answer(question, reply), after=question)
         )
         over = asyncio.ensure_future(ended.wait())
-        unlisten = self._listen(listener)
+        unlisten = self._add_listener(listener)
         try:
             limit = None if deadline is None else max(0.0, deadline - loop.time())
             done, _ = await asyncio.wait({answers, over}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if not done and not await self._expire(question):
                 # Somebody was quicker than the end: that answer is in the log, and on its way to us.
-                await asyncio.wait({answers}, timeout=SETTLING)
+                await asyncio.wait({answers}, timeout=SETTLE_TIMEOUT)
             reply = answers.result() if answers.done() else None
             return None if reply is None or (ends and ends[0] < reply.seq) else reply
         except BaseException:  # an interrupt, a cancellation, a closed room
-            self._submit(self._end(question), own=True)
+            self._submit(self._expire_draft(question), own=True)
             raise
         finally:
             unlisten()
@@ -135,22 +140,22 @@ class Asking(Hearing):
     async def _expire(self, question: Message) -> bool:
         """End the question for everybody; False where that came too late, for it was answered."""
         try:
-            await self._adeliver(self._end(question), SETTLING)
+            await self._adeliver(self._expire_draft(question), SETTLE_TIMEOUT)
         except DeliveryTimeout:
             return True  # nobody can be asked; it will be ended when the room is back
         except MessageRefused:
             return False
         with self._connection.lock:
-            kept = self._connection.session.tail.find(question.seq)
+            kept = self._connection.session.messages.find(question.seq)
         return kept is None or kept.answer is None
 
-    def _end(self, question: Entry) -> Expire:
-        return Expire(cid=self._cid(), user=self.user, target=question.seq)
+    def _expire_draft(self, question: Entry) -> Expire:
+        return Expire(cid=self._new_cid(), user=self.user, target=question.seq)
 
     def _question(self, question: Message | int) -> Message:
         seq = question.seq if isinstance(question, Message) else question
         with self._connection.lock:
-            found = self._connection.session.tail.find(seq)
+            found = self._connection.session.messages.find(seq)
         if found is None and isinstance(question, Message):
             found = question
         if found is None:
@@ -163,12 +168,12 @@ class Asking(Hearing):
             )
         return found
 
-    def _listen(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:
+    def _add_listener(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:
         """On the room's thread, all that is accepted; see Room."""
         raise NotImplementedError
 
 
-def _checked(choices: Iterable[str] | None) -> tuple[str, ...] | None:
+def _checked_choices(choices: Iterable[str] | None) -> tuple[str, ...] | None:
     if choices is None:
         return None
     if isinstance(choices, str):
@@ -186,7 +191,7 @@ def _ends(frame: ChangeFrame, question: Message) -> bool:
     return frame.entry.target == question.seq and frame.entry.kind in ("expire", "delete")
 
 
-def _default(default: Default | type[_Nothing], error: BqwidgetError) -> Default:
-    if isinstance(default, type) and issubclass(default, _Nothing):
+def _default_or_raise(default: Default | type[_NoDefault], error: BqwidgetError) -> Default:
+    if isinstance(default, type) and issubclass(default, _NoDefault):
         raise error from None
     return default  # type: ignore[return-value]

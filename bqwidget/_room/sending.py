@@ -30,10 +30,10 @@ from bqwidget.protocol import (
     printable,
 )
 
-from .attachments import Attachment, attachment_of
-from .observable import Observed
+from .attachments import Attachment, to_attachment
+from .observable import Observable
 
-DELIVERY = 30.0
+DELIVERY_TIMEOUT = 30.0
 """Seconds that a verb waits to be acknowledged, unless told otherwise."""
 
 
@@ -48,7 +48,7 @@ class Sending(Future[Message]):
         return f"Sending({printable(self._text)})"
 
 
-class Cids:
+class CidGenerator:
     """Makes cids that nobody can foresee, and knows its own again: all can read them, and send whatever they like."""
 
     def __init__(self) -> None:
@@ -56,18 +56,18 @@ class Cids:
         self._counter = count(1)
 
     def make(self) -> str:
-        return self._sealed(str(next(self._counter)))
+        return self._sign(str(next(self._counter)))
 
-    def made(self, cid: str | None) -> bool:
-        return cid is not None and cid == self._sealed(cid.partition(".")[0])
+    def is_own(self, cid: str | None) -> bool:
+        return cid is not None and cid == self._sign(cid.partition(".")[0])
 
-    def _sealed(self, number: str) -> str:
+    def _sign(self, number: str) -> str:
         return (
             f"{number}.{blake2b(number.encode(errors='replace'), key=self._key, digest_size=10).hexdigest()}"
         )
 
 
-class Saying(Observed):
+class SendMixin(Observable):
     """Every verb is retried under one cid until the server has it in the log or says no.
 
     All of them raise MessageRefused (with the server's ``code``), DeliveryTimeout after ``timeout`` seconds
@@ -79,7 +79,7 @@ class Saying(Observed):
 
     def __init__(self) -> None:
         super().__init__()
-        self._cids = Cids()
+        self._cids = CidGenerator()
         self._attachments: dict[str, Attachment] = {}
 
     @overload
@@ -90,7 +90,7 @@ class Saying(Observed):
         *,
         name: str | None = None,
         wait: Literal[True] = True,
-        timeout: float | None = DELIVERY,
+        timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message: ...
     @overload
     def send(
@@ -100,7 +100,7 @@ class Saying(Observed):
         *,
         name: str | None = None,
         wait: bool,
-        timeout: float | None = DELIVERY,
+        timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending: ...
 
     def send(
@@ -110,14 +110,14 @@ class Saying(Observed):
         *,
         name: str | None = None,
         wait: bool = True,
-        timeout: float | None = DELIVERY,
+        timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
         """Say ``text``; the stored Message. With ``wait=False`` at once, and queued while offline.
 
         Instead of text a figure, a picture (its bytes or Path too), a DataFrame, or whatever has ``_repr_png_``
         or ``_repr_svg_``: attached under ``name``, with a ``caption``. TypeError for what has no picture.
         """
-        return self._say(self._content(text, caption, name), wait=wait, timeout=timeout)
+        return self._send_draft(self._content_draft(text, caption, name), wait=wait, timeout=timeout)
 
     async def asend(
         self,
@@ -125,10 +125,10 @@ class Saying(Observed):
         caption: str = "",
         *,
         name: str | None = None,
-        timeout: float | None = DELIVERY,  # noqa: ASYNC109 - a DeliveryTimeout
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - a DeliveryTimeout
     ) -> Message:
         """``send`` for a cell or handler that awaits."""
-        return _message(await self._adeliver(self._content(text, caption, name), timeout))
+        return _stored_message(await self._adeliver(self._content_draft(text, caption, name), timeout))
 
     @overload
     def reply(
@@ -137,45 +137,52 @@ class Saying(Observed):
         text: str,
         *,
         wait: Literal[True] = True,
-        timeout: float | None = DELIVERY,
+        timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message: ...
     @overload
     def reply(
-        self, message: Message | int, text: str, *, wait: bool, timeout: float | None = DELIVERY
+        self, message: Message | int, text: str, *, wait: bool, timeout: float | None = DELIVERY_TIMEOUT
     ) -> Message | Sending: ...
 
     def reply(
-        self, message: Message | int, text: str, *, wait: bool = True, timeout: float | None = DELIVERY
+        self,
+        message: Message | int,
+        text: str,
+        *,
+        wait: bool = True,
+        timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
         """Answer ``message``: a message of its own that refers to it (``re``)."""
-        return self._say(self._draft(text, re=_seq(message)), wait=wait, timeout=timeout)
+        return self._send_draft(self._draft(text, re=seq_of(message)), wait=wait, timeout=timeout)
 
-    def edit(self, message: Message | int, text: str, *, timeout: float | None = DELIVERY) -> Message | None:
+    def edit(
+        self, message: Message | int, text: str, *, timeout: float | None = DELIVERY_TIMEOUT
+    ) -> Message | None:
         """Say it otherwise. Like ``react``: the message as it reads now, None where it isn't kept here."""
         _check_text(text)
-        draft = Edit(cid=self._cid(), user=self.user, target=_seq(message), text=text)
+        draft = Edit(cid=self._new_cid(), user=self.user, target=seq_of(message), text=text)
         return self._change(message, draft, timeout)
 
-    def delete(self, message: Message | int, *, timeout: float | None = DELIVERY) -> None:
+    def delete(self, message: Message | int, *, timeout: float | None = DELIVERY_TIMEOUT) -> None:
         """Take it back: its text goes from everybody's list, its place stays."""
-        self._change(message, Delete(cid=self._cid(), user=self.user, target=_seq(message)), timeout)
+        self._change(message, Delete(cid=self._new_cid(), user=self.user, target=seq_of(message)), timeout)
 
     def react(
-        self, message: Message | int, emoji: str, *, on: bool = True, timeout: float | None = DELIVERY
+        self, message: Message | int, emoji: str, *, on: bool = True, timeout: float | None = DELIVERY_TIMEOUT
     ) -> Message | None:
         """Give ``emoji`` to it, or with ``on=False`` take it away again."""
-        draft = React(cid=self._cid(), user=self.user, target=_seq(message), emoji=emoji, on=on)
+        draft = React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
         return self._change(message, draft, timeout)
 
     # ---- the way of a draft ----
 
-    def _content(self, content: object, caption: str, name: str | None) -> Send:
+    def _content_draft(self, content: object, caption: str, name: str | None) -> Send:
         """What is to be said, or to be shown; the bytes wait here until the draft is submitted."""
         if isinstance(content, str):
             if caption or name is not None:
                 raise TypeError("caption and name are for what is attached: say it in the text")
             return self._draft(content)
-        attachment = attachment_of(content, name)
+        attachment = to_attachment(content, name)
         draft = msgspec.structs.replace(self._draft(caption), parts=(attachment.part,))
         self._attachments[draft.cid] = attachment
         return draft
@@ -184,15 +191,15 @@ class Saying(Observed):
         self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None
     ) -> Send:
         _check_text(text)
-        return Send(cid=self._cid(), user=self.user, text=text, re=re, choice=choice, ask=ask)
+        return Send(cid=self._new_cid(), user=self.user, text=text, re=re, choice=choice, ask=ask)
 
-    def _cid(self) -> str:
+    def _new_cid(self) -> str:
         """Made here, so that ``_is_own`` knows it again."""
         return self._cids.make()
 
     def _is_own(self, message: Message) -> bool:
         """Whether this room's verbs sent it; what a person types in its window is not own."""
-        return self._cids.made(message.cid) and self._connection.session.is_us(message, self.user)
+        return self._cids.is_own(message.cid) and self._connection.session.is_from(message, self.user)
 
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` and come back at once: the future is its acknowledgement, with its entry."""
@@ -207,12 +214,12 @@ class Saying(Observed):
                 raise _too_big(attachment.part.size, limits.part)
         return self._connection.submit(draft, attachment)
 
-    def _say(self, draft: Send, *, wait: bool, timeout: float | None) -> Message | Sending:
+    def _send_draft(self, draft: Send, *, wait: bool, timeout: float | None) -> Message | Sending:
         if wait:
-            return _message(self._deliver(draft, timeout))
+            return _stored_message(self._deliver(draft, timeout))
         sending = Sending(draft.text or ", ".join(part.name or part.mime for part in draft.parts))
         sending.set_running_or_notify_cancel()
-        self._submit(draft, own=True).add_done_callback(partial(_pass_on, sending))
+        self._submit(draft, own=True).add_done_callback(partial(_copy_outcome, sending))
         return sending
 
     def _deliver(self, draft: Draft, timeout: float | None) -> Delivery:
@@ -222,12 +229,12 @@ class Saying(Observed):
         try:
             return future.result(timeout)
         except TimeoutError:
-            raise self._too_late(draft, timeout or 0) from None
+            raise self._delivery_timeout(draft, timeout or 0) from None
 
     async def _adeliver(self, draft: Draft, timeout: float | None) -> Delivery:  # noqa: ASYNC109
-        return await self._acknowledged(self._submit(draft, own=True), draft, timeout)
+        return await self._wait_for_ack(self._submit(draft, own=True), draft, timeout)
 
-    async def _acknowledged(
+    async def _wait_for_ack(
         self,
         submitted: Future[Delivery],
         draft: Draft,
@@ -236,10 +243,10 @@ class Saying(Observed):
         future = asyncio.wrap_future(submitted)
         done, _ = await asyncio.wait({future}, timeout=timeout)
         if not done:
-            raise self._too_late(draft, timeout or 0)
+            raise self._delivery_timeout(draft, timeout or 0)
         return future.result()
 
-    def _too_late(self, draft: Draft, timeout: float) -> DeliveryTimeout:
+    def _delivery_timeout(self, draft: Draft, timeout: float) -> DeliveryTimeout:
         connection = self._connection
         why = f" ({connection.error})" if connection.error else ""
         return DeliveryTimeout(
@@ -252,13 +259,13 @@ class Saying(Observed):
     def _change(self, message: Message | int, draft: Draft, timeout: float | None) -> Message | None:
         entry = self._deliver(draft, timeout).entry
         with self._connection.lock:
-            kept = self._connection.session.tail.find(_seq(message))
+            kept = self._connection.session.messages.find(seq_of(message))
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
             return fold(message, entry)
         return kept
 
 
-def _seq(message: Message | int) -> int:
+def seq_of(message: Message | int) -> int:
     if isinstance(message, Message):
         return message.seq
     if isinstance(message, int):
@@ -278,14 +285,14 @@ def _too_big(size: int, limit: int) -> MessageRefused:
     return MessageRefused("too_big", message)
 
 
-def _message(delivery: Delivery) -> Message:
+def _stored_message(delivery: Delivery) -> Message:
     assert isinstance(delivery.entry, Message)
     return delivery.entry
 
 
-def _pass_on(sending: Sending, future: Future[Delivery]) -> None:
+def _copy_outcome(sending: Sending, future: Future[Delivery]) -> None:
     error = future.exception()
     if error is not None:
         sending.set_exception(error)
     else:
-        sending.set_result(_message(future.result()))
+        sending.set_result(_stored_message(future.result()))

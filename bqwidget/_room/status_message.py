@@ -9,64 +9,66 @@ from concurrent.futures import Future
 from bqwidget._client.outbox import Delivery
 from bqwidget.protocol import Edit, Limits, Message
 
-from .sending import Saying, Sending
+from .sending import Sending, SendMixin
 
-PACE, SLOWEST = 0.5, 5.0
+MIN_EDIT_INTERVAL, MAX_EDIT_INTERVAL = 0.5, 5.0
 """Seconds between two edits: at most two a second at first, and the longer it takes the fewer, for the log keeps
 every one of them: a day of progress is 17,000 edits, not 170,000."""
-AGE = 60
+AGE_PER_INTERVAL_SECOND = 60
 """Seconds of age for each second of pace."""
-SHARE = 0.5
+MAX_RATE_SHARE = 0.5
 """Of what the server lets one member say, a bulletin takes no more than this."""
 
 
-class Bulletin:
+class StatusMessage:
     """``text`` is asked on the room's thread, at the pace and only when ``state`` has another value than before;
     nothing here blocks whoever makes progress.
 
     Offline, the first text waits in the queue like any message; what it has become meanwhile is one edit.
     """
 
-    def __init__(self, room: Saying, text: Callable[[], str], state: Callable[[], object]) -> None:
+    def __init__(self, room: SendMixin, text: Callable[[], str], state: Callable[[], object]) -> None:
         self._room = room
         self._text = text
         self._state = state
-        self._told: object = None
-        self._began = 0.0
+        self._sent_state: object = None
+        self._started_at = 0.0
         self._final: str | None = None
         self._seq: int | None = None
-        self._flying = False
+        self._in_flight = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
-        self._told = self._state()
+    def start(self) -> None:
+        self._sent_state = self._state()
         sending = self._room.send(self._text(), wait=False)
         assert isinstance(sending, Sending)
-        sending.add_done_callback(self._posted)
+        sending.add_done_callback(self._on_sent)
 
-    def end(self, text: str) -> None:
+    def finish(self, text: str) -> None:
         """The last word, told at once. Said again, it is corrected."""
-        self._room._connection.call(self._finish, text)  # noqa: SLF001 - a part of the room
+        self._room._connection.call_soon(self._finish, text)  # noqa: SLF001 - a part of the room
 
     # ---- on the room's thread ----
 
-    def _posted(self, sending: Future[Message]) -> None:
+    def _on_sent(self, sending: Future[Message]) -> None:
         if sending.exception() is not None:
             return  # refused or closed: whoever makes progress need not care, and the window shows it
         self._seq = sending.result().seq
         if self._final is not None:
             self._edit(self._final)
         else:
-            self._began = asyncio.get_running_loop().time()
-            self._tick()
+            self._started_at = asyncio.get_running_loop().time()
+            self._edit_if_changed()
 
-    def _tick(self) -> None:
+    def _edit_if_changed(self) -> None:
         loop, state = asyncio.get_running_loop(), self._state()
-        if state != self._told and not self._flying:
-            self._told = state
+        if state != self._sent_state and not self._in_flight:
+            self._sent_state = state
             self._edit(self._text())
         limits = self._room._connection.session.limits  # noqa: SLF001
-        self._timer = loop.call_later(pace(limits, loop.time() - self._began), self._tick)
+        self._timer = loop.call_later(
+            edit_interval(limits, loop.time() - self._started_at), self._edit_if_changed
+        )
 
     def _finish(self, text: str) -> None:
         self._final = text
@@ -77,16 +79,16 @@ class Bulletin:
 
     def _edit(self, text: str) -> None:
         assert self._seq is not None
-        self._flying = True
+        self._in_flight = True
         room = self._room
-        draft = Edit(cid=room._cid(), user=room.user, target=self._seq, text=text)  # noqa: SLF001
-        room._connection.submit(draft).add_done_callback(self._landed)  # noqa: SLF001
+        draft = Edit(cid=room._new_cid(), user=room.user, target=self._seq, text=text)  # noqa: SLF001
+        room._connection.submit(draft).add_done_callback(self._on_edit_done)  # noqa: SLF001
 
-    def _landed(self, _: Future[Delivery]) -> None:
-        self._flying = False
+    def _on_edit_done(self, _: Future[Delivery]) -> None:
+        self._in_flight = False
 
 
-def pace(limits: Limits, age: float) -> float:
+def edit_interval(limits: Limits, age: float) -> float:
     """Seconds to the next edit, ``age`` seconds after the first; more where the server counts what a member says."""
-    allowed = limits.rate_ms / 1000 / limits.rate / SHARE if limits.rate else 0.0
-    return max(PACE, min(age / AGE, SLOWEST), allowed)
+    allowed = limits.rate_ms / 1000 / limits.rate / MAX_RATE_SHARE if limits.rate else 0.0
+    return max(MIN_EDIT_INTERVAL, min(age / AGE_PER_INTERVAL_SECOND, MAX_EDIT_INTERVAL), allowed)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from bqwidget.protocol import Message
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """Control, bidi and ANSI characters: in a terminal or a line of text they would rewrite their surroundings."""
 
 
@@ -44,13 +44,13 @@ class Transcript:
 
 
 def _line(message: Message) -> str:
-    text = "(deleted)" if message.deleted else _said(message).replace("\n", "\n    ")
+    text = "(deleted)" if message.deleted else _content(message).replace("\n", "\n    ")
     return f"{_time(message)}  {_name(message)}: {text}"
 
 
 def _item(message: Message) -> str:
     """Each name and text keeps its own direction of writing (``bdi``, ``dir``), and nobody else's."""
-    text = "<i>deleted</i>" if message.deleted else html.escape(_said(message)).replace("\n", "<br>")
+    text = "<i>deleted</i>" if message.deleted else html.escape(_content(message)).replace("\n", "<br>")
     mark = " <i>(verified)</i>" if message.verified else ""
     return (
         f"<li><b><bdi>{html.escape(_name(message))}</bdi></b>{mark}"
@@ -58,7 +58,7 @@ def _item(message: Message) -> str:
     )
 
 
-def _said(message: Message) -> str:
+def _content(message: Message) -> str:
     """Attachments are named and not shown: what is saved with a notebook stays small, and theirs."""
     named = [f"[{part.name or part.mime}, {part.size:,} bytes]".replace("\n", " ") for part in message.parts]
     return _visible("\n".join([*named, *([message.text] if message.text else [])]))
@@ -73,4 +73,4 @@ def _time(message: Message) -> str:
 
 
 def _visible(text: str) -> str:
-    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+    return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)

@@ -30,7 +30,7 @@ def current_cell() -> Cell | None:
     )
 
 
-class Place:
+class OutputContext:
     """Where this cell's displays land. From ipykernel 7 on the context carries that; 6 keeps it in an attribute,
     which is set here for as long as a function runs (not across an async one's awaits)."""
 
@@ -43,7 +43,7 @@ class Place:
         self._parent = publisher.parent_header if is_attribute else None
 
     @contextmanager
-    def here(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         if self._publisher is None:
             yield
             return
@@ -54,19 +54,19 @@ class Place:
             self._publisher.parent_header = other
 
 
-_made: dict[tuple[str, object], tuple[str, list[ref[Any]]]] = {}
+_created: dict[tuple[str, object], tuple[str, list[ref[Any]]]] = {}
 
 
-def replace_earlier(thing: Thing, what: object, close: Callable[[Thing], object]) -> None:
+def replace_previous(thing: Thing, what: object, close: Callable[[Thing], object]) -> None:
     """``close`` every ``what`` that an earlier run of this cell made: its output is gone, but IPython's ``Out``
     may keep it alive, and then two of it would answer."""
     cell = current_cell()
     if cell is None or not cell.id:
         return
-    run, made = _made.get((cell.id, what), ("", []))
+    run, made = _created.get((cell.id, what), ("", []))
     if run != cell.run:
         for reference in made:
             if (earlier := reference()) is not None:
                 close(earlier)
         made = []
-    _made[cell.id, what] = cell.run, [*made, ref(thing)]
+    _created[cell.id, what] = cell.run, [*made, ref(thing)]

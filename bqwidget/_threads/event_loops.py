@@ -46,7 +46,7 @@ def _terminal_loop(shell: Any) -> asyncio.AbstractEventLoop | None:
 
 
 @contextlib.contextmanager
-def stepped_out() -> Iterator[None]:
+def without_running_loop() -> Iterator[None]:
     """Hide the running loop and task of this thread, so that another loop may run inside.
 
     asyncio forbids nesting because the outer loop stands still meanwhile: here that is wanted, for that
@@ -65,7 +65,7 @@ def stepped_out() -> Iterator[None]:
             asyncio.tasks._enter_task(loop, task)  # noqa: SLF001
 
 
-def close(loop: asyncio.AbstractEventLoop) -> None:
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     """End ``loop``, which isn't running, and all that still hangs on it."""
 
     async def end() -> None:

@@ -14,13 +14,13 @@ from weakref import WeakSet
 
 from bqwidget.errors import BqwidgetError
 
-from .event_loops import close
+from .event_loops import close_loop
 
-GRACE = 2.0
+CLOSE_TIMEOUT = 2.0
 """Seconds that ``close`` gives to what is still to be done."""
 
 Result = TypeVar("Result")
-_alive: WeakSet[LoopThread] = WeakSet()
+_started: WeakSet[LoopThread] = WeakSet()
 
 
 class LoopThread:
@@ -33,7 +33,7 @@ class LoopThread:
         self._process = os.getpid()
 
     def start(self) -> None:
-        _alive.add(self)
+        _started.add(self)
         self.thread.start()
 
     def check_process(self) -> None:
@@ -44,7 +44,7 @@ class LoopThread:
                 " make a new Room here, or start the process by spawn"
             )
 
-    def call(self, function: Callable[..., object], *args: Any) -> None:
+    def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """From any thread: run ``function`` on this one soon; after its end, not at all."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *args)
@@ -53,9 +53,9 @@ class LoopThread:
         """From any thread, and from a finalizer, for it takes no lock: end, after at most GRACE seconds."""
         if os.getpid() != self._process:
             return  # the loop's wake-up pipe is shared with the parent's
-        self.call(self._begin_close)
+        self.call_soon(self._begin_close)
         if wait and current_thread() is not self.thread:
-            self.thread.join(GRACE + 3)
+            self.thread.join(CLOSE_TIMEOUT + 3)
 
     async def _work(self) -> None:
         raise NotImplementedError
@@ -72,10 +72,10 @@ class LoopThread:
                 self._loop.run_until_complete(self._main)
         finally:
             self._end()
-            close(self._loop)
+            close_loop(self._loop)
 
 
-async def off_the_loop(function: Callable[[], Result]) -> Result:
+async def run_in_thread(function: Callable[[], Result]) -> Result:
     """What ``function`` gives, which may block; without the loop's own executor, whose thread would stay."""
     executor = ThreadPoolExecutor(1)
     try:
@@ -87,8 +87,8 @@ async def off_the_loop(function: Callable[[], Result]) -> Result:
 @atexit.register
 def _close_all() -> None:
     """A script's last messages leave before its daemon threads are cut off."""
-    threads = [alive for alive in _alive if alive.thread.is_alive()]
+    threads = [alive for alive in _started if alive.thread.is_alive()]
     for alive in threads:
         alive.close(wait=False)
     for alive in threads:
-        alive.thread.join(GRACE + 1)
+        alive.thread.join(CLOSE_TIMEOUT + 1)

@@ -24,23 +24,23 @@ from bqwidget.connection import Connection
 from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import Part
 
-from .comm_server import Fetch, Put
+from .comm_server import DownloadCommand, UploadCommand
 
-PIECE = 256 * 1024
-RATE, BURST = 500_000.0, 1_000_000.0
+CHUNK_SIZE = 256 * 1024
+BYTES_PER_SECOND, BURST_BYTES = 500_000.0, 1_000_000.0
 """Bytes a second, and at once after a pause: Jupyter counts over three seconds, and messages need some too."""
-KEPT = 32 * 1024 * 1024
+MAX_CACHED_BYTES = 32 * 1024 * 1024
 """Bytes of what was fetched that a window remembers, for its next piece and for its other browsers."""
-UNFINISHED = 8
+MAX_UNFINISHED_UPLOADS = 8
 """Uploads of one window on their way at once; the oldest is forgotten."""
 
-Answer = Callable[[dict[str, Any], Sequence[bytes]], object]
+Reply = Callable[[dict[str, Any], Sequence[bytes]], object]
 
 
-class Pace:
+class TokenBucket:
     """How long the next bytes must wait so that no more than ``rate`` go a second, after a ``burst``."""
 
-    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+    def __init__(self, rate: float = BYTES_PER_SECOND, burst: float = BURST_BYTES) -> None:
         self._rate = rate
         self._slack = burst / rate
         self._full_at = 0.0
@@ -52,59 +52,59 @@ class Pace:
             return max(0.0, self._full_at - now)
 
 
-_pace = Pace()
+_token_bucket = TokenBucket()
 
 
-class Carrier:
+class ChunkedTransfer:
     """``answer(envelope, buffers)`` sends one piece, or says what became of one."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._fetched: OrderedDict[str, Future[bytes]] = OrderedDict()
-        self._unfinished: OrderedDict[tuple[str, str], bytearray] = OrderedDict()
+        self._downloads: OrderedDict[str, Future[bytes]] = OrderedDict()
+        self._uploads: OrderedDict[tuple[str, str], bytearray] = OrderedDict()
 
     # ---- to the window
 
-    def fetch(self, command: Fetch, answer: Answer) -> None:
-        asked = self._fetched.get(command.sha256)
+    def download(self, command: DownloadCommand, answer: Reply) -> None:
+        asked = self._downloads.get(command.sha256)
         if asked is None or (asked.done() and asked.exception()):
             sha256 = command.sha256
-            asked = self._fetched[sha256] = self._connection.ask(lambda rest: rest.part(sha256))
-        self._fetched.move_to_end(command.sha256)
-        asked.add_done_callback(partial(self._piece, command, answer))
+            asked = self._downloads[sha256] = self._connection.request(lambda rest: rest.download(sha256))
+        self._downloads.move_to_end(command.sha256)
+        asked.add_done_callback(partial(self._send_chunk, command, answer))
 
-    def _piece(self, command: Fetch, answer: Answer, asked: Future[bytes]) -> None:
+    def _send_chunk(self, command: DownloadCommand, answer: Reply, asked: Future[bytes]) -> None:
         to = {"to": command.client, "reply": command.k}
         try:
             data = asked.result()
         except BqwidgetError as error:
             answer({**to, "error": _error(error)}, ())
             return
-        self._forget()
-        piece = data[command.at : command.at + PIECE]
+        self._trim_cache()
+        piece = data[command.at : command.at + CHUNK_SIZE]
         envelope = {**to, "part": {"size": len(data), "at": command.at}}
-        wait = _pace.wait(len(piece), time.monotonic())
-        if wait and self._connection.closed is None:
+        wait = _token_bucket.wait(len(piece), time.monotonic())
+        if wait and self._connection.close_error is None:
             asyncio.get_running_loop().call_later(wait, answer, envelope, (piece,))
         else:
             answer(envelope, (piece,))
 
-    def _forget(self) -> None:
+    def _trim_cache(self) -> None:
         """What is done and over ``KEPT``, the longest unused first."""
-        here = {sha256: len(asked.result()) for sha256, asked in self._fetched.items() if _came(asked)}
+        here = {sha256: len(asked.result()) for sha256, asked in self._downloads.items() if _succeeded(asked)}
         for sha256, size in list(here.items())[:-1]:
-            if sum(here.values()) <= KEPT:
+            if sum(here.values()) <= MAX_CACHED_BYTES:
                 return
-            del self._fetched[sha256]
+            del self._downloads[sha256]
             here.pop(sha256, size)
 
     # ---- from the window
 
-    def put(self, command: Put, answer: Answer) -> None:
+    def upload(self, command: UploadCommand, answer: Reply) -> None:
         """One more piece; with the last, the whole goes to the server."""
         to = {"to": command.client, "reply": command.k}
         try:
-            whole = self._gather(command)
+            whole = self._add_chunk(command)
         except BqwidgetError as error:
             answer({**to, "error": _error(error)}, ())
             return
@@ -112,10 +112,10 @@ class Carrier:
             answer({**to, "stored": None}, ())
             return
         part = Part(mime=command.mime, sha256=hashlib.sha256(whole).hexdigest(), size=len(whole))
-        stored = self._connection.ask(lambda _: self._connection.upload(Attachment(part, whole)))
-        stored.add_done_callback(partial(_stored, to, answer))
+        stored = self._connection.request(lambda _: self._connection.upload(Attachment(part, whole)))
+        stored.add_done_callback(partial(_reply_stored, to, answer))
 
-    def _gather(self, command: Put) -> bytes | None:
+    def _add_chunk(self, command: UploadCommand) -> bytes | None:
         """All of it, when it is there. Raises BqwidgetError where that can't be."""
         key, limit = (command.client, command.upload), self._connection.session.limits.part
         if command.size > limit:
@@ -123,27 +123,27 @@ class Carrier:
                 "too_big", f"it has {command.size:,} bytes; the limit is {limit:,}: attach a smaller one"
             )
         if command.at == 0:
-            self._unfinished[key] = bytearray()
-            if len(self._unfinished) > UNFINISHED:
-                self._unfinished.popitem(last=False)
-        gathered = self._unfinished.get(key)
+            self._uploads[key] = bytearray()
+            if len(self._uploads) > MAX_UNFINISHED_UPLOADS:
+                self._uploads.popitem(last=False)
+        gathered = self._uploads.get(key)
         if gathered is None or command.at != len(gathered) or command.at + len(command.data) > command.size:
-            self._unfinished.pop(key, None)
+            self._uploads.pop(key, None)
             raise MessageRefused("lost", "a piece of it was lost on the way: attach it again")
         gathered += command.data
         if len(gathered) < command.size:
             return None
-        return bytes(self._unfinished.pop(key))
+        return bytes(self._uploads.pop(key))
 
 
-def _stored(to: dict[str, Any], answer: Answer, stored: Future[Part]) -> None:
+def _reply_stored(to: dict[str, Any], answer: Reply, stored: Future[Part]) -> None:
     try:
         answer({**to, "stored": msgspec.to_builtins(stored.result())}, ())
     except BqwidgetError as error:
         answer({**to, "error": _error(error)}, ())
 
 
-def _came(asked: Future[bytes]) -> bool:
+def _succeeded(asked: Future[bytes]) -> bool:
     return asked.done() and asked.exception() is None
 
 

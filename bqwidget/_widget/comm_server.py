@@ -19,25 +19,25 @@ import msgspec
 from bqwidget.protocol import Ack, Delete, Edit, Error, Message, React, Send, Struct, Typing
 
 FRAMES_PER_ENVELOPE = 500
-UNSEEN = 40
+MAX_UNSEEN_ENVELOPES = 40
 """Above this many envelopes that no browser has seen, the deltas stop until one says something."""
-EARLY = 100
+MAX_EARLY_COMMANDS = 100
 """Commands of one browser that wait for an earlier one; later ones are dropped, and sent again by the browser."""
-CLIENTS = 256
+MAX_BROWSERS = 256
 """Browsers remembered per window; a page load is a new one, and the longest silent is forgotten."""
 
 _Client = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Number = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Open(Struct, frozen=True, tag_field="do", tag="open"):
+class OpenCommand(Struct, frozen=True, tag_field="do", tag="open"):
     """Send a snapshot: the first command of a browser, and again when it misses something."""
 
     client: _Client
     k: _Number
 
 
-class Frame(Struct, frozen=True, tag_field="do", tag="frame"):
+class FrameCommand(Struct, frozen=True, tag_field="do", tag="frame"):
     """Pass a client frame on to the room."""
 
     client: _Client
@@ -45,7 +45,7 @@ class Frame(Struct, frozen=True, tag_field="do", tag="frame"):
     frame: Send | Edit | Delete | React | Typing
 
 
-class History(Struct, frozen=True, tag_field="do", tag="history"):
+class HistoryCommand(Struct, frozen=True, tag_field="do", tag="history"):
     """Answer with the ``limit`` messages before ``before`` (None: the newest)."""
 
     client: _Client
@@ -54,7 +54,7 @@ class History(Struct, frozen=True, tag_field="do", tag="history"):
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-class Fetch(Struct, frozen=True, tag_field="do", tag="part"):
+class DownloadCommand(Struct, frozen=True, tag_field="do", tag="part"):
     """Answer with the attachment's bytes from ``at`` on: as many as go at once, in a buffer."""
 
     client: _Client
@@ -63,7 +63,7 @@ class Fetch(Struct, frozen=True, tag_field="do", tag="part"):
     at: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-class Put(Struct, frozen=True, tag_field="do", tag="put"):
+class UploadCommand(Struct, frozen=True, tag_field="do", tag="put"):
     """Keep this piece of an attachment, which came in a buffer; with the last, upload it and answer with the part."""
 
     client: _Client
@@ -75,14 +75,14 @@ class Put(Struct, frozen=True, tag_field="do", tag="put"):
     data: bytes = b""
 
 
-class Seen(Struct, frozen=True, tag_field="do", tag="seen"):
+class AckCommand(Struct, frozen=True, tag_field="do", tag="seen"):
     """This browser has shown everything up to envelope ``n``."""
 
     client: _Client
     n: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class _Numbered(Struct, frozen=True):
+class _CommandHeader(Struct, frozen=True):
     """What a command that is wrong otherwise must at least have, to be told so."""
 
     client: _Client
@@ -91,7 +91,7 @@ class _Numbered(Struct, frozen=True):
     frame: Any = None
 
 
-class _Refused(Struct, frozen=True):
+class _InvalidCommand(Struct, frozen=True):
     client: str
     k: int
     do: str
@@ -102,12 +102,15 @@ class _Browser:
     """What is known of one browser: commands done, commands that came too early, the newest envelope seen."""
 
     def __init__(self) -> None:
-        self.done = 0
-        self.early: dict[int, Open | Frame | History | Fetch | Put | _Refused] = {}
+        self.last_done = 0
+        self.early: dict[
+            int,
+            OpenCommand | FrameCommand | HistoryCommand | DownloadCommand | UploadCommand | _InvalidCommand,
+        ] = {}
         self.seen: int | None = None
 
 
-class Envelopes:
+class CommServer:
     """One window's numbering. ``snapshot`` gives the frames that rebuild the room's tail, as of now.
 
     Not thread-safe: everything is called on the room's thread.
@@ -127,7 +130,7 @@ class Envelopes:
         """Frames for everybody, to leave with the next ``drain``."""
         self._frames.extend(frames)
 
-    def reply(self, command: History | _Refused, answer: Sequence[Message] | Error) -> None:
+    def reply(self, command: HistoryCommand | _InvalidCommand, answer: Sequence[Message] | Error) -> None:
         """The answer to a history command, to leave with the next ``drain``."""
         envelope: dict[str, Any] = {"to": command.client, "reply": command.k}
         if isinstance(answer, Error):
@@ -136,37 +139,39 @@ class Envelopes:
             envelope["messages"] = msgspec.to_builtins(list(answer))
         self._replies.append(envelope)
 
-    def receive(self, content: object, data: bytes = b"") -> list[Frame | History | Fetch | Put]:
+    def receive(
+        self, content: object, data: bytes = b""
+    ) -> list[FrameCommand | HistoryCommand | DownloadCommand | UploadCommand]:
         """What is to be done for a browser now, in its order: usually one command, none, or several.
 
         ``data`` came beside the content.
         """
         command = _parse(content)
-        if isinstance(command, Put):
+        if isinstance(command, UploadCommand):
             command = msgspec.structs.replace(command, data=data)
         if command is None:
             return []
         browser = self._browser(command.client)
-        if isinstance(command, Seen):
+        if isinstance(command, AckCommand):
             browser.seen = max(browser.seen or 0, min(command.n, self._n))
             if self._paused:
                 self._opened[command.client] = None
             return []
-        if browser.done < command.k <= browser.done + EARLY:
+        if browser.last_done < command.k <= browser.last_done + MAX_EARLY_COMMANDS:
             browser.early[command.k] = command
         todo = []
-        while (due := browser.early.pop(browser.done + 1, None)) is not None:
-            browser.done += 1
+        while (due := browser.early.pop(browser.last_done + 1, None)) is not None:
+            browser.last_done += 1
             match due:
-                case Open():
+                case OpenCommand():
                     self._opened[due.client] = None
-                case _Refused(do="history" | "part" | "put"):
+                case _InvalidCommand(do="history" | "part" | "put"):
                     self.reply(due, due.error)
-                case _Refused():
+                case _InvalidCommand():
                     self._frames.append(due.error)
                 case _:
                     todo.append(due)
-        self._acks[command.client] = browser.done
+        self._acks[command.client] = browser.last_done
         return todo
 
     def drain(self) -> list[dict[str, Any]]:
@@ -209,29 +214,43 @@ class Envelopes:
         """Whether even the quickest browser has a lot before it; it is the quickest that counts, for a closed one
         says nothing either."""
         seen = [browser.seen for browser in self._browsers.values() if browser.seen is not None]
-        return bool(self._frames and seen) and self._n - max(seen) > UNSEEN
+        return bool(self._frames and seen) and self._n - max(seen) > MAX_UNSEEN_ENVELOPES
 
     def _browser(self, client: str) -> _Browser:
         browser = self._browsers.setdefault(client, _Browser())
         self._browsers.move_to_end(client)
-        if len(self._browsers) > CLIENTS:
+        if len(self._browsers) > MAX_BROWSERS:
             self._browsers.popitem(last=False)
         return browser
 
 
-def _parse(content: object) -> Open | Frame | History | Fetch | Put | Seen | _Refused | None:
+def _parse(
+    content: object,
+) -> (
+    OpenCommand
+    | FrameCommand
+    | HistoryCommand
+    | DownloadCommand
+    | UploadCommand
+    | AckCommand
+    | _InvalidCommand
+    | None
+):
     """The command; what was wrong with it, if that can be told to a browser; None where it can't."""
     try:
-        return msgspec.convert(content, Open | Frame | History | Fetch | Put | Seen)
+        return msgspec.convert(
+            content,
+            OpenCommand | FrameCommand | HistoryCommand | DownloadCommand | UploadCommand | AckCommand,
+        )
     except msgspec.ValidationError as error:
         wrong = str(error)
     try:
-        told = msgspec.convert(content, _Numbered)
+        told = msgspec.convert(content, _CommandHeader)
     except msgspec.ValidationError:
         return None
     cid = told.frame.get("cid") if isinstance(told.frame, dict) else None
     answer = Error(code="bad_field", message=wrong, cid=cid if isinstance(cid, str) else None)
-    return _Refused(client=told.client, k=told.k, do=told.do, error=answer)
+    return _InvalidCommand(client=told.client, k=told.k, do=told.do, error=answer)
 
 
 def _is_answer(frame: object) -> bool:

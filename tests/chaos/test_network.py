@@ -18,8 +18,7 @@ from support.eventually import eventually
 from support.ws_client import request
 
 from bqwidget import Room
-from bqwidget._client import http_client as rest
-from bqwidget._client import websocket_client as link
+from bqwidget._client import http_client, websocket_client
 
 from . import stored
 from .process import ServerProcess, server_process
@@ -38,8 +37,8 @@ PATIENCE = 60
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A join or a page that was swallowed is given up after seconds, so that a test takes no minutes."""
-    monkeypatch.setattr(link, "PATIENCE", GIVE_UP)
-    monkeypatch.setattr(rest, "TIMEOUT", GIVE_UP)
+    monkeypatch.setattr(websocket_client, "OPEN_TIMEOUT", GIVE_UP)
+    monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", GIVE_UP)
 
 
 @pytest.mark.timeout(seconds(90))

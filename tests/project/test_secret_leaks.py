@@ -20,11 +20,11 @@ import logging, os, sys, traceback
 logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
 logging.getLogger("asyncio").setLevel(logging.DEBUG)
 from bqwidget import Room, BqwidgetError
-from bqwidget.endpoint import configured
+from bqwidget._client.endpoint import configured_endpoint
 room = Room("lobby", user="ada").wait_open(20)
 room.send("hi")
 print(repr(room), str(room), room.url, repr(room.widget), room._repr_mimebundle_())
-print(configured(None, None, insecure=False), room.widget.get_state())
+print(configured_endpoint(None, None, insecure=False), room.widget.get_state())
 print(room.invite(uses=1, minutes=1))
 def broken(make):
     try:

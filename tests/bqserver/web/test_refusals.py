@@ -303,18 +303,18 @@ def test_a_connection_that_ends_for_good_is_not_made_again(stage, make, says, cl
 def flood(stage: Stage, room: Room) -> None:
     """More than a Room would send by itself: its own outbox obeys."""
     frames = [Send(cid=f"f{number}", user="bob", text="flood") for number in range(40)]
-    room._call(room._connection._link.send, frames)
+    room._call_soon(room._connection._websocket.send, frames)
 
 
 def too_big(stage: Stage, room: Room) -> None:
     frame = Send(cid="big", user="bob", text="x" * 200_000)
-    room._call(room._connection._link.send, [frame])
+    room._call_soon(room._connection._websocket.send, [frame])
 
 
 def too_slow(stage: Stage, room: Room) -> None:
     """One turn of a room's thread that hangs while more comes in than the system holds for it."""
     reading = threading.Event()
-    room._call(reading.wait, 30)
+    room._call_soon(reading.wait, 30)
     with member(stage.server.url, Authorization=f"Bearer {stage.ada}") as ada:
         ada.until("synced")
         for first in range(0, 900, 5):  # a few at a time: ada herself is not too slow

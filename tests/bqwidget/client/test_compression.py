@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from bqwidget import Room
-from bqwidget._client.compression import LEAST, Compression, LongOnly
+from bqwidget._client.compression import MIN_COMPRESSED_BYTES, ClientCompression, LongMessageDeflate
 from bqwidget._client.endpoint import Endpoint
 
 LONG = "The quick brown fox jumps over the lazy dog. " * 60
@@ -22,7 +22,9 @@ def server():
 
 def test_neither_side_keeps_context_and_only_long_messages_are_compressed(server):
     address = f"{server.url.replace('http', 'ws', 1)}/rooms/lobby"
-    with connect(address, subprotocols=["chat.v1"], compression=None, extensions=[Compression()]) as socket:
+    with connect(
+        address, subprotocols=["chat.v1"], compression=None, extensions=[ClientCompression()]
+    ) as socket:
         asked = socket.request.headers["Sec-WebSocket-Extensions"]
         assert "server_no_context_takeover; client_no_context_takeover" in asked
         (agreed,) = socket.protocol.extensions
@@ -30,7 +32,11 @@ def test_neither_side_keeps_context_and_only_long_messages_are_compressed(server
     assert agreed.local_no_context_takeover
     short, long, pong = [
         agreed.encode(Frame(opcode, b"x" * size))
-        for opcode, size in [(Opcode.TEXT, LEAST - 1), (Opcode.TEXT, LEAST), (Opcode.PONG, 125)]
+        for opcode, size in [
+            (Opcode.TEXT, MIN_COMPRESSED_BYTES - 1),
+            (Opcode.TEXT, MIN_COMPRESSED_BYTES),
+            (Opcode.PONG, 125),
+        ]
     ]
     assert [short.rsv1, long.rsv1, pong.rsv1] == [False, True, False]
     assert len(long.data) < 100
@@ -41,7 +47,7 @@ def test_neither_side_keeps_context_and_only_long_messages_are_compressed(server
 def test_a_room_asks_for_it_where_the_server_is_elsewhere(server, monkeypatch, far):
     sent, heard = [], []
 
-    class Watching(LongOnly):
+    class Watching(LongMessageDeflate):
         def encode(self, frame):
             sent.append(super().encode(frame).rsv1)
             return super().encode(frame)
@@ -50,7 +56,7 @@ def test_a_room_asks_for_it_where_the_server_is_elsewhere(server, monkeypatch, f
             heard.append(frame.rsv1)
             return super().decode(frame, max_size=max_size)
 
-    monkeypatch.setattr("bqwidget._client.compression.LongOnly", Watching)
+    monkeypatch.setattr("bqwidget._client.compression.LongMessageDeflate", Watching)
     monkeypatch.setattr(Endpoint, "is_loopback", not far)
     with (
         Room("lobby", user="ada", url=server.url, insecure=True) as ada,

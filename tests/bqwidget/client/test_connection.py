@@ -262,7 +262,7 @@ def test_a_message_that_is_refused_raises_with_the_servers_code(server):
 def test_what_would_cut_the_connection_is_refused_here(server):
     heard = []
     with joined(server) as ada:
-        ada._listen(heard.extend)
+        ada._add_listener(heard.extend)
         draft = Send(cid="view-1", user="x" * 65, text="hi")
         with pytest.raises(MessageRefused, match="user has 65 characters"):
             ada._submit(draft, own=False).result(20)

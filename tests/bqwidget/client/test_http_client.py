@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bqwidget._client import http_client as rest
+from bqwidget._client import http_client
 from bqwidget._client.endpoint import Endpoint
-from bqwidget._client.http_client import Rest
+from bqwidget._client.http_client import HttpClient
 from bqwidget.errors import ConnectionRefused
-from bqwidget.session import Page
+from bqwidget.session import PageRequest
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -26,10 +26,10 @@ def asking(answer: Answer) -> str:
             writer.close()
 
         server = await asyncio.start_server(served, "127.0.0.1", 0)
-        asked = Rest(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), "lobby")
+        asked = HttpClient(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), "lobby")
         try:
             with pytest.raises(ConnectionRefused) as refused:
-                await asked.page(Page("log", 0, 200))
+                await asked.fetch_page(PageRequest("log", 0, 200))
             assert refused.value.status is None
             return str(refused.value)
         finally:
@@ -65,7 +65,7 @@ def test_an_answer_that_never_comes_whole_is_a_connection_refused(answer: Answer
 
 
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rest, "TIMEOUT", 0.1)
+    monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", 0.1)
     assert "Timeout" in asking(say_nothing)
 
 
@@ -87,7 +87,7 @@ def test_closing_ends_what_is_on_its_way():
             writer.close()
 
         server = await asyncio.start_server(served, "127.0.0.1", 0)
-        asked = Rest(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), "lobby")
+        asked = HttpClient(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), "lobby")
         asking = asyncio.create_task(asked.get("health"))
         await asked_for.wait()
         asking.cancel()
@@ -101,7 +101,7 @@ def test_closing_ends_what_is_on_its_way():
 
 def test_nobody_there_is_a_connection_refused():
     async def main() -> None:
-        asked = Rest(Endpoint("http://127.0.0.1:9/"), "lobby")
+        asked = HttpClient(Endpoint("http://127.0.0.1:9/"), "lobby")
         with pytest.raises(ConnectionRefused, match="Connection refused"):
             await asked.get("health")
         asked.close()

@@ -76,7 +76,7 @@ def test_it_ends_cleanly_and_takes_its_runtime_file_along(home: Path) -> None:
 
 
 def test_it_ends_when_nobody_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(local, "IDLE_TIMEOUT", 0.2)
     server = find_or_start()
     eventually(lambda: not is_running(server.pid), what="the idle server's end")
     assert not (home / "runtime" / "server.json").exists()

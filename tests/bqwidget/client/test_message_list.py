@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bqwidget._client.message_list import Snapshot, Tail
+from bqwidget._client.message_list import MessageList, MessageSnapshot
 from bqwidget.protocol import Ask, Change, Message
 
 
@@ -13,7 +13,7 @@ def message(seq, **more):
 
 
 def tail(*seqs, keep=10):
-    made = Tail(keep)
+    made = MessageList(keep)
     for seq in seqs:
         made.append(message(seq))
     return made
@@ -25,7 +25,7 @@ def seqs(messages):
 
 def test_keeps_the_newest_and_knows_from_where():
     kept = tail(*range(1, 100), keep=3)
-    assert (seqs(kept.snapshot()), kept.floor, len(kept)) == ([97, 98, 99], 96, 3)
+    assert (seqs(kept.snapshot()), kept.gapless_after, len(kept)) == ([97, 98, 99], 96, 3)
 
 
 def test_finds_and_folds_what_is_kept_only():
@@ -49,8 +49,8 @@ def test_gives_what_is_after_a_seq_and_the_newest():
 
 def test_loads_anew():
     kept = tail(1, 2, 3)
-    kept.load([message(7), message(9)], floor=6)
-    assert (seqs(kept.snapshot()), kept.floor) == ([7, 9], 6)
+    kept.load([message(7), message(9)], gapless_after=6)
+    assert (seqs(kept.snapshot()), kept.gapless_after) == ([7, 9], 6)
 
 
 def test_the_first_answer_marks_its_question():
@@ -83,4 +83,4 @@ def test_a_snapshot_does_not_change():
 )
 def test_a_snapshot_says_what_to_do_instead(change):
     with pytest.raises(TypeError, match=r"room\.send"):
-        change(Snapshot([message(1)]))
+        change(MessageSnapshot([message(1)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bqwidget._client.outbox import Outbox, as_entry
+from bqwidget._client.outbox import Outbox, to_entry
 from bqwidget.protocol import Ack, Change, Delete, Edit, Error, Expire, Message, React, Send
 
 
@@ -27,8 +27,8 @@ def test_a_late_ack_takes_back_the_resending():
     outbox = Outbox()
     outbox.put(draft("a"))
     outbox.take(0)
-    outbox.disconnected()
-    assert outbox.acked(Ack(cid="a", seq=1, at=1, dup=False))
+    outbox.on_disconnect()
+    assert outbox.on_ack(Ack(cid="a", seq=1, at=1, dup=False))
     assert outbox.take(1) == []
     assert len(outbox) == 1
 
@@ -37,25 +37,25 @@ def test_an_error_about_a_copy_of_what_is_stored_changes_nothing():
     outbox = Outbox()
     outbox.put(draft("a"))
     outbox.take(0)
-    outbox.acked(Ack(cid="a", seq=1, at=1, dup=False))
-    assert outbox.refused(Error(code="conflict", message="", cid="a"), 0)
-    assert outbox.settled == []
+    outbox.on_ack(Ack(cid="a", seq=1, at=1, dup=False))
+    assert outbox.on_error(Error(code="conflict", message="", cid="a"), 0)
+    assert outbox.results == []
 
 
 def test_strangers_are_not_ours():
     outbox = Outbox()
-    assert not outbox.acked(Ack(cid="x", seq=1, at=1, dup=False))
-    assert not outbox.refused(Error(code="rate", message="", cid="x"), 0)
-    assert not outbox.refused(Error(code="bad_json", message=""), 0)
+    assert not outbox.on_ack(Ack(cid="x", seq=1, at=1, dup=False))
+    assert not outbox.on_error(Error(code="rate", message="", cid="x"), 0)
+    assert not outbox.on_error(Error(code="bad_json", message=""), 0)
 
 
 def test_a_pause_outlives_the_connection():
     outbox = Outbox()
     outbox.put(draft("a"))
     outbox.take(0)
-    outbox.refused(Error(code="rate", message="", cid="a", retry_ms=60_000), 0)
-    assert (outbox.take(1), outbox.due()) == ([], 60)
-    outbox.disconnected()
+    outbox.on_error(Error(code="rate", message="", cid="a", retry_ms=60_000), 0)
+    assert (outbox.take(1), outbox.next_send_at()) == ([], 60)
+    outbox.on_disconnect()
     assert (outbox.take(1), cids(outbox.take(60))) == ([], ["a"])
 
 
@@ -64,12 +64,12 @@ def test_after_a_refusal_it_goes_slowly_at_first():
     for n in range(100):
         outbox.put(draft(f"{n}"))
     for cid in cids(outbox.take(0)):
-        outbox.refused(Error(code="rate", message="", cid=cid, retry_ms=1000), 0)
+        outbox.on_error(Error(code="rate", message="", cid=cid, retry_ms=1000), 0)
     counts, now = [], 1
     while drafts := outbox.take(now):
         counts.append(len(drafts))
         for one in drafts:
-            outbox.seen(one.cid, Message(seq=1, room="lobby", user="ada", text="hi", at=1))
+            outbox.delivered(one.cid, Message(seq=1, room="lobby", user="ada", text="hi", at=1))
     assert counts[:5] == [1, 2, 8, 64, 25]
     assert sum(counts) == 100
 
@@ -88,7 +88,7 @@ def test_after_a_refusal_it_goes_slowly_at_first():
 )
 def test_a_draft_becomes_its_change(made, fields):
     ack = Ack(cid="c", seq=5, at=50, dup=False)
-    assert as_entry(made, ack, "lobby") == Change(
+    assert to_entry(made, ack, "lobby") == Change(
         seq=5, room="lobby", user="ada", at=50, target=1, cid="c", **fields
     )
 
@@ -96,6 +96,6 @@ def test_a_draft_becomes_its_change(made, fields):
 def test_a_draft_becomes_its_message():
     ack = Ack(cid="c", seq=5, at=50, dup=False)
     made = Send(cid="c", user="ada", text="yes", re=1, choice="yes")
-    assert as_entry(made, ack, "lobby") == Message(
+    assert to_entry(made, ack, "lobby") == Message(
         seq=5, room="lobby", user="ada", text="yes", at=50, cid="c", re=1, choice="yes"
     )

@@ -29,7 +29,7 @@ from bqwidget.protocol import (
     Synced,
     fold,
 )
-from bqwidget.session import HELD, Session
+from bqwidget.session import MAX_HELD_FRAMES, Session
 
 EXAMPLES = int(os.environ.get("BQWIDGET_EXAMPLES", "50"))
 
@@ -66,16 +66,16 @@ def joined(*seqs, keep=1000):
     """A session that is open in a room with messages of these seqs."""
     one = session(keep)
     one.receive([hello(seqs[-1] if seqs else 0)], 0)
-    while one.wants:
-        below = [message(seq) for seq in seqs if seq < one.wants.seq]
-        one.paged(one.wants, below[-one.wants.limit :], 0)
-    one.receive([Synced(seq=one.last)], 0)
+    while one.wanted_page:
+        below = [message(seq) for seq in seqs if seq < one.wanted_page.seq]
+        one.receive_page(one.wanted_page, below[-one.wanted_page.limit :], 0)
+    one.receive([Synced(seq=one.last_seq)], 0)
     assert one.state == "open"
     return one
 
 
 def seqs(one):
-    return [message.seq for message in one.tail.snapshot()]
+    return [message.seq for message in one.messages.snapshot()]
 
 
 # ---- joining ----
@@ -83,23 +83,23 @@ def seqs(one):
 
 def test_joins_without_a_cursor_and_loads_the_tail_by_pages():
     one = session(keep=250)
-    assert one.cursor() == {}
+    assert one.resume_query() == {}
     assert one.receive([hello(300), live(301, 300), Synced(seq=301)], 0) == []
-    assert (one.wants.kind, one.wants.seq, one.wants.limit) == ("messages", 301, 200)
-    assert one.paged(one.wants, [message(seq) for seq in range(101, 301)], 0) == []
-    assert (one.wants.seq, one.wants.limit) == (101, 50)
+    assert (one.wanted_page.kind, one.wanted_page.seq, one.wanted_page.limit) == ("messages", 301, 200)
+    assert one.receive_page(one.wanted_page, [message(seq) for seq in range(101, 301)], 0) == []
+    assert (one.wanted_page.seq, one.wanted_page.limit) == (101, 50)
     assert one.state == "connecting"
-    accepted = one.paged(one.wants, [message(seq) for seq in range(51, 101)], 0)
+    accepted = one.receive_page(one.wanted_page, [message(seq) for seq in range(51, 101)], 0)
     assert [type(frame) for frame in accepted] == [Hello, MessageFrame]
     assert seqs(one) == list(range(52, 302))
     assert one.state == "open"
-    assert one.joined_at == 300
-    assert one.wants is None
+    assert one.joined_seq == 300
+    assert one.wanted_page is None
 
 
 def test_an_empty_room_opens_empty():
     one = joined()
-    assert (one.last, seqs(one), one.tail.floor) == (0, [], 0)
+    assert (one.last_seq, seqs(one), one.messages.gapless_after) == (0, [], 0)
     one.receive([live(1, 0)], 0)
     assert seqs(one) == [1]
 
@@ -107,19 +107,19 @@ def test_an_empty_room_opens_empty():
 def test_nothing_is_believed_before_hello():
     one = session()
     assert one.receive([live(1, 0), Synced(seq=1), Gap(from_=0, to=9, reason="long")], 0) == []
-    assert (one.last, one.wants, one.outgoing(0)) == (0, None, [])
+    assert (one.last_seq, one.wanted_page, one.outgoing(0)) == (0, None, [])
 
 
 def test_a_load_interrupted_by_a_new_connection_goes_on():
     one = session()
     one.receive([hello(300)], 0)
-    one.paged(one.wants, [message(seq) for seq in range(101, 301)], 0)
-    wanted = one.wants
-    one.disconnected(1)
-    assert one.cursor() == {"after": "300", "epoch": "e1"}
+    one.receive_page(one.wanted_page, [message(seq) for seq in range(101, 301)], 0)
+    wanted = one.wanted_page
+    one.on_disconnect(1)
+    assert one.resume_query() == {"after": "300", "epoch": "e1"}
     one.receive([hello(301, resumed=True), live(301, 300), Synced(seq=301)], 2)
-    assert one.wants is wanted
-    one.paged(one.wants, [message(seq) for seq in range(1, 101)], 2)
+    assert one.wanted_page is wanted
+    one.receive_page(one.wanted_page, [message(seq) for seq in range(1, 101)], 2)
     assert seqs(one) == list(range(1, 302))
     assert one.state == "open"
 
@@ -129,8 +129,8 @@ def test_changes_that_came_while_loading_are_folded_again_and_end_the_same():
     again = Change(seq=12, room="lobby", user="ada", at=12, kind="edit", target=10, text="two")
     one = session()
     one.receive([hello(10), ChangeFrame(entry=edited, prev=10), ChangeFrame(entry=again, prev=11)], 0)
-    one.paged(one.wants, [fold(fold(message(10), edited), again)], 0)
-    assert one.tail.snapshot() == [fold(fold(message(10), edited), again)]
+    one.receive_page(one.wanted_page, [fold(fold(message(10), edited), again)], 0)
+    assert one.messages.snapshot() == [fold(fold(message(10), edited), again)]
 
 
 # ---- the rule ----
@@ -177,8 +177,8 @@ def test_an_entry_without_prev_is_next():
 def test_a_cursor_between_two_entries_misses_nothing():
     one = joined(1)
     one.receive([Gap(from_=1, to=5, reason="trimmed")], 0)
-    one.paged(one.wants, [], 0)
-    assert one.last == 5
+    one.receive_page(one.wanted_page, [], 0)
+    assert one.last_seq == 5
     one.receive([live(9, 3)], 0)
     assert seqs(one) == [1, 9]
 
@@ -187,9 +187,9 @@ def test_changes_fold_and_count_as_entries():
     one = joined(1, 2)
     change = Change(seq=3, room="lobby", user="ada", at=3, kind="edit", target=1, text="new")
     one.receive([ChangeFrame(entry=change, prev=2), live(4, 3)], 0)
-    assert [m.text for m in one.tail.snapshot()] == ["new", "m2", "m4"]
-    assert one.tail.snapshot()[0].edited == 3
-    assert one.last == 4
+    assert [m.text for m in one.messages.snapshot()] == ["new", "m2", "m4"]
+    assert one.messages.snapshot()[0].edited == 3
+    assert one.last_seq == 4
 
 
 # ---- gaps ----
@@ -198,13 +198,13 @@ def test_changes_fold_and_count_as_entries():
 def test_a_gap_is_paged_while_live_frames_wait():
     one = joined(1)
     one.receive([Gap(from_=1, to=401, reason="long"), live(402, 401), Synced(seq=402)], 0)
-    assert (one.wants.kind, one.wants.seq) == ("log", 1)
-    first = one.wants
-    one.paged(first, [message(seq) for seq in range(2, 202)], 0)
-    assert one.paged(first, [message(seq) for seq in range(2, 202)], 0) == []
-    assert one.wants.seq == 201
-    one.paged(one.wants, [message(seq) for seq in range(202, 402)], 0)
-    assert one.wants is None
+    assert (one.wanted_page.kind, one.wanted_page.seq) == ("log", 1)
+    first = one.wanted_page
+    one.receive_page(first, [message(seq) for seq in range(2, 202)], 0)
+    assert one.receive_page(first, [message(seq) for seq in range(2, 202)], 0) == []
+    assert one.wanted_page.seq == 201
+    one.receive_page(one.wanted_page, [message(seq) for seq in range(202, 402)], 0)
+    assert one.wanted_page is None
     assert seqs(one) == list(range(1, 403))
     assert one.outgoing(0) == []
 
@@ -212,56 +212,56 @@ def test_a_gap_is_paged_while_live_frames_wait():
 def test_a_gap_that_is_known_already_is_nothing():
     one = joined(1, 2, 3)
     one.receive([Gap(from_=1, to=3, reason="slow")], 0)
-    assert one.wants is None
+    assert one.wanted_page is None
 
 
 def test_a_gap_is_abandoned_with_its_connection():
     one = joined(1)
     one.receive([Gap(from_=1, to=5, reason="long")], 0)
-    one.disconnected(0)
-    assert one.wants is None
-    assert one.cursor() == {"after": "1", "epoch": "e1"}
+    one.on_disconnect(0)
+    assert one.wanted_page is None
+    assert one.resume_query() == {"after": "1", "epoch": "e1"}
 
 
 def test_held_frames_are_bounded_and_resumed():
     one = joined(1)
     one.receive([Gap(from_=1, to=2, reason="long")], 0)
-    one.receive([live(seq, seq - 1) for seq in range(3, HELD + 10)], 0)
-    one.paged(one.wants, [message(2)], 0)
-    assert one.last == HELD + 2
-    one.receive([live(HELD + 10, HELD + 9)], 0)
-    assert one.outgoing(0) == [Resume(after=HELD + 2, epoch="e1")]
+    one.receive([live(seq, seq - 1) for seq in range(3, MAX_HELD_FRAMES + 10)], 0)
+    one.receive_page(one.wanted_page, [message(2)], 0)
+    assert one.last_seq == MAX_HELD_FRAMES + 2
+    one.receive([live(MAX_HELD_FRAMES + 10, MAX_HELD_FRAMES + 9)], 0)
+    assert one.outgoing(0) == [Resume(after=MAX_HELD_FRAMES + 2, epoch="e1")]
 
 
 @pytest.mark.parametrize("told", [hello(2, "e2"), Gap(from_=0, to=2, reason="epoch")])
 def test_a_new_epoch_reloads(told):
     one = joined(1, 2, 3)
     one.receive([told], 0)
-    assert (one.wants.kind, one.wants.seq) == ("messages", 3)
+    assert (one.wanted_page.kind, one.wanted_page.seq) == ("messages", 3)
     other = [message(1, "other"), message(2, "world")]
-    accepted = one.paged(one.wants, other, 0)
+    accepted = one.receive_page(one.wanted_page, other, 0)
     assert isinstance(accepted[0], Hello)
-    assert one.tail.snapshot() == other
-    assert one.joined_at == 2
+    assert one.messages.snapshot() == other
+    assert one.joined_seq == 2
 
 
 def test_a_page_that_was_wanted_before_the_reload_is_ignored():
     one = session()
     one.receive([hello(3)], 0)
-    old = one.wants
+    old = one.wanted_page
     one.receive([hello(1, "e2")], 0)
-    assert one.paged(old, [message(1), message(2), message(3)], 0) == []
-    one.paged(one.wants, [message(1, "other")], 0)
-    assert one.tail.snapshot() == [message(1, "other")]
+    assert one.receive_page(old, [message(1), message(2), message(3)], 0) == []
+    one.receive_page(one.wanted_page, [message(1, "other")], 0)
+    assert one.messages.snapshot() == [message(1, "other")]
 
 
 def test_what_waited_for_a_page_goes_with_its_connection():
     one = joined(1)
     one.receive([Gap(from_=1, to=5, reason="long"), live(6, 5)], 0)
-    one.disconnected(0)
+    one.on_disconnect(0)
     one.receive([hello(1), Gap(from_=1, to=2, reason="long")], 1)
-    one.paged(one.wants, [message(2)], 1)
-    assert (seqs(one), one.last, one.outgoing(1)) == ([1, 2], 2, [])
+    one.receive_page(one.wanted_page, [message(2)], 1)
+    assert (seqs(one), one.last_seq, one.outgoing(1)) == ([1, 2], 2, [])
 
 
 # ---- status and backoff ----
@@ -270,13 +270,13 @@ def test_what_waited_for_a_page_goes_with_its_connection():
 def test_the_status_tells_the_story():
     one = session()
     assert (one.state, one.attempts) == ("connecting", 0)
-    one.disconnected(0)
+    one.on_disconnect(0)
     assert (one.state, one.attempts) == ("connecting", 1)
     one.receive([hello()], 1)
-    one.paged(one.wants, [], 1)
+    one.receive_page(one.wanted_page, [], 1)
     one.receive([Synced(seq=0)], 1)
     assert (one.state, one.attempts) == ("open", 0)
-    one.disconnected(2)
+    one.on_disconnect(2)
     assert (one.state, one.attempts) == ("reconnecting", 1)
     one.receive([hello()], 3)
     assert one.state == "reconnecting"
@@ -288,20 +288,20 @@ def test_the_status_tells_the_story():
 
 def test_backoff_grows_with_full_jitter_to_its_cap():
     one = session(rand=lambda: 1.0)
-    assert [one.disconnected(0) for _ in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
+    assert [one.on_disconnect(0) for _ in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
     none = session(rand=lambda: 0.0)
-    assert [none.disconnected(0) for _ in range(3)] == [0, 0, 0]
-    assert none.disconnected(0, retry_ms=1500) == 1.5
+    assert [none.on_disconnect(0) for _ in range(3)] == [0, 0, 0]
+    assert none.on_disconnect(0, retry_ms=1500) == 1.5
 
 
 def test_only_a_stable_connection_resets_the_backoff():
     one = session(rand=lambda: 1.0)
     for _ in range(3):
-        one.disconnected(0)
+        one.on_disconnect(0)
     one.receive([hello()], 10)
-    assert one.disconnected(11) == 2
+    assert one.on_disconnect(11) == 2
     one.receive([hello()], 20)
-    assert one.disconnected(30) == 0.25
+    assert one.on_disconnect(30) == 0.25
 
 
 def test_members_come_and_go():
@@ -320,9 +320,9 @@ def test_a_draft_is_delivered_by_its_entry():
     assert one.outgoing(0) == []
     ack = Ack(cid="c1", seq=2, at=2000, dup=False)
     assert one.receive([ack], 0) == [ack]
-    assert one.outbox.settled == []
+    assert one.outbox.results == []
     one.receive([live(2, 1, cid="c1")], 0)
-    [(cid, delivery)] = one.outbox.settled
+    [(cid, delivery)] = one.outbox.results
     assert (cid, delivery.seq, delivery.entry) == ("c1", 2, message(2, cid="c1"))
     assert len(one.outbox) == 0
 
@@ -332,17 +332,17 @@ def test_another_members_entry_with_our_cid_delivers_nothing():
     one.outbox.put(draft("c1"))
     theirs = Message(seq=2, room="lobby", user="eve", text="not yours", at=2000, cid="c1")
     one.receive([MessageFrame(entry=theirs, prev=1)], 0)
-    assert (one.outbox.settled, one.outgoing(0)) == ([], [draft("c1")])
+    assert (one.outbox.results, one.outgoing(0)) == ([], [draft("c1")])
 
 
 def test_the_verified_name_is_ours():
     one = session()
     one.receive([msgspec.structs.replace(hello(), user="ada lovelace")], 0)
-    one.paged(one.wants, [], 0)
+    one.receive_page(one.wanted_page, [], 0)
     one.outbox.put(draft("c1"))
     ours = Message(seq=1, room="lobby", user="ada lovelace", text="hi", at=1000, cid="c1")
     one.receive([MessageFrame(entry=ours, prev=0)], 0)
-    assert [cid for cid, _ in one.outbox.settled] == ["c1"]
+    assert [cid for cid, _ in one.outbox.results] == ["c1"]
 
 
 def test_nothing_is_sent_before_hello_and_everything_again_after_a_loss():
@@ -352,7 +352,7 @@ def test_nothing_is_sent_before_hello_and_everything_again_after_a_loss():
     assert one.outgoing(0) == []
     one.receive([hello()], 0)
     assert one.outgoing(0) == [draft("c1"), draft("c2")]
-    one.disconnected(0)
+    one.on_disconnect(0)
     one.outbox.put(draft("c3"))
     assert one.outgoing(0) == []
     one.receive([hello()], 1)
@@ -364,11 +364,11 @@ def test_an_acknowledged_draft_is_not_sent_again_but_waits_for_its_entry():
     one.outbox.put(draft("c1"))
     one.outgoing(0)
     one.receive([Ack(cid="c1", seq=2, at=2000, dup=False)], 0)
-    one.disconnected(0)
+    one.on_disconnect(0)
     one.receive([hello(2)], 1)
     assert one.outgoing(1) == []
     one.receive([live(2, 1, cid="c1")], 1)
-    assert [cid for cid, _ in one.outbox.settled] == ["c1"]
+    assert [cid for cid, _ in one.outbox.results] == ["c1"]
 
 
 def test_a_duplicate_ack_finds_the_entry_that_went_by():
@@ -376,7 +376,7 @@ def test_a_duplicate_ack_finds_the_entry_that_went_by():
     one.outbox.put(draft("c1", "m1"))
     one.outgoing(0)
     one.receive([Ack(cid="c1", seq=1, at=1000, dup=True)], 0)
-    [(_, delivery)] = one.outbox.settled
+    [(_, delivery)] = one.outbox.results
     assert (delivery.dup, delivery.entry) == (True, message(1))
 
 
@@ -385,8 +385,8 @@ def test_a_new_epoch_settles_what_the_old_one_acknowledged():
     one.outbox.put(draft("c1"))
     one.outgoing(0)
     one.receive([Ack(cid="c1", seq=5, at=5000, dup=False), hello(9, "e2")], 0)
-    one.paged(one.wants, [], 0)
-    [(_, delivery)] = one.outbox.settled
+    one.receive_page(one.wanted_page, [], 0)
+    [(_, delivery)] = one.outbox.results
     assert (delivery.entry.seq, delivery.entry.text, delivery.entry.at) == (5, "hi", 5000)
 
 
@@ -396,7 +396,7 @@ def test_a_refused_draft_is_settled_with_the_error():
     one.outgoing(0)
     error = Error(code="too_long", message="text has 9 characters", cid="c1")
     assert one.receive([error], 0) == [error]
-    assert one.outbox.settled == [("c1", error)]
+    assert one.outbox.results == [("c1", error)]
 
 
 def test_a_draft_that_came_too_fast_is_sent_again_in_order():
@@ -405,11 +405,11 @@ def test_a_draft_that_came_too_fast_is_sent_again_in_order():
         one.outbox.put(draft(cid))
     one.outgoing(0)
     one.receive([Error(code="rate", message="slow down", cid=c, retry_ms=2000) for c in ("c1", "c2")], 0)
-    assert one.outbox.settled == []
+    assert one.outbox.results == []
     one.outbox.put(draft("c4"))
     one.receive([live(1, 0, cid="c3")], 1)
     assert one.outgoing(1) == []
-    assert one.due() == 2
+    assert one.next_send_at() == 2
     assert [frame.cid for frame in one.outgoing(2)] == ["c1", "c2"]
     one.receive([live(2, 1, cid="c1")], 2)
     assert [frame.cid for frame in one.outgoing(2)] == ["c4"]
@@ -419,7 +419,7 @@ def test_an_unanswered_draft_is_sent_again_with_its_cid():
     one = joined()
     one.outbox.put(draft("c1"))
     one.outgoing(0)
-    assert one.due() == 10
+    assert one.next_send_at() == 10
     assert one.outgoing(9) == []
     assert one.outgoing(10) == [draft("c1")]
 
@@ -567,7 +567,7 @@ class Anywhere(RuleBasedStateMachine):
     def connect(self):
         self.live = True
         self.now += 1
-        query = self.session.cursor()
+        query = self.session.resume_query()
         resumed = "after" in query
         self.wire.append(hello(self.newest, str(self.epoch), resumed=resumed))
         if resumed:
@@ -581,7 +581,7 @@ class Anywhere(RuleBasedStateMachine):
     def disconnect(self):
         self.live = False
         self.wire.clear()
-        assert 0 <= self.session.disconnected(self.now) <= 10
+        assert 0 <= self.session.on_disconnect(self.now) <= 10
 
     @precondition(lambda self: self.live)
     @rule()
@@ -620,15 +620,15 @@ class Anywhere(RuleBasedStateMachine):
     def swap(self):
         self.wire[0], self.wire[-1] = self.wire[-1], self.wire[0]
 
-    @precondition(lambda self: self.session.wants)
+    @precondition(lambda self: self.session.wanted_page)
     @rule()
     def page(self):
-        wants = self.session.wants
+        wants = self.session.wanted_page
         if wants.kind == "messages":
             entries = [m for m in self.folded() if m.seq < wants.seq][-wants.limit :]
         else:
             entries = [entry for entry in self.log if entry.seq > wants.seq][: wants.limit]
-        self.session.paged(wants, entries, self.now)
+        self.session.receive_page(wants, entries, self.now)
 
     @rule(lost=st.booleans())
     def flush(self, lost):
@@ -653,18 +653,18 @@ class Anywhere(RuleBasedStateMachine):
         for _ in range(200):
             while self.wire:
                 self.deliver()
-            if self.session.wants:
+            if self.session.wanted_page:
                 self.page()
             self.flush(lost=False)
             self.now += 1.5
-            if not self.wire and not self.session.wants:
+            if not self.wire and not self.session.wanted_page:
                 self.wire.append(Synced(seq=self.newest))
-                if self.session.last == self.newest and not len(self.session.outbox):
+                if self.session.last_seq == self.newest and not len(self.session.outbox):
                     break
         while self.wire:
             self.deliver()
         assert self.session.state == "open"
-        assert self.session.tail.snapshot() == self.folded()[-self.session.tail.keep :]
+        assert self.session.messages.snapshot() == self.folded()[-self.session.messages.keep :]
         cids = [entry.cid for entry in self.log if entry.cid]
         assert sorted(cids) == sorted(self.sent_cids)
 
@@ -690,8 +690,8 @@ def test_ping_is_not_a_sessions_business():
 
 def test_the_servers_clock_runs_on_and_ours_stands_in_for_it():
     one = Session("lobby", keep=10, random=random.random)
-    assert one.clock(5.0, 777) == 777
+    assert one.server_time_ms(5.0, 777) == 777
     one.receive([msgspec.structs.replace(hello(), now=1_000_000)], 10.0)
-    assert one.clock(12.5, 777) == 1_002_500
+    assert one.server_time_ms(12.5, 777) == 1_002_500
     one.receive([hello()], 20.0)
-    assert one.clock(21.0, 777) == 777
+    assert one.server_time_ms(21.0, 777) == 777

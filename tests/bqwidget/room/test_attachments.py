@@ -18,14 +18,14 @@ from support.pictures import GIF, HTML, JPEG, SVG, WEBP, png
 from support.ws_client import member
 
 from bqwidget import BqwidgetError, MessageRefused, Room, RoomClosed
-from bqwidget._room.attachments import CELL, COLUMNS, ROWS, attachment_of
+from bqwidget._room.attachments import MAX_CELL_LENGTH, MAX_TABLE_COLUMNS, MAX_TABLE_ROWS, to_attachment
 from bqwidget.protocol import TABLE, Table
 
 PNG = png(30, 20)
 
 
 def table_of(thing: object) -> Table:
-    part, data = attachment_of(thing)
+    part, data = to_attachment(thing)
     assert part.mime == TABLE
     return msgspec.json.decode(data, type=Table)
 
@@ -80,18 +80,18 @@ class Figure:
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_whatever_has_a_picture_becomes_it(thing, mime, data):
-    part, given = attachment_of(thing)
+    part, given = to_attachment(thing)
     assert (part.mime, given, part.size) == (mime, data, len(data))
 
 
 def test_it_is_named_by_its_sender_its_file_or_its_title(tmp_path):
     file = tmp_path / "the loss.png"
     file.write_bytes(PNG)
-    assert attachment_of(file)[0].name == "the loss.png"
-    assert attachment_of(file, "epoch 3")[0].name == "epoch 3"
-    assert attachment_of(Figure())[0].name == "loss over time"
-    assert attachment_of(PNG)[0].name is None
-    assert attachment_of(PNG, "a\nb\udcff" + "c" * 300)[0].name == "a b?" + "c" * 251
+    assert to_attachment(file)[0].name == "the loss.png"
+    assert to_attachment(file, "epoch 3")[0].name == "epoch 3"
+    assert to_attachment(Figure())[0].name == "loss over time"
+    assert to_attachment(PNG)[0].name is None
+    assert to_attachment(PNG, "a\nb\udcff" + "c" * 300)[0].name == "a b?" + "c" * 251
 
 
 @pytest.mark.parametrize("thing", [3, None, {"a": 1}, [PNG], object(), Figure, Picture(png=None), Room])
@@ -99,18 +99,18 @@ def test_what_has_no_picture_is_refused_with_what_can_be_sent(thing):
     with pytest.raises(
         TypeError, match=r"a message is text, not \w+: convert it.*figure.*DataFrame.*_repr_svg_"
     ):
-        attachment_of(thing)
+        to_attachment(thing)
 
 
 @pytest.mark.parametrize("thing", [HTML, b"", b"%PDF-1.7", Picture(png=b"no picture")])
 def test_bytes_that_are_no_picture_are_refused(thing):
     with pytest.raises(TypeError, match="no PNG, JPEG, GIF, WebP or SVG picture"):
-        attachment_of(thing)
+        to_attachment(thing)
 
 
 def test_a_file_that_can_t_be_read_says_so(tmp_path):
     with pytest.raises(BqwidgetError, match=r"gone.png can't be read: No such file"):
-        attachment_of(tmp_path / "gone.png")
+        to_attachment(tmp_path / "gone.png")
 
 
 @pytest.mark.parametrize(
@@ -123,20 +123,20 @@ def test_of_a_huge_file_no_more_than_its_beginning_is_read(tmp_path, begins, err
         file.write(begins)
         file.truncate(2_000_000_000_000)  # which takes no place on the disk, and no memory here holds it
     with pytest.raises(error, match=says):
-        attachment_of(huge)
+        to_attachment(huge)
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(BqwidgetError, match="it is no file"):
-            attachment_of(path)
+            to_attachment(path)
 
 
 def test_a_frame_becomes_its_first_rows_and_columns_and_says_how_many_there_are():
     frame = pd.DataFrame(np.arange(10_000 * 30).reshape(10_000, 30))
     table = table_of(frame)
-    assert (len(table.rows), len(table.columns)) == (ROWS, COLUMNS)
+    assert (len(table.rows), len(table.columns)) == (MAX_TABLE_ROWS, MAX_TABLE_COLUMNS)
     assert (table.total_rows, table.total_columns) == (10_000, 30)
     assert table.rows[1][:3] == (30, 31, 32)
 
@@ -174,7 +174,7 @@ def test_cells_are_data_whatever_is_in_them():
         None,
         -1.0,
         False,
-        "y" * (CELL - 1) + "…",
+        "y" * (MAX_CELL_LENGTH - 1) + "…",
         None,
         None,
         "half ?",

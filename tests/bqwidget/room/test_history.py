@@ -166,7 +166,7 @@ def test_a_transcript_of_a_room_and_of_a_search(join):
 
 
 def test_a_room_that_can_not_be_reached_says_so(unused_port, monkeypatch):
-    monkeypatch.setattr("bqwidget._room.history.ANSWER", 0.2)
+    monkeypatch.setattr("bqwidget._room.history.REQUEST_TIMEOUT", 0.2)
     with (
         Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}") as room,
         pytest.raises(ConnectionRefused, match="room lobby is connecting"),

@@ -15,8 +15,16 @@ from support.eventually import eventually
 from tqdm import tqdm
 
 from bqwidget import BqwidgetError, Room
-from bqwidget._room.progress import LONGEST, Pace, cut, duration, left_on_purpose, number, one_line
-from bqwidget._room.status_message import PACE, SLOWEST, pace
+from bqwidget._room.progress import (
+    MAX_LABEL_LENGTH,
+    ProgressRate,
+    error_line,
+    exited_deliberately,
+    format_duration,
+    format_number,
+    truncate,
+)
+from bqwidget._room.status_message import MAX_EDIT_INTERVAL, MIN_EDIT_INTERVAL, edit_interval
 from bqwidget.protocol import Limits
 
 
@@ -52,7 +60,7 @@ def edits(server, room):
 
 def test_the_rate_is_that_of_the_last_seconds():
     clock = Clock()
-    measured = Pace(1000, clock)
+    measured = ProgressRate(1000, clock)
     assert measured.line(0) == "0 % · 0/1,000"
     clock.now = 10
     assert measured.line(100) == "10 % · 100/1,000 · 10/s · 1 min 30 s left"
@@ -64,7 +72,7 @@ def test_the_rate_is_that_of_the_last_seconds():
 
 def test_a_loop_of_unknown_length_has_a_count_and_a_rate():
     clock = Clock()
-    measured = Pace(-1, clock)
+    measured = ProgressRate(-1, clock)
     clock.now = 2
     assert measured.line(5000) == "5,000 · 2,500/s"
     assert measured.summary(5000) == "5,000 in 2 s · 2,500/s"
@@ -75,20 +83,20 @@ def test_a_loop_of_unknown_length_has_a_count_and_a_rate():
     [(0, "0 s"), (0.42, "0.42 s"), (9.96, "10 s"), (59.4, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
 )
 def test_durations_read_well(seconds, said):
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.123456, "0.123"), (42.0, "42"), (12345.6, "12,346")])
 def test_numbers_read_well(value, said):
-    assert number(value) == said
+    assert format_number(value) == said
 
 
 def test_an_error_is_one_short_line():
-    assert one_line(ValueError("bad\nand more")) == "ValueError: bad"
-    assert one_line(ValueError()) == "ValueError"
-    assert one_line(KeyboardInterrupt()) == "interrupted"
-    assert len(one_line(ValueError("x" * 1000))) == LONGEST
-    assert cut("short") == "short"
+    assert error_line(ValueError("bad\nand more")) == "ValueError: bad"
+    assert error_line(ValueError()) == "ValueError"
+    assert error_line(KeyboardInterrupt()) == "interrupted"
+    assert len(error_line(ValueError("x" * 1000))) == MAX_LABEL_LENGTH
+    assert truncate("short") == "short"
 
 
 # ---- track ----
@@ -125,7 +133,7 @@ def test_it_is_edited_twice_a_second_at_most(join, room_server):
     *going, last_one = edits(room_server, room)
     assert 4 <= len(going) <= 7
     gaps = [after["at"] - before["at"] for before, after in itertools.pairwise(going)]
-    assert min(gaps) >= 1000 * PACE - 60  # the server's clock has its own jitter
+    assert min(gaps) >= 1000 * MIN_EDIT_INTERVAL - 60  # the server's clock has its own jitter
     assert last_one["text"].startswith("■")
 
 
@@ -178,7 +186,7 @@ def test_which_ends_are_on_purpose():
         try:
             yield from range(5)
         finally:
-            frames.append(left_on_purpose(sys._getframe().f_back))
+            frames.append(exited_deliberately(sys._getframe().f_back))
 
     for _ in numbers():
         break
@@ -298,14 +306,14 @@ def test_a_fraction_that_is_none(join):
 
 
 def test_a_server_that_counts_keeps_half_of_the_rate_for_people():
-    assert pace(Limits(rate=0), 0) == PACE
-    assert pace(Limits(rate=20, rate_ms=10_000), 0) == 1.0
-    assert pace(Limits(rate=1000, rate_ms=1000), 0) == PACE
+    assert edit_interval(Limits(rate=0), 0) == MIN_EDIT_INTERVAL
+    assert edit_interval(Limits(rate=20, rate_ms=10_000), 0) == 1.0
+    assert edit_interval(Limits(rate=1000, rate_ms=1000), 0) == MIN_EDIT_INTERVAL
 
 
 def test_what_takes_long_is_told_less_often():
-    paces = [pace(Limits(rate=0), age) for age in (10, 60, 120, 3600, 86400)]
-    assert paces == [PACE, 1.0, 2.0, SLOWEST, SLOWEST]
+    paces = [edit_interval(Limits(rate=0), age) for age in (10, 60, 120, 3600, 86400)]
+    assert paces == [MIN_EDIT_INTERVAL, 1.0, 2.0, MAX_EDIT_INTERVAL, MAX_EDIT_INTERVAL]
 
 
 def test_what_stands_still_is_not_told_again(join, room_server):

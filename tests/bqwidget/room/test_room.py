@@ -229,7 +229,7 @@ def test_what_the_server_would_refuse_is_refused(ada, text, code):
 
 
 def test_half_a_name_that_types_is_not_told(ada, bob):
-    ada._typing(Typing(user="\ud83d"))
+    ada._send_typing(Typing(user="\ud83d"))
     assert ada.send("still here").text == "still here"
     sees(bob, "still here")
 
@@ -450,7 +450,7 @@ def test_a_handler_is_taken_off(ada, bob):
 
 def test_an_error_is_shown_and_stops_nobody(ada, bob, capsys):
     heard, frames = Heard(), []
-    ada._listen(frames.extend)
+    ada._add_listener(frames.extend)
 
     @ada.on_message
     def fails(message):
@@ -704,7 +704,7 @@ def test_a_listener_hears_frames_and_status_on_the_rooms_thread(make, bob):
         threads.add(threading.current_thread())
         frames.extend(batch)
 
-    unlisten = ada._listen(listener)
+    unlisten = ada._add_listener(listener)
     message = ada.send("hi")
     ada.edit(message, "hello")
     eventually(lambda: [frame for frame in frames if isinstance(frame, ChangeFrame)])
@@ -722,7 +722,7 @@ def test_a_snapshot_rebuilds_the_tail(ada):
     for n in range(5):
         ada.send(f"m{n}")
     got, done = [], threading.Event()
-    ada._call(lambda: (got.extend(ada._snapshot(3)), done.set()))
+    ada._call_soon(lambda: (got.extend(ada._snapshot_frames(3)), done.set()))
     assert done.wait(20)
     assert isinstance(got[0], Hello)
     assert [frame.entry.text for frame in got if isinstance(frame, MessageFrame)] == ["m2", "m3", "m4"]
@@ -737,7 +737,7 @@ def test_a_listener_that_fails_does_not_end_the_room(ada, monkeypatch):
     def fails(frames):
         raise ValueError("window")
 
-    ada._listen(fails)
+    ada._add_listener(fails)
     assert ada.send("hi").text == "hi"
     assert isinstance(shown[0], ValueError)
 

@@ -16,7 +16,7 @@ from support.eventually import eventually
 from support.kernels import kernel
 
 from bqwidget import Room, dispatch
-from bqwidget.dispatch import Callback, ThreadHome, fallback, home, wait
+from bqwidget.dispatch import Callback, ThreadCallbackLoop, callback_loop, fallback_loop, wait
 
 
 def callback(function, failed=lambda error: None):
@@ -41,8 +41,8 @@ def test_callbacks_run_in_the_loop_in_their_order():
     order = []
 
     async def main():
-        here = home()
-        assert home() is here
+        here = callback_loop()
+        assert callback_loop() is here
         for n in range(5):
             here.post(order.append, n)
         assert order == []
@@ -56,7 +56,7 @@ def test_posts_from_any_thread_run_in_the_homes():
     threads = []
 
     async def main():
-        here, done = home(), asyncio.Event()
+        here, done = callback_loop(), asyncio.Event()
         poster = threading.Thread(
             target=lambda: here.post(lambda: (threads.append(threading.current_thread()), done.set()))
         )
@@ -72,7 +72,7 @@ def test_a_wait_lets_callbacks_run_and_a_sleep_does_not():
     order = []
 
     async def main():
-        home().post(order.append, "callback")
+        callback_loop().post(order.append, "callback")
         assert order == []
         assert wait(asyncio.sleep(0.01, "result")) == "result"
         assert order == ["callback"]
@@ -86,7 +86,7 @@ def test_waits_nest():
     order = []
 
     async def main():
-        here = home()
+        here = callback_loop()
 
         def waits():
             order.append("outer begins")
@@ -105,7 +105,7 @@ def test_an_async_callback_that_outlives_the_wait_goes_on():
     order = []
 
     async def main():
-        here = home()
+        here = callback_loop()
 
         async def slow():
             order.append("begins")
@@ -126,7 +126,7 @@ def test_the_next_wait_takes_up_what_the_last_one_left():
     order = []
 
     async def main():
-        here = home()
+        here = callback_loop()
 
         async def slow():
             await asyncio.sleep(0.05)
@@ -159,7 +159,7 @@ def test_many_callbacks_leave_turns_for_others():
     done = []
 
     async def main():
-        here = home()
+        here = callback_loop()
         for n in range(50):
             here.post(lambda n=n: (busy(0.002), done.append(n)))
         await asyncio.sleep(0)
@@ -174,7 +174,7 @@ def test_many_callbacks_leave_turns_for_others():
 
 def test_a_home_whose_loop_is_over_moves_out():
     async def main():
-        return home()
+        return callback_loop()
 
     threads, done = [], threading.Event()
     old = asyncio.run(main())
@@ -187,11 +187,11 @@ def test_a_home_whose_loop_is_over_moves_out():
 
 
 def test_without_a_loop_callbacks_have_a_thread():
-    assert home() is fallback()
+    assert callback_loop() is fallback_loop()
     order, done = [], threading.Event()
     for n in range(3):
-        home().post(order.append, n)
-    home().post(done.set)
+        callback_loop().post(order.append, n)
+    callback_loop().post(done.set)
     assert done.wait(20)
     assert order == [0, 1, 2]
 
@@ -200,22 +200,22 @@ def test_a_callback_there_may_wait_and_others_run():
     order, done = [], threading.Event()
 
     def waits():
-        assert home() is fallback()
-        fallback().post(order.append, "inner")
+        assert callback_loop() is fallback_loop()
+        fallback_loop().post(order.append, "inner")
         wait(asyncio.sleep(0.01))
         order.append("outer")
         done.set()
 
-    fallback().post(waits)
+    fallback_loop().post(waits)
     assert done.wait(20)
     assert order == ["inner", "outer"]
 
 
 def test_a_thread_home_begins_when_needed_and_ends_when_told():
-    unused = ThreadHome("unused")
+    unused = ThreadCallbackLoop("unused")
     unused.stop()
     assert not unused.is_open
-    used, done = ThreadHome("used"), threading.Event()
+    used, done = ThreadCallbackLoop("used"), threading.Event()
     used.post(done.set)
     assert done.wait(20)
     used.stop()
@@ -551,14 +551,14 @@ def test_the_window_is_shown_where_a_room_is_a_value(notebook):
 
 def test_dispatch_forgets_loops_that_are_over():
     async def main():
-        return home()
+        return callback_loop()
 
     for _ in range(3):
         asyncio.run(main())
-    home()
+    callback_loop()
 
     async def count():
-        home()
-        return len(dispatch._homes)
+        callback_loop()
+        return len(dispatch._callback_loops)
 
     assert asyncio.run(count()) == 1

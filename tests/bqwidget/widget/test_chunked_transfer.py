@@ -11,8 +11,8 @@ from support.widget_browser import Browser, bob, browser, kernel, server
 from support.ws_client import request
 
 from bqwidget import Room
-from bqwidget._widget.chunked_transfer import BURST, PIECE, RATE, Pace
-from bqwidget._widget.comm_server import Envelopes, Put
+from bqwidget._widget.chunked_transfer import BURST_BYTES, BYTES_PER_SECOND, CHUNK_SIZE, TokenBucket
+from bqwidget._widget.comm_server import CommServer, UploadCommand
 
 __all__ = ["bob", "browser", "kernel", "server"]  # fixtures
 
@@ -20,29 +20,32 @@ WINDOW, ALLOWED = 3.0, 3_000_000
 """Jupyter Server's ``rate_limit_window`` and what it lets through in one."""
 
 
-@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, PIECE)), max_size=60))
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, CHUNK_SIZE)), max_size=60))
 def test_jupyter_never_sees_more_than_it_lets_through(asked):
-    pace, now, gone = Pace(), 100.0, []
+    pace, now, gone = TokenBucket(), 100.0, []
     for pause, size in asked:
         now += pause
         gone.append((now + pace.wait(size, now), size))
     for start, _ in gone:  # each window that begins with a piece
-        assert sum(size for at, size in gone if start <= at < start + WINDOW) <= BURST + RATE * WINDOW + PIECE
-    assert BURST + RATE * WINDOW + PIECE < ALLOWED
+        assert (
+            sum(size for at, size in gone if start <= at < start + WINDOW)
+            <= BURST_BYTES + BYTES_PER_SECOND * WINDOW + CHUNK_SIZE
+        )
+    assert BURST_BYTES + BYTES_PER_SECOND * WINDOW + CHUNK_SIZE < ALLOWED
 
 
 def test_a_picture_of_usual_size_comes_at_once():
-    pace = Pace()
-    assert [pace.wait(PIECE, 100.0) for _ in range(3)] == [0.0] * 3
-    assert sum(pace.wait(PIECE, 100.0) > 0 for _ in range(3)) == 3
+    pace = TokenBucket()
+    assert [pace.wait(CHUNK_SIZE, 100.0) for _ in range(3)] == [0.0] * 3
+    assert sum(pace.wait(CHUNK_SIZE, 100.0) > 0 for _ in range(3)) == 3
 
 
 def test_a_piece_keeps_the_bytes_that_came_beside_it():
-    envelopes = Envelopes(list)
+    envelopes = CommServer(list)
     put = {"client": "b", "do": "put", "upload": "u", "mime": "image/png", "size": 4}
     assert envelopes.receive({**put, "k": 2, "at": 2}, b"cd") == []
     first, second = envelopes.receive({**put, "k": 1, "at": 0}, b"ab")
-    assert isinstance(first, Put)
+    assert isinstance(first, UploadCommand)
     assert (first.data, second.data) == (b"ab", b"cd")
     assert envelopes.receive({**put, "k": 3, "size": "many"}, b"ef") == []
     refused = [one for one in envelopes.drain() if "error" in one]
@@ -98,7 +101,7 @@ def test_a_window_s_picture_reaches_the_others_in_pieces_and_comes_back(browser:
     while len(got) < len(picture):
         answer = command(browser, "part", sha256=part["sha256"], at=len(got))
         assert answer["part"] == {"size": len(picture), "at": len(got)}
-        assert 0 < len(answer["data"]) <= PIECE
+        assert 0 < len(answer["data"]) <= CHUNK_SIZE
         got += answer["data"]
     assert got == picture
 

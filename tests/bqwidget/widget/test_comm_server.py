@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bqwidget._widget.comm_server import (
-    CLIENTS,
-    EARLY,
     FRAMES_PER_ENVELOPE,
-    UNSEEN,
-    Envelopes,
-    Frame,
-    History,
+    MAX_BROWSERS,
+    MAX_EARLY_COMMANDS,
+    MAX_UNSEEN_ENVELOPES,
+    CommServer,
+    FrameCommand,
+    HistoryCommand,
 )
 from bqwidget.protocol import Ack, Error, Message, MessageFrame, Send, Synced
 
@@ -82,11 +82,11 @@ def room() -> Room:
 
 
 @pytest.fixture
-def envelopes(room: Room) -> Envelopes:
-    return Envelopes(room.snapshot)
+def envelopes(room: Room) -> CommServer:
+    return CommServer(room.snapshot)
 
 
-def opened(envelopes: Envelopes, name: str = "b1") -> Browser:
+def opened(envelopes: CommServer, name: str = "b1") -> Browser:
     browser = Browser(name)
     envelopes.receive(browser.command("open"))
     for envelope in envelopes.drain():
@@ -98,14 +98,14 @@ def send(cid: str) -> dict[str, str]:
     return {"type": "chat.send", "cid": cid, "user": "ada", "text": "hi"}
 
 
-def test_deltas_are_numbered_and_bounded(envelopes: Envelopes, room: Room) -> None:
+def test_deltas_are_numbered_and_bounded(envelopes: CommServer, room: Room) -> None:
     envelopes.push([room.say() for _ in range(2 * FRAMES_PER_ENVELOPE + 1)])
     out = envelopes.drain()
     assert [(envelope["n"], len(envelope["frames"])) for envelope in out] == [(1, 500), (2, 500), (3, 1)]
     assert envelopes.drain() == []
 
 
-def test_a_snapshot_is_continued_by_the_deltas(envelopes: Envelopes, room: Room) -> None:
+def test_a_snapshot_is_continued_by_the_deltas(envelopes: CommServer, room: Room) -> None:
     envelopes.push([room.say(), room.say()])
     browser = opened(envelopes)
     assert browser.seqs == [1, 2]
@@ -115,14 +115,14 @@ def test_a_snapshot_is_continued_by_the_deltas(envelopes: Envelopes, room: Room)
     assert browser.seqs == [1, 2, 3]
 
 
-def test_what_travels_is_plain_json(envelopes: Envelopes, room: Room) -> None:
+def test_what_travels_is_plain_json(envelopes: CommServer, room: Room) -> None:
     envelopes.push([room.say(), Ack(cid="c", seq=1, at=1, dup=False)])
     (envelope,) = envelopes.drain()
     assert msgspec.json.decode(msgspec.json.encode(envelope)) == envelope
     assert [frame["type"] for frame in envelope["frames"]] == ["message", "ack"]
 
 
-def test_a_command_is_done_once_and_in_order(envelopes: Envelopes) -> None:
+def test_a_command_is_done_once_and_in_order(envelopes: CommServer) -> None:
     browser = Browser("b1")
     first, second, third = (browser.command("frame", frame=send(f"c{n}")) for n in range(3))
     assert envelopes.receive(second) == envelopes.receive(third) == []
@@ -132,11 +132,11 @@ def test_a_command_is_done_once_and_in_order(envelopes: Envelopes) -> None:
     assert envelopes.drain() == [{"to": "b1", "ack": 3}]
 
 
-def test_commands_far_ahead_are_not_kept(envelopes: Envelopes) -> None:
-    assert envelopes.receive({"client": "b1", "k": EARLY + 1, "do": "open"}) == []
-    for k in range(1, EARLY + 1):
+def test_commands_far_ahead_are_not_kept(envelopes: CommServer) -> None:
+    assert envelopes.receive({"client": "b1", "k": MAX_EARLY_COMMANDS + 1, "do": "open"}) == []
+    for k in range(1, MAX_EARLY_COMMANDS + 1):
         envelopes.receive({"client": "b1", "k": k, "do": "open"})
-    assert {"to": "b1", "ack": EARLY} in envelopes.drain()
+    assert {"to": "b1", "ack": MAX_EARLY_COMMANDS} in envelopes.drain()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_commands_far_ahead_are_not_kept(envelopes: Envelopes) -> None:
         ({"cid": "c1"}, "type"),
     ],
 )
-def test_a_wrong_frame_is_answered_under_its_cid(envelopes: Envelopes, frame: dict, says: str) -> None:
+def test_a_wrong_frame_is_answered_under_its_cid(envelopes: CommServer, frame: dict, says: str) -> None:
     assert envelopes.receive({"client": "b1", "k": 1, "do": "frame", "frame": frame}) == []
     delta, ack = envelopes.drain()
     (error,) = delta["frames"]
@@ -158,7 +158,7 @@ def test_a_wrong_frame_is_answered_under_its_cid(envelopes: Envelopes, frame: di
     assert ack == {"to": "b1", "ack": 1}
 
 
-def test_wrong_history_gets_its_reply(envelopes: Envelopes) -> None:
+def test_wrong_history_gets_its_reply(envelopes: CommServer) -> None:
     assert envelopes.receive({"client": "b1", "k": 1, "do": "history", "limit": 100_000}) == []
     _, reply = envelopes.drain()
     assert (reply["reply"], reply["error"]["code"]) == (1, "bad_field")
@@ -174,14 +174,14 @@ def test_wrong_history_gets_its_reply(envelopes: Envelopes) -> None:
         {"client": 1, "k": 1, "do": "__import__"},
     ],
 )
-def test_what_no_browser_of_ours_says_is_ignored(envelopes: Envelopes, content: object) -> None:
+def test_what_no_browser_of_ours_says_is_ignored(envelopes: CommServer, content: object) -> None:
     assert envelopes.receive(content) == []
     assert envelopes.drain() == []
 
 
-def test_history_is_answered_to_who_asked(envelopes: Envelopes, room: Room) -> None:
+def test_history_is_answered_to_who_asked(envelopes: CommServer, room: Room) -> None:
     (command,) = envelopes.receive({"client": "b1", "k": 1, "do": "history", "before": 9, "limit": 2})
-    assert command == History(client="b1", k=1, before=9, limit=2)
+    assert command == HistoryCommand(client="b1", k=1, before=9, limit=2)
     envelopes.reply(command, [room.say().entry])
     envelopes.reply(command, Error(code="gone", message="no"))
     _, found, refused = envelopes.drain()
@@ -192,7 +192,7 @@ def test_history_is_answered_to_who_asked(envelopes: Envelopes, room: Room) -> N
 # ---- flow control ----------------------------------------------------------------------------------
 
 
-def flood(envelopes: Envelopes, room: Room, count: int) -> list[dict]:
+def flood(envelopes: CommServer, room: Room, count: int) -> list[dict]:
     out = []
     for _ in range(count):
         envelopes.push([room.say()])
@@ -200,16 +200,16 @@ def flood(envelopes: Envelopes, room: Room, count: int) -> list[dict]:
     return out
 
 
-def test_a_browser_that_never_says_seen_gets_everything(envelopes: Envelopes, room: Room) -> None:
+def test_a_browser_that_never_says_seen_gets_everything(envelopes: CommServer, room: Room) -> None:
     opened(envelopes)
-    assert len(flood(envelopes, room, 10 * UNSEEN)) == 10 * UNSEEN
+    assert len(flood(envelopes, room, 10 * MAX_UNSEEN_ENVELOPES)) == 10 * MAX_UNSEEN_ENVELOPES
 
 
-def test_deltas_stop_when_nobody_looks_and_a_snapshot_resumes_them(envelopes: Envelopes, room: Room) -> None:
+def test_deltas_stop_when_nobody_looks_and_a_snapshot_resumes_them(envelopes: CommServer, room: Room) -> None:
     browser = opened(envelopes)
     envelopes.receive(browser.seen())
-    sent = flood(envelopes, room, 10 * UNSEEN)
-    assert len(sent) == UNSEEN + 1
+    sent = flood(envelopes, room, 10 * MAX_UNSEEN_ENVELOPES)
+    assert len(sent) == MAX_UNSEEN_ENVELOPES + 1
     refused = Error(code="too_long", message="too long", cid="c1")
     envelopes.push([refused, room.say()])
     assert envelopes.drain() == []
@@ -224,10 +224,10 @@ def test_deltas_stop_when_nobody_looks_and_a_snapshot_resumes_them(envelopes: En
     assert len(flood(envelopes, room, 5)) == 5
 
 
-def test_the_others_notice_what_was_not_sent(envelopes: Envelopes, room: Room) -> None:
+def test_the_others_notice_what_was_not_sent(envelopes: CommServer, room: Room) -> None:
     quick, other = opened(envelopes, "quick"), opened(envelopes, "other")
     envelopes.receive(quick.seen())
-    for envelope in flood(envelopes, room, 2 * UNSEEN):
+    for envelope in flood(envelopes, room, 2 * MAX_UNSEEN_ENVELOPES):
         quick.take(envelope)
         other.take(envelope)
     envelopes.receive(quick.seen())
@@ -238,22 +238,22 @@ def test_the_others_notice_what_was_not_sent(envelopes: Envelopes, room: Room) -
     assert other.seqs == [frame.entry.seq for frame in room.log[-TAIL:]]
 
 
-def test_a_slow_browser_does_not_hold_up_a_quick_one(envelopes: Envelopes, room: Room) -> None:
+def test_a_slow_browser_does_not_hold_up_a_quick_one(envelopes: CommServer, room: Room) -> None:
     quick, slow = opened(envelopes, "quick"), opened(envelopes, "slow")
     envelopes.receive(slow.seen())
-    for _ in range(5 * UNSEEN):
+    for _ in range(5 * MAX_UNSEEN_ENVELOPES):
         for envelope in flood(envelopes, room, 1):
             quick.take(envelope)
         envelopes.receive(quick.seen())
     assert quick.seqs == [frame.entry.seq for frame in room.log]
 
 
-def test_forgotten_browsers_are_the_longest_silent(envelopes: Envelopes) -> None:
-    for number in range(2 * CLIENTS):
+def test_forgotten_browsers_are_the_longest_silent(envelopes: CommServer) -> None:
+    for number in range(2 * MAX_BROWSERS):
         opened(envelopes, f"b{number}")
         envelopes.receive({"client": "b0", "k": number + 2, "do": "frame", "frame": send(f"c{number}")})
-    assert {"to": "b0", "ack": 2 * CLIENTS + 1} in envelopes.drain()
-    assert len(envelopes._browsers) == CLIENTS
+    assert {"to": "b0", "ack": 2 * MAX_BROWSERS + 1} in envelopes.drain()
+    assert len(envelopes._browsers) == MAX_BROWSERS
 
 
 # ---- all of it at once, on a bad line ----------------------------------------------------------------
@@ -263,14 +263,14 @@ def test_forgotten_browsers_are_the_longest_silent(envelopes: Envelopes) -> None
 def test_every_command_is_done_once_and_every_browser_ends_with_the_tail(data: st.DataObject) -> None:
     """Envelopes are lost; commands are lost, doubled and reordered; browsers send again until acked."""
     room, done = Room(), []
-    envelopes = Envelopes(room.snapshot)
+    envelopes = CommServer(room.snapshot)
     browsers = [Browser("b0"), Browser("b1")]
     unacked: dict[str, list[dict]] = {browser.name: [browser.command("open")] for browser in browsers}
     said: dict[str, list[str]] = {browser.name: [] for browser in browsers}
 
     def receive(command: dict) -> None:
         for todo in envelopes.receive(command):
-            assert isinstance(todo, Frame)
+            assert isinstance(todo, FrameCommand)
             assert isinstance(todo.frame, Send)
             done.append((todo.client, todo.frame.cid))
             envelopes.push([room.say()])
