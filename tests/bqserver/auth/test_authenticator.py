@@ -15,6 +15,7 @@ from bqserver.auth.authenticator import (
     read_token,
     short,
 )
+from bqserver.errors import AccessFileError
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus

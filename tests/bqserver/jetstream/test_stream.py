@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from bqserver.errors import StorageError
+from bqserver.errors import SettingError, StartError, StorageError
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.stream import Address, complaints, parse, settings
 from bqserver.storage.nats.log import open_log
@@ -35,12 +35,12 @@ def test_an_address_names_servers_and_a_stream(url: str, servers: list[str], str
     "url", ["nats://", "nats://n1,", "nats://n1:x", "nats://n1:99999", "nats://n1/a.b", "nats://n1/*"]
 )
 def test_a_wrong_address_is_refused_by_what_is_wrong(url: str):
-    with pytest.raises(StorageError, match=r"no host:port|can't be a stream's name"):
+    with pytest.raises(SettingError, match=r"no host:port|can't be a stream's name"):
         parse(url)
 
 
 def test_a_wrong_address_never_tells_its_password():
-    with pytest.raises(StorageError) as refused:
+    with pytest.raises(SettingError) as refused:
         parse("nats://ada:secret@n1:x")
     assert "secret" not in str(refused.value)
 
@@ -112,7 +112,7 @@ def test_where_no_server_answers_it_says_which(unused_port: int, tmp_path: Path,
 
 
 def test_credentials_that_are_not_there_are_named(nats_single, tmp_path: Path):
-    with pytest.raises(StorageError, match=r"there is no file .*nobody\.creds: see to --nats-creds"):
+    with pytest.raises(StartError, match=r"there is no file .*nobody\.creds: see to --nats-creds"):
         asyncio.run(
             open_log(
                 nats_single.log(), tmp_path / "v", single=True, credentials=str(tmp_path / "nobody.creds")
@@ -154,7 +154,7 @@ def test_over_tls_only_the_right_ca_will_do(nats_server: str, tmp_path: Path, mi
                 await open_log(url, tmp_path / "view.sqlite", single=True)
 
         asyncio.run(story())
-    with pytest.raises(StorageError, match="is no certificate: see to --nats-ca"):
+    with pytest.raises(StartError, match="is no certificate: see to --nats-ca"):
         asyncio.run(open_log(url, tmp_path / "view.sqlite", ca=str(key)))
 
 
