@@ -22,7 +22,7 @@ from support.processes import is_running
 
 if TYPE_CHECKING:
     from bqserver.app import ChatServer
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Playwright
     from support.nats_cluster import NatsCluster
 
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
@@ -218,10 +218,14 @@ def chromium(missing: Callable[[str], NoReturn]) -> str:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
-        own = started.chromium.executable_path
-    candidates = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = own if Path(own).exists() else next(filter(None, map(shutil.which, candidates)), None)
+        found = find_chromium(started)
     return found or missing("a browser (python -m playwright install chromium, or the system's Chromium)")
+
+
+def find_chromium(playwright: Playwright) -> str | None:
+    own = playwright.chromium.executable_path
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return own if Path(own).exists() else next(filter(None, map(shutil.which, names)), None)
 
 
 @pytest.fixture(scope="module")

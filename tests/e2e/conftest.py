@@ -151,19 +151,7 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
 
     def start(theme: str = "JupyterLab Light", environ: dict[str, str] | None = None) -> Jupyter:
         folder = home / f"notebooks-{len(started)}"
-        folder.mkdir()
-        settings = {"themes": {"theme": theme}}
-        disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
-        disabled.parent.mkdir(parents=True, exist_ok=True)
-        disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
-        command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
-        paths = {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
-            "JUPYTER_CONFIG_PATH": str(home / "first"),
-        }
-        process, server = run_jupyter(
-            command, home, {**home_environ, **paths, **(environ or {})}, folder, settings
-        )
+        process, server = start_lab(home, {**home_environ, **(environ or {})}, folder, theme)
         started.append(process)
         return server
 
@@ -177,6 +165,22 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
 @pytest.fixture
 def unused_port() -> int:
     return free_port()
+
+
+def start_lab(
+    home: Path, environ: dict[str, str], folder: Path, theme: str
+) -> tuple[subprocess.Popen[bytes], Jupyter]:
+    """Start JupyterLab in ``folder``, which is made for it, without the Jupyter extension of this project."""
+    folder.mkdir()
+    disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
+    disabled.parent.mkdir(parents=True, exist_ok=True)
+    disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
+    command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
+    paths = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+        "JUPYTER_CONFIG_PATH": str(home / "first"),
+    }
+    return run_jupyter(command, home, {**paths, **environ}, folder, {"themes": {"theme": theme}})
 
 
 def run_jupyter(
