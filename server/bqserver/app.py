@@ -8,8 +8,9 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tornado.web
 from tornado.routing import URLSpec
@@ -38,9 +39,6 @@ from bqserver.web.routes import LOBBY, routes
 
 from .audit import Journal
 from .errors import SettingError, StartError
-
-if TYPE_CHECKING:
-    from bqserver.storage.nats.log import NatsLog
 
 CLUSTER = ("nats://", "tls://")
 IDLE_HTTP = 120.0
@@ -244,8 +242,7 @@ class ChatServer(Settings):
         the nodes of one machine apart.
         """
         if self.log_url.startswith(CLUSTER):
-            cluster = await self.join_cluster(port)
-            return cluster, cluster.parts, cluster.join
+            return await self.open_cluster(port)
         log = self.make_log()
         return log, await parts_of(log), None
 
@@ -259,21 +256,25 @@ class ChatServer(Settings):
             f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory"
         )
 
-    def join_cluster(self, port: int) -> Awaitable[NatsLog]:
+    async def open_cluster(self, port: int) -> tuple[MessageLog, PartStore, Join]:
         try:
+            from bqserver.cluster.node import join  # noqa: PLC0415 - the extra "cluster"
             from bqserver.storage.nats.log import open_log  # noqa: PLC0415 - the extra "cluster"
         except ImportError:
             raise SettingError("--log=nats://... needs the package: pip install bqwidget[cluster]") from None
-        view = Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"
-        return open_log(
+        log = await open_log(
             self.log_url,
-            view,
+            self.view_file(port),
             single=self.single,
             credentials=self.nats_creds,
             ca=self.nats_ca,
             monitors=self.nats_monitor,
             retain=self.retain,
         )
+        return log, log.parts, partial(join, log)
+
+    def view_file(self, port: int) -> Path:
+        return Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"
 
     def moderation_file(self) -> Path | None:
         kind, _, path = self.log_url.partition(":")

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST
-from bqserver.websocket.connection import text_frame
-from bqwidget.protocol import Error, encode
 
 from .consumers import SILENCE, Feeds
-from .publisher import PATIENCE, RETRY_AFTER, Sends
+from .publisher import PATIENCE, Sends
 from .replica import View
-
-if TYPE_CHECKING:
-    from bqserver.hub.hub import Hub
 
 _log = logging.getLogger("bqserver.nats")
 
@@ -26,7 +21,8 @@ class Watch:
     """Looks every ``SILENCE`` seconds. ``replaced``: the stream is another one now, and nothing here fits it."""
 
     def __init__(self, link: Link, epoch: str, feeds: Feeds, sends: Sends, view: View) -> None:
-        self.hub: Hub | None = None
+        self.on_unavailable: Callable[[], None] = lambda: None
+        """Called each time the cluster stops taking messages."""
         self.replaced = False
         self._link = link
         self._epoch = epoch
@@ -68,18 +64,6 @@ class Watch:
     def _tell(self) -> None:
         """Members hear of it once, when it begins: they can read, and what they send waits."""
         lost = not self.healthy()
-        if lost and not self._told and self.hub is not None:
-            for room in list(self.hub.rooms.values()):
-                self.hub.broadcast(room, _LOST_FRAME)
+        if lost and not self._told:
+            self.on_unavailable()
         self._told = lost
-
-
-_LOST_FRAME = text_frame(
-    encode(
-        Error(
-            code="unavailable",
-            message="this server has lost its cluster: you can read, and what you send waits",
-            retry_ms=int(RETRY_AFTER * 1000),
-        )
-    )
-)

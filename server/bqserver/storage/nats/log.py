@@ -14,14 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bqserver.cluster import revocations as nats_revocations
-from bqserver.cluster.invites import NatsInvites
-from bqserver.cluster.membership import NatsNeighbours
 from bqserver.errors import QueueFull, StorageError
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
@@ -42,9 +38,6 @@ from .publisher import PATIENCE, REPLACED, STOPPING, Sending, Sends
 from .replica import View, Worked
 from .retention import KEY, Retention, Rule, parse_rules
 from .snapshots import Pages
-
-if TYPE_CHECKING:
-    from bqserver.hub.hub import Hub
 
 MAX_PENDING = 20_000
 SLOW = 0.1
@@ -95,30 +88,30 @@ class NatsLog:
         self._aside = aside
         self.view = View(view, epoch, self._worked)
         self.parts = NatsParts(link, replicas)
-        self._replicas = replicas
+        self.replicas = replicas
         self._orders: NatsOrders | None = None
         self._rules = rules
-        self._joined: list[asyncio.Task[None]] = []
+        self._running: list[asyncio.Task[None]] = []
         self._sends = Sends(link, self._taken)
         self._max_pending = max_pending
         self._read = self.view.reading.read
         self._listeners: list[Listener] = []
-        self._feeds = Feeds(link, aside, self.view)
-        self._pages = Pages(link, self.view, self._feeds, self._sends.node, replicas)
-        self._entrance = Entrance(self._feeds, self.view, self._sends)
+        self.feeds = Feeds(link, aside, self.view)
+        self._pages = Pages(link, self.view, self.feeds, self._sends.node, replicas)
+        self._entrance = Entrance(self.feeds, self.view, self._sends)
         self._pending = 0
         self._idle = asyncio.Event()
         self._finding: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._closing = False
-        self._watch = Watch(link, epoch, self._feeds, self._sends, self.view)
+        self.health = Watch(link, epoch, self.feeds, self._sends, self.view)
 
     # ---- MessageLog
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         done: asyncio.Future[list[Outcome]] = self._loop.create_future()
-        if not batch or self._closing or self._watch.replaced:
-            done.set_result([REPLACED if self._watch.replaced else STOPPING] * len(batch))
+        if not batch or self._closing or self.health.replaced:
+            done.set_result([REPLACED if self.health.replaced else STOPPING] * len(batch))
             return done
         if self._pending and self._pending + len(batch) > self._max_pending:
             raise QueueFull(self._pending)
@@ -142,18 +135,18 @@ class NatsLog:
         self._listeners.append(listener)
 
     def healthy(self) -> bool:
-        return self._watch.healthy()
+        return self.health.healthy()
 
     async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
-        await self._feeds.reach(room, reach)
+        await self.feeds.reach(room, reach)
         return await self.view.bounds(room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
-        await self._feeds.fresh(room, upto)
+        await self.feeds.fresh(room, upto)
         return await self._read(sqlite_queries.count, room, after, upto, limit)
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
-        await self._feeds.fresh(room, upto)
+        await self.feeds.fresh(room, upto)
         return await self.view.entries(room, after, upto, limit)
 
     async def messages(
@@ -161,14 +154,14 @@ class NatsLog:
     ) -> list[bytes]:
         if before is None and after is None and (page := await self._pages.messages(room, limit)) is not None:
             return page
-        await self._feeds.fresh(room, None if before is None else before - 1)
+        await self.feeds.fresh(room, None if before is None else before - 1)
         return await self._read(sqlite_queries.messages, room, limit, before, after)
 
     async def glance(self, room: str, *, limit: int) -> RoomView:
         return await self._pages.glance(room, limit) or await glance(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
-        await self._feeds.fresh(room)
+        await self.feeds.fresh(room)
         return await self.view.reading.search(room, words, limit)
 
     async def rooms(self) -> list[RoomRow]:
@@ -177,7 +170,7 @@ class NatsLog:
         with contextlib.suppress(*LOST):
             names = await nats_queries.names(self.link)
             known = {name: row for name, row in known.items() if name in names}
-            newest = await nats_queries.latest(self.link, sorted(names - self._feeds.filled()))
+            newest = await nats_queries.latest(self.link, sorted(names - self.feeds.filled()))
             known.update({name: RoomRow(name, seq) for name, seq in newest.items()})
         return [known[name] for name in sorted(known)]
 
@@ -186,49 +179,45 @@ class NatsLog:
         if self._pending and self.link.connected.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), PATIENCE)
-        self._watch.close()
+        self.health.close()
         self._pages.close()
-        for task in [*self._joined, *self._finding]:
+        for task in [*self._running, *self._finding]:
             task.cancel()
         self._entrance.close()
         self._sends.close()
-        await self._feeds.close()
+        await self.feeds.close()
         if self._orders is not None:
             self._orders.close()
         await self._aside.close()
         await self.link.close()
         await self.view.close()
 
-    async def join(self, hub: Hub) -> None:
-        """Tell ``hub`` what other nodes know that is in no log, and the other way round. Raises StorageError."""
-        gate, moderation = hub.policy.gate, hub.policy.moderation
+    # ---- what belongs to a node
+
+    async def open_control(
+        self, on_value: Callable[[str, bytes], None], on_change: Callable[[], None]
+    ) -> NatsOrders:
+        """Open the cluster's shared state and start retention. ``on_value`` gets what is not for the log itself;
+        ``on_change`` is called after a batch of values. Raises StorageError.
+        """
 
         def learn(key: str, value: bytes) -> None:
             if key.startswith(KEY):
                 self.view.trim(key.removeprefix(KEY), int(value))
                 self._pages.trimmed(key.removeprefix(KEY))
-            elif key.startswith(nats_revocations.KEY):
-                gate.revoked.add(key.removeprefix(nats_revocations.KEY))
             else:
-                moderation.learn(key, value)
+                on_value(key, value)
 
-        self._orders = NatsOrders(self.link, self._replicas, learn, hub.review)
-        neighbours = NatsNeighbours(self.link, hub)
-        await neighbours.open()
+        self._orders = NatsOrders(self.link, self.replicas, learn, on_change)
         await self._orders.open()
         await asyncio.wait([self.view.add(())], timeout=PATIENCE)  # or a page shows what was let go
-        invites = NatsInvites(self.link, self._replicas, time.time)
-        await invites.open()
-        gate.shared = invites
-        moderation.keeper = self._orders
-        hub.neighbours = neighbours
-        neighbours.share("messages", hub.rate)
-        self._feeds.attended = hub.rooms.__contains__
-        self._watch.hub = hub
-        works = [nats_revocations.tell_revoked(gate, self._orders)]
         if self._rules:
-            works.append(Retention(self.link, self._orders, self._rules, time.time).run())
-        self._joined = [self._loop.create_task(work) for work in works]
+            self.run_until_closed(Retention(self.link, self._orders, self._rules, time.time).run())
+        return self._orders
+
+    def run_until_closed(self, work: Coroutine[None, None, None]) -> None:
+        """Run ``work`` on a task that is cancelled before the connection is closed."""
+        self._running.append(self._loop.create_task(work))
 
     # ---- appending
 
@@ -243,7 +232,7 @@ class NatsLog:
 
     def _fetch(self, sending: Sending) -> None:
         """By now it should have been heard."""
-        feed = self._feeds.now(sending.submission.room)
+        feed = self.feeds.now(sending.submission.room)
         if feed is not None and feed.last < sending.seq:
             feed.fill()
 
@@ -251,7 +240,7 @@ class NatsLog:
         """It is in the stream already: what became of it there?"""
         room, seq = sending.submission.room, sending.seq
         with contextlib.suppress(StorageError, asyncio.TimeoutError):
-            feed = await self._feeds.open(room)
+            feed = await self.feeds.open(room)
             await asyncio.wait_for(feed.reach(seq), max(0.0, sending.deadline - self._loop.time()))
             found = await self._read(sqlite_queries.entries, room, seq - 1, seq, 1)
             if self._sends.settle(sending):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -24,7 +25,6 @@ from bqserver.jetstream.watched_kv import NatsOrders
 
 from . import attachment_retention as nats_part_retention
 from . import snapshots as nats_pages
-from .retention_size import Tally
 
 EVERY = 600.0
 SETTLE = 10.0
@@ -37,6 +37,11 @@ CHUNK = 500
 """Messages that are counted in one go."""
 KEY = "trim."
 """What an order says so under, with the room's name behind it; its value is the last seq that goes."""
+
+RECORD = 125
+"""Bytes of a stored message beside its subject and its payload: JetStream's own, and the header with its id."""
+BLOCKS = 100
+"""Into how many parts the limit is divided for counting: what is let go is rounded up to whole ones."""
 
 _log = logging.getLogger("bqserver.nats")
 
@@ -72,6 +77,43 @@ def _parse_rule(given: str) -> Rule:
         f"--retain={given} is not understood: say PATTERN=AGE, PATTERN=SIZE or both, as 'class-*=30d', "
         "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB)"
     )
+
+
+class Tally:
+    """The bytes that one room takes in the stream, counted message by message, oldest first: JetStream tells that of
+    whole streams only. Pure, and of bounded size: a room is remembered as some hundred blocks.
+
+    ``limit``: bytes that it may take; ``last``: the seq told last."""
+
+    def __init__(self, limit: int) -> None:
+        self.last = 0
+        self.bytes = 0
+        self._limit = limit
+        self._blocks: deque[tuple[int, int]] = deque()
+        """The last seq of each block, and its bytes."""
+
+    def add(self, seq: int, size: int) -> None:
+        """``size``: bytes of its subject and its payload."""
+        size += RECORD
+        self.bytes += size
+        self.last = seq
+        if self._blocks and self._blocks[-1][1] + size <= self._limit // BLOCKS:
+            size += self._blocks.pop()[1]
+        self._blocks.append((seq, size))
+
+    def forget(self, upto: int) -> None:
+        """What went, whoever let it go: a block that is partly gone still counts whole."""
+        while self._blocks and self._blocks[0][0] <= upto:
+            self.bytes -= self._blocks.popleft()[1]
+
+    def due(self) -> int:
+        """The seq up to which messages have to go; 0: they fit."""
+        over, upto = self.bytes - self._limit, 0
+        for seq, size in self._blocks:
+            if over <= 0:
+                break
+            over, upto = over - size, seq
+        return upto
 
 
 class Retention:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nats.errors
 import pytest
-from bqserver.errors import StorageError
+from bqserver.cluster.node import join
+from bqserver.errors import SettingError, StorageError
 from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
@@ -49,7 +50,7 @@ async def joined(url: str, view: Path) -> AsyncIterator[NatsLog]:
     """A node that hears what the others order."""
     log = await open_log(url, view, single=True)
     hub = Hub(log)
-    await log.join(hub)
+    await join(log, hub)
     try:
         yield log
     finally:
@@ -239,7 +240,7 @@ def test_rules_are_read_and_wrong_ones_named():
         *("a=", "a=0MB", "a=3mb", "a=1d,", "a=,1MB", "a=1d,2d", "a=1MB,2MB", "a=1d1MB", "a=1MB,1d,2d"),
     ):
         with pytest.raises(
-            StorageError, match=r"--retain=.* is not understood: say PATTERN=AGE, PATTERN=SIZE"
+            SettingError, match=r"--retain=.* is not understood: say PATTERN=AGE, PATTERN=SIZE"
         ):
             parse_rules([wrong])
 

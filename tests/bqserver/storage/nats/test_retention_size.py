@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bqserver.storage.nats.retention_size import BLOCKS, RECORD, Tally
+from bqserver.storage.nats.retention import BLOCKS, RECORD, Tally
 
 
 def told(limit: int, sizes: list[int]) -> Tally:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from bqserver.cluster.node import join
 from bqserver.hub.hub import Hub
 from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.connection import LOST
@@ -75,7 +76,7 @@ async def node(url: str, view: Path, *, single: bool = True, joined: bool = Fals
     log = await open_log(url, view, single=single)
     hub = Hub(log)
     if joined:
-        await log.join(hub)
+        await join(log, hub)
     try:
         yield log
     finally:

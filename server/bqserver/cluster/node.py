@@ -1,0 +1,50 @@
+"""Connects a hub to the other nodes of its cluster: members, moderation, revoked tokens, invites and rate limits."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from bqserver.hub.frames import refusal
+from bqserver.hub.hub import Hub
+from bqserver.model import Rejected
+from bqserver.storage.nats.log import NatsLog
+from bqserver.storage.nats.publisher import RETRY_AFTER
+
+from .invites import NatsInvites
+from .membership import NatsNeighbours
+from .revocations import KEY, tell_revoked
+
+
+async def join(log: NatsLog, hub: Hub) -> None:
+    """Share what is not in the log between ``hub`` and the other nodes. Raises StorageError."""
+    gate, moderation = hub.policy.gate, hub.policy.moderation
+
+    def on_value(key: str, value: bytes) -> None:
+        if key.startswith(KEY):
+            gate.revoked.add(key.removeprefix(KEY))
+        else:
+            moderation.learn(key, value)
+
+    hub.neighbours = neighbours = NatsNeighbours(log.link, hub)
+    await neighbours.open()
+    control = await log.open_control(on_value, hub.review)
+    invites = NatsInvites(log.link, log.replicas, time.time)
+    await invites.open()
+    gate.shared = invites
+    moderation.keeper = control
+    neighbours.share("messages", hub.rate)
+    log.health.on_unavailable = partial(_broadcast_unavailable, hub)
+    log.feeds.attended = hub.rooms.__contains__
+    log.run_until_closed(tell_revoked(gate, control))
+
+
+def _broadcast_unavailable(hub: Hub) -> None:
+    frame = refusal(_UNAVAILABLE, None)
+    for room in list(hub.rooms.values()):
+        hub.broadcast(room, frame)
+
+
+_UNAVAILABLE = Rejected(
+    "unavailable", "this server has lost its cluster: you can read, and what you send waits", 503, RETRY_AFTER
+)
