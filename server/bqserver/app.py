@@ -17,14 +17,15 @@ from tornado.routing import URLSpec
 from traitlets import Dict
 
 import bqwidget
-from bqserver.auth.authenticator import Gate, make_token, read_token
+from bqserver.auth.authenticator import Gate
 from bqserver.auth.file_watcher import Access, Warden
 from bqserver.auth.moderation import Moderation, beside
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.cli.listener import bind, shut_on_error, tls_context
-from bqserver.cli.runtime_file import telling
-from bqserver.cli.settings import Settings, base_path, data_dir
+from bqserver.auth.token_file import make_token, read_token
+from bqserver.cli.listener import bind, shut_on_error, telling, tls_context
+from bqserver.cli.settings import Settings, base_path
+from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
@@ -118,7 +119,7 @@ class ChatServer(Settings):
         sockets = bind(self.ip, self.port)
         with shut_on_error(sockets):
             hub = await self.open_hub(gate, journal, sockets[0].getsockname()[1])
-        warden = Warden(access, gate, hub)
+        warden = Warden(access, gate, hub.review)
         rechecks = Rechecks(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)

@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from bqserver.auth.authenticator import Identity
+from bqserver.auth.identity import Identity
 from bqserver.errors import StartError
 
 _log = logging.getLogger("bqserver.audit")

@@ -4,57 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from bqserver.errors import AccessFileError
-from bqserver.files import make_folder
 from bqserver.model import Role
-from bqwidget.protocol import Limits, Profile
 
+from .identity import Denied, Identity
 from .invites import Invite, Invites
 from .permissions import Rights
 from .tokens import Grant, Grants, seen
-
-
-class Identity(NamedTuple):
-    """``principal``: the verified name, or None where names are self-asserted. ``program``: came with a token.
-
-    ``grant``: the named token behind it, whose limits hold and with which it ends: the principal's own, or
-    that of whoever invited this guest. ``most``: what whoever let them in allows at the most. ``profile``: how
-    the principal looks to others.
-    """
-
-    principal: str | None = None
-    program: bool = False
-    grant: Grant | None = None
-    most: Role = Role.MODERATE
-    profile: Profile | None = None
-
-
-UNVERIFIED = Identity()
-"""Somebody who was let in, and whose name is what they say."""
-
-
-def short(name: str) -> str:
-    """A user's name elsewhere as a principal here: two long ones that begin alike stay two."""
-    most = Limits().user
-    return (
-        name if len(name) <= most else f"{name[: most - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    )
-
-
-class Denied(NamedTuple):
-    """Why somebody is not let in, in the words of the wire."""
-
-    code: str
-    message: str
-
 
 NO_TOKEN = Denied("unauthorized", "a token is needed: send Authorization: Bearer TOKEN")
 WRONG_TOKEN = Denied("unauthorized", "this token is not known here: send another one")
@@ -210,37 +170,6 @@ class Gate:
     def _admitted(self, invite: Invite) -> str | None:
         """Whoever gave it must still be allowed to."""
         return None if isinstance(self._session(invite.session), Denied) else invite.session
-
-
-def read_token(path: Path) -> str:
-    """The token in ``path``. Raises StorageError where the file is missing, empty, or readable by others."""
-    try:
-        token = path.read_text().strip()
-        mode = path.stat().st_mode & 0o077
-    except OSError as error:
-        raise AccessFileError(f"the token file {path} can't be read: {error.strerror}") from error
-    if not token:
-        raise AccessFileError(f"the token file {path} is empty: put a long random word into it")
-    if mode and os.name == "posix":
-        raise AccessFileError(f"the token file {path} can be read by others: chmod 600 {path}")
-    return token
-
-
-def make_token(path: Path) -> str:
-    """The token in ``path``, made on first use: 256 random bits, mode 0600 in a folder of mode 0700."""
-    try:
-        make_folder(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_token(path)
-    except OSError as error:
-        raise AccessFileError(
-            f"{path} can't be written ({error.strerror}): name a token with --token-file=FILE"
-        ) from error
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-    return token
 
 
 def _digest(text: str) -> bytes:

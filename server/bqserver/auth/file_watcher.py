@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from bqserver.errors import AccessFileError
 from bqserver.files import read_private
-from bqserver.hub.hub import Hub
 
 from .authenticator import Gate
 from .permissions import Rights, parse_rights
@@ -60,10 +60,10 @@ class Access:
 class Warden:
     """Keeps a gate and the members of a hub to what the files and the clock say."""
 
-    def __init__(self, access: Access, gate: Gate, hub: Hub) -> None:
+    def __init__(self, access: Access, gate: Gate, on_change: Callable[[], None]) -> None:
         self._access = access
         self._gate = gate
-        self._hub = hub
+        self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(LOOK, self._tick)
 
@@ -83,11 +83,11 @@ class Warden:
             if self._access.changed(forced=forced):
                 self._gate.grants, self._gate.rights = self._access.grants_now, self._access.rights_now
                 _log.info("tokens and rights were read again")
-                self._hub.review()
+                self._on_change()
         except AccessFileError as error:
             _log.error("nothing was changed: %s", error)
         if any(grant.expires for grant in self._gate.grants.all):
-            self._hub.review()
+            self._on_change()
 
 
 def read_rights(path: Path) -> Rights:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from bqserver.model import Rejected, Role
 from bqwidget.protocol import printable
 
-from .authenticator import Denied, Gate, Identity
+from .authenticator import Gate
+from .identity import Denied, Identity
 from .moderation import Moderation
 
 

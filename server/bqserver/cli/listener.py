@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from tornado.netutil import bind_sockets
 
-from bqserver.errors import StartError
+from bqserver.errors import AccessFileError, StartError
+from bqserver.files import write_private
 
 IN_USE = 48, 98, 10048
 """An address that is taken, on macOS, Linux and Windows."""
@@ -44,3 +48,28 @@ def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise StartError(f"the certificate {certfile} can't be used: {error}") from error
     return context
+
+
+@contextmanager
+def telling(path: str, url: str, token: str | None) -> Iterator[None]:
+    """Keep a runtime file (JSON, mode 0600) at ``path`` for the duration, for ``bqwidget.local`` to find the server.
+
+    An empty ``path`` means no file. Raises StartError if it can't be written.
+    """
+    if path:
+        try:
+            write_private(Path(path), json.dumps({"url": url, "pid": os.getpid(), "token": token}).encode())
+        except AccessFileError as error:
+            raise StartError(f"the runtime file {error}") from error
+    try:
+        yield
+    finally:
+        if path:
+            _remove_own(Path(path))
+
+
+def _remove_own(path: Path) -> None:
+    """Delete the runtime file unless a newer server has replaced it."""
+    with suppress(OSError, ValueError, KeyError):
+        if json.loads(path.read_text())["pid"] == os.getpid():
+            path.unlink()

@@ -9,6 +9,7 @@ from pathlib import Path
 from traitlets import Dict, Unicode, default
 
 import bqwidget
+from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
 from bqserver.storage.sqlite.attachments import beside
 from bqserver.storage.sqlite.attachments_check import count_parts, part_problems
@@ -17,7 +18,6 @@ from bqserver.storage.sqlite.check import Contents, contents, problems
 from bqserver.storage.sqlite.schema import connect
 
 from .application import Command
-from .settings import data_dir
 
 TOLD = 20
 """Problems that are told one by one."""

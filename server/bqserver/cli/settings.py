@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
-from platformdirs import user_data_path
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
 from bqserver.auth.origins import is_host, is_loopback, is_origin
 from bqserver.config.limits import Limiting
+from bqserver.config.paths import data_dir
 from bqserver.errors import SettingError, StartError
 
 from .application import Command
@@ -188,8 +187,3 @@ def base_path(url: str) -> str:
     if not re.fullmatch(r"[\w.~/-]*", path, re.ASCII):
         raise SettingError(f"--base-url={url} is no path: give one as /chat/")
     return f"/{path}/" if path else "/"
-
-
-def data_dir() -> Path:
-    """Where history and token live: ``BQWIDGET_DATA_DIR``, else the platform's data folder of this user."""
-    return Path(os.environ.get("BQWIDGET_DATA_DIR") or user_data_path("bqwidget", appauthor=False))

@@ -11,11 +11,11 @@ from traitlets import Bool, Dict, List, Unicode, default
 
 import bqwidget
 from bqserver.auth import tokens
+from bqserver.config.paths import data_dir
 from bqserver.errors import AccessFileError
 from bqwidget.protocol import printable
 
 from .application import Command
-from .settings import data_dir
 
 PERIOD = re.compile(r"(\d{1,5})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

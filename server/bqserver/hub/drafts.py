@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bqserver.auth.authenticator import Identity
+from bqserver.auth.identity import Identity
 from bqserver.model import Rejected, Role, Submission
 from bqwidget.protocol import Post, Send, check, decode_post
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bqserver.auth.authenticator import UNVERIFIED, Identity
+from bqserver.auth.identity import UNVERIFIED, Identity
 from bqserver.errors import StorageError
 from bqserver.model import Role
 from bqserver.websocket.connection import Wire

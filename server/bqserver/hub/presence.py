@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bqserver.jupyter.profiles import MAX_AVATARS
 from bqserver.websocket.connection import text_frame
 from bqwidget import protocol
 from bqwidget.protocol import Member, encode
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 PAUSE = 0.1
 MOST = 200
 """Members named in one frame: a bigger room needs a count, not a list."""
+MAX_AVATARS = 8
+"""Pictures in one presence frame; the members after them are shown with their initials."""
 
 
 class Presence:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from bqserver.auth.authenticator import Denied, Identity
+from bqserver.auth.identity import Denied, Identity
 
 from .hub import Hub
 from .peer import Peer

@@ -30,13 +30,14 @@ from tornado.web import Application, HTTPError, RequestHandler
 from traitlets import Unicode, default
 
 from bqserver.auth.admission import Door
-from bqserver.auth.authenticator import Denied, Gate, Identity, short
+from bqserver.auth.authenticator import Gate
 from bqserver.auth.file_watcher import Access, Warden
+from bqserver.auth.identity import Denied, Identity, short
 from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.cli.settings import data_dir
 from bqserver.config.limits import Limiting
+from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError, SettingError, StorageError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
@@ -170,7 +171,7 @@ class BqserverExtension(Limiting, ExtensionApp):
             buffer=self.buffer,
             policy=Policy(gate, moderation),
         )
-        self.warden = Warden(access, gate, self.hub)
+        self.warden = Warden(access, gate, self.hub.review)
         self.kernels = Kernels(self.serverapp.kernel_manager.__contains__)
         base = url_path_join(self.serverapp.base_url, NAME, "/")
         door = self.door()

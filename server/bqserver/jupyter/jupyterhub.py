@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.routing import URLSpec
 
-from bqserver.auth.authenticator import Denied, Identity, short
+from bqserver.auth.identity import Denied, Identity, short
 from bqserver.web.handler import Handler, Service, is_upgrade
 from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from bqserver.auth.authenticator import WRONG_TOKEN, Denied, Gate, Identity
+from bqserver.auth.authenticator import WRONG_TOKEN, Gate
+from bqserver.auth.identity import Denied, Identity
 from bqserver.auth.tokens import sha256
 
 URL, TOKEN = "BQWIDGET_URL", "BQWIDGET_TOKEN"

@@ -13,8 +13,6 @@ from bqwidget.protocol import Limits, Profile
 MAX_INITIALS = 4
 MAX_AVATAR = 4096
 """Characters: a face of 48 pixels, and with every presence frame again."""
-MAX_AVATARS = 8
-"""Pictures in one presence frame; the members after them have their initials."""
 
 COLOR = re.compile(
     r"#(?:[0-9a-f]{3}|[0-9a-f]{6})|[a-z]{3,24}|(?:rgb|hsl)\([0-9.,%/ a-z]{1,40}\)|var\(--jp-collaborator-color[1-9]\)",

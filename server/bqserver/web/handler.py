@@ -16,7 +16,8 @@ from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
 from bqserver.auth.admission import Door
-from bqserver.auth.authenticator import UNVERIFIED, Denied, Gate, Identity
+from bqserver.auth.authenticator import Gate
+from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.auth.origins import Origins, split_port
 from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub

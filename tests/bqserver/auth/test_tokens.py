@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.auth.authenticator import EXPIRED, REVOKED, SESSION_OVER, Gate, Identity
+from bqserver.auth.authenticator import EXPIRED, REVOKED, SESSION_OVER, Gate
 from bqserver.auth.file_watcher import Access
+from bqserver.auth.identity import Identity
 from bqserver.auth.permissions import parse_rights
 from bqserver.auth.tokens import Grants, parse_grants, read_grants
 from bqserver.cli.tokens import describe, parse_expiry

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.auth.authenticator import Identity
+from bqserver.auth.identity import Identity
 from bqserver.config.limits import Limiting
 from bqserver.jupyter.kernel_tokens import GONE, Kernels
 from support.certificate import self_signed

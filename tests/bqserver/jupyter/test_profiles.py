@@ -6,9 +6,9 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from bqserver.auth.authenticator import Identity
-from bqserver.hub.presence import members
-from bqserver.jupyter.profiles import MAX_AVATAR, MAX_AVATARS, profile_of
+from bqserver.auth.identity import Identity
+from bqserver.hub.presence import MAX_AVATARS, members
+from bqserver.jupyter.profiles import MAX_AVATAR, profile_of
 
 from bqwidget.protocol import Profile
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import pytest
 from bqserver.app import ChatServer
 from bqserver.auth import tokens
-from bqserver.auth.authenticator import Gate, Identity
+from bqserver.auth.authenticator import Gate
+from bqserver.auth.identity import Identity
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import RunningServer, running_server

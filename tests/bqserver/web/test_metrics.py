@@ -12,7 +12,7 @@ import sys
 import pytest
 from bqserver.audit import Journal
 from bqserver.auth import tokens
-from bqserver.auth.authenticator import Identity
+from bqserver.auth.identity import Identity
 from bqserver.errors import AccessFileError
 from bqserver.testing import running_server
 from prometheus_client.parser import text_string_to_metric_families

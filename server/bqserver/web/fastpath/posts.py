@@ -11,7 +11,7 @@ import time
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from bqserver.auth.authenticator import Identity
+from bqserver.auth.identity import Identity
 from bqserver.hub.drafts import read_post, submission_of
 from bqserver.model import Outcome, Rejected, Role, Stored, Submission
 from bqserver.web.handler import Service, error_body
