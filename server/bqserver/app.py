@@ -125,9 +125,9 @@ class ChatServer(Settings):
             loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)
         origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
         door = self.door()
-        if hub.neighbours is not None:
+        if hub.membership is not None:
             for name, limit in door.limits.items():
-                hub.neighbours.share(name, limit)
+                hub.membership.share_limit(name, limit)
         service = Service(hub, gate, origins, base=self.base, door=door)
         application = tornado.web.Application(
             self.routes(service),

@@ -37,7 +37,7 @@ GATHER = 0.1
 """Seconds over which counts are put together."""
 
 
-class News(Struct, frozen=True):
+class NodeState(Struct, frozen=True):
     """What one node tells. ``ask``: others shall tell theirs of this room, or that they are there; ``bye``: it is
     stopping.
     """
@@ -52,10 +52,10 @@ class News(Struct, frozen=True):
     bye: bool = False
 
 
-_news = msgspec.json.Decoder(News).decode
+_news = msgspec.json.Decoder(NodeState).decode
 
 
-class NatsNeighbours:
+class NatsMembership:
     """The neighbours of ``hub``. ``open`` it before the first peer comes."""
 
     def __init__(self, link: Link, hub: Hub) -> None:
@@ -76,41 +76,41 @@ class NatsNeighbours:
     async def open(self) -> None:
         await self._link.subscribe(f"{self._stream}.nodes", self._heard_node)
         await self._link.subscribe(f"{self._stream}.peers", self._asked_peers)
-        self._say("nodes", News(self.node, ask=True))
+        self._say("nodes", NodeState(self.node, ask=True))
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         with contextlib.suppress(*LOST):
-            await self._link.publish(f"{self._stream}.nodes", encode(News(self.node, bye=True)))
+            await self._link.publish(f"{self._stream}.nodes", encode(NodeState(self.node, bye=True)))
 
     # ---- what this node tells
 
-    def entered(self, room: Room) -> None:
+    def room_opened(self, room: Room) -> None:
         subject = f"{self._stream}.who.{room.name}"
         self._do(partial(self._link.subscribe, subject, self._heard_who))
-        self._say(f"who.{room.name}", News(self.node, ask=True))
+        self._say(f"who.{room.name}", NodeState(self.node, ask=True))
 
-    def left(self, room: Room) -> None:
+    def room_closed(self, room: Room) -> None:
         self._told.pop(room.name, None)
-        self._say(f"who.{room.name}", News(self.node, members=()))
+        self._say(f"who.{room.name}", NodeState(self.node, members=()))
         self._do(partial(self._link.unsubscribe, f"{self._stream}.who.{room.name}"))
 
-    def tell(self, room: Room) -> None:
+    def publish_members(self, room: Room) -> None:
         if self._hub.rooms.get(room.name) is room and self._told.get(room.name) != (
             here := members_here(room)
         ):
             self._told[room.name] = here
-            self._say(f"who.{room.name}", News(self.node, members=here))
+            self._say(f"who.{room.name}", NodeState(self.node, members=here))
 
-    def share(self, name: str, limit: RateLimit) -> None:
+    def share_limit(self, name: str, limit: RateLimit) -> None:
         self._limits[name] = limit
         limit.counted = partial(self._count, name)
 
     def _count(self, name: str, who: str) -> None:
         self._counted.setdefault(name, Counter())[who] += 1
 
-    async def elsewhere(self) -> dict[str, int]:
+    async def remote_peer_counts(self) -> dict[str, int]:
         found: dict[str, dict[str, int]] = {}
 
         def answered(msg: Msg) -> bool:
@@ -121,7 +121,7 @@ class NatsNeighbours:
         if self._nodes:
             with contextlib.suppress(*LOST):  # who does not answer may be gone
                 await self._link.gather(
-                    f"{self._stream}.peers", encode(News(self.node)), answered, within=ANSWER
+                    f"{self._stream}.peers", encode(NodeState(self.node)), answered, within=ANSWER
                 )
         total: Counter[str] = Counter()
         for peers in found.values():
@@ -137,10 +137,10 @@ class NatsNeighbours:
             return
         if news.ask:
             self._told.pop(room.name, None)
-            self.tell(room)
+            self.publish_members(room)
         if news.members is not None:
-            before = room.elsewhere.get(news.node)
-            room.elsewhere[news.node] = asyncio.get_running_loop().time(), news.members
+            before = room.remote_members.get(news.node)
+            room.remote_members[news.node] = asyncio.get_running_loop().time(), news.members
             if before is None or before[1] != news.members:
                 self._hub.presence.stir(room)
 
@@ -151,7 +151,7 @@ class NatsNeighbours:
         now = asyncio.get_running_loop().time()
         self._nodes[news.node] = now
         if news.ask:
-            self._say("nodes", News(self.node))
+            self._say("nodes", NodeState(self.node))
         for name, counts in (news.counted or {}).items():
             if (limit := self._limits.get(name)) is not None:
                 for who, count in counts.items():
@@ -163,17 +163,17 @@ class NatsNeighbours:
         news = _read(msg)
         if news is not None and news.node != self.node:
             peers = {name: len(room.peers) for name, room in self._hub.rooms.items()}
-            self._do(partial(self._link.publish, msg.reply, encode(News(self.node, peers=peers))))
+            self._do(partial(self._link.publish, msg.reply, encode(NodeState(self.node, peers=peers))))
 
     # ---- keeping it fresh
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT)
-            self._say("nodes", News(self.node))
+            self._say("nodes", NodeState(self.node))
             for room in list(self._hub.rooms.values()):
                 self._told.pop(room.name, None)
-                self.tell(room)
+                self.publish_members(room)
             since = asyncio.get_running_loop().time() - SILENT
             self._forget(before=since)
 
@@ -181,9 +181,11 @@ class NatsNeighbours:
         """A node that is ``lost``, and all that were not heard since ``before``, with their members."""
         self._nodes = {node: heard for node, heard in self._nodes.items() if node != lost and heard >= before}
         for room in self._hub.rooms.values():
-            gone = [node for node, (heard, _) in room.elsewhere.items() if node == lost or heard < before]
+            gone = [
+                node for node, (heard, _) in room.remote_members.items() if node == lost or heard < before
+            ]
             for node in gone:
-                del room.elsewhere[node]
+                del room.remote_members[node]
             if gone:
                 self._hub.presence.stir(room)
 
@@ -192,12 +194,12 @@ class NatsNeighbours:
             await asyncio.sleep(GATHER)
             if self._counted:
                 counted = {name: dict(counts) for name, counts in self._counted.items()}
-                self._say("nodes", News(self.node, counted=counted))
+                self._say("nodes", NodeState(self.node, counted=counted))
                 self._counted.clear()
 
     # ---- sending
 
-    def _say(self, subject: str, news: News) -> None:
+    def _say(self, subject: str, news: NodeState) -> None:
         self._do(partial(self._link.publish, f"{self._stream}.{subject}", encode(news)))
 
     def _do(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -214,7 +216,7 @@ class NatsNeighbours:
             await self._wake.wait()
 
 
-def _read(msg: Msg) -> News | None:
+def _read(msg: Msg) -> NodeState | None:
     try:
         return _news(msg.data)
     except msgspec.DecodeError:

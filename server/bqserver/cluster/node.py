@@ -12,7 +12,7 @@ from bqserver.storage.nats.log import NatsLog
 from bqserver.storage.nats.publisher import RETRY_AFTER
 
 from .invites import NatsInvites
-from .membership import NatsNeighbours
+from .membership import NatsMembership
 from .revocations import KEY, tell_revoked
 
 
@@ -26,14 +26,14 @@ async def join(log: NatsLog, hub: Hub) -> None:
         else:
             moderation.learn(key, value)
 
-    hub.neighbours = neighbours = NatsNeighbours(log.link, hub)
-    await neighbours.open()
+    hub.membership = membership = NatsMembership(log.link, hub)
+    await membership.open()
     control = await log.open_control(on_value, hub.review)
     invites = NatsInvites(log.link, log.replicas, time.time)
     await invites.open()
     gate.shared = invites
     moderation.keeper = control
-    neighbours.share("messages", hub.rate)
+    membership.share_limit("messages", hub.rate)
     log.health.on_unavailable = partial(_broadcast_unavailable, hub)
     log.feeds.attended = hub.rooms.__contains__
     log.run_until_closed(tell_revoked(gate, control))

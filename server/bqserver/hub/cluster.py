@@ -1,6 +1,7 @@
-"""Other nodes that serve the same rooms: what a hub tells them, and what it hears.
+"""Membership: what a hub shares with the other nodes that serve the same rooms.
 
-Entries go by the log. This is what nobody keeps: who is where, and how much somebody sends or tries.
+Entries travel through the log. This is the state that is not stored: who is in which room, and what counts against
+the rate limits.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ if TYPE_CHECKING:
     from .room import Room
 
 
-class Neighbours(Protocol):
-    """Called on the event loop. Nothing here waits, except for how many there are elsewhere."""
+class Membership(Protocol):
+    """Called on the event loop. Only ``remote_peer_counts`` and ``close`` wait."""
 
-    def entered(self, room: Room) -> None:
-        """The room has its first peer here: what others know of it goes into ``room.elsewhere`` from now on."""
+    def room_opened(self, room: Room) -> None:
+        """The room has its first peer on this node: keep ``room.remote_members`` up to date from now on."""
 
-    def left(self, room: Room) -> None:
-        """It has none any more."""
+    def room_closed(self, room: Room) -> None:
+        """The room's last peer on this node has left."""
 
-    def tell(self, room: Room) -> None:
-        """Its members here may have changed."""
+    def publish_members(self, room: Room) -> None:
+        """The room's members on this node may have changed."""
 
-    def share(self, name: str, limit: RateLimit) -> None:
-        """What ``limit`` lets through on one node counts on all of them; theirs has the same ``name``."""
+    def share_limit(self, name: str, limit: RateLimit) -> None:
+        """Count what ``limit`` lets through on any node on all nodes, by the limit's ``name``."""
 
-    async def elsewhere(self) -> dict[str, int]:
-        """How many peers the rooms have on the other nodes, as far as those answer."""
+    async def remote_peer_counts(self) -> dict[str, int]:
+        """The number of peers by room on the other nodes, from those that answer."""
 
     async def close(self) -> None: ...

@@ -27,7 +27,7 @@ from bqserver.websocket.compression import LEAST, deflated
 from bqserver.websocket.connection import text_frame
 from bqwidget.protocol import Bye, Limits, encode
 
-from .cluster import Neighbours
+from .cluster import Membership
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT, Heartbeat
 from .peer import Peer
@@ -65,7 +65,7 @@ class Hub:
         self.addresses: Counter[str] = Counter()
         self.policy = policy or open_policy()
         self.journal = journal or Journal()
-        self.neighbours: Neighbours | None = None
+        self.membership: Membership | None = None
         self.presence = Presence(self)
         self.questions = Questions(self)
         self.last_busy = 0.0
@@ -184,8 +184,8 @@ class Hub:
         room = self.rooms.get(peer.room_name)
         if room is None:
             room = self.rooms[peer.room_name] = Room(peer.room_name)
-            if self.neighbours is not None:
-                self.neighbours.entered(room)
+            if self.membership is not None:
+                self.membership.room_opened(room)
         room.peers.add(peer)
         room.apart.add(peer)
         room.deflating += peer.wire.deflates
@@ -218,8 +218,8 @@ class Hub:
         self.questions.left(peer)
         if not room.peers:
             del self.rooms[peer.room_name]
-            if self.neighbours is not None:
-                self.neighbours.left(room)
+            if self.membership is not None:
+                self.membership.room_closed(room)
 
     def review(self) -> None:
         """Tokens, rights or a room's state have changed: every member is what it may be by now, or out."""
@@ -248,8 +248,8 @@ class Hub:
         self._closed = True
         self._pulse.stop()
         self.presence.close()
-        if self.neighbours is not None:
-            await self.neighbours.close()
+        if self.membership is not None:
+            await self.membership.close()
         self.questions.close()
         if self._batch:
             self._append()

@@ -51,15 +51,15 @@ class Presence:
         changed, self._changed = self._changed, {}
         for room in changed:
             self._hub.broadcast(room, frame(room))
-            if self._hub.neighbours is not None:
-                self._hub.neighbours.tell(room)
+            if self._hub.membership is not None:
+                self._hub.membership.publish_members(room)
 
 
 def members(room: Room) -> tuple[Member, ...]:
     """Everyone with a name, once each, whichever node they are on."""
     found = {_key(member): member for member in members_here(room)}
-    for _, elsewhere in room.elsewhere.values():
-        for member in elsewhere:
+    for _, remote in room.remote_members.values():
+        for member in remote:
             found.setdefault(_key(member), member)
     return _bounded([found[key] for key in sorted(found)[:MOST]])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Room:
     """The peers of one room, and the frames that this turn brought for them."""
 
-    __slots__ = ("apart", "deflating", "elsewhere", "frames", "lanes", "name", "peers", "seq")
+    __slots__ = ("apart", "deflating", "frames", "lanes", "name", "peers", "remote_members", "seq")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,5 +28,5 @@ class Room:
         self.deflating = 0
         """How many of them take compressed frames."""
         self.frames: list[tuple[int, bytes]] = []
-        self.elsewhere: dict[str, tuple[float, tuple[Member, ...]]] = {}
-        """The members that other nodes have told of, and when."""
+        self.remote_members: dict[str, tuple[float, tuple[Member, ...]]] = {}
+        """By node: when its members were received (the loop's clock), and the members."""

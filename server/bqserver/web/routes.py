@@ -100,8 +100,8 @@ class Rooms(Handler):
         hub = self.service.hub
         known = {row.name: row.seq for row in await hub.log.rooms()}
         refusal = hub.policy.refusal
-        elsewhere = {} if hub.neighbours is None else await hub.neighbours.elsewhere()
-        everywhere = sorted({*known, *hub.rooms, *elsewhere})
+        remote = {} if hub.membership is None else await hub.membership.remote_peer_counts()
+        everywhere = sorted({*known, *hub.rooms, *remote})
         names = [name for name in everywhere if not refusal(self.identity, name, Role.READ)]
         self.reply(
             encode(
@@ -109,7 +109,7 @@ class Rooms(Handler):
                     {
                         "name": name,
                         "seq": known.get(name, 0),
-                        "members": elsewhere.get(name, 0)
+                        "members": remote.get(name, 0)
                         + (len(hub.rooms[name].peers) if name in hub.rooms else 0),
                     }
                     for name in names

@@ -141,7 +141,7 @@ def test_the_members_of_a_node_that_falls_silent_are_gone(nats_single, tmp_path:
         member(there.url, query="?user=bob"),
     ):
         until_members(ada, ["ada", "bob"])
-        monkeypatch.setattr(nats_neighbours.NatsNeighbours, "tell", lambda *_: None)
+        monkeypatch.setattr(nats_neighbours.NatsMembership, "publish_members", lambda *_: None)
         until_members(ada, ["ada"])
 
 

@@ -83,7 +83,7 @@ def test_a_crowd_has_only_so_many_pictures():
     ]
 
     async def told():
-        return members(SimpleNamespace(peers=peers, elsewhere={}))
+        return members(SimpleNamespace(peers=peers, remote_members={}))
 
     profiles = [member.profile for member in asyncio.run(told())]
     assert [profile.avatar for profile in profiles] == [PIXEL] * MAX_AVATARS + [None] * 3
