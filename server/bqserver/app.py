@@ -29,7 +29,7 @@ from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Rechecks
-from bqserver.storage.attachments import PartStore
+from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
@@ -238,7 +238,7 @@ class ChatServer(Settings):
             return read_token(Path(self.token_file))
         return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
 
-    async def open_log(self, port: int) -> tuple[MessageLog, PartStore | None, Join | None]:
+    async def open_log(self, port: int) -> tuple[MessageLog, AttachmentStore | None, Join | None]:
         """The rooms, their attachments, and how a hub joins the other nodes, if there can be any; ``port`` tells
         the nodes of one machine apart.
         """
@@ -257,7 +257,7 @@ class ChatServer(Settings):
             f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory"
         )
 
-    async def open_cluster(self, port: int) -> tuple[MessageLog, PartStore, Join]:
+    async def open_cluster(self, port: int) -> tuple[MessageLog, AttachmentStore, Join]:
         try:
             from bqserver.cluster.node import join  # noqa: PLC0415 - the extra "cluster"
             from bqserver.storage.nats.log import open_log  # noqa: PLC0415 - the extra "cluster"

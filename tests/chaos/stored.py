@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from bqserver.storage.sqlite.check import contents, problems
+from bqserver.storage.sqlite.check import count_contents, find_problems
 from bqserver.storage.sqlite.schema import SEQ_MASK, connect
 
 
@@ -22,10 +22,10 @@ def entries(path: Path, room: str = "lobby") -> list[tuple[int, str | None]]:
 def count(path: Path) -> int:
     """Entries in all rooms."""
     with contextlib.closing(connect(path, readonly=True)) as db:
-        return contents(db).entries
+        return count_contents(db).entries
 
 
 def wrong(path: Path) -> list[str]:
     """What ``bqserver check`` would say."""
     with contextlib.closing(connect(path, readonly=True)) as db:
-        return list(problems(db))
+        return list(find_problems(db))

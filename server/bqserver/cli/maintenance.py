@@ -11,10 +11,10 @@ from traitlets import Dict, Unicode, default
 import bqwidget
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
-from bqserver.storage.sqlite.attachments import beside
-from bqserver.storage.sqlite.attachments_check import count_parts, part_problems
+from bqserver.storage.sqlite.attachments import attachments_path
+from bqserver.storage.sqlite.attachments_check import count_attachments, find_attachment_problems
 from bqserver.storage.sqlite.backup import backup, restore
-from bqserver.storage.sqlite.check import Contents, contents, problems
+from bqserver.storage.sqlite.check import Contents, count_contents, find_problems
 from bqserver.storage.sqlite.schema import connect
 
 from .application import Command
@@ -66,8 +66,8 @@ class Backup(LogCommand):
         target = Path(self.extra_args[0]).expanduser()
         found = backup(log, target)
         print(f"{log} is backed up in {target}: {_count(found)}")
-        if found.parts:
-            print(f"the attachments are in {beside(target)}: keep both files together")
+        if found.attachments:
+            print(f"the attachments are in {attachments_path(target)}: keep both files together")
 
 
 class Restore(LogCommand):
@@ -85,10 +85,10 @@ class Restore(LogCommand):
         if former is not None:
             print(f"the former log is kept in {former}: delete it when you are sure")
         with contextlib.closing(connect(log, readonly=True)) as db:
-            missing = sum(1 for _ in part_problems(db, beside(log)))
+            missing = sum(1 for _ in find_attachment_problems(db, attachments_path(log)))
         if missing:
             print(
-                f"{missing:,} attachments are missing: they belong in {beside(source)}; "
+                f"{missing:,} attachments are missing: they belong in {attachments_path(source)}; "
                 "put it there and restore again"
             )
 
@@ -102,10 +102,11 @@ class Check(LogCommand):
 
     def run(self, log: Path) -> None:
         with contextlib.closing(connect(log, readonly=True)) as db:
-            wrong = chain(problems(db), part_problems(db, beside(log)))
+            wrong = chain(find_problems(db), find_attachment_problems(db, attachments_path(log)))
             told = list(islice(wrong, TOLD))
             if not told:
-                print(f"{log} is good: {_count(contents(db)._replace(parts=count_parts(beside(log))))}")
+                found = count_contents(db)._replace(attachments=count_attachments(attachments_path(log)))
+                print(f"{log} is good: {_count(found)}")
                 return
             more = sum(1 for _ in wrong)
         for problem in told:

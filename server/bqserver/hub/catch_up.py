@@ -27,7 +27,7 @@ of their length.
 async def greet(peer: Peer, after: int | None, epoch: str | None) -> None:
     """Say hello, and let the peer join from there. Raises StorageError."""
     hub = peer.hub
-    bounds = await hub.log.bounds(peer.room_name, reach=after or 0)
+    bounds = await hub.log.bounds(peer.room_name, min_seq=after or 0)
     peer.room.seq = max(peer.room.seq, bounds.seq)
     known = _is_known(peer, bounds, after, epoch)
     hello = Hello(
@@ -47,7 +47,7 @@ async def greet(peer: Peer, after: int | None, epoch: str | None) -> None:
 
 async def resume(peer: Peer, after: int | None, epoch: str | None) -> None:
     """Bring it up to date again. Raises StorageError."""
-    bounds = await peer.hub.log.bounds(peer.room_name, reach=after or 0)
+    bounds = await peer.hub.log.bounds(peer.room_name, min_seq=after or 0)
     await _replay(peer, bounds, after, known=_is_known(peer, bounds, after, epoch))
 
 

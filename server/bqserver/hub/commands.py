@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bqserver.model import Outcome, Rejected, Role, Stored, Submission
-from bqserver.storage.attachments import with_parts
+from bqserver.storage.attachments import resolve_attachments
 from bqserver.websocket.connection import text_frame
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
@@ -102,7 +102,7 @@ def _is_free(peer: Peer, user: str | None) -> bool:
 
 async def _submit_with_parts(peer: Peer, draft: Send) -> None:
     hub = peer.hub
-    checked = await with_parts(hub.parts, peer.room_name, draft)
+    checked = await resolve_attachments(hub.parts, peer.room_name, draft)
     if not isinstance(checked, Rejected):  # what it may do here may have changed meanwhile
         checked = hub.policy.no_writer(peer.identity, peer.level, peer.room_name, draft.user) or checked
     if isinstance(checked, Rejected):

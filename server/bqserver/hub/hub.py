@@ -21,7 +21,7 @@ from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
 from bqserver.errors import QueueFull
 from bqserver.model import Outcome, Rejected, Stored, Submission
-from bqserver.storage.attachments import IN_HAND, Budget, PartStore
+from bqserver.storage.attachments import MAX_TRANSFER_BYTES, AttachmentStore, MemoryBudget
 from bqserver.storage.interface import MessageLog
 from bqserver.websocket.compression import LEAST, deflated
 from bqserver.websocket.connection import text_frame
@@ -45,7 +45,7 @@ class Hub:
         self,
         log: MessageLog,
         *,
-        parts: PartStore | None = None,
+        parts: AttachmentStore | None = None,
         limits: Limits | None = None,
         heartbeat: float = HEARTBEAT,
         buffer: int = 1024 * 1024,
@@ -56,7 +56,7 @@ class Hub:
         self.parts = parts
         limits = limits or Limits()
         self.limits = msgspec.structs.replace(limits, buffer=buffer, part=limits.part if parts else 0)
-        self.budget = Budget(max(IN_HAND, self.limits.part))
+        self.budget = MemoryBudget(max(MAX_TRANSFER_BYTES, self.limits.part))
         self.heartbeat = heartbeat
         self.buffer = buffer
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)
@@ -78,7 +78,7 @@ class Hub:
         self._pulse = Heartbeat(self.peers, heartbeat)
         self._closed = False
         self._running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
-        log.follow(self._on_entries)
+        log.subscribe(self._on_entries)
 
     # ---- appending
 

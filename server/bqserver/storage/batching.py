@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 
-class Work(Protocol):
+class Batched(Protocol):
     @property
     def batch(self) -> Sequence[object]: ...
 
 
-W = TypeVar("W", bound=Work)
+W = TypeVar("W", bound=Batched)
 
 
-def gather(first: W | None, waiting: queue.SimpleQueue[W | None], most: int) -> list[W | None]:
+def take_batch(first: W | None, waiting: queue.SimpleQueue[W | None], most: int) -> list[W | None]:
     """``first`` and what waits behind it, until ``most`` entries are reached; None, the writer's end, is the last."""
     works, size = [first], 0
     while (last := works[-1]) is not None and (size := size + len(last.batch)) < most:

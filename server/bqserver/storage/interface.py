@@ -28,10 +28,10 @@ class MessageLog(Protocol):
         Followers hear of the new entries in the same turn of the event loop. Raises QueueFull.
         """
 
-    def follow(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Call ``listener`` with every new entry, in ``seq`` order within a room."""
 
-    async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
+    async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
         """The room's first and last seq. A log that is a view of another one looks there first, and waits
         until it has ``reach``, which somebody says to have seen.
         """
@@ -47,7 +47,7 @@ class MessageLog(Protocol):
     ) -> list[bytes]:
         """Folded messages, oldest first: the last ``limit`` (below ``before``), or the first above ``after``."""
 
-    async def glance(self, room: str, *, limit: int) -> RoomView:
+    async def room_view(self, room: str, *, limit: int) -> RoomView:
         """The bounds, and the last ``limit`` messages up to there, folded, oldest first."""
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
@@ -63,7 +63,7 @@ class MessageLog(Protocol):
         """Finish what was appended, then let go of files and threads."""
 
 
-async def glance(log: MessageLog, room: str, limit: int) -> RoomView:
+async def read_view(log: MessageLog, room: str, limit: int) -> RoomView:
     """In two questions."""
     bounds = await log.bounds(room)
     return RoomView(bounds, await log.messages(room, limit=limit, before=bounds.seq + 1))

@@ -12,8 +12,8 @@ from operator import attrgetter
 
 from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
 
-from .interface import Listener, glance
-from .sequencer import Head, Key, Target, decode_message, sequence
+from .interface import Listener, read_view
+from .sequencer import IdempotencyKey, RoomHead, Target, decode_message, sequence
 
 KEEP = 100_000
 """Entries a room keeps at least; up to an eighth more before the oldest are let go."""
@@ -23,7 +23,7 @@ _seq = attrgetter("seq")
 
 @dataclass(slots=True)
 class _Shelf:
-    head: Head = field(default_factory=lambda: Head(0, 0))
+    head: RoomHead = field(default_factory=lambda: RoomHead(0, 0))
     entries: list[Stored] = field(default_factory=list)
     messages: list[int] = field(default_factory=list)
     targets: dict[int, Target] = field(default_factory=dict)
@@ -33,9 +33,9 @@ class _Shelf:
 class MemoryLog:
     """MessageLog without a disk: an append is done when it returns."""
 
-    def __init__(self, *, keep: int = KEEP) -> None:
+    def __init__(self, *, min_entries: int = KEEP) -> None:
         self.epoch = secrets.token_hex(8)
-        self._keep = keep
+        self._keep = min_entries
         self._rooms: dict[str, _Shelf] = {}
         self._listeners: list[Listener] = []
 
@@ -63,11 +63,11 @@ class MemoryLog:
                 listener(entries)
         return done
 
-    def follow(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
-        del reach  # nothing is elsewhere
+    async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
+        del min_seq  # nothing is elsewhere
         shelf = self._rooms.get(room)
         if shelf is None or not shelf.entries:
             return Bounds(0, 0)
@@ -99,8 +99,8 @@ class MemoryLog:
             start = max(0, stop - limit)
         return [shelf.targets[seq].body for seq in seqs[start:stop]]
 
-    async def glance(self, room: str, *, limit: int) -> RoomView:
-        return await glance(self, room, limit)
+    async def room_view(self, room: str, *, limit: int) -> RoomView:
+        return await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         wanted = words.casefold().split()
@@ -126,13 +126,13 @@ class MemoryLog:
 
     # ---- the sequencer's Shelf
 
-    def head(self, room: str) -> Head:
+    def head(self, room: str) -> RoomHead:
         shelf = self._rooms.get(room)
         if shelf is None:
             shelf = self._rooms[room] = _Shelf()
         return shelf.head
 
-    def known(self, keys: Iterable[Key]) -> dict[Key, Stored]:
+    def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
         found = {}
         for key in keys:
             room, principal, cid = key
@@ -144,7 +144,7 @@ class MemoryLog:
     def target(self, room: str, seq: int) -> Target | None:
         return self._rooms[room].targets.get(seq)
 
-    def forgotten(self, room: str) -> int:
+    def trimmed(self, room: str) -> int:
         del room
         return 0  # what is about something that was trimmed comes too late
 

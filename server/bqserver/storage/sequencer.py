@@ -28,7 +28,7 @@ from bqwidget.protocol import (
     printable,
 )
 
-Key = tuple[str, str, str]
+IdempotencyKey = tuple[str, str, str]
 """(room, principal, cid): what makes a send idempotent."""
 
 decode_message = msgspec.json.Decoder(Message).decode
@@ -41,7 +41,7 @@ class Target(NamedTuple):
     body: bytes
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """The seq and the time that somebody else's order has given to a draft."""
 
     seq: int
@@ -57,20 +57,20 @@ class Row(NamedTuple):
 
 
 @dataclass(slots=True)
-class Head:
+class RoomHead:
     """The newest entry of a room."""
 
     seq: int
     at: int
 
 
-class Shelf(Protocol):
+class LogState(Protocol):
     """What a log knows already."""
 
-    def head(self, room: str) -> Head: ...
-    def known(self, keys: Iterable[Key]) -> dict[Key, Stored]: ...
+    def head(self, room: str) -> RoomHead: ...
+    def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]: ...
     def target(self, room: str, seq: int) -> Target | None: ...
-    def forgotten(self, room: str) -> int:
+    def trimmed(self, room: str) -> int:
         """The seq up to which what was accepted is known to have been let go since; 0: nothing."""
         ...
 
@@ -86,11 +86,11 @@ class Plan:
 
 def sequence(
     batch: Sequence[Submission],
-    shelf: Shelf,
+    state: LogState,
     now: int = 0,
-    places: Sequence[Place] | None = None,
+    positions: Sequence[Position] | None = None,
     *,
-    trusting: bool = False,
+    assume_new: bool = False,
 ) -> Plan:
     """Give every draft its place: the next one, ``now`` (in milliseconds), or the one in ``places``. ``at`` grows
     strictly within a room even where the clock doesn't. The heads of the shelf move on: a log whose commit
@@ -100,29 +100,29 @@ def sequence(
     """
     plan = Plan()
     keys = [(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid]
-    known = {} if trusting else shelf.known(keys)
+    known = {} if assume_new else state.find_stored(keys)
     fresh: dict[tuple[str, int], Target] = {}
     for index, submission in enumerate(batch):
         room, principal, draft, verified, _ = submission
         first = known.get((room, principal, draft.cid)) if draft.cid else None
         if first is not None:
-            plan.outcomes.append(again(first, submission))
+            plan.outcomes.append(deduplicate(first, submission))
             continue
-        head = shelf.head(room)
-        seq, at = places[index] if places else (head.seq + 1, now)
+        head = state.head(room)
+        seq, at = positions[index] if positions else (head.seq + 1, now)
         at = max(at, head.at + 1)
-        entry = compose(draft, room, seq, at, verified=verified)
-        about = about_of(draft)
+        entry = make_entry(draft, room, seq, at, verified=verified)
+        about = target_seq(draft)
         if about is not None:
-            old = fresh.get((room, about)) or shelf.target(room, about)
-            if old is None and 0 < about <= shelf.forgotten(room):
+            old = fresh.get((room, about)) or state.target(room, about)
+            if old is None and 0 < about <= state.trimmed(room):
                 pass  # it was there when this was accepted
-            elif (refusal := objection(submission, entry, old)) or old is None:
+            elif (refusal := validate(submission, entry, old)) or old is None:
                 plan.outcomes.append(refusal or _missing(about))
                 continue
             else:
                 before = decode_message(old.body)
-                after = reads_after(before, entry)
+                after = apply_entry(before, entry)
                 if after is not before:
                     fresh[room, about] = Target(old.principal, encode(after))
                     plan.folded[room, about] = fresh[room, about].body
@@ -139,7 +139,7 @@ def sequence(
     return plan
 
 
-def compose(draft: Draft, room: str, seq: int, at: int, *, verified: bool = False) -> Message | Change:
+def make_entry(draft: Draft, room: str, seq: int, at: int, *, verified: bool = False) -> Message | Change:
     """The entry that ``draft`` becomes at this place of the log."""
     cid = draft.cid or None
     match draft:
@@ -190,16 +190,16 @@ def compose(draft: Draft, room: str, seq: int, at: int, *, verified: bool = Fals
             )
 
 
-def about_of(draft: Draft) -> int | None:
+def target_seq(draft: Draft) -> int | None:
     """The seq of the message that it changes or answers; None where it stands by itself."""
     return draft.re if isinstance(draft, Send) else draft.target
 
 
-def objection(submission: Submission, entry: Message | Change, about: Target | None) -> Rejected | None:
+def validate(submission: Submission, entry: Message | Change, about: Target | None) -> Rejected | None:
     """Why a draft, as the ``entry`` it would become, may not be about that message; None where it may."""
     _, principal, draft, verified, moderator = submission
     if about is None:
-        return _missing(about_of(draft))
+        return _missing(target_seq(draft))
     message = decode_message(about.body)
     author = about.principal
     if message.verified and not verified:
@@ -209,7 +209,7 @@ def objection(submission: Submission, entry: Message | Change, about: Target | N
     return _refusal(entry, principal, message, author)
 
 
-def reads_after(message: Message, entry: Message | Change) -> Message:
+def apply_entry(message: Message, entry: Message | Change) -> Message:
     """How ``message`` reads once ``entry``, which is about it, is in the log; itself where nothing changes."""
     return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
 
@@ -218,10 +218,10 @@ def _missing(seq: int | None) -> Rejected:
     return Rejected("not_found", f"this room has no message {seq}", 404)
 
 
-def again(first: Stored, submission: Submission) -> Outcome:
+def deduplicate(first: Stored, submission: Submission) -> Outcome:
     """The same draft composed at the same place gives the same bytes; anything else is another body."""
     draft = submission.draft
-    if encode(compose(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
+    if encode(make_entry(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
         return first._replace(dup=True)
     return Rejected(
         "conflict", f"cid {printable(draft.cid)} was already used for another message: make a new cid", 409

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bqserver.model import Submission
-from bqserver.storage.sqlite.queries import span
+from bqserver.storage.sqlite.queries import id_range
 from bqserver.storage.sqlite.schema import SEQ_MASK
 from bqwidget.protocol import Change, Delete, Draft, Edit, Expire, Message, Part, React, Send, encode
 
@@ -49,7 +49,7 @@ def originals(db: sqlite3.Connection) -> Iterator[Original]:
 def _originals_of(db: sqlite3.Connection, room: str, number: int) -> Iterator[Original]:
     seqs = list[int]()
     rows = db.execute(
-        "SELECT id, principal, target, body FROM entry WHERE id BETWEEN ? AND ? ORDER BY id", span(number)
+        "SELECT id, principal, target, body FROM entry WHERE id BETWEEN ? AND ? ORDER BY id", id_range(number)
     )
     for key, principal, target, body in rows:
         entry = _decode_message(body) if target is None else _decode_change(body)

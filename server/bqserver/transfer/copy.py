@@ -38,12 +38,12 @@ from bqserver.jetstream.stream import (
     settings,
 )
 from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.storage.attachments import PartStore
+from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.nats.attachments import NatsParts
 from bqserver.storage.nats.records import seal
 from bqserver.storage.nats.snapshots import write_all
-from bqserver.storage.sqlite.attachments import SqliteParts
-from bqserver.storage.sqlite.schema import connect, epoch_of
+from bqserver.storage.sqlite.attachments import SqliteAttachments
+from bqserver.storage.sqlite.schema import connect, read_epoch
 
 from .canonical import Totals, named_parts, originals, submission, totals
 from .stream_export import Progress, asked, learn_orders, read_back, store_all
@@ -64,9 +64,9 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, t
         with contextlib.closing(connect(source, readonly=True)) as db:
             expected = totals(originals(db))
             await link.open()
-            config = await _begin(link, address, epoch_of(db), single=single)
+            config = await _begin(link, address, read_epoch(db), single=single)
             await _publish_all(link, db, expected.entries, told)
-            parts = SqliteParts(source)
+            parts = SqliteAttachments(source)
             await _copy_parts(db, parts, NatsParts(link, replicas))
             await parts.close()
             await _copy_orders(source, link, replicas)
@@ -94,7 +94,7 @@ async def from_stream(url: str, target: Path, *, credentials: str, told: Progres
                 await asyncio.to_thread(store_all, db, copy, expected.entries, told)
                 _compare(expected, totals(originals(copy)))
                 copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-            parts = SqliteParts(target)
+            parts = SqliteAttachments(target)
             await _copy_parts(db, NatsParts(link, 1), parts)
             await parts.close()
         moderation = Moderation(None, time.time)
@@ -207,14 +207,14 @@ async def _publish(
 # ---- both ways
 
 
-async def _copy_parts(db: sqlite3.Connection, source: PartStore, target: PartStore) -> None:
+async def _copy_parts(db: sqlite3.Connection, source: AttachmentStore, target: AttachmentStore) -> None:
     for room, part in named_parts(originals(db)):
-        if part.sha256 in await target.name(room, [part.sha256]):
+        if part.sha256 in await target.reference(room, [part.sha256]):
             continue
         kept = await source.get(room, part.sha256)
         if kept is not None:
             await target.put(room, kept)
-            await target.name(room, [part.sha256])
+            await target.reference(room, [part.sha256])
 
 
 async def _copy_orders(source: Path, link: Link, replicas: int) -> None:

@@ -21,9 +21,9 @@ from bqserver.jetstream.watched_kv import NatsOrders
 from bqserver.storage.nats.records import unseal
 from bqserver.storage.nats.replica import View
 from bqserver.storage.nats.retention import KEY
-from bqserver.storage.sequencer import Place, sequence
+from bqserver.storage.sequencer import Position, sequence
 from bqserver.storage.sqlite.schema import connect
-from bqserver.storage.sqlite.writer_state import SqliteShelf
+from bqserver.storage.sqlite.writer_state import WriterState
 
 from .canonical import Original, Totals, originals, submission, totals
 
@@ -92,7 +92,7 @@ def _reached(db: sqlite3.Connection) -> int:
 
 def store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, told: Progress) -> None:
     """Every entry at its rank, from the first on that is not there yet."""
-    shelf = SqliteShelf(copy)
+    shelf = WriterState(copy)
     (done,) = copy.execute("SELECT count(*) FROM entry").fetchone()
     rest = islice(originals(db), done, None)
     while batch := list(islice(rest, WINDOW)):
@@ -101,12 +101,12 @@ def store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, told
         told(done, count)
 
 
-def _store(copy: sqlite3.Connection, shelf: SqliteShelf, batch: Sequence[Original]) -> None:
+def _store(copy: sqlite3.Connection, shelf: WriterState, batch: Sequence[Original]) -> None:
     copy.execute("BEGIN IMMEDIATE")
     plan = sequence(
         [submission(one, lambda rank: rank) for one in batch],
         shelf,
-        places=[Place(one.entry.seq, one.entry.at) for one in batch],
+        positions=[Position(one.entry.seq, one.entry.at) for one in batch],
     )
     shelf.store(plan)
     copy.execute("COMMIT")

@@ -14,7 +14,7 @@ from tornado.iostream import StreamClosedError
 
 from bqserver.errors import StorageError
 from bqserver.model import Role
-from bqserver.storage.attachments import Kept, PartStore
+from bqserver.storage.attachments import AttachmentStore, StoredAttachment
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
@@ -58,7 +58,7 @@ class Upload(Body):
         self._check_rate()
         if length > self._most:
             return  # its sender reads the 413 when it has sent it, and nothing of it is kept
-        if not hub.budget.take(length):
+        if not hub.budget.acquire(length):
             raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
         self._held = length
         self._late = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
@@ -87,7 +87,7 @@ class Upload(Body):
         except ProtocolError as error:
             raise Failure(400, error.code, str(error)) from None
         try:
-            await self.store().put(room, Kept(part, data))
+            await self.store().put(room, StoredAttachment(part, data))
         except StorageError as error:
             _log.error("an attachment could not be stored: %s", error)
             raise Failure(
@@ -100,7 +100,7 @@ class Upload(Body):
     def mime(self) -> str:
         return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
-    def store(self) -> PartStore:
+    def store(self) -> AttachmentStore:
         hub = self.service.hub
         if hub.parts is None or not hub.limits.part:
             raise Failure(404, "no_parts", "this server takes no attachments: send text")
@@ -119,7 +119,7 @@ class Upload(Body):
     def _release(self) -> None:
         if self._late is not None:
             self._late.cancel()
-        self.service.hub.budget.give(self._held)
+        self.service.hub.budget.release(self._held)
         self._held = 0
 
     def _check_rate(self) -> None:
@@ -164,7 +164,7 @@ class Download(Handler):
         if f'"{sha256}"' in self.request.headers.get("If-None-Match", ""):
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
-        if not budget.take(part.size):
+        if not budget.acquire(part.size):
             raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -174,7 +174,7 @@ class Download(Handler):
         except TimeoutError:
             _connection(self.request).detach().close()
         finally:
-            budget.give(part.size)
+            budget.release(part.size)
 
 
 def _connection(request: HTTPServerRequest) -> HTTP1Connection:

@@ -13,7 +13,7 @@ from bqserver.auth.policy import taken
 from bqserver.hub.drafts import read_post, submission_of
 from bqserver.hub.peer import Peer
 from bqserver.model import Bounds, Rejected, Role, RoomView, Stored
-from bqserver.storage.attachments import with_parts
+from bqserver.storage.attachments import resolve_attachments
 from bqserver.web.sessions import Invites, Moderate, Session
 from bqserver.websocket.connection import Handshake, Wire
 from bqwidget.protocol import MAX_CID, check_room, encode
@@ -85,7 +85,7 @@ class Messages(Body):
         if refused := hub.too_fast(self.identity.principal or self.address):
             raise Failure.of(refused)
         if post.parts:
-            vouched = await with_parts(hub.parts, room, post)
+            vouched = await resolve_attachments(hub.parts, room, post)
             if isinstance(vouched, Rejected):
                 raise Failure.of(vouched)
             post = vouched
@@ -190,7 +190,7 @@ class RoomPage(Handler):
         session = self.denied is None
         if session:
             self.enter(room, Role.READ)
-        bounds, bodies = await log.glance(room, limit=FIRST) if session else NOTHING
+        bounds, bodies = await log.room_view(room, limit=FIRST) if session else NOTHING
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Content-Security-Policy", CSP)
         self.set_header("X-Frame-Options", "DENY")

@@ -72,9 +72,9 @@ def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch,
     log_class = getattr(import_module(f"bqserver.storage.{module}"), name)
     bounds = log_class.bounds
 
-    async def slow(log, room: str, *, reach: int = 0):
+    async def slow(log, room: str, *, min_seq: int = 0):
         await asyncio.sleep(0.2)  # what was said has come meanwhile
-        return await bounds(log, room, reach=reach)
+        return await bounds(log, room, min_seq=min_seq)
 
     monkeypatch.setattr(log_class, "bounds", slow)
     with running_server(**kwargs, open=True) as server, member(server.url) as ada:
@@ -90,10 +90,10 @@ def test_who_waits_for_its_hello_is_heard_of_all_the_while(monkeypatch):
     """A long wait for the log is no silence of the member's: it answers pings, and gets its own answered."""
     bounds, asked = MemoryLog.bounds, threading.Event()
 
-    async def slow(log, room: str, *, reach: int = 0):
+    async def slow(log, room: str, *, min_seq: int = 0):
         while not asked.is_set():
             await asyncio.sleep(0.05)
-        return await bounds(log, room, reach=reach)
+        return await bounds(log, room, min_seq=min_seq)
 
     monkeypatch.setattr(MemoryLog, "bounds", slow)
     with running_server(open=True, heartbeat=0.1) as server, member(server.url) as ada:

@@ -91,7 +91,7 @@ def test_outcomes_come_in_the_order_of_the_batch(opened: Opener):
 def test_followers_hear_each_new_entry_once_and_in_order(opened: Opener):
     async def story(log: MessageLog) -> None:
         heard: list[Stored] = []
-        log.follow(heard.extend)
+        log.subscribe(heard.extend)
         futures = [log.append([hi(str(number), str(number // 2))]) for number in range(40)]
         outcomes = [one for done in futures for one in await done]
         new = [one for one in outcomes if isinstance(one, Stored) and not one.dup]
@@ -104,7 +104,7 @@ def test_followers_hear_each_new_entry_once_and_in_order(opened: Opener):
 def test_a_follower_hears_of_an_entry_before_its_sender_goes_on(opened: Opener):
     async def story(log: MessageLog) -> None:
         heard: list[Stored] = []
-        log.follow(heard.extend)
+        log.subscribe(heard.extend)
         outcomes: list[Outcome] = await log.append([hi()])
         assert heard == outcomes
 

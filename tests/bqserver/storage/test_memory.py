@@ -20,7 +20,7 @@ def test_a_new_one_has_another_epoch():
 
 def test_it_keeps_the_newest_and_says_from_where():
     async def story() -> None:
-        log = MemoryLog(keep=80)
+        log = MemoryLog(min_entries=80)
         for number in range(1, 201):
             await log.append([hi(number)])
         oldest, seq, _ = await log.bounds("lobby")
@@ -37,7 +37,7 @@ def test_it_keeps_the_newest_and_says_from_where():
 
 def test_what_it_let_go_can_neither_be_changed_nor_sent_again():
     async def story() -> None:
-        log = MemoryLog(keep=8)
+        log = MemoryLog(min_entries=8)
         await log.append([hi(1, "first")])
         for number in range(2, 40):
             await log.append([hi(number, f"c{number}")])
@@ -54,7 +54,7 @@ def test_what_it_let_go_can_neither_be_changed_nor_sent_again():
 
 def test_a_message_in_the_same_batch_as_its_trimming_does_no_harm():
     async def story() -> None:
-        log = MemoryLog(keep=8)
+        log = MemoryLog(min_entries=8)
         batch = [hi(1), Submission("lobby", "bob", React(cid="r", user="bob", target=1, emoji="x"))]
         await log.append([*batch, *[hi(number) for number in range(3, 60)]])
         bounds = await log.bounds("lobby")
@@ -66,7 +66,7 @@ def test_a_message_in_the_same_batch_as_its_trimming_does_no_harm():
 
 def test_nothing_of_trimmed_entries_stays_in_memory():
     async def story() -> None:
-        log = MemoryLog(keep=8)
+        log = MemoryLog(min_entries=8)
         for number in range(1_000):
             await log.append([hi(number, f"c{number}")])
         shelf = log._rooms["lobby"]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 from bqserver.model import Outcome, Rejected, Stored, Submission
-from bqserver.storage.sequencer import Head, Key, Place, Plan, Target, compose, sequence
+from bqserver.storage.sequencer import IdempotencyKey, Plan, Position, RoomHead, Target, make_entry, sequence
 from hypothesis import given
 from hypothesis import strategies as st
 from support.submissions import submissions
@@ -21,22 +21,22 @@ class Shelf:
     """What a log keeps, in dicts."""
 
     def __init__(self) -> None:
-        self.heads: dict[str, Head] = {}
-        self.cids: dict[Key, Stored] = {}
+        self.heads: dict[str, RoomHead] = {}
+        self.cids: dict[IdempotencyKey, Stored] = {}
         self.targets: dict[tuple[str, int], Target] = {}
         self.entries: list[Stored] = []
         self.let_go = 0
 
-    def head(self, room: str) -> Head:
-        return self.heads.setdefault(room, Head(0, 0))
+    def head(self, room: str) -> RoomHead:
+        return self.heads.setdefault(room, RoomHead(0, 0))
 
-    def known(self, keys: Iterable[Key]) -> dict[Key, Stored]:
+    def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
         return {key: self.cids[key] for key in keys if key in self.cids}
 
     def target(self, room: str, seq: int) -> Target | None:
         return self.targets.get((room, seq))
 
-    def forgotten(self, room: str) -> int:
+    def trimmed(self, room: str) -> int:
         return self.let_go
 
     def add(self, batch: list[Submission], now: int = NOW) -> list[Outcome]:
@@ -264,19 +264,19 @@ def test_what_a_message_reads_is_its_entry_and_every_later_change(drafts: list[S
 @given(submissions(), st.integers(1, 9), st.integers(1, 9))
 def test_a_draft_at_a_place_is_always_the_same_bytes(submission: Submission, seq: int, at: int):
     room, draft = submission.room, submission.draft
-    assert encode(compose(draft, room, seq, at)) == encode(compose(draft, room, seq, at))
+    assert encode(make_entry(draft, room, seq, at)) == encode(make_entry(draft, room, seq, at))
 
 
 def test_what_is_about_something_that_was_let_go_stays_an_entry():
     shelf = Shelf()
     shelf.let_go = 5
-    places = [Place(7, NOW), Place(9, NOW), Place(12, NOW)]
+    places = [Position(7, NOW), Position(9, NOW), Position(12, NOW)]
     batch = [
         by("ada", Edit(cid="e", user="ada", target=5, text="?")),
         by("bob", Send(cid="r", user="bob", text="a reply", re=3)),
         by("bob", Edit(cid="f", user="bob", target=6, text="never there")),
     ]
-    plan = sequence(batch, shelf, places=places)
+    plan = sequence(batch, shelf, positions=places)
     kept, reply, refused = plan.outcomes
     assert [one.seq for one in (kept, reply) if isinstance(one, Stored)] == [7, 9]
     assert isinstance(refused, Rejected)

@@ -15,11 +15,11 @@ import pytest
 from bqserver.auth.moderation import Moderation, Mute, beside
 from bqserver.errors import StorageError
 from bqserver.model import Stored, Submission
-from bqserver.storage.attachments import Kept
+from bqserver.storage.attachments import StoredAttachment
 from bqserver.storage.nats.log import open_log
-from bqserver.storage.sqlite.attachments import SqliteParts
+from bqserver.storage.sqlite.attachments import SqliteAttachments
 from bqserver.storage.sqlite.log import SqliteLog
-from bqserver.storage.sqlite.schema import connect, epoch_of
+from bqserver.storage.sqlite.schema import connect, read_epoch
 from bqserver.testing import running_server
 from bqserver.transfer.canonical import originals, totals
 from bqserver.transfer.copy import from_stream, to_stream
@@ -89,9 +89,9 @@ def test_there_and_back_it_is_the_same_to_the_byte(nats_single, tmp_path_factory
     assert raw(folder / "back.sqlite") == raw(folder / "here.sqlite")
     assert not [file for file in folder.iterdir() if file.suffix not in (".sqlite", ".lock")]
     with contextlib.closing(connect(folder / "back.sqlite", readonly=True)) as db:
-        back_epoch = epoch_of(db)
+        back_epoch = read_epoch(db)
     with contextlib.closing(connect(folder / "here.sqlite", readonly=True)) as db:
-        assert back_epoch != epoch_of(db)
+        assert back_epoch != read_epoch(db)
 
 
 @pytest.mark.timeout(120 + LARGE // 500)
@@ -149,22 +149,22 @@ def test_attachments_go_along(nats_single, tmp_path: Path):
 
     async def prepare() -> None:
         await write(path, [[Submission("lobby", "ada", Send(cid="", user="ada", text="", parts=(part,)))]])
-        store = SqliteParts(path)
-        await store.put("lobby", Kept(part, body))
-        await store.name("lobby", [part.sha256])
+        store = SqliteAttachments(path)
+        await store.put("lobby", StoredAttachment(part, body))
+        await store.reference("lobby", [part.sha256])
         await store.close()
 
     asyncio.run(prepare())
     assert run(f"sqlite:{path}", url).returncode == 0
     assert run(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
 
-    async def look() -> Kept | None:
-        store = SqliteParts(tmp_path / "back.sqlite")
+    async def look() -> StoredAttachment | None:
+        store = SqliteAttachments(tmp_path / "back.sqlite")
         found = await store.get("lobby", part.sha256)
         await store.close()
         return found
 
-    assert asyncio.run(look()) == Kept(part, body)
+    assert asyncio.run(look()) == StoredAttachment(part, body)
 
 
 def test_what_moderators_have_ordered_goes_along(nats_single, tmp_path: Path):

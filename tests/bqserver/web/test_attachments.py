@@ -18,8 +18,13 @@ from pathlib import Path
 import pytest
 from bqserver.auth import tokens
 from bqserver.errors import StorageError
-from bqserver.storage.attachments import Budget, Kept, MemoryParts, PartStore
-from bqserver.storage.sqlite.attachments import SWEEP, UNNAMED_FOR, SqliteParts, beside
+from bqserver.storage.attachments import AttachmentStore, MemoryAttachments, MemoryBudget, StoredAttachment
+from bqserver.storage.sqlite.attachments import (
+    SWEEP_INTERVAL,
+    UNREFERENCED_LIFETIME,
+    SqliteAttachments,
+    attachments_path,
+)
 from bqserver.testing import running_server
 from bqserver.web.media import describe
 from support.eventually import eventually
@@ -184,14 +189,14 @@ def test_many_bodies_at_once_wait_for_room_in_memory(server):
 
 def test_who_does_not_read_is_cut_off(server, monkeypatch):
     data = png(noise=9_000_000)
-    over, give = threading.Semaphore(0), Budget.give
+    over, give = threading.Semaphore(0), MemoryBudget.release
 
-    def given(self: Budget, size: int) -> None:
+    def given(self: MemoryBudget, size: int) -> None:
         give(self, size)
         if size:
             over.release()
 
-    monkeypatch.setattr(Budget, "give", given)
+    monkeypatch.setattr(MemoryBudget, "release", given)
     sha256 = put(server, data).json["sha256"]
     assert over.acquire(timeout=30)
     host, port = server.url.partition("//")[2].split(":")
@@ -261,11 +266,11 @@ def test_who_loses_the_right_while_sending_has_sent_nothing(tmp_path, path, mime
 
 
 def test_room_that_was_taken_is_given_back():
-    budget = Budget(10)
-    assert budget.take(6)
-    assert not budget.take(5)
-    budget.give(6)
-    assert budget.take(10)
+    budget = MemoryBudget(10)
+    assert budget.acquire(6)
+    assert not budget.acquire(5)
+    budget.release(6)
+    assert budget.acquire(10)
 
 
 def test_uploads_count_as_messages_do():
@@ -378,7 +383,7 @@ def test_the_same_message_again_is_the_same_message(server):
 
 
 @contextlib.asynccontextmanager
-async def store_of(server) -> AsyncIterator[PartStore]:
+async def store_of(server) -> AsyncIterator[AttachmentStore]:
     """What the server keeps its parts in, opened anew, as another process would."""
     log = server.app.log_url
     if log.startswith("nats:"):
@@ -391,13 +396,13 @@ async def store_of(server) -> AsyncIterator[PartStore]:
         yield NatsParts(link, 1)
         await link.close()
     else:
-        store = SqliteParts(Path(log.partition(":")[2]))
+        store = SqliteAttachments(Path(log.partition(":")[2]))
         yield store
         await store.close()
 
 
-def kept_by(server, room: str, sha256: str) -> Kept | None:
-    async def look() -> Kept | None:
+def kept_by(server, room: str, sha256: str) -> StoredAttachment | None:
+    async def look() -> StoredAttachment | None:
         async with store_of(server) as store:
             return await store.get(room, sha256)
 
@@ -434,15 +439,15 @@ def test_the_file_is_made_when_it_is_needed_and_for_us_alone(tmp_path):
     part = describe("image/png", PNG)
 
     async def story() -> None:
-        store = SqliteParts(log)
-        assert not beside(log).exists()
+        store = SqliteAttachments(log)
+        assert not attachments_path(log).exists()
         for room in ("a", "a", "b"):
-            await store.put(room, Kept(part, PNG))
-        assert stat.S_IMODE(beside(log).stat().st_mode) == 0o600
-        with closing(sqlite3.connect(beside(log))) as db:
+            await store.put(room, StoredAttachment(part, PNG))
+        assert stat.S_IMODE(attachments_path(log).stat().st_mode) == 0o600
+        with closing(sqlite3.connect(attachments_path(log))) as db:
             rows = "SELECT room, sha256, named FROM part ORDER BY room"
             assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 0)]
-            await store.name("b", [part.sha256])
+            await store.reference("b", [part.sha256])
             assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 1)]
         await store.close()
 
@@ -451,15 +456,15 @@ def test_the_file_is_made_when_it_is_needed_and_for_us_alone(tmp_path):
 
 def test_a_file_that_is_not_ours_is_refused_at_once(tmp_path):
     log = tmp_path / "log.sqlite"
-    beside(log).write_bytes(b"a diary " * 1_000)
+    attachments_path(log).write_bytes(b"a diary " * 1_000)
     with pytest.raises(StorageError, match="is not a bqserver database"):
-        SqliteParts(log)
-    beside(log).unlink()
-    with closing(sqlite3.connect(beside(log))) as db:
+        SqliteAttachments(log)
+    attachments_path(log).unlink()
+    with closing(sqlite3.connect(attachments_path(log))) as db:
         db.execute("CREATE TABLE diary (day TEXT)")
     with pytest.raises(StorageError, match="some other program's database"):
-        SqliteParts(log)
-    beside(log).unlink()
+        SqliteAttachments(log)
+    attachments_path(log).unlink()
     with running_server(log=f"sqlite:{log}", open=True) as server:
         assert put(server).status == 201
 
@@ -474,16 +479,18 @@ class Clock:
 def test_what_no_message_names_is_let_go_after_a_day(tmp_path):
     clock = Clock()
     pictures = [png(1, 1), png(1, 2), png(1, 3), png(1, 4)]
-    named, unnamed, again, new = kept = [Kept(describe("image/png", data), data) for data in pictures]
+    named, unnamed, again, new = kept = [
+        StoredAttachment(describe("image/png", data), data) for data in pictures
+    ]
 
-    async def story() -> list[Kept | None]:
-        store = SqliteParts(tmp_path / "log.sqlite", clock=clock)
+    async def story() -> list[StoredAttachment | None]:
+        store = SqliteAttachments(tmp_path / "log.sqlite", clock=clock)
         for each in (named, unnamed, again):
             await store.put("r", each)
-        assert await store.name("r", [named.part.sha256, "0" * 64]) == {named.part.sha256: named.part}
-        clock.now += UNNAMED_FOR - 60
+        assert await store.reference("r", [named.part.sha256, "0" * 64]) == {named.part.sha256: named.part}
+        clock.now += UNREFERENCED_LIFETIME - 60
         await store.put("r", again)
-        clock.now += SWEEP + 1
+        clock.now += SWEEP_INTERVAL + 1
         await store.put("r", new)
         left = [await store.get("r", each.part.sha256) for each in kept]
         await store.close()
@@ -494,10 +501,10 @@ def test_what_no_message_names_is_let_go_after_a_day(tmp_path):
 
 def test_in_memory_the_oldest_make_room():
     pictures = [png(1, number + 1, noise=50) for number in range(3)]
-    kept = [Kept(describe("image/png", data), data) for data in pictures]
+    kept = [StoredAttachment(describe("image/png", data), data) for data in pictures]
 
     async def story() -> list[bool]:
-        store = MemoryParts(most=300)
+        store = MemoryAttachments(max_bytes=300)
         for each in (kept[0], kept[1], kept[0], kept[2]):
             await store.put("r", each)
         return [await store.get("r", each.part.sha256) is not None for each in kept]
@@ -507,7 +514,7 @@ def test_in_memory_the_oldest_make_room():
 
 def test_after_its_end_a_store_says_so(tmp_path):
     async def story() -> None:
-        store = SqliteParts(tmp_path / "log.sqlite")
+        store = SqliteAttachments(tmp_path / "log.sqlite")
         await store.close()
         await store.get("r", "0" * 64)
 

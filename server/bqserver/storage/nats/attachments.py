@@ -23,7 +23,7 @@ from bqserver.errors import ClusterError
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST, explained
 from bqserver.jetstream.kv import Bucket
-from bqserver.storage.attachments import Kept
+from bqserver.storage.attachments import StoredAttachment
 from bqwidget.protocol import Part, encode
 
 from .attachment_retention import GONE, UNNAMED_FOR, kept_in, mark_key, marks_of, object_name
@@ -39,7 +39,7 @@ _decode: Callable[[bytes | str], Part] = msgspec.json.Decoder(Part).decode
 
 
 class NatsParts:
-    """PartStore of a stream's rooms. The buckets are made with the first upload. ``replicas``: of each."""
+    """AttachmentStore of a stream's rooms. The buckets are made with the first upload. ``replicas``: of each."""
 
     def __init__(self, link: Link, replicas: int) -> None:
         self._link = link
@@ -50,34 +50,34 @@ class NatsParts:
         self._made = False
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def put(self, room: str, kept: Kept) -> None:
+    async def put(self, room: str, kept: StoredAttachment) -> None:
         await _tried(self._put(room, kept))
 
-    async def get(self, room: str, sha256: str) -> Kept | None:
+    async def get(self, room: str, sha256: str) -> StoredAttachment | None:
         return await _tried(self._get(room, sha256))
 
-    async def name(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
+    async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         return await _tried(self._name(room, hashes))
 
     async def close(self) -> None:
         """The connection is the log's."""
 
-    async def _put(self, room: str, kept: Kept) -> None:
+    async def _put(self, room: str, kept: StoredAttachment) -> None:
         if await self._marked(room, kept.part.sha256, keep=False) is None:
             # The same again is put again: it has a day from now on.
             uploads = await self._bucket(self._uploads, ttl=UNNAMED_FOR)
             await _store(uploads, room, kept)
 
-    async def _get(self, room: str, sha256: str) -> Kept | None:
+    async def _get(self, room: str, sha256: str) -> StoredAttachment | None:
         return await self._read(self._kept, room, sha256) or await self._read(self._uploads, room, sha256)
 
-    async def _read(self, bucket: str, room: str, sha256: str) -> Kept | None:
+    async def _read(self, bucket: str, room: str, sha256: str) -> StoredAttachment | None:
         try:
             store = await self._jetstream().object_store(bucket)
             found = await store.get(object_name(room, sha256))
         except nats.js.errors.NotFoundError:
             return None
-        return Kept(_decode(found.info.description or ""), found.data or b"")
+        return StoredAttachment(_decode(found.info.description or ""), found.data or b"")
 
     async def _name(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         found = {}
@@ -146,7 +146,7 @@ class NatsParts:
         return self._link.client().jetstream()
 
 
-async def _store(bucket: ObjectStore, room: str, kept: Kept) -> None:
+async def _store(bucket: ObjectStore, room: str, kept: StoredAttachment) -> None:
     meta = ObjectMeta(description=encode(kept.part).decode())
     await bucket.put(object_name(room, kept.part.sha256), kept.body, meta)
 

@@ -26,8 +26,8 @@ from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, parse, stream_epoch
 from bqserver.jetstream.watched_kv import NatsOrders
 from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
-from bqserver.storage.interface import Listener, glance
-from bqserver.storage.sequencer import again
+from bqserver.storage.interface import Listener, read_view
+from bqserver.storage.sequencer import deduplicate
 from bqserver.storage.sqlite import queries as sqlite_queries
 
 from .attachments import NatsParts
@@ -131,14 +131,14 @@ class NatsLog:
             self._entrance.enter(submission, partial(answer, index))
         return done
 
-    def follow(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
     def healthy(self) -> bool:
         return self.health.healthy()
 
-    async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
-        await self.feeds.reach(room, reach)
+    async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
+        await self.feeds.reach(room, min_seq)
         return await self.view.bounds(room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
@@ -157,8 +157,8 @@ class NatsLog:
         await self.feeds.fresh(room, None if before is None else before - 1)
         return await self._read(sqlite_queries.messages, room, limit, before, after)
 
-    async def glance(self, room: str, *, limit: int) -> RoomView:
-        return await self._pages.glance(room, limit) or await glance(self, room, limit)
+    async def room_view(self, room: str, *, limit: int) -> RoomView:
+        return await self._pages.glance(room, limit) or await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         await self.feeds.fresh(room)
@@ -245,7 +245,7 @@ class NatsLog:
             found = await self._read(sqlite_queries.entries, room, seq - 1, seq, 1)
             if self._sends.settle(sending):
                 if found:
-                    sending.answer(again(found[0], sending.submission))
+                    sending.answer(deduplicate(found[0], sending.submission))
                 else:
                     self._sends.resend(sending)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from bqserver.errors import StorageError
 from bqserver.jetstream.connection import LOST
 from bqserver.model import Outcome, Rejected, Submission
-from bqserver.storage.sequencer import about_of, again, compose, objection
+from bqserver.storage.sequencer import deduplicate, make_entry, target_seq, validate
 
 from .consumers import Feeds
 from .publisher import RETRY_AFTER, STOPPING, Sends
@@ -37,7 +37,7 @@ class Entrance:
         queue = self._queues.get(room)
         if queue is not None:
             queue.append((submission, answer))
-        elif about_of(submission.draft) is None and self._feeds.now(room) is not None:
+        elif target_seq(submission.draft) is None and self._feeds.now(room) is not None:
             self._sends.send(submission, answer)
         else:
             self._queues[room] = deque([(submission, answer)])
@@ -59,7 +59,7 @@ class Entrance:
         while queue:
             submission, answer = queue[0]
             outcome = None
-            if about_of(submission.draft) is not None:
+            if target_seq(submission.draft) is not None:
                 try:
                     outcome = await self._foreseen(submission)
                 except (StorageError, *LOST) as error:
@@ -74,16 +74,16 @@ class Entrance:
     async def _foreseen(self, submission: Submission) -> Outcome | None:
         """What becomes of it, where that is sure already: it is there, or it is refused. None: publish it."""
         room, principal, draft, verified, _ = submission
-        about = about_of(draft)
+        about = target_seq(draft)
         assert about is not None
-        entry = compose(draft, room, 0, 0, verified=verified)
+        entry = make_entry(draft, room, 0, 0, verified=verified)
         await self._feeds.open(room)
         for fresh in (False, True):
             if fresh:  # a view may be behind: nothing is refused for that
                 await self._feeds.fresh(room)
             if draft.cid and (first := await self._view.known((room, principal, draft.cid))):
-                return again(first, submission)
-            refused = objection(submission, entry, await self._view.target(room, about))
+                return deduplicate(first, submission)
+            refused = validate(submission, entry, await self._view.target(room, about))
             if refused is None:
                 return None
         return refused

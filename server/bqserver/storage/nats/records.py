@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from bqserver.model import Submission
-from bqserver.storage.sequencer import Place
+from bqserver.storage.sequencer import Position
 from bqwidget.protocol import Draft, Struct, encode
 
 
@@ -44,9 +44,9 @@ class Placed(NamedTuple):
     envelope: Envelope | None
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         given = self.envelope.at if self.envelope else None
-        return Place(self.seq, self.at if given is None else given)
+        return Position(self.seq, self.at if given is None else given)
 
 
 _decode = msgspec.json.Decoder(Envelope).decode

@@ -22,9 +22,9 @@ from typing import NamedTuple
 from bqserver.errors import StorageError
 from bqserver.files import LockFile
 from bqserver.model import Bounds, Outcome, Rejected, Stored
-from bqserver.storage.batching import gather
-from bqserver.storage.sequencer import Key, Plan, Target, sequence
-from bqserver.storage.sqlite.readers import SqliteReading
+from bqserver.storage.batching import take_batch
+from bqserver.storage.sequencer import IdempotencyKey, Plan, Target, sequence
+from bqserver.storage.sqlite.readers import ReaderPool
 from bqserver.storage.sqlite.schema import connect, explain
 
 from . import replica_state as nats_shelf
@@ -67,7 +67,7 @@ class View:
         except BaseException:
             self._lock.release()
             raise
-        self.reading = SqliteReading(self.path)
+        self.reading = ReaderPool(self.path)
         self.healthy = True
         self._told = told
         self._shelf = nats_shelf.ViewShelf(self._db)
@@ -102,7 +102,7 @@ class View:
     async def target(self, room: str, seq: int) -> Target | None:
         return await self.reading.read(nats_shelf.target, room, seq)
 
-    async def known(self, key: Key) -> Stored | None:
+    async def known(self, key: IdempotencyKey) -> Stored | None:
         """The entry of that room, principal and cid."""
         return (await self.reading.read(nats_shelf.known, key)).get(key)
 
@@ -119,7 +119,7 @@ class View:
     def _write(self) -> None:
         works: list[_Work | None] = []
         while not works or works[-1] is not None:
-            works = gather(self._queue.get(), self._queue, BATCH)
+            works = take_batch(self._queue.get(), self._queue, BATCH)
             given = [work for work in works if work is not None]
             batch = [one for work in given for one in work.batch]
             trims = [work.trim for work in given if work.trim is not None]
@@ -142,7 +142,7 @@ class View:
                 self.healthy = False
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                self._shelf.forget()
+                self._shelf.reset()
                 self._wake.wait(RETRY)
                 if self._closing:
                     return None
@@ -159,11 +159,11 @@ class View:
         plan = sequence(
             [submission_of(one.room, envelope) for one, envelope in good],
             self._shelf,
-            places=[one.place for one, _ in good],
+            positions=[one.place for one, _ in good],
         )
         self._shelf.store(plan)
         for room, seq in {one.room: one.seq for one in reversed(batch)}.items():
-            if seq <= (upto := self._shelf.forgotten(room)):
+            if seq <= (upto := self._shelf.trimmed(room)):
                 self._shelf.trim(room, upto)  # still in the stream when this node came, but not for long
         reached = {one.room: one.seq for one in batch}
         db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(reached.items()))

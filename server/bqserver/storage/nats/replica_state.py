@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from bqserver.model import Bounds, Stored
-from bqserver.storage.sequencer import Head, Key, Target
+from bqserver.storage.sequencer import IdempotencyKey, RoomHead, Target
 from bqserver.storage.sqlite import queries as sqlite_queries
 from bqserver.storage.sqlite.schema import SEQ_MASK
-from bqserver.storage.sqlite.writer_state import SqliteShelf
+from bqserver.storage.sqlite.writer_state import WriterState
 
 
 def cursor(db: sqlite3.Connection, room: str) -> int:
@@ -20,8 +20,8 @@ def target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
     return ReadingShelf(db).target(room, seq)
 
 
-def known(db: sqlite3.Connection, key: Key) -> dict[Key, Stored]:
-    return ReadingShelf(db).known([key])
+def known(db: sqlite3.Connection, key: IdempotencyKey) -> dict[IdempotencyKey, Stored]:
+    return ReadingShelf(db).find_stored([key])
 
 
 def forgotten(db: sqlite3.Connection, room: str) -> int:
@@ -42,12 +42,12 @@ def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int
     return found
 
 
-class ViewShelf(SqliteShelf):
+class ViewShelf(WriterState):
     """The writer's, which knows what was let go."""
 
     def trim(self, room: str, upto: int) -> None:
         number = self._number(room)
-        low, _ = sqlite_queries.span(number)
+        low, _ = sqlite_queries.id_range(number)
         self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (low, low + min(upto, SEQ_MASK)))
         self._db.execute(
             "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET upto = max(upto, excluded.upto)",
@@ -57,12 +57,12 @@ class ViewShelf(SqliteShelf):
         if head is not None:  # its time stays: what comes next is later, on every node
             head.seq = max(head.seq, upto)
 
-    def forgotten(self, room: str) -> int:
+    def trimmed(self, room: str) -> int:
         return forgotten(self._db, room)
 
-    def head(self, room: str) -> Head:
+    def head(self, room: str) -> RoomHead:
         head = super().head(room)
-        head.seq = head.seq or self.forgotten(room)
+        head.seq = head.seq or self.trimmed(room)
         return head
 
 
@@ -70,4 +70,4 @@ class ReadingShelf(ViewShelf):
     """A reader's: it gives no numbers to rooms."""
 
     def _number(self, room: str) -> int:
-        return sqlite_queries.number_of(self._db, room)
+        return sqlite_queries.room_number(self._db, room)

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from bqserver.errors import StorageError
-from bqserver.storage.attachments import Kept, MemoryParts, PartStore
+from bqserver.storage.attachments import AttachmentStore, MemoryAttachments, StoredAttachment
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqwidget.protocol import Part
 
 from .log import SqliteLog
-from .schema import explain, make_durable, open_file
+from .schema import enable_durability, explain, open_file
 
 APPLICATION_ID = 0x62717074  # "bqpt"
 VERSION = 1
-UNNAMED_FOR = 24 * 3600.0
+UNREFERENCED_LIFETIME = 24 * 3600.0
 """Seconds that an upload waits for the message that names it."""
-SWEEP = 3600.0
+SWEEP_INTERVAL = 3600.0
 
 _SCHEMA = """
 CREATE TABLE part (
@@ -49,28 +49,28 @@ CREATE INDEX unnamed ON part (at) WHERE NOT named;
 _T = TypeVar("_T")
 
 
-def beside(log: Path) -> Path:
+def attachments_path(log: Path) -> Path:
     """Where the attachments of ``log`` are, and those of a backup of it."""
     return log.with_name(f"{log.name}-parts")
 
 
-class SqliteParts:
-    """PartStore in one file, which is made with the first upload. Raises StorageError where it can't be used."""
+class SqliteAttachments:
+    """AttachmentStore in one file, which is made with the first upload. Raises StorageError where it can't be used."""
 
     def __init__(self, log: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self.path = beside(log)
+        self.path = attachments_path(log)
         self._clock = clock
-        self._db = open_parts(self.path) if self.path.exists() else None
+        self._db = connect_attachments(self.path) if self.path.exists() else None
         self._swept = 0.0
         self._thread = ThreadPoolExecutor(1, "bqserver-parts")
 
-    async def put(self, room: str, kept: Kept) -> None:
+    async def put(self, room: str, kept: StoredAttachment) -> None:
         await self._run(self._put, room, kept)
 
-    async def get(self, room: str, sha256: str) -> Kept | None:
+    async def get(self, room: str, sha256: str) -> StoredAttachment | None:
         return await self._run(self._get, room, sha256)
 
-    async def name(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
+    async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         return await self._run(self._name, room, list(hashes))
 
     async def close(self) -> None:
@@ -88,28 +88,30 @@ class SqliteParts:
 
     # ---- on the thread
 
-    def _put(self, room: str, kept: Kept) -> None:
+    def _put(self, room: str, kept: StoredAttachment) -> None:
         if self._db is None:
-            self._db = open_parts(self.path)
+            self._db = connect_attachments(self.path)
         part, now = kept.part, self._clock()
         with _transaction(self._db):
-            if now - self._swept > SWEEP:
+            if now - self._swept > SWEEP_INTERVAL:
                 self._swept = now
-                self._db.execute("DELETE FROM part WHERE NOT named AND at < ?", (now - UNNAMED_FOR,))
+                self._db.execute(
+                    "DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,)
+                )
             self._db.execute(
                 "INSERT INTO part (room, sha256, mime, size, width, height, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (room, sha256) DO UPDATE SET at = excluded.at",
                 (room, part.sha256, part.mime, part.size, part.width, part.height, now, kept.body),
             )
 
-    def _get(self, room: str, sha256: str) -> Kept | None:
+    def _get(self, room: str, sha256: str) -> StoredAttachment | None:
         if self._db is None:
             return None
         row = self._db.execute(
             "SELECT sha256, mime, size, width, height, body FROM part WHERE room = ? AND sha256 = ?",
             (room, sha256),
         ).fetchone()
-        return Kept(_part(row[:-1]), row[-1]) if row else None
+        return StoredAttachment(_part(row[:-1]), row[-1]) if row else None
 
     def _name(self, room: str, hashes: list[str]) -> dict[str, Part]:
         if self._db is None:
@@ -124,15 +126,15 @@ class SqliteParts:
         return {row[0]: _part(row[:-1]) for row in rows}
 
 
-async def parts_of(log: MessageLog) -> PartStore | None:
+async def parts_of(log: MessageLog) -> AttachmentStore | None:
     """The store beside ``log``, which is closed again where there can't be one. Raises StorageError."""
     try:
         if isinstance(log, SqliteLog):
-            return SqliteParts(log.path)
+            return SqliteAttachments(log.path)
     except StorageError:
         await log.close()
         raise
-    return MemoryParts() if isinstance(log, MemoryLog) else None
+    return MemoryAttachments() if isinstance(log, MemoryLog) else None
 
 
 @contextmanager
@@ -147,7 +149,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def open_parts(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+def connect_attachments(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection to a file of attachments, made where it isn't there. Raises StorageError."""
 
     def set_up(db: sqlite3.Connection) -> None:
@@ -173,7 +175,7 @@ def _check_ours(db: sqlite3.Connection, path: Path) -> None:
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     """Durable as the log is: a message that is acknowledged may name what was uploaded just before."""
-    make_durable(db, path)
+    enable_durability(db, path)
     if db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
         with _transaction(db):
             for statement in _SCHEMA.split(";"):

@@ -16,7 +16,7 @@ import msgspec
 from bqserver.errors import StorageError
 from bqwidget.protocol import Message, printable
 
-from .attachments import open_parts
+from .attachments import connect_attachments
 from .schema import SEQ_MASK
 
 _decode = msgspec.json.Decoder(Message).decode
@@ -25,20 +25,20 @@ Named = dict[tuple[str, str], str]
 """Room and hash of what messages name; where it is named first, and how."""
 
 
-def count_parts(path: Path) -> int:
+def count_attachments(path: Path) -> int:
     """How many attachments are in that file; none where it isn't there. Raises StorageError."""
     if not path.exists():
         return 0
-    with contextlib.closing(open_parts(path, readonly=True)) as db:
+    with contextlib.closing(connect_attachments(path, readonly=True)) as db:
         return int(db.execute("SELECT count(*) FROM part").fetchone()[0])
 
 
-def part_problems(log: sqlite3.Connection, path: Path) -> Iterator[str]:
+def find_attachment_problems(log: sqlite3.Connection, path: Path) -> Iterator[str]:
     """What is wrong with the attachments in ``path``, a sentence each."""
     named = _named(log)
     if path.exists():
         try:
-            with contextlib.closing(open_parts(path, readonly=True)) as db:
+            with contextlib.closing(connect_attachments(path, readonly=True)) as db:
                 broken = [row[0] for row in db.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
                 yield from (f"{path}: {each}" for each in broken)
                 if broken:

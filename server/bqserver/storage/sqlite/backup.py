@@ -16,10 +16,10 @@ from pathlib import Path
 from bqserver.errors import StorageError
 from bqserver.files import LockFile, make_folder, replace, sync_file, sync_folder
 
-from .attachments import beside, open_parts
-from .attachments_check import count_parts
-from .check import Contents, contents, problems
-from .schema import connect, explain, new_epoch
+from .attachments import attachments_path, connect_attachments
+from .attachments_check import count_attachments
+from .check import Contents, count_contents, find_problems
+from .schema import connect, explain, set_new_epoch
 
 
 def backup(log: Path, target: Path) -> Contents:
@@ -27,7 +27,7 @@ def backup(log: Path, target: Path) -> Contents:
 
     Raises StorageError; ``target`` is there only when it is whole, and its attachments beside it.
     """
-    for file in (target, beside(target)):
+    for file in (target, attachments_path(target)):
         if file.exists():
             raise StorageError(f"{file} is there already: give a new file's name")
     with contextlib.closing(connect(log, readonly=True)) as source, _new_file(target) as (part, copy):
@@ -35,7 +35,7 @@ def backup(log: Path, target: Path) -> Contents:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
             wrong = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
-            found = contents(copy)
+            found = count_contents(copy)
         except sqlite3.DatabaseError as error:
             raise StorageError(explain(error, log)) from error
         if wrong != "ok":
@@ -43,13 +43,13 @@ def backup(log: Path, target: Path) -> Contents:
                 f"{log} is damaged ({wrong}), so there is no backup: look with 'bqserver check'"
             )
         # After the log: what a message names was stored before it.
-        _copy_parts(beside(log), beside(target))
+        _copy_parts(attachments_path(log), attachments_path(target))
         try:
             _finish(part, copy, target)
         except OSError:
-            beside(target).unlink(missing_ok=True)
+            attachments_path(target).unlink(missing_ok=True)
             raise
-    return found._replace(parts=count_parts(beside(target)))
+    return found._replace(attachments=count_attachments(attachments_path(target)))
 
 
 def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
@@ -64,34 +64,37 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
     lock = LockFile(log)
     try:
         with contextlib.closing(connect(source, readonly=True)) as given:
-            wrong = next(problems(given), None)
+            wrong = next(find_problems(given), None)
             if wrong is not None:
                 raise StorageError(f"{source} is not whole ({wrong}): restore another backup")
             with _new_file(log) as (part, copy):
                 given.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
-                new_epoch(copy)
-                found = contents(copy)
+                set_new_epoch(copy)
+                found = count_contents(copy)
                 former = _keep(
                     log, log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}")
                 )
                 _finish(part, copy, log)
-        if beside(source).exists():
-            _restore_parts(beside(source), beside(log), former)
+        if attachments_path(source).exists():
+            _restore_parts(attachments_path(source), attachments_path(log), former)
     except sqlite3.DatabaseError as error:
         raise StorageError(explain(error, log)) from error
     except OSError as error:
         raise StorageError(f"{log} can't be replaced: {error}") from error
     finally:
         lock.release()
-    return found._replace(parts=count_parts(beside(log))), former
+    return found._replace(attachments=count_attachments(attachments_path(log))), former
 
 
 def _copy_parts(source: Path, target: Path) -> None:
     """Raises StorageError."""
     if not source.exists():
         return
-    with contextlib.closing(open_parts(source, readonly=True)) as given, _new_file(target) as (part, copy):
+    with (
+        contextlib.closing(connect_attachments(source, readonly=True)) as given,
+        _new_file(target) as (part, copy),
+    ):
         try:
             given.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
@@ -110,7 +113,7 @@ def _restore_parts(source: Path, target: Path, former: Path | None) -> None:
     _copy_parts(source, fresh)
     if former is None:
         former = target.with_name(f"{target.name}.before-restore")
-    _keep(target, beside(former))
+    _keep(target, attachments_path(former))
     replace(fresh, target)
 
 

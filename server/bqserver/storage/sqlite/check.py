@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bqserver.storage.sequencer import reads_after
+from bqserver.storage.sequencer import apply_entry
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import Change, Message, check_room, encode
 
@@ -24,7 +24,7 @@ _decode_change = msgspec.json.Decoder(Change).decode
 class Contents(NamedTuple):
     rooms: int
     entries: int
-    parts: int = 0
+    attachments: int = 0
 
 
 class _Row(NamedTuple):
@@ -38,12 +38,12 @@ class _Row(NamedTuple):
     folded: bytes | None
 
 
-def contents(db: sqlite3.Connection) -> Contents:
+def count_contents(db: sqlite3.Connection) -> Contents:
     """How much is in it: rooms that have an entry, and entries."""
     return Contents(*db.execute("SELECT count(DISTINCT room), count(*) FROM entry").fetchone())
 
 
-def problems(db: sqlite3.Connection) -> Iterator[str]:
+def find_problems(db: sqlite3.Connection) -> Iterator[str]:
     """What is wrong, a sentence each, the gravest first; nothing for a good file."""
     db.execute("BEGIN")
     try:
@@ -93,7 +93,7 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
             if before is None or about >= entry.seq:
                 yield f"{where}: it is about message {about}, which is not there"
             else:
-                reads[place] = reads_after(before, entry)
+                reads[place] = apply_entry(before, entry)
         last = row
     yield from _wrong_folds(db, names, reads)
 

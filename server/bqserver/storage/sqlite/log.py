@@ -21,15 +21,15 @@ from typing import NamedTuple
 from bqserver.errors import QueueFull
 from bqserver.files import LockFile
 from bqserver.model import Bounds, Outcome, Rejected, RoomRow, RoomView, Stored, Submission
-from bqserver.storage.batching import gather
-from bqserver.storage.interface import Listener, glance
+from bqserver.storage.batching import take_batch
+from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.sequencer import Plan, sequence
 from bqwidget.protocol import encode
 
 from . import queries as sqlite_queries
-from .readers import SqliteReading
-from .schema import connect, epoch_of, explain, grow
-from .writer_state import SqliteShelf
+from .readers import ReaderPool
+from .schema import connect, explain, preallocate_wal, read_epoch
+from .writer_state import WriterState
 
 BATCH = 512
 """Entries in one commit at the most: a longer one would keep its first sender waiting."""
@@ -68,15 +68,15 @@ class SqliteLog:
         except BaseException:
             self._lock.release()
             raise
-        self.epoch = epoch_of(self._db)
+        self.epoch = read_epoch(self._db)
         self._max_pending, self._max_pending_bytes = max_pending, max_pending_bytes
         self._pending = self._pending_bytes = 0
         self._healthy = True
         self._closing = False
         self._listeners: list[Listener] = []
-        self._shelf = SqliteShelf(self._db)
+        self._shelf = WriterState(self._db)
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._reading = SqliteReading(self.path)
+        self._reading = ReaderPool(self.path)
         self._loop = asyncio.get_running_loop()
         self._writer = threading.Thread(target=self._write, name="bqserver-write")
         self._writer.start()
@@ -97,14 +97,14 @@ class SqliteLog:
         self._queue.put(_Work(batch, size, done))
         return done
 
-    def follow(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
     def healthy(self) -> bool:
         return self._healthy
 
-    async def bounds(self, room: str, *, reach: int = 0) -> Bounds:
-        del reach  # nothing is elsewhere
+    async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
+        del min_seq  # nothing is elsewhere
         return await self._reading.read(sqlite_queries.bounds, room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
@@ -118,8 +118,8 @@ class SqliteLog:
     ) -> list[bytes]:
         return await self._reading.read(sqlite_queries.messages, room, limit, before, after)
 
-    async def glance(self, room: str, *, limit: int) -> RoomView:
-        return await glance(self, room, limit)
+    async def room_view(self, room: str, *, limit: int) -> RoomView:
+        return await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         return await self._reading.search(room, words, limit)
@@ -154,10 +154,10 @@ class SqliteLog:
 
     def _write(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # it is no more than quicker; a full disk is told of in time
-            grow(self._db)
+            preallocate_wal(self._db)
         works: list[_Work | None] = []
         while not works or works[-1] is not None:
-            works = gather(self._first(), self._queue, BATCH)
+            works = take_batch(self._first(), self._queue, BATCH)
             given = [work for work in works if work is not None]
             plan = self._commit([one for work in given for one in work.batch]) if given else Plan()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
@@ -200,7 +200,7 @@ class SqliteLog:
         is stored twice. None, and nothing is stored: something was, or was refused, which it may be for that.
         """
         try:
-            plan = self._plan(batch, trusting=True)
+            plan = self._plan(batch, assume_new=True)
             if len(plan.rows) == len(batch):
                 self._keep(plan)
                 return plan
@@ -214,9 +214,9 @@ class SqliteLog:
         self._keep(plan)
         return plan
 
-    def _plan(self, batch: Sequence[Submission], *, trusting: bool = False) -> Plan:
+    def _plan(self, batch: Sequence[Submission], *, assume_new: bool = False) -> Plan:
         self._db.execute("BEGIN IMMEDIATE")
-        return sequence(batch, self._shelf, int(time.time() * 1000), trusting=trusting)
+        return sequence(batch, self._shelf, int(time.time() * 1000), assume_new=assume_new)
 
     def _keep(self, plan: Plan) -> None:
         self._shelf.store(plan)
@@ -225,7 +225,7 @@ class SqliteLog:
     def _undo(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-        self._shelf.forget()
+        self._shelf.reset()
 
     def _recovered(self) -> None:
         if not self._healthy:

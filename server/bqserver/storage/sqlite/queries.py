@@ -10,7 +10,7 @@ from .schema import SEQ_BITS, SEQ_MASK
 
 
 def bounds(db: sqlite3.Connection, room: str) -> Bounds:
-    low, high = span(number_of(db, room))
+    low, high = id_range(room_number(db, room))
     oldest, newest = db.execute(
         "SELECT (SELECT min(id) FROM entry WHERE id BETWEEN ?1 AND ?2), "
         "(SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2)",
@@ -20,7 +20,7 @@ def bounds(db: sqlite3.Connection, room: str) -> Bounds:
 
 
 def count(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> int:
-    low, _ = span(number_of(db, room))
+    low, _ = id_range(room_number(db, room))
     (found,) = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM entry WHERE id > ? AND id <= ? LIMIT ?)",
         (low + min(after, SEQ_MASK), low + min(upto, SEQ_MASK), limit),
@@ -29,7 +29,7 @@ def count(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) 
 
 
 def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
-    low, _ = span(number_of(db, room))
+    low, _ = id_range(room_number(db, room))
     start = low + min(after, SEQ_MASK)
     rows = db.execute(
         "SELECT id, at, body, target FROM entry WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
@@ -48,7 +48,7 @@ def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int
 def messages(
     db: sqlite3.Connection, room: str, limit: int, before: int | None, after: int | None
 ) -> list[bytes]:
-    low, high = span(number_of(db, room))
+    low, high = id_range(room_number(db, room))
     first = low + min(after, SEQ_MASK) + 1 if after is not None else low
     last = low + min(before, SEQ_MASK) - 1 if before is not None else high
     order = "ASC" if after is not None else "DESC"
@@ -68,11 +68,11 @@ def rooms(db: sqlite3.Connection) -> list[RoomRow]:
     return [row for row in rows if row.seq]
 
 
-def number_of(db: sqlite3.Connection, room: str) -> int:
+def room_number(db: sqlite3.Connection, room: str) -> int:
     row = db.execute("SELECT id FROM room WHERE name = ?", (room,)).fetchone()
     return int(row[0]) if row else 0  # numbers start at 1: 0 is a room without entries
 
 
-def span(number: int) -> tuple[int, int]:
+def id_range(number: int) -> tuple[int, int]:
     low = number << SEQ_BITS
     return low, low | SEQ_MASK

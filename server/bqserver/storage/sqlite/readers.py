@@ -20,7 +20,7 @@ READERS = 2
 _T = TypeVar("_T")
 
 
-class SqliteReading:
+class ReaderPool:
     """Runs queries on ``path``, which is there already; each call waits on the event loop. Raises StorageError."""
 
     def __init__(self, path: Path) -> None:

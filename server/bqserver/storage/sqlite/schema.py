@@ -37,10 +37,10 @@ CREATE UNIQUE INDEX once ON entry (room, principal, cid) WHERE cid IS NOT NULL;
 CREATE INDEX message ON entry (id) WHERE target IS NULL;
 """
 
-WAL_KEPT = 64 * 1024 * 1024
+WAL_KEPT_BYTES = 64 * 1024 * 1024
 """Bytes that the write-ahead log keeps on disk after a burst, or a backup, made it longer."""
 
-GROWN = 4_000_000
+WAL_INITIAL_BYTES = 4_000_000
 """Bytes after which SQLite begins the write-ahead log anew, in the same place."""
 
 MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1]
@@ -58,7 +58,7 @@ def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = Fal
         return open_file(path, lambda db: _prepare(db, path, synchronous))
     if not path.is_file():
         raise StorageError(f"{path} does not exist: name the server's file with --log=sqlite:PATH")
-    return open_file(path, lambda db: check_ours(db, path), readonly=True)
+    return open_file(path, lambda db: check_application(db, path), readonly=True)
 
 
 def open_file(
@@ -66,7 +66,7 @@ def open_file(
 ) -> sqlite3.Connection:
     """A connection for any one thread at a time, once ``set_up`` finds nothing wrong. Raises StorageError."""
     if not readonly:
-        make_private(path)
+        create_private(path)
     db = None
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
@@ -84,7 +84,9 @@ def open_file(
     return db
 
 
-def make_durable(db: sqlite3.Connection, path: Path, *, synchronous: str = "FULL", kept: int = 0) -> None:
+def enable_durability(
+    db: sqlite3.Connection, path: Path, *, synchronous: str = "FULL", kept: int = 0
+) -> None:
     """What is committed survives a power cut; ``kept`` bytes of the write-ahead log stay allocated."""
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
@@ -103,36 +105,36 @@ def _prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
             "SELECT (SELECT count(*) FROM sqlite_master), application_id FROM pragma_application_id"
         ).fetchone()
     ):
-        check_ours(db, path)
-    make_durable(db, path, synchronous=synchronous, kept=WAL_KEPT)
+        check_application(db, path)
+    enable_durability(db, path, synchronous=synchronous, kept=WAL_KEPT_BYTES)
     db.execute("PRAGMA cache_size = -65536")
     _migrate(db, path)
 
 
-def grow(db: sqlite3.Connection) -> None:
+def preallocate_wal(db: sqlite3.Connection) -> None:
     """Give the write-ahead log its size before it is needed, in some 20 ms; the file gets an eighth of that.
 
     Syncing a file that also became longer costs more: 4,000 messages right after the start were 13 % slower
     (tests/benchmarks), and few servers take more than that between two starts.
     """
     for _ in range(8):
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (GROWN // 8,))
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (WAL_INITIAL_BYTES // 8,))
         db.execute("DELETE FROM meta WHERE name = 'room'")
     db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # waits for no reader
 
 
-def epoch_of(db: sqlite3.Connection) -> str:
+def read_epoch(db: sqlite3.Connection) -> str:
     return str(db.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0])
 
 
-def new_epoch(db: sqlite3.Connection) -> str:
+def set_new_epoch(db: sqlite3.Connection) -> str:
     """Say that seqs may mean something else from here on, as after a restore."""
     epoch = secrets.token_hex(8)
     db.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (epoch,))
     return epoch
 
 
-def check_ours(db: sqlite3.Connection, path: Path) -> None:
+def check_application(db: sqlite3.Connection, path: Path) -> None:
     """Raises StorageError where the file is somebody else's, or newer than this program."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
@@ -163,7 +165,7 @@ def explain(error: sqlite3.Error, path: Path) -> str:
     return f"{path} can't be used: {error}"
 
 
-def make_private(path: Path) -> None:
+def create_private(path: Path) -> None:
     """People's words are nobody else's on this machine: the file is made 0600, its new folder 0700.
 
     Its name becomes durable with SQLite's first sync of the write-ahead log, which syncs the folder too.
@@ -190,7 +192,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {number}")
             if number == 1:
-                new_epoch(db)
+                set_new_epoch(db)
             db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             if db.in_transaction:

@@ -13,8 +13,8 @@ import msgspec
 
 from bqwidget.protocol import Message
 
-from .queries import number_of, span
-from .schema import connect, epoch_of
+from .queries import id_range, room_number
+from .schema import connect, read_epoch
 
 STEP = 2_000
 """Entries indexed in one transaction."""
@@ -35,19 +35,19 @@ class SearchIndex:
         self._log = connect(log, readonly=True)
         path = log.with_name(log.name + "-search")
         try:
-            self._db = _open(path, epoch_of(self._log))
+            self._db = _open(path, read_epoch(self._log))
         except sqlite3.DatabaseError:  # damaged, or of another history: it holds nothing of its own
             path.unlink(missing_ok=True)
-            self._db = _open(path, epoch_of(self._log))
+            self._db = _open(path, read_epoch(self._log))
 
     def search(self, room: str, words: str, limit: int) -> list[bytes]:
         """The newest ``limit`` messages that hold all of ``words``, oldest first, as they read now."""
-        number = number_of(self._log, room)
+        number = room_number(self._log, room)
         query = _match(words)
         if not number or not query:
             return []
         self._follow(number)
-        low, high = span(number)
+        low, high = id_range(number)
         rows = self._db.execute(
             "SELECT rowid FROM found WHERE found MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?",
             (query, low, high, limit),
@@ -61,7 +61,7 @@ class SearchIndex:
 
     def _follow(self, number: int) -> None:
         """Index what the log got since the last time; a change means its message is indexed anew."""
-        low, high = span(number)
+        low, high = id_range(number)
         row = self._db.execute("SELECT id FROM cursor WHERE room = ?", (number,)).fetchone()
         cursor = row[0] if row else low
         while rows := self._log.execute(

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from bqserver.model import Stored
-from bqserver.storage.sequencer import Head, Key, Plan, Target
+from bqserver.storage.sequencer import IdempotencyKey, Plan, RoomHead, Target
 
-from .queries import number_of, span
+from .queries import id_range, room_number
 from .schema import SEQ_BITS, SEQ_MASK
 
 ROWS = 512
@@ -20,25 +20,25 @@ ROWS = 512
 _T = TypeVar("_T")
 
 
-class SqliteShelf:
+class WriterState:
     """What the writer knows: heads and room numbers in memory, the rest by its own connection."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._rooms: dict[str, int] = {}
-        self._heads: dict[str, Head] = {}
+        self._heads: dict[str, RoomHead] = {}
 
-    def head(self, room: str) -> Head:
+    def head(self, room: str) -> RoomHead:
         head = self._heads.get(room)
         if head is None:
-            low, high = span(self._number(room))
+            low, high = id_range(self._number(room))
             row = self._db.execute(
                 "SELECT id, at FROM entry WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1", (low, high)
             ).fetchone()
-            head = self._heads[room] = Head(row[0] & SEQ_MASK, row[1]) if row else Head(0, 0)
+            head = self._heads[room] = RoomHead(row[0] & SEQ_MASK, row[1]) if row else RoomHead(0, 0)
         return head
 
-    def known(self, keys: Iterable[Key]) -> dict[Key, Stored]:
+    def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
         places = {(self._number(room), who, cid): room for room, who, cid in keys}
         known = {}
         for some in _chunks(list(places)):
@@ -51,7 +51,7 @@ class SqliteShelf:
             )
             for number, who, cid, key, at, body, target, older in found:
                 room = places[number, who, cid]
-                prev = older & SEQ_MASK if older else self.forgotten(room)
+                prev = older & SEQ_MASK if older else self.trimmed(room)
                 known[room, who, cid] = Stored(room, key & SEQ_MASK, prev, at, body, target is not None)
         return known
 
@@ -64,7 +64,7 @@ class SqliteShelf:
         ).fetchone()
         return Target(*row) if row else None
 
-    def forgotten(self, room: str) -> int:
+    def trimmed(self, room: str) -> int:
         del room
         return 0  # a file keeps everything
 
@@ -92,7 +92,7 @@ class SqliteShelf:
                 "UPDATE entry SET folded = ? WHERE id = ?", (body, self._rooms[room] << SEQ_BITS | seq)
             )
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """After a rollback nothing remembered can be trusted."""
         self._rooms.clear()
         self._heads.clear()
@@ -101,7 +101,7 @@ class SqliteShelf:
         number = self._rooms.get(room)
         if number is None:
             self._db.execute("INSERT OR IGNORE INTO room (name) VALUES (?)", (room,))
-            number = self._rooms[room] = number_of(self._db, room)
+            number = self._rooms[room] = room_number(self._db, room)
         return number
 
 

@@ -84,7 +84,7 @@ def test_two_nodes_that_append_at_once_have_one_order(two_nodes):
     async def story(one: NatsLog, other: NatsLog) -> None:
         heard: dict[NatsLog, list[Stored]] = {one: [], other: []}
         for log, entries in heard.items():
-            log.follow(entries.extend)
+            log.subscribe(entries.extend)
             await log.bounds("lobby")
         sent = [log.append([say(f"{number}", f"c{number}")]) for number in range(300) for log in (one, other)]
         outcomes = [outcome for done in sent for outcome in await done]
@@ -105,11 +105,11 @@ def test_what_one_node_acknowledged_another_has_at_once(two_nodes):
     async def story(one: NatsLog, other: NatsLog) -> None:
         for number in range(30):
             [entry] = await stored(one, say(str(number)))
-            assert (await other.bounds("lobby", reach=entry.seq)).seq >= entry.seq
+            assert (await other.bounds("lobby", min_seq=entry.seq)).seq >= entry.seq
             [changed] = await stored(
                 other, does(Edit(cid=f"e{number}", user="ada", target=entry.seq, text="!"))
             )
-            assert (await one.bounds("lobby", reach=changed.seq)).seq >= changed.seq
+            assert (await one.bounds("lobby", min_seq=changed.seq)).seq >= changed.seq
             newest = json.loads((await one.messages("lobby", limit=1))[0])
             assert (newest["seq"], newest["text"]) == (entry.seq, "!")
 
@@ -131,7 +131,7 @@ def test_an_answer_and_its_expiry_at_once_through_two_nodes_read_the_same_everyw
     async def story(one: NatsLog, other: NatsLog) -> None:
         for number in range(20):
             [asked] = await stored(one, say("go on?", f"q{number}", ask=Ask(choices=("yes", "no"))))
-            await other.bounds("lobby", reach=asked.seq)
+            await other.bounds("lobby", min_seq=asked.seq)
             answer = say("yes", f"a{number}", "bob", re=asked.seq, choice="yes")
             expire = does(Expire(cid=f"x{number}", user="ada", target=asked.seq))
             await asyncio.gather(one.append([answer]), other.append([expire]))
@@ -161,7 +161,7 @@ def test_a_cid_that_was_refused_in_the_stream_is_not_used_up(two_nodes):
         reply = say("yes", "r", "bob", re=asked.seq + 2)  # there is no such message yet, when it is stored
         headers = {"Nats-Msg-Id": once_id("lobby", "bob", "r")}
         await one.link.publish(one.link.address.subject("lobby"), seal(reply, "a node", 1), headers=headers)
-        await other.bounds("lobby", reach=asked.seq + 1)
+        await other.bounds("lobby", min_seq=asked.seq + 1)
         [target] = await stored(other, say("here it is"))
         assert target.seq == asked.seq + 2
         [entry] = await stored(other, reply)
@@ -186,8 +186,8 @@ def test_a_lost_live_message_is_fetched(two_nodes, monkeypatch):
         followed: list[Stored] = []
         last = asyncio.Event()
         await other.bounds("lobby")
-        other.follow(followed.extend)
-        other.follow(lambda entries: last.set() if entries[-1].body.find(b'"59"') > 0 else None)
+        other.subscribe(followed.extend)
+        other.subscribe(lambda entries: last.set() if entries[-1].body.find(b'"59"') > 0 else None)
         for number in range(60):
             await stored(one, say(str(number)))
         await asyncio.wait_for(last.wait(), 10)

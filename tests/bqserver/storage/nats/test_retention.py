@@ -19,12 +19,12 @@ from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.kv import Values
 from bqserver.model import Bounds, Rejected, Stored, Submission
-from bqserver.storage.attachments import Kept, with_parts
+from bqserver.storage.attachments import StoredAttachment, resolve_attachments
 from bqserver.storage.nats import attachment_retention as nats_part_retention
 from bqserver.storage.nats import retention as nats_retention
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.nats.retention import Retention, Rule, parse_rules
-from bqserver.storage.sqlite.check import problems
+from bqserver.storage.sqlite.check import find_problems
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
@@ -281,7 +281,7 @@ def test_what_is_left_is_copied(nats_single, tmp_path: Path):
     [reply] = map(json.loads, asyncio.run(story()))
     assert (reply["text"], reply["seq"], reply.get("re")) == ("a reply, edited", 1, None)
     with contextlib.closing(connect(tmp_path / "copy.sqlite", readonly=True)) as db:
-        assert list(problems(db)) == []
+        assert list(find_problems(db)) == []
 
 
 # ---- attachments
@@ -293,13 +293,13 @@ async def with_picture(url: str, view: Path, *rooms: str) -> AsyncIterator[tuple
     async with joined(url, view) as log:
         part = describe("image/png", png(2, 2))
         for room in rooms:
-            await log.parts.put(room, Kept(part, png(2, 2)))
+            await log.parts.put(room, StoredAttachment(part, png(2, 2)))
         yield log, part
 
 
 async def show(log: NatsLog, part: Part, room: str = "lobby") -> Stored:
     """A message that names it, as the server takes one."""
-    draft = await with_parts(log.parts, room, Send(cid="", user="ada", text="look", parts=(part,)))
+    draft = await resolve_attachments(log.parts, room, Send(cid="", user="ada", text="look", parts=(part,)))
     assert isinstance(draft, Send)
     [entry] = await stored(log, Submission(room, "ada", draft))
     return entry
@@ -350,10 +350,10 @@ def test_an_attachment_goes_with_the_last_message_that_named_it(nats_single, tmp
             assert await left(log) == (2, 4)
             await let_go(log, third.at + 1, "lobby")
             assert await log.parts.get("lobby", part.sha256) is None
-            assert await log.parts.name("lobby", [part.sha256]) == {}
+            assert await log.parts.reference("lobby", [part.sha256]) == {}
             assert await log.parts.get("other", part.sha256)  # where nothing is let go
             assert await left(log) == (1, 2)
-            await log.parts.put("lobby", Kept(part, png(2, 2)))
+            await log.parts.put("lobby", StoredAttachment(part, png(2, 2)))
             await show(log, part)
             assert await log.parts.get("lobby", part.sha256)
 
@@ -374,7 +374,7 @@ def test_one_of_a_room_of_which_nothing_is_left_goes_too(nats_single, tmp_path: 
 def test_what_was_uploaded_again_has_its_day_whatever_goes(nats_single, tmp_path: Path):
     async def story() -> None:
         async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
-            await log.parts.put("lobby", Kept(part, png(2, 2)))
+            await log.parts.put("lobby", StoredAttachment(part, png(2, 2)))
             await let_go(log, entry.at + 10_000)
             await show(log, part)
             assert await log.parts.get("lobby", part.sha256)
@@ -410,7 +410,7 @@ def test_one_that_is_uploaded_and_named_while_it_goes_is_kept_anew(nats_single, 
             async def late(values, key, value, **more):
                 seq = await put(values, key, value, **more)
                 if value == nats_part_retention.GONE:
-                    await log.parts.put("lobby", Kept(part, png(2, 2)))
+                    await log.parts.put("lobby", StoredAttachment(part, png(2, 2)))
                     await show(log, part)
                     await a_day_later(log)
                 return seq
@@ -464,7 +464,7 @@ def test_one_that_goes_while_it_is_named_is_not_named(nats_single, tmp_path: Pat
                 return found
 
             monkeypatch.setattr(Values, "get", late)
-            assert await log.parts.name("lobby", [part.sha256]) == {}
+            assert await log.parts.reference("lobby", [part.sha256]) == {}
             assert await left(log) == (0, 0)
 
     asyncio.run(story())
@@ -478,7 +478,9 @@ def test_many_that_name_one_at_once_on_two_nodes_keep_it_once(nats_single, tmp_p
             joined(url, tmp_path / "other.sqlite") as other,
         ):
             for nodes in [one] * 20, [one, other] * 20:
-                named = await asyncio.gather(*[node.parts.name("lobby", [part.sha256]) for node in nodes])
+                named = await asyncio.gather(
+                    *[node.parts.reference("lobby", [part.sha256]) for node in nodes]
+                )
                 assert named == [{part.sha256: part}] * len(nodes)
                 assert await left(one) == (1, 2)
             await a_day_later(one)

@@ -18,7 +18,7 @@ from bqserver.jetstream import api as nats_queries
 from bqserver.jetstream.connection import LOST
 from bqserver.jetstream.kv import Bucket
 from bqserver.model import Bounds, Rejected, Stored, Submission
-from bqserver.storage.interface import glance
+from bqserver.storage.interface import read_view
 from bqserver.storage.nats import replica_state as nats_shelf
 from bqserver.storage.nats import retention as nats_retention
 from bqserver.storage.nats import snapshot as nats_page
@@ -156,17 +156,17 @@ def test_a_fresh_node_shows_a_room_before_it_has_filled_it(nats_three, tmp_path:
             )
             await written(one)
             expected = await one.messages("lobby", limit=50)
-            first = await glance(one, "lobby", 50)
+            first = await read_view(one, "lobby", 50)
             held(True)
             async with node(url, tmp_path / "fresh.sqlite", single=False) as fresh:
                 assert await fresh.messages("lobby", limit=50) == expected
                 assert await fresh.messages("lobby", limit=3) == expected[-3:]
-                assert await fresh.glance("lobby", limit=50) == first
+                assert await fresh.room_view("lobby", limit=50) == first
                 assert not fresh._feeds.has("lobby")
                 held(False)
                 await filled(fresh)  # nobody had to ask for it
                 assert await fresh.messages("lobby", limit=50) == expected
-                assert await fresh.glance("lobby", limit=50) == first
+                assert await fresh.room_view("lobby", limit=50) == first
 
     asyncio.run(story())
 
@@ -212,7 +212,7 @@ def test_a_page_that_is_older_than_the_newest_is_not_shown(nats_single, tmp_path
             assert await page(one) == old
             expected = await one.messages("lobby", limit=50)
             assert expected != old.last(50)
-            for ask in (NatsLog.messages, NatsLog.glance):
+            for ask in (NatsLog.messages, NatsLog.room_view):
                 async with node(url, tmp_path / f"{ask.__name__}.sqlite") as fresh:
                     found = await ask(fresh, "lobby", limit=50)
                     assert getattr(found, "messages", found) == expected
@@ -305,9 +305,9 @@ def test_what_was_let_go_does_not_come_back_from_a_page(nats_single, tmp_path: P
                 assert texts(await fresh.messages("lobby", limit=50)) == ["2"]
                 assert texts(await fresh.messages("third", limit=50)) == ["b"]  # before it, nothing is left
                 held(False)
-                shown = await fresh.glance("lobby", limit=50)
+                shown = await fresh.room_view("lobby", limit=50)
                 assert (shown.bounds, texts(shown.messages)) == (Bounds(3, 3, 2), ["2"])
-                assert shown == await one.glance("lobby", limit=50)
+                assert shown == await one.room_view("lobby", limit=50)
 
     asyncio.run(story())
 
@@ -382,10 +382,10 @@ def test_a_page_shows_what_the_room_shows_whatever_happened_in_it(
                 first = await fresh._pages.glance(room, 50)
                 assert first is not None
                 assert shown == [await one.messages(room, limit=limit) for limit in (1, 3, 50)]
-                assert first == await glance(one, room, 50)
+                assert first == await read_view(one, room, 50)
                 await fresh._feeds.open(room)
                 assert shown[-1] == await fresh.messages(room, limit=50)
-                assert first == await fresh.glance(room, limit=50)
+                assert first == await fresh.room_view(room, limit=50)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from bqserver.errors import StorageError
-from bqserver.storage.sqlite.attachments import beside
+from bqserver.storage.sqlite.attachments import attachments_path
 from bqserver.storage.sqlite.backup import backup, restore
-from bqserver.storage.sqlite.check import Contents, problems
-from bqserver.storage.sqlite.schema import connect, epoch_of
+from bqserver.storage.sqlite.check import Contents, find_problems
+from bqserver.storage.sqlite.schema import connect, read_epoch
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.pictures import png
@@ -45,7 +45,7 @@ def log(tmp_path: Path) -> Path:
 
 def told(path: Path) -> list[str]:
     with contextlib.closing(connect(path, readonly=True)) as db:
-        return list(problems(db))
+        return list(find_problems(db))
 
 
 def rows(path: Path) -> list[tuple[object, ...]]:
@@ -55,7 +55,7 @@ def rows(path: Path) -> list[tuple[object, ...]]:
 
 def epoch(path: Path) -> str:
     with contextlib.closing(sqlite3.connect(path)) as db:
-        return epoch_of(db)
+        return read_epoch(db)
 
 
 def bqserver(*words: object) -> subprocess.CompletedProcess[str]:
@@ -424,11 +424,11 @@ def fetched(log: Path) -> list[bytes]:
 
 def test_a_backup_holds_the_attachments_and_restore_puts_them_back(attached: Path, tmp_path: Path):
     saved, elsewhere = tmp_path / "usb" / "monday", tmp_path / "new machine" / "log.sqlite"
-    assert backup(attached, saved) == Contents(rooms=1, entries=2, parts=2)
+    assert backup(attached, saved) == Contents(rooms=1, entries=2, attachments=2)
     assert sorted(file.name for file in saved.parent.iterdir()) == ["monday", "monday-parts"]
-    assert stat.S_IMODE(beside(saved).stat().st_mode) == 0o600
+    assert stat.S_IMODE(attachments_path(saved).stat().st_mode) == 0o600
     found, former = restore(elsewhere, saved)
-    assert (found.parts, former) == (2, None)
+    assert (found.attachments, former) == (2, None)
     assert fetched(elsewhere) == fetched(attached) == [png(color=(0, 0, 0)), png(color=(1, 0, 0))]
 
 
@@ -448,15 +448,15 @@ def test_the_commands_say_where_attachments_are_and_which_are_missing(attached: 
     saved = tmp_path / "monday"
     done = bqserver("backup", f"--log=sqlite:{attached}", saved)
     assert (done.returncode, done.stdout.count("2 attachments")) == (0, 1)
-    assert f"the attachments are in {beside(saved)}: keep both files together" in done.stdout
+    assert f"the attachments are in {attachments_path(saved)}: keep both files together" in done.stdout
     good = bqserver("check", f"--log=sqlite:{saved}")
     assert (good.returncode, "2 attachments" in good.stdout) == (0, True)
-    beside(saved).rename(tmp_path / "lost")
+    attachments_path(saved).rename(tmp_path / "lost")
     assert bqserver("check", f"--log=sqlite:{saved}").returncode == 1
     new = tmp_path / "new.sqlite"
     done = bqserver("restore", f"--log=sqlite:{new}", saved)
-    assert f"2 attachments are missing: they belong in {beside(saved)}" in done.stdout
-    (tmp_path / "lost").rename(beside(saved))
+    assert f"2 attachments are missing: they belong in {attachments_path(saved)}" in done.stdout
+    (tmp_path / "lost").rename(attachments_path(saved))
     assert "missing" not in bqserver("restore", f"--log=sqlite:{new}", saved).stdout
     assert len([body for body in fetched(new) if body]) == 2
 
@@ -471,7 +471,7 @@ def test_the_commands_say_where_attachments_are_and_which_are_missing(attached: 
 )
 def test_a_check_sees_an_attachment_that_is_wrong_or_gone(attached: Path, change: str, says: str):
     assert bqserver("check", f"--log=sqlite:{attached}").returncode == 0
-    with contextlib.closing(sqlite3.connect(beside(attached), isolation_level=None)) as db:
+    with contextlib.closing(sqlite3.connect(attachments_path(attached), isolation_level=None)) as db:
         db.execute(change)
     checked = bqserver("check", f"--log=sqlite:{attached}")
     assert checked.returncode == 1
@@ -479,7 +479,7 @@ def test_a_check_sees_an_attachment_that_is_wrong_or_gone(attached: Path, change
 
 
 def test_damaged_attachments_are_not_backed_up_as_if_they_were_good(attached: Path, tmp_path: Path):
-    beside(attached).write_bytes(beside(attached).read_bytes()[:4096] + b"\xff" * 8192)
+    attachments_path(attached).write_bytes(attachments_path(attached).read_bytes()[:4096] + b"\xff" * 8192)
     with pytest.raises(StorageError):
         backup(attached, tmp_path / "monday")
     assert not list(tmp_path.glob("monday*"))

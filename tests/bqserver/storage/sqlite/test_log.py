@@ -145,7 +145,7 @@ def test_a_retry_is_found_by_the_index_and_not_by_reading_everything(path: Path)
 def test_what_queued_during_a_commit_is_the_next_commit(path: Path):
     async def story(log: SqliteLog) -> None:
         commits: list[int] = []
-        log.follow(lambda entries: commits.append(len(entries)))
+        log.subscribe(lambda entries: commits.append(len(entries)))
         first = log.append([hi("first")])
         await first
         await asyncio.gather(*[log.append([hi(str(number))]) for number in range(300)])
@@ -414,14 +414,14 @@ def full_disk(path: Path, spare: int) -> Iterator[None]:
 @pytest.fixture
 def cramped(monkeypatch: pytest.MonkeyPatch) -> None:
     """No room is made beforehand: what is full is full at once."""
-    monkeypatch.setattr(sqlite_log, "grow", lambda _: None)
+    monkeypatch.setattr(sqlite_log, "preallocate_wal", lambda _: None)
 
 
 def test_the_write_ahead_log_has_its_size_from_the_start(path: Path):
     async def story(log: SqliteLog) -> None:
         await log.append([hi("1")])
         size = path.with_name(path.name + "-wal").stat().st_size
-        assert size >= schema.GROWN
+        assert size >= schema.WAL_INITIAL_BYTES
         for number in range(100):
             await log.append([hi("x" * 1_000, str(number))])
         assert path.with_name(path.name + "-wal").stat().st_size == size
@@ -493,7 +493,7 @@ def test_a_refused_batch_leaves_nothing_behind(path: Path):
         await log.append([hi("1")])
         log._db.execute("PRAGMA max_page_count = 1")
         heard: list[Stored] = []
-        log.follow(heard.extend)
+        log.subscribe(heard.extend)
         refused = await log.append([hi("x" * 100_000, "a"), Submission("new-room", "ada", hi("2").draft)])
         assert [type(one) for one in refused] == [Rejected, Rejected]
         log._db.execute("PRAGMA max_page_count = 1000000")
