@@ -1,20 +1,19 @@
-"""Session: one member's view of a room as a pure state machine; frames in, state and frames out.
+"""Session: one member's view of a room as a pure state machine: frames in, state and frames out.
 
-There is no I/O here and no clock: whoever drives a session passes ``now`` (seconds, any steady clock),
-feeds it what arrives, sends what ``outgoing`` gives, fetches the page that it ``wants``, and comes back at
-``due``. The rule that keeps the list complete (DESIGN 3): an entry at or below ``last`` is a copy, one
-whose ``prev`` is at or below ``last`` is next, anything else means that something is missing.
+It performs no I/O and reads no clock. Its driver passes ``now`` (seconds of a monotonic clock) and the frames
+that arrive, sends what ``outgoing`` returns, fetches ``wanted_page``, and calls again at ``next_send_at``. The rule
+that keeps the list complete (DESIGN 3): an entry at or below ``last_seq`` is a copy; an entry whose ``prev`` is at
+or below ``last_seq`` is next; anything else means that entries are missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from bqwidget._client.message_list import MessageList
-from bqwidget._client.outbox import MAX_IN_FLIGHT, Delivery, Outbox, to_entry
+from bqwidget._client.message_list import PAGE_SIZE, MessageList, PageRequest
+from bqwidget._client.outbox import MAX_IN_FLIGHT, Outbox, to_entry
 
 from .protocol import (
     Ack,
@@ -36,14 +35,13 @@ from .protocol import (
     Synced,
 )
 
-PAGE_SIZE = 200
-"""Entries in one page: the most that REST gives."""
 MAX_HELD_FRAMES = 10_000
-"""Live frames kept while a page is fetched; what comes above is dropped, and resumed afterwards."""
+"""Live frames held while a page is fetched; more are dropped, and requested again afterwards."""
 RESUME_INTERVAL = 1.0
-"""Seconds in which the same resume isn't asked for again."""
+"""Seconds before the same ``chat.resume`` is sent again."""
 INITIAL_BACKOFF, MAX_BACKOFF, BACKOFF_RESET_AGE = 0.25, 10.0, 5.0
-"""Seconds: the first and the longest ceiling between two joins; a connection this old starts at the base again."""
+"""Seconds: the first and the highest bound of the delay between joins; a connection that lasted as long as the
+third resets the bound to the first."""
 
 State = Literal["connecting", "open", "reconnecting", "closed"]
 
@@ -54,7 +52,7 @@ class StatusError(Struct, frozen=True, omit_defaults=False):
 
 
 class Status(Struct, frozen=True, tag_field="type", tag="status", omit_defaults=False):
-    """How the room stands; ``retry_at``: when the next join is tried, in milliseconds since the epoch."""
+    """The state of the room. ``retry_at``: the time of the next join, in milliseconds since the epoch."""
 
     status: State
     error: StatusError | None = None
@@ -62,20 +60,8 @@ class Status(Struct, frozen=True, tag_field="type", tag="status", omit_defaults=
     queued: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PageRequest:
-    """A page that a session wants: the ``limit`` messages below ``before``, or entries above ``after``.
-
-    ``messages`` are folded (``GET /rooms/{room}/messages``), ``log`` are entries (``GET /rooms/{room}/log``).
-    """
-
-    kind: Literal["messages", "log"]
-    seq: int
-    limit: int = PAGE_SIZE
-
-
 class Session:
-    """``receive`` and ``paged`` return the frames that were accepted, in the order of the log."""
+    """``receive`` and ``receive_page`` return the frames that were accepted, in the order of the log."""
 
     def __init__(self, room: str, *, keep: int, random: Callable[[], float]) -> None:
         self.room = room
@@ -85,13 +71,13 @@ class Session:
         self.limits = Limits()
         self.members: tuple[Member, ...] = ()
         self.last_seq = 0
-        """The cursor: every entry up to here is accounted for."""
+        """The cursor: every entry up to this seq has been processed."""
         self.joined_seq: int | None = None
-        """The cursor at which the list was loaded; what is above it was said since."""
+        """The cursor at which the list was loaded; entries above it are newer than the join."""
         self.wanted_page: PageRequest | None = None
         self.state: State = "connecting"
         self.attempts = 0
-        """Joins tried since the room was last open."""
+        """Joins attempted since the room was last open."""
         self._random = random
         self._failures = 0
         self._opened_at: float | None = None
@@ -105,26 +91,22 @@ class Session:
 
     # ---- joining and losing the connection ----
 
-    @property
-    def epoch(self) -> str | None:
-        return self.hello.epoch if self.hello else None
-
     def is_from(self, entry: Entry, user: str) -> bool:
-        """Whether it was said in our name, the one that we gave or the verified one. Others may use our cids."""
+        """Whether ``user``, or this member's verified name, wrote ``entry``. Others may reuse its cids."""
         return entry.user == user or (self.hello is not None and entry.user == self.hello.user)
 
     def server_time_ms(self, now: float, own: int) -> int:
-        """The server's clock, in milliseconds since the epoch; ``own`` (ours) where it hasn't told it."""
+        """The server's clock in milliseconds since the epoch, or ``own``, the local clock, before it is known."""
         if self.hello is None or self.hello.now is None:
             return own
         return self.hello.now + int((now - self._hello_at) * 1000)
 
     def resume_query(self) -> dict[str, str]:
-        """The join's query: nothing at first, then where to resume from."""
+        """Query parameters of the next join: where to resume; empty for the first join."""
         return {"after": str(self.last_seq), "epoch": self.hello.epoch} if self.hello else {}
 
     def on_disconnect(self, now: float, retry_ms: int | None = None) -> float:
-        """The connection, or an attempt at one, has ended. Seconds to wait before the next: full jitter."""
+        """The connection, or an attempt, has ended. Returns the seconds to wait before the next: full jitter."""
         if self._opened_at is not None and now - self._opened_at >= BACKOFF_RESET_AGE:
             self._failures = 0
         ceiling = min(MAX_BACKOFF, INITIAL_BACKOFF * 2.0 ** min(self._failures, 16))
@@ -134,7 +116,7 @@ class Session:
         self._held_frames.clear()
         self._control.clear()
         if self.wanted_page is not None and self.wanted_page.kind == "log":
-            self.wanted_page = None  # the next join resumes from ``last`` anyway
+            self.wanted_page = None  # the next join resumes from ``last_seq``
         self.members = ()
         self.outbox.on_disconnect()
         if self.state == "open":
@@ -142,7 +124,7 @@ class Session:
         return (retry_ms or 0) / 1000 + self._random() * ceiling
 
     def close(self) -> list[str]:
-        """End for good: the cids of the drafts that will not be delivered any more."""
+        """Close permanently. Returns the cids of the drafts that will not be delivered."""
         self.state = "closed"
         self.wanted_page = None
         self.members = ()
@@ -158,7 +140,7 @@ class Session:
         return accepted
 
     def receive_page(self, page: PageRequest, entries: Sequence[Entry], now: float) -> list[ServerFrame]:
-        """The answer to ``wants``; an answer to an earlier want is ignored."""
+        """Process the answer to ``wanted_page``; an answer to an earlier request is ignored."""
         accepted: list[ServerFrame] = []
         if page is not self.wanted_page:
             return accepted
@@ -176,7 +158,7 @@ class Session:
     def _receive_frame(self, frame: ServerFrame, now: float, accepted: list[ServerFrame]) -> None:
         match frame:
             case MessageFrame() | ChangeFrame() | Gap() | Synced() if not self._joined:
-                pass  # nothing counts before hello
+                pass  # ignored before hello
             case MessageFrame() | ChangeFrame() | Gap() | Synced() if self.wanted_page is not None:
                 if len(self._held_frames) < MAX_HELD_FRAMES:
                     self._held_frames.append(frame)
@@ -212,12 +194,12 @@ class Session:
                 self.members = frame.members
                 accepted.append(frame)
             case _:
-                pass  # bye and echo say nothing about the log
+                pass  # bye and echo do not concern the log
 
     def _on_hello(self, hello: Hello, now: float) -> None:
         known, self.hello = self.hello, hello
         self.limits = hello.limits
-        # Half of what is allowed: a burst that goes beyond it is refused a few times, not for long.
+        # Half of the allowed rate, so that a burst above it is refused only a few times.
         self.outbox.max_in_flight = (
             max(1, min(MAX_IN_FLIGHT, hello.limits.rate // 2)) if hello.limits.rate else MAX_IN_FLIGHT
         )
@@ -239,7 +221,7 @@ class Session:
         accepted.append(frame)
 
     def _resume(self, now: float) -> None:
-        """Something is missing: ask for it, but not for the same twice in a row."""
+        """Request the missing entries, unless the same request was sent less than RESUME_INTERVAL ago."""
         seq, when = self._last_resume
         if self.hello is not None and (seq != self.last_seq or now - when >= RESUME_INTERVAL):
             self._last_resume = (self.last_seq, now)
@@ -248,7 +230,7 @@ class Session:
     # ---- pages in ----
 
     def _reload(self, seq: int) -> None:
-        """Begin anew at ``seq``: the tail comes by pages from there backwards, live frames wait."""
+        """Reload the list: pages from ``seq`` backwards; live frames are held meanwhile."""
         self.last_seq = seq
         self._loaded_pages.clear()
         self._held_frames.clear()
@@ -284,18 +266,18 @@ class Session:
     # ---- frames out ----
 
     def outgoing(self, now: float) -> list[ClientFrame]:
-        """What is to be sent now; nothing before the server has said hello."""
+        """The frames to send now; none before the server's hello."""
         if not self._joined:
             return []
         control, self._control = self._control, []
         return [*control, *self.outbox.take(now)]
 
     def next_send_at(self) -> float | None:
-        """When ``outgoing`` may have something again without any event."""
+        """When ``outgoing`` has drafts again without another event, or None."""
         return self.outbox.next_send_at() if self._joined else None
 
     def snapshot(self, limit: int) -> list[ServerFrame]:
-        """Frames that rebuild the newest ``limit`` messages from nothing."""
+        """Frames from which a view can build the newest ``limit`` messages."""
         if self.hello is None:
             return []
         frames: list[ServerFrame] = [self.hello, Presence(members=self.members)]
@@ -303,9 +285,6 @@ class Session:
         return [*frames, Synced(seq=self.last_seq)]
 
     def _deliver_acked(self) -> None:
-        """Drafts whose entry came by in a folded page: delivered too."""
+        """Deliver acknowledged drafts whose entries were part of a folded page."""
         for draft, ack in self.outbox.acked_up_to(self.last_seq):
             self.outbox.delivered(draft.cid, self.messages.find(ack.seq) or to_entry(draft, ack, self.room))
-
-
-__all__ = ["Delivery", "PageRequest", "Session", "State", "Status", "StatusError"]

@@ -1,4 +1,4 @@
-"""What the client offers of compression (RFC 7692): without context, and for long messages only."""
+"""The compression that the client offers (RFC 7692): without context takeover, for long messages only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from websockets.frames import Frame
 from websockets.typing import ExtensionParameter
 
 MIN_COMPRESSED_BYTES = 1024
-"""Bytes of the shortest message that is sent compressed: a server reads a short plain one in a tenth of the time."""
+"""Shorter messages are sent uncompressed: a server reads those in a tenth of the time."""
 
 
 class ClientCompression(ClientPerMessageDeflateFactory):
-    """An offer that lets neither side keep a window between messages: some 300 kB a connection otherwise."""
+    """Neither side keeps its window between messages, which would take about 300 kB per connection."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class ClientCompression(ClientPerMessageDeflateFactory):
 
 
 class LongMessageDeflate(PerMessageDeflate):
-    """Whole messages only: the fragments of one go together, compressed or not, and none are sent here."""
+    """Compresses whole messages; fragments are not supported, and the client sends none."""
 
     def encode(self, frame: Frame) -> Frame:
         return super().encode(frame) if len(frame.data) >= MIN_COMPRESSED_BYTES else frame

@@ -1,4 +1,4 @@
-"""Endpoint: where a room's server is, and the token to join it with."""
+"""Endpoint: the address of a room's server, and the token for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HTTP = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """``base``: an http(s) address that ends with a slash. The token is in no repr and no address."""
+    """``base``: an http(s) address with a slash at its end. The token appears in no repr and no address."""
 
     base: str
     token: str | None = field(default=None, repr=False)
@@ -29,7 +29,7 @@ class Endpoint:
         return _is_loopback(urlsplit(self.base).hostname or "")
 
     def http_url(self, path: str, **query: object) -> str:
-        """The http address of ``path`` below the base; a None in the query is left out."""
+        """The http address of ``path`` below the base. Query parameters that are None are omitted."""
         given = {name: value for name, value in query.items() if value is not None}
         return f"{self.base}{quote(path)}" + (f"?{urlencode(given)}" if given else "")
 
@@ -38,29 +38,29 @@ class Endpoint:
 
 
 def configured_endpoint(url: str | None, token: str | None, *, insecure: bool) -> Endpoint | None:
-    """The server of ``url``, else of ``BQWIDGET_URL``; None: the user's ``local`` one.
+    """The server at ``url``, else at ``BQWIDGET_URL``; None: the user's local server.
 
-    Raises BqwidgetError for an address that can't be one, or that would send the token in the clear.
+    Raises BqwidgetError if the address is malformed, or if the token would be sent unencrypted.
     """
     if url is None and os.environ.get("BQWIDGET_URL"):
         url = os.environ["BQWIDGET_URL"]
-        token = token or os.environ.get("BQWIDGET_TOKEN") or None  # it belongs to that address alone
+        token = token or os.environ.get("BQWIDGET_TOKEN") or None  # it is for that address only
     if url is None:
         if token is not None:
-            raise BqwidgetError("a token without a server: give url= as well, or set BQWIDGET_URL")
+            raise BqwidgetError("token= needs a server: pass url= as well, or set BQWIDGET_URL")
         return None
     endpoint = Endpoint(_normalized(url), token)
     if endpoint.base.startswith("http:") and not endpoint.is_loopback and not insecure:
         raise BqwidgetError(
-            f"{printable(endpoint.base)} is not encrypted: everyone on the way could read the room and the token."
-            " Use https://, or pass insecure=True if that network is trusted"
+            f"{printable(endpoint.base)} is not encrypted: others on the network could read the room and the token."
+            " Use https://, or pass insecure=True if you trust that network"
         )
     return endpoint
 
 
 def local_endpoint() -> Endpoint:
-    """The user's local server, started where there is none; it may take seconds. Raises LocalServerError."""
-    from bqwidget.local import find_or_start  # noqa: PLC0415 - only where nothing is configured
+    """The user's local server, started if it does not run; may take seconds. Raises LocalServerError."""
+    from bqwidget.local import find_or_start  # noqa: PLC0415 - needed only if no server is configured
 
     server = find_or_start()
     return Endpoint(_normalized(server.url), server.token)
@@ -68,7 +68,9 @@ def local_endpoint() -> Endpoint:
 
 def _normalized(url: str) -> str:
     if not isinstance(url, str):
-        raise TypeError(f"url is a server's address, not {type(url).__name__}: http://127.0.0.1:8765")
+        raise TypeError(
+            f"url must be a server's address such as 'http://127.0.0.1:8765', not {type(url).__name__}"
+        )
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -76,11 +78,11 @@ def _normalized(url: str) -> str:
         parts, port = urlsplit(""), None
     if parts.scheme not in _HTTP or not parts.hostname:
         raise BqwidgetError(
-            f"{printable(url)} is not a server's address: it looks like http://127.0.0.1:8765"
+            f"{printable(url)} is not a server's address: it must look like http://127.0.0.1:8765"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise BqwidgetError(
-            "the server's address must be plain: no password, no query, no #fragment; a token goes into token="
+            "the server's address must not contain a password, a query or a #fragment; pass a token by token="
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"

@@ -1,10 +1,10 @@
-"""Rest: a room's server over HTTP, on the room's thread: pages of its log, and whatever else is asked for."""
+"""HttpClient: a room's server over HTTP: pages of its log, attachments, and other requests."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 import msgspec
@@ -15,25 +15,29 @@ from tornado.tcpclient import TCPClient
 
 from bqwidget.errors import ConnectionRefused
 from bqwidget.protocol import Change, Entry, Message, Part
-from bqwidget.session import PAGE_SIZE, PageRequest
 
 from .endpoint import Endpoint
+from .message_list import PAGE_SIZE, PageRequest
 
 Decoded = TypeVar("Decoded")
 
-REQUEST_TIMEOUT = 20.0
-TRANSFER_TIMEOUT = 120.0
-"""Seconds that an attachment may be on its way."""
+REQUEST_TIMEOUT, TRANSFER_TIMEOUT = 20.0, 120.0
+"""Seconds for a request, and for a request that carries an attachment."""
 RETRYABLE_STATUSES = frozenset({408, 425, 429})
-"""Statuses below 500 that are about the moment and not about the request."""
+"""Statuses below 500 after which the same request may succeed later."""
 
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 _decode_part = msgspec.json.Decoder(Part).decode
 _decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
+class Attachment(NamedTuple):
+    part: Part
+    data: bytes
+
+
 class _TrackingTCPClient(TCPClient):
-    """Knows its streams, for Tornado's client closes no request that is on its way."""
+    """Keeps its streams, because closing Tornado's client does not close requests in progress."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,12 +54,12 @@ class _TrackingTCPClient(TCPClient):
 
 
 class HttpClient:
-    """One client for all requests of a room; every method raises ConnectionRefused where there is no answer."""
+    """All requests of one room, on its thread. Every method raises ConnectionRefused if the request fails."""
 
     def __init__(self, endpoint: Endpoint, room: str) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._room = room
-        # Not the loop's shared client: this one is closed together with its room's connection.
+        # Not the loop's shared client: this one is closed with its room's connection.
         self._client = SimpleAsyncHTTPClient(force_instance=True)
         self._client.tcp_client = self._streams = _TrackingTCPClient()
 
@@ -81,73 +85,73 @@ class HttpClient:
             after = page[-1].seq
 
     async def fetch_page(self, page: PageRequest) -> list[Entry]:
-        """What a session wants."""
+        """The page that a session requested."""
         if page.kind == "messages":
             return list(await self.messages(before=page.seq, limit=page.limit))
         body = await self.get(f"rooms/{self._room}/log", after=page.seq, limit=page.limit)
         return [_to_entry(fields) for fields in self._decoded(_decode_objects, body)]
 
     async def get(self, path: str, **query: object) -> bytes:
-        return await self._request(HTTPRequest(self._endpoint.http_url(path, **query)))
+        return await self._request(HTTPRequest(self.endpoint.http_url(path, **query)))
 
     async def post(self, path: str, body: object) -> bytes:
         return await self._request(
             HTTPRequest(
-                self._endpoint.http_url(path),
+                self.endpoint.http_url(path),
                 method="POST",
                 body=msgspec.json.encode(body),
                 headers={"Content-Type": "application/json"},
             )
         )
 
-    async def upload(self, part: Part, data: bytes) -> Part:
-        """The part as the server knows it; the same bytes again are nothing new."""
+    async def upload(self, attachment: Attachment) -> Part:
+        """The part as the server stored it. Uploading the same bytes again has no further effect."""
         request = HTTPRequest(
-            self._endpoint.http_url(f"rooms/{self._room}/parts"),
+            self.endpoint.http_url(f"rooms/{self._room}/parts"),
             method="POST",
-            body=data,
-            headers={"Content-Type": part.mime},
+            body=attachment.data,
+            headers={"Content-Type": attachment.part.mime},
         )
         return self._decoded(_decode_part, await self._request(request, TRANSFER_TIMEOUT))
 
     async def download(self, sha256: str) -> bytes:
         """An attachment's bytes."""
-        request = HTTPRequest(self._endpoint.http_url(f"rooms/{self._room}/parts/{sha256}"))
+        request = HTTPRequest(self.endpoint.http_url(f"rooms/{self._room}/parts/{sha256}"))
         data = await self._request(request, TRANSFER_TIMEOUT)
         if hashlib.sha256(data).hexdigest() != sha256:
-            base = self._endpoint.base
-            raise ConnectionRefused(f"{base} gave something else than the attachment {sha256}", url=base)
+            base = self.endpoint.base
+            raise ConnectionRefused(f"{base} sent other bytes than the attachment {sha256}", url=base)
         return data
 
     def _decoded(self, decode: Callable[[bytes], Decoded], body: bytes) -> Decoded:
         try:
             return decode(body)
-        except msgspec.DecodeError as error:  # a hotel's log-in page, say
-            base = self._endpoint.base
-            raise ConnectionRefused(f"{base} gave no answer of a bqserver: {error}", url=base) from None
+        except msgspec.DecodeError as error:  # a network's login page, for example
+            base = self.endpoint.base
+            raise ConnectionRefused(f"{base} did not answer like a bqserver: {error}", url=base) from None
 
     async def _request(self, request: HTTPRequest, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        for name, value in self._endpoint.headers.items():
+        for name, value in self.endpoint.headers.items():
             request.headers[name] = value
         request.request_timeout = request.connect_timeout = timeout or REQUEST_TIMEOUT
-        request.follow_redirects = False  # the token is for this server alone
+        request.follow_redirects = False  # the token is for this server only
         try:
             response = await self._client.fetch(request, raise_error=False)
-        except (OSError, HTTPClientError) as error:  # the latter: a timeout, or an answer that was cut
-            raise ConnectionRefused(f"{self._endpoint.base}: {error}", url=self._endpoint.base) from error
+        except (OSError, HTTPClientError) as error:  # the latter: a timeout, or a truncated answer
+            raise ConnectionRefused(f"{self.endpoint.base}: {error}", url=self.endpoint.base) from error
         if response.error is not None:
-            told = response.headers.get("Retry-After")
-            raise refusal_from_response(response.code, response.body or b"", self._endpoint.base, told)
+            retry_after = response.headers.get("Retry-After")
+            raise refusal_from_response(response.code, response.body or b"", self.endpoint.base, retry_after)
         return response.body
 
 
 def refusal_from_response(
     status: int, body: bytes, url: str, retry_after: str | None = None
 ) -> ConnectionRefused:
-    """An HTTP answer in the error's words: ``{"error": {"code", "message"}}``, or whatever a proxy said."""
+    """The error for an HTTP answer: ``{"error": {"code", "message"}}``, or the answer of a proxy."""
     try:
-        told = msgspec.json.decode(body)["error"]
-        code, message = str(told["code"]), str(told["message"])
+        error = msgspec.json.decode(body)["error"]
+        code, message = str(error["code"]), str(error["message"])
     except (msgspec.DecodeError, TypeError, KeyError):
         code, message = None, "no reason was given"
     seconds = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
@@ -157,7 +161,7 @@ def refusal_from_response(
 
 
 def is_permanent(error: ConnectionRefused) -> bool:
-    """Whether trying again is pointless: the request itself was wrong, not its moment."""
+    """Whether the same request would fail again."""
     return error.status is not None and error.status < 500 and error.status not in RETRYABLE_STATUSES  # noqa: PLR2004
 
 

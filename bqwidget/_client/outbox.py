@@ -20,9 +20,9 @@ from bqwidget.protocol import (
 )
 
 MAX_IN_FLIGHT = 64
-"""Drafts in flight at once: enough to fill the server's commits, few enough that a refusal stops the rest."""
+"""Unacknowledged drafts at once: enough to fill the server's commits, few enough that a refusal stops the rest."""
 RESEND_TIMEOUT = 10.0
-"""Seconds after which an unanswered draft is sent again on a live connection; its cid keeps it single."""
+"""Seconds after which an unanswered draft is sent again; its cid prevents a second entry."""
 
 
 class Delivery(Ack, frozen=True):
@@ -42,12 +42,12 @@ class _QueuedDraft:
 
 
 class Outbox:
-    """Drafts leave in the order they came; times are in seconds of the caller's clock.
+    """Sends drafts in the order of their submission. Times are in seconds of the caller's clock.
 
-    A draft is settled once, by the entry that carries its cid or by an error without ``retry_ms``; ``settled``
-    collects the outcomes for the caller to take. After a refusal that passes, one draft goes as a probe, and
-    each that is delivered doubles what may be in flight, up to ``most``. An acknowledged draft is never sent again, but it is only
-    settled when its entry has been seen, so that whoever waits for it finds it in the room's list.
+    A draft ends once: by the entry with its cid, or by an error without ``retry_ms``. ``results`` collects these
+    for the caller to take. After an error with ``retry_ms``, one draft is sent as a probe, and each delivery
+    doubles the number that may be in flight, up to ``max_in_flight``. An acknowledged draft is never sent again,
+    but its result waits for its entry, so that it is in the room's list when the caller gets the result.
     """
 
     def __init__(self) -> None:
@@ -72,17 +72,17 @@ class Outbox:
         return item.draft if item is not None else None
 
     def put(self, draft: Draft) -> None:
-        """Queue ``draft``; one that is queued already under this cid stays as it is."""
+        """Queue ``draft``, unless a draft with this cid is queued."""
         if draft.cid not in self._items:
             self._count += 1
             self._items[draft.cid] = item = _QueuedDraft(draft, self._count)
             heappush(self._waiting, (item.number, draft.cid))
 
     def take(self, now: float) -> list[Draft]:
-        """What is to be sent now."""
+        """The drafts to send now."""
         for item in list(self._in_flight.values()):
             if item.sent is None or item.sent + RESEND_TIMEOUT > now:
-                break  # the flying are in the order of their sending
+                break  # the rest was sent later
             self._requeue(item)
         if now < self._paused_until:
             return []
@@ -98,19 +98,19 @@ class Outbox:
         return drafts
 
     def next_send_at(self) -> float | None:
-        """When ``take`` may have something again without any event; None: only after an event."""
+        """When ``take`` has drafts again without another event; None: only after an event."""
         if self._waiting and self._can_send():
             return self._paused_until
         first = next(iter(self._in_flight.values()), None)
         return None if first is None or first.sent is None else first.sent + RESEND_TIMEOUT
 
     def on_disconnect(self) -> None:
-        """Whatever was in flight is to be sent again, in its old order."""
+        """Queue the drafts in flight again, in their old order."""
         for item in list(self._in_flight.values()):
             self._requeue(item)
 
     def on_ack(self, ack: Ack) -> bool:
-        """Note the acknowledgement; False where it isn't for a draft of ours."""
+        """Record the acknowledgement; False if no draft has its cid."""
         item = self._items.get(ack.cid)
         if item is None:
             return False
@@ -121,11 +121,11 @@ class Outbox:
         return True
 
     def acked_up_to(self, last: int) -> list[tuple[Draft, Ack]]:
-        """The acknowledged drafts whose entries, up to ``last``, went by without being recognised."""
+        """The acknowledged drafts with a seq up to ``last`` whose entries have not been received as such."""
         return [(item.draft, item.ack) for item in self._acked.values() if item.ack and item.ack.seq <= last]
 
     def delivered(self, cid: str, entry: Entry) -> None:
-        """``entry`` is in the log: the draft that it came from is delivered, acknowledged yet or not."""
+        """The draft ``cid`` became ``entry``, whether its acknowledgement has arrived or not."""
         item = self._items.pop(cid)
         self._window = min(MAX_IN_FLIGHT, 2 * self._window)
         self._in_flight.pop(cid, None)
@@ -134,12 +134,12 @@ class Outbox:
         self.results.append((cid, Delivery(cid=cid, seq=entry.seq, at=entry.at, dup=dup, entry=entry)))
 
     def on_error(self, error: Error, now: float) -> bool:
-        """An error for one of our drafts: later again if the server says when, else settled. False: not ours."""
+        """Retry the draft after ``retry_ms``, or end it if the error has none. False if no draft has its cid."""
         item = self._items.get(error.cid) if error.cid is not None else None
         if item is None:
             return False
         if item.ack is not None:
-            return True  # it is in the log: an error about a second copy changes nothing
+            return True  # it is in the log: an error about a second copy has no effect
         if error.retry_ms is not None:
             self._paused_until = max(self._paused_until, now + error.retry_ms / 1000)
             self._window = 1
@@ -151,7 +151,7 @@ class Outbox:
         return True
 
     def clear(self) -> list[str]:
-        """Forget everything: the cids that will never be settled."""
+        """Drop all drafts, and return their cids."""
         cids = list(self._items)
         self._items.clear()
         self._waiting.clear()
@@ -169,7 +169,7 @@ class Outbox:
 
 
 def to_entry(draft: Draft, ack: Ack, room: str) -> Entry:
-    """The entry that ``draft`` became, where the log's own copy isn't at hand."""
+    """The entry that ``draft`` became, for when the log's copy is not available."""
     change = partial(Change, seq=ack.seq, room=room, user=draft.user, at=ack.at, cid=draft.cid)
     match draft:
         case Send():

@@ -1,4 +1,4 @@
-"""Feeds and streams: how a waiter, on whatever thread and loop, hears what a room's thread accepts."""
+"""Subscriptions and streams: messages from a room's thread to a reader on any thread and event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Predicate = Callable[[Message], object]
 
 
 class Subscription:
-    """Messages from the room's thread to one reader; a feed that is nobody's any more is forgotten."""
+    """A queue of messages for one reader. The connection refers to it weakly."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._messages = deque(messages)
@@ -28,12 +28,12 @@ class Subscription:
             self._wake()
 
     def prepend(self, messages: Sequence[Message]) -> None:
-        """These were said before what is in it."""
+        """Add ``messages`` before those in the queue."""
         with self._lock:
             self._messages.extendleft(reversed(messages))
 
     def close(self, error: BaseException) -> None:
-        """Nothing more will come: ``next`` raises ``error`` when it has given all."""
+        """Make ``next`` raise ``error`` after the queued messages."""
         with self._lock:
             self._close_error = error
             self._wake()
@@ -56,12 +56,12 @@ class Subscription:
             loop, future = waiter
             try:
                 loop.call_soon_threadsafe(_resolve, future)
-            except RuntimeError:  # the reader's loop has been closed, and the reader with it
+            except RuntimeError:  # the reader's loop is closed, so nothing waits
                 return
 
 
 class MessageStream(AsyncIterator[Message]):
-    """``async for message in room.stream()``: everything since the call, until the room is closed."""
+    """``async for message in room.stream()``: every message since the call, until the room is closed."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class MessageStream(AsyncIterator[Message]):
         subscription: Subscription | Callable[[], Awaitable[Subscription]],
         matches: Predicate,
     ) -> None:
-        self._room = room  # kept alive while somebody reads
+        self._room = room  # kept alive by its reader
         self._subscription = subscription
         self._matches = matches
 
@@ -84,7 +84,7 @@ class MessageStream(AsyncIterator[Message]):
                 message = await self._subscription.next()
             except RoomClosed as error:
                 if error.close_code is None and error.__cause__ is None:
-                    raise StopAsyncIteration from None  # closed here, on purpose
+                    raise StopAsyncIteration from None  # closed by room.close()
                 raise
             if self._matches(message):
                 return message

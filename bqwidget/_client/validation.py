@@ -1,4 +1,4 @@
-"""What can be sent: a draft that a server would end the connection for is refused before it is sent."""
+"""Checks a draft before it is sent: the server would refuse it, or end the connection for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bqwidget.protocol import ClientFrame, Draft, Error, Limits, check, encode
 
 
 def is_encodable(frame: ClientFrame) -> bool:
-    """Whether it can be sent at all: halves of characters (a cut emoji, an odd file name) are no UTF-8."""
+    """Whether it is valid UTF-8: a lone surrogate, from a cut emoji or a file name, is not."""
     try:
         encode(frame)
     except UnicodeEncodeError:
@@ -16,9 +16,9 @@ def is_encodable(frame: ClientFrame) -> bool:
 
 
 def validate(draft: Draft, limits: Limits) -> Error | None:
-    """Why a server with these limits would refuse it, or end the connection for it, as it would say so itself."""
+    """The error with which a server with these limits would refuse ``draft``, or None."""
     if not is_encodable(draft):
-        message = "the message holds half a character: clean it by text.encode(errors='replace').decode()"
+        message = "the message contains half a character: clean it by text.encode(errors='replace').decode()"
         return Error(code="bad_text", message=message, cid=draft.cid)
     try:
         check(draft, limits)
@@ -26,6 +26,6 @@ def validate(draft: Draft, limits: Limits) -> Error | None:
         return Error(code=error.code, message=str(error), cid=draft.cid)
     size = len(encode(draft))
     if size > limits.frame:
-        message = f"the message takes {size:,} bytes; the limit is {limits.frame:,}"
+        message = f"the message has {size:,} bytes; the limit is {limits.frame:,}"
         return Error(code="too_long", message=message, cid=draft.cid)
     return None

@@ -1,4 +1,4 @@
-"""Link: one WebSocket connection of a room, from the join to its end."""
+"""WebSocketClient: one WebSocket connection of a room, from the join to its end."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from bqwidget.protocol import (
     decode_server,
     encode,
 )
-from bqwidget.session import PageRequest
 
 from .compression import ClientCompression
 from .endpoint import Endpoint
 from .http_client import HttpClient, refusal_from_response
+from .message_list import PageRequest
 
 OPEN_TIMEOUT = 10.0
-"""Seconds for a join, and then for its hello."""
+"""Seconds for the handshake, and then for the hello frame."""
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""Bytes of one frame from the server."""
+"""Longest frame that is accepted from the server."""
 MAX_QUEUED_FRAMES = 4096
-"""Frames read ahead of us before the socket is no longer read."""
+"""Frames that wait to be processed before reading from the socket pauses."""
 
 _logger = logging.getLogger("bqwidget.websockets")
-_logger.setLevel(logging.INFO)  # at DEBUG websockets writes every header down, the token among them
+_logger.setLevel(logging.INFO)  # at DEBUG, websockets logs every header, including the token
 
 
-class ConnectionLost(BqwidgetError):  # noqa: N818 - it says what happened, as its relatives in errors.py
-    """A connection that was there is over. ``code``: its close code, ``retry_ms``: what the server asked for."""
+class ConnectionLost(BqwidgetError):  # noqa: N818 - named after what happened, as in errors.py
+    """The connection ended. ``code``: its close code. ``retry_ms``: the delay that the server asked for."""
 
     def __init__(self, message: str, *, code: int | None = None, retry_ms: int | None = None) -> None:
         super().__init__(message)
@@ -51,11 +51,11 @@ class ConnectionLost(BqwidgetError):  # noqa: N818 - it says what happened, as i
 
 class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc  # the token is for this server alone
+        return exc  # the token is for this server only
 
 
 class WebSocketClient:
-    """What arrives goes to ``heard`` in batches: everything that one turn of the loop brought, at once."""
+    """Calls ``on_frames`` with batches: all frames that arrived in one turn of the event loop."""
 
     def __init__(
         self,
@@ -86,16 +86,16 @@ class WebSocketClient:
         self._outgoing_added.set()
 
     def request_page(self, page: PageRequest | None) -> None:
-        """Fetch ``page``, unless it is on its way already."""
+        """Fetch ``page``, unless that is in progress."""
         if page is not None and page is not self._page:
             self._page = page
             self._page_requested.set()
 
     async def run(self, room: str, query: dict[str, str]) -> None:
-        """Join, and serve until the end, which is always an error.
+        """Join, and serve the connection until it ends, which always raises.
 
-        Raises ConnectionRefused where the server answered the join, or the request for a page, with an HTTP
-        status; LinkLost when the connection ended; OSError and others where there was nobody to talk to.
+        Raises ConnectionRefused if the server answered the join or a page request with an HTTP status,
+        ConnectionLost if the connection ended, OSError and others if no server could be reached.
         """
         try:
             socket = await self._join(room, query)
@@ -126,25 +126,25 @@ class WebSocketClient:
             subprotocols=[websockets.Subprotocol(SUBPROTOCOL)],
             additional_headers=self._endpoint.headers,
             proxy=None if self._endpoint.is_loopback else True,
-            compression=None,  # websockets' own offer: it would keep context, and compress every ack and ping
+            compression=None,  # websockets' default keeps context, and compresses every ack and ping
             extensions=None
             if self._endpoint.is_loopback
-            else [ClientCompression()],  # bytes cost nothing there
+            else [ClientCompression()],  # loopback does not need it
             logger=_logger,
             max_size=MAX_FRAME_BYTES,
             max_queue=MAX_QUEUED_FRAMES,
-            ping_interval=None,  # the server names the heartbeat in its hello
+            ping_interval=None,  # the hello frame sets the heartbeat
             open_timeout=OPEN_TIMEOUT,
             close_timeout=1,
         )
 
     async def _read(self, socket: ClientConnection) -> None:
-        """``recv`` doesn't suspend while frames are there, so what has arrived is together before ``_flush``."""
+        """``recv`` does not suspend while frames are buffered, so ``_flush`` gets all of them at once."""
         loop = asyncio.get_running_loop()
         try:
             while True:
                 data = await socket.recv(decode=False)
-                self._received.append(data)  # not in one line: _flush changes the list while we wait
+                self._received.append(data)  # not in one line: _flush replaces the list during the await
                 if len(self._received) == 1:
                     loop.call_soon(self._flush)
         except websockets.ConnectionClosed:
@@ -169,7 +169,7 @@ class WebSocketClient:
             try:
                 frame = decode_server(data)
             except ProtocolError:
-                continue  # what it was shows as missing, and is asked for again
+                continue  # the session notices the gap and requests the entries again
             if frame is None:
                 continue
             if isinstance(frame, Hello):
@@ -188,23 +188,23 @@ class WebSocketClient:
                 await socket.send(encode(self._outgoing.popleft()).decode())
 
     async def _keep_alive(self, socket: ClientConnection) -> None:
-        """Measure the latency, and end a connection that has died without a word."""
+        """Measure the latency, and end the connection if it stops responding."""
         try:
             await asyncio.wait_for(self._hello_received.wait(), OPEN_TIMEOUT)
         except TimeoutError:
-            raise ConnectionLost(f"{self._endpoint.base} took the connection but said no hello") from None
+            raise ConnectionLost(f"{self._endpoint.base} accepted the connection but sent no hello") from None
         while True:
             before, started = self._received_count, time.monotonic()
             pong = asyncio.ensure_future(_ping(socket))
             pong.add_done_callback(_consume_exception)
-            # Not wait_for: after a C call that held the GIL for long, the pong and the timeout come together.
+            # Not wait_for: after a C call that held the GIL for long, pong and timeout arrive together.
             await asyncio.wait({pong}, timeout=self._heartbeat)
             if pong.done():
                 pong.result()
                 self._on_latency(time.monotonic() - started)
             elif pong.cancel() and self._received_count == before:
                 socket.transport.abort()
-                raise ConnectionLost(f"{self._endpoint.base} has gone silent")
+                raise ConnectionLost(f"{self._endpoint.base} stopped responding")
             await asyncio.sleep(self._heartbeat or OPEN_TIMEOUT)
 
     async def _fetch_pages(self) -> None:
@@ -221,17 +221,17 @@ async def _ping(socket: ClientConnection) -> None:
 
 
 def _consume_exception(pong: asyncio.Future[None]) -> None:
-    """The connection may end between the ping and its pong: the reader says so, and the pong has nothing to add."""
+    """If the connection ends between ping and pong, the reader reports it; the pong's error is ignored."""
     if not pong.cancelled():
         pong.exception()
 
 
 async def _first_error(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all until one raises, end the others, and raise that."""
+    """Run all until one raises, cancel the others, and raise that error."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        # A closed connection ends all of them, and the reader (the first) knows why.
+        # A closed connection ends all of them; the reader, which is the first, knows the reason.
         next(task for task in tasks if task in done).result()
     finally:
         for task in tasks:

@@ -15,8 +15,9 @@ import sys
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from bqwidget._client.http_client import Attachment
 from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import MAX_NAME, TABLE, Part, Table, encode, image_type
 
@@ -36,11 +37,6 @@ SUPPORTED_TYPES = (
 
 _REPRS = {"_repr_png_": "image/png", "_repr_jpeg_": "image/jpeg", "_repr_svg_": "image/svg+xml"}
 _NO_NAMESPACE = re.compile(r"<svg(?=[\s/>])(?![^>]*\sxmlns\s*=)")
-
-
-class Attachment(NamedTuple):
-    part: Part
-    data: bytes
 
 
 def to_attachment(thing: object, name: str | None = None) -> Attachment:

@@ -7,8 +7,9 @@ from typing import Any
 from weakref import finalize
 
 from bqwidget._client.subscription import Predicate
+from bqwidget._threads.callback import Callback
 from bqwidget._threads.cells import Cell, current_cell
-from bqwidget.dispatch import Callback, CallbackLoop, ThreadCallbackLoop
+from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop
 from bqwidget.protocol import Message
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from bqwidget._client.http_client import HttpClient
+from bqwidget._client.message_list import PAGE_SIZE
 from bqwidget.errors import BqwidgetError, ConnectionRefused
 from bqwidget.protocol import Message, Part, is_text, printable
-from bqwidget.session import PAGE_SIZE
 
 from .sending import SendMixin
 from .transcript import Transcript

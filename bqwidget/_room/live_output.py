@@ -12,7 +12,8 @@ from secrets import token_hex
 from typing import Any, TypeVar, overload
 
 from bqwidget._client.message_list import MessageSnapshot
-from bqwidget.dispatch import Callback, CallbackLoop
+from bqwidget._threads.callback import Callback
+from bqwidget.dispatch import CallbackLoop
 from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
 
 from .handlers import is_from_previous_run, registration_key

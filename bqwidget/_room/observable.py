@@ -10,7 +10,8 @@ from weakref import WeakMethod
 import traitlets
 from traitlets.utils.bunch import Bunch
 
-from bqwidget.dispatch import Callback, CallbackLoop, ThreadCallbackLoop, callback_loop
+from bqwidget._threads.callback import Callback
+from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 
 
 class _LiveTrait(traitlets.TraitType[Any, Any]):

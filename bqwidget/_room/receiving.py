@@ -10,7 +10,7 @@ from weakref import WeakMethod
 
 from bqwidget import dispatch
 from bqwidget._client.subscription import MessageStream, Predicate, Subscription
-from bqwidget.dispatch import Callback
+from bqwidget._threads.callback import Callback
 from bqwidget.errors import WaitTimeout
 from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 
 import msgspec
 
+from bqwidget._client.http_client import Attachment
 from bqwidget._client.outbox import Delivery
 from bqwidget.connection import Connection
 from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
@@ -30,7 +31,7 @@ from bqwidget.protocol import (
     printable,
 )
 
-from .attachments import Attachment, to_attachment
+from .attachments import to_attachment
 from .observable import Observable
 
 DELIVERY_TIMEOUT = 30.0

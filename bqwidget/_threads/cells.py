@@ -1,4 +1,4 @@
-"""Cells: which notebook cell runs here and now, and what its earlier run left behind."""
+"""Notebook cells: which cell is running, where its output goes, and objects that its previous run created."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Thing = TypeVar("Thing")
 
 
 class Cell(NamedTuple):
-    """``id``: the same at every run, empty where the frontend tells none. ``run``: of this one alone."""
+    """``id`` is the same for every run, and empty if the frontend sends none. ``run`` is unique to one run."""
 
     id: str
     run: str
@@ -31,8 +31,11 @@ def current_cell() -> Cell | None:
 
 
 class OutputContext:
-    """Where this cell's displays land. From ipykernel 7 on the context carries that; 6 keeps it in an attribute,
-    which is set here for as long as a function runs (not across an async one's awaits)."""
+    """Directs displays to the cell in which this object was created.
+
+    ipykernel 7 keeps the cell in a context variable. ipykernel 6 keeps it in an attribute, which ``active`` sets
+    while a function runs (not across the awaits of an async function).
+    """
 
     def __init__(self) -> None:
         ipython = sys.modules.get("IPython")
@@ -58,8 +61,10 @@ _created: dict[tuple[str, object], tuple[str, list[ref[Any]]]] = {}
 
 
 def replace_previous(thing: Thing, what: object, close: Callable[[Thing], object]) -> None:
-    """``close`` every ``what`` that an earlier run of this cell made: its output is gone, but IPython's ``Out``
-    may keep it alive, and then two of it would answer."""
+    """Call ``close`` on each object of the same kind (``what``) that the previous run of this cell created.
+
+    Its output is gone, but IPython's ``Out`` may keep it alive, and then both objects would react to messages.
+    """
     cell = current_cell()
     if cell is None or not cell.id:
         return

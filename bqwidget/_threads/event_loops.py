@@ -1,4 +1,4 @@
-"""Event loops: the one that the main thread gives to callbacks, one inside another, and the clean end of one."""
+"""Event loops: the main thread's loop, running one loop inside another, and closing one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def main_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that IPython's main thread runs between two cells, if this is IPython and it has one."""
+    """The loop that IPython's main thread runs between cells, or None."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     kernel = getattr(shell, "kernel", None)
@@ -19,16 +19,16 @@ def main_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _kernel_loop(kernel: Any) -> asyncio.AbstractEventLoop | None:
-    """An ipykernel's main loop, whatever thread this is."""
+    """The main loop of an ipykernel, from any thread."""
     loop: asyncio.AbstractEventLoop | None = getattr(getattr(kernel, "io_loop", None), "asyncio_loop", None)
     return loop
 
 
 def _terminal_loop(shell: Any) -> asyncio.AbstractEventLoop | None:
-    """In IPython's terminal the loop of what cells await, with ``%gui asyncio`` that of the prompt too.
+    """In IPython's terminal: the loop that runs awaiting cells and, with ``%gui asyncio``, the prompt.
 
-    That is switched on here, so that callbacks run while the prompt waits: unless another gui was chosen, or
-    there is no such prompt (``--simple-prompt``), or the shell is embedded in a program that may have a loop.
+    Enables ``%gui asyncio``, so that callbacks run while the prompt waits. None if another gui is active, if the
+    prompt does not support it (``--simple-prompt``), or if the shell is embedded in a program with its own loop.
     """
     embedded = getattr(sys.modules.get("IPython.terminal.embed"), "InteractiveShellEmbed", ())
     if getattr(shell, "pt_app", None) is None or isinstance(shell, embedded):
@@ -47,10 +47,10 @@ def _terminal_loop(shell: Any) -> asyncio.AbstractEventLoop | None:
 
 @contextlib.contextmanager
 def without_running_loop() -> Iterator[None]:
-    """Hide the running loop and task of this thread, so that another loop may run inside.
+    """Hide the running loop and task of this thread, so that another loop can run inside.
 
-    asyncio forbids nesting because the outer loop stands still meanwhile: here that is wanted, for that
-    is what a cell that blocks does. The functions are those that asyncio gives to makers of event loops.
+    asyncio forbids nested loops because the outer loop is blocked meanwhile. Here that is intended: a cell that
+    blocks does the same. The functions are those that asyncio offers to implementations of event loops.
     """
     loop = asyncio._get_running_loop()  # noqa: SLF001
     task = asyncio.current_task(loop) if loop is not None else None
@@ -66,7 +66,7 @@ def without_running_loop() -> Iterator[None]:
 
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """End ``loop``, which isn't running, and all that still hangs on it."""
+    """Cancel the tasks of ``loop``, which must not be running, and close it."""
 
     async def end() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

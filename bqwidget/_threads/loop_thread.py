@@ -1,4 +1,4 @@
-"""LoopThread: a daemon thread with an event loop of its own, that other threads talk to and that ends cleanly."""
+"""LoopThread: a daemon thread with an event loop of its own, called from other threads and closed cleanly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bqwidget.errors import BqwidgetError
 from .event_loops import close_loop
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that ``close`` gives to what is still to be done."""
+"""Seconds that ``close`` gives to pending work."""
 
 Result = TypeVar("Result")
 _started: WeakSet[LoopThread] = WeakSet()
@@ -37,22 +37,25 @@ class LoopThread:
         self.thread.start()
 
     def check_process(self) -> None:
-        """Raises BqwidgetError in a forked child: threads stay behind, and locks may be held for ever."""
+        """Raises BqwidgetError in a forked child, where the thread does not run and locks may stay held."""
         if os.getpid() != self._process:
             raise BqwidgetError(
-                f"{self.thread.name} belongs to process {self._process}, of which this one is a fork:"
-                " make a new Room here, or start the process by spawn"
+                f"{self.thread.name} belongs to process {self._process}, and this process is a fork of it:"
+                " create a new Room here, or start the process with the spawn method"
             )
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
-        """From any thread: run ``function`` on this one soon; after its end, not at all."""
+        """Run ``function(*args)`` on this thread soon. Callable from any thread; ignored after the thread's end."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *args)
 
     def close(self, *, wait: bool = True) -> None:
-        """From any thread, and from a finalizer, for it takes no lock: end, after at most GRACE seconds."""
+        """End the thread, after at most CLOSE_TIMEOUT seconds.
+
+        Callable from any thread and, because it takes no lock, from a finalizer.
+        """
         if os.getpid() != self._process:
-            return  # the loop's wake-up pipe is shared with the parent's
+            return  # the loop's wake-up pipe is shared with the parent process
         self.call_soon(self._begin_close)
         if wait and current_thread() is not self.thread:
             self.thread.join(CLOSE_TIMEOUT + 3)
@@ -64,7 +67,7 @@ class LoopThread:
         self._main.cancel()
 
     def _end(self) -> None:
-        """The last on the thread; nothing that is called later runs."""
+        """The last call on the thread; functions that are passed to ``call_soon`` later do not run."""
 
     def _run(self) -> None:
         try:
@@ -76,7 +79,7 @@ class LoopThread:
 
 
 async def run_in_thread(function: Callable[[], Result]) -> Result:
-    """What ``function`` gives, which may block; without the loop's own executor, whose thread would stay."""
+    """The result of ``function``, which may block. The loop's default executor would keep its thread."""
     executor = ThreadPoolExecutor(1)
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, function)
@@ -86,9 +89,9 @@ async def run_in_thread(function: Callable[[], Result]) -> Result:
 
 @atexit.register
 def _close_all() -> None:
-    """A script's last messages leave before its daemon threads are cut off."""
-    threads = [alive for alive in _started if alive.thread.is_alive()]
-    for alive in threads:
-        alive.close(wait=False)
-    for alive in threads:
-        alive.thread.join(CLOSE_TIMEOUT + 1)
+    """Send a script's last messages before its daemon threads are killed."""
+    threads = [started for started in _started if started.thread.is_alive()]
+    for thread in threads:
+        thread.close(wait=False)
+    for thread in threads:
+        thread.thread.join(CLOSE_TIMEOUT + 1)

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from bqwidget._room.attachments import Attachment
+from bqwidget._client.http_client import Attachment
 from bqwidget.connection import Connection
 from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import Part
@@ -112,7 +112,7 @@ class ChunkedTransfer:
             answer({**to, "stored": None}, ())
             return
         part = Part(mime=command.mime, sha256=hashlib.sha256(whole).hexdigest(), size=len(whole))
-        stored = self._connection.request(lambda _: self._connection.upload(Attachment(part, whole)))
+        stored = self._connection.request(lambda _: self._connection.requests.upload(Attachment(part, whole)))
         stored.add_done_callback(partial(_reply_stored, to, answer))
 
     def _add_chunk(self, command: UploadCommand) -> bytes | None:

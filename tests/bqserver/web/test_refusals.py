@@ -284,8 +284,8 @@ def on_the_rooms_end(stage: Stage) -> tuple[Room, Callable[[], object]]:
             None,
         ),  # 4401: it asks for a token once more, and hears of it from the join
         (on_expiry, "expired", None),
-        (on_a_right_that_is_taken, "may not be in this room any more", 4403),
-        (on_the_rooms_end, "closed it for good", 4404),
+        (on_a_right_that_is_taken, "your access to it was revoked", 4403),
+        (on_the_rooms_end, "closed it permanently", 4404),
     ],
 )
 def test_a_connection_that_ends_for_good_is_not_made_again(stage, make, says, close_code):

@@ -284,7 +284,7 @@ def test_closing_sends_what_is_queued_first(server):
 def test_closing_offline_gives_up_what_is_queued():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
         future = room.send("hi", wait=False)
-    with pytest.raises(RoomClosed, match="make a new Room"):
+    with pytest.raises(RoomClosed, match="create a new Room"):
         future.result(0)
     with pytest.raises(RoomClosed):
         room.send("hi")

@@ -10,8 +10,8 @@ import pytest
 from bqwidget._client import http_client
 from bqwidget._client.endpoint import Endpoint
 from bqwidget._client.http_client import HttpClient
+from bqwidget._client.message_list import PageRequest
 from bqwidget.errors import ConnectionRefused
-from bqwidget.session import PageRequest
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -70,7 +70,7 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_page_that_is_none_is_a_connection_refused():
-    assert "no answer of a bqserver" in asking(say_welcome)
+    assert "did not answer like a bqserver" in asking(say_welcome)
 
 
 def test_closing_ends_what_is_on_its_way():

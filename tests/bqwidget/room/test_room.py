@@ -147,7 +147,7 @@ def test_a_forked_child_is_told_at_once_and_leaves_the_parents_room_alone(server
     )
     told = done.stdout.splitlines()
     assert len(told) == 6, (told, done.stderr)
-    assert all("of which this one is a fork: make a new Room" in line for line in told[:4])
+    assert all("is a fork of it: create a new Room" in line for line in told[:4])
     assert told[4:] == ["from the parent", "from another"]
 
 
@@ -462,7 +462,7 @@ def test_an_error_is_shown_and_stops_nobody(ada, bob, capsys):
     heard.wait("one", "two")
     shown = capsys.readouterr().err
     assert shown.count("ValueError: cannot hear") == 2
-    assert "bqwidget/dispatch.py" not in shown
+    assert "bqwidget/_threads/callback.py" not in shown
     eventually(lambda: [f.message for f in frames if getattr(f, "code", "") == "callback"])
     assert "fails: ValueError: cannot hear one" in [getattr(frame, "message", "") for frame in frames]
 

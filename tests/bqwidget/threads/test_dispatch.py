@@ -16,7 +16,8 @@ from support.eventually import eventually
 from support.kernels import kernel
 
 from bqwidget import Room, dispatch
-from bqwidget.dispatch import Callback, ThreadCallbackLoop, callback_loop, fallback_loop, wait
+from bqwidget._threads.callback import Callback
+from bqwidget.dispatch import ThreadCallbackLoop, callback_loop, fallback_loop, wait
 
 
 def callback(function, failed=lambda error: None):
@@ -277,7 +278,7 @@ def test_errors_are_shown_and_told(error, capsys):
     assert told == [error]
     shown = capsys.readouterr().err
     assert "in fails" in shown
-    assert "bqwidget/dispatch.py" not in shown
+    assert "bqwidget/_threads/callback.py" not in shown
 
 
 def test_a_callback_equals_its_function():
@@ -393,7 +394,7 @@ def test_outputs_land_under_the_registering_cell(notebook, bob):
     registered.shows("ValueError: cannot hear")
     bob.send("after")
     registered.shows("heard after on main")
-    assert "bqwidget/dispatch.py" not in registered.text
+    assert "bqwidget/_threads/callback.py" not in registered.text
     assert later.text == "another cell\n"
 
 

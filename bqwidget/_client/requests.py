@@ -1,0 +1,61 @@
+"""HTTP requests of one room that wait until the room is open. All methods run on the connection's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import Any, TypeVar
+
+from bqwidget.errors import ConnectionRefused
+from bqwidget.protocol import Part
+
+from .endpoint import Endpoint
+from .http_client import Attachment, HttpClient, is_permanent
+
+INITIAL_RETRY_DELAY, MAX_RETRY_DELAY = 0.25, 10.0
+"""Seconds between two attempts to upload; doubled after each attempt."""
+
+Result = TypeVar("Result")
+
+
+class RoomRequests:
+    def __init__(self, room: str) -> None:
+        self.room_is_open = asyncio.Event()
+        self._room = room
+        self._client: HttpClient | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def client(self, endpoint: Endpoint) -> HttpClient:
+        """The client for ``endpoint``; the client of an earlier endpoint is closed."""
+        if self._client is None or endpoint != self._client.endpoint:
+            self.close()
+            self._client = HttpClient(endpoint, self._room)
+        return self._client
+
+    def start(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``function()`` as a task."""
+        task = asyncio.get_running_loop().create_task(function())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def run(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Result:
+        await self.room_is_open.wait()
+        assert self._client is not None  # made before any join
+        return await request(self._client)
+
+    async def upload(self, attachment: Attachment) -> Part:
+        """Upload, and retry until the server has it. Raises ConnectionRefused if it is refused permanently."""
+        for attempt in count():
+            try:
+                return await self.run(lambda client: client.upload(attachment))
+            except ConnectionRefused as error:
+                if is_permanent(error):
+                    raise
+                delay = min(MAX_RETRY_DELAY, INITIAL_RETRY_DELAY * 2.0**attempt)
+                await asyncio.sleep(error.retry_after or delay)
+        raise AssertionError
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()

@@ -1,0 +1,87 @@
+"""Callback: a user's function, called in the context in which it was registered."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from typing import Any
+
+from .cells import OutputContext
+
+
+class Callback:
+    """Calls ``function`` so that its output and its errors appear in the cell that registered it.
+
+    ``on_error(error)`` is called after the traceback was printed. Calls of an async function run one after the
+    other; while one is suspended, other callbacks run.
+    """
+
+    def __init__(self, function: Callable[..., object], on_error: Callable[[BaseException], None]) -> None:
+        self.function = function
+        self._context = copy_context()
+        self._output_context = OutputContext()
+        self._on_error = on_error
+        self._running: asyncio.Task[None] | None = None
+        self._queued_calls: deque[tuple[Any, ...]] = deque()
+
+    def __call__(self, *args: Any) -> None:
+        """Call the function now, in the running loop, or after its own earlier calls have ended."""
+        if self._running is not None:
+            self._queued_calls.append(args)
+            return
+        context = self._context.copy()
+        try:
+            with self._output_context.active():
+                result = context.run(self.function, *args)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an error in one callback never stops the others
+            self.show_error(error)
+            return
+        if inspect.isawaitable(result):
+            task = asyncio.get_running_loop().create_task(_await(result), context=context)
+            self._running = task
+            task.add_done_callback(self._done)
+
+    def check(self, predicate: Callable[..., object], *args: Any) -> bool:
+        """The truth of the user's ``predicate(*args)``; False if it raises, and then its error is shown."""
+        try:
+            return bool(self._context.copy().run(predicate, *args))
+        except Exception as error:  # noqa: BLE001
+            self.show_error(error)
+            return False
+
+    def show_error(self, error: BaseException) -> None:
+        """Print the traceback where the callback was registered, without the frames of this module."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+            trace = trace.tb_next
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        self._context.copy().run(_print_error, text)
+        self._on_error(error)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.show_error(error)
+        while self._queued_calls and self._running is None:
+            self(*self._queued_calls.popleft())
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to its function, so that traitlets' ``unobserve(function)`` finds it."""
+        return other is self or other == self.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+
+def _print_error(text: str) -> None:
+    sys.stdout.flush()  # keep the order of what was printed before
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - errors of a cell belong into its output
+
+
+async def _await(awaitable: Awaitable[object]) -> None:
+    await awaitable
