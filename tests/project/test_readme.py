@@ -346,6 +346,19 @@ def test_the_files_that_a_guide_names_are_there(path: str) -> None:
             }
 
 
+def test_the_folders_are_those_of_the_code() -> None:
+    for guide, heading, folder in (
+        (SERVER, "## Where things are", ROOT / "server" / "bqserver"),
+        (TESTS, "## Where things are", ROOT / "tests"),
+    ):
+        section = guide[guide.index(heading) :].partition("\n## ")[0]
+        cells = "\n".join(row.split("|")[1] for row in table_rows(section))
+        documented = set(re.findall(r"`(?:tests/)?(\w+)/?`", cells))
+        assert documented == {
+            path.name for path in folder.iterdir() if any(path.glob("*.py")) or any(path.glob("*/*.py"))
+        }
+
+
 @pytest.mark.parametrize("path", GUIDES)
 def test_the_pictures_of_a_guide_are_small(path: str) -> None:
     for name in re.findall(r"(?:src|srcset)=\"([^\"]+)\"|!\[[^]]*\]\(([^)]+)\)", GUIDES[path]):
