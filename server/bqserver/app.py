@@ -28,14 +28,14 @@ from bqserver.cli.settings import Settings, base_path
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
-from bqserver.hub.reauthentication import Rechecks
+from bqserver.hub.reauthentication import Reauthentication
 from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.fastpath.server import ShortcutServer
-from bqserver.web.handler import NotFound, Service, note_request
+from bqserver.web.handler import AppContext, NotFound, note_request
 from bqserver.web.routes import LOBBY, routes
 
 from .audit import Journal
@@ -120,7 +120,7 @@ class ChatServer(Settings):
         with shut_on_error(sockets):
             hub = await self.open_hub(gate, journal, sockets[0].getsockname()[1])
         warden = Warden(access, gate, hub.review)
-        rechecks = Rechecks(hub, self.recheck) if self.jupyterhub else None
+        rechecks = Reauthentication(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)
         origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
@@ -128,7 +128,7 @@ class ChatServer(Settings):
         if hub.membership is not None:
             for name, limit in door.limits.items():
                 hub.membership.share_limit(name, limit)
-        service = Service(hub, gate, origins, base=self.base, door=door)
+        service = AppContext(hub, gate, origins, base=self.base, door=door)
         application = tornado.web.Application(
             self.routes(service),
             default_handler_class=NotFound,
@@ -182,7 +182,7 @@ class ChatServer(Settings):
             heartbeat=self.heartbeat,
             buffer=self.buffer,
             policy=policy,
-            journal=journal,
+            audit=journal,
         )
         try:
             if join is not None:
@@ -210,10 +210,10 @@ class ChatServer(Settings):
             try:
                 await asyncio.wait_for(self._stopped.wait(), pause)
             except TimeoutError:
-                if not hub.peers and self._loop.time() - hub.last_busy > self.idle_timeout:
+                if not hub.peers and self._loop.time() - hub.last_active_at > self.idle_timeout:
                     return
 
-    def routes(self, service: Service) -> list[URLSpec]:
+    def routes(self, service: AppContext) -> list[URLSpec]:
         if not self.jupyterhub:
             return routes(service)
         from bqserver.jupyter.jupyterhub import hub_routes  # noqa: PLC0415 - the extra "hub"

@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "server"), str(ROOT / "tests")]
 
 from bqserver.websocket import compression as deflate  # noqa: E402
-from bqserver.websocket.connection import COMPRESSION, text_frame  # noqa: E402
-from bqserver.websocket.decoder import Incoming  # noqa: E402
+from bqserver.websocket.compression import PERMESSAGE_DEFLATE  # noqa: E402
+from bqserver.websocket.decoder import Decoder  # noqa: E402
+from bqserver.websocket.framing import text_frame  # noqa: E402
 from chaos.raw import frame  # noqa: E402
 
 TEXTS = (100, 300, 700, 1_000, 2_000, 4_000, 16_000)
@@ -38,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compressed frames: bytes against processor time.")
     parser.add_argument("--peers", type=int, default=100, help="members written to (default: %(default)s)")
     peers = parser.parse_args().peers
-    deflate.LEAST = 0  # else short frames would stay as they are
+    deflate.MIN_COMPRESSED_BYTES = 0  # else short frames would stay as they are
     prose = (ROOT / "server" / "README.md").read_text().encode("ascii", "ignore").decode()
     print(f"{'':>16}  {'bytes':^19}  {'server: once':>12}  {f'server: {peers} peers':^19}  ", end="")
     print(f"{'client':>8}  {'server: reads one':^19}")
@@ -67,17 +68,17 @@ def measure(text: str, readers: Readers) -> tuple[float, ...]:
         b'"at":1761000000000,"cid":"f3a9c1e25b7d4d0f"},"prev":123455}' % quoted(text)
     )
     plain = text_frame(payload)
-    small = deflate.deflated(plain)
+    small = deflate.compress(plain)
     packed = small[2 if small[1] < 126 else 4 :]
     said = frame(1, payload, mask=b"\1\2\3\4")
     said_small = frame(1, packed, first=0xC0, mask=b"\1\2\3\4")
     assert small is not plain
-    incoming = Incoming(1 << 17, [COMPRESSION.process_request_params([], [])[1]])
+    incoming = Decoder(1 << 17, [PERMESSAGE_DEFLATE.process_request_params([], [])[1]])
     assert incoming.feed(said) == incoming.feed(said_small) == [payload.decode()]
     return (
         len(plain),
         len(small),
-        took(lambda: deflate.deflated(plain)),
+        took(lambda: deflate.compress(plain)),
         took(lambda: readers.write(plain), each=3),
         took(lambda: readers.write(small), each=3),
         took(lambda: zlib.decompressobj(-15).decompress(packed + b"\0\0\xff\xff")),

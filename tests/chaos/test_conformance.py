@@ -13,8 +13,9 @@ import socket
 
 import pytest
 import tornado.web
-from bqserver.websocket.compression import deflated
-from bqserver.websocket.connection import Handshake, Wire, text_frame
+from bqserver.websocket.compression import compress
+from bqserver.websocket.connection import Connection, Handshake
+from bqserver.websocket.framing import text_frame
 from kosoku import FailureError, run_fuzzingclient
 from kosoku._caseindex import initialize_shims
 from tornado.httpserver import HTTPServer
@@ -32,16 +33,16 @@ class Echo(tornado.web.RequestHandler):
     async def get(self) -> None:
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         assert handshake.accepted
-        wire = Wire(self.detach(), handshake, buffer=LONGEST, max_frame=LONGEST)
+        wire = Connection(self.detach(), handshake, buffer=LONGEST, max_frame=LONGEST)
         task = asyncio.create_task(self.echo(wire))
         self.application.settings["tasks"].append(task)
 
-    async def echo(self, wire: Wire) -> None:
+    async def echo(self, wire: Connection) -> None:
         while (messages := await wire.receive()) is not None:
             for message in messages:
                 text = isinstance(message, str)
                 frame = text_frame(message.encode()) if text else text_frame(message, 0x82)
-                wire.write(deflated(frame) if wire.deflates else frame)
+                wire.write(compress(frame) if wire.compresses else frame)
 
 
 @pytest.fixture(autouse=True)

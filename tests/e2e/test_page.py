@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import RunningServer, running_server
-from bqserver.websocket.compression import deflated
+from bqserver.websocket.compression import compress
 from e2e.conftest import Window
 from support.ws_client import member
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -223,14 +223,14 @@ def test_a_long_message_comes_compressed_and_is_shown(server, pages, monkeypatch
     spared, said = [], []
 
     def sparing(frame: bytes) -> bytes:
-        spared.append(len(frame) - len(deflated(frame)))
-        return deflated(frame)
+        spared.append(len(frame) - len(compress(frame)))
+        return compress(frame)
 
     def inflating(self, frame, decode=PerMessageDeflate.decode, **options):
         said.append(frame.rsv1)
         return decode(self, frame, **options)
 
-    monkeypatch.setattr("bqserver.hub.hub.deflated", sparing)
+    monkeypatch.setattr("bqserver.hub.hub.compress", sparing)
     monkeypatch.setattr(PerMessageDeflate, "decode", inflating)
     page = pages()
     answers = []

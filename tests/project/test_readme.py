@@ -21,7 +21,7 @@ from bqserver.auth.origins import Origins
 from bqserver.cli.application import Command, check_arguments
 from bqserver.config.limits import Limiting
 from bqserver.hub.hub import Hub
-from bqserver.web.handler import Service
+from bqserver.web.handler import AppContext
 from bqserver.web.routes import routes
 from support.kernels import kernel
 from support.paths import ROOT
@@ -297,7 +297,7 @@ def test_the_routes_are_those_of_the_server() -> None:
 def _routes():
     hub = Hub.__new__(Hub)  # the table is read, nothing is served
     gate = Gate(token=None, is_open=True, clock=lambda: 0.0)
-    return routes(Service(hub, gate, Origins(hosts=[], origins=[])))
+    return routes(AppContext(hub, gate, Origins(hosts=[], origins=[])))
 
 
 def test_the_frames_are_those_of_the_protocol() -> None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 
-from bqserver.hub.catch_up import greet
+from bqserver.hub.catch_up import start_join
 from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 
 from bqwidget.protocol import Send
 
 
-class RecordingWire:
-    """A wire that keeps what it was given; ``full`` plays a reader who has stopped reading."""
+class RecordingConnection:
+    """Keeps what it is given to write. ``full``: a reader that has stopped reading."""
 
-    def __init__(self, *, deflates: bool = False) -> None:
-        self.deflates = deflates
+    def __init__(self, *, compresses: bool = False) -> None:
+        self.compresses = compresses
         self.writes: list[bytes] = []
         self.closed: int | None = None
         self.full = False
-        self.heard = 0.0
-        self.straight = None
+        self.last_received_at = 0.0
+        self.direct_send = None
+        self.on_buffered = lambda: None
 
     def write(self, data: bytes) -> bool:
         if self.full or self.closed:
@@ -53,15 +54,20 @@ def frames(data: bytes) -> list[dict]:
     return found
 
 
-async def join(peer: Peer) -> None:
-    await greet(peer, None, None)
-    await peer._task
+def new_peer(hub: Hub, connection, room: str = "lobby", **more) -> Peer:
+    return Peer(connection, room, address="test", buffer=hub.buffer, audit=hub.audit, **more)
 
 
-async def joined(hub: Hub, room: str = "lobby", *, deflates: bool = False, **more) -> Peer:
-    peer = Peer(hub, RecordingWire(deflates=deflates), room, address="test", **more)
-    await join(peer)
-    peer.wire.writes.clear()
+async def join(hub: Hub, peer: Peer) -> Peer:
+    """Enter the room, and wait until hello and the replay are written."""
+    await start_join(hub, hub.enter(peer), peer, None, None)
+    await peer.catch_up_task
+    return peer
+
+
+async def joined(hub: Hub, room: str = "lobby", *, compresses: bool = False, **more) -> Peer:
+    peer = await join(hub, new_peer(hub, RecordingConnection(compresses=compresses), room, **more))
+    peer.connection.writes.clear()
     return peer
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from nats.aio.msg import Msg
 
-from bqserver.hub.presence import members_here
+from bqserver.hub.presence import local_members
 from bqserver.jetstream.client import Link
 from bqserver.jetstream.connection import LOST
 from bqwidget.protocol import Member, Struct, encode
@@ -98,7 +98,7 @@ class NatsMembership:
 
     def publish_members(self, room: Room) -> None:
         if self._hub.rooms.get(room.name) is room and self._told.get(room.name) != (
-            here := members_here(room)
+            here := local_members(room)
         ):
             self._told[room.name] = here
             self._say(f"who.{room.name}", NodeState(self.node, members=here))
@@ -142,7 +142,7 @@ class NatsMembership:
             before = room.remote_members.get(news.node)
             room.remote_members[news.node] = asyncio.get_running_loop().time(), news.members
             if before is None or before[1] != news.members:
-                self._hub.presence.stir(room)
+                self._hub.presence.room_changed(room)
 
     def _heard_node(self, msg: Msg) -> None:
         news = _read(msg)
@@ -187,7 +187,7 @@ class NatsMembership:
             for node in gone:
                 del room.remote_members[node]
             if gone:
-                self._hub.presence.stir(room)
+                self._hub.presence.room_changed(room)
 
     async def _tell_counts(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from bqserver.hub.frames import refusal
+from bqserver.hub.frames import error_frame
 from bqserver.hub.hub import Hub
 from bqserver.model import Rejected
 from bqserver.storage.nats.log import NatsLog
@@ -40,7 +40,7 @@ async def join(log: NatsLog, hub: Hub) -> None:
 
 
 def _broadcast_unavailable(hub: Hub) -> None:
-    frame = refusal(_UNAVAILABLE, None)
+    frame = error_frame(_UNAVAILABLE, None)
     for room in list(hub.rooms.values()):
         hub.broadcast(room, frame)
 

@@ -8,8 +8,8 @@ from traitlets import Float, Int
 from traitlets.config import Configurable
 
 from bqserver.auth.admission import Door
-from bqserver.hub.heartbeat import HEARTBEAT
-from bqserver.hub.reauthentication import RECHECK
+from bqserver.hub.heartbeat import HEARTBEAT_INTERVAL
+from bqserver.hub.reauthentication import REAUTHENTICATION_INTERVAL
 from bqwidget.protocol import Limits
 
 LIMITS = Limits()
@@ -66,14 +66,14 @@ class Limiting(Configurable):
         "Default: 1000, none on loopback or inside Jupyter.",
     ).tag(config=True)
     heartbeat = Float(
-        HEARTBEAT, min=0.01, help="Seconds between pings; a peer silent for two of them is dropped."
+        HEARTBEAT_INTERVAL, min=0.01, help="Seconds between pings; a peer silent for two of them is dropped."
     ).tag(config=True)
     buffer = Int(
         LIMITS.buffer, min=1, help="Bytes that may wait for a slow reader before it is cut off."
     ).tag(config=True)
 
     recheck = Float(
-        RECHECK,
+        REAUTHENTICATION_INTERVAL,
         min=0.1,
         help="Seconds between two looks at whether Jupyter or its Hub still knows a member.",
     ).tag(config=True)

@@ -1,37 +1,69 @@
-"""How a member is brought up to date: its hello, and what it has missed, in chunks that wait for it."""
+"""Brings a peer up to date: its hello, and the entries that it has missed, in chunks that wait for its socket."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from bqserver.errors import StorageError
 from bqserver.model import Bounds
-from bqserver.websocket.connection import text_frame
+from bqserver.websocket.framing import text_frame
 from bqwidget.protocol import MAX_REPLAY, Gap, Hello, encode
 
 from . import presence
 from .frames import entry_frame
+from .hub import Hub
+from .peer import Peer
+from .room import Room
 
-if TYPE_CHECKING:
-    from .peer import Peer
+REPLAY_CHUNK_BYTES = 64 * 1024
+"""About how many bytes of a replay are read and written at once."""
+FIRST_CHUNK_ENTRIES = 50
+"""Entries of the first chunk, while their length is unknown."""
 
-CHUNK, FEW = 64 * 1024, 50
-"""Bytes of a replay, more or less, that are read and written at once; and entries, as long as nothing is known
-of their length.
-"""
+_log = logging.getLogger("bqserver.peer")
 
 
-async def greet(peer: Peer, after: int | None, epoch: str | None) -> None:
-    """Say hello, and let the peer join from there. Raises StorageError."""
-    hub = peer.hub
-    bounds = await hub.log.bounds(peer.room_name, min_seq=after or 0)
-    peer.room.seq = max(peer.room.seq, bounds.seq)
-    known = _is_known(peer, bounds, after, epoch)
+def start_join(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> asyncio.Task[None]:
+    """Send hello, and then what the peer has missed after ``after``. The task ends when hello is written."""
+    return _start(peer, partial(_send_hello, hub, room, peer, after, epoch))
+
+
+def start_resume(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+    """Catch up again, for ``chat.resume``; ignored while a catch-up is running."""
+    if peer.live:
+        peer.begin_catch_up()
+        _start(peer, partial(_resume, hub, room, peer, after, epoch))
+
+
+def _start(peer: Peer, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    peer.catch_up_task = asyncio.get_running_loop().create_task(_closing_on_error(peer, work))
+    return peer.catch_up_task
+
+
+async def _closing_on_error(peer: Peer, work: Callable[[], Awaitable[None]]) -> None:
+    """An error closes the connection: a peer whose catch-up ended without ``synced`` would wait forever."""
+    try:
+        await work()
+    except StorageError as error:
+        _log.warning("a member could not be brought up to date: %s", error)
+        peer.connection.close(1013, "the log can't be read: reconnect")
+    except Exception:  # noqa: BLE001 - no caller awaits this task
+        _log.exception("an internal error while bringing a member up to date")
+        peer.connection.close(1011, "an internal error of the server: reconnect")
+
+
+async def _send_hello(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+    bounds = await hub.log.bounds(room.name, min_seq=after or 0)
+    room.seq = max(room.seq, bounds.seq)
+    known = _is_known(hub, bounds, after, epoch)
     hello = Hello(
-        room=peer.room_name,
+        room=room.name,
         epoch=hub.log.epoch,
         seq=bounds.seq,
         oldest=bounds.oldest,
@@ -41,58 +73,61 @@ async def greet(peer: Peer, after: int | None, epoch: str | None) -> None:
         user=peer.principal,
         now=int(time.time() * 1000),
     )
-    peer.wire.write(text_frame(encode(hello)))
-    peer.start(partial(_join, peer, bounds, after, known=known))
+    peer.connection.write(text_frame(encode(hello)))
+    _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))
 
 
-async def resume(peer: Peer, after: int | None, epoch: str | None) -> None:
-    """Bring it up to date again. Raises StorageError."""
-    bounds = await peer.hub.log.bounds(peer.room_name, min_seq=after or 0)
-    await _replay(peer, bounds, after, known=_is_known(peer, bounds, after, epoch))
+async def _join(hub: Hub, room: Room, peer: Peer, bounds: Bounds, after: int | None, *, known: bool) -> None:
+    await _replay(hub, room, peer, bounds, after, known=known)
+    if peer.live and presence.members(room):
+        peer.write(presence.presence_frame(room))
 
 
-async def _join(peer: Peer, bounds: Bounds, after: int | None, *, known: bool) -> None:
-    await _replay(peer, bounds, after, known=known)
-    if peer.live and presence.members(peer.room):
-        peer.write(presence.frame(peer.room))
+async def _resume(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+    bounds = await hub.log.bounds(room.name, min_seq=after or 0)
+    await _replay(hub, room, peer, bounds, after, known=_is_known(hub, bounds, after, epoch))
 
 
-def _is_known(peer: Peer, bounds: Bounds, after: int | None, epoch: str | None) -> bool:
-    """Whether ``after`` is a place in this log."""
-    return after is not None and 0 <= after <= bounds.seq and epoch in (None, peer.hub.log.epoch)
+def _is_known(hub: Hub, bounds: Bounds, after: int | None, epoch: str | None) -> bool:
+    """Whether ``after`` is a position in this log."""
+    return after is not None and 0 <= after <= bounds.seq and epoch in (None, hub.log.epoch)
 
 
-async def _replay(peer: Peer, bounds: Bounds, after: int | None, *, known: bool) -> None:
-    """Send what is missing up to ``bounds.seq``, then what the peer kept meanwhile."""
+async def _replay(
+    hub: Hub, room: Room, peer: Peer, bounds: Bounds, after: int | None, *, known: bool
+) -> None:
+    """Send what is missing up to ``bounds.seq``, then what was held back meanwhile."""
     if after is not None and not known:
-        _gap(peer, 0, bounds.seq, "epoch")
+        _send_gap(peer, 0, bounds.seq, "epoch")
     elif after is not None and after < bounds.seq:
         if after < bounds.trimmed:
-            _gap(peer, after, bounds.trimmed, "trimmed")
+            _send_gap(peer, after, bounds.trimmed, "trimmed")
             after = bounds.trimmed
-        if not await _send_entries(peer, after, bounds.seq):
+        if not await _send_entries(hub, peer, after, bounds.seq):
             return
-    peer.go_live(bounds.seq)
+    peer.end_catch_up(bounds.seq, room.seq)
 
 
-async def _send_entries(peer: Peer, after: int, upto: int) -> bool:
-    """A few at a time, each taken by the peer before the next are read: a thousand that come back at once
-    hold that many few in memory, and not all they have missed. False: the connection is over.
+async def _send_entries(hub: Hub, peer: Peer, after: int, upto: int) -> bool:
+    """Send the entries in ``after < seq <= upto``. Returns False if the connection is over.
+
+    A chunk is read when the socket has taken the one before: a thousand peers that reconnect at once hold a
+    thousand chunks in memory, not everything they have missed.
     """
-    log, room = peer.hub.log, peer.room_name
+    log, room = hub.log, peer.room_name
     if await log.count(room, after=after, upto=upto, limit=MAX_REPLAY + 1) > MAX_REPLAY:
-        _gap(peer, after, upto, "long")
+        _send_gap(peer, after, upto, "long")
         return True
-    few = FEW
-    while entries := await log.entries(room, after=after, upto=upto, limit=few):
+    limit = FIRST_CHUNK_ENTRIES
+    while entries := await log.entries(room, after=after, upto=upto, limit=limit):
         data = b"".join([entry_frame(entry) for entry in entries])
-        if not await peer.wire.drain(data):
+        if not await peer.connection.drain(data):
             return False
-        few = max(1, min(MAX_REPLAY, CHUNK * len(entries) // len(data)))
+        limit = max(1, min(MAX_REPLAY, REPLAY_CHUNK_BYTES * len(entries) // len(data)))
         after = entries[-1].seq
     return True
 
 
-def _gap(peer: Peer, start: int, stop: int, reason: str) -> None:
+def _send_gap(peer: Peer, start: int, stop: int, reason: str) -> None:
     gap = msgspec.convert({"from": start, "to": stop, "reason": reason}, Gap)
-    peer.wire.write(text_frame(encode(gap)))
+    peer.connection.write(text_frame(encode(gap)))

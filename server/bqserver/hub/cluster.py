@@ -6,12 +6,11 @@ the rate limits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from bqserver.auth.rate_limit import RateLimit
+from bqserver.auth.rate_limit import RateLimit
 
-    from .room import Room
+from .room import Room
 
 
 class Membership(Protocol):

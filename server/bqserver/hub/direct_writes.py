@@ -1,46 +1,43 @@
-"""The lane: members who are owed nothing, each written to by one bare ``send``.
+"""Direct writes: peers with nothing pending get a turn's bytes by one bare socket ``send`` each.
 
-A turn's bytes are the same for all of them, so nothing has to be decided about any of them either. To look at a peer
-and its wire first (is it live, does something wait?) touches objects that a thousand writes have pushed out of the
-processor's cache, and was a tenth of the processor time of a delivery to 1,000 (0.118 us, 0.108 since:
-``srv_us_per_deliv`` of ``tests/benchmarks/wsfan.c``). So it is known beforehand: who is owed something steps out,
-is served with care (``Peer.bring``), and steps in again.
+All of them get the same bytes, so nothing has to be decided for any of them. Looking at each peer and its connection
+first (is it live, is anything queued?) touches objects that a thousand writes have pushed out of the processor's
+cache; it took a tenth of the processor time of a delivery to 1,000 peers (0.118 us with it, 0.108 without:
+``srv_us_per_deliv`` of ``tests/benchmarks/wsfan.c``). So the decision is made in advance: a peer with pending acks, a
+replay or buffered bytes leaves the set, is served by ``Peer.deliver``, and is added again when it is idle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .peer import Peer
-
-Send = Callable[[bytes], int]
-"""A socket's: how many bytes it took. Raises OSError where it takes none now, or never again."""
+from bqserver.websocket.framing import SocketSend
 
 
-class Lane:
-    __slots__ = ("_peers",)
+class DirectWriters:
+    """Sockets that take whole frames, each with the function that writes the rest of a frame a socket did not take."""
+
+    __slots__ = ("_writes",)
 
     def __init__(self) -> None:
-        self._peers: dict[Send, Peer] = {}
+        self._writes: dict[SocketSend, Callable[[bytes], None]] = {}
 
-    def add(self, send: Send, peer: Peer) -> None:
-        self._peers[send] = peer
+    def add(self, send: SocketSend, write: Callable[[bytes], None]) -> None:
+        self._writes[send] = write
 
-    def discard(self, send: Send) -> None:
-        self._peers.pop(send, None)
+    def discard(self, send: SocketSend) -> None:
+        self._writes.pop(send, None)
 
     def write(self, data: bytes) -> None:
-        """Whoever does not take all of it at once gets the rest with care."""
+        """Send ``data`` to every socket; what a socket does not take now is given to its write function."""
         size = len(data)
-        behind = []
-        for send in self._peers:
+        rest = []
+        for send in self._writes:
             try:
                 sent = send(data)
             except OSError:
                 sent = 0
             if sent != size:
-                behind.append((self._peers[send], sent))
-        for peer, sent in behind:
-            peer.write(data[sent:])
+                rest.append((self._writes[send], sent))
+        for write, sent in rest:
+            write(data[sent:])

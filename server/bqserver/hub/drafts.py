@@ -1,31 +1,96 @@
-"""A REST post, from the bytes of its body to what is appended: the same by every way in."""
+"""The one way in for a draft: what is sent by WebSocket, by POST and on the fast path is accepted or rejected here."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from bqserver.auth.identity import Identity
 from bqserver.model import Rejected, Role, Submission
-from bqwidget.protocol import Post, Send, check, decode_post
+from bqserver.storage.attachments import resolve_attachments
+from bqwidget.protocol import Draft, Post, Send, check
 
 from .hub import Hub
 
 
-def read_post(hub: Hub, identity: Identity, room: str, body: bytes) -> Post | Rejected:
-    """What ``identity``, who has been let in to write in ``room``, says there, under their verified name where there
-    is one; Rejected where they may not under that name.
+class Author(Protocol):
+    """Who sends a draft: a peer, or the ``Poster`` of a request.
 
-    Raises ProtocolError, which names the field. Its parts are still to be vouched for.
+    ``role``: what they may do in the room now. ``address``: what the rate of an unverified author is counted by.
     """
-    post = decode_post(body)
+
+    @property
+    def identity(self) -> Identity: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def room_name(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+
+
+class Poster(NamedTuple):
+    """The author of one request, who has been let in to write in the room."""
+
+    identity: Identity
+    room_name: str
+    address: str
+    role: Role = Role.WRITE
+
+
+Decision = Submission | Rejected
+
+
+def accept(hub: Hub, author: Author, draft: Draft | Post) -> Decision | Awaitable[Decision]:
+    """Decide whether ``draft`` may be appended, under the author's verified name where there is one.
+
+    Returns what to append, or why not; awaitable where attachments have to be looked up first. An accepted draft
+    has been counted against its author's rate. Raises ProtocolError, which names the field.
+    """
+    identity = author.identity
     if identity.principal is not None:
-        post = msgspec.structs.replace(post, user=identity.principal)
-    check(post, hub.limits)
-    return hub.policy.no_writer(identity, Role.WRITE, room, post.user) or post
+        draft = msgspec.structs.replace(draft, user=identity.principal)
+    check(draft, hub.limits)
+    if rejected := hub.policy.no_writer(identity, author.role, author.room_name, draft.user):
+        return rejected
+    if rejected := hub.too_fast(identity.principal or author.address):
+        return rejected
+    if isinstance(draft, Post):
+        draft = _as_send(draft)
+    if isinstance(draft, Send) and draft.parts:
+        return _with_attachments(hub, author, draft)
+    return _submission(identity, author.role, author.room_name, draft)
 
 
-def submission_of(post: Post, identity: Identity, room: str) -> Submission:
-    draft = Send(
+async def _with_attachments(hub: Hub, author: Author, draft: Send) -> Decision:
+    """Look up the attachments, then ask for the rights again: they may have changed while this waited."""
+    room = author.room_name
+    checked = await resolve_attachments(hub.parts, room, draft)
+    if isinstance(checked, Rejected):
+        return checked
+    identity = hub.policy.enter(author.identity, room, Role.WRITE)
+    if isinstance(identity, Rejected):
+        return identity
+    role = hub.policy.gate.level(identity, room)
+    rejected = hub.policy.no_writer(identity, role, room, draft.user)
+    return rejected or _submission(identity, role, room, checked)
+
+
+def _submission(identity: Identity, role: Role, room: str, draft: Draft) -> Submission:
+    principal = identity.principal
+    return Submission(
+        room,
+        principal or draft.user,
+        draft,
+        verified=principal is not None,
+        moderator=role is Role.MODERATE,
+    )
+
+
+def _as_send(post: Post) -> Send:
+    return Send(
         cid=post.cid or "",
         user=post.user,
         text=post.text,
@@ -34,5 +99,3 @@ def submission_of(post: Post, identity: Identity, room: str) -> Submission:
         ask=post.ask,
         parts=post.parts,
     )
-    principal = identity.principal
-    return Submission(room, principal or post.user, draft, verified=principal is not None)

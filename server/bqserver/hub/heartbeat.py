@@ -1,27 +1,26 @@
-"""The heartbeat: one timer for all members, who are pinged, told how far the log is, and dropped when they are gone."""
+"""The heartbeat: one timer pings all peers, sends them the last seq of their room, and drops those that are gone."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from bqserver.websocket.connection import PING
+from bqserver.websocket.framing import PING
 
-from .frames import synced
+from .frames import synced_frame
+from .peer import Peer
+from .room import Room
 
-if TYPE_CHECKING:
-    from .peer import Peer
-
-HEARTBEAT = 20.0
-SLICES = 20
-"""A twentieth of the members is pinged at a time: no burst, and no timer for each."""
+HEARTBEAT_INTERVAL = 20.0
+"""Seconds between two pings of a peer."""
+SLICES_PER_ROUND = 20
+"""A twentieth of the peers is pinged at a time: no burst, and no timer for each."""
 
 
 class Heartbeat:
-    """``peers`` is the hub's own collection; each hears from it once in ``period`` seconds."""
+    """``peers``: the hub's own mapping of peers to rooms. Each peer is pinged once in ``period`` seconds."""
 
-    def __init__(self, peers: Collection[Peer], period: float) -> None:
+    def __init__(self, peers: Mapping[Peer, Room], period: float) -> None:
         self._peers = peers
         self._period = period
         self._loop = asyncio.get_running_loop()
@@ -30,31 +29,32 @@ class Heartbeat:
         self._tick = 0
 
     def start(self) -> None:
-        """There is somebody now; it ends by itself when there is nobody."""
+        """Run while there are peers; does nothing if it runs already."""
         if self._timer is None:
-            self._timer = self._loop.call_later(self._period / SLICES, self._beat)
+            self._timer = self._loop.call_later(self._period / SLICES_PER_ROUND, self._beat)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
     def _beat(self) -> None:
-        """Ping the next slice, tell them how far the log is, and drop who has been silent for two periods."""
+        """Ping the next slice, and drop peers that have sent nothing for two periods."""
         self._timer = None
         if not self._peers:
             return
-        if self._tick % SLICES == 0:
+        if self._tick % SLICES_PER_ROUND == 0:
             self._round = list(self._peers)
-        due = self._round[self._tick % SLICES :: SLICES]
+        due = self._round[self._tick % SLICES_PER_ROUND :: SLICES_PER_ROUND]
         self._tick += 1
         deadline = self._loop.time() - 2 * self._period
         for peer in due:
-            if peer not in self._peers:
+            room = self._peers.get(peer)
+            if room is None:
                 continue
-            if peer.wire.heard < deadline:
-                peer.wire.abort()
+            if peer.connection.last_received_at < deadline:
+                peer.connection.abort()
             elif peer.live:
-                peer.write(PING + synced(peer.room.seq))
+                peer.write(PING + synced_frame(room.seq))
             else:
-                peer.wire.write(PING)
+                peer.connection.write(PING)
         self.start()

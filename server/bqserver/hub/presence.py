@@ -1,72 +1,69 @@
-"""Who is in a room: told to its live peers, at most a few times a second, and only when it changed."""
+"""Who is in a room: sent to its live peers at most a few times a second, and only after a change."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from bqserver.websocket.connection import text_frame
+from bqserver.websocket.framing import text_frame
 from bqwidget import protocol
 from bqwidget.protocol import Member, encode
 
-if TYPE_CHECKING:
-    from .hub import Hub
-    from .peer import Peer
-    from .room import Room
+from .peer import Peer
+from .room import Room
 
-PAUSE = 0.1
-MOST = 200
-"""Members named in one frame: a bigger room needs a count, not a list."""
+PRESENCE_INTERVAL = 0.1
+"""Seconds between two presence frames of a room, at least."""
+MAX_MEMBERS = 200
+"""Members listed in one frame: a larger room needs a count, not a list."""
 MAX_AVATARS = 8
-"""Pictures in one presence frame; the members after them are shown with their initials."""
+"""Pictures in one frame: every peer of a room gets the frame whenever a member types."""
 
 
 class Presence:
-    """One timer for all rooms, running only while somebody came, went, or typed."""
+    """One timer for all rooms, running only after a change. ``announce`` sends a changed room's members."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, announce: Callable[[Room], None]) -> None:
+        self._announce = announce
         self._changed: dict[Room, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def changed(self, room: Room, peer: Peer) -> None:
-        """``peer`` came, went or is typing. Nameless peers (the recipe's clients) are not members."""
+    def peer_changed(self, room: Room, peer: Peer) -> None:
+        """``peer`` joined, left, is typing, or is busy. Peers without a name (the recipe's clients) are no members."""
         if peer.user:
-            self.stir(room)
+            self.room_changed(room)
 
-    def stir(self, room: Room) -> None:
-        """Somebody did, here or elsewhere."""
+    def room_changed(self, room: Room) -> None:
+        """The members of ``room`` have changed, on this node or on another."""
         self._changed[room] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._tell)
+            self._timer = asyncio.get_running_loop().call_later(PRESENCE_INTERVAL, self._announce_changed)
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _tell(self) -> None:
+    def _announce_changed(self) -> None:
         self._timer = None
         changed, self._changed = self._changed, {}
         for room in changed:
-            self._hub.broadcast(room, frame(room))
-            if self._hub.membership is not None:
-                self._hub.membership.publish_members(room)
+            self._announce(room)
 
 
 def members(room: Room) -> tuple[Member, ...]:
-    """Everyone with a name, once each, whichever node they are on."""
-    found = {_key(member): member for member in members_here(room)}
+    """Every member with a name, once each, on whatever node, sorted by name."""
+    found = {_key(member): member for member in local_members(room)}
     for _, remote in room.remote_members.values():
         for member in remote:
             found.setdefault(_key(member), member)
-    return _bounded([found[key] for key in sorted(found)[:MOST]])
+    return _with_few_avatars([found[key] for key in sorted(found)[:MAX_MEMBERS]])
 
 
-def members_here(room: Room) -> tuple[Member, ...]:
-    """Those on this node. A person with three windows is one member, and whoever merely says to be that person
-    is another.
+def local_members(room: Room) -> tuple[Member, ...]:
+    """The members on this node. A person with three windows is one member; an unverified user of the same name is
+    another one.
     """
     now = asyncio.get_running_loop().time()
     found: dict[tuple[str, str, bool], Member] = {}
@@ -83,24 +80,23 @@ def members_here(room: Room) -> tuple[Member, ...]:
                 verified=verified,
                 profile=peer.identity.profile if verified else None,
             )
-    return _bounded([found[key] for key in sorted(found)[:MOST]])
+    return _with_few_avatars([found[key] for key in sorted(found)[:MAX_MEMBERS]])
 
 
-def _bounded(named: list[Member]) -> tuple[Member, ...]:
-    """Only so many pictures: all who are here get this frame whenever somebody types."""
-    pictures = 0
-    for place, member in enumerate(named):
+def presence_frame(room: Room) -> bytes:
+    return text_frame(encode(protocol.Presence(members=members(room))))
+
+
+def _with_few_avatars(named: list[Member]) -> tuple[Member, ...]:
+    """The same members, with the first ``MAX_AVATARS`` pictures only."""
+    avatars = 0
+    for index, member in enumerate(named):
         if member.profile is not None and member.profile.avatar is not None:
-            pictures += 1
-            if pictures > MAX_AVATARS:
-                plain = replace(member.profile, avatar=None)
-                named[place] = replace(member, profile=plain)
+            avatars += 1
+            if avatars > MAX_AVATARS:
+                named[index] = replace(member, profile=replace(member.profile, avatar=None))
     return tuple(named)
 
 
 def _key(member: Member) -> tuple[str, str, bool]:
     return member.user, member.kind, member.verified
-
-
-def frame(room: Room) -> bytes:
-    return text_frame(encode(protocol.Presence(members=members(room))))

@@ -1,30 +1,28 @@
-"""Members whom somebody else let in are asked about again: who has logged out there is out here too.
+"""Asks again who the members are that another service has authenticated: a member who logged out there is disconnected here.
 
-Tokens of our own are followed as they change (``access``); a login of Jupyter's or its Hub's ends without a word.
+Tokens of this server are followed as their file changes (``auth.file_watcher``); a login of Jupyter or its Hub ends
+without a message.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from bqserver.auth.identity import Denied, Identity
+from bqserver.auth.identity import Denied
 
 from .hub import Hub
-from .peer import Peer
+from .peer import Peer, Reauthenticator
 
-RECHECK = 60.0
-
-Still = Callable[[], Awaitable[Identity | Denied]]
-"""Asks again who a member is."""
+REAUTHENTICATION_INTERVAL = 60.0
+"""Seconds between two checks of a member."""
 
 _log = logging.getLogger("bqserver.access")
 
 
-class Rechecks:
-    """Every ``seconds``, and at once after ``soon``: all members who came in with a ``still``."""
+class Reauthentication:
+    """Every ``seconds``, and immediately after ``soon``: checks all peers that have a ``reauthenticate``."""
 
     def __init__(self, hub: Hub, seconds: float) -> None:
         self._hub = hub
@@ -43,15 +41,15 @@ class Rechecks:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), self._seconds)
             self._due.clear()
-            for peer in [peer for peer in self._hub.peers if peer.still is not None]:
-                await self._look(peer)
+            for peer in list(self._hub.peers):
+                if peer.reauthenticate is not None:
+                    await self._check(peer, peer.reauthenticate)
 
-    async def _look(self, peer: Peer) -> None:
-        assert peer.still is not None
+    async def _check(self, peer: Peer, reauthenticate: Reauthenticator) -> None:
         try:
-            found = await peer.still()
-        except Exception as error:  # noqa: BLE001 - who can't be asked has not said no
-            _log.warning("a member could not be asked about again: %s", error)
+            found = await reauthenticate()
+        except Exception as error:  # noqa: BLE001 - a service that does not answer has not denied anything
+            _log.warning("a member could not be authenticated again: %s", error)
             return
         if peer not in self._hub.peers:
             return

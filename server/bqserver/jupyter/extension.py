@@ -40,13 +40,13 @@ from bqserver.config.limits import Limiting
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError, SettingError, StorageError
 from bqserver.hub.hub import Hub
-from bqserver.hub.reauthentication import Rechecks
+from bqserver.hub.reauthentication import Reauthentication
 from bqserver.model import Role
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
-from bqserver.web.handler import Failure, Handler, Service, is_upgrade
+from bqserver.web.handler import ApiError, AppContext, Handler, is_upgrade
 from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session
 
@@ -72,7 +72,7 @@ class Inside(Handler):
     def check_source(self) -> None:
         """Only the Host, so far: whether the Origin matters is known when the credential is."""
         if not jupyter(self).check_host():
-            raise Failure(403, "bad_host", "this name is not served here: see ServerApp.allow_remote_access")
+            raise ApiError(403, "bad_host", "this name is not served here: see ServerApp.allow_remote_access")
 
     def check_xsrf_cookie(self) -> None:
         """Tornado asks too early; ``identify`` does it."""
@@ -95,10 +95,10 @@ class Inside(Handler):
         most = await authorized(handler, user)
         return identity_of(user)._replace(program=handler.token_authenticated, most=most)
 
-    def still(self) -> Callable[[], Awaitable[Identity | Denied]]:
-        return self._still
+    def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]]:
+        return self._reauthenticate
 
-    async def _still(self) -> Identity | Denied:
+    async def _reauthenticate(self) -> Identity | Denied:
         for known in ("_jupyter_current_user", "_cached_hub_user"):  # else the answer would be the first one
             self.__dict__.pop(known, None)
         return await self._identify()
@@ -108,12 +108,12 @@ class Inside(Handler):
         origin = self.request.headers.get("Origin")
         safe = self.request.method in ("GET", "HEAD", "OPTIONS") and not is_upgrade(self.request)
         if (origin is None and not safe) or not handler.check_origin():
-            raise Failure(403, "bad_origin", "this page may not come: see ServerApp.allow_origin")
+            raise ApiError(403, "bad_origin", "this page may not come: see ServerApp.allow_origin")
         if self.request.method not in ("GET", "HEAD", "OPTIONS"):
             try:
                 JupyterHandler.check_xsrf_cookie(handler)
             except HTTPError:
-                raise Failure(403, "bad_xsrf", "send the _xsrf cookie's value as X-XSRFToken") from None
+                raise ApiError(403, "bad_xsrf", "send the _xsrf cookie's value as X-XSRFToken") from None
 
     def admit(self, found: Identity | Denied) -> None:
         super().admit(found)
@@ -175,8 +175,8 @@ class BqserverExtension(Limiting, ExtensionApp):
         self.kernels = Kernels(self.serverapp.kernel_manager.__contains__)
         base = url_path_join(self.serverapp.base_url, NAME, "/")
         door = self.door()
-        service = Service(self.hub, gate, Origins(), base=base, door=door)
-        self.rechecks = Rechecks(self.hub, self.recheck)
+        service = AppContext(self.hub, gate, Origins(), base=base, door=door)
+        self.rechecks = Reauthentication(self.hub, self.recheck)
         logouts = Logouts(self.serverapp.identity_provider, self.rechecks.soon)
         table = [mount(spec, self.kernels, logouts) for spec in routes(service)]
         self.serverapp.web_app.add_handlers(".*$", table)  # type: ignore[no-untyped-call]
@@ -189,7 +189,7 @@ class BqserverExtension(Limiting, ExtensionApp):
         on this machine, get a plain one over loopback that takes their keys alone.
         """
         assert self.hub is not None
-        service = Service(self.hub, KernelGate(self.kernels), Origins(), door=door)
+        service = AppContext(self.hub, KernelGate(self.kernels), Origins(), door=door)
         self.listener = HTTPServer(
             Application(
                 routes(service), cookie_secret=service.gate.cookie_secret, log_function=lambda _: None

@@ -15,7 +15,7 @@ from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuth
 from tornado.routing import URLSpec
 
 from bqserver.auth.identity import Denied, Identity, short
-from bqserver.web.handler import Handler, Service, is_upgrade
+from bqserver.web.handler import AppContext, Handler, is_upgrade
 from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session
 
@@ -37,10 +37,10 @@ class OnHub(HubOAuthenticated, Handler):
             return LOG_IN
         return identity_of(model, program=getattr(self, "_token_authenticated", False))
 
-    def still(self) -> Callable[[], Awaitable[Identity | Denied]]:
-        return self._still
+    def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]]:
+        return self._reauthenticate
 
-    async def _still(self) -> Identity | Denied:
+    async def _reauthenticate(self) -> Identity | Denied:
         self.__dict__.pop("_cached_hub_user", None)  # else the answer would be the first one
         return await self._identify()
 
@@ -56,7 +56,7 @@ def identity_of(model: dict[str, Any], *, program: bool) -> Identity:
     return Identity(short(name), program=program)
 
 
-def hub_routes(service: Service, *, recheck: float) -> list[URLSpec]:
+def hub_routes(service: AppContext, *, recheck: float) -> list[URLSpec]:
     """Our routes with the Hub's users, and the one by which they come back from its login."""
     auth = HubOAuth.instance()
     # Else what the Hub said once would outlive the next question.

@@ -18,8 +18,8 @@ from bqserver.storage.attachments import AttachmentStore, StoredAttachment
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
-from .body import READ_ON, Body
-from .handler import Failure, Handler, bad_request
+from .body import DISCARD_LIMIT, JSONHandler
+from .handler import ApiError, Handler, bad_request
 from .media import TYPES, describe
 
 CSP = "default-src 'none'; sandbox"
@@ -38,7 +38,7 @@ ENDINGS = {
 _log = logging.getLogger("bqserver.parts")
 
 
-class Upload(Body):
+class Upload(JSONHandler):
     """``POST /rooms/{room}/parts?name=``: the raw bytes under their type; 201 and the part, once it is durable."""
 
     _held = 0
@@ -51,15 +51,15 @@ class Upload(Body):
         self.store()
         if self.mime not in TYPES:
             message = f"{printable(self.mime)} is not taken: an attachment is {', '.join(TYPES)}"
-            raise Failure(415, "bad_type", message)
+            raise ApiError(415, "bad_type", message)
         with bad_request():
             _check_name(self.get_query_argument("name", None))
         length = self.length()
         self._check_rate()
         if length > self._most:
             return  # its sender reads the 413 when it has sent it, and nothing of it is kept
-        if not hub.budget.acquire(length):
-            raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
+        if not hub.attachment_memory.acquire(length):
+            raise ApiError(503, "overload", "too many attachments are on their way: try again", retry_after=2)
         self._held = length
         self._late = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
 
@@ -68,7 +68,7 @@ class Upload(Body):
         policy, principal = self.service.hub.policy, self.identity.principal
         level = policy.gate.level(self.identity, room)
         if principal is not None and (refused := policy.no_writer(self.identity, level, room, principal)):
-            raise Failure.of(refused)
+            raise ApiError.of(refused)
 
     def data_received(self, chunk: bytes) -> None:
         super().data_received(chunk)
@@ -81,16 +81,16 @@ class Upload(Body):
         self.check_writer(room)  # much may have changed since its first byte
         data = self.body()
         if not data:
-            raise Failure(400, "empty", "the attachment is empty: send its bytes as the body")
+            raise ApiError(400, "empty", "the attachment is empty: send its bytes as the body")
         try:
             part = await asyncio.to_thread(describe, self.mime, data)
         except ProtocolError as error:
-            raise Failure(400, error.code, str(error)) from None
+            raise ApiError(400, error.code, str(error)) from None
         try:
             await self.store().put(room, StoredAttachment(part, data))
         except StorageError as error:
             _log.error("an attachment could not be stored: %s", error)
-            raise Failure(
+            raise ApiError(
                 503, "unavailable", "the attachment could not be stored: try again", retry_after=5
             ) from None
         name = self.get_query_argument("name", None)
@@ -103,7 +103,7 @@ class Upload(Body):
     def store(self) -> AttachmentStore:
         hub = self.service.hub
         if hub.parts is None or not hub.limits.part:
-            raise Failure(404, "no_parts", "this server takes no attachments: send text")
+            raise ApiError(404, "no_parts", "this server takes no attachments: send text")
         return hub.parts
 
     def on_finish(self) -> None:
@@ -119,13 +119,13 @@ class Upload(Body):
     def _release(self) -> None:
         if self._late is not None:
             self._late.cancel()
-        self.service.hub.budget.release(self._held)
+        self.service.hub.attachment_memory.release(self._held)
         self._held = 0
 
     def _check_rate(self) -> None:
         who = self.identity.principal or self.address
         if refused := self.service.hub.too_fast(who, "messages and attachments"):
-            raise Failure.of(refused)
+            raise ApiError.of(refused)
 
     @property
     def _most(self) -> int:
@@ -133,11 +133,11 @@ class Upload(Body):
 
     @property
     def _most_read(self) -> int:
-        return self._most + READ_ON
+        return self._most + DISCARD_LIMIT
 
-    def _too_big(self) -> Failure:
+    def _too_big(self) -> ApiError:
         size = int(self.request.headers.get("Content-Length", "0"))
-        return Failure(
+        return ApiError(
             413,
             "too_big",
             f"the attachment has {size:,} bytes; the limit is {self._most:,}: send a smaller one",
@@ -149,10 +149,10 @@ class Download(Handler):
 
     async def get(self, room: str, sha256: str) -> None:
         self.enter(room, Role.READ)
-        store, budget = self.service.hub.parts, self.service.hub.budget
+        store, budget = self.service.hub.parts, self.service.hub.attachment_memory
         kept = await store.get(room, sha256) if store and SHA256.fullmatch(sha256) else None
         if kept is None:
-            raise Failure(404, "no_part", f"room {room} has no attachment {printable(sha256)}")
+            raise ApiError(404, "no_part", f"room {room} has no attachment {printable(sha256)}")
         part, body = kept
         self.set_header("Content-Type", part.mime)
         self.set_header("Content-Security-Policy", CSP)
@@ -165,7 +165,7 @@ class Download(Handler):
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
         if not budget.acquire(part.size):
-            raise Failure(503, "overload", "too many attachments are on their way: try again", retry_after=2)
+            raise ApiError(503, "overload", "too many attachments are on their way: try again", retry_after=2)
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.finish(body)

@@ -7,14 +7,14 @@ from typing import Any
 
 from tornado.web import stream_request_body
 
-from .handler import Failure, Handler, whole_number
+from .handler import ApiError, Handler, whole_number
 
-READ_ON = 4 * 1024 * 1024
+DISCARD_LIMIT = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; more shuts the connection."""
 
 
 @stream_request_body
-class Body(Handler):
+class JSONHandler(Handler):
     """Reads the body piece by piece; ``body`` gives it."""
 
     _whole = False
@@ -69,7 +69,7 @@ class Body(Handler):
         """As the headers tell. Raises Failure where they tell no number."""
         told = whole_number(self.request.headers.get("Content-Length", ""))
         if told is None:
-            raise Failure(400, "bad_length", "Content-Length must be there, and a number")
+            raise ApiError(400, "bad_length", "Content-Length must be there, and a number")
         return told
 
     def check_kind(self) -> None:
@@ -82,7 +82,7 @@ class Body(Handler):
 
     @property
     def _most_read(self) -> int:
-        return READ_ON
+        return DISCARD_LIMIT
 
-    def _too_big(self) -> Failure:
-        return Failure(413, "too_big", f"the body has more than {self._most:,} bytes: send less at once")
+    def _too_big(self) -> ApiError:
+        return ApiError(413, "too_big", f"the body has more than {self._most:,} bytes: send less at once")

@@ -42,7 +42,7 @@ HEADERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class AppContext:
     """What the handlers need of the server around them. ``base``: the path before all routes, as ``/``."""
 
     hub: Hub
@@ -52,7 +52,7 @@ class Service:
     door: Door = field(default_factory=lambda: Door(clock=time.monotonic))
 
 
-class Failure(HTTPError):  # noqa: N818 - a failure is what it is
+class ApiError(HTTPError):
     """An answer of 4xx or 5xx in the wire's words; ``retry_after`` is in seconds."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
@@ -62,7 +62,7 @@ class Failure(HTTPError):  # noqa: N818 - a failure is what it is
         self.retry_after = retry_after
 
     @classmethod
-    def of(cls, refused: Rejected) -> Failure:
+    def of(cls, refused: Rejected) -> ApiError:
         return cls(refused.status, refused.code, refused.message, retry_after=refused.retry_after)
 
 
@@ -72,7 +72,7 @@ def bad_request() -> Iterator[None]:
     try:
         yield
     except ProtocolError as error:
-        raise Failure(400, error.code, str(error)) from None
+        raise ApiError(400, error.code, str(error)) from None
 
 
 class Handler(RequestHandler):
@@ -86,7 +86,7 @@ class Handler(RequestHandler):
     foreign: str | None = None
     """A listed page's origin, which may read the answer (CORS)."""
 
-    def initialize(self, service: Service) -> None:
+    def initialize(self, service: AppContext) -> None:
         self.service = service
 
     def set_default_headers(self) -> None:
@@ -113,7 +113,7 @@ class Handler(RequestHandler):
     def check_lock(self, key: str | None) -> None:
         """Raises Failure where this address has tried too many wrong keys."""
         if key is not None and (locked := self.service.door.locked(self.address, key)):
-            raise Failure.of(locked)
+            raise ApiError.of(locked)
 
     @property
     def address(self) -> str:
@@ -135,7 +135,7 @@ class Handler(RequestHandler):
 
     def require_identity(self) -> None:
         if self.denied is not None:
-            raise Failure(401, *self.denied)
+            raise ApiError(401, *self.denied)
 
     def enter(self, room: str, level: Role) -> None:
         """Raises Failure unless the name is a room's and the asker may do this much there."""
@@ -146,7 +146,7 @@ class Handler(RequestHandler):
         # Who they are by now: the body may have been long on its way.
         found = self.service.hub.policy.enter(self.identity, room, level)
         if isinstance(found, Rejected):
-            raise Failure.of(found)
+            raise ApiError.of(found)
         self.identity = found
 
     def check_source(self) -> None:
@@ -154,12 +154,12 @@ class Handler(RequestHandler):
         request, origins = self.request, self.service.origins
         if not origins.allows_host(request.host, server_address(request)):
             name = printable(split_port(request.host))
-            raise Failure(403, "bad_host", f"Host {name} is not served here: allow it with --allow-host")
+            raise ApiError(403, "bad_host", f"Host {name} is not served here: allow it with --allow-host")
         origin = request.headers.get("Origin")
         if origin is None:
             self.check_no_origin()
         elif not origins.allows_origin(origin, request.host, request.protocol):
-            raise Failure(
+            raise ApiError(
                 403, "bad_origin", f"Origin {printable(origin)} may not come: allow it with --allow-origin"
             )
         elif origins.is_foreign(origin):
@@ -170,7 +170,7 @@ class Handler(RequestHandler):
         """Browsers name their Origin on whatever could do harm; without one only a program may come."""
         safe = self.request.method in ("GET", "HEAD", "OPTIONS") and not is_upgrade(self.request)
         if not safe and "Cookie" in self.request.headers and "Authorization" not in self.request.headers:
-            raise Failure(403, "bad_origin", "Origin is missing: only a bearer token may come without one")
+            raise ApiError(403, "bad_origin", "Origin is missing: only a bearer token may come without one")
 
     def identify(self) -> Identity | Denied | Awaitable[Identity | Denied]:
         authorization = self.request.headers.get("Authorization")
@@ -179,7 +179,7 @@ class Handler(RequestHandler):
             session = self.get_signed_cookie(cookie_name(self.request), max_age_days=COOKIE_DAYS)
         return self.service.gate.identify(authorization, session)
 
-    def still(self) -> Callable[[], Awaitable[Identity | Denied]] | None:
+    def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]] | None:
         """How to ask again, later, who this is; None: what we know ourselves is followed anyway."""
         return None
 
@@ -209,7 +209,7 @@ class Handler(RequestHandler):
     def check_json(self) -> None:
         """A form or an image tag of another site can't send this type without asking first."""
         if not is_json(self.request.headers.get("Content-Type", "")):
-            raise Failure(415, "bad_type", f"the body must be {JSON}")
+            raise ApiError(415, "bad_type", f"the body must be {JSON}")
 
     def integer(self, name: str, low: int, high: int | None = None) -> int | None:
         """A number from the query string, or None where it isn't there."""
@@ -219,7 +219,7 @@ class Handler(RequestHandler):
         value = whole_number(text)
         if value is None or value < low or (high is not None and value > high):
             span = f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
-            raise Failure(400, f"bad_{name}", f"{name} is {printable(text)}; it must be a number, {span}")
+            raise ApiError(400, f"bad_{name}", f"{name} is {printable(text)}; it must be a number, {span}")
         return value
 
     def reply(self, body: bytes, status: int = 200) -> None:
@@ -232,8 +232,10 @@ class Handler(RequestHandler):
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ServerError):  # its words name our files: they are for the server's own log
-            failure = Failure(503, "unavailable", "messages can't be read just now: try again", retry_after=5)
-            status_code, kwargs["exc_info"] = 503, (Failure, failure, None)
+            failure = ApiError(
+                503, "unavailable", "messages can't be read just now: try again", retry_after=5
+            )
+            status_code, kwargs["exc_info"] = 503, (ApiError, failure, None)
         super().send_error(status_code, **kwargs)
 
     def log_exception(self, *exc_info: Any) -> None:
@@ -250,9 +252,9 @@ class Handler(RequestHandler):
             f"{self.request.method} {self.request.path}: {phrase}",
         )
         error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(error, Failure):
+        if isinstance(error, ApiError):
             self.refused = error.code
-            self.service.hub.journal.refused[error.code] += 1
+            self.service.hub.audit.refused[error.code] += 1
             code, message = error.code, error.message
             if error.retry_after is not None:
                 self.set_header("Retry-After", retry_header(error.retry_after))
@@ -265,7 +267,7 @@ class Handler(RequestHandler):
 
 def note_request(handler: Handler) -> None:
     """Tornado calls it for every finished request; its path is told without the query, which says what was sought."""
-    request, journal = handler.request, handler.service.hub.journal
+    request, journal = handler.request, handler.service.hub.audit
     journal.requests[handler.get_status()] += 1
     if journal.written:
         journal.note(
@@ -286,7 +288,7 @@ class NotFound(Handler):
 
     def prepare(self) -> None:
         super().prepare()
-        raise Failure(404, "not_found", f"there is nothing at {printable(self.request.path)}")
+        raise ApiError(404, "not_found", f"there is nothing at {printable(self.request.path)}")
 
 
 def cookie_name(request: HTTPServerRequest) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bqserver.hub.hub import Hub
 
-from .handler import Failure, Handler
+from .handler import ApiError, Handler
 
 try:
     from prometheus_client import CollectorRegistry
@@ -25,7 +25,7 @@ else:
             self._hub = hub
 
         def collect(self) -> Iterator[Metric]:
-            hub, journal = self._hub, self._hub.journal
+            hub, journal = self._hub, self._hub.audit
             yield GaugeMetricFamily("bqserver_members", "Connected now.", len(hub.peers))
             yield GaugeMetricFamily("bqserver_rooms", "Rooms that somebody is in now.", len(hub.rooms))
             yield GaugeMetricFamily(
@@ -51,9 +51,9 @@ class Metrics(Handler):
 
     def get(self) -> None:
         if not AVAILABLE:
-            raise Failure(404, "not_found", "metrics need prometheus_client: pip install bqwidget[metrics]")
+            raise ApiError(404, "not_found", "metrics need prometheus_client: pip install bqwidget[metrics]")
         if not self.identity.program and not self.service.gate.is_open:
-            raise Failure(403, "forbidden", "metrics are read with a token")
+            raise ApiError(403, "forbidden", "metrics are read with a token")
         registry = CollectorRegistry()
         registry.register(HubCollector(self.service.hub))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)

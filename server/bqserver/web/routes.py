@@ -10,17 +10,17 @@ from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
 
 from bqserver.auth.policy import taken
-from bqserver.hub.drafts import read_post, submission_of
+from bqserver.hub import session
+from bqserver.hub.drafts import Poster, accept
 from bqserver.hub.peer import Peer
-from bqserver.model import Bounds, Rejected, Role, RoomView, Stored
-from bqserver.storage.attachments import resolve_attachments
+from bqserver.model import Bounds, Rejected, Role, RoomView, Stored, Submission
 from bqserver.web.sessions import Invites, Moderate, Session
-from bqserver.websocket.connection import Handshake, Wire
-from bqwidget.protocol import MAX_CID, check_room, encode
+from bqserver.websocket.connection import Connection, Handshake
+from bqwidget.protocol import MAX_CID, check_room, decode_post, encode
 
 from .attachments import Download, Upload
-from .body import Body
-from .handler import Failure, Handler, NotFound, Service, bad_request, is_upgrade
+from .body import JSONHandler
+from .handler import ApiError, AppContext, Handler, NotFound, bad_request, is_upgrade
 from .metrics import Metrics
 from .page_template import CSP, FIRST, STATIC, render
 
@@ -30,7 +30,7 @@ NOTHING = RoomView(Bounds(0, 0), [])
 MOST_WORDS = 200
 
 
-def routes(service: Service) -> list[URLSpec]:
+def routes(service: AppContext) -> list[URLSpec]:
     """Every route below ``service.base``; the Jupyter extension mounts the same ones."""
     base, kwargs = re.escape(service.base), {"service": service}
     table: list[tuple[str, type]] = [
@@ -40,7 +40,7 @@ def routes(service: Service) -> list[URLSpec]:
         (r"rooms", Rooms),
         (r"rooms/([^/]*)", RoomPage),
         (r"rooms/([^/]*)/messages", Messages),
-        (r"rooms/([^/]*)/join", Knock),
+        (r"rooms/([^/]*)/join", JoinCheck),
         (r"rooms/([^/]*)/log", RawLog),
         (r"rooms/([^/]*)/search", Search),
         (r"rooms/([^/]*)/moderation", Moderate),
@@ -58,11 +58,11 @@ class Health(Handler):
 
     def get(self) -> None:
         if not self.service.hub.log.healthy():
-            raise Failure(503, "unavailable", "the log can't be written", retry_after=5)
+            raise ApiError(503, "unavailable", "the log can't be written", retry_after=5)
         self.reply(b'{"ok":true}')
 
 
-class Messages(Body):
+class Messages(JSONHandler):
     """List and post: the recipe's two routes, for any room."""
 
     async def get(self, room: str = LOBBY) -> None:
@@ -79,19 +79,14 @@ class Messages(Body):
         hub = self.service.hub
         self.enter(room, Role.WRITE)
         with bad_request():
-            post = read_post(hub, self.identity, room, self.body())
-        if isinstance(post, Rejected):
-            raise Failure.of(post)
-        if refused := hub.too_fast(self.identity.principal or self.address):
-            raise Failure.of(refused)
-        if post.parts:
-            vouched = await resolve_attachments(hub.parts, room, post)
-            if isinstance(vouched, Rejected):
-                raise Failure.of(vouched)
-            post = vouched
-        outcome = await hub.post(submission_of(post, self.identity, room))
+            decision = accept(hub, Poster(self.identity, room, self.address), decode_post(self.body()))
+        if not isinstance(decision, Submission | Rejected):
+            decision = await decision
+        if isinstance(decision, Rejected):
+            raise ApiError.of(decision)
+        outcome = await hub.append(decision)
         if not isinstance(outcome, Stored):
-            raise Failure.of(outcome)
+            raise ApiError.of(outcome)
         self.reply(outcome.body, HTTPStatus.OK if outcome.dup else HTTPStatus.CREATED)
 
 
@@ -139,7 +134,7 @@ class Search(Handler):
         self.enter(room, Role.READ)
         words = self.get_query_argument("q", "")
         if not 0 < len(words.strip()) <= MOST_WORDS:
-            raise Failure(400, "bad_q", f"q must be the words to look for, up to {MOST_WORDS} characters")
+            raise ApiError(400, "bad_q", f"q must be the words to look for, up to {MOST_WORDS} characters")
         limit = self.integer("limit", 1, MOST) or FIRST
         self.reply(b"[%b]" % b",".join(await self.service.hub.log.search(room, words, limit=limit)))
 
@@ -165,32 +160,33 @@ class RoomPage(Handler):
         user = asked_name(self)
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         if not handshake.accepted:
-            raise Failure(
+            raise ApiError(
                 handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake"
             )
         let_in(self, user)
-        wire = Wire(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
+        connection = Connection(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
         peer = Peer(
-            hub,
-            wire,
+            connection,
             room,
             address=self.address,
+            buffer=hub.buffer,
+            audit=hub.audit,
             identity=self.identity,
-            level=policy.gate.level(self.identity, room),
+            role=policy.gate.level(self.identity, room),
             user=user,
             kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
-            still=self.still(),
+            reauthenticate=self.reauthenticator(),
         )
-        # A task of its own: the request and everything Tornado kept for it can go.
-        hub.run(peer, after, epoch)
+        # On a task of its own, so that the request and everything that Tornado keeps for it can be freed.
+        session.start(hub, peer, after, epoch)
 
     async def show(self, room: str) -> None:
         log = self.service.hub.log
-        session = self.denied is None
-        if session:
+        has_session = self.denied is None
+        if has_session:
             self.enter(room, Role.READ)
-        bounds, bodies = await log.room_view(room, limit=FIRST) if session else NOTHING
+        bounds, bodies = await log.room_view(room, limit=FIRST) if has_session else NOTHING
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Content-Security-Policy", CSP)
         self.set_header("X-Frame-Options", "DENY")
@@ -199,7 +195,7 @@ class RoomPage(Handler):
             render(
                 room=room,
                 base=self.service.base,
-                session=session,
+                session=has_session,
                 bodies=bodies,
                 epoch=log.epoch,
                 seq=bounds.seq,
@@ -209,7 +205,7 @@ class RoomPage(Handler):
         )
 
 
-class Knock(Handler):
+class JoinCheck(Handler):
     """Whether a WebSocket would be let in now: a browser is not told why its handshake was refused."""
 
     def get(self, room: str) -> None:
@@ -227,10 +223,10 @@ def let_in(handler: Handler, user: str | None) -> None:
     """Raise where one more connection is too many, or comes under somebody else's name."""
     service, identity = handler.service, handler.identity
     if user and not service.hub.policy.gate.may_use(identity, user):
-        raise Failure.of(taken(user))
+        raise ApiError.of(taken(user))
     who = identity.principal or handler.address
     if crowded := service.door.crowded(who, handler.address, service.hub.addresses):
-        raise Failure.of(crowded)
+        raise ApiError.of(crowded)
 
 
 class Static(Handler, StaticFileHandler):
@@ -238,7 +234,7 @@ class Static(Handler, StaticFileHandler):
 
     public = True
 
-    def initialize(self, service: Service, path: str) -> None:  # type: ignore[override]
+    def initialize(self, service: AppContext, path: str) -> None:  # type: ignore[override]
         Handler.initialize(self, service)
         StaticFileHandler.initialize(self, path)
 

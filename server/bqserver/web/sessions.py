@@ -13,8 +13,8 @@ from bqserver.model import Role
 from bqwidget import protocol
 from bqwidget.protocol import encode
 
-from .body import Body
-from .handler import COOKIE_DAYS, Failure, Handler, cookie_name
+from .body import JSONHandler
+from .handler import COOKIE_DAYS, ApiError, Handler, cookie_name
 
 INVITE_USES, INVITE_MINUTES = 100, 7 * 24 * 60
 
@@ -27,7 +27,7 @@ class Order(protocol.Struct, frozen=True):
     minutes: float | None = None
 
 
-class Moderate(Body):
+class Moderate(JSONHandler):
     """Close a room and open it again, mute a member and lift that. Deleting is ``chat.delete``, as for one's own."""
 
     async def post(self, room: str) -> None:
@@ -36,16 +36,16 @@ class Moderate(Body):
         try:
             order = msgspec.json.decode(self.body(), type=Order)
         except protocol.NOT_JSON as error:
-            raise Failure(400, "bad_json", f"the order is not understood: {error}") from None
+            raise ApiError(400, "bad_json", f"the order is not understood: {error}") from None
         mutes = order.do in ("mute", "unmute")
         if mutes != bool(order.user) or (
             order.minutes is not None and (order.do != "mute" or order.minutes <= 0)
         ):
-            raise Failure(
+            raise ApiError(
                 400, "bad_field", "mute and unmute name a user, the others none; minutes is for mute alone"
             )
         state = hub.policy.moderation
-        hub.journal.note(
+        hub.audit.note(
             f"moderate {order.do}", self.identity, room=room, address=self.address, user=order.user
         )
         match order.do:
@@ -71,30 +71,30 @@ class NewInvite(protocol.Struct, frozen=True):
     myself: bool = False
 
 
-class Invites(Body):
+class Invites(JSONHandler):
     """A token makes invites; a session can't, so what leaks from a page does not multiply."""
 
     async def post(self) -> None:
         grant = self.identity.grant
         if not self.identity.program:
-            raise Failure(403, "forbidden", "invites are made with a token")
+            raise ApiError(403, "forbidden", "invites are made with a token")
         if grant is not None and grant.read_only:
-            raise Failure(403, "read_only", "a read-only token makes no invites")
+            raise ApiError(403, "read_only", "a read-only token makes no invites")
         try:
             wanted = msgspec.json.decode(self.body() or b"{}", type=NewInvite)
         except protocol.NOT_JSON as error:
-            raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
+            raise ApiError(400, "bad_json", f"the invite is not understood: {error}") from None
         if not (1 <= wanted.uses <= INVITE_USES and 0 < wanted.minutes <= INVITE_MINUTES):
-            raise Failure(
+            raise ApiError(
                 400, "bad_field", f"uses must be 1 to {INVITE_USES}, minutes up to {INVITE_MINUTES:,}"
             )
         if wanted.myself and (grant is None or wanted.uses > 1):
-            raise Failure(400, "bad_field", "myself is for a named token, and for one use")
+            raise ApiError(400, "bad_field", "myself is for a named token, and for one use")
         code = await self.service.gate.invite_everywhere(
             uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
         )
         expires = int((time.time() + wanted.minutes * 60) * 1000)
-        self.service.hub.journal.note(
+        self.service.hub.audit.note(
             "invite", self.identity, address=self.address, uses=wanted.uses, minutes=wanted.minutes
         )
         self.reply(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
@@ -104,7 +104,7 @@ class Redeem(protocol.Struct, frozen=True):
     invite: str
 
 
-class Session(Body):
+class Session(JSONHandler):
     """An invite is swapped for a cookie that no script can read and no other site can send."""
 
     public = True
@@ -113,12 +113,12 @@ class Session(Body):
         try:
             code = msgspec.json.decode(self.body(), type=Redeem).invite
         except protocol.NOT_JSON as error:
-            raise Failure(400, "bad_json", f"the invite is not understood: {error}") from None
+            raise ApiError(400, "bad_json", f"the invite is not understood: {error}") from None
         self.check_lock(code)
         session = await self.service.gate.redeem_anywhere(code)
         if session is None:
             self.service.door.failed(self.address)
-            raise Failure(403, "bad_invite", "this invite was used or has expired: ask for a new one")
+            raise ApiError(403, "bad_invite", "this invite was used or has expired: ask for a new one")
         self.set_signed_cookie(
             cookie_name(self.request),
             session,
@@ -135,4 +135,4 @@ class NoInvites(Handler):
     """Where somebody else does the logging in, a one-time code would lead past it."""
 
     def post(self) -> None:
-        raise Failure(403, "no_invites", "who may log in here is in: share the page's address")
+        raise ApiError(403, "no_invites", "who may log in here is in: share the page's address")

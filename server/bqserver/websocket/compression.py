@@ -16,31 +16,50 @@ from __future__ import annotations
 
 import zlib
 
-from .connection import WINDOW_BITS, text_frame
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 
-LEAST = 1024
+from .framing import text_frame
+
+MIN_COMPRESSED_BYTES = 1024
 """Bytes of the shortest frame that is compressed. What is shorter fits one packet either way, and would cost a
 fifth of all the work that a short message is.
 """
-LEVEL, MEMORY = 1, 5
+ZLIB_LEVEL, ZLIB_MEMORY_LEVEL = 1, 5
 """zlib's. Its usual MEMORY, 8, takes some 13 us more to set up, for each frame, and packs no better; LEVEL 6 takes
 up to twice the time for less than a tenth of the bytes.
 """
 RSV1 = 0x40
-TAIL = 4
+FLUSH_TAIL_BYTES = 4
 """Bytes that end every sync flush, and are not sent (RFC 7692, 7.2.1)."""
 
 
-def deflated(frame: bytes) -> bytes:
+def compress(frame: bytes) -> bytes:
     """``frame``, a whole one made by ``text_frame``, compressed; as it is where that saves nothing.
 
     Each is compressed alone: no member's text is packed with another's, whose length would then tell of it.
     """
-    if len(frame) < LEAST:
+    if len(frame) < MIN_COMPRESSED_BYTES:
         return frame
     head = 4 if frame[1] == 126 else 10
-    deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -WINDOW_BITS, MEMORY)
+    deflate = zlib.compressobj(ZLIB_LEVEL, zlib.DEFLATED, -WINDOW_BITS, ZLIB_MEMORY_LEVEL)
     packed = deflate.compress(memoryview(frame)[head:]) + deflate.flush(zlib.Z_SYNC_FLUSH)
-    if len(packed) - TAIL >= len(frame) - head:
+    if len(packed) - FLUSH_TAIL_BYTES >= len(frame) - head:
         return frame
-    return text_frame(packed[:-TAIL], frame[0] | RSV1)
+    return text_frame(packed[:-FLUSH_TAIL_BYTES], frame[0] | RSV1)
+
+
+WINDOW_BITS = 15
+
+PERMESSAGE_DEFLATE = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True, client_no_context_takeover=True
+)
+"""What a client that offers permessage-deflate is answered (RFC 7692): every message is compressed by itself, in
+both directions. So one compressed frame fits all, and no connection keeps a window (some 300 kB otherwise).
+The server may ask for both of its own accord (7.1.1); who can't do without context ends the handshake itself.
+"""
+
+
+def has_full_window(extension: Extension) -> bool:
+    """Who asked for a smaller window gets plain frames: what is shared may point back further."""
+    return isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits == WINDOW_BITS

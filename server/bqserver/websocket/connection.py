@@ -15,41 +15,20 @@ from http import HTTPStatus
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from websockets.datastructures import Headers
 from websockets.extensions import Extension
-from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from bqserver.hub.direct_writes import Send
+from bqserver.websocket.compression import PERMESSAGE_DEFLATE, has_full_window
 from bqwidget.protocol import SUBPROTOCOL
 
-from .decoder import Incoming, quiet
+from .decoder import Decoder, logger
+from .framing import SocketSend
 
-READ = 64 * 1024
-CLOSING = 5.0
+READ_BYTES = 64 * 1024
+CLOSE_TIMEOUT = 5.0
 """Seconds a closing peer gets to answer the close frame before its socket is shut."""
-
-PING = b"\x89\x00"
-
-WINDOW_BITS = 15
-COMPRESSION = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
-"""What a client that offers permessage-deflate is answered (RFC 7692): every message is compressed by itself, in
-both directions. So one compressed frame fits all, and no connection keeps a window (some 300 kB otherwise).
-The server may ask for both of its own accord (7.1.1); who can't do without context ends the handshake itself.
-"""
-
-
-def text_frame(payload: bytes, first: int = 0x81) -> bytes:
-    """``payload`` as one unmasked text frame (RFC 6455, 5.2): the same bytes for every peer. ``first``: its first
-    byte, where that says more.
-    """
-    size = len(payload)
-    if size < 126:
-        return bytes((first, size)) + payload
-    if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
 
 
 class Handshake:
@@ -61,8 +40,8 @@ class Handshake:
         protocol = ServerProtocol(
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             select_subprotocol=_select,
-            extensions=[COMPRESSION],
-            logger=quiet,
+            extensions=[PERMESSAGE_DEFLATE],
+            logger=logger,
         )
         self.response: Response = protocol.accept(Request(path, Headers(headers)))
         self.extensions: Sequence[Extension] = protocol.extensions
@@ -72,7 +51,7 @@ class Handshake:
         return self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
 
 
-class Wire:
+class Connection:
     """An accepted WebSocket. ``buffer``: bytes that may wait in it for a slow reader; ``max_frame``:
     bytes of the longest message it takes.
 
@@ -88,31 +67,31 @@ class Wire:
         "_protocol",
         "_queued",
         "_stream",
-        "deflates",
-        "heard",
-        "on_detour",
+        "compresses",
+        "last_received_at",
+        "on_buffered",
         "open",
         "send",
     )
 
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
         self._stream = stream
-        self._incoming = Incoming(max_frame, handshake.extensions)
+        self._incoming = Decoder(max_frame, handshake.extensions)
         self._protocol = self._incoming.protocol
         self._buffer = buffer
         self._queued = 0
         self._direct = not isinstance(stream, SSLIOStream)
-        self.send: Send = stream.socket.send
-        self.on_detour: Callable[[], None] = _nothing
-        self.heard = asyncio.get_running_loop().time()
+        self.send: SocketSend = stream.socket.send
+        self.on_buffered: Callable[[], None] = _ignore
+        self.last_received_at = asyncio.get_running_loop().time()
         self.open = True
-        self.deflates = any(_has_whole_window(extension) for extension in handshake.extensions)
+        self.compresses = any(has_full_window(extension) for extension in handshake.extensions)
         if stream.socket.family != getattr(socket, "AF_UNIX", None):
             stream.set_nodelay(True)
         self._enqueue(handshake.response.serialize())
 
     @property
-    def straight(self) -> Send | None:
+    def direct_send(self) -> SocketSend | None:
         """The bare ``send``, as long as whole frames may be given to it: nothing waits before them."""
         return self.send if self.open and self._direct and not self._queued else None
 
@@ -121,11 +100,11 @@ class Wire:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                data = await self._stream.read_bytes(READ, partial=True)
+                data = await self._stream.read_bytes(READ_BYTES, partial=True)
             except StreamClosedError:
-                self._over()
+                self._mark_closed()
                 return None
-            self.heard = loop.time()
+            self.last_received_at = loop.time()
             messages = self._incoming.feed(data)
             if self._protocol.writes:
                 self._write_protocol()
@@ -159,11 +138,11 @@ class Wire:
         if not self.open:
             return False
         self._queued += 1  # the direct way is barred: what comes meanwhile goes behind it
-        self.on_detour()
+        self.on_buffered()
         try:
             await self._stream.write(data)
         except StreamClosedError:
-            self._over()
+            self._mark_closed()
         finally:
             self._queued -= 1
         return self.open
@@ -172,15 +151,15 @@ class Wire:
         """Start the closing handshake; a peer that does not answer within ``CLOSING`` seconds is shut."""
         if not self.open:
             return
-        self._over()
+        self._mark_closed()
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
         self._write_protocol()
-        self._shut_later()
+        self._close_later()
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        self._over()
+        self._mark_closed()
         self._stream.close()
 
     def _write_protocol(self) -> None:
@@ -195,31 +174,31 @@ class Wire:
             if data:
                 self._enqueue(data)
             else:
-                self._end()
+                self._end_output()
         if self._protocol.state is not State.OPEN:
-            self._over()
+            self._mark_closed()
 
     def _enqueue(self, data: bytes) -> None:
         size = len(data)
         try:
             done = self._stream.write(data)
         except StreamClosedError:
-            self._over()
+            self._mark_closed()
             return
         if not done.done():
             self._queued += size
-            self.on_detour()
-            done.add_done_callback(lambda _: self._taken(size))
+            self.on_buffered()
+            done.add_done_callback(lambda _: self._on_written(size))
 
-    def _taken(self, size: int) -> None:
+    def _on_written(self, size: int) -> None:
         self._queued -= size
 
-    def _end(self) -> None:
+    def _end_output(self) -> None:
         """The protocol is done sending: finish once the last of it is written."""
-        self._over()
+        self._mark_closed()
         if not self._stream.closed():
             self._stream.write(b"").add_done_callback(lambda _: self._finish())
-            self._shut_later()
+            self._close_later()
 
     def _finish(self) -> None:
         """Half-close, so that unread input doesn't reset our close frame away. TLS can't; there it is closed when
@@ -237,22 +216,17 @@ class Wire:
         except OSError:
             stream.close()
 
-    def _over(self) -> None:
+    def _mark_closed(self) -> None:
         self.open = False
-        self.on_detour()
-        self.on_detour = _nothing  # it holds the member, who holds the wire
+        self.on_buffered()
+        self.on_buffered = _ignore  # it holds the member, who holds the wire
 
-    def _shut_later(self) -> None:
-        asyncio.get_running_loop().call_later(CLOSING, self._stream.close)
+    def _close_later(self) -> None:
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._stream.close)
 
 
-def _nothing() -> None:
+def _ignore() -> None:
     pass
-
-
-def _has_whole_window(extension: Extension) -> bool:
-    """Who asked for a smaller window gets plain frames: what is shared may point back further."""
-    return isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits == WINDOW_BITS
 
 
 def _select(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

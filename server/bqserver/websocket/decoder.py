@@ -14,18 +14,18 @@ from websockets.extensions import Extension
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-SHORT = 1024
+SHORT_PAYLOAD_BYTES = 1024
 """Bytes of a payload that is unmasked as one number; with longer ones the protocol is quicker."""
 WHOLE_TEXT, PONG, MASKED, SIZE = 0x81, 0x8A, 0x80, 0x7F
-MOST_CONTROL = 125
+MAX_CONTROL_BYTES = 125
 """Bytes that a ping, a pong or a close may carry (RFC 6455, 5.5)."""
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
-quiet = logging.getLogger("bqserver.wire")
-quiet.setLevel(logging.WARNING)  # websockets logs every open and close at INFO: ours is the access log
+logger = logging.getLogger("bqserver.wire")
+logger.setLevel(logging.WARNING)  # websockets logs every open and close at INFO: ours is the access log
 
 
-class Incoming:
+class Decoder:
     """Where a connection's bytes become messages; ``max_frame``: bytes of the longest it takes, and of what a
     compressed one may become; ``extensions``: what the handshake agreed to.
 
@@ -36,9 +36,9 @@ class Incoming:
 
     def __init__(self, max_frame: int, extensions: Sequence[Extension] = ()) -> None:
         # Tornado has read the request, so this protocol begins where the handshake has ended.
-        self.protocol = _Protocol(Side.SERVER, state=State.OPEN, max_size=max_frame, logger=quiet)
+        self.protocol = _Protocol(Side.SERVER, state=State.OPEN, max_size=max_frame, logger=logger)
         self.protocol.extensions = list(extensions)
-        self._short = min(SHORT, max_frame)
+        self._short = min(SHORT_PAYLOAD_BYTES, max_frame)
         self._head = b""  # of a frame whose length is not there yet
         self._due = 0  # bytes of its frame that the protocol still waits for
         self._parts: list[bytes] = []
@@ -61,7 +61,7 @@ class Incoming:
                         messages.append(str(_unmask(data[begin - 4 : begin], data[begin:stop]), "utf-8"))
                         start = stop
                         continue
-                    if stop <= end and size <= MOST_CONTROL and self._is_pong(data, start):
+                    if stop <= end and size <= MAX_CONTROL_BYTES and self._is_pong(data, start):
                         start = stop  # that it came is all it says
                         continue
                     self._due = stop - start

@@ -8,7 +8,7 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.auth import tokens
 from bqserver.auth.admission import Door
-from bqserver.hub.commands import STRIKES
+from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request
@@ -134,7 +134,9 @@ def test_messages_are_counted_and_a_flood_is_cut_off(home):
             error = other.until("error")
             assert (error["code"], error["cid"]) == ("rate", "d1")
             assert 0 < error["retry_ms"] <= 10_000
-            for number in range(STRIKES + 1):  # not one more: it might find the connection closed
+            for number in range(
+                MAX_CONSECUTIVE_REJECTIONS + 1
+            ):  # not one more: it might find the connection closed
                 one.say("flood", cid=f"f{number}")
             assert one.close_code() == 4029
         refused = request(server.url, "POST", "/messages", {"user": "x", "text": "hi"}, **bearer(ada))

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 from bqserver.testing import running_server
-from bqserver.websocket.connection import CLOSING
+from bqserver.websocket.connection import CLOSE_TIMEOUT
 from chaos.process import server_process
 from chaos.raw import close_code, upgrade
 from support.certificate import self_signed, trusting
@@ -94,7 +94,7 @@ def test_who_leaves_is_let_go_at_once(server):
         trusted = ssl._create_unverified_context()
         async with connect(address, additional_headers=bearer, ssl=trusted) as socket:
             assert json.loads(await socket.recv())["type"] == "hello"
-            async with asyncio.timeout(CLOSING / 2):
+            async with asyncio.timeout(CLOSE_TIMEOUT / 2):
                 await socket.close()
         assert socket.close_code == 1000
 

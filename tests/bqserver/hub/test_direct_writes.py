@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
 import pytest
-from bqserver.hub.commands import hear, submit
+from bqserver.hub.commands import dispatch, submit
 from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 from bqserver.model import Submission
 from bqserver.storage.memory import MemoryLog
-from bqserver.websocket.connection import Wire
+from bqserver.websocket.connection import Connection
 from support.handshake import LONGEST, offering
-from support.hub import draft, frames, join, settle
+from support.hub import draft, frames, join, new_peer, settle
 from tornado.iostream import IOStream
 
 BUFFER = 1 << 20
@@ -23,7 +23,7 @@ Story = Callable[[Hub, list[Peer], list[socket.socket]], Awaitable[None]]
 
 
 def in_a_room(story: Story, members: int = 3) -> None:
-    """Members with real sockets, all in the lane already, and the other ends of these."""
+    """Members with real sockets, all of them written to directly already, and the other ends of these sockets."""
 
     async def main() -> None:
         with ExitStack() as stack:
@@ -34,9 +34,9 @@ def in_a_room(story: Story, members: int = 3) -> None:
                 stack.enter_context(theirs).setblocking(False)
                 stream = IOStream(ours)
                 stack.callback(stream.close)
-                wire = Wire(stream, offering(None), buffer=BUFFER, max_frame=LONGEST)
-                peers.append(Peer(hub, wire, "lobby", address="test"))
-                await join(peers[-1])
+                connection = Connection(stream, offering(None), buffer=BUFFER, max_frame=LONGEST)
+                peers.append(new_peer(hub, connection))
+                await join(hub, peers[-1])
                 ends.append(theirs)
             post(hub, peers[0], 0)
             await settle()
@@ -44,7 +44,7 @@ def in_a_room(story: Story, members: int = 3) -> None:
             await settle()
             for end in ends:
                 await heard(end, b'"text":"1"')
-            assert not peers[0].room.apart
+            assert not hub.rooms["lobby"].buffered_peers
             async with asyncio.timeout(20):
                 await story(hub, peers, ends)
 
@@ -79,7 +79,7 @@ def texts(data: bytes) -> list[str]:
 def test_a_sender_is_answered_before_everybody_and_is_back_in_the_lane():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         sender = peers[1]
-        submit(sender, draft(2))
+        submit(hub, sender, draft(2))
         await settle()
         got = [frames(await heard(end, b'"text":"2"')) for end in ends]
         assert [[frame["type"] for frame in some] for some in got] == [
@@ -87,7 +87,7 @@ def test_a_sender_is_answered_before_everybody_and_is_back_in_the_lane():
             ["ack", "message"],
             ["message"],
         ]
-        assert not sender.room.apart
+        assert not hub.rooms["lobby"].buffered_peers
 
     in_a_room(story)
 
@@ -95,12 +95,12 @@ def test_a_sender_is_answered_before_everybody_and_is_back_in_the_lane():
 def test_who_stops_reading_gets_everything_in_order_and_steps_in_again():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         slow, number = peers[0], 1
-        while slow.lane is not None:
+        while slow.direct_writers is not None:
             number += 1
             post(hub, slow, number, f"{number:015000}")
             await settle()
             await asyncio.gather(*[heard(end, b"%015000d" % number) for end in ends[1:]])
-        assert slow.room.apart == {slow}
+        assert hub.rooms["lobby"].buffered_peers == {slow}
         post(hub, slow, number + 1, f"{number + 1:015000}")  # behind what waits
         await settle()
         data = await heard(ends[0], b"%015000d" % (number + 1))
@@ -108,7 +108,7 @@ def test_who_stops_reading_gets_everything_in_order_and_steps_in_again():
         post(hub, slow, number + 2)
         await settle()
         assert texts(await heard(ends[0], b'"text":"%d"' % (number + 2))) == [str(number + 2)]
-        assert not slow.room.apart
+        assert not hub.rooms["lobby"].buffered_peers
 
     in_a_room(story)
 
@@ -123,7 +123,7 @@ def test_a_replay_comes_before_what_is_said_meanwhile():
             return await entries(*args, **more)
 
         hub.log.entries = slowly
-        hear(peer, '{"type":"chat.resume","after":0}')
+        dispatch(hub, hub.peers[peer], peer, '{"type":"chat.resume","after":0}')
         await settle()
         post(hub, peer, 2)
         await settle()
@@ -150,16 +150,16 @@ def test_nothing_comes_after_a_close_frame():
 
 def test_one_that_has_gone_takes_nothing_from_the_others():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
-        peers[1].wire._stream.socket.close()
+        peers[1].connection._stream.socket.close()
         post(hub, peers[0], 2)
         await settle()
         for end in (ends[0], ends[2]):
             assert texts(await heard(end, b'"text":"2"')) == ["2"]
-        assert not peers[1].wire.open
+        assert not peers[1].connection.open
         assert not peers[1].live
         hub.leave(peers[1])
-        assert peers[0].room.peers == {peers[0], peers[2]}
-        assert not peers[0].room.apart
+        assert hub.rooms["lobby"].peers == {peers[0], peers[2]}
+        assert not hub.rooms["lobby"].buffered_peers
 
     in_a_room(story)
 
@@ -178,15 +178,15 @@ def test_who_leaves_is_written_to_no_more():
 
 def test_a_wire_says_when_it_can_not_be_written_to_directly():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
-        wire = peers[0].wire
-        draining = asyncio.ensure_future(wire.drain(b"x" * (1 << 24)))
+        connection = peers[0].connection
+        draining = asyncio.ensure_future(connection.drain(b"x" * (1 << 24)))
         await settle()
-        assert wire.straight is None
-        assert peers[0].lane is None
+        assert connection.direct_send is None
+        assert peers[0].direct_writers is None
         left = 1 << 24
         while left:
             left -= len(await asyncio.get_running_loop().sock_recv(ends[0], 1 << 20))
         assert await draining
-        assert wire.straight is not None
+        assert connection.direct_send is not None
 
     in_a_room(story)

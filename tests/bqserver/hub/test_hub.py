@@ -22,13 +22,13 @@ def test_a_turn_is_one_append_and_one_write_per_peer():
         hub = Hub(log)
         sender, *others = [await joined(hub) for _ in range(5)]
         for number in range(20):
-            submit(sender, draft(number))
+            submit(hub, sender, draft(number))
         await settle()
         assert appended == [20]
         for peer in others:
-            (data,) = peer.wire.writes
+            (data,) = peer.connection.writes
             assert [frame["entry"]["text"] for frame in frames(data)] == [str(n) for n in range(20)]
-        (data,) = sender.wire.writes
+        (data,) = sender.connection.writes
         assert [frame["type"] for frame in frames(data)] == ["ack"] * 20 + ["message"] * 20
 
     run(scenario)
@@ -38,9 +38,9 @@ def test_every_peer_gets_the_same_bytes():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, one, two = [await joined(hub) for _ in range(3)]
-        submit(sender, draft(1))
+        submit(hub, sender, draft(1))
         await settle()
-        assert one.wire.writes[0] is two.wire.writes[0]
+        assert one.connection.writes[0] is two.connection.writes[0]
 
     run(scenario)
 
@@ -49,10 +49,10 @@ def test_a_room_hears_only_its_own():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, other = await joined(hub, "lobby"), await joined(hub, "other")
-        submit(sender, draft(1))
+        submit(hub, sender, draft(1))
         await settle()
-        assert sender.wire.writes
-        assert not other.wire.writes
+        assert sender.connection.writes
+        assert not other.connection.writes
 
     run(scenario)
 
@@ -61,12 +61,12 @@ def test_a_slow_peer_is_cut_off_alone():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, slow, quick = [await joined(hub) for _ in range(3)]
-        slow.wire.full = True
-        submit(sender, draft(1))
+        slow.connection.full = True
+        submit(hub, sender, draft(1))
         await settle()
-        assert slow.wire.closed == 4008
-        assert quick.wire.closed is None
-        assert len(quick.wire.writes) == 1
+        assert slow.connection.closed == 4008
+        assert quick.connection.closed is None
+        assert len(quick.connection.writes) == 1
 
     run(scenario)
 
@@ -76,13 +76,13 @@ def test_what_a_replaying_peer_keeps_is_bounded():
         hub = Hub(MemoryLog(), buffer=1000)
         sender, replaying = await joined(hub), await joined(hub)
         replaying.live = False
-        submit(sender, draft(1, "x" * 100))
+        submit(hub, sender, draft(1, "x" * 100))
         await settle()
-        assert replaying.wire.closed is None
-        submit(sender, draft(2, "x" * 1000))
+        assert replaying.connection.closed is None
+        submit(hub, sender, draft(2, "x" * 1000))
         await settle()
-        assert replaying.wire.closed == 4008
-        assert not replaying._kept
+        assert replaying.connection.closed == 4008
+        assert not replaying._held
 
     run(scenario)
 
@@ -93,13 +93,13 @@ def test_an_entry_that_the_replay_covered_is_not_sent_again():
     async def scenario():
         hub = Hub(MemoryLog())
         peer = await joined(hub)
-        peer.skip = 2
+        peer.skip_up_to = 2
         entries = [Stored("lobby", seq, seq - 1, seq, b'{"seq":%d}' % seq) for seq in (2, 3)]
         hub._on_entries(entries[:1])
         await settle()
         hub._on_entries(entries[1:])
         await settle()
-        assert [frame["entry"]["seq"] for data in peer.wire.writes for frame in frames(data)] == [3]
+        assert [frame["entry"]["seq"] for data in peer.connection.writes for frame in frames(data)] == [3]
 
     run(scenario)
 
@@ -114,9 +114,9 @@ def test_a_full_log_is_an_overload_for_every_sender():
         log.append = full
         hub = Hub(log)
         sender = await joined(hub)
-        submit(sender, draft(1))
+        submit(hub, sender, draft(1))
         await settle()
-        (error,) = [frame for data in sender.wire.writes for frame in frames(data)]
+        (error,) = [frame for data in sender.connection.writes for frame in frames(data)]
         assert (error["type"], error["code"], error["cid"]) == ("error", "overload", "c1")
         assert error["retry_ms"] == 1000
 
@@ -129,11 +129,11 @@ def test_a_heartbeat_pings_each_peer_once(count):
         hub = Hub(MemoryLog(), heartbeat=0.2)
         peers = [await joined(hub) for _ in range(count)]
         for peer in peers:
-            peer.wire.heard = asyncio.get_running_loop().time() + 60
-        while not all(peer.wire.writes for peer in peers):
+            peer.connection.last_received_at = asyncio.get_running_loop().time() + 60
+        while not all(peer.connection.writes for peer in peers):
             await asyncio.sleep(0.01)
-        assert {len(peer.wire.writes) for peer in peers} <= {1, 2}
-        assert all(peer.wire.writes[0].startswith(b"\x89\x00") for peer in peers)
+        assert {len(peer.connection.writes) for peer in peers} <= {1, 2}
+        assert all(peer.connection.writes[0].startswith(b"\x89\x00") for peer in peers)
 
     run(scenario)
 
@@ -143,7 +143,7 @@ def test_no_timer_runs_without_peers():
         hub = Hub(MemoryLog(), heartbeat=0.02)
         peer = await joined(hub)
         hub.leave(peer)
-        while hub._pulse._timer is not None:
+        while hub._heartbeat._timer is not None:
             await asyncio.sleep(0.01)
         assert not hub.rooms
         assert not hub.peers

@@ -8,7 +8,7 @@ import threading
 from importlib import import_module
 
 import pytest
-from bqserver.hub.commands import STRIKES
+from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.eventually import eventually
@@ -374,7 +374,9 @@ def test_too_many_messages_are_told_when_to_come_back():
 
 def test_who_goes_on_regardless_is_closed_with_4029():
     with running_server(open=True, rate_limit=1) as server, member(server.url) as one:
-        for number in range(1 + STRIKES + 1):  # not one more: it might find the connection closed
+        for number in range(
+            1 + MAX_CONSECUTIVE_REJECTIONS + 1
+        ):  # not one more: it might find the connection closed
             one.say(str(number), cid=f"c{number}")
         assert one.close_code() == 4029
 

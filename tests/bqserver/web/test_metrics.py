@@ -13,7 +13,7 @@ import pytest
 from bqserver.audit import Journal
 from bqserver.auth import tokens
 from bqserver.auth.identity import Identity
-from bqserver.errors import AccessFileError
+from bqserver.errors import StartError
 from bqserver.testing import running_server
 from prometheus_client.parser import text_string_to_metric_families
 from support.eventually import eventually
@@ -129,7 +129,7 @@ def test_a_rotated_log_is_begun_again_on_sighup(home):
 
 
 def test_a_log_that_can_not_be_written_is_said_at_the_start(tmp_path):
-    with pytest.raises(AccessFileError, match="audit log"):
+    with pytest.raises(StartError, match="audit log"):
         Journal(str(tmp_path / "none" / "audit.jsonl"))
 
 

@@ -12,13 +12,13 @@ import pytest
 from bqserver.hub import hub as hub_module
 from bqserver.hub.commands import submit
 from bqserver.hub.hub import Hub
-from bqserver.hub.peer import Peer
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
-from bqserver.websocket.compression import LEAST, deflated
-from bqserver.websocket.connection import Wire, text_frame
+from bqserver.websocket.compression import MIN_COMPRESSED_BYTES, compress
+from bqserver.websocket.connection import Connection
+from bqserver.websocket.framing import text_frame
 from support.handshake import OFFER, offering
-from support.hub import draft, frames, join, joined, run, settle
+from support.hub import draft, frames, join, joined, new_peer, run, settle
 from support.ws_client import member
 from tornado.iostream import IOStream
 
@@ -44,35 +44,35 @@ def compressed(monkeypatch) -> list[int]:
     sizes = []
 
     def counting(frame: bytes) -> bytes:
-        if len(frame) >= LEAST:
+        if len(frame) >= MIN_COMPRESSED_BYTES:
             sizes.append(len(frame))
-        return deflated(frame)
+        return compress(frame)
 
-    monkeypatch.setattr(hub_module, "deflated", counting)
+    monkeypatch.setattr(hub_module, "compress", counting)
     return sizes
 
 
 # ---- one frame
 
 
-@pytest.mark.parametrize("size", [LEAST, 5_000, 65_535, 65_536, 2_000_000])
+@pytest.mark.parametrize("size", [MIN_COMPRESSED_BYTES, 5_000, 65_535, 65_536, 2_000_000])
 def test_a_long_frame_is_compressed_by_itself(size):
     payload = (LONG.encode() * (size // len(LONG) + 1))[:size]
-    small = deflated(text_frame(payload))
+    small = compress(text_frame(payload))
     assert len(small) < size / 5
     assert inflated(small) == payload
 
 
 def test_a_short_frame_stays_plain():
-    frame = text_frame(b"x" * (LEAST - 5))
-    assert len(frame) == LEAST - 1
-    assert deflated(frame) is frame
-    assert deflated(text_frame(b"x" * (LEAST - 4)))[0] == 0xC1
+    frame = text_frame(b"x" * (MIN_COMPRESSED_BYTES - 5))
+    assert len(frame) == MIN_COMPRESSED_BYTES - 1
+    assert compress(frame) is frame
+    assert compress(text_frame(b"x" * (MIN_COMPRESSED_BYTES - 4)))[0] == 0xC1
 
 
 def test_what_would_not_be_shorter_stays_plain():
     frame = text_frame(random.Random(1).randbytes(10_000), 0x82)
-    assert deflated(frame) is frame
+    assert compress(frame) is frame
 
 
 # ---- a room
@@ -82,14 +82,14 @@ def test_a_frame_is_compressed_once_for_everyone_who_takes_it(compressed):
     async def scenario():
         hub = Hub(MemoryLog())
         sender = await joined(hub)
-        taking = [await joined(hub, deflates=True) for _ in range(5)]
+        taking = [await joined(hub, compresses=True) for _ in range(5)]
         plain = [await joined(hub) for _ in range(5)]
         for number, text in enumerate(["before", LONG, "after"]):
-            submit(sender, draft(number, text))
+            submit(hub, sender, draft(number, text))
         await settle()
         assert len(compressed) == 1
-        (small,) = {id(data): data for peer in taking for data in peer.wire.writes}.values()
-        (whole,) = {id(data): data for peer in plain for data in peer.wire.writes}.values()
+        (small,) = {id(data): data for peer in taking for data in peer.connection.writes}.values()
+        (whole,) = {id(data): data for peer in plain for data in peer.connection.writes}.values()
         assert [frame["entry"]["text"] for frame in frames(whole)] == ["before", LONG, "after"]
         begin = small.index(b"\xc1")
         end = begin + 4 + int.from_bytes(small[begin + 2 : begin + 4], "big")
@@ -103,10 +103,10 @@ def test_short_messages_are_shared_by_all():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, plain = await joined(hub), await joined(hub)
-        taking = await joined(hub, deflates=True)
-        submit(sender, draft(1, "short"))
+        taking = await joined(hub, compresses=True)
+        submit(hub, sender, draft(1, "short"))
         await settle()
-        assert frames(taking.wire.writes[0]) == frames(plain.wire.writes[0])
+        assert frames(taking.connection.writes[0]) == frames(plain.connection.writes[0])
 
     run(scenario)
 
@@ -114,10 +114,10 @@ def test_short_messages_are_shared_by_all():
 def test_the_senders_ack_comes_first_and_plain(compressed):
     async def scenario():
         hub = Hub(MemoryLog())
-        sender = await joined(hub, deflates=True)
-        submit(sender, draft(1, LONG))
+        sender = await joined(hub, compresses=True)
+        submit(hub, sender, draft(1, LONG))
         await settle()
-        (data,) = sender.wire.writes
+        (data,) = sender.connection.writes
         begin = data.index(b"\xc1")
         assert [frame["type"] for frame in frames(data[:begin])] == ["ack"]
         assert json.loads(inflated(data[begin:]))["entry"]["text"] == LONG
@@ -128,15 +128,15 @@ def test_the_senders_ack_comes_first_and_plain(compressed):
 def test_nothing_is_compressed_where_nobody_takes_it(compressed):
     async def scenario():
         hub = Hub(MemoryLog())
-        sender, elsewhere = await joined(hub), await joined(hub, "other", deflates=True)
-        gone = await joined(hub, deflates=True)
+        sender, elsewhere = await joined(hub), await joined(hub, "other", compresses=True)
+        gone = await joined(hub, compresses=True)
         hub.leave(gone)
-        submit(sender, draft(1, LONG))
-        hub.broadcast(sender.room, text_frame(LONG.encode()))
+        submit(hub, sender, draft(1, LONG))
+        hub.broadcast(hub.peers[sender], text_frame(LONG.encode()))
         await settle()
         assert compressed == []
-        assert not elsewhere.wire.writes
-        assert sender.wire.writes
+        assert not elsewhere.connection.writes
+        assert sender.connection.writes
 
     run(scenario)
 
@@ -144,11 +144,11 @@ def test_nothing_is_compressed_where_nobody_takes_it(compressed):
 def test_a_long_list_of_members_is_compressed_too(compressed):
     async def scenario():
         hub = Hub(MemoryLog())
-        plain, taking = await joined(hub), await joined(hub, deflates=True)
+        plain, taking = await joined(hub), await joined(hub, compresses=True)
         frame = text_frame(LONG.encode())
-        hub.broadcast(plain.room, frame)
-        assert plain.wire.writes == [frame]
-        assert inflated(taking.wire.writes[0]) == LONG.encode()
+        hub.broadcast(hub.peers[plain], frame)
+        assert plain.connection.writes == [frame]
+        assert inflated(taking.connection.writes[0]) == LONG.encode()
         assert len(compressed) == 1
 
     run(scenario)
@@ -162,21 +162,21 @@ def test_a_stalled_reader_is_counted_by_the_bytes_that_wait_for_it():
         pairs = [socket.socketpair() for _ in range(2)]
         streams = [IOStream(ours) for ours, _ in pairs]
         try:
-            wires = [
-                Wire(stream, offering(offer), buffer=hub.buffer, max_frame=1 << 17)
+            connections = [
+                Connection(stream, offering(offer), buffer=hub.buffer, max_frame=1 << 17)
                 for stream, offer in zip(streams, (None, OFFER), strict=True)
             ]
-            plain, taking = [Peer(hub, wire, "lobby", address="test") for wire in wires]
+            plain, taking = [new_peer(hub, connection) for connection in connections]
             for peer in (plain, taking):
-                await join(peer)
+                await join(hub, peer)
             count = 0
-            while plain.wire.open:
+            while plain.connection.open:
                 count += 1
-                submit(taking, draft(count, LONG * 5))
+                submit(hub, taking, draft(count, LONG * 5))
                 await settle()
-                assert plain.wire._queued <= hub.buffer
-            assert taking.wire.open
-            assert taking.wire._queued == 0
+                assert plain.connection._queued <= hub.buffer
+            assert taking.connection.open
+            assert taking.connection._queued == 0
             theirs = pairs[1][1]
             theirs.settimeout(5)
             data = b""

@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Awaitable, Callable
 
 import pytest
-from bqserver.websocket.connection import Wire, text_frame
+from bqserver.websocket.connection import Connection
+from bqserver.websocket.framing import text_frame
 from chaos.raw import close_code, frame
 from support.handshake import LONGEST, OFFER, offering
 from tornado.iostream import IOStream
@@ -18,7 +19,9 @@ FRAME = text_frame(b'{"type":"synced","seq":1}')
 
 
 def over_a_pair(
-    story: Callable[[Wire, socket.socket], Awaitable[None]], buffer: int = 1 << 20, offer: str | None = None
+    story: Callable[[Connection, socket.socket], Awaitable[None]],
+    buffer: int = 1 << 20,
+    offer: str | None = None,
 ) -> None:
     """A wire whose handshake is done, and the peer's end of its socket."""
 
@@ -27,7 +30,7 @@ def over_a_pair(
         with theirs:
             theirs.settimeout(5)
             stream = IOStream(ours)
-            wire = Wire(stream, offering(offer), buffer=buffer, max_frame=LONGEST)
+            wire = Connection(stream, offering(offer), buffer=buffer, max_frame=LONGEST)
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += theirs.recv(1)
@@ -40,7 +43,7 @@ def over_a_pair(
 
 
 def test_a_frame_goes_out_as_it_is():
-    async def story(wire: Wire, theirs: socket.socket) -> None:
+    async def story(wire: Connection, theirs: socket.socket) -> None:
         assert wire.write(FRAME)
         assert theirs.recv(1_000) == FRAME
 
@@ -50,7 +53,7 @@ def test_a_frame_goes_out_as_it_is():
 def test_a_peer_that_has_just_gone_takes_nothing_and_raises_nothing():
     """The fan-out writes to many in a row: one that is gone must not end it for the others."""
 
-    async def story(wire: Wire, theirs: socket.socket) -> None:
+    async def story(wire: Connection, theirs: socket.socket) -> None:
         wire._stream.close()
         assert wire.open
         assert not wire.write(FRAME)
@@ -63,7 +66,7 @@ def test_a_peer_that_has_just_gone_takes_nothing_and_raises_nothing():
 
 
 def test_what_is_beyond_the_buffer_is_refused_until_it_is_read():
-    async def story(wire: Wire, theirs: socket.socket) -> None:
+    async def story(wire: Connection, theirs: socket.socket) -> None:
         written = 0
         while wire.write(FRAME * 1_000):
             written += 1_000
@@ -84,7 +87,7 @@ def ending(sent: bytes, offer: str | None = None) -> tuple[int | None, list[str 
     """The close code that a peer gets who sends this, and the messages that were heard of it."""
     told: list[tuple[int | None, list[str | bytes]]] = []
 
-    async def story(wire: Wire, theirs: socket.socket) -> None:
+    async def story(wire: Connection, theirs: socket.socket) -> None:
         theirs.sendall(sent)
         heard: list[str | bytes] = []
         code = asyncio.ensure_future(asyncio.to_thread(close_code, theirs))
@@ -153,8 +156,8 @@ def test_an_offer_is_answered_so_that_no_side_keeps_context(offer, answer, defla
     assert handshake.accepted
     assert handshake.response.headers.get("Sec-WebSocket-Extensions") == answer
 
-    async def story(wire: Wire, theirs: socket.socket) -> None:
-        assert wire.deflates is deflates
+    async def story(wire: Connection, theirs: socket.socket) -> None:
+        assert wire.compresses is deflates
         assert [vars(one).keys() & {"encoder", "decoder"} for one in handshake.extensions] in ([], [set()])
 
     over_a_pair(story, offer=offer)
@@ -218,7 +221,7 @@ def test_a_zip_bomb_is_refused_before_it_unfolds(fragments):
 
 
 def test_what_the_protocol_says_itself_is_never_compressed():
-    async def story(wire: Wire, theirs: socket.socket) -> None:
+    async def story(wire: Connection, theirs: socket.socket) -> None:
         theirs.sendall(frame(9, b"?" * 100) + frame(1, b"heard"))
         assert await wire.receive() == ["heard"]
         assert theirs.recv(1_000) == b"\x8a\x64" + b"?" * 100

@@ -12,11 +12,12 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from bqserver.auth.identity import Identity
-from bqserver.hub.drafts import read_post, submission_of
-from bqserver.model import Outcome, Rejected, Role, Stored, Submission
-from bqserver.web.handler import Service, error_body
+from bqserver.hub.drafts import Poster, accept
+from bqserver.model import Outcome, Role, Stored, Submission
+from bqserver.web.handler import AppContext, error_body
 from bqserver.web.routes import LOBBY
 from bqwidget.errors import ProtocolError
+from bqwidget.protocol import decode_post
 
 from .parser import END, answer, post_path, read_head
 
@@ -39,7 +40,7 @@ class Found(NamedTuple):
 class Shortcut:
     """Whatever a post needs is asked anew each time; only how a head reads, and whether a Host is ours, is kept."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: AppContext) -> None:
         self.hub = service.hub
         self._service = service
         self._read = lru_cache(REMEMBERED)(partial(read_head, post_path(service.base)))
@@ -55,7 +56,7 @@ class Shortcut:
         head = self._read(data[:start]) if data.startswith(b"POST ") else None
         if head is None or head.length > min(LONGEST - start, hub.limits.frame):
             return None
-        if hub.journal.written or not self._allows_host(head.host, connected_to):
+        if hub.audit.written or not self._allows_host(head.host, connected_to):
             return None  # the audit log's line is Tornado's to write
         key, room, size = head.authorization, head.room or LOBBY, start + head.length
         if key is not None and service.door.locked(address, key):
@@ -69,19 +70,21 @@ class Shortcut:
         if len(data) < size:
             return Found(size, None)
         try:
-            post = read_post(hub, identity, room, data[start:size])
+            post = decode_post(data[start:size])
+            # Attachments may have to be waited for: Tornado does that.
+            decision = None if post.parts else accept(hub, Poster(identity, room, address), post)
         except ProtocolError:
             return None
-        if isinstance(post, Rejected) or post.parts or hub.too_fast(identity.principal or address):
+        if not isinstance(decision, Submission):
             return None
         hub.policy.gate.vouch(found)
         if key is not None:
             service.door.passed(address, key)
-        return Found(size, submission_of(post, identity, room))
+        return Found(size, decision)
 
     def answer(self, outcome: Outcome) -> bytes:
         """The answer's bytes; it is counted as given."""
-        now, journal = int(time.time()), self.hub.journal
+        now, journal = int(time.time()), self.hub.audit
         if isinstance(outcome, Stored):
             status = 200 if outcome.dup else 201
             data = answer(status, outcome.body, now)

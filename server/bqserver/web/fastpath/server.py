@@ -18,7 +18,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
 
 from bqserver.model import Outcome
-from bqserver.web.handler import Service, own_address
+from bqserver.web.handler import AppContext, own_address
 
 from .posts import LONGEST, Shortcut
 
@@ -151,7 +151,7 @@ class Connection:
 class ShortcutServer(HTTPServer):
     """Tornado's server with the shortcut before it; ``service`` None: without it."""
 
-    def initialize(self, *args: Any, service: Service | None = None, **kwargs: Any) -> None:
+    def initialize(self, *args: Any, service: AppContext | None = None, **kwargs: Any) -> None:
         super().initialize(*args, **kwargs)
         self._shortcut = None if service is None else Shortcut(service)
         self._held: set[Connection] = set()

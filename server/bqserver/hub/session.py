@@ -1,0 +1,43 @@
+"""One connection's life: join, catch up, and dispatch what the member sends until the connection is over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from .catch_up import start_join
+from .commands import dispatch
+from .hub import Hub
+from .peer import Peer
+from .room import Room
+
+_log = logging.getLogger("bqserver.peer")
+
+
+def start(hub: Hub, peer: Peer, after: int | None, epoch: str | None) -> None:
+    """Let ``peer`` join its room after the entry ``after`` of the log ``epoch``, on a task that the hub ends."""
+    hub.spawn(_serve(hub, hub.enter(peer), peer, after, epoch))
+
+
+async def _serve(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+    connection = peer.connection
+    joining = start_join(hub, room, peer, after, epoch)
+    try:
+        while (messages := await connection.receive()) is not None:
+            if not joining.done():
+                # A message appended before hello has read the log would count as known to this peer, and never
+                # be sent to it. The socket is read meanwhile, for pings and a close.
+                await asyncio.wait([joining])
+            for message in messages:
+                if not isinstance(message, str):
+                    connection.close(1003, "frames are JSON text")
+                elif (pending := dispatch(hub, room, peer, message)) is not None:
+                    await pending  # the next message must come after this one in the log
+    except Exception:  # noqa: BLE001 - without this the peer would wait forever, and no log would say why
+        _log.exception("a connection is closed after an internal error")
+        connection.close(1011, "an internal error of the server: reconnect")
+    finally:
+        joining.cancel()
+        if peer.catch_up_task is not None:
+            peer.catch_up_task.cancel()
+        hub.leave(peer)
