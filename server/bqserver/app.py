@@ -29,10 +29,8 @@ from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
-from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
-from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.fastpath.server import ShortcutServer
 from bqserver.web.handler import AppContext, NotFound, note_request
@@ -174,10 +172,10 @@ class ChatServer(Settings):
     async def open_hub(self, gate: Gate, journal: Journal, port: int) -> Hub:
         """On its log, and joined to the other nodes, if there can be any. Raises StartError or StorageError."""
         policy = Policy(gate, Moderation(self.moderation_file(), time.time))
-        log, parts, join = await self.open_log(port)
+        log, join = await self.open_log(port)
         hub = Hub(
             log,
-            parts=parts,
+            parts=log.attachments,
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,
@@ -238,14 +236,13 @@ class ChatServer(Settings):
             return read_token(Path(self.token_file))
         return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
 
-    async def open_log(self, port: int) -> tuple[MessageLog, AttachmentStore | None, Join | None]:
-        """The rooms, their attachments, and how a hub joins the other nodes, if there can be any; ``port`` tells
-        the nodes of one machine apart.
+    async def open_log(self, port: int) -> tuple[MessageLog, Join | None]:
+        """The rooms, and how a hub joins the other nodes, if there can be any; ``port`` tells the nodes of one
+        machine apart.
         """
         if self.log_url.startswith(CLUSTER):
             return await self.open_cluster(port)
-        log = self.make_log()
-        return log, await parts_of(log), None
+        return self.make_log(), None
 
     def make_log(self) -> MessageLog:
         kind, _, rest = self.log_url.partition(":")
@@ -257,7 +254,7 @@ class ChatServer(Settings):
             f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory"
         )
 
-    async def open_cluster(self, port: int) -> tuple[MessageLog, AttachmentStore, Join]:
+    async def open_cluster(self, port: int) -> tuple[MessageLog, Join]:
         try:
             from bqserver.cluster.node import join  # noqa: PLC0415 - the extra "cluster"
             from bqserver.storage.nats.log import open_log  # noqa: PLC0415 - the extra "cluster"
@@ -272,7 +269,7 @@ class ChatServer(Settings):
             monitors=self.nats_monitor,
             retain=self.retain,
         )
-        return log, log.parts, partial(join, log)
+        return log, partial(join, log)
 
     def view_file(self, port: int) -> Path:
         return Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"

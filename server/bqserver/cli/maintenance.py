@@ -12,9 +12,14 @@ import bqwidget
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
 from bqserver.storage.sqlite.attachments import attachments_path
-from bqserver.storage.sqlite.attachments_check import count_attachments, find_attachment_problems
 from bqserver.storage.sqlite.backup import backup, restore
-from bqserver.storage.sqlite.check import Contents, count_contents, find_problems
+from bqserver.storage.sqlite.check import (
+    Contents,
+    count_attachments,
+    count_contents,
+    find_attachment_problems,
+    find_problems,
+)
 from bqserver.storage.sqlite.schema import connect
 
 from .application import Command

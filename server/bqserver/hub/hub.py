@@ -260,8 +260,6 @@ class Hub:
         if self._batch:
             self._append()
         await self.log.close()
-        if self.parts is not None:
-            await self.parts.close()
         await asyncio.sleep(0)  # acks are queued
         await asyncio.sleep(0)  # and flushed
         spread = min(5_000, 200 + 5 * len(self.peers))

@@ -44,7 +44,6 @@ from bqserver.hub.reauthentication import Reauthentication
 from bqserver.model import Role
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
-from bqserver.storage.sqlite.attachments import parts_of
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.handler import ApiError, AppContext, Handler, is_upgrade
 from bqserver.web.routes import RoomPage, routes
@@ -154,7 +153,6 @@ class BqserverExtension(Limiting, ExtensionApp):
     async def open(self) -> None:
         try:
             log = self.make_log()
-            parts = await parts_of(log)
         except ServerError as error:
             self.log.error("bqserver has no rooms for you: %s", error)
             return
@@ -165,7 +163,7 @@ class BqserverExtension(Limiting, ExtensionApp):
         )
         self.hub = Hub(
             log,
-            parts=parts,
+            parts=log.attachments,
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,

@@ -45,8 +45,6 @@ class AttachmentStore(Protocol):
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         """Those of them that are in the room; a message names them from now on, so they stay."""
 
-    async def close(self) -> None: ...
-
 
 class MemoryAttachments:
     """For a log in memory: nothing survives the process, and the oldest make room at ``most`` bytes."""

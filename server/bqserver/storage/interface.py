@@ -13,6 +13,8 @@ from typing import Protocol
 
 from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
 
+from .attachments import AttachmentStore
+
 Listener = Callable[[Sequence[Stored]], None]
 
 
@@ -21,6 +23,10 @@ class MessageLog(Protocol):
 
     epoch: str
     """Names this history; it changes when the seqs may no longer mean the same, as after a restore."""
+
+    @property
+    def attachments(self) -> AttachmentStore:
+        """The attachments that this log's messages name; ``close`` closes them too."""
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         """Durably append; the outcomes come in the batch's order, once committed.

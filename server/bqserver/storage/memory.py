@@ -12,6 +12,7 @@ from operator import attrgetter
 
 from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
 
+from .attachments import MemoryAttachments
 from .interface import Listener, read_view
 from .sequencer import IdempotencyKey, RoomHead, Target, decode_message, sequence
 
@@ -35,6 +36,7 @@ class MemoryLog:
 
     def __init__(self, *, min_entries: int = KEEP) -> None:
         self.epoch = secrets.token_hex(8)
+        self.attachments = MemoryAttachments()
         self._keep = min_entries
         self._rooms: dict[str, _Shelf] = {}
         self._listeners: list[Listener] = []
@@ -123,6 +125,7 @@ class MemoryLog:
 
     async def close(self) -> None:
         self._rooms.clear()
+        await self.attachments.close()
 
     # ---- the sequencer's Shelf
 

@@ -59,9 +59,6 @@ class NatsParts:
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         return await _tried(self._name(room, hashes))
 
-    async def close(self) -> None:
-        """The connection is the log's."""
-
     async def _put(self, room: str, kept: StoredAttachment) -> None:
         if await self._marked(room, kept.part.sha256, keep=False) is None:
             # The same again is put again: it has a day from now on.

@@ -87,7 +87,7 @@ class NatsLog:
         self.link = link
         self._aside = aside
         self.view = View(view, epoch, self._worked)
-        self.parts = NatsParts(link, replicas)
+        self.attachments = NatsParts(link, replicas)
         self.replicas = replicas
         self._orders: NatsOrders | None = None
         self._rules = rules

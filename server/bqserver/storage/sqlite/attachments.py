@@ -16,12 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bqserver.errors import StorageError
-from bqserver.storage.attachments import AttachmentStore, MemoryAttachments, StoredAttachment
-from bqserver.storage.interface import MessageLog
-from bqserver.storage.memory import MemoryLog
+from bqserver.storage.attachments import StoredAttachment
 from bqwidget.protocol import Part
 
-from .log import SqliteLog
 from .schema import enable_durability, explain, open_file
 
 APPLICATION_ID = 0x62717074  # "bqpt"
@@ -124,17 +121,6 @@ class SqliteAttachments:
             with _transaction(self._db):
                 self._db.execute(f"UPDATE part SET named = 1 WHERE {places}", (room, *hashes))
         return {row[0]: _part(row[:-1]) for row in rows}
-
-
-async def parts_of(log: MessageLog) -> AttachmentStore | None:
-    """The store beside ``log``, which is closed again where there can't be one. Raises StorageError."""
-    try:
-        if isinstance(log, SqliteLog):
-            return SqliteAttachments(log.path)
-    except StorageError:
-        await log.close()
-        raise
-    return MemoryAttachments() if isinstance(log, MemoryLog) else None
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from bqserver.errors import StorageError
 from bqserver.files import LockFile, make_folder, replace, sync_file, sync_folder
 
 from .attachments import attachments_path, connect_attachments
-from .attachments_check import count_attachments
-from .check import Contents, count_contents, find_problems
+from .check import Contents, count_attachments, count_contents, find_problems
 from .schema import connect, explain, set_new_epoch
 
 

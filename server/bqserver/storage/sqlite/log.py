@@ -27,6 +27,7 @@ from bqserver.storage.sequencer import Plan, sequence
 from bqwidget.protocol import encode
 
 from . import queries as sqlite_queries
+from .attachments import SqliteAttachments
 from .readers import ReaderPool
 from .schema import connect, explain, preallocate_wal, read_epoch
 from .writer_state import WriterState
@@ -63,11 +64,12 @@ class SqliteLog:
     ) -> None:
         self.path = Path(path).resolve()  # one file, one lock, whatever links lead to it
         self._lock = LockFile(self.path)
-        try:
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._lock.release)
             self._db = connect(self.path, synchronous=synchronous)
-        except BaseException:
-            self._lock.release()
-            raise
+            opened.callback(self._db.close)
+            self.attachments = SqliteAttachments(self.path)
+            opened.pop_all()
         self.epoch = read_epoch(self._db)
         self._max_pending, self._max_pending_bytes = max_pending, max_pending_bytes
         self._pending = self._pending_bytes = 0
@@ -131,6 +133,7 @@ class SqliteLog:
         """The writer lets go last: SQLite then folds the write-ahead log in, and one file is left."""
         self._closing = True
         await self._reading.close()
+        await self.attachments.close()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._writer.join)
         self._lock.release()

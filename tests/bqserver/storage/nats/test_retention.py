@@ -293,13 +293,15 @@ async def with_picture(url: str, view: Path, *rooms: str) -> AsyncIterator[tuple
     async with joined(url, view) as log:
         part = describe("image/png", png(2, 2))
         for room in rooms:
-            await log.parts.put(room, StoredAttachment(part, png(2, 2)))
+            await log.attachments.put(room, StoredAttachment(part, png(2, 2)))
         yield log, part
 
 
 async def show(log: NatsLog, part: Part, room: str = "lobby") -> Stored:
     """A message that names it, as the server takes one."""
-    draft = await resolve_attachments(log.parts, room, Send(cid="", user="ada", text="look", parts=(part,)))
+    draft = await resolve_attachments(
+        log.attachments, room, Send(cid="", user="ada", text="look", parts=(part,))
+    )
     assert isinstance(draft, Send)
     [entry] = await stored(log, Submission(room, "ada", draft))
     return entry
@@ -346,16 +348,16 @@ def test_an_attachment_goes_with_the_last_message_that_named_it(nats_single, tmp
             await stored(log, say("none here"))
             await a_day_later(log)
             await let_go(log, second.at, "lobby")
-            assert await log.parts.get("lobby", part.sha256)  # the third names it still
+            assert await log.attachments.get("lobby", part.sha256)  # the third names it still
             assert await left(log) == (2, 4)
             await let_go(log, third.at + 1, "lobby")
-            assert await log.parts.get("lobby", part.sha256) is None
-            assert await log.parts.reference("lobby", [part.sha256]) == {}
-            assert await log.parts.get("other", part.sha256)  # where nothing is let go
+            assert await log.attachments.get("lobby", part.sha256) is None
+            assert await log.attachments.reference("lobby", [part.sha256]) == {}
+            assert await log.attachments.get("other", part.sha256)  # where nothing is let go
             assert await left(log) == (1, 2)
-            await log.parts.put("lobby", StoredAttachment(part, png(2, 2)))
+            await log.attachments.put("lobby", StoredAttachment(part, png(2, 2)))
             await show(log, part)
-            assert await log.parts.get("lobby", part.sha256)
+            assert await log.attachments.get("lobby", part.sha256)
 
     asyncio.run(story())
 
@@ -365,7 +367,7 @@ def test_one_of_a_room_of_which_nothing_is_left_goes_too(nats_single, tmp_path: 
     async def story() -> None:
         async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             await let_go(log, entry.at + 10_000)
-            assert await log.parts.get("lobby", part.sha256) is None
+            assert await log.attachments.get("lobby", part.sha256) is None
             assert await left(log) == (0, 0)
 
     asyncio.run(story())
@@ -374,10 +376,10 @@ def test_one_of_a_room_of_which_nothing_is_left_goes_too(nats_single, tmp_path: 
 def test_what_was_uploaded_again_has_its_day_whatever_goes(nats_single, tmp_path: Path):
     async def story() -> None:
         async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
-            await log.parts.put("lobby", StoredAttachment(part, png(2, 2)))
+            await log.attachments.put("lobby", StoredAttachment(part, png(2, 2)))
             await let_go(log, entry.at + 10_000)
             await show(log, part)
-            assert await log.parts.get("lobby", part.sha256)
+            assert await log.attachments.get("lobby", part.sha256)
 
     asyncio.run(story())
 
@@ -394,7 +396,7 @@ def test_one_that_is_named_just_before_it_would_go_stays(nats_single, tmp_path: 
 
             monkeypatch.setattr(nats_part_retention, "_remove", late)
             await let_go(log, entry.at + 10_000)
-            found = await log.parts.get("lobby", part.sha256)
+            found = await log.attachments.get("lobby", part.sha256)
             assert found is not None
             assert found.body == png(2, 2)
 
@@ -410,7 +412,7 @@ def test_one_that_is_uploaded_and_named_while_it_goes_is_kept_anew(nats_single, 
             async def late(values, key, value, **more):
                 seq = await put(values, key, value, **more)
                 if value == nats_part_retention.GONE:
-                    await log.parts.put("lobby", StoredAttachment(part, png(2, 2)))
+                    await log.attachments.put("lobby", StoredAttachment(part, png(2, 2)))
                     await show(log, part)
                     await a_day_later(log)
                 return seq
@@ -418,7 +420,7 @@ def test_one_that_is_uploaded_and_named_while_it_goes_is_kept_anew(nats_single, 
             with monkeypatch.context() as patched:
                 patched.setattr(Values, "put", late)
                 await let_go(log, entry.at + 10_000)
-            found = await log.parts.get("lobby", part.sha256)
+            found = await log.attachments.get("lobby", part.sha256)
             assert found is not None
             assert found.body == png(2, 2)
             assert await left(log) == (1, 2)
@@ -445,7 +447,7 @@ def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
                 await let_go(log, entry.at + 10_000)
             assert await left(log) == (1, 2)
             await let_go(log, 0)
-            assert await log.parts.get("lobby", part.sha256) is None
+            assert await log.attachments.get("lobby", part.sha256) is None
             assert await left(log) == (0, 0)
 
     asyncio.run(story())
@@ -464,7 +466,7 @@ def test_one_that_goes_while_it_is_named_is_not_named(nats_single, tmp_path: Pat
                 return found
 
             monkeypatch.setattr(Values, "get", late)
-            assert await log.parts.reference("lobby", [part.sha256]) == {}
+            assert await log.attachments.reference("lobby", [part.sha256]) == {}
             assert await left(log) == (0, 0)
 
     asyncio.run(story())
@@ -479,12 +481,12 @@ def test_many_that_name_one_at_once_on_two_nodes_keep_it_once(nats_single, tmp_p
         ):
             for nodes in [one] * 20, [one, other] * 20:
                 named = await asyncio.gather(
-                    *[node.parts.reference("lobby", [part.sha256]) for node in nodes]
+                    *[node.attachments.reference("lobby", [part.sha256]) for node in nodes]
                 )
                 assert named == [{part.sha256: part}] * len(nodes)
                 assert await left(one) == (1, 2)
             await a_day_later(one)
-            assert await other.parts.get("lobby", part.sha256)
+            assert await other.attachments.get("lobby", part.sha256)
 
     asyncio.run(story())
 
