@@ -26,8 +26,8 @@ import msgspec  # noqa: E402
 from bqserver.jetstream.stream import REPLICAS  # noqa: E402
 from bqserver.model import Submission  # noqa: E402
 from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
-from bqserver.storage.nats.records import seal  # noqa: E402
-from bqserver.storage.nats.snapshots import write_all  # noqa: E402
+from bqserver.storage.nats.records import encode_record  # noqa: E402
+from bqserver.storage.nats.snapshots import write_all_snapshots  # noqa: E402
 from bqserver.transfer.stream_export import read_back  # noqa: E402
 from chaos.link import Link  # noqa: E402
 from chaos.process import ServerProcess, server_process  # noqa: E402
@@ -121,10 +121,10 @@ async def rooms(cluster: NatsCluster, work: Path, places: int, count: int) -> No
         )
     say("memory of a followed room", f"{(resident(os.getpid()) - before) / len(without) / 1024:.1f} kB")
     await fresh.close()
-    await read_back(log.link, work / "whole.sqlite", lambda *_: None)
+    await read_back(log.client, work / "whole.sqlite", lambda *_: None)
     with spent([os.getpid()]) as own, spent(pids(cluster)) as servers:
         began = time.perf_counter()
-        await write_all(log.link, work / "whole.sqlite", log.epoch, REPLICAS, lambda *_: None)
+        await write_all_snapshots(log.client, work / "whole.sqlite", log.epoch, REPLICAS, lambda *_: None)
         took = time.perf_counter() - began
     say(f"pages written a second, {places:,} of up to 50 messages", f"{places / took:,.0f}")
     say("… processor time of the node, each", f"{own() / places * 1e6:.0f} µs")
@@ -150,18 +150,20 @@ async def shown(log: NatsLog, room: str, least: int) -> float:
 
 async def stored(log: NatsLog, places: int, count: int) -> None:
     """Straight into the stream: what is measured afterwards is the reading."""
-    link, answered, more = log.link, 0, asyncio.Event()
+    link, answered, more = log.client, 0, asyncio.Event()
 
     def heard(_: object) -> None:
         nonlocal answered
         answered += 1
         more.set()
 
-    inbox = link.inbox(heard)
+    inbox = link.open_inbox(heard)
     for number in range(count):
         room = f"room{number % places}"
         headers = {"Nats-Msg-Id": str(number)}
-        await link.publish(link.address.subject(room), seal(draft(room, number), "", 0), inbox, headers)
+        await link.publish(
+            link.address.subject(room), encode_record(draft(room, number), "", 0), inbox, headers
+        )
         while number - answered > 2_000:
             more.clear()
             await more.wait()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import msgspec
 
 from bqserver.auth.invites import Invite
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.kv import Bucket, until_answered
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.kv import KeyValue, until_answered
 from bqwidget.protocol import encode
 
 _decode = msgspec.json.Decoder(Invite).decode
@@ -21,25 +21,25 @@ _decode = msgspec.json.Decoder(Invite).decode
 class NatsInvites:
     """``clock`` gives seconds since the epoch."""
 
-    def __init__(self, link: Link, replicas: int, clock: Callable[[], float]) -> None:
-        self._bucket = Bucket(link, "invites", replicas, expiring=True)
+    def __init__(self, client: JetStreamClient, replicas: int, clock: Callable[[], float]) -> None:
+        self._values = KeyValue(client, "invites", replicas, expiring=True)
         self._clock = clock
 
     async def open(self) -> None:
         """Make the bucket where there is none. Raises StorageError."""
-        await until_answered(self._bucket.make, "invites")
+        await until_answered(self._values.create, "invites")
 
     async def keep(self, digest: str, invite: Invite) -> None:
-        await self._bucket.put(digest, encode(invite), last=0, ttl=invite.expires - self._clock())
+        await self._values.put(digest, encode(invite), last=0, ttl=invite.expires - self._clock())
 
     async def use(self, digest: str) -> Invite | None:
-        while found := await self._bucket.get(digest):
+        while found := await self._values.get(digest):
             invite = _decode(found.value)
             left = invite.expires - self._clock()
             if invite.uses < 1 or left <= 0:
                 return None
             used = msgspec.structs.replace(invite, uses=invite.uses - 1)
             # What is used up stays for as long as it would have been good: a try of ours that comes late finds it.
-            if await self._bucket.put(digest, encode(used), last=found.seq, ttl=left):
+            if await self._values.put(digest, encode(used), last=found.seq, ttl=left):
                 return used
         return None

@@ -9,11 +9,11 @@ from bqserver.hub.frames import error_frame
 from bqserver.hub.hub import Hub
 from bqserver.model import Rejected
 from bqserver.storage.nats.log import NatsLog
-from bqserver.storage.nats.publisher import RETRY_AFTER
+from bqserver.storage.nats.publisher import RETRY_AFTER_SECONDS
 
 from .invites import NatsInvites
 from .membership import NatsMembership
-from .revocations import KEY, tell_revoked
+from .revocations import REVOKED_KEY_PREFIX, publish_revocations
 
 
 async def join(log: NatsLog, hub: Hub) -> None:
@@ -21,22 +21,22 @@ async def join(log: NatsLog, hub: Hub) -> None:
     gate, moderation = hub.policy.gate, hub.policy.moderation
 
     def on_value(key: str, value: bytes) -> None:
-        if key.startswith(KEY):
-            gate.revoked.add(key.removeprefix(KEY))
+        if key.startswith(REVOKED_KEY_PREFIX):
+            gate.revoked.add(key.removeprefix(REVOKED_KEY_PREFIX))
         else:
             moderation.learn(key, value)
 
-    hub.membership = membership = NatsMembership(log.link, hub)
+    hub.membership = membership = NatsMembership(log.client, hub)
     await membership.open()
     control = await log.open_control(on_value, hub.review)
-    invites = NatsInvites(log.link, log.replicas, time.time)
+    invites = NatsInvites(log.client, log.replicas, time.time)
     await invites.open()
     gate.shared = invites
     moderation.keeper = control
     membership.share_limit("messages", hub.rate)
     log.health.on_unavailable = partial(_broadcast_unavailable, hub)
-    log.feeds.attended = hub.rooms.__contains__
-    log.run_until_closed(tell_revoked(gate, control))
+    log.consumers.has_peers = hub.rooms.__contains__
+    log.run_until_closed(publish_revocations(gate, control))
 
 
 def _broadcast_unavailable(hub: Hub) -> None:
@@ -46,5 +46,8 @@ def _broadcast_unavailable(hub: Hub) -> None:
 
 
 _UNAVAILABLE = Rejected(
-    "unavailable", "this server has lost its cluster: you can read, and what you send waits", 503, RETRY_AFTER
+    "unavailable",
+    "this server has lost its cluster: you can read, and what you send waits",
+    503,
+    RETRY_AFTER_SECONDS,
 )

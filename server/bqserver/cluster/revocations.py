@@ -11,24 +11,24 @@ import logging
 
 from bqserver.auth.authenticator import Gate
 from bqserver.errors import StorageError
-from bqserver.jetstream.watched_kv import NatsOrders
+from bqserver.jetstream.watched_kv import ControlState
 
-LOOK = 1.0
+POLL_INTERVAL = 1.0
 """Seconds between two looks at what the file says; it is followed as often."""
-KEY = "revoked."
+REVOKED_KEY_PREFIX = "revoked."
 """What an order says so under, with the grant's id behind it; its value is empty."""
 
 _log = logging.getLogger("bqserver.nats")
 
 
-async def tell_revoked(gate: Gate, orders: NatsOrders) -> None:
+async def publish_revocations(gate: Gate, orders: ControlState) -> None:
     """Order what ``gate`` finds in its file, for ever; what others order goes into ``gate.revoked`` by ``orders``."""
     while True:
         try:
             for grant in gate.grants.all:
                 if grant.revoked is not None and grant.id not in gate.revoked:
-                    await orders.put(f"{KEY}{grant.id}", b"")
+                    await orders.put(f"{REVOKED_KEY_PREFIX}{grant.id}", b"")
                     gate.revoked.add(grant.id)
         except StorageError as error:
             _log.warning("other nodes can't be told of a revoked token: %s; they will be, later", error)
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_INTERVAL)

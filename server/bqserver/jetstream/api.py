@@ -9,67 +9,69 @@ from datetime import datetime
 import nats.errors
 from nats.aio.msg import Msg
 
-from .client import Link
-from .connection import NO_RESPONDERS
+from .client import JetStreamClient
+from .connection import NO_RESPONDERS_STATUS
 from .stream import error_code
 
 NO_MESSAGE = 10037
 """JetStream's error code where a subject has none."""
-MOST = 1_000
+MAX_SUBJECTS = 1_000
 """Rooms in one question (JetStream takes 1,024 subjects)."""
-END, NOTHING = "204", "404"
+END_OF_BATCH_STATUS, NO_MESSAGES_STATUS = "204", "404"
 """The status that ends a batch, and the one where there is none."""
 
 
-async def batch(link: Link, stream: str, **question: object) -> tuple[list[Msg], bool]:
+async def get_batch(client: JetStreamClient, stream: str, **question: object) -> tuple[list[Msg], bool]:
     """A batch direct get, as the next replica knows it: messages, and whether there are more behind them. Raises LOST,
     too where nobody is there who would know: that is not the same as that there is nothing.
     """
-    messages = await link.gather(f"$JS.API.DIRECT.GET.{stream}", json.dumps(question).encode(), _is_last)
+    messages = await client.request_many(
+        f"$JS.API.DIRECT.GET.{stream}", json.dumps(question).encode(), _is_last
+    )
     end = messages.pop().headers or {}
-    if end["Status"] == NO_RESPONDERS:
+    if end["Status"] == NO_RESPONDERS_STATUS:
         raise nats.errors.NoRespondersError
-    if end["Status"] not in (END, NOTHING):
+    if end["Status"] not in (END_OF_BATCH_STATUS, NO_MESSAGES_STATUS):
         raise TimeoutError(f"the stream {stream} can't be read now: {end}")
     return messages, int(end.get("Nats-Num-Pending", 0)) > 0
 
 
-async def names(link: Link) -> set[str]:
+async def room_names(client: JetStreamClient) -> set[str]:
     """Every room that has a message in the stream. Raises LOST."""
-    address = link.address
+    address = client.address
     found: set[str] = set()
     while True:
         question = {"subjects_filter": address.subject("*"), "offset": len(found)}
-        answer = await link.ask(f"STREAM.INFO.{address.stream}", question)
+        answer = await client.request(f"STREAM.INFO.{address.stream}", question)
         subjects = answer.get("state", {}).get("subjects") or {}
         found |= {address.room(subject) for subject in subjects}
         if not subjects or len(found) >= answer.get("total", 0):
             return found
 
 
-async def latest(link: Link, rooms: Sequence[str]) -> dict[str, int]:
+async def last_seqs(client: JetStreamClient, rooms: Sequence[str]) -> dict[str, int]:
     """The seq of the newest message in each of them, as the next replica knows it. Raises LOST."""
-    address = link.address
+    address = client.address
     found = {}
-    for start in range(0, len(rooms), MOST):
-        some = [address.subject(room) for room in rooms[start : start + MOST]]
-        messages, _ = await batch(link, address.stream, multi_last=some, batch=len(some))
+    for start in range(0, len(rooms), MAX_SUBJECTS):
+        some = [address.subject(room) for room in rooms[start : start + MAX_SUBJECTS]]
+        messages, _ = await get_batch(client, address.stream, multi_last=some, batch=len(some))
         for msg in messages:
             headers = msg.headers or {}
             found[address.room(headers["Nats-Subject"])] = int(headers["Nats-Sequence"])
     return found
 
 
-async def newest(link: Link, room: str) -> int:
+async def leader_last_seq(client: JetStreamClient, room: str) -> int:
     """The same of one room, as the stream's leader knows it: no replica is ahead of that. Raises LOST."""
-    seq, _ = await newest_and_when(link, room)
+    seq, _ = await leader_last_message(client, room)
     return seq
 
 
-async def newest_and_when(link: Link, room: str) -> tuple[int, float]:
+async def leader_last_message(client: JetStreamClient, room: str) -> tuple[int, float]:
     """The same, and when it was stored (seconds since the epoch); both 0 where there is none. Raises LOST."""
-    address = link.address
-    answer = await link.ask(f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)})
+    address = client.address
+    answer = await client.request(f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)})
     if error_code(answer) == NO_MESSAGE:
         return 0, 0.0
     if "message" not in answer:  # that is not the same as that there is nothing
@@ -78,9 +80,9 @@ async def newest_and_when(link: Link, room: str) -> tuple[int, float]:
     return int(message["seq"]), datetime.fromisoformat(message["time"]).timestamp()
 
 
-async def led_epoch(link: Link) -> str | None:
+async def leader_epoch(client: JetStreamClient) -> str | None:
     """The epoch of the stream that takes messages now, as far as it says; None: none does. Raises LOST."""
-    answer = await link.ask(f"STREAM.INFO.{link.address.stream}")
+    answer = await client.request(f"STREAM.INFO.{client.address.stream}")
     if "error" in answer or not answer.get("cluster", {}).get("leader"):
         return None
     return str((answer["config"].get("metadata") or {}).get("epoch"))

@@ -24,65 +24,65 @@ from nats.aio.subscription import Subscription
 from bqserver.errors import ClusterError
 
 from .connection import (
-    LOST,
-    NO_RESPONDERS,
-    PATIENCE,
-    Heard,
-    Keys,
+    CONNECTION_ERRORS,
+    NO_RESPONDERS_STATUS,
+    REQUEST_TIMEOUT,
+    Credentials,
+    MessageHandler,
     as_callback,
     close,
     connect,
-    explained,
+    error_text,
 )
-from .stream import Address
+from .stream import StreamAddress
 
-PING = 1.0
-PAUSE = 0.25
+PING_INTERVAL = 1.0
+RECONNECT_INTERVAL = 0.25
 """Seconds between two rounds through the servers."""
-FIRST = 10.0
+STARTUP_TIMEOUT = 10.0
 """Seconds for the first connection, and for the cluster's first answer."""
 
 _log = logging.getLogger("bqserver.nats")
 
 
-class Link:
+class JetStreamClient:
     """``connected`` is set while there is a connection; ``on_change`` are called when it comes and goes."""
 
-    def __init__(self, address: Address, credentials: str = "", ca: str = "") -> None:
-        self._keys = Keys.read(credentials, ca)
+    def __init__(self, address: StreamAddress, credentials: str = "", ca: str = "") -> None:
+        self._credentials = Credentials.read(credentials, ca)
         self.address = address
         self.connected = asyncio.Event()
         self.on_change: list[Callable[[], None]] = []
-        self._client: Client | None = None
-        self._numbers = count(1)
-        self._inbox = ""
-        self._asked: dict[str, Heard] = {}
-        self._heard: dict[str, Heard] = {}
+        self._connection: Client | None = None
+        self._inbox_numbers = count(1)
+        self._inbox_prefix = ""
+        self._inboxes: dict[str, MessageHandler] = {}
+        self._handlers: dict[str, MessageHandler] = {}
         self._subscriptions: dict[str, Subscription] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Connect for the first time. Raises ClusterError."""
-        deadline = asyncio.get_running_loop().time() + FIRST
+        deadline = asyncio.get_running_loop().time() + STARTUP_TIMEOUT
         while not await self._connect():
             if asyncio.get_running_loop().time() > deadline:
                 hosts = [urlsplit(server).netloc.rpartition("@")[2] for server in self.address.servers]
                 servers = ", ".join(hosts)
                 raise ClusterError(
-                    f"no NATS server answers at {servers}: {self._why}; start it, or mend --log"
+                    f"no NATS server answers at {servers}: {self._last_error}; start it, or mend --log"
                 )
-            await asyncio.sleep(PAUSE)
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+            await asyncio.sleep(RECONNECT_INTERVAL)
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         self.connected.clear()
-        if self._client is not None:
-            self._drop(self._client)
+        if self._connection is not None:
+            self._close_in_background(self._connection)
         if self._closing:
-            await asyncio.wait(self._closing, timeout=PATIENCE)
+            await asyncio.wait(self._closing, timeout=REQUEST_TIMEOUT)
 
     # ---- what it is for
 
@@ -90,53 +90,53 @@ class Link:
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Hand it to the connection; whether it arrives, only an answer tells. Raises LOST."""
-        await self.client().publish(subject, payload, reply=reply, headers=headers)
+        await self.connection().publish(subject, payload, reply=reply, headers=headers)
 
-    def client(self) -> Client:
+    def connection(self) -> Client:
         """The connection itself, for what is seldom done. Raises LOST."""
-        if self._client is None:
+        if self._connection is None:
             raise nats.errors.ConnectionClosedError
-        return self._client
+        return self._connection
 
-    def inbox(self, heard: Heard, name: str = "") -> str:
+    def open_inbox(self, handler: MessageHandler, name: str = "") -> str:
         """An address for answers, until ``forget``; each connection has its own."""
-        name = name or str(next(self._numbers))
-        self._asked[name] = heard
-        return f"{self._inbox}.{name}"
+        name = name or str(next(self._inbox_numbers))
+        self._inboxes[name] = handler
+        return f"{self._inbox_prefix}.{name}"
 
-    def forget(self, inbox: str) -> None:
-        self._asked.pop(inbox.rpartition(".")[2], None)
+    def close_inbox(self, inbox: str) -> None:
+        self._inboxes.pop(inbox.rpartition(".")[2], None)
 
-    async def subscribe(self, subject: str, heard: Heard) -> None:
+    async def subscribe(self, subject: str, handler: MessageHandler) -> None:
         """For good: every new connection subscribes again, and what was said between is not heard."""
-        self._heard[subject] = heard
-        if self._client is not None and self.connected.is_set():
-            with contextlib.suppress(*LOST):
-                await self._subscribe(self._client, subject)
+        self._handlers[subject] = handler
+        if self._connection is not None and self.connected.is_set():
+            with contextlib.suppress(*CONNECTION_ERRORS):
+                await self._subscribe(self._connection, subject)
 
     async def unsubscribe(self, subject: str) -> None:
-        self._heard.pop(subject, None)
+        self._handlers.pop(subject, None)
         subscription = self._subscriptions.pop(subject, None)
         if subscription is not None:
-            with contextlib.suppress(*LOST):
+            with contextlib.suppress(*CONNECTION_ERRORS):
                 await subscription.unsubscribe()
 
-    async def ask(self, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def request(self, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
         """JetStream's answer. Raises LOST, TimeoutError too where nobody answers."""
-        asked = json.dumps(question or {}).encode()
-        [msg] = await self.gather(f"$JS.API.{subject}", asked, lambda _: True)
-        if (msg.headers or {}).get("Status") == NO_RESPONDERS:
+        asked = json.dumps(payload or {}).encode()
+        [msg] = await self.request_many(f"$JS.API.{subject}", asked, lambda _: True)
+        if (msg.headers or {}).get("Status") == NO_RESPONDERS_STATUS:
             raise nats.errors.NoRespondersError
         answer: dict[str, Any] = json.loads(msg.data)
         return answer
 
-    async def gather(
+    async def request_many(
         self,
         subject: str,
         payload: bytes,
-        last: Callable[[Msg], bool],
+        is_last: Callable[[Msg], bool],
         *,
-        within: float = PATIENCE,
+        answer_timeout: float = REQUEST_TIMEOUT,
         headers: dict[str, str] | None = None,
     ) -> list[Msg]:
         """The answers up to the first for which ``last`` holds. Raises LOST, and TimeoutError after ``within``
@@ -153,39 +153,39 @@ class Link:
             if done.done():
                 return  # servers that elect a leader just now may answer twice
             found.append(msg)
-            if last(msg):
+            if is_last(msg):
                 done.set_result(None)
 
-        inbox = self.inbox(heard)
+        inbox = self.open_inbox(heard)
         try:
             await self.publish(subject, payload, reply=inbox, headers=headers)
             while not done.done():
-                left = heard_at + within - loop.time()
+                left = heard_at + answer_timeout - loop.time()
                 if left <= 0 or not self.connected.is_set():
-                    raise TimeoutError(f"no answer from NATS to {subject} within {within:g} s")
-                await asyncio.wait([done], timeout=min(left, PING))
+                    raise TimeoutError(f"no answer from NATS to {subject} within {answer_timeout:g} s")
+                await asyncio.wait([done], timeout=min(left, PING_INTERVAL))
             return found
         finally:
-            self.forget(inbox)
+            self.close_inbox(inbox)
 
     # ---- the connection's life
 
-    _why = "no answer"
+    _last_error = "no answer"
 
     async def _watch(self) -> None:
         while True:
-            client = self._client
+            client = self._connection
             if client is None:
                 if not await self._connect():
-                    await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+                    await asyncio.sleep(RECONNECT_INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
                 continue
             try:
-                await client.flush(timeout=PATIENCE)
-            except LOST as error:
-                _log.warning("the connection to NATS is lost: %s", explained(error))
-                self._lose(client)
+                await client.flush(timeout=REQUEST_TIMEOUT)
+            except CONNECTION_ERRORS as error:
+                _log.warning("the connection to NATS is lost: %s", error_text(error))
+                self._disconnected(client)
                 continue
-            await asyncio.sleep(PING)
+            await asyncio.sleep(PING_INTERVAL)
 
     async def _connect(self) -> bool:
         servers = list(self.address.servers)
@@ -193,51 +193,53 @@ class Link:
         for server in servers:
             client = Client()
             try:
-                await asyncio.wait_for(self._join(client, server), 2 * PATIENCE)
-            except LOST as error:
-                self._why = explained(client.last_error or error)
-                self._drop(client)
+                await asyncio.wait_for(self._set_up(client, server), 2 * REQUEST_TIMEOUT)
+            except CONNECTION_ERRORS as error:
+                self._last_error = error_text(client.last_error or error)
+                self._close_in_background(client)
                 continue
-            self._client = client
+            self._connection = client
             self.connected.set()
-            self._tell()
+            self._notify()
             return True
         return False
 
-    async def _join(self, client: Client, server: str) -> None:
-        await connect(client, server, self._keys, partial(self._gone, client))
-        self._inbox = client.new_inbox()
+    async def _set_up(self, client: Client, server: str) -> None:
+        await connect(client, server, self._credentials, partial(self._on_disconnect, client))
+        self._inbox_prefix = client.new_inbox()
         self._subscriptions.clear()
-        await client.subscribe(f"{self._inbox}.*", cb=as_callback(self._answered))
-        for subject in list(self._heard):
+        await client.subscribe(f"{self._inbox_prefix}.*", cb=as_callback(self._on_reply))
+        for subject in list(self._handlers):
             await self._subscribe(client, subject)
-        await client.flush(timeout=PATIENCE)
+        await client.flush(timeout=REQUEST_TIMEOUT)
 
     async def _subscribe(self, client: Client, subject: str) -> None:
-        self._subscriptions[subject] = await client.subscribe(subject, cb=as_callback(self._heard[subject]))
+        self._subscriptions[subject] = await client.subscribe(
+            subject, cb=as_callback(self._handlers[subject])
+        )
 
-    def _answered(self, msg: Msg) -> None:
-        heard = self._asked.get(msg.subject.rpartition(".")[2])
+    def _on_reply(self, msg: Msg) -> None:
+        heard = self._inboxes.get(msg.subject.rpartition(".")[2])
         if heard is not None:
             heard(msg)
 
-    async def _gone(self, client: Client) -> None:
-        self._lose(client)
+    async def _on_disconnect(self, client: Client) -> None:
+        self._disconnected(client)
 
-    def _lose(self, client: Client) -> None:
-        if client is not self._client:
+    def _disconnected(self, client: Client) -> None:
+        if client is not self._connection:
             return
-        self._client = None
+        self._connection = None
         self.connected.clear()
-        self._drop(client)
-        self._tell()
+        self._close_in_background(client)
+        self._notify()
 
-    def _drop(self, client: Client) -> None:
+    def _close_in_background(self, client: Client) -> None:
         """Close it behind our back: with a frozen server at the other end that may take as long as it likes."""
         task = asyncio.get_running_loop().create_task(close(client))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for told in self.on_change:
             told()

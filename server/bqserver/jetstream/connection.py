@@ -20,27 +20,27 @@ from nats.aio.msg import Msg
 
 from bqserver.errors import StartError
 
-PATIENCE = 2
+REQUEST_TIMEOUT = 2
 """Seconds for an answer, and to connect."""
-BUFFER = 16 * 1024 * 1024
-NO_RESPONDERS = "503"
+MAX_PENDING_BYTES = 16 * 1024 * 1024
+NO_RESPONDERS_STATUS = "503"
 """The status of the answer that nobody would give."""
-LOST = (OSError, asyncio.TimeoutError, nats.errors.Error)
+CONNECTION_ERRORS = (OSError, asyncio.TimeoutError, nats.errors.Error)
 """What a call raises when the connection is away, or goes."""
 
 _log = logging.getLogger("bqserver.nats")
 
-Heard = Callable[[Msg], None]
+MessageHandler = Callable[[Msg], None]
 
 
-class Keys(NamedTuple):
+class Credentials(NamedTuple):
     """What a server asks for, and how it is known."""
 
-    credentials: str | None
+    path: str | None
     tls: ssl.SSLContext | None
 
     @classmethod
-    def read(cls, credentials: str, ca: str) -> Keys:
+    def read(cls, credentials: str, ca: str) -> Credentials:
         """From two files, each of them none where the path is empty. Raises ClusterError."""
         path = _file(ca, "--nats-ca")
         try:
@@ -50,7 +50,9 @@ class Keys(NamedTuple):
         return cls(_file(credentials, "--nats-creds"), tls)
 
 
-async def connect(client: Client, server: str, keys: Keys, gone: Callable[[], Awaitable[None]]) -> None:
+async def connect(
+    client: Client, server: str, credentials: Credentials, on_disconnect: Callable[[], Awaitable[None]]
+) -> None:
     """``gone`` is called when the connection is over. Raises LOST."""
     await client.connect(
         server,
@@ -58,30 +60,32 @@ async def connect(client: Client, server: str, keys: Keys, gone: Callable[[], Aw
         allow_reconnect=False,
         max_reconnect_attempts=1,  # 0 would try for ever
         reconnect_time_wait=0,
-        connect_timeout=PATIENCE,
+        connect_timeout=REQUEST_TIMEOUT,
         ping_interval=3600,  # the link pings
-        pending_size=BUFFER,
-        error_cb=_note,
-        disconnected_cb=gone,
-        user_credentials=keys.credentials,
-        tls=keys.tls,
+        pending_size=MAX_PENDING_BYTES,
+        error_cb=_log_error,
+        disconnected_cb=on_disconnect,
+        user_credentials=credentials.path,
+        tls=credentials.tls,
         skip_subject_validation=True,
     )
 
 
 async def close(client: Client) -> None:
-    with contextlib.suppress(AssertionError, *LOST):  # it asserts where it has never been connected
-        await asyncio.wait_for(client.close(), PATIENCE)
+    with contextlib.suppress(
+        AssertionError, *CONNECTION_ERRORS
+    ):  # it asserts where it has never been connected
+        await asyncio.wait_for(client.close(), REQUEST_TIMEOUT)
 
 
-def as_callback(heard: Heard) -> Callable[[Msg], Awaitable[None]]:
-    async def told(msg: Msg) -> None:
-        heard(msg)
+def as_callback(handler: MessageHandler) -> Callable[[Msg], Awaitable[None]]:
+    async def callback(msg: Msg) -> None:
+        handler(msg)
 
-    return told
+    return callback
 
 
-def explained(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
@@ -95,5 +99,5 @@ def _file(path: str, flag: str) -> str | None:
     return str(file)
 
 
-async def _note(error: Exception) -> None:
-    _log.debug("NATS: %s", explained(error))
+async def _log_error(error: Exception) -> None:
+    _log.debug("NATS: %s", error_text(error))

@@ -14,7 +14,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from bqserver.errors import ClusterError
 
-PATIENCE = 5.0
+REQUEST_TIMEOUT = 5.0
 
 
 async def check_sync(monitors: Sequence[str]) -> None:
@@ -25,7 +25,9 @@ async def check_sync(monitors: Sequence[str]) -> None:
 async def _check(monitor: str) -> None:
     url = f"{monitor.rstrip('/')}/varz"
     try:
-        answer = await AsyncHTTPClient().fetch(url, connect_timeout=PATIENCE, request_timeout=PATIENCE)
+        answer = await AsyncHTTPClient().fetch(
+            url, connect_timeout=REQUEST_TIMEOUT, request_timeout=REQUEST_TIMEOUT
+        )
         told = json.loads(answer.body)
         name, config = told.get("server_name", monitor), told["jetstream"]["config"]
     except KeyError:

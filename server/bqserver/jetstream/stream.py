@@ -16,24 +16,24 @@ import nats.errors
 
 from bqserver.errors import ClusterError, SettingError
 
-PORT = 4222
-STREAM = "bqwidget"
+DEFAULT_PORT = 4222
+DEFAULT_STREAM = "bqwidget"
 REPLICAS = 3
-WINDOW = 120
+DUPLICATE_WINDOW_SECONDS = 120
 """Seconds for which JetStream knows a message's id: a send is tried again for 10, so that it is stored once."""
-LEAST_WINDOW = 60
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MIN_DUPLICATE_WINDOW_SECONDS = 60
+STREAM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-FIRST = 15.0
+STARTUP_TIMEOUT = 15.0
 """Seconds for JetStream's first answer."""
-AGAIN = 0.25
-COPYING = "copying"
+RETRY_INTERVAL = 0.25
+COPY_KEY = "copying"
 """In a stream's metadata: what is being copied into it, which no node may serve yet."""
-NOT_FOUND, OTHER_SETTINGS, NO_CLUSTER = 10059, 10058, 10074
+STREAM_NOT_FOUND, STREAM_NAME_IN_USE, REPLICAS_NOT_SUPPORTED = 10059, 10058, 10074
 """JetStream's error codes."""
 
 
-class Address(NamedTuple):
+class StreamAddress(NamedTuple):
     """``servers``: one URL each; ``stream``: its name, and the first word of its subjects."""
 
     servers: list[str]
@@ -42,7 +42,7 @@ class Address(NamedTuple):
     def subject(self, room: str) -> str:
         return f"{self.stream}.room.{room}"
 
-    def live(self, room: str) -> str:
+    def live_subject(self, room: str) -> str:
         """Where a room's messages are heard as they are stored."""
         return f"{self.stream}.live.{room}"
 
@@ -50,35 +50,35 @@ class Address(NamedTuple):
         return subject.rpartition(".")[2]
 
 
-class Asks(Protocol):
+class ApiClient(Protocol):
     """A connection, as far as the stream needs one: ``ask`` gives JetStream's answer, errors and all."""
 
-    async def ask(self, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]: ...
+    async def request(self, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]: ...
 
 
-def parse(url: str) -> Address:
+def parse_address(url: str) -> StreamAddress:
     """``nats://[user:password@]host[:port][,host[:port]...][/stream]``, or ``tls://``. Raises ClusterError."""
     scheme, _, rest = url.partition("://")
     hosts, _, stream = rest.partition("/")
-    stream = stream or STREAM
+    stream = stream or DEFAULT_STREAM
     login, at, hosts = hosts.rpartition("@")
     servers = []
     for host in hosts.split(","):
         server = urlsplit(f"{scheme}://{login}{at}{host}")
         try:
-            port = server.port or PORT
+            port = server.port or DEFAULT_PORT
         except ValueError:
             port = 0
         if not server.hostname or not port:
             raise SettingError(f"--log={scheme}://{hosts}: {host or 'nothing'} is no host:port")
         name = f"[{server.hostname}]" if ":" in server.hostname else server.hostname
         servers.append(f"{scheme}://{login}{at}{name}:{port}")
-    if not NAME.fullmatch(stream):
+    if not STREAM_NAME.fullmatch(stream):
         raise SettingError(f"--log: {stream} can't be a stream's name: up to 64 of A-Z a-z 0-9 _ -")
-    return Address(servers, stream)
+    return StreamAddress(servers, stream)
 
 
-def settings(address: Address, *, replicas: int, epoch: str) -> dict[str, Any]:
+def stream_settings(address: StreamAddress, *, replicas: int, epoch: str) -> dict[str, Any]:
     """A stream's, as JetStream's API takes them."""
     return {
         "name": address.stream,
@@ -93,14 +93,14 @@ def settings(address: Address, *, replicas: int, epoch: str) -> dict[str, Any]:
         "max_age": 0,
         "max_msgs_per_subject": -1,
         "max_consumers": -1,
-        "duplicate_window": WINDOW * 1_000_000_000,
+        "duplicate_window": DUPLICATE_WINDOW_SECONDS * 1_000_000_000,
         "allow_direct": True,
-        "republish": {"src": address.subject("*"), "dest": address.live("{{wildcard(1)}}")},
+        "republish": {"src": address.subject("*"), "dest": address.live_subject("{{wildcard(1)}}")},
         "metadata": {"epoch": epoch},
     }
 
 
-def complaints(config: dict[str, Any], address: Address, *, single: bool) -> list[str]:
+def setting_problems(config: dict[str, Any], address: StreamAddress, *, single: bool) -> list[str]:
     """In what a stream's settings would break a promise; each says what to do."""
     wrong = []
     replicas = config.get("num_replicas", 1)
@@ -112,10 +112,10 @@ def complaints(config: dict[str, Any], address: Address, *, single: bool) -> lis
             f"it has {replicas} replica{'s'[: replicas - 1]}, so one lost disk loses messages: "
             f"set num_replicas to {REPLICAS}, or say --single if that is meant"
         )
-    if window < LEAST_WINDOW:
+    if window < MIN_DUPLICATE_WINDOW_SECONDS:
         wrong.append(
             f"it knows message ids for {window:g} s, so a send tried again may be stored twice: "
-            f"set duplicate_window to {WINDOW} s"
+            f"set duplicate_window to {DUPLICATE_WINDOW_SECONDS} s"
         )
     if config.get("subjects") != [address.subject("*")]:
         wrong.append(f"its subjects are not {address.subject('*')}: it is another program's, name another")
@@ -137,26 +137,28 @@ def complaints(config: dict[str, Any], address: Address, *, single: bool) -> lis
         wrong.append("it can't be read directly: set allow_direct")
     republish = config.get("republish") or {}
     if (republish.get("src"), republish.get("headers_only", False)) != (address.subject("*"), False) or (
-        republish.get("dest") != address.live("{{wildcard(1)}}")
+        republish.get("dest") != address.live_subject("{{wildcard(1)}}")
     ):
-        wrong.append(f"it does not republish to {address.live('*')}: set republish as the README says")
-    if (config.get("metadata") or {}).get(COPYING):
+        wrong.append(
+            f"it does not republish to {address.live_subject('*')}: set republish as the README says"
+        )
+    if (config.get("metadata") or {}).get(COPY_KEY):
         wrong.append("a copy into it has not come to its end: run bqserver copy again")
     if not (config.get("metadata") or {}).get("epoch"):
         wrong.append("it has no epoch: put one, any word, into its metadata")
     return wrong
 
 
-async def stream_epoch(link: Asks, address: Address, *, single: bool = False) -> str:
+async def ensure_stream(client: ApiClient, address: StreamAddress, *, single: bool = False) -> str:
     """Make the stream where there is none, and check it. Raises ClusterError.
 
     A cluster that has just been started needs some seconds until it has elected who answers.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + FIRST
+    deadline = loop.time() + STARTUP_TIMEOUT
     while True:
         try:
-            found = await _found(link, address, single=single)
+            found = await _get_or_create(client, address, single=single)
         except (TimeoutError, nats.errors.Error) as error:
             found = {
                 "error": {"description": f"JetStream does not answer ({str(error) or type(error).__name__})"}
@@ -165,27 +167,27 @@ async def stream_epoch(link: Asks, address: Address, *, single: bool = False) ->
         if config is not None:
             break
         refused = found.get("error", {})
-        if loop.time() > deadline or error_code(found) == NO_CLUSTER:
+        if loop.time() > deadline or error_code(found) == REPLICAS_NOT_SUPPORTED:
             hint = (
                 "" if single else f"; {REPLICAS} servers with JetStream are needed, or say --single for one"
             )
             raise ClusterError(
                 f"the stream {address.stream} can't be used: {refused.get('description')}{hint}"
             )
-        await asyncio.sleep(AGAIN)
-    if wrong := complaints(config, address, single=single):
+        await asyncio.sleep(RETRY_INTERVAL)
+    if wrong := setting_problems(config, address, single=single):
         raise ClusterError(f"the stream {address.stream} would break a promise: " + "; and ".join(wrong))
     return str(config["metadata"]["epoch"])
 
 
-async def _found(link: Asks, address: Address, *, single: bool) -> dict[str, Any]:
+async def _get_or_create(client: ApiClient, address: StreamAddress, *, single: bool) -> dict[str, Any]:
     name = address.stream
-    found = await link.ask(f"STREAM.INFO.{name}")
-    if error_code(found) == NOT_FOUND:
-        made = settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
-        found = await link.ask(f"STREAM.CREATE.{name}", made)
-        if error_code(found) == OTHER_SETTINGS:  # another node was quicker
-            found = await link.ask(f"STREAM.INFO.{name}")
+    found = await client.request(f"STREAM.INFO.{name}")
+    if error_code(found) == STREAM_NOT_FOUND:
+        made = stream_settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
+        found = await client.request(f"STREAM.CREATE.{name}", made)
+        if error_code(found) == STREAM_NAME_IN_USE:  # another node was quicker
+            found = await client.request(f"STREAM.INFO.{name}")
     return found
 
 

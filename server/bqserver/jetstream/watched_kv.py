@@ -11,74 +11,74 @@ from collections.abc import Callable
 
 from nats.aio.msg import Msg
 
-from .client import Link
-from .connection import LOST
-from .kv import Bucket, until_answered
+from .client import JetStreamClient
+from .connection import CONNECTION_ERRORS
+from .kv import KeyValue, until_answered
 
-LOOK = 2.0
+POLL_INTERVAL = 2.0
 
 
-class NatsOrders:
+class ControlState:
     """``learn(key, value)`` is told of each value once, and again when it changes; ``changed()`` after a few."""
 
     def __init__(
         self,
-        link: Link,
+        client: JetStreamClient,
         replicas: int,
-        learn: Callable[[str, bytes], None],
-        changed: Callable[[], None],
+        on_value: Callable[[str, bytes], None],
+        on_change: Callable[[], None],
     ) -> None:
-        self._link = link
-        self._learn = learn
-        self._changed = changed
-        self._told = f"{link.address.stream}.orders.>"
-        self._bucket = Bucket(link, "moderation", replicas, retold=self._told)
-        self._last = 0
-        self._heard = asyncio.Event()
+        self._client = client
+        self._on_value = on_value
+        self._on_change = on_change
+        self._updates = f"{client.address.stream}.orders.>"
+        self._values = KeyValue(client, "moderation", replicas, retold=self._updates)
+        self._last_seq = 0
+        self._updated = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Make the bucket where there is none, and learn what it holds. Raises ClusterError."""
         await until_answered(self._begin, "moderators' orders")
-        await self._link.subscribe(self._told, self._hear)
-        self._heard.set()  # for what changed since that look
+        await self._client.subscribe(self._updates, self._on_update)
+        self._updated.set()  # for what changed since that look
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def put(self, key: str, value: bytes) -> None:
         """Durable when it returns. Raises ClusterError where the cluster does not take it."""
-        await self._bucket.put(key, value)
+        await self._values.put(key, value)
 
     def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    async def is_there(self) -> bool:
+    async def exists(self) -> bool:
         """Whether any node has made the bucket. Raises LOST."""
-        return await self._bucket.is_there()
+        return await self._values.exists()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Learn everything above the last. Raises LOST."""
         more, new = True, False
         while more:
-            values, more = await self._bucket.above(self._last)
+            values, more = await self._values.get_after(self._last_seq)
             for key, value, seq, _ in values:
-                self._last = max(self._last, seq)
-                self._learn(key, value)
+                self._last_seq = max(self._last_seq, seq)
+                self._on_value(key, value)
                 new = True
         if new:
-            self._changed()
+            self._on_change()
 
     async def _begin(self) -> None:
-        await self._bucket.make()
-        await self.look()
+        await self._values.create()
+        await self.refresh()
 
-    def _hear(self, _: Msg) -> None:
-        self._heard.set()
+    def _on_update(self, _: Msg) -> None:
+        self._updated.set()
 
     async def _follow(self) -> None:
         while True:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._heard.wait(), LOOK)
-            self._heard.clear()
-            with contextlib.suppress(*LOST):
-                await self.look()
+                await asyncio.wait_for(self._updated.wait(), POLL_INTERVAL)
+            self._updated.clear()
+            with contextlib.suppress(*CONNECTION_ERRORS):
+                await self.refresh()

@@ -25,23 +25,23 @@ from nats.aio.msg import Msg
 from bqserver.auth.moderation import Moderation, beside
 from bqserver.errors import ClusterError, StorageError
 from bqserver.files import LockFile, replace, sync_file
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.connection import LOST, explained
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.stream import (
-    COPYING,
-    NOT_FOUND,
+    COPY_KEY,
     REPLICAS,
-    Address,
-    complaints,
+    STREAM_NOT_FOUND,
+    StreamAddress,
     error_code,
-    parse,
-    settings,
+    parse_address,
+    setting_problems,
+    stream_settings,
 )
-from bqserver.jetstream.watched_kv import NatsOrders
+from bqserver.jetstream.watched_kv import ControlState
 from bqserver.storage.attachments import AttachmentStore
-from bqserver.storage.nats.attachments import NatsParts
-from bqserver.storage.nats.records import seal
-from bqserver.storage.nats.snapshots import write_all
+from bqserver.storage.nats.attachments import NatsAttachments
+from bqserver.storage.nats.records import encode_record
+from bqserver.storage.nats.snapshots import write_all_snapshots
 from bqserver.storage.sqlite.attachments import SqliteAttachments
 from bqserver.storage.sqlite.schema import connect, read_epoch
 
@@ -56,55 +56,55 @@ PATIENCE = 30.0
 
 async def to_stream(source: Path, url: str, *, single: bool, credentials: str, told: Progress) -> Totals:
     """Copy the file into a stream that holds nothing else. Raises StorageError."""
-    address = parse(url)
-    link = Link(address, credentials)
+    address = parse_address(url)
+    client = JetStreamClient(address, credentials)
     replicas = 1 if single else REPLICAS
     lock = LockFile(source)
     try:
         with contextlib.closing(connect(source, readonly=True)) as db:
             expected = totals(originals(db))
-            await link.open()
-            config = await _begin(link, address, read_epoch(db), single=single)
-            await _publish_all(link, db, expected.entries, told)
+            await client.open()
+            config = await _begin(client, address, read_epoch(db), single=single)
+            await _publish_all(client, db, expected.entries, told)
             parts = SqliteAttachments(source)
-            await _copy_parts(db, parts, NatsParts(link, replicas))
+            await _copy_parts(db, parts, NatsAttachments(client, replicas))
             await parts.close()
-            await _copy_orders(source, link, replicas)
+            await _copy_orders(source, client, replicas)
             with tempfile.TemporaryDirectory() as folder:
                 view = Path(folder) / "view.sqlite"
-                _compare(expected, await read_back(link, view, lambda *_: None))
-                await write_all(link, view, config["metadata"]["epoch"], replicas, told)
-            del config["metadata"][COPYING]
-            await asked(link, f"STREAM.UPDATE.{address.stream}", config)
+                _compare(expected, await read_back(client, view, lambda *_: None))
+                await write_all_snapshots(client, view, config["metadata"]["epoch"], replicas, told)
+            del config["metadata"][COPY_KEY]
+            await asked(client, f"STREAM.UPDATE.{address.stream}", config)
     finally:
         lock.release()
-        await link.close()
+        await client.close()
     return expected
 
 
 async def from_stream(url: str, target: Path, *, credentials: str, told: Progress) -> Totals:
     """Copy the stream into a new file. Raises StorageError; ``target`` is there only when it is whole."""
-    link = Link(parse(url), credentials)
+    client = JetStreamClient(parse_address(url), credentials)
     view, part = _beside(target)
     try:
-        await link.open()
-        expected = await read_back(link, view, told)
+        await client.open()
+        expected = await read_back(client, view, told)
         with contextlib.closing(connect(view, readonly=True)) as db:
             with contextlib.closing(connect(part, synchronous="NORMAL")) as copy:
                 await asyncio.to_thread(store_all, db, copy, expected.entries, told)
                 _compare(expected, totals(originals(copy)))
                 copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
             parts = SqliteAttachments(target)
-            await _copy_parts(db, NatsParts(link, 1), parts)
+            await _copy_parts(db, NatsAttachments(client, 1), parts)
             await parts.close()
         moderation = Moderation(None, time.time)
-        await learn_orders(link, moderation.learn)
+        await learn_orders(client, moderation.learn)
         if moderation.orders():
             moderation.write(beside(target))
         sync_file(part)
         replace(part, target)
     finally:
-        await link.close()
+        await client.close()
     _forget(view)
     return expected
 
@@ -124,40 +124,44 @@ def _forget(view: Path) -> None:
 # ---- into a stream
 
 
-async def _begin(link: Link, address: Address, epoch: str, *, single: bool) -> dict[str, Any]:
+async def _begin(
+    client: JetStreamClient, address: StreamAddress, epoch: str, *, single: bool
+) -> dict[str, Any]:
     """The settings of a stream that is there for this copy alone. Raises StorageError."""
     name = address.stream
-    found = await link.ask(f"STREAM.INFO.{name}")
-    if error_code(found) == NOT_FOUND:
-        made = settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
-        made["metadata"][COPYING] = epoch
-        found = await asked(link, f"STREAM.CREATE.{name}", made)
+    found = await client.request(f"STREAM.INFO.{name}")
+    if error_code(found) == STREAM_NOT_FOUND:
+        made = stream_settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
+        made["metadata"][COPY_KEY] = epoch
+        found = await asked(client, f"STREAM.CREATE.{name}", made)
     config: dict[str, Any] = found["config"]
-    of = (config.get("metadata") or {}).pop(COPYING, None)
+    of = (config.get("metadata") or {}).pop(COPY_KEY, None)
     if of != epoch:
         raise ClusterError(
             f"the stream {name} is there already: copy into another one, as nats://.../{name}-2"
         )
-    if wrong := complaints(config, address, single=single):
+    if wrong := setting_problems(config, address, single=single):
         raise ClusterError(f"the stream {name} would break a promise: " + "; and ".join(wrong))
-    config["metadata"][COPYING] = epoch
+    config["metadata"][COPY_KEY] = epoch
     return config
 
 
-async def _publish_all(link: Link, db: sqlite3.Connection, count: int, told: Progress) -> None:
+async def _publish_all(client: JetStreamClient, db: sqlite3.Connection, count: int, told: Progress) -> None:
     """Go on from what has arrived, as often as it takes. Raises StorageError where nothing arrives any more."""
     loop = asyncio.get_running_loop()
     arrived, since, why = -1, loop.time(), ""
     while arrived < count:
         try:
-            info = await link.ask(f"STREAM.INFO.{link.address.stream}")
+            info = await client.request(f"STREAM.INFO.{client.address.stream}")
             last = int(info["state"]["last_seq"])
             if last > arrived:
                 arrived, since = last, loop.time()
             told(arrived, count)
-            await _publish(link, islice(_sealed(db), arrived, None), arrived, lambda done: told(done, count))
-        except (KeyError, *LOST) as error:
-            why = explained(error)
+            await _publish(
+                client, islice(_sealed(db), arrived, None), arrived, lambda done: told(done, count)
+            )
+        except (KeyError, *CONNECTION_ERRORS) as error:
+            why = error_text(error)
             await asyncio.sleep(0.25)
         if loop.time() - since > PATIENCE:
             raise ClusterError(f"the cluster takes nothing more ({why}): run the same command again to go on")
@@ -170,11 +174,11 @@ def _sealed(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
         if original.room != room:
             room, start = original.room, place
         given = submission(original, partial(operator.add, start))
-        yield room, seal(given, "", 0, original.entry.at)
+        yield room, encode_record(given, "", 0, original.entry.at)
 
 
 async def _publish(
-    link: Link, messages: Iterator[tuple[str, bytes]], last: int, told: Callable[[int], None]
+    client: JetStreamClient, messages: Iterator[tuple[str, bytes]], last: int, told: Callable[[int], None]
 ) -> None:
     """In order, ``WINDOW`` at a time, each only right after the one before it. Raises LOST at the first that isn't."""
     while batch := list(islice(messages, WINDOW)):
@@ -192,15 +196,15 @@ async def _publish(
             elif not missing:
                 done.set_result(None)
 
-        inbox = link.inbox(heard)
+        inbox = client.open_inbox(heard)
         try:
             for room, payload in batch:
                 headers = {"Nats-Expected-Last-Sequence": str(last)}
-                await link.publish(link.address.subject(room), payload, inbox, headers)
+                await client.publish(client.address.subject(room), payload, inbox, headers)
                 last += 1
             await asyncio.wait_for(done, PATIENCE / 3)
         finally:
-            link.forget(inbox)
+            client.close_inbox(inbox)
         told(last)
 
 
@@ -217,9 +221,9 @@ async def _copy_parts(db: sqlite3.Connection, source: AttachmentStore, target: A
             await target.reference(room, [part.sha256])
 
 
-async def _copy_orders(source: Path, link: Link, replicas: int) -> None:
+async def _copy_orders(source: Path, client: JetStreamClient, replicas: int) -> None:
     """Mutes and closed rooms, as they are now: a copy that goes on later takes what holds then."""
-    orders = NatsOrders(link, replicas, lambda *_: None, lambda: None)
+    orders = ControlState(client, replicas, lambda *_: None, lambda: None)
     await orders.open()
     for key, value in Moderation(beside(source), time.time).orders():
         await orders.put(key, value)

@@ -14,13 +14,13 @@ from typing import Any
 import nats.errors
 
 from bqserver.errors import ClusterError, StorageError
-from bqserver.jetstream import api as nats_queries
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.connection import LOST, explained
-from bqserver.jetstream.watched_kv import NatsOrders
-from bqserver.storage.nats.records import unseal
-from bqserver.storage.nats.replica import View
-from bqserver.storage.nats.retention import KEY
+from bqserver.jetstream import api
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
+from bqserver.jetstream.watched_kv import ControlState
+from bqserver.storage.nats.records import decode_stream_message
+from bqserver.storage.nats.replica import Replica
+from bqserver.storage.nats.retention import TRIM_KEY_PREFIX
 from bqserver.storage.sequencer import Position, sequence
 from bqserver.storage.sqlite.schema import connect
 from bqserver.storage.sqlite.writer_state import WriterState
@@ -34,35 +34,37 @@ Progress = Callable[[int, int], None]
 """Told of (done, all), in entries."""
 
 
-async def read_back(link: Link, path: Path, told: Progress) -> Totals:
+async def read_back(client: JetStreamClient, path: Path, told: Progress) -> Totals:
     """What the stream holds, in a view of its own that goes on from where it was. Raises StorageError."""
-    address = link.address
-    info = await asked(link, f"STREAM.INFO.{address.stream}")
+    address = client.address
+    info = await asked(client, f"STREAM.INFO.{address.stream}")
     last = int(info["state"]["last_seq"])
-    view = View(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
+    view = Replica(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
     try:
         # What is about something that was let go is not simply wrong.
-        await learn_orders(link, partial(_learn_trim, view))
-        cursor = await view.reading.read(_reached)
+        await learn_orders(client, partial(_learn_trim, view))
+        cursor = await view.readers.read(_reached)
         while cursor < last:
             try:
-                messages, _ = await nats_queries.batch(
-                    link, address.stream, seq=cursor + 1, batch=WINDOW, next_by_subj=address.subject("*")
+                messages, _ = await api.get_batch(
+                    client, address.stream, seq=cursor + 1, batch=WINDOW, next_by_subj=address.subject("*")
                 )
             except nats.errors.NoRespondersError:
                 messages = []  # a leader is elected just now
-            except LOST as error:
+            except CONNECTION_ERRORS as error:
                 raise StorageError(
-                    f"the stream can't be read: {explained(error)}; run the same command again"
+                    f"the stream can't be read: {error_text(error)}; run the same command again"
                 ) from error
             placed = [
-                unseal(address.room((msg.headers or {})["Nats-Subject"]), msg.headers or {}, msg.data)
+                decode_stream_message(
+                    address.room((msg.headers or {})["Nats-Subject"]), msg.headers or {}, msg.data
+                )
                 for msg in messages
             ]
             if not placed:
                 await asyncio.sleep(0.05)  # a replica that is a little behind
                 continue
-            await view.add(placed)
+            await view.apply(placed)
             cursor = placed[-1].seq
             told(cursor, last)
     finally:
@@ -71,19 +73,21 @@ async def read_back(link: Link, path: Path, told: Progress) -> Totals:
         return totals(originals(db))
 
 
-async def learn_orders(link: Link, learn: Callable[[str, bytes], None]) -> None:
+async def learn_orders(client: JetStreamClient, learn: Callable[[str, bytes], None]) -> None:
     """Everything that was ordered in the stream's rooms. Raises StorageError."""
-    orders = NatsOrders(link, 1, learn, lambda: None)
+    orders = ControlState(client, 1, learn, lambda: None)
     try:
-        if await orders.is_there():
-            await orders.look()
-    except LOST as error:
-        raise ClusterError(f"orders can't be read: {explained(error)}; run the same command again") from error
+        if await orders.exists():
+            await orders.refresh()
+    except CONNECTION_ERRORS as error:
+        raise ClusterError(
+            f"orders can't be read: {error_text(error)}; run the same command again"
+        ) from error
 
 
-def _learn_trim(view: View, key: str, value: bytes) -> None:
-    if key.startswith(KEY):
-        view.trim(key.removeprefix(KEY), int(value))
+def _learn_trim(view: Replica, key: str, value: bytes) -> None:
+    if key.startswith(TRIM_KEY_PREFIX):
+        view.trim(key.removeprefix(TRIM_KEY_PREFIX), int(value))
 
 
 def _reached(db: sqlite3.Connection) -> int:
@@ -112,11 +116,13 @@ def _store(copy: sqlite3.Connection, shelf: WriterState, batch: Sequence[Origina
     copy.execute("COMMIT")
 
 
-async def asked(link: Link, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
+async def asked(
+    client: JetStreamClient, subject: str, question: dict[str, Any] | None = None
+) -> dict[str, Any]:
     try:
-        answer = await link.ask(subject, question)
-    except LOST as error:
-        raise ClusterError(f"the cluster does not answer: {explained(error)}") from error
+        answer = await client.request(subject, question)
+    except CONNECTION_ERRORS as error:
+        raise ClusterError(f"the cluster does not answer: {error_text(error)}") from error
     if refused := answer.get("error"):
-        raise ClusterError(f"the stream {link.address.stream} can't be used: {refused.get('description')}")
+        raise ClusterError(f"the stream {client.address.stream} can't be used: {refused.get('description')}")
     return answer

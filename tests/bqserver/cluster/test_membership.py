@@ -13,8 +13,8 @@ from pathlib import Path
 import nats
 import pytest
 from bqserver.auth import tokens
-from bqserver.cluster import membership as nats_neighbours
-from bqserver.jetstream import stream as nats_stream
+from bqserver.cluster import membership
+from bqserver.jetstream import stream
 from bqserver.testing import RunningServer, running_server
 from chaos.process import ServerProcess, server_process
 from support.eventually import eventually
@@ -38,7 +38,7 @@ def nodes(log: str, folder: Path, **traits: object) -> Iterator[Nodes]:
 @pytest.fixture
 def two(nats_single, tmp_path: Path, monkeypatch) -> Iterator[Nodes]:
     """They tell each other when something happens, and not again and again."""
-    monkeypatch.setattr(nats_neighbours, "BEAT", 3600.0)
+    monkeypatch.setattr(membership, "HEARTBEAT_INTERVAL", 3600.0)
     with nodes(nats_single.log(), tmp_path, open=True) as running:
         yield running
 
@@ -76,7 +76,7 @@ def swap(node: RunningServer | ServerProcess, code: str) -> Answer:
 
 async def counted(log: str, count: int, act: Callable[[], object]) -> None:
     """``act``, and wait until its node has told the others of that many messages."""
-    address = nats_stream.parse(log)
+    address = stream.parse_address(log)
     client = await nats.connect(address.servers[0])
     heard = await client.subscribe(f"{address.stream}.nodes")
     await client.flush()
@@ -88,7 +88,7 @@ async def counted(log: str, count: int, act: Callable[[], object]) -> None:
 
 
 async def invites_kept(log: str) -> int:
-    address = nats_stream.parse(log)
+    address = stream.parse_address(log)
     client = await nats.connect(address.servers[0])
     info = await client.jetstream().stream_info(f"KV_{address.stream}-invites")
     await client.close()
@@ -133,15 +133,15 @@ def test_the_members_of_a_node_that_stops_are_gone_at_once(nats_single, tmp_path
 
 
 def test_the_members_of_a_node_that_falls_silent_are_gone(nats_single, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(nats_neighbours, "BEAT", 0.1)
-    monkeypatch.setattr(nats_neighbours, "SILENT", 0.4)
+    monkeypatch.setattr(membership, "HEARTBEAT_INTERVAL", 0.1)
+    monkeypatch.setattr(membership, "NODE_TIMEOUT", 0.4)
     with (
         nodes(nats_single.log(), tmp_path, open=True) as (here, there),
         member(here.url, query="?user=ada") as ada,
         member(there.url, query="?user=bob"),
     ):
         until_members(ada, ["ada", "bob"])
-        monkeypatch.setattr(nats_neighbours.NatsMembership, "publish_members", lambda *_: None)
+        monkeypatch.setattr(membership.NatsMembership, "publish_members", lambda *_: None)
         until_members(ada, ["ada"])
 
 
@@ -246,7 +246,7 @@ def test_what_a_lost_node_has_counted_counts(nats_three, tmp_path: Path):
 
 
 def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):
-    monkeypatch.setattr(nats_neighbours, "GATHER", 0.005)
+    monkeypatch.setattr(membership, "COUNT_INTERVAL", 0.005)
     with nodes(nats_single.log(), tmp_path, rate_limit=40) as (here, there):
         for number in range(40):
             assert post(here, people["eve"], str(number)).status == 201
@@ -255,7 +255,7 @@ def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, 
 
 
 def test_joins_and_wrong_tokens_count_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):
-    monkeypatch.setattr(nats_neighbours, "GATHER", 0.005)
+    monkeypatch.setattr(membership, "COUNT_INTERVAL", 0.005)
     with nodes(nats_single.log(), tmp_path, join_limit=40, failure_limit=40) as (here, there):
 
         def join(node: RunningServer) -> bool:

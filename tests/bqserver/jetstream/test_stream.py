@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from bqserver.errors import SettingError, StartError, StorageError
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.stream import Address, complaints, parse, settings
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.stream import StreamAddress, parse_address, setting_problems, stream_settings
 from bqserver.storage.nats.log import open_log
 from nats.aio.msg import Msg
 from support.certificate import self_signed
 from support.nats_cluster import nats_cluster
 
-ADDRESS = Address(["nats://127.0.0.1:4222"], "rooms")
+ADDRESS = StreamAddress(["nats://127.0.0.1:4222"], "rooms")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ ADDRESS = Address(["nats://127.0.0.1:4222"], "rooms")
     ],
 )
 def test_an_address_names_servers_and_a_stream(url: str, servers: list[str], stream: str):
-    assert parse(url) == Address(servers, stream)
+    assert parse_address(url) == StreamAddress(servers, stream)
 
 
 @pytest.mark.parametrize(
@@ -36,20 +36,20 @@ def test_an_address_names_servers_and_a_stream(url: str, servers: list[str], str
 )
 def test_a_wrong_address_is_refused_by_what_is_wrong(url: str):
     with pytest.raises(SettingError, match=r"no host:port|can't be a stream's name"):
-        parse(url)
+        parse_address(url)
 
 
 def test_a_wrong_address_never_tells_its_password():
     with pytest.raises(SettingError) as refused:
-        parse("nats://ada:secret@n1:x")
+        parse_address("nats://ada:secret@n1:x")
     assert "secret" not in str(refused.value)
 
 
 def test_our_own_settings_break_no_promise():
-    assert complaints(settings(ADDRESS, replicas=3, epoch="e"), ADDRESS, single=False) == []
-    assert complaints(settings(ADDRESS, replicas=1, epoch="e"), ADDRESS, single=True) == []
-    limited = {**settings(ADDRESS, replicas=3, epoch="e"), "max_bytes": 1 << 40}
-    assert complaints(limited, ADDRESS, single=False) == []  # full, it refuses, and keeps what it has
+    assert setting_problems(stream_settings(ADDRESS, replicas=3, epoch="e"), ADDRESS, single=False) == []
+    assert setting_problems(stream_settings(ADDRESS, replicas=1, epoch="e"), ADDRESS, single=True) == []
+    limited = {**stream_settings(ADDRESS, replicas=3, epoch="e"), "max_bytes": 1 << 40}
+    assert setting_problems(limited, ADDRESS, single=False) == []  # full, it refuses, and keeps what it has
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_our_own_settings_break_no_promise():
     ],
 )
 def test_each_setting_that_breaks_a_promise_is_named_with_what_to_do(changed: dict, says: str):
-    config = {**settings(ADDRESS, replicas=3, epoch="e"), **changed}
-    [complaint] = complaints(config, ADDRESS, single=False)
+    config = {**stream_settings(ADDRESS, replicas=3, epoch="e"), **changed}
+    [complaint] = setting_problems(config, ADDRESS, single=False)
     assert says in complaint
 
 
@@ -82,14 +82,14 @@ def test_each_setting_that_breaks_a_promise_is_named_with_what_to_do(changed: di
     "changed", [{"storage": "memory"}, {"duplicate_window": 10_000_000_000}, {"num_replicas": 1}]
 )
 def test_a_node_does_not_start_on_such_a_stream(nats_single, tmp_path: Path, changed: dict):
-    address = parse(nats_single.log())
+    address = parse_address(nats_single.log())
 
     async def story() -> None:
-        link = Link(address)
-        await link.open()
-        config = {**settings(address, replicas=1, epoch="e"), **changed}
-        assert "error" not in await link.ask(f"STREAM.CREATE.{address.stream}", config)
-        await link.close()
+        client = JetStreamClient(address)
+        await client.open()
+        config = {**stream_settings(address, replicas=1, epoch="e"), **changed}
+        assert "error" not in await client.request(f"STREAM.CREATE.{address.stream}", config)
+        await client.close()
         url = nats_single.log(address.stream)
         with pytest.raises(StorageError, match=f"the stream {address.stream} would break a promise"):
             await open_log(url, tmp_path / "view.sqlite", single="num_replicas" not in changed)
@@ -104,7 +104,7 @@ def test_one_server_is_no_cluster_unless_that_is_meant(nats_single, tmp_path: Pa
 
 
 def test_where_no_server_answers_it_says_which(unused_port: int, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("bqserver.jetstream.client.FIRST", 0.3)
+    monkeypatch.setattr("bqserver.jetstream.client.STARTUP_TIMEOUT", 0.3)
     with pytest.raises(
         StorageError, match=f"no NATS server answers at 127.0.0.1:{unused_port}: .*; start it"
     ):
@@ -140,7 +140,7 @@ def test_a_server_that_syncs_late_is_found_out_by_its_monitoring(
 
 
 def test_over_tls_only_the_right_ca_will_do(nats_server: str, tmp_path: Path, missing, monkeypatch):
-    monkeypatch.setattr("bqserver.jetstream.client.FIRST", 2.0)
+    monkeypatch.setattr("bqserver.jetstream.client.STARTUP_TIMEOUT", 2.0)
     cert, key = self_signed(tmp_path, missing)
     with nats_cluster(
         nats_server, tmp_path / "nats", 1, tls=f'{{ cert_file: "{cert}", key_file: "{key}" }}'
@@ -162,15 +162,15 @@ def test_a_question_that_is_answered_twice_has_one_answer(monkeypatch):
     """As servers do that elect a leader just then."""
 
     async def story() -> None:
-        link = Link(parse("nats://127.0.0.1:1"))
-        link.connected.set()
+        client = JetStreamClient(parse_address("nats://127.0.0.1:1"))
+        client.connected.set()
 
         async def publish(subject: str, payload: bytes, reply: str = "", headers: object = None) -> None:
-            heard = link._asked[reply.rpartition(".")[2]]
+            heard = client._inboxes[reply.rpartition(".")[2]]
             for data in (b'{"answer": 1}', b'{"answer": 2}'):
                 heard(Msg(_client=None, subject=reply, data=data))
 
-        monkeypatch.setattr(link, "publish", publish)
-        assert await link.ask("STREAM.INFO.any") == {"answer": 1}
+        monkeypatch.setattr(client, "publish", publish)
+        assert await client.request("STREAM.INFO.any") == {"answer": 1}
 
     asyncio.run(story())

@@ -387,14 +387,14 @@ async def store_of(server) -> AsyncIterator[AttachmentStore]:
     """What the server keeps its parts in, opened anew, as another process would."""
     log = server.app.log_url
     if log.startswith("nats:"):
-        from bqserver.jetstream.client import Link
-        from bqserver.jetstream.stream import parse
-        from bqserver.storage.nats.attachments import NatsParts
+        from bqserver.jetstream.client import JetStreamClient
+        from bqserver.jetstream.stream import parse_address
+        from bqserver.storage.nats.attachments import NatsAttachments
 
-        link = Link(parse(log))
-        await link.open()
-        yield NatsParts(link, 1)
-        await link.close()
+        client = JetStreamClient(parse_address(log))
+        await client.open()
+        yield NatsAttachments(client, 1)
+        await client.close()
     else:
         store = SqliteAttachments(Path(log.partition(":")[2]))
         yield store

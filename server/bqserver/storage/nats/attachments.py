@@ -2,7 +2,7 @@
 
 An upload goes into the one that forgets. The first message that names it brings it into the one that keeps: so
 what no message names goes by itself, and no node has to remember what it still has to sweep. Where old messages
-are let go, what only they name goes with them (nats_part_retention).
+are let go, what only they name goes with them (attachment_retention).
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ from nats.js.api import ObjectMeta, StorageType
 from nats.js.object_store import ObjectStore
 
 from bqserver.errors import ClusterError
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.connection import LOST, explained
-from bqserver.jetstream.kv import Bucket
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
+from bqserver.jetstream.kv import KeyValue
 from bqserver.storage.attachments import StoredAttachment
 from bqwidget.protocol import Part, encode
 
-from .attachment_retention import GONE, UNNAMED_FOR, kept_in, mark_key, marks_of, object_name
+from .attachment_retention import REMOVED, UPLOAD_TTL, attachment_bucket, mark_key, object_name, open_marks
 
-PATIENCE = 20.0
+TRANSFER_TIMEOUT = 20.0
 """Seconds for one attachment, there or back."""
 
-TRIES, AGAIN = 20, 0.2
+MAX_ATTEMPTS, RETRY_INTERVAL = 20, 0.2
 """How often a mark is tried that another node may be changing, and the seconds between."""
 
 _T = TypeVar("_T")
 _decode: Callable[[bytes | str], Part] = msgspec.json.Decoder(Part).decode
 
 
-class NatsParts:
+class NatsAttachments:
     """AttachmentStore of a stream's rooms. The buckets are made with the first upload. ``replicas``: of each."""
 
-    def __init__(self, link: Link, replicas: int) -> None:
-        self._link = link
+    def __init__(self, client: JetStreamClient, replicas: int) -> None:
+        self._client = client
         self._replicas = replicas
-        self._kept = kept_in(link)
-        self._uploads = f"{link.address.stream}-uploads"
-        self._marked_in = marks_of(link, replicas)
+        self._kept = attachment_bucket(client)
+        self._uploads = f"{client.address.stream}-uploads"
+        self._marked_in = open_marks(client, replicas)
         self._made = False
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, room: str, kept: StoredAttachment) -> None:
-        await _tried(self._put(room, kept))
+        await _with_timeout(self._put(room, kept))
 
     async def get(self, room: str, sha256: str) -> StoredAttachment | None:
-        return await _tried(self._get(room, sha256))
+        return await _with_timeout(self._get(room, sha256))
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
-        return await _tried(self._name(room, hashes))
+        return await _with_timeout(self._name(room, hashes))
 
     async def _put(self, room: str, kept: StoredAttachment) -> None:
         if await self._marked(room, kept.part.sha256, keep=False) is None:
             # The same again is put again: it has a day from now on.
-            uploads = await self._bucket(self._uploads, ttl=UNNAMED_FOR)
+            uploads = await self._bucket(self._uploads, ttl=UPLOAD_TTL)
             await _store(uploads, room, kept)
 
     async def _get(self, room: str, sha256: str) -> StoredAttachment | None:
@@ -90,10 +90,10 @@ class NatsParts:
         async with self._locks.setdefault(key, asyncio.Lock()):
             marks = await self._marks()
             first = None
-            for _ in range(TRIES):
+            for _ in range(MAX_ATTEMPTS):
                 mark = await marks.get(key)
                 part: Part | None
-                if mark is not None and mark.value != GONE:
+                if mark is not None and mark.value != REMOVED:
                     part = _decode(mark.value)
                     if first is not None and mark.seq != first:
                         return part  # another node has done it, since we began
@@ -106,7 +106,7 @@ class NatsParts:
                 first = mark.seq if mark else 0
                 if await marks.put(key, encode(part), last=first):
                     return part
-                await asyncio.sleep(AGAIN)
+                await asyncio.sleep(RETRY_INTERVAL)
         raise ClusterError("the cluster does not say which attachments are named: try again")
 
     async def _unmarked(self, room: str, sha256: str) -> Part | None:
@@ -124,9 +124,9 @@ class NatsParts:
         await _store(await self._bucket(self._kept), room, upload)
         return upload.part
 
-    async def _marks(self) -> Bucket:
+    async def _marks(self) -> KeyValue:
         if not self._made:
-            await self._marked_in.make()
+            await self._marked_in.create()
             self._made = True
         return self._marked_in
 
@@ -140,7 +140,7 @@ class NatsParts:
             )
 
     def _jetstream(self) -> JetStreamContext:
-        return self._link.client().jetstream()
+        return self._client.connection().jetstream()
 
 
 async def _store(bucket: ObjectStore, room: str, kept: StoredAttachment) -> None:
@@ -148,8 +148,8 @@ async def _store(bucket: ObjectStore, room: str, kept: StoredAttachment) -> None
     await bucket.put(object_name(room, kept.part.sha256), kept.body, meta)
 
 
-async def _tried(work: Awaitable[_T]) -> _T:
+async def _with_timeout(work: Awaitable[_T]) -> _T:
     try:
-        return await asyncio.wait_for(work, PATIENCE)
-    except LOST as error:
-        raise ClusterError(f"the cluster does not answer for attachments: {explained(error)}") from error
+        return await asyncio.wait_for(work, TRANSFER_TIMEOUT)
+    except CONNECTION_ERRORS as error:
+        raise ClusterError(f"the cluster does not answer for attachments: {error_text(error)}") from error

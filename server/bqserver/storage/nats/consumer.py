@@ -17,55 +17,57 @@ from collections.abc import Callable, Sequence
 
 from nats.aio.msg import Msg
 
-from bqserver.jetstream import api as nats_queries
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.connection import LOST
+from bqserver.jetstream import api
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.connection import CONNECTION_ERRORS
 
-from .records import Placed, unseal
+from .records import StreamMessage, decode_stream_message
 
-CHUNK = 500
+BATCH_SIZE = 500
 """Messages of one batch direct get."""
-AGAIN, MOST_AGAIN = 0.02, 1.0
+MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.02, 1.0
 """Seconds until a fill that brought too little is tried again: a replica may be behind its leader."""
 
 _log = logging.getLogger("bqserver.nats")
 
-Add = Callable[[Sequence[Placed]], asyncio.Future[None]]
+Apply = Callable[[Sequence[StreamMessage]], asyncio.Future[None]]
 
 
-class Feed:
+class Consumer:
     """``add`` takes what comes, each once and in order, from above ``last`` on, and says when it can be read.
     ``aside``: the connection for the first fill.
 
     ``last``: the seq of the newest one taken; ``heard``: when one came last (the loop's clock).
     """
 
-    def __init__(self, room: str, last: int, link: Link, aside: Link, add: Add) -> None:
+    def __init__(
+        self, room: str, last: int, client: JetStreamClient, aside: JetStreamClient, add: Apply
+    ) -> None:
         self.room = room
         self.last = last
         self.filled = False
         """Whether a fill has come to the end of what there was, once."""
-        self._link = link
-        self._aside: Link | None = aside
-        self._add = add
+        self._client = client
+        self._aside: JetStreamClient | None = aside
+        self._apply = add
         self._loop = asyncio.get_running_loop()
-        self.heard = self._loop.time()
+        self.received_at = self._loop.time()
         self._readable: asyncio.Future[None] = self._loop.create_future()
         self._readable.set_result(None)
-        self._held: dict[int, Placed] = {}
-        self._wanted: list[asyncio.Future[bool]] = []
-        self._reaching: list[tuple[int, asyncio.Future[None]]] = []
+        self._held: dict[int, StreamMessage] = {}
+        self._refreshes: list[asyncio.Future[bool]] = []
+        self._waiting_for: list[tuple[int, asyncio.Future[None]]] = []
         self._filling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Listen first, so that nothing falls between a fill and what comes live."""
-        await self._link.subscribe(self._link.address.live(self.room), self._live)
+        await self._client.subscribe(self._client.address.live_subject(self.room), self._on_live)
 
     async def close(self) -> None:
         if self._filling is not None:
             self._filling.cancel()
-        _resolve(self._wanted, answered=False)
-        await self._link.unsubscribe(self._link.address.live(self.room))
+        _resolve(self._refreshes, answered=False)
+        await self._client.unsubscribe(self._client.address.live_subject(self.room))
 
     @property
     def idle(self) -> bool:
@@ -76,10 +78,10 @@ class Feed:
 
     async def refresh(self) -> bool:
         """Take everything that is there by now. False: NATS does not answer."""
-        if not self._link.connected.is_set():
+        if not self._client.connected.is_set():
             return False
         wanted: asyncio.Future[bool] = self._loop.create_future()
-        self._wanted.append(wanted)
+        self._refreshes.append(wanted)
         self.fill()
         return await wanted
 
@@ -87,7 +89,7 @@ class Feed:
         """Wait until ``seq`` was taken and can be read; however long that is."""
         if seq > self.last:
             reached: asyncio.Future[None] = self._loop.create_future()
-            self._reaching.append((seq, reached))
+            self._waiting_for.append((seq, reached))
             self.fill()
             await reached
         await asyncio.shield(self._readable)
@@ -99,11 +101,11 @@ class Feed:
 
     # ---- what comes
 
-    def _live(self, msg: Msg) -> None:
+    def _on_live(self, msg: Msg) -> None:
         if not msg.headers or "Nats-Last-Sequence" not in msg.headers:
             return  # somebody talks there who is not JetStream
-        placed = unseal(self.room, msg.headers, msg.data)
-        self.heard = self._loop.time()
+        placed = decode_stream_message(self.room, msg.headers, msg.data)
+        self.received_at = self._loop.time()
         if placed.seq <= self.last:
             return
         self._held[placed.seq] = placed
@@ -111,7 +113,7 @@ class Feed:
         if self._held:
             self.fill()
 
-    def _take(self, batch: Sequence[Placed]) -> None:
+    def _take(self, batch: Sequence[StreamMessage]) -> None:
         """What is new of ``batch``, and then what was held and fits now."""
         new = []
         for placed in batch:
@@ -121,71 +123,71 @@ class Feed:
         for seq in sorted(self._held):
             if seq <= self.last:
                 del self._held[seq]
-            elif self._held[seq].last == self.last:
+            elif self._held[seq].prev == self.last:
                 new.append(self._held.pop(seq))
                 self.last = seq
             else:
                 break
         if new:
-            self._readable = self._add(new)
-        arrived = [reached for seq, reached in self._reaching if seq <= self.last and not reached.done()]
-        self._reaching = [one for one in self._reaching if one[0] > self.last and not one[1].done()]
+            self._readable = self._apply(new)
+        arrived = [reached for seq, reached in self._waiting_for if seq <= self.last and not reached.done()]
+        self._waiting_for = [one for one in self._waiting_for if one[0] > self.last and not one[1].done()]
         for reached in arrived:
             reached.set_result(None)
 
     async def _fill(self) -> None:
-        pause = AGAIN
+        pause = MIN_RETRY_INTERVAL
         wanted: list[asyncio.Future[bool]] = []
         while True:
-            wanted += self._wanted
-            self._wanted.clear()
+            wanted += self._refreshes
+            self._refreshes.clear()
             before = self.last
             try:
-                more = await self._pass()
+                more = await self._fetch()
                 await asyncio.shield(self._readable)
-            except LOST as error:
+            except CONNECTION_ERRORS as error:
                 _log.debug("room %s could not be filled: %s", self.room, error)
                 _resolve(wanted, answered=False)
-                _resolve(self._wanted, answered=False)
-                await self._link.connected.wait()
+                _resolve(self._refreshes, answered=False)
+                await self._client.connected.wait()
             else:
                 if more:
                     continue
                 self.filled = True
                 _resolve(wanted, answered=True)
-                if not self._wanted and not self._behind():
+                if not self._refreshes and not self._behind():
                     self._filling = None
                     return
-            pause = AGAIN if self.last != before else min(2 * pause, MOST_AGAIN)
-            if not self._wanted:
+            pause = MIN_RETRY_INTERVAL if self.last != before else min(2 * pause, MAX_RETRY_INTERVAL)
+            if not self._refreshes:
                 await asyncio.sleep(pause)
 
-    async def _pass(self) -> bool:
+    async def _fetch(self) -> bool:
         """One batch. Returns whether there is more. Raises LOST."""
-        address = self._link.address
-        link = self._aside if self._aside is not None and self._aside.connected.is_set() else self._link
+        address = self._client.address
+        client = self._aside if self._aside is not None and self._aside.connected.is_set() else self._client
         try:
-            messages, more = await nats_queries.batch(
-                link,
+            messages, more = await api.get_batch(
+                client,
                 address.stream,
                 seq=self.last + 1,
-                batch=CHUNK,
+                batch=BATCH_SIZE,
                 next_by_subj=address.subject(self.room),
             )
-        except LOST:
-            if link is self._link:
+        except CONNECTION_ERRORS:
+            if client is self._client:
                 raise
             messages, more = [], False
-        self._take([unseal(self.room, one.headers or {}, one.data) for one in messages])
-        if link is not self._link and not more:
-            # Its server may be cut off, and know less than there is: the link has the last word.
+        self._take([decode_stream_message(self.room, one.headers or {}, one.data) for one in messages])
+        if client is not self._client and not more:
+            # Its server may be cut off, and know less than there is: the client has the last word.
             self._aside = None
             return True
         return more
 
     def _behind(self) -> bool:
-        self._reaching = [one for one in self._reaching if not one[1].done()]
-        return bool(self._held or self._reaching)
+        self._waiting_for = [one for one in self._waiting_for if not one[1].done()]
+        return bool(self._held or self._waiting_for)
 
 
 def _resolve(wanted: list[asyncio.Future[bool]], *, answered: bool) -> None:

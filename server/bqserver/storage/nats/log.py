@@ -6,7 +6,7 @@ lock, no leader and no second round when they append to one room at once; ``seq`
 What can be seen to be refused (an edit of another's message) is refused before it takes a place there.
 
 Reads come from the view, brought up to the stream first. Where NATS does not answer, they go on with what is
-there, and sends wait for it (nats_sends).
+there, and publisher wait for it (publisher).
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from functools import partial
 from pathlib import Path
 
 from bqserver.errors import QueueFull, StorageError
-from bqserver.jetstream import api as nats_queries
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.connection import LOST
+from bqserver.jetstream import api
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.durability import check_sync
-from bqserver.jetstream.stream import REPLICAS, parse, stream_epoch
-from bqserver.jetstream.watched_kv import NatsOrders
+from bqserver.jetstream.stream import REPLICAS, ensure_stream, parse_address
+from bqserver.jetstream.watched_kv import ControlState
 from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.sequencer import deduplicate
-from bqserver.storage.sqlite import queries as sqlite_queries
+from bqserver.storage.sqlite import queries
 
-from .attachments import NatsParts
-from .consumers import Feeds
-from .health import Watch
-from .precheck import Entrance
-from .publisher import PATIENCE, REPLACED, STOPPING, Sending, Sends
-from .replica import View, Worked
-from .retention import KEY, Retention, Rule, parse_rules
-from .snapshots import Pages
+from .attachments import NatsAttachments
+from .consumers import Consumers
+from .health import HealthMonitor
+from .precheck import Prechecker
+from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, PendingSend, Publisher
+from .replica import Applied, Replica
+from .retention import TRIM_KEY_PREFIX, Retention, Rule, parse_rules
+from .snapshots import Snapshots
 
 MAX_PENDING = 20_000
-SLOW = 0.1
+LIVE_TIMEOUT = 0.1
 """Seconds after which what the quorum has is fetched, where it was not heard live."""
 
 
@@ -55,17 +55,17 @@ async def open_log(
     retain: Sequence[str] = (),
 ) -> NatsLog:
     """Connect, make or check the stream, and open the view. Raises StorageError, and leaves nothing behind then."""
-    address, rules = parse(url), parse_rules(retain)
+    address, rules = parse_address(url), parse_rules(retain)
     await check_sync(monitors)
-    link, aside = (Link(address, credentials, ca) for _ in range(2))
+    client, aside = (JetStreamClient(address, credentials, ca) for _ in range(2))
     try:
-        await link.open()
+        await client.open()
         await aside.open()
-        epoch = await stream_epoch(link, address, single=single)
-        return NatsLog(link, aside, epoch, view, replicas=1 if single else REPLICAS, rules=rules)
+        epoch = await ensure_stream(client, address, single=single)
+        return NatsLog(client, aside, epoch, view, replicas=1 if single else REPLICAS, rules=rules)
     except BaseException:
         await aside.close()
-        await link.close()
+        await client.close()
         raise
 
 
@@ -74,8 +74,8 @@ class NatsLog:
 
     def __init__(
         self,
-        link: Link,
-        aside: Link,
+        client: JetStreamClient,
+        aside: JetStreamClient,
         epoch: str,
         view: Path,
         *,
@@ -84,34 +84,34 @@ class NatsLog:
         max_pending: int = MAX_PENDING,
     ) -> None:
         self.epoch = epoch
-        self.link = link
+        self.client = client
         self._aside = aside
-        self.view = View(view, epoch, self._worked)
-        self.attachments = NatsParts(link, replicas)
+        self.replica = Replica(view, epoch, self._on_applied)
+        self.attachments = NatsAttachments(client, replicas)
         self.replicas = replicas
-        self._orders: NatsOrders | None = None
+        self._control: ControlState | None = None
         self._rules = rules
         self._running: list[asyncio.Task[None]] = []
-        self._sends = Sends(link, self._taken)
+        self._publisher = Publisher(client, self._on_accepted)
         self._max_pending = max_pending
-        self._read = self.view.reading.read
+        self._read = self.replica.readers.read
         self._listeners: list[Listener] = []
-        self.feeds = Feeds(link, aside, self.view)
-        self._pages = Pages(link, self.view, self.feeds, self._sends.node, replicas)
-        self._entrance = Entrance(self.feeds, self.view, self._sends)
+        self.consumers = Consumers(client, aside, self.replica)
+        self._snapshots = Snapshots(client, self.replica, self.consumers, self._publisher.node, replicas)
+        self._prechecker = Prechecker(self.consumers, self.replica, self._publisher)
         self._pending = 0
         self._idle = asyncio.Event()
-        self._finding: set[asyncio.Task[None]] = set()
+        self._resolving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._closing = False
-        self.health = Watch(link, epoch, self.feeds, self._sends, self.view)
+        self.health = HealthMonitor(client, epoch, self.consumers, self._publisher, self.replica)
 
     # ---- MessageLog
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         done: asyncio.Future[list[Outcome]] = self._loop.create_future()
         if not batch or self._closing or self.health.replaced:
-            done.set_result([REPLACED if self.health.replaced else STOPPING] * len(batch))
+            done.set_result([STREAM_REPLACED if self.health.replaced else STOPPING] * len(batch))
             return done
         if self._pending and self._pending + len(batch) > self._max_pending:
             raise QueueFull(self._pending)
@@ -128,7 +128,7 @@ class NatsLog:
                 done.set_result([outcomes[index] for index in range(len(batch))])
 
         for index, submission in enumerate(batch):
-            self._entrance.enter(submission, partial(answer, index))
+            self._prechecker.submit(submission, partial(answer, index))
         return done
 
     def subscribe(self, listener: Listener) -> None:
@@ -138,82 +138,88 @@ class NatsLog:
         return self.health.healthy()
 
     async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
-        await self.feeds.reach(room, min_seq)
-        return await self.view.bounds(room)
+        await self.consumers.reach(room, min_seq)
+        return await self.replica.bounds(room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
-        await self.feeds.fresh(room, upto)
-        return await self._read(sqlite_queries.count, room, after, upto, limit)
+        await self.consumers.refresh(room, upto)
+        return await self._read(queries.count, room, after, upto, limit)
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
-        await self.feeds.fresh(room, upto)
-        return await self.view.entries(room, after, upto, limit)
+        await self.consumers.refresh(room, upto)
+        return await self.replica.entries(room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
-        if before is None and after is None and (page := await self._pages.messages(room, limit)) is not None:
+        if (
+            before is None
+            and after is None
+            and (page := await self._snapshots.messages(room, limit)) is not None
+        ):
             return page
-        await self.feeds.fresh(room, None if before is None else before - 1)
-        return await self._read(sqlite_queries.messages, room, limit, before, after)
+        await self.consumers.refresh(room, None if before is None else before - 1)
+        return await self._read(queries.messages, room, limit, before, after)
 
     async def room_view(self, room: str, *, limit: int) -> RoomView:
-        return await self._pages.glance(room, limit) or await read_view(self, room, limit)
+        return await self._snapshots.glance(room, limit) or await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
-        await self.feeds.fresh(room)
-        return await self.view.reading.search(room, words, limit)
+        await self.consumers.refresh(room)
+        return await self.replica.readers.search(room, words, limit)
 
     async def rooms(self) -> list[RoomRow]:
         """Of a room that this node has not served yet, the seq is the stream's newest there."""
-        known = {row.name: row for row in await self._read(sqlite_queries.rooms)}
-        with contextlib.suppress(*LOST):
-            names = await nats_queries.names(self.link)
+        known = {row.name: row for row in await self._read(queries.rooms)}
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            names = await api.room_names(self.client)
             known = {name: row for name, row in known.items() if name in names}
-            newest = await nats_queries.latest(self.link, sorted(names - self.feeds.filled()))
+            newest = await api.last_seqs(self.client, sorted(names - self.consumers.filled_rooms()))
             known.update({name: RoomRow(name, seq) for name, seq in newest.items()})
         return [known[name] for name in sorted(known)]
 
     async def close(self) -> None:
         self._closing = True
-        if self._pending and self.link.connected.is_set():
+        if self._pending and self.client.connected.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), PATIENCE)
+                await asyncio.wait_for(self._idle.wait(), PUBLISH_TIMEOUT)
         self.health.close()
-        self._pages.close()
-        for task in [*self._running, *self._finding]:
+        self._snapshots.close()
+        for task in [*self._running, *self._resolving]:
             task.cancel()
-        self._entrance.close()
-        self._sends.close()
-        await self.feeds.close()
-        if self._orders is not None:
-            self._orders.close()
+        self._prechecker.close()
+        self._publisher.close()
+        await self.consumers.close()
+        if self._control is not None:
+            self._control.close()
         await self._aside.close()
-        await self.link.close()
-        await self.view.close()
+        await self.client.close()
+        await self.replica.close()
 
     # ---- what belongs to a node
 
     async def open_control(
         self, on_value: Callable[[str, bytes], None], on_change: Callable[[], None]
-    ) -> NatsOrders:
+    ) -> ControlState:
         """Open the cluster's shared state and start retention. ``on_value`` gets what is not for the log itself;
         ``on_change`` is called after a batch of values. Raises StorageError.
         """
 
         def learn(key: str, value: bytes) -> None:
-            if key.startswith(KEY):
-                self.view.trim(key.removeprefix(KEY), int(value))
-                self._pages.trimmed(key.removeprefix(KEY))
+            if key.startswith(TRIM_KEY_PREFIX):
+                self.replica.trim(key.removeprefix(TRIM_KEY_PREFIX), int(value))
+                self._snapshots.trimmed(key.removeprefix(TRIM_KEY_PREFIX))
             else:
                 on_value(key, value)
 
-        self._orders = NatsOrders(self.link, self.replicas, learn, on_change)
-        await self._orders.open()
-        await asyncio.wait([self.view.add(())], timeout=PATIENCE)  # or a page shows what was let go
+        self._control = ControlState(self.client, self.replicas, learn, on_change)
+        await self._control.open()
+        await asyncio.wait(
+            [self.replica.apply(())], timeout=PUBLISH_TIMEOUT
+        )  # or a page shows what was let go
         if self._rules:
-            self.run_until_closed(Retention(self.link, self._orders, self._rules, time.time).run())
-        return self._orders
+            self.run_until_closed(Retention(self.client, self._control, self._rules, time.time).run())
+        return self._control
 
     def run_until_closed(self, work: Coroutine[None, None, None]) -> None:
         """Run ``work`` on a task that is cancelled before the connection is closed."""
@@ -221,39 +227,39 @@ class NatsLog:
 
     # ---- appending
 
-    def _taken(self, sending: Sending) -> None:
+    def _on_accepted(self, sending: PendingSend) -> None:
         """The quorum has it, or has had it before."""
         if sending.dup:
-            task = self._loop.create_task(self._find(sending))
-            self._finding.add(task)
-            task.add_done_callback(self._finding.discard)
+            task = self._loop.create_task(self._resolve_duplicate(sending))
+            self._resolving.add(task)
+            task.add_done_callback(self._resolving.discard)
         else:
-            self._loop.call_later(SLOW, self._fetch, sending)
+            self._loop.call_later(LIVE_TIMEOUT, self._fill_if_behind, sending)
 
-    def _fetch(self, sending: Sending) -> None:
+    def _fill_if_behind(self, sending: PendingSend) -> None:
         """By now it should have been heard."""
-        feed = self.feeds.now(sending.submission.room)
-        if feed is not None and feed.last < sending.seq:
-            feed.fill()
+        consumer = self.consumers.get(sending.submission.room)
+        if consumer is not None and consumer.last < sending.seq:
+            consumer.fill()
 
-    async def _find(self, sending: Sending) -> None:
+    async def _resolve_duplicate(self, sending: PendingSend) -> None:
         """It is in the stream already: what became of it there?"""
         room, seq = sending.submission.room, sending.seq
         with contextlib.suppress(StorageError, asyncio.TimeoutError):
-            feed = await self.feeds.open(room)
-            await asyncio.wait_for(feed.reach(seq), max(0.0, sending.deadline - self._loop.time()))
-            found = await self._read(sqlite_queries.entries, room, seq - 1, seq, 1)
-            if self._sends.settle(sending):
+            consumer = await self.consumers.open(room)
+            await asyncio.wait_for(consumer.reach(seq), max(0.0, sending.deadline - self._loop.time()))
+            found = await self._read(queries.entries, room, seq - 1, seq, 1)
+            if self._publisher.settle(sending):
                 if found:
                     sending.answer(deduplicate(found[0], sending.submission))
                 else:
-                    self._sends.resend(sending)
+                    self._publisher.resend(sending)
 
-    def _worked(self, worked: Sequence[Worked]) -> None:
+    def _on_applied(self, worked: Sequence[Applied]) -> None:
         """The view has got further: senders first, then followers, all in one turn."""
-        for sending, outcome in self._sends.worked(worked):
+        for sending, outcome in self._publisher.applied(worked):
             sending.answer(outcome)
-        self._pages.heard(worked)
+        self._snapshots.applied(worked)
         entries = [outcome for _, outcome in worked if isinstance(outcome, Stored) and not outcome.dup]
         if entries:
             for listener in self._listeners:

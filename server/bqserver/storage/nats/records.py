@@ -18,8 +18,8 @@ from bqserver.storage.sequencer import Position
 from bqwidget.protocol import Draft, Struct, encode
 
 
-class Envelope(Struct, frozen=True):
-    """A message of the stream. ``node`` and ``number`` tell the publishing node which of its sends it is."""
+class Record(Struct, frozen=True):
+    """A message of the stream. ``node`` and ``number`` tell the publishing node which of its publisher it is."""
 
     by: str
     """The principal."""
@@ -32,30 +32,30 @@ class Envelope(Struct, frozen=True):
     """The time it had in another log, where it was copied from one (milliseconds)."""
 
 
-class Placed(NamedTuple):
+class StreamMessage(NamedTuple):
     """A stored message. ``last``: the stream's seq of the message before it in the same room, 0 for the first;
     ``envelope`` None: somebody else put something there that is none.
     """
 
     room: str
     seq: int
-    last: int
+    prev: int
     at: int
-    envelope: Envelope | None
+    record: Record | None
 
     @property
     def place(self) -> Position:
-        given = self.envelope.at if self.envelope else None
+        given = self.record.at if self.record else None
         return Position(self.seq, self.at if given is None else given)
 
 
-_decode = msgspec.json.Decoder(Envelope).decode
+_decode = msgspec.json.Decoder(Record).decode
 
 
-def seal(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
+def encode_record(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
     _, principal, draft, verified, moderator = submission
     return encode(
-        Envelope(
+        Record(
             by=principal,
             draft=draft,
             node=node,
@@ -67,14 +67,14 @@ def seal(submission: Submission, node: str, number: int, at: int | None = None) 
     )
 
 
-def unseal(room: str, headers: Mapping[str, str], payload: bytes) -> Placed:
+def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes) -> StreamMessage:
     """A message as JetStream republishes it, or gives it from its store: the headers hold its place."""
     try:
         envelope = _decode(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         envelope = None
     at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
-    return Placed(
+    return StreamMessage(
         room,
         int(headers["Nats-Sequence"]),
         int(headers["Nats-Last-Sequence"]),
@@ -83,11 +83,11 @@ def unseal(room: str, headers: Mapping[str, str], payload: bytes) -> Placed:
     )
 
 
-def submission_of(room: str, envelope: Envelope) -> Submission:
+def submission_of(room: str, envelope: Record) -> Submission:
     return Submission(room, envelope.by, envelope.draft, envelope.verified, envelope.moderator)
 
 
-def once_id(room: str, principal: str, cid: str, retry: int = 0) -> str:
+def message_id(room: str, principal: str, cid: str, retry: int = 0) -> str:
     """The ``Nats-Msg-Id``: a stream knows them all together, so the room and the principal are part of it.
 
     ``retry`` above 0: the first of that id was refused, so it does not count as sent.

@@ -27,38 +27,38 @@ from bqserver.storage.sequencer import IdempotencyKey, Plan, Target, sequence
 from bqserver.storage.sqlite.readers import ReaderPool
 from bqserver.storage.sqlite.schema import connect, explain
 
-from . import replica_state as nats_shelf
-from .records import Placed, submission_of
+from . import replica_state
+from .records import StreamMessage, submission_of
 
-BATCH = 2_000
+MAX_BATCH = 2_000
 """Messages in one commit at the most."""
-RETRY = 1.0
+RETRY_INTERVAL = 1.0
 """Seconds until a disk that refused a commit is tried again."""
 
 _log = logging.getLogger("bqserver.view")
 
-Told = Callable[[Sequence["Worked"]], None]
+OnApplied = Callable[[Sequence["Applied"]], None]
 
 
-class Worked(NamedTuple):
+class Applied(NamedTuple):
     """A message of the stream and what became of it."""
 
-    placed: Placed
+    message: StreamMessage
     outcome: Outcome
 
 
 class _Work(NamedTuple):
-    batch: Sequence[Placed]
+    batch: Sequence[StreamMessage]
     done: asyncio.Future[None]
     trim: tuple[str, int] | None = None
 
 
-class View:
+class Replica:
     """``path`` filled from the stream of that ``epoch``; a file of another stream is begun anew. ``told`` hears
     of everything that was worked out, on the event loop, once it can be read. Raises StorageError.
     """
 
-    def __init__(self, path: Path, epoch: str, told: Told) -> None:
+    def __init__(self, path: Path, epoch: str, on_applied: OnApplied) -> None:
         self.path = path.resolve()
         self.epoch = epoch
         self._lock = LockFile(self.path)
@@ -67,10 +67,10 @@ class View:
         except BaseException:
             self._lock.release()
             raise
-        self.reading = ReaderPool(self.path)
+        self.readers = ReaderPool(self.path)
         self.healthy = True
-        self._told = told
-        self._shelf = nats_shelf.ViewShelf(self._db)
+        self._on_applied = on_applied
+        self._shelf = replica_state.ReplicaState(self._db)
         self._closing = False
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -78,7 +78,7 @@ class View:
         self._writer = threading.Thread(target=self._write, name="bqserver-view")
         self._writer.start()
 
-    def add(self, batch: Sequence[Placed]) -> asyncio.Future[None]:
+    def apply(self, batch: Sequence[StreamMessage]) -> asyncio.Future[None]:
         """Work out what became of them, in the order in which they are given; done when they can be read."""
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(_Work(batch, done))
@@ -86,7 +86,7 @@ class View:
 
     async def cursor(self, room: str) -> int:
         """The stream's seq up to which the view knows that room; 0: nothing of it."""
-        return await self.reading.read(nats_shelf.cursor, room)
+        return await self.readers.read(replica_state.cursor, room)
 
     def trim(self, room: str, upto: int) -> None:
         """Let everything of the room up to there go, before anything that is added later is worked out."""
@@ -94,20 +94,20 @@ class View:
         self._queue.put(_Work((), done, (room, upto)))
 
     async def bounds(self, room: str) -> Bounds:
-        return await self.reading.read(nats_shelf.bounds, room)
+        return await self.readers.read(replica_state.bounds, room)
 
     async def entries(self, room: str, after: int, upto: int, limit: int) -> list[Stored]:
-        return await self.reading.read(nats_shelf.entries, room, after, upto, limit)
+        return await self.readers.read(replica_state.entries, room, after, upto, limit)
 
     async def target(self, room: str, seq: int) -> Target | None:
-        return await self.reading.read(nats_shelf.target, room, seq)
+        return await self.readers.read(replica_state.target, room, seq)
 
     async def known(self, key: IdempotencyKey) -> Stored | None:
         """The entry of that room, principal and cid."""
-        return (await self.reading.read(nats_shelf.known, key)).get(key)
+        return (await self.readers.read(replica_state.known, key)).get(key)
 
     async def close(self) -> None:
-        await self.reading.close()
+        await self.readers.close()
         self._closing = True
         self._wake.set()
         self._queue.put(None)
@@ -119,19 +119,21 @@ class View:
     def _write(self) -> None:
         works: list[_Work | None] = []
         while not works or works[-1] is not None:
-            works = take_batch(self._queue.get(), self._queue, BATCH)
+            works = take_batch(self._queue.get(), self._queue, MAX_BATCH)
             given = [work for work in works if work is not None]
             batch = [one for work in given for one in work.batch]
             trims = [work.trim for work in given if work.trim is not None]
             outcomes = self._store(batch, trims) if batch or trims else []
             if outcomes is None:
                 break  # closing, and the disk is still full: the next start fills it again
-            worked = [Worked(*pair) for pair in zip(batch, outcomes, strict=True)]
+            worked = [Applied(*pair) for pair in zip(batch, outcomes, strict=True)]
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 self._loop.call_soon_threadsafe(self._stored, given, worked)
         self._db.close()
 
-    def _store(self, batch: Sequence[Placed], trims: Sequence[tuple[str, int]]) -> list[Outcome] | None:
+    def _store(
+        self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]
+    ) -> list[Outcome] | None:
         """Until it succeeds: without these the view can't go on. None where it closes meanwhile."""
         while True:
             try:
@@ -143,19 +145,19 @@ class View:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 self._shelf.reset()
-                self._wake.wait(RETRY)
+                self._wake.wait(RETRY_INTERVAL)
                 if self._closing:
                     return None
             else:
                 self.healthy = True
                 return outcomes
 
-    def _try(self, batch: Sequence[Placed], trims: Sequence[tuple[str, int]]) -> list[Outcome]:
+    def _try(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> list[Outcome]:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         for room, upto in trims:
             self._shelf.trim(room, upto)
-        good = [(one, one.envelope) for one in batch if one.envelope is not None]
+        good = [(one, one.record) for one in batch if one.record is not None]
         plan = sequence(
             [submission_of(one.room, envelope) for one, envelope in good],
             self._shelf,
@@ -170,18 +172,18 @@ class View:
         db.execute("COMMIT")
         return _outcomes(batch, plan)
 
-    def _stored(self, works: Sequence[_Work], worked: Sequence[Worked]) -> None:
+    def _stored(self, works: Sequence[_Work], worked: Sequence[Applied]) -> None:
         """Back on the loop."""
         if worked:
-            self._told(worked)
+            self._on_applied(worked)
         for work in works:
             if not work.done.done():
                 work.done.set_result(None)
 
 
-def _outcomes(batch: Sequence[Placed], plan: Plan) -> list[Outcome]:
+def _outcomes(batch: Sequence[StreamMessage], plan: Plan) -> list[Outcome]:
     given = iter(plan.outcomes)
-    return [_FOREIGN if one.envelope is None else next(given) for one in batch]
+    return [_FOREIGN if one.record is None else next(given) for one in batch]
 
 
 def _open(path: Path, epoch: str) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ import sqlite3
 
 from bqserver.model import Bounds, Stored
 from bqserver.storage.sequencer import IdempotencyKey, RoomHead, Target
-from bqserver.storage.sqlite import queries as sqlite_queries
+from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.schema import SEQ_MASK
 from bqserver.storage.sqlite.writer_state import WriterState
 
@@ -17,11 +17,11 @@ def cursor(db: sqlite3.Connection, room: str) -> int:
 
 
 def target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
-    return ReadingShelf(db).target(room, seq)
+    return ReadOnlyState(db).target(room, seq)
 
 
 def known(db: sqlite3.Connection, key: IdempotencyKey) -> dict[IdempotencyKey, Stored]:
-    return ReadingShelf(db).find_stored([key])
+    return ReadOnlyState(db).find_stored([key])
 
 
 def forgotten(db: sqlite3.Connection, room: str) -> int:
@@ -30,24 +30,24 @@ def forgotten(db: sqlite3.Connection, room: str) -> int:
 
 
 def bounds(db: sqlite3.Connection, room: str) -> Bounds:
-    oldest, seq, _ = sqlite_queries.bounds(db, room)
+    oldest, seq, _ = queries.bounds(db, room)
     upto = forgotten(db, room)
     return Bounds(oldest or upto, seq or upto, upto)
 
 
 def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
-    found = sqlite_queries.entries(db, room, after, upto, limit)
+    found = queries.entries(db, room, after, upto, limit)
     if found and not found[0].prev:
         found[0] = found[0]._replace(prev=forgotten(db, room))
     return found
 
 
-class ViewShelf(WriterState):
+class ReplicaState(WriterState):
     """The writer's, which knows what was let go."""
 
     def trim(self, room: str, upto: int) -> None:
         number = self._number(room)
-        low, _ = sqlite_queries.id_range(number)
+        low, _ = queries.id_range(number)
         self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (low, low + min(upto, SEQ_MASK)))
         self._db.execute(
             "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET upto = max(upto, excluded.upto)",
@@ -66,8 +66,8 @@ class ViewShelf(WriterState):
         return head
 
 
-class ReadingShelf(ViewShelf):
+class ReadOnlyState(ReplicaState):
     """A reader's: it gives no numbers to rooms."""
 
     def _number(self, room: str) -> int:
-        return sqlite_queries.room_number(self._db, room)
+        return queries.room_number(self._db, room)

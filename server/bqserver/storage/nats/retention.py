@@ -18,29 +18,28 @@ from typing import NamedTuple
 from nats.aio.msg import Msg
 
 from bqserver.errors import ClusterError, SettingError, StorageError
-from bqserver.jetstream import api as nats_queries
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.connection import LOST, explained
-from bqserver.jetstream.watched_kv import NatsOrders
+from bqserver.jetstream import api
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
+from bqserver.jetstream.watched_kv import ControlState
 
-from . import attachment_retention as nats_part_retention
-from . import snapshots as nats_pages
+from . import attachment_retention, snapshots
 
-EVERY = 600.0
-SETTLE = 10.0
+SWEEP_INTERVAL = 600.0
+PROPAGATION_DELAY = 10.0
 """Seconds in which every node learns how far, before it is gone; they look every two."""
-UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-SIZES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+AGE_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+SIZE_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
 LIMIT = re.compile(r"([1-9][0-9]{0,5})([A-Za-z]{1,2})")
-CHUNK = 500
+BATCH_SIZE = 500
 """Messages that are counted in one go."""
-KEY = "trim."
+TRIM_KEY_PREFIX = "trim."
 """What an order says so under, with the room's name behind it; its value is the last seq that goes."""
 
-RECORD = 125
+MESSAGE_OVERHEAD_BYTES = 125
 """Bytes of a stored message beside its subject and its payload: JetStream's own, and the header with its id."""
-BLOCKS = 100
+MAX_BLOCKS = 100
 """Into how many parts the limit is divided for counting: what is let go is rounded up to whole ones."""
 
 _log = logging.getLogger("bqserver.nats")
@@ -64,10 +63,10 @@ def _parse_rule(given: str) -> Rule:
     rule = Rule(pattern)
     for limit in limits.split(","):
         found = LIMIT.fullmatch(limit)
-        if found and found[2] in UNITS and rule.seconds is None:
-            rule = rule._replace(seconds=int(found[1]) * UNITS[found[2]])
-        elif found and found[2] in SIZES and rule.size is None:
-            rule = rule._replace(size=int(found[1]) * SIZES[found[2]])
+        if found and found[2] in AGE_UNITS and rule.seconds is None:
+            rule = rule._replace(seconds=int(found[1]) * AGE_UNITS[found[2]])
+        elif found and found[2] in SIZE_UNITS and rule.size is None:
+            rule = rule._replace(size=int(found[1]) * SIZE_UNITS[found[2]])
         else:
             break
     else:
@@ -79,7 +78,7 @@ def _parse_rule(given: str) -> Rule:
     )
 
 
-class Tally:
+class RetentionSize:
     """The bytes that one room takes in the stream, counted message by message, oldest first: JetStream tells that of
     whole streams only. Pure, and of bounded size: a room is remembered as some hundred blocks.
 
@@ -94,10 +93,10 @@ class Tally:
 
     def add(self, seq: int, size: int) -> None:
         """``size``: bytes of its subject and its payload."""
-        size += RECORD
+        size += MESSAGE_OVERHEAD_BYTES
         self.bytes += size
         self.last = seq
-        if self._blocks and self._blocks[-1][1] + size <= self._limit // BLOCKS:
+        if self._blocks and self._blocks[-1][1] + size <= self._limit // MAX_BLOCKS:
             size += self._blocks.pop()[1]
         self._blocks.append((seq, size))
 
@@ -106,7 +105,7 @@ class Tally:
         while self._blocks and self._blocks[0][0] <= upto:
             self.bytes -= self._blocks.popleft()[1]
 
-    def due(self) -> int:
+    def excess_upto(self) -> int:
         """The seq up to which messages have to go; 0: they fit."""
         over, upto = self.bytes - self._limit, 0
         for seq, size in self._blocks:
@@ -122,43 +121,43 @@ class Retention:
     """
 
     def __init__(
-        self, link: Link, orders: NatsOrders, rules: Sequence[Rule], clock: Callable[[], float]
+        self, client: JetStreamClient, orders: ControlState, rules: Sequence[Rule], clock: Callable[[], float]
     ) -> None:
-        self._link = link
-        self._orders = orders
+        self._client = client
+        self._control = orders
         self._rules = rules
         self._clock = clock
-        self._tallies: dict[str, Tally] = {}
+        self._sizes: dict[str, RetentionSize] = {}
 
     async def run(self) -> None:
         while True:
             try:
                 await self.sweep()
-            except (StorageError, *LOST) as error:
-                _log.warning("old messages could not be let go: %s; they will be, later", explained(error))
+            except (StorageError, *CONNECTION_ERRORS) as error:
+                _log.warning("old messages could not be let go: %s; they will be, later", error_text(error))
             except Exception:  # noqa: BLE001 - nobody else would hear of it, and nothing would go any more
                 _log.exception("old messages could not be let go for an error of ours")
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(SWEEP_INTERVAL)
 
     async def sweep(self) -> dict[str, int]:
         """Let go what is due now. Returns up to which seq, by room. Raises LOST or StorageError."""
         gone = {}
-        names = await nats_queries.names(self._link)
-        self._tallies = {room: tally for room, tally in self._tallies.items() if room in names}
+        names = await api.room_names(self._client)
+        self._sizes = {room: tally for room, tally in self._sizes.items() if room in names}
         for room in sorted(names):
-            if (rule := self._rule(room)) is not None and (upto := await self._upto(room, rule)):
+            if (rule := self._rule(room)) is not None and (upto := await self._trim_upto(room, rule)):
                 gone[room] = upto
-                await self._orders.put(f"{KEY}{room}", b"%d" % upto)
+                await self._control.put(f"{TRIM_KEY_PREFIX}{room}", b"%d" % upto)
         if gone:
-            await asyncio.sleep(SETTLE)
+            await asyncio.sleep(PROPAGATION_DELAY)
         for room, upto in gone.items():
             # Its page before the stream: whoever is interrupted does both again.
-            await nats_pages.cut(self._link, room, upto)
-            question = {"filter": self._link.address.subject(room), "seq": upto + 1}
-            answer = await self._link.ask(f"STREAM.PURGE.{self._link.address.stream}", question)
+            await snapshots.trim_snapshot(self._client, room, upto)
+            question = {"filter": self._client.address.subject(room), "seq": upto + 1}
+            answer = await self._client.request(f"STREAM.PURGE.{self._client.address.stream}", question)
             if error := answer.get("error"):
                 raise ClusterError(f"the stream can't be purged: {error.get('description')}")
-        await nats_part_retention.sweep(self._link, self._kept_since)
+        await attachment_retention.sweep(self._client, self._kept_since)
         return gone
 
     def _rule(self, room: str) -> Rule | None:
@@ -171,46 +170,46 @@ class Retention:
         messages, _ = await self._read(room, {"seq": 1, "batch": 1})
         if messages:
             return datetime.fromisoformat((messages[0].headers or {})["Nats-Time-Stamp"]).timestamp()
-        return None if await nats_queries.newest(self._link, room) else self._clock()
+        return None if await api.leader_last_seq(self._client, room) else self._clock()
 
-    async def _upto(self, room: str, rule: Rule) -> int:
+    async def _trim_upto(self, room: str, rule: Rule) -> int:
         """The seq of the room's last message that has to go; 0: all may stay."""
-        first = await self._first(room, {"seq": 1})
+        first = await self._first_seq(room, {"seq": 1})
         if first == 0:
             return 0
-        old = 0 if rule.seconds is None else await self._old(room, first, self._clock() - rule.seconds)
-        return old if rule.size is None else max(old, await self._over(room, first, rule.size))
+        old = 0 if rule.seconds is None else await self._last_older(room, first, self._clock() - rule.seconds)
+        return old if rule.size is None else max(old, await self._last_over_size(room, first, rule.size))
 
-    async def _old(self, room: str, first: int, since: float) -> int:
+    async def _last_older(self, room: str, first: int, since: float) -> int:
         """The last one from before then."""
         start = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
-        kept = await self._first(room, {"start_time": start})
+        kept = await self._first_seq(room, {"start_time": start})
         if kept:
             return kept - 1 if kept > first else 0
         # Nothing is as new, as far as a replica knows that may be behind: what the leader has counts.
-        newest, at = await nats_queries.newest_and_when(self._link, room)
+        newest, at = await api.leader_last_message(self._client, room)
         return newest if at < since else 0
 
-    async def _over(self, room: str, first: int, size: int) -> int:
+    async def _last_over_size(self, room: str, first: int, size: int) -> int:
         """The last one that is too much. All that is kept is read once, and from then on what is new."""
-        tally = self._tallies.setdefault(room, Tally(size))
+        tally = self._sizes.setdefault(room, RetentionSize(size))
         tally.forget(first - 1)
         more = True
         while more:
-            messages, more = await self._read(room, {"seq": max(first, tally.last + 1), "batch": CHUNK})
+            messages, more = await self._read(room, {"seq": max(first, tally.last + 1), "batch": BATCH_SIZE})
             for msg in messages:
                 headers = msg.headers or {}
                 tally.add(int(headers["Nats-Sequence"]), len(headers["Nats-Subject"]) + len(msg.data))
-        return tally.due()
+        return tally.excess_upto()
 
-    async def _first(self, room: str, question: dict[str, object]) -> int:
+    async def _first_seq(self, room: str, question: dict[str, object]) -> int:
         """The seq of the first message that is asked for; 0: there is none."""
         messages, _ = await self._read(room, {**question, "batch": 1})
         return int((messages[0].headers or {}).get("Nats-Sequence", 0)) if messages else 0
 
     async def _read(self, room: str, question: dict[str, object]) -> tuple[list[Msg], bool]:
         """Messages of the room, and whether there are more behind them."""
-        address = self._link.address
+        address = self._client.address
         question = {**question, "next_by_subj": address.subject(room)}
-        found, more = await nats_queries.batch(self._link, address.stream, **question)
+        found, more = await api.get_batch(self._client, address.stream, **question)
         return found, bool(found) and more

@@ -11,18 +11,18 @@ import msgspec
 
 from bqserver.model import Bounds
 from bqserver.storage.sequencer import decode_message
-from bqserver.storage.sqlite import queries as sqlite_queries
+from bqserver.storage.sqlite import queries
 from bqwidget.protocol import MAX_TIME, Struct
 
-from . import replica_state as nats_shelf
+from . import replica_state
 
-MESSAGES = 50
+MAX_MESSAGES = 50
 """On a page, at the most: what a room shows first."""
-SIZE = 256_000
+MAX_BYTES = 256_000
 """Bytes of them; NATS takes 1 MB, and gives it back in base64."""
 
 
-class Page(Struct, frozen=True):
+class Snapshot(Struct, frozen=True):
     """``seq``: up to there everything that the stream has of the room is in here; ``whole``: no message is before these.
 
     ``oldest``, ``newest`` and ``trimmed`` are the room's Bounds.
@@ -46,7 +46,7 @@ class Page(Struct, frozen=True):
             return None
         return [bytes(raw) for raw in self.messages[max(0, len(self.messages) - limit) :]]
 
-    def above(self, upto: int) -> Page:
+    def without(self, upto: int) -> Snapshot:
         """The same without the messages up to there, which were let go; itself where it has none of them."""
         left = [raw for raw in self.messages if decode_message(raw).seq > upto]
         if len(left) == len(self.messages):
@@ -54,10 +54,10 @@ class Page(Struct, frozen=True):
         return msgspec.structs.replace(self, messages=left, whole=True)
 
 
-_decode = msgspec.json.Decoder(Page).decode
+_decode = msgspec.json.Decoder(Snapshot).decode
 
 
-def read_page(value: bytes) -> Page | None:
+def decode_snapshot(value: bytes) -> Snapshot | None:
     """None: it is no page. Anybody who may publish in the account can put anything there."""
     try:
         page = _decode(value)
@@ -67,24 +67,24 @@ def read_page(value: bytes) -> Page | None:
     return page if page.seq > 0 and all(0 <= at < MAX_TIME for at in times) else None
 
 
-def page_of(db: sqlite3.Connection, epoch: str, room: str) -> Page | None:
+def take_snapshot(db: sqlite3.Connection, epoch: str, room: str) -> Snapshot | None:
     """What a view has of the room at one moment. None: nothing, or its newest message alone is too large."""
     db.execute("BEGIN")
     try:
-        seq = nats_shelf.cursor(db, room)
-        bounds = nats_shelf.bounds(db, room)
-        bodies = sqlite_queries.messages(db, room, MESSAGES + 1, None, None)
+        seq = replica_state.cursor(db, room)
+        bounds = replica_state.bounds(db, room)
+        bodies = queries.messages(db, room, MAX_MESSAGES + 1, None, None)
     finally:
         db.execute("COMMIT")
     kept, size = list[msgspec.Raw](), 0
-    for body in bodies[: -MESSAGES - 1 : -1]:
+    for body in bodies[: -MAX_MESSAGES - 1 : -1]:
         size += len(body)
-        if size > SIZE:
+        if size > MAX_BYTES:
             break
         kept.append(msgspec.Raw(body))
     if not seq or (bodies and not kept):
         return None
-    return Page(
+    return Snapshot(
         epoch=epoch,
         seq=seq,
         oldest=bounds.oldest,

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from bqserver.errors import StorageError
-from bqserver.jetstream.client import Link
+from bqserver.jetstream.client import JetStreamClient
 from bqserver.model import Bounds, Rejected, Stored, Submission
-from bqserver.storage.nats import publisher as nats_sends
-from bqserver.storage.nats.consumer import Feed
+from bqserver.storage.nats import publisher
+from bqserver.storage.nats.consumer import Consumer
 from bqserver.storage.nats.log import NatsLog, open_log
-from bqserver.storage.nats.records import once_id, seal
+from bqserver.storage.nats.records import encode_record, message_id
 from nats.aio.msg import Msg
 from support.nats_cluster import nats_cluster
 
@@ -117,7 +117,7 @@ def test_what_one_node_acknowledged_another_has_at_once(two_nodes):
 
 
 def test_a_view_that_is_behind_refuses_nothing_for_that(two_nodes, monkeypatch):
-    monkeypatch.setattr(Feed, "_live", lambda *_: None)  # nothing is heard, only fetched
+    monkeypatch.setattr(Consumer, "_on_live", lambda *_: None)  # nothing is heard, only fetched
 
     async def story(one: NatsLog, other: NatsLog) -> None:
         await other.bounds("lobby")
@@ -159,8 +159,10 @@ def test_a_cid_that_was_refused_in_the_stream_is_not_used_up(two_nodes):
     async def story(one: NatsLog, other: NatsLog) -> None:
         [asked] = await stored(one, say("go on?", "q", ask=Ask()))
         reply = say("yes", "r", "bob", re=asked.seq + 2)  # there is no such message yet, when it is stored
-        headers = {"Nats-Msg-Id": once_id("lobby", "bob", "r")}
-        await one.link.publish(one.link.address.subject("lobby"), seal(reply, "a node", 1), headers=headers)
+        headers = {"Nats-Msg-Id": message_id("lobby", "bob", "r")}
+        await one.client.publish(
+            one.client.address.subject("lobby"), encode_record(reply, "a node", 1), headers=headers
+        )
         await other.bounds("lobby", min_seq=asked.seq + 1)
         [target] = await stored(other, say("here it is"))
         assert target.seq == asked.seq + 2
@@ -174,13 +176,13 @@ def test_a_cid_that_was_refused_in_the_stream_is_not_used_up(two_nodes):
 
 def test_a_lost_live_message_is_fetched(two_nodes, monkeypatch):
     """What NATS republishes may get lost: the next one shows it, or the silence after it."""
-    live, lost = Feed._live, iter(range(10_000))
+    live, lost = Consumer._on_live, iter(range(10_000))
 
-    def heard(feed: Feed, msg: object) -> None:
+    def heard(feed: Consumer, msg: object) -> None:
         if next(lost) % 3:
             live(feed, msg)
 
-    monkeypatch.setattr(Feed, "_live", heard)
+    monkeypatch.setattr(Consumer, "_on_live", heard)
 
     async def story(one: NatsLog, other: NatsLog) -> None:
         followed: list[Stored] = []
@@ -221,23 +223,23 @@ def test_a_room_that_a_node_has_not_served_is_asked_for_once(two_nodes, monkeypa
         await stored(one, say("hi"))
         asked = []
 
-        def hear(link: Link) -> None:
-            gather = link.gather
+        def hear(client: JetStreamClient) -> None:
+            gather = client.request_many
 
             async def heard(subject: str, payload: bytes, *more: object, **options: object) -> list[Msg]:
                 if b"next_by_subj" in payload:
-                    asked.append(link)
+                    asked.append(client)
                 return await gather(subject, payload, *more, **options)
 
-            monkeypatch.setattr(link, "gather", heard)
+            monkeypatch.setattr(client, "request_many", heard)
 
-        hear(other.link)
+        hear(other.client)
         hear(other._aside)
-        over = [other._aside, other.link]  # the second only for what the first may not have known
+        over = [other._aside, other.client]  # the second only for what the first may not have known
         for _ in range(2):  # a fresh one is asked for each time, and what was filled just now is fresh
             assert len(await other.messages("lobby", limit=50)) == 1
             assert asked == over
-            over.append(other.link)
+            over.append(other.client)
 
     two_nodes(story)
 
@@ -247,7 +249,7 @@ def test_a_second_connection_that_leads_nowhere_costs_nothing_but_time(two_nodes
 
     async def story(one: NatsLog, other: NatsLog) -> None:
         await stored(one, *[say(str(number)) for number in range(5)], in_room("silent"))
-        gather = other._aside.gather
+        gather = other._aside.request_many
 
         async def cut_off(subject: str, payload: bytes, *more: Any, **options: Any) -> list[Msg]:
             if b"silent" in payload:
@@ -255,7 +257,7 @@ def test_a_second_connection_that_leads_nowhere_costs_nothing_but_time(two_nodes
             messages = await gather(subject, payload, *more, **options)
             return [*messages[:2], messages[-1]]  # it had no more when it lost the others
 
-        monkeypatch.setattr(other._aside, "gather", cut_off)
+        monkeypatch.setattr(other._aside, "request_many", cut_off)
         assert (await other.bounds("lobby")).seq == (await one.bounds("lobby")).seq
         assert len(await other.messages("silent", limit=50)) == 1
         await stored(other, in_room("silent"))
@@ -267,14 +269,14 @@ def test_nobody_waits_while_another_room_is_filled_first(two_nodes, monkeypatch)
     async def story(one: NatsLog, other: NatsLog) -> None:
         await stored(one, say("hi"), in_room("busy"))
         assert len(await other.messages("busy", limit=50)) == 1
-        asked, answers, gather = asyncio.Event(), asyncio.Event(), other._aside.gather
+        asked, answers, gather = asyncio.Event(), asyncio.Event(), other._aside.request_many
 
         async def slowly(*args: Any, **options: Any) -> list[Msg]:
             asked.set()
             await answers.wait()
             return await gather(*args, **options)
 
-        monkeypatch.setattr(other._aside, "gather", slowly)
+        monkeypatch.setattr(other._aside, "request_many", slowly)
         reading = asyncio.ensure_future(other.messages("lobby", limit=50))
         await asyncio.wait_for(asked.wait(), 10)
         await stored(other, in_room("busy"))
@@ -300,7 +302,7 @@ def test_rooms_that_a_node_has_not_served_are_listed_too(two_nodes):
 
 
 def test_without_nats_rooms_are_read_and_sends_wait_and_are_refused(nats_server, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(nats_sends, "PATIENCE", 1.5)
+    monkeypatch.setattr(publisher, "PUBLISH_TIMEOUT", 1.5)
 
     async def story() -> None:
         with nats_cluster(nats_server, tmp_path / "nats", 1) as cluster:
@@ -319,29 +321,29 @@ def test_without_nats_rooms_are_read_and_sends_wait_and_are_refused(nats_server,
                     await log.messages("never-served-here", limit=9)
                 waiting = log.append([say("waits", "d")])
                 cluster.servers[0].start()
-                monkeypatch.setattr(nats_sends, "PATIENCE", 20.0)
+                monkeypatch.setattr(publisher, "PUBLISH_TIMEOUT", 20.0)
                 [outcome] = await waiting
                 outcomes = await stored(log, say("lost?", "c"), say("waits", "d"))
                 assert [one.dup for one in outcomes] == [False, isinstance(outcome, Stored)]
                 assert len(await log.messages("lobby", limit=9)) == 3
                 while not log.healthy():
-                    await asyncio.wait_for(log.link.connected.wait(), 10)
+                    await asyncio.wait_for(log.client.connected.wait(), 10)
                     await asyncio.sleep(0.05)
 
     asyncio.run(story())
 
 
 def test_a_room_that_nobody_wants_is_not_followed_for_ever(two_nodes, monkeypatch):
-    monkeypatch.setattr("bqserver.storage.nats.consumers.UNWANTED", 0.0)
+    monkeypatch.setattr("bqserver.storage.nats.consumers.IDLE_TIMEOUT", 0.0)
 
     async def story(one: NatsLog, other: NatsLog) -> None:
-        one._feeds.attended = lambda room: room == "lobby"
+        one.consumers.has_peers = lambda room: room == "lobby"
         await stored(one, say("hi"))
         for number in range(20):
             await one.bounds(f"nobody-{number}")
-        assert len(one._feeds.filled()) == 21
-        await one._feeds.drop_unwanted()
-        assert one._feeds.filled() == {"lobby"}
+        assert len(one.consumers.filled_rooms()) == 21
+        await one.consumers.close_idle()
+        assert one.consumers.filled_rooms() == {"lobby"}
         await stored(other, Submission("nobody-3", "ada", Send(cid="", user="ada", text="still here")))
         assert len(await one.messages("nobody-3", limit=9)) == 1
 
@@ -356,7 +358,7 @@ def test_a_stream_that_was_replaced_is_not_written_to_as_if_nothing_had_happened
     async def story() -> None:
         async with node(url, tmp_path / "view.sqlite", single=True) as log:
             await stored(log, say("before"))
-            await log.link.ask(f"STREAM.DELETE.{log.link.address.stream}")
+            await log.client.request(f"STREAM.DELETE.{log.client.address.stream}")
             async with node(url, tmp_path / "other.sqlite", single=True) as other:
                 assert other.epoch != log.epoch
                 while "restart this server" not in caplog.text:

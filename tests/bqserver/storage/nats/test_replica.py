@@ -10,9 +10,15 @@ import pytest
 from bqserver.errors import StorageError
 from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.memory import MemoryLog
-from bqserver.storage.nats.records import Envelope, Placed, once_id, seal, unseal
-from bqserver.storage.nats.replica import View
-from bqserver.storage.sqlite import queries as sqlite_queries
+from bqserver.storage.nats.records import (
+    Record,
+    StreamMessage,
+    decode_stream_message,
+    encode_record,
+    message_id,
+)
+from bqserver.storage.nats.replica import Replica
+from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -21,9 +27,11 @@ from support.submissions import submissions
 from bqwidget.protocol import Edit, Send
 
 
-def placed(seq: int, submission: Submission, at: int = 0) -> Placed:
+def placed(seq: int, submission: Submission, at: int = 0) -> StreamMessage:
     room, principal, draft, verified, moderator = submission
-    return Placed(room, seq, 0, at or seq, Envelope(principal, draft, verified=verified, moderator=moderator))
+    return StreamMessage(
+        room, seq, 0, at or seq, Record(principal, draft, verified=verified, moderator=moderator)
+    )
 
 
 def hi(text: str, cid: str = "", room: str = "lobby") -> Submission:
@@ -31,17 +39,17 @@ def hi(text: str, cid: str = "", room: str = "lobby") -> Submission:
 
 
 async def worked_out(
-    path: Path, stream: Sequence[Placed], size: int
+    path: Path, stream: Sequence[StreamMessage], size: int
 ) -> tuple[list[Outcome], dict[str, list[bytes]]]:
     """What the view says became of each, and what it then holds of each room."""
     outcomes: list[Outcome] = []
-    view = View(path, "e", lambda worked: outcomes.extend(one.outcome for one in worked))
+    view = Replica(path, "e", lambda worked: outcomes.extend(one.outcome for one in worked))
     for start in range(0, len(stream), size):
-        await view.add(stream[start : start + size])
+        await view.apply(stream[start : start + size])
     held = {}
     for room in sorted({one.room for one in stream}):
-        messages = await view.reading.read(sqlite_queries.messages, room, 500, None, None)
-        entries = await view.reading.read(sqlite_queries.entries, room, 0, 1 << 40, 500)
+        messages = await view.readers.read(queries.messages, room, 500, None, None)
+        entries = await view.readers.read(queries.entries, room, 0, 1 << 40, 500)
         held[room] = [*messages, *[entry.body for entry in entries]]
         assert [entry.prev for entry in entries] == [0, *[entry.seq for entry in entries]][: len(entries)]
     await view.close()
@@ -79,21 +87,21 @@ def test_what_was_let_go_does_not_come_back_where_the_stream_still_has_it(tmp_pa
     rooms = sorted({one.room for one in stream})
 
     async def held(name: str, *, trimmed_first: bool) -> list[object]:
-        view = View(folder / name, "e", lambda _: None)
+        view = Replica(folder / name, "e", lambda _: None)
         if trimmed_first:
             for room in rooms:
                 view.trim(room, upto)
         for start in range(0, len(stream), size):
-            await view.add(stream[start : start + size])
+            await view.apply(stream[start : start + size])
         if not trimmed_first:
             for room in rooms:
                 view.trim(room, upto)
-        await view.add(())
+        await view.apply(())
         found = [
             (
                 await view.bounds(room),
                 await view.entries(room, 0, 1 << 40, 500),
-                await view.reading.read(sqlite_queries.messages, room, 500, None, None),
+                await view.readers.read(queries.messages, room, 500, None, None),
             )
             for room in rooms
         ]
@@ -153,8 +161,8 @@ def test_what_is_no_message_of_ours_is_passed_over(tmp_path: Path):
         "Nats-Last-Sequence": "2",
         "Nats-Time-Stamp": "2026-01-02T03:04:05.678901234Z",
     }
-    foreign = unseal("lobby", headers, b'{"by": 7}')
-    assert foreign == Placed("lobby", 4, 2, 1767323045678, None)
+    foreign = decode_stream_message("lobby", headers, b'{"by": 7}')
+    assert foreign == StreamMessage("lobby", 4, 2, 1767323045678, None)
     stream = [placed(2, hi("before")), foreign, placed(5, hi("after"))]
 
     async def story() -> None:
@@ -171,22 +179,22 @@ def test_a_sealed_submission_is_unsealed_as_it_was():
     submission = Submission(
         "lobby", "ada", Edit(cid="c", user="ada", target=9, text="\u202e"), moderator=True
     )
-    envelope = unseal("lobby", headers, seal(submission, "node", 7)).envelope
-    assert envelope == Envelope("ada", submission.draft, "node", 7, moderator=True)
+    envelope = decode_stream_message("lobby", headers, encode_record(submission, "node", 7)).record
+    assert envelope == Record("ada", submission.draft, "node", 7, moderator=True)
 
 
 def test_ids_are_told_apart_by_room_principal_and_cid():
     named = [("a", "b", "c"), ("ab", "", "c"), ("a", "bc", ""), ("a", 'b","c', ""), ("b", "a", "c")]
-    assert len({once_id(*one) for one in named} | {once_id("a", "b", "c", 1)}) == 6
+    assert len({message_id(*one) for one in named} | {message_id("a", "b", "c", 1)}) == 6
 
 
 def test_a_view_of_another_stream_is_begun_anew(tmp_path: Path):
     path = tmp_path / "view.sqlite"
 
     async def fill(epoch: str, text: str) -> list[bytes]:
-        view = View(path, epoch, lambda _: None)
-        await view.add([placed(1, hi(text))])
-        found = await view.reading.read(sqlite_queries.messages, "lobby", 9, None, None)
+        view = Replica(path, epoch, lambda _: None)
+        await view.apply([placed(1, hi(text))])
+        found = await view.readers.read(queries.messages, "lobby", 9, None, None)
         await view.close()
         return found
 
@@ -203,7 +211,7 @@ def test_a_log_of_its_own_is_never_taken_for_a_view(tmp_path: Path):
         await log.append([hi("mine")])
         await log.close()
         with pytest.raises(StorageError, match="a log of its own"):
-            View(path, "e", lambda _: None)
+            Replica(path, "e", lambda _: None)
         log = SqliteLog(path)  # unlocked again, and untouched
         assert len(await log.messages("lobby", limit=9)) == 1
         await log.close()
@@ -213,9 +221,9 @@ def test_a_log_of_its_own_is_never_taken_for_a_view(tmp_path: Path):
 
 def test_two_nodes_never_share_a_view(tmp_path: Path):
     async def story() -> None:
-        view = View(tmp_path / "view.sqlite", "e", lambda _: None)
+        view = Replica(tmp_path / "view.sqlite", "e", lambda _: None)
         with pytest.raises(StorageError, match="in use by another bqserver"):
-            View(tmp_path / "view.sqlite", "e", lambda _: None)
+            Replica(tmp_path / "view.sqlite", "e", lambda _: None)
         await view.close()
 
     asyncio.run(story())

@@ -15,13 +15,12 @@ import pytest
 from bqserver.cluster.node import join
 from bqserver.errors import SettingError, StorageError
 from bqserver.hub.hub import Hub
-from bqserver.jetstream import api as nats_queries
-from bqserver.jetstream.client import Link
-from bqserver.jetstream.kv import Values
+from bqserver.jetstream import api
+from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.kv import LastValues
 from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.attachments import StoredAttachment, resolve_attachments
-from bqserver.storage.nats import attachment_retention as nats_part_retention
-from bqserver.storage.nats import retention as nats_retention
+from bqserver.storage.nats import attachment_retention, retention
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.nats.retention import Retention, Rule, parse_rules
 from bqserver.storage.sqlite.check import find_problems
@@ -70,18 +69,20 @@ async def stored(log: NatsLog, *submissions: Submission) -> list[Stored]:
 
 async def let_go(log: NatsLog, before: int, pattern: str = "*") -> dict[str, int]:
     """Everything from before that time (milliseconds)."""
-    assert log._orders is not None
-    return await Retention(log.link, log._orders, [Rule(pattern, 60.0)], lambda: before / 1000 + 60).sweep()
+    assert log._control is not None
+    return await Retention(
+        log.client, log._control, [Rule(pattern, 60.0)], lambda: before / 1000 + 60
+    ).sweep()
 
 
 def by_size(log: NatsLog, size: int, pattern: str = "*", seconds: float | None = None) -> Retention:
-    assert log._orders is not None
-    return Retention(log.link, log._orders, [Rule(pattern, seconds, size)], time.time)
+    assert log._control is not None
+    return Retention(log.client, log._control, [Rule(pattern, seconds, size)], time.time)
 
 
 async def kept_bytes(log: NatsLog) -> int:
     """As JetStream itself counts the whole stream."""
-    info = await log.link.ask(f"STREAM.INFO.{log.link.address.stream}")
+    info = await log.client.request(f"STREAM.INFO.{log.client.address.stream}")
     return int(info["state"]["bytes"])
 
 
@@ -93,7 +94,7 @@ async def whole(log: NatsLog) -> tuple[Bounds, list[Stored], list[bytes]]:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(nats_retention, "SETTLE", 0.3)
+    monkeypatch.setattr(retention, "PROPAGATION_DELAY", 0.3)
 
 
 def test_old_and_fresh_nodes_hold_the_same_afterwards(nats_single, tmp_path: Path):
@@ -153,17 +154,19 @@ def test_nothing_goes_because_nobody_says_what_is_new(nats_single, tmp_path: Pat
     async def story() -> None:
         async with joined(nats_single.log(), tmp_path / "view") as log:
             kept = [one.seq for one in await stored(log, say("old"), say("new"))]
-            answer = nats_queries.batch
+            answer = api.get_batch
 
-            async def behind(link: Link, stream: str, **question: object) -> tuple[list[Msg], bool]:
-                return ([], False) if "start_time" in question else await answer(link, stream, **question)
+            async def behind(
+                client: JetStreamClient, stream: str, **question: object
+            ) -> tuple[list[Msg], bool]:
+                return ([], False) if "start_time" in question else await answer(client, stream, **question)
 
             with monkeypatch.context() as patched:
-                patched.setattr(nats_queries, "batch", behind)
-                long_ago = Retention(log.link, log._orders, [Rule("*", 60.0)], time.time)
+                patched.setattr(api, "get_batch", behind)
+                long_ago = Retention(log.client, log._control, [Rule("*", 60.0)], time.time)
                 assert await long_ago.sweep() == {}
             with pytest.raises(nats.errors.NoRespondersError):
-                await nats_queries.batch(log.link, "no-such-stream", seq=1, batch=1, next_by_subj="a")
+                await api.get_batch(log.client, "no-such-stream", seq=1, batch=1, next_by_subj="a")
             assert [one.seq for one in await log.entries("lobby", after=0, upto=1 << 40, limit=9)] == kept
 
     asyncio.run(story())
@@ -189,11 +192,11 @@ def test_a_room_is_cut_to_its_size_as_often_as_it_outgrows_it(nats_single, tmp_p
         async with joined(url, tmp_path / "1.sqlite") as one, joined(url, tmp_path / "2.sqlite") as other:
             here, there = by_size(one, limit), by_size(other, limit)
             upto = 0
-            for part, retention in enumerate((here, there, here)):
+            for part, sweeper in enumerate((here, there, here)):
                 said = [say(f"{number} {'x' * 300}", f"c{part}-{number}") for number in range(60)]
                 *_, last = await stored(one, *said)
-                gone = await retention.sweep()
-                assert await retention.sweep() == {}
+                gone = await sweeper.sweep()
+                assert await sweeper.sweep() == {}
                 if part:
                     assert gone["lobby"] > upto
                     assert 0.97 * limit < await kept_bytes(one) <= limit
@@ -246,8 +249,8 @@ def test_rules_are_read_and_wrong_ones_named():
 
 
 def test_a_server_with_rules_does_it_by_itself(nats_single, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(nats_retention, "EVERY", 0.05)
-    monkeypatch.setitem(nats_retention.UNITS, "m", 0.001)
+    monkeypatch.setattr(retention, "SWEEP_INTERVAL", 0.05)
+    monkeypatch.setitem(retention.AGE_UNITS, "m", 0.001)
     options = {"log": nats_single.log(), "single": True, "view": str(tmp_path / "v.sqlite"), "open": True}
     rules = ["old-*=1m", "big-*=1kB,9w"]
     with running_server(**options, retain=rules) as server:
@@ -308,19 +311,19 @@ async def show(log: NatsLog, part: Part, room: str = "lobby") -> Stored:
 
 
 async def messages(log: NatsLog, stream: str) -> int:
-    info = await log.link.ask(f"STREAM.INFO.{stream}")
+    info = await log.client.request(f"STREAM.INFO.{stream}")
     return int(info["state"]["messages"])
 
 
 async def left(log: NatsLog) -> tuple[int, int]:
     """Marks, and what the object store holds: a description and a piece of bytes for each attachment."""
-    name = log.link.address.stream
+    name = log.client.address.stream
     return await messages(log, f"KV_{name}-named"), await messages(log, f"OBJ_{name}-parts")
 
 
 async def a_day_later(log: NatsLog) -> None:
     """Uploads are forgotten."""
-    await log.link.ask(f"STREAM.PURGE.OBJ_{log.link.address.stream}-uploads")
+    await log.client.request(f"STREAM.PURGE.OBJ_{log.client.address.stream}-uploads")
 
 
 @asynccontextmanager
@@ -334,7 +337,7 @@ async def shown(url: str, view: Path) -> AsyncIterator[tuple[NatsLog, Part, Stor
 
 @pytest.fixture
 def no_slack(monkeypatch):
-    monkeypatch.setattr(nats_part_retention, "SLACK", 0.0)
+    monkeypatch.setattr(attachment_retention, "RETENTION_MARGIN", 0.0)
 
 
 @pytest.mark.usefixtures("no_slack")
@@ -388,13 +391,13 @@ def test_what_was_uploaded_again_has_its_day_whatever_goes(nats_single, tmp_path
 def test_one_that_is_named_just_before_it_would_go_stays(nats_single, tmp_path: Path, monkeypatch):
     async def story() -> None:
         async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
-            remove = nats_part_retention._remove
+            remove = attachment_retention._remove
 
             async def late(*seen):
                 await show(log, part)
                 return await remove(*seen)
 
-            monkeypatch.setattr(nats_part_retention, "_remove", late)
+            monkeypatch.setattr(attachment_retention, "_remove", late)
             await let_go(log, entry.at + 10_000)
             found = await log.attachments.get("lobby", part.sha256)
             assert found is not None
@@ -407,18 +410,18 @@ def test_one_that_is_named_just_before_it_would_go_stays(nats_single, tmp_path: 
 def test_one_that_is_uploaded_and_named_while_it_goes_is_kept_anew(nats_single, tmp_path: Path, monkeypatch):
     async def story() -> None:
         async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
-            put = Values.put
+            put = LastValues.put
 
             async def late(values, key, value, **more):
                 seq = await put(values, key, value, **more)
-                if value == nats_part_retention.GONE:
+                if value == attachment_retention.REMOVED:
                     await log.attachments.put("lobby", StoredAttachment(part, png(2, 2)))
                     await show(log, part)
                     await a_day_later(log)
                 return seq
 
             with monkeypatch.context() as patched:
-                patched.setattr(Values, "put", late)
+                patched.setattr(LastValues, "put", late)
                 await let_go(log, entry.at + 10_000)
             found = await log.attachments.get("lobby", part.sha256)
             assert found is not None
@@ -429,13 +432,13 @@ def test_one_that_is_uploaded_and_named_while_it_goes_is_kept_anew(nats_single, 
 
 
 @pytest.mark.usefixtures("no_slack")
-@pytest.mark.parametrize("where", ["put", "drop"])
+@pytest.mark.parametrize("where", ["put", "purge"])
 def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
     nats_single, tmp_path: Path, monkeypatch, where
 ):
     async def story() -> None:
         async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
-            do = getattr(Values, where)
+            do = getattr(LastValues, where)
 
             async def cut(values, *args, **more):
                 if "OBJ" in values._stream:
@@ -443,7 +446,7 @@ def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
                 return await do(values, *args, **more)
 
             with monkeypatch.context() as patched, pytest.raises(StorageError, match="cut"):
-                patched.setattr(Values, where, cut)
+                patched.setattr(LastValues, where, cut)
                 await let_go(log, entry.at + 10_000)
             assert await left(log) == (1, 2)
             await let_go(log, 0)
@@ -457,15 +460,15 @@ def test_a_sweep_that_was_interrupted_is_finished_by_the_next(
 def test_one_that_goes_while_it_is_named_is_not_named(nats_single, tmp_path: Path, monkeypatch):
     async def story() -> None:
         async with shown(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
-            get = Values.get
+            get = LastValues.get
 
             async def late(values, key):
                 found = await get(values, key)
-                monkeypatch.setattr(Values, "get", get)
+                monkeypatch.setattr(LastValues, "get", get)
                 await let_go(log, entry.at + 10_000)
                 return found
 
-            monkeypatch.setattr(Values, "get", late)
+            monkeypatch.setattr(LastValues, "get", late)
             assert await log.attachments.reference("lobby", [part.sha256]) == {}
             assert await left(log) == (0, 0)
 
@@ -496,7 +499,7 @@ def test_one_that_was_kept_and_never_marked_is_marked_when_it_is_named(nats_sing
         async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
             await show(log, part)
             await a_day_later(log)
-            await log.link.ask(f"STREAM.PURGE.KV_{log.link.address.stream}-named")
+            await log.client.request(f"STREAM.PURGE.KV_{log.client.address.stream}-named")
             await show(log, part)
             assert await left(log) == (1, 2)
 
@@ -509,7 +512,7 @@ def test_without_an_answer_for_a_room_nothing_of_it_goes(nats_single, tmp_path: 
     async def story() -> None:
         async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
             entry = await show(log, part)
-            retention = Retention(log.link, log._orders, [Rule("*", 60.0)], time.time)
+            sweeper = Retention(log.client, log._control, [Rule("*", 60.0)], time.time)
 
             async def nothing(*_args):
                 return [], False
@@ -517,12 +520,12 @@ def test_without_an_answer_for_a_room_nothing_of_it_goes(nats_single, tmp_path: 
             async def nobody(_subject, _question=None):
                 return {"error": {"code": 503, "err_code": 10008, "description": "no leader"}}
 
-            monkeypatch.setattr(retention, "_read", nothing)
-            assert await retention._kept_since("lobby") is None
+            monkeypatch.setattr(sweeper, "_read", nothing)
+            assert await sweeper._kept_since("lobby") is None
             with monkeypatch.context() as patched, pytest.raises(TimeoutError):
-                patched.setattr(log.link, "ask", nobody)
-                await retention._kept_since("lobby")
-            assert await nats_queries.newest(log.link, "lobby") == entry.seq
-            assert await nats_queries.newest(log.link, "nobody-here") == 0
+                patched.setattr(log.client, "request", nobody)
+                await sweeper._kept_since("lobby")
+            assert await api.leader_last_seq(log.client, "lobby") == entry.seq
+            assert await api.leader_last_seq(log.client, "nobody-here") == 0
 
     asyncio.run(story())

@@ -14,21 +14,18 @@ import msgspec
 import pytest
 from bqserver.cluster.node import join
 from bqserver.hub.hub import Hub
-from bqserver.jetstream import api as nats_queries
-from bqserver.jetstream.connection import LOST
-from bqserver.jetstream.kv import Bucket
+from bqserver.jetstream import api
+from bqserver.jetstream.connection import CONNECTION_ERRORS
+from bqserver.jetstream.kv import KeyValue
 from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.interface import read_view
-from bqserver.storage.nats import replica_state as nats_shelf
-from bqserver.storage.nats import retention as nats_retention
-from bqserver.storage.nats import snapshot as nats_page
-from bqserver.storage.nats import snapshots as nats_pages
-from bqserver.storage.nats.consumer import Feed
+from bqserver.storage.nats import replica_state, retention, snapshot, snapshots
+from bqserver.storage.nats.consumer import Consumer
 from bqserver.storage.nats.log import NatsLog, open_log
-from bqserver.storage.nats.records import Envelope, Placed
-from bqserver.storage.nats.replica import View, Worked
-from bqserver.storage.nats.retention import KEY, Retention, Rule
-from bqserver.storage.nats.snapshot import Page, page_of, read_page
+from bqserver.storage.nats.records import Record, StreamMessage
+from bqserver.storage.nats.replica import Applied, Replica
+from bqserver.storage.nats.retention import TRIM_KEY_PREFIX, Retention, Rule
+from bqserver.storage.nats.snapshot import Snapshot, decode_snapshot, take_snapshot
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
@@ -51,22 +48,27 @@ WAIT = 60.0
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    for name, seconds in (("QUIET", 0.1), ("APART", 0.2), ("PACE", 0.01), ("AGAIN", 0.3)):
-        monkeypatch.setattr(nats_pages, name, seconds)
+    for name, seconds in (
+        ("QUIET_PERIOD", 0.1),
+        ("MIN_WRITE_INTERVAL", 0.2),
+        ("BUSY_INTERVAL", 0.01),
+        ("RETRY_INTERVAL", 0.3),
+    ):
+        monkeypatch.setattr(snapshots, name, seconds)
 
 
 @pytest.fixture
 def held(monkeypatch) -> Callable[[bool], None]:
     """``held(True)``: no fill comes to an end any more, so that what is answered did not need one."""
-    go, passed = asyncio.Event(), Feed._pass
+    go, passed = asyncio.Event(), Consumer._fetch
 
-    async def wait(feed: Feed) -> bool:
+    async def wait(feed: Consumer) -> bool:
         await go.wait()
         return await passed(feed)
 
     def hold(on: bool) -> None:
         go.clear() if on else go.set()
-        monkeypatch.setattr(Feed, "_pass", wait)
+        monkeypatch.setattr(Consumer, "_fetch", wait)
 
     return hold
 
@@ -106,35 +108,37 @@ async def spaced(log: NatsLog, *submissions: Submission) -> list[Stored]:
     return entries
 
 
-def bucket(log: NatsLog) -> Bucket:
-    return Bucket(log.link, nats_pages.NAME, 1)
+def bucket(log: NatsLog) -> KeyValue:
+    return KeyValue(log.client, snapshots.BUCKET, 1)
 
 
-async def page(log: NatsLog, room: str = "lobby") -> Page | None:
-    found = await bucket(log).glance(room)
-    return read_page(found.value) if found else None
+async def page(log: NatsLog, room: str = "lobby") -> Snapshot | None:
+    found = await bucket(log).get_direct(room)
+    return decode_snapshot(found.value) if found else None
 
 
-async def written(log: NatsLog, room: str = "lobby") -> Page:
+async def written(log: NatsLog, room: str = "lobby") -> Snapshot:
     """The room's page, as soon as it is as new as the stream."""
     loop, said = asyncio.get_running_loop(), "nothing"
     deadline = loop.time() + WAIT
     while loop.time() < deadline:
         try:
-            newest, found = await nats_queries.newest(log.link, room), await page(log, room)
-        except LOST as error:
+            newest, found = await api.leader_last_seq(log.client, room), await page(log, room)
+        except CONNECTION_ERRORS as error:
             said = repr(error)
         else:
             if found is not None and found.seq == newest:
                 return found
             said = f"{found and found.seq} of {newest}"
         await asyncio.sleep(0.02)
-    raise AssertionError(f"no page of {room}: {said}; due {log._pages._due}, {log._pages._task}")
+    raise AssertionError(
+        f"no page of {room}: {said}; due {log._snapshots._scheduled}, {log._snapshots._task}"
+    )
 
 
 async def filled(log: NatsLog, room: str = "lobby") -> None:
     async with asyncio.timeout(30):
-        while not log._feeds.has(room):
+        while not log.consumers.is_filled(room):
             await asyncio.sleep(0.02)
 
 
@@ -162,7 +166,7 @@ def test_a_fresh_node_shows_a_room_before_it_has_filled_it(nats_three, tmp_path:
                 assert await fresh.messages("lobby", limit=50) == expected
                 assert await fresh.messages("lobby", limit=3) == expected[-3:]
                 assert await fresh.room_view("lobby", limit=50) == first
-                assert not fresh._feeds.has("lobby")
+                assert not fresh.consumers.is_filled("lobby")
                 held(False)
                 await filled(fresh)  # nobody had to ask for it
                 assert await fresh.messages("lobby", limit=50) == expected
@@ -207,7 +211,7 @@ def test_a_page_that_is_older_than_the_newest_is_not_shown(nats_single, tmp_path
         async with node(url, tmp_path / "one.sqlite") as one:
             *_, last = await stored(one, say("a"), say("b"))
             old = await written(one)
-            monkeypatch.setattr(nats_pages, "QUIET", NEVER)
+            monkeypatch.setattr(snapshots, "QUIET_PERIOD", NEVER)
             await stored(one, news(last.seq))
             assert await page(one) == old
             expected = await one.messages("lobby", limit=50)
@@ -220,7 +224,7 @@ def test_a_page_that_is_older_than_the_newest_is_not_shown(nats_single, tmp_path
     asyncio.run(story())
 
 
-FORGED = Page(
+FORGED = Snapshot(
     epoch="another",
     seq=2,
     oldest=1,
@@ -271,11 +275,11 @@ def test_a_bucket_that_was_deleted_is_made_again_by_who_missed_it(nats_single, t
         async with node(url, tmp_path / "one.sqlite") as one:
             await stored(one, say("a"))
             good = await written(one)
-            await one.link.ask(f"STREAM.DELETE.KV_{one.link.address.stream}-pages")
+            await one.client.request(f"STREAM.DELETE.KV_{one.client.address.stream}-pages")
             async with node(url, tmp_path / "fresh.sqlite") as fresh:
                 assert texts(await fresh.messages("lobby", limit=50)) == ["a"]
                 assert encode(await written(fresh)) == encode(good)
-            await one.link.ask(f"STREAM.DELETE.KV_{one.link.address.stream}-pages")
+            await one.client.request(f"STREAM.DELETE.KV_{one.client.address.stream}-pages")
             await stored(one, say("b"))  # whoever had made it once makes it again as well
             assert (await written(one)).newest == 2
 
@@ -297,9 +301,9 @@ def test_what_was_let_go_does_not_come_back_from_a_page(nats_single, tmp_path: P
             for room in ("lobby", "third"):
                 await written(one, room)
             for room, upto in (("lobby", second.seq), ("third", fifth.seq)):
-                await one._orders.put(f"{KEY}{room}", b"%d" % upto)
-                gone = {"filter": one.link.address.subject(room), "seq": upto + 1}
-                await one.link.ask(f"STREAM.PURGE.{one.link.address.stream}", gone)
+                await one._control.put(f"{TRIM_KEY_PREFIX}{room}", b"%d" % upto)
+                gone = {"filter": one.client.address.subject(room), "seq": upto + 1}
+                await one.client.request(f"STREAM.PURGE.{one.client.address.stream}", gone)
             held(True)
             async with node(url, tmp_path / "fresh.sqlite", joined=True) as fresh:
                 assert texts(await fresh.messages("lobby", limit=50)) == ["2"]
@@ -313,7 +317,7 @@ def test_what_was_let_go_does_not_come_back_from_a_page(nats_single, tmp_path: P
 
 
 def test_old_messages_go_from_pages_too(nats_single, tmp_path: Path, monkeypatch, held):
-    monkeypatch.setattr(nats_retention, "SETTLE", 0.3)
+    monkeypatch.setattr(retention, "PROPAGATION_DELAY", 0.3)
     url = nats_single.log()
 
     async def story() -> None:
@@ -322,15 +326,17 @@ def test_old_messages_go_from_pages_too(nats_single, tmp_path: Path, monkeypatch
             await stored(one, say("young", "other"))
             for room in ("lobby", "other"):
                 await written(one, room)
-            untouched = await bucket(one).glance("other")
-            monkeypatch.setattr(nats_pages, "QUIET", NEVER)
-            sweep = Retention(one.link, one._orders, [Rule("lobby", 60.0)], lambda: entries[2].at / 1000 + 60)
+            untouched = await bucket(one).get_direct("other")
+            monkeypatch.setattr(snapshots, "QUIET_PERIOD", NEVER)
+            sweep = Retention(
+                one.client, one._control, [Rule("lobby", 60.0)], lambda: entries[2].at / 1000 + 60
+            )
             assert await sweep.sweep() == {"lobby": entries[1].seq}
             left = await page(one)
             assert texts(left.last(50)) == ["2", "3"]
-            await nats_pages.cut(one.link, "other", 1)
-            await nats_pages.cut(one.link, "nobody-was-here", 1)
-            assert await bucket(one).glance("other") == untouched
+            await snapshots.trim_snapshot(one.client, "other", 1)
+            await snapshots.trim_snapshot(one.client, "nobody-was-here", 1)
+            assert await bucket(one).get_direct("other") == untouched
             held(True)
             async with node(url, tmp_path / "fresh.sqlite", joined=True) as fresh:
                 assert texts(await fresh.messages("lobby", limit=50)) == ["2", "3"]
@@ -346,7 +352,7 @@ def test_who_wants_more_than_a_page_has_gets_it_from_the_room(nats_single, tmp_p
             await stored(one, *[say(str(number), "long") for number in range(60)])
             await stored(one, *[say(str(number), "short") for number in range(50)])
             with monkeypatch.context() as patched:
-                patched.setattr(nats_page, "SIZE", 5_000)
+                patched.setattr(snapshot, "MAX_BYTES", 5_000)
                 await stored(one, *[say("x" * 900, "wide") for _ in range(9)])
                 await stored(one, *[say("x" * 9_000, "wider") for _ in range(2)])
                 for room in ("long", "short", "wide"):
@@ -376,35 +382,35 @@ def test_a_page_shows_what_the_room_shows_whatever_happened_in_it(
         async with node(url, folder / "one.sqlite") as one, node(url, folder / "fresh.sqlite") as fresh:
             outcomes = await one.append(drafts)
             assert all(isinstance(outcome, (Stored, Rejected)) for outcome in outcomes)
-            for room in await nats_queries.names(one.link):
+            for room in await api.room_names(one.client):
                 await written(one, room)
-                shown = [await fresh._pages.messages(room, limit) for limit in (1, 3, 50)]
-                first = await fresh._pages.glance(room, 50)
+                shown = [await fresh._snapshots.messages(room, limit) for limit in (1, 3, 50)]
+                first = await fresh._snapshots.glance(room, 50)
                 assert first is not None
                 assert shown == [await one.messages(room, limit=limit) for limit in (1, 3, 50)]
                 assert first == await read_view(one, room, 50)
-                await fresh._feeds.open(room)
+                await fresh.consumers.open(room)
                 assert shown[-1] == await fresh.messages(room, limit=50)
                 assert first == await fresh.room_view(room, limit=50)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            "bqserver.storage.nats.consumers.Feeds.soon", lambda *_: None
+            "bqserver.storage.nats.consumers.Consumers.fill_later", lambda *_: None
         )  # it is shown from pages, three times
         asyncio.run(story())
 
 
 def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch):
-    def placed(seq: int) -> Placed:
-        return Placed("lobby", seq, 0, seq, Envelope("ada", Send(cid="", user="ada", text=str(seq))))
+    def placed(seq: int) -> StreamMessage:
+        return StreamMessage("lobby", seq, 0, seq, Record("ada", Send(cid="", user="ada", text=str(seq))))
 
     async def story() -> None:
-        view = View(tmp_path / "view.sqlite", "e", lambda _: None)
-        await view.add([placed(1)])
-        loop, bounds = asyncio.get_running_loop(), nats_shelf.bounds
+        view = Replica(tmp_path / "view.sqlite", "e", lambda _: None)
+        await view.apply([placed(1)])
+        loop, bounds = asyncio.get_running_loop(), replica_state.bounds
 
         async def add() -> None:
-            await view.add([placed(2)])
+            await view.apply([placed(2)])
 
         def while_it_is_read(*asked: object) -> Bounds:
             asyncio.run_coroutine_threadsafe(add(), loop).result()
@@ -412,10 +418,10 @@ def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch):
 
         try:
             with monkeypatch.context() as patched:
-                patched.setattr(nats_shelf, "bounds", while_it_is_read)
-                old = await view.reading.read(page_of, "e", "lobby")
-            new = await view.reading.read(page_of, "e", "lobby")
-            nothing = await view.reading.read(page_of, "e", "nobody-was-here")
+                patched.setattr(replica_state, "bounds", while_it_is_read)
+                old = await view.readers.read(take_snapshot, "e", "lobby")
+            new = await view.readers.read(take_snapshot, "e", "lobby")
+            nothing = await view.readers.read(take_snapshot, "e", "nobody-was-here")
         finally:
             await view.close()
         assert (old.seq, old.newest, texts(old.last(50))) == (1, 1, ["1"])
@@ -428,7 +434,7 @@ def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch):
 def test_of_two_nodes_in_a_room_the_last_to_speak_writes_its_page_once(
     nats_three, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr(nats_pages, "QUIET", 1.0)
+    monkeypatch.setattr(snapshots, "QUIET_PERIOD", 1.0)
     url = nats_three.log()
 
     async def story() -> None:
@@ -442,10 +448,10 @@ def test_of_two_nodes_in_a_room_the_last_to_speak_writes_its_page_once(
                 await stored(one, say(str(number)))
                 await stored(other, say(str(number)))
             await written(one)
-            while one._pages._due or other._pages._due:
+            while one._snapshots._scheduled or other._snapshots._scheduled:
                 await asyncio.sleep(0.02)
-            assert not one._pages._written
-            info = await one.link.ask(f"STREAM.INFO.KV_{one.link.address.stream}-pages")
+            assert not one._snapshots._written_at
+            info = await one.client.request(f"STREAM.INFO.KV_{one.client.address.stream}-pages")
             assert (info["state"]["last_seq"], info["config"]["num_replicas"]) == (1, 3)
 
     asyncio.run(story())
@@ -456,10 +462,10 @@ def test_many_pages_are_written_one_after_the_other_once_nobody_speaks(
 ):
     async def story() -> None:
         async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
-            rooms = [f"room{number}" for number in range(5 * nats_pages.FLYING)]
+            rooms = [f"room{number}" for number in range(5 * snapshots.MAX_CONCURRENT_WRITES)]
             await stored(one, *[say("hi", room) for room in rooms])
             # They are due when it is quiet, and it does not matter then.
-            monkeypatch.setattr(nats_pages, "PACE", NEVER)
+            monkeypatch.setattr(snapshots, "BUSY_INTERVAL", NEVER)
             for room in rooms:
                 await written(one, room)
 
@@ -473,11 +479,11 @@ def test_a_room_that_speaks_again_waits_for_its_next_page(nats_single, tmp_path:
         async with node(url, tmp_path / "one.sqlite") as one:
             await stored(one, say("a"))
             first = await written(one)
-            monkeypatch.setattr(nats_pages, "APART", NEVER)
+            monkeypatch.setattr(snapshots, "MIN_WRITE_INTERVAL", NEVER)
             await stored(one, say("b"), say("c", "other"))
             await written(one, "other")  # other rooms don't wait for it
             assert await page(one) == first
-            assert one._pages._due["lobby"].at > asyncio.get_running_loop().time() + NEVER / 2
+            assert one._snapshots._scheduled["lobby"].at > asyncio.get_running_loop().time() + NEVER / 2
 
     asyncio.run(story())
 
@@ -501,13 +507,13 @@ def test_without_a_quorum_nobody_waits_for_pages_and_later_they_are_written(nats
                 async with asyncio.timeout(30):
                     while len(shown) < len(rooms):
                         for room in rooms:
-                            await fresh.link.connected.wait()
-                            with contextlib.suppress(nats_pages.StorageError):
+                            await fresh.client.connected.wait()
+                            with contextlib.suppress(snapshots.StorageError):
                                 if texts(await fresh.messages(room, limit=50)) == ["before"]:
                                     shown.add(room)
                 # What is due waits, and nothing else does.
-                await asyncio.wait_for(one.link.connected.wait(), 20)
-                one._pages._want("room0", 1)
+                await asyncio.wait_for(one.client.connected.wait(), 20)
+                one._snapshots._schedule("room0", 1)
                 began = asyncio.get_running_loop().time()
                 assert texts(await one.messages("room0", limit=50)) == ["before"]
                 assert asyncio.get_running_loop().time() - began < 5
@@ -521,8 +527,8 @@ def test_without_a_quorum_nobody_waits_for_pages_and_later_they_are_written(nats
 
     async def bucket_gone(log: NatsLog) -> None:
         """Nobody answers for it now."""
-        with pytest.raises(LOST):
-            assert await bucket(log).glance("room0") is not None
+        with pytest.raises(CONNECTION_ERRORS):
+            assert await bucket(log).get_direct("room0") is not None
             raise TimeoutError
 
     asyncio.run(story())
@@ -530,18 +536,18 @@ def test_without_a_quorum_nobody_waits_for_pages_and_later_they_are_written(nats
 
 def test_a_bucket_that_is_silent_is_asked_once(nats_single, tmp_path: Path, monkeypatch):
     """A node without its quorum shows rooms as it did before, after one wait and not after one for each."""
-    monkeypatch.setattr(nats_pages, "WAIT", 0.2)
-    monkeypatch.setattr(nats_pages, "AGAIN", NEVER)
+    monkeypatch.setattr(snapshots, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(snapshots, "RETRY_INTERVAL", NEVER)
     url, asked = nats_single.log(), []
 
-    async def silent(self: Bucket, key: str) -> None:
+    async def silent(self: KeyValue, key: str) -> None:
         asked.append(key)
         await asyncio.sleep(NEVER)
 
     async def story() -> None:
         async with node(url, tmp_path / "one.sqlite") as one:
             await stored(one, *[say("hi", f"room{number}") for number in range(9)])
-            monkeypatch.setattr(Bucket, "glance", silent)
+            monkeypatch.setattr(KeyValue, "get_direct", silent)
             async with node(url, tmp_path / "fresh.sqlite") as fresh:
                 for number in range(9):
                     assert texts(await fresh.messages(f"room{number}", limit=50)) == ["hi"]
@@ -553,15 +559,15 @@ def test_a_bucket_that_is_silent_is_asked_once(nats_single, tmp_path: Path, monk
 def test_a_page_that_is_not_taken_is_tried_again_and_disturbs_nobody(
     nats_single, tmp_path: Path, monkeypatch
 ):
-    put, tries = Bucket.put, []
+    put, tries = KeyValue.put, []
 
-    async def refused(bucket: Bucket, key: str, *more: object, **options: object) -> bool:
+    async def refused(bucket: KeyValue, key: str, *more: object, **options: object) -> bool:
         tries.append(key)
         if len(tries) < 3:
-            raise nats_pages.StorageError("the cluster does not keep it")
+            raise snapshots.StorageError("the cluster does not keep it")
         return await put(bucket, key, *more, **options)
 
-    monkeypatch.setattr(Bucket, "put", refused)
+    monkeypatch.setattr(KeyValue, "put", refused)
 
     async def story() -> None:
         async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
@@ -574,9 +580,11 @@ def test_a_page_that_is_not_taken_is_tried_again_and_disturbs_nobody(
 
 def heard_of(log: NatsLog, room: str, *nodes: str) -> None:
     """As if the view had worked out that those had said something there."""
-    log._pages.heard(
+    log._snapshots.applied(
         [
-            Worked(Placed(room, 1_000 + number, 0, 1, Envelope("ada", does(SAID).draft, node, 1)), REFUSED)
+            Applied(
+                StreamMessage(room, 1_000 + number, 0, 1, Record("ada", does(SAID).draft, node, 1)), REFUSED
+            )
             for number, node in enumerate(nodes)
         ]
     )
@@ -585,27 +593,27 @@ def heard_of(log: NatsLog, room: str, *nodes: str) -> None:
 def test_a_duty_that_passes_to_another_at_any_moment_ends_no_writing(
     nats_single, tmp_path: Path, monkeypatch, caplog
 ):
-    smallest = nats_pages.heapq.nsmallest
+    smallest = snapshots.heapq.nsmallest
 
     async def story() -> None:
         async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
             await stored(one, say("a"))
             await written(one)
-            heard_of(one, "lobby", one._sends.node, "another")  # due, and not any more, in one batch
+            heard_of(one, "lobby", one._publisher.node, "another")  # due, and not any more, in one batch
             for _ in range(3):  # turns, for the writer to see it
                 await asyncio.sleep(0)
 
             def overtaken(*args: Any, **options: Any) -> list[str]:
                 loop = asyncio.get_running_loop()
-                if one._pages._due["lobby"].at <= loop.time():
+                if one._snapshots._scheduled["lobby"].at <= loop.time():
                     loop.call_soon(heard_of, one, "lobby", "another", "another")
                 return smallest(*args, **options)
 
             with monkeypatch.context() as patched:
-                patched.setattr(nats_pages.heapq, "nsmallest", overtaken)
-                heard_of(one, "lobby", one._sends.node)
+                patched.setattr(snapshots.heapq, "nsmallest", overtaken)
+                heard_of(one, "lobby", one._publisher.node)
                 async with asyncio.timeout(10):
-                    while one._pages._due:
+                    while one._snapshots._scheduled:
                         await asyncio.sleep(0.01)
             await stored(one, say("b", "other"))
             await written(one, "other")
@@ -617,15 +625,15 @@ def test_a_duty_that_passes_to_another_at_any_moment_ends_no_writing(
 def test_an_error_of_ours_stops_the_writing_for_a_while_only(
     nats_single, tmp_path: Path, monkeypatch, caplog
 ):
-    make, tries = nats_pages.page_of, []
+    make, tries = snapshots.take_snapshot, []
 
-    def broken(*args: Any) -> Page | None:
+    def broken(*args: Any) -> Snapshot | None:
         tries.append(args)
         if len(tries) == 1:
             raise ZeroDivisionError
         return make(*args)
 
-    monkeypatch.setattr(nats_pages, "page_of", broken)
+    monkeypatch.setattr(snapshots, "take_snapshot", broken)
 
     async def story() -> None:
         async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
@@ -641,18 +649,18 @@ def test_an_error_of_ours_stops_the_writing_for_a_while_only(
 
 
 def test_pages_that_are_never_taken_do_not_keep_others_waiting(nats_single, tmp_path: Path, monkeypatch):
-    put = Bucket.put
+    put = KeyValue.put
 
-    async def picky(bucket: Bucket, key: str, *more: object, **options: object) -> bool:
+    async def picky(bucket: KeyValue, key: str, *more: object, **options: object) -> bool:
         if key.startswith("big"):
-            raise nats_pages.StorageError("too large")
+            raise snapshots.StorageError("too large")
         return await put(bucket, key, *more, **options)
 
-    monkeypatch.setattr(Bucket, "put", picky)
+    monkeypatch.setattr(KeyValue, "put", picky)
 
     async def story() -> None:
         async with node(nats_single.log(), tmp_path / "one.sqlite") as one:
-            for number in range(nats_pages.FLYING):
+            for number in range(snapshots.MAX_CONCURRENT_WRITES):
                 await stored(one, say("a", f"big{number}"))
             await stored(one, say("a", "small"))
             await written(one, "small")
@@ -663,21 +671,21 @@ def test_pages_that_are_never_taken_do_not_keep_others_waiting(nats_single, tmp_
 def test_a_page_that_was_on_its_way_when_messages_were_let_go_is_written_again(
     nats_single, tmp_path: Path, monkeypatch
 ):
-    put, begun, go = Bucket.put, asyncio.Event(), asyncio.Event()
+    put, begun, go = KeyValue.put, asyncio.Event(), asyncio.Event()
 
-    async def slowly(bucket: Bucket, key: str, *more: object, **options: object) -> bool:
+    async def slowly(bucket: KeyValue, key: str, *more: object, **options: object) -> bool:
         if key == "lobby":
             begun.set()
             await go.wait()
         return await put(bucket, key, *more, **options)
 
-    monkeypatch.setattr(Bucket, "put", slowly)
+    monkeypatch.setattr(KeyValue, "put", slowly)
 
     async def story() -> None:
         async with node(nats_single.log(), tmp_path / "one.sqlite", joined=True) as one:
             first, _ = await stored(one, say("old"), say("new"))
             await asyncio.wait_for(begun.wait(), 10)
-            await one._orders.put(f"{KEY}lobby", b"%d" % first.seq)
+            await one._control.put(f"{TRIM_KEY_PREFIX}lobby", b"%d" % first.seq)
             async with asyncio.timeout(10):
                 while (await one.bounds("lobby")).trimmed < first.seq:
                     await asyncio.sleep(0.01)
@@ -700,7 +708,7 @@ def test_the_writer_ends_with_the_log(nats_single, tmp_path: Path, monkeypatch, 
         await asyncio.sleep(NEVER)
         return True
 
-    monkeypatch.setattr(Bucket, "put", put)
+    monkeypatch.setattr(KeyValue, "put", put)
 
     async def story() -> None:
         before = asyncio.all_tasks()
@@ -708,8 +716,8 @@ def test_the_writer_ends_with_the_log(nats_single, tmp_path: Path, monkeypatch, 
             await stored(one, say("a"))
             await stuck.wait()
             held(True)
-            one._feeds.soon("never-filled")
-            while one._feeds.now("never-filled") is None:
+            one.consumers.fill_later("never-filled")
+            while one.consumers.get("never-filled") is None:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() == before
@@ -753,28 +761,28 @@ def test_a_page_is_cut_where_it_has_to_be():
     bodies = [b'{"seq":%d,"room":"r","user":"ada","text":"x","at":1}' % seq for seq in (3, 5, 9)]
     one = msgspec.structs.replace(FORGED, whole=False, messages=[msgspec.Raw(body) for body in bodies])
     assert (one.last(4), one.last(3), one.last(1), one.last(0)) == (None, bodies, bodies[2:], [])
-    assert one.above(2) is one
-    assert (one.above(5).last(4), one.above(9).last(4)) == (bodies[2:], [])
-    assert encode(read_page(encode(one))) == encode(one)
+    assert one.without(2) is one
+    assert (one.without(5).last(4), one.without(9).last(4)) == (bodies[2:], [])
+    assert encode(decode_snapshot(encode(one))) == encode(one)
     late = msgspec.Raw(bodies[0].replace(b'"at":1', b'"at":%d' % 10**18))
     for wrong in ({"seq": 0}, {"messages": [late]}):
-        assert read_page(encode(msgspec.structs.replace(one, **wrong))) is None
+        assert decode_snapshot(encode(msgspec.structs.replace(one, **wrong))) is None
 
 
 def test_a_page_of_the_whole_room_is_whole(tmp_path: Path):
     async def story() -> None:
-        view = View(tmp_path / "view.sqlite", "e", lambda _: None)
+        view = Replica(tmp_path / "view.sqlite", "e", lambda _: None)
         for count in (1, 49, 50, 51):
             room = f"room{count}"
-            await view.add(
+            await view.apply(
                 [
-                    Placed(room, seq, 0, seq, Envelope("ada", Send(cid="", user="ada", text=str(seq))))
+                    StreamMessage(room, seq, 0, seq, Record("ada", Send(cid="", user="ada", text=str(seq))))
                     for seq in range(1, count + 1)
                 ]
             )
         await view.close()
         with contextlib.closing(connect(tmp_path / "view.sqlite", readonly=True)) as db:
-            pages = [page_of(db, "e", f"room{count}") for count in (1, 49, 50, 51)]
+            pages = [take_snapshot(db, "e", f"room{count}") for count in (1, 49, 50, 51)]
         assert [(one.whole, len(one.messages)) for one in pages] == [
             (True, 1),
             (True, 49),
