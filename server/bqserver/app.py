@@ -17,14 +17,14 @@ from tornado.routing import URLSpec
 from traitlets import Dict
 
 import bqwidget
-from bqserver.auth.authenticator import Gate
-from bqserver.auth.file_watcher import Access, Warden
-from bqserver.auth.moderation import Moderation, beside
+from bqserver.auth.authenticator import Authenticator
+from bqserver.auth.file_watcher import CredentialFiles, CredentialWatcher
+from bqserver.auth.moderation import Moderation, moderation_path
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.auth.token_file import make_token, read_token
-from bqserver.cli.listener import bind, shut_on_error, telling, tls_context
-from bqserver.cli.settings import Settings, base_path
+from bqserver.auth.token_file import read_or_create_token, read_token
+from bqserver.cli.listener import bind, close_on_error, published_runtime_file, tls_context
+from bqserver.cli.settings import ServerSettings, normalize_base_path
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
@@ -36,19 +36,19 @@ from bqserver.web.fastpath.server import ShortcutServer
 from bqserver.web.handler import AppContext, NotFound, note_request
 from bqserver.web.routes import LOBBY, routes
 
-from .audit import Journal
+from .audit import AuditLog
 from .errors import SettingError, StartError
 
-CLUSTER = ("nats://", "tls://")
-IDLE_HTTP = 120.0
+CLUSTER_SCHEMES = ("nats://", "tls://")
+HTTP_IDLE_TIMEOUT = 120.0
 """Seconds that a connection may take for a request's headers, or for its body."""
-SWITCH_INTERVAL = 0.0005
+THREAD_SWITCH_INTERVAL = 0.0005
 """Seconds until a thread that waits for the interpreter gets it: Python's 5 ms would delay every commit by as much."""
 
 Join = Callable[[Hub], Awaitable[None]]
 
 
-class ChatServer(Settings):
+class ChatServer(ServerSettings):
     """A chat server: rooms over REST and WebSocket, every acknowledged message on disk."""
 
     name = "bqserver"
@@ -89,89 +89,96 @@ class ChatServer(Settings):
         super().start()
         if self.subapp is not None:
             return
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             try:
                 runner.run(self.serve(self.announce, signals=True))
             except SettingError as error:
-                self.refuse(str(error))
+                self.exit_with_usage_error(str(error))
             except ServerError as error:
-                self.fail(error)
+                self.exit_with_error(error)
 
     # ---- the server
 
-    async def serve(self, ready: Callable[[Gate], None], *, signals: bool = False) -> None:
+    async def serve(self, ready: Callable[[Authenticator], None], *, signals: bool = False) -> None:
         """Run until ``stop``. Raises StartError or StorageError where it can't. ``ready`` is called when it listens."""
         loop = asyncio.get_running_loop()
         self._loop, self._stopped = loop, asyncio.Event()
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopped.set)
-        self.base = base_path(self.base_url)
+        self.base = normalize_base_path(self.base_url)
         if self.jupyterhub:
-            self.take_place()
+            self.use_hub_address()
         self.check()
         tls = tls_context(self.certfile, self.keyfile) if self.certfile else None
-        access, gate = self.open_gate()
-        journal = Journal(self.audit_log or None)
+        files, authenticator = self.open_authenticator()
+        audit = AuditLog(self.audit_log or None)
         sockets = bind(self.ip, self.port)
-        with shut_on_error(sockets):
-            hub = await self.open_hub(gate, journal, sockets[0].getsockname()[1])
-        warden = Warden(access, gate, hub.review)
+        with close_on_error(sockets):
+            hub = await self.open_hub(authenticator, audit, sockets[0].getsockname()[1])
+        watcher = CredentialWatcher(files, authenticator, hub.review)
         rechecks = Reauthentication(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, self.reload, warden, journal)
+            loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, audit)
         origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
-        door = self.door()
+        connections, logins = self.connection_limiter(), self.login_throttle()
         if hub.membership is not None:
-            for name, limit in door.limits.items():
-                hub.membership.share_limit(name, limit)
-        service = AppContext(hub, gate, origins, base=self.base, door=door)
+            hub.membership.share_limit("joins", connections.joins)
+            hub.membership.share_limit("failures", logins.failures)
+        context = AppContext(
+            hub,
+            authenticator,
+            origins,
+            base=self.base,
+            connection_limiter=connections,
+            login_throttle=logins,
+        )
         application = tornado.web.Application(
-            self.routes(service),
+            self.routes(context),
             default_handler_class=NotFound,
-            default_handler_args={"service": service},
-            cookie_secret=gate.cookie_secret,
+            default_handler_args={"service": context},
+            cookie_secret=authenticator.cookie_secret,
             log_function=note_request,
         )
         server = ShortcutServer(
             application,
-            service=None if self.jupyterhub else service,  # the Hub would have to be asked first
+            service=None if self.jupyterhub else context,  # the Hub would have to be asked first
             ssl_options=tls,
             xheaders=self.behind_proxy,
-            idle_connection_timeout=IDLE_HTTP,
-            body_timeout=IDLE_HTTP,
+            idle_connection_timeout=HTTP_IDLE_TIMEOUT,
+            body_timeout=HTTP_IDLE_TIMEOUT,
         )
         server.add_sockets(sockets)
         self.url = self.address(sockets[0].getsockname()[1])
         try:
-            with telling(self.runtime_file, self.url, self.token):
-                ready(gate)
+            with published_runtime_file(self.runtime_file, self.url, self.token):
+                ready(authenticator)
                 await self.until_stopped(hub)
         finally:
             server.stop()
-            warden.close()
+            watcher.close()
             if rechecks is not None:
                 rechecks.close()
             await hub.close()
             await server.close_all_connections()
-            journal.close()
+            audit.close()
 
-    def open_gate(self) -> tuple[Access, Gate]:
+    def open_authenticator(self) -> tuple[CredentialFiles, Authenticator]:
         self.token = None if self.open or self.jupyterhub else self.find_token()
-        access = Access(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
-        gate = Gate(
+        files = CredentialFiles(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
+        authenticator = Authenticator(
             token=self.token,
             is_open=self.open,
             clock=time.time,
-            grants=access.grants_now,
-            rights=access.rights_now,
+            grants=files.grants,
+            permissions=files.permissions,
         )
-        return access, gate
+        return files, authenticator
 
-    async def open_hub(self, gate: Gate, journal: Journal, port: int) -> Hub:
+    async def open_hub(self, authenticator: Authenticator, audit: AuditLog, port: int) -> Hub:
         """On its log, and joined to the other nodes, if there can be any. Raises StartError or StorageError."""
-        policy = Policy(gate, Moderation(self.moderation_file(), time.time))
+        policy = Policy(authenticator, Moderation(self.moderation_file(), time.time))
         log, join = await self.open_log(port)
         hub = Hub(
             log,
@@ -180,7 +187,7 @@ class ChatServer(Settings):
             heartbeat=self.heartbeat,
             buffer=self.buffer,
             policy=policy,
-            audit=journal,
+            audit=audit,
         )
         try:
             if join is not None:
@@ -190,11 +197,11 @@ class ChatServer(Settings):
             raise
         return hub
 
-    def reload(self, warden: Warden, journal: Journal) -> None:
+    def reload(self, watcher: CredentialWatcher, audit: AuditLog) -> None:
         """SIGHUP: tokens and rights are read again, and a log that was rotated away is begun again."""
-        warden.reload()
+        watcher.reload()
         try:
-            journal.reopen()
+            audit.reopen()
         except ServerError as error:
             self.log.error("%s", error)
 
@@ -211,20 +218,20 @@ class ChatServer(Settings):
                 if not hub.peers and self._loop.time() - hub.last_active_at > self.idle_timeout:
                     return
 
-    def routes(self, service: AppContext) -> list[URLSpec]:
+    def routes(self, context: AppContext) -> list[URLSpec]:
         if not self.jupyterhub:
-            return routes(service)
+            return routes(context)
         from bqserver.jupyter.jupyterhub import hub_routes  # noqa: PLC0415 - the extra "hub"
 
-        return hub_routes(service, recheck=self.recheck)
+        return hub_routes(context, recheck=self.recheck)
 
-    def take_place(self) -> None:
+    def use_hub_address(self) -> None:
         """The Hub says where to listen, and its proxy alone comes there."""
         try:
-            from bqserver.jupyter.jupyterhub import place  # noqa: PLC0415 - the extra "hub"
+            from bqserver.jupyter.jupyterhub import service_address  # noqa: PLC0415 - the extra "hub"
         except ImportError:
             raise StartError("--jupyterhub needs the package: pip install bqwidget[hub]") from None
-        given = place()
+        given = service_address()
         if given is None:
             raise StartError("--jupyterhub: no Hub has started this; put it into c.JupyterHub.services")
         self.ip, self.port, self.base, hosts = given
@@ -234,13 +241,13 @@ class ChatServer(Settings):
     def find_token(self) -> str:
         if self.token_file:
             return read_token(Path(self.token_file))
-        return os.environ.get("BQSERVER_TOKEN") or make_token(data_dir() / "token")
+        return os.environ.get("BQSERVER_TOKEN") or read_or_create_token(data_dir() / "token")
 
     async def open_log(self, port: int) -> tuple[MessageLog, Join | None]:
         """The rooms, and how a hub joins the other nodes, if there can be any; ``port`` tells the nodes of one
         machine apart.
         """
-        if self.log_url.startswith(CLUSTER):
+        if self.log_url.startswith(CLUSTER_SCHEMES):
             return await self.open_cluster(port)
         return self.make_log(), None
 
@@ -276,16 +283,16 @@ class ChatServer(Settings):
 
     def moderation_file(self) -> Path | None:
         kind, _, path = self.log_url.partition(":")
-        return beside(Path(path).expanduser()) if kind == "sqlite" and path else None
+        return moderation_path(Path(path).expanduser()) if kind == "sqlite" and path else None
 
     def address(self, port: int) -> str:
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
         return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
 
-    def announce(self, gate: Gate) -> None:
+    def announce(self, authenticator: Authenticator) -> None:
         print(f"{self.name} listening on {self.url}", flush=True)
         if not self.open and sys.stdout.isatty():
-            code = gate.invite(uses=1, minutes=60)
+            code = authenticator.create_local_invite(uses=1, minutes=60)
             print(f"come in (once, within the hour): {self.url}/rooms/{LOBBY}#invite={code}", flush=True)
 
 

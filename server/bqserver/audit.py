@@ -21,7 +21,7 @@ from bqserver.errors import StartError
 _log = logging.getLogger("bqserver.audit")
 
 
-class Journal:
+class AuditLog:
     """``path`` None: only counted; ``-``: on standard error. Raises StartError where the file can't be written."""
 
     def __init__(self, path: str | None = None) -> None:
@@ -36,18 +36,18 @@ class Journal:
         self._file = self._open()
 
     @property
-    def written(self) -> bool:
+    def enabled(self) -> bool:
         """Whether it is worth putting a line together."""
         return self._file is not None
 
-    def note(
+    def record(
         self,
         what: str,
         identity: Identity,
         *,
         room: str | None = None,
         address: str | None = None,
-        says: str | None = None,
+        claimed_name: str | None = None,
         **facts: str | float | None,
     ) -> None:
         """``says``: the name somebody goes by that nobody has verified."""
@@ -57,7 +57,7 @@ class Journal:
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "what": what,
             "who": identity.principal,
-            "says": None if identity.principal else says,
+            "says": None if identity.principal else claimed_name,
             "token": identity.grant.id if identity.grant else None,
             "room": room,
             "address": address,

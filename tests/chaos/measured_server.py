@@ -7,13 +7,13 @@ import json
 from collections.abc import Callable
 
 from bqserver.app import ChatServer
-from bqserver.auth.authenticator import Gate
+from bqserver.auth.authenticator import Authenticator
 
 TICK = 0.005
 
 
 class MeasuredServer(ChatServer):
-    async def serve(self, ready: Callable[[Gate], None], *, signals: bool = False) -> None:
+    async def serve(self, ready: Callable[[Authenticator], None], *, signals: bool = False) -> None:
         late: list[float] = []
         ticking = asyncio.create_task(self.tick(late))
         await super().serve(ready, signals=signals)

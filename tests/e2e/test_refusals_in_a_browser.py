@@ -43,7 +43,7 @@ class Page:
 @pytest.fixture
 def served(home: Path):
     file = home / "data" / "tokens.json"
-    people = {name: tokens.add(file, name)[0] for name in ("ada", "bob")}
+    people = {name: tokens.add_grant(file, name)[0] for name in ("ada", "bob")}
     (home / "data" / "rights.toml").write_text(RIGHTS)
     with running_server() as server:
         yield server, people, file
@@ -70,7 +70,7 @@ def test_a_guest_goes_with_whoever_let_them_in(served, pages):
     server, people, file = served
     guest = Page(pages(), server, people["bob"])
     guest.window.wait_connected()
-    tokens.revoke(file, "bob")
+    tokens.revoke_grants(file, "bob")
     guest.says("Your access has ended: open a new invite link")
     guest.stays_away()
 
@@ -101,7 +101,7 @@ def test_who_is_muted_reads_why_and_may_try_again_later(served, pages):
 
 
 def test_a_full_server_is_said_and_joined_when_there_is_room(home, pages, monkeypatch):
-    monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY", 2.0)
+    monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY_INTERVAL", 2.0)
     with running_server(max_connections=1) as server:
         first = Page(pages(), server, server.token)
         first.window.wait_connected()

@@ -16,10 +16,10 @@ import anywidget
 import pytest
 import traitlets
 from bqserver.app import ChatServer
-from bqserver.auth.authenticator import Gate
+from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.origins import Origins
 from bqserver.cli.application import Command, check_arguments
-from bqserver.config.limits import Limiting
+from bqserver.config.limits import LimitSettings
 from bqserver.hub.hub import Hub
 from bqserver.web.handler import AppContext
 from bqserver.web.routes import routes
@@ -280,9 +280,9 @@ def test_the_extras_are_those_of_the_project() -> None:
 def test_the_limits_are_those_of_the_server() -> None:
     section = SERVER[SERVER.index("### Limits") :].partition("\n## ")[0]
     named = {name for row in table_rows(section) for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert named == {name for name in vars(Limiting) if Limiting.class_traits(config=True).get(name)} - {
-        "recheck"
-    }
+    assert named == {
+        name for name in vars(LimitSettings) if LimitSettings.class_traits(config=True).get(name)
+    } - {"recheck"}
     assert "`c.ChatServer.recheck`" in SERVER
 
 
@@ -296,8 +296,8 @@ def test_the_routes_are_those_of_the_server() -> None:
 
 def _routes():
     hub = Hub.__new__(Hub)  # the table is read, nothing is served
-    gate = Gate(token=None, is_open=True, clock=lambda: 0.0)
-    return routes(AppContext(hub, gate, Origins(hosts=[], origins=[])))
+    authenticator = Authenticator(token=None, is_open=True, clock=lambda: 0.0)
+    return routes(AppContext(hub, authenticator, Origins(hosts=[], origins=[])))
 
 
 def test_the_frames_are_those_of_the_protocol() -> None:

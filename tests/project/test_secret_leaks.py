@@ -83,7 +83,7 @@ def holding(folder: Path, secret: str) -> set[str]:
 
 def test_the_server_writes_no_token_down(served, home):
     url, _ = served
-    named, _ = tokens.add(home / "data" / "tokens.json", "ada")
+    named, _ = tokens.add_grant(home / "data" / "tokens.json", "ada")
     for token in (SECRET, named):
         bearer = {"Authorization": f"Bearer {token}"}
         eventually(lambda sent=bearer: request(url, "GET", "/rooms", **sent).status == 200)

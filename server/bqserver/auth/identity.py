@@ -20,9 +20,9 @@ class Identity(NamedTuple):
     """
 
     principal: str | None = None
-    program: bool = False
+    is_program: bool = False
     grant: Grant | None = None
-    most: Role = Role.MODERATE
+    max_role: Role = Role.MODERATE
     profile: Profile | None = None
 
 
@@ -37,7 +37,7 @@ class Denied(NamedTuple):
     message: str
 
 
-def short(name: str) -> str:
+def shorten_name(name: str) -> str:
     """The principal for an external user name: a name over the limit ends with ``~`` and 16 hex digits of its hash."""
     limit = Limits().user
     if len(name) <= limit:

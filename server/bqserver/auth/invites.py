@@ -16,11 +16,11 @@ class Invite(Struct, frozen=True):
     """What the cookie of whoever redeems it says: ``member``, ``guest:ID`` or ``self:ID`` of a grant."""
 
 
-class Invites(Protocol):
+class InviteStore(Protocol):
     """Where the nodes of a cluster keep theirs, by the SHA-256 of the code (hexadecimal). Both raise StorageError."""
 
-    async def keep(self, digest: str, invite: Invite) -> None:
+    async def put(self, digest: str, invite: Invite) -> None:
         """Every node honours it when this returns, and after any of them is lost."""
 
-    async def use(self, digest: str) -> Invite | None:
+    async def redeem(self, digest: str) -> Invite | None:
         """The invite, which has one use less now; None: it is not there, or was used up."""

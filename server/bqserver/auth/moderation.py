@@ -33,7 +33,7 @@ class _State(Struct, frozen=True):
     mutes: tuple[Mute, ...] = ()
 
 
-class Keeper(Protocol):
+class ModerationStore(Protocol):
     """Who keeps the newest value of each key for all nodes, and lets them learn it."""
 
     async def put(self, key: str, value: bytes) -> None:
@@ -46,8 +46,8 @@ class Moderation:
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
         self._path = path
         self._clock = clock
-        self.keeper: Keeper | None = None
-        self._unsaved: list[tuple[str, bytes]] = []
+        self.store: ModerationStore | None = None
+        self._unflushed: list[tuple[str, bytes]] = []
         self._closed: dict[str, str] = {}
         self._mutes: dict[tuple[str, str], Mute] = {}
         data = None if path is None else read_private(path)
@@ -59,15 +59,15 @@ class Moderation:
                     f"{path}: not what bqserver wrote: {error}; mend or delete it"
                 ) from None
             self._closed = dict(state.closed)
-            self._mutes = {_key(mute.room, mute.user): mute for mute in state.mutes}
+            self._mutes = {_member(mute.room, mute.user): mute for mute in state.mutes}
 
     def is_closed(self, room: str) -> bool:
         return room in self._closed
 
-    def muted(self, room: str, user: str) -> Mute | None:
+    def find_mute(self, room: str, user: str) -> Mute | None:
         if not self._mutes:
             return None  # the message path's usual answer
-        key = _key(room, user)
+        key = _member(room, user)
         mute = self._mutes.get(key)
         if mute is not None and mute.until is not None and mute.until <= self._clock():
             del self._mutes[key]
@@ -80,29 +80,29 @@ class Moderation:
 
     def reopen(self, room: str) -> None:
         self._closed.pop(room, None)
-        self._save(f"closed.{room}", _LIFTED)
+        self._save(f"closed.{room}", _NONE)
 
     def mute(self, mute: Mute) -> None:
-        self._mutes[_key(mute.room, mute.user)] = mute
-        self._save(_name(mute.room, mute.user), msgspec.json.encode(mute))
+        self._mutes[_member(mute.room, mute.user)] = mute
+        self._save(_mute_key(mute.room, mute.user), msgspec.json.encode(mute))
 
     def unmute(self, room: str, user: str) -> None:
-        self._mutes.pop(_key(room, user), None)
-        self._save(_name(room, user), _LIFTED)
+        self._mutes.pop(_member(room, user), None)
+        self._save(_mute_key(room, user), _NONE)
 
-    def orders(self) -> list[tuple[str, bytes]]:
+    def export_values(self) -> list[tuple[str, bytes]]:
         """What holds now, as a keeper keeps it."""
         closed = [(f"closed.{room}", msgspec.json.encode(by)) for room, by in self._closed.items()]
         mutes = [one for one in self._mutes.values() if one.until is None or one.until > self._clock()]
-        return closed + [(_name(mute.room, mute.user), msgspec.json.encode(mute)) for mute in mutes]
+        return closed + [(_mute_key(mute.room, mute.user), msgspec.json.encode(mute)) for mute in mutes]
 
-    async def saved(self) -> None:
+    async def flush(self) -> None:
         """Until what was ordered is with the keeper, if there is one. Raises StorageError."""
-        while self.keeper is not None and self._unsaved:
-            await self.keeper.put(*self._unsaved[0])
-            self._unsaved.pop(0)
+        while self.store is not None and self._unflushed:
+            await self.store.put(*self._unflushed[0])
+            self._unflushed.pop(0)
 
-    def learn(self, key: str, value: bytes) -> None:
+    def apply(self, key: str, value: bytes) -> None:
         """What the keeper has, whoever ordered it."""
         kind, room, *_ = key.split(".")
         try:
@@ -113,38 +113,38 @@ class Moderation:
                     self._closed[room] = by
             else:
                 mute = msgspec.json.decode(value, type=Mute | None)
-                lifted = [place for place, one in self._mutes.items() if _name(one.room, one.user) == key]
+                lifted = [place for place, one in self._mutes.items() if _mute_key(one.room, one.user) == key]
                 for place in lifted:
                     del self._mutes[place]
                 if mute is not None:
-                    self._mutes[_key(mute.room, mute.user)] = mute
+                    self._mutes[_member(mute.room, mute.user)] = mute
         except msgspec.DecodeError:
             return  # not what bqserver wrote
 
     def _save(self, key: str, value: bytes) -> None:
-        if self.keeper is not None:
-            self._unsaved.append((key, value))
+        if self.store is not None:
+            self._unflushed.append((key, value))
         if self._path is not None:
-            self.write(self._path)
+            self.write_file(self._path)
 
-    def write(self, path: Path) -> None:
+    def write_file(self, path: Path) -> None:
         """Into a file of its own, from which another one begins. Raises AccessFileError."""
         state = _State(closed=self._closed, mutes=tuple(self._mutes.values()))
         write_private(path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
 
 
-_LIFTED = b"null"
+_NONE = b"null"
 
 
-def beside(log: Path) -> Path:
+def moderation_path(log: Path) -> Path:
     """Where it is kept, for it is about that log's rooms."""
     return log.with_suffix(".moderation.json")
 
 
-def _name(room: str, user: str) -> str:
+def _mute_key(room: str, user: str) -> str:
     """A mute's key with the keeper, where a user's name may not stand."""
-    return f"mute.{room}.{hashlib.sha256(_key(room, user)[1].encode()).hexdigest()[:32]}"
+    return f"mute.{room}.{hashlib.sha256(_member(room, user)[1].encode()).hexdigest()[:32]}"
 
 
-def _key(room: str, user: str) -> tuple[str, str]:
+def _member(room: str, user: str) -> tuple[str, str]:
     return room, user.strip().casefold()

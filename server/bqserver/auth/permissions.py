@@ -28,33 +28,33 @@ from bqwidget.protocol import ROOM_NAME, printable
 EVERYONE = "*"
 
 
-DEFAULT = Role.WRITE
-WORDS = {level.name.lower(): level for level in Role}
+DEFAULT_ROLE = Role.WRITE
+ROLE_NAMES = {level.name.lower(): level for level in Role}
 
 
-class Rights:
+class Permissions:
     """``rooms`` maps a room's name, or its beginning and ``*``, to the levels of names; ``*`` is everyone."""
 
     def __init__(self, rooms: Mapping[str, Mapping[str, Role]] | None = None) -> None:
         # The closest pattern first: an exact name, then the longest beginning.
         self._rooms = sorted((rooms or {}).items(), key=lambda room: (room[0].endswith("*"), -len(room[0])))
 
-    def level(self, name: str | None, room: str) -> Role:
+    def role(self, name: str | None, room: str) -> Role:
         """Of a verified ``name``, or (None) of those whose names nobody has verified."""
         for pattern, levels in self._rooms:
-            if matches(pattern, room):
+            if matches_room(pattern, room):
                 level = levels.get(name) if name is not None else None
                 level = levels.get(EVERYONE) if level is None else level
                 if level is not None:
                     return level
-        return DEFAULT
+        return DEFAULT_ROLE
 
 
-def matches(pattern: str, room: str) -> bool:
+def matches_room(pattern: str, room: str) -> bool:
     return room.startswith(pattern[:-1]) if pattern.endswith("*") else room == pattern
 
 
-def check_patterns(patterns: Iterable[str]) -> None:
+def check_room_patterns(patterns: Iterable[str]) -> None:
     """Raises AccessFileError for what can't be a room's name or the beginning of one."""
     for pattern in patterns:
         stem = pattern.removesuffix("*")
@@ -64,27 +64,27 @@ def check_patterns(patterns: Iterable[str]) -> None:
             )
 
 
-def parse_rights(text: str) -> Rights:
+def parse_permissions(text: str) -> Permissions:
     """The rules in ``text``. Raises AccessFileError, naming what is wrong."""
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise AccessFileError(f"not TOML: {error}") from None
-    check_patterns(told)
+    check_room_patterns(told)
     rooms: dict[str, dict[str, Role]] = {}
     for room, names in told.items():
         if not isinstance(names, dict):
             raise AccessFileError(
                 f'{printable(room)} must be a table of names: [{room}] and then "*" = "read"'
             )
-        rooms[room] = {name: _level(room, name, word) for name, word in names.items()}
-    return Rights(rooms)
+        rooms[room] = {name: _parse_role(room, name, word) for name, word in names.items()}
+    return Permissions(rooms)
 
 
-def _level(room: str, name: str, word: object) -> Role:
-    if not isinstance(word, str) or word not in WORDS:
+def _parse_role(room: str, name: str, word: object) -> Role:
+    if not isinstance(word, str) or word not in ROLE_NAMES:
         given = printable(word) if isinstance(word, str) else str(type(word).__name__)
         raise AccessFileError(
-            f"[{room}] {printable(name)}: {given} is no right; it must be one of {', '.join(WORDS)}"
+            f"[{room}] {printable(name)}: {given} is no right; it must be one of {', '.join(ROLE_NAMES)}"
         )
-    return WORDS[word]
+    return ROLE_NAMES[word]

@@ -12,32 +12,32 @@ class RateLimit:
     def __init__(self, count: int, period: float) -> None:
         self.count = count
         self.period = period
-        self._seen: dict[str, deque[float]] = {}
+        self._times: dict[str, deque[float]] = {}
         self._swept = 0.0
-        self.counted: Callable[[str], None] | None = None
+        self.on_acquired: Callable[[str], None] | None = None
         """Told of every event that is let through."""
 
-    def wait(self, key: str, now: float) -> float:
+    def acquire(self, key: str, now: float) -> float:
         """Seconds until ``key`` may go on; 0.0: it may now, and this event is counted."""
         if not self.count:
             return 0.0
         if wait := self.peek(key, now):
             return wait
-        self.note(key, 1, now)
-        if self.counted is not None:
-            self.counted(key)
+        self.record(key, 1, now)
+        if self.on_acquired is not None:
+            self.on_acquired(key)
         return 0.0
 
-    def note(self, key: str, events: int, now: float) -> None:
+    def record(self, key: str, events: int, now: float) -> None:
         """That many were let through, here or elsewhere."""
         if self.count:
-            self._seen.setdefault(key, deque()).extend([now] * min(events, self.count))
+            self._times.setdefault(key, deque()).extend([now] * min(events, self.count))
 
     def peek(self, key: str, now: float) -> float:
         """The same, and nothing is counted."""
         if now - self._swept > self.period:
             self._sweep(now)
-        seen = self._seen.get(key)
+        seen = self._times.get(key)
         if seen is None:
             return 0.0
         while seen and seen[0] <= now - self.period:
@@ -46,4 +46,6 @@ class RateLimit:
 
     def _sweep(self, now: float) -> None:
         self._swept = now
-        self._seen = {key: seen for key, seen in self._seen.items() if seen and seen[-1] > now - self.period}
+        self._times = {
+            key: seen for key, seen in self._times.items() if seen and seen[-1] > now - self.period
+        }

@@ -23,7 +23,7 @@ def read_token(path: Path) -> str:
     return token
 
 
-def make_token(path: Path) -> str:
+def read_or_create_token(path: Path) -> str:
     """The token in ``path``, created on first use: 256 random bits, mode 0600 in a folder of mode 0700.
 
     Raises AccessFileError.

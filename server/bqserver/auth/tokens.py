@@ -23,9 +23,9 @@ from bqserver.files import LockFile, read_private, write_private
 from bqserver.model import Role
 from bqwidget.protocol import Limits, Struct, printable
 
-from .permissions import check_patterns, matches
+from .permissions import check_room_patterns, matches_room
 
-PREFIX = "bq_"
+TOKEN_PREFIX = "bq_"  # noqa: S105 - not a secret
 """Tokens begin so, for scanners that look for secrets in what people publish."""
 
 
@@ -44,13 +44,13 @@ class Grant(Struct, frozen=True, forbid_unknown_fields=True):
     expires: datetime | None = None
     revoked: datetime | None = None
 
-    def cap(self, room: str) -> Role:
+    def max_role(self, room: str) -> Role:
         """The most that this token allows in ``room``, whatever its holder's rights."""
-        if self.rooms and not any(matches(pattern, room) for pattern in self.rooms):
+        if self.rooms and not any(matches_room(pattern, room) for pattern in self.rooms):
             return Role.NONE
         return Role.READ if self.read_only else Role.MODERATE
 
-    def until(self) -> float | None:
+    def expires_at(self) -> float | None:
         """Seconds since the epoch."""
         return None if self.expires is None else self.expires.timestamp()
 
@@ -65,34 +65,36 @@ class Grants:
         self.all = tuple(grants)
         self._by_digest = {grant.sha256: grant for grant in self.all}
         self._by_id = {grant.id: grant for grant in self.all}
-        self._names = {seen(grant.name) for grant in self.all}
+        self._names = {normalize_name(grant.name) for grant in self.all}
 
-    def find(self, token: str) -> Grant | None:
+    def find_by_token(self, token: str) -> Grant | None:
         """What is looked up is a digest, so the time it takes says nothing about any token."""
-        digest = sha256(token)
+        digest = sha256_hex(token)
         grant = self._by_digest.get(digest)
         return grant if grant is not None and hmac.compare_digest(grant.sha256, digest) else None
 
-    def get(self, grant_id: str) -> Grant | None:
+    def find_by_id(self, grant_id: str) -> Grant | None:
         return self._by_id.get(grant_id)
 
-    def takes(self, name: str) -> bool:
+    def has_name(self, name: str) -> bool:
         """Whether ``name`` belongs to a named member, so that nobody else may go by it."""
-        return bool(self._names) and seen(name) in self._names
+        return bool(self._names) and normalize_name(name) in self._names
 
 
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 """Letters and marks by their class that leave no mark: joiners, fillers, variation selectors."""
 
 
-def seen(name: str) -> str:
+def normalize_name(name: str) -> str:
     """``name`` as a reader tells it from others: without case, width, and what can't be seen."""
-    visible = _BLANK.sub("", unicodedata.normalize("NFKC", name))
+    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
     visible = "".join(one for one in visible if one.isprintable())
     return " ".join(visible.split()).casefold()
 
 
-def sha256(token: str) -> str:
+def sha256_hex(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
@@ -103,7 +105,7 @@ def parse_grants(data: bytes) -> Grants:
     except (msgspec.DecodeError, RecursionError) as error:
         raise AccessFileError(f"not a list of tokens: {error}") from None
     for grant in grants:
-        check_patterns(grant.rooms)
+        check_room_patterns(grant.rooms)
         if any(
             time is not None and time.tzinfo is None for time in (grant.made, grant.expires, grant.revoked)
         ):
@@ -111,7 +113,7 @@ def parse_grants(data: bytes) -> Grants:
     return Grants(grants)
 
 
-def add(
+def add_grant(
     path: Path,
     name: str,
     *,
@@ -125,25 +127,25 @@ def add(
         raise AccessFileError(
             f"{printable(name)} is no name: 1 to {most} printable characters, no space at its ends"
         )
-    check_patterns(rooms)
-    token = PREFIX + secrets.token_urlsafe(32)
+    check_room_patterns(rooms)
+    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     grant = Grant(
         id=secrets.token_hex(4),
         name=name,
-        sha256=sha256(token),
+        sha256=sha256_hex(token),
         made=_now(),
         rooms=tuple(rooms),
         read_only=read_only,
         expires=expires,
     )
-    with _alone(path):
-        _write(path, (*read_grants(path).all, grant))
+    with _locked(path):
+        _write_grants(path, (*read_grants(path).all, grant))
     return token, grant
 
 
-def revoke(path: Path, name_or_id: str) -> list[Grant]:
+def revoke_grants(path: Path, name_or_id: str) -> list[Grant]:
     """End every good token of that name, or the one with that id. Raises AccessFileError where there is none."""
-    with _alone(path):
+    with _locked(path):
         grants = read_grants(path).all
         found = [grant for grant in grants if name_or_id in (grant.name, grant.id) and grant.revoked is None]
         if not found:
@@ -152,7 +154,7 @@ def revoke(path: Path, name_or_id: str) -> list[Grant]:
             )
         now = _now()
         ended = {grant.id: msgspec.structs.replace(grant, revoked=now) for grant in found}
-        _write(path, [ended.get(grant.id, grant) for grant in grants])
+        _write_grants(path, [ended.get(grant.id, grant) for grant in grants])
     return list(ended.values())
 
 
@@ -166,7 +168,7 @@ def read_grants(path: Path) -> Grants:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """Two commands at once would lose one of their changes."""
     try:
         lock = LockFile(path)
@@ -180,7 +182,7 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(path: Path, grants: Iterable[Grant]) -> None:
+def _write_grants(path: Path, grants: Iterable[Grant]) -> None:
     """All of it or nothing, for a server may be reading."""
     data = msgspec.json.format(msgspec.json.encode(list(grants)), indent=2) + b"\n"
     write_private(path, data)

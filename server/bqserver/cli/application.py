@@ -13,37 +13,37 @@ from typing import NoReturn
 from traitlets import Unicode
 from traitlets.config import Application
 
-OWN = ("help", "help-all", "h", "version", "show-config", "show-config-json", "debug", "quiet")
+TRAITLETS_OPTIONS = ("help", "help-all", "h", "version", "show-config", "show-config-json", "debug", "quiet")
 
 
 class Command(Application):
     """An Application whose wrong words exit 2 and are named. ``words``: how many plain arguments it takes."""
 
-    words = 0
+    max_arguments = 0
     config_file = Unicode("", help="Load this configuration file (Python, c.ChatServer...).").tag(config=True)
     started = False
 
     def initialize(self, argv: list[str] | None = None) -> None:
         argv = sys.argv[1:] if argv is None else argv
         if wrong := check_arguments(self, argv):
-            self.refuse(wrong)
+            self.exit_with_usage_error(wrong)
         self.parse_command_line(argv)
         if self.config_file:
             path = Path(self.config_file)
             if not path.is_file():
-                self.refuse(f"there is no configuration file {path}")
+                self.exit_with_usage_error(f"there is no configuration file {path}")
             self.load_config_file(path.stem, str(path.parent))
 
     def start(self) -> None:
         self.started = True
         super().start()
 
-    def refuse(self, message: str) -> NoReturn:
+    def exit_with_usage_error(self, message: str) -> NoReturn:
         """The command line is wrong: say why and exit 2."""
         print(f"{self.name}: {message}", file=sys.stderr)
         raise SystemExit(2)
 
-    def fail(self, message: object) -> NoReturn:
+    def exit_with_error(self, message: object) -> NoReturn:
         """It can't be done: say why and exit 1."""
         print(f"{self.name}: {message}", file=sys.stderr)
         raise SystemExit(1)
@@ -62,13 +62,13 @@ def check_arguments(app: Command, argv: list[str]) -> str | None:
         for cls in app._classes_with_config_traits()
         for name in cls.class_traits(config=True)
     }
-    known = {*OWN, *app.aliases, *app.flags}
+    known = {*TRAITLETS_OPTIONS, *app.aliases, *app.flags}
     plain = 0
     words = iter(argv)
     for word in words:
         if not word.startswith("-"):
             plain += 1
-            if plain > app.words:
+            if plain > app.max_arguments:
                 return f"{word} is not understood: see {app.name} --help"
             continue
         name, equals, _ = word.lstrip("-").partition("=")

@@ -26,7 +26,7 @@ class Copy(Command):
     description = __doc__
     version = bqwidget.__version__
     examples = "bqserver copy sqlite:history.sqlite nats://n1,n2,n3/rooms"
-    words = 2
+    max_arguments = 2
     single = Bool(False, help="One NATS server will do, so one lost disk may lose messages.").tag(config=True)
     nats_creds = Unicode("", help="File with credentials for NATS (.creds).").tag(config=True)
     aliases = Dict({"nats-creds": "Copy.nats_creds"})
@@ -35,32 +35,38 @@ class Copy(Command):
     def start(self) -> None:
         super().start()
         kinds = [word.partition(":")[0] for word in self.extra_args]
-        if len(kinds) != self.words or {"sqlite"} == set(kinds) or "sqlite" not in kinds:
-            self.refuse("name two logs: sqlite:PATH and nats://HOST[,HOST...][/STREAM], FROM first")
+        if len(kinds) != self.max_arguments or {"sqlite"} == set(kinds) or "sqlite" not in kinds:
+            self.exit_with_usage_error(
+                "name two logs: sqlite:PATH and nats://HOST[,HOST...][/STREAM], FROM first"
+            )
         try:
             from bqserver.transfer.copy import from_stream, to_stream  # noqa: PLC0415 - the extra "cluster"
         except ImportError:
-            self.fail("this needs the package: pip install bqwidget[cluster]")
+            self.exit_with_error("this needs the package: pip install bqwidget[cluster]")
         source, target = self.extra_args
         began = time.monotonic()
         try:
             if kinds[0] == "sqlite":
                 path = Path(source.partition(":")[2]).expanduser().resolve()
                 copied = asyncio.run(
-                    to_stream(path, target, single=self.single, credentials=self.nats_creds, told=_Told())
+                    to_stream(
+                        path, target, single=self.single, credentials=self.nats_creds, told=_ProgressPrinter()
+                    )
                 )
             else:
                 path = Path(target.partition(":")[2]).expanduser().resolve()
-                copied = asyncio.run(from_stream(source, path, credentials=self.nats_creds, told=_Told()))
+                copied = asyncio.run(
+                    from_stream(source, path, credentials=self.nats_creds, told=_ProgressPrinter())
+                )
         except ServerError as error:
-            self.fail(error)
+            self.exit_with_error(error)
         print(
             f"copied and compared: {copied.rooms:,} rooms, {copied.entries:,} entries, "
             f"sha256 {copied.sha256[:12]}, {time.monotonic() - began:.1f} s"
         )
 
 
-class _Told:
+class _ProgressPrinter:
     """A line a second, on standard error."""
 
     def __init__(self) -> None:

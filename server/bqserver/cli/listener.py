@@ -15,7 +15,7 @@ from tornado.netutil import bind_sockets
 from bqserver.errors import AccessFileError, StartError
 from bqserver.files import write_private
 
-IN_USE = 48, 98, 10048
+ADDRESS_IN_USE_ERRNOS = 48, 98, 10048
 """An address that is taken, on macOS, Linux and Windows."""
 
 
@@ -25,12 +25,12 @@ def bind(ip: str, port: int) -> list[socket.socket]:
         return bind_sockets(port, ip, backlog=1024)
     except OSError as error:
         taken = "it is taken: end that program, or give another port with --port (0: any)"
-        why = taken if error.errno in IN_USE else str(error.strerror or error)
+        why = taken if error.errno in ADDRESS_IN_USE_ERRNOS else str(error.strerror or error)
         raise StartError(f"can't listen on {ip} port {port}: {why}") from error
 
 
 @contextmanager
-def shut_on_error(sockets: list[socket.socket]) -> Iterator[None]:
+def close_on_error(sockets: list[socket.socket]) -> Iterator[None]:
     """Where the rest can't be started, nobody must think that somebody listens."""
     try:
         yield
@@ -51,7 +51,7 @@ def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
 
 
 @contextmanager
-def telling(path: str, url: str, token: str | None) -> Iterator[None]:
+def published_runtime_file(path: str, url: str, token: str | None) -> Iterator[None]:
     """Keep a runtime file (JSON, mode 0600) at ``path`` for the duration, for ``bqwidget.local`` to find the server.
 
     An empty ``path`` means no file. Raises StartError if it can't be written.

@@ -24,7 +24,7 @@ from bqserver.storage.sqlite.schema import connect
 
 from .application import Command
 
-TOLD = 20
+MAX_PRINTED_PROBLEMS = 20
 """Problems that are told one by one."""
 
 
@@ -44,15 +44,15 @@ class LogCommand(Command):
 
     def start(self) -> None:
         super().start()
-        if len(self.extra_args) != self.words:
-            self.refuse(f"name a file: {self.name} FILE")
+        if len(self.extra_args) != self.max_arguments:
+            self.exit_with_usage_error(f"name a file: {self.name} FILE")
         kind, _, path = self.log_url.partition(":")
         if kind != "sqlite" or not path:
-            self.refuse(f"--log={self.log_url} is no file: give --log=sqlite:PATH")
+            self.exit_with_usage_error(f"--log={self.log_url} is no file: give --log=sqlite:PATH")
         try:
             self.run(Path(path).expanduser())
         except ServerError as error:
-            self.fail(error)
+            self.exit_with_error(error)
 
     def run(self, log: Path) -> None:
         """Raises StorageError."""
@@ -65,7 +65,7 @@ class Backup(LogCommand):
     name = "bqserver backup"
     description = __doc__
     examples = "bqserver backup ~/history-monday.sqlite"
-    words = 1
+    max_arguments = 1
 
     def run(self, log: Path) -> None:
         target = Path(self.extra_args[0]).expanduser()
@@ -81,7 +81,7 @@ class Restore(LogCommand):
     name = "bqserver restore"
     description = __doc__
     examples = "bqserver restore ~/history-monday.sqlite"
-    words = 1
+    max_arguments = 1
 
     def run(self, log: Path) -> None:
         source = Path(self.extra_args[0]).expanduser()
@@ -108,7 +108,7 @@ class Check(LogCommand):
     def run(self, log: Path) -> None:
         with contextlib.closing(connect(log, readonly=True)) as db:
             wrong = chain(find_problems(db), find_attachment_problems(db, attachments_path(log)))
-            told = list(islice(wrong, TOLD))
+            told = list(islice(wrong, MAX_PRINTED_PROBLEMS))
             if not told:
                 found = count_contents(db)._replace(attachments=count_attachments(attachments_path(log)))
                 print(f"{log} is good: {_count(found)}")
@@ -117,7 +117,7 @@ class Check(LogCommand):
         for problem in told:
             print(problem)
         rest = f" (and {more:,} more)" if more else ""
-        self.fail(
+        self.exit_with_error(
             f"{log} is damaged{rest}: stop its server and restore a backup with 'bqserver restore FILE'"
         )
 

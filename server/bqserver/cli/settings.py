@@ -8,23 +8,23 @@ import re
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
 from bqserver.auth.origins import is_host, is_loopback, is_origin
-from bqserver.config.limits import Limiting
+from bqserver.config.limits import LimitSettings
 from bqserver.config.paths import data_dir
 from bqserver.errors import SettingError, StartError
 
 from .application import Command
 
-PORTS = 65_535
+MAX_PORT = 65_535
 
 
-class Settings(Limiting, Command):
+class ServerSettings(LimitSettings, Command):
     """The traits of ChatServer, under which name configuration files know them."""
 
     ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
     port = Int(
         8765,
         min=0,
-        max=PORTS,
+        max=MAX_PORT,
         help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.",
     ).tag(config=True)
     base_url = Unicode(
@@ -141,8 +141,10 @@ class Settings(Limiting, Command):
     @default("port")
     def _default_port(self) -> int:
         port = os.environ.get("PORT") or "8765"
-        if not (port.isascii() and port.isdigit() and int(port) <= PORTS):
-            self.refuse(f"PORT is {port} in the environment: a port is a number from 0 to {PORTS:,}")
+        if not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
+            self.exit_with_usage_error(
+                f"PORT is {port} in the environment: a port is a number from 0 to {MAX_PORT:,}"
+            )
         return int(port)
 
     @default("log_url")
@@ -181,7 +183,7 @@ class Settings(Limiting, Command):
                 )
 
 
-def base_path(url: str) -> str:
+def normalize_base_path(url: str) -> str:
     """``/chat/`` for ``chat``, ``/chat`` and ``/chat/``."""
     path = url.strip("/")
     if not re.fullmatch(r"[\w.~/-]*", path, re.ASCII):

@@ -17,8 +17,8 @@ from bqwidget.protocol import printable
 
 from .application import Command
 
-PERIOD = re.compile(r"(\d{1,5})([mhdw])")
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+DURATION_PATTERN = re.compile(r"(\d{1,5})([mhdw])")
+DURATION_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class TokenCommand(Command):
@@ -37,12 +37,12 @@ class TokenCommand(Command):
 
     def start(self) -> None:
         super().start()
-        if len(self.extra_args) != self.words:
-            self.refuse(f"name whose token: {self.name} NAME")
+        if len(self.extra_args) != self.max_arguments:
+            self.exit_with_usage_error(f"name whose token: {self.name} NAME")
         try:
             self.run(Path(self.named_tokens).expanduser())
         except AccessFileError as error:
-            self.fail(error)
+            self.exit_with_error(error)
 
     def run(self, path: Path) -> None:
         """Raises AccessFileError."""
@@ -55,7 +55,7 @@ class Add(TokenCommand):
     name = "bqserver token add"
     description = __doc__
     examples = "bqserver token add ada --expires=90d > ada.token"
-    words = 1
+    max_arguments = 1
     rooms = List(
         Unicode(), help="Good in this room alone, or in those that begin so (class-*). Repeatable."
     ).tag(config=True)
@@ -71,11 +71,14 @@ class Add(TokenCommand):
     def run(self, path: Path) -> None:
         expires = parse_expiry(self.expires, datetime.now(UTC)) if self.expires else None
         rooms = [room for given in self.rooms for room in given.split(",")]
-        token, grant = tokens.add(
+        token, grant = tokens.add_grant(
             path, self.extra_args[0], rooms=rooms, read_only=self.read_only, expires=expires
         )
         print(token)
-        print(f"{describe(grant)}\ngive it to them as BQWIDGET_TOKEN; it is not shown again", file=sys.stderr)
+        print(
+            f"{describe_grant(grant)}\ngive it to them as BQWIDGET_TOKEN; it is not shown again",
+            file=sys.stderr,
+        )
 
 
 class ListTokens(TokenCommand):
@@ -86,7 +89,7 @@ class ListTokens(TokenCommand):
 
     def run(self, path: Path) -> None:
         for grant in tokens.read_grants(path).all:
-            print(describe(grant))
+            print(describe_grant(grant))
 
 
 class Revoke(TokenCommand):
@@ -94,11 +97,11 @@ class Revoke(TokenCommand):
 
     name = "bqserver token revoke"
     description = __doc__
-    words = 1
+    max_arguments = 1
 
     def run(self, path: Path) -> None:
-        for grant in tokens.revoke(path, self.extra_args[0]):
-            print(describe(grant))
+        for grant in tokens.revoke_grants(path, self.extra_args[0]):
+            print(describe_grant(grant))
 
 
 class Token(TokenCommand):
@@ -116,14 +119,14 @@ class Token(TokenCommand):
 
     def start(self) -> None:
         if self.subapp is None:
-            self.refuse("say what to do: add NAME, list, or revoke NAME")
+            self.exit_with_usage_error("say what to do: add NAME, list, or revoke NAME")
         Command.start(self)
 
 
 def parse_expiry(text: str, now: datetime) -> datetime:
     """A time from now on (``90d``) or of the calendar. Raises AccessFileError for another text, or one in the past."""
-    if found := PERIOD.fullmatch(text):
-        return (now + timedelta(**{UNITS[found[2]]: int(found[1])})).replace(microsecond=0)
+    if found := DURATION_PATTERN.fullmatch(text):
+        return (now + timedelta(**{DURATION_UNITS[found[2]]: int(found[1])})).replace(microsecond=0)
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -136,7 +139,7 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     return time
 
 
-def describe(grant: tokens.Grant) -> str:
+def describe_grant(grant: tokens.Grant) -> str:
     """One line for people; nothing in it lets anybody in."""
     state = "good"
     if grant.revoked is not None:

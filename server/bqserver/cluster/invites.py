@@ -29,10 +29,10 @@ class NatsInvites:
         """Make the bucket where there is none. Raises StorageError."""
         await until_answered(self._values.create, "invites")
 
-    async def keep(self, digest: str, invite: Invite) -> None:
+    async def put(self, digest: str, invite: Invite) -> None:
         await self._values.put(digest, encode(invite), last=0, ttl=invite.expires - self._clock())
 
-    async def use(self, digest: str) -> Invite | None:
+    async def redeem(self, digest: str) -> Invite | None:
         while found := await self._values.get(digest):
             invite = _decode(found.value)
             left = invite.expires - self._clock()

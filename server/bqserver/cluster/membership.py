@@ -107,7 +107,7 @@ class NatsMembership:
 
     def share_limit(self, name: str, limit: RateLimit) -> None:
         self._limits[name] = limit
-        limit.counted = partial(self._count, name)
+        limit.on_acquired = partial(self._count, name)
 
     def _count(self, name: str, who: str) -> None:
         self._counted.setdefault(name, Counter())[who] += 1
@@ -160,7 +160,7 @@ class NatsMembership:
         for name, counts in (news.counted or {}).items():
             if (limit := self._limits.get(name)) is not None:
                 for who, count in counts.items():
-                    limit.note(who, count, now)
+                    limit.record(who, count, now)
         if news.bye:
             self._remove_nodes(news.node)
 

@@ -18,25 +18,25 @@ from .revocations import REVOKED_KEY_PREFIX, publish_revocations
 
 async def join(log: NatsLog, hub: Hub) -> None:
     """Share what is not in the log between ``hub`` and the other nodes. Raises StorageError."""
-    gate, moderation = hub.policy.gate, hub.policy.moderation
+    authenticator, moderation = hub.policy.authenticator, hub.policy.moderation
 
     def on_value(key: str, value: bytes) -> None:
         if key.startswith(REVOKED_KEY_PREFIX):
-            gate.revoked.add(key.removeprefix(REVOKED_KEY_PREFIX))
+            authenticator.revoked_grants.add(key.removeprefix(REVOKED_KEY_PREFIX))
         else:
-            moderation.learn(key, value)
+            moderation.apply(key, value)
 
     hub.membership = membership = NatsMembership(log.client, hub)
     await membership.open()
     control = await log.open_control(on_value, hub.review)
     invites = NatsInvites(log.client, log.replicas, time.time)
     await invites.open()
-    gate.shared = invites
-    moderation.keeper = control
+    authenticator.invite_store = invites
+    moderation.store = control
     membership.share_limit("messages", hub.rate)
     log.health.on_unavailable = partial(_broadcast_unavailable, hub)
     log.consumers.has_peers = hub.rooms.__contains__
-    log.run_until_closed(publish_revocations(gate, control))
+    log.run_until_closed(publish_revocations(authenticator, control))
 
 
 def _broadcast_unavailable(hub: Hub) -> None:

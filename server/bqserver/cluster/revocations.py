@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from bqserver.auth.authenticator import Gate
+from bqserver.auth.authenticator import Authenticator
 from bqserver.errors import StorageError
 from bqserver.jetstream.watched_kv import ControlState
 
@@ -21,14 +21,14 @@ REVOKED_KEY_PREFIX = "revoked."
 _log = logging.getLogger("bqserver.nats")
 
 
-async def publish_revocations(gate: Gate, orders: ControlState) -> None:
-    """Order what ``gate`` finds in its file, for ever; what others order goes into ``gate.revoked`` by ``orders``."""
+async def publish_revocations(authenticator: Authenticator, orders: ControlState) -> None:
+    """Order what ``authenticator`` finds in its file, for ever; what others order goes into ``authenticator.revoked_grants`` by ``orders``."""
     while True:
         try:
-            for grant in gate.grants.all:
-                if grant.revoked is not None and grant.id not in gate.revoked:
+            for grant in authenticator.grants.all:
+                if grant.revoked is not None and grant.id not in authenticator.revoked_grants:
                     await orders.put(f"{REVOKED_KEY_PREFIX}{grant.id}", b"")
-                    gate.revoked.add(grant.id)
+                    authenticator.revoked_grants.add(grant.id)
         except StorageError as error:
             _log.warning("other nodes can't be told of a revoked token: %s; they will be, later", error)
         await asyncio.sleep(POLL_INTERVAL)

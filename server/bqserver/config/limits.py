@@ -7,36 +7,38 @@ import time
 from traitlets import Float, Int
 from traitlets.config import Configurable
 
-from bqserver.auth.admission import Door
+from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
 from bqserver.hub.heartbeat import HEARTBEAT_INTERVAL
 from bqserver.hub.reauthentication import REAUTHENTICATION_INTERVAL
 from bqwidget.protocol import Limits
 
-LIMITS = Limits()
-RATE, JOINS, FAILURES, EACH = 20, 100, 20, 1000
+DEFAULT_LIMITS = Limits()
+DEFAULT_RATE_LIMIT, DEFAULT_JOIN_LIMIT, DEFAULT_FAILURE_LIMIT, DEFAULT_MAX_PER_ADDRESS = 20, 100, 20, 1000
 """The usual limits where strangers may come."""
-SPARE_FILES = 100
+RESERVED_FILES = 100
 """Open files kept for the log, the page and those who are told that it is full."""
 
 
-class Limiting(Configurable):
+class LimitSettings(Configurable):
     """Mixed into what can be configured. What is not set depends on ``is_exposed``."""
 
-    text_limit = Int(LIMITS.text, min=1, help="Characters in a message.").tag(config=True)
-    user_limit = Int(LIMITS.user, min=1, help="Characters in a name.").tag(config=True)
+    text_limit = Int(DEFAULT_LIMITS.text, min=1, help="Characters in a message.").tag(config=True)
+    user_limit = Int(DEFAULT_LIMITS.user, min=1, help="Characters in a name.").tag(config=True)
     frame_limit = Int(
-        LIMITS.frame,
+        DEFAULT_LIMITS.frame,
         min=1024,
         help="Bytes in a frame or a request's body; a text needs up to four a character.",
     ).tag(config=True)
-    part_limit = Int(LIMITS.part, min=0, help="Bytes in an attachment; 0: none are taken.").tag(config=True)
+    part_limit = Int(DEFAULT_LIMITS.part, min=0, help="Bytes in an attachment; 0: none are taken.").tag(
+        config=True
+    )
     rate_limit = Int(
         None,
         allow_none=True,
         min=0,
         help="Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter.",
     ).tag(config=True)
-    rate_seconds = Float(LIMITS.rate_ms / 1000, min=0.1, help="What rate_limit is counted over.").tag(
+    rate_seconds = Float(DEFAULT_LIMITS.rate_ms / 1000, min=0.1, help="What rate_limit is counted over.").tag(
         config=True
     )
     join_limit = Int(
@@ -69,7 +71,7 @@ class Limiting(Configurable):
         HEARTBEAT_INTERVAL, min=0.01, help="Seconds between pings; a peer silent for two of them is dropped."
     ).tag(config=True)
     buffer = Int(
-        LIMITS.buffer, min=1, help="Bytes that may wait for a slow reader before it is cut off."
+        DEFAULT_LIMITS.buffer, min=1, help="Bytes that may wait for a slow reader before it is cut off."
     ).tag(config=True)
 
     recheck = Float(
@@ -87,33 +89,36 @@ class Limiting(Configurable):
             text=self.text_limit,
             user=self.user_limit,
             frame=self.frame_limit,
-            rate=self._or_usual(self.rate_limit, RATE),
+            rate=self._or_default(self.rate_limit, DEFAULT_RATE_LIMIT),
             rate_ms=int(self.rate_seconds * 1000),
             buffer=self.buffer,
             part=self.part_limit,
         )
 
-    def door(self) -> Door:
-        most = self.max_connections
-        return Door(
-            joins=self._or_usual(self.join_limit, JOINS),
-            failures=self._or_usual(self.failure_limit, FAILURES),
-            most=most_connections() if most is None else most,
-            most_each=self._or_usual(self.max_connections_each, EACH),
+    def connection_limiter(self) -> ConnectionLimiter:
+        limit = self.max_connections
+        return ConnectionLimiter(
+            joins=self._or_default(self.join_limit, DEFAULT_JOIN_LIMIT),
+            max_connections=max_open_connections() if limit is None else limit,
+            max_per_address=self._or_default(self.max_connections_each, DEFAULT_MAX_PER_ADDRESS),
             clock=time.monotonic,
         )
 
-    def _or_usual(self, given: int | None, usual: int) -> int:
+    def login_throttle(self) -> LoginThrottle:
+        failures = self._or_default(self.failure_limit, DEFAULT_FAILURE_LIMIT)
+        return LoginThrottle(failures=failures, clock=time.monotonic)
+
+    def _or_default(self, given: int | None, usual: int) -> int:
         if given is not None:
             return given
         return usual if self.is_exposed() else 0
 
 
-def most_connections() -> int:
+def max_open_connections() -> int:
     """What the limit of open files leaves for members; 0 where there is none."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
         return 0
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 0 if files == resource.RLIM_INFINITY else max(1, files - SPARE_FILES)
+    return 0 if files == resource.RLIM_INFINITY else max(1, files - RESERVED_FILES)

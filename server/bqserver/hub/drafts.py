@@ -53,7 +53,7 @@ def accept(hub: Hub, author: Author, draft: Draft | Post) -> Decision | Awaitabl
     if identity.principal is not None:
         draft = msgspec.structs.replace(draft, user=identity.principal)
     check(draft, hub.limits)
-    if rejected := hub.policy.no_writer(identity, author.role, author.room_name, draft.user):
+    if rejected := hub.policy.check_can_write(identity, author.role, author.room_name, draft.user):
         return rejected
     if rejected := hub.too_fast(identity.principal or author.address):
         return rejected
@@ -70,11 +70,11 @@ async def _with_attachments(hub: Hub, author: Author, draft: Send) -> Decision:
     checked = await resolve_attachments(hub.parts, room, draft)
     if isinstance(checked, Rejected):
         return checked
-    identity = hub.policy.enter(author.identity, room, Role.WRITE)
+    identity = hub.policy.authorize(author.identity, room, Role.WRITE)
     if isinstance(identity, Rejected):
         return identity
-    role = hub.policy.gate.level(identity, room)
-    rejected = hub.policy.no_writer(identity, role, room, draft.user)
+    role = hub.policy.authenticator.role(identity, room)
+    rejected = hub.policy.check_can_write(identity, role, room, draft.user)
     return rejected or _submission(identity, role, room, checked)
 
 

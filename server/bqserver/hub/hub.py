@@ -16,7 +16,7 @@ from functools import partial
 
 import msgspec
 
-from bqserver.audit import Journal
+from bqserver.audit import AuditLog
 from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
 from bqserver.errors import QueueFull
@@ -54,7 +54,7 @@ class Hub:
         heartbeat: float = HEARTBEAT_INTERVAL,
         buffer: int = 1024 * 1024,
         policy: Policy | None = None,
-        audit: Journal | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         self.log = log
         self.parts = parts
@@ -68,7 +68,7 @@ class Hub:
         self.peers: dict[Peer, Room] = {}
         self.addresses: Counter[str] = Counter()
         self.policy = policy or open_policy()
-        self.audit = audit or Journal()
+        self.audit = audit or AuditLog()
         self.membership: Membership | None = None
         self.presence = Presence(self._announce_members)
         self.orphaned_questions = OrphanedQuestions(lambda expiry: self.submit(expiry, _ignore), heartbeat)
@@ -104,7 +104,7 @@ class Hub:
 
     def too_fast(self, who: str, what: str = "messages") -> Rejected | None:
         """Why ``who`` may not send one more now; None if they may, and it is counted."""
-        wait = self.rate.wait(who, self._loop.time())
+        wait = self.rate.acquire(who, self._loop.time())
         if not wait:
             return None
         message = f"more than {self.rate.count} {what} in {self.rate.period:g} s: wait {wait:.1f} s"
@@ -233,7 +233,7 @@ class Hub:
             self.review_one(peer)
 
     def review_one(self, peer: Peer) -> None:
-        now = self.policy.now(peer.identity, peer.room_name)
+        now = self.policy.current_access(peer.identity, peer.room_name)
         if isinstance(now[0], int):
             peer.expel(*now)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from bqserver.audit import Journal
+from bqserver.audit import AuditLog
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.model import Role
 from bqserver.websocket.connection import Connection
@@ -61,7 +61,7 @@ class Peer:
         *,
         address: str,
         buffer: int,
-        audit: Journal,
+        audit: AuditLog,
         identity: Identity = UNVERIFIED,
         role: Role = Role.WRITE,
         user: str | None = None,
@@ -99,13 +99,13 @@ class Peer:
         self, what: str, *, claimed_name: str | None = None, code: str | None = None, seq: int | None = None
     ) -> None:
         """Write an event to the audit log. ``claimed_name``: the name on the frame that caused it."""
-        if self.audit.written:
-            self.audit.note(
+        if self.audit.enabled:
+            self.audit.record(
                 what,
                 self.identity,
                 room=self.room_name,
                 address=self.address,
-                says=claimed_name or self.user,
+                claimed_name=claimed_name or self.user,
                 code=code,
                 seq=seq,
             )

@@ -29,14 +29,14 @@ from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError, RequestHandler
 from traitlets import Unicode, default
 
-from bqserver.auth.admission import Door
-from bqserver.auth.authenticator import Gate
-from bqserver.auth.file_watcher import Access, Warden
-from bqserver.auth.identity import Denied, Identity, short
+from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
+from bqserver.auth.authenticator import Authenticator
+from bqserver.auth.file_watcher import CredentialFiles, CredentialWatcher
+from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.config.limits import Limiting
+from bqserver.config.limits import LimitSettings
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError, SettingError, StorageError
 from bqserver.hub.hub import Hub
@@ -49,28 +49,28 @@ from bqserver.web.handler import ApiError, AppContext, Handler, is_upgrade
 from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session
 
-from .kernel_tokens import KernelGate, Kernels
+from .kernel_tokens import KernelAuthenticator, KernelTokens
 from .logouts import Logouts
 from .profiles import profile_of
 
 NAME = "bqserver"
-RESOURCE = "bqserver"
+AUTHORIZER_RESOURCE = "bqserver"
 """What Jupyter's authorizer is asked about, with ``read`` and ``write``."""
-ANONYMOUS = re.compile(r"[0-9a-f]{32}")
+ANONYMOUS_NAME = re.compile(r"[0-9a-f]{32}")
 """The random user names that Jupyter gives to whoever came with its one token: they verify nobody."""
-LOG_IN = Denied("unauthorized", "log in to this Jupyter server first, or send its token")
-METHODS = ("get", "head", "post", "put", "patch", "delete")
+LOGIN_REQUIRED = Denied("unauthorized", "log in to this Jupyter server first, or send its token")
+HTTP_METHODS = ("get", "head", "post", "put", "patch", "delete")
 
 
-class Inside(Handler):
+class JupyterHandlerMixin(Handler):
     """A route of ours as one of Jupyter's: its Host and Origin rules, its users, its XSRF. Mixed in by ``mount``."""
 
-    kernels: ClassVar[Kernels]
+    kernels: ClassVar[KernelTokens]
     logouts: ClassVar[Logouts]
 
     def check_source(self) -> None:
         """Only the Host, so far: whether the Origin matters is known when the credential is."""
-        if not jupyter(self).check_host():
+        if not as_jupyter_handler(self).check_host():
             raise ApiError(403, "bad_host", "this name is not served here: see ServerApp.allow_remote_access")
 
     def check_xsrf_cookie(self) -> None:
@@ -83,16 +83,16 @@ class Inside(Handler):
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and (kernel := self.kernels.identify(token.strip())):
             return kernel
-        handler = jupyter(self)
+        handler = as_jupyter_handler(self)
         CallContext.set(CallContext.JUPYTER_HANDLER, handler)
         user = await ensure_async(handler.identity_provider.get_user(handler))
         handler.current_user = handler._jupyter_current_user = user  # noqa: SLF001 - as JupyterHandler.prepare does
         if user is None or (not handler.token_authenticated and self.logouts.has_ended(handler)):
-            return LOG_IN
+            return LOGIN_REQUIRED
         if not handler.token_authenticated:
             self.check_page(handler)
-        most = await authorized(handler, user)
-        return identity_of(user)._replace(program=handler.token_authenticated, most=most)
+        max_role = await authorized_role(handler, user)
+        return identity_of(user)._replace(is_program=handler.token_authenticated, max_role=max_role)
 
     def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]]:
         return self._reauthenticate
@@ -119,14 +119,14 @@ class Inside(Handler):
         if not isinstance(self, RoomPage) or is_upgrade(self.request):
             return
         if self.denied is None:
-            jupyter(self).xsrf_token  # noqa: B018 - asking for it sets its cookie, which the page's posts need
+            as_jupyter_handler(self).xsrf_token  # noqa: B018 - asking for it sets its cookie, which the page's posts need
         else:
             login = self.get_login_url()  # which a Hub has replaced by its own
             again = {"next": self.request.uri or "/"}
             self.redirect(login if "?" in login else url_concat(login, again))
 
 
-class BqserverExtension(Limiting, ExtensionApp):
+class BqserverExtension(LimitSettings, ExtensionApp):
     """Rooms for everyone on this Jupyter server: ``c.BqserverExtension.rate_limit = 20`` and so on."""
 
     name = NAME
@@ -140,24 +140,26 @@ class BqserverExtension(Limiting, ExtensionApp):
 
     serverapp: ServerApp
     hub: Hub | None = None
-    listener: HTTPServer | None = None
-    loopback = ""
+    kernel_server: HTTPServer | None = None
+    kernel_server_url = ""
 
     @default("rights")
     def _default_rights(self) -> str:
         return str(data_dir() / "rights.toml")
 
     def initialize_handlers(self) -> None:
-        self.serverapp.io_loop.add_callback(self.open)  # the loop doesn't run yet
+        self.serverapp.io_loop.add_callback(self.open_hub)  # the loop doesn't run yet
 
-    async def open(self) -> None:
+    async def open_hub(self) -> None:
         try:
             log = self.make_log()
         except ServerError as error:
             self.log.error("bqserver has no rooms for you: %s", error)
             return
-        access = Access(None, Path(self.rights))
-        gate = Gate(token=None, is_open=False, clock=time.time, rights=access.rights_now)
+        files = CredentialFiles(None, Path(self.rights))
+        authenticator = Authenticator(
+            token=None, is_open=False, clock=time.time, permissions=files.permissions
+        )
         moderation = Moderation(
             log.path.with_suffix(".moderation.json") if isinstance(log, SqliteLog) else None, time.time
         )
@@ -167,53 +169,68 @@ class BqserverExtension(Limiting, ExtensionApp):
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,
-            policy=Policy(gate, moderation),
+            policy=Policy(authenticator, moderation),
         )
-        self.warden = Warden(access, gate, self.hub.review)
-        self.kernels = Kernels(self.serverapp.kernel_manager.__contains__)
+        self.watcher = CredentialWatcher(files, authenticator, self.hub.review)
+        self.kernel_tokens = KernelTokens(self.serverapp.kernel_manager.__contains__)
         base = url_path_join(self.serverapp.base_url, NAME, "/")
-        door = self.door()
-        service = AppContext(self.hub, gate, Origins(), base=base, door=door)
+        connections, logins = self.connection_limiter(), self.login_throttle()
+        context = AppContext(
+            self.hub,
+            authenticator,
+            Origins(),
+            base=base,
+            connection_limiter=connections,
+            login_throttle=logins,
+        )
         self.rechecks = Reauthentication(self.hub, self.recheck)
         logouts = Logouts(self.serverapp.identity_provider, self.rechecks.soon)
-        table = [mount(spec, self.kernels, logouts) for spec in routes(service)]
+        table = [wrap_route(spec, self.kernel_tokens, logouts) for spec in routes(context)]
         self.serverapp.web_app.add_handlers(".*$", table)  # type: ignore[no-untyped-call]
         if self.serverapp.certfile or self.serverapp.sock:
-            self.listen_for_kernels(door)
-        self.lend_keys()
+            self.start_kernel_server(connections, logins)
+        self.issue_kernel_tokens()
 
-    def listen_for_kernels(self, door: Door) -> None:
+    def start_kernel_server(self, connections: ConnectionLimiter, logins: LoginThrottle) -> None:
         """Where Jupyter's own address has a certificate for another name, or none at all, its kernels, which are
         on this machine, get a plain one over loopback that takes their keys alone.
         """
         assert self.hub is not None
-        service = AppContext(self.hub, KernelGate(self.kernels), Origins(), door=door)
-        self.listener = HTTPServer(
+        context = AppContext(
+            self.hub,
+            KernelAuthenticator(self.kernel_tokens),
+            Origins(),
+            connection_limiter=connections,
+            login_throttle=logins,
+        )
+        self.kernel_server = HTTPServer(
             Application(
-                routes(service), cookie_secret=service.gate.cookie_secret, log_function=lambda _: None
+                routes(context),
+                cookie_secret=context.authenticator.cookie_secret,
+                log_function=lambda _: None,
             )
         )
         sockets = bind_sockets(0, "127.0.0.1")
-        self.listener.add_sockets(sockets)
-        self.loopback = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        self.kernel_server.add_sockets(sockets)
+        self.kernel_server_url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
 
-    def lend_keys(self) -> None:
+    def issue_kernel_tokens(self) -> None:
         """Every kernel that is started from now on knows where we are, and has a key of its own."""
         manager = self.serverapp.kernel_manager
         start = manager.start_kernel
 
         async def start_kernel(*args: Any, env: Mapping[str, str] | None = None, **kwargs: Any) -> str:
-            environment = self.kernels.environment(self.url(), starter(), env)
+            environment = self.kernel_tokens.environment(self.url(), kernel_requester(), env)
             kernel: str = await start(*args, env=environment, **kwargs)
-            self.kernels.started(environment, kernel)
+            self.kernel_tokens.bind(environment, kernel)
             return kernel
 
         manager.start_kernel = start_kernel  # type: ignore[method-assign]  # there is no hook for it
 
     def url(self) -> str:
         """Where kernels reach us: they run on this machine."""
-        if self.loopback:
-            return self.loopback
+        if self.kernel_server_url:
+            return self.kernel_server_url
         app = self.serverapp
         # The name that people's browsers use where there is one: Jupyter's cookie knows no other.
         base = urlsplit(app.local_url if app.ip in ("", *WILDCARD_IPS) else app.connection_url)
@@ -232,21 +249,21 @@ class BqserverExtension(Limiting, ExtensionApp):
             )
         if self.log_url:
             return SqliteLog(self.log_url.removeprefix("sqlite:"))
-        return own_log(f"{self.serverapp.root_dir} {self.serverapp.base_url}")
+        return open_default_log(f"{self.serverapp.root_dir} {self.serverapp.base_url}")
 
     async def stop_extension(self) -> None:
-        if self.listener is not None:
-            self.listener.stop()
+        if self.kernel_server is not None:
+            self.kernel_server.stop()
         if self.hub is not None:
-            self.warden.close()
+            self.watcher.close()
             self.rechecks.close()
             await self.hub.close()
 
 
-def mount(spec: URLSpec, kernels: Kernels, logouts: Logouts) -> URLSpec:
+def wrap_route(spec: URLSpec, kernels: KernelTokens, logouts: Logouts) -> URLSpec:
     """One of our routes with Jupyter's ways: its handler, which is one of Jupyter's as well."""
     ours: type = NoInvites if spec.handler_class in (Invites, Session) else spec.handler_class
-    methods = {name: getattr(ours, name) for name in METHODS}
+    methods = {name: getattr(ours, name) for name in HTTP_METHODS}
     # Handler.prepare asks for an identity; Jupyter would warn of what it has not decorated itself.
     known = {
         name: allow_unauthenticated(method)
@@ -254,42 +271,46 @@ def mount(spec: URLSpec, kernels: Kernels, logouts: Logouts) -> URLSpec:
         if method is not RequestHandler._unimplemented_method  # noqa: SLF001 - there is no other way to tell
     }
     ours_too = {"kernels": kernels, "logouts": logouts}
-    handler = type(f"Jupyter{ours.__name__}", (Inside, ours, JupyterHandler), {**known, **ours_too})
+    handler = type(
+        f"Jupyter{ours.__name__}", (JupyterHandlerMixin, ours, JupyterHandler), {**known, **ours_too}
+    )
     return URLSpec(spec.regex.pattern, handler, spec.kwargs)
 
 
-def jupyter(handler: Handler) -> JupyterHandler:
+def as_jupyter_handler(handler: Handler) -> JupyterHandler:
     assert isinstance(handler, JupyterHandler)
     return handler
 
 
-async def authorized(handler: JupyterHandler, user: User) -> Role:
+async def authorized_role(handler: JupyterHandler, user: User) -> Role:
     """What Jupyter's authorizer allows; the default one allows everything."""
     ask = handler.authorizer.is_authorized
-    if not await ensure_async(ask(handler, user, "read", RESOURCE)):
+    if not await ensure_async(ask(handler, user, "read", AUTHORIZER_RESOURCE)):
         return Role.NONE
-    return Role.MODERATE if await ensure_async(ask(handler, user, "write", RESOURCE)) else Role.READ
+    return (
+        Role.MODERATE if await ensure_async(ask(handler, user, "write", AUTHORIZER_RESOURCE)) else Role.READ
+    )
 
 
 def identity_of(user: User) -> Identity:
     """Jupyter's user as ours; the random name of an anonymous one is no name to rely on."""
-    if ANONYMOUS.fullmatch(user.username):
+    if ANONYMOUS_NAME.fullmatch(user.username):
         return Identity()
     name = user.display_name or user.name
     looks = profile_of(
         None if name == user.username else name, user.initials, user.color, getattr(user, "avatar_url", None)
     )
-    return Identity(short(user.username), profile=looks)
+    return Identity(shorten_name(user.username), profile=looks)
 
 
-def starter() -> Identity:
+def kernel_requester() -> Identity:
     """Who asks for the kernel that is being started: its Room writes under their name."""
     handler = CallContext.get(CallContext.JUPYTER_HANDLER)
     user = handler.current_user if isinstance(handler, JupyterHandler) else None
     return identity_of(user) if isinstance(user, User) else Identity()
 
 
-def own_log(place: str) -> SqliteLog:
+def open_default_log(place: str) -> SqliteLog:
     """The history of the Jupyter server at that folder; a second one there at the same time gets another."""
     stem = f"jupyter-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     for number in range(1, 9):

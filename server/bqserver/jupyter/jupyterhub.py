@@ -14,15 +14,17 @@ from urllib.parse import urlsplit
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.routing import URLSpec
 
-from bqserver.auth.identity import Denied, Identity, short
+from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.web.handler import AppContext, Handler, is_upgrade
 from bqserver.web.routes import RoomPage, routes
 from bqserver.web.sessions import Invites, NoInvites, Session
 
-LOG_IN = Denied("unauthorized", "log in to the Hub first, or send a Hub token that may access this service")
+LOGIN_REQUIRED = Denied(
+    "unauthorized", "log in to the Hub first, or send a Hub token that may access this service"
+)
 
 
-class OnHub(HubOAuthenticated, Handler):
+class HubHandler(HubOAuthenticated, Handler):
     """A route of ours with the Hub's users. Mixed in by ``hub_routes``."""
 
     def check_xsrf_cookie(self) -> None:
@@ -34,7 +36,7 @@ class OnHub(HubOAuthenticated, Handler):
     async def _identify(self) -> Identity | Denied:
         model = await self.hub_auth.get_user(self, sync=False)
         if not model or not self.hub_auth.check_scopes(self.hub_auth.access_scopes, model):
-            return LOG_IN
+            return LOGIN_REQUIRED
         return identity_of(model, program=getattr(self, "_token_authenticated", False))
 
     def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]]:
@@ -53,7 +55,7 @@ class OnHub(HubOAuthenticated, Handler):
 def identity_of(model: dict[str, Any], *, program: bool) -> Identity:
     """A service of the Hub's must not pass for the user of the same name."""
     name = model["name"] if model.get("kind", "user") == "user" else f"{model['name']} (service)"
-    return Identity(short(name), program=program)
+    return Identity(shorten_name(name), is_program=program)
 
 
 def hub_routes(service: AppContext, *, recheck: float) -> list[URLSpec]:
@@ -64,12 +66,12 @@ def hub_routes(service: AppContext, *, recheck: float) -> list[URLSpec]:
     specs = []
     for spec in routes(service):
         ours: type = NoInvites if spec.handler_class in (Invites, Session) else spec.handler_class
-        handler = type(f"Hub{ours.__name__}", (OnHub, ours), {"_hub_auth": auth})
+        handler = type(f"Hub{ours.__name__}", (HubHandler, ours), {"_hub_auth": auth})
         specs.append(URLSpec(spec.regex.pattern, handler, spec.kwargs))
     return [*specs, URLSpec(f"{service.base}oauth_callback", HubOAuthCallbackHandler)]
 
 
-class Place(NamedTuple):
+class ServiceAddress(NamedTuple):
     """Where the Hub wants its service: what to listen on, the path before all routes, and the names it goes by."""
 
     ip: str
@@ -78,7 +80,7 @@ class Place(NamedTuple):
     hosts: list[str]
 
 
-def place() -> Place | None:
+def service_address() -> ServiceAddress | None:
     """None: no Hub has started this."""
     url, prefix = os.environ.get("JUPYTERHUB_SERVICE_URL"), os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
     if not url or not prefix or not os.environ.get("JUPYTERHUB_API_TOKEN"):
@@ -86,4 +88,4 @@ def place() -> Place | None:
     parts = urlsplit(url)
     public = urlsplit(os.environ.get("JUPYTERHUB_PUBLIC_URL", "")).hostname
     hosts = [public] if public else []
-    return Place(parts.hostname or "127.0.0.1", parts.port or 80, prefix.rstrip("/") + "/", hosts)
+    return ServiceAddress(parts.hostname or "127.0.0.1", parts.port or 80, prefix.rstrip("/") + "/", hosts)

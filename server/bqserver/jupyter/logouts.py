@@ -6,9 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from bqserver.auth.tokens import sha256
+from bqserver.auth.tokens import sha256_hex
 
-KEPT = 10_000
+MAX_REMEMBERED_LOGOUTS = 10_000
 
 
 class Logouts:
@@ -21,8 +21,8 @@ class Logouts:
 
         def clear_login_cookie(handler: Any) -> None:
             if (cookie := self._cookie(handler)) is not None:
-                self._ended[sha256(cookie)] = None
-                if len(self._ended) > KEPT:
+                self._ended[sha256_hex(cookie)] = None
+                if len(self._ended) > MAX_REMEMBERED_LOGOUTS:
                     self._ended.popitem(last=False)
             clear(handler)
             ended()
@@ -32,7 +32,7 @@ class Logouts:
     def has_ended(self, handler: Any) -> bool:
         """Whether the login cookie that came with this request was logged out."""
         cookie = self._cookie(handler)
-        return cookie is not None and sha256(cookie) in self._ended
+        return cookie is not None and sha256_hex(cookie) in self._ended
 
     def _cookie(self, handler: Any) -> str | None:
         cookie: str | None = handler.get_cookie(self._provider.get_cookie_name(handler))

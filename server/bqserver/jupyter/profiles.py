@@ -11,14 +11,14 @@ import re
 from bqwidget.protocol import Limits, Profile
 
 MAX_INITIALS = 4
-MAX_AVATAR = 4096
+MAX_AVATAR_LENGTH = 4096
 """Characters: a face of 48 pixels, and with every presence frame again."""
 
-COLOR = re.compile(
+COLOR_PATTERN = re.compile(
     r"#(?:[0-9a-f]{3}|[0-9a-f]{6})|[a-z]{3,24}|(?:rgb|hsl)\([0-9.,%/ a-z]{1,40}\)|var\(--jp-collaborator-color[1-9]\)",
     re.IGNORECASE,
 )
-AVATAR = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}")
+AVATAR_PATTERN = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}")
 
 
 def profile_of(
@@ -28,18 +28,18 @@ def profile_of(
     who reads the room, and an address of Jupyter's own could be one that does something.
     """
     profile = Profile(
-        name=_line(name, Limits().user),
-        initials=_line(initials, MAX_INITIALS),
-        color=_fitting(COLOR, color, 64),
-        avatar=_fitting(AVATAR, avatar, MAX_AVATAR),
+        name=_printable_line(name, Limits().user),
+        initials=_printable_line(initials, MAX_INITIALS),
+        color=_matching(COLOR_PATTERN, color, 64),
+        avatar=_matching(AVATAR_PATTERN, avatar, MAX_AVATAR_LENGTH),
     )
     return None if profile == Profile() else profile
 
 
-def _line(text: str | None, most: int) -> str | None:
+def _printable_line(text: str | None, most: int) -> str | None:
     seen = "".join(one for one in text or "" if one.isprintable()).strip()
     return seen[:most] or None
 
 
-def _fitting(pattern: re.Pattern[str], text: str | None, most: int) -> str | None:
+def _matching(pattern: re.Pattern[str], text: str | None, most: int) -> str | None:
     return text if text and len(text) <= most and pattern.fullmatch(text) else None

@@ -22,7 +22,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from bqserver.auth.moderation import Moderation, beside
+from bqserver.auth.moderation import Moderation, moderation_path
 from bqserver.errors import ClusterError, StorageError
 from bqserver.files import LockFile, replace, sync_file
 from bqserver.jetstream.client import JetStreamClient
@@ -98,9 +98,9 @@ async def from_stream(url: str, target: Path, *, credentials: str, told: Progres
             await _copy_parts(db, NatsAttachments(client, 1), parts)
             await parts.close()
         moderation = Moderation(None, time.time)
-        await learn_orders(client, moderation.learn)
-        if moderation.orders():
-            moderation.write(beside(target))
+        await learn_orders(client, moderation.apply)
+        if moderation.export_values():
+            moderation.write_file(moderation_path(target))
         sync_file(part)
         replace(part, target)
     finally:
@@ -225,7 +225,7 @@ async def _copy_orders(source: Path, client: JetStreamClient, replicas: int) -> 
     """Mutes and closed rooms, as they are now: a copy that goes on later takes what holds then."""
     orders = ControlState(client, replicas, lambda *_: None, lambda: None)
     await orders.open()
-    for key, value in Moderation(beside(source), time.time).orders():
+    for key, value in Moderation(moderation_path(source), time.time).export_values():
         await orders.put(key, value)
     orders.close()
 

@@ -66,8 +66,10 @@ class Upload(JSONHandler):
     def check_writer(self, room: str) -> None:
         self.enter(room, Role.WRITE)
         policy, principal = self.service.hub.policy, self.identity.principal
-        level = policy.gate.level(self.identity, room)
-        if principal is not None and (refused := policy.no_writer(self.identity, level, room, principal)):
+        level = policy.authenticator.role(self.identity, room)
+        if principal is not None and (
+            refused := policy.check_can_write(self.identity, level, room, principal)
+        ):
             raise ApiError.of(refused)
 
     def data_received(self, chunk: bytes) -> None:

@@ -15,10 +15,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
-from bqserver.auth.admission import Door
-from bqserver.auth.authenticator import Gate
+from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
+from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
-from bqserver.auth.origins import Origins, split_port
+from bqserver.auth.origins import Origins, strip_port
 from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
 from bqserver.model import Rejected, Role
@@ -46,10 +46,13 @@ class AppContext:
     """What the handlers need of the server around them. ``base``: the path before all routes, as ``/``."""
 
     hub: Hub
-    gate: Gate
+    authenticator: Authenticator
     origins: Origins
     base: str = "/"
-    door: Door = field(default_factory=lambda: Door(clock=time.monotonic))
+    connection_limiter: ConnectionLimiter = field(
+        default_factory=lambda: ConnectionLimiter(clock=time.monotonic)
+    )
+    login_throttle: LoginThrottle = field(default_factory=lambda: LoginThrottle(clock=time.monotonic))
 
 
 class ApiError(HTTPError):
@@ -112,7 +115,7 @@ class Handler(RequestHandler):
 
     def check_lock(self, key: str | None) -> None:
         """Raises Failure where this address has tried too many wrong keys."""
-        if key is not None and (locked := self.service.door.locked(self.address, key)):
+        if key is not None and (locked := self.service.login_throttle.check(self.address, key)):
             raise ApiError.of(locked)
 
     @property
@@ -123,12 +126,12 @@ class Handler(RequestHandler):
         key = self.request.headers.get("Authorization")
         if isinstance(found, Identity):
             self.identity = found
-            self.service.hub.policy.gate.vouch(found)
+            self.service.hub.policy.authenticator.reserve_name(found)
             if key is not None:
-                self.service.door.passed(self.address, key)
+                self.service.login_throttle.record_success(self.address, key)
             return
         if key is not None:
-            self.service.door.failed(self.address)
+            self.service.login_throttle.record_failure(self.address)
         self.denied = found
         if not self.public and self.request.method != "OPTIONS":
             self.require_identity()
@@ -144,7 +147,7 @@ class Handler(RequestHandler):
         self.room = room
         self.require_identity()
         # Who they are by now: the body may have been long on its way.
-        found = self.service.hub.policy.enter(self.identity, room, level)
+        found = self.service.hub.policy.authorize(self.identity, room, level)
         if isinstance(found, Rejected):
             raise ApiError.of(found)
         self.identity = found
@@ -153,7 +156,7 @@ class Handler(RequestHandler):
         """Raises Failure unless Host and Origin are what they should be."""
         request, origins = self.request, self.service.origins
         if not origins.allows_host(request.host, server_address(request)):
-            name = printable(split_port(request.host))
+            name = printable(strip_port(request.host))
             raise ApiError(403, "bad_host", f"Host {name} is not served here: allow it with --allow-host")
         origin = request.headers.get("Origin")
         if origin is None:
@@ -162,7 +165,7 @@ class Handler(RequestHandler):
             raise ApiError(
                 403, "bad_origin", f"Origin {printable(origin)} may not come: allow it with --allow-origin"
             )
-        elif origins.is_foreign(origin):
+        elif origins.allows_cors(origin):
             self.foreign = origin
             self.set_default_headers()
 
@@ -175,9 +178,9 @@ class Handler(RequestHandler):
     def identify(self) -> Identity | Denied | Awaitable[Identity | Denied]:
         authorization = self.request.headers.get("Authorization")
         session = None
-        if authorization is None and not self.service.gate.is_open:
+        if authorization is None and not self.service.authenticator.is_open:
             session = self.get_signed_cookie(cookie_name(self.request), max_age_days=COOKIE_DAYS)
-        return self.service.gate.identify(authorization, session)
+        return self.service.authenticator.identify(authorization, session)
 
     def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]] | None:
         """How to ask again, later, who this is; None: what we know ourselves is followed anyway."""
@@ -267,10 +270,10 @@ class Handler(RequestHandler):
 
 def note_request(handler: Handler) -> None:
     """Tornado calls it for every finished request; its path is told without the query, which says what was sought."""
-    request, journal = handler.request, handler.service.hub.audit
-    journal.requests[handler.get_status()] += 1
-    if journal.written:
-        journal.note(
+    request, audit = handler.request, handler.service.hub.audit
+    audit.requests[handler.get_status()] += 1
+    if audit.enabled:
+        audit.record(
             f"{request.method} {request.path[:MOST_PATH]}",
             handler.identity,
             room=handler.room,

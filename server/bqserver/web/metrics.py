@@ -25,23 +25,23 @@ else:
             self._hub = hub
 
         def collect(self) -> Iterator[Metric]:
-            hub, journal = self._hub, self._hub.audit
+            hub, audit = self._hub, self._hub.audit
             yield GaugeMetricFamily("bqserver_members", "Connected now.", len(hub.peers))
             yield GaugeMetricFamily("bqserver_rooms", "Rooms that somebody is in now.", len(hub.rooms))
             yield GaugeMetricFamily(
                 "bqserver_log_healthy", "1 when the log can be written.", hub.log.healthy()
             )
-            yield CounterMetricFamily("bqserver_joins", "WebSocket joins.", journal.joins)
-            yield CounterMetricFamily("bqserver_entries", "Entries stored.", journal.entries)
+            yield CounterMetricFamily("bqserver_joins", "WebSocket joins.", audit.joins)
+            yield CounterMetricFamily("bqserver_entries", "Entries stored.", audit.entries)
             yield CounterMetricFamily(
-                "bqserver_deliveries", "Entries handed to a member's connection.", journal.deliveries
+                "bqserver_deliveries", "Entries handed to a member's connection.", audit.deliveries
             )
             requests = CounterMetricFamily("bqserver_http_requests", "HTTP answers.", labels=["status"])
-            for status, count in sorted(journal.requests.items()):
+            for status, count in sorted(audit.requests.items()):
                 requests.add_metric([str(status)], count)
             yield requests
             refused = CounterMetricFamily("bqserver_refused", "Refusals by error code.", labels=["code"])
-            for code, count in sorted(journal.refused.items()):
+            for code, count in sorted(audit.refused.items()):
                 refused.add_metric([code], count)
             yield refused
 
@@ -52,7 +52,7 @@ class Metrics(Handler):
     def get(self) -> None:
         if not AVAILABLE:
             raise ApiError(404, "not_found", "metrics need prometheus_client: pip install bqwidget[metrics]")
-        if not self.identity.program and not self.service.gate.is_open:
+        if not self.identity.is_program and not self.service.authenticator.is_open:
             raise ApiError(403, "forbidden", "metrics are read with a token")
         registry = CollectorRegistry()
         registry.register(HubCollector(self.service.hub))

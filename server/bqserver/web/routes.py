@@ -9,7 +9,7 @@ from http import HTTPStatus
 from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
 
-from bqserver.auth.policy import taken
+from bqserver.auth.policy import name_taken
 from bqserver.hub import session
 from bqserver.hub.drafts import Poster, accept
 from bqserver.hub.peer import Peer
@@ -94,7 +94,7 @@ class Rooms(Handler):
     async def get(self) -> None:
         hub = self.service.hub
         known = {row.name: row.seq for row in await hub.log.rooms()}
-        refusal = hub.policy.refusal
+        refusal = hub.policy.check_role
         remote = {} if hub.membership is None else await hub.membership.remote_peer_counts()
         everywhere = sorted({*known, *hub.rooms, *remote})
         names = [name for name in everywhere if not refusal(self.identity, name, Role.READ)]
@@ -172,7 +172,7 @@ class RoomPage(Handler):
             buffer=hub.buffer,
             audit=hub.audit,
             identity=self.identity,
-            role=policy.gate.level(self.identity, room),
+            role=policy.authenticator.role(self.identity, room),
             user=user,
             kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
@@ -222,11 +222,11 @@ def asked_name(handler: Handler) -> str | None:
 def let_in(handler: Handler, user: str | None) -> None:
     """Raise where one more connection is too many, or comes under somebody else's name."""
     service, identity = handler.service, handler.identity
-    if user and not service.hub.policy.gate.may_use(identity, user):
-        raise ApiError.of(taken(user))
+    if user and not service.hub.policy.authenticator.may_use_name(identity, user):
+        raise ApiError.of(name_taken(user))
     who = identity.principal or handler.address
-    if crowded := service.door.crowded(who, handler.address, service.hub.addresses):
-        raise ApiError.of(crowded)
+    if rejected := service.connection_limiter.check(who, handler.address, service.hub.addresses):
+        raise ApiError.of(rejected)
 
 
 class Static(Handler, StaticFileHandler):

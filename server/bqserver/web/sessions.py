@@ -45,7 +45,7 @@ class Moderate(JSONHandler):
                 400, "bad_field", "mute and unmute name a user, the others none; minutes is for mute alone"
             )
         state = hub.policy.moderation
-        hub.audit.note(
+        hub.audit.record(
             f"moderate {order.do}", self.identity, room=room, address=self.address, user=order.user
         )
         match order.do:
@@ -59,7 +59,7 @@ class Moderate(JSONHandler):
                 state.mute(Mute(room=room, user=order.user or "", by=principal, until=until))
             case "unmute":
                 state.unmute(room, order.user or "")
-        await state.saved()
+        await state.flush()
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
@@ -76,7 +76,7 @@ class Invites(JSONHandler):
 
     async def post(self) -> None:
         grant = self.identity.grant
-        if not self.identity.program:
+        if not self.identity.is_program:
             raise ApiError(403, "forbidden", "invites are made with a token")
         if grant is not None and grant.read_only:
             raise ApiError(403, "read_only", "a read-only token makes no invites")
@@ -90,11 +90,11 @@ class Invites(JSONHandler):
             )
         if wanted.myself and (grant is None or wanted.uses > 1):
             raise ApiError(400, "bad_field", "myself is for a named token, and for one use")
-        code = await self.service.gate.invite_everywhere(
+        code = await self.service.authenticator.create_invite(
             uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
         )
         expires = int((time.time() + wanted.minutes * 60) * 1000)
-        self.service.hub.audit.note(
+        self.service.hub.audit.record(
             "invite", self.identity, address=self.address, uses=wanted.uses, minutes=wanted.minutes
         )
         self.reply(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
@@ -115,9 +115,9 @@ class Session(JSONHandler):
         except protocol.NOT_JSON as error:
             raise ApiError(400, "bad_json", f"the invite is not understood: {error}") from None
         self.check_lock(code)
-        session = await self.service.gate.redeem_anywhere(code)
+        session = await self.service.authenticator.redeem_invite(code)
         if session is None:
-            self.service.door.failed(self.address)
+            self.service.login_throttle.record_failure(self.address)
             raise ApiError(403, "bad_invite", "this invite was used or has expired: ask for a new one")
         self.set_signed_cookie(
             cookie_name(self.request),

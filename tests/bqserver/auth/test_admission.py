@@ -1,4 +1,4 @@
-"""The door: wrong keys, joins and connections are counted, and who is sent away hears when to come back."""
+"""Wrong tokens, joins and connections are counted; a rejection says when to try again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from bqserver.app import ChatServer
 from bqserver.auth import tokens
-from bqserver.auth.admission import Door
+from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
 from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.testing import running_server
 from support.eventually import eventually
@@ -24,34 +24,35 @@ class Clock:
 
 def test_wrong_keys_lock_an_address_but_not_the_members_behind_it():
     clock = Clock()
-    door = Door(failures=2, clock=clock)
-    door.passed("10.0.0.1", "Bearer right")
+    throttle = LoginThrottle(failures=2, clock=clock)
+    throttle.record_success("10.0.0.1", "Bearer right")
     for _ in range(2):
-        assert door.locked("10.0.0.1", "Bearer guess") is None
-        door.failed("10.0.0.1")
-    assert door.locked("10.0.0.1", "Bearer guess").status == 429
-    assert door.locked("10.0.0.1", "Bearer right") is None
-    assert door.locked("10.0.0.2", "Bearer guess") is None
+        assert throttle.check("10.0.0.1", "Bearer guess") is None
+        throttle.record_failure("10.0.0.1")
+    assert throttle.check("10.0.0.1", "Bearer guess").status == 429
+    assert throttle.check("10.0.0.1", "Bearer right") is None
+    assert throttle.check("10.0.0.2", "Bearer guess") is None
     clock.now = 60.0
-    assert door.locked("10.0.0.1", "Bearer guess") is None
+    assert throttle.check("10.0.0.1", "Bearer guess") is None
 
 
 def test_a_full_house_says_so():
-    door = Door(most=3, most_each=2, clock=Clock())
-    assert door.crowded("a", "10.0.0.1", Counter({"10.0.0.1": 1})) is None
-    assert door.crowded("a", "10.0.0.1", Counter({"10.0.0.1": 2})).code == "too_many_connections"
-    assert door.crowded("a", "10.0.0.2", Counter({"10.0.0.1": 2, "10.0.0.2": 1})).code == "full"
+    limiter = ConnectionLimiter(max_connections=3, max_per_address=2, clock=Clock())
+    assert limiter.check("a", "10.0.0.1", Counter({"10.0.0.1": 1})) is None
+    assert limiter.check("a", "10.0.0.1", Counter({"10.0.0.1": 2})).code == "too_many_connections"
+    assert limiter.check("a", "10.0.0.2", Counter({"10.0.0.1": 2, "10.0.0.2": 1})).code == "full"
 
 
 def test_limits_are_off_on_loopback_and_on_beyond():
     def limits(**traits: object) -> tuple[int, int, int]:
-        door = ChatServer(**traits).door()
-        return door._joins.count, door._failures.count, door.most_each
+        server = ChatServer(**traits)
+        limiter = server.connection_limiter()
+        return limiter.joins.count, server.login_throttle().failures.count, limiter.max_per_address
 
     assert limits() == (0, 0, 0)
     assert limits(ip="0.0.0.0") == limits(behind_proxy=True) == (100, 20, 1000)
     assert limits(ip="0.0.0.0", join_limit=1, failure_limit=2, max_connections_each=3) == (1, 2, 3)
-    assert ChatServer().door().most > 0  # what open files allow
+    assert ChatServer().connection_limiter().max_connections > 0  # what open files allow
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -59,7 +60,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_brute_force_is_slowed_and_the_right_token_found_by_it_is_not_looked_at(home):
-    newcomer, _ = tokens.add(home / "data" / "tokens.json", "ada")
+    newcomer, _ = tokens.add_grant(home / "data" / "tokens.json", "ada")
     with running_server(failure_limit=5) as server:
         assert request(server.url, "GET", "/messages", **bearer(server.token)).status == 200
         found = [request(server.url, "GET", "/messages", **bearer(f"guess-{n}")) for n in range(7)]
@@ -82,7 +83,7 @@ def test_guessed_invites_count_too(home):
 
 def test_joins_are_counted_by_member(home):
     tokens_file = home / "data" / "tokens.json"
-    ada, bob = (tokens.add(tokens_file, name)[0] for name in ("ada", "bob"))
+    ada, bob = (tokens.add_grant(tokens_file, name)[0] for name in ("ada", "bob"))
     with running_server(join_limit=2) as server:
         for _ in range(2):
             with member(server.url, **bearer(ada)) as one:
@@ -123,7 +124,7 @@ def test_a_place_is_free_again_when_somebody_leaves(home, traits, status, code):
 
 
 def test_messages_are_counted_and_a_flood_is_cut_off(home):
-    ada, _ = tokens.add(home / "data" / "tokens.json", "ada")
+    ada, _ = tokens.add_grant(home / "data" / "tokens.json", "ada")
     with running_server(rate_limit=3) as server:
         with member(server.url, **bearer(ada)) as one, member(server.url, **bearer(ada)) as other:
             one.until("synced")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 
 import pytest
-from bqserver.auth.authenticator import NO_TOKEN, SESSION_OVER, WRONG_TOKEN, Gate
-from bqserver.auth.identity import Identity, short
-from bqserver.auth.token_file import make_token, read_token
+from bqserver.auth.authenticator import NO_TOKEN, SESSION_ENDED, WRONG_TOKEN, Authenticator
+from bqserver.auth.identity import Identity, shorten_name
+from bqserver.auth.token_file import read_or_create_token, read_token
 from bqserver.errors import AccessFileError
 from bqserver.testing import running_server
 from support.ws_client import member, request
@@ -21,23 +21,23 @@ class Clock:
         return self.now
 
 
-def gate(token: str | None = "secret", *, is_open: bool = False) -> tuple[Gate, Clock]:
+def gate(token: str | None = "secret", *, is_open: bool = False) -> tuple[Authenticator, Clock]:
     clock = Clock()
-    return Gate(token=token, is_open=is_open, clock=clock), clock
+    return Authenticator(token=token, is_open=is_open, clock=clock), clock
 
 
 @pytest.mark.parametrize(
     ("authorization", "session", "expected"),
     [
-        ("Bearer secret", None, Identity(program=True)),
-        ("bearer  secret ", None, Identity(program=True)),
+        ("Bearer secret", None, Identity(is_program=True)),
+        ("bearer  secret ", None, Identity(is_program=True)),
         ("Bearer wrong", None, WRONG_TOKEN),
         ("Bearer ", None, WRONG_TOKEN),
         ("Basic secret", None, WRONG_TOKEN),
         ("secret", None, WRONG_TOKEN),
         ("Bearer wrong", b"member", WRONG_TOKEN),
         (None, b"member", Identity()),
-        (None, b"guest:unknown", SESSION_OVER),
+        (None, b"guest:unknown", SESSION_ENDED),
         (None, None, NO_TOKEN),
     ],
 )
@@ -48,34 +48,34 @@ def test_who_is_let_in(authorization, session, expected):
 def test_an_open_gate_lets_everyone_in():
     opened, _ = gate(None, is_open=True)
     assert opened.identify(None, None) == Identity()
-    assert opened.identify("Bearer anything", None) == Identity(program=True)
+    assert opened.identify("Bearer anything", None) == Identity(is_program=True)
 
 
 def test_an_invite_counts_its_uses():
     closed, _ = gate()
-    code = closed.invite(uses=2, minutes=1)
-    assert [closed.redeem(code) for _ in range(3)] == ["member", "member", None]
+    code = closed.create_local_invite(uses=2, minutes=1)
+    assert [closed.redeem_local_invite(code) for _ in range(3)] == ["member", "member", None]
 
 
 def test_an_invite_expires():
     closed, clock = gate()
-    code = closed.invite(uses=5, minutes=1)
+    code = closed.create_local_invite(uses=5, minutes=1)
     clock.now = 59.9
-    assert closed.redeem(code)
+    assert closed.redeem_local_invite(code)
     clock.now = 60.0
-    assert not closed.redeem(code)
+    assert not closed.redeem_local_invite(code)
 
 
 def test_an_invite_is_no_token_and_a_token_no_invite():
     closed, _ = gate()
-    assert not closed.accepts(closed.invite(uses=1, minutes=1))
-    assert not closed.redeem("secret")
+    assert not closed.is_shared_token(closed.create_local_invite(uses=1, minutes=1))
+    assert not closed.redeem_local_invite("secret")
 
 
 def test_a_token_is_made_once_and_kept_private(tmp_path):
     path = tmp_path / "deep" / "token"
-    token = make_token(path)
-    assert make_token(path) == token
+    token = read_or_create_token(path)
+    assert read_or_create_token(path) == token
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(token) >= 43
 
@@ -230,7 +230,7 @@ def test_a_listed_page_may_read_and_is_told_so(home):
 
 
 def test_two_long_names_that_begin_alike_are_two():
-    first, second = short("a" * 64 + "x"), short("a" * 64 + "y")
+    first, second = shorten_name("a" * 64 + "x"), shorten_name("a" * 64 + "y")
     assert len({first, second, "a" * 64}) == 3
     assert max(len(first), len(second)) <= 64
-    assert short("ada") == "ada"
+    assert shorten_name("ada") == "ada"

@@ -25,12 +25,12 @@ def test_it_outlives_a_restart_in_a_private_file(tmp_path):
     state.mute(Mute(room="staff", user="Eve", by="ada"))
     again = Moderation(path, Clock())
     assert again.is_closed("lobby")
-    assert again.muted("staff", "eve").by == "ada"
+    assert again.find_mute("staff", "eve").by == "ada"
     again.reopen("lobby")
     again.unmute("staff", "EVE")
     third = Moderation(path, Clock())
     assert not third.is_closed("lobby")
-    assert third.muted("staff", "eve") is None
+    assert third.find_mute("staff", "eve") is None
     path.write_text("{")
     with pytest.raises(AccessFileError, match=r"history\.moderation\.json"):
         Moderation(path, Clock())
@@ -41,16 +41,18 @@ def test_a_mute_ends_in_time():
     state = Moderation(None, clock)
     state.mute(Mute(room="lobby", user="eve", by="ada", until=60.0))
     clock.now = 59.9
-    assert state.muted("lobby", "eve")
+    assert state.find_mute("lobby", "eve")
     clock.now = 60.0
-    assert state.muted("lobby", "eve") is None
+    assert state.find_mute("lobby", "eve") is None
 
 
 @pytest.fixture
 def people(home):
     """The bearer headers of ada, who moderates everywhere, and of bob and eve, who don't."""
     path = home / "data" / "tokens.json"
-    found = {name: {"Authorization": f"Bearer {tokens.add(path, name)[0]}"} for name in ("ada", "bob", "eve")}
+    found = {
+        name: {"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "bob", "eve")
+    }
     path.with_name("rights.toml").write_text('["*"]\nada = "moderate"\n')
     return found
 

@@ -45,7 +45,7 @@ def test_a_page_of_this_host_may_come_and_a_listed_one():
     origins = Origins(origins=["https://app.example/"])
     assert origins.allows_origin("http://127.0.0.1:8765", "127.0.0.1:8765", "http")
     assert origins.allows_origin("https://app.example", "127.0.0.1:8765", "http")
-    assert origins.is_foreign("https://app.example")
+    assert origins.allows_cors("https://app.example")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bqserver.auth.file_watcher import read_rights
-from bqserver.auth.permissions import Rights, parse_rights
+from bqserver.auth.file_watcher import read_permissions
+from bqserver.auth.permissions import Permissions, parse_permissions
 from bqserver.errors import AccessFileError
 from bqserver.model import Role
 
@@ -42,12 +42,12 @@ bob = "moderate"
     ],
 )
 def test_the_closest_table_that_names_them_decides(name, room, level):
-    assert parse_rights(FILE).level(name, room) is level
+    assert parse_permissions(FILE).role(name, room) is level
 
 
 def test_without_a_file_everyone_who_was_let_in_may_write(tmp_path):
-    assert read_rights(tmp_path / "none").level("ada", "lobby") is Role.WRITE
-    assert Rights().level(None, "lobby") is Role.WRITE
+    assert read_permissions(tmp_path / "none").role("ada", "lobby") is Role.WRITE
+    assert Permissions().role(None, "lobby") is Role.WRITE
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, text, names):
     path = tmp_path / "rights.toml"
     path.write_text(text)
     with pytest.raises(AccessFileError) as refused:
-        read_rights(path)
+        read_permissions(path)
     assert all(name in str(refused.value) for name in [*names, str(path)])
 
 
@@ -74,6 +74,6 @@ def test_a_file_that_others_can_write_is_refused(tmp_path):
     path.write_text(FILE)
     path.chmod(0o666)
     with pytest.raises(AccessFileError, match="chmod go-w"):
-        read_rights(path)
+        read_permissions(path)
     path.chmod(0o644)
-    assert read_rights(path).level("ada", "lobby") is Role.MODERATE
+    assert read_permissions(path).role("ada", "lobby") is Role.MODERATE

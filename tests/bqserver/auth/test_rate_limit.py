@@ -7,27 +7,27 @@ from bqserver.auth.rate_limit import RateLimit
 
 def test_so_many_in_a_period_and_no_more():
     limit = RateLimit(2, 10)
-    assert [limit.wait("ada", now) for now in (0.0, 1.0, 2.0)] == [0, 0, 8]
-    assert limit.wait("bob", 2.0) == 0
-    assert limit.wait("ada", 10.0) == 0
-    assert limit.wait("ada", 10.5) == 0.5
+    assert [limit.acquire("ada", now) for now in (0.0, 1.0, 2.0)] == [0, 0, 8]
+    assert limit.acquire("bob", 2.0) == 0
+    assert limit.acquire("ada", 10.0) == 0
+    assert limit.acquire("ada", 10.5) == 0.5
 
 
 def test_zero_is_no_limit():
     limit = RateLimit(0, 10)
-    assert not any(limit.wait("ada", 0.0) for _ in range(1000))
+    assert not any(limit.acquire("ada", 0.0) for _ in range(1000))
 
 
 def test_the_quiet_are_forgotten():
     limit = RateLimit(1, 10)
     for number in range(100):
-        limit.wait(f"user {number}", 0.0)
-    limit.wait("ada", 50.0)
-    assert len(limit._seen) == 1
+        limit.acquire(f"user {number}", 0.0)
+    limit.acquire("ada", 50.0)
+    assert len(limit._times) == 1
 
 
 def test_a_look_counts_nothing():
     limit = RateLimit(1, 10)
     assert [limit.peek("ada", now) for now in (0.0, 1.0)] == [0, 0]
-    limit.wait("ada", 2.0)
+    limit.acquire("ada", 2.0)
     assert limit.peek("ada", 5.0) == 7

@@ -227,7 +227,7 @@ def test_a_taken_port_is_said(home):
         (["--open", "--ip=0.0.0.0"], ["--open-network"]),
         (["--log=sqlite:/proc/none/history.sqlite"], ["/proc/none", "can't be written"]),
         (["--certfile=none.pem", "--keyfile=none.pem"], ["none.pem"]),
-        (["--token-file=none"], ["none", "can't be read"]),
+        (["--token-file=none"], ["none", "does not exist"]),
         (["--ip=192.0.2.1"], ["192.0.2.1"]),
         (["--log=memory", "--runtime-file=/proc/none/server.json"], ["/proc/none/server.json"]),
     ],

@@ -47,7 +47,7 @@ def two(nats_single, tmp_path: Path, monkeypatch) -> Iterator[Nodes]:
 def people(home: Path) -> dict[str, dict[str, str]]:
     """The bearer headers of ada, who moderates, and of eve, who doesn't."""
     path = home / "data" / "tokens.json"
-    found = {name: {"Authorization": f"Bearer {tokens.add(path, name)[0]}"} for name in ("ada", "eve")}
+    found = {name: {"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "eve")}
     path.with_name("rights.toml").write_text('["*"]\nada = "moderate"\n')
     return found
 
@@ -213,7 +213,7 @@ def test_a_revoked_token_ends_on_every_node_whatever_its_file_says(nats_single, 
         ) as there:
             with member(there.url, **people["eve"]) as elsewhere:
                 elsewhere.until("synced")
-                tokens.revoke(current, "eve")
+                tokens.revoke_grants(current, "eve")
                 eventually(lambda: post(there, people["eve"]).status == 401, what="the end of eve's token")
                 assert (eve.close_code(), elsewhere.close_code()) == (4401, 4401)
             assert post(there, people["eve"]).code == "token_revoked"

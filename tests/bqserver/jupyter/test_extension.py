@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from bqserver.app import ChatServer
 from bqserver.auth.identity import Identity
-from bqserver.config.limits import Limiting
-from bqserver.jupyter.kernel_tokens import GONE, Kernels
+from bqserver.config.limits import LimitSettings
+from bqserver.jupyter.kernel_tokens import KERNEL_ENDED, KernelTokens
 from support.certificate import self_signed
 from support.eventually import eventually
 from support.jupyter_server import JupyterServer, jupyter_server
@@ -240,7 +240,7 @@ def test_its_limits_are_set_as_those_of_a_server_of_its_own(home, home_environ, 
             assert b"too_many_joins" in refused.value.response.body
         answers = [server.ask("GET", "/bqserver/rooms", token=f"guess-{n}") for n in range(2)]
         assert [answer.status for answer in answers] == [401, 429]
-    assert Limiting.class_own_traits(config=True).keys() <= ChatServer.class_traits(config=True).keys()
+    assert LimitSettings.class_own_traits(config=True).keys() <= ChatServer.class_traits(config=True).keys()
 
 
 SEND = "from bqwidget import Room; room = Room('lobby'); print(room.send({text!r}, timeout=30))"
@@ -359,15 +359,15 @@ def test_two_at_one_folder_have_a_history_each(home, home_environ):
 
 def test_a_key_is_good_while_its_kernel_is_alive():
     alive = {"k1"}
-    kernels = Kernels(alive.__contains__)
+    kernels = KernelTokens(alive.__contains__)
     environment = kernels.environment("http://here", Identity("ada"), {"PATH": "/bin"})
     token = environment["BQWIDGET_TOKEN"]
     assert (environment["PATH"], environment["BQWIDGET_URL"]) == ("/bin", "http://here")
     assert kernels.identify(token) == Identity(
-        "ada", program=True
+        "ada", is_program=True
     )  # it joins while Jupyter still waits for it
-    kernels.started(environment, "k1")
-    assert kernels.identify(token) == Identity("ada", program=True)
+    kernels.bind(environment, "k1")
+    assert kernels.identify(token) == Identity("ada", is_program=True)
     assert kernels.identify("guess") is None
     alive.clear()
-    assert kernels.identify(token) == GONE
+    assert kernels.identify(token) == KERNEL_ENDED

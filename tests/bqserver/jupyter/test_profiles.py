@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from bqserver.auth.identity import Identity
 from bqserver.hub.presence import MAX_AVATARS, members
-from bqserver.jupyter.profiles import MAX_AVATAR, profile_of
+from bqserver.jupyter.profiles import MAX_AVATAR_LENGTH, profile_of
 
 from bqwidget.protocol import Profile
 
@@ -55,7 +55,7 @@ def test_a_small_picture_that_is_its_own_address_travels():
         "data:text/html;base64,PGI+",
         'data:image/png;base64,x" onerror="alert(1)',
         PIXEL + "\n",
-        "data:image/png;base64," + "A" * MAX_AVATAR,
+        "data:image/png;base64," + "A" * MAX_AVATAR_LENGTH,
     ],
 )
 def test_no_other_picture_does(avatar):

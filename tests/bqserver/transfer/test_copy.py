@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bqserver.auth.moderation import Moderation, Mute, beside
+from bqserver.auth.moderation import Moderation, Mute, moderation_path
 from bqserver.errors import StorageError
 from bqserver.model import Stored, Submission
 from bqserver.storage.attachments import StoredAttachment
@@ -171,7 +171,7 @@ def test_what_moderators_have_ordered_goes_along(nats_single, tmp_path: Path):
     """A mute that is over does not; nor do orders that were lifted."""
     path, url, now = tmp_path / "here.sqlite", nats_single.log(), time.time()
     asyncio.run(write(path, [[say(1)]]))
-    state = Moderation(beside(path), lambda: now - 60)
+    state = Moderation(moderation_path(path), lambda: now - 60)
     state.close("closed", "ada")
     for user, until in (("Eve", None), ("bob", now + 3600), ("early", now - 30), ("lifted", None)):
         state.mute(Mute(room="lobby", user=user, by="ada", until=until))
@@ -185,16 +185,16 @@ def test_what_moderators_have_ordered_goes_along(nats_single, tmp_path: Path):
         assert posted == {"eve": 403, "bob": 403, "early": 201, "lifted": 201}
         assert request(node.url, "GET", "/rooms/closed/messages").code == "room_closed"
     assert run(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
-    back = Moderation(beside(tmp_path / "back.sqlite"), lambda: now)
-    assert back.orders() == Moderation(beside(path), lambda: now).orders()
-    assert len(back.orders()) == 3
+    back = Moderation(moderation_path(tmp_path / "back.sqlite"), lambda: now)
+    assert back.export_values() == Moderation(moderation_path(path), lambda: now).export_values()
+    assert len(back.export_values()) == 3
 
 
 def test_moderation_that_cant_be_read_is_not_left_behind(nats_single, tmp_path: Path):
     path = tmp_path / "here.sqlite"
     asyncio.run(write(path, [[say(1)]]))
-    beside(path).write_text("{")
-    beside(path).chmod(0o600)
+    moderation_path(path).write_text("{")
+    moderation_path(path).chmod(0o600)
     refused = run(f"sqlite:{path}", nats_single.log())
     assert (refused.returncode, "not what bqserver wrote" in refused.stderr) == (1, True)
 

@@ -116,12 +116,12 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("matrix")
     named = folder / "tokens.json"
     made = {
-        "moderator": tokens.add(named, "ada")[0],
-        "reader": tokens.add(named, "bob", read_only=True)[0],
-        "revoked": tokens.add(named, "carol", expires=datetime.now(UTC) + timedelta(days=1))[0],
+        "moderator": tokens.add_grant(named, "ada")[0],
+        "reader": tokens.add_grant(named, "bob", read_only=True)[0],
+        "revoked": tokens.add_grant(named, "carol", expires=datetime.now(UTC) + timedelta(days=1))[0],
         "wrong": "a-guess",
     }
-    tokens.revoke(named, "carol")
+    tokens.revoke_grants(named, "carol")
     (folder / "rights.toml").write_text('["*"]\nada = "moderate"\n')
     (folder / "token").write_text("the-shared-token")
     (folder / "token").chmod(0o600)

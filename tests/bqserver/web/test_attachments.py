@@ -252,14 +252,14 @@ def test_a_length_of_a_thousand_digits_is_none(server, path, mime):
 )
 def test_who_loses_the_right_while_sending_has_sent_nothing(tmp_path, path, mime, body):
     named = tmp_path / "tokens.json"
-    bearer = {"Authorization": f"Bearer {tokens.add(named, 'ada')[0]}"}
+    bearer = {"Authorization": f"Bearer {tokens.add_grant(named, 'ada')[0]}"}
     with (
         running_server(named_tokens=str(named)) as server,
         closing(begun(server, path, mime, len(body), **bearer)) as connection,
     ):
         connection.send(body[:9])
         assert fetch(server, "0" * 64, **bearer).status == 404
-        tokens.revoke(named, "ada")
+        tokens.revoke_grants(named, "ada")
         eventually(lambda: fetch(server, "0" * 64, **bearer).status == 401, what="the revocation")
         connection.send(body[9:])
         assert Answer(connection.getresponse()).code == "token_revoked"
@@ -289,9 +289,9 @@ def test_a_server_may_take_none():
 
 def test_who_is_muted_or_may_only_read_puts_nothing(tmp_path):
     named = tmp_path / "tokens.json"
-    writer, reader = tokens.add(named, "ada")[0], tokens.add(named, "bob", read_only=True)[0]
+    writer, reader = tokens.add_grant(named, "ada")[0], tokens.add_grant(named, "bob", read_only=True)[0]
     (tmp_path / "rights.toml").write_text('["*"]\nmod = "moderate"\n')
-    moderator = tokens.add(named, "mod")[0]
+    moderator = tokens.add_grant(named, "mod")[0]
     with running_server(named_tokens=str(named), rights=str(tmp_path / "rights.toml")) as server:
         bearer = {
             name: f"Bearer {name_token}"
@@ -308,8 +308,8 @@ def test_who_is_muted_or_may_only_read_puts_nothing(tmp_path):
 
 def test_who_may_not_enter_a_room_neither_puts_nor_fetches_there(tmp_path):
     named = tmp_path / "tokens.json"
-    insider = f"Bearer {tokens.add(named, 'ada', rooms=['inner'])[0]}"
-    outsider = f"Bearer {tokens.add(named, 'eve', rooms=['outer'])[0]}"
+    insider = f"Bearer {tokens.add_grant(named, 'ada', rooms=['inner'])[0]}"
+    outsider = f"Bearer {tokens.add_grant(named, 'eve', rooms=['outer'])[0]}"
     with running_server(named_tokens=str(named)) as server:
         sha256 = put(server, room="inner", Authorization=insider).json["sha256"]
         assert fetch(server, sha256, "inner", Authorization=insider).status == 200

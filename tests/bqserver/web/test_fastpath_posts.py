@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 from bqserver.app import ChatServer
 from bqserver.auth import tokens
-from bqserver.auth.authenticator import Gate
+from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.identity import Identity
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
@@ -108,8 +108,8 @@ def people(tmp_path_factory) -> Iterator[tuple[RunningServer, dict[str, str]]]:
         home = tmp_path_factory.mktemp("people")
         patch.setenv("BQWIDGET_DATA_DIR", str(home))
         file = home / "tokens.json"
-        keys = {name: tokens.add(file, name)[0] for name in ("ada", "bob", "eve", "gone")}
-        tokens.revoke(file, "gone")
+        keys = {name: tokens.add_grant(file, name)[0] for name in ("ada", "bob", "eve", "gone")}
+        tokens.revoke_grants(file, "gone")
         file.with_name("rights.toml").write_text(RIGHTS)
         with running_server(rate_limit=0, log=f"sqlite:{home / 'log.sqlite'}") as running:
             keys["shared"] = str(running.token)
@@ -216,12 +216,12 @@ def test_a_log_that_cant_be_written_is_503_and_both_say_it_alike(tmp_path, taken
 
 def test_a_token_that_was_good_a_moment_ago_is_asked_about_again(home, taken):
     file = home / "data" / "tokens.json"
-    key, _ = tokens.add(file, "ada")
+    key, _ = tokens.add_grant(file, "ada")
     again = post(HI, Authorization=f"Bearer {key}")
     with running_server() as server, closing(connect(server.url)) as raw:
         raw.sendall(again)
         assert answers(raw, 1)[0].status == 201
-        tokens.revoke(file, "ada")
+        tokens.revoke_grants(file, "ada")
         refused = eventually(lambda: [reply for reply in ask(server.url, again) if reply.status != 201])
         raw.sendall(again)
         for reply in (*refused, *answers(raw, 1)):
@@ -250,7 +250,7 @@ def test_the_limit_of_a_body_holds(home, taken):
 
 def test_whoever_somebody_else_vouches_for_owns_their_name(server, taken, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Gate, "identify", lambda *_: Identity("bob"))
+        patch.setattr(Authenticator, "identify", lambda *_: Identity("bob"))
         assert ask(server.url, post(said("it is me")))[0].status == 201
     assert ask(server.url, post(said("me too")))[0].status == 403
     assert taken == [True, False]
@@ -495,7 +495,7 @@ def is_answered(server: RunningServer, count: int) -> bool:
 
 @pytest.mark.parametrize("first", [b"", post(HI)], ids=["silent", "silent after a post"])
 def test_who_is_silent_is_closed(home, held, monkeypatch, first):
-    monkeypatch.setattr("bqserver.app.IDLE_HTTP", 0.2)
+    monkeypatch.setattr("bqserver.app.HTTP_IDLE_TIMEOUT", 0.2)
     with running_server(open=True) as server, closing(connect(server.url)) as raw:
         raw.sendall(first)
         assert until_the_end(raw).startswith(b"HTTP/1.1 201 ") is bool(first)
@@ -504,7 +504,7 @@ def test_who_is_silent_is_closed(home, held, monkeypatch, first):
 
 @pytest.mark.sqlite
 def test_who_waits_for_an_answer_is_not_silent(home, held, late, monkeypatch):
-    monkeypatch.setattr("bqserver.app.IDLE_HTTP", 0.2)
+    monkeypatch.setattr("bqserver.app.HTTP_IDLE_TIMEOUT", 0.2)
     with running_server(open=True) as server, closing(connect(server.url)) as raw:
         raw.sendall(post(HI))
         eventually(lambda: late)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from bqserver.audit import Journal
+from bqserver.audit import AuditLog
 from bqserver.auth import tokens
 from bqserver.auth.identity import Identity
 from bqserver.errors import StartError
@@ -76,7 +76,7 @@ def lines(path) -> list[dict[str, object]]:
 
 
 def test_the_audit_log_tells_who_did_what_where(home):
-    ada, grant = tokens.add(home / "data" / "tokens.json", "ada")
+    ada, grant = tokens.add_grant(home / "data" / "tokens.json", "ada")
     path = home / "audit.jsonl"
     with running_server(audit_log=str(path)) as server:
         named, shared = ({"Authorization": f"Bearer {token}"} for token in (ada, server.token))
@@ -130,14 +130,14 @@ def test_a_rotated_log_is_begun_again_on_sighup(home):
 
 def test_a_log_that_can_not_be_written_is_said_at_the_start(tmp_path):
     with pytest.raises(StartError, match="audit log"):
-        Journal(str(tmp_path / "none" / "audit.jsonl"))
+        AuditLog(str(tmp_path / "none" / "audit.jsonl"))
 
 
 def test_a_line_break_in_a_name_is_no_second_line(tmp_path):
     path = tmp_path / "audit.jsonl"
-    journal = Journal(str(path))
-    journal.note("send", Identity(), says="eve\n{}\x1b[2J\u202e")
-    journal.close()
+    audit = AuditLog(str(path))
+    audit.record("send", Identity(), claimed_name="eve\n{}\x1b[2J\u202e")
+    audit.close()
     assert os.linesep.join(path.read_text().splitlines()[:1]) == path.read_text().rstrip("\n")
     assert lines(path)[0]["says"] == "eve\n{}\x1b[2J\u202e"
     assert "\x1b" not in path.read_text()

@@ -45,7 +45,7 @@ class Stage:
         self.server: RunningServer
 
     def token(self, name: str, **options: object) -> str:
-        return tokens.add(self.file, name, **options)[0]
+        return tokens.add_grant(self.file, name, **options)[0]
 
     def start(self, **traits: object) -> None:
         self.server = self.stack.enter_context(running_server(**traits))
@@ -90,7 +90,7 @@ def expired(stage: Stage) -> Room:
 
 def revoked(stage: Stage) -> Room:
     token = stage.token("bob")
-    tokens.revoke(stage.file, "bob")
+    tokens.revoke_grants(stage.file, "bob")
     stage.start()
     return stage.room(token)
 
@@ -204,7 +204,7 @@ def test_a_join_that_is_refused_for_now_waits_as_long_as_it_is_told(stage, case)
 
 
 def test_the_place_that_was_waited_for_is_taken(stage, monkeypatch):
-    monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY", 1.0)
+    monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY_INTERVAL", 1.0)
     stage.start(max_connections=1)
     with stage.room(stage.ada) as ada:
         ada.wait_open(20)
@@ -256,7 +256,7 @@ def test_too_fast_waits_and_loses_nothing(stage):
 def on_revocation(stage: Stage) -> tuple[Room, Callable[[], object]]:
     token = stage.token("bob")
     stage.start()
-    return stage.room(token), lambda: tokens.revoke(stage.file, "bob")
+    return stage.room(token), lambda: tokens.revoke_grants(stage.file, "bob")
 
 
 def on_expiry(stage: Stage) -> tuple[Room, Callable[[], object]]:

@@ -56,15 +56,15 @@ class Shortcut:
         head = self._read(data[:start]) if data.startswith(b"POST ") else None
         if head is None or head.length > min(LONGEST - start, hub.limits.frame):
             return None
-        if hub.audit.written or not self._allows_host(head.host, connected_to):
+        if hub.audit.enabled or not self._allows_host(head.host, connected_to):
             return None  # the audit log's line is Tornado's to write
         key, room, size = head.authorization, head.room or LOBBY, start + head.length
-        if key is not None and service.door.locked(address, key):
+        if key is not None and service.login_throttle.check(address, key):
             return None
-        found = service.gate.identify(key, None)
+        found = service.authenticator.identify(key, None)
         if not isinstance(found, Identity):
             return None
-        identity = hub.policy.enter(found, room, Role.WRITE)
+        identity = hub.policy.authorize(found, room, Role.WRITE)
         if not isinstance(identity, Identity):
             return None
         if len(data) < size:
@@ -77,14 +77,14 @@ class Shortcut:
             return None
         if not isinstance(decision, Submission):
             return None
-        hub.policy.gate.vouch(found)
+        hub.policy.authenticator.reserve_name(found)
         if key is not None:
-            service.door.passed(address, key)
+            service.login_throttle.record_success(address, key)
         return Found(size, decision)
 
     def answer(self, outcome: Outcome) -> bytes:
         """The answer's bytes; it is counted as given."""
-        now, journal = int(time.time()), self.hub.audit
+        now, audit = int(time.time()), self.hub.audit
         if isinstance(outcome, Stored):
             status = 200 if outcome.dup else 201
             data = answer(status, outcome.body, now)
@@ -92,6 +92,6 @@ class Shortcut:
             status = outcome.status
             body = error_body(outcome.code, outcome.message)
             data = answer(status, body, now, retry_after=outcome.retry_after)
-            journal.refused[outcome.code] += 1
-        journal.requests[status] += 1
+            audit.refused[outcome.code] += 1
+        audit.requests[status] += 1
         return data
