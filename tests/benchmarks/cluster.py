@@ -28,7 +28,7 @@ from bqserver.model import Submission  # noqa: E402
 from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
 from bqserver.storage.nats.records import encode_record  # noqa: E402
 from bqserver.storage.nats.snapshots import write_all_snapshots  # noqa: E402
-from bqserver.transfer.stream_export import read_back  # noqa: E402
+from bqserver.transfer.stream_export import read_stream  # noqa: E402
 from chaos.link import Link  # noqa: E402
 from chaos.process import ServerProcess, server_process  # noqa: E402
 from support.nats_cluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402
@@ -121,7 +121,7 @@ async def rooms(cluster: NatsCluster, work: Path, places: int, count: int) -> No
         )
     say("memory of a followed room", f"{(resident(os.getpid()) - before) / len(without) / 1024:.1f} kB")
     await fresh.close()
-    await read_back(log.client, work / "whole.sqlite", lambda *_: None)
+    await read_stream(log.client, work / "whole.sqlite", lambda *_: None)
     with spent([os.getpid()]) as own, spent(pids(cluster)) as servers:
         began = time.perf_counter()
         await write_all_snapshots(log.client, work / "whole.sqlite", log.epoch, REPLICAS, lambda *_: None)

@@ -50,13 +50,17 @@ class Copy(Command):
                 path = Path(source.partition(":")[2]).expanduser().resolve()
                 copied = asyncio.run(
                     to_stream(
-                        path, target, single=self.single, credentials=self.nats_creds, told=_ProgressPrinter()
+                        path,
+                        target,
+                        single=self.single,
+                        credentials=self.nats_creds,
+                        on_progress=_ProgressPrinter(),
                     )
                 )
             else:
                 path = Path(target.partition(":")[2]).expanduser().resolve()
                 copied = asyncio.run(
-                    from_stream(source, path, credentials=self.nats_creds, told=_ProgressPrinter())
+                    from_stream(source, path, credentials=self.nats_creds, on_progress=_ProgressPrinter())
                 )
         except ServerError as error:
             self.exit_with_error(error)

@@ -16,14 +16,14 @@ from .attachments import MemoryAttachments
 from .interface import Listener, read_view
 from .sequencer import IdempotencyKey, RoomHead, Target, decode_message, sequence
 
-KEEP = 100_000
+MIN_ROOM_ENTRIES = 100_000
 """Entries a room keeps at least; up to an eighth more before the oldest are let go."""
 
 _seq = attrgetter("seq")
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _RoomLog:
     head: RoomHead = field(default_factory=lambda: RoomHead(0, 0))
     entries: list[Stored] = field(default_factory=list)
     messages: list[int] = field(default_factory=list)
@@ -34,11 +34,11 @@ class _Shelf:
 class MemoryLog:
     """MessageLog without a disk: an append is done when it returns."""
 
-    def __init__(self, *, min_entries: int = KEEP) -> None:
+    def __init__(self, *, min_entries: int = MIN_ROOM_ENTRIES) -> None:
         self.epoch = secrets.token_hex(8)
         self.attachments = MemoryAttachments()
-        self._keep = min_entries
-        self._rooms: dict[str, _Shelf] = {}
+        self._min_entries = min_entries
+        self._rooms: dict[str, _RoomLog] = {}
         self._listeners: list[Listener] = []
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
@@ -51,7 +51,7 @@ class MemoryLog:
                 shelf.targets[entry.seq] = Target(submission.principal, entry.body)
             if submission.draft.cid:
                 shelf.cids[submission.principal, submission.draft.cid] = entry
-            if len(shelf.entries) > self._keep + self._keep // 8:
+            if len(shelf.entries) > self._min_entries + self._min_entries // 8:
                 self._trim(shelf)
         for (room, seq), body in plan.folded.items():
             targets = self._rooms[room].targets
@@ -132,7 +132,7 @@ class MemoryLog:
     def head(self, room: str) -> RoomHead:
         shelf = self._rooms.get(room)
         if shelf is None:
-            shelf = self._rooms[room] = _Shelf()
+            shelf = self._rooms[room] = _RoomLog()
         return shelf.head
 
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
@@ -151,8 +151,8 @@ class MemoryLog:
         del room
         return 0  # what is about something that was trimmed comes too late
 
-    def _trim(self, shelf: _Shelf) -> None:
-        gone, shelf.entries = shelf.entries[: -self._keep], shelf.entries[-self._keep :]
+    def _trim(self, shelf: _RoomLog) -> None:
+        gone, shelf.entries = shelf.entries[: -self._min_entries], shelf.entries[-self._min_entries :]
         last = gone[-1].seq
         kept = bisect_right(shelf.messages, last)
         for seq in shelf.messages[:kept]:

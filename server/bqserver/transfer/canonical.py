@@ -26,7 +26,7 @@ _decode_message = msgspec.json.Decoder(Message).decode
 _decode_change = msgspec.json.Decoder(Change).decode
 
 
-class Original(NamedTuple):
+class CanonicalEntry(NamedTuple):
     """An entry whose ``seq``, ``target`` and ``re`` are ranks in its room."""
 
     room: str
@@ -40,13 +40,13 @@ class Totals(NamedTuple):
     sha256: str
 
 
-def originals(db: sqlite3.Connection) -> Iterator[Original]:
+def read_entries(db: sqlite3.Connection) -> Iterator[CanonicalEntry]:
     """Every entry, room after room by name, oldest first: the same order in every log, however it numbers its rooms."""
     for room, number in db.execute("SELECT name, id FROM room ORDER BY name").fetchall():
         yield from _originals_of(db, room, number)
 
 
-def _originals_of(db: sqlite3.Connection, room: str, number: int) -> Iterator[Original]:
+def _originals_of(db: sqlite3.Connection, room: str, number: int) -> Iterator[CanonicalEntry]:
     seqs = list[int]()
     rows = db.execute(
         "SELECT id, principal, target, body FROM entry WHERE id BETWEEN ? AND ? ORDER BY id", id_range(number)
@@ -59,10 +59,10 @@ def _originals_of(db: sqlite3.Connection, room: str, number: int) -> Iterator[Or
             continue  # what it changes was let go
         seqs.append(key & SEQ_MASK)
         named = {"target": rank} if isinstance(entry, Change) else {"re": rank}
-        yield Original(room, principal, replace(entry, seq=len(seqs), **named))
+        yield CanonicalEntry(room, principal, replace(entry, seq=len(seqs), **named))
 
 
-def totals(entries: Iterable[Original]) -> Totals:
+def compute_totals(entries: Iterable[CanonicalEntry]) -> Totals:
     """How much it is, and a digest over all of it."""
     digest, rooms, count = hashlib.sha256(), set[str](), 0
     for original in entries:
@@ -72,7 +72,7 @@ def totals(entries: Iterable[Original]) -> Totals:
     return Totals(len(rooms), count, digest.hexdigest())
 
 
-def submission(original: Original, seq: Callable[[int], int]) -> Submission:
+def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submission:
     """What to ask a log for so that it holds this entry. ``seq``: the one of a rank in the room, there."""
     room, principal, entry = original
     verified = isinstance(entry, Message) and entry.verified
@@ -80,7 +80,7 @@ def submission(original: Original, seq: Callable[[int], int]) -> Submission:
     return Submission(room, principal, _draft(entry, seq), verified=verified, moderator=True)
 
 
-def named_parts(entries: Iterable[Original]) -> Iterator[tuple[str, Part]]:
+def referenced_attachments(entries: Iterable[CanonicalEntry]) -> Iterator[tuple[str, Part]]:
     """The attachments that messages name, each once a room."""
     seen = set()
     for room, _, entry in entries:

@@ -45,16 +45,18 @@ from bqserver.storage.nats.snapshots import write_all_snapshots
 from bqserver.storage.sqlite.attachments import SqliteAttachments
 from bqserver.storage.sqlite.schema import connect, read_epoch
 
-from .canonical import Totals, named_parts, originals, submission, totals
-from .stream_export import Progress, asked, learn_orders, read_back, store_all
+from .canonical import Totals, compute_totals, read_entries, referenced_attachments, to_submission
+from .stream_export import Progress, read_control_state, read_stream, request, store_all
 
-WINDOW = 500
+MAX_IN_FLIGHT = 500
 """Messages on their way at once."""
-PATIENCE = 30.0
+STALL_TIMEOUT = 30.0
 """Seconds for which a cluster may take nothing before the copy is given up; run again, it goes on."""
 
 
-async def to_stream(source: Path, url: str, *, single: bool, credentials: str, told: Progress) -> Totals:
+async def to_stream(
+    source: Path, url: str, *, single: bool, credentials: str, on_progress: Progress
+) -> Totals:
     """Copy the file into a stream that holds nothing else. Raises StorageError."""
     address = parse_address(url)
     client = JetStreamClient(address, credentials)
@@ -62,61 +64,61 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, t
     lock = LockFile(source)
     try:
         with contextlib.closing(connect(source, readonly=True)) as db:
-            expected = totals(originals(db))
+            expected = compute_totals(read_entries(db))
             await client.open()
             config = await _begin(client, address, read_epoch(db), single=single)
-            await _publish_all(client, db, expected.entries, told)
+            await _publish_all(client, db, expected.entries, on_progress)
             parts = SqliteAttachments(source)
-            await _copy_parts(db, parts, NatsAttachments(client, replicas))
+            await _copy_attachments(db, parts, NatsAttachments(client, replicas))
             await parts.close()
-            await _copy_orders(source, client, replicas)
+            await _copy_control_state(source, client, replicas)
             with tempfile.TemporaryDirectory() as folder:
                 view = Path(folder) / "view.sqlite"
-                _compare(expected, await read_back(client, view, lambda *_: None))
-                await write_all_snapshots(client, view, config["metadata"]["epoch"], replicas, told)
+                _compare(expected, await read_stream(client, view, lambda *_: None))
+                await write_all_snapshots(client, view, config["metadata"]["epoch"], replicas, on_progress)
             del config["metadata"][COPY_KEY]
-            await asked(client, f"STREAM.UPDATE.{address.stream}", config)
+            await request(client, f"STREAM.UPDATE.{address.stream}", config)
     finally:
         lock.release()
         await client.close()
     return expected
 
 
-async def from_stream(url: str, target: Path, *, credentials: str, told: Progress) -> Totals:
+async def from_stream(url: str, target: Path, *, credentials: str, on_progress: Progress) -> Totals:
     """Copy the stream into a new file. Raises StorageError; ``target`` is there only when it is whole."""
     client = JetStreamClient(parse_address(url), credentials)
-    view, part = _beside(target)
+    view, part = _work_files(target)
     try:
         await client.open()
-        expected = await read_back(client, view, told)
+        expected = await read_stream(client, view, on_progress)
         with contextlib.closing(connect(view, readonly=True)) as db:
             with contextlib.closing(connect(part, synchronous="NORMAL")) as copy:
-                await asyncio.to_thread(store_all, db, copy, expected.entries, told)
-                _compare(expected, totals(originals(copy)))
+                await asyncio.to_thread(store_all, db, copy, expected.entries, on_progress)
+                _compare(expected, compute_totals(read_entries(copy)))
                 copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
             parts = SqliteAttachments(target)
-            await _copy_parts(db, NatsAttachments(client, 1), parts)
+            await _copy_attachments(db, NatsAttachments(client, 1), parts)
             await parts.close()
         moderation = Moderation(None, time.time)
-        await learn_orders(client, moderation.apply)
+        await read_control_state(client, moderation.apply)
         if moderation.export_values():
             moderation.write_file(moderation_path(target))
         sync_file(part)
         replace(part, target)
     finally:
         await client.close()
-    _forget(view)
+    _delete(view)
     return expected
 
 
-def _beside(target: Path) -> tuple[Path, Path]:
+def _work_files(target: Path) -> tuple[Path, Path]:
     """Where the stream is read into, and the file that is put together from that."""
     if target.exists():
         raise StorageError(f"{target} is there already: give a new file's name")
     return target.with_name(f"{target.name}.copied"), target.with_name(f"{target.name}.part")
 
 
-def _forget(view: Path) -> None:
+def _delete(view: Path) -> None:
     for file in view.parent.glob(f"{view.name}*"):
         file.unlink()
 
@@ -133,7 +135,7 @@ async def _begin(
     if error_code(found) == STREAM_NOT_FOUND:
         made = stream_settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
         made["metadata"][COPY_KEY] = epoch
-        found = await asked(client, f"STREAM.CREATE.{name}", made)
+        found = await request(client, f"STREAM.CREATE.{name}", made)
     config: dict[str, Any] = found["config"]
     of = (config.get("metadata") or {}).pop(COPY_KEY, None)
     if of != epoch:
@@ -158,22 +160,22 @@ async def _publish_all(client: JetStreamClient, db: sqlite3.Connection, count: i
                 arrived, since = last, loop.time()
             told(arrived, count)
             await _publish(
-                client, islice(_sealed(db), arrived, None), arrived, lambda done: told(done, count)
+                client, islice(_records(db), arrived, None), arrived, lambda done: told(done, count)
             )
         except (KeyError, *CONNECTION_ERRORS) as error:
             why = error_text(error)
             await asyncio.sleep(0.25)
-        if loop.time() - since > PATIENCE:
+        if loop.time() - since > STALL_TIMEOUT:
             raise ClusterError(f"the cluster takes nothing more ({why}): run the same command again to go on")
 
 
-def _sealed(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+def _records(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
     """Each room and message as the stream is to hold them. The seq of what it is about is known beforehand."""
     room, start = "", 0
-    for place, original in enumerate(originals(db)):
+    for place, original in enumerate(read_entries(db)):
         if original.room != room:
             room, start = original.room, place
-        given = submission(original, partial(operator.add, start))
+        given = to_submission(original, partial(operator.add, start))
         yield room, encode_record(given, "", 0, original.entry.at)
 
 
@@ -181,7 +183,7 @@ async def _publish(
     client: JetStreamClient, messages: Iterator[tuple[str, bytes]], last: int, told: Callable[[int], None]
 ) -> None:
     """In order, ``WINDOW`` at a time, each only right after the one before it. Raises LOST at the first that isn't."""
-    while batch := list(islice(messages, WINDOW)):
+    while batch := list(islice(messages, MAX_IN_FLIGHT)):
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         missing = len(batch)
 
@@ -202,7 +204,7 @@ async def _publish(
                 headers = {"Nats-Expected-Last-Sequence": str(last)}
                 await client.publish(client.address.subject(room), payload, inbox, headers)
                 last += 1
-            await asyncio.wait_for(done, PATIENCE / 3)
+            await asyncio.wait_for(done, STALL_TIMEOUT / 3)
         finally:
             client.close_inbox(inbox)
         told(last)
@@ -211,8 +213,8 @@ async def _publish(
 # ---- both ways
 
 
-async def _copy_parts(db: sqlite3.Connection, source: AttachmentStore, target: AttachmentStore) -> None:
-    for room, part in named_parts(originals(db)):
+async def _copy_attachments(db: sqlite3.Connection, source: AttachmentStore, target: AttachmentStore) -> None:
+    for room, part in referenced_attachments(read_entries(db)):
         if part.sha256 in await target.reference(room, [part.sha256]):
             continue
         kept = await source.get(room, part.sha256)
@@ -221,7 +223,7 @@ async def _copy_parts(db: sqlite3.Connection, source: AttachmentStore, target: A
             await target.reference(room, [part.sha256])
 
 
-async def _copy_orders(source: Path, client: JetStreamClient, replicas: int) -> None:
+async def _copy_control_state(source: Path, client: JetStreamClient, replicas: int) -> None:
     """Mutes and closed rooms, as they are now: a copy that goes on later takes what holds then."""
     orders = ControlState(client, replicas, lambda *_: None, lambda: None)
     await orders.open()

@@ -25,29 +25,33 @@ from bqserver.storage.sequencer import Position, sequence
 from bqserver.storage.sqlite.schema import connect
 from bqserver.storage.sqlite.writer_state import WriterState
 
-from .canonical import Original, Totals, originals, submission, totals
+from .canonical import CanonicalEntry, Totals, compute_totals, read_entries, to_submission
 
-WINDOW = 500
+BATCH_SIZE = 500
 """Messages of one question, and entries of one commit."""
 
 Progress = Callable[[int, int], None]
 """Told of (done, all), in entries."""
 
 
-async def read_back(client: JetStreamClient, path: Path, told: Progress) -> Totals:
+async def read_stream(client: JetStreamClient, path: Path, told: Progress) -> Totals:
     """What the stream holds, in a view of its own that goes on from where it was. Raises StorageError."""
     address = client.address
-    info = await asked(client, f"STREAM.INFO.{address.stream}")
+    info = await request(client, f"STREAM.INFO.{address.stream}")
     last = int(info["state"]["last_seq"])
     view = Replica(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
     try:
         # What is about something that was let go is not simply wrong.
-        await learn_orders(client, partial(_learn_trim, view))
+        await read_control_state(client, partial(_learn_trim, view))
         cursor = await view.readers.read(_reached)
         while cursor < last:
             try:
                 messages, _ = await api.get_batch(
-                    client, address.stream, seq=cursor + 1, batch=WINDOW, next_by_subj=address.subject("*")
+                    client,
+                    address.stream,
+                    seq=cursor + 1,
+                    batch=BATCH_SIZE,
+                    next_by_subj=address.subject("*"),
                 )
             except nats.errors.NoRespondersError:
                 messages = []  # a leader is elected just now
@@ -70,10 +74,10 @@ async def read_back(client: JetStreamClient, path: Path, told: Progress) -> Tota
     finally:
         await view.close()
     with contextlib.closing(connect(path, readonly=True)) as db:
-        return totals(originals(db))
+        return compute_totals(read_entries(db))
 
 
-async def learn_orders(client: JetStreamClient, learn: Callable[[str, bytes], None]) -> None:
+async def read_control_state(client: JetStreamClient, learn: Callable[[str, bytes], None]) -> None:
     """Everything that was ordered in the stream's rooms. Raises StorageError."""
     orders = ControlState(client, 1, learn, lambda: None)
     try:
@@ -98,17 +102,17 @@ def store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, told
     """Every entry at its rank, from the first on that is not there yet."""
     shelf = WriterState(copy)
     (done,) = copy.execute("SELECT count(*) FROM entry").fetchone()
-    rest = islice(originals(db), done, None)
-    while batch := list(islice(rest, WINDOW)):
+    rest = islice(read_entries(db), done, None)
+    while batch := list(islice(rest, BATCH_SIZE)):
         _store(copy, shelf, batch)
         done += len(batch)
         told(done, count)
 
 
-def _store(copy: sqlite3.Connection, shelf: WriterState, batch: Sequence[Original]) -> None:
+def _store(copy: sqlite3.Connection, shelf: WriterState, batch: Sequence[CanonicalEntry]) -> None:
     copy.execute("BEGIN IMMEDIATE")
     plan = sequence(
-        [submission(one, lambda rank: rank) for one in batch],
+        [to_submission(one, lambda rank: rank) for one in batch],
         shelf,
         positions=[Position(one.entry.seq, one.entry.at) for one in batch],
     )
@@ -116,7 +120,7 @@ def _store(copy: sqlite3.Connection, shelf: WriterState, batch: Sequence[Origina
     copy.execute("COMMIT")
 
 
-async def asked(
+async def request(
     client: JetStreamClient, subject: str, question: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     try:

@@ -21,7 +21,7 @@ from bqserver.storage.sqlite.attachments import SqliteAttachments
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect, read_epoch
 from bqserver.testing import running_server
-from bqserver.transfer.canonical import originals, totals
+from bqserver.transfer.canonical import compute_totals, read_entries
 from bqserver.transfer.copy import from_stream, to_stream
 from bqserver.transfer.stream_export import Progress
 from hypothesis import HealthCheck, given, settings
@@ -80,9 +80,9 @@ def test_there_and_back_it_is_the_same_to_the_byte(nats_single, tmp_path_factory
     async def story() -> None:
         await write(folder / "here.sqlite", [drafts])
         there = await to_stream(
-            folder / "here.sqlite", url, single=True, credentials="", told=lambda *_: None
+            folder / "here.sqlite", url, single=True, credentials="", on_progress=lambda *_: None
         )
-        back = await from_stream(url, folder / "back.sqlite", credentials="", told=lambda *_: None)
+        back = await from_stream(url, folder / "back.sqlite", credentials="", on_progress=lambda *_: None)
         assert there == back
 
     asyncio.run(story())
@@ -129,7 +129,7 @@ def test_a_copy_that_is_killed_goes_on_and_is_served(nats_single, tmp_path: Path
     check = [sys.executable, "-m", "bqserver", "check", f"--log=sqlite:{tmp_path / 'back.sqlite'}"]
     assert subprocess.run(check, capture_output=True, check=False).returncode == 0
     with contextlib.closing(connect(tmp_path / "back.sqlite", readonly=True)) as db:
-        assert totals(originals(db)).entries == LARGE
+        assert compute_totals(read_entries(db)).entries == LARGE
 
 
 KILLED = """
@@ -139,7 +139,7 @@ from bqserver.transfer.copy import to_stream
 def told(done, count):
     if done >= int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-asyncio.run(to_stream(Path(sys.argv[1]), sys.argv[2], single=True, credentials="", told=told))
+asyncio.run(to_stream(Path(sys.argv[1]), sys.argv[2], single=True, credentials="", on_progress=told))
 """
 
 
@@ -252,7 +252,7 @@ def test_a_copy_back_goes_on_too(nats_single, tmp_path: Path, interrupted: int):
             raise OverflowError("enough")
 
     def copy(progress: Progress) -> None:
-        asyncio.run(from_stream(url, tmp_path / "back.sqlite", credentials="", told=progress))
+        asyncio.run(from_stream(url, tmp_path / "back.sqlite", credentials="", on_progress=progress))
 
     with pytest.raises(OverflowError, match="enough"):
         copy(interrupt)

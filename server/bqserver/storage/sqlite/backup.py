@@ -42,7 +42,7 @@ def backup(log: Path, target: Path) -> Contents:
                 f"{log} is damaged ({wrong}), so there is no backup: look with 'bqserver check'"
             )
         # After the log: what a message names was stored before it.
-        _copy_parts(attachments_path(log), attachments_path(target))
+        _copy_attachments(attachments_path(log), attachments_path(target))
         try:
             _finish(part, copy, target)
         except OSError:
@@ -71,12 +71,12 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
                 copy.execute("PRAGMA journal_mode = DELETE")
                 set_new_epoch(copy)
                 found = count_contents(copy)
-                former = _keep(
+                former = _set_aside(
                     log, log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}")
                 )
                 _finish(part, copy, log)
         if attachments_path(source).exists():
-            _restore_parts(attachments_path(source), attachments_path(log), former)
+            _restore_attachments(attachments_path(source), attachments_path(log), former)
     except sqlite3.DatabaseError as error:
         raise StorageError(explain(error, log)) from error
     except OSError as error:
@@ -86,7 +86,7 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
     return found._replace(attachments=count_attachments(attachments_path(log))), former
 
 
-def _copy_parts(source: Path, target: Path) -> None:
+def _copy_attachments(source: Path, target: Path) -> None:
     """Raises StorageError."""
     if not source.exists():
         return
@@ -105,14 +105,14 @@ def _copy_parts(source: Path, target: Path) -> None:
         _finish(part, copy, target)
 
 
-def _restore_parts(source: Path, target: Path, former: Path | None) -> None:
+def _restore_attachments(source: Path, target: Path, former: Path | None) -> None:
     """Those that were there go with the former log, to whose messages they belong."""
     fresh = target.with_name(f"{target.name}.new")
     fresh.unlink(missing_ok=True)
-    _copy_parts(source, fresh)
+    _copy_attachments(source, fresh)
     if former is None:
         former = target.with_name(f"{target.name}.before-restore")
-    _keep(target, attachments_path(former))
+    _set_aside(target, attachments_path(former))
     replace(fresh, target)
 
 
@@ -140,7 +140,7 @@ def _finish(part: Path, copy: sqlite3.Connection, target: Path) -> None:
     replace(part, target)
 
 
-def _keep(log: Path, former: Path) -> Path | None:
+def _set_aside(log: Path, former: Path) -> Path | None:
     """Set the file ``log`` aside as ``former``, whole, if there is one; its own name is never without a file.
 
     A write-ahead log is folded into it. Where that can't be, for the file is damaged, it is set aside too:

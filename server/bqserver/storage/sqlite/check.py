@@ -32,7 +32,7 @@ class Contents(NamedTuple):
     attachments: int = 0
 
 
-class _Row(NamedTuple):
+class _EntryRow(NamedTuple):
     id: int
     at: int
     room: int
@@ -80,7 +80,7 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
     for values in db.execute(
         "SELECT id, at, room, principal, cid, target, body, folded FROM entry ORDER BY id"
     ):
-        row = _Row(*values)
+        row = _EntryRow(*values)
         name = names.get(row.room, "")
         where = f"room {name or row.room}, seq {row.id & SEQ_MASK}"
         try:
@@ -103,7 +103,9 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
     yield from _wrong_folds(db, names, reads)
 
 
-def _wrong_places(row: _Row, entry: Message | Change, name: str, last: _Row | None) -> Iterator[str]:
+def _wrong_places(
+    row: _EntryRow, entry: Message | Change, name: str, last: _EntryRow | None
+) -> Iterator[str]:
     """What the columns, the body and the entry before it contradict each other in."""
     seq = row.id & SEQ_MASK
     if row.id >> SEQ_BITS != row.room:

@@ -32,16 +32,16 @@ from .readers import ReaderPool
 from .schema import connect, explain, preallocate_wal, read_epoch
 from .writer_state import WriterState
 
-BATCH = 512
+MAX_COMMIT_ENTRIES = 512
 """Entries in one commit at the most: a longer one would keep its first sender waiting."""
-MAX_PENDING, MAX_PENDING_BYTES = 20_000, 64 * 1024 * 1024
-PROBE = 1.0
+MAX_PENDING_ENTRIES, MAX_PENDING_BYTES = 20_000, 64 * 1024 * 1024
+PROBE_INTERVAL = 1.0
 """Seconds between two tries of a disk that refused a commit."""
 
 _log = logging.getLogger("bqserver.log")
 
 
-class _Work(NamedTuple):
+class _PendingAppend(NamedTuple):
     batch: Sequence[Submission]
     size: int
     done: asyncio.Future[list[Outcome]]
@@ -59,7 +59,7 @@ class SqliteLog:
         path: str | Path,
         *,
         synchronous: str = "FULL",
-        max_pending: int = MAX_PENDING,
+        max_pending: int = MAX_PENDING_ENTRIES,
         max_pending_bytes: int = MAX_PENDING_BYTES,
     ) -> None:
         self.path = Path(path).resolve()  # one file, one lock, whatever links lead to it
@@ -76,9 +76,9 @@ class SqliteLog:
         self._healthy = True
         self._closing = False
         self._listeners: list[Listener] = []
-        self._shelf = WriterState(self._db)
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._reading = ReaderPool(self.path)
+        self._state = WriterState(self._db)
+        self._queue: queue.SimpleQueue[_PendingAppend | None] = queue.SimpleQueue()
+        self._readers = ReaderPool(self.path)
         self._loop = asyncio.get_running_loop()
         self._writer = threading.Thread(target=self._write, name="bqserver-write")
         self._writer.start()
@@ -96,7 +96,7 @@ class SqliteLog:
             raise QueueFull(self._pending)
         self._pending += len(batch)
         self._pending_bytes += size
-        self._queue.put(_Work(batch, size, done))
+        self._queue.put(_PendingAppend(batch, size, done))
         return done
 
     def subscribe(self, listener: Listener) -> None:
@@ -107,38 +107,38 @@ class SqliteLog:
 
     async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
         del min_seq  # nothing is elsewhere
-        return await self._reading.read(sqlite_queries.bounds, room)
+        return await self._readers.read(sqlite_queries.bounds, room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
-        return await self._reading.read(sqlite_queries.count, room, after, upto, limit)
+        return await self._readers.read(sqlite_queries.count, room, after, upto, limit)
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
-        return await self._reading.read(sqlite_queries.entries, room, after, upto, limit)
+        return await self._readers.read(sqlite_queries.entries, room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
-        return await self._reading.read(sqlite_queries.messages, room, limit, before, after)
+        return await self._readers.read(sqlite_queries.messages, room, limit, before, after)
 
     async def room_view(self, room: str, *, limit: int) -> RoomView:
         return await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
-        return await self._reading.search(room, words, limit)
+        return await self._readers.search(room, words, limit)
 
     async def rooms(self) -> list[RoomRow]:
-        return await self._reading.read(sqlite_queries.rooms)
+        return await self._readers.read(sqlite_queries.rooms)
 
     async def close(self) -> None:
         """The writer lets go last: SQLite then folds the write-ahead log in, and one file is left."""
         self._closing = True
-        await self._reading.close()
+        await self._readers.close()
         await self.attachments.close()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._writer.join)
         self._lock.release()
 
-    def _committed(self, works: list[_Work], plan: Plan) -> None:
+    def _committed(self, works: list[_PendingAppend], plan: Plan) -> None:
         """Back on the loop: senders first, then followers, all in one turn."""
         start = 0
         for batch, size, done in works:
@@ -158,20 +158,20 @@ class SqliteLog:
     def _write(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # it is no more than quicker; a full disk is told of in time
             preallocate_wal(self._db)
-        works: list[_Work | None] = []
+        works: list[_PendingAppend | None] = []
         while not works or works[-1] is not None:
-            works = take_batch(self._first(), self._queue, BATCH)
+            works = take_batch(self._next(), self._queue, MAX_COMMIT_ENTRIES)
             given = [work for work in works if work is not None]
             plan = self._commit([one for work in given for one in work.batch]) if given else Plan()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 self._loop.call_soon_threadsafe(self._committed, given, plan)
         self._db.close()
 
-    def _first(self) -> _Work | None:
+    def _next(self) -> _PendingAppend | None:
         """Wait for work. A disk that refused the last commit is tried meanwhile, so that health comes back."""
         while True:
             try:
-                return self._queue.get(timeout=None if self._healthy else PROBE)
+                return self._queue.get(timeout=None if self._healthy else PROBE_INTERVAL)
             except queue.Empty:
                 self._probe()
 
@@ -180,13 +180,13 @@ class SqliteLog:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time()),))
         except sqlite3.Error:
             return
-        self._recovered()
+        self._mark_healthy()
 
     def _commit(self, batch: Sequence[Submission]) -> Plan:
         try:
-            plan = self._store_new(batch) or self._store(batch)
+            plan = self._store_new(batch) or self._store_checked(batch)
         except Exception as error:  # noqa: BLE001 - whatever it was, every sender gets an answer
-            self._undo()
+            self._rollback()
             if self._healthy:
                 why = explain(error, self.path) if isinstance(error, sqlite3.Error) else repr(error)
                 _log.error("messages can't be stored: %s", why)
@@ -195,7 +195,7 @@ class SqliteLog:
                 "unavailable", f"the message could not be stored: {error}; try again", 503, 5.0
             )
             return Plan(outcomes=[refused] * len(batch))
-        self._recovered()
+        self._mark_healthy()
         return plan
 
     def _store_new(self, batch: Sequence[Submission]) -> Plan | None:
@@ -205,32 +205,32 @@ class SqliteLog:
         try:
             plan = self._plan(batch, assume_new=True)
             if len(plan.rows) == len(batch):
-                self._keep(plan)
+                self._save(plan)
                 return plan
         except sqlite3.IntegrityError:
             pass
-        self._undo()
+        self._rollback()
         return None
 
-    def _store(self, batch: Sequence[Submission]) -> Plan:
+    def _store_checked(self, batch: Sequence[Submission]) -> Plan:
         plan = self._plan(batch)
-        self._keep(plan)
+        self._save(plan)
         return plan
 
     def _plan(self, batch: Sequence[Submission], *, assume_new: bool = False) -> Plan:
         self._db.execute("BEGIN IMMEDIATE")
-        return sequence(batch, self._shelf, int(time.time() * 1000), assume_new=assume_new)
+        return sequence(batch, self._state, int(time.time() * 1000), assume_new=assume_new)
 
-    def _keep(self, plan: Plan) -> None:
-        self._shelf.store(plan)
+    def _save(self, plan: Plan) -> None:
+        self._state.store(plan)
         self._db.execute("COMMIT")
 
-    def _undo(self) -> None:
+    def _rollback(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-        self._shelf.reset()
+        self._state.reset()
 
-    def _recovered(self) -> None:
+    def _mark_healthy(self) -> None:
         if not self._healthy:
             _log.warning("messages can be stored again")
             self._healthy = True

@@ -15,7 +15,7 @@ from bqserver.errors import StorageError
 from .schema import connect, explain
 from .search import SearchIndex
 
-READERS = 2
+READER_THREADS = 2
 
 _T = TypeVar("_T")
 
@@ -28,7 +28,7 @@ class ReaderPool:
         self._closing = False
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "bqserver-read")
+        self._readers = ThreadPoolExecutor(READER_THREADS, "bqserver-read")
         self._searcher = ThreadPoolExecutor(1, "bqserver-search")
         self._index: SearchIndex | None = None
         self._loop = asyncio.get_running_loop()
@@ -36,7 +36,7 @@ class ReaderPool:
     async def read(self, query: Callable[..., _T], *args: Any) -> _T:
         """What ``query(connection, *args)`` returns."""
         self._check_open()
-        return await self._loop.run_in_executor(self._readers, self._reading, query, args)
+        return await self._loop.run_in_executor(self._readers, self._run, query, args)
 
     async def search(self, room: str, words: str, limit: int) -> list[bytes]:
         """On a thread of its own: filling an index may take long, and reads don't wait for it."""
@@ -59,7 +59,7 @@ class ReaderPool:
 
     # ---- on a reader's thread
 
-    def _reading(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+    def _run(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         if not hasattr(self._local, "db"):
             self._local.db = connect(self._path, readonly=True)
             self._connections.append(self._local.db)

@@ -16,7 +16,7 @@ from bqwidget.protocol import Message
 from .queries import id_range, room_number
 from .schema import connect, read_epoch
 
-STEP = 2_000
+MAX_TRANSACTION_ENTRIES = 2_000
 """Entries indexed in one transaction."""
 
 _SCHEMA = """
@@ -46,7 +46,7 @@ class SearchIndex:
         query = _match(words)
         if not number or not query:
             return []
-        self._follow(number)
+        self._update(number)
         low, high = id_range(number)
         rows = self._db.execute(
             "SELECT rowid FROM found WHERE found MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?",
@@ -59,13 +59,14 @@ class SearchIndex:
         self._log.close()
         self._db.close()
 
-    def _follow(self, number: int) -> None:
+    def _update(self, number: int) -> None:
         """Index what the log got since the last time; a change means its message is indexed anew."""
         low, high = id_range(number)
         row = self._db.execute("SELECT id FROM cursor WHERE room = ?", (number,)).fetchone()
         cursor = row[0] if row else low
         while rows := self._log.execute(
-            "SELECT id, target FROM entry WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", (cursor, high, STEP)
+            "SELECT id, target FROM entry WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
+            (cursor, high, MAX_TRANSACTION_ENTRIES),
         ).fetchall():
             self._db.execute("BEGIN")
             for key in {key if target is None else low | target for key, target in rows}:

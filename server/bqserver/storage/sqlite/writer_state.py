@@ -13,7 +13,7 @@ from bqserver.storage.sequencer import IdempotencyKey, Plan, RoomHead, Target
 from .queries import id_range, room_number
 from .schema import SEQ_BITS, SEQ_MASK
 
-ROWS = 512
+MAX_STATEMENT_ROWS = 512
 """Rows in one statement at the most: each ``execute`` gives up the interpreter lock once, and SQLite takes
 32,766 values in one."""
 
@@ -106,7 +106,7 @@ class WriterState:
 
 
 def _chunks(rows: list[_T]) -> Iterator[list[_T]]:
-    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
+    return (rows[start : start + MAX_STATEMENT_ROWS] for start in range(0, len(rows), MAX_STATEMENT_ROWS))
 
 
 @functools.cache

@@ -275,7 +275,7 @@ def test_what_is_left_is_copied(nats_single, tmp_path: Path):
             about = await stored(one, edit(first.seq, "edited"), say("a reply", re=second.seq))
             await stored(one, edit(about[1].seq, "a reply, edited"))
             await let_go(one, about[0].at)
-        await from_stream(url, tmp_path / "copy.sqlite", credentials="", told=lambda *_: None)
+        await from_stream(url, tmp_path / "copy.sqlite", credentials="", on_progress=lambda *_: None)
         log = SqliteLog(tmp_path / "copy.sqlite")
         messages = await log.messages("lobby", limit=9)
         await log.close()

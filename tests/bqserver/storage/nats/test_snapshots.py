@@ -738,7 +738,7 @@ def test_a_copy_leaves_pages(nats_single, tmp_path: Path, held):
         for _ in range(2):  # again: what is interrupted goes on
             with contextlib.suppress(ZeroDivisionError):
                 await to_stream(
-                    tmp_path / "here.sqlite", url, single=True, credentials="", told=interrupted(told)
+                    tmp_path / "here.sqlite", url, single=True, credentials="", on_progress=interrupted(told)
                 )
         held(True)
         async with node(url, tmp_path / "fresh.sqlite") as fresh:

@@ -434,7 +434,7 @@ def test_the_write_ahead_log_has_its_size_from_the_start(path: Path):
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
 @pytest.mark.usefixtures("cramped")
 def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sqlite_log, "PROBE", 0.05)
+    monkeypatch.setattr(sqlite_log, "PROBE_INTERVAL", 0.05)
     with running_server(log=f"sqlite:{path}", open=True) as server, member(server.url) as one:
         one.until("synced")
 
