@@ -1,7 +1,10 @@
-"""A live chat room inside a notebook: a window people look at, and a list that code reacts to.
+"""A live chat room inside a notebook: a window for people, and a list that code reacts to.
 
-Names are imported on first use (PEP 562), so that ``bqwidget.protocol``, which the server shares,
-loads neither Jupyter nor a socket.
+Names are imported on first use (PEP 562), so that ``bqwidget.protocol``, which the server shares, loads neither Jupyter
+nor a network library.
+
+The modules here are public. Below them, in the order of their imports: ``_threads`` (where code runs), ``_client`` (one
+room's connection), ``_room`` (the verbs), ``_widget`` (the kernel's side of the window).
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {
     "Room": "room",
     "ChatWidget": "widget",
     "Message": "protocol",
@@ -56,10 +59,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOME]
+    return [*globals(), *_MODULES]

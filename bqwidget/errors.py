@@ -1,30 +1,30 @@
-"""One tree of errors; each carries its facts as attributes and says what to do next.
+"""One tree of errors. Each carries its facts as attributes, and its text says what to do.
 
 ::
 
     BqwidgetError
-    ├── ProtocolError          bytes that are not chat.v1: ``code``, ``field``
-    ├── RoomClosed             the room was closed here, or ended for good by the server: ``close_code``
-    ├── MessageRefused         the server said no: ``code``, ``status``, ``retry_after``
-    ├── DeliveryTimeout        not acknowledged in time; it stays queued: ``cid``   (a TimeoutError)
-    ├── WaitTimeout            nothing that was waited for came: ``timeout``        (a TimeoutError)
+    ├── ProtocolError          a frame or body that is not valid chat.v1: ``code``, ``field``
+    ├── RoomClosed             closed here, or permanently by the server: ``close_code``
+    ├── MessageRefused         the server refused the message: ``code``, ``status``, ``retry_after``
+    ├── DeliveryTimeout        not acknowledged in time; stays queued: ``cid``, ``timeout``  (a TimeoutError)
+    ├── WaitTimeout            the awaited event did not happen in time: ``timeout``         (a TimeoutError)
     ├── ConnectionRefused      the server can't be joined: ``url``, ``status``, ``code``, ``retry_after``
     └── LocalServerError       the local server can't be found or started: ``path``
 
-``BqwidgetError`` itself is raised for wrong use (an unknown option, a bad room name).
+``BqwidgetError`` itself is raised for wrong arguments.
 """
 
-# ruff: noqa: N818 - a name says what happened; that it is an error its place in the tree says
+# ruff: noqa: N818 - a name says what happened; its place in the tree says that it is an error
 
 from __future__ import annotations
 
 
 class BqwidgetError(Exception):
-    """Anything that goes wrong in bqwidget; catch this to catch all of it."""
+    """The base of all errors of bqwidget."""
 
 
 class ProtocolError(BqwidgetError):
-    """A frame or body that is not what chat.v1 says; ``code`` is the wire's short word for it."""
+    """A frame or body that is not valid chat.v1. ``code``: the wire's error code. ``field``: its path in the body."""
 
     def __init__(self, code: str, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class RoomClosed(BqwidgetError):
 
 
 class MessageRefused(BqwidgetError):
-    """The server refused this message for good. ``retry_after`` (seconds) is set where a later try may pass."""
+    """The server refused the message with ``code``. ``retry_after``: seconds after which it may be accepted."""
 
     def __init__(
         self, code: str, message: str, *, status: int | None = None, retry_after: float | None = None
@@ -62,7 +62,7 @@ class DeliveryTimeout(BqwidgetError, TimeoutError):
 
 
 class WaitTimeout(BqwidgetError, TimeoutError):
-    """Nothing that was waited for came within ``timeout`` seconds."""
+    """The awaited message or state did not come within ``timeout`` seconds."""
 
     def __init__(self, message: str, *, timeout: float) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ class WaitTimeout(BqwidgetError, TimeoutError):
 
 
 class ConnectionRefused(BqwidgetError):
-    """The server answered the join with an HTTP ``status`` instead of a room."""
+    """The server can't be reached, or answered with the HTTP ``status``. ``retry_after``: seconds to wait."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class ConnectionRefused(BqwidgetError):
 
 
 class LocalServerError(BqwidgetError):
-    """The user's local server can't be found or started; ``path`` is the file or log that tells why."""
+    """The user's local server can't be found or started. ``path``: the file or log with the reason."""
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message)

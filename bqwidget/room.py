@@ -1,10 +1,7 @@
-"""Room: a member of a chat room: its live list, how it stands, and every verb."""
+"""Room: a member of a chat room, with its live list of messages, its state, and all verbs."""
 
 from __future__ import annotations
 
-import difflib
-import getpass
-import os
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -21,86 +18,89 @@ from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
 from bqwidget._room.observable import live_trait
+from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions import QuestionMixin
 from bqwidget._threads.cells import replace_previous
 
 from .connection import Connection
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
-from .protocol import Error, Limits, Member, ServerFrame, Typing, check_room, is_text, printable
+from .protocol import Error, Member, ServerFrame, Typing, check_room, printable
 from .session import Session, State, Status, StatusError
 
 if TYPE_CHECKING:
     from .widget import ChatWidget
 
-MAX_USER_LENGTH = 1_000
-"""Characters of a name that fit into the join's address; how many it may have, the server's limits say."""
 Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
 class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
-    """Join the room ``name`` as ``user``; returns at once and joins in the background.
+    """A member of the room ``name``. Returns at once and joins in the background.
 
-    ``keep`` messages are kept, the newest. ``url`` is the server's base address: by default ``BQWIDGET_URL``,
-    else the user's local server, which is started when needed. Plain ``http://`` is refused beyond loopback
-    unless ``insecure``. All that can be observed is live, in a busy cell too.
+    ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else
+    the login name. ``keep``: how many of the newest messages ``messages`` holds. ``url``: the server's base address;
+    default: ``BQWIDGET_URL``, else the user's local server, which is started if needed. ``token``: for that server.
+    ``insecure``: allow unencrypted ``http://`` beyond loopback. All traits are up to date in a busy cell too.
+
+    Raises TypeError or BqwidgetError for a wrong argument, ProtocolError for a wrong name. Example::
+
+        room = Room("lobby", user="ada")
+        room.send("hi")
     """
 
-    messages: MessageSnapshot = live_trait(List, "The newest messages, oldest first: a snapshot to read.")
+    messages: MessageSnapshot = live_trait(List, "The newest messages, oldest first; a read-only snapshot.")
     status: State = live_trait(Unicode, "connecting, open, reconnecting or closed.")
     error: BqwidgetError | None = live_trait(
-        Any_, "What went wrong last, as an exception; None while all is well."
+        Any_, "The last error of the connection, as an exception, or None."
     )
-    latency: float | None = live_trait(Any_, "Seconds to the server and back, as last measured.")
-    members: list[Member] = live_trait(List, "Who is in the room now.")
-    queued: int = live_trait(Any_, "How many sends are not acknowledged yet.")
-    reconnect_attempts: int = live_trait(Any_, "Joins tried since the room was last open.")
+    latency: float | None = live_trait(Any_, "The last measured round-trip time, in seconds.")
+    members: list[Member] = live_trait(List, "The members who are in the room now.")
+    queued: int = live_trait(Any_, "The number of sends that are not acknowledged.")
+    reconnect_attempts: int = live_trait(Any_, "Joins attempted since the room was last open.")
     last_disconnected_at: int | None = live_trait(
-        Any_, "When it was last lost, in milliseconds since the epoch."
+        Any_, "When the connection was last lost, in milliseconds since the epoch."
     )
 
     _kind = "kernel"
 
-    def __init__(  # noqa: PLR0917 - the first few read well by place
+    def __init__(  # noqa: PLR0917 - the first few are readable by position
         self,
         name: str,
         user: str | None = None,
         keep: int = 1000,
         url: str | None = None,
         token: str | None = None,
-        insecure: bool = False,  # noqa: FBT001, FBT002 - read like the others, by its name
+        insecure: bool = False,  # noqa: FBT001, FBT002 - passed by name
         **unknown: Any,
     ) -> None:
-        if unknown:
-            raise TypeError(_unknown_options(unknown))
-        if not isinstance(name, str):
-            raise TypeError(f"a room's name is text, not {type(name).__name__}: Room('lobby')")
+        check_options(name, unknown)
         super().__init__()
         self.name = check_room(name)
-        self.user = _check_user(user)
-        self.keep = _check_keep(keep)
+        self.user = check_user(user)
+        self.keep = check_keep(keep)
         self._listeners: list[Listener] = []
         self._last_status: Status | None = None
         self._cached_messages: tuple[int, MessageSnapshot] = (-1, MessageSnapshot())
         self._widget: ChatWidget | None = None
-        update = WeakMethod(self._on_update)
+        on_update = WeakMethod(self._on_update)
         self._connection = Connection(
             Session(name, keep=keep, random=random.random),
             configured_endpoint(url, token, insecure=insecure),
             query={"user": self.user, "kind": self._kind, "client": token_hex(8)},
-            on_update=lambda accepted: (method := update()) and method(accepted),
+            on_update=lambda accepted: (method := on_update()) and method(accepted),
         )
         self._connection.start()
         finalize(self, self._connection.close, wait=False).atexit = False
         replace_previous(self, ("room", name, self.user), Room.close)
 
-    # ---- life ----
+    # ---- joining and leaving ----
 
     def wait_open(self, timeout: float | None = None) -> Self:
-        """Wait until the room is joined and its list loaded; the room itself.
+        """Wait until the room is joined and its list is loaded, and return the Room.
 
-        Raises ConnectionRefused where the server will never let us in, RoomClosed, or WaitTimeout.
+        ``timeout``: seconds, None without limit. Raises ConnectionRefused if the server refuses permanently,
+        RoomClosed, WaitTimeout. Example: ``room.wait_open(timeout=20)``
         """
         connection = self._connection
         connection.wait_until(lambda: connection.session.state in ("open", "closed"), timeout)
@@ -108,11 +108,16 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
             return self
         if connection.close_error is not None:
             raise connection.error or connection.close_error
-        why = f": {connection.error}" if connection.error else ""
-        raise WaitTimeout(f"room {self.name} is not open after {timeout or 0:g} s{why}", timeout=timeout or 0)
+        reason = f": {connection.error}" if connection.error else ""
+        raise WaitTimeout(
+            f"room {self.name} is not open after {timeout or 0:g} s{reason}", timeout=timeout or 0
+        )
 
     def close(self) -> None:
-        """Leave. What is queued has two seconds to go, if the room is open. Closing again does nothing."""
+        """Leave the room. If it is open, queued messages are sent for up to two seconds. May be called again.
+
+        A Room is also a context manager that closes it. Example: ``room.close()``
+        """
         self._handlers.clear()
         self._connection.close()
 
@@ -122,11 +127,14 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- its page ----
+    # ---- the page ----
 
     @property
     def url(self) -> str:
-        """The address of the room's page, for a browser; there is never a secret in it."""
+        """The address of the room's page, for a browser. It never contains a secret.
+
+        Raises ConnectionRefused, LocalServerError or RoomClosed if no server is found. Example: ``print(room.url)``
+        """
         connection = self._connection
         connection.wait_until(lambda: connection.endpoint or connection.close_error, REQUEST_TIMEOUT)
         if connection.endpoint is None:
@@ -136,23 +144,27 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         return connection.endpoint.http_url(f"rooms/{self.name}")
 
     def invite(self, uses: int = 1, minutes: float = 10) -> str:
-        """A link that lets ``uses`` people in, within ``minutes``: give it only to them.
+        """A link that admits ``uses`` people within ``minutes``: a secret to share only with them.
 
-        Where somebody else does the logging in, as inside Jupyter, it is the page's plain address.
+        Where people log in otherwise, as in Jupyter, the plain address of the page. Raises ConnectionRefused,
+        RoomClosed. Example: ``print(room.invite(uses=3, minutes=60))``
         """
         try:
-            body = self._request(lambda rest: rest.post("invites", {"uses": uses, "minutes": minutes}))
+            body = self._request(lambda http: http.post("invites", {"uses": uses, "minutes": minutes}))
         except ConnectionRefused as error:
             if error.code != "no_invites":
                 raise
             return self.url
         return f"{self.url}#invite={msgspec.json.decode(body)['code']}"
 
-    # ---- its window ----
+    # ---- the window ----
 
     @property
     def widget(self) -> ChatWidget:
-        """The room's window, a ChatWidget, for layouts: ``HBox([room.widget, plot])``."""
+        """The room's window, a ChatWidget, for layouts; created on first use.
+
+        Example: ``room.widget.layout.width = "50%"``
+        """
         if self._widget is None:
             from .widget import ChatWidget  # noqa: PLC0415 - a script needs no Jupyter
 
@@ -160,12 +172,12 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         return self._widget
 
     def __repr__(self) -> str:
-        if "user" not in self.__dict__:  # a debugger may look at one that could not be made
+        if "user" not in self.__dict__:  # shown by a debugger after __init__ failed
             return "Room(unfinished)"
         return f"Room({self.name!r}, user={printable(self.user)})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """In a notebook its window, elsewhere its repr."""
+        """The window in a notebook, the repr elsewhere."""
         ipython = sys.modules.get("IPython")
         if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
             return {"text/plain": repr(self)}
@@ -174,17 +186,17 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
             bundle[0]["text/plain"] = repr(self)
         return bundle
 
-    # ---- what widget.py uses: its comm ends on the room's thread ----
+    # ---- used by widget.py, whose comm messages are handled on the room's thread ----
 
     def _add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener(frames)`` on the room's thread with all that is accepted; the un-listener."""
+        """Call ``listener(frames)`` on the room's thread with accepted frames. Returns a function that ends this."""
         self._listeners.append(listener)
 
-        def unlisten() -> None:
+        def remove() -> None:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
-        return unlisten
+        return remove
 
     def _call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Run ``function`` on the room's thread soon."""
@@ -200,7 +212,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     # ---- on the room's thread ----
 
     def _on_update(self, accepted: Sequence[ServerFrame]) -> None:
-        """After every step of the connection: tell the window, the observers and the handlers."""
+        """After every step of the connection: notify the window, the observers and the handlers."""
         frames: list[ServerFrame | Status] = list(accepted)
         before, status = self._last_status, self._current_status()
         if status != before:
@@ -217,19 +229,19 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         for listener in list(self._listeners) if frames else ():
             try:
                 listener(frames)
-            except Exception as error:  # noqa: BLE001 - a window that fails is no reason to leave the room
+            except Exception as error:  # noqa: BLE001 - an error in a window must not end the room
                 sys.excepthook(type(error), error, error.__traceback__)
 
     def _current_status(self) -> Status:
         connection, error = self._connection, self._connection.error
-        trouble = None
+        status_error = None
         if error is not None:
-            trouble = StatusError(
+            status_error = StatusError(
                 code=getattr(error, "code", None) or type(error).__name__, message=str(error)
             )
         return Status(
             status=connection.session.state,
-            error=trouble,
+            error=status_error,
             retry_at=connection.retry_at,
             queued=len(connection.session.outbox),
         )
@@ -261,44 +273,9 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         return snapshot
 
     def _on_callback_error(self, function: Callable[..., object], error: BaseException) -> None:
-        """A callback's error is shown in the window too."""
-        what = f"{getattr(function, '__name__', function)}: {type(error).__name__}: {error}"
-        self._call_soon(self._notify_listeners, [Error(code="callback", message=what)])
+        """Show a callback's error in the window too."""
+        message = f"{getattr(function, '__name__', function)}: {type(error).__name__}: {error}"
+        self._call_soon(self._notify_listeners, [Error(code="callback", message=message)])
 
 
 _LIVE_TRAITS = tuple(name for name, trait in Room.class_traits().items() if trait.read_only)
-
-
-def _unknown_options(unknown: dict[str, Any]) -> str:
-    name = next(iter(unknown))
-    known = ("user", "keep", "url", "token", "insecure")
-    close = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
-    return f"Room() has no option {name!r}: {hint}"
-
-
-def _check_user(user: str | None) -> str:
-    if user is None:
-        user = os.environ.get("JUPYTERHUB_USER") or _login_name()
-    if not isinstance(user, str):
-        raise TypeError(f"user is a name, not {type(user).__name__}")
-    if not user.strip() or len(user) > MAX_USER_LENGTH:
-        raise BqwidgetError(
-            f"user is {printable(user)}: a name of 1 to {MAX_USER_LENGTH:,} characters is needed"
-        )
-    if not is_text(user):
-        raise BqwidgetError(f"user is {printable(user)}, which holds half a character: leave it away")
-    return user
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()[: Limits().user]
-    except (OSError, KeyError):  # a container's user may have no name
-        return "someone"
-
-
-def _check_keep(keep: int) -> int:
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-        raise BqwidgetError(f"keep is {keep!r}: how many messages to keep, 1 or more")
-    return keep

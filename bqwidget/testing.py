@@ -1,22 +1,21 @@
-"""Testing: scripted members, so that a notebook with a conversation runs by itself, the same every time.
+"""Testing: scripted members, for notebooks and tests that contain a conversation and run without people.
 
-In a notebook (or a test), somebody has to be there to answer::
+A scripted member answers questions and reacts to messages::
 
     from bqwidget import Room
     from bqwidget.testing import Member
 
     room = Room("lobby", user="ada")
     bob = Member("bob", room)
-    bob.on("Continue?", answer="yes")              # every question that contains these words
-    bob.on("ping", say=["pong", "pong again"])     # the first time this, the second time that, then nothing
+    bob.on("Continue?", answer="yes")              # every question that contains this text
+    bob.on("ping", say=["pong", "pong again"])     # first "pong", then "pong again", then nothing
     bob.on(re.compile("loss 0.0"), react="🎉")
 
-    room.ask("Continue?", choices=["yes", "no"])   # -> 'yes', at once: no sleep, no waiting for a person
-    bob.finish()                                   # an error, if something of the script has not happened
+    room.ask("Continue?", choices=["yes", "no"])   # returns 'yes' at once
+    bob.finish()                                   # raises WaitTimeout if part of the script has not happened
 
-Members react on threads of their own, while cells are busy too. ``scripted_room()`` gives a room on a private,
-empty server, for a test that shall neither see nor touch the rooms of whoever runs it; ``private_server()`` is
-that server alone.
+Members react on threads of their own, even while a cell is busy. ``scripted_room()`` is a room on a private, empty
+server, for tests that must not touch the user's rooms; ``private_server()`` is that server alone.
 """
 
 from __future__ import annotations
@@ -38,23 +37,26 @@ from .protocol import Message, is_open, printable
 from .room import Room
 
 SCRIPT_TIMEOUT = 20.0
-"""Seconds after which a script that doesn't go on is given up."""
+"""Seconds to wait for each step of a script."""
 IDLE_TIMEOUT = 60
-"""A private server whose process is gone without a word ends by itself."""
+"""Seconds without members after which a private server ends, for when this process was killed."""
 
 What = str | re.Pattern[str] | Callable[[Message], object]
 Said = str | Sequence[str] | Callable[[Message], str | None]
 
 
 class Member:
-    """Somebody in ``room`` who follows a script; joined when this returns. Also a context manager.
+    """A member with the name ``user`` that follows a script. It has joined when this returns.
 
-    ``room`` is a Room, in the same room of whose server it joins, or a name on the default server.
+    ``room``: a Room, whose server and room it joins, or the name of a room on the default server. A Member is also a
+    context manager that leaves. Raises WaitTimeout, and the errors of ``Room``. Example::
+
+        bob = Member("bob", room)
     """
 
     def __init__(self, user: str, room: Room | str) -> None:
         if isinstance(room, Room):
-            endpoint = room.wait_open(SCRIPT_TIMEOUT)._connection.endpoint  # noqa: SLF001 - a part of the room
+            endpoint = room.wait_open(SCRIPT_TIMEOUT)._connection.endpoint  # noqa: SLF001 - part of the room
             assert endpoint is not None
             self.room: Room = _Person(
                 room.name, user=user, url=endpoint.base, token=endpoint.token, insecure=True
@@ -79,32 +81,39 @@ class Member:
         reply: Said | None = None,
         react: Said | None = None,
     ) -> Self:
-        """Whenever somebody else says ``what``: answer that question, say something, reply to it, or react to it.
+        """Add a rule: when another member sends ``what``, answer the question, send a text, reply, or react.
 
-        ``what``: words that it contains, a pattern found in it, or a function of the message. A reaction is a
-        text for every time, a list of texts for as many times, or a function of the message that gives one
-        (None: nothing this time). The first line of the script that fits and has something left is followed.
+        ``what``: a text that the message contains, a pattern found in it, or a function of the message. Each reaction
+        is a text for every time, a list of texts for as many times, or a function of the message that returns a text
+        or None for nothing. The first rule that matches and has a text left is used. Returns the Member.
+        Raises TypeError without a reaction. Example: ``bob.on("Continue?", answer="yes")``
         """
         given = {"answer": answer, "say": say, "reply": reply, "react": react}
         said = {name: texts for name, texts in given.items() if texts is not None}
         if not said:
-            raise TypeError("on() needs what to do: answer=, say=, reply= or react=")
+            raise TypeError("on() needs a reaction: answer=, say=, reply= or react=")
         with self._changed:
             self._rules.append(_Rule(what, said))
         return self
 
     def say(self, text: str) -> Message:
-        """Say something now."""
+        """Send ``text`` now. Example: ``bob.say("hi")``"""
         return self.room.send(text)
 
     def wait_for(
         self, what: What, timeout: float = SCRIPT_TIMEOUT, *, after: Message | int | None = None
     ) -> Message:
-        """The first message that is ``what``, whoever says it: newer than ``after``, else from now on."""
+        """Block until any member sends ``what``, and return that message: newer than ``after``, else than the call.
+
+        ``timeout``: seconds. Raises WaitTimeout, RoomClosed. Example: ``bob.wait_for("done")``
+        """
         return self.room.wait_for(lambda message: _matches(what, message), timeout, after=after)
 
     def finish(self, timeout: float = SCRIPT_TIMEOUT) -> None:
-        """Wait until all that was scripted has happened, then leave. WaitTimeout says what has not."""
+        """Wait until every rule has been used, then leave. Raises WaitTimeout with the rules that have not.
+
+        A list of texts must be used up. ``timeout``: seconds. Example: ``bob.finish()``
+        """
         try:
             with self._changed:
                 if not self._changed.wait_for(
@@ -116,6 +125,7 @@ class Member:
             self.leave()
 
     def leave(self) -> None:
+        """Leave the room. Example: ``bob.leave()``"""
         self.room.close()
 
     def __enter__(self) -> Self:
@@ -130,7 +140,7 @@ class Member:
         return f"Member({printable(self.user)}, {self.room.name!r})"
 
     def _on_message(self, message: Message) -> None:
-        """On a thread of its own, one message after the other."""
+        """Runs on a thread of its own, for one message after the other."""
         for line in list(self._rules):
             deeds = line.reactions(message)
             if not deeds:
@@ -155,7 +165,7 @@ class Member:
 
 
 class _Rule:
-    """One line of a script. ``missing``: how often it must still happen for the script to be complete."""
+    """One rule of a script. ``missing``: how often it must still be used for the script to be complete."""
 
     def __init__(self, what: What, said: dict[str, Said]) -> None:
         self.what = what
@@ -163,7 +173,7 @@ class _Rule:
         self._said = {name: _text_source(texts) for name, texts in said.items()}
 
     def reactions(self, message: Message) -> dict[str, str]:
-        """What is to be done about ``message``: nothing, where it is about something else or all is used up."""
+        """The reactions to ``message``; none if it does not match, or if all texts are used up."""
         if not _matches(self.what, message) or ("answer" in self._said and not is_open(message)):
             return {}
         deeds = {name: supply(message) for name, supply in self._said.items()}
@@ -174,7 +184,7 @@ class _Rule:
 
 
 class _Person(Room):
-    """Shown as a person among the members."""
+    """A Room that is shown as a person among the members."""
 
     _kind = "person"
 
@@ -197,7 +207,7 @@ def _matches(what: What, message: Message) -> bool:
 
 
 class PrivateServer(NamedTuple):
-    """Where it is, and the token that it takes: ``Room("lobby", url=server.url, token=server.token)``."""
+    """Its address and its token: ``Room("lobby", url=server.url, token=server.token)``."""
 
     url: str
     token: str
@@ -205,7 +215,13 @@ class PrivateServer(NamedTuple):
 
 @contextmanager
 def private_server(*flags: str) -> Iterator[PrivateServer]:
-    """A server of our own on a free port, which keeps nothing and ends with the block; ``flags`` of ``bqserver``."""
+    """A server on a free port, with an empty history in memory, which ends with the block.
+
+    ``flags``: further flags of ``bqserver``. Yields a PrivateServer. Raises LocalServerError. Example::
+
+        with private_server() as server:
+            room = Room("lobby", url=server.url, token=server.token)
+    """
     token = token_urlsafe()
     command = [
         *(sys.executable, "-m", "bqserver"),
@@ -234,6 +250,12 @@ def private_server(*flags: str) -> Iterator[PrivateServer]:
 
 @contextmanager
 def scripted_room(name: str = "lobby", user: str = "ada", **options: Any) -> Iterator[Room]:
-    """An open room on a private server: ``with scripted_room() as room: bob = Member("bob", room) ...``."""
+    """An open Room on a private server, closed with the block.
+
+    ``options``: further options of ``Room``. Yields the Room. Raises the errors of both. Example::
+
+        with scripted_room() as room:
+            bob = Member("bob", room)
+    """
     with private_server() as server, Room(name, user, url=server.url, token=server.token, **options) as room:
         yield room.wait_open(SCRIPT_TIMEOUT)

@@ -1,8 +1,8 @@
-"""ChatWidget: a Room's window in a notebook. A thin shell: the comm on one side, the room's thread on the other.
+"""ChatWidget: a Room's window in a notebook: the comm on one side, the room's thread on the other.
 
-The rule for both: comm handlers, which Jupyter may run on any thread, only enqueue to the room's thread, and all
-that is sent or kept here is touched on that thread alone. Nothing of the conversation is a synced trait, so neither
-the token nor other people's words get into a saved notebook.
+Comm handlers, which Jupyter may run on any thread, only queue work for the room's thread; the widget's state is used
+on that thread only. No part of the conversation is a synced trait, so neither the token nor messages are saved in the
+notebook file.
 """
 
 from __future__ import annotations
@@ -34,25 +34,28 @@ from .protocol import Error, Message, Typing
 from .room import Room
 
 FLUSH_INTERVAL = 0.025
-"""Seconds between two flushes: what comes meanwhile goes together, for Jupyter drops comm floods silently."""
+"""Seconds between two flushes. Frames are batched because Jupyter silently drops floods of comm messages."""
 SNAPSHOT_LIMIT = 200
-"""Messages in a snapshot; the view asks for older ones as they are scrolled to."""
+"""Messages in a snapshot; the view requests older ones when they are scrolled to."""
 STATIC = Path(__file__).parent / "static"
 
 if not (STATIC / "widget.js").is_file():
     raise BqwidgetError(
-        f"the window's bundle {STATIC / 'widget.js'} is missing: install bqwidget again,"
+        f"the window's bundle {STATIC / 'widget.js'} is missing: reinstall bqwidget,"
         " or in a checkout run `npm ci && npm run build` in js/"
     )
 
 
 class ChatWidget(anywidget.AnyWidget):
-    """The window of ``room``: a Room, or a name for which one is made with the further options.
+    """The window of ``room``: a Room, or the name of a room, for which ``Room(name, **options)`` is created.
 
-    ``.room`` is the Room and ``.messages`` its list. A window that made its room also closes it.
+    ``layout``: as of any widget. ``.room`` is the Room. A window that created its Room also closes it. Raises
+    TypeError for options together with a Room, and the errors of ``Room``. Example::
+
+        ChatWidget("lobby", user="ada")
     """
 
-    # Texts and not paths: of a path anywidget keeps every widget alive that was ever made with it.
+    # Texts, not paths: with a path, anywidget keeps every widget alive that was created with it.
     _esm = (STATIC / "widget.js").read_text(encoding="utf-8")
     _css = (STATIC / "widget.css").read_text(encoding="utf-8")
     room_name = traitlets.Unicode().tag(sync=True)
@@ -60,7 +63,7 @@ class ChatWidget(anywidget.AnyWidget):
 
     def __init__(self, room: Room | str, *, layout: Any = None, **options: Any) -> None:
         if isinstance(room, Room) and options:
-            raise TypeError(f"{', '.join(options)}: for a room, which is made already; say it to Room(...)")
+            raise TypeError(f"{', '.join(options)}: the Room exists already; pass options to Room(...)")
         self._owns_room, self._owns_layout = not isinstance(room, Room), layout is None
         self.room = room = room if isinstance(room, Room) else Room(room, **options)
         self._comm_server = CommServer(lambda: room._snapshot_frames(SNAPSHOT_LIMIT))
@@ -76,17 +79,17 @@ class ChatWidget(anywidget.AnyWidget):
 
     @property
     def messages(self) -> list[Message]:
-        """The room's list: oldest first, the newest ``keep``. Observe it on the room."""
+        """The list of the room, ``room.messages``, oldest first. Observe it on the room."""
         return self.room.messages
 
     def open(self) -> None:
         super().open()
         if hasattr(self.comm, "_reply_subshell_for"):
-            # ipykernel 7.4 would answer on the thread that sent last, which a busy cell blocks (DESIGN 7).
+            # ipykernel 7.4 would reply on the thread that sent last, which a busy cell blocks (DESIGN 7).
             self.comm._reply_subshell_for = None
 
     def close(self) -> None:
-        """Close the window, and the room if this window made it."""
+        """Close the window, and its Room if the window created it."""
         if unlisten := self.__dict__.pop("_unlisten", None):
             unlisten()
             if self._owns_room:
@@ -96,7 +99,7 @@ class ChatWidget(anywidget.AnyWidget):
         super().close()
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Browsers speak by commands; traits are written from Python alone."""
+        """Ignores state from browsers: they send commands; traits are written by Python only."""
 
     def __repr__(self) -> str:
         return f"ChatWidget({self.room_name!r}, user={self.user!r})"
@@ -146,8 +149,8 @@ class ChatWidget(anywidget.AnyWidget):
         asked.add_done_callback(answered)
 
     def _flush_soon(self) -> None:
-        """At once when it was calm, else when COALESCE has passed since the last time."""
-        if self.room.status == "closed":  # there is no later
+        """Flush when FLUSH_INTERVAL has passed since the last flush."""
+        if self.room.status == "closed":  # its loop has ended
             self._flush()
         elif self._flush_timer is None:
             wait = max(0.0, self._flushed_at + FLUSH_INTERVAL - time.monotonic())
@@ -163,15 +166,15 @@ class ChatWidget(anywidget.AnyWidget):
 
 
 def _on_comm_message(widget: ChatWidget, content: object, buffers: Sequence[memoryview]) -> None:
-    """What a browser says, on whatever thread Jupyter hears it."""
-    if widget.room.status == "closed":  # its thread is over, and may not touch anything any more
+    """Handle a comm message, on any thread."""
+    if widget.room.status == "closed":  # its thread has ended, so this thread may use the state
         widget._on_command(content)
     else:
         widget.room._call_soon(widget._on_command, content, bytes(buffers[0]) if buffers else b"")
 
 
 def _frame_listener(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:
-    """A listener that doesn't keep the widget: the room outlives its windows."""
+    """A listener that does not keep the widget alive, because the room may outlive its windows."""
     reference = weakref.ref(widget)
 
     def listener(frames: Sequence[Any]) -> None:

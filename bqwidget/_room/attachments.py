@@ -1,6 +1,6 @@
-"""Attaching: what an object becomes when it is sent: a picture's bytes, or a table of data; never HTML.
+"""Attachments: converts an object to the bytes of a picture or to a table of data; never to HTML.
 
-Nothing is imported for it: whoever has a figure or a DataFrame has its library loaded already.
+No library is imported for this: the library of an object's type is loaded already.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import MAX_NAME, TABLE, Part, Table, encode, image_type
 
 MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 50, 20
-"""What is sent of a table: as much as a reader looks at; the whole is in the kernel."""
+"""The part of a table that is sent."""
 MAX_CELL_LENGTH = 200
 SNIFFED_BYTES = 64 * 1024
-"""Bytes of a file that tell whether it is a picture at all."""
+"""Bytes at the beginning of a file by which a picture is recognised."""
 MAX_IMAGE_BYTES = 100 * 1024 * 1024
-"""Bytes of a picture that are read to be sent: no server takes more."""
+"""Larger picture files are not read: no server accepts them."""
 MAX_SAFE_INTEGER = 1 << 53
-"""Above it, a browser's numbers are no longer whole ones."""
+"""JavaScript's numbers are not exact above it."""
 SUPPORTED_TYPES = (
-    "what can be attached is a matplotlib figure, a picture (PIL, its bytes, or its file as a Path), "
-    "a pandas DataFrame or Series, and whatever has _repr_png_, _repr_jpeg_ or _repr_svg_"
+    "a matplotlib figure, a picture (PIL, bytes, or a Path to its file), a pandas DataFrame or Series, "
+    "and an object with _repr_png_, _repr_jpeg_ or _repr_svg_ can be attached"
 )
 
 _REPRS = {"_repr_png_": "image/png", "_repr_jpeg_": "image/jpeg", "_repr_svg_": "image/svg+xml"}
@@ -40,9 +40,9 @@ _NO_NAMESPACE = re.compile(r"<svg(?=[\s/>])(?![^>]*\sxmlns\s*=)")
 
 
 def to_attachment(thing: object, name: str | None = None) -> Attachment:
-    """``name`` is what readers see of it, and hear where they can't see it.
+    """``name`` is shown to readers, and read aloud by screen readers.
 
-    Raises TypeError, naming what can be sent, for what has no picture.
+    Raises TypeError for an unsupported object, BqwidgetError for an unreadable file, MessageRefused for a large one.
     """
     if isinstance(thing, PathLike):
         path = Path(thing)
@@ -52,18 +52,18 @@ def to_attachment(thing: object, name: str | None = None) -> Attachment:
     if (table := _table(thing)) is not None:
         return _attachment(TABLE, encode(table), name)
     if (data := _rendered(thing)) is not None:
-        return _image(data, name or _figure_title(thing), f"what {type(thing).__name__} gives")
+        return _image(data, name or _figure_title(thing), f"the picture of {type(thing).__name__}")
     raise TypeError(
-        f"a message is text, not {type(thing).__name__}: convert it first, as with str(); {SUPPORTED_TYPES}"
+        f"a message is text, not {type(thing).__name__}: convert it first, for example by str(); {SUPPORTED_TYPES}"
     )
 
 
 def _read(path: Path) -> bytes:
-    """The picture that is in ``path``; of what is none, no more than its beginning."""
+    """The bytes of a picture file; of another file, only its beginning."""
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
-            raise BqwidgetError(f"{path} can't be read: it is no file")
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device may never end
+            raise BqwidgetError(f"{path} can't be read: it is not a regular file")
         with path.open("rb") as file:
             head = file.read(SNIFFED_BYTES)
             if image_type(head) is None:
@@ -79,7 +79,7 @@ def _image(data: bytes, name: str | None, what: str) -> Attachment:
     mime = image_type(data)
     if mime is None:
         raise TypeError(
-            f"{what}: no PNG, JPEG, GIF, WebP or SVG picture, and else a message is text (str); {SUPPORTED_TYPES}"
+            f"{what}: not a PNG, JPEG, GIF, WebP or SVG picture; a message is text (str), and {SUPPORTED_TYPES}"
         )
     return _attachment(mime, data, name)
 
@@ -94,7 +94,7 @@ def _attachment(mime: str, data: bytes, name: str | None) -> Attachment:
 
 
 def _rendered(thing: Any) -> bytes | None:
-    """What it draws of itself: its own words first, then a figure's."""
+    """The object's own picture: by its ``_repr_*_`` methods, else by its figure's ``savefig``."""
     if isinstance(thing, type):
         return None
     for method, mime in _REPRS.items():
@@ -116,11 +116,11 @@ def _rendered(thing: Any) -> bytes | None:
 
 
 def _to_bytes(given: Any, mime: str) -> bytes | None:
-    """Bytes, text, or base64 as IPython allows it; with or without metadata."""
+    """The bytes of what a ``_repr_*_`` method returned: bytes, text or base64, with or without metadata."""
     if isinstance(given, tuple):
         given = given[0]
     if isinstance(given, str) and mime == "image/svg+xml":
-        # A picture by itself is not part of a page that would know what <svg> means.
+        # Outside an HTML page, <svg> needs its namespace.
         return _NO_NAMESPACE.sub('<svg xmlns="http://www.w3.org/2000/svg"', given, count=1).encode()
     if isinstance(given, str):
         try:
@@ -131,7 +131,7 @@ def _to_bytes(given: Any, mime: str) -> bytes | None:
 
 
 def _figure_title(thing: Any) -> str | None:
-    """What a matplotlib figure says above itself."""
+    """The title of a matplotlib figure."""
     axes = getattr(thing, "axes", None)
     for one in axes if isinstance(axes, list) else ():
         if callable(getattr(one, "get_title", None)) and isinstance(title := one.get_title(), str) and title:
@@ -194,7 +194,7 @@ def _cell_value(value: Any) -> str | int | float | bool | None:
 
 
 def _cell_text(value: object) -> str:
-    """Short, and whole characters only: half of one can't be sent."""
+    """Truncated text without lone surrogates, which can't be sent."""
     text = str(value)
     text = text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
     return text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Handlers: who hears a room's messages; registering again by the same name replaces."""
+"""Handlers of a room's messages. Registering a function of the same name again replaces the earlier one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bqwidget.protocol import Message
 
 
 class Handler:
-    """One registration. ``since``: it hears what is newer than itself, however late its turn comes."""
+    """One registration. ``since``: it gets messages above this seq, however late it is called."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Handler:
 
 
 class HandlerRegistry:
-    """``is_own`` says whether a message was sent by the room's own verbs."""
+    """``is_own(message)``: whether the room's own verbs sent it."""
 
     def __init__(self, is_own: Callable[[Message], bool]) -> None:
         self._is_own = is_own
@@ -71,14 +71,14 @@ class HandlerRegistry:
             self._remove_previous_run(cell)
         replaced = self._handlers.pop(key, None)
         if replaced is not None:
-            since = replaced.since  # what is on its way already is for the new one
+            since = replaced.since  # messages that are being delivered go to the new one
             _stop(replaced)
         self._handlers[key] = Handler(
             callback, loop, since=since, where=where, background=background, own=own
         )
 
     def remove(self, function: Callable[..., object]) -> bool:
-        """Forget the handler that is ``function``, or has its name."""
+        """Remove the handler ``function``, or the one of its name."""
         for key, handler in list(self._handlers.items()):
             if handler.callback.function == function or key == registration_key(function)[0]:
                 _stop(self._handlers.pop(key))
@@ -90,7 +90,7 @@ class HandlerRegistry:
             _stop(self._handlers.pop(key))
 
     def reset(self) -> None:
-        """The log has begun anew, with lower numbers perhaps."""
+        """The list was reloaded; its seqs may be lower than before."""
         for handler in list(self._handlers.values()):
             handler.since = 0
 
@@ -98,7 +98,7 @@ class HandlerRegistry:
         return {handler.loop for handler in list(self._handlers.values())}
 
     def handle(self, messages: Iterable[Message], loop: CallbackLoop) -> None:
-        """Give ``messages`` to the handlers that live in ``home``, where this is called."""
+        """Call the handlers of ``loop``, in which this runs, with ``messages``."""
         for message in messages:
             own = self._is_own(message)
             for handler in list(self._handlers.values()):
@@ -106,14 +106,14 @@ class HandlerRegistry:
                     handler.handle(message, own=own)
 
     def _remove_previous_run(self, cell: Cell) -> None:
-        """Functions without a name are those of their cell: a new run of it replaces all of the last."""
+        """Lambdas belong to their cell: a new run of it replaces all of its previous run."""
         for key in list(self._handlers):
             if is_from_previous_run(key, cell):
                 _stop(self._handlers.pop(key))
 
 
 class _LambdaKey:
-    """The key of a lambda: itself, and the cell that it came from."""
+    """The key of a lambda: the function, and the cell that defined it."""
 
     def __init__(self, function: Callable[..., object], cell: Cell) -> None:
         self.function = function
@@ -127,12 +127,12 @@ class _LambdaKey:
 
 
 def is_from_previous_run(key: object, cell: Cell) -> bool:
-    """Whether it is the key of a function without a name that an earlier run of ``cell`` registered."""
+    """Whether it is the key of a lambda that an earlier run of ``cell`` registered."""
     return isinstance(key, _LambdaKey) and key.cell.id == cell.id and key.cell.run != cell.run
 
 
 def registration_key(function: Callable[..., Any]) -> tuple[object, Cell | None]:
-    """What registering again replaces, by; and the cell, for a function without a name."""
+    """The key by which a registration replaces an earlier one; and the cell, for a lambda."""
     name = getattr(function, "__qualname__", None)
     if name is None:
         return id(function), None

@@ -1,4 +1,4 @@
-"""Reading: a room as data: older pages, search, a table, and a transcript to keep."""
+"""History: a room as data: older messages, search, attachments, a DataFrame, and a transcript."""
 
 from __future__ import annotations
 
@@ -19,43 +19,53 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUEST_TIMEOUT = 30.0
-"""Seconds that a question to the server may take, the join included."""
+"""Seconds for a request to the server, including the join."""
 
 Result = TypeVar("Result")
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 
 
 class HistoryMixin(SendMixin):
-    """What the server knows beyond the kept messages; every method raises ConnectionRefused or RoomClosed."""
+    """Every method that asks the server raises ConnectionRefused or RoomClosed."""
 
     name: str
     messages: Any
 
     def history(self, before: Message | int | None = None, limit: int = 50) -> list[Message]:
-        """The last ``limit`` messages below ``before`` (a Message or a seq; None: the newest), oldest first."""
+        """The last ``limit`` messages before ``before`` (a Message or a seq; None: the newest), oldest first.
+
+        Raises ConnectionRefused, RoomClosed. Example: ``older = room.history(before=message, limit=50)``
+        """
         seq = before.seq if isinstance(before, Message) else before
-        return self._request(lambda rest: _history(rest, seq, limit))
+        return self._request(lambda http: _history(http, seq, limit))
 
     def search(self, text: str, limit: int = 50) -> list[Message]:
-        """The newest ``limit`` (at most 200) messages of the whole room with all words of ``text``, oldest first."""
+        """The newest ``limit`` (at most 200) messages of the whole room that contain all words of ``text``, oldest first.
+
+        Raises ConnectionRefused, RoomClosed. Example: ``found = room.search("loss nan")``
+        """
         if not is_text(text):
-            raise BqwidgetError(f"{printable(text)} holds half a character: leave it away")
-        return self._request(lambda rest: _search(rest, self.name, text, limit))
+            raise BqwidgetError(f"{printable(text)} contains half a character: remove it")
+        return self._request(lambda http: _search(http, self.name, text, limit))
 
     def part(self, part: Part | str) -> bytes:
-        """The bytes of an attachment: of ``message.parts[0]``, say, or by its sha256."""
+        """The bytes of the attachment ``part``: a Part such as ``message.parts[0]``, or its sha256.
+
+        Raises ConnectionRefused, RoomClosed. Example: ``data = room.part(message.parts[0])``
+        """
         sha256 = part.sha256 if isinstance(part, Part) else part
-        return self._request(lambda rest: rest.download(sha256))
+        return self._request(lambda http: http.download(sha256))
 
     def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
-        """The kept messages as a DataFrame, one row each; ``history``: all that the server has.
+        """The kept messages as a pandas DataFrame, one row each, oldest first.
 
-        ``limit``: only the newest so many, fetched where they aren't kept. ``at``, ``edited`` and ``expired``
-        are times in UTC; ``re`` is the seq that a reply or an answer belongs to, ``choice`` what was chosen, and
-        ``parts`` names the attachments.
+        ``history``: all messages that the server has. ``limit``: only the newest ones; they are fetched if they are
+        not kept. Columns ``at``, ``edited`` and ``expired`` are times in UTC, ``re`` is the seq of the message that
+        a reply or an answer refers to, ``choice`` the chosen answer, ``parts`` the names of the attachments.
+        Raises BqwidgetError without pandas, ConnectionRefused, RoomClosed. Example: ``room.df(limit=500)``
         """
         try:
-            import pandas as pd  # noqa: PLC0415 - only who wants a table needs it
+            import pandas as pd  # noqa: PLC0415 - needed only for a DataFrame
         except ImportError:
             raise BqwidgetError(
                 "room.df() needs pandas, which is not installed: pip install pandas"
@@ -70,9 +80,9 @@ class HistoryMixin(SendMixin):
         return frame
 
     def transcript(self, messages: Iterable[Message] | None = None) -> Transcript:
-        """``messages`` (by default all that are kept) as a static page for a cell's output, or as text by ``str``.
+        """``messages`` (default: the kept ones) as static output of a cell; ``str`` of it is plain text.
 
-        What others said is saved with the notebook only where somebody asked for it by this call.
+        Messages of others are saved in the notebook file only by this call. Example: ``room.transcript()``
         """
         return Transcript(self.name, self.messages if messages is None else messages)
 
@@ -86,13 +96,13 @@ class HistoryMixin(SendMixin):
         older: list[list[Message]] = []
         missing = None if limit is None else limit - len(kept)
         while missing is None or missing > 0:
-            want = PAGE_SIZE if missing is None else min(PAGE_SIZE, missing)
-            page = self.history(before, want)
+            size = PAGE_SIZE if missing is None else min(PAGE_SIZE, missing)
+            page = self.history(before, size)
             older.append(page)
-            if len(page) < want:
+            if len(page) < size:
                 break
             before = page[0].seq
-            missing = None if missing is None else missing - want
+            missing = None if missing is None else missing - size
         return [*(message for page in reversed(older) for message in page), *kept]
 
     def _request(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Result:
@@ -100,9 +110,9 @@ class HistoryMixin(SendMixin):
         try:
             return future.result(REQUEST_TIMEOUT)
         except TimeoutError:
-            why = self._connection.error or "no answer"
+            reason = self._connection.error or "no answer"
             state = self._connection.session.state
-            raise ConnectionRefused(f"room {self.name} is {state}: {why}", url="") from None
+            raise ConnectionRefused(f"room {self.name} is {state}: {reason}", url="") from None
 
 
 _COLUMNS = (
@@ -121,17 +131,17 @@ def _names(parts: Iterable[Part]) -> tuple[str, ...]:
     return tuple(part.name or part.mime for part in parts)
 
 
-async def _search(rest: HttpClient, room: str, text: str, limit: int) -> list[Message]:
-    return _decode_messages(await rest.get(f"rooms/{room}/search", q=text, limit=limit))
+async def _search(http: HttpClient, room: str, text: str, limit: int) -> list[Message]:
+    return _decode_messages(await http.get(f"rooms/{room}/search", q=text, limit=limit))
 
 
-async def _history(rest: HttpClient, before: int | None, limit: int) -> list[Message]:
+async def _history(http: HttpClient, before: int | None, limit: int) -> list[Message]:
     found: list[Message] = []
     while len(found) < limit:
-        want = min(PAGE_SIZE, limit - len(found))
-        page = await rest.messages(before=before, limit=want)
+        size = min(PAGE_SIZE, limit - len(found))
+        page = await http.messages(before=before, limit=size)
         found = [*page, *found]
-        if len(page) < want:
+        if len(page) < size:
             break
         before = page[0].seq
     return found

@@ -1,4 +1,4 @@
-"""Live: a cell's output that is recomputed when the room's messages change, under the thread rule."""
+"""Live output: a cell's output that is recomputed when the room's messages change, under the thread rule."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .handlers import is_from_previous_run, registration_key
 from .receiving import ReceiveMixin
 
 DEFAULT_PAUSE = 0.1
-"""Seconds from a change to the recomputation, which then stands for everything that came meanwhile."""
+"""Seconds from a change to the recomputation, which covers all changes until then."""
 
 LiveFunction = TypeVar("LiveFunction", bound=Callable[[Any], object])
 
 
 class LiveOutputMixin(ReceiveMixin):
-    """``@room.live``: what a function makes of the messages, always up to date, where it was defined."""
+    """``@room.live``: the output of a function of the messages, kept up to date."""
 
     name: str
     messages: Any
@@ -41,11 +41,15 @@ class LiveOutputMixin(ReceiveMixin):
     def live(self, *, pause: float = DEFAULT_PAUSE) -> Callable[[LiveFunction], LiveFunction]: ...
 
     def live(self, function: Callable[[Any], object] | None = None, *, pause: float = DEFAULT_PAUSE) -> Any:
-        """Show ``function(messages)`` as this cell's output, and again whenever messages come or change.
+        """Show ``function(messages)`` as the output of this cell, and update it when messages change; a decorator.
 
-        A decorator. One output is replaced in place; an error shows there, until the next time goes well.
-        Recomputed at most once per ``pause`` seconds, and never for more than half of the time. Running the
-        cell again replaces it. The function may be async; None shows nothing.
+        ``messages``: the list ``room.messages``. ``pause``: the least seconds between two computations, which take
+        at most half of the time. The function may be async. None shows nothing; an error is shown instead of the
+        output until the next success. Running the cell again replaces it. Returns ``function``. Example::
+
+            @room.live
+            def newest(messages):
+                return [message.text for message in messages[-5:]]
         """
         if function is None:
             return partial(self.live, pause=pause)
@@ -70,23 +74,23 @@ class LiveOutputMixin(ReceiveMixin):
         for live in list(self._live_outputs.values()):
             if changed:
                 live.on_change()
-            if closed:  # there is no later
+            if closed:  # the last update
                 live.flush()
 
 
 class LiveOutput:
-    """One output. ``change`` and ``flush`` run on the room's thread, ``step`` at home."""
+    """One output. ``on_change`` and ``flush`` run on the room's thread, ``recompute`` in its callback loop."""
 
     def __init__(
         self,
         function: Callable[[MessageSnapshot], object],
         messages: Callable[[], MessageSnapshot],
-        failed: Callable[[BaseException], None],
+        on_error: Callable[[BaseException], None],
         pause: float,
     ) -> None:
         self._function = function
         self._messages = messages
-        self._failed = failed
+        self._on_error = on_error
         self._pause = pause
         self._cost = 0.0
         self._id = f"bqwidget-{token_hex(8)}"
@@ -95,7 +99,7 @@ class LiveOutput:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, callback: Callback, loop: CallbackLoop) -> None:
-        """Show it for the first time: now, in the cell that runs; what is async comes a moment later."""
+        """Show the output for the first time: now, in the running cell; of an async function, soon."""
         self._callback, self._loop = callback, loop
         if inspect.iscoroutinefunction(self._function):
             self._show(None, update=False)
@@ -114,14 +118,14 @@ class LiveOutput:
             self._timer = asyncio.get_running_loop().call_later(pause, self.flush)
 
     def flush(self) -> None:
-        """What is due is done as soon as home has time."""
+        """Recompute now if that is scheduled."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._loop.post(self._callback)
 
     def recompute(self) -> Awaitable[None] | None:
-        self._scheduled = False  # before the messages are read: what comes from here on makes it due again
+        self._scheduled = False  # before the messages are read: later changes schedule it again
         if self._stopped:
             return None
         value = self._compute()
@@ -133,24 +137,24 @@ class LiveOutput:
     async def _finish(self, value: Awaitable[object]) -> None:
         try:
             self._show(await value)
-        except Exception as error:  # noqa: BLE001 - it is shown
+        except Exception as error:  # noqa: BLE001 - shown as the output
             self._show(self._error_output(error))
 
     def _compute(self) -> object:
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             return self._function(self._messages())
-        except Exception as error:  # noqa: BLE001 - it is shown
+        except Exception as error:  # noqa: BLE001 - shown as the output
             return self._error_output(error)
         finally:
-            self._cost = time.perf_counter() - began
+            self._cost = time.perf_counter() - started
 
     def _error_output(self, error: BaseException) -> ErrorOutput:
-        self._failed(error)
+        self._on_error(error)
         return ErrorOutput(error)
 
     def _show(self, value: object, *, update: bool = True) -> None:
-        import IPython.display  # noqa: PLC0415 - only who shows something needs it
+        import IPython.display  # noqa: PLC0415 - needed only to show an output
 
         raw = value is None or isinstance(value, ErrorOutput)
         if raw:
@@ -159,7 +163,7 @@ class LiveOutput:
 
 
 class ErrorOutput:
-    """An error as an output: red in a notebook, a traceback from the user's function on."""
+    """An error as an output: a traceback that begins at the user's function, red in a notebook."""
 
     def __init__(self, error: BaseException) -> None:
         trace = error.__traceback__

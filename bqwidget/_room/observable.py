@@ -1,4 +1,4 @@
-"""Observed: traits whose values live on another thread, observed under the thread rule."""
+"""Observable: traits whose values belong to another thread, observed under the thread rule."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 
 
 class _LiveTrait(traitlets.TraitType[Any, Any]):
-    """Always read from the object's ``_now``, so a busy cell sees what its room's thread has just learned."""
+    """Reads its value from the object's ``_current_value``, so that a busy cell sees the latest one."""
 
     def get(self, obj: traitlets.HasTraits, cls: Any = None) -> Any:  # noqa: ARG002 - traitlets' signature
         assert isinstance(obj, Observable)
         assert self.name is not None
-        return obj._current_value(self.name)  # noqa: SLF001 - a trait is a part of its object
+        return obj._current_value(self.name)  # noqa: SLF001 - a trait is part of its object
 
 
 class _LiveList(_LiveTrait, traitlets.List[Any]):
@@ -32,13 +32,13 @@ class _LiveString(_LiveTrait, traitlets.Unicode[str, str]):
 
 
 def live_trait(kind: type[traitlets.TraitType[Any, Any]], help: str) -> Any:  # noqa: A002 - traitlets' name
-    """A read-only trait that is live: a List, a Unicode, or a value of any type."""
+    """A read-only live trait of ``kind``: List, Unicode, or Any."""
     known = {traitlets.List: _LiveList, traitlets.Unicode: _LiveString, traitlets.Any: _LiveTrait}
     return known[kind](read_only=True, help=help)
 
 
 class Observable(traitlets.HasTraits):
-    """Observers run at home, one notification for everything since the last; reading is free of it."""
+    """Observers run in the callback loop, once for all changes since the last notification."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,14 +48,19 @@ class Observable(traitlets.HasTraits):
         self._changed_lock = Lock()
 
     def _current_value(self, name: str) -> Any:
-        """The value of a live trait, on any thread."""
+        """The value of a live trait; called on any thread."""
         raise NotImplementedError
 
     def _on_callback_error(self, function: Callable[..., object], error: BaseException) -> None:
-        """A callback has failed; its traceback is printed already."""
+        """Called after a callback raised and its traceback was printed."""
 
     def observe(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
-        """As in traitlets, except that ``handler`` runs under the thread rule, in the context it was given in."""
+        """Call ``handler(change)`` when a trait changes, as in traitlets, but under the thread rule.
+
+        ``names``: a trait's name or a list of names. Output appears in the cell that called ``observe``. Example::
+
+            room.observe(lambda change: print(len(change.new), "messages"), "messages")
+        """
         if not isinstance(handler, traitlets.EventHandler):
             handler = self._make_callback(handler)
         for name in traitlets.parse_notifier_name(names):
@@ -64,19 +69,19 @@ class Observable(traitlets.HasTraits):
         super().observe(handler, names, type)
 
     def _make_callback(self, function: Callable[..., object]) -> Callback:
-        """``function`` as a callback of this object, which it doesn't keep alive."""
+        """A callback for ``function``. It does not keep this object alive."""
         if isinstance(self._callback_loop, ThreadCallbackLoop):
-            self._callback_loop = callback_loop()  # there may be a better one by now
-        told = WeakMethod(self._on_callback_error)
+            self._callback_loop = callback_loop()  # the main thread may have a loop by now
+        on_callback_error = WeakMethod(self._on_callback_error)
 
-        def failed(error: BaseException) -> None:
-            if (method := told()) is not None:
+        def on_error(error: BaseException) -> None:
+            if (method := on_callback_error()) is not None:
                 method(function, error)
 
-        return Callback(function, failed)
+        return Callback(function, on_error)
 
     def _mark_changed(self, names: Iterable[str]) -> None:
-        """From any thread: these traits have new values."""
+        """Note on any thread that these traits may have new values."""
         observed = [name for name in names if self._is_observed(name)]
         with self._changed_lock:
             first = bool(observed) and not self._changed
@@ -92,6 +97,6 @@ class Observable(traitlets.HasTraits):
             names, self._changed = self._changed, set()
         for name in sorted(names):
             old, new = self._last_values.get(name), getattr(self, name)
-            if new is not old and (name == "messages" or new != old):  # a snapshot is made once per change
+            if new is not old and (name == "messages" or new != old):  # a list is created once per change
                 self._last_values[name] = new
                 self.notify_change(Bunch(name=name, old=old, new=new, owner=self, type="change"))

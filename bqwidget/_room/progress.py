@@ -1,4 +1,4 @@
-"""Progress: how far a loop or a job is, as everyone in the room sees it: one message, edited in place."""
+"""Progress of a loop or a job, shown to the room as one message that is edited in place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sending import SendMixin
 from .status_message import StatusMessage
 
 MAX_LABEL_LENGTH = 200
-"""Characters of a label, a report's text, or an error's line."""
+"""Characters of a label, of a report's text, and of an error's line."""
 RATE_WINDOW = 10.0
 """Seconds over which the rate is measured."""
 ROUNDING = 1e-6
@@ -27,28 +27,34 @@ Clock = Callable[[], float]
 
 
 class ProgressMixin(SendMixin):
-    """The verbs. Neither waits for the network; both work offline and then tell where things stand."""
+    """Neither verb waits for the network. Offline, the current state is sent when the room is open again."""
 
     def track(
         self, iterable: Iterable[Item], label: str = "progress", *, total: int | None = None
     ) -> Track[Item]:
-        """Go through ``iterable`` and let the room see how far it is, how fast, and when it will be done.
+        """Iterate over ``iterable``, and show the room the position, the rate, and the time left.
 
-        ``total``: how many there will be, where ``len(iterable)`` can't say. A loop that runs to its end
-        shows ✓, one that an exception or an interrupt ends ✗, one that is left by ``break`` ■.
+        ``total``: the number of items, if ``len(iterable)`` does not give it. The message ends with ✓ after the last
+        item, ✗ after an exception or an interrupt, ■ after ``break``. Example::
+
+            for step in room.track(range(100), "epoch 3"):
+                print(step)
         """
         return Track(self, iterable, label, total)
 
     def report(self, title: str) -> Report:
-        """``with room.report("training") as report: report.update(0.4, "loss 0.21")``.
+        """A context manager that shows the room the progress of a job; see ``Report.update``.
 
-        It ends with ✓, or with ✗ and the exception's one line.
+        The message ends with ✓, or with ✗ and the first line of the exception. Example::
+
+            with room.report("training") as report:
+                report.update(0.4, "loss 0.21")
         """
         return Report(self, title)
 
 
 class Track(Generic[Item]):
-    """An iterable that tells how far it is. An iteration costs one attribute, and never looks at the clock."""
+    """An iterable that reports its position. Each iteration sets one attribute, and does not read the clock."""
 
     def __init__(self, room: SendMixin, iterable: Iterable[Item], label: str, total: int | None) -> None:
         self._room = room
@@ -59,48 +65,48 @@ class Track(Generic[Item]):
 
     def __len__(self) -> int:
         if self._total < 0:
-            raise TypeError(f"{self._label}: how many there will be is not known: track(..., total=)")
+            raise TypeError(f"{self._label}: the number of items is unknown: pass it as track(..., total=)")
         return self._total
 
     def __iter__(self) -> Iterator[Item]:
-        """Each time a message of its own."""
+        """Each iteration over it has a message of its own."""
         return self._run(time.monotonic)
 
     def _run(self, clock: Clock) -> Generator[Item]:
         self._at = -1
-        pace = ProgressRate(self._total, clock)
-        bulletin = StatusMessage(
+        rate = ProgressRate(self._total, clock)
+        message = StatusMessage(
             self._room,
-            lambda: f"⏳ {truncate(self._label)}: {pace.line(max(self._at, 0))}",
+            lambda: f"⏳ {truncate(self._label)}: {rate.line(max(self._at, 0))}",
             state=lambda: self._at,
         )
-        bulletin.start()
+        message.start()
 
-        def end(sign: str, stood: str, *more: str) -> None:
-            bulletin.finish(" · ".join([f"{sign} {truncate(self._label)}: {stood}", *more]))
+        def end(sign: str, summary: str, *more: str) -> None:
+            message.finish(" · ".join([f"{sign} {truncate(self._label)}: {summary}", *more]))
 
         try:
-            for self._at, item in enumerate(self._iterable):  # noqa: B020 - the count is for the other thread
+            for self._at, item in enumerate(self._iterable):  # noqa: B020 - read by the room's thread
                 yield item
         except GeneratorExit:
-            stood = pace.summary(max(self._at, 0))
-            loop = sys._getframe().f_back  # noqa: SLF001 - it has let go of us; None: at the interpreter's end
+            summary = rate.summary(max(self._at, 0))
+            loop = sys._getframe().f_back  # noqa: SLF001 - the frame of the loop; None at the interpreter's exit
             if loop is None or exited_deliberately(loop):
-                end("■", stood, "stopped")
+                end("■", summary, "stopped")
             else:
-                end("✗", stood, "ended by an exception")
+                end("✗", summary, "ended by an exception")
             if loop is not None:
-                _on_cell_error(loop, lambda error: end("✗", stood, error_line(error)))
+                _on_cell_error(loop, lambda error: end("✗", summary, error_line(error)))
             raise
         except BaseException as error:
-            end("✗", pace.summary(max(self._at, 0)), error_line(error))
+            end("✗", rate.summary(max(self._at, 0)), error_line(error))
             raise
         else:
-            end("✓", pace.summary(self._at + 1))
+            end("✓", rate.summary(self._at + 1))
 
 
 class Report:
-    """A job's progress, told by hand."""
+    """The progress of a job; ``room.report`` returns it."""
 
     def __init__(self, room: SendMixin, title: str) -> None:
         self._title = title
@@ -110,10 +116,13 @@ class Report:
         self._text = ""
 
     def update(self, fraction: float | None = None, text: str | None = None) -> None:
-        """``fraction`` of the way, 0 to 1; ``text``: what there is to say. What isn't given stays as it is."""
+        """Set the done ``fraction`` (0 to 1) and a short ``text``; None keeps the earlier value.
+
+        Raises BqwidgetError for another fraction. Example: ``report.update(0.4, "loss 0.21")``
+        """
         if fraction is not None:
             if not -ROUNDING <= fraction <= 1 + ROUNDING:
-                raise BqwidgetError(f"fraction is {fraction!r}: how much is done, from 0 to 1")
+                raise BqwidgetError(f"fraction is {fraction!r}: it must be from 0 to 1")
             self._fraction = min(max(float(fraction), 0.0), 1.0)
         if text is not None:
             self._text = truncate(str(text))
@@ -128,9 +137,9 @@ class Report:
     ) -> None:
         title = truncate(self._title)
         if error is None:
-            said = [self._text] if self._text else []
+            parts = [self._text] if self._text else []
             self._status_message.finish(
-                " · ".join([f"✓ {title}: done in {format_duration(self._rate.elapsed())}", *said])
+                " · ".join([f"✓ {title}: done in {format_duration(self._rate.elapsed())}", *parts])
             )
         else:
             self._status_message.finish(
@@ -138,19 +147,19 @@ class Report:
             )
 
     def _line(self) -> str:
-        said = self._progress_parts()
+        parts = self._progress_parts()
         if self._fraction:
             left = self._rate.elapsed() * (1 - self._fraction) / self._fraction
-            said.append(f"{format_duration(left)} left")
-        return f"⏳ {truncate(self._title)}" + (": " if said else "") + " · ".join(said)
+            parts.append(f"{format_duration(left)} left")
+        return f"⏳ {truncate(self._title)}" + (": " if parts else "") + " · ".join(parts)
 
     def _progress_parts(self) -> list[str]:
-        said = [] if self._fraction is None else [f"{int(self._fraction * 100)} %"]
-        return [*said, self._text] if self._text else said
+        parts = [] if self._fraction is None else [f"{int(self._fraction * 100)} %"]
+        return [*parts, self._text] if self._text else parts
 
 
 class ProgressRate:
-    """How fast it goes, in words. ``total`` below 0: nobody knows how many there will be."""
+    """Position and rate as text. ``total`` below 0: unknown."""
 
     def __init__(self, total: int, clock: Clock) -> None:
         self._total = total
@@ -162,17 +171,17 @@ class ProgressRate:
         return self._clock() - self._started_at
 
     def line(self, done: int) -> str:
-        """Where it stands after ``done``: as it goes along."""
-        said = [self._count(done)]
+        """The text after ``done`` items, during the loop."""
+        parts = [self._count(done)]
         rate = self._rate(done)
         if rate > 0:
-            said.append(f"{format_number(rate)}/s")
+            parts.append(f"{format_number(rate)}/s")
             if self._total > done:
-                said.append(f"{format_duration((self._total - done) / rate)} left")
-        return " · ".join(said)
+                parts.append(f"{format_duration((self._total - done) / rate)} left")
+        return " · ".join(parts)
 
     def summary(self, done: int) -> str:
-        """Where it stood in the end."""
+        """The text at the end of the loop."""
         elapsed = self.elapsed()
         rate = f" · {format_number(done / elapsed)}/s" if done and elapsed > 0 else ""
         return f"{self._count(done)} in {format_duration(elapsed)}{rate}"
@@ -183,7 +192,7 @@ class ProgressRate:
         return f"{min(100, 100 * done // self._total)} % · {done:,}/{self._total:,}"
 
     def _rate(self, done: int) -> float:
-        """Per second, over the last WINDOW seconds."""
+        """Items per second, over the last RATE_WINDOW seconds."""
         now = self._clock()
         self._samples.append((now, done))
         while len(self._samples) > 2 and self._samples[1][0] <= now - RATE_WINDOW:  # noqa: PLR2004 - the two ends
@@ -199,8 +208,8 @@ def truncate(text: str) -> str:
 def error_line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    said = str(error).strip().splitlines()
-    return truncate(f"{type(error).__name__}: {said[0]}" if said else type(error).__name__)
+    lines = str(error).strip().splitlines()
+    return truncate(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
 
 
 def format_duration(seconds: float) -> str:
@@ -222,16 +231,16 @@ _EXIT_OPCODES = ("POP_", "END_FOR", "FOR_ITER", "STORE_", "DELETE_", "RETURN_", 
 
 
 def exited_deliberately(frame: FrameType) -> bool:
-    """Whether the loop in ``frame`` let go of its iterator by itself, as ``break`` and ``return`` do.
+    """Whether the loop in ``frame`` ended by ``break`` or ``return``, and not by an exception.
 
-    Python closes a generator in the same way for an exception that passes its loop, and doesn't say so. But
-    the frame then still stands where that was raised, and not at an instruction that drops a value.
+    Python closes the generator in the same way for both. But after an exception the frame's last instruction is
+    the one that raised, and not one that drops a value.
     """
     return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(_EXIT_OPCODES)
 
 
 def _on_cell_error(frame: FrameType, failed: Callable[[BaseException], None]) -> None:
-    """In a notebook, tell ``failed`` the error that ended the running cell, if it has passed ``frame``."""
+    """In a notebook: call ``failed(error)`` if an error that passed ``frame`` ends the running cell."""
     ipython = sys.modules.get("IPython")
     shell: Any = ipython.get_ipython() if ipython is not None else None
     if shell is None or not shell.display_trap.is_active:

@@ -1,4 +1,4 @@
-"""Asking: a running cell asks, and any member answers from any window, from the page, or from Python."""
+"""Questions: a running cell asks, and any member answers from a window, from the page, or from Python."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from bqwidget._client.outbox import Delivery
 from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, WaitTimeout
 from bqwidget.protocol import Ask, ChangeFrame, Entry, Expire, Message, Send, is_answer, printable
 
+from .delivery import DELIVERY_TIMEOUT
 from .receiving import ReceiveMixin
-from .sending import DELIVERY_TIMEOUT, Sending
+from .sending import Sending
 
 SETTLE_TIMEOUT = 5.0
-"""Seconds that the log has to say which came first, an answer or the end of the time."""
+"""Seconds to wait until the log shows which was first, an answer or the end of the question."""
 
 Default = TypeVar("Default")
 
 
 class _NoDefault:
-    """No default was given: not even None."""
+    """Means that no default was given; None is a default."""
 
 
 class QuestionMixin(ReceiveMixin):
-    """An answer is bound to its question, and the first one counts: the log's order decides, for everyone alike."""
+    """An answer refers to its question. The first one in the order of the log counts, for everyone."""
 
     def ask(
         self,
@@ -37,11 +38,13 @@ class QuestionMixin(ReceiveMixin):
         default: Default | type[_NoDefault] = _NoDefault,
         from_: str | None = None,
     ) -> str | Default:
-        """Ask ``text``, wait, and give the answer: one of ``choices``, or any text where there are none.
+        """Ask the room ``text``, block until someone answers, and return the answer's text.
 
-        ``from_``: only this user may answer. After ``timeout`` seconds the question ends for everybody, and
-        ``default`` is given, or WaitTimeout raised where there is none; an interrupt ends it too. The callbacks
-        of all rooms run meanwhile. Raises MessageRefused, RoomClosed.
+        ``choices``: the possible answers (distinct, not empty), shown as buttons; None: any text. ``from_``: only
+        this user may answer. After ``timeout`` seconds (by the server's clock; None: without limit) the question
+        ends for everyone, and ``default`` is returned, or WaitTimeout raised if there is none. An interrupt ends
+        the question too. The callbacks of all rooms run meanwhile. Raises MessageRefused, RoomClosed.
+        Example: ``room.ask("Continue?", choices=["yes", "no"], timeout=300, default="no")``
         """
         return dispatch.wait(self.aask(text, choices, timeout=timeout, default=default, from_=from_))
 
@@ -50,11 +53,11 @@ class QuestionMixin(ReceiveMixin):
         text: str,
         choices: Iterable[str] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - it ends the question for others too
+        timeout: float | None = None,  # noqa: ASYNC109 - ends the question for others too
         default: Default | type[_NoDefault] = _NoDefault,
         from_: str | None = None,
     ) -> str | Default:
-        """``ask`` for a cell or handler that awaits."""
+        """``ask`` for code that awaits. Example: ``await room.aask("Which file?", timeout=300, default=None)``"""
         expires = None if timeout is None else self._connection.server_time_ms() + int(timeout * 1000)
         ask = Ask(choices=_checked_choices(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
@@ -78,19 +81,24 @@ class QuestionMixin(ReceiveMixin):
         wait: bool = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
-        """Answer ``question``, as its choice button or input does. The first answer counts, a later one is marked."""
-        asked = self._question(question)
-        assert asked.ask is not None
-        choices = asked.ask.choices
+        """Answer ``question`` (a Message or its seq) with ``text``, as its button or input field does.
+
+        The first answer counts; a later one is marked as late. ``wait``, ``timeout``, the result and the errors are
+        those of ``send``; BqwidgetError if it is no question, or if ``text`` is not one of its choices.
+        Example: ``room.answer(question, "yes")``
+        """
+        message = self._question(question)
+        assert message.ask is not None
+        choices = message.ask.choices
         if choices and text not in choices:
             raise BqwidgetError(
-                f"{printable(text)} is none of the choices: {', '.join(map(printable, choices))}"
+                f"{printable(text)} is not one of the choices: {', '.join(map(printable, choices))}"
             )
-        draft = self._draft(text, re=asked.seq, choice=text if choices else None)
+        draft = self._draft(text, re=message.seq, choice=text if choices else None)
         return self._send_draft(draft, wait=wait, timeout=timeout)
 
     async def _post_question(self, draft: Send, timeout: float | None) -> Message:  # noqa: ASYNC109
-        """The question. Where we are interrupted before it is there, it is ended as soon as it gets there."""
+        """Send the question. If this is interrupted, the question ends as soon as it is in the log."""
         submitted = self._submit(draft, own=True)
         try:
             delivery = await self._wait_for_ack(submitted, draft, timeout)
@@ -105,44 +113,46 @@ class QuestionMixin(ReceiveMixin):
             self._submit(self._expire_draft(submitted.result().entry), own=True)
 
     async def _wait_for_answer(self, question: Message, deadline: float | None) -> Message | None:
-        """The answer; None when the question ended without one. Whatever happens here, it doesn't stay open."""
+        """The answer; None if the question ended without one. The question is ended if this is interrupted."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        ends: list[int] = []
+        end_seqs: list[int] = []
 
         def listener(frames: Sequence[Any]) -> None:
             for frame in frames:
                 if isinstance(frame, ChangeFrame) and _ends(frame, question):
-                    ends.append(frame.entry.seq)
+                    end_seqs.append(frame.entry.seq)
                     loop.call_soon_threadsafe(ended.set)
 
         answers = asyncio.ensure_future(
             self.next_message(lambda reply: is_answer(question, reply), after=question)
         )
-        over = asyncio.ensure_future(ended.wait())
-        unlisten = self._add_listener(listener)
+        ending = asyncio.ensure_future(ended.wait())
+        remove_listener = self._add_listener(listener)
         try:
             limit = None if deadline is None else max(0.0, deadline - loop.time())
-            done, _ = await asyncio.wait({answers, over}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {answers, ending}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+            )
             if not done and not await self._expire(question):
-                # Somebody was quicker than the end: that answer is in the log, and on its way to us.
+                # An answer was first: it is in the log, and will arrive.
                 await asyncio.wait({answers}, timeout=SETTLE_TIMEOUT)
             reply = answers.result() if answers.done() else None
-            return None if reply is None or (ends and ends[0] < reply.seq) else reply
+            return None if reply is None or (end_seqs and end_seqs[0] < reply.seq) else reply
         except BaseException:  # an interrupt, a cancellation, a closed room
             self._submit(self._expire_draft(question), own=True)
             raise
         finally:
-            unlisten()
+            remove_listener()
             answers.cancel()
-            over.cancel()
-            await asyncio.gather(answers, over, return_exceptions=True)
+            ending.cancel()
+            await asyncio.gather(answers, ending, return_exceptions=True)
 
     async def _expire(self, question: Message) -> bool:
-        """End the question for everybody; False where that came too late, for it was answered."""
+        """End the question for everyone; False if it was answered first."""
         try:
             await self._adeliver(self._expire_draft(question), SETTLE_TIMEOUT)
         except DeliveryTimeout:
-            return True  # nobody can be asked; it will be ended when the room is back
+            return True  # the draft stays queued, and ends the question when the room is open again
         except MessageRefused:
             return False
         with self._connection.lock:
@@ -160,16 +170,16 @@ class QuestionMixin(ReceiveMixin):
             found = question
         if found is None:
             raise BqwidgetError(
-                f"message {seq} isn't kept here: pass the Message itself, as from room.history()"
+                f"message {seq} is not kept here: pass the Message itself, for example from room.history()"
             )
         if found.ask is None:
             raise BqwidgetError(
-                f"message {seq} is not a question: room.reply(message, text) replies to any message"
+                f"message {seq} is not a question: use room.reply(message, text) to reply to a message"
             )
         return found
 
     def _add_listener(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:
-        """On the room's thread, all that is accepted; see Room."""
+        """Call ``listener`` with all accepted frames, on the room's thread; see Room."""
         raise NotImplementedError
 
 
@@ -177,13 +187,13 @@ def _checked_choices(choices: Iterable[str] | None) -> tuple[str, ...] | None:
     if choices is None:
         return None
     if isinstance(choices, str):
-        raise TypeError(f"choices is a list of texts, not one text: did you mean [{choices!r}]?")
+        raise TypeError(f"choices must be a list of texts, not one text: did you mean [{choices!r}]?")
     given = tuple(choices)
     for choice in given:
         if not isinstance(choice, str) or not choice.strip():
-            raise TypeError(f"choices are texts that say something, not {choice!r}")
+            raise TypeError(f"choices must be texts that are not empty, not {choice!r}")
     if not given or len(set(given)) < len(given):
-        raise BqwidgetError("choices must be given, each once; leave them away to let people write")
+        raise BqwidgetError("choices must be distinct and not empty; omit choices= to let people write")
     return given
 
 

@@ -1,4 +1,4 @@
-"""Hearing: the verbs that react to a room: handlers, waits, streams, and polling."""
+"""Receiving: the verbs that react to messages: handlers, waits, streams, and polling."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bqwidget._threads.callback import Callback
 from bqwidget.errors import WaitTimeout
 from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
 
+from .delivery import seq_of
 from .handlers import HandlerRegistry
 from .sending import SendMixin
 
@@ -22,7 +23,7 @@ ReconnectHandler = TypeVar("ReconnectHandler", bound=Callable[[], object])
 
 
 class ReceiveMixin(SendMixin):
-    """Handlers run under the thread rule; waits, streams and ``pending`` are live while a cell is busy."""
+    """Handlers run under the thread rule; waits, streams and ``pending`` work while a cell is busy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,10 +49,16 @@ class ReceiveMixin(SendMixin):
         background: bool = False,
         own: bool = False,
     ) -> Any:
-        """Call ``function(message)`` for each new message for which ``where(message)`` is true; a decorator.
+        """Call ``function(message)`` for each new message; a decorator.
 
-        A function of the same name replaces the earlier one, so a cell may be run again. ``own``: hear also
-        what this room's verbs sent. ``background``: on a thread of its own, at once, even while a cell is busy.
+        ``where``: only messages for which ``where(message)`` is true. ``own``: also messages that this Room's verbs
+        sent. ``background``: call it at once on a thread of its own, even while a cell is busy; else it runs under
+        the thread rule. A function of the same name replaces the earlier one. The function may be async. Returns
+        ``function``; raises TypeError if it is not callable. Example::
+
+            @room.on_message
+            def reply(message):
+                room.reply(message, "thanks")
         """
         if function is None:
             return partial(self._register_handler, where=where, background=background, own=own)
@@ -73,11 +80,17 @@ class ReceiveMixin(SendMixin):
         return function
 
     def off_message(self, function: Callable[..., object]) -> bool:
-        """Forget a handler, by itself or by its name; False where there is none."""
+        """Remove the handler ``function``, or the one of its name; False if there is none.
+
+        Example: ``room.off_message(reply)``
+        """
         return self._handlers.remove(function)
 
     def on_reconnect(self, function: ReconnectHandler) -> ReconnectHandler:
-        """Call ``function()`` whenever the room is open again after a loss; a decorator."""
+        """Call ``function()`` whenever the room is open again after a lost connection; a decorator.
+
+        Returns ``function``. Example: ``room.on_reconnect(lambda: print("connected again"))``
+        """
         key = (function.__module__, getattr(function, "__qualname__", id(function)))
         self._reconnect_callbacks[key] = self._make_callback(function)
         return function
@@ -91,7 +104,10 @@ class ReceiveMixin(SendMixin):
         *,
         after: Message | int | None = None,
     ) -> Coroutine[Any, Any, Message]:
-        """``wait_for`` for a cell or handler that awaits: what is said between the call and the await counts."""
+        """``wait_for`` for code that awaits. Messages between the call and the await count.
+
+        Example: ``message = await room.next_message(timeout=60)``
+        """
         return self._first_match(self._subscribe(after), _checked_predicate(predicate), timeout)
 
     def wait_for(
@@ -101,94 +117,95 @@ class ReceiveMixin(SendMixin):
         *,
         after: Message | int | None = None,
     ) -> Message:
-        """The first message for which ``predicate(message)`` is true: newer than the call, or than ``after``.
+        """Block until a message arrives for which ``predicate(message)`` is true (None: any), and return it.
 
-        Raises WaitTimeout after ``timeout`` seconds, RoomClosed when the room ends. The callbacks of all rooms
-        run meanwhile.
+        ``timeout``: seconds, None without limit. ``after``: a Message or a seq; the first match newer than that,
+        instead of newer than the call. The callbacks of all rooms run meanwhile. Raises WaitTimeout, RoomClosed.
+        Example: ``room.wait_for(lambda message: message.text == "go", timeout=60)``
         """
         return dispatch.wait(self.next_message(predicate, timeout, after=after))
 
     def stream(
         self, predicate: Predicate | None = None, *, after: Message | int | None = None
     ) -> MessageStream:
-        """``async for message in room.stream()``: everything since the call, own messages too; ends with the room."""
+        """An async iterator over all messages since the call, or since ``after`` (a Message or a seq), own ones too.
+
+        ``predicate``: only messages for which it is true. Ends when this Room is closed; raises RoomClosed if the
+        server closes it. Example::
+
+            async for message in room.stream():
+                print(message.user, message.text)
+        """
         return MessageStream(self, self._subscribe(after), _checked_predicate(predicate))
 
     def pending(self) -> list[Message]:
-        """What others said since the last call (at first: since joining). Before the room is joined: nothing."""
+        """The messages of others since the last call; first, since the join; before the join, none.
+
+        For polling in a long loop. Raises ConnectionRefused if messages must be fetched and can't be, RoomClosed.
+        Example: ``stop = any(message.text == "stop" for message in room.pending())``
+        """
         connection, session = self._connection, self._connection.session
         with connection.lock:
             after = session.joined_seq if self._pending_seq is None else self._pending_seq
             if after is None:
                 return []
-            messages, last, floor = (
-                session.messages.after(after),
-                session.last_seq,
-                session.messages.gapless_after,
-            )
-        if after < floor:  # more was said than the room keeps
-            messages = [
-                *connection.request(lambda rest: rest.messages_between(after, floor)).result(),
-                *messages,
-            ]
-        self._pending_seq = last
+            messages, last_seq = session.messages.after(after), session.last_seq
+            gapless_after = session.messages.gapless_after
+        if after < gapless_after:  # more messages than the room keeps
+            request = connection.request(lambda http: http.messages_between(after, gapless_after))
+            messages = [*request.result(), *messages]
+        self._pending_seq = last_seq
         return [message for message in messages if not self._is_own(message)]
 
     async def _first_match(
         self,
-        feed: Subscription | Callable[[], Awaitable[Subscription]],
+        subscription: Subscription | Callable[[], Awaitable[Subscription]],
         matches: Predicate,
-        timeout: float | None,  # noqa: ASYNC109 - it becomes a WaitTimeout
+        timeout: float | None,  # noqa: ASYNC109 - raises WaitTimeout
     ) -> Message:
         try:
             async with asyncio.timeout(timeout) as limit:
-                if not isinstance(feed, Subscription):
-                    feed = await feed()
-                while not matches(message := await feed.next()):
+                if not isinstance(subscription, Subscription):
+                    subscription = await subscription()
+                while not matches(message := await subscription.next()):
                     pass
                 return message
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise WaitTimeout(
-                f"nothing that was waited for came within {timeout:g} s", timeout=timeout or 0
-            ) from None
+            raise WaitTimeout(f"no matching message within {timeout:g} s", timeout=timeout or 0) from None
 
     def _subscribe(self, after: Message | int | None) -> Subscription | Callable[[], Awaitable[Subscription]]:
-        """Begun with this call; with ``after`` there is time, for what was said meanwhile is found later too."""
+        """Subscribes with this call; with ``after``, at the first await, which finds earlier messages too."""
         if after is None:
             return self._connection.subscribe()
-        return partial(self._connection.subscribe_after, _seq(after))
+        return partial(self._connection.subscribe_after, seq_of(after))
 
     # ---- on the room's thread ----
 
     def _on_frames(self, accepted: Sequence[ServerFrame]) -> None:
-        """Hand new messages to the handlers, each in its home."""
+        """Post new messages to the loops of the handlers."""
         messages: list[Message] = []
         for frame in accepted:
             if isinstance(frame, MessageFrame):
                 messages.append(frame.entry)
-            elif isinstance(frame, Hello):  # the log begins anew: what is in it now isn't news
+            elif isinstance(frame, Hello):  # the list was reloaded: what it contains is not new
                 messages.clear()
                 self._handlers.reset()
                 self._pending_seq = None
         if messages:
-            for home in self._handlers.loops():
-                home.post(self._handlers.handle, messages, home)
+            for loop in self._handlers.loops():
+                loop.post(self._handlers.handle, messages, loop)
 
     def _on_reconnected(self) -> None:
         for callback in list(self._reconnect_callbacks.values()):
             self._callback_loop.post(callback)
 
 
-def _seq(message: Message | int) -> int:
-    return message.seq if isinstance(message, Message) else message
-
-
 def _checked_predicate(predicate: Predicate | None) -> Predicate:
     if predicate is not None and not callable(predicate):
         raise TypeError(
-            f"expected a function that takes a message, not {predicate!r}: lambda message: message.text == ..."
+            f"expected a function of a message, not {predicate!r}: lambda message: message.text == ..."
         )
     return predicate or _anything
 

@@ -1,45 +1,22 @@
-"""Saying: the verbs that write to a room, and what becomes of a message on its way."""
+"""Sending: the verbs that write to a room."""
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import Future
 from functools import partial
-from hashlib import blake2b
-from itertools import count
-from secrets import token_bytes
-from threading import current_thread
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import msgspec
 
-from bqwidget._client.http_client import Attachment
 from bqwidget._client.outbox import Delivery
-from bqwidget.connection import Connection
-from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
-from bqwidget.protocol import (
-    Ask,
-    Change,
-    Delete,
-    Draft,
-    Edit,
-    Message,
-    React,
-    Send,
-    check,
-    fold,
-    printable,
-)
+from bqwidget.protocol import Change, Delete, Draft, Edit, Message, React, Send, fold, printable
 
 from .attachments import to_attachment
-from .observable import Observable
-
-DELIVERY_TIMEOUT = 30.0
-"""Seconds that a verb waits to be acknowledged, unless told otherwise."""
+from .delivery import DELIVERY_TIMEOUT, DeliveryMixin, check_is_text, seq_of
 
 
 class Sending(Future[Message]):
-    """What ``send(wait=False)`` gives: ``result(timeout)`` is the stored message."""
+    """What ``send(wait=False)`` returns: a future, of which ``result(timeout)`` is the stored Message."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -49,40 +26,7 @@ class Sending(Future[Message]):
         return f"Sending({printable(self._text)})"
 
 
-class CidGenerator:
-    """Makes cids that nobody can foresee, and knows its own again: all can read them, and send whatever they like."""
-
-    def __init__(self) -> None:
-        self._key = token_bytes(16)
-        self._counter = count(1)
-
-    def make(self) -> str:
-        return self._sign(str(next(self._counter)))
-
-    def is_own(self, cid: str | None) -> bool:
-        return cid is not None and cid == self._sign(cid.partition(".")[0])
-
-    def _sign(self, number: str) -> str:
-        return (
-            f"{number}.{blake2b(number.encode(errors='replace'), key=self._key, digest_size=10).hexdigest()}"
-        )
-
-
-class SendMixin(Observable):
-    """Every verb is retried under one cid until the server has it in the log or says no.
-
-    All of them raise MessageRefused (with the server's ``code``), DeliveryTimeout after ``timeout`` seconds
-    (the message stays queued), and RoomClosed. ``message`` is a Message or its seq.
-    """
-
-    user: Any
-    _connection: Connection
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cids = CidGenerator()
-        self._attachments: dict[str, Attachment] = {}
-
+class SendMixin(DeliveryMixin):
     @overload
     def send(
         self,
@@ -113,10 +57,15 @@ class SendMixin(Observable):
         wait: bool = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
-        """Say ``text``; the stored Message. With ``wait=False`` at once, and queued while offline.
+        """Send ``text``, or attach an object, and return the stored Message.
 
-        Instead of text a figure, a picture (its bytes or Path too), a DataFrame, or whatever has ``_repr_png_``
-        or ``_repr_svg_``: attached under ``name``, with a ``caption``. TypeError for what has no picture.
+        ``text``: a str; or an object to attach under ``name``, with ``caption`` as the text: a matplotlib figure,
+        a picture (PIL, bytes, or a Path), a pandas DataFrame or Series, or an object with ``_repr_png_``,
+        ``_repr_jpeg_`` or ``_repr_svg_``. ``wait=False``: return a Sending at once; offline, the message is queued.
+        ``timeout``: seconds to wait, None without limit. A retry never creates a second message.
+
+        Raises TypeError for another object, MessageRefused, DeliveryTimeout (the message stays queued), RoomClosed.
+        Example: ``room.send("hi")``
         """
         return self._send_draft(self._content_draft(text, caption, name), wait=wait, timeout=timeout)
 
@@ -126,9 +75,9 @@ class SendMixin(Observable):
         caption: str = "",
         *,
         name: str | None = None,
-        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - a DeliveryTimeout
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
     ) -> Message:
-        """``send`` for a cell or handler that awaits."""
+        """``send`` for code that awaits. Example: ``await room.asend("hi")``"""
         return _stored_message(await self._adeliver(self._content_draft(text, caption, name), timeout))
 
     @overload
@@ -153,67 +102,53 @@ class SendMixin(Observable):
         wait: bool = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
-        """Answer ``message``: a message of its own that refers to it (``re``)."""
+        """Send ``text`` as a message that refers to ``message`` (a Message or its seq) by its ``re``.
+
+        ``wait``, ``timeout``, the result and the errors are those of ``send``.
+        Example: ``room.reply(message, "yes")``
+        """
         return self._send_draft(self._draft(text, re=seq_of(message)), wait=wait, timeout=timeout)
 
     def edit(
         self, message: Message | int, text: str, *, timeout: float | None = DELIVERY_TIMEOUT
     ) -> Message | None:
-        """Say it otherwise. Like ``react``: the message as it reads now, None where it isn't kept here."""
-        _check_text(text)
+        """Replace the text of ``message`` (a Message or its seq) by ``text``.
+
+        Returns the message after the edit, or None if only a seq was given and the message is not kept here.
+        Raises the errors of ``send``. Example: ``room.edit(message, "hello")``
+        """
+        check_is_text(text)
         draft = Edit(cid=self._new_cid(), user=self.user, target=seq_of(message), text=text)
         return self._change(message, draft, timeout)
 
     def delete(self, message: Message | int, *, timeout: float | None = DELIVERY_TIMEOUT) -> None:
-        """Take it back: its text goes from everybody's list, its place stays."""
-        self._change(message, Delete(cid=self._new_cid(), user=self.user, target=seq_of(message)), timeout)
+        """Delete the text and the attachments of ``message`` (a Message or its seq) for everyone; its place stays.
+
+        Raises the errors of ``send``. Example: ``room.delete(message)``
+        """
+        draft = Delete(cid=self._new_cid(), user=self.user, target=seq_of(message))
+        self._change(message, draft, timeout)
 
     def react(
         self, message: Message | int, emoji: str, *, on: bool = True, timeout: float | None = DELIVERY_TIMEOUT
     ) -> Message | None:
-        """Give ``emoji`` to it, or with ``on=False`` take it away again."""
+        """Add the reaction ``emoji`` (1 to 16 characters) to ``message``, or remove it with ``on=False``.
+
+        Returns and raises as ``edit``. Example: ``room.react(message, "👍")``
+        """
         draft = React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
         return self._change(message, draft, timeout)
 
-    # ---- the way of a draft ----
-
     def _content_draft(self, content: object, caption: str, name: str | None) -> Send:
-        """What is to be said, or to be shown; the bytes wait here until the draft is submitted."""
+        """The draft for ``content``. The bytes of an attachment are kept until the draft is submitted."""
         if isinstance(content, str):
             if caption or name is not None:
-                raise TypeError("caption and name are for what is attached: say it in the text")
+                raise TypeError("caption and name are for attachments: write them into the text")
             return self._draft(content)
         attachment = to_attachment(content, name)
         draft = msgspec.structs.replace(self._draft(caption), parts=(attachment.part,))
         self._attachments[draft.cid] = attachment
         return draft
-
-    def _draft(
-        self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None
-    ) -> Send:
-        _check_text(text)
-        return Send(cid=self._new_cid(), user=self.user, text=text, re=re, choice=choice, ask=ask)
-
-    def _new_cid(self) -> str:
-        """Made here, so that ``_is_own`` knows it again."""
-        return self._cids.make()
-
-    def _is_own(self, message: Message) -> bool:
-        """Whether this room's verbs sent it; what a person types in its window is not own."""
-        return self._cids.is_own(message.cid) and self._connection.session.is_from(message, self.user)
-
-    def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
-        """Queue ``draft`` and come back at once: the future is its acknowledgement, with its entry."""
-        attachment = self._attachments.pop(draft.cid, None)
-        if own and self._connection.session.hello is not None:
-            limits = self._connection.session.limits
-            try:
-                check(draft, limits)
-            except ProtocolError as error:
-                raise MessageRefused(error.code, str(error)) from None
-            if attachment is not None and attachment.part.size > limits.part:
-                raise _too_big(attachment.part.size, limits.part)
-        return self._connection.submit(draft, attachment)
 
     def _send_draft(self, draft: Send, *, wait: bool, timeout: float | None) -> Message | Sending:
         if wait:
@@ -223,40 +158,6 @@ class SendMixin(Observable):
         self._submit(draft, own=True).add_done_callback(partial(_copy_outcome, sending))
         return sending
 
-    def _deliver(self, draft: Draft, timeout: float | None) -> Delivery:
-        if current_thread() is self._connection.thread:
-            raise BqwidgetError("a verb that waits can't be called on the room's own thread: use wait=False")
-        future = self._submit(draft, own=True)
-        try:
-            return future.result(timeout)
-        except TimeoutError:
-            raise self._delivery_timeout(draft, timeout or 0) from None
-
-    async def _adeliver(self, draft: Draft, timeout: float | None) -> Delivery:  # noqa: ASYNC109
-        return await self._wait_for_ack(self._submit(draft, own=True), draft, timeout)
-
-    async def _wait_for_ack(
-        self,
-        submitted: Future[Delivery],
-        draft: Draft,
-        timeout: float | None,  # noqa: ASYNC109
-    ) -> Delivery:
-        future = asyncio.wrap_future(submitted)
-        done, _ = await asyncio.wait({future}, timeout=timeout)
-        if not done:
-            raise self._delivery_timeout(draft, timeout or 0)
-        return future.result()
-
-    def _delivery_timeout(self, draft: Draft, timeout: float) -> DeliveryTimeout:
-        connection = self._connection
-        why = f" ({connection.error})" if connection.error else ""
-        return DeliveryTimeout(
-            f"not acknowledged within {timeout:g} s; the room is {connection.session.state}{why}."
-            " It stays queued and is sent when that gets better: don't send it again",
-            cid=draft.cid,
-            timeout=timeout,
-        )
-
     def _change(self, message: Message | int, draft: Draft, timeout: float | None) -> Message | None:
         entry = self._deliver(draft, timeout).entry
         with self._connection.lock:
@@ -264,26 +165,6 @@ class SendMixin(Observable):
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
             return fold(message, entry)
         return kept
-
-
-def seq_of(message: Message | int) -> int:
-    if isinstance(message, Message):
-        return message.seq
-    if isinstance(message, int):
-        return message
-    raise TypeError(f"expected a Message (or its seq), not {type(message).__name__}")
-
-
-def _check_text(text: object) -> None:
-    if not isinstance(text, str):
-        raise TypeError(f"a message is text, not {type(text).__name__}: convert it first, as with str()")
-
-
-def _too_big(size: int, limit: int) -> MessageRefused:
-    if not limit:
-        return MessageRefused("no_parts", "this server takes no attachments: send text")
-    message = f"the attachment has {size:,} bytes; the limit is {limit:,}: send a smaller one"
-    return MessageRefused("too_big", message)
 
 
 def _stored_message(delivery: Delivery) -> Message:

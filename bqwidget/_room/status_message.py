@@ -1,4 +1,4 @@
-"""Bulletin: one message that is kept up to date by edits: few of them, the newest text wins, the last surely comes."""
+"""StatusMessage: one message that is kept up to date by throttled edits; the last edit is always sent."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from bqwidget.protocol import Edit, Limits, Message
 from .sending import Sending, SendMixin
 
 MIN_EDIT_INTERVAL, MAX_EDIT_INTERVAL = 0.5, 5.0
-"""Seconds between two edits: at most two a second at first, and the longer it takes the fewer, for the log keeps
-every one of them: a day of progress is 17,000 edits, not 170,000."""
+"""Seconds between two edits: at most two per second at first, fewer as the message gets older, because the log
+keeps every edit: a day of progress is 17,000 edits instead of 170,000."""
 AGE_PER_INTERVAL_SECOND = 60
-"""Seconds of age for each second of pace."""
+"""Seconds of age for each second between edits."""
 MAX_RATE_SHARE = 0.5
-"""Of what the server lets one member say, a bulletin takes no more than this."""
+"""The share of the server's rate limit that one status message may use."""
 
 
 class StatusMessage:
-    """``text`` is asked on the room's thread, at the pace and only when ``state`` has another value than before;
-    nothing here blocks whoever makes progress.
+    """Calls ``text()`` on the room's thread for each edit, if ``state()`` has changed. Never blocks the caller.
 
-    Offline, the first text waits in the queue like any message; what it has become meanwhile is one edit.
+    Offline, the first text is queued like any message, and everything since then is one edit.
     """
 
     def __init__(self, room: SendMixin, text: Callable[[], str], state: Callable[[], object]) -> None:
@@ -45,14 +44,14 @@ class StatusMessage:
         sending.add_done_callback(self._on_sent)
 
     def finish(self, text: str) -> None:
-        """The last word, told at once. Said again, it is corrected."""
-        self._room._connection.call_soon(self._finish, text)  # noqa: SLF001 - a part of the room
+        """Send the final text now. Calling it again corrects the text."""
+        self._room._connection.call_soon(self._finish, text)  # noqa: SLF001 - part of the room
 
     # ---- on the room's thread ----
 
     def _on_sent(self, sending: Future[Message]) -> None:
         if sending.exception() is not None:
-            return  # refused or closed: whoever makes progress need not care, and the window shows it
+            return  # refused or closed: progress goes on, and the window shows the error
         self._seq = sending.result().seq
         if self._final is not None:
             self._edit(self._final)
@@ -89,6 +88,6 @@ class StatusMessage:
 
 
 def edit_interval(limits: Limits, age: float) -> float:
-    """Seconds to the next edit, ``age`` seconds after the first; more where the server counts what a member says."""
+    """Seconds until the next edit, ``age`` seconds after the first; longer if the server limits the rate."""
     allowed = limits.rate_ms / 1000 / limits.rate / MAX_RATE_SHARE if limits.rate else 0.0
     return max(MIN_EDIT_INTERVAL, min(age / AGE_PER_INTERVAL_SECOND, MAX_EDIT_INTERVAL), allowed)

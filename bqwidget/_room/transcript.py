@@ -1,4 +1,4 @@
-"""Transcript: messages as a static page or as plain text. Everything of theirs is escaped; nothing in it runs."""
+"""Transcript: messages as static HTML or as plain text. Names and texts are escaped, so nothing in it runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from bqwidget.protocol import Message
 
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Control, bidi and ANSI characters: in a terminal or a line of text they would rewrite their surroundings."""
+"""Control, bidi and ANSI characters, which would change the text around them."""
 
 
 class Transcript:
-    """``str`` is the text; in a notebook it shows as a list. ``len`` is the number of messages.
+    """``str`` of it is the text; a notebook shows it as a list. ``len`` is the number of messages.
 
-    Where the server vouches for some of the names, these are marked: before the line, where no name can stand.
+    Verified names are marked before the line, where an unverified name can't imitate the mark.
     """
 
     def __init__(self, room: str, messages: Iterable[Message]) -> None:
@@ -49,7 +49,7 @@ def _line(message: Message) -> str:
 
 
 def _item(message: Message) -> str:
-    """Each name and text keeps its own direction of writing (``bdi``, ``dir``), and nobody else's."""
+    """``bdi`` and ``dir`` keep the writing direction of a name or a text from affecting the rest."""
     text = "<i>deleted</i>" if message.deleted else html.escape(_content(message)).replace("\n", "<br>")
     mark = " <i>(verified)</i>" if message.verified else ""
     return (
@@ -59,7 +59,7 @@ def _item(message: Message) -> str:
 
 
 def _content(message: Message) -> str:
-    """Attachments are named and not shown: what is saved with a notebook stays small, and theirs."""
+    """Attachments are named, not shown, so that the notebook file stays small and holds no files of others."""
     named = [f"[{part.name or part.mime}, {part.size:,} bytes]".replace("\n", " ") for part in message.parts]
     return _visible("\n".join([*named, *([message.text] if message.text else [])]))
 

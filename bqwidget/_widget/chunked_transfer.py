@@ -1,8 +1,8 @@
-"""Carrying: attachments between a window and the server, in pieces over the comm, for a browser may not reach
-the server and holds no token.
+"""Transfers attachments between a window and the server, in chunks over the comm.
 
-Everything is called on the room's thread; only the ``Pace`` is shared by all windows of the process, as their
-way to the browser is. Jupyter silently drops all output beyond a million bytes a second.
+A browser may not be able to reach the server, and it has no token. All methods run on the room's thread. The
+``TokenBucket`` is shared by all windows of the process, like their connection to the browser: Jupyter silently drops
+output beyond 1,000,000 bytes per second.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from bqwidget.protocol import Part
 from .comm_server import DownloadCommand, UploadCommand
 
 CHUNK_SIZE = 256 * 1024
+"""Bytes."""
 BYTES_PER_SECOND, BURST_BYTES = 500_000.0, 1_000_000.0
-"""Bytes a second, and at once after a pause: Jupyter counts over three seconds, and messages need some too."""
+"""The rate, and the burst after a pause: Jupyter averages over three seconds, and messages need a share."""
 MAX_CACHED_BYTES = 32 * 1024 * 1024
-"""Bytes of what was fetched that a window remembers, for its next piece and for its other browsers."""
+"""Bytes of downloaded attachments that a window keeps, for their next chunks and for its other browsers."""
 MAX_UNFINISHED_UPLOADS = 8
-"""Uploads of one window on their way at once; the oldest is forgotten."""
+"""Uploads in progress in one window; the oldest is dropped."""
 
 Reply = Callable[[dict[str, Any], Sequence[bytes]], object]
 
 
 class TokenBucket:
-    """How long the next bytes must wait so that no more than ``rate`` go a second, after a ``burst``."""
+    """Limits a rate to ``rate`` bytes per second, after a ``burst`` of bytes."""
 
     def __init__(self, rate: float = BYTES_PER_SECOND, burst: float = BURST_BYTES) -> None:
         self._rate = rate
@@ -47,6 +48,7 @@ class TokenBucket:
         self._lock = threading.Lock()
 
     def wait(self, size: int, now: float) -> float:
+        """Seconds to wait before sending ``size`` bytes, at the time ``now`` in seconds."""
         with self._lock:
             self._full_at = max(self._full_at, now - self._slack) + size / self._rate
             return max(0.0, self._full_at - now)
@@ -56,7 +58,7 @@ _token_bucket = TokenBucket()
 
 
 class ChunkedTransfer:
-    """``answer(envelope, buffers)`` sends one piece, or says what became of one."""
+    """``answer(envelope, buffers)`` sends a chunk to the browser, or the result of an upload."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -66,57 +68,61 @@ class ChunkedTransfer:
     # ---- to the window
 
     def download(self, command: DownloadCommand, answer: Reply) -> None:
-        asked = self._downloads.get(command.sha256)
-        if asked is None or (asked.done() and asked.exception()):
+        download = self._downloads.get(command.sha256)
+        if download is None or (download.done() and download.exception()):
             sha256 = command.sha256
-            asked = self._downloads[sha256] = self._connection.request(lambda rest: rest.download(sha256))
+            download = self._downloads[sha256] = self._connection.request(lambda http: http.download(sha256))
         self._downloads.move_to_end(command.sha256)
-        asked.add_done_callback(partial(self._send_chunk, command, answer))
+        download.add_done_callback(partial(self._send_chunk, command, answer))
 
-    def _send_chunk(self, command: DownloadCommand, answer: Reply, asked: Future[bytes]) -> None:
+    def _send_chunk(self, command: DownloadCommand, answer: Reply, download: Future[bytes]) -> None:
         to = {"to": command.client, "reply": command.k}
         try:
-            data = asked.result()
+            data = download.result()
         except BqwidgetError as error:
             answer({**to, "error": _error(error)}, ())
             return
         self._trim_cache()
-        piece = data[command.at : command.at + CHUNK_SIZE]
+        chunk = data[command.at : command.at + CHUNK_SIZE]
         envelope = {**to, "part": {"size": len(data), "at": command.at}}
-        wait = _token_bucket.wait(len(piece), time.monotonic())
+        wait = _token_bucket.wait(len(chunk), time.monotonic())
         if wait and self._connection.close_error is None:
-            asyncio.get_running_loop().call_later(wait, answer, envelope, (piece,))
+            asyncio.get_running_loop().call_later(wait, answer, envelope, (chunk,))
         else:
-            answer(envelope, (piece,))
+            answer(envelope, (chunk,))
 
     def _trim_cache(self) -> None:
-        """What is done and over ``KEPT``, the longest unused first."""
-        here = {sha256: len(asked.result()) for sha256, asked in self._downloads.items() if _succeeded(asked)}
-        for sha256, size in list(here.items())[:-1]:
-            if sum(here.values()) <= MAX_CACHED_BYTES:
+        """Drop the least recently used downloads above MAX_CACHED_BYTES."""
+        sizes = {
+            sha256: len(download.result())
+            for sha256, download in self._downloads.items()
+            if _succeeded(download)
+        }
+        for sha256, size in list(sizes.items())[:-1]:
+            if sum(sizes.values()) <= MAX_CACHED_BYTES:
                 return
             del self._downloads[sha256]
-            here.pop(sha256, size)
+            sizes.pop(sha256, size)
 
     # ---- from the window
 
     def upload(self, command: UploadCommand, answer: Reply) -> None:
-        """One more piece; with the last, the whole goes to the server."""
+        """Add one chunk; after the last one, upload the attachment to the server."""
         to = {"to": command.client, "reply": command.k}
         try:
-            whole = self._add_chunk(command)
+            data = self._add_chunk(command)
         except BqwidgetError as error:
             answer({**to, "error": _error(error)}, ())
             return
-        if whole is None:
+        if data is None:
             answer({**to, "stored": None}, ())
             return
-        part = Part(mime=command.mime, sha256=hashlib.sha256(whole).hexdigest(), size=len(whole))
-        stored = self._connection.request(lambda _: self._connection.requests.upload(Attachment(part, whole)))
+        part = Part(mime=command.mime, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        stored = self._connection.request(lambda _: self._connection.requests.upload(Attachment(part, data)))
         stored.add_done_callback(partial(_reply_stored, to, answer))
 
     def _add_chunk(self, command: UploadCommand) -> bytes | None:
-        """All of it, when it is there. Raises BqwidgetError where that can't be."""
+        """The attachment if it is complete, else None. Raises MessageRefused if it is too large or a chunk is missing."""
         key, limit = (command.client, command.upload), self._connection.session.limits.part
         if command.size > limit:
             raise MessageRefused(
@@ -126,12 +132,12 @@ class ChunkedTransfer:
             self._uploads[key] = bytearray()
             if len(self._uploads) > MAX_UNFINISHED_UPLOADS:
                 self._uploads.popitem(last=False)
-        gathered = self._uploads.get(key)
-        if gathered is None or command.at != len(gathered) or command.at + len(command.data) > command.size:
+        received = self._uploads.get(key)
+        if received is None or command.at != len(received) or command.at + len(command.data) > command.size:
             self._uploads.pop(key, None)
-            raise MessageRefused("lost", "a piece of it was lost on the way: attach it again")
-        gathered += command.data
-        if len(gathered) < command.size:
+            raise MessageRefused("lost", "part of the attachment was lost: attach it again")
+        received += command.data
+        if len(received) < command.size:
             return None
         return bytes(self._uploads.pop(key))
 
@@ -143,8 +149,8 @@ def _reply_stored(to: dict[str, Any], answer: Reply, stored: Future[Part]) -> No
         answer({**to, "error": _error(error)}, ())
 
 
-def _succeeded(asked: Future[bytes]) -> bool:
-    return asked.done() and asked.exception() is None
+def _succeeded(download: Future[bytes]) -> bool:
+    return download.done() and download.exception() is None
 
 
 def _error(error: BqwidgetError) -> dict[str, str]:

@@ -1,11 +1,12 @@
-"""The kernel's end of a window's comm, without the comm: numbered envelopes out, checked commands in; no I/O.
+"""The kernel's side of a window's comm, without I/O: numbered envelopes to browsers, validated commands from them.
 
-Jupyter gives every comm message to every browser that shows the widget, may drop some in a flood, and delivers
-commands late, twice or in another order. So what goes out is numbered (``n``) and repaired by a snapshot, what
-comes in is numbered per browser (``k``) and done once and in order, and who falls behind is not drowned.
+Jupyter delivers each comm message to every browser that shows the widget, may drop messages in a flood, and may
+deliver commands late, twice or in another order. So envelopes are numbered (``n``), and a gap is repaired by a
+snapshot; commands are numbered per browser (``k``), and executed once and in order; and no envelopes are sent while
+all browsers lag behind.
 
-Out: ``{"n", "frames"}`` to all; ``{"to", "n", "snapshot"}``, ``{"to", "ack"}`` and ``{"to", "reply", ...}`` to one.
-The answers to ``part`` and ``put`` are ``carrying``'s.
+To all browsers: ``{"n", "frames"}``. To one: ``{"to", "n", "snapshot"}``, ``{"to", "ack"}``, ``{"to", "reply", ...}``.
+``chunked_transfer`` sends the replies to ``part`` and ``put``.
 """
 
 from __future__ import annotations
@@ -20,54 +21,48 @@ from bqwidget.protocol import Ack, Delete, Edit, Error, Message, React, Send, St
 
 FRAMES_PER_ENVELOPE = 500
 MAX_UNSEEN_ENVELOPES = 40
-"""Above this many envelopes that no browser has seen, the deltas stop until one says something."""
+"""With more envelopes that no browser has acknowledged, deltas stop until one acknowledges."""
 MAX_EARLY_COMMANDS = 100
-"""Commands of one browser that wait for an earlier one; later ones are dropped, and sent again by the browser."""
+"""Commands of one browser that wait for an earlier one; more are dropped, and sent again by the browser."""
 MAX_BROWSERS = 256
-"""Browsers remembered per window; a page load is a new one, and the longest silent is forgotten."""
+"""Browsers known per window; each page load is a new one, and the least recently active is dropped."""
 
 _Client = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Number = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class OpenCommand(Struct, frozen=True, tag_field="do", tag="open"):
-    """Send a snapshot: the first command of a browser, and again when it misses something."""
-
+class _Command(Struct, frozen=True, tag_field="do"):
     client: _Client
     k: _Number
 
 
-class FrameCommand(Struct, frozen=True, tag_field="do", tag="frame"):
-    """Pass a client frame on to the room."""
+class OpenCommand(_Command, frozen=True, tag="open"):
+    """Send a snapshot: a browser's first command, repeated when an envelope is missing."""
 
-    client: _Client
-    k: _Number
+
+class FrameCommand(_Command, frozen=True, tag="frame"):
+    """Send a client frame to the room."""
+
     frame: Send | Edit | Delete | React | Typing
 
 
-class HistoryCommand(Struct, frozen=True, tag_field="do", tag="history"):
-    """Answer with the ``limit`` messages before ``before`` (None: the newest)."""
+class HistoryCommand(_Command, frozen=True, tag="history"):
+    """Reply with the ``limit`` messages before the seq ``before`` (None: the newest)."""
 
-    client: _Client
-    k: _Number
     before: int | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-class DownloadCommand(Struct, frozen=True, tag_field="do", tag="part"):
-    """Answer with the attachment's bytes from ``at`` on: as many as go at once, in a buffer."""
+class DownloadCommand(_Command, frozen=True, tag="part"):
+    """Reply with one chunk of an attachment, from the byte ``at`` on, in a buffer."""
 
-    client: _Client
-    k: _Number
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     at: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-class UploadCommand(Struct, frozen=True, tag_field="do", tag="put"):
-    """Keep this piece of an attachment, which came in a buffer; with the last, upload it and answer with the part."""
+class UploadCommand(_Command, frozen=True, tag="put"):
+    """Add one chunk of an attachment, from a buffer; after the last one, upload it and reply with the part."""
 
-    client: _Client
-    k: _Number
     upload: _Client
     mime: Annotated[str, msgspec.Meta(max_length=100)]
     size: _Number
@@ -76,14 +71,18 @@ class UploadCommand(Struct, frozen=True, tag_field="do", tag="put"):
 
 
 class AckCommand(Struct, frozen=True, tag_field="do", tag="seen"):
-    """This browser has shown everything up to envelope ``n``."""
+    """The browser has shown all envelopes up to ``n``."""
 
     client: _Client
     n: Annotated[int, msgspec.Meta(ge=0)]
 
 
+Request = FrameCommand | HistoryCommand | DownloadCommand | UploadCommand
+"""The commands that the widget executes; the others concern the comm itself."""
+
+
 class _CommandHeader(Struct, frozen=True):
-    """What a command that is wrong otherwise must at least have, to be told so."""
+    """The fields that an invalid command needs to get an error reply."""
 
     client: _Client
     k: _Number
@@ -99,21 +98,18 @@ class _InvalidCommand(Struct, frozen=True):
 
 
 class _Browser:
-    """What is known of one browser: commands done, commands that came too early, the newest envelope seen."""
+    """The state of one browser: the last command executed, early commands, the last envelope shown."""
 
     def __init__(self) -> None:
         self.last_done = 0
-        self.early: dict[
-            int,
-            OpenCommand | FrameCommand | HistoryCommand | DownloadCommand | UploadCommand | _InvalidCommand,
-        ] = {}
+        self.early: dict[int, OpenCommand | Request | _InvalidCommand] = {}
         self.seen: int | None = None
 
 
 class CommServer:
-    """One window's numbering. ``snapshot`` gives the frames that rebuild the room's tail, as of now.
+    """The comm of one window. ``snapshot`` returns the frames that rebuild the newest messages.
 
-    Not thread-safe: everything is called on the room's thread.
+    Not thread-safe: all methods run on the room's thread.
     """
 
     def __init__(self, snapshot: Callable[[], Sequence[Any]]) -> None:
@@ -127,11 +123,11 @@ class CommServer:
         self._paused = False
 
     def push(self, frames: Iterable[Any]) -> None:
-        """Frames for everybody, to leave with the next ``drain``."""
+        """Queue frames for all browsers until the next ``drain``."""
         self._frames.extend(frames)
 
     def reply(self, command: HistoryCommand | _InvalidCommand, answer: Sequence[Message] | Error) -> None:
-        """The answer to a history command, to leave with the next ``drain``."""
+        """Queue the reply to a history command until the next ``drain``."""
         envelope: dict[str, Any] = {"to": command.client, "reply": command.k}
         if isinstance(answer, Error):
             envelope["error"] = {"code": answer.code, "message": answer.message}
@@ -139,12 +135,10 @@ class CommServer:
             envelope["messages"] = msgspec.to_builtins(list(answer))
         self._replies.append(envelope)
 
-    def receive(
-        self, content: object, data: bytes = b""
-    ) -> list[FrameCommand | HistoryCommand | DownloadCommand | UploadCommand]:
-        """What is to be done for a browser now, in its order: usually one command, none, or several.
+    def receive(self, content: object, data: bytes = b"") -> list[Request]:
+        """Process a command from a browser; ``data`` is its buffer.
 
-        ``data`` came beside the content.
+        Returns the commands to execute now, in the browser's order: usually one, but possibly none or several.
         """
         command = _parse(content)
         if isinstance(command, UploadCommand):
@@ -159,7 +153,7 @@ class CommServer:
             return []
         if browser.last_done < command.k <= browser.last_done + MAX_EARLY_COMMANDS:
             browser.early[command.k] = command
-        todo = []
+        todo: list[Request] = []
         while (due := browser.early.pop(browser.last_done + 1, None)) is not None:
             browser.last_done += 1
             match due:
@@ -175,13 +169,13 @@ class CommServer:
         return todo
 
     def drain(self) -> list[dict[str, Any]]:
-        """The envelopes to send now, in order, as what JSON can say."""
+        """The envelopes to send now, in order, as JSON types."""
         resuming = self._paused and bool(self._opened)
         self._paused = not resuming and (self._paused or self._is_behind())
-        if resuming or self._paused:  # a snapshot has all but the answers to what a browser sent
+        if resuming or self._paused:  # a snapshot contains all but the answers to a browser's sends
             self._frames = [frame for frame in self._frames if _is_answer(frame)][-FRAMES_PER_ENVELOPE:]
         if resuming:
-            self._n += 1  # a number that nobody gets, so that the other browsers notice, and open again
+            self._n += 1  # skip a number, so that the other browsers notice a gap and open again
             out = [*self._snapshots(), self._delta(self._frames)]
             self._frames = []
         elif self._paused:
@@ -211,8 +205,7 @@ class CommServer:
         return envelopes
 
     def _is_behind(self) -> bool:
-        """Whether even the quickest browser has a lot before it; it is the quickest that counts, for a closed one
-        says nothing either."""
+        """Whether even the fastest browser lags behind. The others may be closed, which sends no command."""
         seen = [browser.seen for browser in self._browsers.values() if browser.seen is not None]
         return bool(self._frames and seen) and self._n - max(seen) > MAX_UNSEEN_ENVELOPES
 
@@ -224,33 +217,19 @@ class CommServer:
         return browser
 
 
-def _parse(
-    content: object,
-) -> (
-    OpenCommand
-    | FrameCommand
-    | HistoryCommand
-    | DownloadCommand
-    | UploadCommand
-    | AckCommand
-    | _InvalidCommand
-    | None
-):
-    """The command; what was wrong with it, if that can be told to a browser; None where it can't."""
+def _parse(content: object) -> OpenCommand | AckCommand | Request | _InvalidCommand | None:
+    """The command; an _InvalidCommand if an error can be sent to the browser; else None."""
     try:
-        return msgspec.convert(
-            content,
-            OpenCommand | FrameCommand | HistoryCommand | DownloadCommand | UploadCommand | AckCommand,
-        )
+        return msgspec.convert(content, OpenCommand | AckCommand | Request)
     except msgspec.ValidationError as error:
-        wrong = str(error)
+        reason = str(error)
     try:
-        told = msgspec.convert(content, _CommandHeader)
+        header = msgspec.convert(content, _CommandHeader)
     except msgspec.ValidationError:
         return None
-    cid = told.frame.get("cid") if isinstance(told.frame, dict) else None
-    answer = Error(code="bad_field", message=wrong, cid=cid if isinstance(cid, str) else None)
-    return _InvalidCommand(client=told.client, k=told.k, do=told.do, error=answer)
+    cid = header.frame.get("cid") if isinstance(header.frame, dict) else None
+    answer = Error(code="bad_field", message=reason, cid=cid if isinstance(cid, str) else None)
+    return _InvalidCommand(client=header.client, k=header.k, do=header.do, error=answer)
 
 
 def _is_answer(frame: object) -> bool:

@@ -17,8 +17,7 @@ encode = msgspec.json.Encoder().encode
 """A frame or entry as JSON bytes."""
 
 NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-"""What decoding raises: a text of ten thousand brackets is given up with RecursionError, and a string that is
-not UTF-8 with UnicodeDecodeError."""
+"""The errors of decoding: RecursionError for ten thousand nested brackets, UnicodeDecodeError for invalid UTF-8."""
 
 _decode_client: Callable[[str | bytes], ClientFrame] = msgspec.json.Decoder(ClientFrame).decode
 _decode_server: Callable[[str | bytes], ServerFrame] = msgspec.json.Decoder(ServerFrame).decode
@@ -28,18 +27,18 @@ _SERVER_TYPES = frozenset(frame.__struct_config__.tag for frame in ServerFrame._
 
 
 def decode_client(data: str | bytes) -> ClientFrame | Echo:
-    """A client's frame; anything that isn't one of ours comes back as the ``Echo`` to answer with.
+    """A client's frame. Data of any other kind is returned as the ``Echo`` to reply with.
 
-    Raises ProtocolError for a frame of ours whose fields are wrong (``bad_field``), or that only looser readers
-    take for JSON (``bad_json``): a browser writes half a character as an escape that stands for none.
+    Raises ProtocolError for a known frame with wrong fields (``bad_field``), or one that only lenient parsers accept
+    as JSON (``bad_json``): a browser encodes a lone surrogate as an escape, which is not valid.
     """
     try:
         return _decode_client(data)
-    except NOT_JSON as error:  # ValidationError is one of these
+    except NOT_JSON as error:  # ValidationError is a DecodeError
         try:
             message = msgspec.json.decode(data)
         except NOT_JSON:
-            if _kind(_loosely(data)) in _CLIENT_TYPES:  # its sender waits for an answer, not for an echo
+            if _kind(_loosely(data)) in _CLIENT_TYPES:  # its sender waits for an error, not for an echo
                 raise ProtocolError("bad_json", f"the frame is not JSON: {error}") from None
             return Echo(message=data if isinstance(data, str) else data.decode(errors="replace"))
         if _kind(message) in _CLIENT_TYPES:
@@ -48,9 +47,9 @@ def decode_client(data: str | bytes) -> ClientFrame | Echo:
 
 
 def decode_server(data: str | bytes) -> ServerFrame | None:
-    """A server's frame; None for a type this version doesn't know, which is to be ignored.
+    """A server's frame; None for an unknown type, which is to be ignored.
 
-    Raises ProtocolError for bytes that are not a frame at all.
+    Raises ProtocolError for data that is not a frame.
     """
     try:
         return _decode_server(data)
@@ -58,18 +57,18 @@ def decode_server(data: str | bytes) -> ServerFrame | None:
         try:
             message = msgspec.json.decode(data)
         except NOT_JSON:
-            raise ProtocolError("bad_json", f"a frame that is not JSON: {error}") from None
+            raise ProtocolError("bad_json", f"the frame is not JSON: {error}") from None
         if isinstance(message, dict) and _kind(message) not in _SERVER_TYPES:
             return None
         raise _field_error(error) from None
 
 
 def cid_of(data: str | bytes) -> str | None:
-    """The cid of a frame that is refused, so that its sender knows which one it was."""
+    """The cid of a refused frame, for the error that answers it; None if it has no valid one."""
     frame = _loosely(data)
     cid = frame.get("cid") if isinstance(frame, dict) else None
     if not isinstance(cid, str) or any("\ud800" <= one <= "\udfff" for one in cid):
-        return None  # halves of characters can't be sent back
+        return None  # lone surrogates can't be sent
     return cid
 
 
@@ -81,7 +80,7 @@ def _loosely(data: str | bytes) -> Any:
 
 
 def _kind(message: Any) -> str | None:
-    """The ``type`` of what may be a frame; a type that is no string is none."""
+    """The ``type`` of a decoded message; None if it is not a string."""
     kind = message.get("type") if isinstance(message, dict) else None
     return kind if isinstance(kind, str) else None
 
@@ -97,13 +96,13 @@ def decode_post(body: bytes) -> Post:
 
 
 def plain(draft: Draft) -> Draft:
-    """``draft`` with texts that are nothing but text: what numpy and others derive from str can't be encoded."""
+    """``draft`` with all texts as plain str: subclasses of str, such as numpy's, can't be encoded."""
     return msgspec.convert(msgspec.to_builtins(draft, enc_hook=_plain), type(draft))
 
 
 def _plain(value: object) -> str:
     if isinstance(value, str):
-        return str.__str__(value)  # its own might say anything
+        return str.__str__(value)  # not its own __str__, which may return another text
     raise TypeError(f"a message is text, not {type(value).__name__}")
 
 
@@ -111,7 +110,7 @@ _PATH = re.compile(r" - at `\$\.?([^`]*)`$|missing required field `([^`]*)`")
 
 
 def _field_error(error: Exception) -> ProtocolError:
-    """msgspec's words, with the field moved to the front."""
+    """msgspec's error, with the field moved to the front."""
     found = _PATH.search(str(error))
     field = next((part for part in found.groups() if part), None) if found else None
     text = str(error).split(" - at `")[0]

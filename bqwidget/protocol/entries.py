@@ -1,4 +1,4 @@
-"""Entries, which the log keeps: messages with their attachments, and changes to earlier messages."""
+"""Entries of the log: messages with their attachments, and changes of earlier messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from .base import Struct, printable
 
 TABLE = "application/vnd.bqwidget.table+json"
-"""A Table as JSON: never HTML, so that whoever shows it builds it of elements."""
+"""The MIME type of a Table as JSON. It is never HTML: a view creates elements from it."""
 
 _LOOKED_AT = 4096
 _BEGINS = {
@@ -18,23 +18,23 @@ _BEGINS = {
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
     "image/gif": re.compile(rb"GIF8[79]a"),
     "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
-    # Possessive: what stands before the root is passed over once, and never in another way.
+    # Possessive, so that the part before the root element is matched in linear time.
     "image/svg+xml": re.compile(
         rb"(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<svg[\s/>]", re.DOTALL
     ),
 }
 IMAGES = frozenset(_BEGINS)
-"""The types of picture that a room takes; all of them are shown by ``<img>`` alone."""
+"""The picture types that a room accepts. They are shown by ``<img>`` only."""
 
 
 def image_type(data: bytes) -> str | None:
-    """What kind of picture these bytes begin like; None where they are none that a room takes."""
+    """The MIME type of a picture by its first bytes; None if it is not one of IMAGES."""
     head = bytes(data[:_LOOKED_AT])
     return next((mime for mime, begins in _BEGINS.items() if begins.match(head)), None)
 
 
 class Ask(Struct, frozen=True):
-    """A message that is a question: who may answer, with what, until when."""
+    """Makes a message a question. ``from_``: only this user may answer. ``expires``: the time of its end."""
 
     choices: tuple[str, ...] | None = None
     from_: str | None = msgspec.field(default=None, name="from")
@@ -42,9 +42,9 @@ class Ask(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """An attachment, fetched from ``/rooms/{room}/parts/{sha256}``. All but its name is the server's to know.
+    """An attachment, fetched from ``/rooms/{room}/parts/{sha256}``. The server sets all fields but ``name``.
 
-    ``width`` and ``height`` are a picture's, in pixels, so that its place can be kept before it is there.
+    ``size``: bytes. ``width``, ``height``: of a picture, in pixels, so that a view can reserve its space.
     """
 
     mime: str
@@ -56,7 +56,7 @@ class Part(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """The body of a part of type TABLE: a table's first rows and columns, and how many it has in all."""
+    """The body of an attachment of type TABLE: the first rows and columns, and the total numbers."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str | int | float | bool | None, ...], ...]
@@ -65,11 +65,11 @@ class Table(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """One message of a room, with every later change folded in.
+    """One message of a room, with all later changes folded in.
 
-    ``seq`` grows within the room (never assume +1); ``at`` grows strictly within the room. ``edited`` is
-    the time of the last edit, ``reactions`` maps an emoji to the users who gave it. Of a question, ``answer``
-    is the seq of the message that answered it and ``expired`` the time at which it ended without one.
+    ``seq`` grows within the room, not always by 1; ``at`` grows strictly. ``re``: the seq of the message to which this
+    is a reply. ``edited``: the time of the last edit. ``reactions``: emoji to the users who gave it. Of a question:
+    ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one.
     """
 
     seq: int
@@ -88,7 +88,7 @@ class Message(Struct, frozen=True):
     answer: int | None = None
     expired: int | None = None
     verified: bool = False
-    """The server knows that it was ``user``; else the name is what somebody said."""
+    """Whether the server authenticated ``user``; else the name is self-asserted."""
 
     def __repr__(self) -> str:
         parts = f", parts=[{', '.join(printable(part.name or part.mime) for part in self.parts)}]"
@@ -99,7 +99,7 @@ class Message(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """An entry that alters the earlier message ``target``; it has a ``seq`` of its own."""
+    """An entry that changes the earlier message with the seq ``target``; it has a ``seq`` of its own."""
 
     seq: int
     room: str
@@ -117,7 +117,7 @@ Entry = Message | Change
 
 
 def fold(message: Message, change: Change) -> Message:
-    """``message`` as it reads after ``change``; folding the same change twice is folding it once."""
+    """``message`` after ``change``. Folding the same change again has no further effect."""
     replace = msgspec.structs.replace
     if message.deleted:
         return message
@@ -137,12 +137,12 @@ def fold(message: Message, change: Change) -> Message:
 
 
 def is_open(question: Message) -> bool:
-    """Whether it is a question that nobody has answered and that has not been given up."""
+    """Whether it is a question without an answer that has not expired."""
     return question.ask is not None and question.answer is None and question.expired is None
 
 
 def is_answer(question: Message, reply: Message) -> bool:
-    """Whether ``reply`` is the answer: the first by seq, in time, from whom it was asked, and one of the choices."""
+    """Whether ``reply`` answers the open ``question``: in time, by an asked user, and with one of its choices."""
     ask = question.ask
     if ask is None or not is_open(question) or reply.re != question.seq:
         return False
@@ -152,5 +152,5 @@ def is_answer(question: Message, reply: Message) -> bool:
 
 
 def answered(question: Message, reply: Message) -> Message:
-    """``question`` as it reads after ``reply``."""
+    """``question`` after ``reply``, with ``answer`` set if that is its answer."""
     return msgspec.structs.replace(question, answer=reply.seq) if is_answer(question, reply) else question

@@ -1,4 +1,4 @@
-"""Frames, which travel: those that a server sends, those that a client sends, and the body of a POST."""
+"""Frames: those that a server sends, those that a client sends, and the body of a POST."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .limits import Limits
 
 
 class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
-    """The first frame. ``seq`` and ``oldest`` bound the log; ``resumed``: a replay of what was missed follows."""
+    """The first frame. ``oldest`` to ``seq`` is the log; ``resumed``: the missed entries follow."""
 
     room: str
     epoch: str
@@ -24,13 +24,13 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     limits: Limits
     heartbeat_ms: int
     user: str | None = None
-    """The verified name under which this member writes; absent where it is the one that frames say."""
+    """The verified name under which this member writes; absent if its frames may set the name."""
     now: int | None = None
-    """The server's clock, by which entries get their ``at`` and questions end."""
+    """The server's clock, which sets ``at`` and ends questions."""
 
 
 class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):
-    """A new message; ``prev`` is the seq of the entry before it in the log (0: there is none)."""
+    """A new message. ``prev``: the seq of the entry before it in the log; 0 for the first."""
 
     entry: Message
     prev: int | None = None
@@ -42,7 +42,7 @@ class ChangeFrame(Struct, frozen=True, tag_field="type", tag="change"):
 
 
 class Ack(Struct, frozen=True, tag_field="type", tag="ack", omit_defaults=False):
-    """The entry sent under ``cid`` is durable; ``dup``: it was already."""
+    """The entry sent under ``cid`` is durable. ``dup``: it was so before."""
 
     cid: str
     seq: int
@@ -51,13 +51,13 @@ class Ack(Struct, frozen=True, tag_field="type", tag="ack", omit_defaults=False)
 
 
 class Synced(Struct, frozen=True, tag_field="type", tag="synced"):
-    """Everything up to ``seq`` has been sent. Repeated when idle, so that a lost tail shows."""
+    """All entries up to ``seq`` have been sent. Repeated when idle, so that the loss of the last ones is noticed."""
 
     seq: int
 
 
 class Gap(Struct, frozen=True, tag_field="type", tag="gap"):
-    """Not sent: the entries in ``from < seq <= to``. Page them by REST; the next ``prev`` is ``to``."""
+    """The entries in ``from < seq <= to`` were not sent. Fetch them by HTTP; the next ``prev`` is ``to``."""
 
     from_: int = msgspec.field(name="from")
     to: int
@@ -65,7 +65,7 @@ class Gap(Struct, frozen=True, tag_field="type", tag="gap"):
 
 
 class Error(Struct, frozen=True, tag_field="type", tag="error"):
-    """A frame was refused; ``cid`` names the send it answers, ``retry_ms`` says when another try may pass."""
+    """A frame was refused. ``cid``: of the refused send. ``retry_ms``: when a retry may be accepted."""
 
     code: str
     message: str
@@ -74,18 +74,18 @@ class Error(Struct, frozen=True, tag_field="type", tag="error"):
 
 
 class Bye(Struct, frozen=True, tag_field="type", tag="bye"):
-    """The server is about to close this connection, and when to come back."""
+    """The server is about to close this connection with ``code``. ``retry_ms``: when to reconnect."""
 
     code: int
     retry_ms: int | None = None
 
 
 class Profile(Struct, frozen=True):
-    """How a verified member wants to be shown; told with their presence, and not kept in the log.
+    """How to show a verified member. Sent with the presence, not kept in the log.
 
-    ``name`` is one to read beside ``user``, ``initials`` stand in for a picture, ``color`` is a CSS colour,
-    JupyterLab's ``var(--jp-collaborator-color1)`` among them, and ``avatar`` a small picture as a ``data:``
-    URL: any other address would tell its host who reads the room.
+    ``name``: a display name, shown with ``user``. ``initials``: shown without a picture. ``color``: a CSS colour,
+    possibly JupyterLab's ``var(--jp-collaborator-color1)``. ``avatar``: a small picture as a ``data:`` URL; another
+    address would tell its host who reads the room.
     """
 
     name: str | None = None
@@ -95,7 +95,7 @@ class Profile(Struct, frozen=True):
 
 
 class Member(Struct, frozen=True):
-    """Somebody in the room; ``kind`` is ``person`` or ``kernel``, ``busy`` is told by kernels."""
+    """A member of the room. ``kind``: ``person`` or ``kernel``. ``busy``: a kernel that runs a cell."""
 
     user: str
     kind: str = "person"
@@ -106,7 +106,7 @@ class Member(Struct, frozen=True):
 
 
 class Presence(Struct, frozen=True, tag_field="type", tag="presence"):
-    """Who is in the room now: the whole list at once."""
+    """All members who are in the room now."""
 
     members: tuple[Member, ...] = ()
 
@@ -153,7 +153,7 @@ class React(Struct, frozen=True, tag_field="type", tag="chat.react"):
 
 
 class Expire(Struct, frozen=True, tag_field="type", tag="chat.expire"):
-    """The asker gives up on its open question ``target``."""
+    """End the own open question ``target``."""
 
     cid: str
     user: str
@@ -161,7 +161,7 @@ class Expire(Struct, frozen=True, tag_field="type", tag="chat.expire"):
 
 
 class Busy(Struct, frozen=True, tag_field="type", tag="chat.busy"):
-    """A kernel tells whether it runs a cell."""
+    """Whether this kernel runs a cell."""
 
     busy: bool
 
@@ -171,7 +171,7 @@ class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):
 
 
 class Resume(Struct, frozen=True, tag_field="type", tag="chat.resume"):
-    """Ask for everything above ``after`` on this live connection."""
+    """Request all entries above ``after`` on this connection."""
 
     after: int
     epoch: str | None = None

@@ -1,4 +1,4 @@
-"""The limits of chat.v1: the fixed ones, and those that each server sets."""
+"""The limits of chat.v1: fixed ones, and those that each server configures. Lengths are in characters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MAX_PARTS = 20
 MAX_NAME = 255
 """Characters in an attachment's name."""
 MAX_TIME = 1 << 53
-"""Beyond it JavaScript's numbers are no longer exact."""
+"""JavaScript's numbers are not exact above it."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_REPLAY = 500
-"""Above this many missed entries the server sends ``gap{reason: long}`` instead of replaying."""
+"""With more missed entries, the server sends ``gap{reason: long}`` instead of replaying them."""
 
 
 class Limits(Struct, frozen=True, omit_defaults=False):
-    """What the server accepts, told to every member in ``hello``."""
+    """What the server accepts, sent to every member in ``hello``."""
 
     text: int = 16_000
     """Characters (Unicode code points) in ``text``."""
@@ -31,11 +31,11 @@ class Limits(Struct, frozen=True, omit_defaults=False):
     frame: int = 128 * 1024
     """Bytes in one frame or request body."""
     rate: int = 20
-    """Messages per ``rate_ms`` and principal; 0 is no limit."""
+    """Messages per ``rate_ms`` and principal; 0: unlimited."""
     rate_ms: int = 10_000
     room: int = 64
     """Characters in a room's name."""
     buffer: int = 1024 * 1024
-    """Bytes that may wait for a peer that reads slowly, before it is cut off (4008)."""
+    """Bytes that may be buffered for a slow reader before its connection is closed (4008)."""
     part: int = 10 * 1024 * 1024
-    """Bytes in one attachment; 0: this server takes none."""
+    """Bytes in one attachment; 0: the server accepts none."""

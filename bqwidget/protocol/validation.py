@@ -1,4 +1,4 @@
-"""Checks of what a client sends, against the limits of its server."""
+"""Checks of a client's drafts against the limits of its server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .limits import (
 
 
 def check(draft: Draft | Post, limits: Limits) -> None:
-    """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``), naming the field and the limit."""
+    """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``) with the field and the limit."""
     _check_text("user", draft.user, limits.user)
     if draft.cid is not None:
         _check_text("cid", draft.cid, MAX_CID)
@@ -45,7 +45,7 @@ def check(draft: Draft | Post, limits: Limits) -> None:
 
 
 def check_room(name: str) -> str:
-    """The name itself. Raises ProtocolError (``bad_room``) where it isn't one."""
+    """``name``, if it is a valid room name. Raises ProtocolError (``bad_room``) otherwise."""
     if not ROOM_NAME.fullmatch(name):
         raise ProtocolError(
             "bad_room", f"{printable(name)} is not a room name: 1 to 64 of A-Z a-z 0-9 _ -", field="room"

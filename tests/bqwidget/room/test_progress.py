@@ -210,7 +210,7 @@ def test_how_many_there_will_be(join):
     room = join()
     assert len(room.track(range(7))) == 7
     assert len(room.track(iter(range(7)), total=9)) == 9
-    with pytest.raises(TypeError, match="how many there will be is not known"):
+    with pytest.raises(TypeError, match="the number of items is unknown"):
         len(room.track(x for x in ()))
 
 
@@ -300,7 +300,7 @@ def test_a_report_names_what_ended_it(join, error, line):
 
 def test_a_fraction_that_is_none(join):
     room = join()
-    with pytest.raises(BqwidgetError, match="fraction is 40: how much is done, from 0 to 1"):  # noqa: SIM117
+    with pytest.raises(BqwidgetError, match="fraction is 40: it must be from 0 to 1"):  # noqa: SIM117
         with room.report("training") as report:
             report.update(40)
 

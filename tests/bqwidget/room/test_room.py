@@ -75,13 +75,13 @@ class Heard(list):
 def test_an_unknown_option_is_an_error_with_the_remedy():
     with pytest.raises(TypeError, match="did you mean 'user'"):
         Room("lobby", usr="ada")
-    with pytest.raises(TypeError, match="it takes user, keep, url, token, insecure"):
+    with pytest.raises(TypeError, match="the options are user, keep, url, token, insecure"):
         Room("lobby", colour="red")
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"name": None}, "name is text"), ({"url": 8765}, "address"), ({"user": 5}, "user is a name")],
+    [({"name": None}, "name is text"), ({"url": 8765}, "address"), ({"user": 5}, "user must be text")],
 )
 def test_what_is_no_text_is_named(options, said):
     with pytest.raises(TypeError, match=said):
@@ -583,9 +583,9 @@ def test_a_wait_that_ends_without_one(ada):
 
 def test_what_is_no_predicate_is_refused_at_once(ada):
     for wait in (ada.wait_for, ada.next_message, ada.stream):
-        with pytest.raises(TypeError, match="takes a message, not 'go'"):
+        with pytest.raises(TypeError, match="a function of a message, not 'go'"):
             wait("go")
-    with pytest.raises(TypeError, match="takes a message, not 'go'"):
+    with pytest.raises(TypeError, match="a function of a message, not 'go'"):
         ada.on_message(where="go")(print)
 
 

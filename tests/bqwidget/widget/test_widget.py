@@ -176,5 +176,5 @@ def test_a_closed_room_says_so_in_its_window(browser: Browser, kernel: Kernel) -
 def test_options_of_a_room_that_is_there_already_are_refused(bob: Room) -> None:
     from bqwidget import ChatWidget
 
-    with pytest.raises(TypeError, match=r"keep: .* say it to Room"):
+    with pytest.raises(TypeError, match=r"keep: .* pass options to Room"):
         ChatWidget(bob, keep=5)

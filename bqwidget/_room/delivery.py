@@ -1,0 +1,140 @@
+"""From a draft to the log: cids, the submission of drafts, and waiting for their acknowledgement."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from hashlib import blake2b
+from itertools import count
+from operator import index
+from secrets import token_bytes
+from threading import current_thread
+from typing import Any
+
+from bqwidget._client.http_client import Attachment
+from bqwidget._client.outbox import Delivery
+from bqwidget.connection import Connection
+from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
+from bqwidget.protocol import Ask, Draft, Message, Send, check
+
+from .observable import Observable
+
+DELIVERY_TIMEOUT = 30.0
+"""Seconds that a verb waits for the acknowledgement by default."""
+
+
+class CidGenerator:
+    """Makes unpredictable cids and recognises them: all members can read cids, and may send any."""
+
+    def __init__(self) -> None:
+        self._key = token_bytes(16)
+        self._counter = count(1)
+
+    def make(self) -> str:
+        return self._sign(str(next(self._counter)))
+
+    def is_own(self, cid: str | None) -> bool:
+        return cid is not None and cid == self._sign(cid.partition(".")[0])
+
+    def _sign(self, number: str) -> str:
+        digest = blake2b(number.encode(errors="replace"), key=self._key, digest_size=10).hexdigest()
+        return f"{number}.{digest}"
+
+
+class DeliveryMixin(Observable):
+    """Drafts are retried under one cid until they are in the log or the server refuses them.
+
+    Waiting raises MessageRefused with the server's ``code``, RoomClosed, or DeliveryTimeout after ``timeout``
+    seconds; the message stays queued then.
+    """
+
+    user: Any
+    _connection: Connection
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cids = CidGenerator()
+        self._attachments: dict[str, Attachment] = {}
+
+    def _draft(
+        self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None
+    ) -> Send:
+        check_is_text(text)
+        return Send(cid=self._new_cid(), user=self.user, text=text, re=re, choice=choice, ask=ask)
+
+    def _new_cid(self) -> str:
+        return self._cids.make()
+
+    def _is_own(self, message: Message) -> bool:
+        """Whether this Room's verbs sent it. What a person types in its window is not own."""
+        return self._cids.is_own(message.cid) and self._connection.session.is_from(message, self.user)
+
+    def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
+        """Queue ``draft`` without waiting; the future is its acknowledgement, with its entry."""
+        attachment = self._attachments.pop(draft.cid, None)
+        if own and self._connection.session.hello is not None:
+            limits = self._connection.session.limits
+            try:
+                check(draft, limits)
+            except ProtocolError as error:
+                raise MessageRefused(error.code, str(error)) from None
+            if attachment is not None and attachment.part.size > limits.part:
+                raise _too_big(attachment.part.size, limits.part)
+        return self._connection.submit(draft, attachment)
+
+    def _deliver(self, draft: Draft, timeout: float | None) -> Delivery:
+        if current_thread() is self._connection.thread:
+            raise BqwidgetError("a verb that waits can't be called on the room's own thread: use wait=False")
+        future = self._submit(draft, own=True)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            raise self._delivery_timeout(draft, timeout or 0) from None
+
+    async def _adeliver(self, draft: Draft, timeout: float | None) -> Delivery:  # noqa: ASYNC109
+        return await self._wait_for_ack(self._submit(draft, own=True), draft, timeout)
+
+    async def _wait_for_ack(
+        self,
+        submitted: Future[Delivery],
+        draft: Draft,
+        timeout: float | None,  # noqa: ASYNC109
+    ) -> Delivery:
+        future = asyncio.wrap_future(submitted)
+        done, _ = await asyncio.wait({future}, timeout=timeout)
+        if not done:
+            raise self._delivery_timeout(draft, timeout or 0)
+        return future.result()
+
+    def _delivery_timeout(self, draft: Draft, timeout: float) -> DeliveryTimeout:
+        connection = self._connection
+        reason = f" ({connection.error})" if connection.error else ""
+        return DeliveryTimeout(
+            f"not acknowledged within {timeout:g} s; the room is {connection.session.state}{reason}."
+            " The message stays queued and is sent when the connection is restored: do not send it again",
+            cid=draft.cid,
+            timeout=timeout,
+        )
+
+
+def seq_of(message: Message | int) -> int:
+    if isinstance(message, Message):
+        return message.seq
+    try:
+        return index(message)  # numpy's integers too
+    except TypeError:
+        raise TypeError(f"expected a Message or its seq, not {type(message).__name__}") from None
+
+
+def check_is_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(
+            f"a message is text, not {type(text).__name__}: convert it first, for example by str()"
+        )
+
+
+def _too_big(size: int, limit: int) -> MessageRefused:
+    if not limit:
+        return MessageRefused("no_parts", "this server accepts no attachments: send text")
+    message = f"the attachment has {size:,} bytes; the limit is {limit:,}: send a smaller one"
+    return MessageRefused("too_big", message)

@@ -1,0 +1,139 @@
+"""The examples in the docstrings of Room, ChatWidget and bqwidget.testing: each verb has one, and each one runs."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import textwrap
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import bqwidget.testing
+from bqwidget import ChatWidget, Message, Room
+from bqwidget._room.progress import Report
+from bqwidget.testing import Member, scripted_room
+
+INLINE = re.compile(r"Example: ``(.*?)``(?!`)", re.DOTALL)
+BLOCK = re.compile(r"Example::\n\n((?:(?: {4}.*)?\n?)+)")
+
+
+def public_names(owner: type) -> Iterator[tuple[str, Any]]:
+    """The public methods and properties that bqwidget defines for ``owner``."""
+    for name in dir(owner):
+        member = inspect.getattr_static(owner, name)
+        function = member.fget if isinstance(member, property) else member
+        if (
+            inspect.isfunction(function)
+            and not name.startswith("_")
+            and function.__module__.startswith("bqwidget")
+        ):
+            yield name, function
+
+
+def example(documented: Any) -> str | None:
+    doc = inspect.cleandoc(documented.__doc__ or "")
+    if found := INLINE.search(doc):
+        return found[1]
+    found = BLOCK.search(doc + "\n")
+    return textwrap.dedent(found[1]).strip() if found else None
+
+
+DOCUMENTED = {
+    **{f"Room.{name}": function for name, function in public_names(Room)},
+    **{f"Member.{name}": function for name, function in public_names(Member) if name != "user"},
+    "Room": Room,
+    "Report.update": Report.update,
+    "Member": Member,
+    "private_server": bqwidget.testing.private_server,
+    "scripted_room": bqwidget.testing.scripted_room,
+}
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTED, "ChatWidget"])
+def test_every_public_verb_has_an_example_that_compiles(name: str) -> None:
+    code = example({**DOCUMENTED, "ChatWidget": ChatWidget}[name])
+    assert code, f"{name}: its docstring has no example"
+    compile(code, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def run(code: str, namespace: dict[str, Any]) -> None:
+    compiled = compile(code, "<example>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if compiled.co_flags & inspect.CO_COROUTINE:
+        asyncio.run(eval(compiled, namespace))
+    else:
+        exec(compiled, namespace)
+
+
+@pytest.fixture(scope="module")
+def members() -> Iterator[tuple[Room, Member]]:
+    with scripted_room() as room, Member("bob", room) as bob:
+        bob.on("?", answer="yes")
+        yield room, bob
+
+
+@pytest.fixture
+def talking(members: tuple[Room, Member]) -> Iterator[None]:
+    """The other member sends what the examples of the blocking verbs wait for, until the test ends."""
+    _, bob = members
+    ended = threading.Event()
+
+    def talk() -> None:
+        while not ended.wait(0.02):
+            bob.say("go")
+            bob.say("done")
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def open_question(room: Room) -> Message:
+    """A question to which nobody has replied."""
+    asking = threading.Thread(target=room.ask, args=("Which one",), kwargs={"timeout": 20, "default": None})
+    asking.start()
+    return room.wait_for(lambda message: message.text == "Which one", 20, after=0)
+
+
+def namespace(room: Room, bob: Member) -> dict[str, Any]:
+    message = room.send(b"\x89PNG\r\n\x1a\n")
+    return {"room": room, "bob": bob, "message": message, "Member": Member, "reply": print}
+
+
+BLOCKING = {"Room.wait_for", "Room.next_message", "Member.wait_for"}
+CLOSING = {"Room.close", "Member.leave", "Member.finish"}
+NOT_RUN = {
+    "Room.stream",  # never ends
+    *("Room", "private_server", "scripted_room"),  # start a server each
+}
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED.keys() - BLOCKING - CLOSING - NOT_RUN))
+def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
+    room, bob = members
+    given = namespace(room, bob)
+    if name == "Room.answer":
+        given["question"] = open_question(bob.room)
+    if name == "Report.update":
+        given["report"] = room.report("training").__enter__()
+    run(example(DOCUMENTED[name]) or "", given)
+    room.unobserve_all()
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKING))
+@pytest.mark.usefixtures("talking")
+def test_the_example_of_a_blocking_verb_runs(name: str, members: tuple[Room, Member]) -> None:
+    run(example(DOCUMENTED[name]) or "", namespace(*members))
+
+
+@pytest.mark.parametrize("name", sorted(CLOSING))
+def test_the_example_of_a_closing_verb_runs(name: str, members: tuple[Room, Member]) -> None:
+    carol = Member("carol", members[0])
+    run(example(DOCUMENTED[name]) or "", {"room": carol.room, "bob": carol})
+    assert carol.room.status == "closed"
