@@ -75,8 +75,8 @@ def compute_totals(entries: Iterable[CanonicalEntry]) -> Totals:
 def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submission:
     """What to ask a log for so that it holds this entry. ``seq``: the one of a rank in the room, there."""
     room, principal, entry = original
-    verified = isinstance(entry, Message) and entry.verified
-    # Whether its author or a moderator deleted a message was decided where it comes from.
+    # The source log decided whether a change was its author's or a moderator's; a change does not record it.
+    verified = isinstance(entry, Change) or entry.verified
     return Submission(room, principal, _draft(entry, seq), verified=verified, moderator=True)
 
 
