@@ -1,0 +1,207 @@
+"""What a running server serves from its files, asked over REST and WebSocket alone; nothing is stored by asking.
+
+The fixture's generator ran ``report`` against the release that wrote the files, and the tests run it against the
+present code. ``asked`` holds the requests (tokens, rooms, words), so both servers are asked the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from urllib.parse import quote
+
+from support.ws_client import Answer, member, request
+
+Asked = dict[str, Any]
+"""``tokens``: token values by label; ``reader``: the label that may read every room; ``rooms``; ``searches``: words;
+``repeats``: posts that were stored before, each with a ``label``, a ``room`` and a ``body``.
+"""
+
+PAGE = 200
+"""Entries in one answer, the limit of the wire."""
+
+
+def report(url: str, asked: Asked) -> dict[str, Any]:
+    """One dictionary a section, each by room or by token label. ``url``: the server's base http address."""
+    return {name: section(url, asked) for name, section in SECTIONS.items()}
+
+
+def rooms(url: str, asked: Asked) -> Any:
+    """By token: the rooms that it may read, each with the seq of its newest entry."""
+    found = {}
+    for label, token in asked["tokens"].items():
+        answer = request(url, "GET", "/rooms", **bearer(token))
+        listed = answer.json if answer.status == 200 else []
+        found[label] = {room["name"]: room["seq"] for room in listed}
+    return found
+
+
+def messages(url: str, asked: Asked) -> Any:
+    """By room: all messages with their changes folded in, oldest first.
+
+    One that reads as in the log is given by its seq.
+    """
+    found = {}
+    for room in asked["rooms"]:
+        entries = {entry["seq"]: entry for entry in _paged(url, asked, room, "log")}
+        folded = _paged(url, asked, room, "messages")
+        found[room] = [one["seq"] if one == entries[one["seq"]] else one for one in folded]
+    return found
+
+
+def log(url: str, asked: Asked) -> Any:
+    """By room: the raw entries, changes among them."""
+    return {room: _paged(url, asked, room, "log") for room in asked["rooms"]}
+
+
+def pages(url: str, asked: Asked) -> Any:
+    """By room and query: the seqs of the page."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for room in asked["rooms"]:
+        seqs = [message["seq"] for message in _paged(url, asked, room, "messages")]
+        middle = seqs[len(seqs) // 2]
+        queries = (
+            "",
+            "?limit=3",
+            f"?limit=2&before={middle}",
+            f"?limit=2&after={middle}",
+            "?after=0&limit=1",
+        )
+        found[room] = {
+            query: [message["seq"] for message in _get(url, asked, f"/rooms/{room}/messages{query}").json]
+            for query in queries
+        }
+    return found
+
+
+def search(url: str, asked: Asked) -> Any:
+    """By room and words: the seqs of the hits."""
+    return {
+        room: {
+            words: [
+                hit["seq"]
+                for hit in _get(url, asked, f"/rooms/{room}/search?limit={PAGE}&q={quote(words)}").json
+            ]
+            for words in asked["searches"]
+        }
+        for room in asked["rooms"]
+    }
+
+
+def attachments(url: str, asked: Asked) -> Any:
+    """By room and hash: the answer to a download. ``asked["uploads"]`` adds those that no message names."""
+    wanted = {room: set(hashes) for room, hashes in asked["uploads"].items()}
+    for room in asked["rooms"]:
+        for entry in _paged(url, asked, room, "log"):
+            wanted.setdefault(room, set()).update(part["sha256"] for part in entry.get("parts", ()))
+    return {
+        room: {sha256: _downloaded(url, asked, room, sha256) for sha256 in sorted(hashes)}
+        for room, hashes in wanted.items()
+    }
+
+
+def replays(url: str, asked: Asked) -> Any:
+    """By room and query: what a member that comes back over the WebSocket is sent, up to ``synced``.
+
+    A frame with an entry as in the log is given by its type, that entry's seq, and ``prev``.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for room in asked["rooms"]:
+        entries = {entry["seq"]: entry for entry in _paged(url, asked, room, "log")}
+        seqs = sorted(entries)
+        epoch = _replay(url, asked, room, "", entries)["hello"]["epoch"]
+        places = sorted({0, seqs[0], seqs[len(seqs) // 2], seqs[-2] if len(seqs) > 1 else 0, seqs[-1]})
+        queries = ["", *[f"?after={place}&epoch={epoch}" for place in places], "?after=1&epoch=another"]
+        found[room] = {query: _replay(url, asked, room, query, entries) for query in queries}
+    return found
+
+
+def access(url: str, asked: Asked) -> Any:
+    """By token and room: the answers to a join, to a post without text, and to a moderator's order without a user.
+
+    None of the three changes anything: the post and the order are refused as incomplete (400) where they are allowed.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for label, token in asked["tokens"].items():
+        found[label] = {}
+        for room in asked["rooms"]:
+            answers = [
+                request(url, "GET", f"/rooms/{room}/join", **bearer(token)),
+                request(url, "POST", f"/rooms/{room}/messages", {"user": "x", "text": ""}, **bearer(token)),
+                request(url, "POST", f"/rooms/{room}/moderation", {"do": "unmute"}, **bearer(token)),
+            ]
+            found[label][room] = [outcome(answer) for answer in answers]
+    return found
+
+
+def repeats(url: str, asked: Asked) -> Any:
+    """The answers to posts that were stored before: the entry again (200), or a refusal (a mute, another body)."""
+    found = []
+    for one in asked["repeats"]:
+        key = bearer(asked["tokens"][one["label"]])
+        answer = request(url, "POST", f"/rooms/{one['room']}/messages", one["body"], **key)
+        found.append(answer.json if answer.status == 200 else outcome(answer))
+    return found
+
+
+SECTIONS = {
+    "rooms": rooms,
+    "messages": messages,
+    "log": log,
+    "pages": pages,
+    "search": search,
+    "attachments": attachments,
+    "replays": replays,
+    "access": access,
+    "repeats": repeats,
+}
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def outcome(answer: Answer) -> str:
+    """The status, and the code of an error."""
+    return f"{answer.status} {answer.code}" if answer.status >= 400 else str(answer.status)
+
+
+def _get(url: str, asked: Asked, path: str) -> Answer:
+    answer = request(url, "GET", path, **bearer(asked["tokens"][asked["reader"]]))
+    assert answer.status == 200, (path, answer.status, answer.body)
+    return answer
+
+
+def _paged(url: str, asked: Asked, room: str, what: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    after = 0
+    while page := _get(url, asked, f"/rooms/{room}/{what}?limit={PAGE}&after={after}").json:
+        found += page
+        after = page[-1]["seq"]
+    return found
+
+
+def _downloaded(url: str, asked: Asked, room: str, sha256: str) -> dict[str, Any]:
+    answer = _get(url, asked, f"/rooms/{room}/parts/{sha256}")
+    return {
+        "sha256": hashlib.sha256(answer.body).hexdigest(),
+        "size": len(answer.body),
+        **{name: answer.headers[name] for name in ("Content-Type", "Content-Disposition", "ETag")},
+    }
+
+
+def _replay(url: str, asked: Asked, room: str, query: str, entries: dict[int, Any]) -> dict[str, Any]:
+    key = bearer(asked["tokens"][asked["reader"]])
+    with member(url, room, query, **key) as reader:
+        frames = [reader.recv()]
+        while frames[-1]["type"] != "synced":
+            frames.append(reader.recv())
+    hello = {name: frames[0][name] for name in ("type", "room", "epoch", "seq", "oldest", "resumed")}
+    found: list[Any] = []
+    for frame in frames[1:]:
+        seq = frame.get("entry", {}).get("seq")
+        as_in_log = (
+            seq in entries and frame.keys() == {"type", "entry", "prev"} and frame["entry"] == entries[seq]
+        )
+        found.append(f"{frame['type']} {seq} after {frame['prev']}" if as_in_log else frame)
+    return {"hello": hello, "frames": found}
