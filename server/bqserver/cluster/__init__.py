@@ -1,1 +1,1 @@
-"""What the nodes of a cluster tell each other in addition to the log."""
+"""What the nodes of a cluster share besides the log: members, rate limits, invites and revoked tokens."""

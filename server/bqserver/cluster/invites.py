@@ -1,7 +1,7 @@
-"""Invites in a cluster: a bucket whose values go when they expire, so that any node takes what another has given.
+"""Invites of a cluster: a bucket whose values expire with the invite, so any node can redeem another node's invite.
 
-A use is a value with one less, stored only where nobody has stored another meanwhile: two people with one code of
-one use, at two nodes at once, are one person let in.
+Redeeming replaces the value by one with a use less, if no other node has replaced it meanwhile. So of two people who
+redeem the last use on two nodes at the same time, one is let in.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import msgspec
 
 from bqserver.auth.invites import Invite
 from bqserver.jetstream.client import JetStreamClient
-from bqserver.jetstream.kv import KeyValue, until_answered
+from bqserver.jetstream.kv import KeyValue, retry_startup
 from bqwidget.protocol import encode
+
+BUCKET = "invites"
 
 _decode = msgspec.json.Decoder(Invite).decode
 
@@ -22,12 +24,12 @@ class NatsInvites:
     """``clock`` gives seconds since the epoch."""
 
     def __init__(self, client: JetStreamClient, replicas: int, clock: Callable[[], float]) -> None:
-        self._values = KeyValue(client, "invites", replicas, expiring=True)
+        self._values = KeyValue(client, BUCKET, replicas, expiring=True)
         self._clock = clock
 
     async def open(self) -> None:
-        """Make the bucket where there is none. Raises StorageError."""
-        await until_answered(self._values.create, "invites")
+        """Create the bucket if it does not exist. Raises StorageError."""
+        await retry_startup(self._values.create, BUCKET)
 
     async def put(self, digest: str, invite: Invite) -> None:
         await self._values.put(digest, encode(invite), last=0, ttl=invite.expires - self._clock())
@@ -39,7 +41,7 @@ class NatsInvites:
             if invite.uses < 1 or left <= 0:
                 return None
             used = msgspec.structs.replace(invite, uses=invite.uses - 1)
-            # What is used up stays for as long as it would have been good: a try of ours that comes late finds it.
+            # A used up invite is kept until it expires: a late repetition of an earlier put then conflicts with it.
             if await self._values.put(digest, encode(used), last=found.seq, ttl=left):
                 return used
         return None

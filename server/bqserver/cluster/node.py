@@ -17,7 +17,7 @@ from .revocations import REVOKED_KEY_PREFIX, publish_revocations
 
 
 async def join(log: NatsLog, hub: Hub) -> None:
-    """Share what is not in the log between ``hub`` and the other nodes. Raises StorageError."""
+    """Share between ``hub`` and the other nodes what is not in the log. Raises StorageError."""
     authenticator, moderation = hub.policy.authenticator, hub.policy.moderation
 
     def on_value(key: str, value: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Revoked tokens in a cluster: what one node's file of tokens has revoked ends on every node.
+"""Revoked tokens of a cluster: a token that one node's token file revokes ends on every node, permanently.
 
-The files are the operator's to distribute, and an old copy of one may lie about for long. So a revocation, and it
-alone, is an order too: nobody gets in by that. It is for good: whoever was revoked gets a new token.
+The operator distributes the token files, and an old copy may stay in use for long. So revocations, and no other
+changes, are also published in the control state: they can't grant access. A revoked user gets a new token.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from bqserver.errors import StorageError
 from bqserver.jetstream.watched_kv import ControlState
 
 POLL_INTERVAL = 1.0
-"""Seconds between two looks at what the file says; it is followed as often."""
+"""Seconds between two reads of the known grants; the token file is polled as often."""
 REVOKED_KEY_PREFIX = "revoked."
-"""What an order says so under, with the grant's id behind it; its value is empty."""
+"""The key of a revocation, with the grant's id after it; its value is empty."""
 
 _log = logging.getLogger("bqserver.nats")
 
 
-async def publish_revocations(authenticator: Authenticator, orders: ControlState) -> None:
-    """Order what ``authenticator`` finds in its file, for ever; what others order goes into ``authenticator.revoked_grants`` by ``orders``."""
+async def publish_revocations(authenticator: Authenticator, control: ControlState) -> None:
+    """Publish every revocation in this node's token file. Runs until cancelled."""
     while True:
         try:
             for grant in authenticator.grants.all:
                 if grant.revoked is not None and grant.id not in authenticator.revoked_grants:
-                    await orders.put(f"{REVOKED_KEY_PREFIX}{grant.id}", b"")
+                    await control.put(f"{REVOKED_KEY_PREFIX}{grant.id}", b"")
                     authenticator.revoked_grants.add(grant.id)
         except StorageError as error:
-            _log.warning("other nodes can't be told of a revoked token: %s; they will be, later", error)
+            _log.warning("a revoked token could not be published to the other nodes, retrying: %s", error)
         await asyncio.sleep(POLL_INTERVAL)

@@ -1,4 +1,4 @@
-"""What is asked of a stream: some of its messages, its rooms, and how far each of them is."""
+"""Reads from a stream by JetStream's API: batches of messages, its rooms, and the last seq of each room."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from .connection import NO_RESPONDERS_STATUS
 from .stream import error_code
 
 NO_MESSAGE = 10037
-"""JetStream's error code where a subject has none."""
+"""JetStream's error code for a subject without messages."""
 MAX_SUBJECTS = 1_000
-"""Rooms in one question (JetStream takes 1,024 subjects)."""
+"""Rooms in one request (JetStream takes 1,024 subjects)."""
 END_OF_BATCH_STATUS, NO_MESSAGES_STATUS = "204", "404"
-"""The status that ends a batch, and the one where there is none."""
 
 
-async def get_batch(client: JetStreamClient, stream: str, **question: object) -> tuple[list[Msg], bool]:
-    """A batch direct get, as the next replica knows it: messages, and whether there are more behind them. Raises LOST,
-    too where nobody is there who would know: that is not the same as that there is nothing.
+async def get_batch(client: JetStreamClient, stream: str, **query: object) -> tuple[list[Msg], bool]:
+    """A batch direct get, answered by any replica: the messages, and whether more follow. Raises CONNECTION_ERRORS,
+    also when no replica answers, which is not the same as an empty batch.
     """
     messages = await client.request_many(
-        f"$JS.API.DIRECT.GET.{stream}", json.dumps(question).encode(), _is_last
+        f"$JS.API.DIRECT.GET.{stream}", json.dumps(query).encode(), _ends_batch
     )
     end = messages.pop().headers or {}
     if end["Status"] == NO_RESPONDERS_STATUS:
@@ -37,12 +36,12 @@ async def get_batch(client: JetStreamClient, stream: str, **question: object) ->
 
 
 async def room_names(client: JetStreamClient) -> set[str]:
-    """Every room that has a message in the stream. Raises LOST."""
+    """Every room with a message in the stream. Raises CONNECTION_ERRORS."""
     address = client.address
     found: set[str] = set()
     while True:
-        question = {"subjects_filter": address.subject("*"), "offset": len(found)}
-        answer = await client.request(f"STREAM.INFO.{address.stream}", question)
+        query = {"subjects_filter": address.subject("*"), "offset": len(found)}
+        answer = await client.api_request(f"STREAM.INFO.{address.stream}", query)
         subjects = answer.get("state", {}).get("subjects") or {}
         found |= {address.room(subject) for subject in subjects}
         if not subjects or len(found) >= answer.get("total", 0):
@@ -50,12 +49,12 @@ async def room_names(client: JetStreamClient) -> set[str]:
 
 
 async def last_seqs(client: JetStreamClient, rooms: Sequence[str]) -> dict[str, int]:
-    """The seq of the newest message in each of them, as the next replica knows it. Raises LOST."""
+    """The seq of the last message in each room, answered by any replica. Raises CONNECTION_ERRORS."""
     address = client.address
     found = {}
     for start in range(0, len(rooms), MAX_SUBJECTS):
-        some = [address.subject(room) for room in rooms[start : start + MAX_SUBJECTS]]
-        messages, _ = await get_batch(client, address.stream, multi_last=some, batch=len(some))
+        subjects = [address.subject(room) for room in rooms[start : start + MAX_SUBJECTS]]
+        messages, _ = await get_batch(client, address.stream, multi_last=subjects, batch=len(subjects))
         for msg in messages:
             headers = msg.headers or {}
             found[address.room(headers["Nats-Subject"])] = int(headers["Nats-Sequence"])
@@ -63,30 +62,34 @@ async def last_seqs(client: JetStreamClient, rooms: Sequence[str]) -> dict[str, 
 
 
 async def leader_last_seq(client: JetStreamClient, room: str) -> int:
-    """The same of one room, as the stream's leader knows it: no replica is ahead of that. Raises LOST."""
+    """The seq of the room's last message, answered by the stream's leader: no replica has a later one. Raises
+    CONNECTION_ERRORS.
+    """
     seq, _ = await leader_last_message(client, room)
     return seq
 
 
 async def leader_last_message(client: JetStreamClient, room: str) -> tuple[int, float]:
-    """The same, and when it was stored (seconds since the epoch); both 0 where there is none. Raises LOST."""
+    """The same with the time it was stored (seconds since the epoch); 0, 0.0 if the room has no message."""
     address = client.address
-    answer = await client.request(f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)})
+    answer = await client.api_request(
+        f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)}
+    )
     if error_code(answer) == NO_MESSAGE:
         return 0, 0.0
-    if "message" not in answer:  # that is not the same as that there is nothing
+    if "message" not in answer:  # another error, which does not mean that the room is empty
         raise TimeoutError(f"the stream {address.stream} can't be read now: {answer}")
     message = answer["message"]
     return int(message["seq"]), datetime.fromisoformat(message["time"]).timestamp()
 
 
 async def leader_epoch(client: JetStreamClient) -> str | None:
-    """The epoch of the stream that takes messages now, as far as it says; None: none does. Raises LOST."""
-    answer = await client.request(f"STREAM.INFO.{client.address.stream}")
+    """The epoch of the stream if it has a leader, and so takes messages; else None. Raises CONNECTION_ERRORS."""
+    answer = await client.api_request(f"STREAM.INFO.{client.address.stream}")
     if "error" in answer or not answer.get("cluster", {}).get("leader"):
         return None
     return str((answer["config"].get("metadata") or {}).get("epoch"))
 
 
-def _is_last(msg: Msg) -> bool:
+def _ends_batch(msg: Msg) -> bool:
     return "Status" in (msg.headers or {})

@@ -1,6 +1,6 @@
-"""The link to NATS, which comes back by itself: questions, publishing, and subscriptions that outlive a connection.
+"""A NATS client that reconnects by itself: requests, publishing, and subscriptions that outlive a connection.
 
-A connection that does not answer a ping within ``PATIENCE`` is dropped, and the next server of the list is tried.
+A connection that does not answer a ping within ``REQUEST_TIMEOUT`` is closed, and the next server of the list is tried.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 
 from bqserver.errors import ClusterError
 
+from .address import StreamAddress
 from .connection import (
     CONNECTION_ERRORS,
     NO_RESPONDERS_STATUS,
@@ -34,7 +35,7 @@ from .connection import (
     connect,
     error_text,
 )
-from .stream import StreamAddress
+from .retry import retry
 
 PING_INTERVAL = 1.0
 RECONNECT_INTERVAL = 0.25
@@ -46,7 +47,7 @@ _log = logging.getLogger("bqserver.nats")
 
 
 class JetStreamClient:
-    """``connected`` is set while there is a connection; ``on_change`` are called when it comes and goes."""
+    """``connected`` is set while there is a connection; the functions in ``on_change`` are called when it changes."""
 
     def __init__(self, address: StreamAddress, credentials: str = "", ca: str = "") -> None:
         self._credentials = Credentials.read(credentials, ca)
@@ -64,15 +65,15 @@ class JetStreamClient:
 
     async def open(self) -> None:
         """Connect for the first time. Raises ClusterError."""
-        deadline = asyncio.get_running_loop().time() + STARTUP_TIMEOUT
-        while not await self._connect():
-            if asyncio.get_running_loop().time() > deadline:
-                hosts = [urlsplit(server).netloc.rpartition("@")[2] for server in self.address.servers]
-                servers = ", ".join(hosts)
-                raise ClusterError(
-                    f"no NATS server answers at {servers}: {self._last_error}; start it, or mend --log"
-                )
-            await asyncio.sleep(RECONNECT_INTERVAL)
+        hosts = [urlsplit(server).netloc.rpartition("@")[2] for server in self.address.servers]
+        await retry(
+            self._connect,
+            lambda reason: ClusterError(
+                f"no NATS server answers at {', '.join(hosts)}: {reason}; start one, or correct --log"
+            ),
+            interval=RECONNECT_INTERVAL,
+            time_limit=STARTUP_TIMEOUT,
+        )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
@@ -84,22 +85,22 @@ class JetStreamClient:
         if self._closing:
             await asyncio.wait(self._closing, timeout=REQUEST_TIMEOUT)
 
-    # ---- what it is for
+    # ---- messages
 
     async def publish(
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Hand it to the connection; whether it arrives, only an answer tells. Raises LOST."""
+        """Pass a message to the connection; only a reply shows whether it arrived. Raises CONNECTION_ERRORS."""
         await self.connection().publish(subject, payload, reply=reply, headers=headers)
 
     def connection(self) -> Client:
-        """The connection itself, for what is seldom done. Raises LOST."""
+        """The current connection, for the parts of nats-py that this class does not cover. Raises CONNECTION_ERRORS."""
         if self._connection is None:
             raise nats.errors.ConnectionClosedError
         return self._connection
 
     def open_inbox(self, handler: MessageHandler, name: str = "") -> str:
-        """An address for answers, until ``forget``; each connection has its own."""
+        """A subject for replies, valid until ``close_inbox``. Each connection has its own."""
         name = name or str(next(self._inbox_numbers))
         self._inboxes[name] = handler
         return f"{self._inbox_prefix}.{name}"
@@ -108,7 +109,7 @@ class JetStreamClient:
         self._inboxes.pop(inbox.rpartition(".")[2], None)
 
     async def subscribe(self, subject: str, handler: MessageHandler) -> None:
-        """For good: every new connection subscribes again, and what was said between is not heard."""
+        """Subscribe on this and every later connection. Messages sent between two connections are missed."""
         self._handlers[subject] = handler
         if self._connection is not None and self.connected.is_set():
             with contextlib.suppress(*CONNECTION_ERRORS):
@@ -121,14 +122,18 @@ class JetStreamClient:
             with contextlib.suppress(*CONNECTION_ERRORS):
                 await subscription.unsubscribe()
 
-    async def request(self, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-        """JetStream's answer. Raises LOST, TimeoutError too where nobody answers."""
-        asked = json.dumps(payload or {}).encode()
-        [msg] = await self.request_many(f"$JS.API.{subject}", asked, lambda _: True)
-        if (msg.headers or {}).get("Status") == NO_RESPONDERS_STATUS:
-            raise nats.errors.NoRespondersError
+    async def api_request(self, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+        """JetStream's answer, which may be an error. Raises CONNECTION_ERRORS."""
+        msg = await self.request(f"$JS.API.{subject}", json.dumps(payload or {}).encode())
         answer: dict[str, Any] = json.loads(msg.data)
         return answer
+
+    async def request(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Msg:
+        """The first reply. Raises CONNECTION_ERRORS, of them NoRespondersError if no service listens on ``subject``."""
+        [msg] = await self.request_many(subject, payload, lambda _: True, headers=headers)
+        if (msg.headers or {}).get("Status") == NO_RESPONDERS_STATUS:
+            raise nats.errors.NoRespondersError
+        return msg
 
     async def request_many(
         self,
@@ -139,44 +144,45 @@ class JetStreamClient:
         answer_timeout: float = REQUEST_TIMEOUT,
         headers: dict[str, str] | None = None,
     ) -> list[Msg]:
-        """The answers up to the first for which ``last`` holds. Raises LOST, and TimeoutError after ``within``
-        seconds without another one.
+        """The replies up to the first for which ``is_last`` holds. Raises CONNECTION_ERRORS, of them TimeoutError
+        ``answer_timeout`` seconds after the last reply.
         """
         loop = asyncio.get_running_loop()
-        found: list[Msg] = []
+        replies: list[Msg] = []
         done: asyncio.Future[None] = loop.create_future()
-        heard_at = loop.time()
+        received_at = loop.time()
 
-        def heard(msg: Msg) -> None:
-            nonlocal heard_at
-            heard_at = loop.time()
+        def on_reply(msg: Msg) -> None:
+            nonlocal received_at
+            received_at = loop.time()
             if done.done():
-                return  # servers that elect a leader just now may answer twice
-            found.append(msg)
+                return  # servers may answer twice during a leader election
+            replies.append(msg)
             if is_last(msg):
                 done.set_result(None)
 
-        inbox = self.open_inbox(heard)
+        inbox = self.open_inbox(on_reply)
         try:
             await self.publish(subject, payload, reply=inbox, headers=headers)
             while not done.done():
-                left = heard_at + answer_timeout - loop.time()
-                if left <= 0 or not self.connected.is_set():
+                remaining = received_at + answer_timeout - loop.time()
+                if remaining <= 0 or not self.connected.is_set():
                     raise TimeoutError(f"no answer from NATS to {subject} within {answer_timeout:g} s")
-                await asyncio.wait([done], timeout=min(left, PING_INTERVAL))
-            return found
+                await asyncio.wait([done], timeout=min(remaining, PING_INTERVAL))
+            return replies
         finally:
             self.close_inbox(inbox)
 
     # ---- the connection's life
 
-    _last_error = "no answer"
-
     async def _watch(self) -> None:
+        """Ping the server while connected, and reconnect otherwise."""
         while True:
             client = self._connection
             if client is None:
-                if not await self._connect():
+                try:
+                    await self._connect()
+                except ConnectionError:
                     await asyncio.sleep(RECONNECT_INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
                 continue
             try:
@@ -187,22 +193,22 @@ class JetStreamClient:
                 continue
             await asyncio.sleep(PING_INTERVAL)
 
-    async def _connect(self) -> bool:
-        servers = list(self.address.servers)
-        random.shuffle(servers)
-        for server in servers:
+    async def _connect(self) -> None:
+        """Connect to the first server that answers, in random order. Raises ConnectionError."""
+        reason = "no answer"
+        for server in random.sample(self.address.servers, len(self.address.servers)):
             client = Client()
             try:
                 await asyncio.wait_for(self._set_up(client, server), 2 * REQUEST_TIMEOUT)
             except CONNECTION_ERRORS as error:
-                self._last_error = error_text(client.last_error or error)
+                reason = error_text(client.last_error or error)
                 self._close_in_background(client)
                 continue
             self._connection = client
             self.connected.set()
             self._notify()
-            return True
-        return False
+            return
+        raise ConnectionError(reason)
 
     async def _set_up(self, client: Client, server: str) -> None:
         await connect(client, server, self._credentials, partial(self._on_disconnect, client))
@@ -219,9 +225,9 @@ class JetStreamClient:
         )
 
     def _on_reply(self, msg: Msg) -> None:
-        heard = self._inboxes.get(msg.subject.rpartition(".")[2])
-        if heard is not None:
-            heard(msg)
+        handler = self._inboxes.get(msg.subject.rpartition(".")[2])
+        if handler is not None:
+            handler(msg)
 
     async def _on_disconnect(self, client: Client) -> None:
         self._disconnected(client)
@@ -235,11 +241,11 @@ class JetStreamClient:
         self._notify()
 
     def _close_in_background(self, client: Client) -> None:
-        """Close it behind our back: with a frozen server at the other end that may take as long as it likes."""
+        """Close without waiting: a frozen server may delay this for any time."""
         task = asyncio.get_running_loop().create_task(close(client))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     def _notify(self) -> None:
-        for told in self.on_change:
-            told()
+        for callback in self.on_change:
+            callback()

@@ -1,7 +1,7 @@
-"""One connection to one NATS server, and what goes wrong with it.
+"""One connection to one NATS server, and the errors that a lost connection raises.
 
-nats-py's own reconnecting is turned off: it gives a connection up for good at some of the errors a server sends
-while it shuts down, and notices a frozen server late. The link makes a new one instead.
+nats-py's own reconnecting is turned off: some errors that a server sends while it shuts down end it permanently, and
+it notices a frozen server late. ``JetStreamClient`` opens a new connection instead.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from nats.aio.msg import Msg
 from bqserver.errors import StartError
 
 REQUEST_TIMEOUT = 2
-"""Seconds for an answer, and to connect."""
+"""Seconds to connect, and to wait for an answer."""
 MAX_PENDING_BYTES = 16 * 1024 * 1024
 NO_RESPONDERS_STATUS = "503"
-"""The status of the answer that nobody would give."""
+"""The status of the reply that NATS sends when no service listens on a request's subject."""
 CONNECTION_ERRORS = (OSError, asyncio.TimeoutError, nats.errors.Error)
-"""What a call raises when the connection is away, or goes."""
+"""What a call raises when there is no connection, or it is lost, or no answer comes."""
 
 _log = logging.getLogger("bqserver.nats")
 
@@ -34,34 +34,34 @@ MessageHandler = Callable[[Msg], None]
 
 
 class Credentials(NamedTuple):
-    """What a server asks for, and how it is known."""
+    """``path``: the file that proves this client's identity. ``tls``: the context that verifies the server."""
 
     path: str | None
     tls: ssl.SSLContext | None
 
     @classmethod
     def read(cls, credentials: str, ca: str) -> Credentials:
-        """From two files, each of them none where the path is empty. Raises ClusterError."""
-        path = _file(ca, "--nats-ca")
+        """From two files, each optional (an empty path). Raises StartError."""
+        path = _existing_file(ca, "--nats-ca")
         try:
             tls = ssl.create_default_context(cafile=path) if path else None
         except ssl.SSLError as error:
-            raise StartError(f"{path} is no certificate: see to --nats-ca") from error
-        return cls(_file(credentials, "--nats-creds"), tls)
+            raise StartError(f"{path} is not a certificate (PEM): correct --nats-ca") from error
+        return cls(_existing_file(credentials, "--nats-creds"), tls)
 
 
 async def connect(
     client: Client, server: str, credentials: Credentials, on_disconnect: Callable[[], Awaitable[None]]
 ) -> None:
-    """``gone`` is called when the connection is over. Raises LOST."""
+    """``on_disconnect`` is called when the connection ends. Raises CONNECTION_ERRORS."""
     await client.connect(
         server,
         name="bqserver",
         allow_reconnect=False,
-        max_reconnect_attempts=1,  # 0 would try for ever
+        max_reconnect_attempts=1,  # 0 means no limit
         reconnect_time_wait=0,
         connect_timeout=REQUEST_TIMEOUT,
-        ping_interval=3600,  # the link pings
+        ping_interval=3600,  # JetStreamClient sends the pings
         pending_size=MAX_PENDING_BYTES,
         error_cb=_log_error,
         disconnected_cb=on_disconnect,
@@ -72,13 +72,13 @@ async def connect(
 
 
 async def close(client: Client) -> None:
-    with contextlib.suppress(
-        AssertionError, *CONNECTION_ERRORS
-    ):  # it asserts where it has never been connected
+    with contextlib.suppress(AssertionError, *CONNECTION_ERRORS):  # it asserts if it was never connected
         await asyncio.wait_for(client.close(), REQUEST_TIMEOUT)
 
 
 def as_callback(handler: MessageHandler) -> Callable[[Msg], Awaitable[None]]:
+    """``handler`` as the coroutine function that nats-py expects."""
+
     async def callback(msg: Msg) -> None:
         handler(msg)
 
@@ -89,13 +89,13 @@ def error_text(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _file(path: str, flag: str) -> str | None:
-    """Raises ClusterError where there is no such file."""
+def _existing_file(path: str, flag: str) -> str | None:
+    """Raises StartError if the file does not exist."""
     if not path:
         return None
     file = Path(path).expanduser()
     if not file.is_file():
-        raise StartError(f"there is no file {path}: see to {flag}")
+        raise StartError(f"there is no file {path}: correct {flag}")
     return str(file)
 
 

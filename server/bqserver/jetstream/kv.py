@@ -1,11 +1,10 @@
-"""Values under keys in JetStream: durable before it answers, one value a key, changed only by who has seen the last.
+"""Key-value buckets in JetStream: a value is durable once ``put`` returns, and can be replaced conditionally.
 
-A bucket's settings are those of NATS' own key-value buckets, so that its tools can read what is there.
+A bucket has the settings of NATS' own key-value buckets, so NATS' tools can read it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from base64 import b64decode
@@ -15,25 +14,24 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-import nats.errors
 from nats.aio.msg import Msg
 
 from bqserver.errors import ClusterError
 
 from . import api
 from .client import RECONNECT_INTERVAL, STARTUP_TIMEOUT, JetStreamClient
-from .connection import CONNECTION_ERRORS, NO_RESPONDERS_STATUS, error_text
+from .retry import retry
 from .stream import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, error_code
 
 MAX_ATTEMPTS = 5
 RETRY_INTERVAL = 0.2
 BATCH_SIZE = 500
 WRONG_LAST_SEQ = (10071, 10164)
-"""JetStream's error codes where the last seq is not the one that was expected."""
+"""JetStream's error codes when the last seq is not the expected one."""
 
 
 class Value(NamedTuple):
-    """``seq``: grows with every value of the bucket; ``at``: when it was stored (seconds since the epoch)."""
+    """``seq``: increases with every value of the bucket; ``at``: when it was stored (seconds since the epoch)."""
 
     key: str
     value: bytes
@@ -42,8 +40,8 @@ class Value(NamedTuple):
 
 
 class LastValues:
-    """The newest message of each subject below ``prefix``, in a stream that has them. ``rollup``: where the stream
-    keeps all of them, a value takes those before it away.
+    """The last message of each subject below ``prefix``, in an existing stream. ``rollup``: a new value removes the
+    earlier ones, in a stream that would keep them.
     """
 
     def __init__(self, client: JetStreamClient, stream: str, prefix: str, *, rollup: bool = False) -> None:
@@ -53,14 +51,14 @@ class LastValues:
         self._rollup = rollup
 
     async def exists(self) -> bool:
-        """Whether anybody has made it. Raises LOST."""
-        return error_code(await self._client.request(f"STREAM.INFO.{self._stream}")) != STREAM_NOT_FOUND
+        """Whether the stream exists. Raises CONNECTION_ERRORS."""
+        return error_code(await self._client.api_request(f"STREAM.INFO.{self._stream}")) != STREAM_NOT_FOUND
 
     async def put(self, key: str, value: bytes, *, last: int | None = None, ttl: float | None = None) -> int:
-        """Durable when it returns its seq. 0: the key's value is not the one of seq ``last`` (0: none) any more.
-        ``ttl``: seconds after which it is gone. Raises ClusterError where the cluster does not take it.
+        """Store a value durably and return its seq. With ``last``: store it only if the key's current value has this
+        seq (0: no value), else return 0. ``ttl``: seconds after which it is removed. Raises ClusterError.
         """
-        # Tried again after its answer got lost, a cluster stores it once, and it is not overtaken by itself.
+        # The id makes a repeated put idempotent: it is stored once, and does not conflict with itself.
         headers = {"Nats-Msg-Id": token_hex(16)}
         if last is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(last)
@@ -70,44 +68,38 @@ class LastValues:
             headers["Nats-TTL"] = f"{max(1, math.ceil(ttl))}s"
 
         async def store() -> dict[str, Any]:
-            [msg] = await self._client.request_many(
-                f"{self.prefix}{key}", value, lambda _: True, headers=headers
-            )
-            answer: dict[str, Any] = json.loads(msg.data or b'{"error": {"description": "nobody takes it"}}')
+            msg = await self._client.request(f"{self.prefix}{key}", value, headers)
+            answer: dict[str, Any] = json.loads(msg.data)
             return answer
 
-        answer = await _answer(store, WRONG_LAST_SEQ, "the cluster does not keep it")
+        answer = await _retried(store, WRONG_LAST_SEQ, "the cluster does not store it")
         return 0 if "error" in answer else int(answer["seq"])
 
     async def purge(self, key: str, upto: int) -> None:
-        """Leave nothing of its values up to that seq. Raises LOST; it may be asked for again."""
-        await self._client.request(
+        """Remove the key's values up to that seq; may be repeated. Raises CONNECTION_ERRORS."""
+        await self._client.api_request(
             f"STREAM.PURGE.{self._stream}", {"filter": f"{self.prefix}{key}", "seq": upto + 1}
         )
 
     async def get(self, key: str) -> Value | None:
-        """The newest, as the bucket's leader knows it. Raises ClusterError where nobody answers."""
-        question = {"last_by_subj": f"{self.prefix}{key}"}
-        read = partial(self._client.request, f"STREAM.MSG.GET.{self._stream}", question)
-        answer = await _answer(read, (api.NO_MESSAGE,), "the cluster does not say what it keeps")
+        """The current value, answered by the stream's leader. Raises ClusterError."""
+        query = {"last_by_subj": f"{self.prefix}{key}"}
+        read = partial(self._client.api_request, f"STREAM.MSG.GET.{self._stream}", query)
+        answer = await _retried(read, (api.NO_MESSAGE,), "the cluster does not return the value")
         if "error" in answer:
             return None
         found = answer["message"]
         return Value(key, b64decode(found.get("data", "")), int(found["seq"]), _timestamp(found["time"]))
 
     async def get_direct(self, key: str) -> Value | None:
-        """The newest that the next replica knows, asked once. Raises LOST; NoRespondersError too where there is no such
-        bucket.
+        """The last value that one replica has, requested once. Raises CONNECTION_ERRORS, of them NoRespondersError if
+        the stream does not exist.
         """
-        subject = f"$JS.API.DIRECT.GET.{self._stream}.{self.prefix}{key}"
-        [msg] = await self._client.request_many(subject, b"", lambda _: True)
-        status = (msg.headers or {}).get("Status")
-        if status == NO_RESPONDERS_STATUS:
-            raise nats.errors.NoRespondersError
-        return None if status else self._value(msg)
+        msg = await self._client.request(f"$JS.API.DIRECT.GET.{self._stream}.{self.prefix}{key}", b"")
+        return None if (msg.headers or {}).get("Status") else self._value(msg)
 
     async def get_after(self, seq: int) -> tuple[list[Value], bool]:
-        """Some of the values from above there on, as any replica knows them, and whether there are more. Raises LOST."""
+        """A batch of values above ``seq`` from any replica, and whether more follow. Raises CONNECTION_ERRORS."""
         messages, more = await api.get_batch(
             self._client, self._stream, seq=seq + 1, batch=BATCH_SIZE, next_by_subj=f"{self.prefix}>"
         )
@@ -120,12 +112,18 @@ class LastValues:
 
 
 class KeyValue(LastValues):
-    """``name`` follows the stream's. ``retold``: where values are heard as they are stored; ``expiring``: whether
-    they may have a ``ttl`` (NATS 2.11).
+    """A bucket named after the stream and ``name``. ``republish_to``: a subject for values as they are stored;
+    ``expiring``: values may have a ``ttl`` (NATS 2.11).
     """
 
     def __init__(
-        self, client: JetStreamClient, name: str, replicas: int, *, retold: str = "", expiring: bool = False
+        self,
+        client: JetStreamClient,
+        name: str,
+        replicas: int,
+        *,
+        republish_to: str = "",
+        expiring: bool = False,
     ) -> None:
         super().__init__(client, f"KV_{client.address.stream}-{name}", f"$KV.{client.address.stream}-{name}.")
         self._settings: dict[str, object] = {
@@ -138,46 +136,46 @@ class KeyValue(LastValues):
             "allow_rollup_hdrs": True,
             "allow_direct": True,
         }
-        if retold:
-            self._settings["republish"] = {"src": f"{self.prefix}>", "dest": retold}
+        if republish_to:
+            self._settings["republish"] = {"src": f"{self.prefix}>", "dest": republish_to}
         if expiring:
             self._settings["allow_msg_ttl"] = True
 
     async def create(self) -> None:
-        """Where there is none. Raises LOST."""
-        made = await self._client.request(f"STREAM.CREATE.{self._stream}", self._settings)
-        if error_code(made) not in (0, STREAM_NAME_IN_USE):
-            raise TimeoutError(made["error"].get("description"))
+        """Create the bucket if it does not exist. Raises CONNECTION_ERRORS."""
+        created = await self._client.api_request(f"STREAM.CREATE.{self._stream}", self._settings)
+        if error_code(created) not in (0, STREAM_NAME_IN_USE):
+            raise TimeoutError(created["error"].get("description"))
+
+
+async def retry_startup(call: Callable[[], Awaitable[None]], bucket: str) -> None:
+    """A bucket does not answer while its leader is being elected. Raises ClusterError after ``STARTUP_TIMEOUT``."""
+    await retry(
+        call,
+        lambda reason: ClusterError(f"the bucket of {bucket} can't be used: {reason}"),
+        interval=RECONNECT_INTERVAL,
+        time_limit=STARTUP_TIMEOUT,
+    )
+
+
+async def _retried(
+    call: Callable[[], Awaitable[dict[str, Any]]], expected_codes: Sequence[int], failure: str
+) -> dict[str, Any]:
+    """The first answer without an error, or with one of ``expected_codes``. Raises ClusterError."""
+
+    async def attempt() -> dict[str, Any]:
+        answer = await call()
+        if "error" in answer and error_code(answer) not in expected_codes:
+            raise TimeoutError(answer["error"].get("description"))
+        return answer
+
+    return await retry(
+        attempt,
+        lambda reason: ClusterError(f"{failure}: {reason}"),
+        interval=RETRY_INTERVAL,
+        max_attempts=MAX_ATTEMPTS,
+    )
 
 
 def _timestamp(time: str) -> float:
     return datetime.fromisoformat(time).timestamp()
-
-
-async def _answer(
-    ask: Callable[[], Awaitable[dict[str, Any]]], known: Sequence[int], failed: str
-) -> dict[str, Any]:
-    """What ``ask`` brings, tried a few times: no error, or one of the ``known``. Raises ClusterError: ``failed``, and why."""
-    why = ""
-    for _ in range(MAX_ATTEMPTS):
-        try:
-            answer = await ask()
-            if "error" not in answer or error_code(answer) in known:
-                return answer
-            why = str(answer["error"].get("description"))
-        except CONNECTION_ERRORS as error:
-            why = error_text(error)
-        await asyncio.sleep(RETRY_INTERVAL)
-    raise ClusterError(f"{failed}: {why}")
-
-
-async def until_answered(work: Callable[[], Awaitable[None]], what: str) -> None:
-    """A bucket that elects a leader just now answers nobody: it is asked for ``FIRST`` seconds. Raises ClusterError."""
-    deadline = asyncio.get_running_loop().time() + STARTUP_TIMEOUT
-    while True:
-        try:
-            return await work()
-        except CONNECTION_ERRORS as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise ClusterError(f"{what} can't be kept: {error_text(error)}") from error
-            await asyncio.sleep(RECONNECT_INTERVAL)

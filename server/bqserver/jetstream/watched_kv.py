@@ -1,6 +1,6 @@
-"""Orders in a cluster, of moderators and of what went: a bucket of which every node knows the newest values.
+"""Control state of a cluster: a bucket of moderation, retention and revocation values that every node follows.
 
-A node hears of a change as it is stored, and looks every ``LOOK`` seconds in case that got lost.
+A node is notified of a change as it is stored, and polls every ``POLL_INTERVAL`` seconds in case that was lost.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from nats.aio.msg import Msg
 
 from .client import JetStreamClient
 from .connection import CONNECTION_ERRORS
-from .kv import KeyValue, until_answered
+from .kv import KeyValue, retry_startup
 
 POLL_INTERVAL = 2.0
+BUCKET = "moderation"
 
 
 class ControlState:
-    """``learn(key, value)`` is told of each value once, and again when it changes; ``changed()`` after a few."""
+    """``on_value(key, value)`` is called for each value, and again when it changes; ``on_change()`` after a batch."""
 
     def __init__(
         self,
@@ -32,20 +33,20 @@ class ControlState:
         self._on_value = on_value
         self._on_change = on_change
         self._updates = f"{client.address.stream}.orders.>"
-        self._values = KeyValue(client, "moderation", replicas, retold=self._updates)
+        self._values = KeyValue(client, BUCKET, replicas, republish_to=self._updates)
         self._last_seq = 0
         self._updated = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Make the bucket where there is none, and learn what it holds. Raises ClusterError."""
-        await until_answered(self._begin, "moderators' orders")
+        """Create the bucket if it does not exist, and read its values. Raises ClusterError."""
+        await retry_startup(self._create_and_read, BUCKET)
         await self._client.subscribe(self._updates, self._on_update)
-        self._updated.set()  # for what changed since that look
+        self._updated.set()  # for changes between the read and the subscription
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def put(self, key: str, value: bytes) -> None:
-        """Durable when it returns. Raises ClusterError where the cluster does not take it."""
+        """Store a value durably. Raises ClusterError."""
         await self._values.put(key, value)
 
     def close(self) -> None:
@@ -53,22 +54,22 @@ class ControlState:
             self._task.cancel()
 
     async def exists(self) -> bool:
-        """Whether any node has made the bucket. Raises LOST."""
+        """Whether a node has created the bucket. Raises CONNECTION_ERRORS."""
         return await self._values.exists()
 
     async def refresh(self) -> None:
-        """Learn everything above the last. Raises LOST."""
-        more, new = True, False
+        """Read the values stored since the last read. Raises CONNECTION_ERRORS."""
+        more, changed = True, False
         while more:
             values, more = await self._values.get_after(self._last_seq)
             for key, value, seq, _ in values:
                 self._last_seq = max(self._last_seq, seq)
                 self._on_value(key, value)
-                new = True
-        if new:
+                changed = True
+        if changed:
             self._on_change()
 
-    async def _begin(self) -> None:
+    async def _create_and_read(self) -> None:
         await self._values.create()
         await self.refresh()
 

@@ -25,16 +25,15 @@ from nats.aio.msg import Msg
 from bqserver.auth.moderation import Moderation, moderation_path
 from bqserver.errors import ClusterError, StorageError
 from bqserver.files import LockFile, replace, sync_file
+from bqserver.jetstream.address import StreamAddress, parse_address
 from bqserver.jetstream.client import JetStreamClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.stream import (
     COPY_KEY,
     REPLICAS,
     STREAM_NOT_FOUND,
-    StreamAddress,
+    check_settings,
     error_code,
-    parse_address,
-    setting_problems,
     stream_settings,
 )
 from bqserver.jetstream.watched_kv import ControlState
@@ -131,7 +130,7 @@ async def _begin(
 ) -> dict[str, Any]:
     """The settings of a stream that is there for this copy alone. Raises StorageError."""
     name = address.stream
-    found = await client.request(f"STREAM.INFO.{name}")
+    found = await client.api_request(f"STREAM.INFO.{name}")
     if error_code(found) == STREAM_NOT_FOUND:
         made = stream_settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
         made["metadata"][COPY_KEY] = epoch
@@ -142,8 +141,7 @@ async def _begin(
         raise ClusterError(
             f"the stream {name} is there already: copy into another one, as nats://.../{name}-2"
         )
-    if wrong := setting_problems(config, address, single=single):
-        raise ClusterError(f"the stream {name} would break a promise: " + "; and ".join(wrong))
+    check_settings(config, address, single=single)
     config["metadata"][COPY_KEY] = epoch
     return config
 
@@ -154,7 +152,7 @@ async def _publish_all(client: JetStreamClient, db: sqlite3.Connection, count: i
     arrived, since, why = -1, loop.time(), ""
     while arrived < count:
         try:
-            info = await client.request(f"STREAM.INFO.{client.address.stream}")
+            info = await client.api_request(f"STREAM.INFO.{client.address.stream}")
             last = int(info["state"]["last_seq"])
             if last > arrived:
                 arrived, since = last, loop.time()

@@ -124,7 +124,7 @@ async def request(
     client: JetStreamClient, subject: str, question: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     try:
-        answer = await client.request(subject, question)
+        answer = await client.api_request(subject, question)
     except CONNECTION_ERRORS as error:
         raise ClusterError(f"the cluster does not answer: {error_text(error)}") from error
     if refused := answer.get("error"):

@@ -1,4 +1,4 @@
-"""server/README.md's cluster: three NATS servers over TLS run the printed configuration."""
+"""The cluster in server/README.md: three NATS servers over TLS run the printed configuration."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_a_node_accepts_the_three_servers(nats_server: str, tmp_path: Path, miss
 
 
 async def open_when_ready(url: str, view: Path, **more: object):
-    """Tries again while the servers' monitoring does not answer: they were started a moment ago."""
+    """Repeated while the servers' monitoring does not answer: they have just been started."""
     for _ in range(100):
         try:
             return await open_log(url, view, **more)
         except StorageError as error:
-            if "says nothing" not in str(error):
+            if "does not answer" not in str(error):
                 raise
             await asyncio.sleep(0.1)
     pytest.fail("the servers' monitoring never answered")

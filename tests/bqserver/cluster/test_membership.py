@@ -1,4 +1,4 @@
-"""Two servers of one cluster, as people see them: whoever is on the other one is there all the same."""
+"""Two servers of one cluster: members, moderation, invites, revoked tokens and rate limits hold on both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import nats
 import pytest
 from bqserver.auth import tokens
 from bqserver.cluster import membership
-from bqserver.jetstream import stream
+from bqserver.jetstream.address import parse_address
 from bqserver.testing import RunningServer, running_server
 from chaos.process import ServerProcess, server_process
 from support.eventually import eventually
@@ -36,8 +36,8 @@ def nodes(log: str, folder: Path, **traits: object) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def two(nats_single, tmp_path: Path, monkeypatch) -> Iterator[Nodes]:
-    """They tell each other when something happens, and not again and again."""
+def two_nodes(nats_single, tmp_path: Path, monkeypatch) -> Iterator[Nodes]:
+    """Two nodes that publish changes, and do not repeat their state."""
     monkeypatch.setattr(membership, "HEARTBEAT_INTERVAL", 3600.0)
     with nodes(nats_single.log(), tmp_path, open=True) as running:
         yield running
@@ -45,20 +45,19 @@ def two(nats_single, tmp_path: Path, monkeypatch) -> Iterator[Nodes]:
 
 @pytest.fixture
 def people(home: Path) -> dict[str, dict[str, str]]:
-    """The bearer headers of ada, who moderates, and of eve, who doesn't."""
+    """The bearer headers of ada, a moderator, and of eve, who is not."""
     path = home / "data" / "tokens.json"
     found = {name: {"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "eve")}
     path.with_name("rights.toml").write_text('["*"]\nada = "moderate"\n')
     return found
 
 
-def until_members(one: Member, names: list[str], typing: str = "") -> None:
+def wait_for_members(one: Member, names: list[str], typing: str = "") -> None:
+    """Wait for a presence frame with these members, in which ``typing``, if given, types."""
     while True:
-        told = one.until("presence")["members"]
-        if [who["user"] for who in told] == names and typing in (
-            "",
-            *[w["user"] for w in told if w.get("typing")],
-        ):
+        members = one.until("presence")["members"]
+        typists = [member["user"] for member in members if member.get("typing")]
+        if [member["user"] for member in members] == names and typing in ("", *typists):
             return
 
 
@@ -66,47 +65,47 @@ def post(node: RunningServer | ServerProcess, who: dict[str, str], text: str = "
     return request(node.url, "POST", "/rooms/lobby/messages", {"user": "x", "text": text}, **who)
 
 
-def order(node: RunningServer, who: dict[str, str], **what: str) -> Answer:
+def moderate(node: RunningServer, who: dict[str, str], **what: str) -> Answer:
     return request(node.url, "POST", "/rooms/lobby/moderation", what, **who)
 
 
-def swap(node: RunningServer | ServerProcess, code: str) -> Answer:
+def redeem(node: RunningServer | ServerProcess, code: str) -> Answer:
     return request(node.url, "POST", "/session", {"invite": code}, Origin=node.url)
 
 
-async def counted(log: str, count: int, act: Callable[[], object]) -> None:
-    """``act``, and wait until its node has told the others of that many messages."""
-    address = stream.parse_address(log)
+async def wait_until_counted(log: str, count: int, act: Callable[[], object]) -> None:
+    """``act``, and wait until its node has published that many counted messages."""
+    address = parse_address(log)
     client = await nats.connect(address.servers[0])
-    heard = await client.subscribe(f"{address.stream}.nodes")
+    subscription = await client.subscribe(f"{address.stream}.nodes")
     await client.flush()
     await asyncio.to_thread(act)
     while count > 0:
-        news = json.loads((await heard.next_msg(20)).data)
-        count -= sum((news.get("counted") or {}).get("messages", {}).values())
+        state = json.loads((await subscription.next_msg(20)).data)
+        count -= sum((state.get("counted") or {}).get("messages", {}).values())
     await client.close()
 
 
-async def invites_kept(log: str) -> int:
-    address = stream.parse_address(log)
+async def stored_invites(log: str) -> int:
+    address = parse_address(log)
     client = await nats.connect(address.servers[0])
     info = await client.jetstream().stream_info(f"KV_{address.stream}-invites")
     await client.close()
     return info.state.messages
 
 
-def test_members_of_both_nodes_are_one_room(two: Nodes):
-    here, there = two
+def test_members_of_both_nodes_share_a_room(two_nodes: Nodes):
+    here, there = two_nodes
     with member(here.url, query="?user=ada") as ada:
-        for cid in ("first", "second"):  # the second time, ada's node has told all it had to tell before
+        for cid in ("first", "second"):  # the second time, ada's node has nothing new to publish
             with member(there.url, query="?user=bob&kind=kernel") as bob:
-                until_members(bob, ["ada", "bob"])  # who comes asks who is there
-                until_members(ada, ["ada", "bob"])
+                wait_for_members(bob, ["ada", "bob"])  # a new node asks for the members
+                wait_for_members(ada, ["ada", "bob"])
                 bob.send({"type": "chat.typing"})
-                until_members(ada, ["ada", "bob"], typing="bob")
+                wait_for_members(ada, ["ada", "bob"], typing="bob")
                 bob.say("hi", user="bob", cid=cid)
                 assert ada.until("message")["entry"]["cid"] == cid
-            until_members(ada, ["ada"])
+            wait_for_members(ada, ["ada"])
 
 
 def test_the_list_of_rooms_counts_the_members_of_all_nodes(nats_single, tmp_path: Path):
@@ -118,21 +117,21 @@ def test_the_list_of_rooms_counts_the_members_of_all_nodes(nats_single, tmp_path
             for node in (here, there):
                 eventually(lambda node=node: counts(node) == {"one": 3, "two": 1}, what="all members")
             there.stop()
-        eventually(lambda: counts(here) == {"one": 1}, what="the members that are left")
+        eventually(lambda: counts(here) == {"one": 1}, what="the remaining members")
 
 
-def test_the_members_of_a_node_that_stops_are_gone_at_once(nats_single, tmp_path: Path):
+def test_the_members_of_a_stopped_node_are_removed_at_once(nats_single, tmp_path: Path):
     with (
         nodes(nats_single.log(), tmp_path, open=True) as (here, there),
         member(here.url, query="?user=ada") as ada,
         member(there.url, query="?user=bob"),
     ):
-        until_members(ada, ["ada", "bob"])
+        wait_for_members(ada, ["ada", "bob"])
         there.stop()
-        until_members(ada, ["ada"])
+        wait_for_members(ada, ["ada"])
 
 
-def test_the_members_of_a_node_that_falls_silent_are_gone(nats_single, tmp_path: Path, monkeypatch):
+def test_the_members_of_a_silent_node_are_removed(nats_single, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(membership, "HEARTBEAT_INTERVAL", 0.1)
     monkeypatch.setattr(membership, "NODE_TIMEOUT", 0.4)
     with (
@@ -140,20 +139,20 @@ def test_the_members_of_a_node_that_falls_silent_are_gone(nats_single, tmp_path:
         member(here.url, query="?user=ada") as ada,
         member(there.url, query="?user=bob"),
     ):
-        until_members(ada, ["ada", "bob"])
+        wait_for_members(ada, ["ada", "bob"])
         monkeypatch.setattr(membership.NatsMembership, "publish_members", lambda *_: None)
-        until_members(ada, ["ada"])
+        wait_for_members(ada, ["ada"])
 
 
-def test_a_mute_holds_on_every_node_and_after_all_have_restarted(nats_single, tmp_path: Path, people):
+def test_a_mute_holds_on_every_node_and_after_a_restart_of_all(nats_single, tmp_path: Path, people):
     log = nats_single.log()
     with nodes(log, tmp_path) as (here, there):
         assert post(there, people["eve"]).status == 201
-        assert order(here, people["ada"], do="mute", user="Eve").status == 204
+        assert moderate(here, people["ada"], do="mute", user="Eve").status == 204
         eventually(lambda: post(there, people["eve"]).status == 403, what="eve's mute on the other node")
     with nodes(log, tmp_path) as (here, there):
         assert post(there, people["eve"]).code == "muted"
-        assert order(there, people["ada"], do="unmute", user="eve").status == 204
+        assert moderate(there, people["ada"], do="unmute", user="eve").status == 204
         eventually(lambda: post(here, people["eve"]).status == 201, what="the end of eve's mute")
 
 
@@ -161,45 +160,47 @@ def test_a_room_is_closed_on_every_node(nats_single, tmp_path: Path, people):
     with nodes(nats_single.log(), tmp_path) as (here, there):
         with member(there.url, **people["eve"]) as eve:
             eve.until("synced")
-            assert order(here, people["ada"], do="close").status == 204
+            assert moderate(here, people["ada"], do="close").status == 204
             assert eve.close_code() == 4404
         with pytest.raises(InvalidStatus), member(there.url, **people["eve"]):
             pass
-        assert order(there, people["ada"], do="reopen").status == 204
+        assert moderate(there, people["ada"], do="reopen").status == 204
         eventually(lambda: post(here, people["eve"]).status == 201, what="the reopened room")
 
 
-def test_an_invite_is_good_on_every_node_and_once_in_all(nats_single, tmp_path: Path, people):
+def test_an_invite_can_be_redeemed_on_any_node_but_only_once(nats_single, tmp_path: Path, people):
     with nodes(nats_single.log(), tmp_path) as (here, there):
         code = request(here.url, "POST", "/invites", {}, **people["ada"]).json["code"]
-        swapped = swap(there, code)
-        assert swapped.status == 204
-        cookie = swapped.headers["Set-Cookie"].partition(";")[0]
+        redeemed = redeem(there, code)
+        assert redeemed.status == 204
+        cookie = redeemed.headers["Set-Cookie"].partition(";")[0]
         assert request(there.url, "GET", "/messages", Cookie=cookie).status == 200
-        assert swap(here, code).code == "bad_invite"
-        assert swap(there, code).code == "bad_invite"
+        assert redeem(here, code).code == "bad_invite"
+        assert redeem(there, code).code == "bad_invite"
 
 
-def test_an_invite_expires_on_every_node_and_leaves_nothing(nats_single, tmp_path: Path, people):
+def test_an_expired_invite_is_rejected_on_every_node_and_removed(nats_single, tmp_path: Path, people):
     log = nats_single.log()
     with nodes(log, tmp_path) as (here, there):
-        asked = {"minutes": 0.001, "uses": 100}
-        code = request(here.url, "POST", "/invites", asked, **people["ada"]).json["code"]
-        assert asyncio.run(invites_kept(log)) == 1
-        eventually(lambda: swap(there, code).status == 403, what="the end of the invite")
-        eventually(lambda: asyncio.run(invites_kept(log)) == 0, what="an empty bucket")
+        options = {"minutes": 0.001, "uses": 100}
+        code = request(here.url, "POST", "/invites", options, **people["ada"]).json["code"]
+        assert asyncio.run(stored_invites(log)) == 1
+        eventually(lambda: redeem(there, code).status == 403, what="the end of the invite")
+        eventually(lambda: asyncio.run(stored_invites(log)) == 0, what="an empty bucket")
 
 
-def test_of_two_nodes_one_lets_the_last_one_in(nats_three, tmp_path: Path, people):
-    """Ten uses, twenty who come at once: ten are let in."""
+def test_the_last_use_of_an_invite_is_redeemed_on_one_node_only(nats_three, tmp_path: Path, people):
+    """Ten uses, twenty requests at the same time: ten succeed."""
     with nodes(nats_three.log(), tmp_path, single=False) as both, ThreadPoolExecutor(20) as pool:
         code = request(both[0].url, "POST", "/invites", {"uses": 10}, **people["ada"]).json["code"]
-        found = list(pool.map(lambda place: swap(both[place % 2], code).status, range(20)))
+        found = list(pool.map(lambda place: redeem(both[place % 2], code).status, range(20)))
     assert sorted(found) == [204] * 10 + [403] * 10
 
 
-def test_a_revoked_token_ends_on_every_node_whatever_its_file_says(nats_single, tmp_path: Path, people, home):
-    """The other node has an old copy of the file, now and after a restart."""
+def test_a_revoked_token_ends_on_every_node_even_with_an_old_token_file(
+    nats_single, tmp_path: Path, people, home
+):
+    """The other node has an old copy of the token file, now and after a restart."""
     log, current = nats_single.log(), home / "data" / "tokens.json"
     old = current.with_name("old.json")
     shutil.copy(current, old)
@@ -211,11 +212,11 @@ def test_a_revoked_token_ends_on_every_node_whatever_its_file_says(nats_single, 
         with running_server(
             log=log, single=True, view=str(tmp_path / "other.sqlite"), named_tokens=str(old)
         ) as there:
-            with member(there.url, **people["eve"]) as elsewhere:
-                elsewhere.until("synced")
+            with member(there.url, **people["eve"]) as eve_there:
+                eve_there.until("synced")
                 tokens.revoke_grants(current, "eve")
                 eventually(lambda: post(there, people["eve"]).status == 401, what="the end of eve's token")
-                assert (eve.close_code(), elsewhere.close_code()) == (4401, 4401)
+                assert (eve.close_code(), eve_there.close_code()) == (4401, 4401)
             assert post(there, people["eve"]).code == "token_revoked"
             assert post(there, people["ada"]).status == 201
     with running_server(
@@ -224,23 +225,25 @@ def test_a_revoked_token_ends_on_every_node_whatever_its_file_says(nats_single, 
         assert post(there, people["eve"]).code == "token_revoked"
 
 
-def test_invites_outlive_the_node_that_made_them(nats_three, tmp_path: Path):
-    log, bearer = nats_three.log(), {"Authorization": "Bearer anybody"}
+def test_invites_outlive_the_node_that_created_them(nats_three, tmp_path: Path):
+    log, bearer = nats_three.log(), {"Authorization": "Bearer any-token"}
     with server_process(log) as lost, server_process(log) as left:
         codes = [request(lost.url, "POST", "/invites", {}, **bearer).json["code"] for _ in range(2)]
-        assert swap(lost, codes[0]).status == 204
+        assert redeem(lost, codes[0]).status == 204
         lost.kill()
-        assert swap(left, codes[0]).code == "bad_invite"
-        assert swap(left, codes[1]).status == 204
-        assert swap(left, codes[1]).code == "bad_invite"
+        assert redeem(left, codes[0]).code == "bad_invite"
+        assert redeem(left, codes[1]).status == 204
+        assert redeem(left, codes[1]).code == "bad_invite"
 
 
-def test_what_a_lost_node_has_counted_counts(nats_three, tmp_path: Path):
-    """Who has used up their messages on one node gets none by killing it."""
+def test_the_counts_of_a_killed_node_remain(nats_three, tmp_path: Path):
+    """A sender at the rate limit can't send more after the node that counted was killed."""
     log = nats_three.log()
     limit = ("--rate-limit=20", "--ChatServer.rate_seconds=600")
     with server_process(log, *limit) as lost, server_process(log, *limit) as left:
-        asyncio.run(counted(log, 20, lambda: [post(lost, {}, str(number)) for number in range(20)]))
+        asyncio.run(
+            wait_until_counted(log, 20, lambda: [post(lost, {}, str(number)) for number in range(20)])
+        )
         lost.kill()
         assert post(left, {}).status == 429
 
@@ -254,7 +257,7 @@ def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, 
         assert len(passed) < 40
 
 
-def test_joins_and_wrong_tokens_count_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):
+def test_joins_and_failed_logins_count_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):
     monkeypatch.setattr(membership, "COUNT_INTERVAL", 0.005)
     with nodes(nats_single.log(), tmp_path, join_limit=40, failure_limit=40) as (here, there):
 
@@ -262,8 +265,8 @@ def test_joins_and_wrong_tokens_count_on_every_node(nats_single, tmp_path: Path,
             try:
                 with member(node.url, **people["eve"]):
                     return True
-            except InvalidStatus as refused:
-                return refused.response.status_code != 429
+            except InvalidStatus as error:
+                return error.response.status_code != 429
 
         assert all(join(here) for _ in range(40))
         assert len(list(iter(lambda: join(there), False))) < 40
@@ -272,7 +275,7 @@ def test_joins_and_wrong_tokens_count_on_every_node(nats_single, tmp_path: Path,
         assert len(list(iter(lambda: post(there, guess).status, 429))) < 40
 
 
-def test_members_are_told_when_their_node_has_lost_the_cluster(nats_server: str, tmp_path: Path):
+def test_members_get_an_error_when_their_node_has_lost_the_cluster(nats_server: str, tmp_path: Path):
     with (
         nats_cluster(nats_server, tmp_path / "nats", 1) as cluster,
         running_server(

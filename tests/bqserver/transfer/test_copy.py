@@ -106,7 +106,7 @@ def test_a_copy_that_is_killed_goes_on_and_is_served(nats_single, tmp_path: Path
     command = [sys.executable, "-c", KILLED, str(path), url, str(LARGE // 2)]
     killed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
-    with pytest.raises(StorageError, match="a copy into it has not come to its end"):
+    with pytest.raises(StorageError, match="a copy into it is not complete"):
         asyncio.run(open_log(url, tmp_path / "view.sqlite", single=True))
     done = run(f"sqlite:{path}", url)
     assert done.returncode == 0, done.stderr

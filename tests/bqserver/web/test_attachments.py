@@ -387,8 +387,8 @@ async def store_of(server) -> AsyncIterator[AttachmentStore]:
     """What the server keeps its parts in, opened anew, as another process would."""
     log = server.app.log_url
     if log.startswith("nats:"):
+        from bqserver.jetstream.address import parse_address
         from bqserver.jetstream.client import JetStreamClient
-        from bqserver.jetstream.stream import parse_address
         from bqserver.storage.nats.attachments import NatsAttachments
 
         client = JetStreamClient(parse_address(log))

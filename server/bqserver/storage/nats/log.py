@@ -20,10 +20,11 @@ from pathlib import Path
 
 from bqserver.errors import QueueFull, StorageError
 from bqserver.jetstream import api
+from bqserver.jetstream.address import parse_address
 from bqserver.jetstream.client import JetStreamClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.durability import check_sync
-from bqserver.jetstream.stream import REPLICAS, ensure_stream, parse_address
+from bqserver.jetstream.stream import REPLICAS, ensure_stream
 from bqserver.jetstream.watched_kv import ControlState
 from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.interface import Listener, read_view

@@ -154,7 +154,7 @@ class Retention:
             # Its page before the stream: whoever is interrupted does both again.
             await snapshots.trim_snapshot(self._client, room, upto)
             question = {"filter": self._client.address.subject(room), "seq": upto + 1}
-            answer = await self._client.request(f"STREAM.PURGE.{self._client.address.stream}", question)
+            answer = await self._client.api_request(f"STREAM.PURGE.{self._client.address.stream}", question)
             if error := answer.get("error"):
                 raise ClusterError(f"the stream can't be purged: {error.get('description')}")
         await attachment_retention.sweep(self._client, self._kept_since)

@@ -24,7 +24,7 @@ from bqserver.errors import StorageError
 from bqserver.jetstream import api
 from bqserver.jetstream.client import JetStreamClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
-from bqserver.jetstream.kv import KeyValue, until_answered
+from bqserver.jetstream.kv import KeyValue, retry_startup
 from bqserver.model import RoomView
 from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.schema import connect
@@ -237,7 +237,7 @@ async def write_all_snapshots(
 ) -> None:
     """The pages of all rooms of a view that nobody writes to; ``told`` of (done, all). Raises StorageError."""
     bucket = KeyValue(client, BUCKET, replicas)
-    await until_answered(bucket.create, "pages")
+    await retry_startup(bucket.create, BUCKET)
     with contextlib.closing(connect(view, readonly=True)) as db:
         names = [row.name for row in queries.rooms(db)]
         for start in range(0, len(names), MAX_CONCURRENT_WRITES):

@@ -358,7 +358,7 @@ def test_a_stream_that_was_replaced_is_not_written_to_as_if_nothing_had_happened
     async def story() -> None:
         async with node(url, tmp_path / "view.sqlite", single=True) as log:
             await stored(log, say("before"))
-            await log.client.request(f"STREAM.DELETE.{log.client.address.stream}")
+            await log.client.api_request(f"STREAM.DELETE.{log.client.address.stream}")
             async with node(url, tmp_path / "other.sqlite", single=True) as other:
                 assert other.epoch != log.epoch
                 while "restart this server" not in caplog.text:

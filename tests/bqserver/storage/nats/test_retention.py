@@ -82,7 +82,7 @@ def by_size(log: NatsLog, size: int, pattern: str = "*", seconds: float | None =
 
 async def kept_bytes(log: NatsLog) -> int:
     """As JetStream itself counts the whole stream."""
-    info = await log.client.request(f"STREAM.INFO.{log.client.address.stream}")
+    info = await log.client.api_request(f"STREAM.INFO.{log.client.address.stream}")
     return int(info["state"]["bytes"])
 
 
@@ -311,7 +311,7 @@ async def show(log: NatsLog, part: Part, room: str = "lobby") -> Stored:
 
 
 async def messages(log: NatsLog, stream: str) -> int:
-    info = await log.client.request(f"STREAM.INFO.{stream}")
+    info = await log.client.api_request(f"STREAM.INFO.{stream}")
     return int(info["state"]["messages"])
 
 
@@ -323,7 +323,7 @@ async def left(log: NatsLog) -> tuple[int, int]:
 
 async def a_day_later(log: NatsLog) -> None:
     """Uploads are forgotten."""
-    await log.client.request(f"STREAM.PURGE.OBJ_{log.client.address.stream}-uploads")
+    await log.client.api_request(f"STREAM.PURGE.OBJ_{log.client.address.stream}-uploads")
 
 
 @asynccontextmanager
@@ -499,7 +499,7 @@ def test_one_that_was_kept_and_never_marked_is_marked_when_it_is_named(nats_sing
         async with with_picture(nats_single.log(), tmp_path / "one.sqlite", "lobby") as (log, part):
             await show(log, part)
             await a_day_later(log)
-            await log.client.request(f"STREAM.PURGE.KV_{log.client.address.stream}-named")
+            await log.client.api_request(f"STREAM.PURGE.KV_{log.client.address.stream}-named")
             await show(log, part)
             assert await left(log) == (1, 2)
 

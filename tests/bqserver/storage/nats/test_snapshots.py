@@ -275,11 +275,11 @@ def test_a_bucket_that_was_deleted_is_made_again_by_who_missed_it(nats_single, t
         async with node(url, tmp_path / "one.sqlite") as one:
             await stored(one, say("a"))
             good = await written(one)
-            await one.client.request(f"STREAM.DELETE.KV_{one.client.address.stream}-pages")
+            await one.client.api_request(f"STREAM.DELETE.KV_{one.client.address.stream}-pages")
             async with node(url, tmp_path / "fresh.sqlite") as fresh:
                 assert texts(await fresh.messages("lobby", limit=50)) == ["a"]
                 assert encode(await written(fresh)) == encode(good)
-            await one.client.request(f"STREAM.DELETE.KV_{one.client.address.stream}-pages")
+            await one.client.api_request(f"STREAM.DELETE.KV_{one.client.address.stream}-pages")
             await stored(one, say("b"))  # whoever had made it once makes it again as well
             assert (await written(one)).newest == 2
 
@@ -303,7 +303,7 @@ def test_what_was_let_go_does_not_come_back_from_a_page(nats_single, tmp_path: P
             for room, upto in (("lobby", second.seq), ("third", fifth.seq)):
                 await one._control.put(f"{TRIM_KEY_PREFIX}{room}", b"%d" % upto)
                 gone = {"filter": one.client.address.subject(room), "seq": upto + 1}
-                await one.client.request(f"STREAM.PURGE.{one.client.address.stream}", gone)
+                await one.client.api_request(f"STREAM.PURGE.{one.client.address.stream}", gone)
             held(True)
             async with node(url, tmp_path / "fresh.sqlite", joined=True) as fresh:
                 assert texts(await fresh.messages("lobby", limit=50)) == ["2"]
@@ -451,7 +451,7 @@ def test_of_two_nodes_in_a_room_the_last_to_speak_writes_its_page_once(
             while one._snapshots._scheduled or other._snapshots._scheduled:
                 await asyncio.sleep(0.02)
             assert not one._snapshots._written_at
-            info = await one.client.request(f"STREAM.INFO.KV_{one.client.address.stream}-pages")
+            info = await one.client.api_request(f"STREAM.INFO.KV_{one.client.address.stream}-pages")
             assert (info["state"]["last_seq"], info["config"]["num_replicas"]) == (1, 3)
 
     asyncio.run(story())
