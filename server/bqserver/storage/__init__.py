@@ -1,1 +1,1 @@
-"""The log of entries and the attachments: the interface and its engines."""
+"""The message log and its attachments: interfaces, and the in-memory, SQLite and NATS engines."""

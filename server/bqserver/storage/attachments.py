@@ -1,8 +1,8 @@
-"""AttachmentStore: the attachments beside the log, each kept once a room under the hash of its bytes.
+"""AttachmentStore: the attachments of a log, each stored once per room under the SHA-256 of its bytes.
 
-Whoever knows a hash gets nothing by it: a part is there only in the rooms in which it was uploaded. An upload
-that no message names is let go after a day; what a message names is kept as long as the log, or, where that lets
-messages go, a day longer than the last that named it.
+Knowing a hash does not grant access: an attachment exists only in the rooms to which it was uploaded. An upload
+that no message references is deleted after a day. A referenced one is kept as long as the log; if the log removes
+old messages, until a day after the last message that references it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from bqserver.model import Rejected
 from bqwidget.protocol import Part, Post, Send, printable
 
 MAX_TRANSFER_BYTES = 64 * 1024 * 1024
-"""Bytes of all uploads and downloads that are held in memory at one moment."""
+"""Bytes in memory of all uploads and downloads in progress."""
 MAX_STORED_BYTES = 256 * 1024 * 1024
-"""Bytes that a store in memory keeps; the oldest parts make room, as the oldest messages do there."""
+"""Bytes that the in-memory store keeps; above it the oldest attachments are removed, as the oldest messages are."""
 
 Draft = TypeVar("Draft", Send, Post)
 
@@ -28,59 +28,62 @@ _log = logging.getLogger("bqserver.parts")
 
 
 class StoredAttachment(NamedTuple):
-    """``part`` has no name: that is what each message calls it."""
+    """Its bytes and description. ``part.name`` is None: each message names it on its own."""
 
     part: Part
     body: bytes
 
 
 class AttachmentStore(Protocol):
-    """Methods are called on the server's event loop, and none of them blocks it. All raise StorageError."""
+    """Methods are called on the server's event loop and don't block it. All raise StorageError."""
 
-    async def put(self, room: str, kept: StoredAttachment) -> None:
-        """Durable when it returns; the same again is nothing new."""
+    async def put(self, room: str, attachment: StoredAttachment) -> None:
+        """Store durably. Storing the same bytes again restarts the day that an upload waits for its message."""
 
     async def get(self, room: str, sha256: str) -> StoredAttachment | None: ...
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
-        """Those of them that are in the room; a message names them from now on, so they stay."""
+        """Mark attachments as referenced by a message, so that they are kept. Returns those that exist in the room."""
 
 
 class MemoryAttachments:
-    """For a log in memory: nothing survives the process, and the oldest make room at ``most`` bytes."""
+    """The in-memory store: nothing survives the process; above ``max_bytes`` the oldest attachments are removed."""
 
     def __init__(self, *, max_bytes: int = MAX_STORED_BYTES) -> None:
-        self._most = max_bytes
+        self._max_bytes = max_bytes
         self._size = 0
-        self._kept: dict[tuple[str, str], StoredAttachment] = {}
+        self._stored: dict[tuple[str, str], StoredAttachment] = {}
 
-    async def put(self, room: str, kept: StoredAttachment) -> None:
-        key = room, kept.part.sha256
-        if key in self._kept:
-            self._kept[key] = self._kept.pop(key)  # the newest again: a message is about to name it
+    async def put(self, room: str, attachment: StoredAttachment) -> None:
+        key = room, attachment.part.sha256
+        if key in self._stored:
+            self._stored[key] = self._stored.pop(key)  # now the newest: a message is about to reference it
             return
-        self._kept[key] = kept
-        self._size += kept.part.size
-        while self._size > self._most and len(self._kept) > 1:
-            self._size -= self._kept.pop(next(iter(self._kept))).part.size
+        self._stored[key] = attachment
+        self._size += attachment.part.size
+        while self._size > self._max_bytes and len(self._stored) > 1:
+            self._size -= self._stored.pop(next(iter(self._stored))).part.size
 
     async def get(self, room: str, sha256: str) -> StoredAttachment | None:
-        return self._kept.get((room, sha256))
+        return self._stored.get((room, sha256))
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
-        return {one: self._kept[room, one].part for one in hashes if (room, one) in self._kept}
+        return {
+            sha256: self._stored[room, sha256].part for sha256 in hashes if (room, sha256) in self._stored
+        }
 
     async def close(self) -> None:
-        self._kept.clear()
+        self._stored.clear()
 
 
 class MemoryBudget:
-    """Room in memory for bodies on their way in and out, so that many at once can't fill it."""
+    """Limits the bytes in memory of all uploads and downloads in progress."""
 
-    def __init__(self, most: int = MAX_TRANSFER_BYTES) -> None:
-        self._left = most
+    def __init__(self, max_bytes: int = MAX_TRANSFER_BYTES) -> None:
+        self._left = max_bytes
 
     def acquire(self, size: int) -> bool:
+        """Reserve ``size`` bytes; False if that many are not available."""
         if size > self._left:
             return False
         self._left -= size
@@ -91,26 +94,28 @@ class MemoryBudget:
 
 
 async def resolve_attachments(store: AttachmentStore | None, room: str, draft: Draft) -> Draft | Rejected:
-    """``draft`` with its parts as the store knows them; refused where one isn't there, or isn't as it says."""
+    """``draft`` with its ``parts`` as stored; rejected if one does not exist, or has another type or size."""
     if store is None:
-        return _NONE_TAKEN
+        return _NOT_SUPPORTED
     try:
         known = await store.reference(room, [part.sha256 for part in draft.parts])
     except StorageError as error:
         _log.error("a message's attachments could not be looked up: %s", error)
-        return Rejected("unavailable", "attachments can't be read just now: try again", 503, 5.0)
+        return Rejected("unavailable", "attachments can't be read at the moment: try again", 503, 5.0)
     parts = []
     for part in draft.parts:
-        truth = known.get(part.sha256)
+        stored = known.get(part.sha256)
         shown = printable(part.name or part.sha256)
-        if truth is None:
+        if stored is None:
             message = f"this room has no attachment {shown}: upload it first, to /rooms/{room}/parts"
             return Rejected("no_part", message, 404)
-        if (part.mime, part.size) != (truth.mime, truth.size):
-            message = f"the attachment {shown} is {truth.mime} of {truth.size:,} bytes: say so"
+        if (part.mime, part.size) != (stored.mime, stored.size):
+            message = (
+                f"attachment {shown} is {stored.mime} with {stored.size:,} bytes: send its real type and size"
+            )
             return Rejected("bad_part", message, 400)
-        parts.append(msgspec.structs.replace(truth, name=part.name))
+        parts.append(msgspec.structs.replace(stored, name=part.name))
     return msgspec.structs.replace(draft, parts=tuple(parts))
 
 
-_NONE_TAKEN = Rejected("no_parts", "this server takes no attachments: send text", 400)
+_NOT_SUPPORTED = Rejected("no_parts", "this server takes no attachments: send text", 400)

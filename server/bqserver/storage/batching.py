@@ -1,4 +1,4 @@
-"""Gathering: what queued while a writer's last commit ran is its next one, without any timer."""
+"""Group commit without a timer: the work that queued during one commit becomes the next commit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Batched(Protocol):
 W = TypeVar("W", bound=Batched)
 
 
-def take_batch(first: W | None, waiting: queue.SimpleQueue[W | None], most: int) -> list[W | None]:
-    """``first`` and what waits behind it, until ``most`` entries are reached; None, the writer's end, is the last."""
+def take_batch(first: W | None, waiting: queue.SimpleQueue[W | None], max_entries: int) -> list[W | None]:
+    """``first`` and the work queued behind it, up to ``max_entries``. None, which ends the writer, comes last."""
     works, size = [first], 0
-    while (last := works[-1]) is not None and (size := size + len(last.batch)) < most:
+    while (last := works[-1]) is not None and (size := size + len(last.batch)) < max_entries:
         try:
             works.append(waiting.get_nowait())
         except queue.Empty:

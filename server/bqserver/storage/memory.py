@@ -1,4 +1,4 @@
-"""A log in memory: nothing survives the process, and each room keeps its newest entries only."""
+"""The in-memory log: nothing survives the process, and each room keeps only its newest entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .interface import Listener, read_view
 from .sequencer import IdempotencyKey, RoomHead, Target, decode_message, sequence
 
 MIN_ROOM_ENTRIES = 100_000
-"""Entries a room keeps at least; up to an eighth more before the oldest are let go."""
+"""Entries that each room keeps; the oldest are removed when there is an eighth more."""
 
 _seq = attrgetter("seq")
 
@@ -32,7 +32,7 @@ class _RoomLog:
 
 
 class MemoryLog:
-    """MessageLog without a disk: an append is done when it returns."""
+    """MessageLog in memory: ``append`` returns a completed future."""
 
     def __init__(self, *, min_entries: int = MIN_ROOM_ENTRIES) -> None:
         self.epoch = secrets.token_hex(8)
@@ -44,15 +44,15 @@ class MemoryLog:
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         plan = sequence(batch, self, int(time.time() * 1000))
         for entry, submission, _ in plan.rows:
-            shelf = self._rooms[entry.room]
-            shelf.entries.append(entry)
+            log = self._rooms[entry.room]
+            log.entries.append(entry)
             if not entry.change:
-                shelf.messages.append(entry.seq)
-                shelf.targets[entry.seq] = Target(submission.principal, entry.body)
+                log.messages.append(entry.seq)
+                log.targets[entry.seq] = Target(submission.principal, entry.body)
             if submission.draft.cid:
-                shelf.cids[submission.principal, submission.draft.cid] = entry
-            if len(shelf.entries) > self._min_entries + self._min_entries // 8:
-                self._trim(shelf)
+                log.cids[submission.principal, submission.draft.cid] = entry
+            if len(log.entries) > self._min_entries + self._min_entries // 8:
+                self._trim(log)
         for (room, seq), body in plan.folded.items():
             targets = self._rooms[room].targets
             if seq in targets:
@@ -69,12 +69,12 @@ class MemoryLog:
         self._listeners.append(listener)
 
     async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
-        del min_seq  # nothing is elsewhere
-        shelf = self._rooms.get(room)
-        if shelf is None or not shelf.entries:
+        del min_seq  # this log is never behind
+        log = self._rooms.get(room)
+        if log is None or not log.entries:
             return Bounds(0, 0)
-        oldest = shelf.entries[0].seq
-        return Bounds(oldest, shelf.entries[-1].seq, oldest - 1)
+        oldest = log.entries[0].seq
+        return Bounds(oldest, log.entries[-1].seq, oldest - 1)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
         entries = self._rooms[room].entries if room in self._rooms else []
@@ -91,15 +91,15 @@ class MemoryLog:
     ) -> list[bytes]:
         if room not in self._rooms:
             return []
-        shelf = self._rooms[room]
-        seqs = shelf.messages
+        log = self._rooms[room]
+        seqs = log.messages
         if after is not None:
             start = bisect_right(seqs, after)
             stop = start + limit if before is None else min(start + limit, bisect_left(seqs, before))
         else:
             stop = len(seqs) if before is None else bisect_left(seqs, before)
             start = max(0, stop - limit)
-        return [shelf.targets[seq].body for seq in seqs[start:stop]]
+        return [log.targets[seq].body for seq in seqs[start:stop]]
 
     async def room_view(self, room: str, *, limit: int) -> RoomView:
         return await read_view(self, room, limit)
@@ -118,7 +118,7 @@ class MemoryLog:
         return found[::-1]
 
     async def rooms(self) -> list[RoomRow]:
-        return [RoomRow(name, shelf.head.seq) for name, shelf in sorted(self._rooms.items()) if shelf.entries]
+        return [RoomRow(name, log.head.seq) for name, log in sorted(self._rooms.items()) if log.entries]
 
     def healthy(self) -> bool:
         return True
@@ -127,20 +127,20 @@ class MemoryLog:
         self._rooms.clear()
         await self.attachments.close()
 
-    # ---- the sequencer's Shelf
+    # ---- LogState
 
     def head(self, room: str) -> RoomHead:
-        shelf = self._rooms.get(room)
-        if shelf is None:
-            shelf = self._rooms[room] = _RoomLog()
-        return shelf.head
+        log = self._rooms.get(room)
+        if log is None:
+            log = self._rooms[room] = _RoomLog()
+        return log.head
 
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
         found = {}
         for key in keys:
             room, principal, cid = key
-            shelf = self._rooms.get(room)
-            if shelf is not None and (entry := shelf.cids.get((principal, cid))) is not None:
+            log = self._rooms.get(room)
+            if log is not None and (entry := log.cids.get((principal, cid))) is not None:
                 found[key] = entry
         return found
 
@@ -149,13 +149,13 @@ class MemoryLog:
 
     def trimmed(self, room: str) -> int:
         del room
-        return 0  # what is about something that was trimmed comes too late
+        return 0  # a draft that refers to a removed entry is rejected
 
-    def _trim(self, shelf: _RoomLog) -> None:
-        gone, shelf.entries = shelf.entries[: -self._min_entries], shelf.entries[-self._min_entries :]
-        last = gone[-1].seq
-        kept = bisect_right(shelf.messages, last)
-        for seq in shelf.messages[:kept]:
-            del shelf.targets[seq]
-        shelf.messages = shelf.messages[kept:]
-        shelf.cids = {key: entry for key, entry in shelf.cids.items() if entry.seq > last}
+    def _trim(self, log: _RoomLog) -> None:
+        removed, log.entries = log.entries[: -self._min_entries], log.entries[-self._min_entries :]
+        last = removed[-1].seq
+        count = bisect_right(log.messages, last)
+        for seq in log.messages[:count]:
+            del log.targets[seq]
+        log.messages = log.messages[count:]
+        log.cids = {key: entry for key, entry in log.cids.items() if entry.seq > last}

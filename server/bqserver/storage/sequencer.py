@@ -1,6 +1,6 @@
-"""What becomes of each draft: a new entry with its seq and time, the entry it was already, or a refusal.
+"""Assigns seq and timestamp to each draft, or resolves it to a duplicate or a rejection.
 
-Pure: a log supplies what it knows as a ``Shelf`` and the time, and stores the plan it gets back.
+Pure: the log supplies its state (``LogState``) and the time, and stores the returned ``Plan``.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from bqwidget.protocol import (
 )
 
 IdempotencyKey = tuple[str, str, str]
-"""(room, principal, cid): what makes a send idempotent."""
+"""(room, principal, cid): identifies a draft that is sent again."""
 
 decode_message = msgspec.json.Decoder(Message).decode
 
 
 class Target(NamedTuple):
-    """The message a change is about: who wrote it, and how it reads now."""
+    """The message that a draft changes or answers: the principal of its author, and its current JSON."""
 
     principal: str
     body: bytes
 
 
 class Position(NamedTuple):
-    """The seq and the time that somebody else's order has given to a draft."""
+    """The seq and time (ms) that another log, such as a stream, has assigned to a draft."""
 
     seq: int
     at: int
 
 
 class Row(NamedTuple):
-    """A new entry and what a log keeps beside it."""
+    """A new entry with the columns that a log stores for it. ``target``: the message that a change applies to."""
 
     entry: Stored
     submission: Submission
@@ -58,26 +58,26 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class RoomHead:
-    """The newest entry of a room."""
+    """Seq and time (ms) of the newest entry of a room."""
 
     seq: int
     at: int
 
 
 class LogState(Protocol):
-    """What a log knows already."""
+    """What is stored already."""
 
     def head(self, room: str) -> RoomHead: ...
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]: ...
     def target(self, room: str, seq: int) -> Target | None: ...
     def trimmed(self, room: str) -> int:
-        """The seq up to which what was accepted is known to have been let go since; 0: nothing."""
+        """Accepted entries up to this seq were removed since; 0: none were."""
         ...
 
 
 @dataclass(slots=True)
 class Plan:
-    """An outcome for every submission, the new rows, and the messages that read differently now."""
+    """An outcome for every submission, the rows to insert, and the new JSON of changed messages by (room, seq)."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -92,11 +92,11 @@ def sequence(
     *,
     assume_new: bool = False,
 ) -> Plan:
-    """Give every draft its place: the next one, ``now`` (in milliseconds), or the one in ``places``. ``at`` grows
-    strictly within a room even where the clock doesn't. The heads of the shelf move on: a log whose commit
-    fails forgets them.
+    """Assign each draft the next seq and ``now`` (in milliseconds), or the given position.
 
-    ``trusting``: the shelf isn't asked for what is in the log already, for storing it twice would fail.
+    ``at`` increases strictly within a room, even if the clock does not. Advances the heads of ``state``: after a
+    failed commit the log has to reset them. ``assume_new``: skip the search for duplicates; the caller relies on
+    the database to reject a duplicate key.
     """
     plan = Plan()
     keys = [(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid]
@@ -112,20 +112,20 @@ def sequence(
         seq, at = positions[index] if positions else (head.seq + 1, now)
         at = max(at, head.at + 1)
         entry = make_entry(draft, room, seq, at, verified=verified)
-        about = target_seq(draft)
-        if about is not None:
-            old = fresh.get((room, about)) or state.target(room, about)
-            if old is None and 0 < about <= state.trimmed(room):
-                pass  # it was there when this was accepted
-            elif (refusal := validate(submission, entry, old)) or old is None:
-                plan.outcomes.append(refusal or _missing(about))
+        ref = target_seq(draft)
+        if ref is not None:
+            old = fresh.get((room, ref)) or state.target(room, ref)
+            if old is None and 0 < ref <= state.trimmed(room):
+                pass  # the target existed when this draft was accepted
+            elif (rejection := validate(submission, entry, old)) or old is None:
+                plan.outcomes.append(rejection or _missing(ref))
                 continue
             else:
                 before = decode_message(old.body)
                 after = apply_entry(before, entry)
                 if after is not before:
-                    fresh[room, about] = Target(old.principal, encode(after))
-                    plan.folded[room, about] = fresh[room, about].body
+                    fresh[room, ref] = Target(old.principal, encode(after))
+                    plan.folded[room, ref] = fresh[room, ref].body
         body = encode(entry)
         change = isinstance(entry, Change)
         stored = Stored(room, seq, head.seq, at, body, change)
@@ -134,13 +134,13 @@ def sequence(
         if draft.cid:
             known[room, principal, draft.cid] = stored
         head.seq, head.at = seq, at
-        plan.rows.append(Row(stored, submission, about if change else None))
+        plan.rows.append(Row(stored, submission, ref if change else None))
         plan.outcomes.append(stored)
     return plan
 
 
 def make_entry(draft: Draft, room: str, seq: int, at: int, *, verified: bool = False) -> Message | Change:
-    """The entry that ``draft`` becomes at this place of the log."""
+    """The entry of ``draft`` at this seq and time."""
     cid = draft.cid or None
     match draft:
         case Send():
@@ -191,26 +191,26 @@ def make_entry(draft: Draft, room: str, seq: int, at: int, *, verified: bool = F
 
 
 def target_seq(draft: Draft) -> int | None:
-    """The seq of the message that it changes or answers; None where it stands by itself."""
+    """The seq of the message that ``draft`` changes or answers; None if it does neither."""
     return draft.re if isinstance(draft, Send) else draft.target
 
 
-def validate(submission: Submission, entry: Message | Change, about: Target | None) -> Rejected | None:
-    """Why a draft, as the ``entry`` it would become, may not be about that message; None where it may."""
+def validate(submission: Submission, entry: Message | Change, target: Target | None) -> Rejected | None:
+    """The reason why a draft, which would become ``entry``, can't change or answer ``target``; None: it can."""
     _, principal, draft, verified, moderator = submission
-    if about is None:
+    if target is None:
         return _missing(target_seq(draft))
-    message = decode_message(about.body)
-    author = about.principal
+    message = decode_message(target.body)
+    author = target.principal
     if message.verified and not verified:
-        author = ""  # who merely says to be them is not
+        author = ""  # an unverified sender of the same name is not the author
     if moderator and isinstance(draft, Delete):
-        author = principal  # a moderator deletes anybody's
-    return _refusal(entry, principal, message, author)
+        author = principal  # a moderator may delete any message
+    return _reject_change(entry, principal, message, author)
 
 
 def apply_entry(message: Message, entry: Message | Change) -> Message:
-    """How ``message`` reads once ``entry``, which is about it, is in the log; itself where nothing changes."""
+    """``message`` after ``entry``, which changes or answers it; the same object if nothing changes."""
     return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
 
 
@@ -219,7 +219,7 @@ def _missing(seq: int | None) -> Rejected:
 
 
 def deduplicate(first: Stored, submission: Submission) -> Outcome:
-    """The same draft composed at the same place gives the same bytes; anything else is another body."""
+    """The stored entry if ``submission`` is the same draft, which gives the same bytes; else a conflict."""
     draft = submission.draft
     if encode(make_entry(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
         return first._replace(dup=True)
@@ -228,18 +228,18 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
     )
 
 
-def _refusal(entry: Message | Change, principal: str, about: Message, author: str) -> Rejected | None:
-    """Why ``entry`` may not be about that message of ``author``'s; None where it may."""
-    seq = about.seq
+def _reject_change(entry: Message | Change, principal: str, message: Message, author: str) -> Rejected | None:
+    """The reason why ``entry`` can't apply to a message of ``author``; None: it can."""
+    seq = message.seq
     match entry:
         case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
             return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
-        case Change(kind="expire") if not is_open(about):
-            return Rejected("conflict", f"message {seq} is no open question", 409)
-        case Message(choice=str(choice)) if about.ask is None or choice not in (
-            about.ask.choices or (choice,)
+        case Change(kind="expire") if not is_open(message):
+            return Rejected("conflict", f"message {seq} is not an open question", 409)
+        case Message(choice=str(choice)) if message.ask is None or choice not in (
+            message.ask.choices or (choice,)
         ):
             return Rejected("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
-        case Message(choice=str(), user=user) if about.ask and about.ask.from_ not in (None, user):
-            return Rejected("forbidden", f"message {seq} asks somebody else", 403)
+        case Message(choice=str(), user=user) if message.ask and message.ask.from_ not in (None, user):
+            return Rejected("forbidden", f"message {seq} is addressed to another member", 403)
     return None

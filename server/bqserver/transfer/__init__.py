@@ -1,1 +1,1 @@
-"""Copies a history from one engine to another."""
+"""Copies and compares histories between a SQLite file and a NATS stream."""

@@ -1,9 +1,9 @@
-"""What is copied from one log to another: its entries in order, whatever their seqs are in either.
+"""The entries of a log in a form that does not depend on its seqs, for copying and for comparing.
 
-Seqs are a log's own: dense in a file, a stream's in a cluster. So an entry is known by its rank in its room (1 for
-the first), and what it is about by that one's rank; the digest of two logs that say the same is the same then.
+Each log assigns its own seqs: dense in a file, those of a stream in a cluster. Here ``seq``, ``target`` and ``re``
+are ranks in the room, from 1, so that two logs with the same content have the same digest.
 
-Pure, but for the connection that the entries are read from.
+Pure, except for the connection from which the entries are read.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Totals(NamedTuple):
 
 
 def read_entries(db: sqlite3.Connection) -> Iterator[CanonicalEntry]:
-    """Every entry, room after room by name, oldest first: the same order in every log, however it numbers its rooms."""
+    """Every entry, sorted by room name, oldest first: the same order in every log, however it numbers its rooms."""
     for room, number in db.execute("SELECT name, id FROM room ORDER BY name").fetchall():
-        yield from _originals_of(db, room, number)
+        yield from _room_entries(db, room, number)
 
 
-def _originals_of(db: sqlite3.Connection, room: str, number: int) -> Iterator[CanonicalEntry]:
+def _room_entries(db: sqlite3.Connection, room: str, number: int) -> Iterator[CanonicalEntry]:
     seqs = list[int]()
     rows = db.execute(
         "SELECT id, principal, target, body FROM entry WHERE id BETWEEN ? AND ? ORDER BY id", id_range(number)
@@ -56,14 +56,14 @@ def _originals_of(db: sqlite3.Connection, room: str, number: int) -> Iterator[Ca
         about = entry.target if isinstance(entry, Change) else entry.re
         rank = None if about is None else _rank(seqs, about)
         if isinstance(entry, Change) and rank is None:
-            continue  # what it changes was let go
+            continue  # the message that it changes was removed
         seqs.append(key & SEQ_MASK)
         named = {"target": rank} if isinstance(entry, Change) else {"re": rank}
         yield CanonicalEntry(room, principal, replace(entry, seq=len(seqs), **named))
 
 
 def compute_totals(entries: Iterable[CanonicalEntry]) -> Totals:
-    """How much it is, and a digest over all of it."""
+    """The numbers of rooms and entries, and a digest of all entries."""
     digest, rooms, count = hashlib.sha256(), set[str](), 0
     for original in entries:
         count += 1
@@ -73,7 +73,7 @@ def compute_totals(entries: Iterable[CanonicalEntry]) -> Totals:
 
 
 def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submission:
-    """What to ask a log for so that it holds this entry. ``seq``: the one of a rank in the room, there."""
+    """The submission that creates this entry in another log, where ``seq`` maps a rank in the room to a seq."""
     room, principal, entry = original
     # The source log decided whether a change was its author's or a moderator's; a change does not record it.
     verified = isinstance(entry, Change) or entry.verified
@@ -81,7 +81,7 @@ def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submis
 
 
 def referenced_attachments(entries: Iterable[CanonicalEntry]) -> Iterator[tuple[str, Part]]:
-    """The attachments that messages name, each once a room."""
+    """The attachments that messages reference, each once per room."""
     seen = set()
     for room, _, entry in entries:
         for part in entry.parts if isinstance(entry, Message) else ():
@@ -91,7 +91,7 @@ def referenced_attachments(entries: Iterable[CanonicalEntry]) -> Iterator[tuple[
 
 
 def _rank(seqs: list[int], seq: int) -> int | None:
-    """None: it is not there."""
+    """The rank of ``seq`` in the sorted ``seqs``; None if it is not there."""
     place = bisect_left(seqs, seq)
     return place + 1 if place < len(seqs) and seqs[place] == seq else None
 

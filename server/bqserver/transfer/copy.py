@@ -1,7 +1,7 @@
-"""Copying a log's file into a stream, and a stream into a file: resumed where it stopped, and compared at the end.
+"""Copies a log's file into a stream, or a stream into a file. Resumes where it stopped, and compares at the end.
 
-Into a stream only one program writes while it is copied to, and every message says which seq it expects before
-it. So what has arrived is always a beginning of the original, and its length says where to go on.
+During a copy only one program writes into the stream, and every message carries the seq that it expects before it.
+What has arrived is therefore always a prefix of the original, and its length is the position to resume from.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from bqserver.storage.sqlite.attachments import SqliteAttachments
 from bqserver.storage.sqlite.schema import connect, read_epoch
 
 from .canonical import Totals, compute_totals, read_entries, referenced_attachments, to_submission
-from .stream_export import Progress, read_control_state, read_stream, request, store_all
+from .stream_export import Progress, checked_request, read_control_state, read_stream, store_all
 
 MAX_IN_FLIGHT = 500
-"""Messages on their way at once."""
+"""Messages that are published and not yet acknowledged."""
 STALL_TIMEOUT = 30.0
-"""Seconds for which a cluster may take nothing before the copy is given up; run again, it goes on."""
+"""Seconds without progress after which the copy fails. It resumes when it is run again."""
 
 
 async def to_stream(
     source: Path, url: str, *, single: bool, credentials: str, on_progress: Progress
 ) -> Totals:
-    """Copy the file into a stream that holds nothing else. Raises StorageError."""
+    """Copy the file into a stream of its own. Raises StorageError."""
     address = parse_address(url)
     client = JetStreamClient(address, credentials)
     replicas = 1 if single else REPLICAS
@@ -67,16 +67,18 @@ async def to_stream(
             await client.open()
             config = await _begin(client, address, read_epoch(db), single=single)
             await _publish_all(client, db, expected.entries, on_progress)
-            parts = SqliteAttachments(source)
-            await _copy_attachments(db, parts, NatsAttachments(client, replicas))
-            await parts.close()
+            attachments = SqliteAttachments(source)
+            await _copy_attachments(db, attachments, NatsAttachments(client, replicas))
+            await attachments.close()
             await _copy_control_state(source, client, replicas)
             with tempfile.TemporaryDirectory() as folder:
-                view = Path(folder) / "view.sqlite"
-                _compare(expected, await read_stream(client, view, lambda *_: None))
-                await write_all_snapshots(client, view, config["metadata"]["epoch"], replicas, on_progress)
+                replica_path = Path(folder) / "view.sqlite"
+                _compare(expected, await read_stream(client, replica_path, lambda *_: None))
+                await write_all_snapshots(
+                    client, replica_path, config["metadata"]["epoch"], replicas, on_progress
+                )
             del config["metadata"][COPY_KEY]
-            await request(client, f"STREAM.UPDATE.{address.stream}", config)
+            await checked_request(client, f"STREAM.UPDATE.{address.stream}", config)
     finally:
         lock.release()
         await client.close()
@@ -84,20 +86,20 @@ async def to_stream(
 
 
 async def from_stream(url: str, target: Path, *, credentials: str, on_progress: Progress) -> Totals:
-    """Copy the stream into a new file. Raises StorageError; ``target`` is there only when it is whole."""
+    """Copy the stream into a new file. Raises StorageError; ``target`` exists only if it is complete."""
     client = JetStreamClient(parse_address(url), credentials)
-    view, part = _work_files(target)
+    replica_path, part = _work_files(target)
     try:
         await client.open()
-        expected = await read_stream(client, view, on_progress)
-        with contextlib.closing(connect(view, readonly=True)) as db:
+        expected = await read_stream(client, replica_path, on_progress)
+        with contextlib.closing(connect(replica_path, readonly=True)) as db:
             with contextlib.closing(connect(part, synchronous="NORMAL")) as copy:
                 await asyncio.to_thread(store_all, db, copy, expected.entries, on_progress)
                 _compare(expected, compute_totals(read_entries(copy)))
-                copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-            parts = SqliteAttachments(target)
-            await _copy_attachments(db, NatsAttachments(client, 1), parts)
-            await parts.close()
+                copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a write-ahead log
+            attachments = SqliteAttachments(target)
+            await _copy_attachments(db, NatsAttachments(client, 1), attachments)
+            await attachments.close()
         moderation = Moderation(None, time.time)
         await read_control_state(client, moderation.apply)
         if moderation.export_values():
@@ -106,20 +108,16 @@ async def from_stream(url: str, target: Path, *, credentials: str, on_progress: 
         replace(part, target)
     finally:
         await client.close()
-    _delete(view)
+    for file in replica_path.parent.glob(f"{replica_path.name}*"):
+        file.unlink()
     return expected
 
 
 def _work_files(target: Path) -> tuple[Path, Path]:
-    """Where the stream is read into, and the file that is put together from that."""
+    """The replica into which the stream is read, and the unfinished copy that is written from it."""
     if target.exists():
-        raise StorageError(f"{target} is there already: give a new file's name")
+        raise StorageError(f"{target} exists already: give the name of a new file")
     return target.with_name(f"{target.name}.copied"), target.with_name(f"{target.name}.part")
-
-
-def _delete(view: Path) -> None:
-    for file in view.parent.glob(f"{view.name}*"):
-        file.unlink()
 
 
 # ---- into a stream
@@ -128,26 +126,26 @@ def _delete(view: Path) -> None:
 async def _begin(
     client: JetStreamClient, address: StreamAddress, epoch: str, *, single: bool
 ) -> dict[str, Any]:
-    """The settings of a stream that is there for this copy alone. Raises StorageError."""
+    """Create the stream, or find the one of this copy. Returns its configuration. Raises StorageError."""
     name = address.stream
     found = await client.api_request(f"STREAM.INFO.{name}")
     if error_code(found) == STREAM_NOT_FOUND:
         made = stream_settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
         made["metadata"][COPY_KEY] = epoch
-        found = await request(client, f"STREAM.CREATE.{name}", made)
+        found = await checked_request(client, f"STREAM.CREATE.{name}", made)
     config: dict[str, Any] = found["config"]
     of = (config.get("metadata") or {}).pop(COPY_KEY, None)
     if of != epoch:
-        raise ClusterError(
-            f"the stream {name} is there already: copy into another one, as nats://.../{name}-2"
-        )
+        raise ClusterError(f"the stream {name} exists already: copy into another one, as nats://.../{name}-2")
     check_settings(config, address, single=single)
     config["metadata"][COPY_KEY] = epoch
     return config
 
 
-async def _publish_all(client: JetStreamClient, db: sqlite3.Connection, count: int, told: Progress) -> None:
-    """Go on from what has arrived, as often as it takes. Raises StorageError where nothing arrives any more."""
+async def _publish_all(
+    client: JetStreamClient, db: sqlite3.Connection, count: int, on_progress: Progress
+) -> None:
+    """Publish all entries, resuming after what has arrived. Raises StorageError without progress."""
     loop = asyncio.get_running_loop()
     arrived, since, why = -1, loop.time(), ""
     while arrived < count:
@@ -156,39 +154,47 @@ async def _publish_all(client: JetStreamClient, db: sqlite3.Connection, count: i
             last = int(info["state"]["last_seq"])
             if last > arrived:
                 arrived, since = last, loop.time()
-            told(arrived, count)
+            on_progress(arrived, count)
             await _publish(
-                client, islice(_records(db), arrived, None), arrived, lambda done: told(done, count)
+                client, islice(_records(db), arrived, None), arrived, lambda done: on_progress(done, count)
             )
         except (KeyError, *CONNECTION_ERRORS) as error:
             why = error_text(error)
             await asyncio.sleep(0.25)
         if loop.time() - since > STALL_TIMEOUT:
-            raise ClusterError(f"the cluster takes nothing more ({why}): run the same command again to go on")
+            raise ClusterError(
+                f"the cluster accepts no more messages ({why}): run the same command again to resume"
+            )
 
 
 def _records(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
-    """Each room and message as the stream is to hold them. The seq of what it is about is known beforehand."""
+    """Room and message of each entry, for the stream. A rank plus the room's first position is the seq there."""
     room, start = "", 0
-    for place, original in enumerate(read_entries(db)):
+    for position, original in enumerate(read_entries(db)):
         if original.room != room:
-            room, start = original.room, place
-        given = to_submission(original, partial(operator.add, start))
-        yield room, encode_record(given, "", 0, original.entry.at)
+            room, start = original.room, position
+        submission = to_submission(original, partial(operator.add, start))
+        yield room, encode_record(submission, "", 0, original.entry.at)
 
 
 async def _publish(
-    client: JetStreamClient, messages: Iterator[tuple[str, bytes]], last: int, told: Callable[[int], None]
+    client: JetStreamClient,
+    messages: Iterator[tuple[str, bytes]],
+    last: int,
+    on_progress: Callable[[int], None],
 ) -> None:
-    """In order, ``WINDOW`` at a time, each only right after the one before it. Raises LOST at the first that isn't."""
+    """Publish in order, ``MAX_IN_FLIGHT`` at a time; the stream takes a message only right after the one before it.
+
+    Raises one of ``CONNECTION_ERRORS`` at the first message that is not stored.
+    """
     while batch := list(islice(messages, MAX_IN_FLIGHT)):
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         missing = len(batch)
 
-        def heard(msg: Msg, done: asyncio.Future[None] = done) -> None:
+        def on_answer(msg: Msg, done: asyncio.Future[None] = done) -> None:
             nonlocal missing
             missing -= 1
-            answer = json.loads(msg.data or b'{"error": {"description": "nobody takes it"}}')
+            answer = json.loads(msg.data or b'{"error": {"description": "no stream takes it"}}')
             if done.done():
                 return
             if "error" in answer:
@@ -196,7 +202,7 @@ async def _publish(
             elif not missing:
                 done.set_result(None)
 
-        inbox = client.open_inbox(heard)
+        inbox = client.open_inbox(on_answer)
         try:
             for room, payload in batch:
                 headers = {"Nats-Expected-Last-Sequence": str(last)}
@@ -205,7 +211,7 @@ async def _publish(
             await asyncio.wait_for(done, STALL_TIMEOUT / 3)
         finally:
             client.close_inbox(inbox)
-        told(last)
+        on_progress(last)
 
 
 # ---- both ways
@@ -215,24 +221,24 @@ async def _copy_attachments(db: sqlite3.Connection, source: AttachmentStore, tar
     for room, part in referenced_attachments(read_entries(db)):
         if part.sha256 in await target.reference(room, [part.sha256]):
             continue
-        kept = await source.get(room, part.sha256)
-        if kept is not None:
-            await target.put(room, kept)
+        attachment = await source.get(room, part.sha256)
+        if attachment is not None:
+            await target.put(room, attachment)
             await target.reference(room, [part.sha256])
 
 
 async def _copy_control_state(source: Path, client: JetStreamClient, replicas: int) -> None:
-    """Mutes and closed rooms, as they are now: a copy that goes on later takes what holds then."""
-    orders = ControlState(client, replicas, lambda *_: None, lambda: None)
-    await orders.open()
+    """Copy mutes and closed rooms as they are now; a resumed copy takes those of its own time."""
+    control_state = ControlState(client, replicas, lambda *_: None, lambda: None)
+    await control_state.open()
     for key, value in Moderation(moderation_path(source), time.time).export_values():
-        await orders.put(key, value)
-    orders.close()
+        await control_state.put(key, value)
+    control_state.close()
 
 
 def _compare(expected: Totals, found: Totals) -> None:
     if expected != found:
         raise StorageError(
-            f"the copy is not the same: {found.entries:,} entries of {expected.entries:,}, "
-            f"sha256 {found.sha256[:12]} instead of {expected.sha256[:12]}; copy into another place"
+            f"the copy differs: {found.entries:,} entries of {expected.entries:,}, "
+            f"sha256 {found.sha256[:12]} instead of {expected.sha256[:12]}; copy into another target"
         )

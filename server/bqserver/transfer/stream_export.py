@@ -1,4 +1,4 @@
-"""Reading a whole stream: into a view of its own, and from there into a log's file, from where it stopped."""
+"""Reads a whole stream into a replica, and the replica into a log's file. Both steps resume where they stopped."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from bqserver.storage.sqlite.writer_state import WriterState
 from .canonical import CanonicalEntry, Totals, compute_totals, read_entries, to_submission
 
 BATCH_SIZE = 500
-"""Messages of one question, and entries of one commit."""
+"""Messages per request, and entries per commit."""
 
 Progress = Callable[[int, int], None]
-"""Told of (done, all), in entries."""
+"""Called with (done, total), in entries."""
 
 
-async def read_stream(client: JetStreamClient, path: Path, told: Progress) -> Totals:
-    """What the stream holds, in a view of its own that goes on from where it was. Raises StorageError."""
+async def read_stream(client: JetStreamClient, path: Path, on_progress: Progress) -> Totals:
+    """Read the stream into a replica at ``path``, which may hold a part of it already. Raises StorageError."""
     address = client.address
-    info = await request(client, f"STREAM.INFO.{address.stream}")
+    info = await checked_request(client, f"STREAM.INFO.{address.stream}")
     last = int(info["state"]["last_seq"])
-    view = Replica(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
+    replica = Replica(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
     try:
-        # What is about something that was let go is not simply wrong.
-        await read_control_state(client, partial(_learn_trim, view))
-        cursor = await view.readers.read(_reached)
+        # First: an entry that refers to a removed one is valid.
+        await read_control_state(client, partial(_apply_trim, replica))
+        cursor = await replica.readers.read(_last_seq)
         while cursor < last:
             try:
                 messages, _ = await api.get_batch(
@@ -54,7 +54,7 @@ async def read_stream(client: JetStreamClient, path: Path, told: Progress) -> To
                     next_by_subj=address.subject("*"),
                 )
             except nats.errors.NoRespondersError:
-                messages = []  # a leader is elected just now
+                messages = []  # the cluster is electing a leader
             except CONNECTION_ERRORS as error:
                 raise StorageError(
                     f"the stream can't be read: {error_text(error)}; run the same command again"
@@ -66,67 +66,68 @@ async def read_stream(client: JetStreamClient, path: Path, told: Progress) -> To
                 for msg in messages
             ]
             if not placed:
-                await asyncio.sleep(0.05)  # a replica that is a little behind
+                await asyncio.sleep(0.05)  # the server that answered is behind
                 continue
-            await view.apply(placed)
+            await replica.apply(placed)
             cursor = placed[-1].seq
-            told(cursor, last)
+            on_progress(cursor, last)
     finally:
-        await view.close()
+        await replica.close()
     with contextlib.closing(connect(path, readonly=True)) as db:
         return compute_totals(read_entries(db))
 
 
-async def read_control_state(client: JetStreamClient, learn: Callable[[str, bytes], None]) -> None:
-    """Everything that was ordered in the stream's rooms. Raises StorageError."""
-    orders = ControlState(client, 1, learn, lambda: None)
+async def read_control_state(client: JetStreamClient, on_value: Callable[[str, bytes], None]) -> None:
+    """Pass all control state of the stream's rooms (moderation, trimming) to ``on_value``. Raises StorageError."""
+    control_state = ControlState(client, 1, on_value, lambda: None)
     try:
-        if await orders.exists():
-            await orders.refresh()
+        if await control_state.exists():
+            await control_state.refresh()
     except CONNECTION_ERRORS as error:
         raise ClusterError(
-            f"orders can't be read: {error_text(error)}; run the same command again"
+            f"moderation and trimming can't be read: {error_text(error)}; run the same command again"
         ) from error
 
 
-def _learn_trim(view: Replica, key: str, value: bytes) -> None:
+def _apply_trim(replica: Replica, key: str, value: bytes) -> None:
     if key.startswith(TRIM_KEY_PREFIX):
-        view.trim(key.removeprefix(TRIM_KEY_PREFIX), int(value))
+        replica.trim(key.removeprefix(TRIM_KEY_PREFIX), int(value))
 
 
-def _reached(db: sqlite3.Connection) -> int:
+def _last_seq(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(max(seq), 0) FROM cursor").fetchone()[0])
 
 
-def store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, told: Progress) -> None:
-    """Every entry at its rank, from the first on that is not there yet."""
-    shelf = WriterState(copy)
+def store_all(db: sqlite3.Connection, copy: sqlite3.Connection, count: int, on_progress: Progress) -> None:
+    """Write the entries that ``copy`` does not have yet; the seq of each is its rank."""
+    state = WriterState(copy)
     (done,) = copy.execute("SELECT count(*) FROM entry").fetchone()
     rest = islice(read_entries(db), done, None)
     while batch := list(islice(rest, BATCH_SIZE)):
-        _store(copy, shelf, batch)
+        _store(copy, state, batch)
         done += len(batch)
-        told(done, count)
+        on_progress(done, count)
 
 
-def _store(copy: sqlite3.Connection, shelf: WriterState, batch: Sequence[CanonicalEntry]) -> None:
+def _store(copy: sqlite3.Connection, state: WriterState, batch: Sequence[CanonicalEntry]) -> None:
     copy.execute("BEGIN IMMEDIATE")
     plan = sequence(
         [to_submission(one, lambda rank: rank) for one in batch],
-        shelf,
+        state,
         positions=[Position(one.entry.seq, one.entry.at) for one in batch],
     )
-    shelf.store(plan)
+    state.store(plan)
     copy.execute("COMMIT")
 
 
-async def request(
-    client: JetStreamClient, subject: str, question: dict[str, Any] | None = None
+async def checked_request(
+    client: JetStreamClient, subject: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
+    """The answer of JetStream's API. Raises ClusterError without one, and for an error."""
     try:
-        answer = await client.api_request(subject, question)
+        answer = await client.api_request(subject, body)
     except CONNECTION_ERRORS as error:
         raise ClusterError(f"the cluster does not answer: {error_text(error)}") from error
-    if refused := answer.get("error"):
-        raise ClusterError(f"the stream {client.address.stream} can't be used: {refused.get('description')}")
+    if failure := answer.get("error"):
+        raise ClusterError(f"the stream {client.address.stream} can't be used: {failure.get('description')}")
     return answer

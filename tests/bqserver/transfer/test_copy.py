@@ -211,10 +211,10 @@ def test_it_never_writes_over_anything(nats_single, tmp_path: Path):
     asyncio.run(serve())
     there = run(f"sqlite:{path}", url)
     assert (there.returncode, there.stdout) == (1, "")
-    assert "is there already: copy into another one" in there.stderr
+    assert "exists already: copy into another one" in there.stderr
     back = run(url, f"sqlite:{path}")
     assert back.returncode == 1
-    assert "give a new file's name" in back.stderr
+    assert "give the name of a new file" in back.stderr
 
 
 def test_a_log_in_use_is_not_copied(nats_single, tmp_path: Path):

@@ -342,7 +342,7 @@ def test_a_message_says_of_a_part_what_the_server_knows(server):
     for wrong in ({"mime": "image/svg+xml"}, {"size": 1}):
         answer = post(server, {**part, **wrong})
         assert (answer.status, answer.code) == (400, "bad_part")
-        assert f"image/png of {len(PNG)} bytes" in answer.json["error"]["message"]
+        assert f"image/png with {len(PNG)} bytes" in answer.json["error"]["message"]
 
 
 def test_what_was_never_put_can_t_be_named(server):
@@ -462,7 +462,7 @@ def test_a_file_that_is_not_ours_is_refused_at_once(tmp_path):
     attachments_path(log).unlink()
     with closing(sqlite3.connect(attachments_path(log))) as db:
         db.execute("CREATE TABLE diary (day TEXT)")
-    with pytest.raises(StorageError, match="some other program's database"):
+    with pytest.raises(StorageError, match="the database of another program"):
         SqliteAttachments(log)
     attachments_path(log).unlink()
     with running_server(log=f"sqlite:{log}", open=True) as server:

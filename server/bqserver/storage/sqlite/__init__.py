@@ -1,1 +1,1 @@
-"""The default engine: one SQLite file and one writer thread."""
+"""The default engine: one SQLite file with one writer thread."""

@@ -1,7 +1,7 @@
-"""Attachments on disk: one SQLite file beside the log, in which each is one row, written whole or not at all.
+"""Attachments on disk: one SQLite file next to the log, with one row per attachment.
 
-A file of its own, for a commit of ten megabytes must not stand in the way of anybody's message. It belongs to
-the log of the same name, whose lock guards it too.
+It is a separate file so that a commit of ten megabytes does not delay any message. It belongs to the log of the
+same name, whose lock also protects it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from .schema import enable_durability, explain, open_file
 APPLICATION_ID = 0x62717074  # "bqpt"
 VERSION = 1
 UNREFERENCED_LIFETIME = 24 * 3600.0
-"""Seconds that an upload waits for the message that names it."""
+"""Seconds after which an upload that no message references is deleted."""
 SWEEP_INTERVAL = 3600.0
+"""Seconds between two deletions of such uploads."""
 
 _SCHEMA = """
 CREATE TABLE part (
@@ -47,28 +48,28 @@ _T = TypeVar("_T")
 
 
 def attachments_path(log: Path) -> Path:
-    """Where the attachments of ``log`` are, and those of a backup of it."""
+    """The file with the attachments of ``log``, which may be a backup."""
     return log.with_name(f"{log.name}-parts")
 
 
 class SqliteAttachments:
-    """AttachmentStore in one file, which is made with the first upload. Raises StorageError where it can't be used."""
+    """AttachmentStore in one file, created by the first upload. Raises StorageError if it can't be used."""
 
     def __init__(self, log: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = attachments_path(log)
         self._clock = clock
         self._db = connect_attachments(self.path) if self.path.exists() else None
-        self._swept = 0.0
+        self._last_sweep = 0.0
         self._thread = ThreadPoolExecutor(1, "bqserver-parts")
 
-    async def put(self, room: str, kept: StoredAttachment) -> None:
-        await self._run(self._put, room, kept)
+    async def put(self, room: str, attachment: StoredAttachment) -> None:
+        await self._run(self._put, room, attachment)
 
     async def get(self, room: str, sha256: str) -> StoredAttachment | None:
         return await self._run(self._get, room, sha256)
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
-        return await self._run(self._name, room, list(hashes))
+        return await self._run(self._reference, room, list(hashes))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
@@ -80,25 +81,25 @@ class SqliteAttachments:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except sqlite3.Error as error:
             raise StorageError(explain(error, self.path)) from error
-        except RuntimeError:  # the thread takes no more
+        except RuntimeError:  # the executor is shut down
             raise StorageError("the attachments are closed: the server is stopping") from None
 
     # ---- on the thread
 
-    def _put(self, room: str, kept: StoredAttachment) -> None:
+    def _put(self, room: str, attachment: StoredAttachment) -> None:
         if self._db is None:
             self._db = connect_attachments(self.path)
-        part, now = kept.part, self._clock()
+        part, now = attachment.part, self._clock()
         with _transaction(self._db):
-            if now - self._swept > SWEEP_INTERVAL:
-                self._swept = now
+            if now - self._last_sweep > SWEEP_INTERVAL:
+                self._last_sweep = now
                 self._db.execute(
                     "DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,)
                 )
             self._db.execute(
                 "INSERT INTO part (room, sha256, mime, size, width, height, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (room, sha256) DO UPDATE SET at = excluded.at",
-                (room, part.sha256, part.mime, part.size, part.width, part.height, now, kept.body),
+                (room, part.sha256, part.mime, part.size, part.width, part.height, now, attachment.body),
             )
 
     def _get(self, room: str, sha256: str) -> StoredAttachment | None:
@@ -110,16 +111,16 @@ class SqliteAttachments:
         ).fetchone()
         return StoredAttachment(_part(row[:-1]), row[-1]) if row else None
 
-    def _name(self, room: str, hashes: list[str]) -> dict[str, Part]:
+    def _reference(self, room: str, hashes: list[str]) -> dict[str, Part]:
         if self._db is None:
             return {}
-        places = f"room = ? AND sha256 IN ({','.join('?' * len(hashes))})"
+        where = f"room = ? AND sha256 IN ({','.join('?' * len(hashes))})"
         rows = self._db.execute(
-            f"SELECT sha256, mime, size, width, height, named FROM part WHERE {places}", (room, *hashes)
+            f"SELECT sha256, mime, size, width, height, named FROM part WHERE {where}", (room, *hashes)
         ).fetchall()
         if not all(named for *_, named in rows):
             with _transaction(self._db):
-                self._db.execute(f"UPDATE part SET named = 1 WHERE {places}", (room, *hashes))
+                self._db.execute(f"UPDATE part SET named = 1 WHERE {where}", (room, *hashes))
         return {row[0]: _part(row[:-1]) for row in rows}
 
 
@@ -136,7 +137,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def connect_attachments(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection to a file of attachments, made where it isn't there. Raises StorageError."""
+    """A connection to a file of attachments; unless ``readonly``, creates it. Raises StorageError."""
 
     def set_up(db: sqlite3.Connection) -> None:
         _check_ours(db, path)
@@ -153,14 +154,14 @@ def _check_ours(db: sqlite3.Connection, path: Path) -> None:
     ).fetchone()
     if tables and application != APPLICATION_ID:
         raise StorageError(
-            f"{path} is some other program's database, and in the place of the attachments: move it away"
+            f"{path} is the database of another program, but attachments are stored there: move it away"
         )
     if version > VERSION:
         raise StorageError(f"{path} was written by a newer bqserver (schema {version}): upgrade bqwidget")
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Durable as the log is: a message that is acknowledged may name what was uploaded just before."""
+    """As durable as the log: an acknowledged message may reference an attachment that was uploaded just before."""
     enable_durability(db, path)
     if db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
         with _transaction(db):

@@ -1,7 +1,7 @@
-"""Backups of the SQLite log: taken while the server runs, and put back under a new epoch.
+"""Backups of the SQLite log: made while the server runs, and restored under a new epoch.
 
-A log's attachments lie beside it, and a backup's in the same way beside the backup: whatever is done with one
-file is done with the other.
+The attachments of a log are in a second file next to it, and those of a backup next to the backup. Both files are
+always copied together.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from .schema import connect, explain, set_new_epoch
 
 
 def backup(log: Path, target: Path) -> Contents:
-    """Copy the log to ``target``, a new file, as it is at one moment; its server may go on meanwhile.
+    """Copy the log, as it is at one moment, to the new file ``target``. The server may keep running.
 
-    Raises StorageError; ``target`` is there only when it is whole, and its attachments beside it.
+    Raises StorageError. ``target`` exists only if it is complete and its attachments are next to it.
     """
     for file in (target, attachments_path(target)):
         if file.exists():
-            raise StorageError(f"{file} is there already: give a new file's name")
+            raise StorageError(f"{file} exists already: give the name of a new file")
     with contextlib.closing(connect(log, readonly=True)) as source, _new_file(target) as (part, copy):
         try:
             source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a write-ahead log
             wrong = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
             found = count_contents(copy)
         except sqlite3.DatabaseError as error:
             raise StorageError(explain(error, log)) from error
         if wrong != "ok":
             raise StorageError(
-                f"{log} is damaged ({wrong}), so there is no backup: look with 'bqserver check'"
+                f"{log} is damaged ({wrong}) and was not backed up: inspect it with 'bqserver check'"
             )
-        # After the log: what a message names was stored before it.
+        # After the log: an attachment is stored before the message that references it.
         _copy_attachments(attachments_path(log), attachments_path(target))
         try:
             _finish(part, copy, target)
@@ -52,20 +52,20 @@ def backup(log: Path, target: Path) -> Contents:
 
 
 def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
-    """Put a backup in the log's place, under a new epoch, so that every client reads its rooms anew.
+    """Replace the log with a backup under a new epoch, so that every client reads its rooms again.
 
-    Also returns where the former log is kept, if there was one. Raises StorageError, the log untouched, where a
-    server uses it or the backup isn't whole.
+    Also returns the path to which the former log was moved, if there was one. Raises StorageError, and leaves the
+    log unchanged, if a server uses it or the backup is not complete.
     """
-    log = log.resolve()  # where SQLite keeps what belongs to it
+    log = log.resolve()  # SQLite keeps its other files there
     if log.exists() and source.exists() and log.samefile(source):
-        raise StorageError(f"{source} is the log itself: give a backup's file")
+        raise StorageError(f"{source} is the log itself: give the file of a backup")
     lock = LockFile(log)
     try:
         with contextlib.closing(connect(source, readonly=True)) as given:
             wrong = next(find_problems(given), None)
             if wrong is not None:
-                raise StorageError(f"{source} is not whole ({wrong}): restore another backup")
+                raise StorageError(f"{source} is not complete ({wrong}): restore another backup")
             with _new_file(log) as (part, copy):
                 given.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
@@ -101,24 +101,24 @@ def _copy_attachments(source: Path, target: Path) -> None:
         except sqlite3.DatabaseError as error:
             raise StorageError(explain(error, source)) from error
         if wrong != "ok":
-            raise StorageError(f"{source} is damaged ({wrong}): look with 'bqserver check'")
+            raise StorageError(f"{source} is damaged ({wrong}): inspect it with 'bqserver check'")
         _finish(part, copy, target)
 
 
 def _restore_attachments(source: Path, target: Path, former: Path | None) -> None:
-    """Those that were there go with the former log, to whose messages they belong."""
-    fresh = target.with_name(f"{target.name}.new")
-    fresh.unlink(missing_ok=True)
-    _copy_attachments(source, fresh)
+    """Replace the attachments. The former ones are moved with the former log, whose messages reference them."""
+    new = target.with_name(f"{target.name}.new")
+    new.unlink(missing_ok=True)
+    _copy_attachments(source, new)
     if former is None:
         former = target.with_name(f"{target.name}.before-restore")
     _set_aside(target, attachments_path(former))
-    replace(fresh, target)
+    replace(new, target)
 
 
 @contextlib.contextmanager
 def _new_file(target: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
-    """A database beside ``target``, for this user alone, that is gone again unless it is finished."""
+    """A temporary database next to ``target``, with mode 0600, deleted at the end unless ``_finish`` moved it."""
     part = target.with_name(f"{target.name}.part")
     try:
         make_folder(target.parent)
@@ -141,25 +141,25 @@ def _finish(part: Path, copy: sqlite3.Connection, target: Path) -> None:
 
 
 def _set_aside(log: Path, former: Path) -> Path | None:
-    """Set the file ``log`` aside as ``former``, whole, if there is one; its own name is never without a file.
+    """Keep the file ``log``, if it exists, as ``former`` too. A file named ``log`` exists at every moment.
 
-    A write-ahead log is folded into it. Where that can't be, for the file is damaged, it is set aside too:
-    SQLite may drop it while trying.
+    A write-ahead log is merged into it. If that fails because the file is damaged, the write-ahead log is kept
+    too, copied before the attempt: SQLite may delete it.
     """
-    beside = [log.with_name(log.name + end) for end in ("-wal", "-shm")]
-    there = log.exists()
-    if there:
+    companions = [log.with_name(log.name + end) for end in ("-wal", "-shm")]
+    existed = log.exists()
+    if existed:
         spare = former.with_name(f"{former.name}-wal")
-        if beside[0].exists():
-            shutil.copy2(beside[0], spare)
+        if companions[0].exists():
+            shutil.copy2(companions[0], spare)
         with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(log)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             spare.unlink(missing_ok=True)
         try:
             former.hardlink_to(log)
-        except OSError:  # not every file system can
+        except OSError:  # not every file system supports hard links
             shutil.copy2(log, former)
-    for file in beside:
-        file.unlink(missing_ok=True)  # read into the new file, they would damage it
+    for file in companions:
+        file.unlink(missing_ok=True)  # SQLite would apply them to the new file and damage it
     sync_folder(log.parent)
-    return former if there else None
+    return former if existed else None

@@ -1,6 +1,6 @@
-"""Is a log's file what it should be? SQLite's own check, and what a room's entries promise (DESIGN 3).
+"""Checks a log's file: SQLite's own check, the rules for the entries of a room (DESIGN 3), and the attachments.
 
-Reads only, one snapshot, so it may run beside a server.
+Only reads, in one snapshot, so it may run next to a server.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class _EntryRow(NamedTuple):
 
 
 def count_contents(db: sqlite3.Connection) -> Contents:
-    """How much is in it: rooms that have an entry, and entries."""
+    """The number of rooms that have an entry, and of entries."""
     return Contents(*db.execute("SELECT count(DISTINCT room), count(*) FROM entry").fetchone())
 
 
 def find_problems(db: sqlite3.Connection) -> Iterator[str]:
-    """What is wrong, a sentence each, the gravest first; nothing for a good file."""
+    """One sentence per problem in the log, the most serious first; none for a good file."""
     db.execute("BEGIN")
     try:
         broken = [row[0] for row in db.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
         yield from broken
-        if not broken:  # what SQLite can't read can't be judged
+        if not broken:  # what SQLite can't read can't be checked
             yield from _wrong_meta(db)
             yield from _wrong_entries(db)
     except sqlite3.DatabaseError as error:
@@ -65,7 +65,7 @@ def find_problems(db: sqlite3.Connection) -> Iterator[str]:
 
 def _wrong_meta(db: sqlite3.Connection) -> Iterator[str]:
     if db.execute("SELECT value FROM meta WHERE name = 'epoch' AND value != ''").fetchone() is None:
-        yield "it has no epoch"
+        yield "the file has no epoch"
     for (name,) in db.execute("SELECT name FROM room"):
         try:
             check_room(name)
@@ -89,55 +89,55 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
             yield f"{where}: its body can't be read: {error}"
             last = row
             continue
-        for wrong in _wrong_places(row, entry, name, last):
+        for wrong in _wrong_columns(row, entry, name, last):
             yield f"{where}: {wrong}"
         about = entry.target if isinstance(entry, Change) else entry.re
         if about is not None:
-            place = row.room << SEQ_BITS | (about & SEQ_MASK)
-            before = reads.get(place) or _message(db, place)
+            id_ = row.room << SEQ_BITS | (about & SEQ_MASK)
+            before = reads.get(id_) or _message(db, id_)
             if before is None or about >= entry.seq:
-                yield f"{where}: it is about message {about}, which is not there"
+                yield f"{where}: it refers to message {about}, which does not exist"
             else:
-                reads[place] = apply_entry(before, entry)
+                reads[id_] = apply_entry(before, entry)
         last = row
     yield from _wrong_folds(db, names, reads)
 
 
-def _wrong_places(
+def _wrong_columns(
     row: _EntryRow, entry: Message | Change, name: str, last: _EntryRow | None
 ) -> Iterator[str]:
-    """What the columns, the body and the entry before it contradict each other in."""
+    """Contradictions between the columns, the body and the previous entry."""
     seq = row.id & SEQ_MASK
     if row.id >> SEQ_BITS != row.room:
-        yield f"it lies among the entries of room {row.id >> SEQ_BITS}"
+        yield f"it is stored among the entries of room {row.id >> SEQ_BITS}"
     if (entry.seq, entry.room, entry.at, entry.cid) != (seq, name, row.at, row.cid):
         yield f"its body says room {entry.room}, seq {entry.seq}, at {entry.at}, cid {entry.cid}"
     if isinstance(entry, Change) and entry.target != row.target:
-        yield f"it changes {row.target}, its body says {entry.target}"
+        yield f"its target is {row.target}, its body says {entry.target}"
     if last is None or last.room != row.room:
         return
     if row.id != last.id + 1:
-        yield f"what came before it is missing from seq {(last.id & SEQ_MASK) + 1} on"
+        yield f"entries before it are missing, from seq {(last.id & SEQ_MASK) + 1} on"
     if row.at <= last.at:
-        yield f"its time {row.at} is not after {last.at}, the one before it"
+        yield f"its time {row.at} is not after {last.at}, the time of the entry before it"
 
 
 def _wrong_folds(db: sqlite3.Connection, names: dict[int, str], reads: dict[int, Message]) -> Iterator[str]:
-    """Every message must read as its changes say, and no other may claim to have been changed."""
+    """The ``folded`` column must hold each message after its changes; it may be empty for an unchanged one."""
     folded = dict(db.execute("SELECT id, folded FROM entry WHERE folded IS NOT NULL"))
-    for place in sorted({*folded, *reads}):
-        original = _message(db, place)
-        now = reads.get(place, original)
+    for id_ in sorted({*folded, *reads}):
+        original = _message(db, id_)
+        now = reads.get(id_, original)
         if original is None or now is None:
             continue
         expected = None if now == original else encode(now)
-        if folded.get(place) not in (expected, encode(now)):
-            name = names.get(place >> SEQ_BITS, "")
-            yield f"room {name}, seq {place & SEQ_MASK}: it does not read as its changes say"
+        if folded.get(id_) not in (expected, encode(now)):
+            name = names.get(id_ >> SEQ_BITS, "")
+            yield f"room {name}, seq {id_ & SEQ_MASK}: its folded text does not match its changes"
 
 
-def _message(db: sqlite3.Connection, place: int) -> Message | None:
-    row = db.execute("SELECT body FROM entry WHERE id = ? AND target IS NULL", (place,)).fetchone()
+def _message(db: sqlite3.Connection, id_: int) -> Message | None:
+    row = db.execute("SELECT body FROM entry WHERE id = ? AND target IS NULL", (id_,)).fetchone()
     try:
         return _decode_message(row[0]) if row else None
     except msgspec.DecodeError:
@@ -146,12 +146,12 @@ def _message(db: sqlite3.Connection, place: int) -> Message | None:
 
 # ---- attachments
 
-_Named = dict[tuple[str, str], str]
-"""Room and hash of what messages name; where it is named first, and how."""
+_References = dict[tuple[str, str], str]
+"""Room and hash of the referenced attachments; the first message that references each, in words."""
 
 
 def count_attachments(path: Path) -> int:
-    """How many attachments are in that file; none where it isn't there. Raises StorageError."""
+    """The number of attachments in a file; 0 if it does not exist. Raises StorageError."""
     if not path.exists():
         return 0
     with contextlib.closing(connect_attachments(path, readonly=True)) as db:
@@ -159,8 +159,11 @@ def count_attachments(path: Path) -> int:
 
 
 def find_attachment_problems(log: sqlite3.Connection, path: Path) -> Iterator[str]:
-    """What is wrong with the attachments in ``path``, a sentence each."""
-    named = _named(log)
+    """One sentence per problem in the attachments at ``path``.
+
+    The log is read first: an attachment is stored before the message that references it.
+    """
+    referenced = _referenced(log)
     if path.exists():
         try:
             with contextlib.closing(connect_attachments(path, readonly=True)) as db:
@@ -168,30 +171,30 @@ def find_attachment_problems(log: sqlite3.Connection, path: Path) -> Iterator[st
                 yield from (f"{path}: {each}" for each in broken)
                 if broken:
                     return
-                yield from _wrong_bodies(db, named)
+                yield from _wrong_bodies(db, referenced)
         except (StorageError, sqlite3.DatabaseError) as error:
             yield str(error)
             return
-    for where in named.values():
+    for where in referenced.values():
         yield f"{where} is not in {path}"
 
 
-def _wrong_bodies(db: sqlite3.Connection, named: _Named) -> Iterator[str]:
+def _wrong_bodies(db: sqlite3.Connection, referenced: _References) -> Iterator[str]:
     for room, sha256, size, body in db.execute("SELECT room, sha256, size, body FROM part ORDER BY rowid"):
-        named.pop((room, sha256), None)
+        referenced.pop((room, sha256), None)
         if len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
             yield f"room {room}: the attachment {sha256} is not what was uploaded"
 
 
-def _named(log: sqlite3.Connection) -> _Named:
-    found: _Named = {}
+def _referenced(log: sqlite3.Connection) -> _References:
+    found: _References = {}
     rooms = dict(log.execute("SELECT id, name FROM room"))
     rows = log.execute(
         "SELECT room, id, body FROM entry WHERE target IS NULL AND instr(body, CAST('\"parts\":' AS BLOB))"
     )
     for room, key, body in rows:
         name = rooms.get(room, "")
-        with contextlib.suppress(msgspec.DecodeError):  # told by the log's own check
+        with contextlib.suppress(msgspec.DecodeError):  # find_problems reports it
             for part in _decode_message(body).parts:
                 what = (
                     f"room {name}, seq {key & SEQ_MASK}: its attachment {printable(part.name or part.sha256)}"

@@ -1,4 +1,4 @@
-"""What readers ask of the SQLite file: each a function of any connection, run on any thread."""
+"""Read queries on the SQLite file. Each takes a connection and may run on any thread."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int
     if not rows:
         return []
     (before,) = db.execute("SELECT max(id) FROM entry WHERE id BETWEEN ? AND ?", (low, start)).fetchone()
-    keys = [before or low, *[row[0] for row in rows]]  # the seqs of a view of another log are not dense
+    keys = [before or low, *[row[0] for row in rows]]  # the seqs of a replica are not dense
     return [
         Stored(room, key & SEQ_MASK, prev & SEQ_MASK, at, body, target is not None)
         for prev, (key, at, body, target) in zip(keys, rows, strict=False)
@@ -70,7 +70,7 @@ def rooms(db: sqlite3.Connection) -> list[RoomRow]:
 
 def room_number(db: sqlite3.Connection, room: str) -> int:
     row = db.execute("SELECT id FROM room WHERE name = ?", (room,)).fetchone()
-    return int(row[0]) if row else 0  # numbers start at 1: 0 is a room without entries
+    return int(row[0]) if row else 0  # numbers start at 1: 0 is an unknown room
 
 
 def id_range(number: int) -> tuple[int, int]:

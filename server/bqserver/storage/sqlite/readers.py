@@ -1,4 +1,4 @@
-"""Reading a SQLite log beside its writer: a few threads with connections of their own, and one for searches."""
+"""Threads that read a SQLite log while it is written: each has its own connection, and one runs searches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class ReaderPool:
-    """Runs queries on ``path``, which is there already; each call waits on the event loop. Raises StorageError."""
+    """Runs queries on the existing file ``path``. Called on the event loop. Raises StorageError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,17 +34,17 @@ class ReaderPool:
         self._loop = asyncio.get_running_loop()
 
     async def read(self, query: Callable[..., _T], *args: Any) -> _T:
-        """What ``query(connection, *args)`` returns."""
+        """Returns ``query(connection, *args)``."""
         self._check_open()
         return await self._loop.run_in_executor(self._readers, self._run, query, args)
 
     async def search(self, room: str, words: str, limit: int) -> list[bytes]:
-        """On a thread of its own: filling an index may take long, and reads don't wait for it."""
+        """Full-text search on its own thread: building the index may take long, and reads don't wait for it."""
         self._check_open()
         return await self._loop.run_in_executor(self._searcher, self._search, room, words, limit)
 
     async def close(self) -> None:
-        """When the running ones have ended."""
+        """Wait for running queries, then close the connections."""
         self._closing = True
         for threads in (self._readers, self._searcher):
             await self._loop.run_in_executor(None, threads.shutdown)
@@ -57,7 +57,7 @@ class ReaderPool:
         if self._closing:
             raise StorageError("the log is closed: the server is stopping")
 
-    # ---- on a reader's thread
+    # ---- on a reader thread
 
     def _run(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         if not hasattr(self._local, "db"):
@@ -68,7 +68,7 @@ class ReaderPool:
         except sqlite3.Error as error:
             raise StorageError(explain(error, self._path)) from error
 
-    # ---- on the searcher's thread
+    # ---- on the search thread
 
     def _search(self, room: str, words: str, limit: int) -> list[bytes]:
         try:

@@ -1,7 +1,7 @@
-"""The SQLite file: its tables, its version, and how a connection to it is opened.
+"""The SQLite file: its tables, its version, and opening a connection to it.
 
-A room's entries lie together in one B-tree: ``id = room << 40 | seq``. Changes are entries like any other;
-``folded`` holds how a message reads after them, and the partial index ``message`` finds the last 50
+The entries of a room are adjacent in one B-tree: ``id = room << 40 | seq``. Changes are stored as entries;
+``folded`` holds the JSON of a message after its changes, and the partial index ``message`` finds the last 50
 messages without reading the changes between them.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from bqserver.errors import StorageError
 from bqserver.files import make_folder
 
-APPLICATION_ID = 0x62717764  # "bqwd": tells our files from other people's
+APPLICATION_ID = 0x62717764  # "bqwd": identifies the files of this program
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
 
@@ -38,33 +38,33 @@ CREATE INDEX message ON entry (id) WHERE target IS NULL;
 """
 
 WAL_KEPT_BYTES = 64 * 1024 * 1024
-"""Bytes that the write-ahead log keeps on disk after a burst, or a backup, made it longer."""
+"""Bytes that the write-ahead log keeps on disk after a burst or a backup has made it longer."""
 
 WAL_INITIAL_BYTES = 4_000_000
-"""Bytes after which SQLite begins the write-ahead log anew, in the same place."""
+"""Bytes after which SQLite starts again at the beginning of the write-ahead log."""
 
 MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1]
-"""Step N brings a file from version N to N + 1; never edit one that was released."""
+"""Step N upgrades a file from version N to N + 1. Never edit a released step."""
 
 
 def connect(path: str | Path, *, synchronous: str = "FULL", readonly: bool = False) -> sqlite3.Connection:
-    """A connection as the server uses it. Raises StorageError with what to do about the file.
+    """Open a log. Raises StorageError, which says what to do about the file.
 
-    ``synchronous=FULL`` is the promise: NORMAL lost 1,280 of 61,984 acknowledged rows in a simulated
+    Durability needs ``synchronous=FULL``: NORMAL lost 1,280 of 61,984 acknowledged rows in a simulated
     power cut, FULL none (DESIGN 4; tests/chaos/test_power_cut.py shows both).
     """
     path = Path(path)
     if not readonly:
         return open_file(path, lambda db: _prepare(db, path, synchronous))
     if not path.is_file():
-        raise StorageError(f"{path} does not exist: name the server's file with --log=sqlite:PATH")
+        raise StorageError(f"{path} does not exist: give the file of the server with --log=sqlite:PATH")
     return open_file(path, lambda db: check_application(db, path), readonly=True)
 
 
 def open_file(
     path: Path, set_up: Callable[[sqlite3.Connection], None], *, readonly: bool = False
 ) -> sqlite3.Connection:
-    """A connection for any one thread at a time, once ``set_up`` finds nothing wrong. Raises StorageError."""
+    """A connection, prepared by ``set_up``, that one thread at a time may use. Raises StorageError."""
     if not readonly:
         create_private(path)
     db = None
@@ -85,42 +85,42 @@ def open_file(
 
 
 def enable_durability(
-    db: sqlite3.Connection, path: Path, *, synchronous: str = "FULL", kept: int = 0
+    db: sqlite3.Connection, path: Path, *, synchronous: str = "FULL", wal_kept_bytes: int = 0
 ) -> None:
-    """What is committed survives a power cut; ``kept`` bytes of the write-ahead log stay allocated."""
+    """Make commits survive a power cut. ``wal_kept_bytes`` of the write-ahead log stay allocated."""
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
-        raise StorageError(f"the file system of {path} can't hold a write-ahead log: keep it on a local disk")
+        raise StorageError(f"the file system of {path} does not support a write-ahead log: use a local disk")
     db.execute(f"PRAGMA synchronous = {synchronous}")
-    # On macOS fsync alone stops at the drive's cache; no effect elsewhere.
+    # On macOS fsync alone reaches only the cache of the drive. No effect on other systems.
     db.execute("PRAGMA fullfsync = ON")
     db.execute("PRAGMA checkpoint_fullfsync = ON")
-    db.execute(f"PRAGMA journal_size_limit = {kept}")
+    db.execute(f"PRAGMA journal_size_limit = {wal_kept_bytes}")
 
 
 def _prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
-    """Make it the one connection that writes."""
+    """Prepare the only connection that writes, and upgrade the file."""
     if any(
         db.execute(
             "SELECT (SELECT count(*) FROM sqlite_master), application_id FROM pragma_application_id"
         ).fetchone()
     ):
         check_application(db, path)
-    enable_durability(db, path, synchronous=synchronous, kept=WAL_KEPT_BYTES)
+    enable_durability(db, path, synchronous=synchronous, wal_kept_bytes=WAL_KEPT_BYTES)
     db.execute("PRAGMA cache_size = -65536")
     _migrate(db, path)
 
 
 def preallocate_wal(db: sqlite3.Connection) -> None:
-    """Give the write-ahead log its size before it is needed, in some 20 ms; the file gets an eighth of that.
+    """Allocate the write-ahead log before it is needed. Takes some 20 ms; the file grows by an eighth of its size.
 
-    Syncing a file that also became longer costs more: 4,000 messages right after the start were 13 % slower
-    (tests/benchmarks), and few servers take more than that between two starts.
+    Syncing a file that also grows takes longer: the first 4,000 messages after the start were 13 % slower
+    (tests/benchmarks), and few servers receive more than that between two starts.
     """
     for _ in range(8):
         db.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (WAL_INITIAL_BYTES // 8,))
         db.execute("DELETE FROM meta WHERE name = 'room'")
-    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # waits for no reader
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # does not wait for readers
 
 
 def read_epoch(db: sqlite3.Connection) -> str:
@@ -128,18 +128,18 @@ def read_epoch(db: sqlite3.Connection) -> str:
 
 
 def set_new_epoch(db: sqlite3.Connection) -> str:
-    """Say that seqs may mean something else from here on, as after a restore."""
+    """Declare that a seq may refer to another entry than before, as after a restore."""
     epoch = secrets.token_hex(8)
     db.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (epoch,))
     return epoch
 
 
 def check_application(db: sqlite3.Connection, path: Path) -> None:
-    """Raises StorageError where the file is somebody else's, or newer than this program."""
+    """Raises StorageError if another program, or a newer version of this one, wrote the file."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
         raise StorageError(
-            f"{path} is some other program's database: give another file with --log=sqlite:PATH"
+            f"{path} is the database of another program: give another file with --log=sqlite:PATH"
         )
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
@@ -150,25 +150,25 @@ def check_application(db: sqlite3.Connection, path: Path) -> None:
 
 
 def explain(error: sqlite3.Error, path: Path) -> str:
-    """SQLite's error in words that say what to do."""
+    """A sentence about an error of SQLite that says what to do."""
     name = getattr(error, "sqlite_errorname", "")
     if name == "SQLITE_NOTADB":
         return f"{path} is not a bqserver database: give another file with --log=sqlite:PATH"
     if name.startswith("SQLITE_CORRUPT"):
-        return f"{path} is damaged: look with 'bqserver check', then restore a backup with 'bqserver restore'"
+        return f"{path} is damaged: inspect it with 'bqserver check', then restore a backup with 'bqserver restore'"
     if name == "SQLITE_FULL":
-        return f"the disk of {path} is full: make room on it"
+        return f"the disk of {path} is full: free some space"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return f"{path} can't be written ({error}): see to its permissions, and its folder's"
+        return f"{path} can't be written ({error}): check the permissions of the file and its folder"
     if name.startswith("SQLITE_IOERR"):
-        return f"the disk of {path} fails ({error}): see to it"
+        return f"the disk of {path} fails ({error}): check the disk"
     return f"{path} can't be used: {error}"
 
 
 def create_private(path: Path) -> None:
-    """People's words are nobody else's on this machine: the file is made 0600, its new folder 0700.
+    """Create the file with mode 0600, and a new folder with 0700: other users of the machine can't read it.
 
-    Its name becomes durable with SQLite's first sync of the write-ahead log, which syncs the folder too.
+    Its name becomes durable when SQLite first syncs the write-ahead log, which syncs the folder too.
     """
     try:
         make_folder(path.parent)
@@ -198,5 +198,5 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise StorageError(
-                f"{path} could not be brought to schema {number}; it is unchanged: {explain(error, path)}"
+                f"{path} could not be upgraded to schema {number} and is unchanged: {explain(error, path)}"
             ) from error

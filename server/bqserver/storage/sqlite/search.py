@@ -1,7 +1,7 @@
-"""Full-text search: an index beside the log that follows it room by room, only when somebody searches.
+"""Full-text search by SQLite's FTS5: an index of the log, updated room by room when a search runs.
 
-The index is a file of its own, so that a commit of the log costs nothing more for it; deleting it only costs
-the time to fill it again. SQLite's FTS5 does the searching.
+The index is a separate file, so that it adds no cost to a commit of the log. It can be deleted: the next search
+builds it again.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _decode = msgspec.json.Decoder(Message).decode
 
 
 class SearchIndex:
-    """Searches one SQLite log. All methods run on one thread, which may take its time."""
+    """Searches one SQLite log. All methods run on one thread and may block it."""
 
     def __init__(self, log: Path) -> None:
         self._log = connect(log, readonly=True)
         path = log.with_name(log.name + "-search")
         try:
             self._db = _open(path, read_epoch(self._log))
-        except sqlite3.DatabaseError:  # damaged, or of another history: it holds nothing of its own
+        except sqlite3.DatabaseError:  # damaged, or of another epoch: it holds no data of its own
             path.unlink(missing_ok=True)
             self._db = _open(path, read_epoch(self._log))
 
     def search(self, room: str, words: str, limit: int) -> list[bytes]:
-        """The newest ``limit`` messages that hold all of ``words``, oldest first, as they read now."""
+        """The newest ``limit`` messages that contain all ``words``, folded, oldest first."""
         number = room_number(self._log, room)
         query = _match(words)
         if not number or not query:
@@ -60,7 +60,7 @@ class SearchIndex:
         self._db.close()
 
     def _update(self, number: int) -> None:
-        """Index what the log got since the last time; a change means its message is indexed anew."""
+        """Index the new entries of a room. For a change, its message is indexed again."""
         low, high = id_range(number)
         row = self._db.execute("SELECT id FROM cursor WHERE room = ?", (number,)).fetchone()
         cursor = row[0] if row else low
@@ -94,7 +94,7 @@ class SearchIndex:
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
-    # A power cut takes the newest, which is indexed again, and never half of something.
+    # A power cut may lose the newest transactions, which are indexed again, and never splits one.
     db.execute("PRAGMA synchronous = NORMAL")
     db.executescript(_SCHEMA)
     row = db.execute("SELECT epoch FROM meta").fetchone()
@@ -102,12 +102,12 @@ def _open(path: Path, epoch: str) -> sqlite3.Connection:
         db.execute("INSERT INTO meta VALUES (?)", (epoch,))
     elif row[0] != epoch:
         db.close()
-        raise sqlite3.DatabaseError("an index of another history")
+        raise sqlite3.DatabaseError("the index of another epoch")
     path.chmod(0o600)
     return db
 
 
 def _match(words: str) -> str:
-    """Every word must occur, the last one as a beginning; quoted, so that nothing is an FTS5 operator."""
+    """An FTS5 query for all words, the last one as a prefix; quoted, so that no word is an operator."""
     quoted = ['"' + word.replace('"', '""') + '"' for word in words.split()]
     return " ".join(quoted) + "*" if quoted else ""

@@ -1,4 +1,4 @@
-"""What the writer of the SQLite file knows, and how it stores what the sequencer planned."""
+"""The writer's state of the SQLite file: what the sequencer asks for, and storing its plan."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .queries import id_range, room_number
 from .schema import SEQ_BITS, SEQ_MASK
 
 MAX_STATEMENT_ROWS = 512
-"""Rows in one statement at the most: each ``execute`` gives up the interpreter lock once, and SQLite takes
-32,766 values in one."""
+"""Each ``execute`` releases the interpreter lock once, so few statements are better; SQLite accepts 32,766 values
+in one."""
 
 _T = TypeVar("_T")
 
 
 class WriterState:
-    """What the writer knows: heads and room numbers in memory, the rest by its own connection."""
+    """LogState of the file: heads and room numbers in memory, the rest by the writer's connection."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -39,25 +39,25 @@ class WriterState:
         return head
 
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
-        places = {(self._number(room), who, cid): room for room, who, cid in keys}
+        rooms = {(self._number(room), who, cid): room for room, who, cid in keys}
         known = {}
-        for some in _chunks(list(places)):
+        for chunk in _chunks(list(rooms)):
             found = self._db.execute(
-                f"WITH wanted(room, principal, cid) AS (VALUES {_values(3, len(some))}) "
+                f"WITH wanted(room, principal, cid) AS (VALUES {_values(3, len(chunk))}) "
                 "SELECT room, principal, cid, id, at, body, target, (SELECT max(older.id) FROM entry AS older "
                 f"WHERE older.id > entry.room << {SEQ_BITS} AND older.id < entry.id) "
                 "FROM wanted JOIN entry USING (room, principal, cid)",
-                [value for place in some for value in place],
+                [value for key in chunk for value in key],
             )
-            for number, who, cid, key, at, body, target, older in found:
-                room = places[number, who, cid]
+            for number, who, cid, id_, at, body, target, older in found:
+                room = rooms[number, who, cid]
                 prev = older & SEQ_MASK if older else self.trimmed(room)
-                known[room, who, cid] = Stored(room, key & SEQ_MASK, prev, at, body, target is not None)
+                known[room, who, cid] = Stored(room, id_ & SEQ_MASK, prev, at, body, target is not None)
         return known
 
     def target(self, room: str, seq: int) -> Target | None:
         if not 0 < seq <= SEQ_MASK:
-            return None  # it would be another room's number
+            return None  # its id would belong to another room
         row = self._db.execute(
             "SELECT principal, coalesce(folded, body) FROM entry WHERE id = ? AND target IS NULL",
             (self._number(room) << SEQ_BITS | seq,),
@@ -66,7 +66,7 @@ class WriterState:
 
     def trimmed(self, room: str) -> int:
         del room
-        return 0  # a file keeps everything
+        return 0  # the file keeps every entry
 
     def store(self, plan: Plan) -> None:
         for rows in _chunks(plan.rows):
@@ -93,7 +93,7 @@ class WriterState:
             )
 
     def reset(self) -> None:
-        """After a rollback nothing remembered can be trusted."""
+        """Clear the cache: it may be wrong after a rollback."""
         self._rooms.clear()
         self._heads.clear()
 

@@ -114,7 +114,7 @@ def test_a_backup_overwrites_nothing(log: Path, tmp_path: Path):
     for target in (log, tmp_path / "diary"):
         target.touch()
         before = target.read_bytes()
-        with pytest.raises(StorageError, match="is there already: give a new file's name"):
+        with pytest.raises(StorageError, match="exists already: give the name of a new file"):
             backup(log, target)
         assert target.read_bytes() == before
 
@@ -264,11 +264,11 @@ def contradict(path: Path) -> None:
     ("spoil", "words"),
     [
         (Path.unlink, "does not exist"),
-        (lambda path: path.write_bytes(b""), "some other program's"),
+        (lambda path: path.write_bytes(b""), "the database of another program"),
         (lambda path: path.write_text("dear diary, " * 999), "is not a bqserver database"),
-        (lambda path: [path.unlink(), foreign(path)], "some other program's"),
-        (damage, "is not whole"),
-        (contradict, "is not whole"),
+        (lambda path: [path.unlink(), foreign(path)], "the database of another program"),
+        (damage, "is not complete"),
+        (contradict, "is not complete"),
         (newer, "upgrade bqwidget"),
     ],
 )
@@ -303,32 +303,32 @@ def test_a_good_log_has_no_problems_while_its_server_runs_or_not(log: Path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("DELETE FROM entry WHERE id = (1 << 40 | 3)", "what came before it is missing from seq 3 on"),
+        ("DELETE FROM entry WHERE id = (1 << 40 | 3)", "entries before it are missing, from seq 3 on"),
         ("UPDATE entry SET at = at - 100000 WHERE id = (1 << 40 | 4)", "is not after"),
         ("UPDATE entry SET body = '{}' WHERE id = (1 << 40 | 4)", "its body can't be read"),
         ("UPDATE entry SET cid = 'other' WHERE id = (1 << 40 | 4)", "its body says room lobby, seq 4"),
         ("UPDATE entry SET id = (1 << 40 | 9) WHERE id = (1 << 40 | 7)", "its body says room lobby, seq 7"),
         (
             "UPDATE entry SET folded = NULL WHERE id = (1 << 40 | 1)",
-            "seq 1: it does not read as its changes say",
+            "seq 1: its folded text does not match its changes",
         ),
         (
             "UPDATE entry SET folded = body WHERE id = (1 << 40 | 6)",
-            "seq 6: it does not read as its changes say",
+            "seq 6: its folded text does not match its changes",
         ),
         (
             "UPDATE entry SET folded = NULL WHERE id = (1 << 40 | 4)",
-            "seq 4: it does not read as its changes say",
+            "seq 4: its folded text does not match its changes",
         ),
         (
             "UPDATE entry SET folded = '{}' WHERE id = (1 << 40 | 5)",
-            "seq 5: it does not read as its changes say",
+            "seq 5: its folded text does not match its changes",
         ),
-        ("UPDATE entry SET target = 4 WHERE id = (1 << 40 | 2)", "it changes 4, its body says 1"),
-        ("DELETE FROM entry WHERE id = (1 << 40 | 1)", "it is about message 1, which is not there"),
+        ("UPDATE entry SET target = 4 WHERE id = (1 << 40 | 2)", "its target is 4, its body says 1"),
+        ("DELETE FROM entry WHERE id = (1 << 40 | 1)", "it refers to message 1, which does not exist"),
         ("UPDATE room SET name = 'no name' WHERE name = 'other'", "not a room name"),
-        ("DELETE FROM meta WHERE name = 'epoch'", "it has no epoch"),
-        ("UPDATE entry SET room = 2 WHERE id = (1 << 40 | 7)", "it lies among the entries of room 1"),
+        ("DELETE FROM meta WHERE name = 'epoch'", "the file has no epoch"),
+        ("UPDATE entry SET room = 2 WHERE id = (1 << 40 | 7)", "it is stored among the entries of room 1"),
     ],
 )
 def test_each_promise_is_checked(log: Path, change: str, words: str):
@@ -366,7 +366,7 @@ def test_check_tells_what_is_wrong_and_exits_1(log: Path):
     contradict(log)
     done = bqserver("check", f"--log=sqlite:{log}")
     assert done.returncode == 1
-    assert "what came before it is missing from seq 5 on" in done.stdout
+    assert "entries before it are missing, from seq 5 on" in done.stdout
     assert "restore a backup with 'bqserver restore FILE'" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -276,14 +276,14 @@ def test_another_programs_database_is_left_alone(path: Path):
         db.execute("CREATE TABLE theirs (a)")
         db.commit()
     before = path.read_bytes()
-    assert "some other program's database" in opening(path)
+    assert "the database of another program" in opening(path)
     assert path.read_bytes() == before
 
 
 def test_an_empty_database_of_another_program_is_left_alone(path: Path):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA application_id = 77")
-    assert "some other program's database" in opening(path)
+    assert "the database of another program" in opening(path)
 
 
 def test_a_file_that_is_no_database_is_left_alone(path: Path):
@@ -382,7 +382,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
     on(path, story)
     released = len(schema.MIGRATIONS)
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, "CREATE TABLE new (a); NOT SQL"])
-    assert f"could not be brought to schema {released + 1}; it is unchanged" in opening(path)
+    assert f"could not be upgraded to schema {released + 1} and is unchanged" in opening(path)
     monkeypatch.undo()
     on(path, story)
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -482,7 +482,7 @@ def test_a_failed_commit_is_logged_once_and_its_end_too(path: Path, caplog: pyte
 
     on(path, story)
     assert [record.getMessage() for record in caplog.records] == [
-        f"messages can't be stored: the disk of {path} is full: make room on it",
+        f"messages can't be stored: the disk of {path} is full: free some space",
         "messages can be stored again",
     ]
 
