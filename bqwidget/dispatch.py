@@ -194,21 +194,16 @@ def wait(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
     KeyboardInterrupt ends the wait like any exception of the coroutine.
     """
-    thread = threading.get_ident()
     with _lock:
-        loop_here = next(
-            (known for known in (*_callback_loops, *_fallback) if known.thread == thread and known.is_open),
-            None,
-        )
+        here = [known for known in (*_callback_loops, *_fallback) if known.thread == threading.get_ident()]
+        loop_here = next((known for known in here if known.is_open), None)
     with without_running_loop():
         loop = loop_here.enter_nested_loop() if loop_here else asyncio.new_event_loop()
         task = loop.create_task(coroutine)
         try:
             return loop.run_until_complete(task)
         except (KeyboardInterrupt, BqwidgetError) as error:
-            raise error.with_traceback(
-                None
-            ) from error.__cause__  # hide internal frames from the user's traceback
+            raise error.with_traceback(None) from error.__cause__  # hide internal frames from the user
         finally:
             if not task.done():
                 task.cancel()

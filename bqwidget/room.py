@@ -21,11 +21,11 @@ from bqwidget._room.observable import live_trait
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions import QuestionMixin
-from bqwidget._threads.cells import replace_previous
+from bqwidget._threads.cells import ipython_shell, replace_previous
 
 from .connection import Connection
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
-from .protocol import Error, Member, ServerFrame, Typing, check_room, printable
+from .protocol import Error, Member, ServerFrame, check_room, printable
 from .session import Session, State, Status, StatusError
 
 if TYPE_CHECKING:
@@ -51,16 +51,12 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
 
     messages: MessageSnapshot = live_trait(List, "The newest messages, oldest first; a read-only snapshot.")
     status: State = live_trait(Unicode, "connecting, open, reconnecting or closed.")
-    error: BqwidgetError | None = live_trait(
-        Any_, "The last error of the connection, as an exception, or None."
-    )
+    error: BqwidgetError | None = live_trait(Any_, "The last error of the connection, or None.")
     latency: float | None = live_trait(Any_, "The last measured round-trip time, in seconds.")
     members: list[Member] = live_trait(List, "The members who are in the room now.")
     queued: int = live_trait(Any_, "The number of sends that are not acknowledged.")
     reconnect_attempts: int = live_trait(Any_, "Joins attempted since the room was last open.")
-    last_disconnected_at: int | None = live_trait(
-        Any_, "When the connection was last lost, in milliseconds since the epoch."
-    )
+    last_disconnected_at: int | None = live_trait(Any_, "When it was last lost, in ms since the epoch.")
 
     _kind = "kernel"
 
@@ -108,10 +104,8 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
             return self
         if connection.close_error is not None:
             raise connection.error or connection.close_error
-        reason = f": {connection.error}" if connection.error else ""
-        raise WaitTimeout(
-            f"room {self.name} is not open after {timeout or 0:g} s{reason}", timeout=timeout or 0
-        )
+        reason, timeout = f": {connection.error}" if connection.error else "", timeout or 0
+        raise WaitTimeout(f"room {self.name} is not open after {timeout:g} s{reason}", timeout=timeout)
 
     def close(self) -> None:
         """Leave the room. If it is open, queued messages are sent for up to two seconds. May be called again.
@@ -138,9 +132,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         connection = self._connection
         connection.wait_until(lambda: connection.endpoint or connection.close_error, REQUEST_TIMEOUT)
         if connection.endpoint is None:
-            raise (
-                connection.error or connection.close_error or ConnectionRefused("no server found yet", url="")
-            )
+            raise connection.error or connection.close_error or ConnectionRefused("no server found", url="")
         return connection.endpoint.http_url(f"rooms/{self.name}")
 
     def invite(self, uses: int = 1, minutes: float = 10) -> str:
@@ -178,8 +170,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The window in a notebook, the repr elsewhere."""
-        ipython = sys.modules.get("IPython")
-        if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
+        if not hasattr(ipython_shell(), "kernel"):
             return {"text/plain": repr(self)}
         bundle = self.widget._repr_mimebundle_(**options)
         if bundle is not None:
@@ -198,16 +189,9 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
 
         return remove
 
-    def _call_soon(self, function: Callable[..., object], *args: Any) -> None:
-        """Run ``function`` on the room's thread soon."""
-        self._connection.call_soon(function, *args)
-
     def _snapshot_frames(self, limit: int) -> list[ServerFrame | Status]:
         """Frames that rebuild the newest ``limit`` messages and the status; on the room's thread."""
         return [*self._connection.session.snapshot(limit), self._current_status()]
-
-    def _send_typing(self, typing: Typing) -> None:
-        self._connection.send_transient(typing)
 
     # ---- on the room's thread ----
 
@@ -236,9 +220,8 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         connection, error = self._connection, self._connection.error
         status_error = None
         if error is not None:
-            status_error = StatusError(
-                code=getattr(error, "code", None) or type(error).__name__, message=str(error)
-            )
+            code = getattr(error, "code", None) or type(error).__name__
+            status_error = StatusError(code=code, message=str(error))
         return Status(
             status=connection.session.state,
             error=status_error,
@@ -275,7 +258,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     def _on_callback_error(self, function: Callable[..., object], error: BaseException) -> None:
         """Show a callback's error in the window too."""
         message = f"{getattr(function, '__name__', function)}: {type(error).__name__}: {error}"
-        self._call_soon(self._notify_listeners, [Error(code="callback", message=message)])
+        self._connection.call_soon(self._notify_listeners, [Error(code="callback", message=message)])
 
 
 _LIVE_TRAITS = tuple(name for name, trait in Room.class_traits().items() if trait.read_only)

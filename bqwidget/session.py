@@ -200,9 +200,8 @@ class Session:
         known, self.hello = self.hello, hello
         self.limits = hello.limits
         # Half of the allowed rate, so that a burst above it is refused only a few times.
-        self.outbox.max_in_flight = (
-            max(1, min(MAX_IN_FLIGHT, hello.limits.rate // 2)) if hello.limits.rate else MAX_IN_FLIGHT
-        )
+        rate = hello.limits.rate
+        self.outbox.max_in_flight = max(1, min(MAX_IN_FLIGHT, rate // 2)) if rate else MAX_IN_FLIGHT
         self._opened_at, self._hello_at, self._joined = now, now, True
         self._last_resume = (-1, 0.0)
         if known is None or known.epoch != hello.epoch:

@@ -41,8 +41,8 @@ SCRIPT_TIMEOUT = 20.0
 IDLE_TIMEOUT = 60
 """Seconds without members after which a private server ends, for when this process was killed."""
 
-What = str | re.Pattern[str] | Callable[[Message], object]
-Said = str | Sequence[str] | Callable[[Message], str | None]
+Matcher = str | re.Pattern[str] | Callable[[Message], object]
+Reaction = str | Sequence[str] | Callable[[Message], str | None]
 
 
 class Member:
@@ -74,12 +74,12 @@ class Member:
 
     def on(
         self,
-        what: What,
+        what: Matcher,
         *,
-        answer: Said | None = None,
-        say: Said | None = None,
-        reply: Said | None = None,
-        react: Said | None = None,
+        answer: Reaction | None = None,
+        say: Reaction | None = None,
+        reply: Reaction | None = None,
+        react: Reaction | None = None,
     ) -> Self:
         """Add a rule: when another member sends ``what``, answer the question, send a text, reply, or react.
 
@@ -89,11 +89,11 @@ class Member:
         Raises TypeError without a reaction. Example: ``bob.on("Continue?", answer="yes")``
         """
         given = {"answer": answer, "say": say, "reply": reply, "react": react}
-        said = {name: texts for name, texts in given.items() if texts is not None}
-        if not said:
+        reactions = {name: texts for name, texts in given.items() if texts is not None}
+        if not reactions:
             raise TypeError("on() needs a reaction: answer=, say=, reply= or react=")
         with self._changed:
-            self._rules.append(_Rule(what, said))
+            self._rules.append(_Rule(what, reactions))
         return self
 
     def say(self, text: str) -> Message:
@@ -101,7 +101,7 @@ class Member:
         return self.room.send(text)
 
     def wait_for(
-        self, what: What, timeout: float = SCRIPT_TIMEOUT, *, after: Message | int | None = None
+        self, what: Matcher, timeout: float = SCRIPT_TIMEOUT, *, after: Message | int | None = None
     ) -> Message:
         """Block until any member sends ``what``, and return that message: newer than ``after``, else than the call.
 
@@ -117,9 +117,9 @@ class Member:
         try:
             with self._changed:
                 if not self._changed.wait_for(
-                    lambda: all(line.missing <= 0 for line in self._rules), timeout
+                    lambda: all(rule.missing <= 0 for rule in self._rules), timeout
                 ):
-                    missing = ", ".join(repr(line) for line in self._rules if line.missing > 0)
+                    missing = ", ".join(repr(rule) for rule in self._rules if rule.missing > 0)
                     raise WaitTimeout(f"{self.user} is still waiting for {missing}", timeout=timeout)
         finally:
             self.leave()
@@ -141,14 +141,14 @@ class Member:
 
     def _on_message(self, message: Message) -> None:
         """Runs on a thread of its own, for one message after the other."""
-        for line in list(self._rules):
-            deeds = line.reactions(message)
-            if not deeds:
+        for rule in list(self._rules):
+            texts = rule.reactions(message)
+            if not texts:
                 continue
-            for name, text in deeds.items():
+            for name, text in texts.items():
                 self._react(name, message, text)
             with self._changed:
-                line.missing -= 1
+                rule.missing -= 1
                 self._changed.notify_all()
             return
 
@@ -167,17 +167,19 @@ class Member:
 class _Rule:
     """One rule of a script. ``missing``: how often it must still be used for the script to be complete."""
 
-    def __init__(self, what: What, said: dict[str, Said]) -> None:
+    def __init__(self, what: Matcher, reactions: dict[str, Reaction]) -> None:
         self.what = what
-        self.missing = max([1, *(len(texts) for texts in said.values() if isinstance(texts, list | tuple))])
-        self._said = {name: _text_source(texts) for name, texts in said.items()}
+        self.missing = max(
+            [1, *(len(texts) for texts in reactions.values() if isinstance(texts, list | tuple))]
+        )
+        self._reactions = {name: _text_source(texts) for name, texts in reactions.items()}
 
     def reactions(self, message: Message) -> dict[str, str]:
         """The reactions to ``message``; none if it does not match, or if all texts are used up."""
-        if not _matches(self.what, message) or ("answer" in self._said and not is_open(message)):
+        if not _matches(self.what, message) or ("answer" in self._reactions and not is_open(message)):
             return {}
-        deeds = {name: supply(message) for name, supply in self._said.items()}
-        return {name: text for name, text in deeds.items() if text is not None}
+        texts = {name: supply(message) for name, supply in self._reactions.items()}
+        return {name: text for name, text in texts.items() if text is not None}
 
     def __repr__(self) -> str:
         return repr(self.what)
@@ -189,14 +191,14 @@ class _Person(Room):
     _kind = "person"
 
 
-def _text_source(said: Said) -> Callable[[Message], str | None]:
-    if callable(said):
-        return said
-    texts = repeat(said) if isinstance(said, str) else iter(said)
+def _text_source(reaction: Reaction) -> Callable[[Message], str | None]:
+    if callable(reaction):
+        return reaction
+    texts = repeat(reaction) if isinstance(reaction, str) else iter(reaction)
     return lambda _: next(texts, None)
 
 
-def _matches(what: What, message: Message) -> bool:
+def _matches(what: Matcher, message: Message) -> bool:
     match what:
         case str():
             return what in message.text
@@ -223,16 +225,13 @@ def private_server(*flags: str) -> Iterator[PrivateServer]:
             room = Room("lobby", url=server.url, token=server.token)
     """
     token = token_urlsafe()
-    command = [
-        *(sys.executable, "-m", "bqserver"),
-        "--port=0",
-        "--log=memory",
-        f"--idle-timeout={IDLE_TIMEOUT}",
-        *flags,
-    ]
-    environ = {**os.environ, "BQSERVER_TOKEN": token}
+    options = ["--port=0", "--log=memory", f"--idle-timeout={IDLE_TIMEOUT}", *flags]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environ, text=True
+        [sys.executable, "-m", "bqserver", *options],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "BQSERVER_TOKEN": token},
+        text=True,
     )
     try:
         assert process.stdout is not None

@@ -129,7 +129,7 @@ class ChatWidget(anywidget.AnyWidget):
                 case HistoryCommand():
                     self._send_history(command)
                 case FrameCommand(frame=frame) if isinstance(frame, Typing):
-                    self.room._send_typing(frame)
+                    self.room._connection.send_transient(frame)
                 case FrameCommand(frame=frame) if not isinstance(frame, Typing):
                     self.room._submit(frame, own=False)
         self._flush_soon()
@@ -143,10 +143,9 @@ class ChatWidget(anywidget.AnyWidget):
             self._comm_server.reply(command, answer)
             self._flush_soon()
 
-        asked = self.room._connection.request(
-            lambda rest: rest.messages(before=command.before, limit=command.limit)
-        )
-        asked.add_done_callback(answered)
+        before, limit = command.before, command.limit
+        page = self.room._connection.request(lambda http: http.messages(before=before, limit=limit))
+        page.add_done_callback(answered)
 
     def _flush_soon(self) -> None:
         """Flush when FLUSH_INTERVAL has passed since the last flush."""
@@ -170,7 +169,7 @@ def _on_comm_message(widget: ChatWidget, content: object, buffers: Sequence[memo
     if widget.room.status == "closed":  # its thread has ended, so this thread may use the state
         widget._on_command(content)
     else:
-        widget.room._call_soon(widget._on_command, content, bytes(buffers[0]) if buffers else b"")
+        widget.room._connection.call_soon(widget._on_command, content, bytes(buffers[0]) if buffers else b"")
 
 
 def _frame_listener(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:

@@ -68,22 +68,16 @@ def local_endpoint() -> Endpoint:
 
 def _normalized(url: str) -> str:
     if not isinstance(url, str):
-        raise TypeError(
-            f"url must be a server's address such as 'http://127.0.0.1:8765', not {type(url).__name__}"
-        )
+        raise TypeError(f"url must be text such as 'http://127.0.0.1:8765', not {type(url).__name__}")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in _HTTP or not parts.hostname:
-        raise BqwidgetError(
-            f"{printable(url)} is not a server's address: it must look like http://127.0.0.1:8765"
-        )
+        raise BqwidgetError(f"{printable(url)} is not a server's address such as http://127.0.0.1:8765")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise BqwidgetError(
-            "the server's address must not contain a password, a query or a #fragment; pass a token by token="
-        )
+        raise BqwidgetError("url= must have no password, no query and no #fragment; pass a token by token=")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
     return urlunsplit((_HTTP[parts.scheme], netloc, parts.path.rstrip("/") + "/", "", ""))

@@ -5,19 +5,7 @@ from __future__ import annotations
 from functools import partial
 from heapq import heappop, heappush
 
-from bqwidget.protocol import (
-    Ack,
-    Change,
-    Delete,
-    Draft,
-    Edit,
-    Entry,
-    Error,
-    Expire,
-    Message,
-    React,
-    Send,
-)
+from bqwidget.protocol import Ack, Change, Delete, Draft, Edit, Entry, Error, Expire, Message, React, Send
 
 MAX_IN_FLIGHT = 64
 """Unacknowledged drafts at once: enough to fill the server's commits, few enough that a refusal stops the rest."""

@@ -251,9 +251,7 @@ class SessionThread(LoopThread):
         kernel_busy.unregister(self)
         with self.lock:
             if self.close_error is None:
-                self.close_error = RoomClosed(
-                    f"room {self.session.room} is closed: create a new Room to join again"
-                )
+                self.close_error = RoomClosed(f"room {self.session.room} is closed: create a new Room")
             self.session.close()
             self.retry_at = None
             futures, self._futures = list(self._futures.values()), {}

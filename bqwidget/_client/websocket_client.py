@@ -13,16 +13,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from bqwidget.errors import BqwidgetError, ConnectionRefused, ProtocolError
-from bqwidget.protocol import (
-    SUBPROTOCOL,
-    Bye,
-    ClientFrame,
-    Entry,
-    Hello,
-    ServerFrame,
-    decode_server,
-    encode,
-)
+from bqwidget.protocol import SUBPROTOCOL, Bye, ClientFrame, Entry, Hello, ServerFrame, decode_server, encode
 
 from .compression import ClientCompression
 from .endpoint import Endpoint

@@ -53,9 +53,7 @@ def to_attachment(thing: object, name: str | None = None) -> Attachment:
         return _attachment(TABLE, encode(table), name)
     if (data := _rendered(thing)) is not None:
         return _image(data, name or _figure_title(thing), f"the picture of {type(thing).__name__}")
-    raise TypeError(
-        f"a message is text, not {type(thing).__name__}: convert it first, for example by str(); {SUPPORTED_TYPES}"
-    )
+    raise TypeError(f"a message is text, not {type(thing).__name__}: convert it by str(); {SUPPORTED_TYPES}")
 
 
 def _read(path: Path) -> bytes:
@@ -149,16 +147,12 @@ def _table(thing: Any) -> Table | None:
     frame = thing.to_frame() if isinstance(thing, pandas.Series) else thing
     shown = frame.iloc[:MAX_TABLE_ROWS]
     columns = [_column_name(name) for name in frame.columns]
-    cells = [
-        [_cell_value(value) for value in shown.iloc[:, number]]
-        for number in range(min(len(columns), MAX_TABLE_COLUMNS))
-    ]
+    count = min(len(columns), MAX_TABLE_COLUMNS)
+    cells = [[_cell_value(value) for value in shown.iloc[:, number]] for number in range(count)]
     total = len(columns)
     if not isinstance(frame.index, pandas.RangeIndex):
-        columns = [
-            _column_name(frame.index.name if frame.index.nlevels == 1 else frame.index.names),
-            *columns,
-        ]
+        index_name = frame.index.name if frame.index.nlevels == 1 else frame.index.names
+        columns = [_column_name(index_name), *columns]
         cells = [[_column_name(label) for label in shown.index], *cells]
         total += 1
     cells = cells[:MAX_TABLE_COLUMNS]

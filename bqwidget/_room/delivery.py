@@ -128,9 +128,7 @@ def seq_of(message: Message | int) -> int:
 
 def check_is_text(text: object) -> None:
     if not isinstance(text, str):
-        raise TypeError(
-            f"a message is text, not {type(text).__name__}: convert it first, for example by str()"
-        )
+        raise TypeError(f"a message is text, not {type(text).__name__}: convert it first, as by str()")
 
 
 def _too_big(size: int, limit: int) -> MessageRefused:

@@ -33,9 +33,8 @@ class Handler:
         self.background = background
         self.own = own
         if background:
-            self.loop = thread = ThreadCallbackLoop(
-                f"bqwidget-{getattr(callback.function, '__name__', 'handler')}"
-            )
+            name = getattr(callback.function, "__name__", "handler")
+            self.loop = thread = ThreadCallbackLoop(f"bqwidget-{name}")
             finalize(self, thread.stop)
 
     def handle(self, message: Message, *, own: bool) -> None:

@@ -67,12 +67,9 @@ class HistoryMixin(SendMixin):
         try:
             import pandas as pd  # noqa: PLC0415 - needed only for a DataFrame
         except ImportError:
-            raise BqwidgetError(
-                "room.df() needs pandas, which is not installed: pip install pandas"
-            ) from None
-        frame = pd.DataFrame(
-            [_row(message) for message in self._all(limit, history=history)], columns=_COLUMNS
-        )
+            raise BqwidgetError("room.df() needs pandas: pip install pandas") from None
+        rows = [_row(message) for message in self._all(limit, history=history)]
+        frame = pd.DataFrame(rows, columns=_COLUMNS)
         for name in _TIMES:
             frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
         for name in _SEQS:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from bqwidget._threads.cells import ipython_shell
 from bqwidget.errors import BqwidgetError
 
 from .sending import SendMixin
@@ -75,15 +76,14 @@ class Track(Generic[Item]):
     def _run(self, clock: Clock) -> Generator[Item]:
         self._at = -1
         rate = ProgressRate(self._total, clock)
+        label = truncate(self._label)
         message = StatusMessage(
-            self._room,
-            lambda: f"⏳ {truncate(self._label)}: {rate.line(max(self._at, 0))}",
-            state=lambda: self._at,
+            self._room, lambda: f"⏳ {label}: {rate.line(max(self._at, 0))}", state=lambda: self._at
         )
         message.start()
 
         def end(sign: str, summary: str, *more: str) -> None:
-            message.finish(" · ".join([f"{sign} {truncate(self._label)}: {summary}", *more]))
+            message.finish(" · ".join([f"{sign} {label}: {summary}", *more]))
 
         try:
             for self._at, item in enumerate(self._iterable):  # noqa: B020 - read by the room's thread
@@ -135,16 +135,15 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        title = truncate(self._title)
         if error is None:
-            parts = [self._text] if self._text else []
-            self._status_message.finish(
-                " · ".join([f"✓ {title}: done in {format_duration(self._rate.elapsed())}", *parts])
-            )
+            parts = [
+                f"done in {format_duration(self._rate.elapsed())}",
+                *([self._text] if self._text else []),
+            ]
         else:
-            self._status_message.finish(
-                f"✗ {title}: " + " · ".join([*self._progress_parts(), error_line(error)])
-            )
+            parts = [*self._progress_parts(), error_line(error)]
+        sign = "✓" if error is None else "✗"
+        self._status_message.finish(f"{sign} {truncate(self._title)}: {' · '.join(parts)}")
 
     def _line(self) -> str:
         parts = self._progress_parts()
@@ -241,8 +240,7 @@ def exited_deliberately(frame: FrameType) -> bool:
 
 def _on_cell_error(frame: FrameType, failed: Callable[[BaseException], None]) -> None:
     """In a notebook: call ``failed(error)`` if an error that passed ``frame`` ends the running cell."""
-    ipython = sys.modules.get("IPython")
-    shell: Any = ipython.get_ipython() if ipython is not None else None
+    shell = ipython_shell()
     if shell is None or not shell.display_trap.is_active:
         return
 

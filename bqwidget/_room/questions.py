@@ -68,9 +68,8 @@ class QuestionMixin(ReceiveMixin):
         reply = await self._wait_for_answer(question, deadline)
         if reply is None:
             limit = f" within {timeout:g} s" if timeout is not None else ": the question was ended"
-            return _default_or_raise(
-                default, WaitTimeout(f"no answer to {printable(text)}{limit}", timeout=timeout or 0)
-            )
+            no_answer = WaitTimeout(f"no answer to {printable(text)}{limit}", timeout=timeout or 0)
+            return _default_or_raise(default, no_answer)
         return reply.text if reply.choice is None else reply.choice
 
     def answer(
@@ -92,7 +91,7 @@ class QuestionMixin(ReceiveMixin):
         choices = message.ask.choices
         if choices and text not in choices:
             raise BqwidgetError(
-                f"{printable(text)} is not one of the choices: {', '.join(map(printable, choices))}"
+                f"{printable(text)} is not a choice: use {', '.join(map(printable, choices))}"
             )
         draft = self._draft(text, re=message.seq, choice=text if choices else None)
         return self._send_draft(draft, wait=wait, timeout=timeout)
@@ -169,13 +168,9 @@ class QuestionMixin(ReceiveMixin):
         if found is None and isinstance(question, Message):
             found = question
         if found is None:
-            raise BqwidgetError(
-                f"message {seq} is not kept here: pass the Message itself, for example from room.history()"
-            )
+            raise BqwidgetError(f"message {seq} is not kept here: pass the Message, as from room.history()")
         if found.ask is None:
-            raise BqwidgetError(
-                f"message {seq} is not a question: use room.reply(message, text) to reply to a message"
-            )
+            raise BqwidgetError(f"message {seq} is not a question: use room.reply(message, text)")
         return found
 
     def _add_listener(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:

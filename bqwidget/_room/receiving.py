@@ -71,12 +71,10 @@ class ReceiveMixin(SendMixin):
             raise TypeError(f"on_message takes a function, not {type(function).__name__}")
         if where is not None:
             _checked_predicate(where)
-        callback = self._make_callback(function)
+        callback, loop = self._make_callback(function), self._callback_loop
         with self._connection.lock:
             since = self._connection.session.last_seq
-        self._handlers.add(
-            callback, self._callback_loop, since=since, where=where, background=background, own=own
-        )
+        self._handlers.add(callback, loop, since=since, where=where, background=background, own=own)
         return function
 
     def off_message(self, function: Callable[..., object]) -> bool:
@@ -204,9 +202,7 @@ class ReceiveMixin(SendMixin):
 
 def _checked_predicate(predicate: Predicate | None) -> Predicate:
     if predicate is not None and not callable(predicate):
-        raise TypeError(
-            f"expected a function of a message, not {predicate!r}: lambda message: message.text == ..."
-        )
+        raise TypeError(f"expected a function of a message, not {predicate!r}: lambda message: ...")
     return predicate or _anything
 
 

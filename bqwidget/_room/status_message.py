@@ -65,9 +65,8 @@ class StatusMessage:
             self._sent_state = state
             self._edit(self._text())
         limits = self._room._connection.session.limits  # noqa: SLF001
-        self._timer = loop.call_later(
-            edit_interval(limits, loop.time() - self._started_at), self._edit_if_changed
-        )
+        interval = edit_interval(limits, loop.time() - self._started_at)
+        self._timer = loop.call_later(interval, self._edit_if_changed)
 
     def _finish(self, text: str) -> None:
         self._final = text

@@ -18,16 +18,19 @@ class Cell(NamedTuple):
     run: str
 
 
-def current_cell() -> Cell | None:
+def ipython_shell() -> Any:
+    """IPython's shell, or None where IPython does not run. Its ``kernel`` exists in a kernel only."""
     ipython = sys.modules.get("IPython")
-    kernel = getattr(ipython.get_ipython() if ipython is not None else None, "kernel", None)
+    return ipython.get_ipython() if ipython is not None else None
+
+
+def current_cell() -> Cell | None:
+    kernel = getattr(ipython_shell(), "kernel", None)
     if kernel is None or not hasattr(kernel, "get_parent"):
         return None
     parent = kernel.get_parent("shell")
-    return Cell(
-        str(parent.get("metadata", {}).get("cellId") or ""),
-        str(parent.get("header", {}).get("msg_id") or ""),
-    )
+    cell_id, run = parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
+    return Cell(str(cell_id or ""), str(run or ""))
 
 
 class OutputContext:
@@ -38,9 +41,7 @@ class OutputContext:
     """
 
     def __init__(self) -> None:
-        ipython = sys.modules.get("IPython")
-        shell = ipython.get_ipython() if ipython is not None else None
-        publisher: Any = getattr(shell, "display_pub", None)
+        publisher: Any = getattr(ipython_shell(), "display_pub", None)
         is_attribute = hasattr(publisher, "parent_header") and not hasattr(publisher, "_parent_header")
         self._publisher: Any = publisher if is_attribute else None
         self._parent = publisher.parent_header if is_attribute else None

@@ -9,17 +9,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from .cells import ipython_shell
+
 
 def main_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that IPython's main thread runs between cells, or None."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
+    shell = ipython_shell()
     kernel = getattr(shell, "kernel", None)
-    return _terminal_loop(shell) if kernel is None else _kernel_loop(kernel)
-
-
-def _kernel_loop(kernel: Any) -> asyncio.AbstractEventLoop | None:
-    """The main loop of an ipykernel, from any thread."""
+    if kernel is None:
+        return _terminal_loop(shell)
     loop: asyncio.AbstractEventLoop | None = getattr(getattr(kernel, "io_loop", None), "asyncio_loop", None)
     return loop
 

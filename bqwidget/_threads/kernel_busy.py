@@ -11,6 +11,8 @@ from threading import Lock
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from .cells import ipython_shell
+
 SWITCH_INTERVAL = 0.0005
 """Seconds that a cell may keep the interpreter while another thread waits for it. A message from the window passes
 about ten such waits, each as long as this in a loop of pure Python. Median latency of such a message: 22 to 26 ms
@@ -32,8 +34,8 @@ _original_interval: list[float] = []
 
 def register(listener: BusyListener) -> None:
     """Call ``listener.set_busy`` at the start and end of each cell."""
-    shell = _shell()
-    if shell is None:
+    shell = ipython_shell()
+    if not hasattr(shell, "kernel"):
         return
     with _lock:
         if not _hooked_events:
@@ -92,10 +94,3 @@ def _shorten_switch_interval(*, short: bool) -> None:
             abs(sys.getswitchinterval() - SWITCH_INTERVAL) < SWITCH_INTERVAL / 10
         ):  # else the user has changed it
             sys.setswitchinterval(original)
-
-
-def _shell() -> Any:
-    """IPython's shell in a kernel, else None."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell if hasattr(shell, "kernel") else None

@@ -93,11 +93,8 @@ class ChunkedTransfer:
 
     def _trim_cache(self) -> None:
         """Drop the least recently used downloads above MAX_CACHED_BYTES."""
-        sizes = {
-            sha256: len(download.result())
-            for sha256, download in self._downloads.items()
-            if _succeeded(download)
-        }
+        done = {sha256: future for sha256, future in self._downloads.items() if _succeeded(future)}
+        sizes = {sha256: len(future.result()) for sha256, future in done.items()}
         for sha256, size in list(sizes.items())[:-1]:
             if sum(sizes.values()) <= MAX_CACHED_BYTES:
                 return
@@ -126,7 +123,7 @@ class ChunkedTransfer:
         key, limit = (command.client, command.upload), self._connection.session.limits.part
         if command.size > limit:
             raise MessageRefused(
-                "too_big", f"it has {command.size:,} bytes; the limit is {limit:,}: attach a smaller one"
+                "too_big", f"{command.size:,} bytes; the limit is {limit:,}: attach a smaller file"
             )
         if command.at == 0:
             self._uploads[key] = bytearray()

@@ -233,7 +233,7 @@ def test_answers_that_fit_no_question_are_told(members):
     assert ada.ask("Continue?", ["yes"], timeout=0.05, default=None) is None
     with pytest.raises(BqwidgetError, match="not a question"):
         bob.answer(plain, "yes")
-    with pytest.raises(BqwidgetError, match="not one of the choices: 'yes'"):
+    with pytest.raises(BqwidgetError, match="'no' is not a choice: use 'yes'"):
         bob.answer(question(ada), "no")
     with pytest.raises(BqwidgetError, match=r"room\.history"):
         bob.answer(999, "yes")

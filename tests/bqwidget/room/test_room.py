@@ -81,7 +81,11 @@ def test_an_unknown_option_is_an_error_with_the_remedy():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"name": None}, "name is text"), ({"url": 8765}, "address"), ({"user": 5}, "user must be text")],
+    [
+        ({"name": None}, "name is text"),
+        ({"url": 8765}, "url must be text"),
+        ({"user": 5}, "user must be text"),
+    ],
 )
 def test_what_is_no_text_is_named(options, said):
     with pytest.raises(TypeError, match=said):
@@ -229,7 +233,7 @@ def test_what_the_server_would_refuse_is_refused(ada, text, code):
 
 
 def test_half_a_name_that_types_is_not_told(ada, bob):
-    ada._send_typing(Typing(user="\ud83d"))
+    ada._connection.send_transient(Typing(user="\ud83d"))
     assert ada.send("still here").text == "still here"
     sees(bob, "still here")
 
@@ -722,7 +726,7 @@ def test_a_snapshot_rebuilds_the_tail(ada):
     for n in range(5):
         ada.send(f"m{n}")
     got, done = [], threading.Event()
-    ada._call_soon(lambda: (got.extend(ada._snapshot_frames(3)), done.set()))
+    ada._connection.call_soon(lambda: (got.extend(ada._snapshot_frames(3)), done.set()))
     assert done.wait(20)
     assert isinstance(got[0], Hello)
     assert [frame.entry.text for frame in got if isinstance(frame, MessageFrame)] == ["m2", "m3", "m4"]
