@@ -44,7 +44,7 @@ def test_neither_side_keeps_context_and_only_long_messages_are_compressed(server
 
 
 @pytest.mark.parametrize("far", [False, True])
-def test_a_room_asks_for_it_where_the_server_is_elsewhere(server, monkeypatch, far):
+def test_compression_is_offered_to_remote_servers_only(server, monkeypatch, far):
     sent, heard = [], []
 
     class Watching(LongMessageDeflate):

@@ -44,7 +44,7 @@ def test_an_open_room_has_its_list(server):
             assert texts(bob) == ["m0", "m1", "m2"]
 
 
-def test_a_long_list_is_loaded_up_to_what_is_kept(server):
+def test_a_long_list_is_loaded_up_to_keep(server):
     with joined(server) as ada:
         last = [ada.send(f"m{n}", wait=False) for n in range(450)][-1]
         last.result(20)
@@ -52,7 +52,7 @@ def test_a_long_list_is_loaded_up_to_what_is_kept(server):
             assert texts(bob) == [f"m{n}" for n in range(49, 450)]
 
 
-def test_a_room_comes_back_at_once_and_joins_when_the_server_is_there(tmp_path):
+def test_a_room_returns_at_once_and_joins_when_the_server_starts(tmp_path):
     with running_server() as server:
         port, token = server.port, server.token
     with Room("lobby", user="ada", url=f"http://127.0.0.1:{port}", token=token) as room:
@@ -69,7 +69,7 @@ def test_a_room_comes_back_at_once_and_joins_when_the_server_is_there(tmp_path):
 @pytest.mark.parametrize(
     ("token", "status"), [("wrong", 401), (None, 401)], ids=["a wrong token", "no token"]
 )
-def test_a_refused_join_is_final_and_says_why(server, token, status):
+def test_a_refused_join_is_permanent_and_has_a_reason(server, token, status):
     with Room("lobby", user="ada", url=server.url, token=token) as room:
         with pytest.raises(ConnectionRefused, match="token") as told:
             room.wait_open(20)
@@ -80,7 +80,7 @@ def test_a_refused_join_is_final_and_says_why(server, token, status):
         assert "wrong" not in f"{told.value} {told.value!r} {vars(told.value)}"
 
 
-def test_a_path_without_a_server_is_final(server):
+def test_a_path_without_a_server_is_a_permanent_error(server):
     with Room("lobby", user="ada", url=f"{server.url}/nothing/here", token=server.token) as room:
         with pytest.raises(ConnectionRefused) as told:
             room.wait_open(20)
@@ -100,32 +100,32 @@ def test_a_path_without_a_server_is_final(server):
         ("http://127.0.0.1:x", "not a server's address"),
     ],
 )
-def test_an_address_that_is_wrong_is_told_at_once(url, said):
+def test_a_malformed_address_is_an_error_at_once(url, said):
     with pytest.raises(BqwidgetError, match=said) as told:
         Room("lobby", user="ada", url=url)
     assert "secret" not in str(told.value)
 
 
-def test_plain_http_is_possible_where_it_is_asked_for():
+def test_plain_http_needs_insecure():
     with Room("lobby", user="ada", url="http://192.0.2.1:9", insecure=True) as room:
         assert room.url == "http://192.0.2.1:9/rooms/lobby"
 
 
-def test_the_environment_names_the_server(server, monkeypatch):
+def test_the_environment_sets_the_server(server, monkeypatch):
     monkeypatch.setenv("BQWIDGET_URL", server.url)
     monkeypatch.setenv("BQWIDGET_TOKEN", server.token)
     with Room("lobby", user="ada") as room:
         assert room.wait_open(20).url == f"{server.url.rstrip('/')}/rooms/lobby"
 
 
-def test_the_environments_token_is_for_its_own_server_alone(server, monkeypatch):
+def test_the_environments_token_is_only_for_its_own_server(server, monkeypatch):
     monkeypatch.setenv("BQWIDGET_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("BQWIDGET_TOKEN", server.token)
     with Room("lobby", user="ada", url=server.url) as room, pytest.raises(ConnectionRefused, match="401"):
         room.wait_open(20)
 
 
-def test_with_nothing_configured_it_is_the_local_server(home):
+def test_the_default_is_the_local_server(home):
     with Room("lobby", user="ada") as room:
         assert room.wait_open(30).send("hi").text == "hi"
         assert (home / "runtime" / "server.json").exists()
@@ -134,7 +134,7 @@ def test_with_nothing_configured_it_is_the_local_server(home):
 # ---- losing the connection ----
 
 
-def test_a_restarted_server_is_joined_again_and_nothing_is_missed(tmp_path):
+def test_a_room_rejoins_a_restarted_server_without_missing_messages(tmp_path):
     log = f"sqlite:{tmp_path / 'log.sqlite'}"
     with running_server(log=log, open=True) as server, joined(server) as ada:
         port = server.port
@@ -158,7 +158,7 @@ def test_a_restarted_server_is_joined_again_and_nothing_is_missed(tmp_path):
             assert came_back.wait(20)
 
 
-def test_a_long_absence_is_paged(tmp_path):
+def test_a_long_absence_is_filled_by_pages(tmp_path):
     log = f"sqlite:{tmp_path / 'log.sqlite'}"
     heard = []
     with running_server(log=log, open=True) as server, joined(server, keep=5000) as ada:
@@ -175,7 +175,7 @@ def test_a_long_absence_is_paged(tmp_path):
             eventually(lambda: [message.text for message in heard] == expected[1:])
 
 
-def test_a_new_epoch_begins_a_new_list(server):
+def test_a_new_epoch_reloads_the_list(server):
     with joined(server) as ada:
         port, token = server.port, server.token
         for n in range(5):
@@ -194,7 +194,7 @@ def test_a_new_epoch_begins_a_new_list(server):
             assert [message.text for message in ada.pending()][-1] == "new 1"
 
 
-def test_a_cut_wire_loses_and_doubles_nothing():
+def test_a_cut_connection_loses_and_duplicates_nothing():
     with (
         running_server(open=True) as server,
         relay(server.port) as wire,
@@ -214,7 +214,7 @@ def test_a_cut_wire_loses_and_doubles_nothing():
         eventually(lambda: texts(bob) == texts(ada))
 
 
-def test_a_silent_death_is_noticed_by_heartbeat():
+def test_the_heartbeat_detects_a_dead_connection():
     with (
         running_server(open=True, heartbeat=0.3) as server,
         relay(server.port) as wire,
@@ -229,7 +229,7 @@ def test_a_silent_death_is_noticed_by_heartbeat():
         assert wire.connections > 1
 
 
-def test_an_answer_that_never_came_is_not_a_second_message(server):
+def test_a_lost_ack_causes_no_second_message(server):
     """The same cid goes out again when the connection was lost between the send and its ack."""
     with relay(server.port) as wire, joined(server) as bob, joined(server, url=wire.url) as ada:
         for n in range(10):
@@ -243,7 +243,7 @@ def test_an_answer_that_never_came_is_not_a_second_message(server):
 # ---- what the server says to a send ----
 
 
-def test_too_fast_is_sent_again_later():
+def test_a_rate_limited_message_is_sent_again_later():
     with running_server(open=True, rate_limit=30, rate_seconds=2.0) as server, joined(server) as ada:
         futures = [ada.send(f"m{n}", wait=False) for n in range(36)]
         assert [future.result(30).text for future in futures] == [f"m{n}" for n in range(36)]
@@ -259,7 +259,7 @@ def test_a_message_that_is_refused_raises_with_the_servers_code(server):
         assert texts(ada) == ["hi"]
 
 
-def test_what_would_cut_the_connection_is_refused_here(server):
+def test_a_draft_that_would_end_the_connection_is_refused_locally(server):
     heard = []
     with joined(server) as ada:
         ada._add_listener(heard.extend)
@@ -281,7 +281,7 @@ def test_closing_sends_what_is_queued_first(server):
         eventually(lambda: len(bob.messages) == 300)
 
 
-def test_closing_offline_gives_up_what_is_queued():
+def test_closing_offline_drops_the_queue():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
         future = room.send("hi", wait=False)
     with pytest.raises(RoomClosed, match="create a new Room"):
@@ -297,7 +297,7 @@ def threads() -> int:
     return sum(not thread.name.startswith("bqserver-") for thread in threading.enumerate())
 
 
-def test_a_room_that_is_forgotten_leaves_no_thread(server):
+def test_a_garbage_collected_room_leaves_no_thread(server):
     before = threads()
     room = Room("lobby", user="ada", url=server.url, token=server.token).wait_open(20)
     thread = room._connection.thread
@@ -306,7 +306,7 @@ def test_a_room_that_is_forgotten_leaves_no_thread(server):
     assert threads() <= before
 
 
-def test_two_hundred_rooms_leave_nothing(server):
+def test_two_hundred_rooms_leave_no_threads_and_no_files(server):
     before = threads()
     for _ in range(200):
         with Room("lobby", user="ada", url=server.url, token=server.token) as room:

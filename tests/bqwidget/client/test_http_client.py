@@ -60,20 +60,20 @@ async def say_welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 @pytest.mark.parametrize("answer", [hang_up, answer_half, reset])
-def test_an_answer_that_never_comes_whole_is_a_connection_refused(answer: Answer):
+def test_an_incomplete_response_is_a_connection_refused(answer: Answer):
     assert "127.0.0.1" in asking(answer)
 
 
-def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch):
+def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", 0.1)
     assert "Timeout" in asking(say_nothing)
 
 
-def test_a_page_that_is_none_is_a_connection_refused():
+def test_another_kind_of_response_is_a_connection_refused():
     assert "did not answer like a bqserver" in asking(say_welcome)
 
 
-def test_closing_ends_what_is_on_its_way():
+def test_closing_ends_requests_in_progress():
     """A room that is closed, or whose link is lost, must not leave a request behind with its socket."""
 
     async def main() -> None:
@@ -99,7 +99,7 @@ def test_closing_ends_what_is_on_its_way():
     asyncio.run(main())
 
 
-def test_nobody_there_is_a_connection_refused():
+def test_no_listener_is_a_connection_refused():
     async def main() -> None:
         asked = HttpClient(Endpoint("http://127.0.0.1:9/"), "lobby")
         with pytest.raises(ConnectionRefused, match="Connection refused"):

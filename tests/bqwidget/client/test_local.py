@@ -33,13 +33,13 @@ def request(server: LocalServer, method: str, path: str, body: object = None) ->
     return answer.status, said
 
 
-def test_it_is_started_and_then_found(home: Path) -> None:
+def test_the_server_is_started_once_and_then_found(home: Path) -> None:
     server = find_or_start()
     assert request(server, "GET", "/health") == (200, {"ok": True})
     assert find_or_start() == server
 
 
-def test_only_its_user_can_read_what_it_keeps(home: Path) -> None:
+def test_only_the_user_can_read_the_files(home: Path) -> None:
     server = find_or_start()
     request(server, "POST", "/messages", {"user": "ada", "text": "secret"})
     for folder in (home / "runtime", home / "data"):
@@ -49,7 +49,7 @@ def test_only_its_user_can_read_what_it_keeps(home: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="tells what `ps` shows by /proc")
-def test_its_token_is_in_no_process_list_repr_or_log(home: Path) -> None:
+def test_the_token_is_in_no_process_list_repr_or_log(home: Path) -> None:
     server = find_or_start()
     seen = [Path(f"/proc/{server.pid}/{file}").read_bytes() for file in ("cmdline", "environ")]
     seen += [(home / "data" / "local-server.log").read_bytes(), repr(server).encode()]
@@ -57,7 +57,7 @@ def test_its_token_is_in_no_process_list_repr_or_log(home: Path) -> None:
     assert not [text for text in seen if server.token.encode() in text]
 
 
-def test_after_a_crash_a_new_one_has_the_old_history(home: Path) -> None:
+def test_a_new_server_after_a_crash_has_the_old_history(home: Path) -> None:
     first = find_or_start()
     _, entry = request(first, "POST", "/messages", {"user": "ada", "text": "still here"})
     os.kill(first.pid, signal.SIGKILL)
@@ -68,21 +68,21 @@ def test_after_a_crash_a_new_one_has_the_old_history(home: Path) -> None:
     assert request(second, "GET", "/messages") == (200, [entry])
 
 
-def test_it_ends_cleanly_and_takes_its_runtime_file_along(home: Path) -> None:
+def test_a_clean_end_removes_the_runtime_file(home: Path) -> None:
     server = find_or_start()
     os.kill(server.pid, signal.SIGTERM)
     eventually(lambda: not is_running(server.pid))
     assert not (home / "runtime" / "server.json").exists()
 
 
-def test_it_ends_when_nobody_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_server_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "IDLE_TIMEOUT", 0.2)
     server = find_or_start()
     eventually(lambda: not is_running(server.pid), what="the idle server's end")
     assert not (home / "runtime" / "server.json").exists()
 
 
-def test_many_at_once_start_one(home: Path) -> None:
+def test_concurrent_starts_start_one_server(home: Path) -> None:
     ask = "from bqwidget.local import find_or_start; print(find_or_start(60).pid)"
     asking = [
         subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -116,7 +116,7 @@ def stranger() -> Iterator[HTTPServer]:
     server.server_close()
 
 
-def test_another_program_on_its_old_port_never_sees_the_token(home: Path, stranger: HTTPServer) -> None:
+def test_another_program_on_the_old_port_never_gets_the_token(home: Path, stranger: HTTPServer) -> None:
     (home / "runtime").mkdir(mode=0o700)
     told = {"url": f"http://127.0.0.1:{stranger.server_port}", "pid": os.getpid(), "token": "my-token"}
     (home / "runtime" / "server.json").write_text(json.dumps(told))
@@ -133,7 +133,7 @@ def test_a_broken_runtime_file_is_replaced(home: Path, said: str) -> None:
     assert request(find_or_start(), "GET", "/health")[0] == 200
 
 
-def test_a_folder_open_to_others_is_refused(home: Path) -> None:
+def test_a_folder_writable_by_others_is_refused(home: Path) -> None:
     (home / "runtime").mkdir()
     (home / "runtime").chmod(0o777)
     with pytest.raises(LocalServerError, match="chmod 700") as raised:
@@ -141,14 +141,14 @@ def test_a_folder_open_to_others_is_refused(home: Path) -> None:
     assert raised.value.path == str(home / "runtime")
 
 
-def test_a_folder_that_cannot_be_made_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_created_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "file").touch()
     monkeypatch.setenv("BQWIDGET_RUNTIME_DIR", str(home / "file" / "runtime"))
     with pytest.raises(LocalServerError, match=r"file/runtime can't be created: Not a directory"):
         find_or_start()
 
 
-def test_a_server_that_cannot_start_says_why(home: Path) -> None:
+def test_a_failed_start_shows_the_log(home: Path) -> None:
     (home / "data").mkdir(mode=0o700)
     (home / "data" / "local.sqlite").write_bytes(b"these are not the bytes of a database" * 100)
     with pytest.raises(LocalServerError, match="ended with code") as raised:
@@ -157,7 +157,7 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
     assert raised.value.path == str(home / "data" / "local-server.log")
 
 
-def test_a_server_that_hangs_is_named_and_not_doubled(home: Path) -> None:
+def test_a_hanging_server_is_named_and_no_second_one_started(home: Path) -> None:
     server = find_or_start()
     os.kill(server.pid, signal.SIGSTOP)
     try:

@@ -23,12 +23,12 @@ def seqs(messages):
     return [one.seq for one in messages]
 
 
-def test_keeps_the_newest_and_knows_from_where():
+def test_the_newest_messages_are_kept_and_the_gapless_range_is_known():
     kept = tail(*range(1, 100), keep=3)
     assert (seqs(kept.snapshot()), kept.gapless_after, len(kept)) == ([97, 98, 99], 96, 3)
 
 
-def test_finds_and_folds_what_is_kept_only():
+def test_only_kept_messages_are_found_and_folded():
     kept = tail(2, 4, 8, 16, keep=3)
     edit = Change(seq=20, room="lobby", user="ada", at=20, kind="edit", target=8, text="new")
     assert kept.fold(edit).text == kept.find(8).text == "new"
@@ -36,7 +36,7 @@ def test_finds_and_folds_what_is_kept_only():
     assert (kept.find(2), kept.find(5), kept.find(99)) == (None, None, None)
 
 
-def test_gives_what_is_after_a_seq_and_the_newest():
+def test_messages_after_a_seq_and_the_newest_ones():
     kept = tail(2, 4, 8)
     assert (seqs(kept.after(0)), seqs(kept.after(4)), seqs(kept.after(5)), kept.after(8)) == (
         [2, 4, 8],
@@ -47,7 +47,7 @@ def test_gives_what_is_after_a_seq_and_the_newest():
     assert (seqs(kept.newest(2)), seqs(kept.newest(9)), kept.newest(0)) == ([4, 8], [2, 4, 8], [])
 
 
-def test_loads_anew():
+def test_load_replaces_the_list():
     kept = tail(1, 2, 3)
     kept.load([message(7), message(9)], gapless_after=6)
     assert (seqs(kept.snapshot()), kept.gapless_after) == ([7, 9], 6)
@@ -81,6 +81,6 @@ def test_a_snapshot_does_not_change():
         lambda snapshot: snapshot.__iadd__([]),
     ],
 )
-def test_a_snapshot_says_what_to_do_instead(change):
+def test_changing_a_snapshot_is_an_error_with_the_remedy(change):
     with pytest.raises(TypeError, match=r"room\.send"):
         change(MessageSnapshot([message(1)]))

@@ -23,7 +23,7 @@ def test_a_cid_is_queued_once():
     assert (cids(outbox.take(0)), len(outbox), "a" in outbox, "b" in outbox) == (["a"], 1, True, False)
 
 
-def test_a_late_ack_takes_back_the_resending():
+def test_a_late_ack_cancels_the_resend():
     outbox = Outbox()
     outbox.put(draft("a"))
     outbox.take(0)
@@ -33,7 +33,7 @@ def test_a_late_ack_takes_back_the_resending():
     assert len(outbox) == 1
 
 
-def test_an_error_about_a_copy_of_what_is_stored_changes_nothing():
+def test_an_error_after_the_ack_is_ignored():
     outbox = Outbox()
     outbox.put(draft("a"))
     outbox.take(0)
@@ -42,14 +42,14 @@ def test_an_error_about_a_copy_of_what_is_stored_changes_nothing():
     assert outbox.results == []
 
 
-def test_strangers_are_not_ours():
+def test_unknown_cids_are_ignored():
     outbox = Outbox()
     assert not outbox.on_ack(Ack(cid="x", seq=1, at=1, dup=False))
     assert not outbox.on_error(Error(code="rate", message="", cid="x"), 0)
     assert not outbox.on_error(Error(code="bad_json", message=""), 0)
 
 
-def test_a_pause_outlives_the_connection():
+def test_a_retry_delay_outlives_the_connection():
     outbox = Outbox()
     outbox.put(draft("a"))
     outbox.take(0)
@@ -59,7 +59,7 @@ def test_a_pause_outlives_the_connection():
     assert (outbox.take(1), cids(outbox.take(60))) == ([], ["a"])
 
 
-def test_after_a_refusal_it_goes_slowly_at_first():
+def test_after_a_refusal_the_window_starts_small():
     outbox = Outbox()
     for n in range(100):
         outbox.put(draft(f"{n}"))
@@ -86,14 +86,14 @@ def test_after_a_refusal_it_goes_slowly_at_first():
         (Expire(cid="c", user="ada", target=1), {"kind": "expire"}),
     ],
 )
-def test_a_draft_becomes_its_change(made, fields):
+def test_a_change_draft_becomes_a_change(made, fields):
     ack = Ack(cid="c", seq=5, at=50, dup=False)
     assert to_entry(made, ack, "lobby") == Change(
         seq=5, room="lobby", user="ada", at=50, target=1, cid="c", **fields
     )
 
 
-def test_a_draft_becomes_its_message():
+def test_a_send_draft_becomes_a_message():
     ack = Ack(cid="c", seq=5, at=50, dup=False)
     made = Send(cid="c", user="ada", text="yes", re=1, choice="yes")
     assert to_entry(made, ack, "lobby") == Message(

@@ -81,7 +81,7 @@ def seqs(one):
 # ---- joining ----
 
 
-def test_joins_without_a_cursor_and_loads_the_tail_by_pages():
+def test_the_first_join_has_no_cursor_and_loads_the_list_by_pages():
     one = session(keep=250)
     assert one.resume_query() == {}
     assert one.receive([hello(300), live(301, 300), Synced(seq=301)], 0) == []
@@ -104,13 +104,13 @@ def test_an_empty_room_opens_empty():
     assert seqs(one) == [1]
 
 
-def test_nothing_is_believed_before_hello():
+def test_frames_before_hello_are_ignored():
     one = session()
     assert one.receive([live(1, 0), Synced(seq=1), Gap(from_=0, to=9, reason="long")], 0) == []
     assert (one.last_seq, one.wanted_page, one.outgoing(0)) == (0, None, [])
 
 
-def test_a_load_interrupted_by_a_new_connection_goes_on():
+def test_a_load_continues_after_a_reconnect():
     one = session()
     one.receive([hello(300)], 0)
     one.receive_page(one.wanted_page, [message(seq) for seq in range(101, 301)], 0)
@@ -124,7 +124,7 @@ def test_a_load_interrupted_by_a_new_connection_goes_on():
     assert one.state == "open"
 
 
-def test_changes_that_came_while_loading_are_folded_again_and_end_the_same():
+def test_changes_received_while_loading_are_folded_once():
     edited = Change(seq=11, room="lobby", user="ada", at=11, kind="edit", target=10, text="one")
     again = Change(seq=12, room="lobby", user="ada", at=12, kind="edit", target=10, text="two")
     one = session()
@@ -136,13 +136,13 @@ def test_changes_that_came_while_loading_are_folded_again_and_end_the_same():
 # ---- the rule ----
 
 
-def test_copies_are_dropped():
+def test_duplicate_entries_are_dropped():
     one = joined(1, 2)
     assert one.receive([live(2, 1), live(1, 0)], 0) == []
     assert seqs(one) == [1, 2]
 
 
-def test_a_missing_entry_is_asked_for_once():
+def test_a_missing_entry_is_requested_once():
     one = joined(1, 2)
     assert one.receive([live(5, 4), live(6, 5)], 0) == []
     assert one.outgoing(0) == [Resume(after=2, epoch="e1")]
@@ -152,7 +152,7 @@ def test_a_missing_entry_is_asked_for_once():
     assert one.outgoing(0) == []
 
 
-def test_a_lost_resume_is_asked_again():
+def test_a_lost_resume_is_sent_again():
     one = joined(1)
     one.receive([live(3, 2)], 0)
     one.outgoing(0)
@@ -162,7 +162,7 @@ def test_a_lost_resume_is_asked_again():
     assert one.outgoing(2) == [Resume(after=1, epoch="e1")]
 
 
-def test_a_lost_tail_shows_when_idle():
+def test_synced_reveals_lost_entries():
     one = joined(1)
     one.receive([Synced(seq=2)], 0)
     assert one.outgoing(0) == [Resume(after=1, epoch="e1")]
@@ -195,7 +195,7 @@ def test_changes_fold_and_count_as_entries():
 # ---- gaps ----
 
 
-def test_a_gap_is_paged_while_live_frames_wait():
+def test_a_gap_is_filled_by_pages_while_live_frames_are_held():
     one = joined(1)
     one.receive([Gap(from_=1, to=401, reason="long"), live(402, 401), Synced(seq=402)], 0)
     assert (one.wanted_page.kind, one.wanted_page.seq) == ("log", 1)
@@ -209,13 +209,13 @@ def test_a_gap_is_paged_while_live_frames_wait():
     assert one.outgoing(0) == []
 
 
-def test_a_gap_that_is_known_already_is_nothing():
+def test_a_gap_below_the_cursor_is_ignored():
     one = joined(1, 2, 3)
     one.receive([Gap(from_=1, to=3, reason="slow")], 0)
     assert one.wanted_page is None
 
 
-def test_a_gap_is_abandoned_with_its_connection():
+def test_a_gap_request_ends_with_its_connection():
     one = joined(1)
     one.receive([Gap(from_=1, to=5, reason="long")], 0)
     one.on_disconnect(0)
@@ -223,7 +223,7 @@ def test_a_gap_is_abandoned_with_its_connection():
     assert one.resume_query() == {"after": "1", "epoch": "e1"}
 
 
-def test_held_frames_are_bounded_and_resumed():
+def test_held_frames_are_bounded_and_requested_again():
     one = joined(1)
     one.receive([Gap(from_=1, to=2, reason="long")], 0)
     one.receive([live(seq, seq - 1) for seq in range(3, MAX_HELD_FRAMES + 10)], 0)
@@ -245,7 +245,7 @@ def test_a_new_epoch_reloads(told):
     assert one.joined_seq == 2
 
 
-def test_a_page_that_was_wanted_before_the_reload_is_ignored():
+def test_a_page_requested_before_a_reload_is_ignored():
     one = session()
     one.receive([hello(3)], 0)
     old = one.wanted_page
@@ -255,7 +255,7 @@ def test_a_page_that_was_wanted_before_the_reload_is_ignored():
     assert one.messages.snapshot() == [message(1, "other")]
 
 
-def test_what_waited_for_a_page_goes_with_its_connection():
+def test_held_frames_are_dropped_with_their_connection():
     one = joined(1)
     one.receive([Gap(from_=1, to=5, reason="long"), live(6, 5)], 0)
     one.on_disconnect(0)
@@ -267,7 +267,7 @@ def test_what_waited_for_a_page_goes_with_its_connection():
 # ---- status and backoff ----
 
 
-def test_the_status_tells_the_story():
+def test_the_state_follows_the_connection():
     one = session()
     assert (one.state, one.attempts) == ("connecting", 0)
     one.on_disconnect(0)
@@ -327,7 +327,7 @@ def test_a_draft_is_delivered_by_its_entry():
     assert len(one.outbox) == 0
 
 
-def test_another_members_entry_with_our_cid_delivers_nothing():
+def test_another_members_entry_with_the_same_cid_delivers_nothing():
     one = joined(1)
     one.outbox.put(draft("c1"))
     theirs = Message(seq=2, room="lobby", user="eve", text="not yours", at=2000, cid="c1")
@@ -335,7 +335,7 @@ def test_another_members_entry_with_our_cid_delivers_nothing():
     assert (one.outbox.results, one.outgoing(0)) == ([], [draft("c1")])
 
 
-def test_the_verified_name_is_ours():
+def test_an_entry_under_the_verified_name_is_own():
     one = session()
     one.receive([msgspec.structs.replace(hello(), user="ada lovelace")], 0)
     one.receive_page(one.wanted_page, [], 0)
@@ -371,7 +371,7 @@ def test_an_acknowledged_draft_is_not_sent_again_but_waits_for_its_entry():
     assert [cid for cid, _ in one.outbox.results] == ["c1"]
 
 
-def test_a_duplicate_ack_finds_the_entry_that_went_by():
+def test_a_duplicate_ack_delivers_an_earlier_entry():
     one = joined(1)
     one.outbox.put(draft("c1", "m1"))
     one.outgoing(0)
@@ -380,7 +380,7 @@ def test_a_duplicate_ack_finds_the_entry_that_went_by():
     assert (delivery.dup, delivery.entry) == (True, message(1))
 
 
-def test_a_new_epoch_settles_what_the_old_one_acknowledged():
+def test_a_new_epoch_delivers_drafts_acknowledged_in_the_old_one():
     one = joined(1)
     one.outbox.put(draft("c1"))
     one.outgoing(0)
@@ -390,7 +390,7 @@ def test_a_new_epoch_settles_what_the_old_one_acknowledged():
     assert (delivery.entry.seq, delivery.entry.text, delivery.entry.at) == (5, "hi", 5000)
 
 
-def test_a_refused_draft_is_settled_with_the_error():
+def test_a_refused_draft_ends_with_the_error():
     one = joined()
     one.outbox.put(draft("c1"))
     one.outgoing(0)
@@ -399,7 +399,7 @@ def test_a_refused_draft_is_settled_with_the_error():
     assert one.outbox.results == [("c1", error)]
 
 
-def test_a_draft_that_came_too_fast_is_sent_again_in_order():
+def test_rate_limited_drafts_are_sent_again_in_order():
     one = joined()
     for cid in ("c1", "c2", "c3"):
         one.outbox.put(draft(cid))
@@ -424,7 +424,7 @@ def test_an_unanswered_draft_is_sent_again_with_its_cid():
     assert one.outgoing(10) == [draft("c1")]
 
 
-def test_few_are_in_flight_at_once():
+def test_the_number_of_drafts_in_flight_is_bounded():
     one = joined()
     for n in range(200):
         one.outbox.put(draft(f"c{n}"))
@@ -433,7 +433,7 @@ def test_few_are_in_flight_at_once():
     assert [frame.cid for frame in one.outgoing(0)] == [f"c{n}" for n in range(64, 74)]
 
 
-def test_where_rates_are_limited_fewer_are():
+def test_a_rate_limit_reduces_the_drafts_in_flight():
     one = session()
     one.receive(
         [Hello(room="lobby", epoch="e", seq=0, oldest=0, resumed=False, limits=Limits(), heartbeat_ms=1)], 0
@@ -443,7 +443,7 @@ def test_where_rates_are_limited_fewer_are():
     assert len(one.outgoing(0)) == 10
 
 
-def test_closing_gives_up_what_is_queued():
+def test_closing_returns_the_queued_cids():
     one = joined()
     one.outbox.put(draft("c1"))
     assert one.close() == ["c1"]
@@ -682,13 +682,13 @@ Anywhere.TestCase.settings = settings(
 TestAnywhere = Anywhere.TestCase
 
 
-def test_ping_is_not_a_sessions_business():
+def test_a_session_never_sends_pings():
     """The heartbeat belongs to the connection: a session sends only what its rule asks for."""
     one = joined(1)
     assert not [frame for frame in one.outgoing(1000) if isinstance(frame, Ping)]
 
 
-def test_the_servers_clock_runs_on_and_ours_stands_in_for_it():
+def test_the_servers_clock_advances_and_the_local_one_is_the_fallback():
     one = Session("lobby", keep=10, random=random.random)
     assert one.server_time_ms(5.0, 777) == 777
     one.receive([msgspec.structs.replace(hello(), now=1_000_000)], 10.0)

@@ -61,13 +61,13 @@ def known(data, frame):
 
 
 @pytest.mark.parametrize("data", golden("entry"))
-def test_entries_survive_the_way(data):
+def test_entries_round_trip(data):
     entry = decode_entry(data)
     assert json.loads(encode(entry)) == known(data, entry)
 
 
 @pytest.mark.parametrize("data", golden("server"))
-def test_server_frames_survive_the_way(data):
+def test_server_frames_round_trip(data):
     frame = decode_server(json.dumps(data))
     if frame is None:
         assert data["type"] == "weather"
@@ -82,7 +82,7 @@ def test_server_frames_survive_the_way(data):
 
 
 @pytest.mark.parametrize("data", golden("client"))
-def test_client_frames_survive_the_way(data):
+def test_client_frames_round_trip(data):
     frame = decode_client(json.dumps(data))
     if isinstance(frame, Echo):
         assert frame.message == data
@@ -92,7 +92,7 @@ def test_client_frames_survive_the_way(data):
     }
 
 
-def test_every_kind_of_frame_is_golden():
+def test_every_frame_type_has_a_golden_example():
     """Adding a frame to the protocol means adding it to the file that both languages are held to."""
     told = {frame["json"].get("type") for frame in GOLDEN}
     unions = (*protocol.ServerFrame.__args__, *protocol.ClientFrame.__args__)
@@ -104,7 +104,7 @@ def test_every_kind_of_frame_is_golden():
 
 
 @pytest.mark.parametrize("data", ["", "hi", "{", '{"type"', "\x00", b"\xff\xfe", "[" * 100_000])
-def test_what_is_not_json_is_echoed_to_a_client_and_refused_by_one(data):
+def test_data_that_is_not_json_is_echoed_by_servers_and_refused_by_clients(data):
     assert isinstance(decode_client(data), Echo)
     with pytest.raises(ProtocolError) as told:
         decode_server(data)
@@ -136,7 +136,7 @@ def test_a_wrong_field_is_named(data, field):
 
 
 @pytest.mark.parametrize("cid", ["1", "\\ud83d"])
-def test_half_a_character_of_a_browser_is_refused(cid):
+def test_a_lone_surrogate_from_a_browser_is_refused(cid):
     data = f'{{"type": "chat.send", "cid": "{cid}", "user": "ada", "text": "half a \\ud83d"}}'
     with pytest.raises(ProtocolError) as told:
         decode_client(data)
@@ -158,7 +158,7 @@ def test_no_input_breaks_the_decoders(data):
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.integers(0, 2**53))
-def test_any_text_comes_back_as_it_was(user, text, seq):
+def test_any_text_round_trips(user, text, seq):
     message = Message(seq=seq, room="lobby", user=user, text=text, at=1)
     try:
         encoded = encode(message)
@@ -184,7 +184,7 @@ def post(**fields):
         React(cid="c", user="ada", target=1, emoji="👍🏽"),
     ],
 )
-def test_what_fits_passes(draft):
+def test_valid_drafts_pass(draft):
     check(draft, Limits())
 
 
@@ -203,7 +203,7 @@ def test_what_fits_passes(draft):
         (React(cid="c", user="ada", target=1, emoji="x" * 17), "too_long", "emoji"),
     ],
 )
-def test_what_does_not_fit_is_named_with_its_limit(draft, code, field):
+def test_an_invalid_field_is_named_with_its_limit(draft, code, field):
     with pytest.raises(ProtocolError, match=field) as told:
         check(draft, Limits())
     assert (told.value.code, told.value.field) == (code, field)
@@ -215,7 +215,7 @@ def test_room_names(name):
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "a b", "a/b", "../x", "é", "a\n", "<b>"])
-def test_what_is_no_room_name(name):
+def test_invalid_room_names(name):
     with pytest.raises(ProtocolError, match="A-Z a-z 0-9") as told:
         check_room(name)
     assert told.value.code == "bad_room"
@@ -279,7 +279,7 @@ def test_reactions_come_and_go_by_user():
     ),
     st.integers(0, 6),
 )
-def test_folding_a_tail_of_changes_again_changes_nothing(changes, start):
+def test_folding_changes_twice_has_no_further_effect(changes, start):
     """What a client relies on that loads a folded page while changes to it arrive."""
     question = message(ask=Ask())
     for one in changes:
@@ -290,7 +290,7 @@ def test_folding_a_tail_of_changes_again_changes_nothing(changes, start):
     assert again == question
 
 
-def test_only_the_first_fitting_answer_counts():
+def test_only_the_first_valid_answer_counts():
     question = message(ask=Ask(choices=("yes", "no"), from_="bob", expires=100))
 
     def reply(seq, **fields):
@@ -312,11 +312,11 @@ def test_reprs_show_no_control_characters():
     assert len(shown) < 200
 
 
-def test_printable_cuts_long_text():
+def test_printable_truncates_long_text():
     assert printable("x" * 100).endswith("…'")
 
 
-def test_absent_fields_are_absent_on_the_wire():
+def test_default_values_are_absent_on_the_wire():
     assert json.loads(encode(message())) == {"seq": 1, "room": "lobby", "user": "ada", "text": "hi", "at": 10}
     assert json.loads(encode(Send(cid="c", user="ada", text="hi"))) == {
         "type": "chat.send",
@@ -327,7 +327,7 @@ def test_absent_fields_are_absent_on_the_wire():
     assert json.loads(encode(Error(code="x", message="y"))) == {"type": "error", "code": "x", "message": "y"}
 
 
-def test_hello_tells_all_limits():
+def test_hello_contains_all_limits():
     hello = Hello(room="a", epoch="e", seq=0, oldest=0, resumed=False, limits=Limits(), heartbeat_ms=1)
     assert set(json.loads(encode(hello))["limits"]) == {
         *("text", "user", "frame", "rate", "rate_ms", "room", "buffer", "part")

@@ -79,12 +79,12 @@ class Figure:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_whatever_has_a_picture_becomes_it(thing, mime, data):
+def test_objects_with_a_picture_become_an_attachment(thing, mime, data):
     part, given = to_attachment(thing)
     assert (part.mime, given, part.size) == (mime, data, len(data))
 
 
-def test_it_is_named_by_its_sender_its_file_or_its_title(tmp_path):
+def test_the_name_is_the_senders_the_files_or_the_title(tmp_path):
     file = tmp_path / "the loss.png"
     file.write_bytes(PNG)
     assert to_attachment(file)[0].name == "the loss.png"
@@ -95,7 +95,7 @@ def test_it_is_named_by_its_sender_its_file_or_its_title(tmp_path):
 
 
 @pytest.mark.parametrize("thing", [3, None, {"a": 1}, [PNG], object(), Figure, Picture(png=None), Room])
-def test_what_has_no_picture_is_refused_with_what_can_be_sent(thing):
+def test_an_unsupported_object_is_refused_with_a_list_of_supported_ones(thing):
     with pytest.raises(
         TypeError, match=r"a message is text, not \w+: convert it.*figure.*DataFrame.*_repr_svg_"
     ):
@@ -103,12 +103,12 @@ def test_what_has_no_picture_is_refused_with_what_can_be_sent(thing):
 
 
 @pytest.mark.parametrize("thing", [HTML, b"", b"%PDF-1.7", Picture(png=b"no picture")])
-def test_bytes_that_are_no_picture_are_refused(thing):
+def test_bytes_of_another_kind_are_refused(thing):
     with pytest.raises(TypeError, match="not a PNG, JPEG, GIF, WebP or SVG picture"):
         to_attachment(thing)
 
 
-def test_a_file_that_can_t_be_read_says_so(tmp_path):
+def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(BqwidgetError, match=r"gone.png can't be read: No such file"):
         to_attachment(tmp_path / "gone.png")
 
@@ -117,7 +117,7 @@ def test_a_file_that_can_t_be_read_says_so(tmp_path):
     ("begins", "error", "says"),
     [(PNG, MessageRefused, "has 2,000,000,000,000 bytes: send a smaller one"), (b"", TypeError, "not a PNG")],
 )
-def test_of_a_huge_file_no_more_than_its_beginning_is_read(tmp_path, begins, error, says):
+def test_only_the_beginning_of_a_huge_file_is_read(tmp_path, begins, error, says):
     huge = tmp_path / "huge"
     with huge.open("wb") as file:
         file.write(begins)
@@ -126,14 +126,14 @@ def test_of_a_huge_file_no_more_than_its_beginning_is_read(tmp_path, begins, err
         to_attachment(huge)
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path):
+def test_a_pipe_is_refused_without_reading(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(BqwidgetError, match="it is not a regular file"):
             to_attachment(path)
 
 
-def test_a_frame_becomes_its_first_rows_and_columns_and_says_how_many_there_are():
+def test_a_data_frame_becomes_its_first_rows_and_columns_with_the_totals():
     frame = pd.DataFrame(np.arange(10_000 * 30).reshape(10_000, 30))
     table = table_of(frame)
     assert (len(table.rows), len(table.columns)) == (MAX_TABLE_ROWS, MAX_TABLE_COLUMNS)
@@ -141,7 +141,7 @@ def test_a_frame_becomes_its_first_rows_and_columns_and_says_how_many_there_are(
     assert table.rows[1][:3] == (30, 31, 32)
 
 
-def test_cells_are_data_whatever_is_in_them():
+def test_cells_of_every_type_become_json_values():
     frame = pd.DataFrame(
         {
             "n": [1, 2**60],
@@ -181,7 +181,7 @@ def test_cells_are_data_whatever_is_in_them():
     )
 
 
-def test_levels_series_and_empty_frames_are_tables_too():
+def test_multi_indexes_series_and_empty_frames_become_tables():
     frame = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [5, 6]}).set_index(["a", "b"])
     assert table_of(frame).columns == ("a / b", "c")
     assert table_of(frame).rows[0] == ("1 / 3", 5)
@@ -194,7 +194,7 @@ def test_levels_series_and_empty_frames_are_tables_too():
 # ---- its way
 
 
-def test_others_get_the_picture_and_its_caption(join):
+def test_other_members_get_the_picture_and_its_caption(join):
     ada, bob = join("ada"), join("bob")
     sent = ada.send(PNG, "look", name="loss.png")
     assert (sent.text, sent.parts[0].name, sent.parts[0].width, sent.parts[0].height) == (
@@ -211,14 +211,14 @@ def test_others_get_the_picture_and_its_caption(join):
     assert ada.send(SVG, wait=False).result(20).parts[0].mime == "image/svg+xml"
 
 
-def test_a_frame_is_sent_as_a_table(join):
+def test_a_data_frame_is_sent_as_a_table(join):
     ada = join()
     sent = ada.send(pd.DataFrame({"a": [1, 2]}), "scores")
     assert sent.parts[0].mime == TABLE
     assert b'"columns":["a"]' in ada.part(sent.parts[0])
 
 
-def test_a_room_as_data_names_what_is_attached(join):
+def test_df_and_transcript_name_the_attachments(join):
     ada = join()
     ada.send(PNG, "look", name="<img src=x>\u202e\n")
     ada.send("text")
@@ -230,7 +230,7 @@ def test_a_room_as_data_names_what_is_attached(join):
     assert "&lt;img src=x&gt;\\u202e" in transcript._repr_html_()
 
 
-def test_what_is_too_big_is_refused_before_it_is_sent():
+def test_an_attachment_over_the_limit_is_refused_before_the_upload():
     with running_server(open=True, part_limit=1_000) as server, Room("r", user="ada", url=server.url) as room:
         room.wait_open(20)
         with pytest.raises(
@@ -244,7 +244,7 @@ def test_what_is_too_big_is_refused_before_it_is_sent():
             room.send(PNG)
 
 
-def test_what_the_server_refuses_is_an_error_for_who_sent_it(join):
+def test_an_attachment_refused_by_the_server_raises(join):
     ada = join()
     endless = PNG[:16] + struct.pack(">II", 60_000, 60_000) + PNG[24:]
     with pytest.raises(MessageRefused, match="60,000 x 60,000 pixels: send a smaller one") as told:
@@ -253,14 +253,14 @@ def test_what_the_server_refuses_is_an_error_for_who_sent_it(join):
     assert ada.send("still here").text == "still here"
 
 
-def test_a_caption_is_for_what_is_attached(join):
+def test_a_caption_needs_an_attachment(join):
     ada = join()
     for more in ({"caption": "x"}, {"name": "x"}):
         with pytest.raises(TypeError, match="for attachments"):
             ada.send("text", **more)
 
 
-def test_what_is_sent_while_offline_arrives_once_when_the_server_is_back(tmp_path, unused_port):
+def test_an_attachment_sent_offline_arrives_once_after_the_reconnect(tmp_path, unused_port):
     log = f"sqlite:{tmp_path / 'log.sqlite'}"
     room = Room("r", user="ada", url=f"http://127.0.0.1:{unused_port}")
     try:
@@ -276,7 +276,7 @@ def test_what_is_sent_while_offline_arrives_once_when_the_server_is_back(tmp_pat
         room.close()
 
 
-def test_a_room_that_closes_gives_up_what_can_t_be_sent(unused_port):
+def test_closing_drops_an_attachment_that_cannot_be_uploaded(unused_port):
     room = Room("r", user="ada", url=f"http://127.0.0.1:{unused_port}")
     sending = room.send(PNG, wait=False)
     room.close()

@@ -31,7 +31,7 @@ def texts(messages):
 # ---- search ----
 
 
-def test_a_search_finds_what_is_not_kept_any_more(join):
+def test_a_search_finds_messages_that_are_not_kept(join):
     room = join(keep=2)
     for number in range(5):
         room.send(f"epoch {number} loss {number / 10}")
@@ -43,12 +43,12 @@ def test_a_search_finds_what_is_not_kept_any_more(join):
     assert room.search("nothing") == []
 
 
-def test_half_a_character_is_sought_nowhere(join):
+def test_a_search_for_a_lone_surrogate_is_an_error(join):
     with pytest.raises(BqwidgetError, match="half a character"):
         join().search("\ud800")
 
 
-def test_a_search_for_nothing_says_what_is_missing(join):
+def test_an_empty_search_is_an_error(join):
     with pytest.raises(ConnectionRefused, match="q must be the words to look for"):
         join().search(" ")
 
@@ -56,7 +56,7 @@ def test_a_search_for_nothing_says_what_is_missing(join):
 # ---- the table ----
 
 
-def test_a_table_of_what_is_kept(join):
+def test_a_data_frame_of_the_kept_messages(join):
     ada, bob = join("ada"), join("bob")
     question = ada.send("ready?")
     answer = bob.reply(question, "yes")
@@ -75,14 +75,14 @@ def test_a_table_of_what_is_kept(join):
     assert table["reactions"][0] == {"👍": ("bob",)}
 
 
-def test_a_table_of_an_empty_room_has_its_columns(join):
+def test_a_data_frame_of_an_empty_room_has_all_columns(join):
     table = join().df()
     assert len(table) == 0
     assert {"seq", "at", "user", "text", "re", "choice"} <= set(table.columns)
     assert str(table["at"].dt.tz) == "UTC"
 
 
-def test_a_table_of_everything(join):
+def test_a_data_frame_of_the_whole_history(join):
     room = join(keep=10)
     for number in range(430):
         room.send(str(number), wait=False)
@@ -94,7 +94,7 @@ def test_a_table_of_everything(join):
     assert len(room.df(limit=1000)) == 431
 
 
-def test_without_pandas_the_error_says_what_to_do(monkeypatch, join):
+def test_without_pandas_the_error_has_the_remedy(monkeypatch, join):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(BqwidgetError, match="pip install pandas"):
         join().df()
@@ -124,7 +124,7 @@ def message(text, **fields):
     return Message(seq=1, room="lobby", at=1_700_000_000_000, **given)
 
 
-def test_a_transcript_reads_as_text():
+def test_a_transcript_as_text():
     shown = Transcript("lobby", [message("hello\nthere"), message("", deleted=True, user="bob")])
     assert str(shown) == (
         "Room lobby, 2 messages\n"
@@ -135,7 +135,7 @@ def test_a_transcript_reads_as_text():
     assert len(shown) == 2
 
 
-def test_a_transcript_marks_the_names_that_the_server_vouches_for():
+def test_a_transcript_marks_verified_names():
     shown = Transcript("lobby", [message("mine", verified=True), message("hers", user="✓ ada (verified)")])
     assert str(shown).splitlines()[1:] == [
         "✓ 2023-11-14 22:13:20  ada: mine",
@@ -144,7 +144,7 @@ def test_a_transcript_marks_the_names_that_the_server_vouches_for():
     assert shown._repr_html_().count("</b> <i>(verified)</i>") == 1
 
 
-def test_nothing_in_a_transcript_runs_or_rewrites_its_surroundings():
+def test_a_transcript_escapes_markup_and_control_characters():
     shown = Transcript("lobby", [message(NASTY, user=NASTY)])
     page = Tags(shown._repr_html_())
     assert set(page.tags) <= {"p", "b", "ol", "li", "bdi", "time", "br", "span", "i"}
@@ -165,7 +165,7 @@ def test_a_transcript_of_a_room_and_of_a_search(join):
     assert str(room.transcript(room.messages[:1])).endswith("ada: one")
 
 
-def test_a_room_that_can_not_be_reached_says_so(unused_port, monkeypatch):
+def test_an_unreachable_room_is_a_connection_refused(unused_port, monkeypatch):
     monkeypatch.setattr("bqwidget._room.history.REQUEST_TIMEOUT", 0.2)
     with (
         Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}") as room,

@@ -53,7 +53,7 @@ def shows(notebook, cell, *expected):
     notebook.until(lambda: displays(cell) == list(expected), f"{expected}; there is {displays(cell)}")
 
 
-def test_it_follows_the_room_in_one_output(notebook, bob):
+def test_a_live_output_follows_the_room(notebook, bob):
     shown = notebook.run(LIVE)
     shows(notebook, shown, "''")
     notebook.run("print('another cell')")
@@ -66,7 +66,7 @@ def test_it_follows_the_room_in_one_output(notebook, bob):
     assert notebook.run("print(all(runs))").text == "True\n"
 
 
-def test_a_burst_is_one_computation_or_few(notebook, bob):
+def test_a_burst_of_messages_is_one_or_few_computations(notebook, bob):
     shown = notebook.run(LIVE)
     for number in range(200):
         bob.send(str(number), wait=False)
@@ -75,7 +75,7 @@ def test_a_burst_is_one_computation_or_few(notebook, bob):
     assert int(notebook.run("print(len(runs))").text) <= 20
 
 
-def test_it_waits_for_the_end_of_a_busy_cell_and_runs_while_one_waits(notebook, bob):
+def test_a_live_output_waits_for_a_busy_cell_and_runs_while_a_cell_waits(notebook, bob):
     shown = notebook.run(LIVE)
     busy = notebook.begin("while not room.pending(): pass\nprint(len(runs))")
     bob.send("one")
@@ -89,7 +89,7 @@ def test_it_waits_for_the_end_of_a_busy_cell_and_runs_while_one_waits(notebook, 
     shows(notebook, shown, "'one|two|go'")
 
 
-def test_an_error_is_shown_in_its_place_until_it_goes_well_again(notebook, bob):
+def test_an_error_replaces_the_output_until_the_next_success(notebook, bob):
     shown = notebook.run(LIVE)
     bob.send("boom")
     notebook.until(lambda: "ValueError: no table today" in displays(shown)[0], "the error")
@@ -100,7 +100,7 @@ def test_an_error_is_shown_in_its_place_until_it_goes_well_again(notebook, bob):
 
 
 @pytest.mark.parametrize("code", [LIVE, "room.live(lambda messages: len(messages))\nruns.append(1)"])
-def test_running_the_cell_again_replaces_it(notebook, bob, code):
+def test_running_the_cell_again_replaces_the_live_output(notebook, bob, code):
     first = notebook.run(code, "cell-1")
     second = notebook.run(code, "cell-1")
     before = displays(first)
@@ -109,7 +109,7 @@ def test_running_the_cell_again_replaces_it(notebook, bob, code):
     assert displays(first) == before
 
 
-def test_an_async_function(notebook, bob):
+def test_a_live_function_may_be_async(notebook, bob):
     shown = notebook.run("""
         @room.live
         async def count(messages):
@@ -125,21 +125,21 @@ def test_an_async_function(notebook, bob):
     notebook.until(lambda: "ValueError: two is too many" in displays(shown)[0], "the error")
 
 
-def test_nothing_to_show_and_prints(notebook, bob):
+def test_none_shows_nothing_and_prints_appear(notebook, bob):
     shown = notebook.run("@room.live\ndef count(messages): print(len(messages), 'printed')")
     shows(notebook, shown, "")
     bob.send("one")
     shown.shows("1 printed")
 
 
-def test_what_came_last_is_shown_even_if_the_room_is_closed(notebook, bob):
+def test_closing_the_room_shows_the_last_change(notebook, bob):
     shown = notebook.run(LIVE)
     bob.send("last")
     notebook.run("while not room.messages: pass\nroom.close()")
     shows(notebook, shown, "'last'")
 
 
-def test_a_slow_function_takes_half_of_the_time_at_most(notebook, bob):
+def test_a_slow_function_takes_at_most_half_of_the_time(notebook, bob):
     notebook.run("""
         @room.live(pause=0.01)
         def slow(messages):
@@ -154,12 +154,12 @@ def test_a_slow_function_takes_half_of_the_time_at_most(notebook, bob):
     assert float(gaps) >= 0.2
 
 
-def test_only_functions_are_live(join):
+def test_live_needs_a_function(join):
     with pytest.raises(TypeError, match="live takes a function of the messages, not str"):
         join().live("table")
 
 
-def test_in_a_script_it_is_printed(join, capfd):
+def test_a_script_prints_the_live_output(join, capfd):
     ada, bob = join("ada"), join("bob")
     ada.live(lambda messages: f"{len(messages)} so far")
     bob.send("one")
@@ -189,7 +189,7 @@ def test_a_kernel_is_busy_while_a_cell_runs(notebook, bob):
     assert member(bob).kind == "kernel"
 
 
-def test_it_says_so_again_after_a_reconnect(notebook, bob, room_server, join):
+def test_busy_is_sent_again_after_a_reconnect(notebook, bob, room_server, join):
     with relay(room_server.port) as wire:
         cell = notebook.begin(f"""
             cleo = Room({bob.name!r}, user="cleo", url={wire.url!r}, token={room_server.token!r})
@@ -206,20 +206,20 @@ def test_it_says_so_again_after_a_reconnect(notebook, bob, room_server, join):
         eventually(lambda: member(dan, "cleo") == Member(user="cleo", kind="kernel", busy=False))
 
 
-def test_the_hooks_go_with_the_last_room(notebook):
+def test_the_last_room_removes_the_hooks(notebook):
     hooks = "len(get_ipython().events.callbacks['post_run_cell'])"
     seen = notebook.run(f"before = {hooks}\nroom.close()\nprint(before - {hooks})").text
     assert seen == "1\n"
 
 
-def test_a_kernel_that_is_killed_is_gone(notebook, bob):
+def test_a_killed_kernel_leaves_the_members(notebook, bob):
     is_busy(bob, False)
     notebook.begin("while True: pass")
     notebook.kill()
     eventually(lambda: member(bob) is None)
 
 
-def test_a_busy_cell_lets_go_sooner_while_a_room_is_open(notebook):
+def test_the_switch_interval_is_short_while_a_cell_runs_and_a_room_is_open(notebook):
     told = notebook.run(
         "import sys\nprint(sys.getswitchinterval())\nroom.close()\nprint(sys.getswitchinterval())"
     )
@@ -242,13 +242,13 @@ def test_a_busy_cell_lets_go_sooner_while_a_room_is_open(notebook):
         ("try: 1 / 0\n  except ZeroDivisionError: pass", r"✓ epoch 3: 100 % · 10/10 in \S+ s.*"),
     ],
 )
-def test_a_loop_in_a_cell_names_what_ended_it(notebook, bob, body, line):
+def test_a_loop_in_a_cell_names_the_error_that_ended_it(notebook, bob, body, line):
     cell = notebook.begin(f"for item in room.track(range(10), 'epoch 3'):\n  {body}")
     notebook.until(lambda: cell.is_done, "the end")
     eventually(lambda: bob.messages and re.fullmatch(line, bob.messages[-1].text), what=str(bob.messages))
 
 
-def test_the_stop_button_ends_a_loop_visibly(notebook, bob):
+def test_an_interrupt_is_shown_in_the_progress_message(notebook, bob):
     cell = notebook.begin("import itertools\nfor item in room.track(itertools.count(), 'epoch 3'): pass")
     eventually(lambda: bob.messages)
     notebook.interrupt()

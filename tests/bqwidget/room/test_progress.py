@@ -58,7 +58,7 @@ def edits(server, room):
 # ---- the words ----
 
 
-def test_the_rate_is_that_of_the_last_seconds():
+def test_the_rate_covers_the_last_seconds():
     clock = Clock()
     measured = ProgressRate(1000, clock)
     assert measured.line(0) == "0 % · 0/1,000"
@@ -82,16 +82,16 @@ def test_a_loop_of_unknown_length_has_a_count_and_a_rate():
     ("seconds", "said"),
     [(0, "0 s"), (0.42, "0.42 s"), (9.96, "10 s"), (59.4, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
 )
-def test_durations_read_well(seconds, said):
+def test_durations_are_readable(seconds, said):
     assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.123456, "0.123"), (42.0, "42"), (12345.6, "12,346")])
-def test_numbers_read_well(value, said):
+def test_numbers_are_readable(value, said):
     assert format_number(value) == said
 
 
-def test_an_error_is_one_short_line():
+def test_an_error_becomes_one_short_line():
     assert error_line(ValueError("bad\nand more")) == "ValueError: bad"
     assert error_line(ValueError()) == "ValueError"
     assert error_line(KeyboardInterrupt()) == "interrupted"
@@ -102,13 +102,13 @@ def test_an_error_is_one_short_line():
 # ---- track ----
 
 
-def test_a_loop_that_runs_to_its_end(join):
+def test_a_completed_loop_ends_with_a_check_mark(join):
     room = join()
     assert list(room.track(range(1000), "epoch 3")) == list(range(1000))
     ends(room, "✓ epoch 3: 100 % · 1,000/1,000 in ", "/s")
 
 
-def test_others_see_one_message_that_moves(join, room_server):
+def test_progress_is_one_edited_message(join, room_server):
     ada, bob = join("ada"), join("bob")
     seen = []
     bob.observe(lambda change: seen.append(change.new[-1].text), "messages")
@@ -123,7 +123,7 @@ def test_others_see_one_message_that_moves(join, room_server):
     assert {edit["target"] for edit in edits(room_server, bob)} == {first}
 
 
-def test_it_is_edited_twice_a_second_at_most(join, room_server):
+def test_there_are_at_most_two_edits_per_second(join, room_server):
     room = join()
     began = time.monotonic()
     for _ in room.track(itertools.count(), "epoch 3"):
@@ -137,7 +137,7 @@ def test_it_is_edited_twice_a_second_at_most(join, room_server):
     assert last_one["text"].startswith("■")
 
 
-def test_an_exception_in_the_loop_ends_it_visibly(join):
+def test_an_exception_in_the_loop_is_shown(join):
     room = join()
     with pytest.raises(ValueError, match="boom"):
         for item in room.track(range(10), "epoch 3"):
@@ -146,7 +146,7 @@ def test_an_exception_in_the_loop_ends_it_visibly(join):
     ends(room, "✗ epoch 3: 40 % · 4/10", "ended by an exception")
 
 
-def test_an_interrupt_in_the_loop_ends_it_visibly(join):
+def test_an_interrupt_in_the_loop_is_shown(join):
     room = join()
     with pytest.raises(KeyboardInterrupt):
         for _ in room.track(range(10), "epoch 3"):
@@ -154,7 +154,7 @@ def test_an_interrupt_in_the_loop_ends_it_visibly(join):
     ends(room, "✗ epoch 3: 0 % · 0/10")
 
 
-def test_an_exception_of_what_is_gone_through_is_named(join):
+def test_an_exception_of_the_iterable_is_named(join):
     room = join()
 
     def loader():
@@ -166,7 +166,7 @@ def test_an_exception_of_what_is_gone_through_is_named(join):
     ends(room, "✗ epoch 3: ", "OSError: the disk is gone")
 
 
-def test_a_loop_that_is_left_on_purpose(join):
+def test_break_ends_with_a_square(join):
     room = join()
 
     def first():
@@ -179,7 +179,7 @@ def test_a_loop_that_is_left_on_purpose(join):
     ends(room, "■ search: 40 % · 4/10", "stopped")
 
 
-def test_which_ends_are_on_purpose():
+def test_deliberate_exits_are_recognised():
     frames = []
 
     def numbers():
@@ -206,7 +206,7 @@ def test_which_ends_are_on_purpose():
     assert frames[3:] == [False] * 5
 
 
-def test_how_many_there_will_be(join):
+def test_the_total_number_of_items(join):
     room = join()
     assert len(room.track(range(7))) == 7
     assert len(room.track(iter(range(7)), total=9)) == 9
@@ -214,7 +214,7 @@ def test_how_many_there_will_be(join):
         len(room.track(x for x in ()))
 
 
-def test_it_works_offline_and_never_waits(unused_port):
+def test_progress_works_offline_without_waiting(unused_port):
     room = Room("offline", user="ada", url=f"http://127.0.0.1:{unused_port}")
     try:
         began = time.monotonic()
@@ -228,7 +228,7 @@ def test_it_works_offline_and_never_waits(unused_port):
     assert sum(1 for _ in room.track(range(10), "closed")) == 10  # a loop outlives its room
 
 
-def test_what_ended_offline_is_told_when_the_room_opens(unused_port):
+def test_an_end_while_offline_is_sent_when_the_room_opens(unused_port):
     from bqserver.testing import running_server
 
     url = f"http://127.0.0.1:{unused_port}"
@@ -239,7 +239,7 @@ def test_what_ended_offline_is_told_when_the_room_opens(unused_port):
             ends(room, "✓ epoch 3: 100 % · 10/10")
 
 
-def test_the_last_word_leaves_even_if_the_room_is_closed_at_once(join):
+def test_the_final_text_is_sent_even_if_the_room_closes_at_once(join):
     ada, bob = join("ada"), join("bob")
     list(ada.track(range(10), "epoch 3"))
     ada.close()
@@ -270,7 +270,7 @@ def test_an_iteration_costs_at_most_a_microsecond_more_than_tqdms(join):
 # ---- report ----
 
 
-def test_a_report_is_told_by_hand(join):
+def test_a_report_shows_its_updates(join):
     ada, bob = join("ada"), join("bob")
     with ada.report("training") as report:
         report.update(0.4, "loss 0.21")
@@ -289,7 +289,7 @@ def test_a_report_is_told_by_hand(join):
         (KeyboardInterrupt(), "interrupted"),
     ],
 )
-def test_a_report_names_what_ended_it(join, error, line):
+def test_a_report_names_the_error_that_ended_it(join, error, line):
     room = join()
     with pytest.raises(type(error)), room.report("training") as report:
         report.update(0.4)
@@ -298,25 +298,25 @@ def test_a_report_names_what_ended_it(join, error, line):
     assert "at line 3" not in last(room)
 
 
-def test_a_fraction_that_is_none(join):
+def test_an_invalid_fraction_is_an_error(join):
     room = join()
     with pytest.raises(BqwidgetError, match="fraction is 40: it must be from 0 to 1"):  # noqa: SIM117
         with room.report("training") as report:
             report.update(40)
 
 
-def test_a_server_that_counts_keeps_half_of_the_rate_for_people():
+def test_progress_uses_at_most_half_of_the_rate_limit():
     assert edit_interval(Limits(rate=0), 0) == MIN_EDIT_INTERVAL
     assert edit_interval(Limits(rate=20, rate_ms=10_000), 0) == 1.0
     assert edit_interval(Limits(rate=1000, rate_ms=1000), 0) == MIN_EDIT_INTERVAL
 
 
-def test_what_takes_long_is_told_less_often():
+def test_older_progress_is_edited_less_often():
     paces = [edit_interval(Limits(rate=0), age) for age in (10, 60, 120, 3600, 86400)]
     assert paces == [MIN_EDIT_INTERVAL, 1.0, 2.0, MAX_EDIT_INTERVAL, MAX_EDIT_INTERVAL]
 
 
-def test_what_stands_still_is_not_told_again(join, room_server):
+def test_unchanged_progress_is_not_edited(join, room_server):
     """Two reports in one room: while one moves on for three edits, the other, which doesn't, has one."""
     room = join()
     with room.report("still") as still, room.report("moving") as moving:

@@ -53,7 +53,7 @@ def question(room):
     return found
 
 
-def test_a_wrong_clock_of_the_askers_ends_no_question(members, monkeypatch):
+def test_a_wrong_local_clock_ends_no_question(members, monkeypatch):
     ada, bob = members("ada", "bob")
     right = connection.now_ms
     monkeypatch.setattr(connection, "now_ms", lambda: right() - 3_600_000)
@@ -62,7 +62,7 @@ def test_a_wrong_clock_of_the_askers_ends_no_question(members, monkeypatch):
     assert abs(question(bob).ask.expires - right() - 20_000) < 10_000
 
 
-def test_a_choice_is_the_answer(members):
+def test_the_answer_is_a_choice(members):
     ada, bob = members("ada", "bob")
     answering(bob, "yes")
     assert ada.ask("Continue?", choices=["yes", "no"], timeout=20) == "yes"
@@ -71,13 +71,13 @@ def test_a_choice_is_the_answer(members):
     assert (ada.messages[-1].re, ada.messages[-1].choice) == (asked.seq, "yes")
 
 
-def test_words_are_the_answer_where_there_are_no_choices(members):
+def test_without_choices_the_answer_is_any_text(members):
     ada, bob = members("ada", "bob")
     answering(bob, "forty-two")
     assert ada.ask("How many?", timeout=20) == "forty-two"
 
 
-def test_awaited_questions(members):
+def test_questions_can_be_awaited(members):
     ada, bob = members("ada", "bob")
     answering(bob, "yes")
     assert asyncio.run(ada.aask("Continue?", ["yes", "no"], timeout=20)) == "yes"
@@ -96,7 +96,7 @@ def test_two_questions_at_once_get_their_own_answers(members):
     assert asyncio.run(both()) == ["ONE", "TWO", "THREE"]
 
 
-def test_only_the_first_answer_counts_and_only_from_whom_it_was_asked(members):
+def test_only_the_first_answer_of_the_asked_user_counts(members):
     ada, bob, eve = members("ada", "bob", "eve")
 
     @eve.on_message(where=lambda message: message.ask is not None, background=True)
@@ -111,7 +111,7 @@ def test_only_the_first_answer_counts_and_only_from_whom_it_was_asked(members):
     assert question(ada).answer == next(message.seq for message in ada.messages if message.choice)
 
 
-def test_an_unanswered_question_ends_for_everybody(members):
+def test_an_unanswered_question_ends_for_everyone(members):
     ada, bob = members("ada", "bob")
     with pytest.raises(WaitTimeout, match=r"no answer to 'Continue\?' within 0\.1 s") as told:
         ada.ask("Continue?", timeout=0.1)
@@ -120,12 +120,12 @@ def test_an_unanswered_question_ends_for_everybody(members):
 
 
 @pytest.mark.parametrize("default", ["no", None, False])
-def test_a_default_is_given_instead(members, default):
+def test_the_default_is_returned_at_the_timeout(members, default):
     [ada] = members("ada")
     assert ada.ask("Continue?", timeout=0.05, default=default) is default
 
 
-def test_an_answer_at_the_last_moment_counts_for_all_or_for_none(members):
+def test_a_late_answer_counts_for_everyone_or_no_one(members):
     """Whatever the log says came first, the asker and the others agree on it."""
     ada, bob = members("ada", "bob")
     outcomes = set()
@@ -148,7 +148,7 @@ def test_an_answer_at_the_last_moment_counts_for_all_or_for_none(members):
     assert outcomes <= {"yes", "late"}
 
 
-def test_a_question_that_its_asker_deletes_is_over(members):
+def test_deleting_a_question_ends_it(members):
     ada, bob = members("ada", "bob")
 
     @bob.on_message(where=lambda message: message.ask is not None, background=True)
@@ -158,7 +158,7 @@ def test_a_question_that_its_asker_deletes_is_over(members):
     assert ada.ask("Continue?", timeout=20, default="over") == "over"
 
 
-def test_a_question_that_is_ended_elsewhere_is_over(members):
+def test_a_question_ended_by_another_client_ends_here(members):
     ada, bob = members("ada", "bob")
 
     @bob.on_message(where=lambda message: message.ask is not None, background=True)
@@ -169,7 +169,7 @@ def test_a_question_that_is_ended_elsewhere_is_over(members):
         ada.ask("Continue?")
 
 
-def test_a_question_that_is_cancelled_does_not_stay_open(members):
+def test_a_cancelled_question_ends(members):
     ada, bob = members("ada", "bob")
 
     async def cancelled():
@@ -184,7 +184,7 @@ def test_a_question_that_is_cancelled_does_not_stay_open(members):
     eventually(lambda: question(bob).expired)
 
 
-def test_a_question_that_is_cancelled_on_its_way_is_ended_when_it_arrives(members):
+def test_a_question_cancelled_before_its_ack_ends_after_it(members):
     ada, bob = members("ada", "bob")
 
     async def cancelled():
@@ -205,7 +205,7 @@ def test_closing_the_room_ends_an_ask(members):
         ada.ask("Continue?")
 
 
-def test_asked_offline_the_default_is_given():
+def test_a_question_asked_offline_returns_the_default():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
         assert room.ask("Continue?", timeout=0.05, default="no") == "no"
 
@@ -227,7 +227,7 @@ def test_wrong_choices_are_named(members, choices, said):
     assert ada.messages == []
 
 
-def test_answers_that_fit_no_question_are_told(members):
+def test_an_answer_that_fits_no_question_is_an_error(members):
     ada, bob = members("ada", "bob")
     plain = ada.send("hi")
     assert ada.ask("Continue?", ["yes"], timeout=0.05, default=None) is None
@@ -262,7 +262,7 @@ def open_question(room):
     return found[-1] if found else None
 
 
-def test_a_loop_asks_while_handlers_go_on(notebook, bob):
+def test_handlers_run_while_a_cell_asks(notebook, bob):
     cell = notebook.begin(
         "@room.on_message(where=lambda message: message.re is None)\n"
         "def hear(message):\n    print('heard', message.text)\n"
@@ -277,7 +277,7 @@ def test_a_loop_asks_while_handlers_go_on(notebook, bob):
         cell.shows(f"{n} more")
 
 
-def test_the_stop_button_ends_the_question_too(notebook, bob):
+def test_an_interrupt_ends_the_question(notebook, bob):
     cell = notebook.begin(
         "try:\n    room.ask('Continue?')\nexcept KeyboardInterrupt:\n    print('stopped', room.status)"
     )

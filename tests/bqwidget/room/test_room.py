@@ -87,7 +87,7 @@ def test_an_unknown_option_is_an_error_with_the_remedy():
         ({"user": 5}, "user must be text"),
     ],
 )
-def test_what_is_no_text_is_named(options, said):
+def test_an_argument_of_the_wrong_type_is_named(options, said):
     with pytest.raises(TypeError, match=said):
         Room(**{"name": "lobby", **options})
 
@@ -104,17 +104,17 @@ def test_what_is_no_text_is_named(options, said):
         ({"token": "secret"}, "url="),
     ],
 )
-def test_what_is_wrong_is_named(options, said):
+def test_an_invalid_argument_is_named(options, said):
     with pytest.raises(BqwidgetError, match=said) as told:
         Room(**{"name": "lobby", **options})
     assert "secret" not in str(told.value)
 
 
-def test_what_could_not_be_made_can_be_looked_at():
+def test_an_unfinished_room_has_a_repr():
     assert repr(Room.__new__(Room)) == "Room(unfinished)"
 
 
-def test_how_long_a_name_may_be_is_the_servers_to_say(home):
+def test_the_server_limits_the_length_of_a_name(home):
     with running_server(open=True, user_limit=80) as wide, Room("lobby", user="x" * 80, url=wide.url) as room:
         assert room.send("hi").user == "x" * 80
     with (
@@ -145,7 +145,7 @@ with Room("lobby", user="bob", url=sys.argv[1]) as other:
 """
 
 
-def test_a_forked_child_is_told_at_once_and_leaves_the_parents_room_alone(server):
+def test_a_forked_child_gets_an_error_and_does_not_affect_the_parents_room(server):
     done = subprocess.run(
         [sys.executable, "-c", FORKED, server.url], capture_output=True, text=True, check=True, timeout=25
     )
@@ -174,7 +174,7 @@ def test_the_user_is_the_hubs_or_the_logins(server, monkeypatch):
 # ---- writing ----
 
 
-def test_send_gives_the_stored_message_which_is_then_in_the_list(ada, bob):
+def test_send_returns_the_stored_message_which_is_then_in_the_list(ada, bob):
     sent = ada.send("hi")
     assert (sent.user, sent.text, sent.room) == ("ada", "hi", ada.name)
     assert ada.messages == [sent]
@@ -188,7 +188,7 @@ def test_sending_without_waiting(ada, bob):
     sees(bob, "hi")
 
 
-def test_awaited_sends(ada, bob):
+def test_asend_can_be_awaited(ada, bob):
     async def both():
         return await asyncio.gather(*(ada.asend(f"m{n}") for n in range(10)))
 
@@ -196,7 +196,7 @@ def test_awaited_sends(ada, bob):
     sees(bob, *(f"m{n}" for n in range(10)))
 
 
-def test_changes_reach_everybody(ada, bob):
+def test_changes_reach_everyone(ada, bob):
     message = ada.send("hi")
     edited = ada.edit(message, "hello")
     assert (edited.text, edited.edited is not None) == ("hello", True)
@@ -211,7 +211,7 @@ def test_changes_reach_everybody(ada, bob):
     sees(bob, "", "yes?")
 
 
-def test_a_change_to_what_is_not_kept_gives_it_folded(make):
+def test_a_change_of_a_message_that_is_not_kept_returns_it_folded(make):
     small = make("ada", keep=1)
     old = small.send("old")
     small.send("new")
@@ -224,7 +224,7 @@ def test_a_change_to_what_is_not_kept_gives_it_folded(make):
     [("", "empty"), ("  ", "empty"), ("x" * 16_001, "too_long"), ("half a \ud83d", "bad_text")],
     ids=["empty", "blank", "long", "half a character"],
 )
-def test_what_the_server_would_refuse_is_refused(ada, text, code):
+def test_invalid_messages_are_refused_before_they_are_sent(ada, text, code):
     with pytest.raises(MessageRefused, match="text") as told:
         ada.send(text)
     assert told.value.code == code
@@ -232,7 +232,7 @@ def test_what_the_server_would_refuse_is_refused(ada, text, code):
     assert ada.send("still here").text == "still here"
 
 
-def test_half_a_name_that_types_is_not_told(ada, bob):
+def test_typing_with_a_lone_surrogate_is_not_sent(ada, bob):
     ada._connection.send_transient(Typing(user="\ud83d"))
     assert ada.send("still here").text == "still here"
     sees(bob, "still here")
@@ -253,7 +253,7 @@ class Text(str):
         return "something else"
 
 
-def test_text_of_a_class_of_its_own_is_text(make, bob):
+def test_a_subclass_of_str_is_sent_as_text(make, bob):
     with make(user=Text("ada")) as ada:
         message = ada.send(Text("hi"))
         ada.react(message, Text("👍"))
@@ -263,7 +263,7 @@ def test_text_of_a_class_of_its_own_is_text(make, bob):
         sees(bob, "hello", "again", "still here")
 
 
-def test_others_messages_are_theirs(ada, bob):
+def test_messages_of_others_cannot_be_changed(ada, bob):
     message = ada.send("hi")
     with pytest.raises(MessageRefused):
         bob.delete(message)
@@ -271,7 +271,7 @@ def test_others_messages_are_theirs(ada, bob):
         bob.delete("hi")
 
 
-def test_a_send_that_is_late_stays_queued():
+def test_a_send_that_times_out_stays_queued():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
         with pytest.raises(DeliveryTimeout, match="stays queued") as told:
             room.send("hi", timeout=0.05)
@@ -283,7 +283,7 @@ def test_a_send_that_is_late_stays_queued():
 # ---- the list ----
 
 
-def test_messages_is_a_snapshot_to_read(ada):
+def test_messages_is_a_read_only_snapshot(ada):
     ada.send("one")
     before = ada.messages
     assert isinstance(before, list)
@@ -296,7 +296,7 @@ def test_messages_is_a_snapshot_to_read(ada):
         ada.messages = []
 
 
-def test_only_the_newest_are_kept(make):
+def test_only_the_newest_messages_are_kept(make):
     few = make("ada", keep=3)
     for n in range(7):
         few.send(f"m{n}")
@@ -308,7 +308,7 @@ def test_only_the_newest_are_kept(make):
 # ---- traits ----
 
 
-def test_observers_hear_once_per_batch_with_the_whole_list(ada, bob):
+def test_observers_are_called_once_per_batch_with_the_whole_list(ada, bob):
     changes = []
     ada.observe(changes.append, "messages")
     bob.send("one")
@@ -321,7 +321,7 @@ def test_observers_hear_once_per_batch_with_the_whole_list(ada, bob):
     assert len(changes) == 1
 
 
-def test_all_facts_are_traits(server, make):
+def test_all_live_values_are_traits(server, make):
     ada = make("ada")
     told = {}
     ada.observe(lambda change: told.__setitem__(change.name, change.new))
@@ -339,7 +339,7 @@ def test_all_facts_are_traits(server, make):
             setattr(ada, name, None)
 
 
-def test_an_observer_that_fails_stops_nobody(ada, capsys):
+def test_a_failing_observer_does_not_stop_others(ada, capsys):
     heard = []
 
     def fails(change):
@@ -355,7 +355,7 @@ def test_an_observer_that_fails_stops_nobody(ada, capsys):
 # ---- handlers ----
 
 
-def test_handlers_hear_what_others_say_from_now_on(ada, bob):
+def test_handlers_get_new_messages_of_others(ada, bob):
     bob.send("before")
     sees(ada, "before")
     heard = Heard()
@@ -366,7 +366,7 @@ def test_handlers_hear_what_others_say_from_now_on(ada, bob):
     heard.wait("one", "two")
 
 
-def test_own_messages_are_heard_on_request(ada, bob):
+def test_own_true_includes_own_messages(ada, bob):
     heard = Heard()
     ada.on_message(own=True)(heard)
     ada.send("own")
@@ -374,7 +374,7 @@ def test_own_messages_are_heard_on_request(ada, bob):
     heard.wait("own", "theirs")
 
 
-def test_nobody_passes_for_us_by_our_cids(ada, bob):
+def test_a_copied_cid_does_not_make_a_message_own(ada, bob):
     """A bot hears everybody, even who sends what the bot takes for its own."""
     heard = Heard()
     ada.on_message(heard)
@@ -387,7 +387,7 @@ def test_nobody_passes_for_us_by_our_cids(ada, bob):
     assert ada.send("and mine").text == "and mine"
 
 
-def test_what_is_typed_in_the_window_is_not_own(ada):
+def test_messages_from_the_window_are_not_own(ada):
     heard = Heard()
     ada.on_message(heard)
     ada._submit(Send(cid="typed-1", user="ada", text="typed"), own=False).result(20)
@@ -395,7 +395,7 @@ def test_what_is_typed_in_the_window_is_not_own(ada):
     assert texts(ada.pending()) == ["typed"]
 
 
-def test_where_filters_and_fails_safely(ada, bob, capsys):
+def test_where_filters_and_its_errors_are_shown(ada, bob, capsys):
     heard = Heard()
     ada.on_message(where=lambda message: int(message.text) > 1)(heard)
     for text in ("1", "not a number", "2"):
@@ -437,7 +437,7 @@ def test_methods_of_two_objects_are_two_handlers(ada, bob):
         bot.heard.wait("hi")
 
 
-def test_a_handler_is_taken_off(ada, bob):
+def test_a_handler_can_be_removed(ada, bob):
     off, on = Heard(), Heard()
 
     def handler(message):
@@ -452,7 +452,7 @@ def test_a_handler_is_taken_off(ada, bob):
     assert off == []
 
 
-def test_an_error_is_shown_and_stops_nobody(ada, bob, capsys):
+def test_an_error_is_shown_and_does_not_stop_others(ada, bob, capsys):
     heard, frames = Heard(), []
     ada._add_listener(frames.extend)
 
@@ -471,7 +471,7 @@ def test_an_error_is_shown_and_stops_nobody(ada, bob, capsys):
     assert "fails: ValueError: cannot hear one" in [getattr(frame, "message", "") for frame in frames]
 
 
-def test_async_handlers_are_awaited_in_order_and_others_go_on(ada, bob):
+def test_async_handlers_run_in_order_while_others_run(ada, bob):
     order, heard = [], Heard()
 
     @ada.on_message
@@ -498,7 +498,7 @@ def test_an_async_error_is_shown_too(ada, bob, capsys):
     eventually(lambda: "ValueError: one" in capsys.readouterr().err)
 
 
-def test_background_handlers_have_a_thread_of_their_own(ada, bob):
+def test_background_handlers_run_on_their_own_thread(ada, bob):
     threads, done = [], threading.Event()
 
     @ada.on_message(background=True)
@@ -527,7 +527,7 @@ def test_blocking_verbs_work_in_handlers(ada, bob):
     sees(bob, "hi", "echo hi")
 
 
-def test_a_handler_may_not_be_just_anything(ada):
+def test_a_handler_must_be_callable(ada):
     with pytest.raises(TypeError, match="takes a function"):
         ada.on_message("hi")
 
@@ -535,7 +535,7 @@ def test_a_handler_may_not_be_just_anything(ada):
 # ---- waiting ----
 
 
-def test_wait_for_takes_the_first_that_is_newer(ada, bob):
+def test_wait_for_returns_the_first_newer_match(ada, bob):
     bob.send("go")
     sees(ada, "go")
     threading.Timer(0.05, lambda: [bob.send(text) for text in ("no", "go", "go")]).start()
@@ -543,7 +543,7 @@ def test_wait_for_takes_the_first_that_is_newer(ada, bob):
     assert found.seq == 3
 
 
-def test_waiting_after_a_message_finds_what_was_said_meanwhile(ada, bob):
+def test_after_finds_messages_sent_before_the_call(ada, bob):
     question = ada.send("go?")
     bob.send("go")
     sees(ada, "go?", "go")
@@ -551,7 +551,7 @@ def test_waiting_after_a_message_finds_what_was_said_meanwhile(ada, bob):
     assert ada.wait_for(after=question.seq, timeout=20).text == "go"
 
 
-def test_waiting_after_a_message_that_is_no_longer_kept(make, bob):
+def test_after_finds_messages_that_are_not_kept(make, bob):
     few = make("ada", keep=2)
     question = few.send("go?")
     bob.send("go")
@@ -561,7 +561,7 @@ def test_waiting_after_a_message_that_is_no_longer_kept(make, bob):
     assert few.wait_for(lambda message: message.text == "go", after=question, timeout=20).seq == 2
 
 
-def test_waiting_before_the_join_finds_what_was_said_before(server, ada):
+def test_after_works_before_the_join(server, ada):
     for n in range(5):
         ada.send(f"m{n}")
     with Room(ada.name, user="late", url=server.url, keep=2) as late:
@@ -576,7 +576,7 @@ def test_waiting_before_the_join_finds_what_was_said_before(server, ada):
         assert asyncio.run(read()) == ["m1", "m2", "m3"]
 
 
-def test_a_wait_that_ends_without_one(ada):
+def test_a_wait_without_a_match_times_out(ada):
     began = time.monotonic()
     with pytest.raises(WaitTimeout, match=r"within 0\.1 s") as told:
         ada.wait_for(lambda message: True, timeout=0.1)
@@ -585,7 +585,7 @@ def test_a_wait_that_ends_without_one(ada):
     assert told.value.timeout == 0.1
 
 
-def test_what_is_no_predicate_is_refused_at_once(ada):
+def test_a_predicate_must_be_callable(ada):
     for wait in (ada.wait_for, ada.next_message, ada.stream):
         with pytest.raises(TypeError, match="a function of a message, not 'go'"):
             wait("go")
@@ -593,7 +593,7 @@ def test_what_is_no_predicate_is_refused_at_once(ada):
         ada.on_message(where="go")(print)
 
 
-def test_a_predicate_that_fails_ends_the_wait(ada, bob):
+def test_an_error_in_a_predicate_ends_the_wait(ada, bob):
     threading.Timer(0.05, bob.send, ["hi"]).start()
     with pytest.raises(ZeroDivisionError):
         ada.wait_for(lambda message: 1 / 0, timeout=20)
@@ -607,7 +607,7 @@ def test_closing_ends_a_wait(ada):
         ada.wait_for(timeout=20)
 
 
-def test_no_wait_misses_an_answer_that_comes_at_once(ada, bob):
+def test_a_wait_never_misses_an_immediate_answer(ada, bob):
     """The wait begins with the call: nothing between it and the await gets lost."""
 
     @bob.on_message
@@ -623,7 +623,7 @@ def test_no_wait_misses_an_answer_that_comes_at_once(ada, bob):
     asyncio.run(race())
 
 
-def test_a_stream_gives_everything_since_the_call(ada, bob):
+def test_a_stream_contains_all_messages_since_the_call(ada, bob):
     stream = ada.stream()
     bob.send("one")
     ada.send("two")
@@ -652,7 +652,7 @@ def test_a_stream_filters(ada, bob):
     assert asyncio.run(first()).text == "theirs"
 
 
-def test_pending_is_what_others_said_since_the_last_call(ada, bob):
+def test_pending_returns_messages_of_others_since_the_last_call(ada, bob):
     assert ada.pending() == []
     bob.send("one")
     ada.send("own")
@@ -670,7 +670,7 @@ def test_pending_begins_with_the_join(make, bob):
     eventually(lambda: texts(late.pending()) == ["after"])
 
 
-def test_pending_is_complete_even_where_less_is_kept(make, bob):
+def test_pending_includes_messages_that_are_not_kept(make, bob):
     few = make("ada", keep=2)
     for n in range(6):
         bob.send(f"m{n}")
@@ -700,7 +700,7 @@ def test_the_address_and_the_invite(server, ada):
 # ---- what the window hears ----
 
 
-def test_a_listener_hears_frames_and_status_on_the_rooms_thread(make, bob):
+def test_a_listener_gets_frames_and_status_on_the_rooms_thread(make, bob):
     ada = make("ada")
     frames, threads = [], set()
 
@@ -722,7 +722,7 @@ def test_a_listener_hears_frames_and_status_on_the_rooms_thread(make, bob):
     assert len(frames) == before
 
 
-def test_a_snapshot_rebuilds_the_tail(ada):
+def test_snapshot_frames_rebuild_the_newest_messages(ada):
     for n in range(5):
         ada.send(f"m{n}")
     got, done = [], threading.Event()
@@ -734,7 +734,7 @@ def test_a_snapshot_rebuilds_the_tail(ada):
     assert got[-1].status == "open"
 
 
-def test_a_listener_that_fails_does_not_end_the_room(ada, monkeypatch):
+def test_a_failing_listener_does_not_end_the_room(ada, monkeypatch):
     shown = []
     monkeypatch.setattr("sys.excepthook", lambda *error: shown.append(error[1]))
 
@@ -746,5 +746,5 @@ def test_a_listener_that_fails_does_not_end_the_room(ada, monkeypatch):
     assert isinstance(shown[0], ValueError)
 
 
-def test_messages_are_messages(ada):
+def test_messages_contains_message_objects(ada):
     assert isinstance(ada.send("hi"), Message)

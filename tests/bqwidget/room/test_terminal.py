@@ -84,7 +84,7 @@ def test_callbacks_run_at_the_prompt_and_never_in_a_cell(terminal, bob):
     here.end()
 
 
-def test_a_cell_that_waits_or_awaits_lets_them_run(terminal, bob):
+def test_callbacks_run_while_a_cell_waits_or_awaits(terminal, bob):
     here = terminal()
     here.run(HEARD)
     here.begin(
@@ -106,7 +106,7 @@ def test_a_cell_that_waits_or_awaits_lets_them_run(terminal, bob):
     here.end()
 
 
-def test_without_such_a_prompt_they_run_on_a_thread_of_ours(terminal, bob):
+def test_without_an_asyncio_prompt_callbacks_run_on_another_thread(terminal, bob):
     here = terminal("--simple-prompt")
     here.run(HEARD)
     bob.send("one")

@@ -25,14 +25,14 @@ def from_bob(message):
     return message.user == "bob"
 
 
-def test_a_member_says_what_is_scripted(ada, bob):
+def test_a_member_sends_the_scripted_text(ada, bob):
     bob.on("ping", say="pong")
     for _ in range(3):
         ping = ada.send("a ping, please")
         assert ada.wait_for(from_bob, after=ping, timeout=10).text == "pong"
 
 
-def test_a_list_is_said_once_each(ada, bob):
+def test_each_text_of_a_list_is_sent_once(ada, bob):
     bob.on("next", say=["one", "two"]).on("next", say="no more")
     said = []
     for _ in range(4):
@@ -41,7 +41,7 @@ def test_a_list_is_said_once_each(ada, bob):
     assert said == ["one", "two", "no more", "no more"]
 
 
-def test_a_function_makes_the_text(ada, bob):
+def test_a_function_returns_the_text(ada, bob):
     bob.on(
         re.compile(r"^\d+$"), say=lambda message: str(int(message.text) + 1) if message.text != "7" else None
     )
@@ -76,13 +76,13 @@ def test_a_member_is_a_person_in_the_room(ada, bob):
     )
 
 
-def test_a_member_waits_and_speaks_of_its_own(ada, bob):
+def test_a_member_can_wait_and_send(ada, bob):
     ada.on_message(lambda message: ada.send(f"heard {message.text}", wait=False))
     hello = bob.say("hello")
     assert bob.wait_for("heard hello", after=hello).user == "ada"
 
 
-def test_what_has_not_happened_is_named(ada, bob):
+def test_unused_rules_are_named(ada, bob):
     bob.on("ping", say=["pong", "pong again"]).on(re.compile("never"), say="ever")
     ping = ada.send("ping")
     ada.wait_for(from_bob, after=ping, timeout=10)
@@ -91,12 +91,12 @@ def test_what_has_not_happened_is_named(ada, bob):
     assert bob.room.status == "closed"
 
 
-def test_a_line_without_a_deed_is_an_error(bob):
+def test_a_rule_without_a_reaction_is_an_error(bob):
     with pytest.raises(TypeError, match="answer=, say=, reply= or react="):
         bob.on("ping")
 
 
-def test_a_room_on_a_server_of_its_own():
+def test_a_scripted_room_has_its_own_server():
     with scripted_room(user="carol") as room, Member("bob", room) as bob:
         bob.on("ping", say="pong")
         ping = room.send("ping")

@@ -38,7 +38,7 @@ def busy(seconds):
 # ---- in a loop ----
 
 
-def test_callbacks_run_in_the_loop_in_their_order():
+def test_callbacks_run_in_order():
     order = []
 
     async def main():
@@ -53,7 +53,7 @@ def test_callbacks_run_in_the_loop_in_their_order():
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_posts_from_any_thread_run_in_the_homes():
+def test_posts_from_any_thread_run_on_the_loops_thread():
     threads = []
 
     async def main():
@@ -83,7 +83,7 @@ def test_a_wait_lets_callbacks_run_and_a_sleep_does_not():
     asyncio.run(main())
 
 
-def test_waits_nest():
+def test_waits_can_be_nested():
     order = []
 
     async def main():
@@ -102,7 +102,7 @@ def test_waits_nest():
     assert order == ["outer begins", "inner", "outer ends"]
 
 
-def test_an_async_callback_that_outlives_the_wait_goes_on():
+def test_an_async_callback_continues_after_its_wait():
     order = []
 
     async def main():
@@ -123,7 +123,7 @@ def test_an_async_callback_that_outlives_the_wait_goes_on():
     assert order == ["begins", "ends"]
 
 
-def test_the_next_wait_takes_up_what_the_last_one_left():
+def test_the_next_wait_runs_unfinished_callbacks():
     order = []
 
     async def main():
@@ -144,7 +144,7 @@ def test_the_next_wait_takes_up_what_the_last_one_left():
     assert order == ["ends"]
 
 
-def test_the_current_task_is_itself_again_after_a_wait():
+def test_a_wait_restores_the_current_task():
     async def main():
         task = asyncio.current_task()
         wait(asyncio.sleep(0))
@@ -155,7 +155,7 @@ def test_the_current_task_is_itself_again_after_a_wait():
     asyncio.run(main())
 
 
-def test_many_callbacks_leave_turns_for_others():
+def test_many_callbacks_do_not_block_the_loop():
     """A flood of messages doesn't keep the kernel from its own work."""
     done = []
 
@@ -173,7 +173,7 @@ def test_many_callbacks_leave_turns_for_others():
     assert done == list(range(50))
 
 
-def test_a_home_whose_loop_is_over_moves_out():
+def test_callbacks_of_a_closed_loop_run_in_the_fallback_loop():
     async def main():
         return callback_loop()
 
@@ -187,7 +187,7 @@ def test_a_home_whose_loop_is_over_moves_out():
 # ---- where no loop runs ----
 
 
-def test_without_a_loop_callbacks_have_a_thread():
+def test_without_a_loop_callbacks_run_on_a_thread():
     assert callback_loop() is fallback_loop()
     order, done = [], threading.Event()
     for n in range(3):
@@ -197,7 +197,7 @@ def test_without_a_loop_callbacks_have_a_thread():
     assert order == [0, 1, 2]
 
 
-def test_a_callback_there_may_wait_and_others_run():
+def test_a_callback_on_that_thread_may_wait_while_others_run():
     order, done = [], threading.Event()
 
     def waits():
@@ -212,7 +212,7 @@ def test_a_callback_there_may_wait_and_others_run():
     assert order == ["inner", "outer"]
 
 
-def test_a_thread_home_begins_when_needed_and_ends_when_told():
+def test_a_thread_loop_starts_on_demand_and_stops():
     unused = ThreadCallbackLoop("unused")
     unused.stop()
     assert not unused.is_open
@@ -223,7 +223,7 @@ def test_a_thread_home_begins_when_needed_and_ends_when_told():
     eventually(lambda: not used.is_open)
 
 
-def test_an_exception_of_the_wait_comes_out():
+def test_wait_raises_the_coroutines_exception():
     async def fails():
         raise KeyError("inside")
 
@@ -269,7 +269,7 @@ def test_an_async_callback_keeps_that_context_and_its_order():
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
-def test_errors_are_shown_and_told(error, capsys):
+def test_errors_are_printed_and_reported(error, capsys):
     def fails():
         raise error
 
@@ -405,7 +405,7 @@ def test_observers_follow_the_same_rule(notebook, bob):
     registered.shows("main")
 
 
-def test_a_busy_cell_is_not_disturbed_and_sees_everything(notebook, bob):
+def test_no_callback_runs_in_a_busy_cell_which_sees_all_messages(notebook, bob):
     registered = notebook.run(HANDLER)
     busy = notebook.begin(
         cell("""
@@ -459,7 +459,7 @@ def test_callbacks_run_while_a_cell_waits(notebook, bob, waiting):
     coming.shows("got go")
 
 
-def test_the_stop_button_ends_a_wait_and_leaves_the_room(notebook, bob):
+def test_an_interrupt_ends_a_wait_but_not_the_room(notebook, bob):
     waits = notebook.begin(
         cell("""
             print("begun")
@@ -495,7 +495,7 @@ def test_running_a_cell_again_replaces_its_handlers(notebook, bob):
     assert "two" not in first.text
 
 
-def test_running_a_cell_again_closes_the_room_that_it_made(notebook, bob):
+def test_running_a_cell_again_closes_its_previous_room(notebook, bob):
     code = cell("""
         bot = Room("lobby", user="bot").wait_open(20)
         made = globals().setdefault("made", []) + [bot]
@@ -525,7 +525,7 @@ def test_background_handlers_run_during_a_busy_cell(notebook, bob):
     registered.shows("heard hi on elsewhere")
 
 
-def test_a_room_made_elsewhere_has_its_callbacks_on_the_main_thread(notebook, bob):
+def test_a_room_created_on_another_thread_has_its_callbacks_on_the_main_thread(notebook, bob):
     notebook.run(
         cell("""
             def work():
@@ -543,14 +543,14 @@ def test_a_room_made_elsewhere_has_its_callbacks_on_the_main_thread(notebook, bo
     notebook.until(lambda: "['main']" in notebook.run("print(seen)").text, "the handler")
 
 
-def test_the_window_is_shown_where_a_room_is_a_value(notebook):
+def test_a_room_as_the_value_of_a_cell_shows_its_window(notebook):
     shown = notebook.run("room")
     [data] = [content["data"] for kind, content in shown.outputs if kind == "execute_result"]
     assert data["text/plain"] == "Room('lobby', user='ada')"
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
-def test_dispatch_forgets_loops_that_are_over():
+def test_closed_loops_are_forgotten():
     async def main():
         return callback_loop()
 

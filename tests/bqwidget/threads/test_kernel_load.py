@@ -134,7 +134,7 @@ WARM = 5
 """Rooms after which everything that is made once has been made."""
 
 
-def test_rooms_that_come_and_go_leave_nothing(notebook):
+def test_closed_rooms_leave_no_memory_threads_or_files(notebook):
     """Shown, heard, live, run again, and every second one closed by hand."""
 
     def count():

@@ -21,7 +21,7 @@ WINDOW, ALLOWED = 3.0, 3_000_000
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, CHUNK_SIZE)), max_size=60))
-def test_jupyter_never_sees_more_than_it_lets_through(asked):
+def test_the_rate_stays_below_jupyters_limit(asked):
     pace, now, gone = TokenBucket(), 100.0, []
     for pause, size in asked:
         now += pause
@@ -34,13 +34,13 @@ def test_jupyter_never_sees_more_than_it_lets_through(asked):
     assert BURST_BYTES + BYTES_PER_SECOND * WINDOW + CHUNK_SIZE < ALLOWED
 
 
-def test_a_picture_of_usual_size_comes_at_once():
+def test_a_small_picture_is_not_delayed():
     pace = TokenBucket()
     assert [pace.wait(CHUNK_SIZE, 100.0) for _ in range(3)] == [0.0] * 3
     assert sum(pace.wait(CHUNK_SIZE, 100.0) > 0 for _ in range(3)) == 3
 
 
-def test_a_piece_keeps_the_bytes_that_came_beside_it():
+def test_a_chunk_keeps_the_bytes_of_its_buffer():
     envelopes = CommServer(list)
     put = {"client": "b", "do": "put", "upload": "u", "mime": "image/png", "size": 4}
     assert envelopes.receive({**put, "k": 2, "at": 2}, b"cd") == []
@@ -81,7 +81,7 @@ def put(
     return [command(browser, "put", data[at : at + step], at=at, **told) for at in pieces]
 
 
-def test_a_window_s_picture_reaches_the_others_in_pieces_and_comes_back(browser: Browser, bob: Room) -> None:
+def test_a_picture_from_the_window_is_transferred_in_chunks_both_ways(browser: Browser, bob: Room) -> None:
     picture = png(30, 20, noise=700_000)
     answers = put(browser, picture, "u1")
     assert [answer.get("stored") for answer in answers[:-1]] == [None, None]
@@ -106,7 +106,7 @@ def test_a_window_s_picture_reaches_the_others_in_pieces_and_comes_back(browser:
     assert got == picture
 
 
-def test_what_is_wrong_is_said_to_the_window(browser: Browser) -> None:
+def test_transfer_errors_are_sent_to_the_window(browser: Browser) -> None:
     assert command(browser, "part", sha256="0" * 64)["error"]["code"] == "no_part"
     assert command(browser, "part", sha256="../../etc")["error"]["code"] == "bad_field"
     assert put(browser, HTML, "u1")[-1]["error"]["code"] == "bad_part"
@@ -118,7 +118,7 @@ def test_what_is_wrong_is_said_to_the_window(browser: Browser) -> None:
     assert "11,534,336 bytes; the limit is 10,485,760" in big["error"]["message"]
 
 
-def test_a_cell_sends_a_picture_and_its_token_stays_where_it_is(browser: Browser, server, bob: Room) -> None:
+def test_a_picture_from_a_cell_reveals_no_token(browser: Browser, server, bob: Room) -> None:
     code = f"import json\nsent = widget.room.send(bytes.fromhex({png().hex()!r}), name='p.png')\nprint(sent)"
     printed = browser.kernel.run(code)["printed"]
     assert "parts=['p.png']" in printed

@@ -105,7 +105,7 @@ def test_deltas_are_numbered_and_bounded(envelopes: CommServer, room: Room) -> N
     assert envelopes.drain() == []
 
 
-def test_a_snapshot_is_continued_by_the_deltas(envelopes: CommServer, room: Room) -> None:
+def test_deltas_continue_a_snapshot(envelopes: CommServer, room: Room) -> None:
     envelopes.push([room.say(), room.say()])
     browser = opened(envelopes)
     assert browser.seqs == [1, 2]
@@ -115,14 +115,14 @@ def test_a_snapshot_is_continued_by_the_deltas(envelopes: CommServer, room: Room
     assert browser.seqs == [1, 2, 3]
 
 
-def test_what_travels_is_plain_json(envelopes: CommServer, room: Room) -> None:
+def test_envelopes_are_plain_json(envelopes: CommServer, room: Room) -> None:
     envelopes.push([room.say(), Ack(cid="c", seq=1, at=1, dup=False)])
     (envelope,) = envelopes.drain()
     assert msgspec.json.decode(msgspec.json.encode(envelope)) == envelope
     assert [frame["type"] for frame in envelope["frames"]] == ["message", "ack"]
 
 
-def test_a_command_is_done_once_and_in_order(envelopes: CommServer) -> None:
+def test_a_command_is_executed_once_and_in_order(envelopes: CommServer) -> None:
     browser = Browser("b1")
     first, second, third = (browser.command("frame", frame=send(f"c{n}")) for n in range(3))
     assert envelopes.receive(second) == envelopes.receive(third) == []
@@ -132,7 +132,7 @@ def test_a_command_is_done_once_and_in_order(envelopes: CommServer) -> None:
     assert envelopes.drain() == [{"to": "b1", "ack": 3}]
 
 
-def test_commands_far_ahead_are_not_kept(envelopes: CommServer) -> None:
+def test_commands_far_ahead_are_dropped(envelopes: CommServer) -> None:
     assert envelopes.receive({"client": "b1", "k": MAX_EARLY_COMMANDS + 1, "do": "open"}) == []
     for k in range(1, MAX_EARLY_COMMANDS + 1):
         envelopes.receive({"client": "b1", "k": k, "do": "open"})
@@ -149,7 +149,7 @@ def test_commands_far_ahead_are_not_kept(envelopes: CommServer) -> None:
         ({"cid": "c1"}, "type"),
     ],
 )
-def test_a_wrong_frame_is_answered_under_its_cid(envelopes: CommServer, frame: dict, says: str) -> None:
+def test_an_invalid_frame_is_answered_under_its_cid(envelopes: CommServer, frame: dict, says: str) -> None:
     assert envelopes.receive({"client": "b1", "k": 1, "do": "frame", "frame": frame}) == []
     delta, ack = envelopes.drain()
     (error,) = delta["frames"]
@@ -158,7 +158,7 @@ def test_a_wrong_frame_is_answered_under_its_cid(envelopes: CommServer, frame: d
     assert ack == {"to": "b1", "ack": 1}
 
 
-def test_wrong_history_gets_its_reply(envelopes: CommServer) -> None:
+def test_an_invalid_history_command_gets_a_reply(envelopes: CommServer) -> None:
     assert envelopes.receive({"client": "b1", "k": 1, "do": "history", "limit": 100_000}) == []
     _, reply = envelopes.drain()
     assert (reply["reply"], reply["error"]["code"]) == (1, "bad_field")
@@ -174,12 +174,12 @@ def test_wrong_history_gets_its_reply(envelopes: CommServer) -> None:
         {"client": 1, "k": 1, "do": "__import__"},
     ],
 )
-def test_what_no_browser_of_ours_says_is_ignored(envelopes: CommServer, content: object) -> None:
+def test_unknown_commands_are_ignored(envelopes: CommServer, content: object) -> None:
     assert envelopes.receive(content) == []
     assert envelopes.drain() == []
 
 
-def test_history_is_answered_to_who_asked(envelopes: CommServer, room: Room) -> None:
+def test_history_is_sent_to_the_browser_that_requested_it(envelopes: CommServer, room: Room) -> None:
     (command,) = envelopes.receive({"client": "b1", "k": 1, "do": "history", "before": 9, "limit": 2})
     assert command == HistoryCommand(client="b1", k=1, before=9, limit=2)
     envelopes.reply(command, [room.say().entry])
@@ -200,12 +200,12 @@ def flood(envelopes: CommServer, room: Room, count: int) -> list[dict]:
     return out
 
 
-def test_a_browser_that_never_says_seen_gets_everything(envelopes: CommServer, room: Room) -> None:
+def test_a_browser_that_never_acknowledges_gets_everything(envelopes: CommServer, room: Room) -> None:
     opened(envelopes)
     assert len(flood(envelopes, room, 10 * MAX_UNSEEN_ENVELOPES)) == 10 * MAX_UNSEEN_ENVELOPES
 
 
-def test_deltas_stop_when_nobody_looks_and_a_snapshot_resumes_them(envelopes: CommServer, room: Room) -> None:
+def test_deltas_stop_without_acks_and_a_snapshot_resumes_them(envelopes: CommServer, room: Room) -> None:
     browser = opened(envelopes)
     envelopes.receive(browser.seen())
     sent = flood(envelopes, room, 10 * MAX_UNSEEN_ENVELOPES)
@@ -224,7 +224,7 @@ def test_deltas_stop_when_nobody_looks_and_a_snapshot_resumes_them(envelopes: Co
     assert len(flood(envelopes, room, 5)) == 5
 
 
-def test_the_others_notice_what_was_not_sent(envelopes: CommServer, room: Room) -> None:
+def test_other_browsers_notice_skipped_envelopes(envelopes: CommServer, room: Room) -> None:
     quick, other = opened(envelopes, "quick"), opened(envelopes, "other")
     envelopes.receive(quick.seen())
     for envelope in flood(envelopes, room, 2 * MAX_UNSEEN_ENVELOPES):
@@ -238,7 +238,7 @@ def test_the_others_notice_what_was_not_sent(envelopes: CommServer, room: Room) 
     assert other.seqs == [frame.entry.seq for frame in room.log[-TAIL:]]
 
 
-def test_a_slow_browser_does_not_hold_up_a_quick_one(envelopes: CommServer, room: Room) -> None:
+def test_a_slow_browser_does_not_delay_a_fast_one(envelopes: CommServer, room: Room) -> None:
     quick, slow = opened(envelopes, "quick"), opened(envelopes, "slow")
     envelopes.receive(slow.seen())
     for _ in range(5 * MAX_UNSEEN_ENVELOPES):
@@ -248,7 +248,7 @@ def test_a_slow_browser_does_not_hold_up_a_quick_one(envelopes: CommServer, room
     assert quick.seqs == [frame.entry.seq for frame in room.log]
 
 
-def test_forgotten_browsers_are_the_longest_silent(envelopes: CommServer) -> None:
+def test_the_least_recently_active_browser_is_forgotten(envelopes: CommServer) -> None:
     for number in range(2 * MAX_BROWSERS):
         opened(envelopes, f"b{number}")
         envelopes.receive({"client": "b0", "k": number + 2, "do": "frame", "frame": send(f"c{number}")})
@@ -261,7 +261,9 @@ def test_forgotten_browsers_are_the_longest_silent(envelopes: CommServer) -> Non
 
 @settings(deadline=None)  # a busy machine is no error
 @given(st.data())
-def test_every_command_is_done_once_and_every_browser_ends_with_the_tail(data: st.DataObject) -> None:
+def test_every_command_is_executed_once_and_every_browser_ends_with_the_newest_messages(
+    data: st.DataObject,
+) -> None:
     """Envelopes are lost; commands are lost, doubled and reordered; browsers send again until acked."""
     room, done = Room(), []
     envelopes = CommServer(room.snapshot)

@@ -17,7 +17,7 @@ def send(cid: str, text: str) -> dict[str, str]:
     return {"type": "chat.send", "cid": cid, "user": "ada", "text": text}
 
 
-def test_what_a_notebook_keeps_is_stable_and_tells_nothing(
+def test_a_saved_notebook_is_stable_and_holds_no_messages(
     kernel: Kernel, server: RunningServer, bob: Room
 ) -> None:
     bob.send("between us")
@@ -45,12 +45,12 @@ widget
         assert "between us" not in told
 
 
-def test_a_name_is_text_wherever_it_is_shown(kernel: Kernel) -> None:
+def test_a_name_is_never_markup(kernel: Kernel) -> None:
     shown = kernel.run("from bqwidget import ChatWidget\nChatWidget('lobby', user='<b>\\x1b[31mada')")
     assert shown["data"]["text/plain"] == r"ChatWidget('lobby', user='<b>\x1b[31mada')"
 
 
-def test_a_snapshot_and_then_what_is_said(browser: Browser, bob: Room) -> None:
+def test_a_snapshot_is_followed_by_new_messages(browser: Browser, bob: Room) -> None:
     kinds = [frame["type"] for frame in browser.snapshot()]
     assert {"hello", "status", "message", "synced"} <= set(kinds)
     bob.send("and now?")
@@ -60,7 +60,7 @@ def test_a_snapshot_and_then_what_is_said(browser: Browser, bob: Room) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_what_a_browser_says_reaches_the_room_once(browser: Browser, bob: Room) -> None:
+def test_a_browsers_command_reaches_the_room_once(browser: Browser, bob: Room) -> None:
     k = browser.command("frame", frame=send("c1", "from the window"))
     browser.say({"client": "b1", "k": k, "do": "frame", "frame": send("c1", "from the window")})
     heard = bob.wait_for(lambda message: message.cid == "c1", after=1, timeout=20)
@@ -79,7 +79,7 @@ def test_a_refused_message_is_answered_under_its_cid(browser: Browser) -> None:
     assert "16,000" in error["message"]
 
 
-def test_older_pages_come_on_request(browser: Browser, bob: Room) -> None:
+def test_older_pages_are_sent_on_request(browser: Browser, bob: Room) -> None:
     for number in range(5):
         last = bob.send(f"message {number}")
     k = browser.command("history", before=last.seq, limit=2)
@@ -87,7 +87,7 @@ def test_older_pages_come_on_request(browser: Browser, bob: Room) -> None:
     assert [message["text"] for message in reply["messages"]] == ["message 2", "message 3"]
 
 
-def test_a_browser_cannot_write_traits_or_say_nonsense(browser: Browser, kernel: Kernel) -> None:
+def test_a_browser_cannot_write_traits_or_send_invalid_commands(browser: Browser, kernel: Kernel) -> None:
     data = {
         "method": "update",
         "state": {"_esm": "alert(1)", "user": "mallory", "room_name": "x"},
@@ -103,7 +103,7 @@ def test_a_browser_cannot_write_traits_or_say_nonsense(browser: Browser, kernel:
 
 
 @pytest.mark.skipif(not SUBSHELLS, reason="this ipykernel hears comm messages only between cells")
-def test_a_busy_cell_hides_nothing_in_either_direction(browser: Browser, kernel: Kernel, bob: Room) -> None:
+def test_messages_pass_both_ways_while_a_cell_is_busy(browser: Browser, kernel: Kernel, bob: Room) -> None:
     """The cell has sent on the comm itself before, which pins it to the main thread in ipykernel 7.4."""
     subshell = kernel.subshell()
     busy = kernel.start("""
@@ -133,7 +133,7 @@ def test_two_browsers_and_two_windows_of_one_room(browser: Browser, kernel: Kern
     assert frames[0] == frames[1] == frames[2]
 
 
-def test_a_delta_costs_the_same_however_long_the_room(browser: Browser, bob: Room) -> None:
+def test_the_size_of_a_delta_does_not_depend_on_the_room(browser: Browser, bob: Room) -> None:
     def size(text: str) -> int:
         bob.send(text)
         frame = browser.frame("message", text=text)
@@ -147,7 +147,7 @@ def test_a_delta_costs_the_same_however_long_the_room(browser: Browser, bob: Roo
     assert size("later") == early
 
 
-def test_closing_leaves_nothing(browser: Browser, kernel: Kernel) -> None:
+def test_closing_releases_everything(browser: Browser, kernel: Kernel) -> None:
     left = kernel.run("""
 import threading
 widget.close()
@@ -157,7 +157,7 @@ print(widget.room.status, widget.comm, [t.name for t in threading.enumerate() if
     assert [comm["type"] for comm in kernel.comms if comm["comm_id"] == browser.comm_id][-1] == "comm_close"
 
 
-def test_closing_the_window_of_a_room_leaves_the_room(kernel: Kernel, bob: Room) -> None:
+def test_closing_a_window_does_not_close_its_room(kernel: Kernel, bob: Room) -> None:
     said = kernel.run("""
 from bqwidget import ChatWidget, Room
 room = Room("lobby", user="ada")
@@ -168,12 +168,12 @@ print(room.send("still here").text, room.status)
     assert said["printed"] == "still here open\n"
 
 
-def test_a_closed_room_says_so_in_its_window(browser: Browser, kernel: Kernel) -> None:
+def test_the_window_shows_that_the_room_is_closed(browser: Browser, kernel: Kernel) -> None:
     kernel.run("widget.room.close()")
     browser.frame("status", status="closed")
 
 
-def test_options_of_a_room_that_is_there_already_are_refused(bob: Room) -> None:
+def test_options_with_an_existing_room_are_refused(bob: Room) -> None:
     from bqwidget import ChatWidget
 
     with pytest.raises(TypeError, match=r"keep: .* pass options to Room"):
