@@ -32,9 +32,11 @@ from bqserver.hub.reauthentication import Reauthentication
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
-from bqserver.web.fastpath.server import ShortcutServer
-from bqserver.web.handler import AppContext, NotFound, note_request
-from bqserver.web.routes import LOBBY, routes
+from bqserver.web.context import AppContext
+from bqserver.web.fastpath.server import FastPathServer
+from bqserver.web.handler import NotFoundHandler, log_request
+from bqserver.web.messages import LOBBY
+from bqserver.web.routes import routes
 
 from .audit import AuditLog
 from .errors import SettingError, StartError
@@ -136,14 +138,14 @@ class ChatServer(ServerSettings):
         )
         application = tornado.web.Application(
             self.routes(context),
-            default_handler_class=NotFound,
-            default_handler_args={"service": context},
+            default_handler_class=NotFoundHandler,
+            default_handler_args={"context": context},
             cookie_secret=authenticator.cookie_secret,
-            log_function=note_request,
+            log_function=log_request,
         )
-        server = ShortcutServer(
+        server = FastPathServer(
             application,
-            service=None if self.jupyterhub else context,  # the Hub would have to be asked first
+            context=None if self.jupyterhub else context,  # the Hub would have to be asked first
             ssl_options=tls,
             xheaders=self.behind_proxy,
             idle_connection_timeout=HTTP_IDLE_TIMEOUT,

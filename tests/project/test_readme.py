@@ -21,7 +21,7 @@ from bqserver.auth.origins import Origins
 from bqserver.cli.application import Command, check_arguments
 from bqserver.config.limits import LimitSettings
 from bqserver.hub.hub import Hub
-from bqserver.web.handler import AppContext
+from bqserver.web.context import AppContext
 from bqserver.web.routes import routes
 from support.kernels import kernel
 from support.paths import ROOT

@@ -1,4 +1,4 @@
-"""Random submissions for property tests of logs."""
+"""Random submissions to a log, for property tests."""
 
 from __future__ import annotations
 

@@ -45,9 +45,12 @@ from bqserver.model import Role
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
-from bqserver.web.handler import ApiError, AppContext, Handler, is_upgrade
-from bqserver.web.routes import RoomPage, routes
-from bqserver.web.sessions import Invites, NoInvites, Session
+from bqserver.web.context import AppContext
+from bqserver.web.errors import ApiError
+from bqserver.web.handler import Handler, is_upgrade
+from bqserver.web.room_page import RoomPageHandler
+from bqserver.web.routes import routes
+from bqserver.web.sessions import InvitesHandler, NoInvitesHandler, SessionHandler
 
 from .kernel_tokens import KernelAuthenticator, KernelTokens
 from .logouts import Logouts
@@ -114,9 +117,9 @@ class JupyterHandlerMixin(Handler):
             except HTTPError:
                 raise ApiError(403, "bad_xsrf", "send the _xsrf cookie's value as X-XSRFToken") from None
 
-    def admit(self, found: Identity | Denied) -> None:
-        super().admit(found)
-        if not isinstance(self, RoomPage) or is_upgrade(self.request):
+    def accept_identity(self, found: Identity | Denied) -> None:
+        super().accept_identity(found)
+        if not isinstance(self, RoomPageHandler) or is_upgrade(self.request):
             return
         if self.denied is None:
             as_jupyter_handler(self).xsrf_token  # noqa: B018 - asking for it sets its cookie, which the page's posts need
@@ -262,7 +265,9 @@ class BqserverExtension(LimitSettings, ExtensionApp):
 
 def wrap_route(spec: URLSpec, kernels: KernelTokens, logouts: Logouts) -> URLSpec:
     """One of our routes with Jupyter's ways: its handler, which is one of Jupyter's as well."""
-    ours: type = NoInvites if spec.handler_class in (Invites, Session) else spec.handler_class
+    ours: type = (
+        NoInvitesHandler if spec.handler_class in (InvitesHandler, SessionHandler) else spec.handler_class
+    )
     methods = {name: getattr(ours, name) for name in HTTP_METHODS}
     # Handler.prepare asks for an identity; Jupyter would warn of what it has not decorated itself.
     known = {

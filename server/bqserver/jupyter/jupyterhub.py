@@ -15,9 +15,11 @@ from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler, HubOAuth
 from tornado.routing import URLSpec
 
 from bqserver.auth.identity import Denied, Identity, shorten_name
-from bqserver.web.handler import AppContext, Handler, is_upgrade
-from bqserver.web.routes import RoomPage, routes
-from bqserver.web.sessions import Invites, NoInvites, Session
+from bqserver.web.context import AppContext
+from bqserver.web.handler import Handler, is_upgrade
+from bqserver.web.room_page import RoomPageHandler
+from bqserver.web.routes import routes
+from bqserver.web.sessions import InvitesHandler, NoInvitesHandler, SessionHandler
 
 LOGIN_REQUIRED = Denied(
     "unauthorized", "log in to the Hub first, or send a Hub token that may access this service"
@@ -46,9 +48,9 @@ class HubHandler(HubOAuthenticated, Handler):
         self.__dict__.pop("_cached_hub_user", None)  # else the answer would be the first one
         return await self._identify()
 
-    def admit(self, found: Identity | Denied) -> None:
-        super().admit(found)
-        if self.denied is not None and isinstance(self, RoomPage) and not is_upgrade(self.request):
+    def accept_identity(self, found: Identity | Denied) -> None:
+        super().accept_identity(found)
+        if self.denied is not None and isinstance(self, RoomPageHandler) and not is_upgrade(self.request):
             self.redirect(self.get_login_url())
 
 
@@ -65,7 +67,9 @@ def hub_routes(service: AppContext, *, recheck: float) -> list[URLSpec]:
     auth.cache_max_age = min(auth.cache_max_age, max(1, int(recheck)))
     specs = []
     for spec in routes(service):
-        ours: type = NoInvites if spec.handler_class in (Invites, Session) else spec.handler_class
+        ours: type = (
+            NoInvitesHandler if spec.handler_class in (InvitesHandler, SessionHandler) else spec.handler_class
+        )
         handler = type(f"Hub{ours.__name__}", (HubHandler, ours), {"_hub_auth": auth})
         specs.append(URLSpec(spec.regex.pattern, handler, spec.kwargs))
     return [*specs, URLSpec(f"{service.base}oauth_callback", HubOAuthCallbackHandler)]

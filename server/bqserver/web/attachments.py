@@ -18,16 +18,17 @@ from bqserver.storage.attachments import AttachmentStore, StoredAttachment
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
-from .body import DISCARD_LIMIT, JSONHandler
-from .handler import ApiError, Handler, bad_request
-from .media import TYPES, describe
+from .body import DISCARD_LIMIT, BodyHandler
+from .errors import ApiError, bad_request
+from .handler import Handler
+from .media import ALLOWED_TYPES, inspect
 
 CSP = "default-src 'none'; sandbox"
 """Opened by itself, a picture that is also a page (SVG) has no origin, runs nothing and loads nothing."""
-PATIENCE = 120.0
+TRANSFER_TIMEOUT = 120.0
 """Seconds in which an upload must come and a download be read: what waits holds its place in memory."""
-YEAR = 365 * 24 * 3600
-ENDINGS = {
+CACHE_SECONDS = 365 * 24 * 3600
+FILE_EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
     "image/gif": "gif",
@@ -38,34 +39,34 @@ ENDINGS = {
 _log = logging.getLogger("bqserver.parts")
 
 
-class Upload(JSONHandler):
+class UploadHandler(BodyHandler):
     """``POST /rooms/{room}/parts?name=``: the raw bytes under their type; 201 and the part, once it is durable."""
 
     _held = 0
     _late: asyncio.TimerHandle | None = None
 
-    def check_kind(self) -> None:
+    def check_headers(self) -> None:
         """All that can be known before the first byte is read: it may be much that is sent for nothing."""
-        hub, (room, *_) = self.service.hub, self.path_args
+        hub, (room, *_) = self.context.hub, self.path_args
         self.check_writer(room)
         self.store()
-        if self.mime not in TYPES:
-            message = f"{printable(self.mime)} is not taken: an attachment is {', '.join(TYPES)}"
+        if self.mime not in ALLOWED_TYPES:
+            message = f"{printable(self.mime)} is not taken: an attachment is {', '.join(ALLOWED_TYPES)}"
             raise ApiError(415, "bad_type", message)
         with bad_request():
             _check_name(self.get_query_argument("name", None))
-        length = self.length()
+        length = self.content_length()
         self._check_rate()
-        if length > self._most:
+        if length > self._max_bytes:
             return  # its sender reads the 413 when it has sent it, and nothing of it is kept
         if not hub.attachment_memory.acquire(length):
             raise ApiError(503, "overload", "too many attachments are on their way: try again", retry_after=2)
         self._held = length
-        self._late = asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
+        self._late = asyncio.get_running_loop().call_later(TRANSFER_TIMEOUT, self._give_up)
 
     def check_writer(self, room: str) -> None:
-        self.enter(room, Role.WRITE)
-        policy, principal = self.service.hub.policy, self.identity.principal
+        self.authorize(room, Role.WRITE)
+        policy, principal = self.context.hub.policy, self.identity.principal
         level = policy.authenticator.role(self.identity, room)
         if principal is not None and (
             refused := policy.check_can_write(self.identity, level, room, principal)
@@ -85,7 +86,7 @@ class Upload(JSONHandler):
         if not data:
             raise ApiError(400, "empty", "the attachment is empty: send its bytes as the body")
         try:
-            part = await asyncio.to_thread(describe, self.mime, data)
+            part = await asyncio.to_thread(inspect, self.mime, data)
         except ProtocolError as error:
             raise ApiError(400, error.code, str(error)) from None
         try:
@@ -96,14 +97,14 @@ class Upload(JSONHandler):
                 503, "unavailable", "the attachment could not be stored: try again", retry_after=5
             ) from None
         name = self.get_query_argument("name", None)
-        self.reply(encode(msgspec.structs.replace(part, name=name)), HTTPStatus.CREATED)
+        self.finish_json(encode(msgspec.structs.replace(part, name=name)), HTTPStatus.CREATED)
 
     @property
     def mime(self) -> str:
         return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     def store(self) -> AttachmentStore:
-        hub = self.service.hub
+        hub = self.context.hub
         if hub.parts is None or not hub.limits.part:
             raise ApiError(404, "no_parts", "this server takes no attachments: send text")
         return hub.parts
@@ -121,46 +122,46 @@ class Upload(JSONHandler):
     def _release(self) -> None:
         if self._late is not None:
             self._late.cancel()
-        self.service.hub.attachment_memory.release(self._held)
+        self.context.hub.attachment_memory.release(self._held)
         self._held = 0
 
     def _check_rate(self) -> None:
         who = self.identity.principal or self.address
-        if refused := self.service.hub.too_fast(who, "messages and attachments"):
+        if refused := self.context.hub.too_fast(who, "messages and attachments"):
             raise ApiError.of(refused)
 
     @property
-    def _most(self) -> int:
-        return self.service.hub.limits.part
+    def _max_bytes(self) -> int:
+        return self.context.hub.limits.part
 
     @property
-    def _most_read(self) -> int:
-        return self._most + DISCARD_LIMIT
+    def _max_read_bytes(self) -> int:
+        return self._max_bytes + DISCARD_LIMIT
 
     def _too_big(self) -> ApiError:
         size = int(self.request.headers.get("Content-Length", "0"))
         return ApiError(
             413,
             "too_big",
-            f"the attachment has {size:,} bytes; the limit is {self._most:,}: send a smaller one",
+            f"the attachment has {size:,} bytes; the limit is {self._max_bytes:,}: send a smaller one",
         )
 
 
-class Download(Handler):
+class DownloadHandler(Handler):
     """``GET /rooms/{room}/parts/{sha256}``: the bytes, for whoever may read in that room and in no other."""
 
     async def get(self, room: str, sha256: str) -> None:
-        self.enter(room, Role.READ)
-        store, budget = self.service.hub.parts, self.service.hub.attachment_memory
+        self.authorize(room, Role.READ)
+        store, budget = self.context.hub.parts, self.context.hub.attachment_memory
         kept = await store.get(room, sha256) if store and SHA256.fullmatch(sha256) else None
         if kept is None:
             raise ApiError(404, "no_part", f"room {room} has no attachment {printable(sha256)}")
         part, body = kept
         self.set_header("Content-Type", part.mime)
         self.set_header("Content-Security-Policy", CSP)
-        name = f"{sha256[:12]}.{ENDINGS.get(part.mime, 'json')}"
+        name = f"{sha256[:12]}.{FILE_EXTENSIONS.get(part.mime, 'json')}"
         self.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        self.set_header("Cache-Control", f"private, max-age={YEAR}, immutable")
+        self.set_header("Cache-Control", f"private, max-age={CACHE_SECONDS}, immutable")
         self.add_header("Vary", "Authorization, Cookie")
         self.set_header("ETag", f'"{sha256}"')
         if f'"{sha256}"' in self.request.headers.get("If-None-Match", ""):
@@ -169,7 +170,7 @@ class Download(Handler):
         if not budget.acquire(part.size):
             raise ApiError(503, "overload", "too many attachments are on their way: try again", retry_after=2)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TRANSFER_TIMEOUT):
                 await self.finish(body)
         except StreamClosedError:
             pass  # its reader has gone

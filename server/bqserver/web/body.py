@@ -7,17 +7,18 @@ from typing import Any
 
 from tornado.web import stream_request_body
 
-from .handler import ApiError, Handler, whole_number
+from .errors import ApiError
+from .handler import Handler, whole_number
 
 DISCARD_LIMIT = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; more shuts the connection."""
 
 
 @stream_request_body
-class JSONHandler(Handler):
+class BodyHandler(Handler):
     """Reads the body piece by piece; ``body`` gives it."""
 
-    _whole = False
+    _complete = False
 
     def prepare(self) -> Awaitable[None] | None:
         self._chunks: list[bytes] = []
@@ -34,13 +35,13 @@ class JSONHandler(Handler):
 
     def _check(self) -> None:
         if self.request.method == "POST":
-            self.check_kind()
-            if "Content-Length" in self.request.headers and self.length() > self._most_read:
+            self.check_headers()
+            if "Content-Length" in self.request.headers and self.content_length() > self._max_read_bytes:
                 raise self._too_big()
-        self._whole = True  # Tornado reads it to its end before the method is called
+        self._complete = True  # Tornado reads it to its end before the method is called
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if not self._whole:
+        if not self._complete:
             self.set_header(
                 "Connection", "close"
             )  # Tornado will, and a client should know before its next request
@@ -51,38 +52,40 @@ class JSONHandler(Handler):
         connection is shut never sees why.
         """
         self._size += len(chunk)
-        if self._size > self._most_read:
-            self._whole = False
+        if self._size > self._max_read_bytes:
+            self._complete = False
             raise self._too_big()
-        if self._size <= self._most:
+        if self._size <= self._max_bytes:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
 
     def body(self) -> bytes:
         """All of it. Raises Failure (413) where that is more than a frame may have."""
-        if self._size > self._most:
+        if self._size > self._max_bytes:
             raise self._too_big()
         return b"".join(self._chunks)
 
-    def length(self) -> int:
+    def content_length(self) -> int:
         """As the headers tell. Raises Failure where they tell no number."""
         told = whole_number(self.request.headers.get("Content-Length", ""))
         if told is None:
             raise ApiError(400, "bad_length", "Content-Length must be there, and a number")
         return told
 
-    def check_kind(self) -> None:
+    def check_headers(self) -> None:
         """Raises Failure unless the headers say that it may be read."""
         self.check_json()
 
     @property
-    def _most(self) -> int:
-        return self.service.hub.limits.frame
+    def _max_bytes(self) -> int:
+        return self.context.hub.limits.frame
 
     @property
-    def _most_read(self) -> int:
+    def _max_read_bytes(self) -> int:
         return DISCARD_LIMIT
 
     def _too_big(self) -> ApiError:
-        return ApiError(413, "too_big", f"the body has more than {self._most:,} bytes: send less at once")
+        return ApiError(
+            413, "too_big", f"the body has more than {self._max_bytes:,} bytes: send less at once"
+        )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -15,23 +12,22 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
-from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
-from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
-from bqserver.auth.origins import Origins, strip_port
+from bqserver.auth.origins import strip_port
 from bqserver.errors import ServerError
-from bqserver.hub.hub import Hub
 from bqserver.model import Rejected, Role
-from bqwidget.errors import ProtocolError
-from bqwidget.protocol import check_room, encode, printable
+from bqwidget.protocol import check_room, printable
+
+from .context import AppContext
+from .errors import ApiError, bad_request, error_body
 
 _log = logging.getLogger("bqserver.http")
 
 JSON = "application/json"
 COOKIE_DAYS = 30
-DIGITS = 18
+MAX_DIGITS = 18
 """More of them would not fit SQLite's integers."""
-MOST_PATH = 200
+MAX_LOGGED_PATH = 200
 HEADERS = (
     ("Content-Type", JSON),
     ("Cache-Control", "no-store"),
@@ -41,43 +37,6 @@ HEADERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AppContext:
-    """What the handlers need of the server around them. ``base``: the path before all routes, as ``/``."""
-
-    hub: Hub
-    authenticator: Authenticator
-    origins: Origins
-    base: str = "/"
-    connection_limiter: ConnectionLimiter = field(
-        default_factory=lambda: ConnectionLimiter(clock=time.monotonic)
-    )
-    login_throttle: LoginThrottle = field(default_factory=lambda: LoginThrottle(clock=time.monotonic))
-
-
-class ApiError(HTTPError):
-    """An answer of 4xx or 5xx in the wire's words; ``retry_after`` is in seconds."""
-
-    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(status, log_message=message.replace("%", "%%"))
-        self.code = code
-        self.message = message
-        self.retry_after = retry_after
-
-    @classmethod
-    def of(cls, refused: Rejected) -> ApiError:
-        return cls(refused.status, refused.code, refused.message, retry_after=refused.retry_after)
-
-
-@contextmanager
-def bad_request() -> Iterator[None]:
-    """What is wrong with a request's contents is a 400 that names the field."""
-    try:
-        yield
-    except ProtocolError as error:
-        raise ApiError(400, error.code, str(error)) from None
-
-
 class Handler(RequestHandler):
     """The base of all handlers. ``public`` ones answer without an identity; ``denied`` says why there is none."""
 
@@ -85,53 +44,53 @@ class Handler(RequestHandler):
     identity = UNVERIFIED
     denied: Denied | None = None
     room: str | None = None
-    refused: str | None = None
-    foreign: str | None = None
+    error_code: str | None = None
+    cors_origin: str | None = None
     """A listed page's origin, which may read the answer (CORS)."""
 
-    def initialize(self, service: AppContext) -> None:
-        self.service = service
+    def initialize(self, context: AppContext) -> None:
+        self.context = context
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         for name, value in HEADERS:
             self.set_header(name, value)
-        if self.foreign is not None:  # errors too: Tornado clears the headers before it writes one
-            self.set_header("Access-Control-Allow-Origin", self.foreign)
+        if self.cors_origin is not None:  # errors too: Tornado clears the headers before it writes one
+            self.set_header("Access-Control-Allow-Origin", self.cors_origin)
             self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
             self.set_header("Vary", "Origin")
 
     def prepare(self) -> Awaitable[None] | None:
         self.check_source()
-        self.check_lock(self.request.headers.get("Authorization"))
+        self.check_throttle(self.request.headers.get("Authorization"))
         found = self.identify()
         if not isinstance(found, Identity | Denied):
-            return self._admit_later(found)
-        self.admit(found)
+            return self._accept_identity_later(found)
+        self.accept_identity(found)
         return None
 
-    async def _admit_later(self, found: Awaitable[Identity | Denied]) -> None:
-        self.admit(await found)
+    async def _accept_identity_later(self, found: Awaitable[Identity | Denied]) -> None:
+        self.accept_identity(await found)
 
-    def check_lock(self, key: str | None) -> None:
+    def check_throttle(self, key: str | None) -> None:
         """Raises Failure where this address has tried too many wrong keys."""
-        if key is not None and (locked := self.service.login_throttle.check(self.address, key)):
+        if key is not None and (locked := self.context.login_throttle.check(self.address, key)):
             raise ApiError.of(locked)
 
     @property
     def address(self) -> str:
         return self.request.remote_ip or ""
 
-    def admit(self, found: Identity | Denied) -> None:
+    def accept_identity(self, found: Identity | Denied) -> None:
         key = self.request.headers.get("Authorization")
         if isinstance(found, Identity):
             self.identity = found
-            self.service.hub.policy.authenticator.reserve_name(found)
+            self.context.hub.policy.authenticator.reserve_name(found)
             if key is not None:
-                self.service.login_throttle.record_success(self.address, key)
+                self.context.login_throttle.record_success(self.address, key)
             return
         if key is not None:
-            self.service.login_throttle.record_failure(self.address)
+            self.context.login_throttle.record_failure(self.address)
         self.denied = found
         if not self.public and self.request.method != "OPTIONS":
             self.require_identity()
@@ -140,21 +99,21 @@ class Handler(RequestHandler):
         if self.denied is not None:
             raise ApiError(401, *self.denied)
 
-    def enter(self, room: str, level: Role) -> None:
+    def authorize(self, room: str, level: Role) -> None:
         """Raises Failure unless the name is a room's and the asker may do this much there."""
         with bad_request():
             check_room(room)
         self.room = room
         self.require_identity()
         # Who they are by now: the body may have been long on its way.
-        found = self.service.hub.policy.authorize(self.identity, room, level)
+        found = self.context.hub.policy.authorize(self.identity, room, level)
         if isinstance(found, Rejected):
             raise ApiError.of(found)
         self.identity = found
 
     def check_source(self) -> None:
         """Raises Failure unless Host and Origin are what they should be."""
-        request, origins = self.request, self.service.origins
+        request, origins = self.request, self.context.origins
         if not origins.allows_host(request.host, server_address(request)):
             name = printable(strip_port(request.host))
             raise ApiError(403, "bad_host", f"Host {name} is not served here: allow it with --allow-host")
@@ -166,7 +125,7 @@ class Handler(RequestHandler):
                 403, "bad_origin", f"Origin {printable(origin)} may not come: allow it with --allow-origin"
             )
         elif origins.allows_cors(origin):
-            self.foreign = origin
+            self.cors_origin = origin
             self.set_default_headers()
 
     def check_no_origin(self) -> None:
@@ -178,9 +137,9 @@ class Handler(RequestHandler):
     def identify(self) -> Identity | Denied | Awaitable[Identity | Denied]:
         authorization = self.request.headers.get("Authorization")
         session = None
-        if authorization is None and not self.service.authenticator.is_open:
+        if authorization is None and not self.context.authenticator.is_open:
             session = self.get_signed_cookie(cookie_name(self.request), max_age_days=COOKIE_DAYS)
-        return self.service.authenticator.identify(authorization, session)
+        return self.context.authenticator.identify(authorization, session)
 
     def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]] | None:
         """How to ask again, later, who this is; None: what we know ourselves is followed anyway."""
@@ -214,7 +173,7 @@ class Handler(RequestHandler):
         if not is_json(self.request.headers.get("Content-Type", "")):
             raise ApiError(415, "bad_type", f"the body must be {JSON}")
 
-    def integer(self, name: str, low: int, high: int | None = None) -> int | None:
+    def query_integer(self, name: str, low: int, high: int | None = None) -> int | None:
         """A number from the query string, or None where it isn't there."""
         text = self.get_query_argument(name, None)
         if text is None:
@@ -225,7 +184,7 @@ class Handler(RequestHandler):
             raise ApiError(400, f"bad_{name}", f"{name} is {printable(text)}; it must be a number, {span}")
         return value
 
-    def reply(self, body: bytes, status: int = 200) -> None:
+    def finish_json(self, body: bytes, status: int = 200) -> None:
         self.set_status(status)
         self.finish(body)
 
@@ -256,8 +215,8 @@ class Handler(RequestHandler):
         )
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ApiError):
-            self.refused = error.code
-            self.service.hub.audit.refused[error.code] += 1
+            self.error_code = error.code
+            self.context.hub.audit.refused[error.code] += 1
             code, message = error.code, error.message
             if error.retry_after is not None:
                 self.set_header("Retry-After", retry_header(error.retry_after))
@@ -268,23 +227,23 @@ class Handler(RequestHandler):
         self.finish(error_body(code, message))
 
 
-def note_request(handler: Handler) -> None:
+def log_request(handler: Handler) -> None:
     """Tornado calls it for every finished request; its path is told without the query, which says what was sought."""
-    request, audit = handler.request, handler.service.hub.audit
+    request, audit = handler.request, handler.context.hub.audit
     audit.requests[handler.get_status()] += 1
     if audit.enabled:
         audit.record(
-            f"{request.method} {request.path[:MOST_PATH]}",
+            f"{request.method} {request.path[:MAX_LOGGED_PATH]}",
             handler.identity,
             room=handler.room,
             address=handler.address,
             status=handler.get_status(),
-            code=handler.refused,
+            code=handler.error_code,
             ms=round(request.request_time() * 1000, 1),
         )
 
 
-class NotFound(Handler):
+class NotFoundHandler(Handler):
     """Every path that is no route."""
 
     public = True
@@ -306,10 +265,10 @@ def is_upgrade(request: HTTPServerRequest) -> bool:
 
 def server_address(request: HTTPServerRequest) -> str:
     """The address of ours that the client connected to; a socket without addresses counts as loopback."""
-    return own_address(getattr(request.connection, "stream", None))
+    return local_address(getattr(request.connection, "stream", None))
 
 
-def own_address(stream: IOStream | None) -> str:
+def local_address(stream: IOStream | None) -> str:
     name = stream.socket.getsockname() if stream is not None and stream.socket is not None else None
     return str(name[0]) if isinstance(name, tuple) else "127.0.0.1"
 
@@ -319,11 +278,7 @@ def is_json(content_type: str) -> bool:
 
 
 def whole_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else None
-
-
-def error_body(code: str, message: str) -> bytes:
-    return encode({"error": {"code": code, "message": message}})
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
 
 def retry_header(seconds: float) -> str:

@@ -15,36 +15,36 @@ import msgspec
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import IMAGES, NOT_JSON, TABLE, Part, Table, image_type
 
-TYPES = (*sorted(IMAGES), TABLE)
-MOST_PIXELS = 100_000_000
+ALLOWED_TYPES = (*sorted(IMAGES), TABLE)
+MAX_PIXELS = 100_000_000
 """A picture's few bytes may ask every reader's browser for gigabytes."""
-MOST_SEGMENTS = 2_000
+MAX_JPEG_SEGMENTS = 2_000
 """Of a JPEG, before its size: each has up to 64 kB."""
-MOST_TABLE = 1024 * 1024
-MOST_ROWS, MOST_COLUMNS = 1_000, 100
+MAX_TABLE_BYTES = 1024 * 1024
+MAX_ROWS, MAX_COLUMNS = 1_000, 100
 
 Size = tuple[int, int]
 
 _decode_table = msgspec.json.Decoder(Table).decode
 _MARKER = re.compile(rb"\xff+[^\xff]")
-_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+_BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 """JPEG's markers without a segment; none of them belongs before its size."""
-_ROOT = re.compile(rb"<svg\b[^>]*")
-_LENGTHS = tuple(
+_SVG_ROOT = re.compile(rb"<svg\b[^>]*")
+_SVG_SIZE = tuple(
     re.compile(rb"\s%b\s*=\s*[\"']\s*(\d{1,5})(?:\.\d*)?\s*(?:px|pt)?\s*[\"']" % name)
     for name in (b"width", b"height")
 )
 _VIEW_BOX = re.compile(rb"\sviewBox\s*=\s*[\"'][-\d.]+[\s,]+[-\d.]+[\s,]+(\d{1,5})[\d.]*[\s,]+(\d{1,5})")
 
 
-def describe(mime: str, data: bytes) -> Part:
+def inspect(mime: str, data: bytes) -> Part:
     """The part that these bytes are. Raises ProtocolError (``bad_part``). It takes its time: not for the event loop."""
-    width, height = examine(mime, data) or (None, None)
+    width, height = image_size(mime, data) or (None, None)
     digest = hashlib.sha256(data).hexdigest()
     return Part(mime=mime, sha256=digest, size=len(data), width=width, height=height)
 
 
-def examine(mime: str, data: bytes) -> Size | None:
+def image_size(mime: str, data: bytes) -> Size | None:
     """A picture's width and height, where it tells. Raises ProtocolError (``bad_part``) for what isn't a ``mime``."""
     if mime == TABLE:
         _check_table(data)
@@ -57,20 +57,20 @@ def examine(mime: str, data: bytes) -> Size | None:
         size = None
     if size is None or 0 in size:
         return None
-    if size[0] * size[1] > MOST_PIXELS:
+    if size[0] * size[1] > MAX_PIXELS:
         raise _bad(f"the picture has {size[0]:,} x {size[1]:,} pixels: send a smaller one")
     return size
 
 
 def _check_table(data: bytes) -> None:
-    if len(data) > MOST_TABLE:
-        raise _bad(f"the table has {len(data):,} bytes; the limit is {MOST_TABLE:,}: send fewer rows")
+    if len(data) > MAX_TABLE_BYTES:
+        raise _bad(f"the table has {len(data):,} bytes; the limit is {MAX_TABLE_BYTES:,}: send fewer rows")
     try:
         table = _decode_table(data)
     except NOT_JSON as error:
         raise _bad(f"the table is not understood: {error}") from None
-    if len(table.rows) > MOST_ROWS or len(table.columns) > MOST_COLUMNS:
-        raise _bad(f"a table has at most {MOST_ROWS:,} rows and {MOST_COLUMNS} columns: send its first ones")
+    if len(table.rows) > MAX_ROWS or len(table.columns) > MAX_COLUMNS:
+        raise _bad(f"a table has at most {MAX_ROWS:,} rows and {MAX_COLUMNS} columns: send its first ones")
     if any(len(row) != len(table.columns) for row in table.rows):
         raise _bad("the table's rows must all have as many cells as there are columns")
     if table.total_rows < len(table.rows) or table.total_columns < len(table.columns):
@@ -111,11 +111,11 @@ def _jpeg(data: bytes) -> Size | None:
     Raises ProtocolError where it can't be walked: browsers look longer, and might find a huge one.
     """
     at = 2
-    for _ in range(MOST_SEGMENTS):
+    for _ in range(MAX_JPEG_SEGMENTS):
         if (marker := _MARKER.match(data, at)) is None:
             break
         kind, length = struct.unpack_from(">BH", data, marker.end() - 1)
-        if length < 2 or kind in _BARE:  # noqa: PLR2004 - a length counts its own two bytes
+        if length < 2 or kind in _BARE_MARKERS:  # noqa: PLR2004 - a length counts its own two bytes
             break
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # noqa: PLR2004 - SOF0 to SOF15
             height, width = struct.unpack_from(">HH", data, marker.end() + 3)
@@ -129,11 +129,11 @@ def _jpeg(data: bytes) -> Size | None:
 
 
 def _svg(data: bytes) -> Size | None:
-    root = _ROOT.search(data, 0, 4096)
+    root = _SVG_ROOT.search(data, 0, 4096)
     if root is None:
         return None
-    lengths = [found for pattern in _LENGTHS if (found := pattern.search(root[0]))]
-    if len(lengths) == len(_LENGTHS):
+    lengths = [found for pattern in _SVG_SIZE if (found := pattern.search(root[0]))]
+    if len(lengths) == len(_SVG_SIZE):
         return int(lengths[0][1]), int(lengths[1][1])
     box = _VIEW_BOX.search(root[0])
     return (int(box[1]), int(box[2])) if box else None

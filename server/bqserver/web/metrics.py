@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from bqserver.hub.hub import Hub
 
-from .handler import ApiError, Handler
+from .errors import ApiError
+from .handler import Handler
 
 try:
     from prometheus_client import CollectorRegistry
@@ -46,15 +47,15 @@ else:
             yield refused
 
 
-class Metrics(Handler):
+class MetricsHandler(Handler):
     """For programs with a token: how busy a server is, is not for everyone."""
 
     def get(self) -> None:
         if not AVAILABLE:
             raise ApiError(404, "not_found", "metrics need prometheus_client: pip install bqwidget[metrics]")
-        if not self.identity.is_program and not self.service.authenticator.is_open:
+        if not self.identity.is_program and not self.context.authenticator.is_open:
             raise ApiError(403, "forbidden", "metrics are read with a token")
         registry = CollectorRegistry()
-        registry.register(HubCollector(self.service.hub))
+        registry.register(HubCollector(self.context.hub))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.reply(generate_latest(registry))
+        self.finish_json(generate_latest(registry))

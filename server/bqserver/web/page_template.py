@@ -11,8 +11,8 @@ from tornado.template import Template
 
 from bqwidget.protocol import Message
 
-STATIC = Path(str(files("bqwidget"))) / "static"
-FIRST = 50
+STATIC_FOLDER = Path(str(files("bqwidget"))) / "static"
+DEFAULT_PAGE_MESSAGES = 50
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "

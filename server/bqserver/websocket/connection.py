@@ -20,9 +20,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from bqserver.websocket.compression import PERMESSAGE_DEFLATE, has_full_window
 from bqwidget.protocol import SUBPROTOCOL
 
+from .compression import PERMESSAGE_DEFLATE, has_full_window
 from .decoder import Decoder, logger
 from .framing import SocketSend
 

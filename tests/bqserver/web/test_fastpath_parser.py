@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bqserver.web.fastpath.parser import Head, answer, post_path, read_head
+from bqserver.web.fastpath.parser import PostHead, post_path, read_head, response
 
 LINES = {
     "Host": "127.0.0.1:8765",
@@ -20,7 +20,7 @@ def head(first: str = "POST /messages HTTP/1.1", end: str = "\r\n", **lines: str
 
 
 def test_a_plain_post_is_read():
-    assert read_head(PATH, head()) == Head(None, "127.0.0.1:8765", 26, None)
+    assert read_head(PATH, head()) == PostHead(None, "127.0.0.1:8765", 26, None)
     assert read_head(PATH, head("POST /rooms/a-b_C/messages HTTP/1.1")).room == "a-b_C"
     assert read_head(PATH, head(Authorization="Bearer x y")).authorization == "Bearer x y"
 
@@ -127,8 +127,8 @@ def test_the_path_is_below_the_base():
 
 
 def test_an_answer_has_the_seconds_date_and_its_length():
-    told = answer(429, b"{}", 1_000_000_000, retry_after=1.2)
+    told = response(429, b"{}", 1_000_000_000, retry_after=1.2)
     assert told.startswith(b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n")
     assert b"Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in told
     assert told.endswith(b"Retry-After: 2\r\nContent-Length: 2\r\n\r\n{}")
-    assert b"Retry-After" not in answer(201, b"{}", 1_000_000_000)
+    assert b"Retry-After" not in response(201, b"{}", 1_000_000_000)

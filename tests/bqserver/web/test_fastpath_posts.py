@@ -24,8 +24,8 @@ from bqserver.auth.identity import Identity
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import RunningServer, running_server
-from bqserver.web.fastpath.posts import Shortcut
-from bqserver.web.fastpath.server import ShortcutServer
+from bqserver.web.fastpath.posts import FastPath
+from bqserver.web.fastpath.server import FastPathServer
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.certificate import self_signed
@@ -51,30 +51,30 @@ ada = "moderate"
 def taken(monkeypatch) -> list[bool]:
     """For every look into a socket: whether there was a post to take."""
     looks: list[bool] = []
-    find = Shortcut.find
+    find = FastPath.find
 
-    def found(shortcut: Shortcut, data: bytes, *where: str):
+    def found(shortcut: FastPath, data: bytes, *where: str):
         post = find(shortcut, data, *where)
         if data:  # else it is a connection's end
             looks.append(post is not None and post.submission is not None)
         return post
 
-    monkeypatch.setattr(Shortcut, "find", found)
+    monkeypatch.setattr(FastPath, "find", found)
     return looks
 
 
 @pytest.fixture
 def held(monkeypatch) -> Callable[[], set]:
     """The connections that are not Tornado's."""
-    servers: list[ShortcutServer] = []
-    initialize = ShortcutServer.initialize
+    servers: list[FastPathServer] = []
+    initialize = FastPathServer.initialize
 
-    def initialized(server: ShortcutServer, *args: object, **kwargs: object) -> None:
+    def initialized(server: FastPathServer, *args: object, **kwargs: object) -> None:
         initialize(server, *args, **kwargs)
         servers.append(server)
 
-    monkeypatch.setattr(ShortcutServer, "initialize", initialized)
-    return lambda: servers[-1]._held
+    monkeypatch.setattr(FastPathServer, "initialize", initialized)
+    return lambda: servers[-1]._waiting
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_an_error_of_ours_is_tornados_to_answer(server, monkeypatch, caplog):
     def broken(*_: object) -> None:
         raise RuntimeError("oops")
 
-    monkeypatch.setattr(Shortcut, "find", broken)
+    monkeypatch.setattr(FastPath, "find", broken)
     assert ask(server.url, post(HI))[0].status == 201
     assert "oops" in caplog.text
 
@@ -557,13 +557,13 @@ def refuses(port: int) -> bool:
 
 @contextmanager
 def without_the_shortcut() -> Iterator[None]:
-    initialize = ShortcutServer.initialize
+    initialize = FastPathServer.initialize
 
-    def initialized(server: ShortcutServer, *args: object, service: object, **kwargs: object) -> None:
+    def initialized(server: FastPathServer, *args: object, context: object, **kwargs: object) -> None:
         initialize(server, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ShortcutServer, "initialize", initialized)
+        patch.setattr(FastPathServer, "initialize", initialized)
         yield
 
 

@@ -6,7 +6,7 @@ import struct
 import time
 
 import pytest
-from bqserver.web.media import MOST_COLUMNS, MOST_ROWS, TYPES, describe, examine
+from bqserver.web.media import ALLOWED_TYPES, MAX_COLUMNS, MAX_ROWS, image_size, inspect
 from support.pictures import GIF, HTML, JPEG, PICTURES, POLYGLOT, SVG, WEBP, png, table
 
 from bqwidget.errors import ProtocolError
@@ -14,16 +14,16 @@ from bqwidget.protocol import TABLE, image_type
 
 
 def test_every_type_that_is_taken_has_a_picture_here():
-    assert set(PICTURES) == set(TYPES)
+    assert set(PICTURES) == set(ALLOWED_TYPES)
 
 
-@pytest.mark.parametrize("mime", TYPES)
+@pytest.mark.parametrize("mime", ALLOWED_TYPES)
 def test_a_thing_of_its_type_is_taken_and_as_another_refused(mime):
-    part = describe(mime, PICTURES[mime])
+    part = inspect(mime, PICTURES[mime])
     assert (part.mime, part.size, part.name) == (mime, len(PICTURES[mime]), None)
-    for other in set(TYPES) - {mime}:
+    for other in set(ALLOWED_TYPES) - {mime}:
         with pytest.raises(ProtocolError) as told:
-            describe(other, PICTURES[mime])
+            inspect(other, PICTURES[mime])
         assert told.value.code == "bad_part"
 
 
@@ -45,7 +45,7 @@ def test_a_thing_of_its_type_is_taken_and_as_another_refused(mime):
     ],
 )
 def test_a_picture_s_size_is_told_where_it_tells(mime, data, size):
-    assert examine(mime, data) == size
+    assert image_size(mime, data) == size
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_look_at_the_first_bytes_is_quick_whatever_they_are():
 
 def test_a_picture_that_would_fill_every_reader_s_memory_is_refused():
     with pytest.raises(ProtocolError, match="60,000 x 60,000 pixels: send a smaller one"):
-        examine("image/png", png()[:16] + struct.pack(">II", 60_000, 60_000) + png()[24:])
+        image_size("image/png", png()[:16] + struct.pack(">II", 60_000, 60_000) + png()[24:])
 
 
 def jpeg(before: bytes, side: int = 60_000) -> bytes:
@@ -89,18 +89,18 @@ def jpeg(before: bytes, side: int = 60_000) -> bytes:
 @pytest.mark.parametrize("before", [b"", b"\xff" * 9, b"\0", b"\xff\xd0", b"\xff\x01", b"\xff\xe0\0\x01"])
 def test_nothing_before_it_hides_how_large_a_picture_is(before):
     with pytest.raises(ProtocolError, match=r"send a smaller one|size can't be found") as told:
-        examine("image/jpeg", jpeg(b"\xff\xe0\0\2" + before))
+        image_size("image/jpeg", jpeg(b"\xff\xe0\0\2" + before))
     assert told.value.code == "bad_part"
 
 
 def test_bytes_may_stand_before_a_marker():
-    assert examine("image/jpeg", jpeg(b"\xff\xe0\0\2" + b"\xff" * 1_000, 7)) == (7, 7)
+    assert image_size("image/jpeg", jpeg(b"\xff\xe0\0\2" + b"\xff" * 1_000, 7)) == (7, 7)
 
 
 def test_a_picture_of_a_million_segments_is_soon_refused():
     began = time.monotonic()
     with pytest.raises(ProtocolError, match="too many segments"):
-        examine("image/jpeg", jpeg(b"\xff\xe0\0\2" * 2_000_000))
+        image_size("image/jpeg", jpeg(b"\xff\xe0\0\2" * 2_000_000))
     assert time.monotonic() - began < 0.5
 
 
@@ -112,13 +112,13 @@ def test_a_picture_of_a_million_segments_is_soon_refused():
         (b'{"columns": [], "rows": []}', "total_rows"),
         (table(["a"], [{"html": "<b>"}]), "not understood"),
         (table(["a", "b"], ["only one"]), "as many cells as there are columns"),
-        (table(["a"], *[["x"]] * (MOST_ROWS + 1)), "at most 1,000 rows"),
-        (table(["a"] * (MOST_COLUMNS + 1)), "100 columns"),
+        (table(["a"], *[["x"]] * (MAX_ROWS + 1)), "at most 1,000 rows"),
+        (table(["a"] * (MAX_COLUMNS + 1)), "100 columns"),
         (table(["a"], ["x" * 1_100_000]), "the limit is 1,048,576"),
         (table(["a"], [1], [2], total=1), "totals"),
     ],
 )
 def test_a_table_that_is_none_is_refused(data, says):
     with pytest.raises(ProtocolError, match=says) as told:
-        examine(TABLE, data)
+        image_size(TABLE, data)
     assert told.value.code == "bad_part"

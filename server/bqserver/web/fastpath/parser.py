@@ -23,10 +23,10 @@ from tornado.httputil import (
 from bqserver.web.handler import HEADERS, is_json, retry_header, whole_number
 from bqwidget.protocol import ROOM_NAME
 
-END = b"\r\n\r\n"
-PLAIN = re.compile(rb"(?:[!-~][ -~]*\r\n){2,}\r\n")
+HEAD_END = b"\r\n\r\n"
+PLAIN_HEAD = re.compile(rb"(?:[!-~][ -~]*\r\n){2,}\r\n")
 """Lines that begin with no space: neither folded, nor empty, nor with a control character or half a line end."""
-KNOWN = frozenset(
+KNOWN_HEADERS = frozenset(
     {
         "Accept",
         "Accept-Charset",
@@ -43,7 +43,7 @@ KNOWN = frozenset(
 )
 
 
-class Head(NamedTuple):
+class PostHead(NamedTuple):
     """``room`` None: the one of ``/messages``. ``length``: bytes of the body. ``authorization``: as it was sent."""
 
     room: str | None
@@ -57,9 +57,9 @@ def post_path(base: str) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(base)}(?:messages|rooms/({ROOM_NAME.pattern})/messages)")
 
 
-def read_head(path: re.Pattern[str], head: bytes) -> Head | None:
+def read_head(path: re.Pattern[str], head: bytes) -> PostHead | None:
     """A post's head, with the empty line at its end; None for any other, or where there is any doubt."""
-    if not PLAIN.fullmatch(head):
+    if not PLAIN_HEAD.fullmatch(head):
         return None
     first, _, rest = head.decode("ascii").partition("\r\n")
     try:
@@ -74,17 +74,17 @@ def read_head(path: re.Pattern[str], head: bytes) -> Head | None:
         found is None
         or length is None
         or (start.method, start.version) != ("POST", "HTTP/1.1")
-        or not headers.keys() <= KNOWN
+        or not headers.keys() <= KNOWN_HEADERS
         or len(list(headers.get_all())) != len(headers)
         or "Host" not in headers
         or headers.get("Connection", "keep-alive").lower() != "keep-alive"
         or not is_json(headers.get("Content-Type", ""))
     ):
         return None
-    return Head(found[1], request.host, length, headers.get("Authorization"))
+    return PostHead(found[1], request.host, length, headers.get("Authorization"))
 
 
-def answer(status: int, body: bytes, second: int, *, retry_after: float | None = None) -> bytes:
+def response(status: int, body: bytes, second: int, *, retry_after: float | None = None) -> bytes:
     """The same bytes as Tornado's for our handlers. ``second``: now, since the epoch; ``retry_after`` in seconds."""
     later = b"" if retry_after is None else b"Retry-After: %b\r\n" % retry_header(retry_after).encode()
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (_beginning(status, second), later, len(body), body)

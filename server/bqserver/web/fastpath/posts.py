@@ -14,21 +14,22 @@ from typing import NamedTuple
 from bqserver.auth.identity import Identity
 from bqserver.hub.drafts import Poster, accept
 from bqserver.model import Outcome, Role, Stored, Submission
-from bqserver.web.handler import AppContext, error_body
-from bqserver.web.routes import LOBBY
+from bqserver.web.context import AppContext
+from bqserver.web.errors import error_body
+from bqserver.web.messages import LOBBY
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import decode_post
 
-from .parser import END, answer, post_path, read_head
+from .parser import HEAD_END, post_path, read_head, response
 
-LONGEST = 64 * 1024
+MAX_REQUEST_BYTES = 64 * 1024
 """Bytes of a request; a longer one is Tornado's."""
-LONGEST_HEAD = 2048
-REMEMBERED = 1000
+MAX_HEAD_BYTES = 2048
+HEAD_CACHE_SIZE = 1000
 """Heads that are known by heart: clients say the same words again and again."""
 
 
-class Found(NamedTuple):
+class FoundPost(NamedTuple):
     """A post in a socket: how many bytes to take, and what to append. None: they are still to come, and that is
     all there is to wait for.
     """
@@ -37,24 +38,24 @@ class Found(NamedTuple):
     submission: Submission | None
 
 
-class Shortcut:
+class FastPath:
     """Whatever a post needs is asked anew each time; only how a head reads, and whether a Host is ours, is kept."""
 
     def __init__(self, service: AppContext) -> None:
         self.hub = service.hub
         self._service = service
-        self._read = lru_cache(REMEMBERED)(partial(read_head, post_path(service.base)))
-        self._allows_host = lru_cache(REMEMBERED)(service.origins.allows_host)
+        self._read = lru_cache(HEAD_CACHE_SIZE)(partial(read_head, post_path(service.base)))
+        self._allows_host = lru_cache(HEAD_CACHE_SIZE)(service.origins.allows_host)
 
-    def find(self, data: bytes, address: str, connected_to: str) -> Found | None:
+    def find(self, data: bytes, address: str, connected_to: str) -> FoundPost | None:
         """The post that ``data`` begins with; None: it is Tornado's. ``address``: the client's.
 
         A whole one has been counted against the rate of whoever sent it, and so is to be submitted.
         """
         service, hub = self._service, self.hub
-        start = data.find(END, 0, LONGEST_HEAD) + len(END)
+        start = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)
         head = self._read(data[:start]) if data.startswith(b"POST ") else None
-        if head is None or head.length > min(LONGEST - start, hub.limits.frame):
+        if head is None or head.length > min(MAX_REQUEST_BYTES - start, hub.limits.frame):
             return None
         if hub.audit.enabled or not self._allows_host(head.host, connected_to):
             return None  # the audit log's line is Tornado's to write
@@ -68,7 +69,7 @@ class Shortcut:
         if not isinstance(identity, Identity):
             return None
         if len(data) < size:
-            return Found(size, None)
+            return FoundPost(size, None)
         try:
             post = decode_post(data[start:size])
             # Attachments may have to be waited for: Tornado does that.
@@ -80,18 +81,18 @@ class Shortcut:
         hub.policy.authenticator.reserve_name(found)
         if key is not None:
             service.login_throttle.record_success(address, key)
-        return Found(size, decision)
+        return FoundPost(size, decision)
 
-    def answer(self, outcome: Outcome) -> bytes:
+    def response(self, outcome: Outcome) -> bytes:
         """The answer's bytes; it is counted as given."""
         now, audit = int(time.time()), self.hub.audit
         if isinstance(outcome, Stored):
             status = 200 if outcome.dup else 201
-            data = answer(status, outcome.body, now)
+            data = response(status, outcome.body, now)
         else:
             status = outcome.status
             body = error_body(outcome.code, outcome.message)
-            data = answer(status, body, now, retry_after=outcome.retry_after)
+            data = response(status, body, now, retry_after=outcome.retry_after)
             audit.refused[outcome.code] += 1
         audit.requests[status] += 1
         return data

@@ -28,7 +28,7 @@ from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
 from bqserver.transfer.copy import from_stream
-from bqserver.web.media import describe
+from bqserver.web.media import inspect
 from nats.aio.msg import Msg
 from support.pictures import png
 from support.ws_client import member, request
@@ -294,7 +294,7 @@ def test_what_is_left_is_copied(nats_single, tmp_path: Path):
 async def with_picture(url: str, view: Path, *rooms: str) -> AsyncIterator[tuple[NatsLog, Part]]:
     """A node on which each of the rooms has the same attachment, uploaded and not named yet."""
     async with joined(url, view) as log:
-        part = describe("image/png", png(2, 2))
+        part = inspect("image/png", png(2, 2))
         for room in rooms:
             await log.attachments.put(room, StoredAttachment(part, png(2, 2)))
         yield log, part

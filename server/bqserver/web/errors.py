@@ -1,0 +1,39 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tornado.web import HTTPError
+
+from bqserver.model import Rejected
+from bqwidget.errors import ProtocolError
+from bqwidget.protocol import encode
+
+
+class ApiError(HTTPError):
+    """An answer of 4xx or 5xx in the wire's words; ``retry_after`` is in seconds."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(status, log_message=message.replace("%", "%%"))
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    @classmethod
+    def of(cls, refused: Rejected) -> ApiError:
+        return cls(refused.status, refused.code, refused.message, retry_after=refused.retry_after)
+
+
+@contextmanager
+def bad_request() -> Iterator[None]:
+    """What is wrong with a request's contents is a 400 that names the field."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise ApiError(400, error.code, str(error)) from None
+
+
+def error_body(code: str, message: str) -> bytes:
+    return encode({"error": {"code": code, "message": message}})

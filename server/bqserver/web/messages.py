@@ -1,0 +1,99 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from bqserver.hub.drafts import Poster, accept
+from bqserver.model import Rejected, Role, Stored, Submission
+from bqwidget.protocol import decode_post, encode
+
+from .body import BodyHandler
+from .errors import ApiError, bad_request
+from .handler import Handler
+from .page_template import DEFAULT_PAGE_MESSAGES
+
+LOBBY = "lobby"
+
+MAX_PAGE_MESSAGES = 200
+
+MAX_QUERY_LENGTH = 200
+
+
+class MessagesHandler(BodyHandler):
+    """List and post: the recipe's two routes, for any room."""
+
+    async def get(self, room: str = LOBBY) -> None:
+        self.authorize(room, Role.READ)
+        bodies = await self.context.hub.log.messages(
+            room,
+            limit=self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES,
+            before=self.query_integer("before", 0),
+            after=self.query_integer("after", 0),
+        )
+        self.finish_json(b"[%b]" % b",".join(bodies))
+
+    async def post(self, room: str = LOBBY) -> None:
+        hub = self.context.hub
+        self.authorize(room, Role.WRITE)
+        with bad_request():
+            decision = accept(hub, Poster(self.identity, room, self.address), decode_post(self.body()))
+        if not isinstance(decision, Submission | Rejected):
+            decision = await decision
+        if isinstance(decision, Rejected):
+            raise ApiError.of(decision)
+        outcome = await hub.append(decision)
+        if not isinstance(outcome, Stored):
+            raise ApiError.of(outcome)
+        self.finish_json(outcome.body, HTTPStatus.OK if outcome.dup else HTTPStatus.CREATED)
+
+
+class RoomsHandler(Handler):
+    async def get(self) -> None:
+        hub = self.context.hub
+        known = {row.name: row.seq for row in await hub.log.rooms()}
+        refusal = hub.policy.check_role
+        remote = {} if hub.membership is None else await hub.membership.remote_peer_counts()
+        everywhere = sorted({*known, *hub.rooms, *remote})
+        names = [name for name in everywhere if not refusal(self.identity, name, Role.READ)]
+        self.finish_json(
+            encode(
+                [
+                    {
+                        "name": name,
+                        "seq": known.get(name, 0),
+                        "members": remote.get(name, 0)
+                        + (len(hub.rooms[name].peers) if name in hub.rooms else 0),
+                    }
+                    for name in names
+                ]
+            )
+        )
+
+
+class RawLogHandler(Handler):
+    """The entries as they were appended, changes among them."""
+
+    async def get(self, room: str) -> None:
+        self.authorize(room, Role.READ)
+        entries = await self.context.hub.log.entries(
+            room,
+            after=self.query_integer("after", 0) or 0,
+            upto=(1 << 40) - 1,
+            limit=self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES,
+        )
+        self.finish_json(b"[%b]" % b",".join(entry.body for entry in entries))
+
+
+class SearchHandler(Handler):
+    """Messages by their words: ``?q=``, the newest that match, oldest first."""
+
+    async def get(self, room: str) -> None:
+        self.authorize(room, Role.READ)
+        words = self.get_query_argument("q", "")
+        if not 0 < len(words.strip()) <= MAX_QUERY_LENGTH:
+            raise ApiError(
+                400, "bad_q", f"q must be the words to look for, up to {MAX_QUERY_LENGTH} characters"
+            )
+        limit = self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES
+        self.finish_json(b"[%b]" % b",".join(await self.context.hub.log.search(room, words, limit=limit)))

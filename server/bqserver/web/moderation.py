@@ -1,0 +1,60 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import Literal
+
+import msgspec
+
+from bqserver.auth.moderation import Mute
+from bqserver.model import Role
+from bqwidget import protocol
+
+from .body import BodyHandler
+from .errors import ApiError
+
+
+class ModerationRequest(protocol.Struct, frozen=True):
+    """What a moderator wants. ``minutes`` limits a mute; without it, it lasts until it is lifted."""
+
+    do: Literal["close", "reopen", "mute", "unmute"]
+    user: str | None = None
+    minutes: float | None = None
+
+
+class ModerationHandler(BodyHandler):
+    """Close a room and open it again, mute a member and lift that. Deleting is ``chat.delete``, as for one's own."""
+
+    async def post(self, room: str) -> None:
+        self.authorize(room, Role.MODERATE)
+        hub, principal = self.context.hub, self.identity.principal or ""
+        try:
+            order = msgspec.json.decode(self.body(), type=ModerationRequest)
+        except protocol.NOT_JSON as error:
+            raise ApiError(400, "bad_json", f"the order is not understood: {error}") from None
+        mutes = order.do in ("mute", "unmute")
+        if mutes != bool(order.user) or (
+            order.minutes is not None and (order.do != "mute" or order.minutes <= 0)
+        ):
+            raise ApiError(
+                400, "bad_field", "mute and unmute name a user, the others none; minutes is for mute alone"
+            )
+        state = hub.policy.moderation
+        hub.audit.record(
+            f"moderate {order.do}", self.identity, room=room, address=self.address, user=order.user
+        )
+        match order.do:
+            case "close":
+                state.close(room, principal)
+                hub.review()
+            case "reopen":
+                state.reopen(room)
+            case "mute":
+                until = time.time() + order.minutes * 60 if order.minutes else None
+                state.mute(Mute(room=room, user=order.user or "", by=principal, until=until))
+            case "unmute":
+                state.unmute(room, order.user or "")
+        await state.flush()
+        self.set_status(HTTPStatus.NO_CONTENT)

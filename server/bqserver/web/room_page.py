@@ -1,0 +1,108 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from bqserver.auth.policy import name_taken
+from bqserver.hub import session
+from bqserver.hub.peer import Peer
+from bqserver.model import Bounds, Role, RoomView
+from bqserver.websocket.connection import Connection, Handshake
+from bqwidget.protocol import MAX_CID, check_room
+
+from .errors import ApiError, bad_request
+from .handler import Handler, is_upgrade
+from .page_template import CSP, DEFAULT_PAGE_MESSAGES, render
+
+EMPTY_VIEW = RoomView(Bounds(0, 0), [])
+
+
+class RoomPageHandler(Handler):
+    """One address for a room: a browser gets the page, a WebSocket joins."""
+
+    public = True  # the page without a session is an empty shell that can take an invite
+
+    async def get(self, room: str) -> None:
+        with bad_request():
+            check_room(room)
+        if is_upgrade(self.request):
+            await self.join(room)
+        else:
+            await self.show(room)
+
+    async def join(self, room: str) -> None:
+        self.authorize(room, Role.READ)
+        hub, policy = self.context.hub, self.context.hub.policy
+        after = self.query_integer("after", 0)
+        epoch = self.get_query_argument("epoch", None)
+        user = requested_name(self)
+        handshake = Handshake(self.request.uri or "/", self.request.headers)
+        if not handshake.accepted:
+            raise ApiError(
+                handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake"
+            )
+        check_join(self, user)
+        connection = Connection(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
+        peer = Peer(
+            connection,
+            room,
+            address=self.address,
+            buffer=hub.buffer,
+            audit=hub.audit,
+            identity=self.identity,
+            role=policy.authenticator.role(self.identity, room),
+            user=user,
+            kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
+            client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
+            reauthenticate=self.reauthenticator(),
+        )
+        # On a task of its own, so that the request and everything that Tornado keeps for it can be freed.
+        session.start(hub, peer, after, epoch)
+
+    async def show(self, room: str) -> None:
+        log = self.context.hub.log
+        has_session = self.denied is None
+        if has_session:
+            self.authorize(room, Role.READ)
+        bounds, bodies = await log.room_view(room, limit=DEFAULT_PAGE_MESSAGES) if has_session else EMPTY_VIEW
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
+        self.set_header("Content-Security-Policy", CSP)
+        self.set_header("X-Frame-Options", "DENY")
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.finish_json(
+            render(
+                room=room,
+                base=self.context.base,
+                session=has_session,
+                bodies=bodies,
+                epoch=log.epoch,
+                seq=bounds.seq,
+                oldest=bounds.oldest,
+                user=self.identity.principal,
+            )
+        )
+
+
+class JoinCheckHandler(Handler):
+    """Whether a WebSocket would be let in now: a browser is not told why its handshake was refused."""
+
+    def get(self, room: str) -> None:
+        self.authorize(room, Role.READ)
+        check_join(self, requested_name(self))
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
+def requested_name(handler: Handler) -> str | None:
+    """The name under which somebody wants to join, no longer than a name."""
+    return handler.get_query_argument("user", "")[: handler.context.hub.limits.user] or None
+
+
+def check_join(handler: Handler, user: str | None) -> None:
+    """Raise where one more connection is too many, or comes under somebody else's name."""
+    service, identity = handler.context, handler.identity
+    if user and not service.hub.policy.authenticator.may_use_name(identity, user):
+        raise ApiError.of(name_taken(user))
+    who = identity.principal or handler.address
+    if crowded := service.connection_limiter.check(who, handler.address, service.hub.addresses):
+        raise ApiError.of(crowded)
