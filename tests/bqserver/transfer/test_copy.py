@@ -1,4 +1,4 @@
-"""``bqserver copy``: there and back it is the same, whatever the seqs are, and whatever happens on the way."""
+"""``bqserver copy``: a copy there and back is identical, with other seqs in between and after interruptions."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from support.ws_client import request
 
 from bqwidget.protocol import Part, Send
 
-LARGE = int(os.environ.get("BQWIDGET_COPY", "3000"))
-"""Entries; 1,000,000 is the size of the claim, and takes some minutes."""
+ENTRY_COUNT = int(os.environ.get("BQWIDGET_COPY", "3000"))
+"""Entries. The documented figures are for 1,000,000, which takes some minutes."""
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run_copy(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bqserver", "copy", "--single", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def say(number: int, room: str = "lobby", re: int | None = None) -> Submission:
+def submit(number: int, room: str = "lobby", re: int | None = None) -> Submission:
     return Submission(room, "ada", Send(cid=f"c{number}", user="ada", text=f"message {number}", re=re))
 
 
-async def write(path: Path, batches: list[list[Submission]]) -> None:
+async def write_log(path: Path, batches: list[list[Submission]]) -> None:
     log = SqliteLog(path)
     for batch in batches:
         await log.append(batch)
     await log.close()
 
 
-def raw(path: Path) -> list[tuple[object, ...]]:
-    """Everything a file holds, to the byte."""
+def read_rows(path: Path) -> list[tuple[object, ...]]:
+    """All entries of a file, byte for byte."""
     with contextlib.closing(connect(path, readonly=True)) as db:
         return db.execute(
             "SELECT name, entry.id & 1099511627775, at, principal, cid, target, body, folded "
@@ -60,33 +60,33 @@ def raw(path: Path) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-def test_rooms_are_compared_by_name_however_they_are_numbered(nats_single, tmp_path: Path):
-    """Rooms whose messages have cids are looked up, and so numbered, before those whose have none."""
+def test_rooms_are_compared_by_name(nats_single, tmp_path: Path):
+    """Rooms get their numbers in different orders: those with cids are looked up, and numbered, first."""
     first = Submission("a", "ada", Send(cid="", user="ada", text="without a cid"))
-    asyncio.run(write(tmp_path / "here.sqlite", [[first], [say(1, "b")]]))
+    asyncio.run(write_log(tmp_path / "here.sqlite", [[first], [submit(1, "b")]]))
     url = nats_single.log()
-    there = run(f"sqlite:{tmp_path / 'here.sqlite'}", url)
+    there = run_copy(f"sqlite:{tmp_path / 'here.sqlite'}", url)
     assert there.returncode == 0, there.stderr
-    back = run(url, f"sqlite:{tmp_path / 'back.sqlite'}")
+    back = run_copy(url, f"sqlite:{tmp_path / 'back.sqlite'}")
     assert back.returncode == 0, back.stderr
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drafts=st.lists(submissions(), min_size=1, max_size=40))
-def test_there_and_back_it_is_the_same_to_the_byte(nats_single, tmp_path_factory, drafts):
+def test_a_copy_there_and_back_is_identical(nats_single, tmp_path_factory, drafts):
     folder = tmp_path_factory.mktemp("copy")
     url = nats_single.log()
 
-    async def story() -> None:
-        await write(folder / "here.sqlite", [drafts])
+    async def scenario() -> None:
+        await write_log(folder / "here.sqlite", [drafts])
         there = await to_stream(
             folder / "here.sqlite", url, single=True, credentials="", on_progress=lambda *_: None
         )
         back = await from_stream(url, folder / "back.sqlite", credentials="", on_progress=lambda *_: None)
         assert there == back
 
-    asyncio.run(story())
-    assert raw(folder / "back.sqlite") == raw(folder / "here.sqlite")
+    asyncio.run(scenario())
+    assert read_rows(folder / "back.sqlite") == read_rows(folder / "here.sqlite")
     assert not [file for file in folder.iterdir() if file.suffix not in (".sqlite", ".lock")]
     with contextlib.closing(connect(folder / "back.sqlite", readonly=True)) as db:
         back_epoch = read_epoch(db)
@@ -94,89 +94,91 @@ def test_there_and_back_it_is_the_same_to_the_byte(nats_single, tmp_path_factory
         assert back_epoch != read_epoch(db)
 
 
-@pytest.mark.timeout(120 + LARGE // 500)
-def test_a_copy_that_is_killed_goes_on_and_is_served(nats_single, tmp_path: Path):
+@pytest.mark.timeout(120 + ENTRY_COUNT // 500)
+def test_a_killed_copy_resumes_and_is_served(nats_single, tmp_path: Path):
     path, url = tmp_path / "here.sqlite", nats_single.log()
     rooms = [
-        [say(number, f"room-{room}", re=1 if number else None) for number in range(LARGE // 10)]
+        [submit(number, f"room-{room}", re=1 if number else None) for number in range(ENTRY_COUNT // 10)]
         for room in range(10)
     ]
-    asyncio.run(write(path, rooms))
+    asyncio.run(write_log(path, rooms))
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", KILLED, str(path), url, str(LARGE // 2)]
+    command = [sys.executable, "-c", KILLED_COPY, str(path), url, str(ENTRY_COUNT // 2)]
     killed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     with pytest.raises(StorageError, match="a copy into it is not complete"):
         asyncio.run(open_log(url, tmp_path / "view.sqlite", single=True))
-    done = run(f"sqlite:{path}", url)
+    done = run_copy(f"sqlite:{path}", url)
     assert done.returncode == 0, done.stderr
-    assert f"10 rooms, {LARGE:,} entries" in done.stdout
+    assert f"10 rooms, {ENTRY_COUNT:,} entries" in done.stdout
 
     async def served() -> None:
         log = await open_log(url, tmp_path / "view.sqlite", single=True)
         last = await log.messages("room-7", limit=1)
-        assert b"message %d" % (LARGE // 10 - 1) in last[0]
-        [again] = await log.append([say(3, "room-7", re=(await log.bounds("room-7")).oldest)])
-        assert isinstance(again, Stored)
-        assert again.dup  # a cid that was used there is used here
+        assert b"message %d" % (ENTRY_COUNT // 10 - 1) in last[0]
+        [repeated] = await log.append([submit(3, "room-7", re=(await log.bounds("room-7")).oldest)])
+        assert isinstance(repeated, Stored)
+        assert repeated.dup  # the cids were copied
         await log.close()
 
     asyncio.run(served())
-    back = run(url, f"sqlite:{tmp_path / 'back.sqlite'}")
+    back = run_copy(url, f"sqlite:{tmp_path / 'back.sqlite'}")
     assert back.returncode == 0, back.stderr
     assert back.stdout.split("sha256 ")[1][:12] == done.stdout.split("sha256 ")[1][:12]
-    print(f"there: {done.stdout}and back: {back.stdout}")  # -s tells how long they took
+    print(f"there: {done.stdout}and back: {back.stdout}")  # shows the durations with -s
     check = [sys.executable, "-m", "bqserver", "check", f"--log=sqlite:{tmp_path / 'back.sqlite'}"]
     assert subprocess.run(check, capture_output=True, check=False).returncode == 0
     with contextlib.closing(connect(tmp_path / "back.sqlite", readonly=True)) as db:
-        assert compute_totals(read_entries(db)).entries == LARGE
+        assert compute_totals(read_entries(db)).entries == ENTRY_COUNT
 
 
-KILLED = """
+KILLED_COPY = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from bqserver.transfer.copy import to_stream
-def told(done, count):
+def kill_half_way(done, count):
     if done >= int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-asyncio.run(to_stream(Path(sys.argv[1]), sys.argv[2], single=True, credentials="", on_progress=told))
+asyncio.run(to_stream(Path(sys.argv[1]), sys.argv[2], single=True, credentials="", on_progress=kill_half_way))
 """
 
 
-def test_attachments_go_along(nats_single, tmp_path: Path):
+def test_attachments_are_copied(nats_single, tmp_path: Path):
     path, url, body = tmp_path / "here.sqlite", nats_single.log(), b"an attachment" * 20_000
     part = Part(mime="text/plain", sha256=hashlib.sha256(body).hexdigest(), size=len(body))
 
     async def prepare() -> None:
-        await write(path, [[Submission("lobby", "ada", Send(cid="", user="ada", text="", parts=(part,)))]])
+        await write_log(
+            path, [[Submission("lobby", "ada", Send(cid="", user="ada", text="", parts=(part,)))]]
+        )
         store = SqliteAttachments(path)
         await store.put("lobby", StoredAttachment(part, body))
         await store.reference("lobby", [part.sha256])
         await store.close()
 
     asyncio.run(prepare())
-    assert run(f"sqlite:{path}", url).returncode == 0
-    assert run(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
+    assert run_copy(f"sqlite:{path}", url).returncode == 0
+    assert run_copy(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
 
-    async def look() -> StoredAttachment | None:
+    async def fetch() -> StoredAttachment | None:
         store = SqliteAttachments(tmp_path / "back.sqlite")
         found = await store.get("lobby", part.sha256)
         await store.close()
         return found
 
-    assert asyncio.run(look()) == StoredAttachment(part, body)
+    assert asyncio.run(fetch()) == StoredAttachment(part, body)
 
 
-def test_what_moderators_have_ordered_goes_along(nats_single, tmp_path: Path):
-    """A mute that is over does not; nor do orders that were lifted."""
+def test_mutes_and_closed_rooms_are_copied(nats_single, tmp_path: Path):
+    """Expired and lifted mutes are not copied."""
     path, url, now = tmp_path / "here.sqlite", nats_single.log(), time.time()
-    asyncio.run(write(path, [[say(1)]]))
+    asyncio.run(write_log(path, [[submit(1)]]))
     state = Moderation(moderation_path(path), lambda: now - 60)
     state.close("closed", "ada")
     for user, until in (("Eve", None), ("bob", now + 3600), ("early", now - 30), ("lifted", None)):
         state.mute(Mute(room="lobby", user=user, by="ada", until=until))
     state.unmute("lobby", "lifted")
-    assert run(f"sqlite:{path}", url).returncode == 0
+    assert run_copy(f"sqlite:{path}", url).returncode == 0
     with running_server(log=url, single=True, view=str(tmp_path / "view.sqlite"), open=True) as node:
         posted = {
             user: request(node.url, "POST", "/messages", {"user": user, "text": "hi"}).status
@@ -184,71 +186,71 @@ def test_what_moderators_have_ordered_goes_along(nats_single, tmp_path: Path):
         }
         assert posted == {"eve": 403, "bob": 403, "early": 201, "lifted": 201}
         assert request(node.url, "GET", "/rooms/closed/messages").code == "room_closed"
-    assert run(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
+    assert run_copy(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
     back = Moderation(moderation_path(tmp_path / "back.sqlite"), lambda: now)
     assert back.export_values() == Moderation(moderation_path(path), lambda: now).export_values()
     assert len(back.export_values()) == 3
 
 
-def test_moderation_that_cant_be_read_is_not_left_behind(nats_single, tmp_path: Path):
+def test_an_unreadable_moderation_file_is_an_error(nats_single, tmp_path: Path):
     path = tmp_path / "here.sqlite"
-    asyncio.run(write(path, [[say(1)]]))
+    asyncio.run(write_log(path, [[submit(1)]]))
     moderation_path(path).write_text("{")
     moderation_path(path).chmod(0o600)
-    refused = run(f"sqlite:{path}", nats_single.log())
-    assert (refused.returncode, "not what bqserver wrote" in refused.stderr) == (1, True)
+    failed = run_copy(f"sqlite:{path}", nats_single.log())
+    assert (failed.returncode, "not what bqserver wrote" in failed.stderr) == (1, True)
 
 
-def test_it_never_writes_over_anything(nats_single, tmp_path: Path):
+def test_a_copy_overwrites_nothing(nats_single, tmp_path: Path):
     path, url = tmp_path / "here.sqlite", nats_single.log()
-    asyncio.run(write(path, [[say(1)]]))
+    asyncio.run(write_log(path, [[submit(1)]]))
 
     async def serve() -> None:
         log = await open_log(url, tmp_path / "view.sqlite", single=True)
-        await log.append([say(2)])
+        await log.append([submit(2)])
         await log.close()
 
     asyncio.run(serve())
-    there = run(f"sqlite:{path}", url)
+    there = run_copy(f"sqlite:{path}", url)
     assert (there.returncode, there.stdout) == (1, "")
     assert "exists already: copy into another one" in there.stderr
-    back = run(url, f"sqlite:{path}")
+    back = run_copy(url, f"sqlite:{path}")
     assert back.returncode == 1
     assert "give the name of a new file" in back.stderr
 
 
-def test_a_log_in_use_is_not_copied(nats_single, tmp_path: Path):
-    async def story() -> None:
+def test_a_log_in_use_is_refused(nats_single, tmp_path: Path):
+    async def scenario() -> None:
         log = SqliteLog(tmp_path / "here.sqlite")
-        await log.append([say(1)])
-        copied = await asyncio.to_thread(run, f"sqlite:{tmp_path / 'here.sqlite'}", nats_single.log())
+        await log.append([submit(1)])
+        copied = await asyncio.to_thread(run_copy, f"sqlite:{tmp_path / 'here.sqlite'}", nats_single.log())
         await log.close()
         assert copied.returncode == 1
         assert "in use by another bqserver" in copied.stderr
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["sqlite:a"], ["sqlite:a", "sqlite:b"], ["nats://a", "nats://b"], ["a", "b"]]
+    "arguments", [[], ["sqlite:a"], ["sqlite:a", "sqlite:b"], ["nats://a", "nats://b"], ["a", "b"]]
 )
-def test_two_logs_of_different_kinds_are_named(words: list[str]):
-    refused = run(*words)
-    assert refused.returncode == 2
-    assert "name two logs" in refused.stderr
+def test_two_logs_of_different_kinds_are_required(arguments: list[str]):
+    failed = run_copy(*arguments)
+    assert failed.returncode == 2
+    assert "name two logs" in failed.stderr
 
 
 @pytest.mark.parametrize("interrupted", [2, 5, 8])
-def test_a_copy_back_goes_on_too(nats_single, tmp_path: Path, interrupted: int):
-    """While the stream is read, and while the file is put together."""
+def test_a_copy_from_a_stream_resumes(nats_single, tmp_path: Path, interrupted: int):
+    """Interrupted while the stream is read, and while the file is written."""
     url = nats_single.log()
-    asyncio.run(write(tmp_path / "here.sqlite", [[say(number) for number in range(2_100)]]))
-    assert run(f"sqlite:{tmp_path / 'here.sqlite'}", url).returncode == 0
-    told: list[tuple[int, int]] = []
+    asyncio.run(write_log(tmp_path / "here.sqlite", [[submit(number) for number in range(2_100)]]))
+    assert run_copy(f"sqlite:{tmp_path / 'here.sqlite'}", url).returncode == 0
+    calls: list[tuple[int, int]] = []
 
     def interrupt(done: int, count: int) -> None:
-        told.append((done, count))
-        if len(told) == interrupted:
+        calls.append((done, count))
+        if len(calls) == interrupted:
             raise OverflowError("enough")
 
     def copy(progress: Progress) -> None:
@@ -257,7 +259,7 @@ def test_a_copy_back_goes_on_too(nats_single, tmp_path: Path, interrupted: int):
     with pytest.raises(OverflowError, match="enough"):
         copy(interrupt)
     assert not (tmp_path / "back.sqlite").exists()
-    before = len(told)
-    copy(lambda done, count: told.append((done, count)))
-    assert len(told) - before < 10  # what was done was not done again
-    assert raw(tmp_path / "back.sqlite") == raw(tmp_path / "here.sqlite")
+    before = len(calls)
+    copy(lambda done, count: calls.append((done, count)))
+    assert len(calls) - before < 10  # finished work is not repeated
+    assert read_rows(tmp_path / "back.sqlite") == read_rows(tmp_path / "here.sqlite")
