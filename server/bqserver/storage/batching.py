@@ -17,10 +17,10 @@ W = TypeVar("W", bound=Batched)
 
 def take_batch(first: W | None, waiting: queue.SimpleQueue[W | None], max_entries: int) -> list[W | None]:
     """``first`` and the work queued behind it, up to ``max_entries``. None, which ends the writer, comes last."""
-    works, size = [first], 0
-    while (last := works[-1]) is not None and (size := size + len(last.batch)) < max_entries:
+    taken, size = [first], 0
+    while (last := taken[-1]) is not None and (size := size + len(last.batch)) < max_entries:
         try:
-            works.append(waiting.get_nowait())
+            taken.append(waiting.get_nowait())
         except queue.Empty:
             break
-    return works
+    return taken

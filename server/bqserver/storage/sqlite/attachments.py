@@ -22,7 +22,7 @@ from bqwidget.protocol import Part
 from .schema import enable_durability, explain, open_file
 
 APPLICATION_ID = 0x62717074  # "bqpt"
-VERSION = 1
+SCHEMA_VERSION = 1
 UNREFERENCED_LIFETIME = 24 * 3600.0
 """Seconds after which an upload that no message references is deleted."""
 SWEEP_INTERVAL = 3600.0
@@ -140,14 +140,14 @@ def connect_attachments(path: Path, *, readonly: bool = False) -> sqlite3.Connec
     """A connection to a file of attachments; unless ``readonly``, creates it. Raises StorageError."""
 
     def set_up(db: sqlite3.Connection) -> None:
-        _check_ours(db, path)
+        _check_application(db, path)
         if not readonly:
             _prepare(db, path)
 
     return open_file(path, set_up, readonly=readonly)
 
 
-def _check_ours(db: sqlite3.Connection, path: Path) -> None:
+def _check_application(db: sqlite3.Connection, path: Path) -> None:
     tables, application, version = db.execute(
         "SELECT (SELECT count(*) FROM sqlite_master), application_id, user_version "
         "FROM pragma_application_id, pragma_user_version"
@@ -156,19 +156,19 @@ def _check_ours(db: sqlite3.Connection, path: Path) -> None:
         raise StorageError(
             f"{path} is the database of another program, but attachments are stored there: move it away"
         )
-    if version > VERSION:
+    if version > SCHEMA_VERSION:
         raise StorageError(f"{path} was written by a newer bqserver (schema {version}): upgrade bqwidget")
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     """As durable as the log: an acknowledged message may reference an attachment that was uploaded just before."""
     enable_durability(db, path)
-    if db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+    if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
         with _transaction(db):
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _part(row: tuple[str, str, int, int | None, int | None]) -> Part:
