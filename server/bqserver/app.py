@@ -184,7 +184,7 @@ class ChatServer(ServerSettings):
         log, join = await self.open_log(port)
         hub = Hub(
             log,
-            parts=log.attachments,
+            attachments=log.attachments,
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,

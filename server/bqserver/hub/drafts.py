@@ -67,7 +67,7 @@ def accept(hub: Hub, author: Author, draft: Draft | Post) -> Decision | Awaitabl
 async def _with_attachments(hub: Hub, author: Author, draft: Send) -> Decision:
     """Look up the attachments, then ask for the rights again: they may have changed while this waited."""
     room = author.room_name
-    checked = await resolve_attachments(hub.parts, room, draft)
+    checked = await resolve_attachments(hub.attachments, room, draft)
     if isinstance(checked, Rejected):
         return checked
     identity = hub.policy.authorize(author.identity, room, Role.WRITE)

@@ -49,7 +49,7 @@ class Hub:
         self,
         log: MessageLog,
         *,
-        parts: AttachmentStore | None = None,
+        attachments: AttachmentStore | None = None,
         limits: Limits | None = None,
         heartbeat: float = HEARTBEAT_INTERVAL,
         buffer: int = 1024 * 1024,
@@ -57,9 +57,9 @@ class Hub:
         audit: AuditLog | None = None,
     ) -> None:
         self.log = log
-        self.parts = parts
+        self.attachments = attachments
         limits = limits or Limits()
-        self.limits = msgspec.structs.replace(limits, buffer=buffer, part=limits.part if parts else 0)
+        self.limits = msgspec.structs.replace(limits, buffer=buffer, part=limits.part if attachments else 0)
         self.attachment_memory = MemoryBudget(max(MAX_TRANSFER_BYTES, self.limits.part))
         self.heartbeat = heartbeat
         self.buffer = buffer

@@ -168,7 +168,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         )
         self.hub = Hub(
             log,
-            parts=log.attachments,
+            attachments=log.attachments,
             limits=self.limits(),
             heartbeat=self.heartbeat,
             buffer=self.buffer,

@@ -105,9 +105,9 @@ class UploadHandler(BodyHandler):
 
     def store(self) -> AttachmentStore:
         hub = self.context.hub
-        if hub.parts is None or not hub.limits.part:
+        if hub.attachments is None or not hub.limits.part:
             raise ApiError(404, "no_parts", "this server takes no attachments: send text")
-        return hub.parts
+        return hub.attachments
 
     def on_finish(self) -> None:
         self._release()
@@ -152,7 +152,7 @@ class DownloadHandler(Handler):
 
     async def get(self, room: str, sha256: str) -> None:
         self.authorize(room, Role.READ)
-        store, budget = self.context.hub.parts, self.context.hub.attachment_memory
+        store, budget = self.context.hub.attachments, self.context.hub.attachment_memory
         kept = await store.get(room, sha256) if store and SHA256.fullmatch(sha256) else None
         if kept is None:
             raise ApiError(404, "no_part", f"room {room} has no attachment {printable(sha256)}")
