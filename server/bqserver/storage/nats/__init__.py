@@ -1,1 +1,1 @@
-"""The distributed engine: rooms in one JetStream stream, served by every node from a local replica."""
+"""The distributed engine: rooms in one JetStream stream; every node serves them from a local replica."""

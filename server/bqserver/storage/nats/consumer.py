@@ -1,12 +1,12 @@
-"""One room's messages in the stream's order: live as they are republished, gaps filled from the stream.
+"""One room's messages in the stream's order: received live as they are republished, gaps filled from the stream.
 
-A republished message may be lost or late (it is plain NATS), but each names the one before it in its room. So
-what fits is taken, and what doesn't starts a fill: batch direct gets of everything above the last. A fill is
-also asked for where somebody has seen more than we have, and by whoever must not miss what is there now.
+A republished message is plain NATS, so it may be lost or late; but each names the message before it in its room. A
+message that follows the last one is taken; any other starts a fill, by batch direct gets of everything above the last
+seq. A fill also starts when a later seq is known to exist, or when a reader needs the newest state.
 
-The first fill of a room goes over a connection of its own: it may have NATS look through the whole stream, and NATS
-takes nothing else from that connection meanwhile. With 1,000,000 messages, other rooms' pages took 290 ms at the most
-for that, and 35 since (``python tests/benchmarks/cluster.py``).
+The first fill of a room uses a connection of its own: NATS may search the whole stream for it, and serves no other
+request of that connection meanwhile. With 1,000,000 messages, other rooms' pages took up to 290 ms because of that,
+and 35 ms since (``python tests/benchmarks/cluster.py``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .records import StreamMessage, decode_stream_message
 BATCH_SIZE = 500
 """Messages of one batch direct get."""
 MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.02, 1.0
-"""Seconds until a fill that brought too little is tried again: a replica may be behind its leader."""
+"""Seconds until an incomplete fill is repeated: a replica of the stream may be behind its leader."""
 
 _log = logging.getLogger("bqserver.nats")
 
@@ -34,33 +34,34 @@ Apply = Callable[[Sequence[StreamMessage]], asyncio.Future[None]]
 
 
 class Consumer:
-    """``add`` takes what comes, each once and in order, from above ``last`` on, and says when it can be read.
-    ``aside``: the connection for the first fill.
+    """``apply`` gets each message above ``last_seq`` once and in order; its result is done when they can be read.
+    ``bulk_client``: the connection for the first fill.
 
-    ``last``: the seq of the newest one taken; ``heard``: when one came last (the loop's clock).
+    ``last_seq``: of the last message taken; ``received_at``: when a message came last (the loop's clock).
     """
 
     def __init__(
-        self, room: str, last: int, client: JetStreamClient, aside: JetStreamClient, add: Apply
+        self, room: str, last_seq: int, client: JetStreamClient, bulk_client: JetStreamClient, apply: Apply
     ) -> None:
         self.room = room
-        self.last = last
+        self.last_seq = last_seq
         self.filled = False
-        """Whether a fill has come to the end of what there was, once."""
+        """Whether a fill has reached the end of the stream once."""
         self._client = client
-        self._aside: JetStreamClient | None = aside
-        self._apply = add
+        self._bulk_client: JetStreamClient | None = bulk_client
+        self._apply = apply
         self._loop = asyncio.get_running_loop()
         self.received_at = self._loop.time()
         self._readable: asyncio.Future[None] = self._loop.create_future()
         self._readable.set_result(None)
         self._held: dict[int, StreamMessage] = {}
+        """Messages by seq that do not follow ``last_seq``."""
         self._refreshes: list[asyncio.Future[bool]] = []
         self._waiting_for: list[tuple[int, asyncio.Future[None]]] = []
         self._filling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Listen first, so that nothing falls between a fill and what comes live."""
+        """Subscribe before the first fill, so no message falls between the two."""
         await self._client.subscribe(self._client.address.live_subject(self.room), self._on_live)
 
     async def close(self) -> None:
@@ -71,23 +72,23 @@ class Consumer:
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was taken can be read, and nothing is missing or waited for."""
+        """Whether every message taken can be read, and none is missing or awaited."""
         return self._filling is None and self._readable.done() and not self._held
 
-    # ---- what is asked of it
+    # ---- requests
 
     async def refresh(self) -> bool:
-        """Take everything that is there by now. False: NATS does not answer."""
+        """Take everything that is in the stream now. Returns False if NATS does not answer."""
         if not self._client.connected.is_set():
             return False
-        wanted: asyncio.Future[bool] = self._loop.create_future()
-        self._refreshes.append(wanted)
+        refreshed: asyncio.Future[bool] = self._loop.create_future()
+        self._refreshes.append(refreshed)
         self.fill()
-        return await wanted
+        return await refreshed
 
     async def reach(self, seq: int) -> None:
-        """Wait until ``seq`` was taken and can be read; however long that is."""
-        if seq > self.last:
+        """Wait, without a limit, until the messages up to ``seq`` can be read."""
+        if seq > self.last_seq:
             reached: asyncio.Future[None] = self._loop.create_future()
             self._waiting_for.append((seq, reached))
             self.fill()
@@ -95,82 +96,84 @@ class Consumer:
         await asyncio.shield(self._readable)
 
     def fill(self) -> None:
-        """Something may be missing."""
+        """Start a fill, if none is running: a message may be missing."""
         if self._filling is None:
             self._filling = self._loop.create_task(self._fill())
 
-    # ---- what comes
+    # ---- messages
 
     def _on_live(self, msg: Msg) -> None:
         if not msg.headers or "Nats-Last-Sequence" not in msg.headers:
-            return  # somebody talks there who is not JetStream
-        placed = decode_stream_message(self.room, msg.headers, msg.data)
+            return  # published to this subject by another program than JetStream
+        message = decode_stream_message(self.room, msg.headers, msg.data)
         self.received_at = self._loop.time()
-        if placed.seq <= self.last:
+        if message.seq <= self.last_seq:
             return
-        self._held[placed.seq] = placed
+        self._held[message.seq] = message
         self._take([])
         if self._held:
             self.fill()
 
     def _take(self, batch: Sequence[StreamMessage]) -> None:
-        """What is new of ``batch``, and then what was held and fits now."""
+        """Apply the new messages of ``batch``, and then the held ones that follow them."""
         new = []
-        for placed in batch:
-            if placed.seq > self.last:
-                new.append(placed)
-                self.last = placed.seq
+        for message in batch:
+            if message.seq > self.last_seq:
+                new.append(message)
+                self.last_seq = message.seq
         for seq in sorted(self._held):
-            if seq <= self.last:
+            if seq <= self.last_seq:
                 del self._held[seq]
-            elif self._held[seq].prev == self.last:
+            elif self._held[seq].prev == self.last_seq:
                 new.append(self._held.pop(seq))
-                self.last = seq
+                self.last_seq = seq
             else:
                 break
         if new:
             self._readable = self._apply(new)
-        arrived = [reached for seq, reached in self._waiting_for if seq <= self.last and not reached.done()]
-        self._waiting_for = [one for one in self._waiting_for if one[0] > self.last and not one[1].done()]
-        for reached in arrived:
-            reached.set_result(None)
+        reached = [future for seq, future in self._waiting_for if seq <= self.last_seq and not future.done()]
+        self._waiting_for = [one for one in self._waiting_for if one[0] > self.last_seq and not one[1].done()]
+        for future in reached:
+            future.set_result(None)
 
     async def _fill(self) -> None:
         pause = MIN_RETRY_INTERVAL
-        wanted: list[asyncio.Future[bool]] = []
+        refreshes: list[asyncio.Future[bool]] = []
         while True:
-            wanted += self._refreshes
+            refreshes += self._refreshes
             self._refreshes.clear()
-            before = self.last
+            before = self.last_seq
             try:
                 more = await self._fetch()
                 await asyncio.shield(self._readable)
             except CONNECTION_ERRORS as error:
                 _log.debug("room %s could not be filled: %s", self.room, error)
-                _resolve(wanted, answered=False)
+                _resolve(refreshes, answered=False)
                 _resolve(self._refreshes, answered=False)
                 await self._client.connected.wait()
             else:
                 if more:
                     continue
                 self.filled = True
-                _resolve(wanted, answered=True)
-                if not self._refreshes and not self._behind():
+                _resolve(refreshes, answered=True)
+                if not self._refreshes and not self._is_behind():
                     self._filling = None
                     return
-            pause = MIN_RETRY_INTERVAL if self.last != before else min(2 * pause, MAX_RETRY_INTERVAL)
+            pause = MIN_RETRY_INTERVAL if self.last_seq != before else min(2 * pause, MAX_RETRY_INTERVAL)
             if not self._refreshes:
                 await asyncio.sleep(pause)
 
     async def _fetch(self) -> bool:
-        """One batch. Returns whether there is more. Raises LOST."""
+        """Take one batch. Returns whether more follows. Raises CONNECTION_ERRORS."""
         address = self._client.address
-        client = self._aside if self._aside is not None and self._aside.connected.is_set() else self._client
+        client = self._client
+        if self._bulk_client is not None and self._bulk_client.connected.is_set():
+            client = self._bulk_client
         try:
             messages, more = await api.get_batch(
                 client,
                 address.stream,
-                seq=self.last + 1,
+                seq=self.last_seq + 1,
                 batch=BATCH_SIZE,
                 next_by_subj=address.subject(self.room),
             )
@@ -178,20 +181,20 @@ class Consumer:
             if client is self._client:
                 raise
             messages, more = [], False
-        self._take([decode_stream_message(self.room, one.headers or {}, one.data) for one in messages])
+        self._take([decode_stream_message(self.room, msg.headers or {}, msg.data) for msg in messages])
         if client is not self._client and not more:
-            # Its server may be cut off, and know less than there is: the client has the last word.
-            self._aside = None
+            # The server of the bulk connection may be cut off and incomplete: the last batch comes from the other.
+            self._bulk_client = None
             return True
         return more
 
-    def _behind(self) -> bool:
+    def _is_behind(self) -> bool:
         self._waiting_for = [one for one in self._waiting_for if not one[1].done()]
         return bool(self._held or self._waiting_for)
 
 
-def _resolve(wanted: list[asyncio.Future[bool]], *, answered: bool) -> None:
-    for one in wanted:
-        if not one.done():
-            one.set_result(answered)
-    wanted.clear()
+def _resolve(refreshes: list[asyncio.Future[bool]], *, answered: bool) -> None:
+    for refreshed in refreshes:
+        if not refreshed.done():
+            refreshed.set_result(answered)
+    refreshes.clear()

@@ -1,4 +1,4 @@
-"""Watching the cluster: does it still take messages, was one not heard, and who must be told that it is lost?"""
+"""Monitors the cluster: whether it takes messages, and whether a message was missed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("bqserver.nats")
 
 
 class HealthMonitor:
-    """Looks every ``SILENCE`` seconds. ``replaced``: the stream is another one now, and nothing here fits it."""
+    """Checks every ``COMPARE_INTERVAL`` seconds. ``replaced``: the stream has another epoch, so nothing here is valid."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class HealthMonitor:
         replica: Replica,
     ) -> None:
         self.on_unavailable: Callable[[], None] = lambda: None
-        """Called each time the cluster stops taking messages."""
+        """Called each time the cluster stops taking messages: rooms can still be read, and sends wait."""
         self.replaced = False
         self._client = client
         self._epoch = epoch
@@ -42,7 +42,7 @@ class HealthMonitor:
         self._task = self._loop.create_task(self._run())
 
     def healthy(self) -> bool:
-        """Whether a message that is sent now will be stored, as far as anybody can know."""
+        """Whether a message that is sent now is expected to be stored."""
         return (
             self._reachable
             and self._client.connected.is_set()
@@ -65,12 +65,8 @@ class HealthMonitor:
                     await self._consumers.close_idle()
             except CONNECTION_ERRORS:
                 self._reachable = False
-            self._report()
+            unavailable = not self.healthy()
+            if unavailable and not self._reported:
+                self.on_unavailable()
+            self._reported = unavailable
         _log.error("the stream was replaced by another one: restart this server")
-
-    def _report(self) -> None:
-        """Members hear of it once, when it begins: they can read, and what they send waits."""
-        lost = not self.healthy()
-        if lost and not self._reported:
-            self.on_unavailable()
-        self._reported = lost

@@ -1,12 +1,12 @@
-"""The distributed log: rooms in one JetStream stream, served by every node from a view of its own.
+"""The distributed log: rooms in one JetStream stream; every node serves them from a local replica.
 
-An append publishes what is asked for and is settled when it has come back in the stream's order: the quorum has
-it on disk then, and every node works out the same from the entries before it (nats_view). So two nodes need no
-lock, no leader and no second round when they append to one room at once; ``seq`` is the stream's, and not dense.
-What can be seen to be refused (an edit of another's message) is refused before it takes a place there.
+An append publishes the draft, and is settled when the message comes back in the stream's order. The quorum has it on
+disk then, and every node computes the same outcome from the earlier messages (``replica``). So nodes that append to
+one room at the same time need no lock, no leader and no second round trip; ``seq`` is the stream's, and has gaps.
+A draft that is certain to be rejected, as an edit of another user's message, is not published (``precheck``).
 
-Reads come from the view, brought up to the stream first. Where NATS does not answer, they go on with what is
-there, and publisher wait for it (publisher).
+Reads come from the replica, after it has caught up with the stream. Without NATS they return what the replica has,
+and sends wait (``publisher``).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from .replica import Applied, Replica
 from .retention import TRIM_KEY_PREFIX, Retention, Rule, parse_rules
 from .snapshots import Snapshots
 
-MAX_PENDING = 20_000
+MAX_PENDING_ENTRIES = 20_000
 LIVE_TIMEOUT = 0.1
-"""Seconds after which what the quorum has is fetched, where it was not heard live."""
+"""Seconds after an acknowledgement in which the message should arrive live; it is fetched then."""
 
 
 async def open_log(
     url: str,
-    view: Path,
+    path: Path,
     *,
     single: bool = False,
     credentials: str = "",
@@ -55,54 +55,57 @@ async def open_log(
     monitors: Sequence[str] = (),
     retain: Sequence[str] = (),
 ) -> NatsLog:
-    """Connect, make or check the stream, and open the view. Raises StorageError, and leaves nothing behind then."""
+    """Connect, create or check the stream, and open the replica at ``path``. Raises StorageError or StartError, with
+    every connection closed.
+    """
     address, rules = parse_address(url), parse_rules(retain)
     await check_sync(monitors)
-    client, aside = (JetStreamClient(address, credentials, ca) for _ in range(2))
+    client, bulk_client = (JetStreamClient(address, credentials, ca) for _ in range(2))
     try:
         await client.open()
-        await aside.open()
+        await bulk_client.open()
         epoch = await ensure_stream(client, address, single=single)
-        return NatsLog(client, aside, epoch, view, replicas=1 if single else REPLICAS, rules=rules)
+        return NatsLog(client, bulk_client, epoch, path, replicas=1 if single else REPLICAS, rules=rules)
     except BaseException:
-        await aside.close()
+        await bulk_client.close()
         await client.close()
         raise
 
 
 class NatsLog:
-    """MessageLog over a stream. Made by ``open_log``. ``aside``: a second connection, for what takes NATS long."""
+    """MessageLog over a stream, made by ``open_log``. ``bulk_client``: a second connection for slow requests.
+    ``replicas``: of the buckets it creates.
+    """
 
     def __init__(
         self,
         client: JetStreamClient,
-        aside: JetStreamClient,
+        bulk_client: JetStreamClient,
         epoch: str,
-        view: Path,
+        path: Path,
         *,
         replicas: int = REPLICAS,
         rules: Sequence[Rule] = (),
-        max_pending: int = MAX_PENDING,
+        max_pending: int = MAX_PENDING_ENTRIES,
     ) -> None:
         self.epoch = epoch
         self.client = client
-        self._aside = aside
-        self.replica = Replica(view, epoch, self._on_applied)
+        self._bulk_client = bulk_client
+        self.replica = Replica(path, epoch, self._on_applied)
         self.attachments = NatsAttachments(client, replicas)
         self.replicas = replicas
         self._control: ControlState | None = None
         self._rules = rules
-        self._running: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._publisher = Publisher(client, self._on_accepted)
         self._max_pending = max_pending
         self._read = self.replica.readers.read
         self._listeners: list[Listener] = []
-        self.consumers = Consumers(client, aside, self.replica)
+        self.consumers = Consumers(client, bulk_client, self.replica)
         self._snapshots = Snapshots(client, self.replica, self.consumers, self._publisher.node, replicas)
         self._prechecker = Prechecker(self.consumers, self.replica, self._publisher)
         self._pending = 0
         self._idle = asyncio.Event()
-        self._resolving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._closing = False
         self.health = HealthMonitor(client, epoch, self.consumers, self._publisher, self.replica)
@@ -153,30 +156,28 @@ class NatsLog:
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
-        if (
-            before is None
-            and after is None
-            and (page := await self._snapshots.messages(room, limit)) is not None
-        ):
-            return page
+        if before is None and after is None:
+            found = await self._snapshots.messages(room, limit)
+            if found is not None:
+                return found
         await self.consumers.refresh(room, None if before is None else before - 1)
         return await self._read(queries.messages, room, limit, before, after)
 
     async def room_view(self, room: str, *, limit: int) -> RoomView:
-        return await self._snapshots.glance(room, limit) or await read_view(self, room, limit)
+        return await self._snapshots.room_view(room, limit) or await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         await self.consumers.refresh(room)
         return await self.replica.readers.search(room, words, limit)
 
     async def rooms(self) -> list[RoomRow]:
-        """Of a room that this node has not served yet, the seq is the stream's newest there."""
+        """For a room that this node has not served yet, the seq is that of the stream's last message in it."""
         known = {row.name: row for row in await self._read(queries.rooms)}
         with contextlib.suppress(*CONNECTION_ERRORS):
             names = await api.room_names(self.client)
             known = {name: row for name, row in known.items() if name in names}
-            newest = await api.last_seqs(self.client, sorted(names - self.consumers.filled_rooms()))
-            known.update({name: RoomRow(name, seq) for name, seq in newest.items()})
+            last_seqs = await api.last_seqs(self.client, sorted(names - self.consumers.filled_rooms()))
+            known.update({name: RoomRow(name, seq) for name, seq in last_seqs.items()})
         return [known[name] for name in sorted(known)]
 
     async def close(self) -> None:
@@ -186,82 +187,81 @@ class NatsLog:
                 await asyncio.wait_for(self._idle.wait(), PUBLISH_TIMEOUT)
         self.health.close()
         self._snapshots.close()
-        for task in [*self._running, *self._resolving]:
+        for task in self._tasks:
             task.cancel()
         self._prechecker.close()
         self._publisher.close()
         await self.consumers.close()
         if self._control is not None:
             self._control.close()
-        await self._aside.close()
+        await self._bulk_client.close()
         await self.client.close()
         await self.replica.close()
 
-    # ---- what belongs to a node
+    # ---- for the node that serves this log
 
     async def open_control(
         self, on_value: Callable[[str, bytes], None], on_change: Callable[[], None]
     ) -> ControlState:
-        """Open the cluster's shared state and start retention. ``on_value`` gets what is not for the log itself;
-        ``on_change`` is called after a batch of values. Raises StorageError.
+        """Open the cluster's control state, and start retention. ``on_value`` gets the values that are not for this
+        log; ``on_change`` is called after a batch of values. Raises StorageError.
         """
 
-        def learn(key: str, value: bytes) -> None:
+        def on_any_value(key: str, value: bytes) -> None:
             if key.startswith(TRIM_KEY_PREFIX):
-                self.replica.trim(key.removeprefix(TRIM_KEY_PREFIX), int(value))
-                self._snapshots.trimmed(key.removeprefix(TRIM_KEY_PREFIX))
+                room = key.removeprefix(TRIM_KEY_PREFIX)
+                self.replica.trim(room, int(value))
+                self._snapshots.trimmed(room)
             else:
                 on_value(key, value)
 
-        self._control = ControlState(self.client, self.replicas, learn, on_change)
+        self._control = ControlState(self.client, self.replicas, on_any_value, on_change)
         await self._control.open()
-        await asyncio.wait(
-            [self.replica.apply(())], timeout=PUBLISH_TIMEOUT
-        )  # or a page shows what was let go
+        # The trims are applied before a snapshot is used, which may hold removed messages.
+        await asyncio.wait([self.replica.apply(())], timeout=PUBLISH_TIMEOUT)
         if self._rules:
             self.run_until_closed(Retention(self.client, self._control, self._rules, time.time).run())
         return self._control
 
     def run_until_closed(self, work: Coroutine[None, None, None]) -> None:
-        """Run ``work`` on a task that is cancelled before the connection is closed."""
-        self._running.append(self._loop.create_task(work))
+        """Run ``work`` on a task that is cancelled before the connections are closed."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # ---- appending
 
-    def _on_accepted(self, sending: PendingSend) -> None:
-        """The quorum has it, or has had it before."""
-        if sending.dup:
-            task = self._loop.create_task(self._resolve_duplicate(sending))
-            self._resolving.add(task)
-            task.add_done_callback(self._resolving.discard)
+    def _on_accepted(self, pending: PendingSend) -> None:
+        """The quorum has the message, now or from an earlier publication."""
+        if pending.dup:
+            self.run_until_closed(self._resolve_duplicate(pending))
         else:
-            self._loop.call_later(LIVE_TIMEOUT, self._fill_if_behind, sending)
+            self._loop.call_later(LIVE_TIMEOUT, self._fill_if_behind, pending)
 
-    def _fill_if_behind(self, sending: PendingSend) -> None:
-        """By now it should have been heard."""
-        consumer = self.consumers.get(sending.submission.room)
-        if consumer is not None and consumer.last < sending.seq:
+    def _fill_if_behind(self, pending: PendingSend) -> None:
+        consumer = self.consumers.get(pending.submission.room)
+        if consumer is not None and consumer.last_seq < pending.seq:
             consumer.fill()
 
-    async def _resolve_duplicate(self, sending: PendingSend) -> None:
-        """It is in the stream already: what became of it there?"""
-        room, seq = sending.submission.room, sending.seq
+    async def _resolve_duplicate(self, pending: PendingSend) -> None:
+        """Answer with the outcome of the earlier message; publish again if that was rejected."""
+        room, seq = pending.submission.room, pending.seq
         with contextlib.suppress(StorageError, asyncio.TimeoutError):
             consumer = await self.consumers.open(room)
-            await asyncio.wait_for(consumer.reach(seq), max(0.0, sending.deadline - self._loop.time()))
+            await asyncio.wait_for(consumer.reach(seq), max(0.0, pending.deadline - self._loop.time()))
             found = await self._read(queries.entries, room, seq - 1, seq, 1)
-            if self._publisher.settle(sending):
+            if self._publisher.settle(pending):
                 if found:
-                    sending.answer(deduplicate(found[0], sending.submission))
+                    pending.answer(deduplicate(found[0], pending.submission))
                 else:
-                    self._publisher.resend(sending)
+                    self._publisher.resend(pending)
 
-    def _on_applied(self, worked: Sequence[Applied]) -> None:
-        """The view has got further: senders first, then followers, all in one turn."""
-        for sending, outcome in self._publisher.applied(worked):
-            sending.answer(outcome)
-        self._snapshots.applied(worked)
-        entries = [outcome for _, outcome in worked if isinstance(outcome, Stored) and not outcome.dup]
+    def _on_applied(self, batch: Sequence[Applied]) -> None:
+        """The replica has new messages: answer the senders first, then the listeners, in one turn of the loop."""
+        for pending, outcome in self._publisher.settle_applied(batch):
+            pending.answer(outcome)
+        self._snapshots.applied(batch)
+        entries = [outcome for _, outcome in batch if isinstance(outcome, Stored) and not outcome.dup]
         if entries:
             for listener in self._listeners:
                 listener(entries)

@@ -1,7 +1,7 @@
-"""The entrance to the stream: what is sure to be refused is refused here, and takes no place in it.
+"""Rejects drafts that are certain to be rejected before they are published, so they take no seq in the stream.
 
-A change or an answer is held against the view first; what comes behind it in its room waits meanwhile, so that
-the order in which a member publisher is kept. Whatever passes is decided by the stream's order all the same.
+A change or an answer is checked against the replica. Later drafts of its room wait meanwhile, so each sender's order
+is kept. The stream's order decides about every draft that passes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ Answer = Callable[[Outcome], None]
 
 
 class Prechecker:
+    """Checks submissions and passes them to ``publisher``."""
+
     def __init__(self, consumers: Consumers, replica: Replica, publisher: Publisher) -> None:
         self._consumers = consumers
         self._replica = replica
@@ -32,7 +34,7 @@ class Prechecker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def submit(self, submission: Submission, answer: Answer) -> None:
-        """Publish it, at once where nothing stands in the way."""
+        """Publish at once if there is nothing to check or to wait for."""
         room = submission.room
         queue = self._queues.get(room)
         if queue is not None:
@@ -41,7 +43,7 @@ class Prechecker:
             self._publisher.send(submission, answer)
         else:
             self._queues[room] = deque([(submission, answer)])
-            task = asyncio.get_running_loop().create_task(self._work(room))
+            task = asyncio.get_running_loop().create_task(self._process_queue(room))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -52,16 +54,16 @@ class Prechecker:
             for _, answer in queue:
                 answer(STOPPING)
 
-    async def _work(self, room: str) -> None:
+    async def _process_queue(self, room: str) -> None:
         queue = self._queues[room]
         with contextlib.suppress(StorageError):
-            await self._consumers.open(room)  # else what is published is not heard when it comes back
+            await self._consumers.open(room)  # without it, published messages would not come back
         while queue:
             submission, answer = queue[0]
             outcome = None
             if target_seq(submission.draft) is not None:
                 try:
-                    outcome = await self._precheck(submission)
+                    outcome = await self._check(submission)
                 except (StorageError, *CONNECTION_ERRORS) as error:
                     outcome = Rejected("unavailable", f"{error}; try again", 503, RETRY_AFTER_SECONDS)
             queue.popleft()
@@ -71,19 +73,19 @@ class Prechecker:
                 answer(outcome)
         del self._queues[room]
 
-    async def _precheck(self, submission: Submission) -> Outcome | None:
-        """What becomes of it, where that is sure already: it is there, or it is refused. None: publish it."""
+    async def _check(self, submission: Submission) -> Outcome | None:
+        """The outcome if it is certain: the draft is stored already, or is rejected. None: publish it."""
         room, principal, draft, verified, _ = submission
-        about = target_seq(draft)
-        assert about is not None
+        target = target_seq(draft)
+        assert target is not None
         entry = make_entry(draft, room, 0, 0, verified=verified)
         await self._consumers.open(room)
-        for fresh in (False, True):
-            if fresh:  # a view may be behind: nothing is refused for that
+        for is_fresh in (False, True):
+            if is_fresh:  # before a rejection: the replica may have been behind
                 await self._consumers.refresh(room)
-            if draft.cid and (first := await self._replica.known((room, principal, draft.cid))):
+            if draft.cid and (first := await self._replica.find_stored((room, principal, draft.cid))):
                 return deduplicate(first, submission)
-            refused = validate(submission, entry, await self._replica.target(room, about))
-            if refused is None:
+            rejected = validate(submission, entry, await self._replica.target(room, target))
+            if rejected is None:
                 return None
-        return refused
+        return rejected

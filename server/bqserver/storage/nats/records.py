@@ -1,7 +1,7 @@
-"""What travels through the stream: a submission with who published it, and its place once it is stored.
+"""The messages of the stream: a submission with the node that published it, and its position once it is stored.
 
-Pure: bytes and headers in, structs out. The stream keeps what was asked for; what became of it is worked out
-from its order by every node alike (nats_view).
+Pure: bytes and headers in, structs out. The stream stores requests; every node computes their outcomes from the
+stream's order (``replica``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bqwidget.protocol import Draft, Struct, encode
 
 
 class Record(Struct, frozen=True):
-    """A message of the stream. ``node`` and ``number`` tell the publishing node which of its publisher it is."""
+    """The payload of a message. ``node`` and ``number`` tell the publishing node which of its sends this is."""
 
     by: str
     """The principal."""
@@ -29,12 +29,12 @@ class Record(Struct, frozen=True):
     verified: bool = False
     moderator: bool = False
     at: int | None = None
-    """The time it had in another log, where it was copied from one (milliseconds)."""
+    """The time in the log that it was copied from (milliseconds); None: it was not copied."""
 
 
 class StreamMessage(NamedTuple):
-    """A stored message. ``last``: the stream's seq of the message before it in the same room, 0 for the first;
-    ``envelope`` None: somebody else put something there that is none.
+    """A stored message. ``prev``: the seq of the message before it in the same room, 0 for the first. ``record`` is
+    None if another program has published it.
     """
 
     room: str
@@ -44,9 +44,9 @@ class StreamMessage(NamedTuple):
     record: Record | None
 
     @property
-    def place(self) -> Position:
-        given = self.record.at if self.record else None
-        return Position(self.seq, self.at if given is None else given)
+    def position(self) -> Position:
+        original = self.record.at if self.record else None
+        return Position(self.seq, self.at if original is None else original)
 
 
 _decode = msgspec.json.Decoder(Record).decode
@@ -68,29 +68,30 @@ def encode_record(submission: Submission, node: str, number: int, at: int | None
 
 
 def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes) -> StreamMessage:
-    """A message as JetStream republishes it, or gives it from its store: the headers hold its place."""
+    """A message that JetStream republished or returned from its store: the headers hold its position."""
     try:
-        envelope = _decode(payload)
+        record = _decode(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        envelope = None
+        record = None
     at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
     return StreamMessage(
         room,
         int(headers["Nats-Sequence"]),
         int(headers["Nats-Last-Sequence"]),
         int(at.timestamp() * 1000),
-        envelope,
+        record,
     )
 
 
-def submission_of(room: str, envelope: Record) -> Submission:
-    return Submission(room, envelope.by, envelope.draft, envelope.verified, envelope.moderator)
+def submission_of(room: str, record: Record) -> Submission:
+    return Submission(room, record.by, record.draft, record.verified, record.moderator)
 
 
-def message_id(room: str, principal: str, cid: str, retry: int = 0) -> str:
-    """The ``Nats-Msg-Id``: a stream knows them all together, so the room and the principal are part of it.
+def message_id(room: str, principal: str, cid: str, rejections: int = 0) -> str:
+    """The ``Nats-Msg-Id``. Ids are unique in the whole stream, so the room and the principal are part of it.
 
-    ``retry`` above 0: the first of that id was refused, so it does not count as sent.
+    ``rejections``: how many messages with this cid were stored and rejected. Each makes a new id, because a rejected
+    message does not count as sent.
     """
-    named = [room, principal, cid, retry] if retry else [room, principal, cid]
-    return hashlib.sha256(encode(named)).hexdigest()
+    key = [room, principal, cid, rejections] if rejections else [room, principal, cid]
+    return hashlib.sha256(encode(key)).hexdigest()

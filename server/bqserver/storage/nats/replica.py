@@ -1,10 +1,10 @@
-"""A node's view of the stream: the SQLite file that it serves from, filled in the stream's order.
+"""A node's replica of the stream: a SQLite file, filled in the stream's order, that the node reads from.
 
-The stream says what was asked for and in which order; what becomes of each (an entry, a duplicate, a refusal)
-follows from the entries before it in its room, by the same pure rules as everywhere (sequencer). So every node
-works out the same, whichever of them published it, and no two have to agree on anything but the stream.
+The stream holds requests in an order. The outcome of each (an entry, a duplicate or a rejection) follows from the
+earlier entries of its room, by the same pure rules as in every log (``sequencer``). So every node computes the same
+outcomes, whichever node has published a request, and nodes agree on nothing but the stream.
 
-The file holds nothing of its own: deleted, it is filled again.
+The file can be deleted: it is filled from the stream again.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from bqserver.storage.sqlite.schema import connect, explain
 from . import replica_state
 from .records import StreamMessage, submission_of
 
-MAX_BATCH = 2_000
-"""Messages in one commit at the most."""
+MAX_COMMIT_MESSAGES = 2_000
 RETRY_INTERVAL = 1.0
-"""Seconds until a disk that refused a commit is tried again."""
+"""Seconds after a failed commit until the next try."""
 
 _log = logging.getLogger("bqserver.view")
 
@@ -41,7 +40,7 @@ OnApplied = Callable[[Sequence["Applied"]], None]
 
 
 class Applied(NamedTuple):
-    """A message of the stream and what became of it."""
+    """A message of the stream and its outcome."""
 
     message: StreamMessage
     outcome: Outcome
@@ -54,8 +53,8 @@ class _Work(NamedTuple):
 
 
 class Replica:
-    """``path`` filled from the stream of that ``epoch``; a file of another stream is begun anew. ``told`` hears
-    of everything that was worked out, on the event loop, once it can be read. Raises StorageError.
+    """The file ``path``, filled from the stream of ``epoch``; a replica of another stream is emptied first.
+    ``on_applied`` gets each batch on the event loop, once it can be read. Raises StorageError.
     """
 
     def __init__(self, path: Path, epoch: str, on_applied: OnApplied) -> None:
@@ -70,7 +69,7 @@ class Replica:
         self.readers = ReaderPool(self.path)
         self.healthy = True
         self._on_applied = on_applied
-        self._shelf = replica_state.ReplicaState(self._db)
+        self._state = replica_state.ReplicaState(self._db)
         self._closing = False
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -79,17 +78,17 @@ class Replica:
         self._writer.start()
 
     def apply(self, batch: Sequence[StreamMessage]) -> asyncio.Future[None]:
-        """Work out what became of them, in the order in which they are given; done when they can be read."""
+        """Compute and store the outcomes of messages in the given order; done when they can be read."""
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(_Work(batch, done))
         return done
 
     async def cursor(self, room: str) -> int:
-        """The stream's seq up to which the view knows that room; 0: nothing of it."""
+        """The seq of the room's last applied message; 0: none."""
         return await self.readers.read(replica_state.cursor, room)
 
     def trim(self, room: str, upto: int) -> None:
-        """Let everything of the room up to there go, before anything that is added later is worked out."""
+        """Remove the room's entries up to that seq, before messages that are applied later."""
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(_Work((), done, (room, upto)))
 
@@ -102,9 +101,9 @@ class Replica:
     async def target(self, room: str, seq: int) -> Target | None:
         return await self.readers.read(replica_state.target, room, seq)
 
-    async def known(self, key: IdempotencyKey) -> Stored | None:
-        """The entry of that room, principal and cid."""
-        return (await self.readers.read(replica_state.known, key)).get(key)
+    async def find_stored(self, key: IdempotencyKey) -> Stored | None:
+        """The entry with that room, principal and cid."""
+        return (await self.readers.read(replica_state.find_stored, key)).get(key)
 
     async def close(self) -> None:
         await self.readers.close()
@@ -119,32 +118,32 @@ class Replica:
     def _write(self) -> None:
         works: list[_Work | None] = []
         while not works or works[-1] is not None:
-            works = take_batch(self._queue.get(), self._queue, MAX_BATCH)
+            works = take_batch(self._queue.get(), self._queue, MAX_COMMIT_MESSAGES)
             given = [work for work in works if work is not None]
             batch = [one for work in given for one in work.batch]
             trims = [work.trim for work in given if work.trim is not None]
             outcomes = self._store(batch, trims) if batch or trims else []
             if outcomes is None:
-                break  # closing, and the disk is still full: the next start fills it again
-            worked = [Applied(*pair) for pair in zip(batch, outcomes, strict=True)]
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-                self._loop.call_soon_threadsafe(self._stored, given, worked)
+                break  # closing, and the disk is still full: the next start fills the file again
+            applied = [Applied(*pair) for pair in zip(batch, outcomes, strict=True)]
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all readers
+                self._loop.call_soon_threadsafe(self._committed, given, applied)
         self._db.close()
 
     def _store(
         self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]
     ) -> list[Outcome] | None:
-        """Until it succeeds: without these the view can't go on. None where it closes meanwhile."""
+        """Commit, repeated until it succeeds, because later messages depend on these. None: closed meanwhile."""
         while True:
             try:
-                outcomes = self._try(batch, trims)
+                outcomes = self._commit(batch, trims)
             except sqlite3.Error as error:
                 if self.healthy:
-                    _log.error("the view can't be written: %s", explain(error, self.path))
+                    _log.error("the replica can't be written: %s", explain(error, self.path))
                 self.healthy = False
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                self._shelf.reset()
+                self._state.reset()
                 self._wake.wait(RETRY_INTERVAL)
                 if self._closing:
                     return None
@@ -152,47 +151,47 @@ class Replica:
                 self.healthy = True
                 return outcomes
 
-    def _try(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> list[Outcome]:
+    def _commit(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> list[Outcome]:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         for room, upto in trims:
-            self._shelf.trim(room, upto)
-        good = [(one, one.record) for one in batch if one.record is not None]
+            self._state.trim(room, upto)
+        valid = [(one, one.record) for one in batch if one.record is not None]
         plan = sequence(
-            [submission_of(one.room, envelope) for one, envelope in good],
-            self._shelf,
-            positions=[one.place for one, _ in good],
+            [submission_of(one.room, record) for one, record in valid],
+            self._state,
+            positions=[one.position for one, _ in valid],
         )
-        self._shelf.store(plan)
+        self._state.store(plan)
         for room, seq in {one.room: one.seq for one in reversed(batch)}.items():
-            if seq <= (upto := self._shelf.trimmed(room)):
-                self._shelf.trim(room, upto)  # still in the stream when this node came, but not for long
-        reached = {one.room: one.seq for one in batch}
-        db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(reached.items()))
+            if seq <= (upto := self._state.trimmed(room)):
+                self._state.trim(room, upto)  # trimmed, but not purged from the stream yet
+        cursors = {one.room: one.seq for one in batch}
+        db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(cursors.items()))
         db.execute("COMMIT")
         return _outcomes(batch, plan)
 
-    def _stored(self, works: Sequence[_Work], worked: Sequence[Applied]) -> None:
-        """Back on the loop."""
-        if worked:
-            self._on_applied(worked)
+    def _committed(self, works: Sequence[_Work], applied: Sequence[Applied]) -> None:
+        """Report a commit, on the event loop."""
+        if applied:
+            self._on_applied(applied)
         for work in works:
             if not work.done.done():
                 work.done.set_result(None)
 
 
 def _outcomes(batch: Sequence[StreamMessage], plan: Plan) -> list[Outcome]:
-    given = iter(plan.outcomes)
-    return [_FOREIGN if one.record is None else next(given) for one in batch]
+    valid = iter(plan.outcomes)
+    return [_FOREIGN if one.record is None else next(valid) for one in batch]
 
 
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
-    """The file as a view of that stream; begun anew where it is a view of another one. Never a log of its own."""
+    """The file as a replica of that stream, emptied if it is one of another stream. Raises StorageError for a log."""
     db = _connect(path)
     row = db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
     if row is None and db.execute("SELECT 1 FROM entry LIMIT 1").fetchone():
         db.close()
-        raise StorageError(f"{path} is a log of its own and no node's view of a cluster: give another --view")
+        raise StorageError(f"{path} is a log, not the replica of a cluster: give another file as --view")
     if row is not None and row[0] != epoch:
         db.close()
         for end in ("", "-wal", "-shm", "-search", "-search-wal", "-search-shm"):
@@ -203,7 +202,7 @@ def _open(path: Path, epoch: str) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # A power cut takes the newest commits, which are filled again, and never half of one.
+    # A power cut can lose the last commits, which are filled again, but never part of one.
     db = connect(path, synchronous="NORMAL")
     db.execute(
         "CREATE TABLE IF NOT EXISTS cursor (room TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID"
@@ -214,4 +213,4 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-_FOREIGN = Rejected("bad_json", "what is stored there is no message of bqserver", 400)
+_FOREIGN = Rejected("bad_json", "another program has stored this: it is not a message of bqserver", 400)

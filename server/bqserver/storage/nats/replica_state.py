@@ -1,4 +1,4 @@
-"""What a view's file knows beyond a log's: how far each room has come, and what of it was let go."""
+"""The state that a replica's file has beyond a log's: the last applied seq of each room, and the seq it is trimmed to."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
     return ReadOnlyState(db).target(room, seq)
 
 
-def known(db: sqlite3.Connection, key: IdempotencyKey) -> dict[IdempotencyKey, Stored]:
+def find_stored(db: sqlite3.Connection, key: IdempotencyKey) -> dict[IdempotencyKey, Stored]:
     return ReadOnlyState(db).find_stored([key])
 
 
-def forgotten(db: sqlite3.Connection, room: str) -> int:
+def trimmed(db: sqlite3.Connection, room: str) -> int:
     row = db.execute("SELECT upto FROM trimmed WHERE room = ?", (room,)).fetchone()
     return int(row[0]) if row else 0
 
 
 def bounds(db: sqlite3.Connection, room: str) -> Bounds:
     oldest, seq, _ = queries.bounds(db, room)
-    upto = forgotten(db, room)
+    upto = trimmed(db, room)
     return Bounds(oldest or upto, seq or upto, upto)
 
 
 def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> list[Stored]:
     found = queries.entries(db, room, after, upto, limit)
     if found and not found[0].prev:
-        found[0] = found[0]._replace(prev=forgotten(db, room))
+        found[0] = found[0]._replace(prev=trimmed(db, room))
     return found
 
 
 class ReplicaState(WriterState):
-    """The writer's, which knows what was let go."""
+    """The writer's state, with trimmed rooms."""
 
     def trim(self, room: str, upto: int) -> None:
         number = self._number(room)
@@ -51,14 +51,14 @@ class ReplicaState(WriterState):
         self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", (low, low + min(upto, SEQ_MASK)))
         self._db.execute(
             "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET upto = max(upto, excluded.upto)",
-            (room, upto),  # two nodes may have found differently, and what went does not come back
+            (room, upto),  # nodes may trim to different seqs, and what is removed stays removed
         )
         head = self._heads.get(room)
-        if head is not None:  # its time stays: what comes next is later, on every node
+        if head is not None:  # its time stays: the next entry is later, on every node
             head.seq = max(head.seq, upto)
 
     def trimmed(self, room: str) -> int:
-        return forgotten(self._db, room)
+        return trimmed(self._db, room)
 
     def head(self, room: str) -> RoomHead:
         head = super().head(room)
@@ -67,7 +67,7 @@ class ReplicaState(WriterState):
 
 
 class ReadOnlyState(ReplicaState):
-    """A reader's: it gives no numbers to rooms."""
+    """A reader's state: it assigns no room numbers."""
 
     def _number(self, room: str) -> int:
         return queries.room_number(self._db, room)

@@ -1,7 +1,7 @@
-"""Letting old messages go: every node learns how far, and only then the stream is purged.
+"""Retention: removes old messages, after every node has been told up to which seq.
 
-The order matters: a node that works out a room from what is left must know that what an entry is about may have
-been let go, and is not simply missing. Every node that has the rules does this; whoever comes first has done it.
+The order matters: a node that fills a room from the remaining messages must know that the target of an entry may have
+been removed, and is not simply missing. Every node that has rules does this; a second removal has no effect.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ from bqserver.jetstream.client import JetStreamClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.watched_kv import ControlState
 
-from . import attachment_retention, snapshots
+from .attachment_retention import remove_unreferenced
+from .snapshots import trim_snapshot
 
 SWEEP_INTERVAL = 600.0
 PROPAGATION_DELAY = 10.0
-"""Seconds in which every node learns how far, before it is gone; they look every two."""
+"""Seconds in which every node learns of a trim before the stream is purged; nodes poll every two."""
 AGE_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 SIZE_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
 LIMIT = re.compile(r"([1-9][0-9]{0,5})([A-Za-z]{1,2})")
 BATCH_SIZE = 500
-"""Messages that are counted in one go."""
+"""Messages counted with one request."""
 TRIM_KEY_PREFIX = "trim."
-"""What an order says so under, with the room's name behind it; its value is the last seq that goes."""
-
+"""The key of a trim in the control state, with the room's name after it; its value is the last seq removed."""
 MESSAGE_OVERHEAD_BYTES = 125
-"""Bytes of a stored message beside its subject and its payload: JetStream's own, and the header with its id."""
+"""Bytes of a stored message besides its subject and payload: JetStream's own, and the header with its id."""
 MAX_BLOCKS = 100
-"""Into how many parts the limit is divided for counting: what is let go is rounded up to whole ones."""
+"""Blocks into which a size limit is divided: messages are removed in whole blocks."""
 
 _log = logging.getLogger("bqserver.nats")
 
 
 class Rule(NamedTuple):
-    """Rooms whose names fit ``pattern`` keep ``seconds`` of their past, and ``size`` bytes; None: no matter how much."""
+    """Rooms that match ``pattern`` keep the messages of ``seconds``, and at most ``size`` bytes; None: no limit."""
 
     pattern: str
     seconds: float | None = None
     size: int | None = None
 
 
-def parse_rules(given: Sequence[str]) -> list[Rule]:
-    """``PATTERN=AGE``, ``PATTERN=SIZE`` or ``PATTERN=AGE,SIZE`` each. Raises StorageError."""
-    return [_parse_rule(one) for one in given]
+def parse_rules(options: Sequence[str]) -> list[Rule]:
+    """``PATTERN=AGE``, ``PATTERN=SIZE`` or ``PATTERN=AGE,SIZE`` each. Raises SettingError."""
+    return [_parse_rule(option) for option in options]
 
 
-def _parse_rule(given: str) -> Rule:
-    pattern, _, limits = given.partition("=")
+def _parse_rule(option: str) -> Rule:
+    pattern, _, limits = option.partition("=")
     rule = Rule(pattern)
     for limit in limits.split(","):
         found = LIMIT.fullmatch(limit)
@@ -73,58 +73,63 @@ def _parse_rule(given: str) -> Rule:
         if PATTERN.fullmatch(pattern):
             return rule
     raise SettingError(
-        f"--retain={given} is not understood: say PATTERN=AGE, PATTERN=SIZE or both, as 'class-*=30d', "
+        f"--retain={option} is not understood: use PATTERN=AGE, PATTERN=SIZE or both, as 'class-*=30d', "
         "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB)"
     )
 
 
 class RetentionSize:
-    """The bytes that one room takes in the stream, counted message by message, oldest first: JetStream tells that of
-    whole streams only. Pure, and of bounded size: a room is remembered as some hundred blocks.
+    """The bytes of one room in the stream, counted message by message: JetStream reports only those of whole streams.
 
-    ``limit``: bytes that it may take; ``last``: the seq told last."""
+    Pure, and of bounded size: about ``MAX_BLOCKS`` blocks for any number of messages. ``limit``: bytes that the room
+    may have; ``last_seq``: of the last message counted.
+    """
 
     def __init__(self, limit: int) -> None:
-        self.last = 0
+        self.last_seq = 0
         self.bytes = 0
         self._limit = limit
         self._blocks: deque[tuple[int, int]] = deque()
         """The last seq of each block, and its bytes."""
 
     def add(self, seq: int, size: int) -> None:
-        """``size``: bytes of its subject and its payload."""
+        """Count a message, oldest first. ``size``: bytes of its subject and payload."""
         size += MESSAGE_OVERHEAD_BYTES
         self.bytes += size
-        self.last = seq
+        self.last_seq = seq
         if self._blocks and self._blocks[-1][1] + size <= self._limit // MAX_BLOCKS:
             size += self._blocks.pop()[1]
         self._blocks.append((seq, size))
 
-    def forget(self, upto: int) -> None:
-        """What went, whoever let it go: a block that is partly gone still counts whole."""
+    def remove(self, upto: int) -> None:
+        """Messages up to that seq were removed. A block that is partly removed still counts."""
         while self._blocks and self._blocks[0][0] <= upto:
             self.bytes -= self._blocks.popleft()[1]
 
     def excess_upto(self) -> int:
-        """The seq up to which messages have to go; 0: they fit."""
-        over, upto = self.bytes - self._limit, 0
+        """The seq up to which messages exceed the limit; 0: none do."""
+        excess, upto = self.bytes - self._limit, 0
         for seq, size in self._blocks:
-            if over <= 0:
+            if excess <= 0:
                 break
-            over, upto = over - size, seq
+            excess, upto = excess - size, seq
         return upto
 
 
 class Retention:
-    """``rules``: the first that fits a room's name counts; where none does, all is kept. ``clock``: seconds
+    """``rules``: the first that matches a room applies; a room without a rule keeps everything. ``clock``: seconds
     since the epoch.
     """
 
     def __init__(
-        self, client: JetStreamClient, orders: ControlState, rules: Sequence[Rule], clock: Callable[[], float]
+        self,
+        client: JetStreamClient,
+        control: ControlState,
+        rules: Sequence[Rule],
+        clock: Callable[[], float],
     ) -> None:
         self._client = client
-        self._control = orders
+        self._control = control
         self._rules = rules
         self._clock = clock
         self._sizes: dict[str, RetentionSize] = {}
@@ -134,37 +139,39 @@ class Retention:
             try:
                 await self.sweep()
             except (StorageError, *CONNECTION_ERRORS) as error:
-                _log.warning("old messages could not be let go: %s; they will be, later", error_text(error))
-            except Exception:  # noqa: BLE001 - nobody else would hear of it, and nothing would go any more
-                _log.exception("old messages could not be let go for an error of ours")
+                _log.warning("old messages could not be removed, retrying later: %s", error_text(error))
+            except Exception:  # noqa: BLE001 - one failure must not end retention
+                _log.exception("old messages could not be removed because of an internal error")
             await asyncio.sleep(SWEEP_INTERVAL)
 
     async def sweep(self) -> dict[str, int]:
-        """Let go what is due now. Returns up to which seq, by room. Raises LOST or StorageError."""
-        gone = {}
+        """Remove what exceeds the limits. Returns the last seq removed, by room. Raises CONNECTION_ERRORS or
+        StorageError.
+        """
+        trims = {}
         names = await api.room_names(self._client)
-        self._sizes = {room: tally for room, tally in self._sizes.items() if room in names}
+        self._sizes = {room: size for room, size in self._sizes.items() if room in names}
         for room in sorted(names):
             if (rule := self._rule(room)) is not None and (upto := await self._trim_upto(room, rule)):
-                gone[room] = upto
+                trims[room] = upto
                 await self._control.put(f"{TRIM_KEY_PREFIX}{room}", b"%d" % upto)
-        if gone:
+        if trims:
             await asyncio.sleep(PROPAGATION_DELAY)
-        for room, upto in gone.items():
-            # Its page before the stream: whoever is interrupted does both again.
-            await snapshots.trim_snapshot(self._client, room, upto)
-            question = {"filter": self._client.address.subject(room), "seq": upto + 1}
-            answer = await self._client.api_request(f"STREAM.PURGE.{self._client.address.stream}", question)
+        for room, upto in trims.items():
+            # The snapshot before the stream: an interrupted sweep repeats both.
+            await trim_snapshot(self._client, room, upto)
+            query = {"filter": self._client.address.subject(room), "seq": upto + 1}
+            answer = await self._client.api_request(f"STREAM.PURGE.{self._client.address.stream}", query)
             if error := answer.get("error"):
                 raise ClusterError(f"the stream can't be purged: {error.get('description')}")
-        await attachment_retention.sweep(self._client, self._kept_since)
-        return gone
+        await remove_unreferenced(self._client, self._kept_since)
+        return trims
 
     def _rule(self, room: str) -> Rule | None:
         return next((rule for rule in self._rules if fnmatchcase(room, rule.pattern)), None)
 
     async def _kept_since(self, room: str) -> float | None:
-        """When the oldest message was stored that is kept; None: all are, or it can't be known now."""
+        """When the oldest kept message was stored; None: all are kept, or it is unknown now."""
         if self._rule(room) is None:
             return None
         messages, _ = await self._read(room, {"seq": 1, "batch": 1})
@@ -173,7 +180,7 @@ class Retention:
         return None if await api.leader_last_seq(self._client, room) else self._clock()
 
     async def _trim_upto(self, room: str, rule: Rule) -> int:
-        """The seq of the room's last message that has to go; 0: all may stay."""
+        """The seq of the room's last message that exceeds the rule; 0: none does."""
         first = await self._first_seq(room, {"seq": 1})
         if first == 0:
             return 0
@@ -181,35 +188,37 @@ class Retention:
         return old if rule.size is None else max(old, await self._last_over_size(room, first, rule.size))
 
     async def _last_older(self, room: str, first: int, since: float) -> int:
-        """The last one from before then."""
+        """The seq of the last message stored before ``since``."""
         start = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
         kept = await self._first_seq(room, {"start_time": start})
         if kept:
             return kept - 1 if kept > first else 0
-        # Nothing is as new, as far as a replica knows that may be behind: what the leader has counts.
-        newest, at = await api.leader_last_message(self._client, room)
-        return newest if at < since else 0
+        # No message is newer, according to a replica, which may be behind: the leader decides.
+        last_seq, at = await api.leader_last_message(self._client, room)
+        return last_seq if at < since else 0
 
-    async def _last_over_size(self, room: str, first: int, size: int) -> int:
-        """The last one that is too much. All that is kept is read once, and from then on what is new."""
-        tally = self._sizes.setdefault(room, RetentionSize(size))
-        tally.forget(first - 1)
+    async def _last_over_size(self, room: str, first: int, limit: int) -> int:
+        """The seq of the last message that exceeds the limit. Reads the room once, and then only new messages."""
+        size = self._sizes.setdefault(room, RetentionSize(limit))
+        size.remove(first - 1)
         more = True
         while more:
-            messages, more = await self._read(room, {"seq": max(first, tally.last + 1), "batch": BATCH_SIZE})
+            messages, more = await self._read(
+                room, {"seq": max(first, size.last_seq + 1), "batch": BATCH_SIZE}
+            )
             for msg in messages:
                 headers = msg.headers or {}
-                tally.add(int(headers["Nats-Sequence"]), len(headers["Nats-Subject"]) + len(msg.data))
-        return tally.excess_upto()
+                size.add(int(headers["Nats-Sequence"]), len(headers["Nats-Subject"]) + len(msg.data))
+        return size.excess_upto()
 
-    async def _first_seq(self, room: str, question: dict[str, object]) -> int:
-        """The seq of the first message that is asked for; 0: there is none."""
-        messages, _ = await self._read(room, {**question, "batch": 1})
+    async def _first_seq(self, room: str, query: dict[str, object]) -> int:
+        """The seq of the first message that matches; 0: none does."""
+        messages, _ = await self._read(room, {**query, "batch": 1})
         return int((messages[0].headers or {}).get("Nats-Sequence", 0)) if messages else 0
 
-    async def _read(self, room: str, question: dict[str, object]) -> tuple[list[Msg], bool]:
-        """Messages of the room, and whether there are more behind them."""
+    async def _read(self, room: str, query: dict[str, object]) -> tuple[list[Msg], bool]:
+        """Messages of the room, and whether more follow."""
         address = self._client.address
-        question = {**question, "next_by_subj": address.subject(room)}
-        found, more = await api.get_batch(self._client, address.stream, **question)
+        query = {**query, "next_by_subj": address.subject(room)}
+        found, more = await api.get_batch(self._client, address.stream, **query)
         return found, bool(found) and more

@@ -1,6 +1,6 @@
-"""One page: the last messages of a room as a view has them, the stream's seq up to which that is so, and how it is cut.
+"""A snapshot: a room's last messages as a replica has them, and the stream's seq up to which they are exact.
 
-Pure, but for the connection that it is made from.
+Pure, except for the connection that it is read from.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from bqwidget.protocol import MAX_TIME, Struct
 from . import replica_state
 
 MAX_MESSAGES = 50
-"""On a page, at the most: what a room shows first."""
+"""Messages of a snapshot: what a client requests first of a room."""
 MAX_BYTES = 256_000
-"""Bytes of them; NATS takes 1 MB, and gives it back in base64."""
+"""Bytes of all its messages; NATS takes 1 MB, and returns it in base64."""
 
 
 class Snapshot(Struct, frozen=True):
-    """``seq``: up to there everything that the stream has of the room is in here; ``whole``: no message is before these.
+    """``seq``: the seq up to which it covers the stream; ``whole``: it has the room's first message.
 
     ``oldest``, ``newest`` and ``trimmed`` are the room's Bounds.
     """
@@ -41,13 +41,13 @@ class Snapshot(Struct, frozen=True):
         return Bounds(self.oldest, self.newest, self.trimmed)
 
     def last(self, limit: int) -> list[bytes] | None:
-        """The newest ``limit`` messages; None: there may be more of them than the page has."""
+        """The newest ``limit`` messages; None: the room may have more of them than the snapshot."""
         if not self.whole and len(self.messages) < limit:
             return None
         return [bytes(raw) for raw in self.messages[max(0, len(self.messages) - limit) :]]
 
     def without(self, upto: int) -> Snapshot:
-        """The same without the messages up to there, which were let go; itself where it has none of them."""
+        """A copy without the messages up to that seq, which were trimmed; ``self`` if it has none of them."""
         left = [raw for raw in self.messages if decode_message(raw).seq > upto]
         if len(left) == len(self.messages):
             return self
@@ -58,17 +58,17 @@ _decode = msgspec.json.Decoder(Snapshot).decode
 
 
 def decode_snapshot(value: bytes) -> Snapshot | None:
-    """None: it is no page. Anybody who may publish in the account can put anything there."""
+    """None if it is not a snapshot: every client that may publish in the account can write to the bucket."""
     try:
-        page = _decode(value)
-        times = [decode_message(raw).at for raw in page.messages]
+        snapshot = _decode(value)
+        times = [decode_message(raw).at for raw in snapshot.messages]
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-    return page if page.seq > 0 and all(0 <= at < MAX_TIME for at in times) else None
+    return snapshot if snapshot.seq > 0 and all(0 <= at < MAX_TIME for at in times) else None
 
 
 def take_snapshot(db: sqlite3.Connection, epoch: str, room: str) -> Snapshot | None:
-    """What a view has of the room at one moment. None: nothing, or its newest message alone is too large."""
+    """What a replica has of the room at one moment. None if it has nothing, or the newest message is too large."""
     db.execute("BEGIN")
     try:
         seq = replica_state.cursor(db, room)

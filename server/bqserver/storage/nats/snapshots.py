@@ -1,11 +1,12 @@
-"""Pages: the last messages of each room as some node has worked them out, for a node that has nothing of it yet.
+"""Snapshots of rooms in a shared bucket, for nodes that have nothing of a room yet.
 
-What became of a room's messages is known only from all of them, and NATS reads all of the stream's files to find
-those of one room. So a page is kept in a bucket, with the stream's seq up to which it is exact; whoever reads it
-asks the stream's leader whether the room has anything newer. It is right or it is not used, whoever wrote it and
-when: one that is lost, or replaced by an older one, costs a fill and nothing else.
+A room's last messages follow from all of its messages, and NATS reads all files of the stream to find those of one
+room. So nodes store a snapshot of each room, with the stream's seq up to which it is exact. A reader asks the
+stream's leader whether the room has a newer message, and uses the snapshot only if not. So it does not matter who
+wrote a snapshot and when: a lost or outdated one only costs a fill.
 
-Whoever published a room's newest message writes its page once the room is quiet, and so does who missed one.
+The node that published a room's last message writes its snapshot once the room is quiet, as does a node that needed
+one and found none.
 """
 
 from __future__ import annotations
@@ -37,19 +38,18 @@ from .snapshot import Snapshot, decode_snapshot, take_snapshot
 
 BUCKET = "pages"
 QUIET_PERIOD = 2.0
-"""Seconds without news after which a room's page is written."""
+"""Seconds without a new message after which a room's snapshot is written."""
 MIN_WRITE_INTERVAL = 10.0
-"""Seconds between two pages of one room."""
+"""Seconds between two snapshots of one room."""
 MAX_CONCURRENT_WRITES = 8
-"""Pages on their way at once."""
 BUSY_INTERVAL = 0.08
-"""Seconds between such rounds while anything is said: a node writes 100 pages a second at the most then, and those that
-are due longest first. When nobody has said anything for ``QUIET`` seconds it writes as many as the cluster takes.
+"""Seconds between two rounds of writes while messages arrive: a node then writes at most 100 snapshots a second, the
+longest due first. ``QUIET_PERIOD`` after the last message it writes as many as the cluster takes.
 """
 RETRY_INTERVAL = 10.0
-"""Seconds for which a bucket that failed is left alone."""
+"""Seconds after a failure during which the bucket is not used."""
 READ_TIMEOUT = 1.0
-"""Seconds that a reader waits for a page, and for the word that it is the newest."""
+"""Seconds that a reader waits for the snapshot and for the leader's last seq."""
 
 _log = logging.getLogger("bqserver.nats")
 
@@ -58,11 +58,11 @@ class _Due(NamedTuple):
     at: float
     """When it may be written (the loop's clock)."""
     seq: int
-    """The message for which it is."""
+    """The message that made it due."""
 
 
 class Snapshots:
-    """``node``: what this node's messages are marked with. Nothing here raises: in any doubt there is no page."""
+    """``node``: the id in this node's records. No method raises: in doubt, there is no snapshot."""
 
     def __init__(
         self, client: JetStreamClient, replica: Replica, consumers: Consumers, node: str, replicas: int
@@ -81,75 +81,75 @@ class Snapshots:
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
 
-    # ---- for who reads
+    # ---- reading
 
     async def messages(self, room: str, limit: int) -> list[bytes] | None:
-        """The room's newest, where this node would have to fill it first, and a page has them."""
+        """The room's newest messages from a snapshot. None: this node has the room, or there is no exact snapshot."""
         if self._consumers.is_filled(room):
             return None
-        page = await self._read_current(room)
-        found = None if page is None else page.without(await self._trimmed(room)).last(limit)
+        snapshot = await self._read_current(room)
+        found = None if snapshot is None else snapshot.without(await self._trimmed(room)).last(limit)
         if found is not None:
             self._consumers.fill_later(room)
         return found
 
-    async def glance(self, room: str, limit: int) -> RoomView | None:
-        """The same, and how far the room goes."""
+    async def room_view(self, room: str, limit: int) -> RoomView | None:
+        """The same with the room's bounds."""
         if self._consumers.is_filled(room):
             return None
-        page = await self._read_current(room)
-        if page is None or (found := page.last(limit)) is None:
+        snapshot = await self._read_current(room)
+        if snapshot is None or (found := snapshot.last(limit)) is None:
             return None
-        if await self._trimmed(room) > page.trimmed:
-            self._schedule(room, page.seq)  # what is the oldest entry now, it does not say
+        if await self._trimmed(room) > snapshot.trimmed:
+            self._schedule(room, snapshot.seq)  # its bounds are outdated
             return None
         self._consumers.fill_later(room)
-        return RoomView(page.bounds, found)
+        return RoomView(snapshot.bounds, found)
 
     async def _read_current(self, room: str) -> Snapshot | None:
-        """The room's page if nothing is newer. The leader says so after the read began: whatever was acknowledged
-        before then is in the page.
+        """The room's snapshot if the stream has nothing newer. The leader is asked after the read began, so the
+        snapshot has every message that was acknowledged before.
         """
         if not self._client.connected.is_set() or self._loop.time() < self._paused_until:
             return None
-        asked = asyncio.gather(self._read(room), api.leader_last_seq(self._client, room))
+        reading = asyncio.gather(self._read(room), api.leader_last_seq(self._client, room))
         try:
-            page, newest = await asyncio.wait_for(asked, READ_TIMEOUT)
+            snapshot, last_seq = await asyncio.wait_for(reading, READ_TIMEOUT)
         except CONNECTION_ERRORS as error:
             self._paused_until = self._loop.time() + RETRY_INTERVAL
-            _log.debug("no page of the room %s: %s", room, error_text(error))
+            _log.debug("no snapshot of the room %s: %s", room, error_text(error))
             return None
-        if page is not None and page.epoch == self._replica.epoch and page.seq == newest:
-            return page
-        if newest:
-            self._schedule(room, newest)
+        if snapshot is not None and snapshot.epoch == self._replica.epoch and snapshot.seq == last_seq:
+            return snapshot
+        if last_seq:
+            self._schedule(room, last_seq)
         return None
 
     async def _read(self, room: str) -> Snapshot | None:
         try:
             found = await self._bucket.get_direct(room)
         except nats.errors.NoRespondersError:
-            return None  # nobody has made the bucket: whoever writes the first page does
+            return None  # the bucket does not exist: the first write creates it
         return decode_snapshot(found.value) if found else None
 
     async def _trimmed(self, room: str) -> int:
-        return await self._replica.readers.read(replica_state.forgotten, room)
+        return await self._replica.readers.read(replica_state.trimmed, room)
 
-    # ---- for who writes
+    # ---- writing
 
-    def applied(self, worked: Sequence[Applied]) -> None:
-        """What the view has worked out, of this node or others: the room's page is due, or somebody else's duty."""
+    def applied(self, batch: Sequence[Applied]) -> None:
+        """Schedule the snapshots of rooms to which this node has published, and cancel those of other nodes."""
         self._applied_at = self._loop.time()
-        for placed, _ in worked:
-            if placed.record is None:
+        for message, _ in batch:
+            if message.record is None:
                 continue
-            if placed.record.node == self._node:
-                self._schedule(placed.room, placed.seq)
-            elif placed.room in self._scheduled and self._scheduled[placed.room].seq < placed.seq:
-                del self._scheduled[placed.room]
+            if message.record.node == self._node:
+                self._schedule(message.room, message.seq)
+            elif message.room in self._scheduled and self._scheduled[message.room].seq < message.seq:
+                del self._scheduled[message.room]
 
     def trimmed(self, room: str) -> None:
-        """Some of it was let go. Its page was cut, but may have been written again by who did not know yet."""
+        """The room was trimmed, as was its snapshot; but a node that did not know may have written it again."""
         if self._consumers.is_filled(room):
             self._schedule(room, 0)
 
@@ -165,38 +165,38 @@ class Snapshots:
     async def _run(self) -> None:
         while True:
             try:
-                await self._round()
-            except Exception:  # noqa: BLE001 - a page less is no reason to write none any more
-                _log.exception("pages are not written for %g s", RETRY_INTERVAL)
+                await self._write_due()
+            except Exception:  # noqa: BLE001 - one failure must not end the writing of snapshots
+                _log.exception("snapshots are not written for %g s", RETRY_INTERVAL)
                 await asyncio.sleep(RETRY_INTERVAL)
 
-    async def _round(self) -> None:
-        """Write those that are due longest."""
+    async def _write_due(self) -> None:
+        """One round: write the snapshots that are due longest, or wait."""
         while not self._scheduled:
             self._wake.clear()
             await self._wake.wait()
         now = self._loop.time()
-        pace = max(0.0, min(BUSY_INTERVAL, self._applied_at + QUIET_PERIOD - now))
+        pause = max(0.0, min(BUSY_INTERVAL, self._applied_at + QUIET_PERIOD - now))
         self._written_at = {
             room: at for room, at in self._written_at.items() if at > now - MIN_WRITE_INTERVAL
         }
         first = heapq.nsmallest(
             MAX_CONCURRENT_WRITES, self._scheduled, key=lambda room: self._scheduled[room].at
         )
-        ready = [room for room in first if self._scheduled[room].at <= now]
-        if not ready:
-            # what is due by news that comes meanwhile is so in QUIET seconds at the earliest
-            await asyncio.sleep(min(QUIET_PERIOD, max(pace, self._scheduled[first[0]].at - now)))
+        due = [room for room in first if self._scheduled[room].at <= now]
+        if not due:
+            # A snapshot scheduled meanwhile is due QUIET_PERIOD later at the earliest.
+            await asyncio.sleep(min(QUIET_PERIOD, max(pause, self._scheduled[first[0]].at - now)))
             return
-        if not all(await asyncio.gather(*map(self._write, ready))):
+        if not all(await asyncio.gather(*map(self._write, due))):
             await asyncio.sleep(RETRY_INTERVAL)
-        await asyncio.sleep(pace)
+        await asyncio.sleep(pause)
 
     async def _write(self, room: str) -> bool:
-        """What the view has of the room by now. False: the cluster does not take it, so it stays due."""
+        """Write what the replica has of the room now. Returns False if the cluster does not take it; it stays due."""
         due, consumer = self._scheduled.pop(room, None), self._consumers.get(room)
         if due is None or consumer is None:
-            return True  # it is somebody else's by now, or nobody wants it any more
+            return True  # another node writes it, or the room is no longer consumed here
         if not consumer.filled:
             self._scheduled[room] = due._replace(at=self._loop.time() + QUIET_PERIOD)
             return True
@@ -204,46 +204,46 @@ class Snapshots:
             if not self._created:
                 await self._bucket.create()
                 self._created = True
-            page = await self._replica.readers.read(take_snapshot, self._replica.epoch, room)
-            if page is not None:
-                await self._bucket.put(room, encode(page))
+            snapshot = await self._replica.readers.read(take_snapshot, self._replica.epoch, room)
+            if snapshot is not None:
+                await self._bucket.put(room, encode(snapshot))
                 self._written_at[room] = self._loop.time()
-                if await self._trimmed(room) > page.trimmed:
-                    self._schedule(room, due.seq)  # it holds what was let go meanwhile
+                if await self._trimmed(room) > snapshot.trimmed:
+                    self._schedule(room, due.seq)  # the room was trimmed meanwhile
         except (StorageError, *CONNECTION_ERRORS) as error:
-            _log.debug("the page of the room %s could not be written: %s", room, error_text(error))
+            _log.debug("the snapshot of the room %s could not be written: %s", room, error_text(error))
             self._created = False
-            self._scheduled.setdefault(
-                room, due._replace(at=self._loop.time() + RETRY_INTERVAL)
-            )  # behind the others
+            self._scheduled.setdefault(room, due._replace(at=self._loop.time() + RETRY_INTERVAL))
             return False
         return True
 
 
 async def trim_snapshot(client: JetStreamClient, room: str, upto: int) -> None:
-    """Let the messages up to there go from the room's page too. Raises LOST or StorageError."""
+    """Remove the messages up to that seq from the room's snapshot. Raises CONNECTION_ERRORS or StorageError."""
     bucket = KeyValue(client, BUCKET, 1)
     while await bucket.exists():
-        found = await bucket.get(room)  # the leader's: another replica may not have it yet
-        page = decode_snapshot(found.value) if found else None
-        if found is None or page is None or (left := page.without(upto)) is page:
+        found = await bucket.get(room)  # from the leader: a replica may not have it yet
+        snapshot = decode_snapshot(found.value) if found else None
+        if found is None or snapshot is None or (trimmed := snapshot.without(upto)) is snapshot:
             return
-        if await bucket.put(room, encode(left), last=found.seq):
+        if await bucket.put(room, encode(trimmed), last=found.seq):
             return
 
 
 async def write_all_snapshots(
-    client: JetStreamClient, view: Path, epoch: str, replicas: int, told: Callable[[int, int], None]
+    client: JetStreamClient, path: Path, epoch: str, replicas: int, on_progress: Callable[[int, int], None]
 ) -> None:
-    """The pages of all rooms of a view that nobody writes to; ``told`` of (done, all). Raises StorageError."""
+    """The snapshots of all rooms of a replica that no process writes to; ``on_progress`` gets (done, all) rooms.
+    Raises StorageError.
+    """
     bucket = KeyValue(client, BUCKET, replicas)
     await retry_startup(bucket.create, BUCKET)
-    with contextlib.closing(connect(view, readonly=True)) as db:
-        names = [row.name for row in queries.rooms(db)]
-        for start in range(0, len(names), MAX_CONCURRENT_WRITES):
-            some = names[start : start + MAX_CONCURRENT_WRITES]
-            pages = [(room, take_snapshot(db, epoch, room)) for room in some]
+    with contextlib.closing(connect(path, readonly=True)) as db:
+        rooms = [row.name for row in queries.rooms(db)]
+        for start in range(0, len(rooms), MAX_CONCURRENT_WRITES):
+            some = rooms[start : start + MAX_CONCURRENT_WRITES]
+            snapshots = [(room, take_snapshot(db, epoch, room)) for room in some]
             await asyncio.gather(
-                *[bucket.put(room, encode(page)) for room, page in pages if page is not None]
+                *[bucket.put(room, encode(snapshot)) for room, snapshot in snapshots if snapshot is not None]
             )
-            told(start + len(some), len(names))
+            on_progress(start + len(some), len(rooms))

@@ -234,8 +234,8 @@ def test_a_room_that_a_node_has_not_served_is_asked_for_once(two_nodes, monkeypa
             monkeypatch.setattr(client, "request_many", heard)
 
         hear(other.client)
-        hear(other._aside)
-        over = [other._aside, other.client]  # the second only for what the first may not have known
+        hear(other._bulk_client)
+        over = [other._bulk_client, other.client]  # the second only for what the first may not have known
         for _ in range(2):  # a fresh one is asked for each time, and what was filled just now is fresh
             assert len(await other.messages("lobby", limit=50)) == 1
             assert asked == over
@@ -249,7 +249,7 @@ def test_a_second_connection_that_leads_nowhere_costs_nothing_but_time(two_nodes
 
     async def story(one: NatsLog, other: NatsLog) -> None:
         await stored(one, *[say(str(number)) for number in range(5)], in_room("silent"))
-        gather = other._aside.request_many
+        gather = other._bulk_client.request_many
 
         async def cut_off(subject: str, payload: bytes, *more: Any, **options: Any) -> list[Msg]:
             if b"silent" in payload:
@@ -257,7 +257,7 @@ def test_a_second_connection_that_leads_nowhere_costs_nothing_but_time(two_nodes
             messages = await gather(subject, payload, *more, **options)
             return [*messages[:2], messages[-1]]  # it had no more when it lost the others
 
-        monkeypatch.setattr(other._aside, "request_many", cut_off)
+        monkeypatch.setattr(other._bulk_client, "request_many", cut_off)
         assert (await other.bounds("lobby")).seq == (await one.bounds("lobby")).seq
         assert len(await other.messages("silent", limit=50)) == 1
         await stored(other, in_room("silent"))
@@ -269,14 +269,14 @@ def test_nobody_waits_while_another_room_is_filled_first(two_nodes, monkeypatch)
     async def story(one: NatsLog, other: NatsLog) -> None:
         await stored(one, say("hi"), in_room("busy"))
         assert len(await other.messages("busy", limit=50)) == 1
-        asked, answers, gather = asyncio.Event(), asyncio.Event(), other._aside.request_many
+        asked, answers, gather = asyncio.Event(), asyncio.Event(), other._bulk_client.request_many
 
         async def slowly(*args: Any, **options: Any) -> list[Msg]:
             asked.set()
             await answers.wait()
             return await gather(*args, **options)
 
-        monkeypatch.setattr(other._aside, "request_many", slowly)
+        monkeypatch.setattr(other._bulk_client, "request_many", slowly)
         reading = asyncio.ensure_future(other.messages("lobby", limit=50))
         await asyncio.wait_for(asked.wait(), 10)
         await stored(other, in_room("busy"))

@@ -385,7 +385,7 @@ def test_a_page_shows_what_the_room_shows_whatever_happened_in_it(
             for room in await api.room_names(one.client):
                 await written(one, room)
                 shown = [await fresh._snapshots.messages(room, limit) for limit in (1, 3, 50)]
-                first = await fresh._snapshots.glance(room, 50)
+                first = await fresh._snapshots.room_view(room, 50)
                 assert first is not None
                 assert shown == [await one.messages(room, limit=limit) for limit in (1, 3, 50)]
                 assert first == await read_view(one, room, 50)
