@@ -42,7 +42,7 @@ class Consumers:
         self._bulk_client = bulk_client
         self._replica = replica
         self._opened: dict[str, _Opened] = {}
-        self._opening: dict[str, asyncio.Future[Consumer]] = {}
+        self._opening: dict[str, asyncio.Task[Consumer]] = {}
         self._fill_queue: dict[str, None] = {}
         self._filling: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -109,8 +109,9 @@ class Consumers:
                 await consumer.close()
 
     async def close(self) -> None:
-        if self._filling is not None:
-            self._filling.cancel()
+        for task in (self._filling, *self._opening.values()):
+            if task is not None:
+                task.cancel()
         for consumer, _ in self._opened.values():
             await consumer.close()
 
@@ -146,24 +147,19 @@ class Consumers:
         return consumer, is_fresh
 
     async def _open(self, room: str) -> Consumer:
+        """Open the consumer once for all concurrent calls, even if some of them are cancelled."""
         opening = self._opening.get(room)
-        if opening is not None:
-            return await asyncio.shield(opening)
-        opening = self._opening[room] = self._loop.create_future()
-        try:
-            last_seq = await self._replica.cursor(room)
-            consumer = Consumer(room, last_seq, self._client, self._bulk_client, self._replica.apply)
-            await consumer.open()
-        except StorageError as error:
-            opening.set_exception(error)
-            opening.exception()  # marked as retrieved, in case that no other call waits for it
-            raise
-        else:
-            self._opened[room] = _Opened(consumer, self._loop.time())
-            opening.set_result(consumer)
-            return consumer
-        finally:
-            del self._opening[room]
+        if opening is None:
+            opening = self._opening[room] = self._loop.create_task(self._create(room))
+            opening.add_done_callback(lambda _: self._opening.pop(room))
+        return await asyncio.shield(opening)
+
+    async def _create(self, room: str) -> Consumer:
+        last_seq = await self._replica.cursor(room)
+        consumer = Consumer(room, last_seq, self._client, self._bulk_client, self._replica.apply)
+        await consumer.open()
+        self._opened[room] = _Opened(consumer, self._loop.time())
+        return consumer
 
 
 def _nothing_yet(_: str = "") -> ClusterError:

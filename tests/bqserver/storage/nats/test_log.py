@@ -350,6 +350,26 @@ def test_a_room_that_nobody_wants_is_not_followed_for_ever(two_nodes, monkeypatc
     two_nodes(story)
 
 
+def test_a_cancelled_reader_that_opened_a_room_does_not_block_the_next(two_nodes, monkeypatch):
+    async def story(one: NatsLog, other: NatsLog) -> None:
+        await stored(one, say("hi"))
+        cursor, asked, answers = other.replica.cursor, asyncio.Event(), asyncio.Event()
+
+        async def slowly(room: str) -> int:
+            asked.set()
+            await answers.wait()
+            return await cursor(room)
+
+        monkeypatch.setattr(other.replica, "cursor", slowly)
+        first, second = (asyncio.ensure_future(other.consumers.open("lobby")) for _ in range(2))
+        await asyncio.wait_for(asked.wait(), 10)
+        first.cancel()
+        answers.set()
+        assert (await asyncio.wait_for(second, 10)).filled
+
+    two_nodes(story)
+
+
 def test_a_stream_that_was_replaced_is_not_written_to_as_if_nothing_had_happened(
     nats_single, tmp_path, caplog
 ):
