@@ -8,8 +8,8 @@ with a retention rule, attachments that only removed messages referenced are rem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -40,7 +40,6 @@ TRANSFER_TIMEOUT = 20.0
 MAX_ATTEMPTS, RETRY_INTERVAL = 20, 0.2
 """Attempts to renew a reference while other nodes change it, and the seconds between two."""
 
-_T = TypeVar("_T")
 _decode: Callable[[bytes | str], Part] = msgspec.json.Decoder(Part).decode
 
 
@@ -61,23 +60,20 @@ class NatsAttachments:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, room: str, attachment: StoredAttachment) -> None:
-        await _with_timeout(self._put(room, attachment))
+        async with _time_limit():
+            if await self._renew(room, attachment.part.sha256, keep=False) is None:
+                # A repeated upload is stored again, so its day begins again.
+                await _store(await self._bucket(self._uploads, ttl=UPLOAD_TTL), room, attachment)
 
     async def get(self, room: str, sha256: str) -> StoredAttachment | None:
-        return await _with_timeout(self._get(room, sha256))
+        async with _time_limit():
+            found = await self._read(self._permanent, room, sha256)
+            return found or await self._read(self._uploads, room, sha256)
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
-        return await _with_timeout(self._reference_all(room, hashes))
-
-    async def _put(self, room: str, attachment: StoredAttachment) -> None:
-        if await self._renew(room, attachment.part.sha256, keep=False) is None:
-            # A repeated upload is stored again, so its day begins again.
-            await _store(await self._bucket(self._uploads, ttl=UPLOAD_TTL), room, attachment)
-
-    async def _get(self, room: str, sha256: str) -> StoredAttachment | None:
-        return await self._read(self._permanent, room, sha256) or await self._read(
-            self._uploads, room, sha256
-        )
+        async with _time_limit():
+            parts = {sha256: await self._renew(room, sha256, keep=True) for sha256 in hashes}
+            return {sha256: part for sha256, part in parts.items() if part is not None}
 
     async def _read(self, bucket: str, room: str, sha256: str) -> StoredAttachment | None:
         try:
@@ -86,14 +82,6 @@ class NatsAttachments:
         except nats.js.errors.NotFoundError:
             return None
         return StoredAttachment(_decode(found.info.description or ""), found.data or b"")
-
-    async def _reference_all(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
-        found = {}
-        for sha256 in hashes:
-            part = await self._renew(room, sha256, keep=True)
-            if part is not None:
-                found[sha256] = part
-        return found
 
     async def _renew(self, room: str, sha256: str, *, keep: bool) -> Part | None:
         """Renew the reference of a permanent attachment, and return its part; None if there is none. ``keep``: make it
@@ -168,8 +156,10 @@ async def _store(bucket: ObjectStore, room: str, attachment: StoredAttachment) -
     await bucket.put(object_name(room, attachment.part.sha256), attachment.body, meta)
 
 
-async def _with_timeout(work: Awaitable[_T]) -> _T:
+@asynccontextmanager
+async def _time_limit() -> AsyncIterator[None]:
     try:
-        return await asyncio.wait_for(work, TRANSFER_TIMEOUT)
+        async with asyncio.timeout(TRANSFER_TIMEOUT):
+            yield
     except CONNECTION_ERRORS as error:
         raise ClusterError(f"the cluster does not answer for attachments: {error_text(error)}") from error

@@ -20,7 +20,7 @@ from secrets import token_hex
 from nats.aio.msg import Msg
 
 from bqserver.jetstream.client import JetStreamClient
-from bqserver.jetstream.connection import CONNECTION_ERRORS, NO_RESPONDERS_STATUS
+from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.model import Outcome, Rejected, Submission
 
 from .records import encode_record, message_id
@@ -151,12 +151,9 @@ class Publisher:
         pending = self._in_flight.get(number)
         if pending is None:
             return
-        if (msg.headers or {}).get("Status") == NO_RESPONDERS_STATUS:
-            pending.retry_at = self._loop.time() + RETRY_INTERVAL
-            return
-        answer = json.loads(msg.data)
-        if error := answer.get("error"):
-            _log.debug("the stream did not take a message: %s", error)
+        answer = json.loads(msg.data or b"{}")  # empty if JetStream does not answer
+        if "seq" not in answer:
+            _log.debug("the stream did not take a message: %s", answer.get("error", msg.headers))
             pending.retry_at = self._loop.time() + RETRY_INTERVAL
             return
         pending.seq = int(answer["seq"])

@@ -56,13 +56,7 @@ def encode_record(submission: Submission, node: str, number: int, at: int | None
     _, principal, draft, verified, moderator = submission
     return encode(
         Record(
-            by=principal,
-            draft=draft,
-            node=node,
-            number=number,
-            verified=verified,
-            moderator=moderator,
-            at=at,
+            by=principal, draft=draft, node=node, number=number, verified=verified, moderator=moderator, at=at
         )
     )
 

@@ -89,8 +89,7 @@ class Replica:
 
     def trim(self, room: str, upto: int) -> None:
         """Remove the room's entries up to that seq, before messages that are applied later."""
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(_Work((), done, (room, upto)))
+        self._queue.put(_Work((), self._loop.create_future(), (room, upto)))
 
     async def bounds(self, room: str) -> Bounds:
         return await self.readers.read(replica_state.bounds, room)

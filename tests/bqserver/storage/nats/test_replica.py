@@ -210,7 +210,7 @@ def test_a_log_of_its_own_is_never_taken_for_a_view(tmp_path: Path):
         log = SqliteLog(path)
         await log.append([hi("mine")])
         await log.close()
-        with pytest.raises(StorageError, match="a log of its own"):
+        with pytest.raises(StorageError, match="is a log, not the replica"):
             Replica(path, "e", lambda _: None)
         log = SqliteLog(path)  # unlocked again, and untouched
         assert len(await log.messages("lobby", limit=9)) == 1

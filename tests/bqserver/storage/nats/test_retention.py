@@ -243,7 +243,7 @@ def test_rules_are_read_and_wrong_ones_named():
         *("a=", "a=0MB", "a=3mb", "a=1d,", "a=,1MB", "a=1d,2d", "a=1MB,2MB", "a=1d1MB", "a=1MB,1d,2d"),
     ):
         with pytest.raises(
-            SettingError, match=r"--retain=.* is not understood: say PATTERN=AGE, PATTERN=SIZE"
+            SettingError, match=r"--retain=.* is not understood: use PATTERN=AGE, PATTERN=SIZE"
         ):
             parse_rules([wrong])
 
@@ -517,13 +517,13 @@ def test_without_an_answer_for_a_room_nothing_of_it_goes(nats_single, tmp_path: 
             async def nothing(*_args):
                 return [], False
 
-            async def nobody(_subject, _question=None):
+            async def no_leader(_subject, _question=None):
                 return {"error": {"code": 503, "err_code": 10008, "description": "no leader"}}
 
             monkeypatch.setattr(sweeper, "_read", nothing)
             assert await sweeper._kept_since("lobby") is None
             with monkeypatch.context() as patched, pytest.raises(TimeoutError):
-                patched.setattr(log.client, "request", nobody)
+                patched.setattr(log.client, "api_request", no_leader)
                 await sweeper._kept_since("lobby")
             assert await api.leader_last_seq(log.client, "lobby") == entry.seq
             assert await api.leader_last_seq(log.client, "nobody-here") == 0

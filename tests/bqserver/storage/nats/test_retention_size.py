@@ -32,9 +32,9 @@ def test_small_ones_are_counted_in_blocks_of_a_hundredth():
 
 def test_what_went_is_forgotten_in_whole_blocks():
     tally = told(100_000, [200] * 1_000)
-    tally.forget(499)  # of the block of 496 to 500 one is left
+    tally.remove(499)  # of the block of 496 to 500 one is left
     assert (tally.bytes, tally.excess_upto()) == (101_000, 500)
-    tally.forget(500)
-    assert (tally.bytes, tally.excess_upto(), tally.last) == (100_000, 0, 1_000)
-    tally.forget(5_000)  # others have seen more
+    tally.remove(500)
+    assert (tally.bytes, tally.excess_upto(), tally.last_seq) == (100_000, 0, 1_000)
+    tally.remove(5_000)  # others have seen more
     assert (tally.bytes, tally.excess_upto()) == (0, 0)

@@ -619,7 +619,7 @@ def test_a_duty_that_passes_to_another_at_any_moment_ends_no_writing(
             await written(one, "other")
 
     asyncio.run(story())
-    assert "pages are not written" not in caplog.text
+    assert "snapshots are not written" not in caplog.text
 
 
 def test_an_error_of_ours_stops_the_writing_for_a_while_only(
@@ -645,7 +645,7 @@ def test_an_error_of_ours_stops_the_writing_for_a_while_only(
             await written(one)
 
     asyncio.run(story())
-    assert "pages are not written for 0.3 s" in caplog.text
+    assert "snapshots are not written for 0.3 s" in caplog.text
 
 
 def test_pages_that_are_never_taken_do_not_keep_others_waiting(nats_single, tmp_path: Path, monkeypatch):
