@@ -1,4 +1,4 @@
-"""Random submissions to a log, for property tests."""
+"""Random submissions for property tests of logs."""
 
 from __future__ import annotations
 

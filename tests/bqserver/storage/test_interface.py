@@ -1,4 +1,4 @@
-"""What every MessageLog promises, over each of them."""
+"""The contract of MessageLog, tested with every engine."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Opener = Callable[[], contextlib.AbstractAsyncContextManager[MessageLog]]
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    """``async with opened() as log``."""
+def new_log(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """``async with new_log() as log``."""
     url = request.getfixturevalue("nats_single").log() if request.param == "nats" else ""
 
     @asynccontextmanager
@@ -48,14 +48,14 @@ def hi(text: str = "hi", cid: str = "", room: str = "lobby") -> Submission:
     return Submission(room, "ada", Send(cid=cid, user="ada", text=text))
 
 
-def hers(target: int, text: str) -> Submission:
+def edit(target: int, text: str) -> Submission:
     return Submission("lobby", "ada", Edit(cid=f"edit-{target}-{text}", user="ada", target=target, text=text))
 
 
-def on(opened: Opener, story: Callable[[MessageLog], Awaitable[None]]) -> None:
+def run_scenario(new_log: Opener, scenario: Callable[[MessageLog], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with opened() as log:
-            await story(log)
+        async with new_log() as log:
+            await scenario(log)
 
     asyncio.run(main())
 
@@ -67,8 +67,8 @@ async def texts(
     return [json.loads(body)["text"] for body in found]
 
 
-def test_before_the_first_entry_everything_is_empty(opened: Opener):
-    async def story(log: MessageLog) -> None:
+def test_a_new_log_is_empty(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
         assert await log.bounds("lobby") == Bounds(0, 0)
         assert await log.messages("lobby", limit=50) == []
         assert await log.entries("lobby", after=0, upto=100, limit=100) == []
@@ -76,43 +76,43 @@ def test_before_the_first_entry_everything_is_empty(opened: Opener):
         assert log.healthy()
         assert log.epoch
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
-def test_outcomes_come_in_the_order_of_the_batch(opened: Opener):
-    async def story(log: MessageLog) -> None:
-        outcomes = await log.append([hi("1", "a"), hi("2", "a"), hi("1", "a"), hers(77, "x"), hi("3")])
+def test_outcomes_have_the_order_of_the_batch(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
+        outcomes = await log.append([hi("1", "a"), hi("2", "a"), hi("1", "a"), edit(77, "x"), hi("3")])
         assert [type(one) for one in outcomes] == [Stored, Rejected, Stored, Rejected, Stored]
         assert [one.dup for one in outcomes if isinstance(one, Stored)] == [False, True, False]
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
-def test_followers_hear_each_new_entry_once_and_in_order(opened: Opener):
-    async def story(log: MessageLog) -> None:
-        heard: list[Stored] = []
-        log.subscribe(heard.extend)
+def test_listeners_get_each_new_entry_once_and_in_order(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
+        received: list[Stored] = []
+        log.subscribe(received.extend)
         futures = [log.append([hi(str(number), str(number // 2))]) for number in range(40)]
         outcomes = [one for done in futures for one in await done]
         new = [one for one in outcomes if isinstance(one, Stored) and not one.dup]
-        assert heard == new == await log.entries("lobby", after=0, upto=99, limit=99)
-        assert [entry.seq for entry in heard] == list(range(1, 21))
+        assert received == new == await log.entries("lobby", after=0, upto=99, limit=99)
+        assert [entry.seq for entry in received] == list(range(1, 21))
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
-def test_a_follower_hears_of_an_entry_before_its_sender_goes_on(opened: Opener):
-    async def story(log: MessageLog) -> None:
-        heard: list[Stored] = []
-        log.subscribe(heard.extend)
+def test_listeners_get_an_entry_before_append_returns(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
+        received: list[Stored] = []
+        log.subscribe(received.extend)
         outcomes: list[Outcome] = await log.append([hi()])
-        assert heard == outcomes
+        assert received == outcomes
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
-def test_entries_are_cut_at_both_ends(opened: Opener):
-    async def story(log: MessageLog) -> None:
+def test_entries_and_count_respect_both_bounds_and_the_limit(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
         await log.append([hi(str(number)) for number in range(1, 11)])
         seqs = [entry.seq for entry in await log.entries("lobby", after=3, upto=8, limit=99)]
         assert seqs == [4, 5, 6, 7, 8]
@@ -125,12 +125,12 @@ def test_entries_are_cut_at_both_ends(opened: Opener):
         assert await log.count("nowhere", after=0, upto=1 << 60, limit=99) == 0
         assert await log.bounds("lobby") == Bounds(1, 10)
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
-def test_messages_page_both_ways_and_pass_over_changes(opened: Opener):
-    async def story(log: MessageLog) -> None:
-        await log.append([hi("1"), hi("2"), hers(1, "1!"), hi("4"), hers(2, "2!"), hi("6")])
+def test_messages_are_paged_both_ways_without_changes(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
+        await log.append([hi("1"), hi("2"), edit(1, "1!"), hi("4"), edit(2, "2!"), hi("6")])
         assert await texts(log) == ["1!", "2!", "4", "6"]
         assert await texts(log, 2) == ["4", "6"]
         assert await texts(log, 2, before=6) == ["2!", "4"]
@@ -141,68 +141,70 @@ def test_messages_page_both_ways_and_pass_over_changes(opened: Opener):
         assert await texts(log, 9, after=1 << 62) == []
         assert await texts(log, 9, before=1 << 62) == ["1!", "2!", "4", "6"]
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
-def test_rooms_are_apart(opened: Opener):
-    async def story(log: MessageLog) -> None:
-        batch = [hi("b", room="b"), hi("a", room="a"), hi("b", room="b"), hers(1, "no such room")]
-        *_, a, b, refused = await log.append(batch)
+def test_rooms_are_independent(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
+        batch = [hi("b", room="b"), hi("a", room="a"), hi("b", room="b"), edit(1, "no such room")]
+        *_, a, b, rejected = await log.append(batch)
         assert isinstance(a, Stored)
         assert isinstance(b, Stored)
-        assert isinstance(refused, Rejected)
+        assert isinstance(rejected, Rejected)
         assert await log.rooms() == [RoomRow("a", a.seq), RoomRow("b", b.seq)]
         assert len(await log.messages("a", limit=50)) == 1
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
 @pytest.mark.parametrize("target", [1 << 40, (1 << 40) + 1, 1 << 41 | 1, 1 << 63, 1 << 70, -1, -(1 << 70)])
-def test_a_target_beyond_every_log_is_not_found_and_never_another_rooms(opened: Opener, target: int):
-    async def story(log: MessageLog) -> None:
+def test_a_target_out_of_range_is_not_found(new_log: Opener, target: int):
+    async def scenario(log: MessageLog) -> None:
         await log.append([hi(room="lobby"), hi(room="b"), hi(room="c"), hi(room="d")])
-        refused, stored = await log.append([hers(target, "gone"), hi("after")])
-        assert isinstance(refused, Rejected)
-        assert refused.status == 404
-        assert isinstance(stored, Stored)  # and its neighbours in the batch are untouched
+        rejected, stored = await log.append([edit(target, "gone"), hi("after")])
+        assert isinstance(rejected, Rejected)
+        assert rejected.status == 404
+        assert isinstance(stored, Stored)  # the rest of the batch is not affected
         assert [json.loads(body)["text"] for body in await log.messages("b", limit=9)] == ["hi"]
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
-def test_a_batch_of_any_size_is_taken(opened: Opener):
-    async def story(log: MessageLog) -> None:
+def test_a_batch_may_have_any_size(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
         outcomes = await log.append([hi(str(number), f"c{number}") for number in range(13_000)])
         assert [one.seq for one in outcomes if isinstance(one, Stored)] == list(range(1, 13_001))
-        again = await log.append([hi(str(number), f"c{number}") for number in range(13_000)])
-        assert all(one.dup for one in again if isinstance(one, Stored))
+        repeated = await log.append([hi(str(number), f"c{number}") for number in range(13_000)])
+        assert all(one.dup for one in repeated if isinstance(one, Stored))
         assert await log.bounds("lobby") == Bounds(1, 13_000)
 
-    on(opened, story)
+    run_scenario(new_log, scenario)
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drafts=st.lists(submissions(), max_size=30), size=st.integers(1, 9))
-def test_both_logs_say_and_keep_the_same(tmp_path_factory: pytest.TempPathFactory, drafts, size):
+def test_memory_and_sqlite_give_the_same_outcomes_and_messages(
+    tmp_path_factory: pytest.TempPathFactory, drafts, size
+):
     folder = tmp_path_factory.mktemp("logs")
 
-    async def tell(log: MessageLog) -> object:
+    async def replay(log: MessageLog) -> object:
         outcomes = [
             one
             for start in range(0, len(drafts), size)
             for one in await log.append(drafts[start : start + size])
         ]
-        told = [one._replace(at=0, body=b"") if isinstance(one, Stored) else one for one in outcomes]
+        results = [one._replace(at=0, body=b"") if isinstance(one, Stored) else one for one in outcomes]
         rooms = await log.rooms()
-        kept = [
+        contents = [
             (await log.bounds(room), [_timeless(body) for body in await log.messages(room, limit=99)])
             for room, _ in rooms
         ]
         await log.close()
-        return told, rooms, kept
+        return results, rooms, contents
 
     async def main() -> None:
-        assert await tell(MemoryLog()) == await tell(SqliteLog(folder / "log.sqlite"))
+        assert await replay(MemoryLog()) == await replay(SqliteLog(folder / "log.sqlite"))
 
     asyncio.run(main())
 

@@ -1,4 +1,4 @@
-"""The log in memory: what it lets go of, and that it lets go of all of it. Its promises: test_interface.py."""
+"""The in-memory log: removal of old entries. Its contract as a MessageLog: test_interface.py."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def hi(number: int, cid: str = "") -> Submission:
     return Submission("lobby", "ada", Send(cid=cid, user="ada", text=str(number)))
 
 
-def test_a_new_one_has_another_epoch():
+def test_each_log_has_its_own_epoch():
     assert MemoryLog().epoch != MemoryLog().epoch
 
 
-def test_it_keeps_the_newest_and_says_from_where():
-    async def story() -> None:
+def test_the_newest_entries_are_kept_and_bounds_gives_the_oldest():
+    async def scenario() -> None:
         log = MemoryLog(min_entries=80)
         for number in range(1, 201):
             await log.append([hi(number)])
@@ -32,11 +32,11 @@ def test_it_keeps_the_newest_and_says_from_where():
         assert len(await log.messages("lobby", limit=500)) == len(entries)
         assert len(await log.messages("lobby", limit=500, before=oldest)) == 0
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_what_it_let_go_can_neither_be_changed_nor_sent_again():
-    async def story() -> None:
+def test_a_removed_message_cannot_be_changed_and_its_cid_is_free():
+    async def scenario() -> None:
         log = MemoryLog(min_entries=8)
         await log.append([hi(1, "first")])
         for number in range(2, 40):
@@ -44,16 +44,16 @@ def test_what_it_let_go_can_neither_be_changed_nor_sent_again():
         [edited] = await log.append(
             [Submission("lobby", "ada", Edit(cid="e", user="ada", target=1, text="x"))]
         )
-        [again] = await log.append([hi(1, "first")])
+        [repeated] = await log.append([hi(1, "first")])
         assert isinstance(edited, Rejected)
-        assert isinstance(again, Stored)
-        assert not again.dup  # its memory of cids goes as far back as its entries
+        assert isinstance(repeated, Stored)
+        assert not repeated.dup  # cids are remembered as long as their entries
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_message_in_the_same_batch_as_its_trimming_does_no_harm():
-    async def story() -> None:
+def test_a_message_may_be_removed_by_its_own_batch():
+    async def scenario() -> None:
         log = MemoryLog(min_entries=8)
         batch = [hi(1), Submission("lobby", "bob", React(cid="r", user="bob", target=1, emoji="x"))]
         await log.append([*batch, *[hi(number) for number in range(3, 60)]])
@@ -61,15 +61,15 @@ def test_a_message_in_the_same_batch_as_its_trimming_does_no_harm():
         assert bounds == Bounds(bounds.oldest, 59, bounds.oldest - 1)
         assert bounds.oldest > 1
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_nothing_of_trimmed_entries_stays_in_memory():
-    async def story() -> None:
+def test_removed_entries_leave_nothing_in_memory():
+    async def scenario() -> None:
         log = MemoryLog(min_entries=8)
         for number in range(1_000):
             await log.append([hi(number, f"c{number}")])
-        shelf = log._rooms["lobby"]
-        assert max(len(shelf.entries), len(shelf.messages), len(shelf.targets), len(shelf.cids)) <= 10
+        room = log._rooms["lobby"]
+        assert max(len(room.entries), len(room.messages), len(room.targets), len(room.cids)) <= 10
 
-    asyncio.run(story())
+    asyncio.run(scenario())

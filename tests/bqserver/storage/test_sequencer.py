@@ -1,4 +1,4 @@
-"""The pure core of a log: what becomes of a draft, whatever came with it in its batch."""
+"""The pure sequencer: the outcome of each draft, however drafts are batched."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from bqwidget.protocol import Ask, Change, Delete, Draft, Edit, Message, Part, R
 NOW = 1_700_000_000_000
 
 
-class Shelf:
-    """What a log keeps, in dicts."""
+class DictState:
+    """LogState in dicts."""
 
     def __init__(self) -> None:
         self.heads: dict[str, RoomHead] = {}
         self.cids: dict[IdempotencyKey, Stored] = {}
         self.targets: dict[tuple[str, int], Target] = {}
         self.entries: list[Stored] = []
-        self.let_go = 0
+        self.trimmed_upto = 0
 
     def head(self, room: str) -> RoomHead:
         return self.heads.setdefault(room, RoomHead(0, 0))
@@ -37,7 +37,7 @@ class Shelf:
         return self.targets.get((room, seq))
 
     def trimmed(self, room: str) -> int:
-        return self.let_go
+        return self.trimmed_upto
 
     def add(self, batch: list[Submission], now: int = NOW) -> list[Outcome]:
         plan = sequence(batch, self, now)
@@ -51,10 +51,10 @@ class Shelf:
                 self.cids[room, who, draft.cid] = entry
             if target is None:
                 self.targets[room, entry.seq] = Target(who, entry.body)
-        for place, body in plan.folded.items():
-            self.targets[place] = self.targets[place]._replace(body=body)
+        for key, body in plan.folded.items():
+            self.targets[key] = self.targets[key]._replace(body=body)
 
-    def reads(self, seq: int, room: str = "lobby") -> Message:
+    def message(self, seq: int, room: str = "lobby") -> Message:
         return msgspec.json.decode(self.targets[room, seq].body, type=Message)
 
 
@@ -71,11 +71,11 @@ def stored(outcome: Outcome) -> Stored:
     return outcome
 
 
-# ---- places and times
+# ---- seqs and times
 
 
-def test_a_room_counts_from_one_and_each_entry_names_the_one_before():
-    outcomes = Shelf().add([hi(), hi(), hi(room="other"), hi()])
+def test_seqs_start_at_1_in_each_room_and_prev_is_the_seq_before():
+    outcomes = DictState().add([hi(), hi(), hi(room="other"), hi()])
     assert [(one.room, one.prev, one.seq) for one in map(stored, outcomes)] == [
         ("lobby", 0, 1),
         ("lobby", 1, 2),
@@ -84,22 +84,22 @@ def test_a_room_counts_from_one_and_each_entry_names_the_one_before():
     ]
 
 
-def test_at_grows_strictly_within_a_room_even_where_the_clock_stands_or_goes_back():
-    shelf = Shelf()
+def test_at_increases_strictly_in_a_room_even_if_the_clock_goes_back():
+    state = DictState()
     for now in (NOW, NOW, NOW - 5_000, NOW + 10):
-        shelf.add([hi(), hi(), hi(room="other")], now)
+        state.add([hi(), hi(), hi(room="other")], now)
     for room in ("lobby", "other"):
-        ats = [entry.at for entry in shelf.entries if entry.room == room]
+        ats = [entry.at for entry in state.entries if entry.room == room]
         assert all(earlier < later for earlier, later in pairwise(ats))
-    assert max(entry.at for entry in shelf.entries) <= NOW + 11
+    assert max(entry.at for entry in state.entries) <= NOW + 11
 
 
-def test_an_entry_is_its_draft_and_its_place():
+def test_an_entry_has_all_fields_of_its_draft():
     ask = Ask(choices=("yes", "no"), from_="bob", expires=NOW)
     part = Part(mime="text/plain", sha256="ab", size=2, name="x.txt")
     draft = Send(cid="c", user="ada", text="well?", re=1, choice="left", ask=ask, parts=(part,))
     question = Send(cid="", user="bob", text="left or right?", ask=Ask(choices=("left", "right")))
-    _, outcome = Shelf().add([by("bob", question), by("ada", draft)])
+    _, outcome = DictState().add([by("bob", question), by("ada", draft)])
     entry = msgspec.json.decode(stored(outcome).body, type=Message)
     assert entry == Message(
         seq=2,
@@ -115,60 +115,60 @@ def test_an_entry_is_its_draft_and_its_place():
     )
 
 
-def test_without_a_cid_the_entry_has_none():
-    [outcome] = Shelf().add([hi()])
+def test_an_entry_without_cid_has_no_cid_field():
+    [outcome] = DictState().add([hi()])
     assert b"cid" not in stored(outcome).body
 
 
-# ---- the same send again
+# ---- duplicates
 
 
-def test_the_same_send_is_the_first_entry_again_in_a_later_batch_and_in_the_same():
-    shelf = Shelf()
-    first, again = shelf.add([hi("c"), hi("c")])
-    [later] = shelf.add([hi("c")], NOW + 60_000)
+def test_a_repeated_draft_resolves_to_the_first_entry_in_the_same_and_a_later_batch():
+    state = DictState()
+    first, repeated = state.add([hi("c"), hi("c")])
+    [later] = state.add([hi("c")], NOW + 60_000)
     assert stored(first).dup is False
-    assert again == later == stored(first)._replace(dup=True)
-    assert len(shelf.entries) == 1
+    assert repeated == later == stored(first)._replace(dup=True)
+    assert len(state.entries) == 1
 
 
-def test_another_body_under_a_used_cid_is_a_conflict_and_no_entry():
-    shelf = Shelf()
-    shelf.add([hi("c", "hi")])
-    [other] = shelf.add([hi("c", "ho")])
-    [kind] = shelf.add([by("ada", React(cid="c", user="ada", target=1, emoji="x"))])
-    for refused in (other, kind):
-        assert isinstance(refused, Rejected)
-        assert (refused.code, refused.status) == ("conflict", 409)
-    assert len(shelf.entries) == 1
+def test_another_draft_under_a_used_cid_is_a_conflict():
+    state = DictState()
+    state.add([hi("c", "hi")])
+    [other] = state.add([hi("c", "ho")])
+    [kind] = state.add([by("ada", React(cid="c", user="ada", target=1, emoji="x"))])
+    for rejected in (other, kind):
+        assert isinstance(rejected, Rejected)
+        assert (rejected.code, rejected.status) == ("conflict", 409)
+    assert len(state.entries) == 1
 
 
-def test_a_cid_belongs_to_its_room_and_its_principal():
-    shelf = Shelf()
-    shelf.add([hi("c"), hi("c", room="other"), hi("c", user="bob")])
-    assert len(shelf.entries) == 3
+def test_a_cid_is_unique_per_room_and_principal():
+    state = DictState()
+    state.add([hi("c"), hi("c", room="other"), hi("c", user="bob")])
+    assert len(state.entries) == 3
 
 
-def test_no_cid_is_never_the_same():
-    shelf = Shelf()
-    shelf.add([hi(), hi()])
-    assert len(shelf.entries) == 2
+def test_drafts_without_cid_are_never_duplicates():
+    state = DictState()
+    state.add([hi(), hi()])
+    assert len(state.entries) == 2
 
 
 # ---- changes
 
 
-def test_a_change_is_an_entry_of_its_own_and_folds_into_its_message():
-    shelf = Shelf()
-    shelf.add([hi(text="helo")])
-    [outcome] = shelf.add([by("ada", Edit(cid="e", user="ada", target=1, text="hello"))], NOW + 9)
+def test_a_change_is_an_entry_and_is_folded_into_its_message():
+    state = DictState()
+    state.add([hi(text="helo")])
+    [outcome] = state.add([by("ada", Edit(cid="e", user="ada", target=1, text="hello"))], NOW + 9)
     assert (stored(outcome).seq, stored(outcome).change) == (2, True)
-    assert (shelf.reads(1).text, shelf.reads(1).edited) == ("hello", NOW + 9)
+    assert (state.message(1).text, state.message(1).edited) == ("hello", NOW + 9)
 
 
-def test_changes_fold_in_order_within_one_batch():
-    shelf = Shelf()
-    shelf.add(
+def test_changes_in_one_batch_are_folded_in_order():
+    state = DictState()
+    state.add(
         [
             hi(text="1"),
             by("ada", Edit(cid="a", user="ada", target=1, text="2")),
@@ -176,64 +176,64 @@ def test_changes_fold_in_order_within_one_batch():
             by("ada", Edit(cid="c", user="ada", target=1, text="3")),
         ]
     )
-    message = shelf.reads(1)
+    message = state.message(1)
     assert (message.text, message.reactions) == ("3", {"👍": ("bob",)})
 
 
-def test_only_its_author_edits_and_deletes_but_everyone_reacts():
-    shelf = Shelf()
-    shelf.add([hi(user="ada")])
+def test_only_the_author_edits_and_deletes_and_everyone_reacts():
+    state = DictState()
+    state.add([hi(user="ada")])
     drafts = [
         Edit(cid="1", user="bob", target=1, text="mine"),
         Delete(cid="2", user="bob", target=1),
         React(cid="3", user="bob", target=1, emoji="👍"),
     ]
-    edit, delete, react = shelf.add([by("bob", draft) for draft in drafts])
+    edit, delete, react = state.add([by("bob", draft) for draft in drafts])
     assert isinstance(edit, Rejected)
     assert isinstance(delete, Rejected)
     assert (edit.code, delete.code, edit.status) == ("forbidden", "forbidden", 403)
     assert stored(react).seq == 2
 
 
-def test_the_author_is_the_principal_and_not_the_name():
-    shelf = Shelf()
-    shelf.add([by("token-ada", Send(cid="", user="ada", text="hi"))])
-    [refused] = shelf.add([by("token-eve", Delete(cid="d", user="ada", target=1))])
-    assert isinstance(refused, Rejected)
+def test_the_author_is_identified_by_principal_and_not_by_name():
+    state = DictState()
+    state.add([by("token-ada", Send(cid="", user="ada", text="hi"))])
+    [rejected] = state.add([by("token-eve", Delete(cid="d", user="ada", target=1))])
+    assert isinstance(rejected, Rejected)
 
 
-def test_who_merely_says_to_be_a_verified_author_is_not():
-    shelf = Shelf()
-    shelf.add([hi()._replace(verified=True)])
+def test_an_unverified_sender_with_the_name_of_a_verified_author_is_rejected():
+    state = DictState()
+    state.add([hi()._replace(verified=True)])
     mine = by("ada", Edit(cid="1", user="ada", target=1, text="mine"))
-    [refused] = shelf.add([mine])
-    assert isinstance(refused, Rejected)
-    assert refused.code == "forbidden"
-    [edited] = shelf.add([mine._replace(verified=True)])
+    [rejected] = state.add([mine])
+    assert isinstance(rejected, Rejected)
+    assert rejected.code == "forbidden"
+    [edited] = state.add([mine._replace(verified=True)])
     assert stored(edited).change
 
 
-def test_a_change_needs_a_message_of_its_room():
-    shelf = Shelf()
-    shelf.add([hi(), hi(room="other"), by("ada", React(cid="r", user="ada", target=1, emoji="x"))])
+def test_a_change_needs_a_message_in_its_room():
+    state = DictState()
+    state.add([hi(), hi(room="other"), by("ada", React(cid="r", user="ada", target=1, emoji="x"))])
     for target, room in ((99, "lobby"), (0, "lobby"), (-1, "lobby"), (2, "lobby"), (2, "other"), (1, "new")):
-        [refused] = shelf.add([by("ada", React(cid="n", user="ada", target=target, emoji="x"), room)])
-        assert isinstance(refused, Rejected), (target, room)
-        assert (refused.code, refused.status) == ("not_found", 404)
+        [rejected] = state.add([by("ada", React(cid="n", user="ada", target=target, emoji="x"), room)])
+        assert isinstance(rejected, Rejected), (target, room)
+        assert (rejected.code, rejected.status) == ("not_found", 404)
 
 
-def test_a_refusal_takes_no_place():
-    shelf = Shelf()
-    outcomes = shelf.add([hi("c"), hi("c", "other"), by("ada", Delete(cid="d", user="ada", target=50)), hi()])
+def test_a_rejection_uses_no_seq():
+    state = DictState()
+    outcomes = state.add([hi("c"), hi("c", "other"), by("ada", Delete(cid="d", user="ada", target=50)), hi()])
     assert [one.seq for one in outcomes if isinstance(one, Stored)] == [1, 2]
 
 
-# ---- whatever the batches are
+# ---- properties
 
 
 @given(st.lists(submissions(), max_size=40), st.lists(st.integers(1, 7), min_size=1))
-def test_how_drafts_fall_into_batches_changes_nothing(drafts: list[Submission], sizes: list[int]):
-    one_by_one, batched = Shelf(), Shelf()
+def test_results_do_not_depend_on_how_drafts_are_batched(drafts: list[Submission], sizes: list[int]):
+    one_by_one, batched = DictState(), DictState()
     singly = [outcome for draft in drafts for outcome in one_by_one.add([draft])]
     together: list[Outcome] = []
     while len(together) < len(drafts):
@@ -245,39 +245,39 @@ def test_how_drafts_fall_into_batches_changes_nothing(drafts: list[Submission], 
 
 
 @given(st.lists(submissions(), max_size=40))
-def test_what_a_message_reads_is_its_entry_and_every_later_change(drafts: list[Submission]):
-    shelf = Shelf()
-    shelf.add(drafts)
+def test_a_folded_message_is_its_entry_with_all_later_changes(drafts: list[Submission]):
+    state = DictState()
+    state.add(drafts)
     folded: dict[tuple[str, int], Message] = {}
-    for entry in shelf.entries:
+    for entry in state.entries:
         if entry.change:
             change = msgspec.json.decode(entry.body, type=Change)
-            place = entry.room, change.target
-            folded[place] = fold(folded[place], change)
+            key = entry.room, change.target
+            folded[key] = fold(folded[key], change)
         else:
             folded[entry.room, entry.seq] = msgspec.json.decode(entry.body, type=Message)
-    assert {place: target.body for place, target in shelf.targets.items()} == {
-        place: encode(message) for place, message in folded.items()
+    assert {key: target.body for key, target in state.targets.items()} == {
+        key: encode(message) for key, message in folded.items()
     }
 
 
 @given(submissions(), st.integers(1, 9), st.integers(1, 9))
-def test_a_draft_at_a_place_is_always_the_same_bytes(submission: Submission, seq: int, at: int):
+def test_make_entry_is_deterministic(submission: Submission, seq: int, at: int):
     room, draft = submission.room, submission.draft
     assert encode(make_entry(draft, room, seq, at)) == encode(make_entry(draft, room, seq, at))
 
 
-def test_what_is_about_something_that_was_let_go_stays_an_entry():
-    shelf = Shelf()
-    shelf.let_go = 5
-    places = [Position(7, NOW), Position(9, NOW), Position(12, NOW)]
+def test_an_entry_that_refers_to_a_trimmed_one_is_kept():
+    state = DictState()
+    state.trimmed_upto = 5
+    positions = [Position(7, NOW), Position(9, NOW), Position(12, NOW)]
     batch = [
         by("ada", Edit(cid="e", user="ada", target=5, text="?")),
         by("bob", Send(cid="r", user="bob", text="a reply", re=3)),
         by("bob", Edit(cid="f", user="bob", target=6, text="never there")),
     ]
-    plan = sequence(batch, shelf, positions=places)
-    kept, reply, refused = plan.outcomes
-    assert [one.seq for one in (kept, reply) if isinstance(one, Stored)] == [7, 9]
-    assert isinstance(refused, Rejected)
+    plan = sequence(batch, state, positions=positions)
+    edit, reply, rejected = plan.outcomes
+    assert [one.seq for one in (edit, reply) if isinstance(one, Stored)] == [7, 9]
+    assert isinstance(rejected, Rejected)
     assert plan.folded == {}

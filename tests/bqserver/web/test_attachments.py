@@ -8,8 +8,6 @@ import hashlib
 import http.client
 import select
 import socket
-import sqlite3
-import stat
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -17,16 +15,11 @@ from pathlib import Path
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.errors import StorageError
-from bqserver.storage.attachments import AttachmentStore, MemoryAttachments, MemoryBudget, StoredAttachment
+from bqserver.storage.attachments import AttachmentStore, MemoryBudget, StoredAttachment
 from bqserver.storage.sqlite.attachments import (
-    SWEEP_INTERVAL,
-    UNREFERENCED_LIFETIME,
     SqliteAttachments,
-    attachments_path,
 )
 from bqserver.testing import running_server
-from bqserver.web.media import inspect
 from support.eventually import eventually
 from support.pictures import HTML, PICTURES, POLYGLOT, SPEAKING_SVG, png
 from support.ws_client import Answer, member, request
@@ -431,92 +424,3 @@ def test_an_upload_is_kept_for_its_room_before_it_is_answered(kept, kind):
         assert kept_by(server, "b", sha256) is None
         put(server, room="b")
         assert kept_by(server, "b", sha256) == found
-
-
-def test_the_file_is_made_when_it_is_needed_and_for_us_alone(tmp_path):
-    """One row for the same bytes in one room, which says whether a message has named them."""
-    log = tmp_path / "log.sqlite"
-    part = inspect("image/png", PNG)
-
-    async def story() -> None:
-        store = SqliteAttachments(log)
-        assert not attachments_path(log).exists()
-        for room in ("a", "a", "b"):
-            await store.put(room, StoredAttachment(part, PNG))
-        assert stat.S_IMODE(attachments_path(log).stat().st_mode) == 0o600
-        with closing(sqlite3.connect(attachments_path(log))) as db:
-            rows = "SELECT room, sha256, named FROM part ORDER BY room"
-            assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 0)]
-            await store.reference("b", [part.sha256])
-            assert db.execute(rows).fetchall() == [("a", part.sha256, 0), ("b", part.sha256, 1)]
-        await store.close()
-
-    asyncio.run(story())
-
-
-def test_a_file_that_is_not_ours_is_refused_at_once(tmp_path):
-    log = tmp_path / "log.sqlite"
-    attachments_path(log).write_bytes(b"a diary " * 1_000)
-    with pytest.raises(StorageError, match="is not a bqserver database"):
-        SqliteAttachments(log)
-    attachments_path(log).unlink()
-    with closing(sqlite3.connect(attachments_path(log))) as db:
-        db.execute("CREATE TABLE diary (day TEXT)")
-    with pytest.raises(StorageError, match="the database of another program"):
-        SqliteAttachments(log)
-    attachments_path(log).unlink()
-    with running_server(log=f"sqlite:{log}", open=True) as server:
-        assert put(server).status == 201
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_what_no_message_names_is_let_go_after_a_day(tmp_path):
-    clock = Clock()
-    pictures = [png(1, 1), png(1, 2), png(1, 3), png(1, 4)]
-    named, unnamed, again, new = kept = [
-        StoredAttachment(inspect("image/png", data), data) for data in pictures
-    ]
-
-    async def story() -> list[StoredAttachment | None]:
-        store = SqliteAttachments(tmp_path / "log.sqlite", clock=clock)
-        for each in (named, unnamed, again):
-            await store.put("r", each)
-        assert await store.reference("r", [named.part.sha256, "0" * 64]) == {named.part.sha256: named.part}
-        clock.now += UNREFERENCED_LIFETIME - 60
-        await store.put("r", again)
-        clock.now += SWEEP_INTERVAL + 1
-        await store.put("r", new)
-        left = [await store.get("r", each.part.sha256) for each in kept]
-        await store.close()
-        return left
-
-    assert asyncio.run(story()) == [named, None, again, new]
-
-
-def test_in_memory_the_oldest_make_room():
-    pictures = [png(1, number + 1, noise=50) for number in range(3)]
-    kept = [StoredAttachment(inspect("image/png", data), data) for data in pictures]
-
-    async def story() -> list[bool]:
-        store = MemoryAttachments(max_bytes=300)
-        for each in (kept[0], kept[1], kept[0], kept[2]):
-            await store.put("r", each)
-        return [await store.get("r", each.part.sha256) is not None for each in kept]
-
-    assert asyncio.run(story()) == [True, False, True]
-
-
-def test_after_its_end_a_store_says_so(tmp_path):
-    async def story() -> None:
-        store = SqliteAttachments(tmp_path / "log.sqlite")
-        await store.close()
-        await store.get("r", "0" * 64)
-
-    with pytest.raises(StorageError, match="the server is stopping"):
-        asyncio.run(story())

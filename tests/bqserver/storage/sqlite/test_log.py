@@ -1,4 +1,4 @@
-"""The SQLite log's own promises: its file, its queue, its disk. What every log promises: test_interface.py."""
+"""The SQLite log: its file, its queue and disk errors. Its contract as a MessageLog: test_interface.py."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import signal
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from bqserver.errors import QueueFull, StorageError
 from bqserver.model import Bounds, Rejected, Stored, Submission
-from bqserver.storage.sqlite import log as sqlite_log
 from bqserver.storage.sqlite import schema
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import running_server
@@ -35,105 +35,109 @@ def hi(text: str = "hi", cid: str = "", **more: object) -> Submission:
     return Submission("lobby", "ada", Send(cid=cid, user="ada", text=text, **more))
 
 
-def on(path: Path, story: Callable[[SqliteLog], Awaitable[None]], **options: int) -> None:
+def run_scenario(path: Path, scenario: Callable[[SqliteLog], Awaitable[None]], **options: int) -> None:
     async def main() -> None:
         log = SqliteLog(path, **options)
         try:
-            await story(log)
+            await scenario(log)
         finally:
             await log.close()
 
     asyncio.run(main())
 
 
-def opening(path: Path) -> str:
-    """The words with which it refuses to open."""
+def open_error(path: Path) -> str:
+    """The message of the StorageError that opening raises."""
 
-    async def story(_: SqliteLog) -> None:
+    async def scenario(_: SqliteLog) -> None:
         pass
 
-    with pytest.raises(StorageError) as refused:
-        on(path, story)
-    return str(refused.value)
+    with pytest.raises(StorageError) as caught:
+        run_scenario(path, scenario)
+    return str(caught.value)
 
 
-# ---- what it keeps
+# ---- the file
 
 
-def test_what_was_acknowledged_is_there_when_it_is_opened_again(path: Path):
-    told: list[object] = []
+def test_acknowledged_entries_are_there_after_reopening(path: Path):
+    results: list[object] = []
 
     async def write(log: SqliteLog) -> None:
         outcomes = await log.append([hi("1", "a"), hi("2"), hi("3", "b")])
         outcomes += await log.append(
             [Submission("lobby", "bob", React(cid="", user="bob", target=1, emoji="x"))]
         )
-        told.extend([log.epoch, await log.messages("lobby", limit=9), outcomes])
+        results.extend([log.epoch, await log.messages("lobby", limit=9), outcomes])
 
     async def read(log: SqliteLog) -> None:
-        epoch, messages, outcomes = told
+        epoch, messages, outcomes = results
         assert (log.epoch, await log.messages("lobby", limit=9)) == (epoch, messages)
         assert await log.entries("lobby", after=0, upto=9, limit=9) == outcomes
-        [again] = await log.append([hi("1", "a")])
-        assert isinstance(again, Stored)
-        assert (again.seq, again.dup) == (1, True)
+        [repeated] = await log.append([hi("1", "a")])
+        assert isinstance(repeated, Stored)
+        assert (repeated.seq, repeated.dup) == (1, True)
         [new] = await log.append([hi("4")])
         assert isinstance(new, Stored)
         assert (new.prev, new.seq) == (4, 5)
 
-    on(path, write)
-    on(path, read)
+    run_scenario(path, write)
+    run_scenario(path, read)
 
 
-def test_at_grows_over_a_restart_and_a_clock_that_goes_back(path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_at_increases_across_restarts_even_if_the_clock_goes_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
     ats = []
 
-    async def story(log: SqliteLog) -> None:
+    async def scenario(log: SqliteLog) -> None:
         [outcome] = await log.append([hi()])
         assert isinstance(outcome, Stored)
         ats.append(outcome.at)
 
     for clock in (2_000.0, 1_000.0, 3_000.0):
-        monkeypatch.setattr(sqlite_log.time, "time", lambda now=clock: now)
-        on(path, story)
+        monkeypatch.setattr(time, "time", lambda now=clock: now)
+        run_scenario(path, scenario)
     assert ats == [2_000_000, 2_000_001, 3_000_000]
 
 
-def test_its_commits_are_synced_before_they_are_acknowledged(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_commits_are_synced_before_they_are_acknowledged(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         assert log._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert log._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL; tests/chaos/ cuts the power
+        assert log._db.execute("PRAGMA synchronous").fetchone() == (
+            2,
+        )  # FULL; tests/chaos/ simulates power cuts
 
-    on(path, story)
+    run_scenario(path, scenario)
 
 
-def test_its_readers_cant_write(path: Path):
-    async def story(_: SqliteLog) -> None:
+def test_readers_cannot_write(path: Path):
+    async def scenario(_: SqliteLog) -> None:
         reader = schema.connect(path, readonly=True)
         with contextlib.closing(reader), pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.execute("DELETE FROM meta")
 
-    on(path, story)
+    run_scenario(path, scenario)
 
 
-def test_it_is_its_users_alone(tmp_path: Path):
+def test_the_file_and_its_folder_are_private(tmp_path: Path):
     path = tmp_path / "new" / "folders" / "log.sqlite"
 
-    async def story(log: SqliteLog) -> None:
+    async def scenario(log: SqliteLog) -> None:
         await log.append([hi()])
         assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
 
-    on(path, story)
+    run_scenario(path, scenario)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_retry_is_found_by_the_index_and_not_by_reading_everything(path: Path):
+def test_duplicates_are_found_by_the_index(path: Path):
     plans = []
 
-    async def story(log: SqliteLog) -> None:
+    async def scenario(log: SqliteLog) -> None:
         await log.append([hi("1", "a"), hi("2", "b")])
 
-    on(path, story)
+    run_scenario(path, scenario)
     with contextlib.closing(sqlite3.connect(path)) as db:
         plans = db.execute(
             "EXPLAIN QUERY PLAN WITH wanted(room, principal, cid) AS (VALUES (1, 'ada', 'a'), (1, 'ada', 'b')) "
@@ -142,8 +146,8 @@ def test_a_retry_is_found_by_the_index_and_not_by_reading_everything(path: Path)
     assert any("SEARCH entry USING" in row[-1] and "once" in row[-1] for row in plans), plans
 
 
-def test_what_queued_during_a_commit_is_the_next_commit(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_appends_queued_during_a_commit_form_the_next_one(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         commits: list[int] = []
         log.subscribe(lambda entries: commits.append(len(entries)))
         first = log.append([hi("first")])
@@ -152,14 +156,14 @@ def test_what_queued_during_a_commit_is_the_next_commit(path: Path):
         assert sum(commits) == 301
         assert len(commits) < 100
 
-    on(path, story)
+    run_scenario(path, scenario)
 
 
-# ---- its queue is bounded
+# ---- the queue
 
 
-def test_a_full_queue_is_said_so_and_taken_again_once_it_is_written(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_a_full_queue_raises_until_it_is_written(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         waiting = [log.append([hi(str(number))]) for number in range(10)]
         with pytest.raises(QueueFull, match="try again in 1 s") as full:
             log.append([hi("one too many")])
@@ -168,11 +172,11 @@ def test_a_full_queue_is_said_so_and_taken_again_once_it_is_written(path: Path):
         await log.append([hi("now it fits")])
         assert await log.bounds("lobby") == Bounds(1, 11)
 
-    on(path, story, max_pending=10)
+    run_scenario(path, scenario, max_pending=10)
 
 
-def test_the_queue_is_bounded_in_bytes_too(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_the_queue_is_limited_in_bytes_too(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         long = hi("x" * 10_000)
         waiting = [log.append([long]) for _ in range(9)]
         with pytest.raises(QueueFull):
@@ -183,24 +187,24 @@ def test_the_queue_is_bounded_in_bytes_too(path: Path):
         await asyncio.gather(*waiting)
         await log.append([long])
 
-    on(path, story, max_pending_bytes=100_000)
+    run_scenario(path, scenario, max_pending_bytes=100_000)
 
 
-def test_what_is_longer_than_the_whole_queue_is_taken_when_it_is_empty(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_an_empty_queue_accepts_a_batch_above_its_limits(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         outcomes = await log.append([hi(str(number)) for number in range(50)])
         assert all(isinstance(one, Stored) for one in outcomes)
 
-    on(path, story, max_pending=10, max_pending_bytes=100)
+    run_scenario(path, scenario, max_pending=10, max_pending_bytes=100)
 
 
 @pytest.mark.sqlite
-def test_a_server_whose_queue_is_full_answers_503_and_retry_ms(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sqlite_log.SqliteLog.__init__, "__kwdefaults__", {**DEFAULTS, "max_pending": 1})
+def test_a_server_with_a_full_queue_answers_503_and_retry_ms(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(SqliteLog.__init__, "__kwdefaults__", {**DEFAULTS, "max_pending": 1})
     with running_server(log=f"sqlite:{path}", open=True) as server, member(server.url) as one:
         one.until("synced")
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")  # the writer waits for this one, as for a disk that hangs
+            other.execute("BEGIN IMMEDIATE")  # the writer waits, as for a slow disk
             one.say("first", cid="first")
             errors = []
             while not errors:
@@ -217,14 +221,14 @@ def test_a_server_whose_queue_is_full_answers_503_and_retry_ms(path: Path, monke
         assert one.until("ack")["cid"] in ("more", "again")
 
 
-DEFAULTS = sqlite_log.SqliteLog.__init__.__kwdefaults__
+DEFAULTS = SqliteLog.__init__.__kwdefaults__
 
 
 # ---- closing
 
 
-def test_closing_finishes_what_was_appended_and_refuses_what_comes_after(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_close_finishes_pending_appends_and_rejects_later_ones(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         assert await log.bounds("lobby") == Bounds(0, 0)
         appended = [log.append([hi(str(number))]) for number in range(50)]
         closing = asyncio.ensure_future(log.close())
@@ -238,7 +242,7 @@ def test_closing_finishes_what_was_appended_and_refuses_what_comes_after(path: P
         assert all(isinstance(one, Stored) for done in appended for one in done.result())
 
     async def main() -> None:
-        await story(SqliteLog(path))
+        await scenario(SqliteLog(path))
 
     asyncio.run(main())
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -246,85 +250,85 @@ def test_closing_finishes_what_was_appended_and_refuses_what_comes_after(path: P
     assert sorted(file.name for file in path.parent.iterdir()) == ["log.sqlite", "log.sqlite.lock"]
 
 
-# ---- files it can't use
+# ---- unusable files
 
 
-def test_a_second_server_on_the_same_file_is_refused_and_told_who_has_it(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_a_second_server_is_refused_and_the_error_names_the_process(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         with pytest.raises(
             StorageError, match=rf"in use by another bqserver \(process {os.getpid()}\): stop it"
         ):
             SqliteLog(path)
-        await log.append([hi()])  # and the first one does not suffer
+        await log.append([hi()])  # the first one is not affected
 
-    on(path, story)
+    run_scenario(path, scenario)
 
 
-def test_a_second_server_is_refused_by_whatever_name_it_calls_the_file(path: Path):
+def test_a_second_server_is_refused_through_a_symlink_too(path: Path):
     link = path.with_name("link.sqlite")
     link.symlink_to(path)
 
-    async def story(_: SqliteLog) -> None:
+    async def scenario(_: SqliteLog) -> None:
         with pytest.raises(StorageError, match="in use by another bqserver"):
             SqliteLog(link)
 
-    on(path, story)
+    run_scenario(path, scenario)
 
 
-def test_another_programs_database_is_left_alone(path: Path):
+def test_a_database_of_another_program_is_not_changed(path: Path):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (a)")
         db.commit()
     before = path.read_bytes()
-    assert "the database of another program" in opening(path)
+    assert "the database of another program" in open_error(path)
     assert path.read_bytes() == before
 
 
-def test_an_empty_database_of_another_program_is_left_alone(path: Path):
+def test_an_empty_database_of_another_program_is_refused(path: Path):
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA application_id = 77")
-    assert "the database of another program" in opening(path)
+    assert "the database of another program" in open_error(path)
 
 
-def test_a_file_that_is_no_database_is_left_alone(path: Path):
+def test_a_file_that_is_not_a_database_is_not_changed(path: Path):
     path.write_text("dear diary, " * 1_000)
-    assert "is not a bqserver database: give another file with --log=sqlite:PATH" in opening(path)
+    assert "is not a bqserver database: give another file with --log=sqlite:PATH" in open_error(path)
     assert path.read_text().startswith("dear diary")
 
 
-def test_a_database_of_a_newer_program_is_left_alone(path: Path):
-    async def story(_: SqliteLog) -> None:
+def test_a_database_of_a_newer_version_is_refused(path: Path):
+    async def scenario(_: SqliteLog) -> None:
         pass
 
-    on(path, story)
+    run_scenario(path, scenario)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    words = opening(path)
-    assert "newer bqserver (schema 99, this one knows" in words
-    assert words.endswith("upgrade bqwidget")
+    text = open_error(path)
+    assert "newer bqserver (schema 99, this one knows" in text
+    assert text.endswith("upgrade bqwidget")
 
 
-def test_a_damaged_file_says_how_to_look_and_what_to_do(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_the_error_for_a_damaged_file_names_check_and_restore(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         await log.append([hi("x" * 1_000) for _ in range(100)])
 
-    on(path, story)
+    run_scenario(path, scenario)
     whole = path.read_bytes()
     path.write_bytes(whole[:100] + b"\xff" * 4_000 + whole[4_100:])
-    words = opening(path)
-    assert "is damaged" in words
-    assert "bqserver check" in words
-    assert "bqserver restore" in words
+    text = open_error(path)
+    assert "is damaged" in text
+    assert "bqserver check" in text
+    assert "bqserver restore" in text
 
 
-def test_a_folder_that_is_a_file_is_said_so(path: Path):
+def test_a_file_in_place_of_a_folder_is_an_error(path: Path):
     path.write_text("")
-    assert "can't be written" in opening(path / "log.sqlite")
+    assert "can't be written" in open_error(path / "log.sqlite")
 
 
 @contextlib.contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may write everywhere: give that up for a moment."""
+def without_root() -> Iterator[None]:
+    """Drop root's permissions, which allow writing everywhere."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
@@ -336,65 +340,65 @@ def as_nobody() -> Iterator[None]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders there have no such modes")
-def test_a_folder_that_cant_be_written_is_said_so(tmp_path: Path):
+def test_a_folder_without_write_permission_is_an_error(tmp_path: Path):
     folder = tmp_path / "theirs"
     folder.mkdir()
     folder.chmod(0o500)
-    with as_nobody():
-        words = opening(folder / "log.sqlite")
-    assert "can't be written (Permission denied): give another file with --log=sqlite:PATH" in words
+    with without_root():
+        text = open_error(folder / "log.sqlite")
+    assert "can't be written (Permission denied): give another file with --log=sqlite:PATH" in text
 
 
-def test_a_file_it_cant_use_is_not_locked_afterwards(path: Path):
+def test_a_failed_open_releases_the_lock(path: Path):
     path.write_text("dear diary, " * 1_000)
-    opening(path)
+    open_error(path)
     path.unlink()
 
-    async def story(log: SqliteLog) -> None:
+    async def scenario(log: SqliteLog) -> None:
         await log.append([hi()])
 
-    on(path, story)
+    run_scenario(path, scenario)
 
 
 # ---- older files
 
 
-def test_an_older_file_is_brought_to_the_newest_schema_and_keeps_everything(path: Path, monkeypatch):
+def test_an_older_file_is_upgraded_and_keeps_its_entries(path: Path, monkeypatch):
     async def write(log: SqliteLog) -> None:
         await log.append([hi("from before", "a")])
 
     async def read(log: SqliteLog) -> None:
         assert len(await log.messages("lobby", limit=9)) == 1
 
-    on(path, write)
+    run_scenario(path, write)
     steps = [*schema.MIGRATIONS, "ALTER TABLE room ADD COLUMN topic TEXT", lambda db: db.execute("SELECT 1")]
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
-    on(path, read)
+    run_scenario(path, read)
     with contextlib.closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(steps),)
         assert "topic" in [row[1] for row in db.execute("PRAGMA table_info(room)")]
 
 
-def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch):
-    async def story(log: SqliteLog) -> None:
+def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def scenario(log: SqliteLog) -> None:
         await log.append([hi()])
 
-    on(path, story)
+    run_scenario(path, scenario)
     released = len(schema.MIGRATIONS)
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, "CREATE TABLE new (a); NOT SQL"])
-    assert f"could not be upgraded to schema {released + 1} and is unchanged" in opening(path)
+    assert f"could not be upgraded to schema {released + 1} and is unchanged" in open_error(path)
     monkeypatch.undo()
-    on(path, story)
+    run_scenario(path, scenario)
     with contextlib.closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'new'").fetchone() == (0,)
 
 
-# ---- a disk that fills up
+# ---- full disks
 
 
 @contextlib.contextmanager
 def full_disk(path: Path, spare: int) -> Iterator[None]:
-    """No file of this process may grow beyond what the log's longest has now, and ``spare`` bytes.
+    """Limit the files of this process to the size of the log's largest one plus ``spare`` bytes.
 
     The kernel then says EFBIG where a full disk says ENOSPC; both reach SQLite as a write that fails.
     """
@@ -412,13 +416,13 @@ def full_disk(path: Path, spare: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def cramped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No room is made beforehand: what is full is full at once."""
-    monkeypatch.setattr(sqlite_log, "preallocate_wal", lambda _: None)
+def no_preallocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start with an empty write-ahead log, so that a full disk has an effect at once."""
+    monkeypatch.setattr("bqserver.storage.sqlite.log.preallocate_wal", lambda _: None)
 
 
-def test_the_write_ahead_log_has_its_size_from_the_start(path: Path):
-    async def story(log: SqliteLog) -> None:
+def test_the_write_ahead_log_is_preallocated(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         await log.append([hi("1")])
         size = path.with_name(path.name + "-wal").stat().st_size
         assert size >= schema.WAL_INITIAL_BYTES
@@ -427,14 +431,14 @@ def test_the_write_ahead_log_has_its_size_from_the_start(path: Path):
         assert path.with_name(path.name + "-wal").stat().st_size == size
         assert log._db.execute("SELECT count(*) FROM meta WHERE name = 'room'").fetchone() == (0,)
 
-    on(path, story)
+    run_scenario(path, scenario)
 
 
 @pytest.mark.sqlite
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
-@pytest.mark.usefixtures("cramped")
-def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sqlite_log, "PROBE_INTERVAL", 0.05)
+@pytest.mark.usefixtures("no_preallocation")
+def test_a_full_disk_rejects_appends_serves_reads_and_recovers(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bqserver.storage.sqlite.log.PROBE_INTERVAL", 0.05)
     with running_server(log=f"sqlite:{path}", open=True) as server, member(server.url) as one:
         one.until("synced")
 
@@ -446,9 +450,9 @@ def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypa
             statuses = [post(f"{number} {'x' * 10_000}") for number in range(20)]
             stored = 1 + statuses.count(201)
             assert set(statuses) == {201, 503}
-            refused = request(server.url, "POST", "/messages", {"user": "ada", "text": "x" * 10_000})
-            assert (refused.status, refused.code) == (503, "unavailable")
-            assert int(refused.headers["Retry-After"]) > 0
+            rejected = request(server.url, "POST", "/messages", {"user": "ada", "text": "x" * 10_000})
+            assert (rejected.status, rejected.code) == (503, "unavailable")
+            assert int(rejected.headers["Retry-After"]) > 0
             one.say("x" * 10_000, cid="mine")
             assert (
                 one.until("error").items()
@@ -468,9 +472,9 @@ def test_a_full_disk_refuses_appends_serves_reads_and_heals(path: Path, monkeypa
         assert seqs == list(range(1, stored + 3))
 
 
-@pytest.mark.usefixtures("cramped")
-def test_a_failed_commit_is_logged_once_and_its_end_too(path: Path, caplog: pytest.LogCaptureFixture):
-    async def story(log: SqliteLog) -> None:
+@pytest.mark.usefixtures("no_preallocation")
+def test_a_failed_commit_and_the_recovery_are_logged_once(path: Path, caplog: pytest.LogCaptureFixture):
+    async def scenario(log: SqliteLog) -> None:
         log._db.execute("PRAGMA max_page_count = 1")
         for _ in range(5):
             outcomes = await log.append([hi("x" * 100_000)])
@@ -480,29 +484,29 @@ def test_a_failed_commit_is_logged_once_and_its_end_too(path: Path, caplog: pyte
         await log.append([hi("x" * 100_000)])
         assert log.healthy()
 
-    on(path, story)
+    run_scenario(path, scenario)
     assert [record.getMessage() for record in caplog.records] == [
         f"messages can't be stored: the disk of {path} is full: free some space",
         "messages can be stored again",
     ]
 
 
-@pytest.mark.usefixtures("cramped")
-def test_a_refused_batch_leaves_nothing_behind(path: Path):
-    async def story(log: SqliteLog) -> None:
+@pytest.mark.usefixtures("no_preallocation")
+def test_a_failed_batch_leaves_nothing_behind(path: Path):
+    async def scenario(log: SqliteLog) -> None:
         await log.append([hi("1")])
         log._db.execute("PRAGMA max_page_count = 1")
-        heard: list[Stored] = []
-        log.subscribe(heard.extend)
-        refused = await log.append([hi("x" * 100_000, "a"), Submission("new-room", "ada", hi("2").draft)])
-        assert [type(one) for one in refused] == [Rejected, Rejected]
+        received: list[Stored] = []
+        log.subscribe(received.extend)
+        rejected = await log.append([hi("x" * 100_000, "a"), Submission("new-room", "ada", hi("2").draft)])
+        assert [type(one) for one in rejected] == [Rejected, Rejected]
         log._db.execute("PRAGMA max_page_count = 1000000")
         [outcome, other] = await log.append([hi("again", "a"), Submission("new-room", "ada", hi("2").draft)])
         assert isinstance(outcome, Stored)
         assert isinstance(other, Stored)
         assert (outcome.prev, outcome.seq, outcome.dup, other.seq) == (1, 2, False, 1)
-        assert [entry.seq for entry in heard] == [2, 1]
+        assert [entry.seq for entry in received] == [2, 1]
         [body] = await log.messages("new-room", limit=9)
         assert json.loads(body)["text"] == "2"
 
-    on(path, story)
+    run_scenario(path, scenario)
