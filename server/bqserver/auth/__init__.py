@@ -1,1 +1,1 @@
-"""Who is asking, and what may they do; knows no HTTP and no hub."""
+"""Authentication and authorization. Independent of HTTP and of the hub."""

@@ -1,4 +1,4 @@
-"""Who is asking, and what may they do: tokens for programs, a one-time invite swapped for a signed cookie for pages."""
+"""Authentication: bearer tokens for programs, and for pages one-time invites exchanged for a signed cookie."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ NO_TOKEN = Denied("unauthorized", "a token is needed: send Authorization: Bearer
 WRONG_TOKEN = Denied("unauthorized", "this token is not known here: send another one")
 EXPIRED = Denied("token_expired", "this token has expired: ask for a new one")
 REVOKED = Denied("token_revoked", "this token was revoked: ask for a new one")
-SESSION_ENDED = Denied("session_over", "whoever let you in may not any more: ask for a new invite link")
+SESSION_ENDED = Denied(
+    "session_over", "the token behind your invite is no longer valid: ask for a new invite link"
+)
 
 MEMBER_SESSION = "member"
+"""The session of a guest whose inviter used the shared token; others are ``guest:ID`` and ``self:ID`` of a grant."""
 
 
 class Authenticator:
-    """Decides who comes in. ``token`` None with ``is_open``: everyone does, without a name to rely on.
+    """Maps credentials to identities, and identities to roles.
 
-    ``token`` is the shared one; ``grants`` and ``rights`` may be replaced at any time. ``clock`` gives seconds
-    since the epoch.
+    ``token``: the shared token. ``is_open``: requests without a token are accepted too, unverified. ``grants`` and
+    ``permissions`` may be replaced at any time. ``clock`` gives seconds since the epoch.
     """
 
     def __init__(
@@ -45,20 +48,20 @@ class Authenticator:
         self.grants = grants or Grants()
         self.permissions = permissions or Permissions()
         self._token_digest = _digest(token) if token else None
-        # The cookie's key comes from the token: sessions outlive a restart, and a new token ends them all.
+        # Derived from the token: sessions survive a restart, and a new token ends them all.
         self.cookie_secret = _digest(f"cookie {token}").hex() if token else secrets.token_hex(32)
         self.invite_store: InviteStore | None = None
-        """Where all nodes of a cluster find each other's invites."""
+        """The invites that all nodes of a cluster share; None outside a cluster."""
         self.revoked_grants: set[str] = set()
-        """Grants that were revoked on some node of a cluster, whatever the files of this one say."""
+        """Ids of grants revoked on any node of a cluster, even if this node's file still has them."""
         self._invites: dict[str, Invite] = {}
         self._reserved_names: set[str] = set()
         self._clock = clock
 
-    # ---- who
+    # ---- identities
 
     def identify(self, authorization: str | None, session: bytes | None) -> Identity | Denied:
-        """From the ``Authorization`` header and the verified session cookie."""
+        """``authorization``: the header. ``session``: the value of the session cookie, its signature verified."""
         if authorization is not None:
             return self._identify_program(authorization)
         if session is not None:
@@ -66,37 +69,35 @@ class Authenticator:
         return Identity() if self.is_open else NO_TOKEN
 
     def revalidate(self, identity: Identity) -> Identity | Denied:
-        """The same one, as of now: its token may have ended or changed since it came in."""
+        """``identity`` with its current grant, or why its token is no longer valid."""
         if identity.grant is None:
             return identity
         grant = self._find_valid(identity.grant.id)
         return grant if isinstance(grant, Denied) else identity._replace(grant=grant)
 
     def role(self, identity: Identity, room: str) -> Role:
-        """The most that ``identity`` may do there. What a guest may, whoever invited them must be allowed to."""
-        principal, grant, most = identity.principal, identity.grant, identity.max_role
-        level = min(self.permissions.role(principal, room), most)
+        """The role of ``identity`` in ``room``. A guest's role is at most that of its inviter."""
+        principal, grant = identity.principal, identity.grant
+        role = min(self.permissions.role(principal, room), identity.max_role)
         if principal is None:
-            level = min(level, Role.WRITE)  # who moderates has a name
+            role = min(role, Role.WRITE)  # moderators need a verified name
             if grant is not None:
-                level = min(level, self.permissions.role(grant.name, room))
-        return level if grant is None else min(level, grant.max_role(room))
+                role = min(role, self.permissions.role(grant.name, room))
+        return role if grant is None else min(role, grant.max_role(room))
 
     def may_use_name(self, identity: Identity, name: str) -> bool:
-        """Whether a name that nobody has verified is free to be used: a named member's is not."""
+        """Whether ``identity`` may use the self-asserted ``name``: not if it belongs to a verified member."""
         if identity.principal is not None:
             return True
-        return not self.grants.has_name(name) and not (
-            self._reserved_names and normalize_name(name) in self._reserved_names
-        )
+        is_reserved = self._reserved_names and normalize_name(name) in self._reserved_names
+        return not is_reserved and not self.grants.has_name(name)
 
     def reserve_name(self, identity: Identity) -> None:
-        """They are here under a name that somebody else (Jupyter, its Hub) knows them by: it is theirs from now on."""
+        """Keep a name that Jupyter or its Hub has verified from being asserted by others, until the server ends."""
         if identity.principal is not None and identity.grant is None:
             self._reserved_names.add(normalize_name(identity.principal))
 
     def is_shared_token(self, token: str) -> bool:
-        """Whether it is the shared token."""
         return self._token_digest is not None and hmac.compare_digest(self._token_digest, _digest(token))
 
     def _identify_program(self, authorization: str) -> Identity | Denied:
@@ -106,10 +107,10 @@ class Authenticator:
             if self.is_shared_token(token):
                 return Identity(is_program=True)
             if grant := self.grants.find_by_token(token):
-                good = self._find_valid(grant.id)
-                return (
-                    good if isinstance(good, Denied) else Identity(grant.name, is_program=True, grant=grant)
-                )
+                valid = self._find_valid(grant.id)
+                if isinstance(valid, Denied):
+                    return valid
+                return Identity(grant.name, is_program=True, grant=grant)
         return Identity(is_program=True) if self.is_open else WRONG_TOKEN
 
     def _identify_session(self, session: str) -> Identity | Denied:
@@ -124,20 +125,20 @@ class Authenticator:
         grant = self.grants.find_by_id(grant_id)
         if grant is None or grant.revoked is not None or grant_id in self.revoked_grants:
             return REVOKED
-        until = grant.expires_at()
-        return EXPIRED if until is not None and until <= self._clock() else grant
+        expires_at = grant.expires_at()
+        return EXPIRED if expires_at is not None and expires_at <= self._clock() else grant
 
     # ---- invites
 
     def create_local_invite(
         self, *, uses: int, minutes: float, by: Identity | None = None, myself: bool = False
     ) -> str:
-        """A code that lets ``uses`` people in here within ``minutes``; it is not a token and can't be turned into one.
+        """A code that admits ``uses`` people on this node for ``minutes``. It can't be used as a token.
 
-        With ``myself`` it is for the page of ``by`` themselves, under their own verified name.
+        ``by``: the inviter. ``myself``: the code is for a page of the inviter, under their own verified name.
         """
         now = self._clock()
-        self._invites = {code: invite for code, invite in self._invites.items() if invite.expires > now}
+        self._invites = {key: invite for key, invite in self._invites.items() if invite.expires > now}
         code = secrets.token_urlsafe(18)
         session = MEMBER_SESSION
         if by is not None and by.grant is not None:
@@ -146,7 +147,7 @@ class Authenticator:
         return code
 
     def redeem_local_invite(self, code: str) -> str | None:
-        """What the session's cookie is to say, where the code is still good; it is used once more then."""
+        """Use ``code`` once. Returns the value of the session cookie, or None if the code is not valid on this node."""
         key = _digest(code).hex()
         invite = self._invites.pop(key, None)
         if invite is None or invite.expires <= self._clock():
@@ -158,7 +159,7 @@ class Authenticator:
     async def create_invite(
         self, *, uses: int, minutes: float, by: Identity | None = None, myself: bool = False
     ) -> str:
-        """``invite``, for every node if there are some. Raises StorageError where they can't know."""
+        """As ``create_local_invite``, valid on every node of a cluster. Raises StorageError if it can't be shared."""
         code = self.create_local_invite(uses=uses, minutes=minutes, by=by, myself=myself)
         if self.invite_store is not None:
             digest = _digest(code).hex()
@@ -166,7 +167,7 @@ class Authenticator:
         return code
 
     async def redeem_invite(self, code: str) -> str | None:
-        """``redeem``, whichever node has made it. Raises StorageError where nobody knows."""
+        """As ``redeem_local_invite``, for codes of every node of a cluster. Raises StorageError if NATS doesn't answer."""
         session = self.redeem_local_invite(code)
         if session is not None or self.invite_store is None:
             return session
@@ -174,7 +175,7 @@ class Authenticator:
         return None if invite is None else self._check_inviter(invite)
 
     def _check_inviter(self, invite: Invite) -> str | None:
-        """Whoever gave it must still be allowed to."""
+        """The invite's session, unless its inviter's token has ended."""
         return None if isinstance(self._identify_session(invite.session), Denied) else invite.session
 
 

@@ -1,7 +1,7 @@
-"""The files of tokens and rights, followed while the server runs: what is taken away ends at once.
+"""The files of named tokens and of permissions, followed while the server runs, so that a revocation acts at once.
 
-They are looked at once a second, and on SIGHUP. A file that has become wrong changes nothing, and the log says
-so: a slip in an editor must neither let everyone in nor lock everyone out.
+The files are checked once a second and on SIGHUP. A faulty file changes nothing and is logged: a typing error must
+neither admit everyone nor lock everyone out.
 """
 
 from __future__ import annotations
@@ -19,48 +19,52 @@ from .permissions import Permissions, parse_permissions
 from .tokens import Grants, read_grants
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at the files, and at what has expired."""
+"""Seconds between two checks of the files and of the grants' expiry."""
 
 _log = logging.getLogger("bqserver.access")
 
-FileStamps = tuple[tuple[int, int, int] | None, ...]
+FileStamp = tuple[int, int, int]
+"""Modification time in ns, size in bytes, inode."""
 
 
 class CredentialFiles:
-    """The two files as they are now; neither has to be there. Raises AccessFileError where one is wrong.
+    """The contents of both files; either may be missing. Raises AccessFileError if one is faulty.
 
-    ``tokens`` None: somebody else knows who is who.
+    ``tokens`` is None if Jupyter or its Hub authenticates members.
     """
 
     def __init__(self, tokens: Path | None, rights: Path) -> None:
-        self.tokens_path = tokens
-        self.rights_path = rights
+        self._tokens = tokens
+        self._rights = rights
         self._stamps = self._read_stamps()
         self.grants, self.permissions = self._read()
 
     def reload(self, *, forced: bool = False) -> bool:
-        """Read them again if anything may be new. Raises AccessFileError, and keeps what was, where one is wrong."""
-        stamp, before = self._read_stamps(), self._stamps
-        if stamp == before and not forced:
+        """Read the files if one has changed, or if ``forced``. Returns whether they were read.
+
+        Raises AccessFileError and keeps the former contents if a file is faulty or was deleted.
+        """
+        stamps, before = self._read_stamps(), self._stamps
+        if stamps == before and not forced:
             return False
-        self._stamps = stamp
-        for path, now, then in zip((self.tokens_path, self.rights_path), stamp, before, strict=True):
-            if then is not None and now is None:  # else a file that is lost would let everyone in everywhere
-                raise AccessFileError(f"{path} is gone: what it said holds until the server restarts")
+        self._stamps = stamps
+        for path, new, old in zip((self._tokens, self._rights), stamps, before, strict=True):
+            if old is not None and new is None:  # else losing a file would open every room to everyone
+                raise AccessFileError(
+                    f"{path} is missing: its former contents apply until the server restarts"
+                )
         self.grants, self.permissions = self._read()
         return True
 
     def _read(self) -> tuple[Grants, Permissions]:
-        return Grants() if self.tokens_path is None else read_grants(self.tokens_path), read_permissions(
-            self.rights_path
-        )
+        return Grants() if self._tokens is None else read_grants(self._tokens), read_permissions(self._rights)
 
-    def _read_stamps(self) -> FileStamps:
-        return tuple(_stamp(path) for path in (self.tokens_path, self.rights_path))
+    def _read_stamps(self) -> list[FileStamp | None]:
+        return [_stamp(self._tokens), _stamp(self._rights)]
 
 
 class CredentialWatcher:
-    """Keeps a gate and the members of a hub to what the files and the clock say."""
+    """Updates ``authenticator`` when a file changes, and calls ``on_change`` then and while grants can expire."""
 
     def __init__(
         self, files: CredentialFiles, authenticator: Authenticator, on_change: Callable[[], None]
@@ -72,7 +76,7 @@ class CredentialWatcher:
         self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
 
     def reload(self) -> None:
-        """On SIGHUP."""
+        """Read the files now, changed or not (on SIGHUP)."""
         self._reload(forced=True)
 
     def close(self) -> None:
@@ -85,20 +89,18 @@ class CredentialWatcher:
     def _reload(self, *, forced: bool) -> None:
         try:
             if self._files.reload(forced=forced):
-                self._authenticator.grants, self._authenticator.permissions = (
-                    self._files.grants,
-                    self._files.permissions,
-                )
-                _log.info("tokens and rights were read again")
+                self._authenticator.grants = self._files.grants
+                self._authenticator.permissions = self._files.permissions
+                _log.info("tokens and rights were reloaded")
                 self._on_change()
         except AccessFileError as error:
-            _log.error("nothing was changed: %s", error)
+            _log.error("tokens and rights stay as they were: %s", error)
         if any(grant.expires for grant in self._authenticator.grants.all):
             self._on_change()
 
 
 def read_permissions(path: Path) -> Permissions:
-    """What ``path`` grants; the default where there is no such file. Raises AccessFileError."""
+    """The permissions in ``path``; the default if it does not exist. Raises AccessFileError."""
     data = read_private(path, secret=False)
     try:
         return Permissions() if data is None else parse_permissions(data.decode())
@@ -108,11 +110,9 @@ def read_permissions(path: Path) -> Permissions:
         raise AccessFileError(f"{path}: {error}") from None
 
 
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    if path is None:
-        return None
+def _stamp(path: Path | None) -> FileStamp | None:
     try:
-        found = path.stat()
+        found = None if path is None else path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found and (found.st_mtime_ns, found.st_size, found.st_ino)

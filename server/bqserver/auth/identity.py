@@ -12,10 +12,10 @@ from .tokens import Grant
 
 
 class Identity(NamedTuple):
-    """``principal``: the verified name, or None if names are self-asserted. ``program``: authenticated by a token.
+    """``principal``: the verified name, or None if names are self-asserted. ``is_program``: it sent a token.
 
     ``grant``: the named token that this identity depends on: the principal's own, or that of the member who
-    invited this guest. ``most``: upper bound on the role, set by an external authorizer. ``profile``: display
+    invited this guest. ``max_role``: upper bound on the role, set by an external authorizer. ``profile``: display
     name and picture of the principal.
     """
 

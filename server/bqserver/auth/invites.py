@@ -1,4 +1,4 @@
-"""An invite: a code that lets some people in for a while, known by its digest alone, and who keeps it for all nodes."""
+"""Invites: codes that admit a few people for a while. Only the SHA-256 of a code is stored."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from bqwidget.protocol import Struct
 
 
 class Invite(Struct, frozen=True):
-    """``uses`` that are left; ``expires`` in seconds since the epoch."""
+    """``uses``: how often it can still be used. ``expires``: seconds since the epoch."""
 
     uses: int
     expires: float
     session: str
-    """What the cookie of whoever redeems it says: ``member``, ``guest:ID`` or ``self:ID`` of a grant."""
+    """Value of the session cookie it is exchanged for: ``member``, ``guest:ID`` or ``self:ID`` of a grant."""
 
 
 class InviteStore(Protocol):
-    """Where the nodes of a cluster keep theirs, by the SHA-256 of the code (hexadecimal). Both raise StorageError."""
+    """The invites shared by the nodes of a cluster. ``digest``: SHA-256 of the code, in hexadecimal."""
 
     async def put(self, digest: str, invite: Invite) -> None:
-        """Every node honours it when this returns, and after any of them is lost."""
+        """Store durably: when this returns, every node accepts the invite, also after a node is lost. Raises StorageError."""
 
     async def redeem(self, digest: str) -> Invite | None:
-        """The invite, which has one use less now; None: it is not there, or was used up."""
+        """Use the invite once and return what is left of it; None if it is unknown, expired or used up.
+
+        Raises StorageError.
+        """

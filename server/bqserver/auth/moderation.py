@@ -1,7 +1,7 @@
-"""Moderation: rooms that are closed, and members who may not write for a while.
+"""Moderation: closed rooms, and members who are muted for a while.
 
-It outlives a restart in a small JSON file beside the log; without a file (a log in memory) it ends with it. The
-nodes of a cluster give it to a keeper that all of them learn from.
+The state is kept in a small JSON file next to the log; a log in memory has no file, and the state ends with it. The
+nodes of a cluster share the state through a store of keys and values.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ class Mute(Struct, frozen=True):
 
 class _State(Struct, frozen=True):
     closed: dict[str, str] = msgspec.field(default_factory=dict)
-    """Room to who closed it."""
+    """Room to the moderator who closed it."""
     mutes: tuple[Mute, ...] = ()
 
 
 class ModerationStore(Protocol):
-    """Who keeps the newest value of each key for all nodes, and lets them learn it."""
+    """Keeps the newest value of each key for all nodes of a cluster; nodes get changes by ``Moderation.apply``."""
 
     async def put(self, key: str, value: bytes) -> None:
-        """Durable when it returns. Raises StorageError."""
+        """Store durably. Raises StorageError."""
 
 
 class Moderation:
-    """Names are compared without regard to case. ``clock`` gives seconds since the epoch."""
+    """``path``: the state's file, read once; None for no file. ``clock`` gives seconds since the epoch.
+
+    Users' names are compared without regard to case. Raises AccessFileError if the file can't be used.
+    """
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
         self._path = path
@@ -56,7 +59,7 @@ class Moderation:
                 state = msgspec.json.decode(data, type=_State)
             except msgspec.DecodeError as error:
                 raise AccessFileError(
-                    f"{path}: not what bqserver wrote: {error}; mend or delete it"
+                    f"{path} is not what bqserver wrote ({error}): correct or delete it"
                 ) from None
             self._closed = dict(state.closed)
             self._mutes = {_member(mute.room, mute.user): mute for mute in state.mutes}
@@ -65,8 +68,9 @@ class Moderation:
         return room in self._closed
 
     def find_mute(self, room: str, user: str) -> Mute | None:
+        """The mute in force, if any."""
         if not self._mutes:
-            return None  # the message path's usual answer
+            return None  # the usual case when a message is sent
         key = _member(room, user)
         mute = self._mutes.get(key)
         if mute is not None and mute.until is not None and mute.until <= self._clock():
@@ -80,7 +84,7 @@ class Moderation:
 
     def reopen(self, room: str) -> None:
         self._closed.pop(room, None)
-        self._save(f"closed.{room}", _NONE)
+        self._save(f"closed.{room}", _REMOVED)
 
     def mute(self, mute: Mute) -> None:
         self._mutes[_member(mute.room, mute.user)] = mute
@@ -88,22 +92,22 @@ class Moderation:
 
     def unmute(self, room: str, user: str) -> None:
         self._mutes.pop(_member(room, user), None)
-        self._save(_mute_key(room, user), _NONE)
+        self._save(_mute_key(room, user), _REMOVED)
 
     def export_values(self) -> list[tuple[str, bytes]]:
-        """What holds now, as a keeper keeps it."""
+        """The current state as keys and values of a ``ModerationStore``."""
         closed = [(f"closed.{room}", msgspec.json.encode(by)) for room, by in self._closed.items()]
         mutes = [one for one in self._mutes.values() if one.until is None or one.until > self._clock()]
         return closed + [(_mute_key(mute.room, mute.user), msgspec.json.encode(mute)) for mute in mutes]
 
     async def flush(self) -> None:
-        """Until what was ordered is with the keeper, if there is one. Raises StorageError."""
+        """Wait until all changes made here are in the store, if there is one. Raises StorageError."""
         while self.store is not None and self._unflushed:
             await self.store.put(*self._unflushed[0])
             self._unflushed.pop(0)
 
     def apply(self, key: str, value: bytes) -> None:
-        """What the keeper has, whoever ordered it."""
+        """Take over a value from the store, whichever node set it."""
         kind, room, *_ = key.split(".")
         try:
             if kind == "closed":
@@ -113,13 +117,15 @@ class Moderation:
                     self._closed[room] = by
             else:
                 mute = msgspec.json.decode(value, type=Mute | None)
-                lifted = [place for place, one in self._mutes.items() if _mute_key(one.room, one.user) == key]
-                for place in lifted:
-                    del self._mutes[place]
+                lifted = [
+                    member for member, one in self._mutes.items() if _mute_key(one.room, one.user) == key
+                ]
+                for member in lifted:
+                    del self._mutes[member]
                 if mute is not None:
                     self._mutes[_member(mute.room, mute.user)] = mute
         except msgspec.DecodeError:
-            return  # not what bqserver wrote
+            return  # not written by bqserver
 
     def _save(self, key: str, value: bytes) -> None:
         if self.store is not None:
@@ -128,21 +134,22 @@ class Moderation:
             self.write_file(self._path)
 
     def write_file(self, path: Path) -> None:
-        """Into a file of its own, from which another one begins. Raises AccessFileError."""
+        """Replace the file at ``path``. Raises AccessFileError."""
         state = _State(closed=self._closed, mutes=tuple(self._mutes.values()))
         write_private(path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
 
 
-_NONE = b"null"
+_REMOVED = b"null"
+"""The value of a key in the store that no longer applies."""
 
 
 def moderation_path(log: Path) -> Path:
-    """Where it is kept, for it is about that log's rooms."""
+    """The moderation file of a SQLite log."""
     return log.with_suffix(".moderation.json")
 
 
 def _mute_key(room: str, user: str) -> str:
-    """A mute's key with the keeper, where a user's name may not stand."""
+    """The key of a mute in the store. Keys can't contain a user's name, so it is hashed."""
     return f"mute.{room}.{hashlib.sha256(_member(room, user)[1].encode()).hexdigest()[:32]}"
 
 

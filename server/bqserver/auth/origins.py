@@ -1,7 +1,7 @@
-"""Which Host and Origin a request may name: exact lists, so that neither a rebound name nor a foreign page gets in.
+"""Exact allow-lists for the Host and Origin headers.
 
-Pure: strings in, yes or no out. A page of another site can make a browser send requests here, and with DNS
-rebinding even under a name of its own; both show in these two headers.
+A page of another site can make a browser send requests to this server; the Origin header shows it. With DNS
+rebinding it can do so under a host name of its own; the Host header shows that. Pure: strings in, booleans out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Origins:
-    """``hosts``: names that Host may have besides the address that was connected to; ``origins``: foreign
-    pages that may come, as exact ``scheme://host[:port]``.
+    """``hosts``: accepted Host headers, with or without a port, in addition to loopback names and the server's own
+    address. ``origins``: pages of other sites that may connect, as exact ``scheme://host[:port]``.
     """
 
     def __init__(self, *, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
@@ -23,8 +23,8 @@ class Origins:
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
     def allows_host(self, host: str, connected_to: str) -> bool:
-        """``connected_to``: the server's own address on this connection. As a Host it can't be rebound: it is
-        no name. A loopback name counts only on a connection that came over loopback.
+        """``connected_to``: the server's own IP address on this connection, which is accepted as Host: DNS rebinding
+        needs a name. Loopback names are accepted only on connections over loopback.
         """
         host = host.lower()
         name = strip_port(host)
@@ -35,12 +35,12 @@ class Origins:
         )
 
     def allows_origin(self, origin: str, host: str, scheme: str) -> bool:
-        """An allowed Host's own page, or one of the listed origins."""
+        """Whether the page has the same origin as this server (``host`` is already checked), or is listed."""
         origin = origin.lower()
         return origin == f"{scheme}://{host.lower()}" or origin in self._origins
 
     def allows_cors(self, origin: str) -> bool:
-        """A listed origin: its page may read the answers too (CORS)."""
+        """Whether the origin is listed, so that its page may read the responses."""
         return origin.lower() in self._origins
 
 
@@ -51,12 +51,12 @@ HOST_PATTERN = re.compile(r"(?:[^\s/?#@:\[\]*]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", 
 
 
 def is_origin(text: str) -> bool:
-    """Whether it can be a page's Origin at all; ``null`` could be anybody's, and is none to list."""
+    """Whether ``text`` is a valid origin to list. ``null`` is not: any sandboxed page sends it."""
     return ORIGIN_PATTERN.fullmatch(text) is not None
 
 
 def is_host(text: str) -> bool:
-    """Whether it can stand in a Host header."""
+    """Whether ``text`` is a valid Host header."""
     return HOST_PATTERN.fullmatch(text) is not None
 
 

@@ -1,19 +1,20 @@
-"""Who may do what, in which room: levels, and the readable file that grants them.
+"""Roles of members in rooms, as configured in a TOML file: one table per room, one line per name.
 
-Pure: text in, rules out. The file is TOML, one table a room, one line a name::
+::
 
-    ["*"]                  # rooms without a table that fits better
-    "*" = "write"          # everyone who was let in
+    ["*"]                  # rooms without a more specific table
+    "*" = "write"          # every member
     ada = "moderate"
 
-    ["class-*"]            # rooms whose names begin so
+    ["class-*"]            # rooms whose names begin with "class-"
     "*" = "read"
 
     [staff]
     "*" = "none"
     bob = "write"
 
-Of the tables that fit a room, the closest one that names the person, or everyone, decides.
+The most specific table that matches the room and has a line for the name or for ``*`` decides. Pure: text in, rules
+out.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ EVERYONE = "*"
 
 
 DEFAULT_ROLE = Role.WRITE
-ROLE_NAMES = {level.name.lower(): level for level in Role}
+ROLE_NAMES = {role.name.lower(): role for role in Role}
 
 
 class Permissions:
-    """``rooms`` maps a room's name, or its beginning and ``*``, to the levels of names; ``*`` is everyone."""
+    """``rooms`` maps room patterns (a name, or a prefix and ``*``) to the roles of names; the name ``*`` is everyone."""
 
     def __init__(self, rooms: Mapping[str, Mapping[str, Role]] | None = None) -> None:
-        # The closest pattern first: an exact name, then the longest beginning.
+        # The most specific pattern first: an exact name, then the longest prefix.
         self._rooms = sorted((rooms or {}).items(), key=lambda room: (room[0].endswith("*"), -len(room[0])))
 
     def role(self, name: str | None, room: str) -> Role:
-        """Of a verified ``name``, or (None) of those whose names nobody has verified."""
-        for pattern, levels in self._rooms:
+        """The role of a verified ``name``, or (None) of members with self-asserted names."""
+        for pattern, roles in self._rooms:
             if matches_room(pattern, room):
-                level = levels.get(name) if name is not None else None
-                level = levels.get(EVERYONE) if level is None else level
-                if level is not None:
-                    return level
+                role = roles.get(name) if name is not None else None
+                role = roles.get(EVERYONE) if role is None else role
+                if role is not None:
+                    return role
         return DEFAULT_ROLE
 
 
@@ -55,24 +56,24 @@ def matches_room(pattern: str, room: str) -> bool:
 
 
 def check_room_patterns(patterns: Iterable[str]) -> None:
-    """Raises AccessFileError for what can't be a room's name or the beginning of one."""
+    """Raises AccessFileError unless each is a room's name, or a prefix of one and ``*``."""
     for pattern in patterns:
         stem = pattern.removesuffix("*")
         if (stem or pattern == stem) and not ROOM_NAME.fullmatch(stem):
             raise AccessFileError(
-                f"{printable(pattern)} is no room: give a name, a beginning such as class-*, or *"
+                f"{printable(pattern)} is not a room: give a name, a prefix such as class-*, or *"
             )
 
 
 def parse_permissions(text: str) -> Permissions:
-    """The rules in ``text``. Raises AccessFileError, naming what is wrong."""
+    """Parse TOML. Raises AccessFileError, which names the faulty line."""
     try:
-        told = tomllib.loads(text)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise AccessFileError(f"not TOML: {error}") from None
-    check_room_patterns(told)
+    check_room_patterns(tables)
     rooms: dict[str, dict[str, Role]] = {}
-    for room, names in told.items():
+    for room, names in tables.items():
         if not isinstance(names, dict):
             raise AccessFileError(
                 f'{printable(room)} must be a table of names: [{room}] and then "*" = "read"'
@@ -85,6 +86,6 @@ def _parse_role(room: str, name: str, word: object) -> Role:
     if not isinstance(word, str) or word not in ROLE_NAMES:
         given = printable(word) if isinstance(word, str) else str(type(word).__name__)
         raise AccessFileError(
-            f"[{room}] {printable(name)}: {given} is no right; it must be one of {', '.join(ROLE_NAMES)}"
+            f"[{room}] {printable(name)}: {given} is not a role; use one of {', '.join(ROLE_NAMES)}"
         )
     return ROLE_NAMES[word]

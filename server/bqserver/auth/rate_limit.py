@@ -1,4 +1,4 @@
-"""How often somebody may do something: a sliding window per key, forgotten when it is empty."""
+"""Rate limit: a sliding window per key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class RateLimit:
-    """At most ``count`` events in ``period`` seconds per key; ``count`` 0 is no limit. The clock is passed in."""
+    """At most ``count`` events in ``period`` seconds per key; ``count`` 0 means no limit. ``now`` is in seconds."""
 
     def __init__(self, count: int, period: float) -> None:
         self.count = count
@@ -15,10 +15,10 @@ class RateLimit:
         self._times: dict[str, deque[float]] = {}
         self._swept = 0.0
         self.on_acquired: Callable[[str], None] | None = None
-        """Told of every event that is let through."""
+        """Called with the key of every event that ``acquire`` allows."""
 
     def acquire(self, key: str, now: float) -> float:
-        """Seconds until ``key`` may go on; 0.0: it may now, and this event is counted."""
+        """Count an event and return 0.0 if it is allowed; else the seconds until one is."""
         if not self.count:
             return 0.0
         if wait := self.peek(key, now):
@@ -29,23 +29,23 @@ class RateLimit:
         return 0.0
 
     def record(self, key: str, events: int, now: float) -> None:
-        """That many were let through, here or elsewhere."""
+        """Count ``events`` that were allowed, here or on another node."""
         if self.count:
             self._times.setdefault(key, deque()).extend([now] * min(events, self.count))
 
     def peek(self, key: str, now: float) -> float:
-        """The same, and nothing is counted."""
+        """As ``acquire``, without counting an event."""
         if now - self._swept > self.period:
             self._sweep(now)
-        seen = self._times.get(key)
-        if seen is None:
+        times = self._times.get(key)
+        if times is None:
             return 0.0
-        while seen and seen[0] <= now - self.period:
-            seen.popleft()
-        return seen[0] + self.period - now if len(seen) >= self.count else 0.0
+        while times and times[0] <= now - self.period:
+            times.popleft()
+        return times[0] + self.period - now if len(times) >= self.count else 0.0
 
     def _sweep(self, now: float) -> None:
         self._swept = now
         self._times = {
-            key: seen for key, seen in self._times.items() if seen and seen[-1] > now - self.period
+            key: times for key, times in self._times.items() if times and times[-1] > now - self.period
         }

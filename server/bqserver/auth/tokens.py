@@ -1,7 +1,7 @@
-"""Named tokens: one readable file says who holds one, where it is good, and until when; never the token itself.
+"""Named tokens: a readable file with each token's holder, rooms and expiry.
 
-A token is 256 random bits and shown once, when it is made. The file keeps its SHA-256, which gives nobody
-in: a stolen copy of the file is no key.
+A token is 256 random bits, printed once when it is created. The file keeps only its SHA-256, which does not grant
+access: a stolen copy of the file is useless.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from bqwidget.protocol import Limits, Struct, printable
 from .permissions import check_room_patterns, matches_room
 
 TOKEN_PREFIX = "bq_"  # noqa: S105 - not a secret
-"""Tokens begin so, for scanners that look for secrets in what people publish."""
+"""Lets scanners recognise tokens in published files."""
 
 
 class Grant(Struct, frozen=True, forbid_unknown_fields=True):
-    """One named token. ``rooms`` limits it to these (patterns as in rights); none: all that ``name`` may enter.
+    """One named token. ``rooms``: patterns of the rooms it is valid in; empty: all rooms that ``name`` may enter.
 
-    ``expires`` and ``revoked`` are times; a revoked one stays in the file, so that its name stays taken.
+    ``made``, ``expires`` and ``revoked`` are times. A revoked grant stays in the file, so that its name stays reserved.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Grant(Struct, frozen=True, forbid_unknown_fields=True):
     revoked: datetime | None = None
 
     def max_role(self, room: str) -> Role:
-        """The most that this token allows in ``room``, whatever its holder's rights."""
+        """Upper bound on the role in ``room``, in addition to the holder's permissions."""
         if self.rooms and not any(matches_room(pattern, room) for pattern in self.rooms):
             return Role.NONE
         return Role.READ if self.read_only else Role.MODERATE
@@ -59,7 +59,7 @@ class Grant(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Grants:
-    """The grants of a file, found by token, by id and by name."""
+    """The grants of a file, indexed by token, id and name."""
 
     def __init__(self, grants: Iterable[Grant] = ()) -> None:
         self.all = tuple(grants)
@@ -68,7 +68,7 @@ class Grants:
         self._names = {normalize_name(grant.name) for grant in self.all}
 
     def find_by_token(self, token: str) -> Grant | None:
-        """What is looked up is a digest, so the time it takes says nothing about any token."""
+        # The lookup is by digest, so its duration reveals nothing about any token.
         digest = sha256_hex(token)
         grant = self._by_digest.get(digest)
         return grant if grant is not None and hmac.compare_digest(grant.sha256, digest) else None
@@ -77,18 +77,18 @@ class Grants:
         return self._by_id.get(grant_id)
 
     def has_name(self, name: str) -> bool:
-        """Whether ``name`` belongs to a named member, so that nobody else may go by it."""
+        """Whether ``name`` belongs to the holder of a grant, so that others may not assert it."""
         return bool(self._names) and normalize_name(name) in self._names
 
 
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
-"""Letters and marks by their class that leave no mark: joiners, fillers, variation selectors."""
+"""Characters that Unicode classes as letters or marks but that are invisible: joiners, fillers, variation selectors."""
 
 
 def normalize_name(name: str) -> str:
-    """``name`` as a reader tells it from others: without case, width, and what can't be seen."""
+    """``name`` without case, width and invisible characters: equal for names that look equal."""
     visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
     visible = "".join(one for one in visible if one.isprintable())
     return " ".join(visible.split()).casefold()
@@ -99,7 +99,7 @@ def sha256_hex(token: str) -> str:
 
 
 def parse_grants(data: bytes) -> Grants:
-    """Raises AccessFileError, naming the field that is wrong."""
+    """Parse JSON. Raises AccessFileError, which names the faulty field."""
     try:
         grants = msgspec.json.decode(data, type=list[Grant])
     except (msgspec.DecodeError, RecursionError) as error:
@@ -121,11 +121,14 @@ def add_grant(
     read_only: bool = False,
     expires: datetime | None = None,
 ) -> tuple[str, Grant]:
-    """Make a token for ``name`` and keep its grant in ``path``; the token is nowhere but in the answer."""
-    most = Limits().user
-    if name != name.strip() or not name.isprintable() or not 0 < len(name) <= most:
+    """Create a token for ``name`` and add its grant to the file. The token itself is only returned, not stored.
+
+    Raises AccessFileError.
+    """
+    limit = Limits().user
+    if name != name.strip() or not name.isprintable() or not 0 < len(name) <= limit:
         raise AccessFileError(
-            f"{printable(name)} is no name: 1 to {most} printable characters, no space at its ends"
+            f"{printable(name)} is not a name: use 1 to {limit} printable characters, no space at either end"
         )
     check_room_patterns(rooms)
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -144,13 +147,13 @@ def add_grant(
 
 
 def revoke_grants(path: Path, name_or_id: str) -> list[Grant]:
-    """End every good token of that name, or the one with that id. Raises AccessFileError where there is none."""
+    """Revoke every valid token of a name, or the one with an id. Raises AccessFileError if there is none."""
     with _locked(path):
         grants = read_grants(path).all
         found = [grant for grant in grants if name_or_id in (grant.name, grant.id) and grant.revoked is None]
         if not found:
             raise AccessFileError(
-                f"no token of {printable(name_or_id)} is good any more: see bqserver token list"
+                f"{printable(name_or_id)} has no token that could be revoked: see bqserver token list"
             )
         now = _now()
         ended = {grant.id: msgspec.structs.replace(grant, revoked=now) for grant in found}
@@ -159,7 +162,7 @@ def revoke_grants(path: Path, name_or_id: str) -> list[Grant]:
 
 
 def read_grants(path: Path) -> Grants:
-    """What ``path`` holds; nothing where there is no such file. Raises AccessFileError where others can read it."""
+    """The grants in ``path``; none if it does not exist. Raises AccessFileError if others can read it, or it is faulty."""
     data = read_private(path)
     try:
         return Grants() if data is None else parse_grants(data)
@@ -169,7 +172,7 @@ def read_grants(path: Path) -> Grants:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Two commands at once would lose one of their changes."""
+    """Keep a second command from changing the file at the same time: one change would be lost."""
     try:
         lock = LockFile(path)
     except StorageError as error:
@@ -183,7 +186,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _write_grants(path: Path, grants: Iterable[Grant]) -> None:
-    """All of it or nothing, for a server may be reading."""
+    """Replace the file atomically, because a server may be reading it."""
     data = msgspec.json.format(msgspec.json.encode(list(grants)), indent=2) + b"\n"
     write_private(path, data)
 

@@ -380,7 +380,7 @@ def test_a_file_that_is_lost_takes_nothing_away_and_gives_nothing(path):
     for lost in (path, rights):
         kept = lost.read_text()
         lost.unlink()
-        with pytest.raises(AccessFileError, match="is gone"):
+        with pytest.raises(AccessFileError, match="is missing"):
             access.reload()
         assert not access.reload()
         assert access.grants.find_by_token(token)
