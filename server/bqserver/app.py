@@ -92,13 +92,8 @@ class ChatServer(ServerSettings):
         if self.subapp is not None:
             return
         sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            try:
-                runner.run(self.serve(self.announce, signals=True))
-            except SettingError as error:
-                self.exit_with_usage_error(str(error))
-            except ServerError as error:
-                self.exit_with_error(error)
+        with self.reported_errors(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(self.serve(self.announce, signals=True))
 
     # ---- the server
 

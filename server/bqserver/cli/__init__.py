@@ -1,1 +1,1 @@
-"""The bqserver command line."""
+"""The ``bqserver`` command line."""

@@ -1,4 +1,4 @@
-"""Where a server listens: its sockets, and the certificate that it shows there."""
+"""Listening: sockets, TLS, and the runtime file that tells local clients the address."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from bqserver.errors import AccessFileError, StartError
 from bqserver.files import write_private
 
 ADDRESS_IN_USE_ERRNOS = 48, 98, 10048
-"""An address that is taken, on macOS, Linux and Windows."""
+"""EADDRINUSE on macOS, Linux and Windows."""
 
 
 def bind(ip: str, port: int) -> list[socket.socket]:
-    """Raises StartError, which says what to do."""
+    """Listening sockets, one for each address of ``ip``; port 0 takes a free one. Raises StartError."""
     try:
         return bind_sockets(port, ip, backlog=1024)
     except OSError as error:
-        taken = "it is taken: end that program, or give another port with --port (0: any)"
-        why = taken if error.errno in ADDRESS_IN_USE_ERRNOS else str(error.strerror or error)
-        raise StartError(f"can't listen on {ip} port {port}: {why}") from error
+        reason = str(error.strerror or error)
+        if error.errno in ADDRESS_IN_USE_ERRNOS:
+            reason = "the port is taken: stop the other program, or choose another port with --port (0: any)"
+        raise StartError(f"can't listen on {ip} port {port}: {reason}") from error
 
 
 @contextmanager
 def close_on_error(sockets: list[socket.socket]) -> Iterator[None]:
-    """Where the rest can't be started, nobody must think that somebody listens."""
+    """Close the sockets if start-up fails."""
     try:
         yield
     except BaseException:
@@ -41,7 +42,7 @@ def close_on_error(sockets: list[socket.socket]) -> Iterator[None]:
 
 
 def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
-    """Raises StartError where the two are no certificate and its key."""
+    """Raises StartError unless the files are a certificate and its key."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certfile, keyfile)

@@ -1,4 +1,4 @@
-"""``bqserver backup``, ``restore`` and ``check``: what an operator does with a log's file."""
+"""``bqserver backup``, ``restore`` and ``check``: commands on the file of a SQLite log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from traitlets import Dict, Unicode, default
 
 import bqwidget
 from bqserver.config.paths import data_dir
-from bqserver.errors import ServerError
 from bqserver.storage.sqlite.attachments import attachments_path
 from bqserver.storage.sqlite.backup import backup, restore
 from bqserver.storage.sqlite.check import (
@@ -25,15 +24,15 @@ from bqserver.storage.sqlite.schema import connect
 from .application import Command
 
 MAX_PRINTED_PROBLEMS = 20
-"""Problems that are told one by one."""
+"""Problems printed one by one; the others are counted."""
 
 
 class LogCommand(Command):
-    """A command about the file of ``--log``; ``run`` does it. The exit codes: 0 done, 1 it can't be, 2 bad usage."""
+    """A command on the file of ``--log``. Exit status: 0 done, 1 failed, 2 wrong usage."""
 
     version = bqwidget.__version__
     log_url = Unicode(
-        "", help="The log it is about: sqlite:PATH. Default: the one in your data folder, as for the server."
+        "", help="The log: sqlite:PATH. Default: the one in your data folder, as for the server."
     ).tag(config=True)
     aliases = Dict({"log": "LogCommand.log_url"})
     flags = Dict({})
@@ -45,22 +44,20 @@ class LogCommand(Command):
     def start(self) -> None:
         super().start()
         if len(self.extra_args) != self.max_arguments:
-            self.exit_with_usage_error(f"name a file: {self.name} FILE")
+            self.exit_with_usage_error(f"give one file: {self.name} FILE")
         kind, _, path = self.log_url.partition(":")
         if kind != "sqlite" or not path:
-            self.exit_with_usage_error(f"--log={self.log_url} is no file: give --log=sqlite:PATH")
-        try:
+            self.exit_with_usage_error(f"--log={self.log_url} is not a file: give --log=sqlite:PATH")
+        with self.reported_errors():
             self.run(Path(path).expanduser())
-        except ServerError as error:
-            self.exit_with_error(error)
 
     def run(self, log: Path) -> None:
-        """Raises StorageError."""
+        """Execute the command. Raises StorageError."""
         raise NotImplementedError
 
 
 class Backup(LogCommand):
-    """Copy the log to FILE, complete and consistent, while its server runs or not."""
+    """Copy the log to FILE, complete and consistent, whether its server runs or not."""
 
     name = "bqserver backup"
     description = __doc__
@@ -70,13 +67,13 @@ class Backup(LogCommand):
     def run(self, log: Path) -> None:
         target = Path(self.extra_args[0]).expanduser()
         found = backup(log, target)
-        print(f"{log} is backed up in {target}: {_count(found)}")
+        print(f"{log} is backed up in {target}: {_describe(found)}")
         if found.attachments:
             print(f"the attachments are in {attachments_path(target)}: keep both files together")
 
 
 class Restore(LogCommand):
-    """Put the backup FILE in the log's place. Its server must be stopped; clients then read their rooms anew."""
+    """Replace the log by the backup FILE. Its server must be stopped; clients then reload their rooms."""
 
     name = "bqserver restore"
     description = __doc__
@@ -86,20 +83,19 @@ class Restore(LogCommand):
     def run(self, log: Path) -> None:
         source = Path(self.extra_args[0]).expanduser()
         found, former = restore(log, source)
-        print(f"{log} now holds what {source} does: {_count(found)}")
+        print(f"{log} was restored from {source}: {_describe(found)}")
         if former is not None:
-            print(f"the former log is kept in {former}: delete it when you are sure")
+            print(f"the former log was moved to {former}: delete it when you no longer need it")
         with contextlib.closing(connect(log, readonly=True)) as db:
             missing = sum(1 for _ in find_attachment_problems(db, attachments_path(log)))
         if missing:
             print(
-                f"{missing:,} attachments are missing: they belong in {attachments_path(source)}; "
-                "put it there and restore again"
+                f"{missing:,} attachments are missing: put their file at {attachments_path(source)} and restore again"
             )
 
 
 class Check(LogCommand):
-    """Verify the log, while its server runs or not: SQLite's own check, and what a room's entries promise."""
+    """Verify the log, whether its server runs or not: SQLite's own check, and the consistency of each room's entries."""
 
     name = "bqserver check"
     description = __doc__
@@ -107,24 +103,26 @@ class Check(LogCommand):
 
     def run(self, log: Path) -> None:
         with contextlib.closing(connect(log, readonly=True)) as db:
-            wrong = chain(find_problems(db), find_attachment_problems(db, attachments_path(log)))
-            told = list(islice(wrong, MAX_PRINTED_PROBLEMS))
-            if not told:
-                found = count_contents(db)._replace(attachments=count_attachments(attachments_path(log)))
-                print(f"{log} is good: {_count(found)}")
+            found = chain(find_problems(db), find_attachment_problems(db, attachments_path(log)))
+            printed = list(islice(found, MAX_PRINTED_PROBLEMS))
+            if not printed:
+                contents = count_contents(db)._replace(attachments=count_attachments(attachments_path(log)))
+                print(f"{log} is good: {_describe(contents)}")
                 return
-            more = sum(1 for _ in wrong)
-        for problem in told:
+            more = sum(1 for _ in found)
+        for problem in printed:
             print(problem)
-        rest = f" (and {more:,} more)" if more else ""
+        rest = f" ({more:,} more problems)" if more else ""
         self.exit_with_error(
             f"{log} is damaged{rest}: stop its server and restore a backup with 'bqserver restore FILE'"
         )
 
 
-def _count(found: Contents) -> str:
-    rooms, entries, parts = found
-    told = (
+def _describe(contents: Contents) -> str:
+    rooms, entries, attachments = contents
+    text = (
         f"{rooms:,} {'room' if rooms == 1 else 'rooms'}, {entries:,} {'entry' if entries == 1 else 'entries'}"
     )
-    return f"{told}, {parts:,} {'attachment' if parts == 1 else 'attachments'}" if parts else told
+    if attachments:
+        text += f", {attachments:,} {'attachment' if attachments == 1 else 'attachments'}"
+    return text

@@ -1,4 +1,4 @@
-"""Everything that can be set of a server: each a trait, a flag where it is needed often, and the default."""
+"""The settings of the ``bqserver`` command: traits, their command-line flags, and defaults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PORT = 65_535
 
 
 class ServerSettings(LimitSettings, Command):
-    """The traits of ChatServer, under which name configuration files know them."""
+    """The traits of ``ChatServer``; configuration files set them as ``c.ChatServer.NAME``."""
 
     ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
     port = Int(
@@ -28,37 +28,39 @@ class ServerSettings(LimitSettings, Command):
         help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.",
     ).tag(config=True)
     base_url = Unicode(
-        "/", help="Path before all routes, as /chat/, where a proxy gives it a part of a site."
+        "/", help="Path before all routes, such as /chat/, behind a proxy that serves other paths too."
     ).tag(config=True)
     log_url = Unicode(
         "",
-        help="Where messages are kept: sqlite:PATH, nats://HOST[,HOST...][/STREAM] or memory. "
+        help="Where messages are stored: sqlite:PATH, nats://HOST[,HOST...][/STREAM] or memory. "
         "Default: sqlite in your data folder.",
     ).tag(config=True)
     view = Unicode(
         "",
-        help="With nats: the file this node serves from, filled from the stream. Default: in your data folder.",
+        help="With nats: this node's copy of the stream, a file it serves from. Default: in your data folder.",
     ).tag(config=True)
     nats_creds = Unicode("", help="With nats: file with this node's credentials (.creds).").tag(config=True)
     nats_ca = Unicode(
-        "", help="With nats, over TLS: the certificate (PEM) that signs its servers'. Default: the system's."
+        "", help="With nats over TLS: CA certificate (PEM) of the NATS servers. Default: the system's."
     ).tag(config=True)
     nats_monitor = List(
         Unicode(),
-        help="With nats: a server's monitoring, as http://host:8222; checked for sync_interval. Repeatable.",
+        help="With nats: a server's monitoring URL, such as http://host:8222, to check sync_interval. Repeatable.",
     ).tag(config=True)
     retain = List(
         Unicode(),
-        help="With nats: let the oldest messages of some rooms go, by age or size or both, as 'class-*=30d', "
-        "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB). Repeatable, first fit.",
+        help="With nats: delete the oldest messages of some rooms, by age, size or both: 'class-*=30d', "
+        "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB). Repeatable; the first match applies.",
     ).tag(config=True)
     single = Bool(
-        False, help="With nats: one replica will do, so one lost disk may lose messages. For trying out."
+        False, help="With nats: accept one replica; losing its disk loses messages. For trying out."
     ).tag(config=True)
-    open = Bool(False, help="No token: everyone who can connect is in. Loopback only.").tag(config=True)
-    open_network = Bool(False, help="Allow --open beyond loopback too.").tag(config=True)
+    open = Bool(False, help="Accept everyone who can connect, without a token. Loopback only.").tag(
+        config=True
+    )
+    open_network = Bool(False, help="Allow --open on other addresses than loopback.").tag(config=True)
     token_file = Unicode(
-        "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one made for you."
+        "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one created for you."
     ).tag(config=True)
     named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
         config=True
@@ -69,20 +71,23 @@ class ServerSettings(LimitSettings, Command):
     certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
     keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
     allow_origin = List(
-        Unicode(), help="A foreign page that may come, as scheme://host[:port]. Repeatable."
+        Unicode(), help="Origin of another site's page that may connect: scheme://host[:port]. Repeatable."
     ).tag(config=True)
-    allow_host = List(Unicode(), help="A name this server is reached by (Host header). Repeatable.").tag(
+    allow_host = List(Unicode(), help="A host name of this server (Host header). Repeatable.").tag(
         config=True
     )
-    jupyterhub = Bool(False, help="Be a service of the JupyterHub that started this.").tag(config=True)
+    jupyterhub = Bool(False, help="Run as a service of the JupyterHub that started this process.").tag(
+        config=True
+    )
     behind_proxy = Bool(
-        False, help="Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port."
+        False, help="Trust the X-Forwarded headers of a reverse proxy; only the proxy may reach the port."
     ).tag(config=True)
     audit_log = Unicode(
-        "", help="Write who did what in which room here, one JSON line each; - is standard error."
+        "",
+        help="File for the audit log: who did what in which room, one JSON line each; - is standard error.",
     ).tag(config=True)
     idle_timeout = Float(
-        0.0, min=0.0, help="Exit after this many seconds without a member or a message; 0: never."
+        0.0, min=0.0, help="Exit after this many seconds without a connection or a message; 0: never."
     ).tag(config=True)
     runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(
         config=True
@@ -120,21 +125,24 @@ class ServerSettings(LimitSettings, Command):
         {
             "open": (
                 {"ChatServer": {"open": True}},
-                "No token: everyone who can connect is in. Loopback only.",
+                "Accept everyone who can connect, without a token. Loopback only.",
             ),
             "jupyterhub": (
                 {"ChatServer": {"jupyterhub": True}},
-                "Be a service of the JupyterHub that started this.",
+                "Run as a service of the JupyterHub that started this process.",
             ),
             "behind-proxy": (
                 {"ChatServer": {"behind_proxy": True}},
-                "Believe the X-Forwarded headers of a reverse proxy; it alone may reach the port.",
+                "Trust the X-Forwarded headers of a reverse proxy; only the proxy may reach the port.",
             ),
             "single": (
                 {"ChatServer": {"single": True}},
-                "With nats: one replica will do, so one lost disk may lose messages. For trying out.",
+                "With nats: accept one replica; losing its disk loses messages. For trying out.",
             ),
-            "open-network": ({"ChatServer": {"open_network": True}}, "Allow --open beyond loopback too."),
+            "open-network": (
+                {"ChatServer": {"open_network": True}},
+                "Allow --open on other addresses than loopback.",
+            ),
         }
     )
 
@@ -143,7 +151,7 @@ class ServerSettings(LimitSettings, Command):
         port = os.environ.get("PORT") or "8765"
         if not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
             self.exit_with_usage_error(
-                f"PORT is {port} in the environment: a port is a number from 0 to {MAX_PORT:,}"
+                f"the environment variable PORT is {port}; a port is a number from 0 to {MAX_PORT:,}"
             )
         return int(port)
 
@@ -163,29 +171,29 @@ class ServerSettings(LimitSettings, Command):
         return not is_loopback(self.ip) or self.behind_proxy
 
     def check(self) -> None:
-        """Raises StartError for what can't be meant, and SettingError for what is no setting at all."""
+        """Raises SettingError for an invalid value, and StartError for an insecure combination."""
         if self.open and not is_loopback(self.ip) and not self.open_network:
             raise StartError(
-                f"--open on {self.ip} would let the whole network in without a token: "
-                "drop --open, or add --open-network if that is meant"
+                f"--open on {self.ip} would admit the whole network without a token: "
+                "remove --open, or add --open-network if that is intended"
             )
         if bool(self.certfile) != bool(self.keyfile):
-            raise SettingError("--certfile and --keyfile go together: give both")
+            raise SettingError("--certfile and --keyfile belong together: give both")
         for origin in self.allow_origin:
             if not is_origin(origin):
                 raise SettingError(
-                    f"--allow-origin={origin} is no origin: give scheme://host[:port], as https://chat.example.org"
+                    f"--allow-origin={origin} is not an origin: give scheme://host[:port], such as https://chat.example.org"
                 )
         for host in self.allow_host:
             if not is_host(host):
                 raise SettingError(
-                    f"--allow-host={host} is no host: give a name or name:port, as chat.example.org"
+                    f"--allow-host={host} is not a host: give a name or name:port, such as chat.example.org"
                 )
 
 
 def normalize_base_path(url: str) -> str:
-    """``/chat/`` for ``chat``, ``/chat`` and ``/chat/``."""
+    """``/chat/`` for ``chat``, ``/chat`` and ``/chat/``. Raises SettingError."""
     path = url.strip("/")
     if not re.fullmatch(r"[\w.~/-]*", path, re.ASCII):
-        raise SettingError(f"--base-url={url} is no path: give one as /chat/")
+        raise SettingError(f"--base-url={url} is not a path: give one such as /chat/")
     return f"/{path}/" if path else "/"

@@ -1,4 +1,4 @@
-"""``bqserver token``: make, list and revoke named tokens; a running server follows within a second."""
+"""``bqserver token``: create, list and revoke named tokens. A running server follows within a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from traitlets import Bool, Dict, List, Unicode, default
 import bqwidget
 from bqserver.auth import tokens
 from bqserver.config.paths import data_dir
-from bqserver.errors import AccessFileError
+from bqserver.errors import SettingError
 from bqwidget.protocol import printable
 
 from .application import Command
@@ -22,7 +22,7 @@ DURATION_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class TokenCommand(Command):
-    """A command about the file of named tokens."""
+    """A command on the file of named tokens."""
 
     version = bqwidget.__version__
     named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
@@ -38,35 +38,31 @@ class TokenCommand(Command):
     def start(self) -> None:
         super().start()
         if len(self.extra_args) != self.max_arguments:
-            self.exit_with_usage_error(f"name whose token: {self.name} NAME")
-        try:
+            self.exit_with_usage_error(f"give one name: {self.name} NAME")
+        with self.reported_errors():
             self.run(Path(self.named_tokens).expanduser())
-        except AccessFileError as error:
-            self.exit_with_error(error)
 
     def run(self, path: Path) -> None:
-        """Raises AccessFileError."""
+        """Execute the command on the file. Raises AccessFileError and SettingError."""
         raise NotImplementedError
 
 
 class Add(TokenCommand):
-    """Make a token for NAME. It is shown this once, on standard output, and kept nowhere."""
+    """Create a token for NAME. It is printed once, on standard output, and not stored."""
 
     name = "bqserver token add"
     description = __doc__
     examples = "bqserver token add ada --expires=90d > ada.token"
     max_arguments = 1
     rooms = List(
-        Unicode(), help="Good in this room alone, or in those that begin so (class-*). Repeatable."
+        Unicode(), help="Valid only in this room, or in rooms with this prefix (class-*). Repeatable."
     ).tag(config=True)
-    read_only = Bool(False, help="May read and not write.").tag(config=True)
-    expires = Unicode("", help="When it ends: 90d, 12h, or a time such as 2027-01-31T12:00Z.").tag(
-        config=True
-    )
+    read_only = Bool(False, help="Allow reading only.").tag(config=True)
+    expires = Unicode("", help="Expiry: 90d, 12h, or a time such as 2027-01-31T12:00Z.").tag(config=True)
     aliases = Dict(
         {"named-tokens": "TokenCommand.named_tokens", "rooms": "Add.rooms", "expires": "Add.expires"}
     )
-    flags = Dict({"read-only": ({"Add": {"read_only": True}}, "May read and not write.")})
+    flags = Dict({"read-only": ({"Add": {"read_only": True}}, "Allow reading only.")})
 
     def run(self, path: Path) -> None:
         expires = parse_expiry(self.expires, datetime.now(UTC)) if self.expires else None
@@ -76,13 +72,13 @@ class Add(TokenCommand):
         )
         print(token)
         print(
-            f"{describe_grant(grant)}\ngive it to them as BQWIDGET_TOKEN; it is not shown again",
+            f"{describe_grant(grant)}\npass it to them as BQWIDGET_TOKEN; it is not shown again",
             file=sys.stderr,
         )
 
 
 class ListTokens(TokenCommand):
-    """Who holds a token, where it is good, and until when."""
+    """List the tokens: holder, rooms, expiry."""
 
     name = "bqserver token list"
     description = __doc__
@@ -93,7 +89,7 @@ class ListTokens(TokenCommand):
 
 
 class Revoke(TokenCommand):
-    """End every token of NAME, or the one with that id, and whatever is connected by it."""
+    """Revoke every token of NAME, or the one with that id, and close their connections."""
 
     name = "bqserver token revoke"
     description = __doc__
@@ -105,49 +101,49 @@ class Revoke(TokenCommand):
 
 
 class Token(TokenCommand):
-    """Named tokens, each for one person or program, whose name the server then vouches for."""
+    """Named tokens, each for one person or program. The server verifies the name of its holder."""
 
     name = "bqserver token"
     description = __doc__
     subcommands = Dict(
         {
-            "add": (Add, "Make a token for somebody."),
-            "list": (ListTokens, "Who holds one."),
-            "revoke": (Revoke, "End somebody's."),
+            "add": (Add, "Create a token."),
+            "list": (ListTokens, "List the tokens."),
+            "revoke": (Revoke, "Revoke tokens."),
         }
     )
 
     def start(self) -> None:
         if self.subapp is None:
-            self.exit_with_usage_error("say what to do: add NAME, list, or revoke NAME")
+            self.exit_with_usage_error("give a command: add NAME, list, or revoke NAME")
         Command.start(self)
 
 
 def parse_expiry(text: str, now: datetime) -> datetime:
-    """A time from now on (``90d``) or of the calendar. Raises AccessFileError for another text, or one in the past."""
+    """A time relative to ``now`` (``90d``) or absolute (ISO 8601). Raises SettingError for other texts and past times."""
     if found := DURATION_PATTERN.fullmatch(text):
         return (now + timedelta(**{DURATION_UNITS[found[2]]: int(found[1])})).replace(microsecond=0)
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise AccessFileError(
+        raise SettingError(
             f"--expires={text} is not understood: give 90d, 12h, or a time such as 2027-01-31T12:00Z"
         ) from None
     time = time if time.tzinfo else time.astimezone()
     if time <= now:
-        raise AccessFileError(f"--expires={text} is past already")
+        raise SettingError(f"--expires={text} is in the past")
     return time
 
 
 def describe_grant(grant: tokens.Grant) -> str:
-    """One line for people; nothing in it lets anybody in."""
-    state = "good"
+    """One line for people. It contains no secret."""
+    state = "valid"
     if grant.revoked is not None:
         state = f"revoked {grant.revoked:%Y-%m-%d %H:%M}"
     elif grant.expires is not None:
-        over = grant.expires <= datetime.now(UTC)
-        state = f"{'expired' if over else 'good until'} {grant.expires:%Y-%m-%d %H:%M}"
-    may = "reads" if grant.read_only else "reads and writes"
-    where = ", ".join(grant.rooms) or "every room"
+        is_over = grant.expires <= datetime.now(UTC)
+        state = f"{'expired' if is_over else 'valid until'} {grant.expires:%Y-%m-%d %H:%M}"
+    access = "reads" if grant.read_only else "reads and writes"
+    rooms = ", ".join(grant.rooms) or "every room"
     name = printable(grant.name)[1:-1]
-    return f"{grant.id}  {name}  {may} {where}  {state}"
+    return f"{grant.id}  {name}  {access} {rooms}  {state}"

@@ -1,4 +1,4 @@
-"""What a server accepts, and how much at once: the same traits for a server of its own and inside Jupyter."""
+"""Configurable limits, shared by the ``bqserver`` command and the Jupyter extension."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from bqwidget.protocol import Limits
 
 DEFAULT_LIMITS = Limits()
 DEFAULT_RATE_LIMIT, DEFAULT_JOIN_LIMIT, DEFAULT_FAILURE_LIMIT, DEFAULT_MAX_PER_ADDRESS = 20, 100, 20, 1000
-"""The usual limits where strangers may come."""
+"""Default limits where unauthenticated clients can connect; elsewhere there are none."""
 RESERVED_FILES = 100
-"""Open files kept for the log, the page and those who are told that it is full."""
+"""Open files reserved for the log, the page, and answering clients that the server is full."""
 
 
 class LimitSettings(Configurable):
-    """Mixed into what can be configured. What is not set depends on ``is_exposed``."""
+    """Mixin with the traits. The defaults of unset limits depend on ``is_exposed``."""
 
     text_limit = Int(DEFAULT_LIMITS.text, min=1, help="Characters in a message.").tag(config=True)
     user_limit = Int(DEFAULT_LIMITS.user, min=1, help="Characters in a name.").tag(config=True)
     frame_limit = Int(
         DEFAULT_LIMITS.frame,
         min=1024,
-        help="Bytes in a frame or a request's body; a text needs up to four a character.",
+        help="Bytes in a frame or a request's body; a text needs up to four per character.",
     ).tag(config=True)
-    part_limit = Int(DEFAULT_LIMITS.part, min=0, help="Bytes in an attachment; 0: none are taken.").tag(
+    part_limit = Int(DEFAULT_LIMITS.part, min=0, help="Bytes in an attachment; 0: no attachments.").tag(
         config=True
     )
     rate_limit = Int(
@@ -38,9 +38,9 @@ class LimitSettings(Configurable):
         min=0,
         help="Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter.",
     ).tag(config=True)
-    rate_seconds = Float(DEFAULT_LIMITS.rate_ms / 1000, min=0.1, help="What rate_limit is counted over.").tag(
-        config=True
-    )
+    rate_seconds = Float(
+        DEFAULT_LIMITS.rate_ms / 1000, min=0.1, help="Period over which rate_limit counts, in seconds."
+    ).tag(config=True)
     join_limit = Int(
         None,
         allow_none=True,
@@ -51,37 +51,41 @@ class LimitSettings(Configurable):
         None,
         allow_none=True,
         min=0,
-        help="Wrong tokens or invites a minute and address; 0: no limit. "
+        help="Wrong tokens or invites per minute and address; 0: no limit. "
         "Default: 20, none on loopback or inside Jupyter.",
     ).tag(config=True)
     max_connections = Int(
         None,
         allow_none=True,
         min=0,
-        help="Members connected at once; 0: no limit. Default: what open files allow.",
+        help="Connections at the same time; 0: no limit. Default: what the limit of open files allows.",
     ).tag(config=True)
     max_connections_each = Int(
         None,
         allow_none=True,
         min=0,
-        help="Members connected at once from one address; 0: no limit. "
+        help="Connections at the same time from one address; 0: no limit. "
         "Default: 1000, none on loopback or inside Jupyter.",
     ).tag(config=True)
     heartbeat = Float(
-        HEARTBEAT_INTERVAL, min=0.01, help="Seconds between pings; a peer silent for two of them is dropped."
+        HEARTBEAT_INTERVAL,
+        min=0.01,
+        help="Seconds between pings; a peer that is silent for two intervals is disconnected.",
     ).tag(config=True)
     buffer = Int(
-        DEFAULT_LIMITS.buffer, min=1, help="Bytes that may wait for a slow reader before it is cut off."
+        DEFAULT_LIMITS.buffer,
+        min=1,
+        help="Bytes that may be buffered for a slow client before it is disconnected.",
     ).tag(config=True)
 
     recheck = Float(
         REAUTHENTICATION_INTERVAL,
         min=0.1,
-        help="Seconds between two looks at whether Jupyter or its Hub still knows a member.",
+        help="Seconds between two checks whether a member is still logged in to Jupyter or its Hub.",
     ).tag(config=True)
 
     def is_exposed(self) -> bool:
-        """Whether people may come who can do nothing here yet: ``ChatServer`` and the extension each know."""
+        """Whether clients can connect that have no other access to this machine."""
         raise NotImplementedError
 
     def limits(self) -> Limits:
@@ -108,14 +112,14 @@ class LimitSettings(Configurable):
         failures = self._or_default(self.failure_limit, DEFAULT_FAILURE_LIMIT)
         return LoginThrottle(failures=failures, clock=time.monotonic)
 
-    def _or_default(self, given: int | None, usual: int) -> int:
+    def _or_default(self, given: int | None, default: int) -> int:
         if given is not None:
             return given
-        return usual if self.is_exposed() else 0
+        return default if self.is_exposed() else 0
 
 
 def max_open_connections() -> int:
-    """What the limit of open files leaves for members; 0 where there is none."""
+    """How many connections the limit of open files allows; 0: no limit."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
