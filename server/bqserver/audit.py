@@ -1,6 +1,6 @@
-"""What happened: counted for the metrics and, where it is wanted, written down, one JSON line each.
+"""The audit log (one JSON line per event) and the counters of /metrics.
 
-Who did what, where, and what became of it; never what was said, no token, and no query string.
+A line has who did what, where, and the result; never message texts, tokens or query strings.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ import logging
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -21,24 +24,38 @@ from bqserver.errors import StartError
 _log = logging.getLogger("bqserver.audit")
 
 
+@dataclass(slots=True)
+class Counters:
+    """``requests``: HTTP responses by status. ``rejections``: error frames and responses by error code."""
+
+    requests: Counter[int] = field(default_factory=Counter)
+    rejections: Counter[str] = field(default_factory=Counter)
+    joins: int = 0
+    entries: int = 0
+    deliveries: int = 0
+
+
 class AuditLog:
-    """``path`` None: only counted; ``-``: on standard error. Raises StartError where the file can't be written."""
+    """``path`` None: only counters; ``-``: standard error. Raises StartError if the file can't be written.
+
+    Later write errors are logged and do not stop the server. A file that was renamed or deleted is created again.
+    """
 
     def __init__(self, path: str | None = None) -> None:
-        self.requests: Counter[int] = Counter()
-        """HTTP answers by status."""
-        self.refused: Counter[str] = Counter()
-        """Frames and requests by the code of the error they were answered with."""
-        self.joins = 0
-        self.entries = 0
-        self.deliveries = 0
-        self._path = path
-        self._file = self._open()
+        self.counters = Counters()
+        self._handler: logging.Handler | None = None
+        if path == "-":
+            self._handler = logging.StreamHandler()
+        elif path is not None:
+            try:
+                self._handler = _FileHandler(Path(path).expanduser(), encoding="utf-8")
+            except OSError as error:
+                raise StartError(f"the audit log {path} can't be written: {error.strerror}") from error
 
     @property
     def enabled(self) -> bool:
-        """Whether it is worth putting a line together."""
-        return self._file is not None
+        """Whether events are written, so that callers can skip collecting the facts."""
+        return self._handler is not None
 
     def record(
         self,
@@ -50,8 +67,8 @@ class AuditLog:
         claimed_name: str | None = None,
         **facts: str | float | None,
     ) -> None:
-        """``says``: the name somebody goes by that nobody has verified."""
-        if self._file is None:
+        """Write one line. ``claimed_name``: the self-asserted name, used if ``identity`` has no verified one."""
+        if self._handler is None:
             return
         line = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -63,30 +80,42 @@ class AuditLog:
             "address": address,
             **facts,
         }
-        told = {name: value for name, value in line.items() if value is not None}
-        try:
-            self._file.write(msgspec.json.encode(told).decode() + "\n")
-        except (OSError, ValueError) as error:
-            _log.error("the audit log can't be written: %s", error)
+        known = {name: value for name, value in line.items() if value is not None}
+        self._handler.handle(logging.makeLogRecord({"msg": msgspec.json.encode(known).decode()}))
 
     def reopen(self) -> None:
-        """On SIGHUP: the file may have been rotated away."""
-        self.close()
-        self._file = self._open()
+        """Create the file now if it was rotated away; otherwise the next line does."""
+        if isinstance(self._handler, _FileHandler):
+            try:
+                self._handler.reopenIfNeeded()
+            except OSError as error:
+                _log.error("the audit log can't be reopened: %s", error)
 
     def close(self) -> None:
-        if self._file is not None and self._file is not sys.stderr:
-            self._file.close()
-        self._file = None
+        if self._handler is not None:
+            self._handler.close()
+        self._handler = None
 
-    def _open(self) -> IO[str] | None:
-        if self._path is None:
-            return None
-        if self._path == "-":
-            return sys.stderr
-        path = Path(self._path).expanduser()
+
+class _FileHandler(WatchedFileHandler):
+    """Creates files with mode 0600, and logs errors instead of raising or printing them."""
+
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=opener)
+
+    def emit(self, record: logging.LogRecord) -> None:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as error:
-            raise StartError(f"the audit log {path} can't be written: {error.strerror}") from error
-        return os.fdopen(descriptor, "a", buffering=1, encoding="utf-8")
+            super().emit(record)
+        except OSError:  # while opening the file; errors of writing are passed to handleError
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name in logging
+        del record
+        _log.error("the audit log can't be written: %s", sys.exc_info()[1])
+        stream, self.stream = self.stream, None  # the next line opens the file again
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()

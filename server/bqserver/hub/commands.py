@@ -101,7 +101,7 @@ def _on_outcome(hub: Hub, peer: Peer, draft: Draft, outcome: Outcome) -> None:
         hub.orphaned_questions.asked(peer, draft.user, outcome.seq)
     what = type(draft).__name__.lower()
     if isinstance(outcome, Rejected):
-        peer.audit.refused[outcome.code] += 1
+        peer.audit.counters.rejections[outcome.code] += 1
         peer.record(what, claimed_name=draft.user, code=outcome.code)
     else:
         peer.record(what, claimed_name=draft.user, seq=outcome.seq)
@@ -120,6 +120,6 @@ def _rejected(peer: Peer, rejected: Rejected, cid: str) -> None:
 
 
 def _reject(peer: Peer, rejected: Rejected, cid: str | None) -> None:
-    peer.audit.refused[rejected.code] += 1
+    peer.audit.counters.rejections[rejected.code] += 1
     peer.record("refused", code=rejected.code)
     peer.write(error_frame(rejected, cid))

@@ -139,7 +139,7 @@ class Hub:
 
     def _on_entries(self, entries: Sequence[Stored]) -> None:
         rooms = self.rooms
-        self.audit.entries += len(entries)
+        self.audit.counters.entries += len(entries)
         for entry in entries:
             room = rooms.get(entry.room)
             if room is None:
@@ -164,7 +164,7 @@ class Hub:
             data = b"".join([frame for _, frame in frames])
             long = room.compressing and len(data) >= MIN_COMPRESSED_BYTES
             packed = b"".join([compress(frame) for _, frame in frames]) if long else data
-            self.audit.deliveries += len(frames) * len(room.peers)
+            self.audit.counters.deliveries += len(frames) * len(room.peers)
             buffered = list(room.buffered_peers)  # mostly senders, which have waited longest
             for peer in buffered:
                 peer.deliver(frames, packed if peer.connection.compresses else data)
@@ -201,7 +201,7 @@ class Hub:
         room.add(peer)
         self.peers[peer] = room
         self.addresses[peer.address] += 1
-        self.audit.joins += 1
+        self.audit.counters.joins += 1
         peer.record("join")
         self.last_active_at = self._loop.time()
         self._heartbeat.start()

@@ -216,7 +216,7 @@ class Handler(RequestHandler):
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ApiError):
             self.error_code = error.code
-            self.context.hub.audit.refused[error.code] += 1
+            self.context.hub.audit.counters.rejections[error.code] += 1
             code, message = error.code, error.message
             if error.retry_after is not None:
                 self.set_header("Retry-After", retry_header(error.retry_after))
@@ -230,7 +230,7 @@ class Handler(RequestHandler):
 def log_request(handler: Handler) -> None:
     """Tornado calls it for every finished request; its path is told without the query, which says what was sought."""
     request, audit = handler.request, handler.context.hub.audit
-    audit.requests[handler.get_status()] += 1
+    audit.counters.requests[handler.get_status()] += 1
     if audit.enabled:
         audit.record(
             f"{request.method} {request.path[:MAX_LOGGED_PATH]}",

@@ -26,23 +26,23 @@ else:
             self._hub = hub
 
         def collect(self) -> Iterator[Metric]:
-            hub, audit = self._hub, self._hub.audit
+            hub, counters = self._hub, self._hub.audit.counters
             yield GaugeMetricFamily("bqserver_members", "Connected now.", len(hub.peers))
             yield GaugeMetricFamily("bqserver_rooms", "Rooms that somebody is in now.", len(hub.rooms))
             yield GaugeMetricFamily(
                 "bqserver_log_healthy", "1 when the log can be written.", hub.log.healthy()
             )
-            yield CounterMetricFamily("bqserver_joins", "WebSocket joins.", audit.joins)
-            yield CounterMetricFamily("bqserver_entries", "Entries stored.", audit.entries)
+            yield CounterMetricFamily("bqserver_joins", "WebSocket joins.", counters.joins)
+            yield CounterMetricFamily("bqserver_entries", "Entries stored.", counters.entries)
             yield CounterMetricFamily(
-                "bqserver_deliveries", "Entries handed to a member's connection.", audit.deliveries
+                "bqserver_deliveries", "Entries handed to a member's connection.", counters.deliveries
             )
             requests = CounterMetricFamily("bqserver_http_requests", "HTTP answers.", labels=["status"])
-            for status, count in sorted(audit.requests.items()):
+            for status, count in sorted(counters.requests.items()):
                 requests.add_metric([str(status)], count)
             yield requests
             refused = CounterMetricFamily("bqserver_refused", "Refusals by error code.", labels=["code"])
-            for code, count in sorted(audit.refused.items()):
+            for code, count in sorted(counters.rejections.items()):
                 refused.add_metric([code], count)
             yield refused
 

@@ -111,13 +111,14 @@ def test_the_audit_log_tells_who_did_what_where(home):
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_rotated_log_is_begun_again_on_sighup(home):
+def test_a_rotated_log_is_created_again_on_sighup(home):
     path = home / "audit.jsonl"
     command = [sys.executable, "-m", "bqserver", "--port=0", "--log=memory", "--open", f"--audit-log={path}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = process.stdout.readline().split()[-1]
             request(url, "GET", "/messages")
+            eventually(path.read_text, what="the line of a request that was answered")
             path.rename(home / "audit.jsonl.1")
             process.send_signal(signal.SIGHUP)
             eventually(path.exists, what="the new audit log")
@@ -128,12 +129,51 @@ def test_a_rotated_log_is_begun_again_on_sighup(home):
             assert process.wait(20) == 0
 
 
-def test_a_log_that_can_not_be_written_is_said_at_the_start(tmp_path):
+def test_a_rotated_log_is_created_again_by_the_next_line(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    audit = AuditLog(str(path))
+    audit.record("join", Identity())
+    path.rename(tmp_path / "audit.jsonl.1")
+    audit.record("leave", Identity())
+    audit.close()
+    assert [line["what"] for line in lines(tmp_path / "audit.jsonl.1")] == ["join"]
+    assert [line["what"] for line in lines(path)] == ["leave"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_errors_of_writing_are_logged_and_do_not_stop_the_server(tmp_path, caplog):
+    (tmp_path / "logs").mkdir()
+    path = tmp_path / "logs" / "audit.jsonl"
+    audit = AuditLog(str(path))
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    audit.record("join", Identity())
+    audit.reopen()
+    path.parent.mkdir()
+    audit.record("leave", Identity())
+    full = AuditLog("/dev/full")
+    full.record("send", Identity())
+    full.close()
+    audit.close()
+    assert [line["what"] for line in lines(path)] == ["leave"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "No space left" in caplog.text
+
+
+def test_lines_of_the_audit_log_are_not_passed_to_other_loggers(tmp_path, caplog, capsys):
+    caplog.set_level(0)
+    audit = AuditLog("-")
+    audit.record("send", Identity("ada"))
+    audit.close()
+    assert json.loads(capsys.readouterr().err)["who"] == "ada"
+    assert caplog.records == []
+
+
+def test_an_audit_log_that_can_not_be_written_is_an_error_at_the_start(tmp_path):
     with pytest.raises(StartError, match="audit log"):
         AuditLog(str(tmp_path / "none" / "audit.jsonl"))
 
 
-def test_a_line_break_in_a_name_is_no_second_line(tmp_path):
+def test_a_line_break_in_a_name_does_not_break_the_line(tmp_path):
     path = tmp_path / "audit.jsonl"
     audit = AuditLog(str(path))
     audit.record("send", Identity(), claimed_name="eve\n{}\x1b[2J\u202e")

@@ -93,6 +93,6 @@ class FastPath:
             status = outcome.status
             body = error_body(outcome.code, outcome.message)
             data = response(status, body, now, retry_after=outcome.retry_after)
-            audit.refused[outcome.code] += 1
-        audit.requests[status] += 1
+            audit.counters.rejections[outcome.code] += 1
+        audit.counters.requests[status] += 1
         return data
