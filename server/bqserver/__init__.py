@@ -1,1 +1,1 @@
-"""The bqwidget server: rooms over REST and WebSocket, on Tornado, with a durable log."""
+"""The bqwidget server: chat rooms over REST and WebSocket, on Tornado, with a durable log."""

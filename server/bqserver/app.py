@@ -1,10 +1,10 @@
-"""The ``bqserver`` command: traits for every setting, one line when it listens, a clean end."""
+"""The ``bqserver`` command: reads the settings, assembles the server, and runs it until a signal."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -13,20 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import tornado.web
-from tornado.routing import URLSpec
 from traitlets import Dict
 
 import bqwidget
 from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.file_watcher import CredentialFiles, CredentialWatcher
-from bqserver.auth.moderation import Moderation, moderation_path
+from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.auth.token_file import read_or_create_token, read_token
 from bqserver.cli.listener import bind, close_on_error, published_runtime_file, tls_context
 from bqserver.cli.settings import ServerSettings, normalize_base_path
-from bqserver.config.paths import data_dir
-from bqserver.errors import ServerError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
 from bqserver.storage.interface import MessageLog
@@ -43,11 +39,12 @@ from .errors import SettingError, StartError
 
 CLUSTER_SCHEMES = ("nats://", "tls://")
 HTTP_IDLE_TIMEOUT = 120.0
-"""Seconds that a connection may take for a request's headers, or for its body."""
+"""Seconds that a client may take to send a request's headers, or its body."""
 THREAD_SWITCH_INTERVAL = 0.0005
-"""Seconds until a thread that waits for the interpreter gets it: Python's 5 ms would delay every commit by as much."""
+"""Seconds until a waiting thread gets the interpreter lock: Python's 5 ms would delay every commit by as much."""
 
 Join = Callable[[Hub], Awaitable[None]]
+"""Joins a hub to the other nodes of a cluster. Raises StorageError."""
 
 
 class ChatServer(ServerSettings):
@@ -57,27 +54,25 @@ class ChatServer(ServerSettings):
     version = bqwidget.__version__
     description = __doc__
     examples = """
-    bqserver                                  a room for this machine; prints an invite link
-    bqserver --port=0 --log=memory --open     no token, nothing kept: for trying things out
+    bqserver                                  rooms for this machine; prints an invite link
+    bqserver --port=0 --log=memory --open     no token, nothing stored: for trying things out
     bqserver --ip=0.0.0.0 --token-file=F --certfile=C --keyfile=K --allow-host=chat.example.org
-    bqserver backup FILE                      a copy of the history, while the server runs
+    bqserver backup FILE                      copies the history, also while the server runs
     """
 
     subcommands = Dict(
         {
             "token": ("bqserver.cli.tokens.Token", "Named tokens: add, list, revoke."),
-            "copy": (
-                "bqserver.cli.copy.Copy",
-                "Copy a log's file into a cluster, or a cluster into a file.",
+            "backup": (
+                "bqserver.cli.maintenance.Backup",
+                "Copy the log to a file; the server may run.",
             ),
-        }
-        | {
-            name: (f"bqserver.cli.maintenance.{name.title()}", what)
-            for name, what in {
-                "backup": "Copy the log to a file, while the server runs or not.",
-                "restore": "Put a backup in the log's place; the server must be stopped.",
-                "check": "Verify the log, while the server runs or not.",
-            }.items()
+            "restore": (
+                "bqserver.cli.maintenance.Restore",
+                "Replace the log by a backup; stop the server.",
+            ),
+            "check": ("bqserver.cli.maintenance.Check", "Verify the log; the server may run."),
+            "copy": ("bqserver.cli.copy.Copy", "Copy a log from a file into a cluster, or back."),
         }
     )
 
@@ -98,7 +93,10 @@ class ChatServer(ServerSettings):
     # ---- the server
 
     async def serve(self, ready: Callable[[Authenticator], None], *, signals: bool = False) -> None:
-        """Run until ``stop``. Raises StartError or StorageError where it can't. ``ready`` is called when it listens."""
+        """Run until ``stop``, a signal (if ``signals``) or the idle timeout. ``ready`` is called when the server listens.
+
+        Raises ServerError if the server can't start.
+        """
         loop = asyncio.get_running_loop()
         self._loop, self._stopped = loop, asyncio.Event()
         if signals:
@@ -118,7 +116,6 @@ class ChatServer(ServerSettings):
         rechecks = Reauthentication(hub, self.recheck) if self.jupyterhub else None
         if signals and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, audit)
-        origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
         connections, logins = self.connection_limiter(), self.login_throttle()
         if hub.membership is not None:
             hub.membership.share_limit("joins", connections.joins)
@@ -126,26 +123,12 @@ class ChatServer(ServerSettings):
         context = AppContext(
             hub,
             authenticator,
-            origins,
-            base=self.base,
+            Origins(hosts=self.allow_host, origins=self.allow_origin),
+            self.base,
             connection_limiter=connections,
             login_throttle=logins,
         )
-        application = tornado.web.Application(
-            self.routes(context),
-            default_handler_class=NotFoundHandler,
-            default_handler_args={"context": context},
-            cookie_secret=authenticator.cookie_secret,
-            log_function=log_request,
-        )
-        server = FastPathServer(
-            application,
-            context=None if self.jupyterhub else context,  # the Hub would have to be asked first
-            ssl_options=tls,
-            xheaders=self.behind_proxy,
-            idle_connection_timeout=HTTP_IDLE_TIMEOUT,
-            body_timeout=HTTP_IDLE_TIMEOUT,
-        )
+        server = self.make_http_server(context, tls)
         server.add_sockets(sockets)
         self.url = self.address(sockets[0].getsockname()[1])
         try:
@@ -161,7 +144,30 @@ class ChatServer(ServerSettings):
             await server.close_all_connections()
             audit.close()
 
+    def make_http_server(self, context: AppContext, tls: ssl.SSLContext | None) -> FastPathServer:
+        table = routes(context)
+        if self.jupyterhub:
+            from bqserver.jupyter.jupyterhub import hub_routes  # noqa: PLC0415 - the extra "hub"
+
+            table = hub_routes(context, recheck=self.recheck)
+        application = tornado.web.Application(
+            table,
+            default_handler_class=NotFoundHandler,
+            default_handler_args={"context": context},
+            cookie_secret=context.authenticator.cookie_secret,
+            log_function=log_request,
+        )
+        return FastPathServer(
+            application,
+            context=None if self.jupyterhub else context,  # the fast path can't ask the Hub
+            ssl_options=tls,
+            xheaders=self.behind_proxy,
+            idle_connection_timeout=HTTP_IDLE_TIMEOUT,
+            body_timeout=HTTP_IDLE_TIMEOUT,
+        )
+
     def open_authenticator(self) -> tuple[CredentialFiles, Authenticator]:
+        """Raises AccessFileError."""
         self.token = None if self.open or self.jupyterhub else self.find_token()
         files = CredentialFiles(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
         authenticator = Authenticator(
@@ -174,7 +180,7 @@ class ChatServer(ServerSettings):
         return files, authenticator
 
     async def open_hub(self, authenticator: Authenticator, audit: AuditLog, port: int) -> Hub:
-        """On its log, and joined to the other nodes, if there can be any. Raises StartError or StorageError."""
+        """Open the log, and join the other nodes of a cluster. ``port``: see ``open_log``. Raises ServerError."""
         policy = Policy(authenticator, Moderation(self.moderation_file(), time.time))
         log, join = await self.open_log(port)
         hub = Hub(
@@ -195,54 +201,40 @@ class ChatServer(ServerSettings):
         return hub
 
     def reload(self, watcher: CredentialWatcher, audit: AuditLog) -> None:
-        """SIGHUP: tokens and rights are read again, and a log that was rotated away is begun again."""
+        """On SIGHUP: read tokens and rights, and reopen a rotated audit log."""
         watcher.reload()
-        try:
-            audit.reopen()
-        except ServerError as error:
-            self.log.error("%s", error)
+        audit.reopen()
 
     def stop(self) -> None:
-        """End ``serve`` from any thread."""
+        """End ``serve``. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def until_stopped(self, hub: Hub) -> None:
         while not self._stopped.is_set():
-            pause = min(self.idle_timeout, 30.0) / 2 or None
+            interval = min(self.idle_timeout, 30.0) / 2 or None
             try:
-                await asyncio.wait_for(self._stopped.wait(), pause)
+                await asyncio.wait_for(self._stopped.wait(), interval)
             except TimeoutError:
                 if not hub.peers and self._loop.time() - hub.last_active_at > self.idle_timeout:
                     return
 
-    def routes(self, context: AppContext) -> list[URLSpec]:
-        if not self.jupyterhub:
-            return routes(context)
-        from bqserver.jupyter.jupyterhub import hub_routes  # noqa: PLC0415 - the extra "hub"
-
-        return hub_routes(context, recheck=self.recheck)
-
     def use_hub_address(self) -> None:
-        """The Hub says where to listen, and its proxy alone comes there."""
+        """Listen where the Hub says; only its proxy connects there. Raises StartError."""
         try:
             from bqserver.jupyter.jupyterhub import service_address  # noqa: PLC0415 - the extra "hub"
         except ImportError:
-            raise StartError("--jupyterhub needs the package: pip install bqwidget[hub]") from None
-        given = service_address()
-        if given is None:
-            raise StartError("--jupyterhub: no Hub has started this; put it into c.JupyterHub.services")
-        self.ip, self.port, self.base, hosts = given
+            raise StartError("--jupyterhub needs an optional package: pip install bqwidget[hub]") from None
+        address = service_address()
+        if address is None:
+            raise StartError("--jupyterhub: no Hub has started this process; add it to c.JupyterHub.services")
+        self.ip, self.port, self.base, hosts = address
         self.allow_host = [*self.allow_host, *hosts]
         self.behind_proxy = True
 
-    def find_token(self) -> str:
-        if self.token_file:
-            return read_token(Path(self.token_file))
-        return os.environ.get("BQSERVER_TOKEN") or read_or_create_token(data_dir() / "token")
-
     async def open_log(self, port: int) -> tuple[MessageLog, Join | None]:
-        """The rooms, and how a hub joins the other nodes, if there can be any; ``port`` tells the nodes of one
-        machine apart.
+        """The log, and in a cluster how to join it. ``port`` distinguishes the nodes of one machine.
+
+        Raises SettingError and StorageError.
         """
         if self.log_url.startswith(CLUSTER_SCHEMES):
             return await self.open_cluster(port)
@@ -263,7 +255,9 @@ class ChatServer(ServerSettings):
             from bqserver.cluster.node import join  # noqa: PLC0415 - the extra "cluster"
             from bqserver.storage.nats.log import open_log  # noqa: PLC0415 - the extra "cluster"
         except ImportError:
-            raise SettingError("--log=nats://... needs the package: pip install bqwidget[cluster]") from None
+            raise SettingError(
+                "--log=nats://... needs an optional package: pip install bqwidget[cluster]"
+            ) from None
         log = await open_log(
             self.log_url,
             self.view_file(port),
@@ -275,13 +269,6 @@ class ChatServer(ServerSettings):
         )
         return log, partial(join, log)
 
-    def view_file(self, port: int) -> Path:
-        return Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"
-
-    def moderation_file(self) -> Path | None:
-        kind, _, path = self.log_url.partition(":")
-        return moderation_path(Path(path).expanduser()) if kind == "sqlite" and path else None
-
     def address(self, port: int) -> str:
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
         return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
@@ -290,11 +277,11 @@ class ChatServer(ServerSettings):
         print(f"{self.name} listening on {self.url}", flush=True)
         if not self.open and sys.stdout.isatty():
             code = authenticator.create_local_invite(uses=1, minutes=60)
-            print(f"come in (once, within the hour): {self.url}/rooms/{LOBBY}#invite={code}", flush=True)
+            print(f"Invite link (single use, valid 1 h): {self.url}/rooms/{LOBBY}#invite={code}", flush=True)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (the extra ``fast``)."""
+    """uvloop's, if it is installed (the extra ``fast``)."""
     try:
         import uvloop  # noqa: PLC0415 - an extra
     except ImportError:

@@ -1,4 +1,4 @@
-"""A real server on a free port, in a thread of this process: for tests and notebooks that need one of their own."""
+"""A real server on a free port, in a thread of this process, for tests and notebooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .app import ChatServer, loop_factory
 
 
 class RunningServer:
-    """``url`` is its base address, ``token`` what programs send (None under ``open``)."""
+    """``url``: the base address. ``token``: the shared token (None with ``open``)."""
 
     def __init__(self, app: ChatServer) -> None:
         self.app = app
@@ -33,7 +33,7 @@ class RunningServer:
     @property
     def port(self) -> int:
         port = urlsplit(self.url).port
-        assert port is not None  # it always says so
+        assert port is not None  # ChatServer always names it
         return port
 
     @property
@@ -41,7 +41,7 @@ class RunningServer:
         return self.app.token
 
     def stop(self) -> None:
-        """As SIGTERM does: bye, finish, end. Calling it twice is fine."""
+        """Stop as SIGTERM does: ``bye`` to every member, finish writing, close. May be called twice."""
         if self._thread.is_alive():
             self.app.stop()
             self._thread.join()
@@ -53,7 +53,7 @@ class RunningServer:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(self.app.serve(lambda _: self._ready.set()))
-        except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits for us
+        except BaseException as error:  # noqa: BLE001 - raised again by __init__
             self._error = error
         finally:
             self._ready.set()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from traitlets import Bool, Dict, Float, Int, List, Unicode, default
 
+from bqserver.auth.moderation import moderation_path
 from bqserver.auth.origins import is_host, is_loopback, is_origin
+from bqserver.auth.token_file import read_or_create_token, read_token
 from bqserver.config.limits import LimitSettings
 from bqserver.config.paths import data_dir
 from bqserver.errors import SettingError, StartError
@@ -169,6 +172,21 @@ class ServerSettings(LimitSettings, Command):
 
     def is_exposed(self) -> bool:
         return not is_loopback(self.ip) or self.behind_proxy
+
+    def find_token(self) -> str:
+        """The shared token: from the file, the environment, or created in the data folder. Raises AccessFileError."""
+        if self.token_file:
+            return read_token(Path(self.token_file))
+        return os.environ.get("BQSERVER_TOKEN") or read_or_create_token(data_dir() / "token")
+
+    def view_file(self, port: int) -> Path:
+        """A node's copy of the stream. ``port`` distinguishes the nodes of one machine."""
+        return Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"
+
+    def moderation_file(self) -> Path | None:
+        """The file for mutes and closed rooms; None for a log that is not in a file."""
+        kind, _, path = self.log_url.partition(":")
+        return moderation_path(Path(path).expanduser()) if kind == "sqlite" and path else None
 
     def check(self) -> None:
         """Raises SettingError for an invalid value, and StartError for an insecure combination."""
