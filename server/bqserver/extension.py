@@ -1,4 +1,4 @@
-"""Jupyter Server's entry point: it imports this module by name. The extension itself is in ``bqserver.jupyter``."""
+"""Entry point of the Jupyter Server extension, imported by name. The extension itself is in ``bqserver.jupyter``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The server inside Jupyter Server and as a JupyterHub service."""
+"""The server as a Jupyter Server extension and as a JupyterHub service."""

@@ -1,7 +1,7 @@
-"""``bqserver --jupyterhub``: a service of JupyterHub, where everybody is who the Hub says they are.
+"""``bqserver --jupyterhub``: the server as a service of JupyterHub, which authenticates all members.
 
-People log in through the Hub's OAuth, programs (the kernels of users' servers) with their Hub tokens. The Hub
-tells through the environment where to listen and below which path.
+People log in through the Hub's OAuth; programs, such as the kernels of users' servers, send their Hub tokens. The
+Hub passes the address to listen on and the path before all routes in the environment.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LOGIN_REQUIRED = Denied(
 
 
 class HubHandler(HubOAuthenticated, Handler):
-    """A route of ours with the Hub's users. Mixed in by ``hub_routes``."""
+    """Replaces bqserver's authentication by the Hub's. Mixed in by ``hub_routes``."""
 
     def check_xsrf_cookie(self) -> None:
-        """Ours is the exact Origin, on every request that changes something and on every join."""
+        """Do nothing: ``check_source`` requires the exact Origin for every change and every join."""
 
     def identify(self) -> Awaitable[Identity | Denied]:
         return self._identify()
@@ -39,13 +39,13 @@ class HubHandler(HubOAuthenticated, Handler):
         model = await self.hub_auth.get_user(self, sync=False)
         if not model or not self.hub_auth.check_scopes(self.hub_auth.access_scopes, model):
             return LOGIN_REQUIRED
-        return identity_of(model, program=getattr(self, "_token_authenticated", False))
+        return identity_from_model(model, is_program=getattr(self, "_token_authenticated", False))
 
     def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]]:
         return self._reauthenticate
 
     async def _reauthenticate(self) -> Identity | Denied:
-        self.__dict__.pop("_cached_hub_user", None)  # else the answer would be the first one
+        self.__dict__.pop("_cached_hub_user", None)  # else it would return the first answer
         return await self._identify()
 
     def accept_identity(self, found: Identity | Denied) -> None:
@@ -54,29 +54,29 @@ class HubHandler(HubOAuthenticated, Handler):
             self.redirect(self.get_login_url())
 
 
-def identity_of(model: dict[str, Any], *, program: bool) -> Identity:
-    """A service of the Hub's must not pass for the user of the same name."""
+def identity_from_model(model: dict[str, Any], *, is_program: bool) -> Identity:
+    """The identity of a Hub user or service. A service's name gets a suffix, so that it can't be taken for a user's."""
     name = model["name"] if model.get("kind", "user") == "user" else f"{model['name']} (service)"
-    return Identity(shorten_name(name), is_program=program)
+    return Identity(shorten_name(name), is_program=is_program)
 
 
-def hub_routes(service: AppContext, *, recheck: float) -> list[URLSpec]:
-    """Our routes with the Hub's users, and the one by which they come back from its login."""
+def hub_routes(context: AppContext, *, recheck: float) -> list[URLSpec]:
+    """The routes with the Hub's authentication, and the callback of its login."""
     auth = HubOAuth.instance()
-    # Else what the Hub said once would outlive the next question.
+    # A cached answer must not be older than the next check.
     auth.cache_max_age = min(auth.cache_max_age, max(1, int(recheck)))
     specs = []
-    for spec in routes(service):
-        ours: type = (
+    for spec in routes(context):
+        base: type = (
             NoInvitesHandler if spec.handler_class in (InvitesHandler, SessionHandler) else spec.handler_class
         )
-        handler = type(f"Hub{ours.__name__}", (HubHandler, ours), {"_hub_auth": auth})
+        handler = type(f"Hub{base.__name__}", (HubHandler, base), {"_hub_auth": auth})
         specs.append(URLSpec(spec.regex.pattern, handler, spec.kwargs))
-    return [*specs, URLSpec(f"{service.base}oauth_callback", HubOAuthCallbackHandler)]
+    return [*specs, URLSpec(f"{context.base}oauth_callback", HubOAuthCallbackHandler)]
 
 
 class ServiceAddress(NamedTuple):
-    """Where the Hub wants its service: what to listen on, the path before all routes, and the names it goes by."""
+    """The address the Hub assigns: ``base`` is the path before all routes, ``hosts`` are public host names."""
 
     ip: str
     port: int
@@ -85,7 +85,7 @@ class ServiceAddress(NamedTuple):
 
 
 def service_address() -> ServiceAddress | None:
-    """None: no Hub has started this."""
+    """None if this process was not started by a Hub."""
     url, prefix = os.environ.get("JUPYTERHUB_SERVICE_URL"), os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
     if not url or not prefix or not os.environ.get("JUPYTERHUB_API_TOKEN"):
         return None

@@ -1,6 +1,6 @@
-"""Keys of kernels: each kernel that a Jupyter server starts gets one of its own, in its environment alone.
+"""Tokens of kernels: each kernel that a Jupyter server starts gets one of its own, valid until the kernel ends.
 
-Not in an address and not on a command line, where others could read it; worth nothing once the kernel is gone.
+It is passed in the environment only: others could read it in a URL or on a command line.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ KERNEL_ENDED = Denied("token_expired", "the kernel with this token has ended: st
 class _KernelToken(NamedTuple):
     identity: Identity
     kernel: str | None
-    """None while it starts."""
+    """Its id; None while it starts."""
 
 
 class KernelTokens:
-    """``alive`` tells whether a kernel of that id still runs."""
+    """``is_alive(kernel_id)``: whether that kernel still runs."""
 
-    def __init__(self, alive: Callable[[str], bool]) -> None:
-        self._is_alive = alive
+    def __init__(self, is_alive: Callable[[str], bool]) -> None:
+        self._is_alive = is_alive
         self._tokens: dict[str, _KernelToken] = {}
 
-    def environment(self, url: str, identity: Identity, given: Mapping[str, str] | None) -> dict[str, str]:
-        """The environment of a kernel to be started for ``identity``; who chose another server keeps it."""
+    def make_environment(
+        self, url: str, identity: Identity, given: Mapping[str, str] | None
+    ) -> dict[str, str]:
+        """The environment of a kernel to be started for ``identity``. A BQWIDGET_URL that is already set stays."""
         environment = dict(os.environ if given is None else given)
         if URL_VARIABLE not in environment:
             token = secrets.token_urlsafe(32)
@@ -42,31 +44,32 @@ class KernelTokens:
         return environment
 
     def bind(self, environment: Mapping[str, str], kernel: str) -> None:
-        """The kernel with that environment is there."""
+        """Tie the token in ``environment`` to the kernel that was started with it. ``kernel``: its id."""
         self._tokens = {
-            digest: key
-            for digest, key in self._tokens.items()
-            if key.kernel is None or self._is_alive(key.kernel)
+            digest: token
+            for digest, token in self._tokens.items()
+            if token.kernel is None or self._is_alive(token.kernel)
         }
         digest = sha256_hex(environment.get(TOKEN_VARIABLE, ""))
-        if key := self._tokens.get(digest):
-            self._tokens[digest] = key._replace(kernel=kernel)
+        if token := self._tokens.get(digest):
+            self._tokens[digest] = token._replace(kernel=kernel)
 
     def identify(self, token: str) -> Identity | Denied | None:
-        """Whose kernel that is; None where it is no kernel's."""
-        key = self._tokens.get(sha256_hex(token))
-        if key is None:
+        """The identity behind a kernel's token; None if ``token`` is not a kernel's."""
+        found = self._tokens.get(sha256_hex(token))
+        if found is None:
             return None
-        return key.identity if key.kernel is None or self._is_alive(key.kernel) else KERNEL_ENDED
+        return found.identity if found.kernel is None or self._is_alive(found.kernel) else KERNEL_ENDED
 
 
 class KernelAuthenticator(Authenticator):
-    """Lets kernels in and nobody else."""
+    """Accepts only kernels' tokens."""
 
-    def __init__(self, kernels: KernelTokens) -> None:
+    def __init__(self, kernel_tokens: KernelTokens) -> None:
         super().__init__(token=None, is_open=False, clock=time.time)
-        self._kernels = kernels
+        self._kernel_tokens = kernel_tokens
 
     def identify(self, authorization: str | None, session: bytes | None) -> Identity | Denied:
         del session
-        return self._kernels.identify((authorization or "").partition(" ")[2].strip()) or WRONG_TOKEN
+        token = (authorization or "").partition(" ")[2].strip()
+        return self._kernel_tokens.identify(token) or WRONG_TOKEN

@@ -1,4 +1,4 @@
-"""Logins that have ended: Jupyter forgets its cookie at a logout, and would still take it from who kept a copy."""
+"""Ended logins: at a logout Jupyter only deletes the browser's cookie, and would still accept a copy of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bqserver.auth.tokens import sha256_hex
 MAX_REMEMBERED_LOGOUTS = 10_000
 
 
-class Logouts:
-    """Watches the logouts of Jupyter's ``IdentityProvider``, and calls ``ended`` after each."""
+class LogoutTracker:
+    """Remembers the cookies of logouts from Jupyter's ``IdentityProvider``, and calls ``on_logout`` after each."""
 
-    def __init__(self, provider: Any, ended: Callable[[], object]) -> None:
+    def __init__(self, provider: Any, on_logout: Callable[[], object]) -> None:
         self._provider = provider
         self._ended: OrderedDict[str, None] = OrderedDict()
         clear = provider.clear_login_cookie
@@ -25,12 +25,12 @@ class Logouts:
                 if len(self._ended) > MAX_REMEMBERED_LOGOUTS:
                     self._ended.popitem(last=False)
             clear(handler)
-            ended()
+            on_logout()
 
-        provider.clear_login_cookie = clear_login_cookie  # there is no hook for it
+        provider.clear_login_cookie = clear_login_cookie  # Jupyter has no hook for it
 
     def has_ended(self, handler: Any) -> bool:
-        """Whether the login cookie that came with this request was logged out."""
+        """Whether the request's login cookie was logged out."""
         cookie = self._cookie(handler)
         return cookie is not None and sha256_hex(cookie) in self._ended
 

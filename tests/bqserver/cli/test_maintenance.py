@@ -41,7 +41,7 @@ def test_backup_check_and_restore_end_to_end(log: Path, tmp_path: Path):
         assert "in use by another bqserver" in done.stderr
     done = run_bqserver("restore", target, f"--log=sqlite:{log}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "is kept in" in done.stdout
+    assert "was moved to" in done.stdout
 
 
 def test_check_prints_problems_and_exits_1(log: Path):
@@ -56,12 +56,12 @@ def test_check_prints_problems_and_exits_1(log: Path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["backup"], "name a file: bqserver backup FILE"),
-        (["restore"], "name a file: bqserver restore FILE"),
+        (["backup"], "give one file: bqserver backup FILE"),
+        (["restore"], "give one file: bqserver restore FILE"),
         (["backup", "a", "b"], "b is not understood"),
         (["check", "a"], "a is not understood"),
         (["check", "--lag=sqlite:x"], "did you mean --log?"),
-        (["check", "--log=memory"], "--log=memory is no file: give --log=sqlite:PATH"),
+        (["check", "--log=memory"], "--log=memory is not a file: give --log=sqlite:PATH"),
     ],
 )
 def test_a_wrong_command_line_exits_2_and_names_the_argument(arguments: list[str], text: str):
@@ -89,7 +89,7 @@ def test_the_commands_print_where_attachments_are_and_how_many_are_missing(
     assert run_bqserver("check", f"--log=sqlite:{saved}").returncode == 1
     new = tmp_path / "new.sqlite"
     done = run_bqserver("restore", f"--log=sqlite:{new}", saved)
-    assert f"2 attachments are missing: they belong in {attachments_path(saved)}" in done.stdout
+    assert f"2 attachments are missing: put their file at {attachments_path(saved)}" in done.stdout
     (tmp_path / "lost").rename(attachments_path(saved))
     assert "missing" not in run_bqserver("restore", f"--log=sqlite:{new}", saved).stdout
     assert len([body for body in fetch_attachments(new) if body]) == 2

@@ -360,7 +360,7 @@ def test_two_at_one_folder_have_a_history_each(home, home_environ):
 def test_a_key_is_good_while_its_kernel_is_alive():
     alive = {"k1"}
     kernels = KernelTokens(alive.__contains__)
-    environment = kernels.environment("http://here", Identity("ada"), {"PATH": "/bin"})
+    environment = kernels.make_environment("http://here", Identity("ada"), {"PATH": "/bin"})
     token = environment["BQWIDGET_TOKEN"]
     assert (environment["PATH"], environment["BQWIDGET_URL"]) == ("/bin", "http://here")
     assert kernels.identify(token) == Identity(

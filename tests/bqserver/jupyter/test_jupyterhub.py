@@ -249,10 +249,12 @@ def test_a_single_user_server_has_rooms_of_its_own(url):
 
 
 def test_a_service_is_no_user_of_the_same_name(jupyterhub):
-    from bqserver.jupyter.jupyterhub import identity_of
+    from bqserver.jupyter.jupyterhub import identity_from_model
 
-    assert identity_of({"name": "ada", "kind": "user"}, program=False).principal == "ada"
-    assert identity_of({"name": "ada", "kind": "service"}, program=True).principal == "ada (service)"
+    assert identity_from_model({"name": "ada", "kind": "user"}, is_program=False).principal == "ada"
+    assert (
+        identity_from_model({"name": "ada", "kind": "service"}, is_program=True).principal == "ada (service)"
+    )
 
 
 def test_without_a_hub_it_says_so(home, jupyterhub):
@@ -260,5 +262,5 @@ def test_without_a_hub_it_says_so(home, jupyterhub):
         [sys.executable, "-m", "bqserver", "--jupyterhub"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "no Hub has started this" in done.stderr
+    assert "no Hub has started this process" in done.stderr
     assert done.stdout == ""

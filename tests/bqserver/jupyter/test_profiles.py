@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from bqserver.auth.identity import Identity
 from bqserver.hub.presence import MAX_AVATARS, members
-from bqserver.jupyter.profiles import MAX_AVATAR_LENGTH, profile_of
+from bqserver.jupyter.profiles import MAX_AVATAR_LENGTH, make_profile
 
 from bqwidget.protocol import Profile
 
@@ -20,7 +20,7 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
     ["#fa0", "#FFAA00", "teal", "rgb(1, 2, 3)", "hsl(120deg 50% 40%)", "var(--jp-collaborator-color1)"],
 )
 def test_colours_travel(color):
-    assert profile_of(None, color=color) == Profile(color=color)
+    assert make_profile(None, color=color) == Profile(color=color)
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def test_colours_travel(color):
     ],
 )
 def test_what_is_no_colour_does_not(color):
-    assert profile_of(None, color=color) is None
+    assert make_profile(None, color=color) is None
 
 
 def test_a_small_picture_that_is_its_own_address_travels():
-    assert profile_of(None, avatar=PIXEL) == Profile(avatar=PIXEL)
+    assert make_profile(None, avatar=PIXEL) == Profile(avatar=PIXEL)
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ def test_a_small_picture_that_is_its_own_address_travels():
     ],
 )
 def test_no_other_picture_does(avatar):
-    assert profile_of(None, avatar=avatar) is None
+    assert make_profile(None, avatar=avatar) is None
 
 
 def test_names_are_one_short_visible_line():
-    profile = profile_of("Ada\u202e\n L" + "x" * 99, "ABCDEFG")
+    profile = make_profile("Ada\u202e\n L" + "x" * 99, "ABCDEFG")
     assert profile == Profile(name="Ada L" + "x" * 59, initials="ABCD")
-    assert profile_of("", "", "", "") is None
+    assert make_profile("", "", "", "") is None
 
 
 def test_a_crowd_has_only_so_many_pictures():
-    looks = profile_of("Name", avatar=PIXEL)
+    looks = make_profile("Name", avatar=PIXEL)
     peers = [
         SimpleNamespace(
             user=f"user-{number:02}",

@@ -237,7 +237,7 @@ def test_a_log_in_use_is_refused(nats_single, tmp_path: Path):
 def test_two_logs_of_different_kinds_are_required(arguments: list[str]):
     failed = run_copy(*arguments)
     assert failed.returncode == 2
-    assert "name two logs" in failed.stderr
+    assert "give two logs" in failed.stderr
 
 
 @pytest.mark.parametrize("interrupted", [2, 5, 8])
