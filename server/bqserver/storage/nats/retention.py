@@ -39,7 +39,7 @@ TRIM_KEY_PREFIX = "trim."
 """The key of a trim in the control state, with the room's name after it; its value is the last seq removed."""
 MESSAGE_OVERHEAD_BYTES = 125
 """Bytes of a stored message besides its subject and payload: JetStream's own, and the header with its id."""
-MAX_BLOCKS = 100
+BLOCKS_PER_LIMIT = 100
 """Blocks into which a size limit is divided: messages are removed in whole blocks."""
 
 _log = logging.getLogger("bqserver.nats")
@@ -81,7 +81,7 @@ def _parse_rule(option: str) -> Rule:
 class RetentionSize:
     """The bytes of one room in the stream, counted message by message: JetStream reports only those of whole streams.
 
-    Pure, and of bounded size: about ``MAX_BLOCKS`` blocks for any number of messages. ``limit``: bytes that the room
+    Pure, and of bounded size: about ``BLOCKS_PER_LIMIT`` blocks for any number of messages. ``limit``: bytes that the room
     may have; ``last_seq``: of the last message counted.
     """
 
@@ -97,7 +97,7 @@ class RetentionSize:
         size += MESSAGE_OVERHEAD_BYTES
         self.bytes += size
         self.last_seq = seq
-        if self._blocks and self._blocks[-1][1] + size <= self._limit // MAX_BLOCKS:
+        if self._blocks and self._blocks[-1][1] + size <= self._limit // BLOCKS_PER_LIMIT:
             size += self._blocks.pop()[1]
         self._blocks.append((seq, size))
 
