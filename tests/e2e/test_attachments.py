@@ -182,7 +182,7 @@ def test_what_is_not_taken_says_why_where_it_is_and_can_be_taken_back(server, pa
         "paper.pdf": "Only PNG, JPEG, GIF, WebP and SVG pictures",
         "huge.png": "It has 2 MB: the limit is 2 MB",
         "empty.png": "This file is empty",
-        "page.png": "the bytes are no image/png",
+        "page.png": "the bytes are not image/png",
     }
     for name, why in said.items():
         chips(window).filter(has_text=name).get_by_role("alert").filter(has_text=why).wait_for()
@@ -386,7 +386,7 @@ def test_in_a_notebook_everything_goes_through_the_kernel(pages, jupyter):
         bob.send(png(640, 480, (30, 90, 200), noise=900_000), "back", name="back.png")
         assert picture(window, "back.png").evaluate(SIZE) == [640, 480]
         choose(window, file("page.png", b"<script>"))
-        chips(window).get_by_role("alert").filter(has_text="the bytes are no image/png").wait_for()
+        chips(window).get_by_role("alert").filter(has_text="the bytes are not image/png").wait_for()
         assert page.locator(".jp-Notebook .jp-Cell").count() == count
         assert urlsplit(far.url).netloc not in seen
 

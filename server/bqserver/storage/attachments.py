@@ -118,4 +118,4 @@ async def resolve_attachments(store: AttachmentStore | None, room: str, draft: D
     return msgspec.structs.replace(draft, parts=tuple(parts))
 
 
-_NOT_SUPPORTED = Rejected("no_parts", "this server takes no attachments: send text", 400)
+_NOT_SUPPORTED = Rejected("no_parts", "this server accepts no attachments: send text", 400)

@@ -1,1 +1,1 @@
-"""The HTTP routes."""
+"""The HTTP routes: requests are checked, turned into calls of the hub, and answered as JSON."""

@@ -1,4 +1,4 @@
-"""The routes of attachments: put into a room by who may write there, fetched by who may read, harmless when opened."""
+"""The routes of attachments: uploaded by members who may write in the room, downloaded by those who may read there."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .handler import Handler
 from .media import ALLOWED_TYPES, inspect
 
 CSP = "default-src 'none'; sandbox"
-"""Opened by itself, a picture that is also a page (SVG) has no origin, runs nothing and loads nothing."""
+"""A picture that is also a document (SVG), opened by its address, has no origin, runs nothing and loads nothing."""
 TRANSFER_TIMEOUT = 120.0
-"""Seconds in which an upload must come and a download be read: what waits holds its place in memory."""
+"""Seconds in which an upload must arrive and a download be read, because it occupies memory meanwhile."""
 CACHE_SECONDS = 365 * 24 * 3600
 FILE_EXTENSIONS = {
     "image/png": "png",
@@ -40,27 +40,29 @@ _log = logging.getLogger("bqserver.parts")
 
 
 class UploadHandler(BodyHandler):
-    """``POST /rooms/{room}/parts?name=``: the raw bytes under their type; 201 and the part, once it is durable."""
+    """``POST /rooms/{room}/parts?name=``: raw bytes under their Content-Type; 201 and the part, once it is durable."""
 
     _held = 0
     _late: asyncio.TimerHandle | None = None
 
     def check_headers(self) -> None:
-        """All that can be known before the first byte is read: it may be much that is sent for nothing."""
+        """Check all that is known before the first byte is read, for the body may be long."""
         hub, (room, *_) = self.context.hub, self.path_args
         self.check_writer(room)
         self.store()
         if self.mime not in ALLOWED_TYPES:
-            message = f"{printable(self.mime)} is not taken: an attachment is {', '.join(ALLOWED_TYPES)}"
+            message = f"{printable(self.mime)} is not accepted: an attachment is {', '.join(ALLOWED_TYPES)}"
             raise ApiError(415, "bad_type", message)
         with bad_request():
             _check_name(self.get_query_argument("name", None))
         length = self.content_length()
         self._check_rate()
         if length > self._max_bytes:
-            return  # its sender reads the 413 when it has sent it, and nothing of it is kept
+            return  # its bytes are dropped, and the sender reads the 413 when it has sent them
         if not hub.attachment_memory.acquire(length):
-            raise ApiError(503, "overload", "too many attachments are on their way: try again", retry_after=2)
+            raise ApiError(
+                503, "overload", "too many attachments are being transferred: try again", retry_after=2
+            )
         self._held = length
         self._late = asyncio.get_running_loop().call_later(TRANSFER_TIMEOUT, self._give_up)
 
@@ -75,13 +77,13 @@ class UploadHandler(BodyHandler):
 
     def data_received(self, chunk: bytes) -> None:
         super().data_received(chunk)
-        if not self._held:  # too much: read for the sender's sake alone
+        if not self._held:  # too long: read only so that the sender sees the answer
             self._chunks.clear()
 
     async def post(self, room: str) -> None:
         if self._late is not None:
             self._late.cancel()
-        self.check_writer(room)  # much may have changed since its first byte
+        self.check_writer(room)  # rights may have changed since the first byte
         data = self.body()
         if not data:
             raise ApiError(400, "empty", "the attachment is empty: send its bytes as the body")
@@ -106,7 +108,7 @@ class UploadHandler(BodyHandler):
     def store(self) -> AttachmentStore:
         hub = self.context.hub
         if hub.attachments is None or not hub.limits.part:
-            raise ApiError(404, "no_parts", "this server takes no attachments: send text")
+            raise ApiError(404, "no_parts", "this server accepts no attachments: send text")
         return hub.attachments
 
     def on_finish(self) -> None:
@@ -148,7 +150,7 @@ class UploadHandler(BodyHandler):
 
 
 class DownloadHandler(Handler):
-    """``GET /rooms/{room}/parts/{sha256}``: the bytes, for whoever may read in that room and in no other."""
+    """``GET /rooms/{room}/parts/{sha256}``: the bytes, for members who may read in that room."""
 
     async def get(self, room: str, sha256: str) -> None:
         self.authorize(room, Role.READ)
@@ -168,12 +170,14 @@ class DownloadHandler(Handler):
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
         if not budget.acquire(part.size):
-            raise ApiError(503, "overload", "too many attachments are on their way: try again", retry_after=2)
+            raise ApiError(
+                503, "overload", "too many attachments are being transferred: try again", retry_after=2
+            )
         try:
             async with asyncio.timeout(TRANSFER_TIMEOUT):
                 await self.finish(body)
         except StreamClosedError:
-            pass  # its reader has gone
+            pass  # the client has gone
         except TimeoutError:
             _connection(self.request).detach().close()
         finally:
@@ -181,7 +185,7 @@ class DownloadHandler(Handler):
 
 
 def _connection(request: HTTPServerRequest) -> HTTP1Connection:
-    """Tornado's server speaks HTTP/1 and nothing else; its annotations leave that open."""
+    """Tornado's server speaks HTTP/1 only; its annotations do not say so."""
     return cast(HTTP1Connection, request.connection)
 
 

@@ -1,4 +1,4 @@
-"""A handler with a JSON body, refused by its type before it is read, and by its size before it is kept."""
+"""A handler with a request body: rejected by its type before it is read, and by its size before it is kept."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .errors import ApiError
 from .handler import Handler, whole_number
 
 DISCARD_LIMIT = 4 * 1024 * 1024
-"""Bytes of a body that are read and dropped, so that its sender sees the 413; more shuts the connection."""
+"""Bytes of a body that are read and dropped, so that its sender sees the 413; a longer one closes the connection."""
 
 
 @stream_request_body
 class BodyHandler(Handler):
-    """Reads the body piece by piece; ``body`` gives it."""
+    """Reads the body in chunks; ``body()`` returns it."""
 
     _complete = False
 
@@ -38,18 +38,18 @@ class BodyHandler(Handler):
             self.check_headers()
             if "Content-Length" in self.request.headers and self.content_length() > self._max_read_bytes:
                 raise self._too_big()
-        self._complete = True  # Tornado reads it to its end before the method is called
+        self._complete = True  # Tornado calls the method only when it has read the whole body
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if not self._complete:
             self.set_header(
                 "Connection", "close"
-            )  # Tornado will, and a client should know before its next request
+            )  # Tornado closes it, and the client should know before its next request
         super().write_error(status_code, **kwargs)
 
     def data_received(self, chunk: bytes) -> None:
-        """Too much is read to its end all the same, up to ``READ_ON``: a client that is still sending when the
-        connection is shut never sees why.
+        """Read a body that is too long to its end, up to ``DISCARD_LIMIT``: a client that is still sending when the
+        connection is closed never sees the answer.
         """
         self._size += len(chunk)
         if self._size > self._max_read_bytes:
@@ -61,20 +61,20 @@ class BodyHandler(Handler):
             self._chunks.clear()
 
     def body(self) -> bytes:
-        """All of it. Raises Failure (413) where that is more than a frame may have."""
+        """The whole body. Raises ApiError (413) if it is longer than a frame may be."""
         if self._size > self._max_bytes:
             raise self._too_big()
         return b"".join(self._chunks)
 
     def content_length(self) -> int:
-        """As the headers tell. Raises Failure where they tell no number."""
-        told = whole_number(self.request.headers.get("Content-Length", ""))
-        if told is None:
+        """From the headers. Raises ApiError if it is absent or not a number."""
+        length = whole_number(self.request.headers.get("Content-Length", ""))
+        if length is None:
             raise ApiError(400, "bad_length", "Content-Length must be there, and a number")
-        return told
+        return length
 
     def check_headers(self) -> None:
-        """Raises Failure unless the headers say that it may be read."""
+        """Raises ApiError if the headers show that the body should not be read."""
         self.check_json()
 
     @property

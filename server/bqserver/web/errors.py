@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""HTTP answers of 4xx and 5xx, as JSON: ``{"error": {"code", "message"}}``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bqwidget.protocol import encode
 
 
 class ApiError(HTTPError):
-    """An answer of 4xx or 5xx in the wire's words; ``retry_after`` is in seconds."""
+    """An HTTP answer of 4xx or 5xx with the wire's ``code`` and ``message``. ``retry_after``: seconds."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(status, log_message=message.replace("%", "%%"))
@@ -28,7 +28,7 @@ class ApiError(HTTPError):
 
 @contextmanager
 def bad_request() -> Iterator[None]:
-    """What is wrong with a request's contents is a 400 that names the field."""
+    """Turn a ProtocolError into a 400 that names the field."""
     try:
         yield
     except ProtocolError as error:

@@ -26,7 +26,7 @@ _log = logging.getLogger("bqserver.http")
 JSON = "application/json"
 COOKIE_DAYS = 30
 MAX_DIGITS = 18
-"""More of them would not fit SQLite's integers."""
+"""A longer number would not fit an SQLite integer."""
 MAX_LOGGED_PATH = 200
 HEADERS = (
     ("Content-Type", JSON),
@@ -38,7 +38,11 @@ HEADERS = (
 
 
 class Handler(RequestHandler):
-    """The base of all handlers. ``public`` ones answer without an identity; ``denied`` says why there is none."""
+    """The base of all handlers.
+
+    ``public`` handlers answer without an identity too; ``denied`` says why there is none. ``room`` and ``error_code`` are
+    for the audit log. ``cors_origin``: the origin of an allowed page, which may read the answer (CORS).
+    """
 
     public = False
     identity = UNVERIFIED
@@ -46,7 +50,6 @@ class Handler(RequestHandler):
     room: str | None = None
     error_code: str | None = None
     cors_origin: str | None = None
-    """A listed page's origin, which may read the answer (CORS)."""
 
     def initialize(self, context: AppContext) -> None:
         self.context = context
@@ -55,7 +58,9 @@ class Handler(RequestHandler):
         self.clear_header("Server")
         for name, value in HEADERS:
             self.set_header(name, value)
-        if self.cors_origin is not None:  # errors too: Tornado clears the headers before it writes one
+        if (
+            self.cors_origin is not None
+        ):  # on errors too: Tornado clears the headers before it writes an error
             self.set_header("Access-Control-Allow-Origin", self.cors_origin)
             self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
             self.set_header("Vary", "Origin")
@@ -73,7 +78,7 @@ class Handler(RequestHandler):
         self.accept_identity(await found)
 
     def check_throttle(self, key: str | None) -> None:
-        """Raises Failure where this address has tried too many wrong keys."""
+        """Raises ApiError if this address has tried too many wrong tokens or invites."""
         if key is not None and (locked := self.context.login_throttle.check(self.address, key)):
             raise ApiError.of(locked)
 
@@ -99,20 +104,20 @@ class Handler(RequestHandler):
         if self.denied is not None:
             raise ApiError(401, *self.denied)
 
-    def authorize(self, room: str, level: Role) -> None:
-        """Raises Failure unless the name is a room's and the asker may do this much there."""
+    def authorize(self, room: str, role: Role) -> None:
+        """Raises ApiError unless ``room`` is a room name and the sender has at least ``role`` there."""
         with bad_request():
             check_room(room)
         self.room = room
         self.require_identity()
-        # Who they are by now: the body may have been long on its way.
-        found = self.context.hub.policy.authorize(self.identity, room, level)
+        # Asked again here, for the body may have taken long to arrive.
+        found = self.context.hub.policy.authorize(self.identity, room, role)
         if isinstance(found, Rejected):
             raise ApiError.of(found)
         self.identity = found
 
     def check_source(self) -> None:
-        """Raises Failure unless Host and Origin are what they should be."""
+        """Raises ApiError unless Host and Origin are allowed."""
         request, origins = self.request, self.context.origins
         if not origins.allows_host(request.host, server_address(request)):
             name = printable(strip_port(request.host))
@@ -122,17 +127,19 @@ class Handler(RequestHandler):
             self.check_no_origin()
         elif not origins.allows_origin(origin, request.host, request.protocol):
             raise ApiError(
-                403, "bad_origin", f"Origin {printable(origin)} may not come: allow it with --allow-origin"
+                403, "bad_origin", f"Origin {printable(origin)} is not allowed: allow it with --allow-origin"
             )
         elif origins.allows_cors(origin):
             self.cors_origin = origin
             self.set_default_headers()
 
     def check_no_origin(self) -> None:
-        """Browsers name their Origin on whatever could do harm; without one only a program may come."""
+        """Browsers send Origin with every request that can change something; without it only a token is accepted."""
         safe = self.request.method in ("GET", "HEAD", "OPTIONS") and not is_upgrade(self.request)
         if not safe and "Cookie" in self.request.headers and "Authorization" not in self.request.headers:
-            raise ApiError(403, "bad_origin", "Origin is missing: only a bearer token may come without one")
+            raise ApiError(
+                403, "bad_origin", "Origin is missing: only a request with a bearer token may omit it"
+            )
 
     def identify(self) -> Identity | Denied | Awaitable[Identity | Denied]:
         authorization = self.request.headers.get("Authorization")
@@ -142,11 +149,11 @@ class Handler(RequestHandler):
         return self.context.authenticator.identify(authorization, session)
 
     def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]] | None:
-        """How to ask again, later, who this is; None: what we know ourselves is followed anyway."""
+        """A function that asks again who this is; None where the server itself follows every change."""
         return None
 
     def head(self, *args: str) -> Awaitable[None] | None:
-        """As GET, without the body, which Tornado leaves out."""
+        """The same as GET; Tornado omits the body."""
         if "GET" not in self.methods():
             raise HTTPError(405)
         answer: Awaitable[None] | None = self.get(*args)
@@ -154,7 +161,7 @@ class Handler(RequestHandler):
 
     @classmethod
     def methods(cls) -> list[str]:
-        """What can be done here."""
+        """The methods that this handler implements."""
         there = [
             name
             for name in ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -163,18 +170,18 @@ class Handler(RequestHandler):
         return [*there, *(["HEAD"] if "GET" in there else []), "OPTIONS"]
 
     def options(self, *_: str) -> None:
-        """A preflight. Only a listed origin finds the header that gives it leave."""
+        """Answer a preflight; only an allowed origin gets the header that permits the request."""
         self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
         self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type")
         self.set_status(204)
 
     def check_json(self) -> None:
-        """A form or an image tag of another site can't send this type without asking first."""
+        """A form or image of another site can't send this type without a preflight. Raises ApiError (415)."""
         if not is_json(self.request.headers.get("Content-Type", "")):
             raise ApiError(415, "bad_type", f"the body must be {JSON}")
 
     def query_integer(self, name: str, low: int, high: int | None = None) -> int | None:
-        """A number from the query string, or None where it isn't there."""
+        """A whole number from the query string; None if it is absent. Raises ApiError (400)."""
         text = self.get_query_argument(name, None)
         if text is None:
             return None
@@ -189,11 +196,13 @@ class Handler(RequestHandler):
         self.finish(body)
 
     def compute_etag(self) -> str | None:
-        return None  # nothing here is cached
+        return None  # responses are not cached
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(error, ServerError):  # its words name our files: they are for the server's own log
+        if isinstance(
+            error, ServerError
+        ):  # its message names files of the server, so it goes to the server's log only
             failure = ApiError(
                 503, "unavailable", "messages can't be read just now: try again", retry_after=5
             )
@@ -204,7 +213,7 @@ class Handler(RequestHandler):
         if isinstance(exc_info[1], ServerError):
             _log.error("%s %s: %s", self.request.method, self.request.path, exc_info[1])
             return
-        if not isinstance(exc_info[1], HTTPError):  # what a client did wrong is its own to hear of
+        if not isinstance(exc_info[1], HTTPError):  # a client's mistake is answered, not logged
             super().log_exception(*exc_info)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -228,7 +237,7 @@ class Handler(RequestHandler):
 
 
 def log_request(handler: Handler) -> None:
-    """Tornado calls it for every finished request; its path is told without the query, which says what was sought."""
+    """Called by Tornado for every finished request. The path is recorded without its query, which may hold a search."""
     request, audit = handler.request, handler.context.hub.audit
     audit.counters.requests[handler.get_status()] += 1
     if audit.enabled:
@@ -244,7 +253,7 @@ def log_request(handler: Handler) -> None:
 
 
 class NotFoundHandler(Handler):
-    """Every path that is no route."""
+    """Answers every path that is not a route."""
 
     public = True
 
@@ -254,7 +263,7 @@ class NotFoundHandler(Handler):
 
 
 def cookie_name(request: HTTPServerRequest) -> str:
-    """Cookies don't know ports: two servers of one machine would overwrite each other's session."""
+    """Cookies ignore ports: without the port in its name, two servers on one machine would overwrite each other's session."""
     port = request.host.rpartition(":")[2]
     return f"bqserver-{port}" if port.isdigit() else "bqserver"
 
@@ -264,7 +273,7 @@ def is_upgrade(request: HTTPServerRequest) -> bool:
 
 
 def server_address(request: HTTPServerRequest) -> str:
-    """The address of ours that the client connected to; a socket without addresses counts as loopback."""
+    """The local address that the client connected to; a socket without an address counts as loopback."""
     return local_address(getattr(request.connection, "stream", None))
 
 

@@ -1,7 +1,7 @@
-"""Are these bytes what they claim to be? A picture of an allowed type, with its size in pixels, or a table of data.
+"""Checks that an attachment's bytes have the type they claim: an image, with its size in pixels, or a data table.
 
-Browsers are told to believe the type that is stored (``nosniff``), so it must be true. Only the first bytes
-are looked at: nothing here decodes a picture.
+Browsers trust the stored type (``nosniff``), so it must be true. Only an image's header is read; nothing
+here decodes an image.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bqwidget.protocol import IMAGES, NOT_JSON, TABLE, Part, Table, image_type
 
 ALLOWED_TYPES = (*sorted(IMAGES), TABLE)
 MAX_PIXELS = 100_000_000
-"""A picture's few bytes may ask every reader's browser for gigabytes."""
+"""A small file can make every reader's browser allocate gigabytes."""
 MAX_JPEG_SEGMENTS = 2_000
-"""Of a JPEG, before its size: each has up to 64 kB."""
+"""Segments of a JPEG before its size; each has up to 64 kB."""
 MAX_TABLE_BYTES = 1024 * 1024
 MAX_ROWS, MAX_COLUMNS = 1_000, 100
 
@@ -28,7 +28,7 @@ Size = tuple[int, int]
 _decode_table = msgspec.json.Decoder(Table).decode
 _MARKER = re.compile(rb"\xff+[^\xff]")
 _BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
-"""JPEG's markers without a segment; none of them belongs before its size."""
+"""JPEG markers without a segment; none of them is allowed before the size."""
 _SVG_ROOT = re.compile(rb"<svg\b[^>]*")
 _SVG_SIZE = tuple(
     re.compile(rb"\s%b\s*=\s*[\"']\s*(\d{1,5})(?:\.\d*)?\s*(?:px|pt)?\s*[\"']" % name)
@@ -38,19 +38,19 @@ _VIEW_BOX = re.compile(rb"\sviewBox\s*=\s*[\"'][-\d.]+[\s,]+[-\d.]+[\s,]+(\d{1,5
 
 
 def inspect(mime: str, data: bytes) -> Part:
-    """The part that these bytes are. Raises ProtocolError (``bad_part``). It takes its time: not for the event loop."""
+    """The part for these bytes. Raises ProtocolError (``bad_part``). Hashing blocks: call it on a thread."""
     width, height = image_size(mime, data) or (None, None)
     digest = hashlib.sha256(data).hexdigest()
     return Part(mime=mime, sha256=digest, size=len(data), width=width, height=height)
 
 
 def image_size(mime: str, data: bytes) -> Size | None:
-    """A picture's width and height, where it tells. Raises ProtocolError (``bad_part``) for what isn't a ``mime``."""
+    """An image's width and height in pixels, None if it has none. Raises ProtocolError (``bad_part``) if it is not ``mime``."""
     if mime == TABLE:
         _check_table(data)
         return None
     if image_type(data) != mime:
-        raise _bad(f"the bytes are no {mime}: send them under the type that they are")
+        raise _bad(f"the bytes are not {mime}: send them with the right Content-Type")
     try:
         size = _SIZES[mime](data)
     except (struct.error, IndexError):
@@ -92,7 +92,7 @@ def _gif(data: bytes) -> Size | None:
 
 
 def _webp(data: bytes) -> Size | None:
-    """Three kinds: extended, lossless, and lossy."""
+    """WebP has three forms: extended, lossless and lossy."""
     match data[12:16]:
         case b"VP8X":
             return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -106,9 +106,9 @@ def _webp(data: bytes) -> Size | None:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    """Walk the segments up to the frame's header (SOF), past tables, arithmetic coding and comments.
+    """Walk the segments to the frame header (SOF), past tables, arithmetic coding and comments.
 
-    Raises ProtocolError where it can't be walked: browsers look longer, and might find a huge one.
+    Raises ProtocolError if the header can't be reached: a browser searches longer, and might find a huge size.
     """
     at = 2
     for _ in range(MAX_JPEG_SEGMENTS):
@@ -122,10 +122,10 @@ def _jpeg(data: bytes) -> Size | None:
             return width, height
         at = marker.end() + length
     else:
-        raise _bad("the picture has too many segments: save it anew")
+        raise _bad("the picture has too many segments: save it again")
     if at + 2 > len(data):
-        return None  # cut off
-    raise _bad("the picture's size can't be found: save it anew")
+        return None  # truncated
+    raise _bad("the picture's size can't be found: save it again")
 
 
 def _svg(data: bytes) -> Size | None:

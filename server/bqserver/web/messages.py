@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The routes of messages: list, post, search, the raw log, and the list of rooms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_QUERY_LENGTH = 200
 
 
 class MessagesHandler(BodyHandler):
-    """List and post: the recipe's two routes, for any room."""
+    """``GET`` and ``POST /rooms/{room}/messages``; ``/messages`` is the recipe's name for the room ``lobby``."""
 
     async def get(self, room: str = LOBBY) -> None:
         self.authorize(room, Role.READ)
@@ -72,7 +72,7 @@ class RoomsHandler(Handler):
 
 
 class RawLogHandler(Handler):
-    """The entries as they were appended, changes among them."""
+    """``GET /rooms/{room}/log``: the entries as they were appended, changes too."""
 
     async def get(self, room: str) -> None:
         self.authorize(room, Role.READ)
@@ -86,7 +86,7 @@ class RawLogHandler(Handler):
 
 
 class SearchHandler(Handler):
-    """Messages by their words: ``?q=``, the newest that match, oldest first."""
+    """``GET /rooms/{room}/search?q=``: the newest messages that hold all the words, oldest first."""
 
     async def get(self, room: str) -> None:
         self.authorize(room, Role.READ)

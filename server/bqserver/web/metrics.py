@@ -1,4 +1,4 @@
-"""``GET /metrics``: the server's figures for Prometheus, read when it asks; needs the extra ``metrics``."""
+"""``GET /metrics``: the server's figures for Prometheus; needs the extra ``metrics``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ else:
     AVAILABLE = True
 
     class HubCollector(Collector):
-        """No figure is kept by room or by name: there may be many, and they are nobody's business here."""
+        """Figures are not split by room or name: there may be many, and they are private."""
 
         def __init__(self, hub: Hub) -> None:
             self._hub = hub
@@ -28,7 +28,7 @@ else:
         def collect(self) -> Iterator[Metric]:
             hub, counters = self._hub, self._hub.audit.counters
             yield GaugeMetricFamily("bqserver_members", "Connected now.", len(hub.peers))
-            yield GaugeMetricFamily("bqserver_rooms", "Rooms that somebody is in now.", len(hub.rooms))
+            yield GaugeMetricFamily("bqserver_rooms", "Rooms with members now.", len(hub.rooms))
             yield GaugeMetricFamily(
                 "bqserver_log_healthy", "1 when the log can be written.", hub.log.healthy()
             )
@@ -48,7 +48,7 @@ else:
 
 
 class MetricsHandler(Handler):
-    """For programs with a token: how busy a server is, is not for everyone."""
+    """For programs with a token: the load of a server is not public."""
 
     def get(self) -> None:
         if not AVAILABLE:

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""``POST /rooms/{room}/moderation``: close and reopen a room, mute and unmute a member."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .errors import ApiError
 
 
 class ModerationRequest(protocol.Struct, frozen=True):
-    """What a moderator wants. ``minutes`` limits a mute; without it, it lasts until it is lifted."""
+    """The body. ``minutes`` limits a mute; without it the mute lasts until ``unmute``."""
 
     do: Literal["close", "reopen", "mute", "unmute"]
     user: str | None = None
@@ -25,7 +25,7 @@ class ModerationRequest(protocol.Struct, frozen=True):
 
 
 class ModerationHandler(BodyHandler):
-    """Close a room and open it again, mute a member and lift that. Deleting is ``chat.delete``, as for one's own."""
+    """For moderators of the room. They delete messages with ``chat.delete``, like authors."""
 
     async def post(self, room: str) -> None:
         self.authorize(room, Role.MODERATE)
@@ -33,13 +33,15 @@ class ModerationHandler(BodyHandler):
         try:
             order = msgspec.json.decode(self.body(), type=ModerationRequest)
         except protocol.NOT_JSON as error:
-            raise ApiError(400, "bad_json", f"the order is not understood: {error}") from None
+            raise ApiError(400, "bad_json", f"the body is not understood: {error}") from None
         mutes = order.do in ("mute", "unmute")
         if mutes != bool(order.user) or (
             order.minutes is not None and (order.do != "mute" or order.minutes <= 0)
         ):
             raise ApiError(
-                400, "bad_field", "mute and unmute name a user, the others none; minutes is for mute alone"
+                400,
+                "bad_field",
+                "mute and unmute need a user, close and reopen take none; only mute takes minutes",
             )
         state = hub.policy.moderation
         hub.audit.record(

@@ -1,4 +1,4 @@
-"""The room as a web page: its last messages are in the HTML already, escaped, and the view takes over from there."""
+"""The HTML of a room's page: it holds the last messages, escaped, and the view takes over from there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ICON = (
     "%3Cpath fill='%232459d3' d='M7 4h18a4 4 0 0 1 4 4v12a4 4 0 0 1-4 4h-9l-8 6v-6H7a4 4 0 0 1-4-4V8a4 4 0 0 1 4-4z'/%3E"
     "%3Cpath stroke='%23fff' stroke-width='2.6' stroke-linecap='round' d='M9.5 11h13M9.5 17h8'/%3E%3C/svg%3E"
 )
-"""In the page itself: no further request, and the script can draw the dot of unread messages on it."""
+"""Inline: no further request, and the script can draw the dot for unread messages on it."""
 
 _TEMPLATE = Template(
     """<!doctype html>
@@ -67,7 +67,7 @@ def render(
     oldest: int,
     user: str | None,
 ) -> bytes:
-    """The page as UTF-8 HTML. ``bodies``: the room's last messages as JSON; none of it without a session."""
+    """The page as UTF-8 HTML. ``bodies``: the room's last messages as JSON, oldest first; left out without a session."""
     state = b'{"messages":[%b],"epoch":%b,"seq":%d,"oldest":%d,"user":%b}' % (
         b",".join(bodies),
         msgspec.json.encode(epoch),
@@ -82,7 +82,7 @@ def render(
         session=session,
         messages=[_decode(body) for body in bodies],
         when=_when,
-        # Inside a script element only "<" can end or change it; in JSON it only stands in strings.
+        # In a script element only "<" can end or change it, and in JSON it occurs only inside strings.
         state=state.replace(b"<", b"\\u003c") if session else b"null",
     )
 

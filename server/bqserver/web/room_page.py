@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""A room's address: a browser gets the page, a WebSocket joins."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ EMPTY_VIEW = RoomView(Bounds(0, 0), [])
 
 
 class RoomPageHandler(Handler):
-    """One address for a room: a browser gets the page, a WebSocket joins."""
+    """``GET /rooms/{room}``."""
 
-    public = True  # the page without a session is an empty shell that can take an invite
+    public = True  # without a session the page is an empty shell that can take an invite
 
     async def get(self, room: str) -> None:
         with bad_request():
@@ -85,7 +85,7 @@ class RoomPageHandler(Handler):
 
 
 class JoinCheckHandler(Handler):
-    """Whether a WebSocket would be let in now: a browser is not told why its handshake was refused."""
+    """``GET /rooms/{room}/join``: whether a WebSocket may join now. A browser does not show scripts why a handshake failed."""
 
     def get(self, room: str) -> None:
         self.authorize(room, Role.READ)
@@ -94,12 +94,12 @@ class JoinCheckHandler(Handler):
 
 
 def requested_name(handler: Handler) -> str | None:
-    """The name under which somebody wants to join, no longer than a name."""
+    """The name in the join query, cut to the longest name allowed; None if there is none."""
     return handler.get_query_argument("user", "")[: handler.context.hub.limits.user] or None
 
 
 def check_join(handler: Handler, user: str | None) -> None:
-    """Raise where one more connection is too many, or comes under somebody else's name."""
+    """Raises ApiError if the name is taken by another member, or if there are too many connections."""
     service, identity = handler.context, handler.identity
     if user and not service.hub.policy.authenticator.may_use_name(identity, user):
         raise ApiError.of(name_taken(user))

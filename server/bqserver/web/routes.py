@@ -1,4 +1,4 @@
-"""The routes: parse, call the hub, answer."""
+"""The table of routes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .sessions import InvitesHandler, SessionHandler
 
 
 def routes(context: AppContext) -> list[URLSpec]:
-    """Every route below ``service.base``; the Jupyter extension mounts the same ones."""
+    """Every route below ``context.base``; the Jupyter extension mounts the same ones."""
     base, kwargs = re.escape(context.base), {"context": context}
     table: list[tuple[str, type]] = [
         (r"health", HealthHandler),
@@ -53,7 +53,7 @@ class HealthHandler(Handler):
 
 
 class StaticHandler(Handler, StaticFileHandler):
-    """The built view. It is the same for everyone and says nothing about any room."""
+    """The built view, which is public: it holds nothing about any room."""
 
     public = True
 

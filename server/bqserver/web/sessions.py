@@ -1,4 +1,4 @@
-"""The routes by which people come in and go: invites, sessions, and what moderators order."""
+"""Invites, and the sessions that they are exchanged for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_INVITE_USES, MAX_INVITE_MINUTES = 100, 7 * 24 * 60
 
 
 class InviteRequest(protocol.Struct, frozen=True):
-    """``myself``: for a browser of the asker's own, under the name of their token."""
+    """The body. ``myself``: for the sender's own browser, under the name of their token."""
 
     uses: int = 1
     minutes: float = 10
@@ -26,14 +26,14 @@ class InviteRequest(protocol.Struct, frozen=True):
 
 
 class InvitesHandler(BodyHandler):
-    """A token makes invites; a session can't, so what leaks from a page does not multiply."""
+    """``POST /invites``, with a token. A session can't make invites, so a leaked session does not multiply."""
 
     async def post(self) -> None:
         grant = self.identity.grant
         if not self.identity.is_program:
-            raise ApiError(403, "forbidden", "invites are made with a token")
+            raise ApiError(403, "forbidden", "making an invite needs a token")
         if grant is not None and grant.read_only:
-            raise ApiError(403, "read_only", "a read-only token makes no invites")
+            raise ApiError(403, "read_only", "a read-only token can't make invites")
         try:
             wanted = msgspec.json.decode(self.body() or b"{}", type=InviteRequest)
         except protocol.NOT_JSON as error:
@@ -59,7 +59,7 @@ class RedeemRequest(protocol.Struct, frozen=True):
 
 
 class SessionHandler(BodyHandler):
-    """An invite is swapped for a cookie that no script can read and no other site can send."""
+    """``POST /session``: exchange an invite for a cookie that no script can read and no other site can send."""
 
     public = True
 
@@ -86,7 +86,7 @@ class SessionHandler(BodyHandler):
 
 
 class NoInvitesHandler(Handler):
-    """Where somebody else does the logging in, a one-time code would lead past it."""
+    """Inside Jupyter and JupyterHub, which have logins of their own: an invite would bypass them."""
 
     def post(self) -> None:
-        raise ApiError(403, "no_invites", "who may log in here is in: share the page's address")
+        raise ApiError(403, "no_invites", "invites are not used here, logins are: share the page's address")

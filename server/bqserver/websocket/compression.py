@@ -1,15 +1,15 @@
-"""Compressed frames (RFC 7692): made once a room and turn, without context, for every peer that takes them.
+"""Compressed frames (RFC 7692): made once for a room and turn, without context, for every peer that takes them.
 
-Whether that pays is a question of length. From ``python tests/benchmarks/compression.py``, text of the README:
+Whether compression pays depends on the length. From ``python tests/benchmarks/compression.py``, with the README's text:
 
     characters  100         300         1,000         4,000         16,000
     bytes       242 -> 184  445 -> 296  1,158 -> 674  4,222 -> 2,127  16,510 -> 7,552
     once        6 us        7 us        10 us         23 us         194 us
 
-Beside that, a short message is 27 us in all, and a write to 100 peers 130 us (1,000 characters) to 350 us (16,000),
-of which the smaller frame saves 4 to 50 %. Acks, replays and what else one peer alone gets stay plain: nobody shares
-the cost. A replay of 500 messages of 1,000 characters is 2.6 ms of the server's time, and would be 11.5 ms more; a
-thousand that come back at once wait for that, and not for the wire.
+For comparison, a short message takes 27 us in all, and a write to 100 peers 130 us (1,000 characters) to 350 us
+(16,000), of which the smaller frame saves 4 to 50 %. Acks, replays and other frames for a single peer stay plain,
+because no other peer shares the cost. A replay of 500 messages of 1,000 characters takes 2.6 ms of the server's time,
+and would take 11.5 ms more; a thousand peers that reconnect at once wait for the processor, not for the network.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from .framing import text_frame
 
 MIN_COMPRESSED_BYTES = 1024
-"""Bytes of the shortest frame that is compressed. What is shorter fits one packet either way, and would cost a
-fifth of all the work that a short message is.
+"""Bytes of the shortest frame that is compressed. A shorter one fits one packet either way, and compressing it would
+cost a fifth of all the work for a short message.
 """
 ZLIB_LEVEL, ZLIB_MEMORY_LEVEL = 1, 5
-"""zlib's. Its usual MEMORY, 8, takes some 13 us more to set up, for each frame, and packs no better; LEVEL 6 takes
-up to twice the time for less than a tenth of the bytes.
+"""zlib's usual memory level, 8, takes about 13 us more to set up for each frame and compresses no better; level 6 takes
+up to twice the time to save less than a tenth of the bytes.
 """
 RSV1 = 0x40
 FLUSH_TAIL_BYTES = 4
-"""Bytes that end every sync flush, and are not sent (RFC 7692, 7.2.1)."""
+"""Bytes at the end of every sync flush that are not sent (RFC 7692, 7.2.1)."""
 
 
 def compress(frame: bytes) -> bytes:
-    """``frame``, a whole one made by ``text_frame``, compressed; as it is where that saves nothing.
+    """``frame``, as made by ``text_frame``, compressed; unchanged where compression saves nothing.
 
-    Each is compressed alone: no member's text is packed with another's, whose length would then tell of it.
+    Each frame is compressed alone: in a shared context, the length of one member's frame would tell of another's text.
     """
     if len(frame) < MIN_COMPRESSED_BYTES:
         return frame
@@ -54,12 +54,12 @@ WINDOW_BITS = 15
 PERMESSAGE_DEFLATE = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True, client_no_context_takeover=True
 )
-"""What a client that offers permessage-deflate is answered (RFC 7692): every message is compressed by itself, in
-both directions. So one compressed frame fits all, and no connection keeps a window (some 300 kB otherwise).
-The server may ask for both of its own accord (7.1.1); who can't do without context ends the handshake itself.
+"""The answer to a client that offers permessage-deflate (RFC 7692): no context is kept in either direction, so one
+compressed frame fits every peer, and no connection keeps a window (about 300 kB otherwise). The server may ask for both
+on its own (7.1.1); a client that needs a context ends the handshake itself.
 """
 
 
 def has_full_window(extension: Extension) -> bool:
-    """Who asked for a smaller window gets plain frames: what is shared may point back further."""
+    """Whether the peer takes shared compressed frames: in a smaller window their references would reach too far back."""
     return isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits == WINDOW_BITS

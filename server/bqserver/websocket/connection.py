@@ -1,8 +1,8 @@
 """One WebSocket: the `websockets` sans-I/O protocol over a Tornado stream, with one bounded, direct write.
 
-Tornado parses the upgrade request and hands over its stream; ``incoming`` reads what comes on it. Broadcast
-bytes bypass both: they are framed once by ``text_frame`` and go straight to the socket while nothing is queued
-before them, so order holds. Only public API is used, so there is no private path to fall back from.
+Tornado parses the upgrade request and hands over its stream; ``Decoder`` reads it. Broadcast bytes bypass both: they
+are framed once by ``text_frame`` and go directly to the socket while nothing is queued before them, so order holds.
+Only public API of both libraries is used.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ from .framing import SocketSend
 
 READ_BYTES = 64 * 1024
 CLOSE_TIMEOUT = 5.0
-"""Seconds a closing peer gets to answer the close frame before its socket is shut."""
+"""Seconds that a peer has to answer the close frame before its socket is closed."""
 
 
 class Handshake:
-    """The opening handshake: ``response`` is 101, or the refusal to give as an HTTP answer; ``extensions``: what
-    both sides will speak.
-    """
+    """The opening handshake. ``response``: 101, or the HTTP answer that refuses it; ``extensions``: those agreed on."""
 
     def __init__(self, path: str, headers: Mapping[str, str]) -> None:
         protocol = ServerProtocol(
@@ -52,12 +50,12 @@ class Handshake:
 
 
 class Connection:
-    """An accepted WebSocket. ``buffer``: bytes that may wait in it for a slow reader; ``max_frame``:
-    bytes of the longest message it takes.
+    """An accepted WebSocket. ``buffer``: bytes that may be queued for a slow reader; ``max_frame``: bytes of the
+    longest message it accepts.
 
-    ``open``: frames may still be sent. ``heard``: when anything, a pong too, last came in (loop time).
-    ``deflates``: it takes compressed frames (``deflate``) in place of plain ones. ``send``: its socket's.
-    ``on_detour`` is told whenever ``straight`` ends.
+    ``open``: frames may still be sent. ``last_received_at``: when any bytes, such as a pong, arrived last (loop time).
+    ``compresses``: it takes compressed frames in place of plain ones. ``send``: the socket's. ``on_buffered`` is called
+    whenever ``direct_send`` is no longer possible.
     """
 
     __slots__ = (
@@ -92,7 +90,7 @@ class Connection:
 
     @property
     def direct_send(self) -> SocketSend | None:
-        """The bare ``send``, as long as whole frames may be given to it: nothing waits before them."""
+        """The socket's ``send`` while whole frames may be given to it, because nothing is queued; else None."""
         return self.send if self.open and self._direct and not self._queued else None
 
     async def receive(self) -> list[str | bytes] | None:
@@ -112,8 +110,8 @@ class Connection:
                 return messages
 
     def write(self, data: bytes) -> bool:
-        """Send whole frames, now or once the socket takes them. False: nothing of ``data`` will be sent, for
-        the connection is over or ``buffer`` bytes wait already. What finds an empty buffer is always taken.
+        """Send whole frames, now or as soon as the socket takes them. Returns False if nothing of ``data`` will be sent,
+        because the connection is over or ``buffer`` bytes are queued. With an empty buffer any length is accepted.
         """
         if not self.open:
             return False
@@ -122,7 +120,7 @@ class Connection:
                 sent = self.send(data)
             except BlockingIOError:
                 sent = 0
-            except OSError:  # it has gone: ``receive`` hears of it next turn
+            except OSError:  # the peer has gone; ``receive`` ends in the next turn
                 self.abort()
                 return False
             if sent == len(data):
@@ -134,10 +132,10 @@ class Connection:
         return self.open
 
     async def drain(self, data: bytes) -> bool:
-        """Write, and wait until the socket took it all. False: the connection is over."""
+        """Write, and wait until the socket has taken all of it. Returns False if the connection is over."""
         if not self.open:
             return False
-        self._queued += 1  # the direct way is barred: what comes meanwhile goes behind it
+        self._queued += 1  # no direct send: later frames have to queue behind this one
         self.on_buffered()
         try:
             await self._stream.write(data)
@@ -148,7 +146,7 @@ class Connection:
         return self.open
 
     def close(self, code: int, reason: str = "") -> None:
-        """Start the closing handshake; a peer that does not answer within ``CLOSING`` seconds is shut."""
+        """Start the closing handshake; the socket of a peer that does not answer is closed after ``CLOSE_TIMEOUT``."""
         if not self.open:
             return
         self._mark_closed()
@@ -158,14 +156,14 @@ class Connection:
         self._close_later()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection without a closing handshake."""
         self._mark_closed()
         self._stream.close()
 
     def _write_protocol(self) -> None:
-        """Handshake, pongs and close frames: whatever the protocol wants to say, behind what is queued.
+        """Queue the protocol's own output: handshake, pongs and close frames.
 
-        Who pings and pings without ever reading the pongs is dropped: they too are bounded by ``buffer``.
+        A peer that sends pings and reads no pongs is dropped: pongs are bounded by ``buffer`` too.
         """
         if self._queued > self._buffer:
             self.abort()
@@ -194,15 +192,16 @@ class Connection:
         self._queued -= size
 
     def _end_output(self) -> None:
-        """The protocol is done sending: finish once the last of it is written."""
+        """The protocol has nothing more to send: finish when its last bytes are written."""
         self._mark_closed()
         if not self._stream.closed():
             self._stream.write(b"").add_done_callback(lambda _: self._finish())
             self._close_later()
 
     def _finish(self) -> None:
-        """Half-close, so that unread input doesn't reset our close frame away. TLS can't; there it is closed when
-        the peer's own close frame has come, for nothing is unread then.
+        """Half-close the socket, so that unread input does not reset the connection before the close frame is read.
+
+        TLS has no half-close; the stream is closed when the peer's close frame has arrived, as nothing is unread then.
         """
         stream = self._stream
         if stream.closed():
@@ -219,7 +218,7 @@ class Connection:
     def _mark_closed(self) -> None:
         self.open = False
         self.on_buffered()
-        self.on_buffered = _ignore  # it holds the member, who holds the wire
+        self.on_buffered = _ignore  # it refers to the peer, which refers to this connection
 
     def _close_later(self) -> None:
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._stream.close)
@@ -230,5 +229,5 @@ def _ignore() -> None:
 
 
 def _select(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """A client that names no subprotocol is served too, as the recipe's server does."""
+    """A client that names no subprotocol is served too, as by the recipe's server."""
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None

@@ -1,19 +1,17 @@
-"""TODO docstring."""
+"""Frames that the server writes, as bytes: made once, the same for every peer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 SocketSend = Callable[[bytes], int]
-"""A socket's: how many bytes it took. Raises OSError where it takes none now, or never again."""
+"""A socket's ``send``: returns how many bytes it took. Raises OSError if it takes none now, or is closed."""
 
 PING = b"\x89\x00"
 
 
 def text_frame(payload: bytes, first: int = 0x81) -> bytes:
-    """``payload`` as one unmasked text frame (RFC 6455, 5.2): the same bytes for every peer. ``first``: its first
-    byte, where that says more.
-    """
+    """``payload`` as one unmasked text frame (RFC 6455, 5.2). ``first``: the first byte, with its flags and opcode."""
     size = len(payload)
     if size < 126:
         return bytes((first, size)) + payload

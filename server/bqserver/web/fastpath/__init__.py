@@ -1,1 +1,1 @@
-"""Plain POSTs, served before Tornado's handlers."""
+"""The fast path: plain POSTs are served without Tornado's handlers."""

@@ -1,8 +1,8 @@
-"""The HTTP of a plain post: the few heads that are read here, and the bytes of an answer.
+"""The HTTP of a plain POST: parses the few forms of head that the fast path accepts, and makes responses.
 
-Pure: bytes in, bytes out. A head is taken for what Tornado takes it for, because Tornado's own parsers read it; and
-only where it is so plain that nobody could read it in another way: ASCII, one CRLF a line, nothing said twice,
-no header but those that are known to mean nothing more. Every other one is None here, and Tornado's.
+Pure: bytes in, bytes out. A head means what it means to Tornado, because Tornado's own parsers read it; and it is
+accepted only if it has one possible meaning: ASCII, one CRLF a line, no header twice, and only headers known to change
+nothing. Any other head gives None, and Tornado handles the request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bqwidget.protocol import ROOM_NAME
 
 HEAD_END = b"\r\n\r\n"
 PLAIN_HEAD = re.compile(rb"(?:[!-~][ -~]*\r\n){2,}\r\n")
-"""Lines that begin with no space: neither folded, nor empty, nor with a control character or half a line end."""
+"""Lines that do not begin with a space: not folded, not empty, no control characters, no bare CR or LF."""
 KNOWN_HEADERS = frozenset(
     {
         "Accept",
@@ -37,14 +37,14 @@ KNOWN_HEADERS = frozenset(
         "Content-Length",
         "Content-Type",
         "Host",
-        "Sec-Fetch-Mode",  # Node's fetch sends it; browsers come with an Origin, which is Tornado's
+        "Sec-Fetch-Mode",  # Node's fetch sends it; a browser also sends Origin, which Tornado handles
         "User-Agent",
     }
 )
 
 
 class PostHead(NamedTuple):
-    """``room`` None: the one of ``/messages``. ``length``: bytes of the body. ``authorization``: as it was sent."""
+    """``room``: None for ``/messages``. ``length``: bytes of the body. ``authorization``: the header, unchanged."""
 
     room: str | None
     host: str
@@ -53,12 +53,12 @@ class PostHead(NamedTuple):
 
 
 def post_path(base: str) -> re.Pattern[str]:
-    """The paths of posts below ``base``; a room's name is the only group."""
+    """The paths of posts below ``base``; the only group is the room's name."""
     return re.compile(rf"{re.escape(base)}(?:messages|rooms/({ROOM_NAME.pattern})/messages)")
 
 
 def read_head(path: re.Pattern[str], head: bytes) -> PostHead | None:
-    """A post's head, with the empty line at its end; None for any other, or where there is any doubt."""
+    """Parse a head that ends with its empty line; None if it is not a plain post, or could be read in two ways."""
     if not PLAIN_HEAD.fullmatch(head):
         return None
     first, _, rest = head.decode("ascii").partition("\r\n")
@@ -85,7 +85,7 @@ def read_head(path: re.Pattern[str], head: bytes) -> PostHead | None:
 
 
 def response(status: int, body: bytes, second: int, *, retry_after: float | None = None) -> bytes:
-    """The same bytes as Tornado's for our handlers. ``second``: now, since the epoch; ``retry_after`` in seconds."""
+    """The same bytes as Tornado and the handlers send. ``second``: now, since the epoch; ``retry_after``: seconds."""
     later = b"" if retry_after is None else b"Retry-After: %b\r\n" % retry_header(retry_after).encode()
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (_beginning(status, second), later, len(body), body)
 
@@ -94,5 +94,5 @@ def response(status: int, body: bytes, second: int, *, retry_after: float | None
 def _beginning(status: int, second: int) -> bytes:
     kind, *others = HEADERS
     lines = [kind, ("Date", format_timestamp(second)), *others]
-    said = "".join([f"{name}: {value}\r\n" for name, value in lines])
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{said}".encode("ascii")
+    headers = "".join([f"{name}: {value}\r\n" for name, value in lines])
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{headers}".encode("ascii")

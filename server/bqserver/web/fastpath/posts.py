@@ -1,8 +1,8 @@
-"""The lean path for posts: which requests are taken, while they are still in the socket, and what is answered.
+"""Decides which posts take the fast path, while they are still in the socket, and makes their responses.
 
-Tornado's HTTP and a RequestHandler cost more than all the rest of a post. So a plain one goes past them, and **in
-doubt, Tornado**: whatever is not a whole, plain post that is going to be appended stays where it is, and Tornado
-reads the same bytes and gives the one true answer. So nothing is refused here but by the log itself.
+Tornado's HTTP and a RequestHandler cost more than all other work for a post. So a plain post bypasses them; **if in
+doubt, Tornado**: any request that is not a complete, plain post about to be appended stays in the socket, and Tornado
+reads the same bytes and answers. So nothing is rejected here, except by the log itself.
 """
 
 from __future__ import annotations
@@ -23,46 +23,44 @@ from bqwidget.protocol import decode_post
 from .parser import HEAD_END, post_path, read_head, response
 
 MAX_REQUEST_BYTES = 64 * 1024
-"""Bytes of a request; a longer one is Tornado's."""
+"""Bytes of the longest request taken here; Tornado handles longer ones."""
 MAX_HEAD_BYTES = 2048
 HEAD_CACHE_SIZE = 1000
-"""Heads that are known by heart: clients say the same words again and again."""
+"""Parsed heads that are kept: a client sends the same head again and again."""
 
 
 class FoundPost(NamedTuple):
-    """A post in a socket: how many bytes to take, and what to append. None: they are still to come, and that is
-    all there is to wait for.
-    """
+    """A post in a socket: its bytes, and what to append; None while its body has not arrived completely."""
 
     size: int
     submission: Submission | None
 
 
 class FastPath:
-    """Whatever a post needs is asked anew each time; only how a head reads, and whether a Host is ours, is kept."""
+    """Every check is made for every post; only parsed heads and allowed hosts are cached."""
 
-    def __init__(self, service: AppContext) -> None:
-        self.hub = service.hub
-        self._service = service
-        self._read = lru_cache(HEAD_CACHE_SIZE)(partial(read_head, post_path(service.base)))
-        self._allows_host = lru_cache(HEAD_CACHE_SIZE)(service.origins.allows_host)
+    def __init__(self, context: AppContext) -> None:
+        self.hub = context.hub
+        self._context = context
+        self._read = lru_cache(HEAD_CACHE_SIZE)(partial(read_head, post_path(context.base)))
+        self._allows_host = lru_cache(HEAD_CACHE_SIZE)(context.origins.allows_host)
 
     def find(self, data: bytes, address: str, connected_to: str) -> FoundPost | None:
-        """The post that ``data`` begins with; None: it is Tornado's. ``address``: the client's.
+        """The post that ``data`` begins with; None if Tornado is to handle it. ``address``: the client's.
 
-        A whole one has been counted against the rate of whoever sent it, and so is to be submitted.
+        A complete post has been counted against its author's rate, so the caller must submit it.
         """
-        service, hub = self._service, self.hub
+        context, hub = self._context, self.hub
         start = data.find(HEAD_END, 0, MAX_HEAD_BYTES) + len(HEAD_END)
         head = self._read(data[:start]) if data.startswith(b"POST ") else None
         if head is None or head.length > min(MAX_REQUEST_BYTES - start, hub.limits.frame):
             return None
         if hub.audit.enabled or not self._allows_host(head.host, connected_to):
-            return None  # the audit log's line is Tornado's to write
+            return None  # the handlers write the audit log
         key, room, size = head.authorization, head.room or LOBBY, start + head.length
-        if key is not None and service.login_throttle.check(address, key):
+        if key is not None and context.login_throttle.check(address, key):
             return None
-        found = service.authenticator.identify(key, None)
+        found = context.authenticator.identify(key, None)
         if not isinstance(found, Identity):
             return None
         identity = hub.policy.authorize(found, room, Role.WRITE)
@@ -72,7 +70,7 @@ class FastPath:
             return FoundPost(size, None)
         try:
             post = decode_post(data[start:size])
-            # Attachments may have to be waited for: Tornado does that.
+            # A post with attachments has to wait for them: Tornado handles it.
             decision = None if post.parts else accept(hub, Poster(identity, room, address), post)
         except ProtocolError:
             return None
@@ -80,11 +78,11 @@ class FastPath:
             return None
         hub.policy.authenticator.reserve_name(found)
         if key is not None:
-            service.login_throttle.record_success(address, key)
+            context.login_throttle.record_success(address, key)
         return FoundPost(size, decision)
 
     def response(self, outcome: Outcome) -> bytes:
-        """The answer's bytes; it is counted as given."""
+        """The response's bytes; counts it."""
         now, audit = int(time.time()), self.hub.audit
         if isinstance(outcome, Stored):
             status = 200 if outcome.dup else 201

@@ -1,9 +1,9 @@
-"""Tornado's HTTP server with the shortcut before it: it looks into the sockets of those who do nothing but post.
+"""Tornado's HTTP server, with the fast path before it on connections that send nothing but posts.
 
-A connection is looked at (MSG_PEEK) and not read until there is a whole post in it; with the first request that is
-anything else it becomes Tornado's for good, with nothing read. Many clients send a head and its body apart: the
-system tells when the rest is there (SO_RCVLOWAT), and keeps what has come till then. So a slow or an odd client
-never holds anything here, and whoever is silent is closed by the same patience as Tornado's.
+The bytes of a connection are peeked at (MSG_PEEK), and read only when a complete post has arrived; with the first other
+request the connection is handed over to Tornado, with nothing read. Many clients send head and body separately:
+SO_RCVLOWAT makes the system report the socket only when the rest is there, and keeps the bytes until then. So a slow
+or unusual client holds no memory here, and a silent one is closed after the same time as by Tornado.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from bqserver.web.handler import local_address
 from .posts import MAX_REQUEST_BYTES, FastPath
 
 SWEEPS_PER_TIMEOUT = 4
-"""Looks for silent connections in the time that one may be silent: a timer for all, and none for each."""
+"""How often silent connections are searched for within the timeout: one timer for all connections."""
 INTERNET_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 _log = logging.getLogger("bqserver.http")
 
 
 class PostConnection:
-    """A connection that has brought nothing but plain posts so far, one at a time."""
+    """A connection that has sent nothing but plain posts so far, one at a time. ``busy``: a post is being appended."""
 
     __slots__ = (
         "_address",
@@ -39,30 +39,29 @@ class PostConnection:
         "_fast_path",
         "_listening",
         "_loop",
+        "_low_water_mark",
         "_server",
         "_socket",
-        "_wanted",
         "busy",
         "last_received_at",
         "stream",
     )
 
     def __init__(
-        self, server: FastPathServer, shortcut: FastPath, stream: IOStream, address: tuple[Any, ...]
+        self, server: FastPathServer, fast_path: FastPath, stream: IOStream, address: tuple[Any, ...]
     ) -> None:
         self._server = server
-        self._fast_path = shortcut
+        self._fast_path = fast_path
         self._address = address
         self._connected_to = local_address(stream)
         self._socket = stream.socket
         self._loop = asyncio.get_running_loop()
         self._listening = False
-        self._wanted = 1
+        self._low_water_mark = 1
         self.stream = stream
         self.busy = False
-        """A post is on its way into the log."""
         self.last_received_at = self._loop.time()
-        stream.set_nodelay(True)  # an answer is one write, and nothing comes after it
+        stream.set_nodelay(True)  # a response is one write, and nothing follows it
 
     def listen(self) -> None:
         self._listening = True
@@ -87,10 +86,10 @@ class PostConnection:
         self._server.serve(self.stream, self._address)
 
     def _set_low_water_mark(self, size: int) -> bool:
-        """Be called only when so many bytes are there, or no more will be. False: that is no news."""
-        if size == self._wanted:
+        """Report the socket only when ``size`` bytes are there, or it has ended. Returns False if that changes nothing."""
+        if size == self._low_water_mark:
             return False
-        self._wanted = size
+        self._low_water_mark = size
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
         except OSError:  # not on this system
@@ -99,7 +98,7 @@ class PostConnection:
 
     def _on_readable(self, fd: Any, events: int) -> None:
         del fd, events
-        if self.busy:  # what comes next, or the end, waits in the socket for the answer
+        if self.busy:  # the next request, or the end, waits in the socket for the response
             self._pause()
             return
         self.last_received_at = self._loop.time()
@@ -114,8 +113,8 @@ class PostConnection:
         except OSError:
             self.close()
             return
-        except Exception:  # noqa: BLE001 - nothing was taken, and it would be looked at for ever
-            _log.exception("a request is left to Tornado for an error of ours")
+        except Exception:  # noqa: BLE001 - nothing was read, so this would repeat forever
+            _log.exception("an internal error; Tornado handles the request")
             self._hand_over()
             return
         if not data:
@@ -140,17 +139,17 @@ class PostConnection:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:  # it has gone, or was closed with the server
+        except OSError:  # the client has gone, or the server is closing
             self.close()
             return
-        if sent < len(data):  # it doesn't read: Tornado waits for it, and for nothing more of it meanwhile
+        if sent < len(data):  # the client is not reading: Tornado waits for it
             self._hand_over(data[sent:])
         elif not self._listening:
             self.listen()
 
 
 class FastPathServer(HTTPServer):
-    """Tornado's server with the shortcut before it; ``service`` None: without it."""
+    """Tornado's server with the fast path before it; without it if ``context`` is None."""
 
     def initialize(self, *args: Any, context: AppContext | None = None, **kwargs: Any) -> None:
         super().initialize(*args, **kwargs)
@@ -168,7 +167,7 @@ class FastPathServer(HTTPServer):
             return
         try:
             connection = PostConnection(self, self._fast_path, stream, address)
-        except OSError:  # it is over already
+        except OSError:  # it is closed already
             stream.close()
             return
         self._waiting.add(connection)
@@ -177,7 +176,7 @@ class FastPathServer(HTTPServer):
             self._sweep_later()
 
     def serve(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Tornado's from here on."""
+        """Let Tornado handle the connection from now on."""
         super().handle_stream(stream, address)
 
     def forget(self, connection: PostConnection) -> None:
@@ -187,21 +186,21 @@ class FastPathServer(HTTPServer):
             self._sweeping = None
 
     async def close_all_connections(self) -> None:
-        """Those whose posts are under way too: a hub that was closed before has answered what it took."""
+        """Close the waiting connections too. A hub that was closed before has answered the posts that it accepted."""
         for connection in list(self._waiting):
             connection.close()
         await super().close_all_connections()
 
     def _sweep_later(self) -> None:
-        patience = self.conn_params.header_timeout or 0
+        timeout = self.conn_params.header_timeout or 0
         self._sweeping = asyncio.get_running_loop().call_later(
-            patience / SWEEPS_PER_TIMEOUT, self._sweep, patience
+            timeout / SWEEPS_PER_TIMEOUT, self._sweep, timeout
         )
 
-    def _sweep(self, patience: float) -> None:
-        """Silent ones are closed, as Tornado does with its own."""
+    def _sweep(self, timeout: float) -> None:
+        """Close the connections that have been silent for the timeout, as Tornado does."""
         self._sweeping = None
-        deadline = asyncio.get_running_loop().time() - patience
+        deadline = asyncio.get_running_loop().time() - timeout
         for connection in list(self._waiting):
             if not connection.busy and connection.last_received_at <= deadline:
                 connection.close()
