@@ -1,4 +1,4 @@
-"""The lane: whoever is in it gets what everybody gets, and whatever is special about a member takes it out in time."""
+"""Direct writes: idle peers get a turn's bytes by a bare send, and peers with something pending leave the set in time."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def in_a_room(story: Story, members: int = 3) -> None:
                 ends.append(theirs)
             post(hub, peers[0], 0)
             await settle()
-            post(hub, peers[0], 1)  # the first turn is behind the replay of the join
+            post(hub, peers[0], 1)  # the first turn follows the replay of the join
             await settle()
             for end in ends:
-                await heard(end, b'"text":"1"')
+                await received(end, b'"text":"1"')
             assert not hub.rooms["lobby"].buffered_peers
             async with asyncio.timeout(20):
                 await story(hub, peers, ends)
@@ -58,12 +58,12 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def post(hub: Hub, peer: Peer, number: int, text: str = "") -> None:
-    """By REST, as it were: nobody here is owed an ack."""
+    """Append a message that no peer here gets an ack for, as a POST does."""
     hub.submit(Submission("lobby", "ada", draft(number, text)), lambda _: None)
 
 
-async def heard(end: socket.socket, last: bytes) -> bytes:
-    """What comes in until ``last`` was there, and the frame around it is whole."""
+async def received(end: socket.socket, last: bytes) -> bytes:
+    """The bytes received until ``last`` has arrived and its frame is complete."""
     data = b""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(10):
@@ -76,12 +76,12 @@ def texts(data: bytes) -> list[str]:
     return [frame["entry"]["text"] for frame in frames(data) if frame["type"] == "message"]
 
 
-def test_a_sender_is_answered_before_everybody_and_is_back_in_the_lane():
+def test_a_sender_gets_its_ack_first_and_is_written_to_directly_again():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         sender = peers[1]
         submit(hub, sender, draft(2))
         await settle()
-        got = [frames(await heard(end, b'"text":"2"')) for end in ends]
+        got = [frames(await received(end, b'"text":"2"')) for end in ends]
         assert [[frame["type"] for frame in some] for some in got] == [
             ["message"],
             ["ack", "message"],
@@ -92,28 +92,28 @@ def test_a_sender_is_answered_before_everybody_and_is_back_in_the_lane():
     in_a_room(story)
 
 
-def test_who_stops_reading_gets_everything_in_order_and_steps_in_again():
+def test_a_peer_that_stops_reading_gets_everything_in_order_later():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         slow, number = peers[0], 1
         while slow.direct_writers is not None:
             number += 1
             post(hub, slow, number, f"{number:015000}")
             await settle()
-            await asyncio.gather(*[heard(end, b"%015000d" % number) for end in ends[1:]])
+            await asyncio.gather(*[received(end, b"%015000d" % number) for end in ends[1:]])
         assert hub.rooms["lobby"].buffered_peers == {slow}
-        post(hub, slow, number + 1, f"{number + 1:015000}")  # behind what waits
+        post(hub, slow, number + 1, f"{number + 1:015000}")  # queued behind the rest
         await settle()
-        data = await heard(ends[0], b"%015000d" % (number + 1))
+        data = await received(ends[0], b"%015000d" % (number + 1))
         assert [int(text[-9:]) for text in texts(data)] == list(range(2, number + 2))
         post(hub, slow, number + 2)
         await settle()
-        assert texts(await heard(ends[0], b'"text":"%d"' % (number + 2))) == [str(number + 2)]
+        assert texts(await received(ends[0], b'"text":"%d"' % (number + 2))) == [str(number + 2)]
         assert not hub.rooms["lobby"].buffered_peers
 
     in_a_room(story)
 
 
-def test_a_replay_comes_before_what_is_said_meanwhile():
+def test_a_replay_comes_before_messages_sent_during_it():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         peer, said = peers[0], asyncio.Event()
         entries = hub.log.entries
@@ -128,19 +128,19 @@ def test_a_replay_comes_before_what_is_said_meanwhile():
         post(hub, peer, 2)
         await settle()
         said.set()
-        data = await heard(ends[0], b'"synced"')
-        data += await heard(ends[0], b'"text":"2"') if b'"text":"2"' not in data else b""
+        data = await received(ends[0], b'"synced"')
+        data += await received(ends[0], b'"text":"2"') if b'"text":"2"' not in data else b""
         assert texts(data) == ["0", "1", "2"]
 
     in_a_room(story)
 
 
-def test_nothing_comes_after_a_close_frame():
+def test_nothing_is_written_after_a_close_frame():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         peers[0].expel(4403, "out")
         post(hub, peers[0], 2)
         await settle()
-        await heard(ends[1], b'"text":"2"')
+        await received(ends[1], b'"text":"2"')
         assert ends[0].recv(1 << 16) == b"\x88\x05" + (4403).to_bytes(2, "big") + b"out"
         with pytest.raises(BlockingIOError):
             ends[0].recv(1)
@@ -148,13 +148,13 @@ def test_nothing_comes_after_a_close_frame():
     in_a_room(story)
 
 
-def test_one_that_has_gone_takes_nothing_from_the_others():
+def test_a_peer_that_has_gone_does_not_affect_the_others():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         peers[1].connection._stream.socket.close()
         post(hub, peers[0], 2)
         await settle()
         for end in (ends[0], ends[2]):
-            assert texts(await heard(end, b'"text":"2"')) == ["2"]
+            assert texts(await received(end, b'"text":"2"')) == ["2"]
         assert not peers[1].connection.open
         assert not peers[1].live
         hub.leave(peers[1])
@@ -164,19 +164,19 @@ def test_one_that_has_gone_takes_nothing_from_the_others():
     in_a_room(story)
 
 
-def test_who_leaves_is_written_to_no_more():
+def test_a_peer_that_left_is_not_written_to():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         hub.leave(peers[2])
         post(hub, peers[0], 2)
         await settle()
-        await heard(ends[0], b'"text":"2"')
+        await received(ends[0], b'"text":"2"')
         with pytest.raises(BlockingIOError):
             ends[2].recv(1)
 
     in_a_room(story)
 
 
-def test_a_wire_says_when_it_can_not_be_written_to_directly():
+def test_a_connection_reports_when_it_can_not_be_written_to_directly():
     async def story(hub: Hub, peers: list[Peer], ends: list[socket.socket]) -> None:
         connection = peers[0].connection
         draining = asyncio.ensure_future(connection.drain(b"x" * (1 << 24)))

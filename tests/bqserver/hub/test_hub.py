@@ -1,4 +1,4 @@
-"""The fan-out itself: one commit and one write per peer and turn, order kept, slow peers cut off alone."""
+"""The fan-out itself: one commit and one write per peer and turn, order kept, only slow peers closed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_peer_gets_the_same_bytes():
     run(scenario)
 
 
-def test_a_room_hears_only_its_own():
+def test_a_room_gets_only_its_own_messages():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, other = await joined(hub, "lobby"), await joined(hub, "other")
@@ -57,7 +57,7 @@ def test_a_room_hears_only_its_own():
     run(scenario)
 
 
-def test_a_slow_peer_is_cut_off_alone():
+def test_only_the_slow_peer_is_closed():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, slow, quick = [await joined(hub) for _ in range(3)]
@@ -71,7 +71,7 @@ def test_a_slow_peer_is_cut_off_alone():
     run(scenario)
 
 
-def test_what_a_replaying_peer_keeps_is_bounded():
+def test_frames_held_back_during_a_replay_are_bounded():
     async def scenario():
         hub = Hub(MemoryLog(), buffer=1000)
         sender, replaying = await joined(hub), await joined(hub)
@@ -87,8 +87,8 @@ def test_what_a_replaying_peer_keeps_is_bounded():
     run(scenario)
 
 
-def test_an_entry_that_the_replay_covered_is_not_sent_again():
-    """The log may show a reader an entry just before the fan-out brings it."""
+def test_an_entry_covered_by_the_replay_is_not_sent_again():
+    """The log may return an entry to a reader just before the fan-out delivers it."""
 
     async def scenario():
         hub = Hub(MemoryLog())
@@ -104,7 +104,7 @@ def test_an_entry_that_the_replay_covered_is_not_sent_again():
     run(scenario)
 
 
-def test_a_full_log_is_an_overload_for_every_sender():
+def test_a_full_queue_is_an_overload_for_every_sender():
     async def scenario():
         log = MemoryLog()
 

@@ -1,4 +1,4 @@
-"""Questions on the server: the first answer counts, and none stays open for an asker who is gone."""
+"""Questions on the server: the first answer counts, and the questions of an asker that is gone expire."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_first_answer_counts(server):
     assert folded(server, seq)["answer"] == first.json["seq"]
 
 
-def test_words_answer_an_open_question_but_not_one_with_choices(server):
+def test_free_text_answers_an_open_question_but_not_one_with_choices(server):
     closed, free = question(server, choices=["yes", "no"]), question(server)
     answer(server, closed)
     reply = answer(server, free).json
@@ -44,13 +44,13 @@ def test_words_answer_an_open_question_but_not_one_with_choices(server):
     assert folded(server, free)["answer"] == reply["seq"]
 
 
-def test_only_what_was_offered_may_be_chosen(server):
+def test_only_an_offered_choice_counts(server):
     seq = question(server, choices=["yes", "no"])
     assert (answer(server, seq, "maybe").status, answer(server, seq, "maybe").code) == (400, "bad_choice")
     assert answer(server, 99, "yes").code == "not_found"
 
 
-def test_only_who_was_asked_may_choose(server):
+def test_only_the_member_who_was_asked_may_answer(server):
     seq = question(server, **{"choices": ["yes"], "from": "bob"})
     assert (answer(server, seq, "yes", "eve").status, answer(server, seq, "yes", "eve").code) == (
         403,
@@ -61,13 +61,13 @@ def test_only_who_was_asked_may_choose(server):
     assert folded(server, seq)["answer"] == answered["seq"]
 
 
-def test_an_answer_after_the_time_is_none(server):
+def test_an_answer_after_the_expiry_does_not_count(server):
     seq = question(server, choices=["yes"], expires=1)
     assert answer(server, seq, "yes").status == 201
     assert "answer" not in folded(server, seq)
 
 
-def test_the_asker_may_give_up_and_nobody_else(server):
+def test_only_the_asker_may_expire_a_question(server):
     with member(server.url) as one:
         one.until("synced")
         one.say("Continue?", **ASK)
@@ -85,7 +85,7 @@ def test_the_asker_may_give_up_and_nobody_else(server):
         assert one.until("error")["code"] == "conflict"
 
 
-def test_a_dead_askers_question_expires_for_all(server):
+def test_the_question_of_a_dead_asker_expires(server):
     with member(server.url) as watching:
         watching.until("synced")
         with member(server.url, query="?user=ada&kind=kernel&client=k1") as kernel:
@@ -107,13 +107,13 @@ def test_a_kernel_that_comes_back_keeps_its_questions(server):
         kernel.say("Continue?", **ASK)
         seq = kernel.until("ack")["seq"]
     with member(server.url, query="?user=ada&client=k1") as kernel:
-        for _ in range(4):  # heartbeats, and so more time than a dead kernel gets
+        for _ in range(4):  # heartbeats: longer than a dead kernel is waited for
             kernel.until("synced")
         reply = answer(server, seq, "no").json
         assert folded(server, seq)["answer"] == reply["seq"]
 
 
-def test_kernels_tell_whether_they_are_busy(server):
+def test_kernels_report_whether_they_are_busy(server):
     with member(server.url, query="?user=ada&kind=kernel") as kernel:
         assert kernel.until("presence")["members"] == [{"user": "ada", "kind": "kernel"}]
         kernel.send({"type": "chat.busy", "busy": True})

@@ -33,7 +33,7 @@ def fill(server, count: int, room: str = "lobby") -> list[int]:
 # ---- joining
 
 
-def test_hello_tells_the_room_its_log_and_the_limits(server):
+def test_hello_has_the_room_its_log_and_the_limits(server):
     with member(server.url, "a-room_1") as one:
         assert one.socket.subprotocol == "chat.v1"
         hello = one.recv()
@@ -61,8 +61,8 @@ def test_hello_tells_the_room_its_log_and_the_limits(server):
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "nats"])
-def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch, kind):
-    """However long the log takes to say how far it is: the entry is newer than what hello calls known."""
+def test_a_member_that_sends_at_once_gets_hello_first_and_its_own_message(kept, monkeypatch, kind):
+    """However long the log takes to read its bounds, the entry is newer than the seq in hello."""
     kwargs = kept(kind)
     module, name = {
         "memory": ("memory", "MemoryLog"),
@@ -73,7 +73,7 @@ def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch,
     bounds = log_class.bounds
 
     async def slow(log, room: str, *, min_seq: int = 0):
-        await asyncio.sleep(0.2)  # what was said has come meanwhile
+        await asyncio.sleep(0.2)  # the message arrives meanwhile
         return await bounds(log, room, min_seq=min_seq)
 
     monkeypatch.setattr(log_class, "bounds", slow)
@@ -86,8 +86,8 @@ def test_who_speaks_at_once_is_greeted_first_and_hears_itself(kept, monkeypatch,
     assert hello["seq"] < next(frame["entry"]["seq"] for frame in others if frame["type"] == "message")
 
 
-def test_who_waits_for_its_hello_is_heard_of_all_the_while(monkeypatch):
-    """A long wait for the log is no silence of the member's: it answers pings, and gets its own answered."""
+def test_a_member_that_waits_for_hello_is_read_meanwhile(monkeypatch):
+    """Waiting for the log does not count as silence: pings are answered both ways."""
     bounds, asked = MemoryLog.bounds, threading.Event()
 
     async def slow(log, room: str, *, min_seq: int = 0):
@@ -97,7 +97,7 @@ def test_who_waits_for_its_hello_is_heard_of_all_the_while(monkeypatch):
 
     monkeypatch.setattr(MemoryLog, "bounds", slow)
     with running_server(open=True, heartbeat=0.1) as server, member(server.url) as ada:
-        for _ in range(10):  # longer than a silent one would be waited for
+        for _ in range(10):  # longer than a silent member is waited for
             assert ada.socket.ping().wait(10)
             threading.Event().wait(0.05)
         with member(server.url) as bob:
@@ -108,7 +108,7 @@ def test_who_waits_for_its_hello_is_heard_of_all_the_while(monkeypatch):
 
 
 @pytest.mark.parametrize("room", ["a.b", "r" * 65, "%F0%9F%98%80"])
-def test_a_bad_room_is_refused_before_the_upgrade(server, room):
+def test_a_bad_room_is_rejected_before_the_upgrade(server, room):
     with pytest.raises(InvalidStatus) as refused, member(server.url, room):
         pass
     assert refused.value.response.status_code == 400
@@ -116,13 +116,13 @@ def test_a_bad_room_is_refused_before_the_upgrade(server, room):
 
 
 @pytest.mark.parametrize("query", ["?after=x", "?after=-1"])
-def test_a_bad_cursor_is_refused_before_the_upgrade(server, query):
+def test_a_bad_cursor_is_rejected_before_the_upgrade(server, query):
     with pytest.raises(InvalidStatus) as refused, member(server.url, query=query):
         pass
     assert refused.value.response.status_code == 400
 
 
-def test_an_upgrade_without_a_key_is_refused_in_json(server):
+def test_an_upgrade_without_a_key_is_rejected_in_json(server):
     answer = request(server.url, "GET", "/rooms/lobby", Upgrade="websocket", Connection="Upgrade")
     assert (answer.status, answer.code) == (400, "bad_handshake")
 
@@ -130,7 +130,7 @@ def test_an_upgrade_without_a_key_is_refused_in_json(server):
 # ---- sending
 
 
-def test_a_message_reaches_everyone_in_its_room_only(server):
+def test_a_message_reaches_only_the_members_of_its_room(server):
     with member(server.url) as ada, member(server.url) as bob, member(server.url, "other") as eve:
         for one in (ada, bob, eve):
             one.until("synced")
@@ -160,7 +160,7 @@ def test_prev_chains_the_entries(server):
         assert [frame["prev"] for frame in frames] == seqs[:-1]
 
 
-def test_the_same_cid_is_acknowledged_again_and_told_once(server):
+def test_the_same_cid_is_acknowledged_again_and_delivered_once(server):
     with member(server.url) as ada:
         ada.until("synced")
         ada.say("once")
@@ -174,7 +174,7 @@ def test_the_same_cid_is_acknowledged_again_and_told_once(server):
     assert [m["text"] for m in request(server.url, "GET", "/messages").json] == ["once", "twice"]
 
 
-def test_one_cid_of_two_people_is_two_messages(server):
+def test_the_same_cid_from_two_senders_is_two_messages(server):
     with member(server.url) as one:
         one.until("synced")
         one.say("mine", user="ada")
@@ -192,7 +192,7 @@ def test_one_cid_of_two_people_is_two_messages(server):
         ({"user": "ada", "text": "x", "ask": {"choices": "yes"}}, "bad_field", "ask.choices"),
     ],
 )
-def test_a_bad_send_is_refused_under_its_cid(server, frame, code, names):
+def test_a_bad_send_is_rejected_under_its_cid(server, frame, code, names):
     with member(server.url) as ada:
         ada.until("synced")
         ada.send({"type": "chat.send", "cid": "bad", **frame})
@@ -211,14 +211,14 @@ def test_any_other_frame_is_echoed(server, frame):
         assert ada.recv() == {"type": "echo", "message": frame}
 
 
-def test_what_is_not_json_is_echoed_as_text(server):
+def test_text_that_is_not_json_is_echoed(server):
     with member(server.url) as ada:
         ada.until("synced")
         ada.send("{not json")
         assert ada.recv() == {"type": "echo", "message": "{not json"}
 
 
-def test_ping_is_answered_with_how_far_the_log_is(server):
+def test_a_ping_is_answered_with_the_last_seq(server):
     last = fill(server, 3)[-1]
     with member(server.url) as ada:
         ada.until("synced")
@@ -248,7 +248,7 @@ def test_only_the_author_may_edit_and_delete(server):
 # ---- resuming
 
 
-def test_after_replays_what_was_missed_and_goes_on_live(server):
+def test_after_replays_missed_entries_and_goes_live(server):
     seqs = fill(server, 5)
     with member(server.url, query=f"?after={seqs[1]}") as one:
         hello = one.recv()
@@ -261,14 +261,14 @@ def test_after_replays_what_was_missed_and_goes_on_live(server):
         assert one.until("message")["prev"] == seqs[-1]
 
 
-def test_nothing_is_replayed_to_who_has_it_all(server):
+def test_nothing_is_replayed_if_nothing_was_missed(server):
     seqs = fill(server, 3)
     with member(server.url, query=f"?after={seqs[-1]}") as one:
         assert [one.recv()["type"] for _ in range(2)] == ["hello", "synced"]
 
 
 @pytest.mark.parametrize("query", ["?after=2&epoch=another", "?after=999"])
-def test_another_history_is_a_gap(server, query):
+def test_another_epoch_is_a_gap(server, query):
     seqs = fill(server, 3)
     with member(server.url, query=query) as one:
         assert one.recv()["resumed"] is False
@@ -276,7 +276,7 @@ def test_another_history_is_a_gap(server, query):
         assert one.recv() == {"type": "synced", "seq": seqs[-1]}
 
 
-def test_resume_from_before_the_beginning_is_a_gap(server):
+def test_resuming_before_the_first_entry_is_a_gap(server):
     seqs = fill(server, 2)
     with member(server.url) as one:
         one.until("synced")
@@ -292,7 +292,7 @@ def test_the_right_epoch_resumes(server):
         assert one.texts(2) == ["1", "2"]
 
 
-def test_a_long_absence_is_a_gap_to_page(server):
+def test_a_long_absence_is_a_gap(server):
     seqs = fill(server, 502)
     with member(server.url, query="?after=0") as one:
         one.until("hello")
@@ -339,14 +339,14 @@ def test_a_binary_frame_closes_with_1003(server):
         assert one.close_code() == 1003
 
 
-def test_a_frame_too_big_closes_with_1009(server):
+def test_a_frame_that_is_too_long_closes_with_1009(server):
     with member(server.url) as one:
         one.until("synced")
         one.send("x" * (128 * 1024 + 1))
         assert one.close_code() == 1009
 
 
-def test_a_stopping_server_says_bye_and_1001(server):
+def test_a_stopping_server_sends_bye_and_closes_with_1001(server):
     with member(server.url) as one:
         one.until("synced")
         server.app.stop()
@@ -359,7 +359,7 @@ def test_a_stopping_server_says_bye_and_1001(server):
 # ---- rates, presence, heartbeat
 
 
-def test_too_many_messages_are_told_when_to_come_back():
+def test_too_many_messages_are_rejected_with_a_time_to_wait():
     with running_server(open=True, rate_limit=3) as server, member(server.url) as one:
         assert one.recv()["limits"]["rate"] == 3
         for number in range(4):
@@ -372,29 +372,27 @@ def test_too_many_messages_are_told_when_to_come_back():
         assert 1 <= int(answer.headers["Retry-After"]) <= 10
 
 
-def test_who_goes_on_regardless_is_closed_with_4029():
+def test_a_member_that_ignores_the_rate_limit_is_closed_with_4029():
     with running_server(open=True, rate_limit=1) as server, member(server.url) as one:
-        for number in range(
-            1 + MAX_CONSECUTIVE_REJECTIONS + 1
-        ):  # not one more: it might find the connection closed
+        for number in range(1 + MAX_CONSECUTIVE_REJECTIONS + 1):  # one more could find the connection closed
             one.say(str(number), cid=f"c{number}")
         assert one.close_code() == 4029
 
 
-def test_members_come_type_and_go(server):
+def test_presence_shows_members_joining_typing_and_leaving(server):
     ada = {"user": "ada"}
     bot = {"user": "bot", "kind": "kernel"}
     with member(server.url, query="?user=ada") as one:
-        told = lambda members: until_members(one, members)  # noqa: E731
-        told([ada])
+        shown = lambda members: until_members(one, members)  # noqa: E731
+        shown([ada])
         with member(server.url, query="?user=bot&kind=kernel") as other:
-            told([ada, bot])
+            shown([ada, bot])
             other.send({"type": "chat.typing"})
-            told([ada, bot | {"typing": True}])
-        told([ada])
+            shown([ada, bot | {"typing": True}])
+        shown([ada])
 
 
-def test_nobody_types_under_a_name_longer_than_names_are():
+def test_typing_under_a_name_that_is_too_long_is_ignored():
     with running_server(open=True) as server, member(server.url, query="?user=ada") as one:
         until_members(one, [{"user": "ada"}])
         with member(server.url) as other:
@@ -404,12 +402,12 @@ def test_nobody_types_under_a_name_longer_than_names_are():
 
 
 def until_members(one, members: list[dict]) -> None:
-    """A slow machine may tell of an earlier state once more, but comes to this one."""
+    """A slow machine may send an earlier state once more before this one."""
     while one.until("presence")["members"] != members:
         pass
 
 
-def test_the_heartbeat_tells_a_lost_tail_and_drops_the_dead():
+def test_the_heartbeat_sends_the_last_seq_and_drops_dead_peers():
     with running_server(open=True, heartbeat=0.2) as server, member(server.url) as one:
         assert one.until("synced")["seq"] == 0
         assert one.until("synced")["seq"] == 0

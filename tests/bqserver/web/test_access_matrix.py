@@ -1,4 +1,4 @@
-"""Every origin with every credential at every route: what is expected follows from a few rules, written down here.
+"""Every origin with every credential on every route; the expected answers follow from a few rules, stated here.
 
 The rules are the contract; none of them is taken from what the server answered.
 """
@@ -31,7 +31,7 @@ ORIGINS = {
     "look-alike": "http://{host}.evil.example",
 }
 WELCOME = {"own", "listed"}
-"""A program may come without an Origin; what a browser sends by itself (a cookie) may do so only to read."""
+"""A program needs no Origin; a credential that a browser sends by itself (a cookie) may omit it only for reading."""
 
 CREDENTIALS = ("none", "wrong", "revoked", "shared", "session", "reader", "moderator")
 KNOWN = {"shared", "session", "reader", "moderator"}
@@ -42,7 +42,7 @@ EVERYONE = set(CREDENTIALS)
 
 
 class Route(NamedTuple):
-    """``may``: whose request is done; of the others, the known ones are forbidden it and the rest unknown."""
+    """``may``: the credentials whose request succeeds; other known ones get 403, unknown ones 401."""
 
     method: str
     path: str
@@ -82,7 +82,7 @@ def expected(origin: str, credential: str, route: Route) -> int:
     if credential in route.may:
         return route.done
     if route.path == "/session":
-        return 403  # it is the invite that is judged, and this one is used
+        return 403  # the invite decides, and this one is used up
     return 403 if credential in KNOWN else 401
 
 
@@ -150,7 +150,7 @@ def world(tmp_path_factory):
 CELLS = list(product(ORIGINS, CREDENTIALS, ROUTES))
 
 
-def test_the_matrix_is_as_big_as_it_should_be():
+def test_the_matrix_has_the_expected_size():
     assert (len(ORIGINS), len(CREDENTIALS)) == (8, 7)
     assert len(CELLS) >= 250
     outcomes = {expected(origin, credential, ROUTES[name]) for origin, credential, name in CELLS}
@@ -185,14 +185,14 @@ def test_only_the_cells_that_may_write_have_written(world: World):
 
 @pytest.mark.parametrize("name", ROUTES)
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "10.0.0.1", "[::2]:80", ""])
-def test_a_rebound_name_gets_nothing_whoever_asks(world: World, name: str, host: str):
+def test_a_rebound_host_name_gets_nothing_with_any_credential(world: World, name: str, host: str):
     for credential in CREDENTIALS:
         answer = world.ask("none", credential, ROUTES[name], Host=host)
         assert (answer.status, answer.code) == (403, "bad_host"), credential
         assert SECRET.encode() not in answer.body
 
 
-def test_a_preflight_gives_leave_to_listed_pages_alone(world: World):
+def test_a_preflight_permits_only_allowed_origins(world: World):
     for origin, name in product(ORIGINS, ROUTES):
         answer = world.ask(origin, "none", ROUTES[name]._replace(method="OPTIONS", body=None, upgrade=False))
         assert answer.status == (204 if origin in {"none", *WELCOME} else 403)

@@ -1,4 +1,4 @@
-"""Attachments on the wire: put, named by a message and fetched again, by whom that is right, over a real server."""
+"""Attachments on the wire: uploaded, referenced by a message and downloaded again, over a real server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def post(server, *parts: dict[str, object], room: str = "lobby", text: str = "",
 
 
 @pytest.mark.parametrize("mime", PICTURES)
-def test_what_is_put_is_fetched_as_it_was(server, mime):
+def test_an_upload_is_downloaded_unchanged(server, mime):
     data = PICTURES[mime]
     answer = put(server, data, mime, query="?name=the+loss.png")
     assert answer.status == 201
@@ -68,7 +68,7 @@ def test_what_is_put_is_fetched_as_it_was(server, mime):
 
 
 @pytest.mark.parametrize(("data", "mime"), [(SPEAKING_SVG, "image/svg+xml"), (POLYGLOT, "image/gif")])
-def test_what_is_fetched_is_harmless_wherever_it_is_opened(server, data, mime):
+def test_a_download_is_harmless_when_opened(server, data, mime):
     headers = fetch(server, put(server, data, mime).json["sha256"]).headers
     assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -76,7 +76,7 @@ def test_what_is_fetched_is_harmless_wherever_it_is_opened(server, data, mime):
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-def test_it_is_fetched_once_by_a_browser_that_may_keep_it_to_itself(server):
+def test_a_download_is_cached_privately(server):
     sha256 = put(server).json["sha256"]
     headers = fetch(server, sha256).headers
     assert "private" in headers["Cache-Control"]
@@ -86,7 +86,7 @@ def test_it_is_fetched_once_by_a_browser_that_may_keep_it_to_itself(server):
     assert (again.status, again.body) == (304, b"")
 
 
-def test_a_hash_is_worth_nothing_in_another_room(server):
+def test_a_hash_gives_no_access_in_another_room(server):
     sha256 = put(server, room="mine").json["sha256"]
     assert fetch(server, sha256, "mine").status == 200
     assert (fetch(server, sha256, "yours").status, fetch(server, sha256, "yours").code) == (404, "no_part")
@@ -114,20 +114,20 @@ def test_a_hash_is_worth_nothing_in_another_room(server):
         (b"", "image/png", 400, "empty"),
     ],
 )
-def test_only_pictures_and_tables_that_are_what_they_say_are_taken(server, data, mime, status, code):
+def test_only_genuine_pictures_and_tables_are_accepted(server, data, mime, status, code):
     answer = put(server, data, mime)
     assert (answer.status, answer.code) == (status, code)
     assert fetch(server, hashlib.sha256(data).hexdigest()).status == 404
 
 
-def test_names_are_text_and_no_longer_than_a_name(server):
+def test_the_length_of_a_name_is_limited(server):
     evil = "..%2F..%2Fetc%2F%E2%80%AEgnp.exe%3Cimg%20src=x%3E"
     assert put(server, query=f"?name={evil}").json["name"] == "../../etc/\u202egnp.exe<img src=x>"
     for query in ("?name=" + "n" * 256, "?name="):
         assert put(server, query=query).status == 400
 
 
-def test_too_much_is_refused_by_its_length_with_the_limit_in_words():
+def test_an_upload_that_is_too_long_is_rejected_with_the_limit():
     with running_server(open=True, part_limit=1_000) as server:
         with member(server.url) as one:
             assert one.until("hello")["limits"]["part"] == 1_000
@@ -139,7 +139,7 @@ def test_too_much_is_refused_by_its_length_with_the_limit_in_words():
         assert f"{len(more):,} bytes; the limit is 1,000" in refused.json["error"]["message"]
 
 
-def test_a_huge_body_is_refused_before_it_is_sent(server):
+def test_a_huge_body_is_rejected_before_it_is_sent(server):
     address = server.url.partition("//")[2]
     with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
         connection.putrequest("POST", "/rooms/lobby/parts")
@@ -149,7 +149,7 @@ def test_a_huge_body_is_refused_before_it_is_sent(server):
         assert Answer(connection.getresponse()).code == "too_big"
 
 
-def test_a_body_without_a_length_is_refused(server):
+def test_a_body_without_a_length_is_rejected(server):
     address = server.url.partition("//")[2]
     with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
         connection.putrequest("POST", "/rooms/lobby/parts")
@@ -159,8 +159,8 @@ def test_a_body_without_a_length_is_refused(server):
         assert Answer(connection.getresponse()).code == "bad_length"
 
 
-def test_many_bodies_at_once_wait_for_room_in_memory(server):
-    """Each has said how much it will send, and sends nothing: they hold their places until they go."""
+def test_concurrent_uploads_share_a_memory_budget(server):
+    """Each upload announces its length and sends nothing: it occupies its memory until it ends."""
     address = server.url.partition("//")[2]
     waiting = [http.client.HTTPConnection(address, timeout=30) for _ in range(7)]
     try:
@@ -170,7 +170,7 @@ def test_many_bodies_at_once_wait_for_room_in_memory(server):
             connection.putheader("Content-Length", str(10 * 1024 * 1024))
             connection.endheaders()
         answered, _, _ = select.select([connection.sock for connection in waiting], [], [], 30)
-        (last,) = [connection for connection in waiting if connection.sock in answered]  # 64 MB are taken
+        (last,) = [connection for connection in waiting if connection.sock in answered]  # 64 MB are in use
         refused = Answer(last.getresponse())
         assert (refused.status, refused.code) == (503, "overload")
         assert refused.headers["Retry-After"]
@@ -180,7 +180,7 @@ def test_many_bodies_at_once_wait_for_room_in_memory(server):
     eventually(lambda: put(server, png(noise=9 * 1024 * 1024)).status == 201, what="their places")
 
 
-def test_who_does_not_read_is_cut_off(server, monkeypatch):
+def test_a_download_that_is_not_read_is_closed(server, monkeypatch):
     data = png(noise=9_000_000)
     over, give = threading.Semaphore(0), MemoryBudget.release
 
@@ -195,12 +195,12 @@ def test_who_does_not_read_is_cut_off(server, monkeypatch):
     host, port = server.url.partition("//")[2].split(":")
     monkeypatch.setattr("bqserver.web.attachments.TRANSFER_TIMEOUT", 0.0)
     with closing(socket.socket()) as slow:
-        # Not less: below a loopback's segment (64 kB) TCP sends only by its probes, ever more rarely.
+        # Not less: below a loopback segment (64 kB) TCP sends only window probes, more and more rarely.
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         slow.settimeout(30)
         slow.connect((host, int(port)))
         slow.send(f"GET /rooms/lobby/parts/{sha256} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
-        assert over.acquire(timeout=30)  # not before: what is read on makes room for the rest
+        assert over.acquire(timeout=30)  # not before: reading makes room for the rest
         got = 0
         with contextlib.suppress(ConnectionResetError):
             while chunk := slow.recv(1 << 16):
@@ -210,8 +210,8 @@ def test_who_does_not_read_is_cut_off(server, monkeypatch):
     assert fetch(server, sha256).body == data
 
 
-def test_what_does_not_come_holds_its_place_only_so_long(monkeypatch):
-    """Inside Jupyter nobody but us ends what stalls."""
+def test_an_upload_that_stalls_is_closed(monkeypatch):
+    """Inside Jupyter no other timeout ends a stalled upload."""
     monkeypatch.setattr("bqserver.web.attachments.TRANSFER_TIMEOUT", 0.1)
     most = 64 * 1024 * 1024
     with (
@@ -223,7 +223,7 @@ def test_what_does_not_come_holds_its_place_only_so_long(monkeypatch):
 
 
 def begun(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:
-    """A request of which only the headers have been sent."""
+    """A request of which only the head has been sent."""
     connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=30)
     connection.putrequest("POST", f"/rooms/lobby/{path}")
     for name, value in {"Content-Type": mime, "Content-Length": str(length), **headers}.items():
@@ -233,7 +233,7 @@ def begun(server, path: str, mime: str, length: int | str, **headers: str) -> ht
 
 
 @pytest.mark.parametrize(("path", "mime"), [("parts", "image/png"), ("messages", "application/json")])
-def test_a_length_of_a_thousand_digits_is_none(server, path, mime):
+def test_a_length_of_a_thousand_digits_is_rejected(server, path, mime):
     with closing(begun(server, path, mime, "9" * 5_000)) as connection:
         answer = Answer(connection.getresponse())
         assert (answer.status, answer.code) == (400, "bad_length")
@@ -243,7 +243,7 @@ def test_a_length_of_a_thousand_digits_is_none(server, path, mime):
     ("path", "mime", "body"),
     [("parts", "image/png", PNG), ("messages", "application/json", b'{"user":"ada","text":"late"}')],
 )
-def test_who_loses_the_right_while_sending_has_sent_nothing(tmp_path, path, mime, body):
+def test_an_upload_is_rejected_if_rights_end_while_it_is_sent(tmp_path, path, mime, body):
     named = tmp_path / "tokens.json"
     bearer = {"Authorization": f"Bearer {tokens.add_grant(named, 'ada')[0]}"}
     with (
@@ -258,7 +258,7 @@ def test_who_loses_the_right_while_sending_has_sent_nothing(tmp_path, path, mime
         assert Answer(connection.getresponse()).code == "token_revoked"
 
 
-def test_room_that_was_taken_is_given_back():
+def test_memory_of_an_ended_upload_is_released():
     budget = MemoryBudget(10)
     assert budget.acquire(6)
     assert not budget.acquire(5)
@@ -266,7 +266,7 @@ def test_room_that_was_taken_is_given_back():
     assert budget.acquire(10)
 
 
-def test_uploads_count_as_messages_do():
+def test_uploads_count_against_the_rate_limit():
     with running_server(open=True, rate_limit=3, rate_seconds=60) as server:
         answers = [put(server, png(color=(1, 1, number))) for number in range(4)]
         assert [answer.status for answer in answers] == [201, 201, 201, 429]
@@ -275,12 +275,12 @@ def test_uploads_count_as_messages_do():
         assert post(server, text="hi").status == 429
 
 
-def test_a_server_may_take_none():
+def test_a_server_can_accept_no_attachments():
     with running_server(open=True, part_limit=0) as server:
         assert (put(server).status, put(server).code) == (404, "no_parts")
 
 
-def test_who_is_muted_or_may_only_read_puts_nothing(tmp_path):
+def test_muted_and_read_only_members_can_not_upload(tmp_path):
     named = tmp_path / "tokens.json"
     writer, reader = tokens.add_grant(named, "ada")[0], tokens.add_grant(named, "bob", read_only=True)[0]
     (tmp_path / "rights.toml").write_text('["*"]\nmod = "moderate"\n')
@@ -299,7 +299,7 @@ def test_who_is_muted_or_may_only_read_puts_nothing(tmp_path):
         assert put(server, Authorization=bearer["w"]).code == "muted"
 
 
-def test_who_may_not_enter_a_room_neither_puts_nor_fetches_there(tmp_path):
+def test_a_member_without_access_can_neither_upload_nor_download(tmp_path):
     named = tmp_path / "tokens.json"
     insider = f"Bearer {tokens.add_grant(named, 'ada', rooms=['inner'])[0]}"
     outsider = f"Bearer {tokens.add_grant(named, 'eve', rooms=['outer'])[0]}"
@@ -316,7 +316,7 @@ def test_who_may_not_enter_a_room_neither_puts_nor_fetches_there(tmp_path):
 # ---- messages that name them
 
 
-def test_a_message_carries_what_was_put(server):
+def test_a_message_carries_its_attachments(server):
     part = put(server, query="?name=loss.png").json
     with member(server.url) as one:
         one.until("synced")
@@ -328,7 +328,7 @@ def test_a_message_carries_what_was_put(server):
     assert request(server.url, "GET", "/messages").json[0] == entry
 
 
-def test_a_message_says_of_a_part_what_the_server_knows(server):
+def test_a_message_describes_an_attachment_as_the_server_stored_it(server):
     part = put(server).json
     claims = {**part, "width": 1, "height": 99_999}
     assert post(server, claims).json["parts"] == [part]
@@ -338,7 +338,7 @@ def test_a_message_says_of_a_part_what_the_server_knows(server):
         assert f"image/png with {len(PNG)} bytes" in answer.json["error"]["message"]
 
 
-def test_what_was_never_put_can_t_be_named(server):
+def test_an_attachment_that_was_not_uploaded_is_rejected(server):
     part = {"mime": "image/png", "sha256": "0" * 64, "size": 9, "name": "x.png"}
     answer = post(server, part)
     assert (answer.status, answer.code) == (404, "no_part")
@@ -353,8 +353,8 @@ def test_what_was_never_put_can_t_be_named(server):
         assert one.until("error")["code"] == "too_long"
 
 
-def test_what_one_says_stays_in_its_order(server):
-    """Looking up an attachment takes a moment; what its sender says next waits for it."""
+def test_messages_of_one_sender_stay_in_order(server):
+    """Looking up an attachment takes a moment; the sender's next message waits for it."""
     parts = [put(server, png(color=(0, 0, number))).json for number in range(5)]
     with member(server.url) as one:
         one.until("synced")
@@ -377,7 +377,7 @@ def test_the_same_message_again_is_the_same_message(server):
 
 @contextlib.asynccontextmanager
 async def store_of(server) -> AsyncIterator[AttachmentStore]:
-    """What the server keeps its parts in, opened anew, as another process would."""
+    """The server's attachment store, opened again as another process would."""
     log = server.app.log_url
     if log.startswith("nats:"):
         from bqserver.jetstream.address import parse_address
@@ -403,7 +403,7 @@ def kept_by(server, room: str, sha256: str) -> StoredAttachment | None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "nats"])
-def test_they_are_there_after_a_restart(kept, kind):
+def test_attachments_survive_a_restart(kept, kind):
     traits = kept(kind)
     with running_server(**traits, open=True) as server:
         part = put(server).json
@@ -414,8 +414,8 @@ def test_they_are_there_after_a_restart(kept, kind):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "nats"])
-def test_an_upload_is_kept_for_its_room_before_it_is_answered(kept, kind):
-    """What somebody else who opens the store sees while the server runs."""
+def test_an_upload_is_stored_before_it_is_answered(kept, kind):
+    """Another reader of the store sees the upload while the server runs."""
     with running_server(**kept(kind), open=True) as server:
         sha256 = put(server, room="a").json["sha256"]
         found = kept_by(server, "a", sha256)

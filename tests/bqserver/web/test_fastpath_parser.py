@@ -1,4 +1,4 @@
-"""The heads of plain posts: what is read, what is left to Tornado, and the bytes of an answer."""
+"""The heads of plain posts: which are parsed, which are left to Tornado, and the bytes of a response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def head(first: str = "POST /messages HTTP/1.1", end: str = "\r\n", **lines: str
     return "".join(f"{line}{end}" for line in [*said, ""]).encode("latin1")
 
 
-def test_a_plain_post_is_read():
+def test_a_plain_post_is_parsed():
     assert read_head(PATH, head()) == PostHead(None, "127.0.0.1:8765", 26, None)
     assert read_head(PATH, head("POST /rooms/a-b_C/messages HTTP/1.1")).room == "a-b_C"
     assert read_head(PATH, head(Authorization="Bearer x y")).authorization == "Bearer x y"
@@ -36,7 +36,7 @@ def test_a_plain_post_is_read():
         {"Content_Length": "0"},
     ],
 )
-def test_what_clients_add_means_nothing_more(more):
+def test_common_headers_of_clients_are_accepted(more):
     assert read_head(PATH, head(**more)) is not None
 
 
@@ -79,7 +79,7 @@ def test_what_clients_add_means_nothing_more(more):
     ],
     ids=str,
 )
-def test_any_doubt_is_tornados(lines):
+def test_an_ambiguous_head_is_left_to_tornado(lines):
     assert read_head(PATH, head(**lines)) is None
 
 
@@ -107,11 +107,11 @@ def test_any_doubt_is_tornados(lines):
         "\r\nPOST /messages HTTP/1.1",
     ],
 )
-def test_every_other_request_is_tornados(first):
+def test_every_other_request_is_left_to_tornado(first):
     assert read_head(PATH, head(first)) is None
 
 
-def test_half_a_line_end_is_tornados():
+def test_a_bare_cr_or_lf_is_left_to_tornado():
     assert read_head(PATH, head(end="\n")) is None
     assert read_head(PATH, head()[:-2] + b"\n") is None
     assert read_head(PATH, head()[:-2]) is None
@@ -126,7 +126,7 @@ def test_the_path_is_below_the_base():
     assert read_head(path, head()) is None
 
 
-def test_an_answer_has_the_seconds_date_and_its_length():
+def test_a_response_has_its_date_and_length():
     told = response(429, b"{}", 1_000_000_000, retry_after=1.2)
     assert told.startswith(b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n")
     assert b"Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in told

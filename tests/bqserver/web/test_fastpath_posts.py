@@ -1,4 +1,4 @@
-"""The lean path for posts: it answers as Tornado does, to the byte, and loses and doubles nothing."""
+"""The fast path for posts: its responses equal Tornado's byte for byte, and no post is lost or stored twice."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ ada = "moderate"
 
 @pytest.fixture(autouse=True)
 def taken(monkeypatch) -> list[bool]:
-    """For every look into a socket: whether there was a post to take."""
+    """For every peek into a socket: whether there was a post to take."""
     looks: list[bool] = []
     find = FastPath.find
 
     def found(shortcut: FastPath, data: bytes, *where: str):
         post = find(shortcut, data, *where)
-        if data:  # else it is a connection's end
+        if data:  # empty: the end of a connection
             looks.append(post is not None and post.submission is not None)
         return post
 
@@ -65,7 +65,7 @@ def taken(monkeypatch) -> list[bool]:
 
 @pytest.fixture
 def held(monkeypatch) -> Callable[[], set]:
-    """The connections that are not Tornado's."""
+    """The connections that have not been handed over to Tornado."""
     servers: list[FastPathServer] = []
     initialize = FastPathServer.initialize
 
@@ -127,9 +127,9 @@ class Case(NamedTuple):
     room: str = "room-%s"
     lines: Mapping[str, str] = MappingProxyType({})
     first: bytes | None = None
-    """What is posted before, as both sides need it."""
+    """The messages posted before, the same on both sides."""
     mine: bool = False
-    """Whether the shortcut takes it."""
+    """Whether the fast path takes it."""
 
 
 CASES = {
@@ -169,11 +169,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_answer_is_tornados(people, taken, name):
+def test_the_response_equals_tornados(people, taken, name):
     server, keys = people
     case = CASES[name]
     got: list[Reply] = []
-    for side, more in (("a", {}), ("b", {"X-A": "b"})):  # an unknown header is Tornado's
+    for side, more in (("a", {}), ("b", {"X-A": "b"})):  # an unknown header is left to Tornado
         room = f"/rooms/{case.room.replace('%s', f'{side}{list(CASES).index(name)}')}/messages"
         key = {"Authorization": f"Bearer {keys[case.who]}"} if case.who else {}
         if case.first is not None:
@@ -197,7 +197,7 @@ def test_too_fast_is_429_and_counted_once(home, taken):
 
 
 @pytest.mark.sqlite
-def test_a_log_that_cant_be_written_is_503_and_both_say_it_alike(tmp_path, taken):
+def test_an_unwritable_log_is_503_on_both_paths(tmp_path, taken):
     path = tmp_path / "log.sqlite"
     with running_server(log=f"sqlite:{path}", open=True) as server:
         assert ask(server.url, post(HI))[0].status == 201
@@ -214,7 +214,7 @@ def test_a_log_that_cant_be_written_is_503_and_both_say_it_alike(tmp_path, taken
         assert b'bqserver_http_requests_total{status="201"} 1' in counted
 
 
-def test_a_token_that_was_good_a_moment_ago_is_asked_about_again(home, taken):
+def test_a_token_is_checked_again_for_every_post(home, taken):
     file = home / "data" / "tokens.json"
     key, _ = tokens.add_grant(file, "ada")
     again = post(HI, Authorization=f"Bearer {key}")
@@ -228,7 +228,7 @@ def test_a_token_that_was_good_a_moment_ago_is_asked_about_again(home, taken):
             assert (reply.status, json.loads(reply.body)["error"]["code"]) == (401, "token_revoked")
 
 
-def test_wrong_keys_lock_the_door_for_the_shortcut_too(home):
+def test_wrong_tokens_throttle_the_fast_path_too(home):
     with running_server(failure_limit=1) as server:
         for status in (401, 429):
             assert ask(server.url, post(HI, Authorization="Bearer guess"))[0].status == status
@@ -238,7 +238,7 @@ def test_wrong_keys_lock_the_door_for_the_shortcut_too(home):
         right = post(HI, Authorization=f"Bearer {server.token}")
         assert ask(server.url, right)[0].status == 201
         assert ask(server.url, post(HI, Authorization="Bearer guess"))[0].status == 401
-        assert ask(server.url, right)[0].status == 201  # it was right from here before
+        assert ask(server.url, right)[0].status == 201  # a valid token was accepted from this address before
 
 
 def test_the_limit_of_a_body_holds(home, taken):
@@ -248,7 +248,7 @@ def test_the_limit_of_a_body_holds(home, taken):
     assert taken == [False, True]
 
 
-def test_whoever_somebody_else_vouches_for_owns_their_name(server, taken, monkeypatch):
+def test_a_name_vouched_for_by_another_service_is_reserved(server, taken, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Authenticator, "identify", lambda *_: Identity("bob"))
         assert ask(server.url, post(said("it is me")))[0].status == 201
@@ -256,7 +256,7 @@ def test_whoever_somebody_else_vouches_for_owns_their_name(server, taken, monkey
     assert taken == [True, False]
 
 
-def test_an_audit_log_is_tornados_to_write(home, taken):
+def test_with_an_audit_log_posts_are_left_to_tornado(home, taken):
     path = home / "audit.jsonl"
     with running_server(open=True, audit_log=str(path)) as server:
         assert ask(server.url, post(HI))[0].status == 201
@@ -264,7 +264,7 @@ def test_an_audit_log_is_tornados_to_write(home, taken):
     assert taken == [False]
 
 
-def test_an_encrypted_connection_is_tornados(home, missing, taken):
+def test_a_tls_connection_is_left_to_tornado(home, missing, taken):
     cert, key = self_signed(home, missing)
     with running_server(open=True, certfile=str(cert), keyfile=str(key)) as server:
         assert request(server.url, "POST", "/messages", {"user": "ada", "text": "hi"}).status == 201
@@ -272,7 +272,7 @@ def test_an_encrypted_connection_is_tornados(home, missing, taken):
     assert taken == []
 
 
-def test_an_error_of_ours_is_tornados_to_answer(server, monkeypatch, caplog):
+def test_after_an_internal_error_tornado_answers(server, monkeypatch, caplog):
     def broken(*_: object) -> None:
         raise RuntimeError("oops")
 
@@ -284,7 +284,7 @@ def test_an_error_of_ours_is_tornados_to_answer(server, monkeypatch, caplog):
 # ---- one connection, many requests -----------------------------------------------------------------
 
 
-def test_what_comes_byte_by_byte_is_one_post(server):
+def test_a_post_may_arrive_byte_by_byte(server):
     with closing(connect(server.url)) as raw:
         for byte in post(HI):
             raw.sendall(bytes([byte]))
@@ -292,7 +292,7 @@ def test_what_comes_byte_by_byte_is_one_post(server):
     assert texts(server) == ["hi"]
 
 
-def test_a_body_may_come_after_its_head(server, held, taken):
+def test_a_body_may_arrive_after_its_head(server, held, taken):
     head, _, body = post(HI).partition(b"\r\n\r\n")
     with closing(connect(server.url)) as raw:
         for _ in range(2):
@@ -314,12 +314,12 @@ def test_a_wrong_body_after_its_head_leaves_nothing_behind(server, held, taken):
         assert held()
         raw.sendall(wrong[-500:])
         assert answers(raw, 1)[0].status == 400
-        assert texts(server) == []  # and the loop has turned
-        raw.sendall(GET)  # shorter than what was waited for
+        assert texts(server) == []  # the event loop has run a turn
+        raw.sendall(GET)  # shorter than the post that was waited for
         assert answers(raw, 1)[0].status == 200
 
 
-def test_a_body_that_does_not_come_is_tornados_to_miss(server, held, taken):
+def test_a_body_that_does_not_arrive_is_left_to_tornado(server, held, taken):
     with closing(connect(server.url)) as raw:
         raw.sendall(post(HI)[:-1])
         eventually(lambda: taken)
@@ -330,14 +330,14 @@ def test_a_body_that_does_not_come_is_tornados_to_miss(server, held, taken):
     assert texts(server) == []
 
 
-def test_who_may_not_hears_of_it_before_the_body(people):
+def test_a_member_without_rights_is_answered_before_the_body(people):
     server, _ = people
     with closing(connect(server.url)) as raw:
         raw.sendall(post(HI)[:-1])
         assert until_the_end(raw).startswith(b"HTTP/1.1 401 ")
 
 
-def test_what_comes_at_once_is_answered_in_order(server, taken):
+def test_pipelined_posts_are_answered_in_order(server, taken):
     replies = ask(server.url, *(post(said(str(number))) for number in range(20)))
     assert [json.loads(reply.body)["text"] for reply in replies] == [str(number) for number in range(20)]
     assert taken == [True] * 20
@@ -348,7 +348,7 @@ GET = b"GET /messages HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_posts_and_others_follow_each_other(server, taken, at_once):
+def test_posts_and_other_requests_share_a_connection(server, taken, at_once):
     several = [post(said("1")), GET, post(said("2")), GET]
     replies: list[Reply] = []
     with closing(connect(server.url)) as raw:
@@ -370,7 +370,7 @@ def test_a_post_after_a_get_is_stored_once(server):
 
 
 @pytest.mark.sqlite
-def test_a_thousand_posts_on_one_connection_are_each_once_in_the_log(tmp_path, taken):
+def test_a_thousand_posts_on_one_connection_are_stored_once_each(tmp_path, taken):
     path = tmp_path / "log.sqlite"
     with running_server(log=f"sqlite:{path}", open=True) as server, closing(connect(server.url)) as raw:
         for number in range(1000):
@@ -389,7 +389,7 @@ def stored(path) -> list[str]:
 # ---- connections that end --------------------------------------------------------------------------
 
 
-def test_who_has_said_all_hears_the_answer(server, held):
+def test_a_half_closed_connection_gets_its_response(server, held):
     with closing(connect(server.url)) as raw:
         raw.sendall(post(HI))
         raw.shutdown(socket.SHUT_WR)
@@ -400,7 +400,7 @@ def test_who_has_said_all_hears_the_answer(server, held):
 
 @pytest.fixture
 def late(monkeypatch) -> Iterator[list[Callable[[], object]]]:
-    """A log in memory that keeps its answers back: calling them lets them go."""
+    """A log in memory that holds its outcomes back; calling them releases them."""
     waiting: list[Callable[[], object]] = []
     append = MemoryLog.append
 
@@ -416,7 +416,7 @@ def late(monkeypatch) -> Iterator[list[Callable[[], object]]]:
 
 @pytest.mark.sqlite
 @pytest.mark.parametrize("abruptly", [False, True])
-def test_who_leaves_before_the_answer_has_posted_all_the_same(server, held, late, abruptly):
+def test_a_post_counts_if_its_client_leaves_before_the_response(server, held, late, abruptly):
     raw = connect(server.url)
     raw.sendall(post(HI))
     eventually(lambda: late)
@@ -434,12 +434,14 @@ def test_who_leaves_before_the_answer_has_posted_all_the_same(server, held, late
 
 
 @pytest.mark.sqlite
-def test_what_comes_while_a_post_is_under_way_waits_its_turn(server, late, taken):
+def test_a_request_during_a_post_waits_its_turn(server, late, taken):
     with closing(connect(server.url)) as raw:
         raw.sendall(post(said("1")))
         eventually(lambda: late)
         raw.sendall(post(said("2")))
-        assert request(server.url, "GET", "/health").status == 200  # the loop has turned, and it is not taken
+        assert (
+            request(server.url, "GET", "/health").status == 200
+        )  # the event loop has run a turn, and the post is not taken
         assert taken == [True, False]
         late.pop()()
         eventually(lambda: late)
@@ -449,7 +451,7 @@ def test_what_comes_while_a_post_is_under_way_waits_its_turn(server, late, taken
 
 @pytest.fixture
 def narrow(home, held, monkeypatch) -> Iterator[RunningServer]:
-    """A server whose sockets hold few answers."""
+    """A server whose sockets buffer few responses."""
 
     def bound(*args: object, **kwargs: object) -> list[socket.socket]:
         found = bind_sockets(*args, **kwargs)
@@ -462,7 +464,7 @@ def narrow(home, held, monkeypatch) -> Iterator[RunningServer]:
         yield running
 
 
-def test_who_does_not_read_what_it_asked_at_once_is_tornados_to_wait_for(narrow, held, taken):
+def test_an_unread_response_is_left_to_tornado(narrow, held, taken):
     most = 4000
     with closing(connect(narrow.url, receive_buffer=1 << 16)) as raw:
         sender = threading.Thread(target=raw.sendall, args=[post(HI) * most])
@@ -475,7 +477,7 @@ def test_who_does_not_read_what_it_asked_at_once_is_tornados_to_wait_for(narrow,
     assert [json.loads(reply.body)["seq"] for reply in replies] == list(range(1, most + 1))
 
 
-def test_who_asks_on_and_never_reads_is_tornados_to_wait_for(narrow, held):
+def test_a_client_that_never_reads_is_left_to_tornado(narrow, held):
     sent = 0
     with closing(connect(narrow.url, receive_buffer=1 << 16)) as raw:
         while not sent or held():
@@ -494,7 +496,7 @@ def is_answered(server: RunningServer, count: int) -> bool:
 
 
 @pytest.mark.parametrize("first", [b"", post(HI)], ids=["silent", "silent after a post"])
-def test_who_is_silent_is_closed(home, held, monkeypatch, first):
+def test_a_silent_connection_is_closed(home, held, monkeypatch, first):
     monkeypatch.setattr("bqserver.app.HTTP_IDLE_TIMEOUT", 0.2)
     with running_server(open=True) as server, closing(connect(server.url)) as raw:
         raw.sendall(first)
@@ -503,12 +505,12 @@ def test_who_is_silent_is_closed(home, held, monkeypatch, first):
 
 
 @pytest.mark.sqlite
-def test_who_waits_for_an_answer_is_not_silent(home, held, late, monkeypatch):
+def test_waiting_for_a_response_is_not_silence(home, held, late, monkeypatch):
     monkeypatch.setattr("bqserver.app.HTTP_IDLE_TIMEOUT", 0.2)
     with running_server(open=True) as server, closing(connect(server.url)) as raw:
         raw.sendall(post(HI))
         eventually(lambda: late)
-        with closing(connect(server.url)) as silent:  # it came later, and is closed
+        with closing(connect(server.url)) as silent:  # it connected later, and is closed
             assert until_the_end(silent) == b""
         late.pop()()
         assert answers(raw, 1)[0].status == 201
@@ -518,7 +520,7 @@ def test_who_waits_for_an_answer_is_not_silent(home, held, late, monkeypatch):
 
 
 @pytest.mark.sqlite
-def test_posts_under_way_are_answered_before_the_end(tmp_path, monkeypatch, taken):
+def test_pending_posts_are_answered_before_the_server_ends(tmp_path, monkeypatch, taken):
     path = tmp_path / "log.sqlite"
     begun, go = threading.Event(), threading.Event()
     commit = SqliteLog._commit
@@ -619,12 +621,12 @@ SPELLINGS: list[Callable[[str], str]] = [
     lambda lines: lines.replace("\n", " \n"),
 ]
 TRAILER = b" " * 10_100 + b"\r\n\r\n"
-"""No request: it is the rest of a body that was said to be longer, or the end of the connection."""
+"""Not a request: the rest of a body that was announced to be longer, or the end of the connection."""
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
-    """A post, plain or with up to two things that may be wrong with one."""
+    """A post, plain or with up to two faults."""
     faults = st.sampled_from(["first", "length", "more", "spelling", "end", "before", "byte"])
     wrong = draw(st.one_of(st.just(set()), st.sets(faults, max_size=2)))
     body = draw(st.sampled_from(BODIES))
@@ -665,7 +667,7 @@ def timeless(data: bytes) -> bytes:
     return re.sub(rb'Date: [^\r]+ GMT|"at":\d+', b"", data)
 
 
-def test_whatever_is_sent_is_answered_as_without_the_shortcut(server, taken):
+def test_random_requests_are_answered_as_without_the_fast_path(server, taken):
     with without_the_shortcut():
         plain = RunningServer(ChatServer(log_url="memory", port=0, open=True))
     rooms = count()
@@ -674,7 +676,7 @@ def test_whatever_is_sent_is_answered_as_without_the_shortcut(server, taken):
     @given(st.lists(requests(), min_size=1, max_size=3), st.lists(st.integers(0, 2000), max_size=3))
     def alike(several: list[bytes], cuts: list[int]) -> None:
         data = b"".join(several) + TRAILER
-        # A room for each try: what was stored in another one is not seen in this.
+        # A room for each try, so that messages of another try are not seen.
         assume(set(re.findall(rb"/rooms/([\w-]+)/", data)) <= {b"r"})
         room = b"/rooms/r%d/" % next(rooms)
         data = data.replace(b"/rooms/r/", room)

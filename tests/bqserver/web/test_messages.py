@@ -35,7 +35,7 @@ def test_a_post_answers_with_the_entry_and_lists_it(server):
     assert request(server.url, "GET", "/messages").json == [entry]
 
 
-def test_messages_is_the_lobby_and_rooms_hear_only_their_own(server):
+def test_messages_is_the_lobby_and_rooms_are_separate(server):
     post(server, "in the lobby")
     post(server, "elsewhere", "/rooms/other/messages")
     assert [m["text"] for m in request(server.url, "GET", "/rooms/lobby/messages").json] == ["in the lobby"]
@@ -109,19 +109,19 @@ def test_the_same_cid_and_body_is_the_same_message(server):
         ),
     ],
 )
-def test_a_bad_body_is_refused_by_name(server, body, status, code, names):
+def test_a_bad_body_is_rejected_naming_the_field(server, body, status, code, names):
     answer = request(server.url, "POST", "/messages", body)
     assert (answer.status, answer.code) == (status, code)
     assert names in answer.json["error"]["message"]
     assert post(server, "the server lives on").status == 201
 
 
-def test_the_longest_text_is_taken(server):
+def test_the_longest_text_is_accepted(server):
     assert post(server, "é" * 16_000).status == 201
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_only_json_is_taken(server, kind):
+def test_only_json_is_accepted(server, kind):
     answer = request(server.url, "POST", "/messages", b'{"user":"a","text":"b"}', Content_Type=kind)
     assert (answer.status, answer.code) == (415, "bad_type")
 
@@ -159,7 +159,7 @@ def test_a_bad_request_is_answered_in_json(server, method, path, status, code):
         ("/static/page.js", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_what_is_not_allowed_names_what_is(server, path, allowed):
+def test_a_405_names_the_allowed_methods(server, path, allowed):
     refused = request(server.url, "DELETE", path)
     assert (refused.status, refused.headers["Allow"]) == (405, allowed)
 
@@ -185,7 +185,7 @@ def test_rooms_are_listed_with_their_members(server):
         ]
 
 
-def test_health_says_that_it_can_write(server):
+def test_health_reports_that_the_log_can_be_written(server):
     answer = request(server.url, "GET", "/health")
     assert (answer.status, answer.json) == (200, {"ok": True})
 
@@ -228,7 +228,7 @@ def test_the_page_allows_no_script_but_its_own(server):
     assert "require-trusted-types-for 'script'" in policy
 
 
-def test_the_page_of_a_bad_room_is_refused_in_json(server):
+def test_the_page_of_a_bad_room_is_rejected_in_json(server):
     assert request(server.url, "GET", "/rooms/a.b").code == "bad_room"
 
 

@@ -1,4 +1,4 @@
-"""The figures of ``/metrics`` and the lines of the audit log: who, what, where, and never what was said."""
+"""The figures of ``/metrics`` and the lines of the audit log: who, what, where, and never a message's text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def figures(server) -> dict[str, float]:
     return found
 
 
-def test_the_figures_are_those_of_what_happened(home):
+def test_the_figures_count_what_happened(home):
     with running_server() as server:
         bearer = {"Authorization": f"Bearer {server.token}"}
         assert request(server.url, "GET", "/messages").status == 401
@@ -61,7 +61,7 @@ def test_the_figures_are_those_of_what_happened(home):
         assert eventually(lambda: figures(server)["bqserver_members"] == 0)
 
 
-def test_figures_are_not_for_everyone(home):
+def test_figures_need_a_token(home):
     with running_server() as server:
         assert request(server.url, "GET", "/metrics").status == 401
         bearer = {"Authorization": f"Bearer {server.token}"}
@@ -75,7 +75,7 @@ def lines(path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_the_audit_log_tells_who_did_what_where(home):
+def test_the_audit_log_records_who_did_what_where(home):
     ada, grant = tokens.add_grant(home / "data" / "tokens.json", "ada")
     path = home / "audit.jsonl"
     with running_server(audit_log=str(path)) as server:

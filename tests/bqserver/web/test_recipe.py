@@ -1,4 +1,4 @@
-"""The recipe's client, unchanged, against ``bqserver --open``: what this project grew from keeps working."""
+"""The recipe's client, unchanged, against ``bqserver --open``: the client that this project grew from keeps working."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(url: str, node: str) -> dict:
     return {event["event"]: event["data"] for event in events}
 
 
-def test_it_lists_posts_hears_and_echoes(shown):
+def test_the_recipe_client_lists_posts_receives_and_gets_echoes(shown):
     assert [m["text"] for m in shown["loaded"]] == ["before"]
     assert (shown["hello"]["type"], shown["hello"]["room"]) == ("hello", "lobby")
     posted = shown["posted"]

@@ -1,4 +1,4 @@
-"""Everything a real server may refuse, and what a Room does then: stop and say why, or wait as told and come back.
+"""Every refusal of a real server, and what a Room does then: stop with the reason, or wait as asked and join again.
 
 The window's half of it is js/tests/transport/socket-source.test.ts and e2e/test_refusals_in_a_browser.py.
 """
@@ -33,7 +33,7 @@ ada = "moderate"
 
 
 class Stage:
-    """A server with rights, moderator ada, and whatever a case wants of it; all of it ends with the test."""
+    """A server with rights, moderator ada, and what a case needs; everything ends with the test."""
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
         self.home = home
@@ -69,7 +69,7 @@ def stage(home) -> Iterator[Stage]:
 
 
 def ended(room: Room) -> bool:
-    """Nothing of it tries again."""
+    """Nothing tries again."""
     room._connection.thread.join(20)
     return not room._connection.thread.is_alive()
 
@@ -136,7 +136,7 @@ FINAL = [
 
 
 @pytest.mark.parametrize("case", FINAL, ids=lambda case: case.make.__name__)
-def test_a_join_that_is_refused_for_good_stops_and_says_why(stage, case):
+def test_a_join_that_is_refused_finally_stops_with_the_reason(stage, case):
     room = case.make(stage)
     with pytest.raises(ConnectionRefused, match=case.says) as told:
         room.wait_open(20)
@@ -180,7 +180,7 @@ class Passing(NamedTuple):
     status: int
     code: str
     wait: float
-    """Seconds that it must wait at the least."""
+    """Seconds that it must wait at least."""
 
 
 PASSING = [
@@ -192,7 +192,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("case", PASSING, ids=lambda case: case.make.__name__)
-def test_a_join_that_is_refused_for_now_waits_as_long_as_it_is_told(stage, case):
+def test_a_join_that_is_refused_for_now_waits_as_long_as_asked(stage, case):
     room = case.make(stage)
     eventually(lambda: room._connection.retry_at is not None, what="the first refusal")
     error = room.error
@@ -203,7 +203,7 @@ def test_a_join_that_is_refused_for_now_waits_as_long_as_it_is_told(stage, case)
     assert room.reconnect_attempts == 1
 
 
-def test_the_place_that_was_waited_for_is_taken(stage, monkeypatch):
+def test_a_full_server_is_joined_when_there_is_room(stage, monkeypatch):
     monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY_INTERVAL", 1.0)
     stage.start(max_connections=1)
     with stage.room(stage.ada) as ada:
@@ -230,7 +230,7 @@ def muted(stage: Stage) -> Room:
 
 
 @pytest.mark.parametrize(("make", "code"), [(reader, "read_only"), (muted, "muted")])
-def test_a_message_that_is_refused_says_why_and_the_room_stays(stage, make, code):
+def test_a_rejected_message_raises_the_reason_and_the_room_stays(stage, make, code):
     room = make(stage).wait_open(20)
     with pytest.raises(MessageRefused) as told:
         room.send("hi")
@@ -282,13 +282,13 @@ def on_the_rooms_end(stage: Stage) -> tuple[Room, Callable[[], object]]:
             on_revocation,
             "revoked",
             None,
-        ),  # 4401: it asks for a token once more, and hears of it from the join
+        ),  # 4401: it fetches a token once more, and the join gives the reason
         (on_expiry, "expired", None),
         (on_a_right_that_is_taken, "your access to it was revoked", 4403),
         (on_the_rooms_end, "closed it permanently", 4404),
     ],
 )
-def test_a_connection_that_ends_for_good_is_not_made_again(stage, make, says, close_code):
+def test_a_connection_closed_finally_is_not_made_again(stage, make, says, close_code):
     room, end = make(stage)
     room.wait_open(20)
     end()
@@ -301,7 +301,7 @@ def test_a_connection_that_ends_for_good_is_not_made_again(stage, make, says, cl
 
 
 def flood(stage: Stage, room: Room) -> None:
-    """More than a Room would send by itself: its own outbox obeys."""
+    """More than a Room sends by itself: its own outbox obeys the limit."""
     frames = [Send(cid=f"f{number}", user="bob", text="flood") for number in range(40)]
     room._call_soon(room._connection._websocket.send, frames)
 
@@ -312,12 +312,12 @@ def too_big(stage: Stage, room: Room) -> None:
 
 
 def too_slow(stage: Stage, room: Room) -> None:
-    """One turn of a room's thread that hangs while more comes in than the system holds for it."""
+    """One turn of a room's thread that hangs while more arrives than the system buffers."""
     reading = threading.Event()
     room._call_soon(reading.wait, 30)
     with member(stage.server.url, Authorization=f"Bearer {stage.ada}") as ada:
         ada.until("synced")
-        for first in range(0, 900, 5):  # a few at a time: ada herself is not too slow
+        for first in range(0, 900, 5):  # a few at a time, so that ada herself is not too slow
             for number in range(first, first + 5):
                 ada.say("x" * 50_000, cid=f"c{number}")
             for _ in range(5):
@@ -333,7 +333,7 @@ def too_slow(stage: Stage, room: Room) -> None:
         (too_slow, 4008, {"text_limit": 60_000}),
     ],
 )
-def test_a_connection_that_ends_for_now_is_made_again(stage, disturb, code, traits):
+def test_a_connection_closed_for_now_is_made_again(stage, disturb, code, traits):
     stage.start(**traits)
     room = stage.room().wait_open(20)
     seen: list[int | None] = []
@@ -346,7 +346,7 @@ def test_a_connection_that_ends_for_now_is_made_again(stage, disturb, code, trai
     assert [message.seq for message in room.messages] == [message.seq for message in everything]
 
 
-def test_after_a_flood_it_waits_as_long_as_it_is_told(stage):
+def test_after_a_flood_it_waits_as_long_as_asked(stage):
     stage.start(rate_limit=5, rate_seconds=30)
     room = stage.room().wait_open(20)
     flood(stage, room)
@@ -355,7 +355,7 @@ def test_after_a_flood_it_waits_as_long_as_it_is_told(stage):
     assert room._connection.retry_at - time.time() * 1000 > 20_000
 
 
-def test_a_server_that_goes_is_joined_again(stage):
+def test_a_restarted_server_is_joined_again(stage):
     stage.start()
     room = stage.room().wait_open(20)
     port = stage.server.port
@@ -366,7 +366,7 @@ def test_a_server_that_goes_is_joined_again(stage):
     assert room.wait_open(30).send("back").text == "back"
 
 
-def test_a_log_that_cant_be_read_now_is_asked_again_later(stage):
+def test_an_unreadable_log_is_read_again_later(stage):
     stage.start(log=f"sqlite:{stage.home / 'log.sqlite'}")
     lose_entries(stage.server)
     room = stage.room()
@@ -377,7 +377,7 @@ def test_a_log_that_cant_be_read_now_is_asked_again_later(stage):
 # ---- one-time links --------------------------------------------------------------------------------
 
 
-def test_a_link_works_once_and_says_so(stage):
+def test_an_invite_link_works_once(stage):
     stage.start()
     code = stage.room().wait_open(20).invite(uses=1).partition("#invite=")[2]
     swap = [

@@ -1,4 +1,4 @@
-"""Search over a real server: what was said, as it reads now."""
+"""Search over a real server: messages as they read now."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_all_words_must_occur_oldest_first(server):
     assert find(server, "ada accuracy") == ["Accuracy up"]
 
 
-def test_a_room_finds_its_own(server):
+def test_a_search_finds_only_messages_of_its_room(server):
     say(server, "here")
     say(server, "here too", room="other")
     assert find(server, "here") == ["here"]
@@ -43,7 +43,7 @@ def test_a_room_finds_its_own(server):
     assert find(server, "here", room="empty") == []
 
 
-def test_it_follows_edits_and_deletions(server):
+def test_search_follows_edits_and_deletions(server):
     with member(server.url) as ada:
         ada.until("synced")
         ada.say("frist", cid="1")
@@ -61,17 +61,17 @@ def test_it_follows_edits_and_deletions(server):
 @pytest.mark.parametrize(
     "words", ['"', "a AND", "NEAR(", "*", "col:x", "-x", "'; DROP TABLE found; --", "\u202e"]
 )
-def test_nothing_is_an_operator(server, words):
+def test_search_has_no_operators(server, words):
     say(server, "plain")
     assert find(server, words) == []
 
 
-def test_no_words_is_refused(server):
+def test_a_search_without_words_is_rejected(server):
     for query in ("", "?q=", "?q=%20", "?q=" + "x" * 201):
         assert request(server.url, "GET", f"/rooms/lobby/search{query}").code == "bad_q"
 
 
-def test_the_index_can_be_lost_and_is_filled_again(tmp_path):
+def test_a_lost_index_is_filled_again(tmp_path):
     log = f"sqlite:{tmp_path / 'log.sqlite'}"
     with running_server(log=log, open=True) as server:
         say(server, *(f"message {number}" for number in range(30)))

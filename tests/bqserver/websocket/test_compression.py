@@ -1,4 +1,4 @@
-"""Compressed frames: one for all who take them, the plain one for the others, and the same order for both."""
+"""Compressed frames: one for all peers that take them, the plain one for the others, in the same order."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_short_frame_stays_plain():
     assert compress(text_frame(b"x" * (MIN_COMPRESSED_BYTES - 4)))[0] == 0xC1
 
 
-def test_what_would_not_be_shorter_stays_plain():
+def test_a_frame_that_would_not_shrink_stays_plain():
     frame = text_frame(random.Random(1).randbytes(10_000), 0x82)
     assert compress(frame) is frame
 
@@ -78,7 +78,7 @@ def test_what_would_not_be_shorter_stays_plain():
 # ---- a room
 
 
-def test_a_frame_is_compressed_once_for_everyone_who_takes_it(compressed):
+def test_a_frame_is_compressed_once_for_all_peers_that_take_it(compressed):
     async def scenario():
         hub = Hub(MemoryLog())
         sender = await joined(hub)
@@ -99,7 +99,7 @@ def test_a_frame_is_compressed_once_for_everyone_who_takes_it(compressed):
     run(scenario)
 
 
-def test_short_messages_are_shared_by_all():
+def test_short_messages_are_plain_for_all_peers():
     async def scenario():
         hub = Hub(MemoryLog())
         sender, plain = await joined(hub), await joined(hub)
@@ -125,7 +125,7 @@ def test_the_senders_ack_comes_first_and_plain(compressed):
     run(scenario)
 
 
-def test_nothing_is_compressed_where_nobody_takes_it(compressed):
+def test_nothing_is_compressed_if_no_peer_takes_it(compressed):
     async def scenario():
         hub = Hub(MemoryLog())
         sender, elsewhere = await joined(hub), await joined(hub, "other", compresses=True)
@@ -154,8 +154,8 @@ def test_a_long_list_of_members_is_compressed_too(compressed):
     run(scenario)
 
 
-def test_a_stalled_reader_is_counted_by_the_bytes_that_wait_for_it():
-    """The plain one is cut off when its buffer is full; the other's holds the same messages, compressed."""
+def test_a_stalled_reader_is_measured_by_its_own_queued_bytes():
+    """The plain peer is closed when its buffer is full; the other's holds the same messages, compressed."""
 
     async def scenario():
         hub = Hub(MemoryLog(), buffer=1 << 16)
@@ -193,7 +193,7 @@ def test_a_stalled_reader_is_counted_by_the_bytes_that_wait_for_it():
 # ---- a real server
 
 
-def test_a_mixed_room_hears_the_same_in_the_same_order():
+def test_plain_and_compressed_peers_get_the_same_messages_in_order():
     words = random.Random(7)
     texts = [
         "x" + "".join(words.choices(string.ascii_lowercase + "    äß", k=length - 1))

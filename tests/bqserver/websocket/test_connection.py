@@ -1,4 +1,4 @@
-"""A WebSocket over a bare stream: what the peer sees of it when things end badly."""
+"""A WebSocket over a bare stream: what the peer sees when it ends badly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def over_a_pair(
     buffer: int = 1 << 20,
     offer: str | None = None,
 ) -> None:
-    """A wire whose handshake is done, and the peer's end of its socket."""
+    """A connection whose handshake is done, and the peer's end of its socket."""
 
     async def main() -> None:
         ours, theirs = socket.socketpair()
@@ -50,8 +50,8 @@ def test_a_frame_goes_out_as_it_is():
     over_a_pair(story)
 
 
-def test_a_peer_that_has_just_gone_takes_nothing_and_raises_nothing():
-    """The fan-out writes to many in a row: one that is gone must not end it for the others."""
+def test_writing_to_a_peer_that_has_just_gone_raises_nothing():
+    """The fan-out writes to many in a row: a peer that is gone must not end it for the others."""
 
     async def story(wire: Connection, theirs: socket.socket) -> None:
         wire._stream.close()
@@ -65,7 +65,7 @@ def test_a_peer_that_has_just_gone_takes_nothing_and_raises_nothing():
     over_a_pair(story)
 
 
-def test_what_is_beyond_the_buffer_is_refused_until_it_is_read():
+def test_writes_beyond_the_buffer_are_refused_until_it_is_read():
     async def story(wire: Connection, theirs: socket.socket) -> None:
         written = 0
         while wire.write(FRAME * 1_000):
@@ -84,7 +84,7 @@ def test_what_is_beyond_the_buffer_is_refused_until_it_is_read():
 
 
 def ending(sent: bytes, offer: str | None = None) -> tuple[int | None, list[str | bytes]]:
-    """The close code that a peer gets who sends this, and the messages that were heard of it."""
+    """The close code for a peer that sends this, and the messages that were received from it."""
     told: list[tuple[int | None, list[str | bytes]]] = []
 
     async def story(wire: Connection, theirs: socket.socket) -> None:
@@ -107,7 +107,7 @@ def test_a_close_is_answered_with_its_code_even_between_fragments():
     assert ending(frame(1, b"a", first=0) + close) == (1000, [])
 
 
-def test_what_is_no_frame_or_no_utf8_ends_it_after_what_came_before():
+def test_bad_frames_and_bad_utf8_end_the_connection_after_earlier_messages():
     good = frame(1, b"good")
     assert ending(good + b"\xff" * 20) == (1002, ["good"])
     assert ending(good + frame(1, b"\xff") + frame(1, b"later")) == (1007, ["good"])
@@ -115,7 +115,7 @@ def test_what_is_no_frame_or_no_utf8_ends_it_after_what_came_before():
     assert ending(good + frame(1, b"x" * (1 << 18))[:99]) == (1009, ["good"])
 
 
-def test_fragments_are_one_message_and_pings_may_come_between():
+def test_fragments_are_one_message_even_with_pings_between():
     whole = frame(1, "añ".encode()[:2], first=0) + frame(9, b"?") + frame(0, "añ".encode()[2:])
     assert ending(whole + frame(2, b"\0") + frame(8)) == (1005, ["añ", b"\0"])
 
@@ -142,7 +142,7 @@ def packed(text: bytes) -> bytes:
         (OFFER + ALONE, OFFER + ALONE, True),
         (OFFER + "; client_max_window_bits=9", OFFER + ALONE + "; client_max_window_bits=9", True),
         (OFFER + "; server_max_window_bits=15", OFFER + ALONE + "; server_max_window_bits=15", True),
-        # What is shared may point back further: such a peer gets plain frames, and may send compressed ones.
+        # Shared frames may refer back further: such a peer gets plain frames, and may send compressed ones.
         (OFFER + "; server_max_window_bits=10", OFFER + ALONE + "; server_max_window_bits=10", False),
         (OFFER + "; server_max_window_bits=8", None, False),  # zlib can't
         (f"{OFFER}; server_max_window_bits=8, {OFFER}", OFFER + ALONE, True),
@@ -151,7 +151,7 @@ def packed(text: bytes) -> bytes:
         (OFFER + "; client_max_window_bits=99", None, False),
     ],
 )
-def test_an_offer_is_answered_so_that_no_side_keeps_context(offer, answer, deflates):
+def test_compression_is_negotiated_without_context(offer, answer, deflates):
     handshake = offering(offer)
     assert handshake.accepted
     assert handshake.response.headers.get("Sec-WebSocket-Extensions") == answer
@@ -163,7 +163,7 @@ def test_an_offer_is_answered_so_that_no_side_keeps_context(offer, answer, defla
     over_a_pair(story, offer=offer)
 
 
-def test_an_offer_that_is_none_is_a_bad_handshake():
+def test_a_malformed_offer_is_a_bad_handshake():
     assert offering(OFFER + "; ;").response.status_code == 400
 
 
@@ -184,11 +184,11 @@ def test_compressed_messages_are_read_between_plain_ones():
 
 
 @pytest.mark.parametrize("offer", [None, OFFER + "; server_max_window_bits=8"])
-def test_who_compresses_unasked_is_ended(offer):
+def test_a_compressed_frame_that_was_not_negotiated_ends_the_connection(offer):
     assert ending(frame(1, packed(b"short"), first=0x80 | RSV1), offer) == (1002, [])
 
 
-def test_what_is_not_deflated_though_it_says_so_is_ended():
+def test_a_frame_falsely_marked_as_compressed_ends_the_connection():
     assert ending(frame(1, b"\xff" * 20, first=0x80 | RSV1), OFFER) == (1002, [])
 
 
@@ -199,7 +199,7 @@ def test_a_compressed_message_may_be_as_long_as_a_plain_one():
 
 
 @pytest.mark.parametrize("fragments", [1, 5])
-def test_a_zip_bomb_is_refused_before_it_unfolds(fragments):
+def test_a_zip_bomb_is_rejected_before_it_is_decompressed(fragments):
     bomb = packed(bytes(96 << 20))
     assert len(bomb) < LONGEST
     size = len(bomb) // fragments + 1
@@ -220,7 +220,7 @@ def test_a_zip_bomb_is_refused_before_it_unfolds(fragments):
         tracemalloc.stop()
 
 
-def test_what_the_protocol_says_itself_is_never_compressed():
+def test_control_frames_are_never_compressed():
     async def story(wire: Connection, theirs: socket.socket) -> None:
         theirs.sendall(frame(9, b"?" * 100) + frame(1, b"heard"))
         assert await wire.receive() == ["heard"]
