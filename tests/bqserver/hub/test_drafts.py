@@ -21,7 +21,7 @@ Headers = dict[str, str]
 
 
 class Lookup:
-    """A look-up of attachments that has begun, and waits until ``resume``."""
+    """A look-up of attachments that waits until ``resume``."""
 
     def __init__(self) -> None:
         self._began, self._resumed = threading.Event(), threading.Event()

@@ -216,13 +216,13 @@ def test_an_upload_that_stalls_is_closed(monkeypatch):
     most = 64 * 1024 * 1024
     with (
         running_server(open=True, part_limit=most) as server,
-        closing(begun(server, "parts", "image/png", most)) as stalled,
+        closing(announced(server, "parts", "image/png", most)) as stalled,
     ):
         assert stalled.sock.recv(1) == b""
         eventually(lambda: put(server).status == 201, what="its place")
 
 
-def begun(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:
+def announced(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:
     """A request of which only the head has been sent."""
     connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=30)
     connection.putrequest("POST", f"/rooms/lobby/{path}")
@@ -234,7 +234,7 @@ def begun(server, path: str, mime: str, length: int | str, **headers: str) -> ht
 
 @pytest.mark.parametrize(("path", "mime"), [("parts", "image/png"), ("messages", "application/json")])
 def test_a_length_of_a_thousand_digits_is_rejected(server, path, mime):
-    with closing(begun(server, path, mime, "9" * 5_000)) as connection:
+    with closing(announced(server, path, mime, "9" * 5_000)) as connection:
         answer = Answer(connection.getresponse())
         assert (answer.status, answer.code) == (400, "bad_length")
 
@@ -248,7 +248,7 @@ def test_an_upload_is_rejected_if_rights_end_while_it_is_sent(tmp_path, path, mi
     bearer = {"Authorization": f"Bearer {tokens.add_grant(named, 'ada')[0]}"}
     with (
         running_server(named_tokens=str(named)) as server,
-        closing(begun(server, path, mime, len(body), **bearer)) as connection,
+        closing(announced(server, path, mime, len(body), **bearer)) as connection,
     ):
         connection.send(body[:9])
         assert fetch(server, "0" * 64, **bearer).status == 404
@@ -372,7 +372,7 @@ def test_the_same_message_again_is_the_same_message(server):
     assert again.json == first.json
 
 
-# ---- kept beside the log
+# ---- stored next to the log
 
 
 @contextlib.asynccontextmanager

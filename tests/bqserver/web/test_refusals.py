@@ -74,7 +74,7 @@ def ended(room: Room) -> bool:
     return not room._connection.thread.is_alive()
 
 
-# ---- joins that are refused for good ---------------------------------------------------------------
+# ---- joins that are refused finally ---------------------------------------------------------------
 
 
 def unknown(stage: Stage) -> Room:
@@ -303,18 +303,18 @@ def test_a_connection_closed_finally_is_not_made_again(stage, make, says, close_
 def flood(stage: Stage, room: Room) -> None:
     """More than a Room sends by itself: its own outbox obeys the limit."""
     frames = [Send(cid=f"f{number}", user="bob", text="flood") for number in range(40)]
-    room._call_soon(room._connection._websocket.send, frames)
+    room._connection.call_soon(room._connection._websocket.send, frames)
 
 
 def too_big(stage: Stage, room: Room) -> None:
     frame = Send(cid="big", user="bob", text="x" * 200_000)
-    room._call_soon(room._connection._websocket.send, [frame])
+    room._connection.call_soon(room._connection._websocket.send, [frame])
 
 
 def too_slow(stage: Stage, room: Room) -> None:
     """One turn of a room's thread that hangs while more arrives than the system buffers."""
     reading = threading.Event()
-    room._call_soon(reading.wait, 30)
+    room._connection.call_soon(reading.wait, 30)
     with member(stage.server.url, Authorization=f"Bearer {stage.ada}") as ada:
         ada.until("synced")
         for first in range(0, 900, 5):  # a few at a time, so that ada herself is not too slow
