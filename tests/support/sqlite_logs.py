@@ -1,4 +1,4 @@
-"""Logs in SQLite files for the tests of backups, checks and their commands."""
+"""Logs in SQLite files for tests: making, reading, checking and damaging them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bqserver.storage.sqlite.check import find_problems
 from bqserver.storage.sqlite.schema import connect
-from bqserver.testing import running_server
+from bqserver.testing import RunningServer, running_server
 
 from .pictures import png
 from .ws_client import member, request
@@ -79,3 +79,11 @@ def delete_entry(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("DELETE FROM entry WHERE id = (1 << 40 | 5)")
         db.commit()
+
+
+def lose_entries(server: RunningServer) -> None:
+    """Drop the table of entries from the file that a server reads: its log, or its replica of a cluster's log."""
+    app = server.app
+    path = app.view if app.log_url.startswith("nats:") else app.log_url.partition(":")[2]
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DROP TABLE entry")

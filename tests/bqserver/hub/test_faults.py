@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bqserver.testing import running_server
 from chaos.raw import frame, join
-from support.corruption import lose_entries
+from support.sqlite_logs import lose_entries
 from support.ws_client import member, request
 
 DEEP = "[" * 20_000 + "]" * 20_000

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import pytest
 from bqserver.auth import tokens
 from bqserver.testing import RunningServer, running_server
-from support.corruption import lose_entries
 from support.eventually import eventually
+from support.sqlite_logs import lose_entries
 from support.ws_client import member, request
 
 from bqwidget import ConnectionRefused, MessageRefused, Room, RoomClosed
