@@ -143,7 +143,7 @@ async def _begin(
 
 
 async def _publish_all(
-    client: JetStreamClient, db: sqlite3.Connection, count: int, on_progress: Progress
+    client: JetStreamClient, db: sqlite3.Connection, count: int, progress: Progress
 ) -> None:
     """Publish all entries, resuming after what has arrived. Raises StorageError without progress."""
     loop = asyncio.get_running_loop()
@@ -154,16 +154,15 @@ async def _publish_all(
             last = int(info["state"]["last_seq"])
             if last > arrived:
                 arrived, since = last, loop.time()
-            on_progress(arrived, count)
-            await _publish(
-                client, islice(_records(db), arrived, None), arrived, lambda done: on_progress(done, count)
-            )
+            progress(arrived, count)
+            rest = islice(_records(db), arrived, None)
+            await _publish(client, rest, arrived, lambda done: progress(done, count))
         except (KeyError, *CONNECTION_ERRORS) as error:
             why = error_text(error)
             await asyncio.sleep(0.25)
         if loop.time() - since > STALL_TIMEOUT:
             raise ClusterError(
-                f"the cluster accepts no more messages ({why}): run the same command again to resume"
+                f"the cluster accepts no messages ({why}): run the same command again to resume"
             )
 
 
@@ -178,10 +177,7 @@ def _records(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
 
 
 async def _publish(
-    client: JetStreamClient,
-    messages: Iterator[tuple[str, bytes]],
-    last: int,
-    on_progress: Callable[[int], None],
+    client: JetStreamClient, messages: Iterator[tuple[str, bytes]], last: int, progress: Callable[[int], None]
 ) -> None:
     """Publish in order, ``MAX_IN_FLIGHT`` at a time; the stream takes a message only right after the one before it.
 
@@ -211,7 +207,7 @@ async def _publish(
             await asyncio.wait_for(done, STALL_TIMEOUT / 3)
         finally:
             client.close_inbox(inbox)
-        on_progress(last)
+        progress(last)
 
 
 # ---- both ways

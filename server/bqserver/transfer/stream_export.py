@@ -60,10 +60,9 @@ async def read_stream(client: JetStreamClient, path: Path, on_progress: Progress
                     f"the stream can't be read: {error_text(error)}; run the same command again"
                 ) from error
             placed = [
-                decode_stream_message(
-                    address.room((msg.headers or {})["Nats-Subject"]), msg.headers or {}, msg.data
-                )
+                decode_stream_message(address.room(headers["Nats-Subject"]), headers, msg.data)
                 for msg in messages
+                for headers in [msg.headers or {}]
             ]
             if not placed:
                 await asyncio.sleep(0.05)  # the server that answered is behind
