@@ -77,8 +77,6 @@ async def close(client: Client) -> None:
 
 
 def as_callback(handler: MessageHandler) -> Callable[[Msg], Awaitable[None]]:
-    """``handler`` as the coroutine function that nats-py expects."""
-
     async def callback(msg: Msg) -> None:
         handler(msg)
 

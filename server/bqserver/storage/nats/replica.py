@@ -46,14 +46,14 @@ class Applied(NamedTuple):
     outcome: Outcome
 
 
-class _Work(NamedTuple):
+class _PendingApply(NamedTuple):
     batch: Sequence[StreamMessage]
     done: asyncio.Future[None]
     trim: tuple[str, int] | None = None
 
 
 class Replica:
-    """The file ``path``, filled from the stream of ``epoch``; a replica of another stream is emptied first.
+    """The file ``path``, filled from the stream of ``epoch``; a replica of another stream is deleted first.
     ``on_applied`` gets each batch on the event loop, once it can be read. Raises StorageError.
     """
 
@@ -71,7 +71,7 @@ class Replica:
         self._on_applied = on_applied
         self._state = replica_state.ReplicaState(self._db)
         self._closing = False
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_PendingApply | None] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._loop = asyncio.get_running_loop()
         self._writer = threading.Thread(target=self._write, name="bqserver-view")
@@ -80,7 +80,7 @@ class Replica:
     def apply(self, batch: Sequence[StreamMessage]) -> asyncio.Future[None]:
         """Compute and store the outcomes of messages in the given order; done when they can be read."""
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(_Work(batch, done))
+        self._queue.put(_PendingApply(batch, done))
         return done
 
     async def cursor(self, room: str) -> int:
@@ -89,7 +89,7 @@ class Replica:
 
     def trim(self, room: str, upto: int) -> None:
         """Remove the room's entries up to that seq, before messages that are applied later."""
-        self._queue.put(_Work((), self._loop.create_future(), (room, upto)))
+        self._queue.put(_PendingApply((), self._loop.create_future(), (room, upto)))
 
     async def bounds(self, room: str) -> Bounds:
         return await self.readers.read(replica_state.bounds, room)
@@ -115,18 +115,18 @@ class Replica:
     # ---- on the writer's thread
 
     def _write(self) -> None:
-        works: list[_Work | None] = []
-        while not works or works[-1] is not None:
-            works = take_batch(self._queue.get(), self._queue, MAX_COMMIT_MESSAGES)
-            given = [work for work in works if work is not None]
-            batch = [one for work in given for one in work.batch]
-            trims = [work.trim for work in given if work.trim is not None]
+        taken: list[_PendingApply | None] = []
+        while not taken or taken[-1] is not None:
+            taken = take_batch(self._queue.get(), self._queue, MAX_COMMIT_MESSAGES)
+            applies = [work for work in taken if work is not None]
+            batch = [one for work in applies for one in work.batch]
+            trims = [work.trim for work in applies if work.trim is not None]
             outcomes = self._store(batch, trims) if batch or trims else []
             if outcomes is None:
                 break  # closing, and the disk is still full: the next start fills the file again
             applied = [Applied(*pair) for pair in zip(batch, outcomes, strict=True)]
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all readers
-                self._loop.call_soon_threadsafe(self._committed, given, applied)
+                self._loop.call_soon_threadsafe(self._on_commit, applies, applied)
         self._db.close()
 
     def _store(
@@ -170,11 +170,11 @@ class Replica:
         db.execute("COMMIT")
         return _outcomes(batch, plan)
 
-    def _committed(self, works: Sequence[_Work], applied: Sequence[Applied]) -> None:
-        """Report a commit, on the event loop."""
+    def _on_commit(self, applies: Sequence[_PendingApply], applied: Sequence[Applied]) -> None:
+        """Report the outcomes, then resolve the futures, in one turn of the loop."""
         if applied:
             self._on_applied(applied)
-        for work in works:
+        for work in applies:
             if not work.done.done():
                 work.done.set_result(None)
 
@@ -185,7 +185,7 @@ def _outcomes(batch: Sequence[StreamMessage], plan: Plan) -> list[Outcome]:
 
 
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
-    """The file as a replica of that stream, emptied if it is one of another stream. Raises StorageError for a log."""
+    """The file as a replica of that stream, deleted first if it is one of another stream. Raises StorageError for a log."""
     db = _connect(path)
     row = db.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
     if row is None and db.execute("SELECT 1 FROM entry LIMIT 1").fetchone():

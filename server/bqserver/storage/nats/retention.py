@@ -1,4 +1,4 @@
-"""Retention: removes old messages, after every node has been told up to which seq.
+"""Retention: removes old messages, after every node knows up to which seq.
 
 The order matters: a node that fills a room from the remaining messages must know that the target of an entry may have
 been removed, and is not simply missing. Every node that has rules does this; a second removal has no effect.
@@ -31,8 +31,8 @@ PROPAGATION_DELAY = 10.0
 """Seconds in which every node learns of a trim before the stream is purged; nodes poll every two."""
 AGE_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 SIZE_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
-LIMIT = re.compile(r"([1-9][0-9]{0,5})([A-Za-z]{1,2})")
+ROOM_PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
+LIMIT_PATTERN = re.compile(r"([1-9][0-9]{0,5})([A-Za-z]{1,2})")
 BATCH_SIZE = 500
 """Messages counted with one request."""
 TRIM_KEY_PREFIX = "trim."
@@ -62,7 +62,7 @@ def _parse_rule(option: str) -> Rule:
     pattern, _, limits = option.partition("=")
     rule = Rule(pattern)
     for limit in limits.split(","):
-        found = LIMIT.fullmatch(limit)
+        found = LIMIT_PATTERN.fullmatch(limit)
         if found and found[2] in AGE_UNITS and rule.seconds is None:
             rule = rule._replace(seconds=int(found[1]) * AGE_UNITS[found[2]])
         elif found and found[2] in SIZE_UNITS and rule.size is None:
@@ -70,7 +70,7 @@ def _parse_rule(option: str) -> Rule:
         else:
             break
     else:
-        if PATTERN.fullmatch(pattern):
+        if ROOM_PATTERN.fullmatch(pattern):
             return rule
     raise SettingError(
         f"--retain={option} is not understood: use PATTERN=AGE, PATTERN=SIZE or both, as 'class-*=30d', "
