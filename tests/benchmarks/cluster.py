@@ -29,8 +29,8 @@ from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
 from bqserver.storage.nats.records import encode_record  # noqa: E402
 from bqserver.storage.nats.snapshots import write_all_snapshots  # noqa: E402
 from bqserver.transfer.stream_export import read_stream  # noqa: E402
-from chaos.link import Link  # noqa: E402
-from chaos.process import ServerProcess, server_process  # noqa: E402
+from chaos.load.client import Link  # noqa: E402
+from chaos.load.server_process import ServerProcess, server_process  # noqa: E402
 from support.nats_cluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402
 
 from bqwidget.protocol import Send  # noqa: E402

@@ -28,7 +28,7 @@ from bqserver.websocket import compression as deflate  # noqa: E402
 from bqserver.websocket.compression import PERMESSAGE_DEFLATE  # noqa: E402
 from bqserver.websocket.decoder import Decoder  # noqa: E402
 from bqserver.websocket.framing import text_frame  # noqa: E402
-from chaos.raw import frame  # noqa: E402
+from chaos.load.raw_websocket import frame  # noqa: E402
 
 TEXTS = (100, 300, 700, 1_000, 2_000, 4_000, 16_000)
 PIECES = 5

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from support.nats_cluster import NatsCluster, NatsServer, nats_cluster
 
-from .link import get
-from .members import Reader, Sender
-from .process import ServerProcess, server_process
-from .sizes import SIZE, scaled, seconds
+from .load.client import get
+from .load.members import Reader, Sender
+from .load.server_process import ServerProcess, server_process
+from .load.sizes import SIZE, scaled, seconds
 
 KILLS, FREEZES, LOSSES, NODE_KILLS = scaled(1, 100), scaled(1, 50), scaled(1, 20), scaled(1, 20)
 FREEZE_SECONDS = 5.0 if SIZE > 1 else 4.0

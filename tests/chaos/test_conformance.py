@@ -20,7 +20,7 @@ from kosoku import FailureError, run_fuzzingclient
 from kosoku._caseindex import initialize_shims
 from tornado.httpserver import HTTPServer
 
-from .sizes import SIZE
+from .load.sizes import SIZE
 
 PACKED = ["12.*", "13.*"] if SIZE >= 100 else ["12.*.4", "12.1.11", "13.*.4", "13.1.11"]
 """At 4 the messages are of 1 KiB, at 11 of 8 KiB in fragments of 256 bytes."""

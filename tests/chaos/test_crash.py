@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from . import stored
-from .members import Reader, Sender
-from .process import ServerProcess, server_process
-from .sizes import scaled, seconds
+from .load import stored
+from .load.members import Reader, Sender
+from .load.server_process import ServerProcess, server_process
+from .load.sizes import scaled, seconds
 
 SENDERS, READERS = 8, 3
 ROUNDS = scaled(4, 200)

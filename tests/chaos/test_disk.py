@@ -6,7 +6,7 @@ import random
 import struct
 from pathlib import Path
 
-from .disk import Disk, Record, records, write
+from .faults.simulated_disk import Disk, Record, records, write
 
 
 def played(folder: Path, *done: tuple[str, int, int, bytes]) -> Disk:

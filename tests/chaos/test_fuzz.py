@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from . import stored, strange_frames, strange_requests
-from .link import Link
-from .memory import rss
-from .process import ServerProcess, server_process
-from .sizes import scaled, seconds
+from .faults import fuzz_frames, fuzz_requests
+from .load import stored
+from .load.client import Link
+from .load.memory import rss
+from .load.server_process import ServerProcess, server_process
+from .load.sizes import scaled, seconds
 
 FRAMES, REQUESTS = scaled(4_000, 100_000), scaled(2_000, 50_000)
 EACH = 100
@@ -105,7 +106,7 @@ async def texts(server: ServerProcess, seed: int) -> Counter[str]:
         news.set()
 
     link = await Link.join(server.url, f"fuzz-{seed}", heard)
-    said = [strange_frames.said(chance, number) for number in range(EACH)]
+    said = [fuzz_frames.said(chance, number) for number in range(EACH)]
     for one in said:
         link.send(one.text.encode())
     link.send(b'"the end"')
@@ -126,7 +127,7 @@ async def texts(server: ServerProcess, seed: int) -> Counter[str]:
         await link.lost.wait()
     got = [one["message"] for one in echoed[:-1]]
     assert [value for value in got if value in wanted] == wanted
-    assert {one["code"] for one in refused} <= strange_frames.CODES, refused
+    assert {one["code"] for one in refused} <= fuzz_frames.CODES, refused
     return Counter(
         {
             "echo": len(got),
@@ -144,9 +145,9 @@ async def frames(server: ServerProcess, seed: int) -> Counter[str]:
     for number in range(EACH):
         link = await Link.join(server.url, f"fuzz-{seed}", lambda _: None)
         if number % 4:
-            sent, code = strange_frames.raw_frame(chance)
+            sent, code = fuzz_frames.raw_frame(chance)
         else:
-            sent, code = strange_frames.noise(chance), None
+            sent, code = fuzz_frames.noise(chance), None
         link.transport.write(sent)
         if code is None:
             link.finish()
@@ -168,7 +169,7 @@ async def requests(server: ServerProcess, seed: int) -> Counter[str]:
     for _ in range(EACH):
         if reader is None:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        method, sent = strange_requests.request(chance, server.port)
+        method, sent = fuzz_requests.request(chance, server.port)
         writer.write(sent)
         try:
             status, headers, body = await answer(reader, method)
@@ -178,7 +179,7 @@ async def requests(server: ServerProcess, seed: int) -> Counter[str]:
             writer.transport.abort()
             reader = None
             continue
-        assert status in strange_requests.STATUSES, (status, sent[:500])
+        assert status in fuzz_requests.STATUSES, (status, sent[:500])
         if status >= 400 and body:
             error = json.loads(body)["error"]
             assert error["code"]
@@ -210,7 +211,7 @@ async def garbage(server: ServerProcess, seed: int) -> Counter[str]:
     chance = random.Random(seed)
     counts: Counter[str] = Counter()
     for _ in range(EACH):
-        sent = strange_requests.garbage(chance, server.port)
+        sent = fuzz_requests.garbage(chance, server.port)
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(sent)
         writer.write_eof()
@@ -221,6 +222,6 @@ async def garbage(server: ServerProcess, seed: int) -> Counter[str]:
         writer.transport.abort()
         said = said.removeprefix(b"HTTP/1.1 100 (Continue)\r\n\r\n")
         status = said.split(b" ", 2)[1].decode() if said else "hang-up"
-        assert status == "hang-up" or int(status) in strange_requests.STATUSES, (sent[:500], said[:500])
+        assert status == "hang-up" or int(status) in fuzz_requests.STATUSES, (sent[:500], said[:500])
         counts[status] += 1
     return counts

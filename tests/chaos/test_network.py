@@ -20,10 +20,10 @@ from support.ws_client import request
 from bqwidget import Room
 from bqwidget._client import http_client, websocket_client
 
-from . import stored
-from .process import ServerProcess, server_process
-from .proxy import FAULTS, fault_proxy
-from .sizes import scaled, seconds
+from .faults.fault_proxy import FAULTS, fault_proxy
+from .load import stored
+from .load.server_process import ServerProcess, server_process
+from .load.sizes import scaled, seconds
 
 SEEDS = scaled(3, 300)
 AT_ONCE = 3

@@ -19,16 +19,17 @@ from typing import NamedTuple, NoReturn
 
 import pytest
 
-from . import disk, stored
-from .members import Reader, Sender
-from .process import MODULE, ServerProcess, server_process
-from .sizes import scaled, seconds
+from .faults import simulated_disk as disk
+from .load import stored
+from .load.members import Reader, Sender
+from .load.server_process import MODULE, ServerProcess, server_process
+from .load.sizes import scaled, seconds
 
 SENDERS = 8
 ROUNDS = scaled(3, 50)
 CUTS = scaled(4, 20)
 ACKS_PER_ROUND = scaled(400, 1_500)
-CARELESS = (str(Path(__file__).with_name("careless_server.py")),)
+CARELESS = (str(Path(__file__).with_name("faults") / "unsynced_server.py"),)
 
 
 class Ack(NamedTuple):
@@ -48,7 +49,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoRe
         shutil.which("cc") or shutil.which("gcc") or missing("a C compiler (cc) for the power cut's shim")
     )
     library = tmp_path_factory.mktemp("shim") / "powercut.so"
-    source = Path(__file__).with_name("powercut.c")
+    source = Path(__file__).with_name("faults") / "powercut.c"
     subprocess.run(
         [compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl", "-lpthread"], check=True
     )

@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from . import stored
-from .link import Link
-from .members import Entry, Reader
-from .memory import rss
-from .process import ServerProcess, server_process
-from .sizes import SIZE, scaled, seconds
+from .load import stored
+from .load.client import Link
+from .load.members import Entry, Reader
+from .load.memory import rss
+from .load.server_process import ServerProcess, server_process
+from .load.sizes import SIZE, scaled, seconds
 
 READERS, STALLED = (60, 6) if SIZE < 100 else (200, 10)
 MESSAGES_A_SECOND = 90

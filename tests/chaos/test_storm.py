@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from . import stored
-from .members import Reader, Sender
-from .process import ServerProcess, server_process
-from .sizes import scaled, seconds
+from .load import stored
+from .load.members import Reader, Sender
+from .load.server_process import ServerProcess, server_process
+from .load.sizes import scaled, seconds
 
 READERS = scaled(150, 500)
 WITHIN = 15.0

@@ -22,10 +22,10 @@ from bqserver.storage.sqlite.log import SqliteLog
 
 from bqwidget.protocol import Send
 
-from . import stored
-from .process import server_process
-from .raw import frame, upgrade
-from .sizes import SIZE, scaled, seconds
+from .load import stored
+from .load.raw_websocket import frame, upgrade
+from .load.server_process import server_process
+from .load.sizes import SIZE, scaled, seconds
 
 SENDERS, WINDOW = 64, 8
 pytestmark = pytest.mark.alone
@@ -36,7 +36,7 @@ LATE_MS = 25 if CLAIM else 200
 LONG = scaled(30_000, 1_000_000)
 DEARER = 1.2 if CLAIM else 1.6
 ACK = b'{"type":"ack"'
-MEASURED = (str(Path(__file__).with_name("measured_server.py")),)
+MEASURED = (str(Path(__file__).with_name("load") / "measured_server.py"),)
 
 
 class Pump(asyncio.Protocol):

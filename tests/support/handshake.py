@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bqserver.websocket.connection import Handshake
-from chaos.raw import upgrade
+from chaos.load.raw_websocket import upgrade
 
 HEADERS = dict(line.split(": ", 1) for line in upgrade(1, "/").decode().split("\r\n")[1:] if line)
 LONGEST = 1 << 17

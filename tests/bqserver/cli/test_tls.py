@@ -14,8 +14,8 @@ import sys
 import pytest
 from bqserver.testing import running_server
 from bqserver.websocket.connection import CLOSE_TIMEOUT
-from chaos.process import server_process
-from chaos.raw import close_code, upgrade
+from chaos.load.raw_websocket import close_code, upgrade
+from chaos.load.server_process import server_process
 from support.certificate import self_signed, trusting
 from support.ws_client import member, request
 from websockets.asyncio.client import connect

@@ -16,7 +16,7 @@ from bqserver.auth import tokens
 from bqserver.cluster import membership
 from bqserver.jetstream.address import parse_address
 from bqserver.testing import RunningServer, running_server
-from chaos.process import ServerProcess, server_process
+from chaos.load.server_process import ServerProcess, server_process
 from support.eventually import eventually
 from support.nats_cluster import nats_cluster
 from support.ws_client import Answer, Member, member, request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bqserver.testing import running_server
-from chaos.raw import frame, join
+from chaos.load.raw_websocket import frame, join
 from support.sqlite_logs import lose_entries
 from support.ws_client import member, request
 

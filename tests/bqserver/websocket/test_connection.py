@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from bqserver.websocket.connection import Connection
 from bqserver.websocket.framing import text_frame
-from chaos.raw import close_code, frame
+from chaos.load.raw_websocket import close_code, frame
 from support.handshake import LONGEST, OFFER, offering
 from tornado.iostream import IOStream
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import msgspec
 
-from .link import Link, get
+from .client import Link, get
 
 RETRY = 0.05
 """Seconds between two tries to join a server that is away."""

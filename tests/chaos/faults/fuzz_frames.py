@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any, NamedTuple
 
-from .raw import frame
+from chaos.load.raw_websocket import frame
 
 CODES = {"bad_field", "empty", "too_long", "not_found", "conflict", "bad_choice", "forbidden"}
 WORDS = [

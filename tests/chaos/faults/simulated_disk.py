@@ -1,4 +1,4 @@
-"""What a power cut leaves on a disk: the journal of tests/chaos/powercut.c, played up to any byte of it.
+"""What a power cut leaves on a disk: the journal of tests/chaos/faults/powercut.c, played up to any byte of it.
 
 Strict: a file holds what it held at its last sync, and a folder the names it had at its own. Torn: of what was
 written since, any sectors may have reached the disk too, for a drive writes in the order it likes.

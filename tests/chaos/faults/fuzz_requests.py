@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from .strange_frames import FIELDS, VALUES, WORDS, json_value
+from .fuzz_frames import FIELDS, VALUES, WORDS, json_value
 
 STATUSES = {
     200,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from .raw import frame, upgrade
+from .raw_websocket import frame, upgrade
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 Heard = Callable[[list[bytes]], None]

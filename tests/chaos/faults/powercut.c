@@ -1,5 +1,5 @@
 /* An LD_PRELOAD shim that journals what a process does to the files below $POWERCUT_DISK, in order, so that
-   tests/chaos/disk.py can say what of it a power cut would have left. The real calls are made too.
+   tests/chaos/faults/simulated_disk.py can say what of it a power cut would have left. The real calls are made too.
 
    A record is: op (1 byte), file (u32), offset (u64), size (u32), then `size` bytes; all little-endian.
      N  a name now means this file (opened with O_CREAT, or first seen); the bytes are the path
