@@ -1,4 +1,4 @@
-"""What a Room's connection offers, agrees to and sends compressed."""
+"""Compression of a Room's connection: the offer, the agreement, and what is compressed."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def test_neither_side_keeps_context_and_only_long_messages_are_compressed(server
 
 @pytest.mark.parametrize("far", [False, True])
 def test_compression_is_offered_to_remote_servers_only(server, monkeypatch, far):
-    sent, heard = [], []
+    sent, received = [], []
 
-    class Watching(LongMessageDeflate):
+    class RecordingDeflate(LongMessageDeflate):
         def encode(self, frame):
             sent.append(super().encode(frame).rsv1)
             return super().encode(frame)
 
         def decode(self, frame, *, max_size=None):
-            heard.append(frame.rsv1)
+            received.append(frame.rsv1)
             return super().decode(frame, max_size=max_size)
 
-    monkeypatch.setattr("bqwidget._client.compression.LongMessageDeflate", Watching)
+    monkeypatch.setattr("bqwidget._client.compression.LongMessageDeflate", RecordingDeflate)
     monkeypatch.setattr(Endpoint, "is_loopback", not far)
     with (
         Room("lobby", user="ada", url=server.url, insecure=True) as ada,
@@ -69,5 +69,5 @@ def test_compression_is_offered_to_remote_servers_only(server, monkeypatch, far)
         assert bob.wait_for(lambda m: m.text == "short", timeout=20, after=message)
         assert [message.text for message in bob.messages] == [LONG, "short"]
         assert ada.wait_for(lambda m: m.text == "short", timeout=20, after=message)
-    assert (sent.count(True), heard.count(True)) == ((1, 2) if far else (0, 0))
-    assert bool(heard) is far
+    assert (sent.count(True), received.count(True)) == ((1, 2) if far else (0, 0))
+    assert bool(received) is far

@@ -1,4 +1,4 @@
-"""Staying joined: refusals, losses, restarts, silence; always a real server, sometimes a bad wire before it."""
+"""Staying joined: refusals, losses, restarts, timeouts; with a real server, sometimes behind a faulty proxy."""
 
 from __future__ import annotations
 
@@ -71,24 +71,24 @@ def test_a_room_returns_at_once_and_joins_when_the_server_starts(tmp_path):
 )
 def test_a_refused_join_is_permanent_and_has_a_reason(server, token, status):
     with Room("lobby", user="ada", url=server.url, token=token) as room:
-        with pytest.raises(ConnectionRefused, match="token") as told:
+        with pytest.raises(ConnectionRefused, match="token") as raised:
             room.wait_open(20)
-        assert (told.value.status, room.error, room.status) == (status, told.value, "closed")
+        assert (raised.value.status, room.error, room.status) == (status, raised.value, "closed")
         with pytest.raises(RoomClosed, match="token") as closed:
             room.send("hi")
-        assert closed.value.__cause__ is told.value
-        assert "wrong" not in f"{told.value} {told.value!r} {vars(told.value)}"
+        assert closed.value.__cause__ is raised.value
+        assert "wrong" not in f"{raised.value} {raised.value!r} {vars(raised.value)}"
 
 
 def test_a_path_without_a_server_is_a_permanent_error(server):
     with Room("lobby", user="ada", url=f"{server.url}/nothing/here", token=server.token) as room:
-        with pytest.raises(ConnectionRefused) as told:
+        with pytest.raises(ConnectionRefused) as raised:
             room.wait_open(20)
-        assert told.value.status == 404
+        assert raised.value.status == 404
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "expected"),
     [
         ("http://example.org", "not encrypted"),
         ("ws://192.0.2.1:8765", "insecure=True"),
@@ -100,10 +100,10 @@ def test_a_path_without_a_server_is_a_permanent_error(server):
         ("http://127.0.0.1:x", "not a server's address"),
     ],
 )
-def test_a_malformed_address_is_an_error_at_once(url, said):
-    with pytest.raises(BqwidgetError, match=said) as told:
+def test_a_malformed_address_is_an_error_at_once(url, expected):
+    with pytest.raises(BqwidgetError, match=expected) as raised:
         Room("lobby", user="ada", url=url)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_plain_http_needs_insecure():
@@ -160,10 +160,10 @@ def test_a_room_rejoins_a_restarted_server_without_missing_messages(tmp_path):
 
 def test_a_long_absence_is_filled_by_pages(tmp_path):
     log = f"sqlite:{tmp_path / 'log.sqlite'}"
-    heard = []
+    received = []
     with running_server(log=log, open=True) as server, joined(server, keep=5000) as ada:
         port = server.port
-        ada.on_message(heard.append)
+        ada.on_message(received.append)
         ada.send("before")
         server.stop()
         with running_server(log=log, open=True) as elsewhere, joined(elsewhere, user="bob") as bob:
@@ -172,7 +172,7 @@ def test_a_long_absence_is_filled_by_pages(tmp_path):
             ada.wait_for(lambda message: message.text == "m1199", after=0, timeout=30)
             expected = ["before", *(f"m{n}" for n in range(1200))]
             eventually(lambda: texts(ada) == expected)
-            eventually(lambda: [message.text for message in heard] == expected[1:])
+            eventually(lambda: [message.text for message in received] == expected[1:])
 
 
 def test_a_new_epoch_reloads_the_list(server):
@@ -180,8 +180,8 @@ def test_a_new_epoch_reloads_the_list(server):
         port, token = server.port, server.token
         for n in range(5):
             ada.send(f"old {n}")
-        heard = []
-        ada.on_message(heard.append)
+        received = []
+        ada.on_message(received.append)
         server.stop()
         with running_server(port=port, open=True) as again, joined(again, user="bob") as bob:
             assert token
@@ -190,7 +190,7 @@ def test_a_new_epoch_reloads_the_list(server):
             eventually(lambda: texts(ada) == ["new 0"])
             bob.send("new 1")
             assert ada.wait_for(lambda message: message.text == "new 1", after=0, timeout=20).seq < 5
-            eventually(lambda: "new 1" in [message.text for message in heard])
+            eventually(lambda: "new 1" in [message.text for message in received])
             assert [message.text for message in ada.pending()][-1] == "new 1"
 
 
@@ -230,7 +230,7 @@ def test_the_heartbeat_detects_a_dead_connection():
 
 
 def test_a_lost_ack_causes_no_second_message(server):
-    """The same cid goes out again when the connection was lost between the send and its ack."""
+    """After a loss between a send and its ack, the draft is sent again under the same cid."""
     with relay(server.port) as wire, joined(server) as bob, joined(server, url=wire.url) as ada:
         for n in range(10):
             ada.send(f"m{n}", wait=False)
@@ -240,7 +240,7 @@ def test_a_lost_ack_causes_no_second_message(server):
         assert sorted(texts(bob)) == [f"m{n}" for n in range(10)]
 
 
-# ---- what the server says to a send ----
+# ---- the server's answers to a send ----
 
 
 def test_a_rate_limited_message_is_sent_again_later():
@@ -253,24 +253,24 @@ def test_a_rate_limited_message_is_sent_again_later():
 def test_a_message_that_is_refused_raises_with_the_servers_code(server):
     with joined(server) as ada:
         first = ada.send("hi")
-        with joined(server, user="bob") as bob, pytest.raises(MessageRefused) as told:
+        with joined(server, user="bob") as bob, pytest.raises(MessageRefused) as raised:
             bob.edit(first, "changed")
-        assert told.value.code
+        assert raised.value.code
         assert texts(ada) == ["hi"]
 
 
 def test_a_draft_that_would_end_the_connection_is_refused_locally(server):
-    heard = []
+    received = []
     with joined(server) as ada:
-        ada._add_listener(heard.extend)
+        ada._add_listener(received.extend)
         draft = Send(cid="view-1", user="x" * 65, text="hi")
         with pytest.raises(MessageRefused, match="user has 65 characters"):
             ada._submit(draft, own=False).result(20)
-        eventually(lambda: [frame.cid for frame in heard if isinstance(frame, Error)] == ["view-1"])
+        eventually(lambda: [frame.cid for frame in received if isinstance(frame, Error)] == ["view-1"])
         assert ada.send("still here").seq == 1
 
 
-# ---- ending ----
+# ---- closing ----
 
 
 def test_closing_sends_what_is_queued_first(server):
@@ -293,7 +293,7 @@ def test_closing_offline_drops_the_queue():
 
 
 def threads() -> int:
-    """Of this process, but for the server's: it starts readers when they are first needed, and keeps them."""
+    """The threads of this process without the server's, which starts readers on demand and keeps them."""
     return sum(not thread.name.startswith("bqserver-") for thread in threading.enumerate())
 
 

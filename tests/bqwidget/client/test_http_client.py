@@ -1,4 +1,4 @@
-"""A room's requests: whatever the network does to them is one error, which the room's thread survives."""
+"""A room's requests: every network failure is a ConnectionRefused."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bqwidget.errors import ConnectionRefused
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def asking(answer: Answer) -> str:
-    """The words of the error that a request gets from a server which does this to it."""
+def error_of_request(answer: Answer) -> str:
+    """The text of the error of a request to a server that answers by ``answer``."""
 
     async def main() -> str:
         async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,11 +39,11 @@ def asking(answer: Answer) -> str:
     return asyncio.run(main())
 
 
-async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def close_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     pass
 
 
-async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def send_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[")
 
 
@@ -51,30 +51,30 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.transport.abort()
 
 
-async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 
 
-async def say_welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def send_login_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n<h1>Hotel Wi-Fi</h1>")
 
 
-@pytest.mark.parametrize("answer", [hang_up, answer_half, reset])
+@pytest.mark.parametrize("answer", [close_connection, send_half, reset])
 def test_an_incomplete_response_is_a_connection_refused(answer: Answer):
-    assert "127.0.0.1" in asking(answer)
+    assert "127.0.0.1" in error_of_request(answer)
 
 
 def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", 0.1)
-    assert "Timeout" in asking(say_nothing)
+    assert "Timeout" in error_of_request(never_answer)
 
 
 def test_another_kind_of_response_is_a_connection_refused():
-    assert "did not answer like a bqserver" in asking(say_welcome)
+    assert "did not answer like a bqserver" in error_of_request(send_login_page)
 
 
 def test_closing_ends_requests_in_progress():
-    """A room that is closed, or whose link is lost, must not leave a request behind with its socket."""
+    """Closing a room, or losing its connection, must not leave a request with an open socket."""
 
     async def main() -> None:
         asked_for, ended = asyncio.Event(), asyncio.Event()
@@ -88,9 +88,9 @@ def test_closing_ends_requests_in_progress():
 
         server = await asyncio.start_server(served, "127.0.0.1", 0)
         asked = HttpClient(Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), "lobby")
-        asking = asyncio.create_task(asked.get("health"))
+        error_of_request = asyncio.create_task(asked.get("health"))
         await asked_for.wait()
-        asking.cancel()
+        error_of_request.cancel()
         asked.close()
         async with asyncio.timeout(5):
             await ended.wait()

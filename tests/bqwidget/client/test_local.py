@@ -1,4 +1,4 @@
-"""The user's local server: real processes, in folders of the test's own."""
+"""The user's local server: real processes, in temporary folders."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def request(server: LocalServer, method: str, path: str, body: object = None) ->
     headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
     connection.request(method, path, json.dumps(body) if body else None, headers)
     answer = connection.getresponse()
-    said = json.loads(answer.read())
+    body = json.loads(answer.read())
     connection.close()
-    return answer.status, said
+    return answer.status, body
 
 
 def test_the_server_is_started_once_and_then_found(home: Path) -> None:
@@ -89,14 +89,14 @@ def test_concurrent_starts_start_one_server(home: Path) -> None:
     ]
     pids = {process.communicate(timeout=90)[0] for process in asking}
     assert len(pids) == 1
-    assert find_or_start().pid == int(pids.pop())  # and it outlives who started it
+    assert find_or_start().pid == int(pids.pop())  # the server outlives the process that started it
 
 
-class _Stranger(BaseHTTPRequestHandler):
-    heard: list[str]
+class _OtherProgram(BaseHTTPRequestHandler):
+    received: list[str]
 
     def do_GET(self) -> None:
-        self.heard.append(str(self.headers))
+        self.received.append(str(self.headers))
         self.send_error(404)
 
     def log_message(self, *_: object) -> None:
@@ -104,10 +104,10 @@ class _Stranger(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stranger() -> Iterator[HTTPServer]:
-    """Another program, on the port that the local server had."""
-    _Stranger.heard = []
-    server = HTTPServer(("127.0.0.1", 0), _Stranger)
+def other_program() -> Iterator[HTTPServer]:
+    """Another program on the port that the local server had."""
+    _OtherProgram.received = []
+    server = HTTPServer(("127.0.0.1", 0), _OtherProgram)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -116,20 +116,20 @@ def stranger() -> Iterator[HTTPServer]:
     server.server_close()
 
 
-def test_another_program_on_the_old_port_never_gets_the_token(home: Path, stranger: HTTPServer) -> None:
+def test_another_program_on_the_old_port_never_gets_the_token(home: Path, other_program: HTTPServer) -> None:
     (home / "runtime").mkdir(mode=0o700)
-    told = {"url": f"http://127.0.0.1:{stranger.server_port}", "pid": os.getpid(), "token": "my-token"}
-    (home / "runtime" / "server.json").write_text(json.dumps(told))
+    fields = {"url": f"http://127.0.0.1:{other_program.server_port}", "pid": os.getpid(), "token": "my-token"}
+    (home / "runtime" / "server.json").write_text(json.dumps(fields))
     server = find_or_start()
-    assert urlsplit(server.url).port != stranger.server_port
-    assert _Stranger.heard
-    assert not [headers for headers in _Stranger.heard if "my-token" in headers]
+    assert urlsplit(server.url).port != other_program.server_port
+    assert _OtherProgram.received
+    assert not [headers for headers in _OtherProgram.received if "my-token" in headers]
 
 
-@pytest.mark.parametrize("said", ["", "{}", "[]", '{"url": 1, "token": null, "pid": "x"}', "\x00"])
-def test_a_broken_runtime_file_is_replaced(home: Path, said: str) -> None:
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"url": 1, "token": null, "pid": "x"}', "\x00"])
+def test_a_broken_runtime_file_is_replaced(home: Path, content: str) -> None:
     (home / "runtime").mkdir(mode=0o700)
-    (home / "runtime" / "server.json").write_text(said)
+    (home / "runtime" / "server.json").write_text(content)
     assert request(find_or_start(), "GET", "/health")[0] == 200
 
 

@@ -1,4 +1,4 @@
-"""The tail: bounded, in order, folded, and as cheap with many messages as with few."""
+"""The message list: bounded, in order, and folded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def message(seq, **more):
     return Message(seq=seq, room="lobby", user="ada", text=f"m{seq}", at=seq, **more)
 
 
-def tail(*seqs, keep=10):
+def message_list(*seqs, keep=10):
     made = MessageList(keep)
     for seq in seqs:
         made.append(message(seq))
@@ -24,12 +24,12 @@ def seqs(messages):
 
 
 def test_the_newest_messages_are_kept_and_the_gapless_range_is_known():
-    kept = tail(*range(1, 100), keep=3)
+    kept = message_list(*range(1, 100), keep=3)
     assert (seqs(kept.snapshot()), kept.gapless_after, len(kept)) == ([97, 98, 99], 96, 3)
 
 
 def test_only_kept_messages_are_found_and_folded():
-    kept = tail(2, 4, 8, 16, keep=3)
+    kept = message_list(2, 4, 8, 16, keep=3)
     edit = Change(seq=20, room="lobby", user="ada", at=20, kind="edit", target=8, text="new")
     assert kept.fold(edit).text == kept.find(8).text == "new"
     assert kept.fold(Change(seq=21, room="lobby", user="ada", at=21, kind="delete", target=2)) is None
@@ -37,7 +37,7 @@ def test_only_kept_messages_are_found_and_folded():
 
 
 def test_messages_after_a_seq_and_the_newest_ones():
-    kept = tail(2, 4, 8)
+    kept = message_list(2, 4, 8)
     assert (seqs(kept.after(0)), seqs(kept.after(4)), seqs(kept.after(5)), kept.after(8)) == (
         [2, 4, 8],
         [8],
@@ -48,13 +48,13 @@ def test_messages_after_a_seq_and_the_newest_ones():
 
 
 def test_load_replaces_the_list():
-    kept = tail(1, 2, 3)
+    kept = message_list(1, 2, 3)
     kept.load([message(7), message(9)], gapless_after=6)
     assert (seqs(kept.snapshot()), kept.gapless_after) == ([7, 9], 6)
 
 
 def test_the_first_answer_marks_its_question():
-    kept = tail()
+    kept = message_list()
     kept.append(message(1, ask=Ask(choices=("yes", "no"))))
     for seq, choice in ((2, "perhaps"), (3, "yes"), (4, "no")):
         kept.append(message(seq, re=1, choice=choice))
@@ -62,7 +62,7 @@ def test_the_first_answer_marks_its_question():
 
 
 def test_a_snapshot_does_not_change():
-    kept = tail(1, 2)
+    kept = message_list(1, 2)
     snapshot = kept.snapshot()
     kept.append(message(3))
     assert seqs(snapshot) == [1, 2]

@@ -1,4 +1,4 @@
-"""Other people on the same machine: they can read neither the token nor the history, and join nothing."""
+"""Other users of the same machine: they can read neither the token nor the history, and can't join."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ print(json.dumps(found))
 """
 
 
-def as_nobody() -> list[str]:
-    """The command before a command that makes it another user's; empty where we may not."""
+def nobody_command() -> list[str]:
+    """A prefix that runs a command as another user; empty if that is not permitted."""
     for prefix in (
         ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"],
         ["sudo", "-n", "-u", "nobody"],
@@ -60,12 +60,12 @@ def as_nobody() -> list[str]:
     return []
 
 
-AS_NOBODY = as_nobody()
+AS_NOBODY = nobody_command()
 
 
 @pytest.fixture
 def shared_folder(missing: Callable[[str], NoReturn], monkeypatch) -> Iterator[Path]:
-    """A folder that everyone can reach, as /home is; the one thing that is private in it is what we make so."""
+    """A folder that all users can reach, like /home."""
     if not AS_NOBODY:
         missing("root or sudo (to be another user on this machine)")
     folder = Path(tempfile.mkdtemp(prefix="bqwidget-shared-"))
@@ -80,7 +80,7 @@ def shared_folder(missing: Callable[[str], NoReturn], monkeypatch) -> Iterator[P
     shutil.rmtree(folder)
 
 
-def spy(folder: Path, url: str, names: list[Path]) -> list[object]:
+def try_access(folder: Path, url: str, names: list[Path]) -> list[object]:
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
     done = subprocess.run(
         [*AS_NOBODY, python, "-c", SPY, str(folder), url],
@@ -96,11 +96,11 @@ def spy(folder: Path, url: str, names: list[Path]) -> list[object]:
 def test_another_user_gets_neither_token_nor_history(shared_folder: Path):
     with Room("lobby", user="ada") as room:
         room.send("between us")
-        told = json.loads((shared_folder / "runtime" / "server.json").read_text())
+        fields = json.loads((shared_folder / "runtime" / "server.json").read_text())
         kept = [path for path in shared_folder.rglob("*") if path.is_file()]
         assert {"server.json", "token", "local.sqlite"} <= {path.name for path in kept}
-        found = spy(shared_folder, told["url"], kept)
+        found = try_access(shared_folder, fields["url"], kept)
     assert found[:2] == ["PermissionError"] * 2  # neither folder can be listed
     assert found[2 : 2 + len(kept)] == ["PermissionError"] * len(kept)
     assert found[2 + len(kept) : 4 + len(kept)] == [401, 401]
-    assert told["token"] not in json.dumps(found)
+    assert fields["token"] not in json.dumps(found)

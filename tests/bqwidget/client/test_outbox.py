@@ -1,4 +1,4 @@
-"""The outbox: every draft settled once, in order, under one cid."""
+"""The outbox: every draft gets one result, in order, under one cid."""
 
 from __future__ import annotations
 

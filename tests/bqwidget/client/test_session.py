@@ -1,4 +1,4 @@
-"""The client rule, fed frame by frame: no sockets, no clock, no sleeping."""
+"""The session, frame by frame: no sockets, no clock, no sleeping."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def session(keep=1000, rand=lambda: 0.5):
 
 
 def joined(*seqs, keep=1000):
-    """A session that is open in a room with messages of these seqs."""
+    """An open session in a room whose messages have these seqs."""
     one = session(keep)
     one.receive([hello(seqs[-1] if seqs else 0)], 0)
     while one.wanted_page:
@@ -133,7 +133,7 @@ def test_changes_received_while_loading_are_folded_once():
     assert one.messages.snapshot() == [fold(fold(message(10), edited), again)]
 
 
-# ---- the rule ----
+# ---- the client rule ----
 
 
 def test_duplicate_entries_are_dropped():
@@ -233,10 +233,10 @@ def test_held_frames_are_bounded_and_requested_again():
     assert one.outgoing(0) == [Resume(after=MAX_HELD_FRAMES + 2, epoch="e1")]
 
 
-@pytest.mark.parametrize("told", [hello(2, "e2"), Gap(from_=0, to=2, reason="epoch")])
-def test_a_new_epoch_reloads(told):
+@pytest.mark.parametrize("frame", [hello(2, "e2"), Gap(from_=0, to=2, reason="epoch")])
+def test_a_new_epoch_reloads(frame):
     one = joined(1, 2, 3)
-    one.receive([told], 0)
+    one.receive([frame], 0)
     assert (one.wanted_page.kind, one.wanted_page.seq) == ("messages", 3)
     other = [message(1, "other"), message(2, "world")]
     accepted = one.receive_page(one.wanted_page, other, 0)
@@ -453,11 +453,11 @@ def test_closing_returns_the_queued_cids():
 # ---- any network, any server ----
 
 
-class Anywhere(RuleBasedStateMachine):
-    """A room's log, a wire that loses, doubles and swaps frames, and one session that must not notice.
+class AnyNetwork(RuleBasedStateMachine):
+    """A room's log, a connection that loses, duplicates and swaps frames, and one session.
 
-    Hello and the order within a join are what TCP gives; everything else may go wrong, until ``settle``,
-    after which the list must be the log's tail, and each draft must be in the log once.
+    Only hello and the order within a join are guaranteed, as by TCP. After ``settle``, the list must equal the end of
+    the log, and each draft must be in the log once.
     """
 
     @initialize(keep=st.integers(1, 12), seed=st.integers(0, 2**16))
@@ -494,7 +494,7 @@ class Anywhere(RuleBasedStateMachine):
         return kind(entry=entry, prev=prev)
 
     def replay(self, after, epoch):
-        """What the server's rule sends to a peer that has everything up to ``after``."""
+        """The frames that the server sends to a peer that has all entries up to ``after``."""
         if epoch != str(self.epoch) or after > self.newest:
             self.wire.append(Gap(from_=0, to=self.newest, reason="epoch"))
         else:
@@ -530,7 +530,7 @@ class Anywhere(RuleBasedStateMachine):
                 found = found or self.append(Message, user="ada", text=frame.text, cid=frame.cid)
                 self.wire.append(Ack(cid=frame.cid, seq=found.seq, at=found.at, dup=dup))
 
-    # what happens
+    # the events
 
     @rule()
     def say(self):
@@ -574,7 +574,7 @@ class Anywhere(RuleBasedStateMachine):
             self.replay(int(query["after"]), query["epoch"])
         else:
             self.wire.append(Synced(seq=self.newest))
-        self.deliver()  # hello is never lost without the connection
+        self.deliver()  # hello is lost only with the connection
 
     @precondition(lambda self: self.live)
     @rule()
@@ -607,12 +607,12 @@ class Anywhere(RuleBasedStateMachine):
 
     @precondition(lambda self: self.wire)
     @rule()
-    def lose(self):
+    def drop(self):
         self.wire.popleft()
 
     @precondition(lambda self: self.wire)
     @rule()
-    def double(self):
+    def duplicate(self):
         self.wire.append(self.wire[0])
 
     @precondition(lambda self: len(self.wire) > 1)
@@ -647,7 +647,7 @@ class Anywhere(RuleBasedStateMachine):
 
     @rule()
     def settle(self):
-        """The network heals: soon the list is the log's tail, and the drafts are in it once."""
+        """Without further faults, the list becomes the end of the log, with each draft in it once."""
         if not self.live:
             self.connect()
         for _ in range(200):
@@ -673,17 +673,17 @@ class Anywhere(RuleBasedStateMachine):
             self.settle()
 
 
-Anywhere.TestCase.settings = settings(
+AnyNetwork.TestCase.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestAnywhere = Anywhere.TestCase
+TestAnywhere = AnyNetwork.TestCase
 
 
 def test_a_session_never_sends_pings():
-    """The heartbeat belongs to the connection: a session sends only what its rule asks for."""
+    """The connection sends the heartbeat; the session sends only its control frames and drafts."""
     one = joined(1)
     assert not [frame for frame in one.outgoing(1000) if isinstance(frame, Ping)]
 

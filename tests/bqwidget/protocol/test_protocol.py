@@ -1,4 +1,4 @@
-"""chat.v1 against golden frames that the TypeScript side reads too, and against what is not a frame."""
+"""chat.v1: golden frames, which the TypeScript tests read too, and invalid data."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def decode_entry(data):
 
 
 def known(data, frame):
-    """``data`` without the fields that this version doesn't know."""
+    """``data`` without the fields that this version does not know."""
     names = msgspec.structs.fields(type(frame))
     return {key: value for key, value in data.items() if key in {field.encode_name for field in names}}
 
@@ -93,22 +93,22 @@ def test_client_frames_round_trip(data):
 
 
 def test_every_frame_type_has_a_golden_example():
-    """Adding a frame to the protocol means adding it to the file that both languages are held to."""
-    told = {frame["json"].get("type") for frame in GOLDEN}
+    """Every frame type must be in the file that both languages are tested with."""
+    golden_types = {frame["json"].get("type") for frame in GOLDEN}
     unions = (*protocol.ServerFrame.__args__, *protocol.ClientFrame.__args__)
-    new = {"chat.expire", "chat.busy"}  # said by kernels alone, so the view has no counterpart
-    assert {frame.__struct_config__.tag for frame in unions} - new <= told
+    new = {"chat.expire", "chat.busy"}  # sent by kernels only, so the view has no counterpart
+    assert {frame.__struct_config__.tag for frame in unions} - new <= golden_types
 
 
-# ---- what isn't a frame ----
+# ---- invalid frames ----
 
 
 @pytest.mark.parametrize("data", ["", "hi", "{", '{"type"', "\x00", b"\xff\xfe", "[" * 100_000])
 def test_data_that_is_not_json_is_echoed_by_servers_and_refused_by_clients(data):
     assert isinstance(decode_client(data), Echo)
-    with pytest.raises(ProtocolError) as told:
+    with pytest.raises(ProtocolError) as raised:
         decode_server(data)
-    assert told.value.code == "bad_json"
+    assert raised.value.code == "bad_json"
 
 
 @pytest.mark.parametrize("data", ["1", "null", "[]", "{}", '"chat.send"', '{"type": 1}', '{"type": "wave"}'])
@@ -130,17 +130,17 @@ def test_any_other_json_is_echoed(data):
     ],
 )
 def test_a_wrong_field_is_named(data, field):
-    with pytest.raises(ProtocolError, match=field.partition("[")[0]) as told:
+    with pytest.raises(ProtocolError, match=field.partition("[")[0]) as raised:
         decode_client(json.dumps(data))
-    assert (told.value.code, told.value.field.replace("[...]", "[0]")) == ("bad_field", field)
+    assert (raised.value.code, raised.value.field.replace("[...]", "[0]")) == ("bad_field", field)
 
 
 @pytest.mark.parametrize("cid", ["1", "\\ud83d"])
 def test_a_lone_surrogate_from_a_browser_is_refused(cid):
     data = f'{{"type": "chat.send", "cid": "{cid}", "user": "ada", "text": "half a \\ud83d"}}'
-    with pytest.raises(ProtocolError) as told:
+    with pytest.raises(ProtocolError) as raised:
         decode_client(data)
-    assert (told.value.code, cid_of(data)) == ("bad_json", "1" if cid == "1" else None)
+    assert (raised.value.code, cid_of(data)) == ("bad_json", "1" if cid == "1" else None)
     other = '{"type": "mood", "text": "half a \\ud83d"}'
     assert decode_client(other) == Echo(message=other)
 
@@ -162,7 +162,7 @@ def test_any_text_round_trips(user, text, seq):
     message = Message(seq=seq, room="lobby", user=user, text=text, at=1)
     try:
         encoded = encode(message)
-    except UnicodeEncodeError:  # a lone surrogate is no text
+    except UnicodeEncodeError:  # a lone surrogate is not valid text
         return
     assert decode_entry(json.loads(encoded)) == message
 
@@ -204,9 +204,9 @@ def test_valid_drafts_pass(draft):
     ],
 )
 def test_an_invalid_field_is_named_with_its_limit(draft, code, field):
-    with pytest.raises(ProtocolError, match=field) as told:
+    with pytest.raises(ProtocolError, match=field) as raised:
         check(draft, Limits())
-    assert (told.value.code, told.value.field) == (code, field)
+    assert (raised.value.code, raised.value.field) == (code, field)
 
 
 @pytest.mark.parametrize("name", ["lobby", "a", "A-b_9", "x" * 64])
@@ -216,9 +216,9 @@ def test_room_names(name):
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "a b", "a/b", "../x", "é", "a\n", "<b>"])
 def test_invalid_room_names(name):
-    with pytest.raises(ProtocolError, match="A-Z a-z 0-9") as told:
+    with pytest.raises(ProtocolError, match="A-Z a-z 0-9") as raised:
         check_room(name)
-    assert told.value.code == "bad_room"
+    assert raised.value.code == "bad_room"
 
 
 def test_a_post_is_json_with_user_and_text():
@@ -226,9 +226,9 @@ def test_a_post_is_json_with_user_and_text():
     with pytest.raises(ProtocolError, match="text"):
         decode_post(b'{"user": "ada"}')
     for body in (b"user=ada&text=hi", b'{"user": "ada", "text": "\xff"}'):
-        with pytest.raises(ProtocolError, match="JSON") as told:
+        with pytest.raises(ProtocolError, match="JSON") as raised:
             decode_post(body)
-        assert told.value.code == "bad_json"
+        assert raised.value.code == "bad_json"
 
 
 # ---- folding ----
@@ -249,10 +249,10 @@ def test_an_edit_replaces_the_text():
 
 
 def test_a_deleted_message_stays_empty():
-    gone = fold(message(reactions={"👍": ("ada",)}), change("delete"))
-    assert gone == message(text="", deleted=True, edited=20)
-    assert fold(gone, change("edit", 30, text="back")) == gone
-    assert fold(gone, change("react", 30, emoji="👍")) == gone
+    deleted = fold(message(reactions={"👍": ("ada",)}), change("delete"))
+    assert deleted == message(text="", deleted=True, edited=20)
+    assert fold(deleted, change("edit", 30, text="back")) == deleted
+    assert fold(deleted, change("react", 30, emoji="👍")) == deleted
 
 
 def test_reactions_come_and_go_by_user():
@@ -280,7 +280,7 @@ def test_reactions_come_and_go_by_user():
     st.integers(0, 6),
 )
 def test_folding_changes_twice_has_no_further_effect(changes, start):
-    """What a client relies on that loads a folded page while changes to it arrive."""
+    """A client that loads a folded page while its changes arrive folds some of them twice."""
     question = message(ask=Ask())
     for one in changes:
         question = fold(question, one)
@@ -303,7 +303,7 @@ def test_only_the_first_valid_answer_counts():
     assert answered(first, reply(7)) is first
 
 
-# ---- what people see of it ----
+# ---- how it is displayed ----
 
 
 def test_reprs_show_no_control_characters():

@@ -1,4 +1,4 @@
-"""What is sent instead of text: what becomes of it, and its way to the others, over a real server."""
+"""Attachments: the conversion of objects, and the transfer over a real server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Axes:
 
 
 class Figure:
-    """As matplotlib's: it draws itself into a file, and has axes with titles."""
+    """Like matplotlib's: it saves itself into a file, and has axes with titles."""
 
     def __init__(self) -> None:
         self.axes = [Axes()]
@@ -56,7 +56,7 @@ class Figure:
         file.write(PNG)
 
 
-# ---- what an object becomes
+# ---- the conversion of objects
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_an_unreadable_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("begins", "error", "says"),
+    ("begins", "error", "expected"),
     [(PNG, MessageRefused, "has 2,000,000,000,000 bytes: send a smaller one"), (b"", TypeError, "not a PNG")],
 )
-def test_only_the_beginning_of_a_huge_file_is_read(tmp_path, begins, error, says):
+def test_only_the_beginning_of_a_huge_file_is_read(tmp_path, begins, error, expected):
     huge = tmp_path / "huge"
     with huge.open("wb") as file:
         file.write(begins)
-        file.truncate(2_000_000_000_000)  # which takes no place on the disk, and no memory here holds it
-    with pytest.raises(error, match=says):
+        file.truncate(2_000_000_000_000)  # sparse: it takes no disk space, and does not fit into memory
+    with pytest.raises(error, match=expected):
         to_attachment(huge)
 
 
@@ -191,7 +191,7 @@ def test_multi_indexes_series_and_empty_frames_become_tables():
     assert table_of(pd.DataFrame({"a": [1], "b": [2]}).iloc[:0]).columns == ("a", "b")
 
 
-# ---- its way
+# ---- the transfer
 
 
 def test_other_members_get_the_picture_and_its_caption(join):
@@ -235,9 +235,9 @@ def test_an_attachment_over_the_limit_is_refused_before_the_upload():
         room.wait_open(20)
         with pytest.raises(
             MessageRefused, match=r"2,0.. bytes; the limit is 1,000: send a smaller one"
-        ) as told:
+        ) as raised:
             room.send(png(noise=1_950))
-        assert told.value.code == "too_big"
+        assert raised.value.code == "too_big"
     with running_server(open=True, part_limit=0) as server, Room("r", user="ada", url=server.url) as room:
         room.wait_open(20)
         with pytest.raises(MessageRefused, match="this server accepts no attachments"):
@@ -247,9 +247,9 @@ def test_an_attachment_over_the_limit_is_refused_before_the_upload():
 def test_an_attachment_refused_by_the_server_raises(join):
     ada = join()
     endless = PNG[:16] + struct.pack(">II", 60_000, 60_000) + PNG[24:]
-    with pytest.raises(MessageRefused, match="60,000 x 60,000 pixels: send a smaller one") as told:
+    with pytest.raises(MessageRefused, match="60,000 x 60,000 pixels: send a smaller one") as raised:
         ada.send(endless)
-    assert (told.value.code, told.value.status) == ("bad_part", 400)
+    assert (raised.value.code, raised.value.status) == ("bad_part", 400)
     assert ada.send("still here").text == "still here"
 
 

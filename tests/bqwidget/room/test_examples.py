@@ -95,7 +95,7 @@ def talking(members: tuple[Room, Member]) -> Iterator[None]:
 
 
 def open_question(room: Room) -> Message:
-    """A question to which nobody has replied."""
+    """An open question."""
     asking = threading.Thread(target=room.ask, args=("Which one",), kwargs={"timeout": 20, "default": None})
     asking.start()
     return room.wait_for(lambda message: message.text == "Which one", 20, after=0)

@@ -1,4 +1,4 @@
-"""Reading: pages, search, tables and transcripts, against a real server with a log on disk."""
+"""History: pages, search, data frames and transcripts, with a real server that has a log on disk."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_empty_search_is_an_error(join):
         join().search(" ")
 
 
-# ---- the table ----
+# ---- the data frame ----
 
 
 def test_a_data_frame_of_the_kept_messages(join):
@@ -149,12 +149,12 @@ def test_a_transcript_escapes_markup_and_control_characters():
     page = Tags(shown._repr_html_())
     assert set(page.tags) <= {"p", "b", "ol", "li", "bdi", "time", "br", "span", "i"}
     assert set(page.attributes) <= {("dir", "auto")}
-    assert "<img src=x onerror=alert(1)>" in page.data  # as what it is: text
+    assert "<img src=x onerror=alert(1)>" in page.data  # shown as text
     for text in (str(shown), page.data):
         assert "\x1b" not in text
         assert "\u202e" not in text
         assert "\\x1b[31m\\u202e&amp;" in text
-    assert len(str(shown).splitlines()) == 3  # a name can't begin a line of somebody else's
+    assert len(str(shown).splitlines()) == 3  # a name can't imitate the line of another user
 
 
 def test_a_transcript_of_a_room_and_of_a_search(join):

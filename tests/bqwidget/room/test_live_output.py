@@ -1,4 +1,4 @@
-"""Live: one output of a cell that follows the room, in a real kernel; and where there is no notebook."""
+"""Live outputs in a real kernel, and in a script; and what others see of a kernel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def notebook(room_server, home_environ, bob):
 
 
 def displays(cell):
-    """The outputs of a cell as they stand after all updates: its display ids, and what each shows now."""
+    """The outputs of a cell after all updates: its display ids, and the current text of each."""
     now = {}
     for kind, content in cell.outputs:
         if kind in ("display_data", "update_display_data"):
@@ -49,20 +49,20 @@ def displays(cell):
     return [data["text/plain"] for data in now.values()]
 
 
-def shows(notebook, cell, *expected):
+def wait_for_output(notebook, cell, *expected):
     notebook.until(lambda: displays(cell) == list(expected), f"{expected}; there is {displays(cell)}")
 
 
 def test_a_live_output_follows_the_room(notebook, bob):
     shown = notebook.run(LIVE)
-    shows(notebook, shown, "''")
+    wait_for_output(notebook, shown, "''")
     notebook.run("print('another cell')")
     bob.send("one")
-    shows(notebook, shown, "'one'")
+    wait_for_output(notebook, shown, "'one'")
     two = bob.send("two")
-    shows(notebook, shown, "'one|two'")
+    wait_for_output(notebook, shown, "'one|two'")
     bob.edit(two, "2")
-    shows(notebook, shown, "'one|2'")
+    wait_for_output(notebook, shown, "'one|2'")
     assert notebook.run("print(all(runs))").text == "True\n"
 
 
@@ -71,7 +71,7 @@ def test_a_burst_of_messages_is_one_or_few_computations(notebook, bob):
     for number in range(200):
         bob.send(str(number), wait=False)
     texts = "|".join(map(str, range(200)))
-    shows(notebook, shown, f"'{texts}'")
+    wait_for_output(notebook, shown, f"'{texts}'")
     assert int(notebook.run("print(len(runs))").text) <= 20
 
 
@@ -79,14 +79,14 @@ def test_a_live_output_waits_for_a_busy_cell_and_runs_while_a_cell_waits(noteboo
     shown = notebook.run(LIVE)
     busy = notebook.begin("while not room.pending(): pass\nprint(len(runs))")
     bob.send("one")
-    busy.shows("1\n")  # as it was shown at first
-    shows(notebook, shown, "'one'")
+    busy.shows("1\n")  # the first output
+    wait_for_output(notebook, shown, "'one'")
     waiting = notebook.begin("room.wait_for(lambda message: message.text == 'go')")
     bob.send("two")
-    shows(notebook, shown, "'one|two'")
+    wait_for_output(notebook, shown, "'one|two'")
     assert not waiting.is_done
     bob.send("go")
-    shows(notebook, shown, "'one|two|go'")
+    wait_for_output(notebook, shown, "'one|two|go'")
 
 
 def test_an_error_replaces_the_output_until_the_next_success(notebook, bob):
@@ -96,7 +96,7 @@ def test_an_error_replaces_the_output_until_the_next_success(notebook, bob):
     assert "bqwidget" not in displays(shown)[0]
     assert len(displays(shown)) == 1
     bob.send("fine")
-    shows(notebook, shown, "'boom|fine'")
+    wait_for_output(notebook, shown, "'boom|fine'")
 
 
 @pytest.mark.parametrize("code", [LIVE, "room.live(lambda messages: len(messages))\nruns.append(1)"])
@@ -118,16 +118,16 @@ def test_a_live_function_may_be_async(notebook, bob):
                 raise ValueError("two is too many")
             return len(messages)
     """)
-    shows(notebook, shown, "0")
+    wait_for_output(notebook, shown, "0")
     bob.send("one")
-    shows(notebook, shown, "1")
+    wait_for_output(notebook, shown, "1")
     bob.send("two")
     notebook.until(lambda: "ValueError: two is too many" in displays(shown)[0], "the error")
 
 
 def test_none_shows_nothing_and_prints_appear(notebook, bob):
     shown = notebook.run("@room.live\ndef count(messages): print(len(messages), 'printed')")
-    shows(notebook, shown, "")
+    wait_for_output(notebook, shown, "")
     bob.send("one")
     shown.shows("1 printed")
 
@@ -136,7 +136,7 @@ def test_closing_the_room_shows_the_last_change(notebook, bob):
     shown = notebook.run(LIVE)
     bob.send("last")
     notebook.run("while not room.messages: pass\nroom.close()")
-    shows(notebook, shown, "'last'")
+    wait_for_output(notebook, shown, "'last'")
 
 
 def test_a_slow_function_takes_at_most_half_of_the_time(notebook, bob):
@@ -163,29 +163,29 @@ def test_a_script_prints_the_live_output(join, capfd):
     ada, bob = join("ada"), join("bob")
     ada.live(lambda messages: f"{len(messages)} so far")
     bob.send("one")
-    said = []
-    eventually(lambda: said.append(capfd.readouterr().out) or "1 so far" in "".join(said))
-    assert "".join(said).splitlines() == ["0 so far", "1 so far"]
+    printed = []
+    eventually(lambda: printed.append(capfd.readouterr().out) or "1 so far" in "".join(printed))
+    assert "".join(printed).splitlines() == ["0 so far", "1 so far"]
 
 
-# ---- what everyone sees of a kernel ----
+# ---- what others see of a kernel ----
 
 
 def member(bob, user="ada"):
     return next((member for member in bob.members if member.user == user), None)
 
 
-def is_busy(bob, expected):
+def wait_until_busy(bob, expected):
     eventually(lambda: member(bob) is not None and member(bob).busy is expected, what=f"{member(bob)}")
 
 
 def test_a_kernel_is_busy_while_a_cell_runs(notebook, bob):
-    is_busy(bob, False)
+    wait_until_busy(bob, False)
     cell = notebook.begin("room.wait_for(lambda message: message.text == 'go')")
-    is_busy(bob, True)
+    wait_until_busy(bob, True)
     bob.send("go")
     notebook.until(lambda: cell.is_done, "the end")
-    is_busy(bob, False)
+    wait_until_busy(bob, False)
     assert member(bob).kind == "kernel"
 
 
@@ -199,7 +199,7 @@ def test_busy_is_sent_again_after_a_reconnect(notebook, bob, room_server, join):
         before = wire.connections
         wire.cut()
         eventually(lambda: wire.connections > before, what="a new connection")
-        dan = join("dan")  # who knows nothing of what was said before
+        dan = join("dan")  # the restarted server knows no earlier state
         eventually(lambda: member(dan, "cleo") == Member(user="cleo", kind="kernel", busy=True))
         bob.send("go")
         notebook.until(lambda: cell.is_done, "the end")
@@ -213,21 +213,21 @@ def test_the_last_room_removes_the_hooks(notebook):
 
 
 def test_a_killed_kernel_leaves_the_members(notebook, bob):
-    is_busy(bob, False)
+    wait_until_busy(bob, False)
     notebook.begin("while True: pass")
     notebook.kill()
     eventually(lambda: member(bob) is None)
 
 
 def test_the_switch_interval_is_short_while_a_cell_runs_and_a_room_is_open(notebook):
-    told = notebook.run(
+    output = notebook.run(
         "import sys\nprint(sys.getswitchinterval())\nroom.close()\nprint(sys.getswitchinterval())"
     )
-    assert told.text == "0.0005\n0.005\n"
-    told = notebook.run(
+    assert output.text == "0.0005\n0.005\n"
+    output = notebook.run(
         "room = Room(name, user='ada').wait_open(20)\nprint(sys.getswitchinterval())\nsys.setswitchinterval(0.01)"
     )
-    assert told.text == "0.0005\n"
+    assert output.text == "0.0005\n"
     assert notebook.run("print(sys.getswitchinterval())").text == "0.0005\n"
 
 

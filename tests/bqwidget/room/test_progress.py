@@ -1,4 +1,4 @@
-"""Progress: what others see of a loop or a job, how often, how it ends, and what it costs."""
+"""Progress of loops and jobs: what others see, how often it is updated, how it wait_for_end, and its cost."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def last(room):
     return room.messages[-1].text if room.messages else ""
 
 
-def ends(room, start, *parts):
-    """The one message that there is becomes one that starts so, with all of these in it."""
+def wait_for_end(room, start, *parts):
+    """Wait until the only message starts with ``start`` and contains all other texts."""
     eventually(lambda: last(room).startswith(start), what=f"{start} in {last(room)}")
     assert [part for part in parts if part not in last(room)] == []
     assert len(room.messages) == 1
 
 
 def edits(server, room):
-    """The raw entries of the room's edits, as the log has them."""
+    """The edits of the room, as raw entries of the log."""
     request = Request(
         f"{server.url}/rooms/{room.name}/log?limit=200", headers={"Authorization": f"Bearer {server.token}"}
     )
@@ -55,7 +55,7 @@ def edits(server, room):
         return [entry for entry in json.load(answer) if entry.get("kind") == "edit"]
 
 
-# ---- the words ----
+# ---- the texts ----
 
 
 def test_the_rate_covers_the_last_seconds():
@@ -65,8 +65,8 @@ def test_the_rate_covers_the_last_seconds():
     clock.now = 10
     assert measured.line(100) == "10 % · 100/1,000 · 10/s · 1 min 30 s left"
     for clock.now in range(11, 31):  # faster from here on
-        said = measured.line(100 + 40 * int(clock.now - 10))
-    assert said == "90 % · 900/1,000 · 40/s · 2.5 s left"
+        line = measured.line(100 + 40 * int(clock.now - 10))
+    assert line == "90 % · 900/1,000 · 40/s · 2.5 s left"
     assert measured.summary(900) == "90 % · 900/1,000 in 30 s · 30/s"
 
 
@@ -79,16 +79,16 @@ def test_a_loop_of_unknown_length_has_a_count_and_a_rate():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [(0, "0 s"), (0.42, "0.42 s"), (9.96, "10 s"), (59.4, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
 )
-def test_durations_are_readable(seconds, said):
-    assert format_duration(seconds) == said
+def test_durations_are_readable(seconds, expected):
+    assert format_duration(seconds) == expected
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.123456, "0.123"), (42.0, "42"), (12345.6, "12,346")])
-def test_numbers_are_readable(value, said):
-    assert format_number(value) == said
+@pytest.mark.parametrize(("value", "expected"), [(0.123456, "0.123"), (42.0, "42"), (12345.6, "12,346")])
+def test_numbers_are_readable(value, expected):
+    assert format_number(value) == expected
 
 
 def test_an_error_becomes_one_short_line():
@@ -105,7 +105,7 @@ def test_an_error_becomes_one_short_line():
 def test_a_completed_loop_ends_with_a_check_mark(join):
     room = join()
     assert list(room.track(range(1000), "epoch 3")) == list(range(1000))
-    ends(room, "✓ epoch 3: 100 % · 1,000/1,000 in ", "/s")
+    wait_for_end(room, "✓ epoch 3: 100 % · 1,000/1,000 in ", "/s")
 
 
 def test_progress_is_one_edited_message(join, room_server):
@@ -118,7 +118,7 @@ def test_progress_is_one_edited_message(join, room_server):
             moved.set()
             break
     assert moved.is_set()
-    ends(bob, "■ epoch 3: ", "stopped")
+    wait_for_end(bob, "■ epoch 3: ", "stopped")
     (first, *_) = {message.seq for message in bob.messages}
     assert {edit["target"] for edit in edits(room_server, bob)} == {first}
 
@@ -129,11 +129,11 @@ def test_there_are_at_most_two_edits_per_second(join, room_server):
     for _ in room.track(itertools.count(), "epoch 3"):
         if time.monotonic() - began > 3:
             break
-    ends(room, "■ epoch 3")
+    wait_for_end(room, "■ epoch 3")
     *going, last_one = edits(room_server, room)
     assert 4 <= len(going) <= 7
     gaps = [after["at"] - before["at"] for before, after in itertools.pairwise(going)]
-    assert min(gaps) >= 1000 * MIN_EDIT_INTERVAL - 60  # the server's clock has its own jitter
+    assert min(gaps) >= 1000 * MIN_EDIT_INTERVAL - 60  # the server's clock has jitter
     assert last_one["text"].startswith("■")
 
 
@@ -143,7 +143,7 @@ def test_an_exception_in_the_loop_is_shown(join):
         for item in room.track(range(10), "epoch 3"):
             if item == 4:
                 raise ValueError("boom")
-    ends(room, "✗ epoch 3: 40 % · 4/10", "ended by an exception")
+    wait_for_end(room, "✗ epoch 3: 40 % · 4/10", "ended by an exception")
 
 
 def test_an_interrupt_in_the_loop_is_shown(join):
@@ -151,7 +151,7 @@ def test_an_interrupt_in_the_loop_is_shown(join):
     with pytest.raises(KeyboardInterrupt):
         for _ in room.track(range(10), "epoch 3"):
             raise KeyboardInterrupt
-    ends(room, "✗ epoch 3: 0 % · 0/10")
+    wait_for_end(room, "✗ epoch 3: 0 % · 0/10")
 
 
 def test_an_exception_of_the_iterable_is_named(join):
@@ -163,7 +163,7 @@ def test_an_exception_of_the_iterable_is_named(join):
 
     with pytest.raises(OSError, match="gone"):
         list(room.track(loader(), "epoch 3"))
-    ends(room, "✗ epoch 3: ", "OSError: the disk is gone")
+    wait_for_end(room, "✗ epoch 3: ", "OSError: the disk is gone")
 
 
 def test_break_ends_with_a_square(join):
@@ -176,7 +176,7 @@ def test_break_ends_with_a_square(join):
         return None
 
     assert first() == 4
-    ends(room, "■ search: 40 % · 4/10", "stopped")
+    wait_for_end(room, "■ search: 40 % · 4/10", "stopped")
 
 
 def test_deliberate_exits_are_recognised():
@@ -236,19 +236,19 @@ def test_an_end_while_offline_is_sent_when_the_room_opens(unused_port):
         list(room.track(range(10), "epoch 3"))
         with running_server(port=unused_port, open=True):
             room.wait_open(20)
-            ends(room, "✓ epoch 3: 100 % · 10/10")
+            wait_for_end(room, "✓ epoch 3: 100 % · 10/10")
 
 
 def test_the_final_text_is_sent_even_if_the_room_closes_at_once(join):
     ada, bob = join("ada"), join("bob")
     list(ada.track(range(10), "epoch 3"))
     ada.close()
-    ends(bob, "✓ epoch 3")
+    wait_for_end(bob, "✓ epoch 3")
 
 
 @pytest.mark.alone
 def test_an_iteration_costs_at_most_a_microsecond_more_than_tqdms(join):
-    """The best of several runs each, taken in turn, so that what else the machine does hits both."""
+    """The best of several alternating runs each, so that other load affects both."""
     room = join()
     count = 100_000
 
@@ -279,7 +279,7 @@ def test_a_report_shows_its_updates(join):
         assert last(bob).endswith(" left")
         report.update(text="loss 0.1")
         eventually(lambda: "40 % · loss 0.1 · " in last(bob))
-    ends(bob, "✓ training: done in ", "loss 0.1")
+    wait_for_end(bob, "✓ training: done in ", "loss 0.1")
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_report_names_the_error_that_ended_it(join, error, line):
     with pytest.raises(type(error)), room.report("training") as report:
         report.update(0.4)
         raise error
-    ends(room, "✗ training", "40 %", line)
+    wait_for_end(room, "✗ training", "40 %", line)
     assert "at line 3" not in last(room)
 
 
@@ -317,13 +317,13 @@ def test_older_progress_is_edited_less_often():
 
 
 def test_unchanged_progress_is_not_edited(join, room_server):
-    """Two reports in one room: while one moves on for three edits, the other, which doesn't, has one."""
+    """Two reports in one room: while one has three edits, the unchanged other has one."""
     room = join()
     with room.report("still") as still, room.report("moving") as moving:
         still.update(0.5)
         for step in range(1, 4):
             moving.update(step / 10)
             eventually(lambda step=step: any(f"moving: {step}0 %" in m.text for m in room.messages))
-        told = [entry["text"] for entry in edits(room_server, room)]
-    assert len([text for text in told if "still" in text]) == 1
-    assert len([text for text in told if "moving" in text]) >= 3
+        texts = [entry["text"] for entry in edits(room_server, room)]
+    assert len([text for text in texts if "still" in text]) == 1
+    assert len([text for text in texts if "moving" in text]) >= 3

@@ -1,4 +1,4 @@
-"""Questions: answered by anyone from anywhere, ended for everyone, and never left open."""
+"""Questions: answers from any member, their end for everyone, and interruptions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server():
 
 @pytest.fixture
 def members(server, request):
-    """``members("ada", "bob")``: open rooms of this test alone, closed at its end."""
+    """``members("ada", "bob")``: open Rooms in a room of this test, closed at its end."""
     made = []
 
     def join(*users):
@@ -37,7 +37,7 @@ def members(server, request):
 
 
 def answering(room, *answers):
-    """Answer the next question of the room, on a thread of its own; what was sent is in the list."""
+    """Answer the next question of the room, on another thread; the list receives the answer."""
     sent = []
 
     @room.on_message(where=lambda message: message.ask is not None, background=True)
@@ -100,7 +100,7 @@ def test_only_the_first_answer_of_the_asked_user_counts(members):
     ada, bob, eve = members("ada", "bob", "eve")
 
     @eve.on_message(where=lambda message: message.ask is not None, background=True)
-    def too_early(asked):
+    def answer_early(asked):
         with pytest.raises(MessageRefused):
             eve.answer(asked, "yes")
         sent = [bob.answer(asked, "no"), bob.answer(asked, "yes")]
@@ -113,9 +113,9 @@ def test_only_the_first_answer_of_the_asked_user_counts(members):
 
 def test_an_unanswered_question_ends_for_everyone(members):
     ada, bob = members("ada", "bob")
-    with pytest.raises(WaitTimeout, match=r"no answer to 'Continue\?' within 0\.1 s") as told:
+    with pytest.raises(WaitTimeout, match=r"no answer to 'Continue\?' within 0\.1 s") as raised:
         ada.ask("Continue?", timeout=0.1)
-    assert told.value.timeout == 0.1
+    assert raised.value.timeout == 0.1
     eventually(lambda: question(bob).expired)
 
 
@@ -126,7 +126,7 @@ def test_the_default_is_returned_at_the_timeout(members, default):
 
 
 def test_a_late_answer_counts_for_everyone_or_no_one(members):
-    """Whatever the log says came first, the asker and the others agree on it."""
+    """The asker and the others agree on what the log has first."""
     ada, bob = members("ada", "bob")
     outcomes = set()
     for delay in [n / 1000 for n in range(20, 80, 2)]:
@@ -152,7 +152,7 @@ def test_deleting_a_question_ends_it(members):
     ada, bob = members("ada", "bob")
 
     @bob.on_message(where=lambda message: message.ask is not None, background=True)
-    def tell(asked):
+    def delete(asked):
         ada.delete(asked)
 
     assert ada.ask("Continue?", timeout=20, default="over") == "over"
@@ -189,7 +189,7 @@ def test_a_question_cancelled_before_its_ack_ends_after_it(members):
 
     async def cancelled():
         asking = asyncio.ensure_future(ada.aask("Continue?"))
-        await asyncio.sleep(0)  # submitted, and not yet acknowledged
+        await asyncio.sleep(0)  # submitted, and not acknowledged
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -211,7 +211,7 @@ def test_a_question_asked_offline_returns_the_default():
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
+    ("choices", "expected"),
     [
         ("yes", r"did you mean \['yes'\]"),
         ([], "distinct and not empty"),
@@ -220,9 +220,9 @@ def test_a_question_asked_offline_returns_the_default():
         ([1], "not 1"),
     ],
 )
-def test_wrong_choices_are_named(members, choices, said):
+def test_wrong_choices_are_named(members, choices, expected):
     [ada] = members("ada")
-    with pytest.raises((BqwidgetError, TypeError), match=said):
+    with pytest.raises((BqwidgetError, TypeError), match=expected):
         ada.ask("Continue?", choices)
     assert ada.messages == []
 
@@ -265,14 +265,14 @@ def open_question(room):
 def test_handlers_run_while_a_cell_asks(notebook, bob):
     cell = notebook.begin(
         "@room.on_message(where=lambda message: message.re is None)\n"
-        "def hear(message):\n    print('heard', message.text)\n"
+        "def on_message(message):\n    print('received', message.text)\n"
         "for n in range(3):\n"
         "    print(n, room.ask(f'Number {n}?', ['more', 'stop'], timeout=30))"
     )
     for n in range(3):
         eventually(lambda: open_question(bob))
         bob.send(f"thinking {n}")
-        cell.shows(f"heard thinking {n}")
+        cell.shows(f"received thinking {n}")
         bob.answer(open_question(bob), "more")
         cell.shows(f"{n} more")
 

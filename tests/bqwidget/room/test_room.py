@@ -1,4 +1,4 @@
-"""Room: the list, the verbs, the waits and the traits, against a real server."""
+"""Room: the list, the verbs, the waits and the traits, with a real server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server():
 
 @pytest.fixture
 def make(server, request):
-    """``make("ada")``: an open room of this test alone, closed at its end."""
+    """``make("ada")``: an open Room in a room of this test, closed at its end."""
     name = f"room-{zlib.crc32(request.node.nodeid.encode())}"
     made = []
 
@@ -55,21 +55,21 @@ def texts(messages):
     return [message.text for message in messages]
 
 
-def sees(room, *expected):
+def wait_for_texts(room, *expected):
     eventually(lambda: texts(room.messages) == list(expected), what=f"{expected} in {texts(room.messages)}")
 
 
-class Heard(list):
-    """What a handler heard, and a way to wait for it."""
+class Collector(list):
+    """Collects the messages of a handler, and waits for them."""
 
     def __call__(self, message):
         self.append(message)
 
     def wait(self, *expected):
-        eventually(lambda: texts(self) == list(expected), what=f"{expected} heard, not {texts(self)}")
+        eventually(lambda: texts(self) == list(expected), what=f"{expected} received, not {texts(self)}")
 
 
-# ---- making one ----
+# ---- construction ----
 
 
 def test_an_unknown_option_is_an_error_with_the_remedy():
@@ -80,20 +80,20 @@ def test_an_unknown_option_is_an_error_with_the_remedy():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         ({"name": None}, "name is text"),
         ({"url": 8765}, "url must be text"),
         ({"user": 5}, "user must be text"),
     ],
 )
-def test_an_argument_of_the_wrong_type_is_named(options, said):
-    with pytest.raises(TypeError, match=said):
+def test_an_argument_of_the_wrong_type_is_named(options, expected):
+    with pytest.raises(TypeError, match=expected):
         Room(**{"name": "lobby", **options})
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         ({"name": "a room"}, "not a room name"),
         ({"user": " "}, "user is ' '"),
@@ -104,10 +104,10 @@ def test_an_argument_of_the_wrong_type_is_named(options, said):
         ({"token": "secret"}, "url="),
     ],
 )
-def test_an_invalid_argument_is_named(options, said):
-    with pytest.raises(BqwidgetError, match=said) as told:
+def test_an_invalid_argument_is_named(options, expected):
+    with pytest.raises(BqwidgetError, match=expected) as raised:
         Room(**{"name": "lobby", **options})
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_an_unfinished_room_has_a_repr():
@@ -149,10 +149,10 @@ def test_a_forked_child_gets_an_error_and_does_not_affect_the_parents_room(serve
     done = subprocess.run(
         [sys.executable, "-c", FORKED, server.url], capture_output=True, text=True, check=True, timeout=25
     )
-    told = done.stdout.splitlines()
-    assert len(told) == 6, (told, done.stderr)
-    assert all("is a fork of it: create a new Room" in line for line in told[:4])
-    assert told[4:] == ["from the parent", "from another"]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6, (lines, done.stderr)
+    assert all("is a fork of it: create a new Room" in line for line in lines[:4])
+    assert lines[4:] == ["from the parent", "from another"]
 
 
 def test_the_repr_is_stable_and_shows_no_secret(server):
@@ -178,14 +178,14 @@ def test_send_returns_the_stored_message_which_is_then_in_the_list(ada, bob):
     sent = ada.send("hi")
     assert (sent.user, sent.text, sent.room) == ("ada", "hi", ada.name)
     assert ada.messages == [sent]
-    sees(bob, "hi")
+    wait_for_texts(bob, "hi")
     assert bob.messages == [sent]
 
 
 def test_sending_without_waiting(ada, bob):
     sending = ada.send("hi", wait=False)
     assert sending.result(20) == ada.messages[0]
-    sees(bob, "hi")
+    wait_for_texts(bob, "hi")
 
 
 def test_asend_can_be_awaited(ada, bob):
@@ -193,7 +193,7 @@ def test_asend_can_be_awaited(ada, bob):
         return await asyncio.gather(*(ada.asend(f"m{n}") for n in range(10)))
 
     assert texts(asyncio.run(both())) == [f"m{n}" for n in range(10)]
-    sees(bob, *(f"m{n}" for n in range(10)))
+    wait_for_texts(bob, *(f"m{n}" for n in range(10)))
 
 
 def test_changes_reach_everyone(ada, bob):
@@ -208,7 +208,7 @@ def test_changes_reach_everyone(ada, bob):
     assert (reply.re, reply.text) == (message.seq, "yes?")
     ada.delete(message)
     eventually(lambda: bob.messages[0].deleted)
-    sees(bob, "", "yes?")
+    wait_for_texts(bob, "", "yes?")
 
 
 def test_a_change_of_a_message_that_is_not_kept_returns_it_folded(make):
@@ -225,9 +225,9 @@ def test_a_change_of_a_message_that_is_not_kept_returns_it_folded(make):
     ids=["empty", "blank", "long", "half a character"],
 )
 def test_invalid_messages_are_refused_before_they_are_sent(ada, text, code):
-    with pytest.raises(MessageRefused, match="text") as told:
+    with pytest.raises(MessageRefused, match="text") as raised:
         ada.send(text)
-    assert told.value.code == code
+    assert raised.value.code == code
     assert (ada.messages, ada.queued) == ([], 0)
     assert ada.send("still here").text == "still here"
 
@@ -235,7 +235,7 @@ def test_invalid_messages_are_refused_before_they_are_sent(ada, text, code):
 def test_typing_with_a_lone_surrogate_is_not_sent(ada, bob):
     ada._connection.send_transient(Typing(user="\ud83d"))
     assert ada.send("still here").text == "still here"
-    sees(bob, "still here")
+    wait_for_texts(bob, "still here")
 
 
 @pytest.mark.parametrize("text", [None, 42, b"hi", ["hi"]])
@@ -245,7 +245,7 @@ def test_only_text_is_sent(ada, text):
 
 
 class Text(str):
-    """As numpy's and pandas' texts are."""
+    """A subclass of str, like those of numpy and pandas."""
 
     __slots__ = ()
 
@@ -260,7 +260,7 @@ def test_a_subclass_of_str_is_sent_as_text(make, bob):
         ada.reply(message, Text("again"))
         assert ada.edit(message, Text("hello")).text == "hello"
         assert ada.send("still here").user == "ada"
-        sees(bob, "hello", "again", "still here")
+        wait_for_texts(bob, "hello", "again", "still here")
 
 
 def test_messages_of_others_cannot_be_changed(ada, bob):
@@ -273,9 +273,9 @@ def test_messages_of_others_cannot_be_changed(ada, bob):
 
 def test_a_send_that_times_out_stays_queued():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
-        with pytest.raises(DeliveryTimeout, match="stays queued") as told:
+        with pytest.raises(DeliveryTimeout, match="stays queued") as raised:
             room.send("hi", timeout=0.05)
-        assert (told.value.timeout, room.queued) == (0.05, 1)
+        assert (raised.value.timeout, room.queued) == (0.05, 1)
         with pytest.raises(DeliveryTimeout):
             asyncio.run(room.asend("hi", timeout=0.05))
 
@@ -317,17 +317,17 @@ def test_observers_are_called_once_per_batch_with_the_whole_list(ada, bob):
     assert (change.name, change.owner, texts(change.old), texts(change.new)) == ("messages", ada, [], ["one"])
     ada.unobserve(changes.append, "messages")
     bob.send("two")
-    sees(ada, "one", "two")
+    wait_for_texts(ada, "one", "two")
     assert len(changes) == 1
 
 
 def test_all_live_values_are_traits(server, make):
     ada = make("ada")
-    told = {}
-    ada.observe(lambda change: told.__setitem__(change.name, change.new))
+    changes = {}
+    ada.observe(lambda change: changes.__setitem__(change.name, change.new))
     bob = make("bob")
     eventually(lambda: [member.user for member in ada.members] == ["ada", "bob"])
-    eventually(lambda: "members" in told)
+    eventually(lambda: "members" in changes)
     bob.close()
     eventually(lambda: [member.user for member in ada.members] == ["ada"])
     assert set(ada.trait_names()) >= {
@@ -340,15 +340,15 @@ def test_all_live_values_are_traits(server, make):
 
 
 def test_a_failing_observer_does_not_stop_others(ada, capsys):
-    heard = []
+    received = []
 
     def fails(change):
         raise ValueError("observer")
 
     ada.observe(fails, "messages")
-    ada.observe(heard.append, "messages")
+    ada.observe(received.append, "messages")
     ada.send("hi")
-    eventually(lambda: heard)
+    eventually(lambda: received)
     eventually(lambda: "ValueError: observer" in capsys.readouterr().err)
 
 
@@ -357,60 +357,60 @@ def test_a_failing_observer_does_not_stop_others(ada, capsys):
 
 def test_handlers_get_new_messages_of_others(ada, bob):
     bob.send("before")
-    sees(ada, "before")
-    heard = Heard()
-    assert ada.on_message(heard) is heard
+    wait_for_texts(ada, "before")
+    received = Collector()
+    assert ada.on_message(received) is received
     ada.send("own")
     bob.send("one")
     bob.send("two")
-    heard.wait("one", "two")
+    received.wait("one", "two")
 
 
 def test_own_true_includes_own_messages(ada, bob):
-    heard = Heard()
-    ada.on_message(own=True)(heard)
+    received = Collector()
+    ada.on_message(own=True)(received)
     ada.send("own")
     bob.send("theirs")
-    heard.wait("own", "theirs")
+    received.wait("own", "theirs")
 
 
 def test_a_copied_cid_does_not_make_a_message_own(ada, bob):
-    """A bot hears everybody, even who sends what the bot takes for its own."""
-    heard = Heard()
-    ada.on_message(heard)
-    told = ada.send("mine")
-    cids = [told.cid, f"{told.cid}.2", "2." + told.cid.partition(".")[2]]
+    """A handler gets messages of others even if they copy a cid of this Room."""
+    received = Collector()
+    ada.on_message(received)
+    sent = ada.send("mine")
+    cids = [sent.cid, f"{sent.cid}.2", "2." + sent.cid.partition(".")[2]]
     for cid in cids:
         bob._submit(Send(cid=cid, user="bob", text=cid), own=True).result(20)
-    heard.wait(*cids)
+    received.wait(*cids)
     assert texts(ada.pending()) == cids
     assert ada.send("and mine").text == "and mine"
 
 
 def test_messages_from_the_window_are_not_own(ada):
-    heard = Heard()
-    ada.on_message(heard)
+    received = Collector()
+    ada.on_message(received)
     ada._submit(Send(cid="typed-1", user="ada", text="typed"), own=False).result(20)
-    heard.wait("typed")
+    received.wait("typed")
     assert texts(ada.pending()) == ["typed"]
 
 
 def test_where_filters_and_its_errors_are_shown(ada, bob, capsys):
-    heard = Heard()
-    ada.on_message(where=lambda message: int(message.text) > 1)(heard)
+    received = Collector()
+    ada.on_message(where=lambda message: int(message.text) > 1)(received)
     for text in ("1", "not a number", "2"):
         bob.send(text)
-    heard.wait("2")
+    received.wait("2")
     assert "ValueError" in capsys.readouterr().err
 
 
 def test_a_function_of_the_same_name_replaces_the_earlier_one(ada, bob):
-    first, second = Heard(), Heard()
+    first, second = Collector(), Collector()
 
-    def define(heard):
+    def define(received):
         @ada.on_message
         def bot(message):
-            heard.append(message)
+            received.append(message)
 
     define(first)
     bob.send("one")
@@ -424,21 +424,21 @@ def test_a_function_of_the_same_name_replaces_the_earlier_one(ada, bob):
 def test_methods_of_two_objects_are_two_handlers(ada, bob):
     class Bot:
         def __init__(self):
-            self.heard = Heard()
+            self.received = Collector()
 
-        def hear(self, message):
-            self.heard.append(message)
+        def on_message(self, message):
+            self.received.append(message)
 
     bots = [Bot(), Bot()]
     for bot in bots:
-        ada.on_message(bot.hear)
+        ada.on_message(bot.on_message)
     bob.send("hi")
     for bot in bots:
-        bot.heard.wait("hi")
+        bot.received.wait("hi")
 
 
 def test_a_handler_can_be_removed(ada, bob):
-    off, on = Heard(), Heard()
+    off, on = Collector(), Collector()
 
     def handler(message):
         off.append(message)
@@ -453,26 +453,26 @@ def test_a_handler_can_be_removed(ada, bob):
 
 
 def test_an_error_is_shown_and_does_not_stop_others(ada, bob, capsys):
-    heard, frames = Heard(), []
+    received, frames = Collector(), []
     ada._add_listener(frames.extend)
 
     @ada.on_message
     def fails(message):
-        raise ValueError(f"cannot hear {message.text}")
+        raise ValueError(f"cannot handle {message.text}")
 
-    ada.on_message(heard)
+    ada.on_message(received)
     bob.send("one")
     bob.send("two")
-    heard.wait("one", "two")
+    received.wait("one", "two")
     shown = capsys.readouterr().err
-    assert shown.count("ValueError: cannot hear") == 2
+    assert shown.count("ValueError: cannot handle") == 2
     assert "bqwidget/_threads/callback.py" not in shown
     eventually(lambda: [f.message for f in frames if getattr(f, "code", "") == "callback"])
-    assert "fails: ValueError: cannot hear one" in [getattr(frame, "message", "") for frame in frames]
+    assert "fails: ValueError: cannot handle one" in [getattr(frame, "message", "") for frame in frames]
 
 
 def test_async_handlers_run_in_order_while_others_run(ada, bob):
-    order, heard = [], Heard()
+    order, received = [], Collector()
 
     @ada.on_message
     async def slowly(message):
@@ -480,10 +480,10 @@ def test_async_handlers_run_in_order_while_others_run(ada, bob):
         await asyncio.sleep(0.05 if message.text == "one" else 0)
         order.append(f"{message.text} ends")
 
-    ada.on_message(heard)
+    ada.on_message(received)
     bob.send("one")
     bob.send("two")
-    heard.wait("one", "two")
+    received.wait("one", "two")
     eventually(lambda: len(order) == 4)
     assert order == ["one begins", "one ends", "two begins", "two ends"]
 
@@ -510,7 +510,7 @@ def test_background_handlers_run_on_their_own_thread(ada, bob):
             done.set()
 
     bob.send("hi")
-    sees(bob, "hi", "go?")
+    wait_for_texts(bob, "hi", "go?")
     bob.send("go")
     assert done.wait(20)
     assert threads[0] not in (threading.main_thread(), ada._connection.thread)
@@ -524,7 +524,7 @@ def test_blocking_verbs_work_in_handlers(ada, bob):
         ada.send(f"echo {message.text}")
 
     bob.send("hi")
-    sees(bob, "hi", "echo hi")
+    wait_for_texts(bob, "hi", "echo hi")
 
 
 def test_a_handler_must_be_callable(ada):
@@ -537,7 +537,7 @@ def test_a_handler_must_be_callable(ada):
 
 def test_wait_for_returns_the_first_newer_match(ada, bob):
     bob.send("go")
-    sees(ada, "go")
+    wait_for_texts(ada, "go")
     threading.Timer(0.05, lambda: [bob.send(text) for text in ("no", "go", "go")]).start()
     found = ada.wait_for(lambda message: message.text == "go", timeout=20)
     assert found.seq == 3
@@ -546,7 +546,7 @@ def test_wait_for_returns_the_first_newer_match(ada, bob):
 def test_after_finds_messages_sent_before_the_call(ada, bob):
     question = ada.send("go?")
     bob.send("go")
-    sees(ada, "go?", "go")
+    wait_for_texts(ada, "go?", "go")
     assert ada.wait_for(after=question, timeout=20).text == "go"
     assert ada.wait_for(after=question.seq, timeout=20).text == "go"
 
@@ -578,11 +578,11 @@ def test_after_works_before_the_join(server, ada):
 
 def test_a_wait_without_a_match_times_out(ada):
     began = time.monotonic()
-    with pytest.raises(WaitTimeout, match=r"within 0\.1 s") as told:
+    with pytest.raises(WaitTimeout, match=r"within 0\.1 s") as raised:
         ada.wait_for(lambda message: True, timeout=0.1)
     assert time.monotonic() - began < 2
-    assert isinstance(told.value, TimeoutError)
-    assert told.value.timeout == 0.1
+    assert isinstance(raised.value, TimeoutError)
+    assert raised.value.timeout == 0.1
 
 
 def test_a_predicate_must_be_callable(ada):
@@ -608,7 +608,7 @@ def test_closing_ends_a_wait(ada):
 
 
 def test_a_wait_never_misses_an_immediate_answer(ada, bob):
-    """The wait begins with the call: nothing between it and the await gets lost."""
+    """The wait begins with the call: no message between the call and the await is lost."""
 
     @bob.on_message
     def answer(message):
@@ -657,7 +657,7 @@ def test_pending_returns_messages_of_others_since_the_last_call(ada, bob):
     bob.send("one")
     ada.send("own")
     bob.send("two")
-    sees(ada, "one", "own", "two")
+    wait_for_texts(ada, "one", "own", "two")
     assert texts(ada.pending()) == ["one", "two"]
     assert ada.pending() == []
 
@@ -697,7 +697,7 @@ def test_the_address_and_the_invite(server, ada):
         assert guarded.token not in link
 
 
-# ---- what the window hears ----
+# ---- listeners, for the window ----
 
 
 def test_a_listener_gets_frames_and_status_on_the_rooms_thread(make, bob):

@@ -9,7 +9,7 @@ import pytest
 
 SLOW = 30
 HEARD = (
-    "room.on_message(lambda m: print('heard', m.text, 'on the main thread', "
+    "room.on_message(lambda m: print('received', m.text, 'on the main thread', "
     "threading.current_thread() is threading.main_thread()))"
 )
 
@@ -26,21 +26,21 @@ class Terminal:
             dimensions=(50, 200),
         )
 
-    def begin(self, line: str) -> None:
-        """Type ``line``; the terminal keeps what is typed before the prompt is there."""
+    def type_line(self, line: str) -> None:
+        """Type ``line``; the terminal buffers it until the prompt appears."""
         self.child.send(line + "\r")
 
     def run(self, line: str) -> None:
-        """The same, until its end, which is told apart from its own echo."""
+        """Type ``line``, and wait for its end; a marker distinguishes its output from its echo."""
         self._cells += 1
-        self.begin(f"{line}; print('end of', {self._cells})")
-        self.see(f"end of {self._cells}")
+        self.type_line(f"{line}; print('end of', {self._cells})")
+        self.expect(f"end of {self._cells}")
 
-    def see(self, pattern: str) -> None:
+    def expect(self, pattern: str) -> None:
         self.child.expect(pattern)
 
     def end(self) -> None:
-        self.begin("exit()")
+        self.type_line("exit()")
         self.child.expect(pexpect.EOF)
         self.child.close()
         assert self.child.exitstatus == 0
@@ -73,36 +73,36 @@ def test_callbacks_run_at_the_prompt_and_never_in_a_cell(terminal, bob):
     here = terminal()
     here.run(HEARD)
     bob.send("at the prompt")
-    here.see("heard at the prompt on the main thread True")
-    here.begin("room.send('busy'); until(lambda: room.messages[-1].text == 'last'); print('the', 'end')")
+    here.expect("received at the prompt on the main thread True")
+    here.type_line("room.send('busy'); until(lambda: room.messages[-1].text == 'last'); print('the', 'end')")
     bob.wait_for(lambda message: message.text == "busy", SLOW)
     bob.send("during the cell")
     bob.send("last")
-    here.see("the end")
-    assert "heard during" not in here.child.before
-    here.see("heard during the cell on the main thread True")
+    here.expect("the end")
+    assert "received during" not in here.child.before
+    here.expect("received during the cell on the main thread True")
     here.end()
 
 
 def test_callbacks_run_while_a_cell_waits_or_awaits(terminal, bob):
     here = terminal()
     here.run(HEARD)
-    here.begin(
+    here.type_line(
         "room.send('waiting'); room.wait_for(lambda m: m.text == 'go', 20); print('the', 'wait is over')"
     )
     bob.wait_for(lambda message: message.text == "waiting", SLOW)
     bob.send("meanwhile")
-    here.see("heard meanwhile on the main thread True")
+    here.expect("received meanwhile on the main thread True")
     bob.send("go")
-    here.see("the wait is over")
-    here.begin(
+    here.expect("the wait is over")
+    here.type_line(
         "await room.asend('awaiting'); await room.next_message(lambda m: m.text == 'again'); print('the', 'end')"
     )
     bob.wait_for(lambda message: message.text == "awaiting", SLOW)
     bob.send("in between")
-    here.see("heard in between on the main thread True")
+    here.expect("received in between on the main thread True")
     bob.send("again")
-    here.see("the end")
+    here.expect("the end")
     here.end()
 
 
@@ -110,5 +110,5 @@ def test_without_an_asyncio_prompt_callbacks_run_on_another_thread(terminal, bob
     here = terminal("--simple-prompt")
     here.run(HEARD)
     bob.send("one")
-    here.see("heard one on the main thread False")
+    here.expect("received one on the main thread False")
     here.end()

@@ -1,4 +1,4 @@
-"""The test kit: scripted members answer, reply, react, and say what of their script has not happened."""
+"""Scripted members answer, reply, react, and name unused rules."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_a_member_sends_the_scripted_text(ada, bob):
 
 def test_each_text_of_a_list_is_sent_once(ada, bob):
     bob.on("next", say=["one", "two"]).on("next", say="no more")
-    said = []
+    texts = []
     for _ in range(4):
         asked = ada.send("next")
-        said.append(ada.wait_for(from_bob, after=asked, timeout=10).text)
-    assert said == ["one", "two", "no more", "no more"]
+        texts.append(ada.wait_for(from_bob, after=asked, timeout=10).text)
+    assert texts == ["one", "two", "no more", "no more"]
 
 
 def test_a_function_returns_the_text(ada, bob):
@@ -46,9 +46,9 @@ def test_a_function_returns_the_text(ada, bob):
         re.compile(r"^\d+$"), say=lambda message: str(int(message.text) + 1) if message.text != "7" else None
     )
     bob.on(lambda message: message.text == "7", say="seven!")
-    for number, said in (("1", "2"), ("7", "seven!")):
+    for number, expected in (("1", "2"), ("7", "seven!")):
         asked = ada.send(number)
-        assert ada.wait_for(from_bob, after=asked, timeout=10).text == said
+        assert ada.wait_for(from_bob, after=asked, timeout=10).text == expected
 
 
 def test_a_member_replies_and_reacts(ada, bob):
@@ -77,9 +77,9 @@ def test_a_member_is_a_person_in_the_room(ada, bob):
 
 
 def test_a_member_can_wait_and_send(ada, bob):
-    ada.on_message(lambda message: ada.send(f"heard {message.text}", wait=False))
+    ada.on_message(lambda message: ada.send(f"received {message.text}", wait=False))
     hello = bob.say("hello")
-    assert bob.wait_for("heard hello", after=hello).user == "ada"
+    assert bob.wait_for("received hello", after=hello).user == "ada"
 
 
 def test_unused_rules_are_named(ada, bob):

@@ -1,4 +1,4 @@
-"""The thread rule: in plain event loops first, then in a real kernel."""
+"""The thread rule: in plain event loops, in a script, and in a real kernel."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_the_next_wait_runs_unfinished_callbacks():
         here.post(callback(slow))
         wait(asyncio.sleep(0.01))
         deadline = time.monotonic() + 20
-        while not order and time.monotonic() < deadline:  # a cell that never gives its loop back
+        while not order and time.monotonic() < deadline:  # a cell that blocks its loop
             wait(asyncio.sleep(0.01))
         await turns()
 
@@ -156,7 +156,7 @@ def test_a_wait_restores_the_current_task():
 
 
 def test_many_callbacks_do_not_block_the_loop():
-    """A flood of messages doesn't keep the kernel from its own work."""
+    """A flood of messages does not block the kernel's other work."""
     done = []
 
     async def main():
@@ -184,7 +184,7 @@ def test_callbacks_of_a_closed_loop_run_in_the_fallback_loop():
     assert threads == ["bqwidget-callbacks"]
 
 
-# ---- where no loop runs ----
+# ---- without a loop ----
 
 
 def test_without_a_loop_callbacks_run_on_a_thread():
@@ -273,9 +273,9 @@ def test_errors_are_printed_and_reported(error, capsys):
     def fails():
         raise error
 
-    told = []
-    callback(fails, told.append)()
-    assert told == [error]
+    errors = []
+    callback(fails, errors.append)()
+    assert errors == [error]
     shown = capsys.readouterr().err
     assert "in fails" in shown
     assert "bqwidget/_threads/callback.py" not in shown
@@ -303,8 +303,8 @@ room = Room("lobby", user="ada").wait_open(20)
 main = threading.main_thread()
 
 @room.on_message
-def hear(message):
-    print("heard on main" if threading.current_thread() is main else "heard elsewhere", flush=True)
+def on_message(message):
+    print("received on main" if threading.current_thread() is main else "received elsewhere", flush=True)
 
 ready = room.send("ready")
 room.wait_for(lambda message: message.text == "go", after=ready, timeout=20)
@@ -337,7 +337,7 @@ def test_a_script(home_environ):
             bob.send("go")
             bob.wait_for(lambda message: message.text == "last words", after=0, timeout=20)
         out, err = script.communicate(timeout=20)
-    assert out.split("\n") == ["heard elsewhere", "interrupted True open", ""]
+    assert out.split("\n") == ["received elsewhere", "interrupted True open", ""]
     assert (script.returncode, err) == (0, "")
 
 
@@ -374,12 +374,12 @@ def cell(code):
 
 HANDLER = """
 @room.on_message
-def hear(message):
-    print(f"heard {message.text} on {on()}")
+def on_message(message):
+    print(f"received {message.text} on {on()}")
     if message.text == "shown":
         display({"an": "object"})
     if message.text == "boom":
-        raise ValueError("cannot hear")
+        raise ValueError("cannot handle")
 """
 
 
@@ -387,13 +387,13 @@ def test_outputs_land_under_the_registering_cell(notebook, bob):
     registered = notebook.run(HANDLER)
     later = notebook.run("print('another cell')")
     bob.send("hi")
-    registered.shows("heard hi on main")
+    registered.shows("received hi on main")
     bob.send("shown")
     registered.shows("{'an': 'object'}")
     bob.send("boom")
-    registered.shows("ValueError: cannot hear")
+    registered.shows("ValueError: cannot handle")
     bob.send("after")
-    registered.shows("heard after on main")
+    registered.shows("received after on main")
     assert "bqwidget/_threads/callback.py" not in registered.text
     assert later.text == "another cell\n"
 
@@ -410,7 +410,7 @@ def test_no_callback_runs_in_a_busy_cell_which_sees_all_messages(notebook, bob):
     busy = notebook.begin(
         cell("""
             last = room.messages[-1].seq if room.messages else 0
-            print("begun", flush=True)
+            print("started", flush=True)
             deadline = time.monotonic() + 20
             seen = []
             while "stop" not in [message.text for message in seen] and time.monotonic() < deadline:
@@ -419,12 +419,12 @@ def test_no_callback_runs_in_a_busy_cell_which_sees_all_messages(notebook, bob):
             print([message.text for message in seen], [m.text for m in room.messages if m.seq > last])
         """)
     )
-    busy.shows("begun")
+    busy.shows("started")
     bob.send("hi")
     bob.send("stop")
     busy.shows("['hi', 'stop'] ['hi', 'stop']")
-    assert "heard" not in busy.text
-    registered.shows("heard hi on main\nheard stop on main")
+    assert "received" not in busy.text
+    registered.shows("received hi on main\nreceived stop on main")
     states = [content.get("execution_state") for kind, content in busy.outputs if kind == "status"]
     assert states[-1] == "idle"
 
@@ -448,10 +448,10 @@ def test_callbacks_run_while_a_cell_waits(notebook, bob, waiting):
                 await room.asend(f"re {message.text}")
         """)
     )
-    coming = notebook.begin(f"print('begun')\n{waiting}\nprint('got', message.text)")
-    coming.shows("begun")
+    coming = notebook.begin(f"print('started')\n{waiting}\nprint('got', message.text)")
+    coming.shows("started")
     bob.send("hi")
-    registered.shows("heard hi on main")
+    registered.shows("received hi on main")
     registered.shows("awaited hi on main")
     bob.wait_for(lambda message: message.text == "re hi", after=0, timeout=20)
     assert not coming.is_done
@@ -462,14 +462,14 @@ def test_callbacks_run_while_a_cell_waits(notebook, bob, waiting):
 def test_an_interrupt_ends_a_wait_but_not_the_room(notebook, bob):
     waits = notebook.begin(
         cell("""
-            print("begun")
+            print("started")
             try:
                 room.wait_for(lambda message: False)
             except KeyboardInterrupt:
                 print("stopped at", time.time())
         """)
     )
-    waits.shows("begun")
+    waits.shows("started")
     pressed = time.time()
     notebook.interrupt()
     waits.shows("stopped at")
@@ -485,11 +485,11 @@ def test_running_a_cell_again_replaces_its_handlers(notebook, bob):
     first = notebook.run(code, cell_id="cell-1")
     bob.send("one")
     first.shows("lambda one")
-    first.shows("heard one")
+    first.shows("received one")
     second = notebook.run(code, cell_id="cell-1")
     other = notebook.run("room.on_message(lambda message: print('other', message.text))", cell_id="cell-2")
     bob.send("two")
-    second.shows("heard two")
+    second.shows("received two")
     second.shows("lambda two")
     other.shows("other two")
     assert "two" not in first.text
@@ -511,18 +511,18 @@ def test_background_handlers_run_during_a_busy_cell(notebook, bob):
     registered = notebook.run(
         cell("""
             @room.on_message(background=True)
-            def hear(message):
-                print(f"heard {message.text} on {on()}", flush=True)
+            def on_message(message):
+                print(f"received {message.text} on {on()}", flush=True)
                 room.send(f"re {message.text}")
         """)
     )
-    busy = notebook.begin("print('begun')\nfor _ in range(500):\n    time.sleep(0.01)")
-    busy.shows("begun")
+    busy = notebook.begin("print('started')\nfor _ in range(500):\n    time.sleep(0.01)")
+    busy.shows("started")
     bob.send("hi")
     bob.wait_for(lambda message: message.text == "re hi", after=0, timeout=20)
     assert not busy.is_done
     notebook.interrupt()
-    registered.shows("heard hi on elsewhere")
+    registered.shows("received hi on elsewhere")
 
 
 def test_a_room_created_on_another_thread_has_its_callbacks_on_the_main_thread(notebook, bob):

@@ -1,4 +1,4 @@
-"""A kernel under load: a thousand messages a second into a computing cell, and hundreds of rooms that come and go.
+"""A kernel under load: 1,000 messages per second during a computing cell, and hundreds of rooms opened and closed.
 
 Small by default; ``BQWIDGET_TEST_FLOOD=10`` (seconds) and ``BQWIDGET_TEST_ROOMS=200`` are the large sizes.
 """
@@ -23,9 +23,9 @@ FLOOD = float(os.environ.get("BQWIDGET_TEST_FLOOD", "3"))
 ROOMS = int(os.environ.get("BQWIDGET_TEST_ROOMS", "20"))
 PHASE, MARGIN = 0.5, 0.05
 FLAT = 5e6
-"""Bytes by which all those rooms may leave the kernel larger; what malloc keeps for later isn't counted."""
+"""Bytes by which the kernel may grow after all rooms are closed, without memory that malloc holds back."""
 RATE = 1000
-"""Messages a second."""
+"""Messages per second."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def notebook(room_server, home_environ, bob):
 
 
 def flood(room, seconds, sent=0):
-    """RATE messages a second, numbered from ``sent`` on, in steps of 20 ms; how many there are in the end."""
+    """Send RATE messages per second in steps of 20 ms, numbered from ``sent`` on; the number after the last."""
     began, first = time.monotonic(), sent
     while (elapsed := time.monotonic() - began) < seconds:
         while sent - first < elapsed * RATE:
@@ -72,9 +72,9 @@ print(json.dumps(turns))
 
 
 def test_a_flood_into_a_computing_cell(notebook, bob, room_server):
-    """The cell is compared with itself while the same flood goes to a room that it isn't in, by turns: what the
-    sender and the server take from the machine is the same then. What others take comes and goes, so the median
-    of the turns counts, and a first bad one is taken again.
+    """Compare the cell with itself while the same flood goes to another room, in turns, so that the load of the
+    sender and the server is the same. Other load varies, so the median of the turns counts, and a first bad result
+    is measured again.
     """
     notebook.run("room = Room(name, user='ada', keep=100_000).wait_open(20)\nroom")
     slowed, sent = [], 0
@@ -84,13 +84,13 @@ def test_a_flood_into_a_computing_cell(notebook, bob, room_server):
             sent, slower = compare(notebook, bob, other, sent)
             slowed.append(slower)
     print(f"{sent:,} messages at {RATE:,}/s: the cell is slowed by {min(slowed):.1%}, of {slowed}")
-    said = notebook.run("print(json.dumps([message.text for message in room.messages]))").text
-    assert [text for text in json.loads(said) if text.isdigit()] == [*map(str, range(sent))]
+    output = notebook.run("print(json.dumps([message.text for message in room.messages]))").text
+    assert [text for text in json.loads(output) if text.isdigit()] == [*map(str, range(sent))]
     assert min(slowed) <= 0.1
 
 
 def compare(notebook, bob, other, sent):
-    """FLOOD seconds of it here and as many elsewhere: how many were sent, and by how much the cell was slower."""
+    """FLOOD seconds in this room and in another one: the number of messages, and the slowdown of the cell."""
     before = bob.messages[-1] if bob.messages else 0
     cell = notebook.begin(COMPUTE)
     bob.wait_for(lambda message: message.text == "computing", 20, after=before)
@@ -109,7 +109,7 @@ def compare(notebook, bob, other, sent):
         return [took for at, took in turns if began + MARGIN < at < ended - MARGIN]
 
     pairs = [(took(*phase[:2]), took(*phase[1:])) for phase in phases]
-    # Where the machine is so busy that no turn of the cell fits into half a second, there is nothing to compare.
+    # On a machine so busy that no turn of the cell fits into half a second, there is nothing to compare.
     ratios = [statistics.fmean(here) / statistics.fmean(there) for here, there in pairs if here and there]
     assert ratios, "the cell hardly ran"
     return sent, statistics.median(ratios) - 1
@@ -131,11 +131,11 @@ print(json.dumps([threading.active_count(), me.num_fds(), len(ours), me.memory_i
 del ours
 """
 WARM = 5
-"""Rooms after which everything that is made once has been made."""
+"""Rooms after which all one-time allocations have happened."""
 
 
 def test_closed_rooms_leave_no_memory_threads_or_files(notebook):
-    """Shown, heard, live, run again, and every second one closed by hand."""
+    """Rooms with a window, a handler and a live output, created again by cells; every second one is closed explicitly."""
 
     def count():
         return json.loads(notebook.run(COUNT).text)
@@ -155,7 +155,7 @@ def test_closed_rooms_leave_no_memory_threads_or_files(notebook):
         now = count()
         return now[0] <= threads + 1 and now[1] <= descriptors + 2 and now[2] <= objects
 
-    # ipykernel itself closes the pipe of a thread that is over, every ten seconds.
+    # ipykernel closes the pipes of ended threads every ten seconds.
     eventually(is_as_before, 40, f"as few as {[threads, descriptors, objects]}")
     now = count()
     print(f"{ROOMS} rooms: {[threads, descriptors, objects, memory]} -> {now}")

@@ -1,4 +1,4 @@
-"""Attachments over the comm: their pace, and in a real kernel, where this test is the browser, their pieces."""
+"""Attachments over the comm: the rate, and the chunks, in a real kernel with this test as the browser."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from bqwidget._widget.comm_server import CommServer, UploadCommand
 __all__ = ["bob", "browser", "kernel", "server"]  # fixtures
 
 WINDOW, ALLOWED = 3.0, 3_000_000
-"""Jupyter Server's ``rate_limit_window`` and what it lets through in one."""
+"""Jupyter Server's ``rate_limit_window`` in seconds, and the bytes that it passes in one."""
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, CHUNK_SIZE)), max_size=60))
 def test_the_rate_stays_below_jupyters_limit(asked):
-    pace, now, gone = TokenBucket(), 100.0, []
+    bucket, now, sent = TokenBucket(), 100.0, []
     for pause, size in asked:
         now += pause
-        gone.append((now + pace.wait(size, now), size))
-    for start, _ in gone:  # each window that begins with a piece
+        sent.append((now + bucket.wait(size, now), size))
+    for start, _ in sent:  # each window that starts with a chunk
         assert (
-            sum(size for at, size in gone if start <= at < start + WINDOW)
+            sum(size for at, size in sent if start <= at < start + WINDOW)
             <= BURST_BYTES + BYTES_PER_SECOND * WINDOW + CHUNK_SIZE
         )
     assert BURST_BYTES + BYTES_PER_SECOND * WINDOW + CHUNK_SIZE < ALLOWED
@@ -56,7 +56,7 @@ def test_a_chunk_keeps_the_bytes_of_its_buffer():
 
 
 def command(browser: Browser, do: str, data: bytes | None = None, **more: object) -> dict:
-    """The answer to one command, with the bytes that came beside it as ``data``."""
+    """The reply to one command, with its buffer as ``data``."""
     browser.k += 1
     k, client = browser.k, browser.kernel.client
     content = {"client": browser.name, "k": k, "do": do, **more}
@@ -66,19 +66,19 @@ def command(browser: Browser, do: str, data: bytes | None = None, **more: object
     buffers = [] if data is None else [data]
     client.session.send(client.shell_channel.socket, message, buffers=buffers)
     while True:
-        heard = client.get_iopub_msg(timeout=20)
-        if heard["msg_type"] == "comm_msg" and heard["content"]["comm_id"] == browser.comm_id:
-            told = heard["content"]["data"].get("content", {})
-            if told.get("reply") == k and told.get("to") == browser.name:
-                return {**told, "data": b"".join(bytes(buffer) for buffer in heard["buffers"])}
+        message = client.get_iopub_msg(timeout=20)
+        if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == browser.comm_id:
+            content = message["content"]["data"].get("content", {})
+            if content.get("reply") == k and content.get("to") == browser.name:
+                return {**content, "data": b"".join(bytes(buffer) for buffer in message["buffers"])}
 
 
 def put(
     browser: Browser, data: bytes, upload: str, mime: str = "image/png", step: int = 300_000
 ) -> list[dict]:
-    pieces = range(0, len(data), step)
-    told = {"upload": upload, "mime": mime, "size": len(data)}
-    return [command(browser, "put", data[at : at + step], at=at, **told) for at in pieces]
+    chunks = range(0, len(data), step)
+    fields = {"upload": upload, "mime": mime, "size": len(data)}
+    return [command(browser, "put", data[at : at + step], at=at, **fields) for at in chunks]
 
 
 def test_a_picture_from_the_window_is_transferred_in_chunks_both_ways(browser: Browser, bob: Room) -> None:
@@ -110,9 +110,9 @@ def test_transfer_errors_are_sent_to_the_window(browser: Browser) -> None:
     assert command(browser, "part", sha256="0" * 64)["error"]["code"] == "no_part"
     assert command(browser, "part", sha256="../../etc")["error"]["code"] == "bad_field"
     assert put(browser, HTML, "u1")[-1]["error"]["code"] == "bad_part"
-    told = {"upload": "u2", "mime": "image/png", "size": 20}
-    assert command(browser, "put", png()[:10], at=0, **told)["stored"] is None
-    assert command(browser, "put", png()[:10], at=5, **told)["error"]["code"] == "lost"
+    fields = {"upload": "u2", "mime": "image/png", "size": 20}
+    assert command(browser, "put", png()[:10], at=0, **fields)["stored"] is None
+    assert command(browser, "put", png()[:10], at=5, **fields)["error"]["code"] == "lost"
     big = command(browser, "put", b"x", upload="u3", mime="image/png", size=11 * 1024 * 1024, at=0)
     assert big["error"]["code"] == "too_big"
     assert "11,534,336 bytes; the limit is 10,485,760" in big["error"]["message"]

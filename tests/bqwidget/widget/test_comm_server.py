@@ -1,4 +1,4 @@
-"""The window's numbering, without a kernel: a simulated browser must always end with the room's list."""
+"""The comm protocol without a kernel: simulated browsers must always end with the room's list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAIL = 20
 
 
 class Room:
-    """A log, and its tail as a snapshot."""
+    """A log, and its newest messages as a snapshot."""
 
     def __init__(self) -> None:
         self.log: list[MessageFrame] = []
@@ -38,7 +38,7 @@ class Room:
 
 
 class Browser:
-    """What the view does with envelopes: apply the next one, ask for a snapshot on a gap."""
+    """Processes envelopes like the view: applies the next one, and needs a snapshot after a gap."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Browser:
         return {"client": self.name, "k": self.k, "do": do, **more}
 
     def take(self, envelope: dict) -> bool:
-        """Whether this envelope shows that something is missing."""
+        """Whether this envelope reveals a gap."""
         if "frames" in envelope:
             if self.n is None or envelope["n"] <= self.n:
                 return False
@@ -66,7 +66,7 @@ class Browser:
             self._add(envelope["snapshot"])
         elif envelope["to"] == self.name and "ack" in envelope:
             self.acked = max(self.acked, envelope["ack"])
-            return self.n is None  # its snapshot went before
+            return self.n is None  # its snapshot was sent before
         return False
 
     def _add(self, frames: list[dict]) -> None:
@@ -140,7 +140,7 @@ def test_commands_far_ahead_are_dropped(envelopes: CommServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "says"),
+    ("frame", "expected"),
     [
         ({"type": "chat.send", "cid": "c1", "user": "ada"}, "text"),
         ({"type": "chat.send", "cid": "c1", "user": "ada", "text": 7}, "text"),
@@ -149,12 +149,14 @@ def test_commands_far_ahead_are_dropped(envelopes: CommServer) -> None:
         ({"cid": "c1"}, "type"),
     ],
 )
-def test_an_invalid_frame_is_answered_under_its_cid(envelopes: CommServer, frame: dict, says: str) -> None:
+def test_an_invalid_frame_is_answered_under_its_cid(
+    envelopes: CommServer, frame: dict, expected: str
+) -> None:
     assert envelopes.receive({"client": "b1", "k": 1, "do": "frame", "frame": frame}) == []
     delta, ack = envelopes.drain()
     (error,) = delta["frames"]
     assert (error["type"], error["code"], error["cid"]) == ("error", "bad_field", "c1")
-    assert says in error["message"]
+    assert expected in error["message"]
     assert ack == {"to": "b1", "ack": 1}
 
 
@@ -189,7 +191,7 @@ def test_history_is_sent_to_the_browser_that_requested_it(envelopes: CommServer,
     assert refused["error"] == {"code": "gone", "message": "no"}
 
 
-# ---- flow control ----------------------------------------------------------------------------------
+# ---- flow control ----
 
 
 def flood(envelopes: CommServer, room: Room, count: int) -> list[dict]:
@@ -256,20 +258,20 @@ def test_the_least_recently_active_browser_is_forgotten(envelopes: CommServer) -
     assert len(envelopes._browsers) == MAX_BROWSERS
 
 
-# ---- all of it at once, on a bad line ----------------------------------------------------------------
+# ---- everything together, over a lossy connection ----
 
 
-@settings(deadline=None)  # a busy machine is no error
+@settings(deadline=None)  # a busy machine may be slow
 @given(st.data())
 def test_every_command_is_executed_once_and_every_browser_ends_with_the_newest_messages(
     data: st.DataObject,
 ) -> None:
-    """Envelopes are lost; commands are lost, doubled and reordered; browsers send again until acked."""
+    """Envelopes are lost; commands are lost, duplicated and reordered; browsers resend until acked."""
     room, done = Room(), []
     envelopes = CommServer(room.snapshot)
     browsers = [Browser("b0"), Browser("b1")]
     unacked: dict[str, list[dict]] = {browser.name: [browser.command("open")] for browser in browsers}
-    said: dict[str, list[str]] = {browser.name: [] for browser in browsers}
+    typed: dict[str, list[str]] = {browser.name: [] for browser in browsers}
 
     def receive(command: dict) -> None:
         for todo in envelopes.receive(command):
@@ -292,7 +294,7 @@ def test_every_command_is_executed_once_and_every_browser_ends_with_the_newest_m
                 envelopes.push([room.say()])
             case "type":
                 cid = f"{browser.name}-{browser.k}"
-                said[browser.name].append(cid)
+                typed[browser.name].append(cid)
                 unacked[browser.name].append(browser.command("frame", frame=send(cid)))
             case "command" if unacked[browser.name]:
                 receive(data.draw(st.sampled_from(unacked[browser.name])))
@@ -304,7 +306,7 @@ def test_every_command_is_executed_once_and_every_browser_ends_with_the_newest_m
                         if data.draw(st.booleans()):
                             deliver(envelope, reader)
 
-    for _ in range(4):  # the line is good again: everything waiting is sent, everything arrives
+    for _ in range(4):  # without losses: all waiting commands are sent, and all envelopes arrive
         for browser in browsers:
             for command in list(unacked[browser.name]):
                 receive(command)
@@ -314,6 +316,6 @@ def test_every_command_is_executed_once_and_every_browser_ends_with_the_newest_m
                 deliver(envelope, browser)
 
     for browser in browsers:
-        assert [cid for name, cid in done if name == browser.name] == said[browser.name]
+        assert [cid for name, cid in done if name == browser.name] == typed[browser.name]
         tail = [frame.entry.seq for frame in room.log[-TAIL:]]
         assert browser.seqs[-len(tail) :] == tail

@@ -1,4 +1,4 @@
-"""The window's kernel half, in a real kernel: this test is its browser, and another member is on the server."""
+"""ChatWidget in a real kernel, with this test as its browser, and another member on the server."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ widget
     ]
     own = {name for name in opened["data"]["state"] if not name.startswith("_")}
     assert own == {"room_name", "user", "layout", "tabbable", "tooltip"}
-    for told in (json.dumps(opened), shown["printed"]):
-        assert server.token not in told
-        assert "between us" not in told
+    for text in (json.dumps(opened), shown["printed"]):
+        assert server.token not in text
+        assert "between us" not in text
 
 
 def test_a_name_is_never_markup(kernel: Kernel) -> None:
@@ -63,9 +63,9 @@ def test_a_snapshot_is_followed_by_new_messages(browser: Browser, bob: Room) -> 
 def test_a_browsers_command_reaches_the_room_once(browser: Browser, bob: Room) -> None:
     k = browser.command("frame", frame=send("c1", "from the window"))
     browser.say({"client": "b1", "k": k, "do": "frame", "frame": send("c1", "from the window")})
-    heard = bob.wait_for(lambda message: message.cid == "c1", after=1, timeout=20)
-    assert (heard.user, heard.text) == ("ada", "from the window")
-    assert browser.frame("message", cid="c1")["entry"]["seq"] == heard.seq
+    received = bob.wait_for(lambda message: message.cid == "c1", after=1, timeout=20)
+    assert (received.user, received.text) == ("ada", "from the window")
+    assert browser.frame("message", cid="c1")["entry"]["seq"] == received.seq
     browser.until(lambda envelope: envelope.get("ack") == k)
     bob.send("afterwards")
     browser.frame("message", text="afterwards")
@@ -104,14 +104,14 @@ def test_a_browser_cannot_write_traits_or_send_invalid_commands(browser: Browser
 
 @pytest.mark.skipif(not SUBSHELLS, reason="this ipykernel hears comm messages only between cells")
 def test_messages_pass_both_ways_while_a_cell_is_busy(browser: Browser, kernel: Kernel, bob: Room) -> None:
-    """The cell has sent on the comm itself before, which pins it to the main thread in ipykernel 7.4."""
+    """A send from a cell pins the comm to the main thread in ipykernel 7.4."""
     subshell = kernel.subshell()
     busy = kernel.start("""
 widget.send({"pin": True})
-said = widget.room.wait_for(lambda message: message.text == "stop", timeout=20)
+message = widget.room.wait_for(lambda message: message.text == "stop", timeout=20)
 import threading
 threading.Event().wait(0.2)
-print(said.user)
+print(message.user)
 """)
     browser.until(lambda envelope: "pin" in envelope)
     bob.send("to the busy one")
@@ -158,14 +158,14 @@ print(widget.room.status, widget.comm, [t.name for t in threading.enumerate() if
 
 
 def test_closing_a_window_does_not_close_its_room(kernel: Kernel, bob: Room) -> None:
-    said = kernel.run("""
+    output = kernel.run("""
 from bqwidget import ChatWidget, Room
 room = Room("lobby", user="ada")
 window = ChatWidget(room)
 window.close()
 print(room.send("still here").text, room.status)
 """)
-    assert said["printed"] == "still here open\n"
+    assert output["printed"] == "still here open\n"
 
 
 def test_the_window_shows_that_the_room_is_closed(browser: Browser, kernel: Kernel) -> None:
