@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from bqserver.testing import running_server
 from support.ws_client import member, request
@@ -11,7 +13,7 @@ ASK = {"ask": {"choices": ["yes", "no"]}}
 
 @pytest.fixture
 def server():
-    with running_server(open=True, heartbeat=0.3) as running:
+    with running_server(open=True, heartbeat=1.0) as running:
         yield running
 
 
@@ -95,7 +97,7 @@ def test_the_question_of_a_dead_asker_expires(server):
             kernel.say("Answered?", cid="c2", **ASK)
             second = kernel.until("ack")["seq"]
             answer(server, second, "yes")
-            kernel.socket.socket.close()
+            kernel.socket.socket.shutdown(socket.SHUT_RDWR)  # the reading thread closes it
         change = watching.until("change")["entry"]
         assert (change["kind"], change["target"]) == ("expire", seq)
     assert "expired" not in folded(server, second)
@@ -107,7 +109,7 @@ def test_a_kernel_that_comes_back_keeps_its_questions(server):
         kernel.say("Continue?", **ASK)
         seq = kernel.until("ack")["seq"]
     with member(server.url, query="?user=ada&client=k1") as kernel:
-        for _ in range(4):  # heartbeats: longer than a dead kernel is waited for
+        for _ in range(3):  # heartbeats: longer than a dead kernel is waited for
             kernel.until("synced")
         reply = answer(server, seq, "no").json
         assert folded(server, seq)["answer"] == reply["seq"]

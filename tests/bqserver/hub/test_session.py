@@ -96,8 +96,8 @@ def test_a_member_that_waits_for_hello_is_read_meanwhile(monkeypatch):
         return await bounds(log, room, min_seq=min_seq)
 
     monkeypatch.setattr(MemoryLog, "bounds", slow)
-    with running_server(open=True, heartbeat=0.1) as server, member(server.url) as ada:
-        for _ in range(10):  # longer than a silent member is waited for
+    with running_server(open=True, heartbeat=0.5) as server, member(server.url) as ada:
+        for _ in range(25):  # longer than a silent member is waited for
             assert ada.socket.ping().wait(10)
             threading.Event().wait(0.05)
         with member(server.url) as bob:
@@ -408,7 +408,7 @@ def until_members(one, members: list[dict]) -> None:
 
 
 def test_the_heartbeat_sends_the_last_seq_and_drops_dead_peers():
-    with running_server(open=True, heartbeat=0.2) as server, member(server.url) as one:
+    with running_server(open=True, heartbeat=0.5) as server, member(server.url) as one:
         assert one.until("synced")["seq"] == 0
         assert one.until("synced")["seq"] == 0
         with member(server.url) as silent:
