@@ -22,7 +22,7 @@ class Clock:
         return self.now
 
 
-def test_wrong_keys_lock_an_address_but_not_the_members_behind_it():
+def test_failures_lock_an_address_except_for_credentials_known_from_there():
     clock = Clock()
     throttle = LoginThrottle(failures=2, clock=clock)
     throttle.record_success("10.0.0.1", "Bearer right")
@@ -36,14 +36,14 @@ def test_wrong_keys_lock_an_address_but_not_the_members_behind_it():
     assert throttle.check("10.0.0.1", "Bearer guess") is None
 
 
-def test_a_full_house_says_so():
+def test_too_many_connections_are_rejected_in_total_and_by_address():
     limiter = ConnectionLimiter(max_connections=3, max_per_address=2, clock=Clock())
     assert limiter.check("a", "10.0.0.1", Counter({"10.0.0.1": 1})) is None
     assert limiter.check("a", "10.0.0.1", Counter({"10.0.0.1": 2})).code == "too_many_connections"
     assert limiter.check("a", "10.0.0.2", Counter({"10.0.0.1": 2, "10.0.0.2": 1})).code == "full"
 
 
-def test_limits_are_off_on_loopback_and_on_beyond():
+def test_limits_are_off_on_loopback_and_on_elsewhere():
     def limits(**traits: object) -> tuple[int, int, int]:
         server = ChatServer(**traits)
         limiter = server.connection_limiter()
@@ -59,7 +59,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_brute_force_is_slowed_and_the_right_token_found_by_it_is_not_looked_at(home):
+def test_a_locked_address_gets_429_even_with_a_valid_token(home):
     newcomer, _ = tokens.add_grant(home / "data" / "tokens.json", "ada")
     with running_server(failure_limit=5) as server:
         assert request(server.url, "GET", "/messages", **bearer(server.token)).status == 200
@@ -74,7 +74,7 @@ def test_brute_force_is_slowed_and_the_right_token_found_by_it_is_not_looked_at(
         assert refused.value.response.status_code == 429
 
 
-def test_guessed_invites_count_too(home):
+def test_guessed_invites_count_as_failures(home):
     with running_server(failure_limit=2) as server:
         made = request(server.url, "POST", "/invites", {}, **bearer(server.token)).json
         swap = lambda code: request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)  # noqa: E731
@@ -102,7 +102,7 @@ def test_joins_are_counted_by_member(home):
     ("traits", "status", "code"),
     [({"max_connections": 1}, 503, b"full"), ({"max_connections_each": 1}, 429, b"too_many_connections")],
 )
-def test_a_place_is_free_again_when_somebody_leaves(home, traits, status, code):
+def test_a_member_can_join_again_after_another_has_left(home, traits, status, code):
     with running_server(open=True, **traits) as server:
         with member(server.url) as one:
             one.recv()
@@ -123,7 +123,7 @@ def test_a_place_is_free_again_when_somebody_leaves(home, traits, status, code):
         eventually(joins, what="the free place")
 
 
-def test_messages_are_counted_and_a_flood_is_cut_off(home):
+def test_messages_are_counted_by_member_and_a_flood_closes_the_connection(home):
     ada, _ = tokens.add_grant(home / "data" / "tokens.json", "ada")
     with running_server(rate_limit=3) as server:
         with member(server.url, **bearer(ada)) as one, member(server.url, **bearer(ada)) as other:
@@ -135,9 +135,7 @@ def test_messages_are_counted_and_a_flood_is_cut_off(home):
             error = other.until("error")
             assert (error["code"], error["cid"]) == ("rate", "d1")
             assert 0 < error["retry_ms"] <= 10_000
-            for number in range(
-                MAX_CONSECUTIVE_REJECTIONS + 1
-            ):  # not one more: it might find the connection closed
+            for number in range(MAX_CONSECUTIVE_REJECTIONS + 1):  # one more could find the connection closed
                 one.say("flood", cid=f"f{number}")
             assert one.close_code() == 4029
         refused = request(server.url, "POST", "/messages", {"user": "x", "text": "hi"}, **bearer(ada))
@@ -145,7 +143,7 @@ def test_messages_are_counted_and_a_flood_is_cut_off(home):
         assert 1 <= int(refused.headers["Retry-After"]) <= 10
 
 
-def test_a_proxys_word_about_addresses_counts_only_where_it_was_said_so(home):
+def test_forwarded_addresses_are_trusted_only_behind_a_proxy(home):
     wrong = {**bearer("guess"), "X_Forwarded_For": "192.0.2.9"}
     for behind_proxy, free in ((True, 401), (False, 429)):
         with running_server(failure_limit=1, behind_proxy=behind_proxy) as server:
@@ -153,7 +151,7 @@ def test_a_proxys_word_about_addresses_counts_only_where_it_was_said_so(home):
             assert request(server.url, "GET", "/messages", **wrong).status == free
 
 
-def test_behind_a_proxy_the_page_is_https_and_so_is_its_cookie(home):
+def test_behind_an_https_proxy_the_cookie_is_secure(home):
     with running_server(behind_proxy=True, allow_host=["chat.example"]) as server:
         made = request(server.url, "POST", "/invites", {}, **bearer(server.token)).json
         proxied = {"Host": "chat.example", "X_Forwarded_Proto": "https", "Origin": "https://chat.example"}

@@ -1,14 +1,10 @@
-"""Tokens, invites and sessions: pure first, then over a real server."""
+"""Tokens, invites and sessions: first the authenticator alone, then a real server."""
 
 from __future__ import annotations
 
-import stat
-
 import pytest
 from bqserver.auth.authenticator import NO_TOKEN, SESSION_ENDED, WRONG_TOKEN, Authenticator
-from bqserver.auth.identity import Identity, shorten_name
-from bqserver.auth.token_file import read_or_create_token, read_token
-from bqserver.errors import AccessFileError
+from bqserver.auth.identity import Identity
 from bqserver.testing import running_server
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
@@ -21,7 +17,7 @@ class Clock:
         return self.now
 
 
-def gate(token: str | None = "secret", *, is_open: bool = False) -> tuple[Authenticator, Clock]:
+def make_authenticator(token: str | None = "secret", *, is_open: bool = False) -> tuple[Authenticator, Clock]:
     clock = Clock()
     return Authenticator(token=token, is_open=is_open, clock=clock), clock
 
@@ -41,58 +37,35 @@ def gate(token: str | None = "secret", *, is_open: bool = False) -> tuple[Authen
         (None, None, NO_TOKEN),
     ],
 )
-def test_who_is_let_in(authorization, session, expected):
-    assert gate()[0].identify(authorization, session) == expected
+def test_credentials_are_mapped_to_identities(authorization, session, expected):
+    assert make_authenticator()[0].identify(authorization, session) == expected
 
 
-def test_an_open_gate_lets_everyone_in():
-    opened, _ = gate(None, is_open=True)
-    assert opened.identify(None, None) == Identity()
-    assert opened.identify("Bearer anything", None) == Identity(is_program=True)
+def test_an_open_server_accepts_every_credential_and_none():
+    authenticator, _ = make_authenticator(None, is_open=True)
+    assert authenticator.identify(None, None) == Identity()
+    assert authenticator.identify("Bearer anything", None) == Identity(is_program=True)
 
 
-def test_an_invite_counts_its_uses():
-    closed, _ = gate()
-    code = closed.create_local_invite(uses=2, minutes=1)
-    assert [closed.redeem_local_invite(code) for _ in range(3)] == ["member", "member", None]
+def test_an_invite_can_be_used_as_often_as_it_says():
+    authenticator, _ = make_authenticator()
+    code = authenticator.create_local_invite(uses=2, minutes=1)
+    assert [authenticator.redeem_local_invite(code) for _ in range(3)] == ["member", "member", None]
 
 
 def test_an_invite_expires():
-    closed, clock = gate()
-    code = closed.create_local_invite(uses=5, minutes=1)
+    authenticator, clock = make_authenticator()
+    code = authenticator.create_local_invite(uses=5, minutes=1)
     clock.now = 59.9
-    assert closed.redeem_local_invite(code)
+    assert authenticator.redeem_local_invite(code)
     clock.now = 60.0
-    assert not closed.redeem_local_invite(code)
+    assert not authenticator.redeem_local_invite(code)
 
 
-def test_an_invite_is_no_token_and_a_token_no_invite():
-    closed, _ = gate()
-    assert not closed.is_shared_token(closed.create_local_invite(uses=1, minutes=1))
-    assert not closed.redeem_local_invite("secret")
-
-
-def test_a_token_is_made_once_and_kept_private(tmp_path):
-    path = tmp_path / "deep" / "token"
-    token = read_or_create_token(path)
-    assert read_or_create_token(path) == token
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(token) >= 43
-
-
-def test_a_token_file_that_others_can_read_is_refused(tmp_path):
-    path = tmp_path / "token"
-    path.write_text("secret\n")
-    path.chmod(0o644)
-    with pytest.raises(AccessFileError, match="chmod 600"):
-        read_token(path)
-    path.chmod(0o600)
-    assert read_token(path) == "secret"
-    path.write_text("")
-    with pytest.raises(AccessFileError, match="empty"):
-        read_token(path)
-    with pytest.raises(AccessFileError, match="does not exist"):
-        read_token(tmp_path / "none")
+def test_an_invite_is_not_a_token_and_a_token_is_not_an_invite():
+    authenticator, _ = make_authenticator()
+    assert not authenticator.is_shared_token(authenticator.create_local_invite(uses=1, minutes=1))
+    assert not authenticator.redeem_local_invite("secret")
 
 
 # ---- over a real server
@@ -119,7 +92,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_nothing_without_a_token(server, method, path):
+def test_every_route_needs_a_token_in_the_header(server, method, path):
     body = {"user": "eve", "text": "hi"} if method == "POST" else None
     answer = request(server.url, method, path, body)
     assert (answer.status, answer.code) == (401, "unauthorized")
@@ -162,7 +135,7 @@ def session_cookie(server) -> str:
     return cookie.partition(";")[0]
 
 
-def test_an_invite_is_swapped_once_for_a_session(server):
+def test_an_invite_is_exchanged_once_for_a_session(server):
     made = request(server.url, "POST", "/invites", {}, **bearer(server)).json
     assert made["uses"] == 1
     swap = lambda: request(server.url, "POST", "/session", {"invite": made["code"]}, Origin=server.url)  # noqa: E731
@@ -170,7 +143,7 @@ def test_an_invite_is_swapped_once_for_a_session(server):
     assert (swap().status, swap().code) == (403, "bad_invite")
 
 
-def test_a_session_reads_writes_and_joins_with_its_origin_only(server):
+def test_a_session_writes_and_joins_only_with_the_servers_origin(server):
     cookie = session_cookie(server)
     post = lambda **headers: request(  # noqa: E731
         server.url, "POST", "/messages", {"user": "ada", "text": "hi"}, Cookie=cookie, **headers
@@ -187,13 +160,13 @@ def test_a_session_reads_writes_and_joins_with_its_origin_only(server):
         assert refused.value.response.status_code == 403
 
 
-def test_a_session_makes_no_invites(server):
+def test_a_session_can_not_create_invites(server):
     cookie = session_cookie(server)
     answer = request(server.url, "POST", "/invites", {}, Cookie=cookie, Origin=server.url)
     assert (answer.status, answer.code) == (403, "forbidden")
 
 
-def test_a_forged_session_is_none(server):
+def test_a_forged_session_cookie_is_rejected(server):
     cookie = session_cookie(server)
     assert request(server.url, "GET", "/messages", Cookie=cookie[:-1] + "x").status == 401
 
@@ -201,11 +174,11 @@ def test_a_forged_session_is_none(server):
 @pytest.mark.parametrize(
     "body", [{"uses": 0}, {"uses": 1000}, {"minutes": 0}, {"minutes": -1}, {"uses": "x"}]
 )
-def test_a_bad_invite_is_refused(server, body):
+def test_an_invite_with_invalid_limits_is_rejected(server, body):
     assert request(server.url, "POST", "/invites", body, **bearer(server)).status == 400
 
 
-def test_a_session_outlives_a_restart(home, tmp_path):
+def test_a_session_survives_a_restart(home, tmp_path):
     with running_server() as first:
         cookie, port = session_cookie(first), first.port
     with running_server(port=port) as second:
@@ -213,12 +186,12 @@ def test_a_session_outlives_a_restart(home, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/messages", "/rooms/lobby", "/static/page.js", "/nowhere", "/session"])
-def test_a_foreign_host_gets_nothing_anywhere(server, path):
+def test_an_unknown_host_is_rejected_on_every_route(server, path):
     answer = request(server.url, "GET", path, Host="evil.example", **bearer(server))
     assert (answer.status, answer.code) == (403, "bad_host")
 
 
-def test_a_listed_page_may_read_and_is_told_so(home):
+def test_a_listed_origin_gets_cors_headers(home):
     with running_server(allow_origin=["https://app.example"]) as server:
         headers = {"Origin": "https://app.example"}
         preflight = request(server.url, "OPTIONS", "/messages", **headers)
@@ -227,10 +200,3 @@ def test_a_listed_page_may_read_and_is_told_so(home):
         answer = request(server.url, "GET", "/messages", **headers, **bearer(server))
         assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
         assert request(server.url, "OPTIONS", "/messages", Origin="https://evil.example").status == 403
-
-
-def test_two_long_names_that_begin_alike_are_two():
-    first, second = shorten_name("a" * 64 + "x"), shorten_name("a" * 64 + "y")
-    assert len({first, second, "a" * 64}) == 3
-    assert max(len(first), len(second)) <= 64
-    assert shorten_name("ada") == "ada"

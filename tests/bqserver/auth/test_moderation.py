@@ -1,4 +1,4 @@
-"""Moderators: they delete what others wrote, close rooms and mute members; nobody else does."""
+"""Moderation: only moderators delete messages of others, close rooms and mute members."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Clock:
         return self.now
 
 
-def test_it_outlives_a_restart_in_a_private_file(tmp_path):
+def test_the_state_survives_a_restart(tmp_path):
     path = tmp_path / "history.moderation.json"
     state = Moderation(path, Clock())
     state.close("lobby", "ada")
     state.mute(Mute(room="staff", user="Eve", by="ada"))
-    again = Moderation(path, Clock())
-    assert again.is_closed("lobby")
-    assert again.find_mute("staff", "eve").by == "ada"
-    again.reopen("lobby")
-    again.unmute("staff", "EVE")
+    second = Moderation(path, Clock())
+    assert second.is_closed("lobby")
+    assert second.find_mute("staff", "eve").by == "ada"
+    second.reopen("lobby")
+    second.unmute("staff", "EVE")
     third = Moderation(path, Clock())
     assert not third.is_closed("lobby")
     assert third.find_mute("staff", "eve") is None
@@ -36,7 +36,7 @@ def test_it_outlives_a_restart_in_a_private_file(tmp_path):
         Moderation(path, Clock())
 
 
-def test_a_mute_ends_in_time():
+def test_a_mute_expires():
     clock = Clock()
     state = Moderation(None, clock)
     state.mute(Mute(room="lobby", user="eve", by="ada", until=60.0))
@@ -48,7 +48,7 @@ def test_a_mute_ends_in_time():
 
 @pytest.fixture
 def people(home):
-    """The bearer headers of ada, who moderates everywhere, and of bob and eve, who don't."""
+    """Authorization headers of ada, a moderator of all rooms, and of bob and eve, who are not."""
     path = home / "data" / "tokens.json"
     found = {
         name: {"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "bob", "eve")
@@ -67,11 +67,11 @@ def post(server, who, text: str, room: str = "lobby"):
     return request(server.url, "POST", f"/rooms/{room}/messages", {"user": "x", "text": text}, **who)
 
 
-def order(server, who, do: str, room: str = "lobby", **more):
+def moderate(server, who, do: str, room: str = "lobby", **more):
     return request(server.url, "POST", f"/rooms/{room}/moderation", {"do": do, **more}, **who)
 
 
-def test_a_moderator_deletes_anybodys_message_and_edits_nobodys(server, people):
+def test_a_moderator_can_delete_messages_of_others_and_not_edit_them(server, people):
     seq = post(server, people["eve"], "spam").json["seq"]
     with member(server.url, **people["bob"]) as bob:
         bob.send({"type": "chat.delete", "cid": "d1", "user": "eve", "target": seq})
@@ -85,10 +85,10 @@ def test_a_moderator_deletes_anybodys_message_and_edits_nobodys(server, people):
     assert (left["deleted"], left["text"]) == (True, "")
 
 
-def test_a_muted_member_reads_and_can_not_write(server, people):
+def test_a_muted_member_can_read_and_not_write(server, people):
     with member(server.url, **people["eve"]) as eve:
         eve.until("synced")
-        assert order(server, people["ada"], "mute", user="eve", minutes=10).status == 204
+        assert moderate(server, people["ada"], "mute", user="eve", minutes=10).status == 204
         eve.say("let me")
         error = eve.until("error")
         assert (error["code"], "retry_ms" in error) == ("muted", False)
@@ -98,17 +98,17 @@ def test_a_muted_member_reads_and_can_not_write(server, people):
         assert post(server, people["eve"], "elsewhere", "other").status == 201
         assert post(server, people["bob"], "hi").status == 201
         assert eve.texts(1) == ["hi"]
-        assert order(server, people["ada"], "unmute", user="eve").status == 204
+        assert moderate(server, people["ada"], "unmute", user="eve").status == 204
         eve.say("thanks", cid="c2")
         assert eve.texts(1) == ["thanks"]
 
 
-def test_a_closed_room_is_its_moderators_alone(server, people):
+def test_only_moderators_can_use_a_closed_room(server, people):
     post(server, people["bob"], "before")
     with member(server.url, **people["bob"]) as bob, member(server.url, **people["ada"]) as ada:
         bob.until("synced")
         ada.until("synced")
-        assert order(server, people["ada"], "close").status == 204
+        assert moderate(server, people["ada"], "close").status == 204
         assert bob.close_code() == 4404
         ada.say("closed for today")
         assert ada.texts(1) == ["closed for today"]
@@ -122,16 +122,16 @@ def test_a_closed_room_is_its_moderators_alone(server, people):
         pass
     assert refused.value.response.status_code == 403
     assert request(server.url, "GET", "/rooms", **people["bob"]).json == []
-    assert order(server, people["ada"], "reopen").status == 204
+    assert moderate(server, people["ada"], "reopen").status == 204
     assert post(server, people["bob"], "again").status == 201
 
 
 @pytest.mark.parametrize("do", ["close", "reopen", "mute", "unmute"])
-def test_only_moderators_give_orders(server, people, do):
+def test_only_moderators_can_moderate(server, people, do):
     for who in (people["bob"], {"Authorization": f"Bearer {server.token}"}):
-        refused = order(server, who, do, user="ada")
+        refused = moderate(server, who, do, user="ada")
         assert (refused.status, refused.code) == (403, "forbidden")
-    assert order(server, {}, do).status == 401
+    assert moderate(server, {}, do).status == 401
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,6 @@ def test_only_moderators_give_orders(server, people, do):
         ({"do": "unmute", "user": "eve", "minutes": 1}, "bad_field"),
     ],
 )
-def test_a_wrong_order_is_refused(server, people, body, code):
+def test_an_invalid_request_is_rejected(server, people, body, code):
     answer = request(server.url, "POST", "/rooms/lobby/moderation", body, **people["ada"])
     assert (answer.status, answer.code) == (400, code)

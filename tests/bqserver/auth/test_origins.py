@@ -1,4 +1,4 @@
-"""Host and Origin rules: exact, and proof against DNS rebinding."""
+"""The allow-lists for Host and Origin, also against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LOCAL = "127.0.0.1"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:8765", "LOCALHOST", "[::1]:8765", "127.0.0.1"])
-def test_loopback_names_are_served_on_loopback(host):
+def test_loopback_names_are_accepted_on_loopback(host):
     assert Origins().allows_host(host, LOCAL)
 
 
@@ -24,15 +24,15 @@ def test_loopback_names_are_served_on_loopback(host):
         "10.0.0.1:8765",
     ],
 )
-def test_other_names_are_not(host):
+def test_other_host_names_are_rejected(host):
     assert not Origins().allows_host(host, LOCAL)
 
 
-def test_a_loopback_name_from_the_network_is_a_lie():
+def test_a_loopback_name_on_a_network_connection_is_rejected():
     assert not Origins().allows_host("localhost:8765", "192.0.2.7")
 
 
-def test_the_address_connected_to_is_served_and_a_listed_name_too():
+def test_the_servers_address_and_listed_names_are_accepted():
     origins = Origins(hosts=["chat.example.org", "other.example:444"])
     assert origins.allows_host("192.0.2.7:8765", "192.0.2.7")
     assert origins.allows_host("chat.example.org:8765", "192.0.2.7")
@@ -41,7 +41,7 @@ def test_the_address_connected_to_is_served_and_a_listed_name_too():
     assert not origins.allows_host("192.0.2.8:8765", "192.0.2.7")
 
 
-def test_a_page_of_this_host_may_come_and_a_listed_one():
+def test_the_servers_own_origin_and_listed_origins_are_accepted():
     origins = Origins(origins=["https://app.example/"])
     assert origins.allows_origin("http://127.0.0.1:8765", "127.0.0.1:8765", "http")
     assert origins.allows_origin("https://app.example", "127.0.0.1:8765", "http")
@@ -63,7 +63,7 @@ def test_a_page_of_this_host_may_come_and_a_listed_one():
         "",
     ],
 )
-def test_any_other_page_may_not(origin):
+def test_other_origins_are_rejected(origin):
     origins = Origins(origins=["https://app.example"])
     assert not origins.allows_origin(origin, "127.0.0.1:8765", "http")
 
@@ -82,5 +82,5 @@ def test_any_other_page_may_not(origin):
         ("example.org", False),
     ],
 )
-def test_what_is_loopback(address, expected):
+def test_loopback_addresses_are_recognised(address, expected):
     assert is_loopback(address) is expected

@@ -1,4 +1,4 @@
-"""Rights: which line of the file decides, and what a wrong file says."""
+"""The file of permissions: which line decides, and the errors of a faulty file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ bob = "moderate"
 
 
 @pytest.mark.parametrize(
-    ("name", "room", "level"),
+    ("name", "room", "role"),
     [
         ("ada", "lobby", Role.MODERATE),
         ("bob", "lobby", Role.WRITE),
@@ -41,11 +41,11 @@ bob = "moderate"
         ("bob", "staff-2", Role.WRITE),
     ],
 )
-def test_the_closest_table_that_names_them_decides(name, room, level):
-    assert parse_permissions(FILE).role(name, room) is level
+def test_the_most_specific_table_with_a_line_for_the_name_decides(name, room, role):
+    assert parse_permissions(FILE).role(name, room) is role
 
 
-def test_without_a_file_everyone_who_was_let_in_may_write(tmp_path):
+def test_without_a_file_every_member_may_write(tmp_path):
     assert read_permissions(tmp_path / "none").role("ada", "lobby") is Role.WRITE
     assert Permissions().role(None, "lobby") is Role.WRITE
 
@@ -61,7 +61,7 @@ def test_without_a_file_everyone_who_was_let_in_may_write(tmp_path):
         ('["*x"]\nada = "read"', ["'*x'"]),
     ],
 )
-def test_a_wrong_file_is_refused_by_name(tmp_path, text, names):
+def test_the_error_of_a_faulty_file_names_the_line_and_the_file(tmp_path, text, names):
     path = tmp_path / "rights.toml"
     path.write_text(text)
     with pytest.raises(AccessFileError) as refused:
@@ -69,7 +69,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, text, names):
     assert all(name in str(refused.value) for name in [*names, str(path)])
 
 
-def test_a_file_that_others_can_write_is_refused(tmp_path):
+def test_a_file_that_others_can_write_is_an_error(tmp_path):
     path = tmp_path / "rights.toml"
     path.write_text(FILE)
     path.chmod(0o666)

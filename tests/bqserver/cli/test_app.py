@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, its words, its exit code."""
+"""The ``bqserver`` command in a process of its own: output and exit status."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def listening(process: subprocess.Popen[str]) -> str:
     return found[1]
 
 
-def refused(*args: str, **env: str) -> tuple[int, str]:
+def run_to_exit(*args: str, **env: str) -> tuple[int, str]:
     with bqserver(*args, **env) as process:
         out, err = process.communicate(timeout=20)
         assert out == ""
@@ -55,7 +55,7 @@ def refused(*args: str, **env: str) -> tuple[int, str]:
         return process.returncode, err
 
 
-def test_it_says_where_it_listens_and_stops_cleanly(home):
+def test_it_prints_its_address_and_stops_cleanly_on_a_signal(home):
     for number in (signal.SIGTERM, signal.SIGINT):
         with bqserver("--port=0", "--log=memory", "--open") as process:
             url = listening(process)
@@ -69,7 +69,7 @@ def test_it_says_where_it_listens_and_stops_cleanly(home):
 
 
 @pytest.mark.parametrize("given", ["chat", "/my/chat/"])
-def test_all_routes_move_below_a_base(home, given):
+def test_all_routes_are_below_the_base_path(home, given):
     base = f"/{given.strip('/')}"
     with running_server(open=True, base_url=given) as server:
         assert server.url == f"http://127.0.0.1:{server.port}{base}"
@@ -85,7 +85,7 @@ def test_all_routes_move_below_a_base(home, given):
             assert room.url == f"{server.url}/rooms/lobby"
 
 
-def test_messages_and_the_token_outlive_it(home):
+def test_messages_and_the_token_survive_a_kill(home):
     with bqserver("--port=0") as process:
         url = listening(process)
         token = (home / "data" / "token").read_text().strip()
@@ -131,21 +131,21 @@ def test_without_a_terminal_it_prints_one_line(home):
         assert process.communicate(timeout=20)[0] == ""
 
 
-def test_the_runtime_file_is_private_and_goes_with_the_server(home):
+def test_the_runtime_file_is_private_and_deleted_at_the_end(home):
     home.joinpath("runtime").mkdir()
     path = home / "runtime" / "server.json"
     with bqserver("--port=0", "--log=memory", f"--runtime-file={path}") as process:
         url = listening(process)
-        told = json.loads(path.read_text())
+        content = json.loads(path.read_text())
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert (told["url"], told["pid"]) == (url, process.pid)
-        assert request(url, "GET", "/messages", Authorization=f"Bearer {told['token']}").status == 200
+        assert (content["url"], content["pid"]) == (url, process.pid)
+        assert request(url, "GET", "/messages", Authorization=f"Bearer {content['token']}").status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert not path.exists()
 
 
-def test_it_ends_when_idle(home):
+def test_it_exits_when_idle(home):
     with bqserver("--port=0", "--log=memory", "--open", "--idle-timeout=0.3") as process:
         with member(listening(process)) as one:
             one.until("synced")
@@ -180,18 +180,18 @@ def test_it_ends_when_idle(home):
     ],
 )
 def test_a_wrong_option_exits_2_and_is_named(args, names):
-    code, err = refused(*args)
+    code, err = run_to_exit(*args)
     assert code == 2
     assert all(name in err for name in names), err
 
 
 @pytest.mark.parametrize("port", ["abc", "65536", "-1"])
-def test_a_wrong_port_of_the_environment_is_named(port):
-    code, err = refused("--open", "--log=memory", PORT=port)
+def test_an_invalid_port_in_the_environment_is_named(port):
+    code, err = run_to_exit("--open", "--log=memory", PORT=port)
     assert (code, "PORT is " + port in err) == (2, True), err
 
 
-def test_all_limits_can_be_set_and_are_told_in_hello(home):
+def test_all_limits_can_be_set_and_are_sent_in_hello(home):
     limits = {"text": 5, "user": 4, "frame": 2000, "rate": 3, "rate_ms": 60_000, "buffer": 70_000, "part": 99}
     flags = [
         "text_limit=5",
@@ -212,10 +212,10 @@ def test_all_limits_can_be_set_and_are_told_in_hello(home):
         assert codes == ["too_long", "too_long", "too_big"]
 
 
-def test_a_taken_port_is_said(home):
+def test_a_taken_port_is_an_error(home):
     with bqserver("--port=0", "--log=memory", "--open") as process:
         port = listening(process).rpartition(":")[2]
-        code, err = refused(f"--port={port}", "--log=memory", "--open")
+        code, err = run_to_exit(f"--port={port}", "--log=memory", "--open")
     assert code == 1
     assert f"port {port}" in err
     assert "taken" in err
@@ -232,32 +232,32 @@ def test_a_taken_port_is_said(home):
         (["--log=memory", "--runtime-file=/proc/none/server.json"], ["/proc/none/server.json"]),
     ],
 )
-def test_what_can_not_start_says_why(home, args, names):
-    code, err = refused("--port=0", *args)
+def test_the_reason_of_a_failed_start_is_printed(home, args, names):
+    code, err = run_to_exit("--port=0", *args)
     assert code == 1
     assert all(name in err for name in names), err
 
 
 @pytest.mark.sqlite
-def test_one_that_can_not_start_does_not_go_on_listening(home):
+def test_a_failed_start_closes_the_sockets(home):
     port = free_port()
-    for _ in range(2):  # the second could not listen beside the first
+    for _ in range(2):  # a socket that stays open would make the second fail
         with pytest.raises(StorageError), running_server(log="sqlite:/proc/none/history.sqlite", port=port):
             pass
     with running_server(port=port) as server:
         assert request(server.url, "GET", "/health").status == 200
 
 
-def test_a_foreign_database_is_left_alone(home, tmp_path):
+def test_a_file_that_is_not_a_history_is_not_changed(home, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("not a database, and dear to me\n" * 100)
-    code, err = refused("--port=0", f"--log=sqlite:{path}")
+    code, err = run_to_exit("--port=0", f"--log=sqlite:{path}")
     assert code == 1
     assert "not a bqserver database" in err
     assert path.read_text().startswith("not a database")
 
 
-def test_open_is_loopback_only_unless_meant(home):
+def test_open_network_allows_open_on_every_address(home):
     with bqserver("--port=0", "--log=memory", "--open", "--open-network", "--ip=0.0.0.0") as process:
         assert process.stdout.readline().startswith("bqserver listening on http://0.0.0.0:")
 
@@ -278,14 +278,14 @@ def test_a_config_file_sets_traits(home, tmp_path):
         assert request(listening(process), "GET", "/messages").status == 200
 
 
-def test_rates_are_off_on_loopback_and_on_beyond():
+def test_the_rate_limit_is_off_on_loopback_and_on_elsewhere():
     assert ChatServer().limits().rate == 0
     assert ChatServer(ip="0.0.0.0").limits().rate == 20
     assert ChatServer(ip="0.0.0.0", rate_limit=0).limits().rate == 0
 
 
 @pytest.mark.parametrize("name", ["config.py", "deep/config.py"])
-def test_a_missing_config_file_is_said(name, tmp_path):
-    code, err = refused(f"--config={tmp_path / name}")
+def test_a_missing_config_file_is_named(name, tmp_path):
+    code, err = run_to_exit(f"--config={tmp_path / name}")
     assert code == 2
     assert name in err

@@ -1,4 +1,4 @@
-"""server/README.md: the systemd unit, the proxy and the flags that it prints are understood by the server."""
+"""server/README.md: the server accepts the systemd unit, the proxy configuration and the flags in the guide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUIDE = (ROOT / "server" / "README.md").read_text()
 BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))
 
 
-def test_the_unit_starts_and_reloads_the_server():
+def test_the_systemd_unit_starts_and_reloads_the_server():
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str
     unit.read_string(BLOCKS["ini"])
@@ -38,7 +38,7 @@ def test_the_unit_starts_and_reloads_the_server():
 
 
 def test_systemd_accepts_the_unit(home):
-    """Only where systemd is installed; the test above runs everywhere."""
+    """Checks nothing if systemd is not installed; the test above does not need it."""
     unit = home / "bqserver.service"
     unit.write_text(BLOCKS["ini"].replace("/opt/bqwidget/bin/bqserver", shutil.which("true")))
     if analyze := shutil.which("systemd-analyze"):
@@ -46,8 +46,8 @@ def test_systemd_accepts_the_unit(home):
         assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])
 
 
-def test_the_proxy_sends_headers_that_the_server_trusts(home):
-    """With the headers of the snippet, filled in as nginx does, a page can post and join."""
+def test_the_nginx_snippet_sends_the_headers_that_the_server_needs(home):
+    """A page can post and join with the headers of the snippet, filled in as nginx does."""
     printed = dict(re.findall(r"proxy_set_header (\S+) (\S+);", BLOCKS["nginx"]))
     values = {
         "$http_host": "chat.example.org",
@@ -74,7 +74,7 @@ def test_the_proxy_sends_headers_that_the_server_trusts(home):
     assert '"127.0.0.1"' not in audit.read_text()
 
 
-def test_every_flag_that_it_names_is_one():
+def test_every_flag_in_the_guide_exists():
     without_benchmarks = re.sub(r"`python3? tests[^`]*`", "", GUIDE)
     named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", without_benchmarks))
     server, add = ChatServer(), Add()

@@ -1,4 +1,4 @@
-"""TLS: the server with a certificate, and a client that checks it and sends no token in the clear."""
+"""TLS: the server with a certificate, and a client that checks it and sends no token unencrypted."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ CLIENT = """
 from bqwidget import Room
 with Room("lobby", user="bob").wait_open(20) as room:
     sent = room.send("over TLS " + "x" * 10_000)
-    heard = room.wait_for(lambda message: message.seq == sent.seq, after=0, timeout=20)
-    print(len(heard.text), len(room.history(limit=5)))
+    received = room.wait_for(lambda message: message.seq == sent.seq, after=0, timeout=20)
+    print(len(received.text), len(room.history(limit=5)))
 """
 
 
@@ -56,8 +56,8 @@ def test_rest_and_rooms_work_over_tls(server, home, home_environ):
     assert (done.stdout.split(), done.stderr) == (["10009", "2"], "")
 
 
-def test_everybody_gets_everything_in_order_and_who_does_not_read_is_cut_off(home, missing):
-    """Under TLS nothing goes straight to the socket: the way around it keeps the same promises."""
+def test_over_tls_messages_arrive_in_order_and_a_slow_reader_is_disconnected(home, missing):
+    """Under TLS frames are not written directly to the socket; the buffered path keeps the same promises."""
     cert, key = self_signed(home, missing)
     with (
         server_process("memory", f"--certfile={cert}", f"--keyfile={key}", f"--buffer={1 << 16}") as server,
@@ -74,19 +74,19 @@ def test_everybody_gets_everything_in_order_and_who_does_not_read_is_cut_off(hom
         members = [stack.enter_context(member(url, ssl=trusting())) for _ in range(3)]
         for one in members:
             one.until("synced")
-        heard: list[list[str]] = [[] for _ in members]
-        for number in range(450):  # 14 MB: more than kernels hold back for the one who does not read
+        received: list[list[str]] = [[] for _ in members]
+        for number in range(450):  # 14 MB: more than socket buffers hold for the slow reader
             for who in range(2):
                 members[who].say(f"{who} {number} {'x' * 15_000}", cid=f"{who} {number}")
-            for texts, one in zip(heard, members, strict=True):
+            for texts, one in zip(received, members, strict=True):
                 texts += [text.rstrip("x") for text in one.texts(2)]
-        assert heard == [heard[0]] * len(members)
-        assert sorted(heard[0]) == sorted(f"{who} {number} " for who in range(2) for number in range(450))
+        assert received == [received[0]] * len(members)
+        assert sorted(received[0]) == sorted(f"{who} {number} " for who in range(2) for number in range(450))
         assert close_code(stalled) == 4008
 
 
-def test_who_leaves_is_let_go_at_once(server):
-    """Whoever closes waits for the server to hang up."""
+def test_a_clients_close_is_answered_at_once(server):
+    """A closing client waits until the server closes the TCP connection."""
 
     async def scenario() -> None:
         address = f"{server.url.replace('http', 'ws', 1)}/rooms/lobby"
@@ -101,7 +101,7 @@ def test_who_leaves_is_let_go_at_once(server):
     asyncio.run(scenario())
 
 
-def test_the_cookie_of_an_encrypted_page_is_never_sent_in_the_clear(server):
+def test_the_cookie_of_an_https_page_is_secure(server):
     bearer = {"Authorization": f"Bearer {server.token}"}
     code = request(server.url, "POST", "/invites", {}, **bearer).json["code"]
     answer = request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)
@@ -112,7 +112,7 @@ def test_the_cookie_of_an_encrypted_page_is_never_sent_in_the_clear(server):
     assert plain.code == "bad_origin"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(server):
+def test_the_client_does_not_trust_a_self_signed_certificate(server):
     room = Room("lobby", user="ada", url=server.url, token=server.token)
     try:
         assert not room._connection.wait_until(lambda: room.status == "open", 1.5)
@@ -121,7 +121,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(server):
         room.close()
 
 
-def test_plain_http_gets_nothing_from_it(server):
+def test_plain_http_is_not_answered_on_a_tls_port(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
         plain.sendall(
             f"GET /messages HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.token}\r\n\r\n".encode()
@@ -130,7 +130,7 @@ def test_plain_http_gets_nothing_from_it(server):
             assert b"200" not in plain.recv(4096)
 
 
-def test_old_protocols_are_refused(server):
+def test_only_tls_1_2_and_1_3_are_used(server):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
@@ -143,6 +143,6 @@ def test_old_protocols_are_refused(server):
 @pytest.mark.parametrize(
     "url", ["http://chat.example.org", "ws://192.0.2.7:8765", "http://localhost.evil.example"]
 )
-def test_the_client_sends_no_token_in_the_clear_beyond_loopback(url):
+def test_the_client_sends_a_token_unencrypted_only_on_loopback(url):
     with pytest.raises(BqwidgetError, match="not encrypted"):
         Room("lobby", url=url, token="secret")

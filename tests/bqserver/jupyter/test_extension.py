@@ -1,4 +1,4 @@
-"""Rooms inside a real Jupyter server: its logins, its users' names, and its kernels in one room."""
+"""The extension in a real Jupyter server: logins, user names, and kernels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def config(home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """One for the tests that ask for nothing of their own; it stands below a prefix."""
+    """Shared by the tests without a configuration of their own; its base URL has a prefix."""
     home = tmp_path_factory.mktemp("shared")
     folders = {
         "BQWIDGET_RUNTIME_DIR": "runtime",
@@ -65,14 +65,14 @@ def server(tmp_path_factory):
 
 
 def log_in(server: JupyterServer, token: str | None = None) -> dict[str, str]:
-    """The cookies of a browser that came in with ``?token=``."""
+    """Headers with the cookies of a browser that has logged in by ``?token=``."""
     page = server.ask("GET", f"/bqserver/rooms/lobby?token={token or server.token}", Cookie="none=1")
     cookies = [line.partition(";")[0] for line in page.headers.get_all("Set-Cookie")]
     xsrf = next(cookie for cookie in cookies if cookie.startswith("_xsrf="))
     return {"Cookie": "; ".join(cookies), "X_XSRFToken": xsrf.partition("=")[2]}
 
 
-def test_its_routes_are_below_the_base_and_need_jupyters_login(server):
+def test_routes_are_below_the_base_url_and_need_jupyters_login(server):
     assert server.base == "/user/ada"
     assert server.ask("GET", "/bqserver/health", Cookie="").json == {"ok": True}
     for method, path in (("GET", "messages"), ("GET", "rooms"), ("POST", "rooms/lobby/messages")):
@@ -88,7 +88,7 @@ def test_its_routes_are_below_the_base_and_need_jupyters_login(server):
     assert "Warning" not in server.log.read_text().replace("DeprecationWarning", "")
 
 
-def test_a_page_of_jupyters_reads_and_writes_and_no_other_does(server):
+def test_only_pages_of_jupyters_origin_with_an_xsrf_token_can_write(server):
     cookies = log_in(server)
     own = {**cookies, "Origin": server.origin}
     page = server.ask("GET", "/bqserver/rooms/lobby", **cookies)
@@ -115,22 +115,22 @@ def test_a_page_of_jupyters_reads_and_writes_and_no_other_does(server):
         assert rejected.value.response.status_code == 403
 
 
-def test_invites_can_not_lead_past_the_login(server):
+def test_there_are_no_invites_inside_jupyter(server):
     for path, body in (("invites", {}), ("session", {"invite": "x"})):
         refused = server.ask("POST", f"/bqserver/{path}", body)
         assert (refused.status, refused.code) == (403, "no_invites")
 
 
-def test_a_token_that_names_nobody_lets_names_be_said(server):
+def test_names_are_self_asserted_with_jupyters_shared_token(server):
     posted = server.ask("POST", "/bqserver/messages", POST)
     assert (posted.json["user"], "verified" in posted.json) == ("eve", False)
 
 
-def test_jupyters_users_are_who_it_says_and_nobody_else_passes_for_them(home, home_environ, config):
+def test_jupyters_user_names_are_verified_and_reserved(home, home_environ, config):
     config.write_text(BADGES)
     with jupyter_server(home, home_environ) as server:
         rooms = server.origin + server.rooms
-        shared = {"Authorization": f"token {server.token}"}  # whom nobody vouches for
+        shared = {"Authorization": f"token {server.token}"}  # unverified names
         with (
             member(rooms, query="?user=ada", **shared) as early,
             member(rooms, Authorization="token ada-badge") as ada,
@@ -159,7 +159,7 @@ def test_jupyters_users_are_who_it_says_and_nobody_else_passes_for_them(home, ho
         assert b'"user":"bob"}' in page.partition(b"bqwidget-state")[2]
 
 
-def test_who_logs_out_of_jupyter_is_out_at_once_with_every_copy_of_the_cookie(server):
+def test_a_logout_closes_connections_and_invalidates_copies_of_the_cookie(server):
     gone, stays = log_in(server), log_in(server)
     rooms = server.origin + server.rooms
     with (
@@ -192,7 +192,7 @@ c.BqserverExtension.recheck = 0.2
 """
 
 
-def test_what_jupyter_forbids_later_ends_what_is_connected(home, home_environ, config):
+def test_a_later_refusal_by_the_authorizer_closes_the_connection(home, home_environ, config):
     gone = home / "gone"
     config.write_text(BADGES + CHANGING.format(gone=str(gone)))
     with jupyter_server(home, home_environ) as server:
@@ -208,7 +208,7 @@ def test_what_jupyter_forbids_later_ends_what_is_connected(home, home_environ, c
             ada.until("synced")
 
 
-def test_what_jupyters_authorizer_forbids_is_forbidden(home, home_environ, config):
+def test_jupyters_authorizer_decides_who_may_read_and_write(home, home_environ, config):
     config.write_text(BADGES + "c.ServerApp.authorizer_class = Readers\n")
     with jupyter_server(home, home_environ) as server:
         assert server.ask("POST", "/bqserver/messages", POST, token="ada-badge").status == 201
@@ -221,7 +221,7 @@ def test_what_jupyters_authorizer_forbids_is_forbidden(home, home_environ, confi
             assert bob.until("error")["code"] == "read_only"
 
 
-def test_its_limits_are_set_as_those_of_a_server_of_its_own(home, home_environ, config):
+def test_limits_are_configured_as_for_chat_server(home, home_environ, config):
     wanted = {"text_limit": 5, "user_limit": 4, "frame_limit": 2000, "rate_limit": 3, "rate_seconds": 60}
     wanted |= {"buffer": 70_000, "heartbeat": 9, "join_limit": 1, "max_connections": 2, "failure_limit": 1}
     config.write_text("".join(f"c.BqserverExtension.{name} = {value}\n" for name, value in wanted.items()))
@@ -229,8 +229,8 @@ def test_its_limits_are_set_as_those_of_a_server_of_its_own(home, home_environ, 
         authorization = {"Authorization": f"token {server.token}"}
         with member(server.origin + server.rooms, **authorization) as one:
             hello = one.recv()
-            told = {"text": 5, "user": 4, "frame": 2000, "rate": 3, "rate_ms": 60_000, "buffer": 70_000}
-            assert told.items() <= hello["limits"].items()
+            limits = {"text": 5, "user": 4, "frame": 2000, "rate": 3, "rate_ms": 60_000, "buffer": 70_000}
+            assert limits.items() <= hello["limits"].items()
             assert hello["heartbeat_ms"] == 9000
             with (
                 pytest.raises(InvalidStatus) as refused,
@@ -247,7 +247,7 @@ SEND = "from bqwidget import Room; room = Room('lobby'); print(room.send({text!r
 HEAR = "print(room.wait_for(lambda m: m.text == {text!r}, after=0, timeout=30).user)"
 
 
-def test_kernels_meet_in_one_room_under_their_starters_names(home, home_environ, config):
+def test_kernels_join_one_room_under_the_names_of_their_users(home, home_environ, config):
     config.write_text(BADGES)
     with jupyter_server(home, home_environ, base="/pre/fix") as server:
         ada, bob = server.kernel("ada-badge"), server.kernel("bob-badge")
@@ -259,30 +259,30 @@ def test_kernels_meet_in_one_room_under_their_starters_names(home, home_environ,
         assert not (home / "runtime" / "server.json").exists()  # no local server was started
 
 
-def test_a_kernels_token_is_in_its_environment_alone_and_ends_with_it(home, home_environ):
+def test_a_kernels_token_is_only_in_its_environment_and_ends_with_it(home, home_environ):
     with jupyter_server(home, home_environ, base="/pre/fix") as server:
         kernel = server.kernel()
-        told = json.loads(kernel.run("import json, os; print(json.dumps(dict(os.environ)))"))
-        assert re.fullmatch(r"http://localhost:\d+/pre/fix/bqserver", told["BQWIDGET_URL"])
-        token = told["BQWIDGET_TOKEN"]
-        assert token not in told["BQWIDGET_URL"]
+        environment = json.loads(kernel.run("import json, os; print(json.dumps(dict(os.environ)))"))
+        assert re.fullmatch(r"http://localhost:\d+/pre/fix/bqserver", environment["BQWIDGET_URL"])
+        token = environment["BQWIDGET_TOKEN"]
+        assert token not in environment["BQWIDGET_URL"]
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             assert token.encode() not in read_if_there(process)
         bearer = {"Authorization": f"Bearer {token}"}
         assert server.ask("GET", "/bqserver/rooms", **bearer).status == 200
-        assert server.ask("GET", "/api/kernels", **bearer).status == 403  # it opens rooms and nothing else
+        assert server.ask("GET", "/api/kernels", **bearer).status == 403  # valid for rooms only
         assert server.ask("DELETE", f"/api/kernels/{kernel.id}").status == 204
         refused = server.ask("GET", "/bqserver/rooms", **bearer)
         assert (refused.status, refused.code) == (401, "token_expired")
         assert token not in server.log.read_text()
 
 
-def test_a_rooms_address_is_one_where_the_browsers_login_counts(home, home_environ):
-    """Jupyter's cookie belongs to the name that Jupyter was opened under, and its people need no invites."""
+def test_a_rooms_url_uses_the_host_name_of_jupyters_cookie(home, home_environ):
+    """Jupyter's cookie is bound to the host name of its URL. Its users need no invites."""
     with jupyter_server(home, home_environ) as server:
         kernel = server.kernel()
-        told = kernel.run("from bqwidget import Room; room = Room('lobby'); print(room.url, room.invite())")
-        url, invite = told.split()
+        output = kernel.run("from bqwidget import Room; room = Room('lobby'); print(room.url, room.invite())")
+        url, invite = output.split()
         assert re.fullmatch(r"http://localhost:\d+/bqserver/rooms/lobby", url)
         assert invite == url
 
@@ -294,7 +294,7 @@ def read_if_there(path: Path) -> bytes:
         return b""
 
 
-def test_behind_a_certificate_for_another_name_kernels_have_a_way_of_their_own(home, home_environ, missing):
+def test_kernels_use_loopback_when_jupyter_has_a_certificate(home, home_environ, missing):
     cert, key = self_signed(home, missing)
     with jupyter_server(
         home, home_environ, f"--ServerApp.certfile={cert}", f"--ServerApp.keyfile={key}"
@@ -309,16 +309,16 @@ def test_behind_a_certificate_for_another_name_kernels_have_a_way_of_their_own(h
             assert refused.status == 401
 
 
-def test_who_chose_another_server_keeps_it(home, home_environ):
+def test_a_server_chosen_in_the_environment_is_kept(home, home_environ):
     environ = {**home_environ, "BQWIDGET_URL": "https://chat.example.org"}
     with jupyter_server(home, environ) as server:
-        told = server.kernel().run(
+        output = server.kernel().run(
             "import os; print(os.environ['BQWIDGET_URL'], 'BQWIDGET_TOKEN' in os.environ)"
         )
-        assert told.split() == ["https://chat.example.org", "False"]
+        assert output.split() == ["https://chat.example.org", "False"]
 
 
-def test_disabled_the_local_server_is_used_as_before(home, home_environ):
+def test_kernels_use_the_local_server_if_the_extension_is_disabled(home, home_environ):
     off = "--ServerApp.jpserver_extensions={'bqserver.extension': False}"
     with jupyter_server(home, home_environ, off) as server:
         assert server.ask("GET", "/bqserver/health").status == 404
@@ -328,7 +328,7 @@ def test_disabled_the_local_server_is_used_as_before(home, home_environ):
         assert kernel.run("print(room.url)").startswith(local["url"])
 
 
-def test_it_says_bye_and_keeps_what_was_said(home, home_environ):
+def test_a_stopped_server_sends_bye_and_keeps_the_history(home, home_environ):
     authorization: dict[str, str] = {}
     for _ in range(2):
         with jupyter_server(home, home_environ) as server:
@@ -345,7 +345,18 @@ def test_it_says_bye_and_keeps_what_was_said(home, home_environ):
     assert seq == 1
 
 
-def test_two_at_one_folder_have_a_history_each(home, home_environ):
+def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ):
+    rights = home / "data" / "rights.toml"
+    rights.parent.mkdir(exist_ok=True)
+    rights.write_text("[lobby")
+    with jupyter_server(home, home_environ) as server:
+        log = eventually(lambda: "chat rooms unavailable" in (text := server.log.read_text()) and text)
+        assert str(rights) in log
+        assert "Traceback" not in log
+        assert server.ask("GET", "/bqserver/health").status == 404
+
+
+def test_two_jupyter_servers_in_one_folder_have_separate_histories(home, home_environ):
     with jupyter_server(home, home_environ) as first, jupyter_server(home, home_environ) as second:
         assert first.ask("POST", "/bqserver/messages", POST).status == 201
         assert second.ask("GET", "/bqserver/messages").json == []
@@ -354,10 +365,10 @@ def test_two_at_one_folder_have_a_history_each(home, home_environ):
     assert all(re.fullmatch(r"jupyter-[0-9a-f]{12}(-2)?\.sqlite", name) for name in names)
 
 
-# ---- keys of kernels: pure
+# ---- tokens of kernels, without a server
 
 
-def test_a_key_is_good_while_its_kernel_is_alive():
+def test_a_kernel_token_is_valid_while_its_kernel_is_alive():
     alive = {"k1"}
     kernels = KernelTokens(alive.__contains__)
     environment = kernels.make_environment("http://here", Identity("ada"), {"PATH": "/bin"})
@@ -365,7 +376,7 @@ def test_a_key_is_good_while_its_kernel_is_alive():
     assert (environment["PATH"], environment["BQWIDGET_URL"]) == ("/bin", "http://here")
     assert kernels.identify(token) == Identity(
         "ada", is_program=True
-    )  # it joins while Jupyter still waits for it
+    )  # a kernel may join before Jupyter knows that it has started
     kernels.bind(environment, "k1")
     assert kernels.identify(token) == Identity("ada", is_program=True)
     assert kernels.identify("guess") is None

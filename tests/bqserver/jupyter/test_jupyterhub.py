@@ -1,4 +1,4 @@
-"""bqserver as a service of a real JupyterHub: two users, one room, each under their verified name."""
+"""bqserver as a service of a real JupyterHub: users and kernels in one room under verified names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ c.Authenticator.allow_all = True
 c.JupyterHub.spawner_class = "jupyterhub.spawner.SimpleLocalProcessSpawner"
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser", "--allow-root"]
 c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home-{{username}}"
-c.LocalProcessSpawner.interrupt_timeout = c.LocalProcessSpawner.term_timeout = 1  # Jupyter Server hangs where one follows the other
+c.LocalProcessSpawner.interrupt_timeout = c.LocalProcessSpawner.term_timeout = 1  # Jupyter Server hangs when both signals are sent
 c.JupyterHub.tornado_settings = dict(slow_spawn_timeout=0)
 c.Spawner.http_timeout = c.Spawner.start_timeout = 60
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}/"
@@ -42,7 +42,7 @@ c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
 c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
 
 {documented}
-# ---- what only the test needs
+# ---- settings for the test only
 c.JupyterHub.services[0]["command"] = [sys.executable, "-m", "bqserver", "--jupyterhub", "--log=memory"]
 c.JupyterHub.services[0]["command"] += ["--ChatServer.recheck=1"]
 c.JupyterHub.services[0]["environment"] = {environment!r}
@@ -57,8 +57,8 @@ for name, token, scopes in (
 """
 
 
-class Person:
-    """A browser: it keeps cookies by their paths, and follows redirects."""
+class LoggedInBrowser:
+    """A logged-in browser: keeps cookies by path and follows redirects."""
 
     def __init__(self, url: str, name: str) -> None:
         self.url = url
@@ -71,25 +71,25 @@ class Person:
         )
 
     def get(self, path: str, form: str | None = None) -> bytes:
-        """The page where its redirects end; with ``form``, of what is posted."""
-        asking = Request(self.url + path, form and form.encode(), {"Sec-Fetch-Mode": "navigate"})
+        """The page after all redirects; with ``form``, the answer to posting it."""
+        outgoing = Request(self.url + path, form and form.encode(), {"Sec-Fetch-Mode": "navigate"})
         try:
-            with self.opener.open(asking, timeout=60) as answer:
+            with self.opener.open(outgoing, timeout=60) as answer:
                 return answer.read()
         except HTTPError as error:
             with error:
                 return error.read()
 
     def cookies(self, path: str) -> str:
-        asking = Request(self.url + path)
-        self.jar.add_cookie_header(asking)
-        return asking.get_header("Cookie") or ""
+        outgoing = Request(self.url + path)
+        self.jar.add_cookie_header(outgoing)
+        return outgoing.get_header("Cookie") or ""
 
     def xsrf(self, path: str) -> str:
         return re.findall(r"_xsrf=([^;]+)", self.cookies(path))[0].strip('"')
 
     def fetch(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """As the page's own script does."""
+        """Send a request as the page's script does."""
         headers = {"Cookie": self.cookies(path), "Origin": self.url, "Sec_Fetch_Mode": "cors", **headers}
         return request(self.url, method, path, body, **headers)
 
@@ -150,9 +150,9 @@ def url(node, jupyterhub, missing, tmp_path_factory):
 
 
 @pytest.mark.timeout(240)
-def test_a_class_is_in_one_room_with_verified_names(url):
+def test_users_share_a_room_under_verified_names(url):
     assert request(url, "GET", "/services/chat/messages").status == 401
-    ada, bob = Person(url, "ada"), Person(url, "bob")
+    ada, bob = LoggedInBrowser(url, "ada"), LoggedInBrowser(url, "bob")
     page = ada.get("/services/chat/rooms/lobby")
     assert b'data-session="yes"' in page
     assert b'"user":"ada"}' in page
@@ -182,8 +182,8 @@ def test_a_class_is_in_one_room_with_verified_names(url):
 
 
 @pytest.mark.timeout(240)
-def test_who_logs_out_of_the_hub_is_out(url):
-    frank, gina = Person(url, "frank"), Person(url, "gina")
+def test_a_logout_from_the_hub_closes_connections(url):
+    frank, gina = LoggedInBrowser(url, "frank"), LoggedInBrowser(url, "gina")
     chat, path = f"{url}/services/chat", "/services/chat/"
     for who in (frank, gina):
         who.get("/services/chat/rooms/lobby")
@@ -201,7 +201,7 @@ def test_who_logs_out_of_the_hub_is_out(url):
 
 
 @pytest.mark.timeout(240)
-def test_services_need_the_scope_and_pass_for_nobody(url):
+def test_services_need_the_scope_and_are_marked_as_services(url):
     said = {"Authorization": f"token {GRACE}"}
     posted = request(url, "POST", "/services/chat/messages", POST, **said)
     assert (posted.json["user"], posted.json["verified"]) == ("grace (service)", True)
@@ -210,8 +210,8 @@ def test_services_need_the_scope_and_pass_for_nobody(url):
         assert refused.status == 401
 
 
-def started(url: str, name: str) -> JupyterServer:
-    """The single-user server of ``name``, started by an operator's program."""
+def start_server(url: str, name: str) -> JupyterServer:
+    """Start the single-user server of ``name`` by the Hub's API."""
     operator = {"Authorization": f"token {OPERATOR}"}
     assert request(url, "POST", f"/hub/api/users/{name}", **operator).status in (201, 409)
     request(url, "POST", f"/hub/api/users/{name}/server", **operator)
@@ -221,19 +221,19 @@ def started(url: str, name: str) -> JupyterServer:
 
 
 @pytest.mark.timeout(300)
-def test_the_kernels_of_two_users_meet_under_their_names(url):
-    code = "from bqwidget import Room; room = Room('class', user='somebody'); print(room.send('here', timeout=30))"
-    told = [started(url, name).kernel().run(code) for name in ("carol", "dave")]
-    assert ["user='carol'" in told[0], "user='dave'" in told[1]] == [True, True]
+def test_kernels_of_two_users_share_a_room_under_their_names(url):
+    code = "from bqwidget import Room; room = Room('class', user='someone'); print(room.send('here', timeout=30))"
+    outputs = [start_server(url, name).kernel().run(code) for name in ("carol", "dave")]
+    assert ["user='carol'" in outputs[0], "user='dave'" in outputs[1]] == [True, True]
     said = request(url, "GET", "/services/chat/rooms/class/messages", Authorization=f"token {GRACE}").json
     assert [(m["user"], m["verified"]) for m in said] == [("carol", True), ("dave", True)]
 
 
 @pytest.mark.timeout(240)
-def test_a_single_user_server_has_rooms_of_its_own(url):
-    """The extension, with the Hub's logins: for whoever may enter that server, under their own name."""
-    started(url, "erin")
-    erin = Person(url, "erin")
+def test_a_single_user_server_has_its_own_rooms(url):
+    """The extension with the Hub's logins: for users with access to that server, under their own name."""
+    start_server(url, "erin")
+    erin = LoggedInBrowser(url, "erin")
     rooms = "/user/erin/bqserver"
     page = erin.get(f"{rooms}/rooms/lobby")
     assert b'"user":"erin"}' in page
@@ -243,12 +243,12 @@ def test_a_single_user_server_has_rooms_of_its_own(url):
     with member(f"{url}{rooms}", Cookie=erin.cookies(f"{rooms}/"), Origin=url) as one:
         assert one.recv()["user"] == "erin"
     assert erin.fetch("POST", f"{rooms}/messages", POST, **xsrf, Origin="https://evil.example").status == 403
-    stranger = Person(url, "mallory")
+    stranger = LoggedInBrowser(url, "mallory")
     assert b"bqwidget-state" not in stranger.get(f"{rooms}/rooms/lobby")
     assert stranger.fetch("GET", f"{rooms}/messages").status in (401, 403)
 
 
-def test_a_service_is_no_user_of_the_same_name(jupyterhub):
+def test_a_service_is_not_taken_for_the_user_of_the_same_name(jupyterhub):
     from bqserver.jupyter.jupyterhub import identity_from_model
 
     assert identity_from_model({"name": "ada", "kind": "user"}, is_program=False).principal == "ada"
@@ -257,7 +257,7 @@ def test_a_service_is_no_user_of_the_same_name(jupyterhub):
     )
 
 
-def test_without_a_hub_it_says_so(home, jupyterhub):
+def test_starting_without_a_hub_is_an_error(home, jupyterhub):
     done = subprocess.run(
         [sys.executable, "-m", "bqserver", "--jupyterhub"], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""What travels of a user's looks: what is safe to show, and little of it."""
+"""Profiles of Jupyter users: only what is safe to display is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
     "color",
     ["#fa0", "#FFAA00", "teal", "rgb(1, 2, 3)", "hsl(120deg 50% 40%)", "var(--jp-collaborator-color1)"],
 )
-def test_colours_travel(color):
+def test_valid_colours_are_kept(color):
     assert make_profile(None, color=color) == Profile(color=color)
 
 
@@ -36,11 +36,11 @@ def test_colours_travel(color):
         "x" * 65,
     ],
 )
-def test_what_is_no_colour_does_not(color):
+def test_other_texts_are_removed(color):
     assert make_profile(None, color=color) is None
 
 
-def test_a_small_picture_that_is_its_own_address_travels():
+def test_a_small_picture_in_a_data_url_is_kept():
     assert make_profile(None, avatar=PIXEL) == Profile(avatar=PIXEL)
 
 
@@ -58,17 +58,17 @@ def test_a_small_picture_that_is_its_own_address_travels():
         "data:image/png;base64," + "A" * MAX_AVATAR_LENGTH,
     ],
 )
-def test_no_other_picture_does(avatar):
+def test_other_pictures_are_removed(avatar):
     assert make_profile(None, avatar=avatar) is None
 
 
-def test_names_are_one_short_visible_line():
+def test_names_are_cut_to_one_printable_line():
     profile = make_profile("Ada\u202e\n L" + "x" * 99, "ABCDEFG")
     assert profile == Profile(name="Ada L" + "x" * 59, initials="ABCD")
     assert make_profile("", "", "", "") is None
 
 
-def test_a_crowd_has_only_so_many_pictures():
+def test_a_presence_frame_has_a_limited_number_of_pictures():
     looks = make_profile("Name", avatar=PIXEL)
     peers = [
         SimpleNamespace(
@@ -82,9 +82,9 @@ def test_a_crowd_has_only_so_many_pictures():
         for number in range(MAX_AVATARS + 3)
     ]
 
-    async def told():
+    async def listed():
         return members(SimpleNamespace(peers=peers, remote_members={}))
 
-    profiles = [member.profile for member in asyncio.run(told())]
+    profiles = [member.profile for member in asyncio.run(listed())]
     assert [profile.avatar for profile in profiles] == [PIXEL] * MAX_AVATARS + [None] * 3
     assert {profile.name for profile in profiles} == {"Name"}
