@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from bqserver.auth.invites import Invite
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.kv import KeyValue, retry_startup
 from bqwidget.protocol import encode
 
@@ -23,7 +23,7 @@ _decode = msgspec.json.Decoder(Invite).decode
 class NatsInvites:
     """``clock`` gives seconds since the epoch."""
 
-    def __init__(self, client: JetStreamClient, replicas: int, clock: Callable[[], float]) -> None:
+    def __init__(self, client: NatsClient, replicas: int, clock: Callable[[], float]) -> None:
         self._values = KeyValue(client, BUCKET, replicas, expiring=True)
         self._clock = clock
 

@@ -18,7 +18,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from bqserver.hub.presence import local_members
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqwidget.protocol import Member, Struct, encode
 
@@ -56,7 +56,7 @@ _decode = msgspec.json.Decoder(NodeState).decode
 class NatsMembership:
     """The Membership of ``hub``. Call ``open`` before the first peer joins."""
 
-    def __init__(self, client: JetStreamClient, hub: Hub) -> None:
+    def __init__(self, client: NatsClient, hub: Hub) -> None:
         self.node = token_hex(8)
         self._client = client
         self._hub = hub

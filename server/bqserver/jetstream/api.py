@@ -9,7 +9,7 @@ from datetime import datetime
 import nats.errors
 from nats.aio.msg import Msg
 
-from .client import JetStreamClient
+from .client import NatsClient
 from .connection import NO_RESPONDERS_STATUS
 from .stream import error_code
 
@@ -20,7 +20,7 @@ MAX_SUBJECTS = 1_000
 END_OF_BATCH_STATUS, NO_MESSAGES_STATUS = "204", "404"
 
 
-async def get_batch(client: JetStreamClient, stream: str, **query: object) -> tuple[list[Msg], bool]:
+async def get_batch(client: NatsClient, stream: str, **query: object) -> tuple[list[Msg], bool]:
     """A batch direct get, answered by any replica: the messages, and whether more follow. Raises CONNECTION_ERRORS,
     also when no replica answers, which is not the same as an empty batch.
     """
@@ -35,7 +35,7 @@ async def get_batch(client: JetStreamClient, stream: str, **query: object) -> tu
     return messages, int(end.get("Nats-Num-Pending", 0)) > 0
 
 
-async def room_names(client: JetStreamClient) -> set[str]:
+async def room_names(client: NatsClient) -> set[str]:
     """Every room with a message in the stream. Raises CONNECTION_ERRORS."""
     address = client.address
     found: set[str] = set()
@@ -48,7 +48,7 @@ async def room_names(client: JetStreamClient) -> set[str]:
             return found
 
 
-async def last_seqs(client: JetStreamClient, rooms: Sequence[str]) -> dict[str, int]:
+async def last_seqs(client: NatsClient, rooms: Sequence[str]) -> dict[str, int]:
     """The seq of the last message in each room, answered by any replica. Raises CONNECTION_ERRORS."""
     address = client.address
     found = {}
@@ -61,7 +61,7 @@ async def last_seqs(client: JetStreamClient, rooms: Sequence[str]) -> dict[str, 
     return found
 
 
-async def leader_last_seq(client: JetStreamClient, room: str) -> int:
+async def leader_last_seq(client: NatsClient, room: str) -> int:
     """The seq of the room's last message, answered by the stream's leader: no replica has a later one. Raises
     CONNECTION_ERRORS.
     """
@@ -69,7 +69,7 @@ async def leader_last_seq(client: JetStreamClient, room: str) -> int:
     return seq
 
 
-async def leader_last_message(client: JetStreamClient, room: str) -> tuple[int, float]:
+async def leader_last_message(client: NatsClient, room: str) -> tuple[int, float]:
     """The same with the time it was stored (seconds since the epoch); 0, 0.0 if the room has no message."""
     address = client.address
     answer = await client.api_request(
@@ -83,7 +83,7 @@ async def leader_last_message(client: JetStreamClient, room: str) -> tuple[int, 
     return int(message["seq"]), datetime.fromisoformat(message["time"]).timestamp()
 
 
-async def leader_epoch(client: JetStreamClient) -> str | None:
+async def leader_epoch(client: NatsClient) -> str | None:
     """The epoch of the stream if it has a leader, and so takes messages; else None. Raises CONNECTION_ERRORS."""
     answer = await client.api_request(f"STREAM.INFO.{client.address.stream}")
     if "error" in answer or not answer.get("cluster", {}).get("leader"):

@@ -46,7 +46,7 @@ STARTUP_TIMEOUT = 10.0
 _log = logging.getLogger("bqserver.nats")
 
 
-class JetStreamClient:
+class NatsClient:
     """``connected`` is set while there is a connection; the functions in ``on_change`` are called when it changes."""
 
     def __init__(self, address: StreamAddress, credentials: str = "", ca: str = "") -> None:

@@ -1,7 +1,7 @@
 """One connection to one NATS server, and the errors that a lost connection raises.
 
 nats-py's own reconnecting is turned off: some errors that a server sends while it shuts down end it permanently, and
-it notices a frozen server late. ``JetStreamClient`` opens a new connection instead.
+it notices a frozen server late. ``NatsClient`` opens a new connection instead.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def connect(
         max_reconnect_attempts=1,  # 0 means no limit
         reconnect_time_wait=0,
         connect_timeout=REQUEST_TIMEOUT,
-        ping_interval=3600,  # JetStreamClient sends the pings
+        ping_interval=3600,  # NatsClient sends the pings
         pending_size=MAX_PENDING_BYTES,
         error_cb=_log_error,
         disconnected_cb=on_disconnect,

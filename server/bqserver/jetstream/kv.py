@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from bqserver.errors import ClusterError
 
 from . import api
-from .client import RECONNECT_INTERVAL, STARTUP_TIMEOUT, JetStreamClient
+from .client import RECONNECT_INTERVAL, STARTUP_TIMEOUT, NatsClient
 from .retry import retry
 from .stream import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, error_code
 
@@ -44,7 +44,7 @@ class LastValues:
     earlier ones, in a stream that would keep them.
     """
 
-    def __init__(self, client: JetStreamClient, stream: str, prefix: str, *, rollup: bool = False) -> None:
+    def __init__(self, client: NatsClient, stream: str, prefix: str, *, rollup: bool = False) -> None:
         self.prefix = prefix
         self._client = client
         self._stream = stream
@@ -117,13 +117,7 @@ class KeyValue(LastValues):
     """
 
     def __init__(
-        self,
-        client: JetStreamClient,
-        name: str,
-        replicas: int,
-        *,
-        republish_to: str = "",
-        expiring: bool = False,
+        self, client: NatsClient, name: str, replicas: int, *, republish_to: str = "", expiring: bool = False
     ) -> None:
         super().__init__(client, f"KV_{client.address.stream}-{name}", f"$KV.{client.address.stream}-{name}.")
         self._settings: dict[str, object] = {

@@ -12,7 +12,7 @@ from typing import Any
 from bqserver.errors import ClusterError
 
 from .address import StreamAddress
-from .client import JetStreamClient
+from .client import NatsClient
 from .retry import retry
 
 REPLICAS = 3
@@ -103,34 +103,31 @@ def check_settings(config: dict[str, Any], address: StreamAddress, *, single: bo
         raise ClusterError(f"the stream {address.stream} has unsafe settings: " + "; and ".join(problems))
 
 
-async def ensure_stream(client: JetStreamClient, address: StreamAddress, *, single: bool = False) -> str:
+async def ensure_stream(client: NatsClient, address: StreamAddress, *, single: bool = False) -> str:
     """Create the stream if it does not exist, check its settings, and return its epoch. Raises ClusterError.
 
     A cluster that was just started needs some seconds to elect a leader that answers.
     """
-    failed = f"the stream {address.stream} can't be used: "
     hint = "" if single else f"; {REPLICAS} servers with JetStream are needed, or pass --single for one"
+
+    def failure(reason: str) -> ClusterError:
+        return ClusterError(f"the stream {address.stream} can't be used: {reason}{hint}")
 
     async def get_or_create() -> dict[str, Any]:
         found = await _get_or_create(client, address, single=single)
         if "config" in found:
             return dict(found["config"])
-        reason = found.get("error", {}).get("description")
+        reason = str(found.get("error", {}).get("description"))
         if error_code(found) == REPLICAS_NOT_SUPPORTED:
-            raise ClusterError(f"{failed}{reason}{hint}")
+            raise failure(reason)
         raise TimeoutError(reason)
 
-    config = await retry(
-        get_or_create,
-        lambda reason: ClusterError(f"{failed}{reason}{hint}"),
-        interval=RETRY_INTERVAL,
-        time_limit=STARTUP_TIMEOUT,
-    )
+    config = await retry(get_or_create, failure, interval=RETRY_INTERVAL, time_limit=STARTUP_TIMEOUT)
     check_settings(config, address, single=single)
     return str(config["metadata"]["epoch"])
 
 
-async def _get_or_create(client: JetStreamClient, address: StreamAddress, *, single: bool) -> dict[str, Any]:
+async def _get_or_create(client: NatsClient, address: StreamAddress, *, single: bool) -> dict[str, Any]:
     name = address.stream
     found = await client.api_request(f"STREAM.INFO.{name}")
     if error_code(found) == STREAM_NOT_FOUND:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from nats.aio.msg import Msg
 
-from .client import JetStreamClient
+from .client import NatsClient
 from .connection import CONNECTION_ERRORS
 from .kv import KeyValue, retry_startup
 
@@ -24,7 +24,7 @@ class ControlState:
 
     def __init__(
         self,
-        client: JetStreamClient,
+        client: NatsClient,
         replicas: int,
         on_value: Callable[[str, bytes], None],
         on_change: Callable[[], None],

@@ -26,7 +26,7 @@ from bqserver.auth.moderation import Moderation, moderation_path
 from bqserver.errors import ClusterError, StorageError
 from bqserver.files import LockFile, replace, sync_file
 from bqserver.jetstream.address import StreamAddress, parse_address
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.stream import (
     COPY_KEY,
@@ -58,7 +58,7 @@ async def to_stream(
 ) -> Totals:
     """Copy the file into a stream of its own. Raises StorageError."""
     address = parse_address(url)
-    client = JetStreamClient(address, credentials)
+    client = NatsClient(address, credentials)
     replicas = 1 if single else REPLICAS
     lock = LockFile(source)
     try:
@@ -87,7 +87,7 @@ async def to_stream(
 
 async def from_stream(url: str, target: Path, *, credentials: str, on_progress: Progress) -> Totals:
     """Copy the stream into a new file. Raises StorageError; ``target`` exists only if it is complete."""
-    client = JetStreamClient(parse_address(url), credentials)
+    client = NatsClient(parse_address(url), credentials)
     replica_path, part = _work_files(target)
     try:
         await client.open()
@@ -123,9 +123,7 @@ def _work_files(target: Path) -> tuple[Path, Path]:
 # ---- into a stream
 
 
-async def _begin(
-    client: JetStreamClient, address: StreamAddress, epoch: str, *, single: bool
-) -> dict[str, Any]:
+async def _begin(client: NatsClient, address: StreamAddress, epoch: str, *, single: bool) -> dict[str, Any]:
     """Create the stream, or find the one of this copy. Returns its configuration. Raises StorageError."""
     name = address.stream
     found = await client.api_request(f"STREAM.INFO.{name}")
@@ -142,9 +140,7 @@ async def _begin(
     return config
 
 
-async def _publish_all(
-    client: JetStreamClient, db: sqlite3.Connection, count: int, progress: Progress
-) -> None:
+async def _publish_all(client: NatsClient, db: sqlite3.Connection, count: int, progress: Progress) -> None:
     """Publish all entries, resuming after what has arrived. Raises StorageError without progress."""
     loop = asyncio.get_running_loop()
     arrived, since, why = -1, loop.time(), ""
@@ -177,7 +173,7 @@ def _records(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
 
 
 async def _publish(
-    client: JetStreamClient, messages: Iterator[tuple[str, bytes]], last: int, progress: Callable[[int], None]
+    client: NatsClient, messages: Iterator[tuple[str, bytes]], last: int, progress: Callable[[int], None]
 ) -> None:
     """Publish in order, ``MAX_IN_FLIGHT`` at a time; the stream takes a message only right after the one before it.
 
@@ -223,7 +219,7 @@ async def _copy_attachments(db: sqlite3.Connection, source: AttachmentStore, tar
             await target.reference(room, [part.sha256])
 
 
-async def _copy_control_state(source: Path, client: JetStreamClient, replicas: int) -> None:
+async def _copy_control_state(source: Path, client: NatsClient, replicas: int) -> None:
     """Copy mutes and closed rooms as they are now; a resumed copy takes those of its own time."""
     control_state = ControlState(client, replicas, lambda *_: None, lambda: None)
     await control_state.open()

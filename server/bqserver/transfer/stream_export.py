@@ -15,7 +15,7 @@ import nats.errors
 
 from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream import api
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.watched_kv import ControlState
 from bqserver.storage.nats.records import decode_stream_message
@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, total), in entries."""
 
 
-async def read_stream(client: JetStreamClient, path: Path, on_progress: Progress) -> Totals:
+async def read_stream(client: NatsClient, path: Path, on_progress: Progress) -> Totals:
     """Read the stream into a replica at ``path``, which may hold a part of it already. Raises StorageError."""
     address = client.address
     info = await checked_request(client, f"STREAM.INFO.{address.stream}")
@@ -43,7 +43,7 @@ async def read_stream(client: JetStreamClient, path: Path, on_progress: Progress
     try:
         # First: an entry that refers to a removed one is valid.
         await read_control_state(client, partial(_apply_trim, replica))
-        cursor = await replica.readers.read(_last_seq)
+        cursor = await replica.read(_last_seq)
         while cursor < last:
             try:
                 messages, _ = await api.get_batch(
@@ -76,7 +76,7 @@ async def read_stream(client: JetStreamClient, path: Path, on_progress: Progress
         return compute_totals(read_entries(db))
 
 
-async def read_control_state(client: JetStreamClient, on_value: Callable[[str, bytes], None]) -> None:
+async def read_control_state(client: NatsClient, on_value: Callable[[str, bytes], None]) -> None:
     """Pass all control state of the stream's rooms (moderation, trimming) to ``on_value``. Raises StorageError."""
     control_state = ControlState(client, 1, on_value, lambda: None)
     try:
@@ -120,7 +120,7 @@ def _store(copy: sqlite3.Connection, state: WriterState, batch: Sequence[Canonic
 
 
 async def checked_request(
-    client: JetStreamClient, subject: str, body: dict[str, Any] | None = None
+    client: NatsClient, subject: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The answer of JetStream's API. Raises ClusterError without one, and for an error."""
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bqserver.errors import StartError, StorageError
 from bqserver.jetstream.address import StreamAddress, parse_address
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.stream import setting_problems, stream_settings
 from bqserver.storage.nats.log import open_log
 from nats.aio.msg import Msg
@@ -60,7 +60,7 @@ def test_a_node_does_not_start_on_a_stream_with_unsafe_settings(nats_single, tmp
     address = parse_address(nats_single.log())
 
     async def main() -> None:
-        client = JetStreamClient(address)
+        client = NatsClient(address)
         await client.open()
         config = {**stream_settings(address, replicas=1, epoch="e"), **changed}
         assert "error" not in await client.api_request(f"STREAM.CREATE.{address.stream}", config)
@@ -137,7 +137,7 @@ def test_a_request_that_is_answered_twice_has_one_answer(monkeypatch):
     """As servers may do during a leader election."""
 
     async def main() -> None:
-        client = JetStreamClient(parse_address("nats://127.0.0.1:1"))
+        client = NatsClient(parse_address("nats://127.0.0.1:1"))
         client.connected.set()
 
         async def publish(subject: str, payload: bytes, reply: str = "", headers: object = None) -> None:

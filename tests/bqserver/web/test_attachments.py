@@ -381,10 +381,10 @@ async def store_of(server) -> AsyncIterator[AttachmentStore]:
     log = server.app.log_url
     if log.startswith("nats:"):
         from bqserver.jetstream.address import parse_address
-        from bqserver.jetstream.client import JetStreamClient
+        from bqserver.jetstream.client import NatsClient
         from bqserver.storage.nats.attachments import NatsAttachments
 
-        client = JetStreamClient(parse_address(log))
+        client = NatsClient(parse_address(log))
         await client.open()
         yield NatsAttachments(client, 1)
         await client.close()

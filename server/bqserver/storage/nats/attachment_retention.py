@@ -13,7 +13,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.kv import KeyValue, LastValues, Value
 
 UPLOAD_TTL = 24 * 3600.0
@@ -26,12 +26,12 @@ KeptSince = Callable[[str], Awaitable[float | None]]
 """When a room's oldest kept message was stored (seconds since the epoch); None: the room keeps all."""
 
 
-def attachment_bucket(client: JetStreamClient) -> str:
+def attachment_bucket(client: NatsClient) -> str:
     """The bucket of NATS' object store for referenced attachments."""
     return f"{client.address.stream}-parts"
 
 
-def reference_bucket(client: JetStreamClient, replicas: int = 1) -> KeyValue:
+def reference_bucket(client: NatsClient, replicas: int = 1) -> KeyValue:
     """The references, each under its ``reference_key``: the Part, or REMOVED."""
     return KeyValue(client, "named", replicas)
 
@@ -44,7 +44,7 @@ def object_name(room: str, sha256: str) -> str:
     return f"{room}/{sha256}"
 
 
-async def remove_unreferenced(client: JetStreamClient, kept_since: KeptSince) -> int:
+async def remove_unreferenced(client: NatsClient, kept_since: KeptSince) -> int:
     """Returns how many attachments were removed. Raises CONNECTION_ERRORS or StorageError."""
     references = reference_bucket(client)
     if not await references.exists():
@@ -65,7 +65,7 @@ async def remove_unreferenced(client: JetStreamClient, kept_since: KeptSince) ->
     return removed
 
 
-async def _remove(client: JetStreamClient, references: KeyValue, reference: Value, name: str) -> bool:
+async def _remove(client: NatsClient, references: KeyValue, reference: Value, name: str) -> bool:
     """Remove an attachment, unless it is referenced meanwhile. The next sweep completes an interrupted removal."""
     store = attachment_bucket(client)
     descriptions = LastValues(client, f"OBJ_{store}", f"$O.{store}.M.", rollup=True)

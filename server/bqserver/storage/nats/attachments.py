@@ -20,7 +20,7 @@ from nats.js.api import ObjectMeta, StorageType
 from nats.js.object_store import ObjectStore
 
 from bqserver.errors import ClusterError
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.retry import retry
 from bqserver.storage.attachments import StoredAttachment
@@ -50,7 +50,7 @@ class _ReferenceChanged(Exception):  # noqa: N818 - never leaves this module
 class NatsAttachments:
     """AttachmentStore of a stream's rooms. The buckets are created by the first upload. ``replicas``: of each."""
 
-    def __init__(self, client: JetStreamClient, replicas: int) -> None:
+    def __init__(self, client: NatsClient, replicas: int) -> None:
         self._client = client
         self._replicas = replicas
         self._permanent = attachment_bucket(client)

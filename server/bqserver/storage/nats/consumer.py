@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from nats.aio.msg import Msg
 
 from bqserver.jetstream import api
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 
 from .records import StreamMessage, decode_stream_message
@@ -37,21 +37,22 @@ class Consumer:
     """``apply`` gets each message above ``last_seq`` once and in order; its result is done when they can be read.
     ``bulk_client``: the connection for the first fill.
 
-    ``last_seq``: of the last message taken; ``received_at``: when a message came last (the loop's clock).
+    ``last_seq``: of the last message taken; ``received_at`` and ``used_at``: when a message came last, and when the
+    consumer was last requested (the loop's clock).
     """
 
     def __init__(
-        self, room: str, last_seq: int, client: JetStreamClient, bulk_client: JetStreamClient, apply: Apply
+        self, room: str, last_seq: int, client: NatsClient, bulk_client: NatsClient, apply: Apply
     ) -> None:
         self.room = room
         self.last_seq = last_seq
         self.filled = False
         """Whether a fill has reached the end of the stream once."""
         self._client = client
-        self._bulk_client: JetStreamClient | None = bulk_client
+        self._bulk_client: NatsClient | None = bulk_client
         self._apply = apply
         self._loop = asyncio.get_running_loop()
-        self.received_at = self._loop.time()
+        self.received_at = self.used_at = self._loop.time()
         self._readable: asyncio.Future[None] = self._loop.create_future()
         self._readable.set_result(None)
         self._held: dict[int, StreamMessage] = {}

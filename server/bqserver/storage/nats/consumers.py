@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import NamedTuple
 
 from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream import api
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.retry import retry
 
+from . import replica_state
 from .consumer import Consumer
 from .replica import Replica
 
@@ -27,21 +27,15 @@ REACH_TIMEOUT = 5.0
 """Seconds to wait for the seq that a client has seen."""
 
 
-class _Opened(NamedTuple):
-    consumer: Consumer
-    used_at: float
-    """When it was last requested (the loop's clock)."""
-
-
 class Consumers:
     """``has_peers(room)``: whether the room has peers on this node, and so stays consumed."""
 
-    def __init__(self, client: JetStreamClient, bulk_client: JetStreamClient, replica: Replica) -> None:
+    def __init__(self, client: NatsClient, bulk_client: NatsClient, replica: Replica) -> None:
         self.has_peers: Callable[[str], bool] = lambda _: False
         self._client = client
         self._bulk_client = bulk_client
         self._replica = replica
-        self._opened: dict[str, _Opened] = {}
+        self._opened: dict[str, Consumer] = {}
         self._opening: dict[str, asyncio.Task[Consumer]] = {}
         self._fill_queue: dict[str, None] = {}
         self._filling: asyncio.Task[None] | None = None
@@ -49,8 +43,7 @@ class Consumers:
 
     def get(self, room: str) -> Consumer | None:
         """The room's consumer if it is open."""
-        opened = self._opened.get(room)
-        return None if opened is None else opened.consumer
+        return self._opened.get(room)
 
     async def open(self, room: str) -> Consumer:
         """The room's consumer, filled once. Raises StorageError if it is empty and can't be filled."""
@@ -93,9 +86,7 @@ class Consumers:
     async def compare(self) -> None:
         """Fill silent rooms that the stream has newer messages of. Raises CONNECTION_ERRORS."""
         since = self._loop.time() - COMPARE_INTERVAL
-        silent = {
-            room: one.consumer for room, one in self._opened.items() if one.consumer.received_at < since
-        }
+        silent = {room: one for room, one in self._opened.items() if one.received_at < since}
         for room, seq in (await api.last_seqs(self._client, list(silent))).items():
             if seq > silent[room].last_seq:
                 silent[room].fill()
@@ -103,8 +94,8 @@ class Consumers:
     async def close_idle(self) -> None:
         """Close unused consumers: requests for a thousand rooms must not keep them open."""
         since = self._loop.time() - IDLE_TIMEOUT
-        for room, (consumer, used_at) in list(self._opened.items()):
-            if used_at < since and consumer.idle and not self.has_peers(room):
+        for room, consumer in list(self._opened.items()):
+            if consumer.used_at < since and consumer.idle and not self.has_peers(room):
                 del self._opened[room]
                 await consumer.close()
 
@@ -112,7 +103,7 @@ class Consumers:
         for task in (self._filling, *self._opening.values()):
             if task is not None:
                 task.cancel()
-        for consumer, _ in self._opened.values():
+        for consumer in self._opened.values():
             await consumer.close()
 
     async def _fill_queued(self) -> None:
@@ -128,7 +119,8 @@ class Consumers:
     async def _open_filled(self, room: str) -> tuple[Consumer, bool]:
         """The consumer, and whether this call has filled it: it then has everything stored before the call."""
         consumer = self.get(room) or await self._open(room)
-        self._opened[room] = _Opened(consumer, self._loop.time())
+        self._opened[room] = consumer
+        consumer.used_at = self._loop.time()
 
         async def fill() -> bool:
             if consumer.filled:
@@ -155,10 +147,10 @@ class Consumers:
         return await asyncio.shield(opening)
 
     async def _create(self, room: str) -> Consumer:
-        last_seq = await self._replica.cursor(room)
+        last_seq = await self._replica.read(replica_state.cursor, room)
         consumer = Consumer(room, last_seq, self._client, self._bulk_client, self._replica.apply)
         await consumer.open()
-        self._opened[room] = _Opened(consumer, self._loop.time())
+        self._opened[room] = consumer
         return consumer
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from bqserver.jetstream import api
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 
 from .consumers import COMPARE_INTERVAL, Consumers
@@ -21,12 +21,7 @@ class HealthMonitor:
     """Checks every ``COMPARE_INTERVAL`` seconds. ``replaced``: the stream has another epoch, so nothing here is valid."""
 
     def __init__(
-        self,
-        client: JetStreamClient,
-        epoch: str,
-        consumers: Consumers,
-        publisher: Publisher,
-        replica: Replica,
+        self, client: NatsClient, epoch: str, consumers: Consumers, publisher: Publisher, replica: Replica
     ) -> None:
         self.on_unavailable: Callable[[], None] = lambda: None
         """Called each time the cluster stops taking messages: rooms can still be read, and sends wait."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from bqserver.errors import QueueFull, StorageError
 from bqserver.jetstream import api
 from bqserver.jetstream.address import parse_address
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, ensure_stream
@@ -31,6 +31,7 @@ from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.sequencer import deduplicate
 from bqserver.storage.sqlite import queries
 
+from . import replica_state
 from .attachments import NatsAttachments
 from .consumers import Consumers
 from .health import HealthMonitor
@@ -60,7 +61,7 @@ async def open_log(
     """
     address, rules = parse_address(url), parse_rules(retain)
     await check_sync(monitors)
-    client, bulk_client = (JetStreamClient(address, credentials, ca) for _ in range(2))
+    client, bulk_client = (NatsClient(address, credentials, ca) for _ in range(2))
     try:
         await client.open()
         await bulk_client.open()
@@ -79,8 +80,8 @@ class NatsLog:
 
     def __init__(
         self,
-        client: JetStreamClient,
-        bulk_client: JetStreamClient,
+        client: NatsClient,
+        bulk_client: NatsClient,
         epoch: str,
         path: Path,
         *,
@@ -99,7 +100,7 @@ class NatsLog:
         self._tasks: set[asyncio.Task[None]] = set()
         self._publisher = Publisher(client, self._on_accepted)
         self._max_pending = max_pending
-        self._read = self.replica.readers.read
+        self._read = self.replica.read
         self._listeners: list[Listener] = []
         self.consumers = Consumers(client, bulk_client, self.replica)
         self._snapshots = Snapshots(client, self.replica, self.consumers, self._publisher.node, replicas)
@@ -143,7 +144,7 @@ class NatsLog:
 
     async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
         await self.consumers.reach(room, min_seq)
-        return await self.replica.bounds(room)
+        return await self._read(replica_state.bounds, room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
         await self.consumers.refresh(room, upto)
@@ -151,7 +152,7 @@ class NatsLog:
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
         await self.consumers.refresh(room, upto)
-        return await self.replica.entries(room, after, upto, limit)
+        return await self._read(replica_state.entries, room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None

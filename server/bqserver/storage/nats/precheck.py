@@ -16,6 +16,7 @@ from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.model import Outcome, Rejected, Submission
 from bqserver.storage.sequencer import deduplicate, make_entry, target_seq, validate
 
+from . import replica_state
 from .consumers import Consumers
 from .publisher import RETRY_AFTER_SECONDS, STOPPING, Publisher
 from .replica import Replica
@@ -83,9 +84,12 @@ class Prechecker:
         for is_fresh in (False, True):
             if is_fresh:  # before a rejection: the replica may have been behind
                 await self._consumers.refresh(room)
-            if draft.cid and (first := await self._replica.find_stored((room, principal, draft.cid))):
-                return deduplicate(first, submission)
-            rejected = validate(submission, entry, await self._replica.target(room, target))
+            if draft.cid:
+                first = await self._replica.read(replica_state.find_stored, (room, principal, draft.cid))
+                if first is not None:
+                    return deduplicate(first, submission)
+            message = await self._replica.read(replica_state.target, room, target)
+            rejected = validate(submission, entry, message)
             if rejected is None:
                 return None
         return rejected

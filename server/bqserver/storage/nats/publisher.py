@@ -19,7 +19,7 @@ from secrets import token_hex
 
 from nats.aio.msg import Msg
 
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.model import Outcome, Rejected, Submission
 
@@ -61,7 +61,7 @@ class PendingSend:
 class Publisher:
     """``on_accepted(pending)`` is called when the stream has the message, new or earlier, at ``pending.seq``."""
 
-    def __init__(self, client: JetStreamClient, on_accepted: Callable[[PendingSend], None]) -> None:
+    def __init__(self, client: NatsClient, on_accepted: Callable[[PendingSend], None]) -> None:
         self.node = token_hex(8)
         self.failed_at = -PUBLISH_TIMEOUT
         """When a send last timed out (the loop's clock), if none has succeeded since."""

@@ -54,11 +54,7 @@ _decode = msgspec.json.Decoder(Record).decode
 
 def encode_record(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
     _, principal, draft, verified, moderator = submission
-    return encode(
-        Record(
-            by=principal, draft=draft, node=node, number=number, verified=verified, moderator=moderator, at=at
-        )
-    )
+    return encode(Record(principal, draft, node, number, verified, moderator, at))
 
 
 def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes) -> StreamMessage:

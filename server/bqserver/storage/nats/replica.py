@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from bqserver.errors import StorageError
 from bqserver.files import LockFile
-from bqserver.model import Bounds, Outcome, Rejected, Stored
+from bqserver.model import Outcome, Rejected
 from bqserver.storage.batching import take_batch
-from bqserver.storage.sequencer import IdempotencyKey, Plan, Target, sequence
+from bqserver.storage.sequencer import Plan, sequence
 from bqserver.storage.sqlite.readers import ReaderPool
 from bqserver.storage.sqlite.schema import connect, explain
 
@@ -67,6 +67,7 @@ class Replica:
             self._lock.release()
             raise
         self.readers = ReaderPool(self.path)
+        self.read = self.readers.read
         self.healthy = True
         self._on_applied = on_applied
         self._state = replica_state.ReplicaState(self._db)
@@ -83,26 +84,9 @@ class Replica:
         self._queue.put(_PendingApply(batch, done))
         return done
 
-    async def cursor(self, room: str) -> int:
-        """The seq of the room's last applied message; 0: none."""
-        return await self.readers.read(replica_state.cursor, room)
-
     def trim(self, room: str, upto: int) -> None:
         """Remove the room's entries up to that seq, before messages that are applied later."""
         self._queue.put(_PendingApply((), self._loop.create_future(), (room, upto)))
-
-    async def bounds(self, room: str) -> Bounds:
-        return await self.readers.read(replica_state.bounds, room)
-
-    async def entries(self, room: str, after: int, upto: int, limit: int) -> list[Stored]:
-        return await self.readers.read(replica_state.entries, room, after, upto, limit)
-
-    async def target(self, room: str, seq: int) -> Target | None:
-        return await self.readers.read(replica_state.target, room, seq)
-
-    async def find_stored(self, key: IdempotencyKey) -> Stored | None:
-        """The entry with that room, principal and cid."""
-        return (await self.readers.read(replica_state.find_stored, key)).get(key)
 
     async def close(self) -> None:
         await self.readers.close()

@@ -12,6 +12,7 @@ from bqserver.storage.sqlite.writer_state import WriterState
 
 
 def cursor(db: sqlite3.Connection, room: str) -> int:
+    """The seq of the room's last applied message; 0: none."""
     row = db.execute("SELECT seq FROM cursor WHERE room = ?", (room,)).fetchone()
     return int(row[0]) if row else 0
 
@@ -20,8 +21,9 @@ def target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
     return ReadOnlyState(db).target(room, seq)
 
 
-def find_stored(db: sqlite3.Connection, key: IdempotencyKey) -> dict[IdempotencyKey, Stored]:
-    return ReadOnlyState(db).find_stored([key])
+def find_stored(db: sqlite3.Connection, key: IdempotencyKey) -> Stored | None:
+    """The entry with that room, principal and cid."""
+    return ReadOnlyState(db).find_stored([key]).get(key)
 
 
 def trimmed(db: sqlite3.Connection, room: str) -> int:

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 
 from bqserver.errors import ClusterError, SettingError, StorageError
 from bqserver.jetstream import api
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.watched_kv import ControlState
 
@@ -122,11 +122,7 @@ class Retention:
     """
 
     def __init__(
-        self,
-        client: JetStreamClient,
-        control: ControlState,
-        rules: Sequence[Rule],
-        clock: Callable[[], float],
+        self, client: NatsClient, control: ControlState, rules: Sequence[Rule], clock: Callable[[], float]
     ) -> None:
         self._client = client
         self._control = control

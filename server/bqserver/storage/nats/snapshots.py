@@ -23,7 +23,7 @@ import nats.errors
 
 from bqserver.errors import StorageError
 from bqserver.jetstream import api
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.kv import KeyValue, retry_startup
 from bqserver.model import RoomView
@@ -65,7 +65,7 @@ class Snapshots:
     """``node``: the id in this node's records. No method raises: in doubt, there is no snapshot."""
 
     def __init__(
-        self, client: JetStreamClient, replica: Replica, consumers: Consumers, node: str, replicas: int
+        self, client: NatsClient, replica: Replica, consumers: Consumers, node: str, replicas: int
     ) -> None:
         self._client = client
         self._replica = replica
@@ -133,7 +133,7 @@ class Snapshots:
         return decode_snapshot(found.value) if found else None
 
     async def _trimmed(self, room: str) -> int:
-        return await self._replica.readers.read(replica_state.trimmed, room)
+        return await self._replica.read(replica_state.trimmed, room)
 
     # ---- writing
 
@@ -204,7 +204,7 @@ class Snapshots:
             if not self._created:
                 await self._bucket.create()
                 self._created = True
-            snapshot = await self._replica.readers.read(take_snapshot, self._replica.epoch, room)
+            snapshot = await self._replica.read(take_snapshot, self._replica.epoch, room)
             if snapshot is not None:
                 await self._bucket.put(room, encode(snapshot))
                 self._written_at[room] = self._loop.time()
@@ -218,7 +218,7 @@ class Snapshots:
         return True
 
 
-async def trim_snapshot(client: JetStreamClient, room: str, upto: int) -> None:
+async def trim_snapshot(client: NatsClient, room: str, upto: int) -> None:
     """Remove the messages up to that seq from the room's snapshot. Raises CONNECTION_ERRORS or StorageError."""
     bucket = KeyValue(client, BUCKET, 1)
     while await bucket.exists():
@@ -231,7 +231,7 @@ async def trim_snapshot(client: JetStreamClient, room: str, upto: int) -> None:
 
 
 async def write_all_snapshots(
-    client: JetStreamClient, path: Path, epoch: str, replicas: int, on_progress: Callable[[int, int], None]
+    client: NatsClient, path: Path, epoch: str, replicas: int, on_progress: Callable[[int, int], None]
 ) -> None:
     """The snapshots of all rooms of a replica that no process writes to; ``on_progress`` gets (done, all) rooms.
     Raises StorageError.

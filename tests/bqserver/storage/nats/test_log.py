@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from bqserver.errors import StorageError
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.model import Bounds, Rejected, Stored, Submission
-from bqserver.storage.nats import publisher
+from bqserver.storage.nats import publisher, replica_state
 from bqserver.storage.nats.consumer import Consumer
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.nats.records import encode_record, message_id
@@ -221,7 +221,7 @@ def test_a_room_is_filled_with_one_request(two_nodes, monkeypatch):
         await stored(one, say("hi"))
         requests = []
 
-        def record(client: JetStreamClient) -> None:
+        def record(client: NatsClient) -> None:
             request_many = client.request_many
 
             async def recorded(subject: str, payload: bytes, *more: object, **options: object) -> list[Msg]:
@@ -354,14 +354,15 @@ def test_an_unused_room_is_no_longer_consumed(two_nodes, monkeypatch):
 def test_a_cancelled_reader_that_opened_a_room_does_not_block_the_next(two_nodes, monkeypatch):
     async def scenario(one: NatsLog, other: NatsLog) -> None:
         await stored(one, say("hi"))
-        cursor, asked, answers = other.replica.cursor, asyncio.Event(), asyncio.Event()
+        read, asked, answers = other.replica.read, asyncio.Event(), asyncio.Event()
 
-        async def slowly(room: str) -> int:
-            asked.set()
-            await answers.wait()
-            return await cursor(room)
+        async def slowly(query: Callable[..., Any], *args: Any) -> Any:
+            if query is replica_state.cursor:
+                asked.set()
+                await answers.wait()
+            return await read(query, *args)
 
-        monkeypatch.setattr(other.replica, "cursor", slowly)
+        monkeypatch.setattr(other.replica, "read", slowly)
         first, second = (asyncio.ensure_future(other.consumers.open("lobby")) for _ in range(2))
         await asyncio.wait_for(asked.wait(), 10)
         first.cancel()

@@ -10,6 +10,7 @@ import pytest
 from bqserver.errors import StorageError
 from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.memory import MemoryLog
+from bqserver.storage.nats import replica_state
 from bqserver.storage.nats.records import (
     Record,
     StreamMessage,
@@ -48,8 +49,8 @@ async def apply_all(
         await replica.apply(stream[start : start + size])
     held = {}
     for room in sorted({one.room for one in stream}):
-        messages = await replica.readers.read(queries.messages, room, 500, None, None)
-        entries = await replica.readers.read(queries.entries, room, 0, 1 << 40, 500)
+        messages = await replica.read(queries.messages, room, 500, None, None)
+        entries = await replica.read(queries.entries, room, 0, 1 << 40, 500)
         held[room] = [*messages, *[entry.body for entry in entries]]
         assert [entry.prev for entry in entries] == [0, *[entry.seq for entry in entries]][: len(entries)]
     await replica.close()
@@ -99,9 +100,9 @@ def test_trimmed_entries_do_not_come_back_from_the_stream(tmp_path_factory, room
         await replica.apply(())
         found = [
             (
-                await replica.bounds(room),
-                await replica.entries(room, 0, 1 << 40, 500),
-                await replica.readers.read(queries.messages, room, 500, None, None),
+                await replica.read(replica_state.bounds, room),
+                await replica.read(replica_state.entries, room, 0, 1 << 40, 500),
+                await replica.read(queries.messages, room, 500, None, None),
             )
             for room in names
         ]
@@ -194,7 +195,7 @@ def test_a_replica_of_another_stream_is_emptied(tmp_path: Path):
     async def fill(epoch: str, text: str) -> list[bytes]:
         replica = Replica(path, epoch, lambda _: None)
         await replica.apply([message(1, hi(text))])
-        found = await replica.readers.read(queries.messages, "lobby", 9, None, None)
+        found = await replica.read(queries.messages, "lobby", 9, None, None)
         await replica.close()
         return found
 

@@ -16,7 +16,7 @@ from bqserver.cluster.node import join
 from bqserver.errors import SettingError, StorageError
 from bqserver.hub.hub import Hub
 from bqserver.jetstream import api
-from bqserver.jetstream.client import JetStreamClient
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.kv import LastValues
 from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.attachments import StoredAttachment, resolve_attachments
@@ -158,7 +158,7 @@ def test_nothing_is_removed_when_a_replica_of_the_stream_is_behind_or_silent(
             kept = [one.seq for one in await stored(log, say("old"), say("new"))]
             get_batch = api.get_batch
 
-            async def behind(client: JetStreamClient, stream: str, **query: object) -> tuple[list[Msg], bool]:
+            async def behind(client: NatsClient, stream: str, **query: object) -> tuple[list[Msg], bool]:
                 return ([], False) if "start_time" in query else await get_batch(client, stream, **query)
 
             with monkeypatch.context() as patched:

@@ -424,9 +424,9 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path, monkeypatch):
         try:
             with monkeypatch.context() as patched:
                 patched.setattr(replica_state, "bounds", bounds_after_a_change)
-                old = await replica.readers.read(take_snapshot, "e", "lobby")
-            new = await replica.readers.read(take_snapshot, "e", "lobby")
-            nothing = await replica.readers.read(take_snapshot, "e", "unused")
+                old = await replica.read(take_snapshot, "e", "lobby")
+            new = await replica.read(take_snapshot, "e", "lobby")
+            nothing = await replica.read(take_snapshot, "e", "unused")
         finally:
             await replica.close()
         assert (old.seq, old.newest, texts(old.last(50))) == (1, 1, ["1"])
