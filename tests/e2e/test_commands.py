@@ -26,8 +26,8 @@ def test_it_opens_a_quickstart_that_works(home: Path, clean: dict[str, str], pag
         notebook: Notebook = server.open(page, "quickstart.ipynb")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        window: Window = notebook.room()
-        for text in ("Hello from Python", "Hello Ada, I am a second member", "Is anybody listening?"):
+        window: Window = notebook.room("quickstart")
+        for text in ("Hello from Python", "Hello Ada, I am a second member", "Is anyone listening?"):
             window.wait_for(text)
         window.say("I am")
         told = notebook.cell(4).locator(".jp-Cell-outputArea")
@@ -35,7 +35,7 @@ def test_it_opens_a_quickstart_that_works(home: Path, clean: dict[str, str], pag
         address = notebook.cell(5).locator(".jp-Cell-outputArea").get_by_role("link").get_attribute("href")
         assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
         page.goto(address)
-        beside = Window(page.get_by_role("region", name="Chat room lobby"))
+        beside = Window(page.get_by_role("region", name="Chat room quickstart"))
         beside.wait_for("I am")
     finally:
         process.terminate()

@@ -1,4 +1,4 @@
-"""A marimo notebook: the room's window in ``mo.ui.anywidget``, and cells that run again with each new message."""
+"""The marimo notebook: the room's window in ``mo.ui.anywidget``, and cells that run again with each new message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bqwidget.testing import private_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 NOTEBOOK = ROOT / "notebooks" / "reactive_marimo.py"
-ASKED_WHERE = """
+THREAD_CELL = """
 @app.cell
 def _(room):
     import threading
@@ -27,12 +27,12 @@ def _(room):
 
     @room.on_message(where=lambda message: message.text == "where are you?")
     def answer(message):
-        room.reply(message, f"in the cells' thread: {threading.get_ident() == cells}")
+        room.reply(message, f"on the cells' thread: {threading.get_ident() == cells}")
 
     return
 
 """
-"""A cell more, which tells whether the thread rule holds here too."""
+"""An additional cell: a handler that replies whether it runs on the thread of the cells."""
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def mode(request):
 
 @pytest.fixture
 def marimo(mode, server, home, home_environ, unused_port):
-    """Its address, as an app and as a notebook to write in."""
+    """The address of the running notebook, once as an app (``run``) and once in marimo's editor (``edit``)."""
     environ = {
         **home_environ,
         "BQWIDGET_URL": server.url,
@@ -62,10 +62,9 @@ def marimo(mode, server, home, home_environ, unused_port):
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
     }
     copy = home / NOTEBOOK.name
-    copy.write_text(NOTEBOOK.read_text().replace("\nif __name__", f"{ASKED_WHERE}\nif __name__"))
-    (home / "pyproject.toml").write_text(
-        "[tool.marimo.runtime]\nauto_instantiate = true\n"
-    )  # run when opened
+    copy.write_text(NOTEBOOK.read_text().replace("\nif __name__", f"{THREAD_CELL}\nif __name__"))
+    # The editor runs all cells when the page is opened.
+    (home / "pyproject.toml").write_text("[tool.marimo.runtime]\nauto_instantiate = true\n")
     command = [sys.executable, "-m", "marimo", mode, copy, "--headless", "--no-token"]
     command += [f"--port={unused_port}", *(["--skip-update-check"] if mode == "edit" else [])]
     with (home / "marimo.log").open("wb") as log:
@@ -82,7 +81,7 @@ def marimo(mode, server, home, home_environ, unused_port):
         except URLError:
             return False
 
-    eventually(answers, 60, "marimo's start")
+    eventually(answers, 60, "the start of marimo")
     yield url
     process.terminate()
     process.wait(30)
@@ -95,14 +94,13 @@ def test_cells_follow_the_room(marimo, pages, bob):
     window = Window(page.get_by_role("region", name="Chat room lobby"))
     window.wait_for("before")
     window.wait_connected()
-    last = page.get_by_text("Last said:")
-    last.filter(has_text="before").wait_for(timeout=SLOW)
-    bob.send("from outside")
-    last.filter(has_text="from outside").wait_for(timeout=SLOW)
+    newest = page.locator("pre")
+    newest.get_by_text("before", exact=True).wait_for(timeout=SLOW)
+    html = bob.send("<b>from outside</b>")
+    newest.get_by_text("<b>from outside</b>", exact=True).wait_for(timeout=SLOW)
     window.wait_for("from outside")
-    asked = bob.messages[-1]
     window.say("from the window")
-    assert bob.wait_for(timeout=20, after=asked).text == "from the window"
-    last.filter(has_text="from the window").wait_for(timeout=SLOW)
+    assert bob.wait_for(timeout=20, after=html).text == "from the window"
+    newest.get_by_text("from the window", exact=True).wait_for(timeout=SLOW)
     where = bob.send("where are you?")
-    assert bob.wait_for(timeout=20, after=where).text == "in the cells' thread: True"
+    assert bob.wait_for(timeout=20, after=where).text == "on the cells' thread: True"

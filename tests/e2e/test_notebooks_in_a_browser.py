@@ -1,9 +1,10 @@
-"""Two people, two kernels, one room: real JupyterLab and Notebook 7 in a real Chromium, and the page beside them."""
+"""Rooms in real JupyterLab and Notebook 7 in a real Chromium, together with the room's page; the notebooks/ of this project."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,23 +13,28 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from e2e.conftest import Jupyter, Window
+from e2e.conftest import SLOW, Jupyter, Notebook, Window
 from support.eventually import eventually
 from support.paths import ROOT
 from support.processes import is_running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SHOW = "from bqwidget import Room\nroom = Room('lobby', user='{user}')\nroom"
-SAID = "print('|'.join(message.text for message in room.messages))"
+ALL_NUMBERED = """() => [...document.querySelectorAll(".jp-Notebook .jp-CodeCell .jp-InputPrompt")]
+    .every((prompt) => /^\\[[0-9]+\\]:$/.test(prompt.textContent))"""
+ERRORS = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+PRINT_TEXTS = "print('|'.join(message.text for message in room.messages))"
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_two_kernels_and_the_page_hear_the_same(jupyter: Callable[..., Jupyter], pages, app: str) -> None:
-    """Nothing is configured: the first kernel starts the local server, the second finds it."""
+def test_two_kernels_and_the_page_show_the_same_messages(
+    jupyter: Callable[..., Jupyter], pages, app: str
+) -> None:
+    """Without configuration: the first kernel starts the local server, the second finds it."""
     lab = jupyter()
     notebooks = []
     for user in ("ada", "bob"):
-        name = lab.notebook(f"{user}.ipynb", SHOW.format(user=user), "print(room.invite())", SAID)
+        name = lab.notebook(f"{user}.ipynb", SHOW.format(user=user), "print(room.invite())", PRINT_TEXTS)
         notebooks.append(lab.open(pages(), name, app=app))
     windows = []
     for notebook in notebooks:
@@ -83,8 +89,42 @@ def test_a_reloaded_page_shows_the_room_again(jupyter: Callable[..., Jupyter], p
     notebook.room().wait_for("meanwhile")
 
 
+def run_all(lab: Jupyter, pages, name: str) -> Notebook:
+    """One of the notebooks/, opened in a page that is high enough for all of its cells, and started."""
+    shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", lab.folder)
+    notebook = lab.open(pages(viewport={"width": 1280, "height": 5000}), f"{name}.ipynb")
+    notebook.page.get_by_role("menuitem", name="Run", exact=True).click()
+    notebook.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    return notebook
+
+
+def wait_until_run(notebook: Notebook) -> None:
+    """Until every code cell has the number of its run, and none has written an error."""
+    notebook.page.wait_for_function(ALL_NUMBERED, timeout=2 * SLOW)
+    assert notebook.page.locator(ERRORS).all_inner_texts() == []
+
+
+def test_a_finished_notebook_has_a_connected_window(jupyter: Callable[..., Jupyter], pages) -> None:
+    lab = jupyter()
+    for name in ("quickstart", "react", "watch", "pictures", "bot", "class"):
+        notebook = run_all(lab, pages, name)
+        wait_until_run(notebook)
+        notebook.room(name).wait_connected()
+        assert notebook.room(name).seqs() != []
+        notebook.page.close()
+        lab.end_kernels()
+
+
+def test_the_reader_answers_the_question_of_a_running_cell(jupyter: Callable[..., Jupyter], pages) -> None:
+    notebook = run_all(jupyter(), pages, "ask")
+    notebook.room("ask").region.get_by_role("button", name="0.001", exact=True).click()
+    notebook.cell(1).get_by_text("a learning rate of 0.001").wait_for(timeout=SLOW)
+    wait_until_run(notebook)
+    notebook.room("ask").wait_connected()
+
+
 class Server:
-    """A bqserver on a port of its own, which can be killed and come back."""
+    """A bqserver on a fixed port, which can be killed and started again with the same history."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -127,7 +167,9 @@ def server(home: Path, unused_port: int) -> Iterator[Server]:
     started.kill()
 
 
-def test_the_server_is_killed_and_comes_back(jupyter: Callable[..., Jupyter], pages, server: Server) -> None:
+def test_windows_reconnect_when_a_killed_server_is_started_again(
+    jupyter: Callable[..., Jupyter], pages, server: Server
+) -> None:
     lab = jupyter(environ={"BQWIDGET_URL": server.url, "BQWIDGET_TOKEN": "token"})
     windows = []
     for user in ("ada", "bob"):
@@ -140,23 +182,21 @@ def test_the_server_is_killed_and_comes_back(jupyter: Callable[..., Jupyter], pa
     server.kill()
     for window in windows:
         window.wait_connected(connected=False)
-    windows[0].say("while it was away")
+    windows[0].say("while the server is down")
     server.start()
-    server.post("after its return")
+    server.post("after the restart")
     for window in windows:
-        window.wait_for("while it was away")
-        window.wait_for("after its return")
+        window.wait_for("while the server is down")
+        window.wait_for("after the restart")
         window.wait_connected()
-    windows[1].say("and on")
-    windows[0].wait_for("and on")
+    windows[1].say("continued")
+    windows[0].wait_for("continued")
     assert windows[0].seqs() == windows[1].seqs()
-    for text in ("before", "while it was away", "after its return", "and on"):
+    for text in ("before", "while the server is down", "after the restart", "continued"):
         assert windows[0].messages.filter(has_text=text).count() == 1
 
 
-def test_the_local_server_is_killed_and_the_room_starts_another(
-    jupyter: Callable[..., Jupyter], pages, home: Path
-) -> None:
+def test_a_room_replaces_a_killed_local_server(jupyter: Callable[..., Jupyter], pages, home: Path) -> None:
     lab = jupyter()
     notebook = lab.open(pages(), lab.notebook("ada.ipynb", SHOW.format(user="ada")))
     notebook.run(0)
