@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_it_opens_a_quickstart_that_works(home: Path, clean: dict[str, str], pag
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_the_help_names_the_notebooks_and_installs_nothing(clean: dict[str, str], tmp_path: Path) -> None:
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    for path in [*(ROOT / "notebooks").glob("*.ipynb"), ROOT / "notebooks" / "__main__.py"]:
+        shutil.copy(path, notebooks)
+    printed = subprocess.run(
+        [sys.executable, "notebooks", "--help"],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed.stdout.startswith("usage: python3 notebooks ")
+    assert "ask, bot, class, pictures, quickstart, react, server, watch" in printed.stdout
 
 
 def test_an_option_of_jupyterlab_is_handed_on(clean: dict[str, str]) -> None:
