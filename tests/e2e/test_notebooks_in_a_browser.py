@@ -104,6 +104,7 @@ def wait_until_run(notebook: Notebook) -> None:
     assert notebook.page.locator(ERRORS).all_inner_texts() == []
 
 
+@pytest.mark.timeout(600)
 def test_a_finished_notebook_has_a_connected_window(jupyter: Callable[..., Jupyter], pages) -> None:
     lab = jupyter()
     for name in ("quickstart", "react", "watch", "pictures", "bot", "class"):

@@ -36,6 +36,7 @@ def run_nbval(notebook: Path, environ: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(300)
 @each_notebook
 def test_a_notebook_runs_again_in_a_used_home(
     notebook: Path, home: Path, home_environ: dict[str, str]
