@@ -1,92 +1,84 @@
-/** The window as a page: goes on from the messages already in the HTML, or opens the door with an invite. */
+/** The entry point of the room's web page: continues from the messages in the HTML, or redeems an invite. */
 
 import { effect } from "@preact/signals";
 import { h, render } from "preact";
-import { asMessages, isObject } from "./protocol/guards";
+import { asMessages } from "./protocol/guards";
+import { isObject } from "./protocol/schema";
+import { errorText, setLanguage, strings } from "./i18n/strings";
+import { hydratedState, initialState, type State } from "./model/state";
+import { parseJson } from "./protocol/schema";
 import { Room } from "./room/room";
 import { SocketSource } from "./transport/socket-source";
-import { hydrated, initial, type State } from "./model/state";
 import { Chat } from "./view/chat";
-import { Door } from "./view/invite-screen";
-import { rememberedName } from "./view/shared/storage";
-import { language, reasonOf, speak, words } from "./i18n/strings";
+import { InviteScreen } from "./view/invite-screen";
+import { loadName } from "./view/shared/storage";
 
-const DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
+const UNREAD_DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
 
 function start(main: HTMLElement): void {
-  // The server does not know who reads: what the HTML says of its language is that of its few words.
-  speak(navigator.languages);
-  document.documentElement.lang = language;
-  const { room = "lobby", base: path = "/", session } = main.dataset;
+  // The HTML's `lang` is that of the server's own few words: the server does not know the reader's language.
+  document.documentElement.lang = setLanguage(navigator.languages);
+  const { room: name = "lobby", base: path = "/", session } = main.dataset;
   const base = new URL(path, location.href).href;
+  const code = takeInviteCode();
   if (session === "no") {
-    const code = takeInvite();
     main.replaceChildren();
-    render(h(Door, { room, code, enter: (invite) => enter(base, invite) }), main);
+    render(h(InviteScreen, { room: name, code, redeem: (invite) => redeemInvite(base, invite) }), main);
     return;
   }
-  takeInvite();
-  const embedded = readState();
-  const principal = typeof embedded.user === "string" ? embedded.user : null;
-  const live = new Room(new SocketSource({ base, room }), stateFrom(room, principal ?? rememberedName(""), embedded));
+  const embedded = parseJson(document.getElementById("bqwidget-state")?.textContent ?? "");
+  const data = isObject(embedded) ? embedded : {};
+  const principal = typeof data.user === "string" ? data.user : null;
+  const room = new Room(new SocketSource({ base, room: name }), stateFrom(name, principal ?? loadName(""), data));
   main.replaceChildren();
-  // Never `location.href`: what stands behind the path may be a code.
-  const link = location.origin + location.pathname;
-  render(h(Chat, { room: live, given: "", verified: principal !== null, heading: "h1", link }), main);
-  live.start();
-  tellUnread(live);
+  // Not `location.href`: its query or fragment may contain a secret.
+  const shareUrl = location.origin + location.pathname;
+  render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1", shareUrl }), main);
+  room.start();
+  showUnread(room);
 }
 
-/** In the tab, where it is seen while the page is not: the number in its title, a dot on its icon. */
-function tellUnread(live: Room): void {
+/** Shows unread messages on the browser's tab: their number in the title, a dot on the icon. */
+function showUnread(room: Room): void {
   const { title } = document;
   const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]");
   const plain = icon?.href ?? "";
   effect(() => {
-    const { count } = live.state.value.unread;
+    const { count } = room.state.value.unread;
     document.title = count > 0 ? `(${count}) ${title}` : title;
-    const href = count > 0 ? plain.replace("%3C/svg%3E", `${DOT}%3C/svg%3E`) : plain;
+    const href = count > 0 ? plain.replace("%3C/svg%3E", `${UNREAD_DOT}%3C/svg%3E`) : plain;
     if (icon !== null && icon.href !== href) icon.href = href;
   });
 }
 
-function readState(): Readonly<Record<string, unknown>> {
-  try {
-    const state: unknown = JSON.parse(document.getElementById("bqwidget-state")?.textContent ?? "");
-    return isObject(state) ? state : {};
-  } catch {
-    return {};
-  }
+function stateFrom(room: string, user: string, data: Readonly<Record<string, unknown>>): State {
+  const { messages, epoch, seq, oldest } = data;
+  if (typeof epoch !== "string" || typeof seq !== "number" || typeof oldest !== "number") return initialState(room, user);
+  return hydratedState(room, user, { messages: asMessages(messages), epoch, seq, oldest });
 }
 
-function stateFrom(room: string, user: string, embedded: Readonly<Record<string, unknown>>): State {
-  const { messages, epoch, seq, oldest } = embedded;
-  if (typeof epoch !== "string" || typeof seq !== "number" || typeof oldest !== "number") return initial(room, user);
-  return hydrated(room, user, { messages: asMessages(messages), epoch, seq, oldest });
-}
-
-/** The code of `#invite=CODE`; it is taken out of the address at once, so that no copied link carries it. */
-function takeInvite(): string | null {
+/** The code of `#invite=CODE`; it is removed from the address, so that a copied link does not contain it. */
+function takeInviteCode(): string | null {
   const code = new URLSearchParams(location.hash.slice(1)).get("invite");
   if (code !== null) history.replaceState(null, "", location.pathname + location.search);
   return code;
 }
 
-/** Swaps the code for a session cookie; null on success, else the server's words for why not. */
-async function enter(base: string, invite: string): Promise<string | null> {
-  const answer = await fetch(`${base}session`, {
+/** Exchanges the code for a session cookie; returns null on success, otherwise the reason to show. */
+async function redeemInvite(base: string, invite: string): Promise<string | null> {
+  const response = await fetch(`${base}session`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ invite }),
   });
-  if (answer.ok) {
+  if (response.ok) {
     location.reload();
     return null;
   }
-  const body: unknown = await answer.json().catch(() => null);
+  const body: unknown = await response.json().catch(() => null);
   const { code, message } = isObject(body) && isObject(body.error) ? body.error : {};
-  if (typeof code !== "string" || typeof message !== "string") return words.answeredWith(answer.status);
-  return reasonOf({ code, message });
+  if (typeof code !== "string" || typeof message !== "string") return strings.httpStatus(response.status);
+  return errorText({ code, message });
 }
 
 const main = document.getElementById("bqwidget");

@@ -1,16 +1,17 @@
-/** The window in a notebook: one source and one store per model, and as many views of them as are shown.
+/** The entry point of the notebook's widget: one source and one room per model, with any number of views.
  *
- * A factory, not an object: anywidget calls it once per model, and hands `initialize` and `render`
- * different proxies of that model, so only this closure connects the two.
+ * The default export is a factory: anywidget calls it once per model and gives `initialize` and `render` different
+ * proxies of that model, so that only this closure connects the two.
  */
 
 import { h, render } from "preact";
-import { newId, Room } from "./room/room";
+import { newId } from "./protocol/ids";
+import { setLanguage } from "./i18n/strings";
+import { initialState } from "./model/state";
+import { Room } from "./room/room";
 import { CommSource, type Model } from "./transport/comm-source";
-import { initial } from "./model/state";
 import { Chat } from "./view/chat";
-import { rememberedName } from "./view/shared/storage";
-import { speak } from "./i18n/strings";
+import { loadName } from "./view/shared/storage";
 
 interface InitializeProps {
   readonly model: Model;
@@ -29,8 +30,8 @@ export default function widget() {
   };
 
   function open(model: Model): Room {
-    speak([document.documentElement.lang, ...navigator.languages]); // JupyterLab says its own there
-    const state = initial(text(model, "room_name"), rememberedName(text(model, "user")));
+    setLanguage([document.documentElement.lang, ...navigator.languages]); // JupyterLab's language is in `lang`
+    const state = initialState(text(model, "room_name"), loadName(text(model, "user")));
     const opened = new Room(new CommSource(model, newId()), state);
     opened.start();
     return opened;
@@ -50,7 +51,7 @@ export default function widget() {
     render({ model, el, signal }: RenderProps): () => void {
       room ??= open(model);
       el.classList.add("bq-widget");
-      render(h(Chat, { room, given: text(model, "user") }), el);
+      render(h(Chat, { room, defaultName: text(model, "user") }), el);
       const remove = (): void => render(null, el);
       signal?.addEventListener("abort", remove);
       return remove;

@@ -180,14 +180,14 @@ def test_what_is_not_taken_says_why_where_it_is_and_can_be_taken_back(server, pa
     )
     said = {
         "paper.pdf": "Only PNG, JPEG, GIF, WebP and SVG pictures",
-        "huge.png": "It has 2 MB: the limit is 2 MB",
+        "huge.png": "This file has 2 MB: the limit is 2 MB",
         "empty.png": "This file is empty",
         "page.png": "the bytes are not image/png",
     }
     for name, why in said.items():
         chips(window).filter(has_text=name).get_by_role("alert").filter(has_text=why).wait_for()
     box(window).press("Enter")
-    window.region.get_by_role("alert").filter(has_text="Remove what could not be uploaded").wait_for()
+    window.region.get_by_role("alert").filter(has_text="Remove failed attachments").wait_for()
     assert box(window).input_value() == "my draft"
     for name in said:
         window.region.get_by_role("button", name=f"Remove {name}").click()
@@ -202,7 +202,7 @@ def test_an_upload_that_fails_is_tried_again_and_one_on_its_way_taken_back(serve
     window = enter(page, bob)
     page.route("**/parts", lambda route: route.abort())
     choose(window, file("a.png", png()))
-    chips(window).get_by_role("alert").filter(has_text="can't be reached").wait_for()
+    chips(window).get_by_role("alert").filter(has_text="cannot be reached").wait_for()
     page.unroute("**/parts")
     held: list[object] = []
     page.route("**/parts", lambda route: held.append(route))  # noqa: PLW0108 - Playwright looks at its signature

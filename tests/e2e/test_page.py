@@ -165,7 +165,7 @@ def test_a_full_server_says_so_and_when_it_is_tried_again(pages):
     with running_server(open=True, max_connections=1) as server, member(server.url, "lobby"):
         page = pages()
         page.goto(f"{server.url}/rooms/lobby")
-        page.get_by_role("status").filter(has_text="The server is full · next try in").wait_for()
+        page.get_by_role("status").filter(has_text="The server is full · retrying in").wait_for()
 
 
 # ---- code and long messages, in a worker ----

@@ -1,6 +1,6 @@
-/** Times as people read them, in the reader's own time zone and language. */
+/** Times and sizes in the reader's time zone and language. */
 
-import { locale, words } from "./strings";
+import { locale, strings } from "./strings";
 
 const STYLES = {
   clock: { timeStyle: "short" },
@@ -9,7 +9,7 @@ const STYLES = {
   full: { dateStyle: "full", timeStyle: "medium" },
 } as const satisfies Record<string, Intl.DateTimeFormatOptions>;
 
-/** Slow to make, so made once for a language. */
+/** Cached, because they are slow to create. */
 const formats = new Map<string, Intl.DateTimeFormat>();
 
 function format(style: keyof typeof STYLES, at: number): string {
@@ -19,23 +19,29 @@ function format(style: keyof typeof STYLES, at: number): string {
   return known.format(date(at));
 }
 
-/** The largest time a Date can hold; a foreign clock may claim anything. */
-const LATEST = 8.64e15;
-const date = (at: number): Date => new Date(Math.min(Math.max(at, -LATEST), LATEST));
+/** The largest time that a Date can hold; `at` comes from another clock, and may be anything. */
+const MAX_DATE_MS = 8.64e15;
+const date = (at: number): Date => new Date(Math.min(Math.max(at, -MAX_DATE_MS), MAX_DATE_MS));
 
-export const timeOf = (at: number): string => format("clock", at);
-export const fullTime = (at: number): string => format("full", at);
-export const isoTime = (at: number): string => date(at).toISOString();
+export const formatTime = (at: number): string => format("clock", at);
+export const formatDateTime = (at: number): string => format("full", at);
+export const toIsoString = (at: number): string => date(at).toISOString();
 
-export function sameDay(a: number, b: number): boolean {
+export function isSameDay(a: number, b: number): boolean {
   return date(a).toDateString() === date(b).toDateString();
 }
 
-export function dayOf(at: number, now: number): string {
-  if (sameDay(at, now)) return words.today;
+export function formatDay(at: number, now: number): string {
+  if (isSameDay(at, now)) return strings.today;
   const before = date(now);
   before.setDate(before.getDate() - 1);
-  if (sameDay(at, before.getTime())) return words.yesterday;
+  if (isSameDay(at, before.getTime())) return strings.yesterday;
   const sameYear = date(at).getFullYear() === date(now).getFullYear();
   return format(sameYear ? "day" : "dayAndYear", at);
+}
+
+export function formatBytes(bytes: number): string {
+  const [size, unit] =
+    bytes < 1_000 ? [bytes, "byte"] : bytes < 1_000_000 ? [bytes / 1_000, "kilobyte"] : [bytes / 1_000_000, "megabyte"];
+  return new Intl.NumberFormat(locale, { style: "unit", unit, maximumFractionDigits: 1 }).format(size);
 }

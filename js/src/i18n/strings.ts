@@ -1,38 +1,37 @@
-/** Which language the window speaks: the catalogue of words and the locale of its dates, chosen once, before it is drawn.
+/** The language of the window: its catalogue of strings and its locale, chosen once, before the first rendering.
  *
- * Another language is one more file beside `words/en.ts` and one more line in `CATALOGUES`.
+ * To add a language, write a file like `de.ts` and add it to `CATALOGUES`.
  */
 
-import type { Trouble } from "../protocol/frames";
+import type { ErrorInfo } from "../protocol/server-frames";
 import { de } from "./de";
-import { en, type Words } from "./en";
+import { en, type Strings } from "./en";
 
-export const CATALOGUES: Readonly<Record<string, Words>> = { en, de };
+export const CATALOGUES: Readonly<Record<string, Strings>> = { en, de };
 
-/** The words of the chosen language; a binding that `speak` changes, so read it when drawing, not when loading. */
-export let words: Words = en;
-export let language = "en";
-/** The locale of dates and numbers: the reader's own variety of the chosen language (en-GB, de-AT). */
+/** The strings of the chosen language. `setLanguage` changes the binding: read it when rendering, not on import. */
+export let strings: Strings = en;
+/** The locale of dates and numbers: the reader's variety of the chosen language (en-GB, de-AT). */
 export let locale = "en";
 
-/** Choose the first of the wanted languages (`de`, `de-AT`, `de_DE`) that has a catalogue; English where none has. */
-export function speak(wanted: readonly string[]): void {
-  const tags = wanted.map((tag) => tag.replaceAll("_", "-")).filter(isLocale);
-  const found = tags.map(languageOf).find((language) => Object.hasOwn(CATALOGUES, language)) ?? "en";
-  language = found;
-  words = CATALOGUES[found]!;
-  // Of the same language, what says most: a page in "de" and a browser in "de-AT" is Austrian.
+/** Chooses the first of `preferred` (`de`, `de-AT`, `de_DE`) that has a catalogue, otherwise English; returns its tag. */
+export function setLanguage(preferred: readonly string[]): string {
+  const tags = preferred.map((tag) => tag.replaceAll("_", "-")).filter(isLocale);
+  const found = tags.map(languageOf).find((tag) => Object.hasOwn(CATALOGUES, tag)) ?? "en";
+  strings = CATALOGUES[found]!;
+  // The longest tag of that language: a page in "de" and a browser in "de-AT" give "de-AT".
   locale = tags.filter((tag) => languageOf(tag) === found).sort((a, b) => b.length - a.length)[0] ?? found;
+  return found;
 }
 
 const languageOf = (tag: string): string => tag.split("-")[0]!.toLowerCase();
 
-/** Why something was refused, in the reader's language where the code is known, else as the server put it. */
-export function reasonOf({ code, message }: Trouble): string {
-  return Object.hasOwn(words.refusals, code) ? words.refusals[code]! : message;
+/** The reason for an error, in the reader's language if its code is in the catalogue, otherwise in the server's words. */
+export function errorText({ code, message }: ErrorInfo): string {
+  return Object.hasOwn(strings.errors, code) ? strings.errors[code]! : message;
 }
 
-/** A page may say anything; Intl throws at what is no language tag. */
+/** Pages may contain any string; Intl throws on invalid language tags. */
 function isLocale(tag: string): boolean {
   try {
     return Intl.getCanonicalLocales(tag).length === 1;

@@ -1,69 +1,67 @@
-/** The list of messages during one turn of the store: the log's tail, copied once, however much is done to it. */
+/** The list of messages during one call of `reduce`: copied at the first write, and only once. */
 
-import { answered, fold, type Change, type Message } from "../protocol/frames";
-import { indexOf } from "./state";
+import { fold, withAnswer, type Change, type Message } from "../protocol/entries";
+import { indexOfSeq } from "./state";
 
-export class Tail {
+export class MutableMessages {
   #messages: readonly Message[];
-  /** The copy this turn may write to; null until it needs one. */
-  #own: Message[] | null = null;
+  #copy: Message[] | null = null;
 
   constructor(messages: readonly Message[]) {
     this.#messages = messages;
   }
 
   get messages(): readonly Message[] {
-    return this.#own ?? this.#messages;
+    return this.#copy ?? this.#messages;
   }
 
-  get first(): number | undefined {
+  get firstSeq(): number | undefined {
     return this.messages[0]?.seq;
   }
 
   append(message: Message): void {
-    const own = this.#writable();
-    answerIn(own, message);
-    own.push(message);
+    const copy = this.#writable();
+    markAnswer(copy, message);
+    copy.push(message);
   }
 
-  /** False where the message it changes isn't in the list. */
+  /** Returns false if the target is not in the list. */
   change(change: Change): boolean {
-    const index = indexOf(this.messages, change.target);
+    const index = indexOfSeq(this.messages, change.target);
     if (this.messages[index]?.seq !== change.target) return false;
-    const own = this.#writable();
-    own[index] = fold(own[index]!, change);
+    const copy = this.#writable();
+    copy[index] = fold(copy[index]!, change);
     return true;
   }
 
-  /** Puts older messages in front, with what has happened to them since that page was read. */
-  prepend(page: readonly Message[], late: readonly Change[]): void {
-    const older = new Tail(page);
-    for (const change of late) older.change(change);
-    const own = older.#writable();
-    for (const message of this.messages) answerIn(own, message);
-    this.#own = [...own, ...this.messages];
+  /** Adds older messages at the start, and applies the changes that arrived after their page was read. */
+  prepend(page: readonly Message[], lateChanges: readonly Change[]): void {
+    const older = new MutableMessages(page);
+    for (const change of lateChanges) older.change(change);
+    const copy = older.#writable();
+    for (const message of this.messages) markAnswer(copy, message);
+    this.#copy = [...copy, ...this.messages];
   }
 
-  /** Lets go of all but the newest `count`. */
-  keep(count: number): void {
-    this.#own = this.messages.slice(-count);
+  keepNewest(count: number): void {
+    this.#copy = this.messages.slice(-count);
   }
 
   replace(messages: readonly Message[]): void {
     this.#messages = messages;
-    this.#own = null;
+    this.#copy = null;
   }
 
   #writable(): Message[] {
-    this.#own ??= [...this.#messages];
-    return this.#own;
+    this.#copy ??= [...this.#messages];
+    return this.#copy;
   }
 }
 
-/** Marks the question that `reply` answers, where it is in the list. */
-function answerIn(messages: Message[], reply: Message): void {
+/** Marks the question that `reply` answers, if it is in the list. */
+function markAnswer(messages: Message[], reply: Message): void {
   if (reply.re === undefined) return;
-  const index = indexOf(messages, reply.re);
+  const index = indexOfSeq(messages, reply.re);
   const question = messages[index];
-  if (question?.seq === reply.re) messages[index] = answered(question, reply);
+  if (question?.seq === reply.re) messages[index] = withAnswer(question, reply);
 }

@@ -1,65 +1,43 @@
-/** The room's state, computed: `reduce(state, inputs) -> [state, effects]`, with no clock, socket or DOM.
+/** Computes the room's state: `reduce(state, inputs) -> [state, effects]`, without clock, socket or DOM.
  *
- * The client rule of chat.v1: an entry at or below `last` is dropped, one whose `prev` is `last` is
- * accepted, anything else asks to resume from `last`; a new epoch reloads. What falls into a gap is paged
- * by REST: as raw log entries where that is short, else the newest messages are loaded afresh. So
- * `messages` is the log's tail at all times, whatever the network lost, doubled or reordered.
+ * The client rule of chat.v1: an entry at or below `lastSeq` is dropped, an entry whose `prev` is `lastSeq` is
+ * accepted, and any other entry causes a resume from `lastSeq`; a new epoch reloads. A gap is filled over REST:
+ * with raw log entries if it is short, otherwise by loading the newest messages again. So `messages` is always the
+ * tail of the log, even if the network lost, duplicated or reordered frames.
  */
 
+import type { Draft } from "../protocol/client-frames";
+import { isChange, type Change, type Entry, type Message } from "../protocol/entries";
+import type { ChangeFrame, ErrorFrame, Gap, Hello, MessageFrame, ServerFrame } from "../protocol/server-frames";
+import { MutableMessages } from "./mutable-messages";
 import * as pending from "./pending";
-import {
-  isChange,
-  type Change,
-  type ChangeFrame,
-  type Draft,
-  type Entry,
-  type Gap,
-  type Hello,
-  type Message,
-  type MessageFrame,
-  type Profile,
-  type Refusal,
-  type ServerFrame,
-} from "../protocol/frames";
-import {
-  isOwn,
-  KEEP,
-  LOG_PAGE,
-  LONGEST_FILL,
-  MAX_HELD,
-  PAGE,
-  PAGE_RETRY,
-  type Effect,
-  type Input,
-  type Request,
-  type State,
-} from "./state";
-import { Tail } from "./mutable-messages";
+import { withMembers } from "./presence";
+import { readSnapshot } from "./snapshot";
+import { isOwn, KEPT_MESSAGES, LOG_PAGE_SIZE, MAX_GAP_SEQS, MAX_HELD_FRAMES, PAGE_RETRY_DELAY_MS, PAGE_SIZE } from "./state";
+import type { Effect, Input, PageRequest, State } from "./state";
+import { afterVisibility, NO_UNREAD } from "./unread";
 
-const LOOKS = ["name", "initials", "color", "avatar"] as const;
-const sameLooks = (a: Profile | undefined, b: Profile): boolean => LOOKS.every((part) => a?.[part] === b[part]);
-
-/** One step for a whole batch: the message list is copied once, however many frames arrived together. */
+/** Applies a batch of inputs; the message list is copied at most once per batch. */
 export function reduce(state: State, inputs: readonly Input[]): [State, Effect[]] {
-  const turn = new Turn(state);
-  for (const input of inputs) turn.take(input);
-  const { messages } = turn.tail;
-  // A turn that changes nothing gives back the very state: a view that watches it has nothing to draw.
-  return [messages === turn.state.messages ? turn.state : { ...turn.state, messages }, turn.effects];
+  const reducer = new Reducer(state);
+  for (const input of inputs) reducer.apply(input);
+  const { messages } = reducer.list;
+  // A batch that changes nothing returns the same object, so that the view does not render.
+  return [messages === reducer.state.messages ? reducer.state : { ...reducer.state, messages }, reducer.effects];
 }
 
-class Turn {
-  /** All but the messages, which `tail` holds until the turn ends. */
+class Reducer {
+  /** All but the messages, which are in `list` until the batch ends. */
   state: State;
-  readonly tail: Tail;
+  readonly list: MutableMessages;
   readonly effects: Effect[] = [];
 
   constructor(state: State) {
     this.state = state;
-    this.tail = new Tail(state.messages);
+    this.list = new MutableMessages(state.messages);
   }
 
-  take(input: Input): void {
+  apply(input: Input): void {
     switch (input.type) {
       case "hello":
         return this.#hello(input);
@@ -71,11 +49,11 @@ class Turn {
       case "gap":
         return this.#gap(input);
       case "ack":
-        return this.#set({ pending: pending.acknowledged(this.state.pending, input, this.state.last) });
+        return this.#set({ pending: pending.acknowledged(this.state.pending, input, this.state.lastSeq) });
       case "error":
-        return this.#refused(input);
+        return this.#rejected(input);
       case "presence":
-        return this.#presence(input.members ?? []);
+        return this.#set(withMembers(this.state, input.members ?? []));
       case "status":
         return this.#set({ status: input });
       case "snapshot":
@@ -87,7 +65,7 @@ class Turn {
       case "page-failed":
         return this.#pageFailed(input);
       case "older":
-        return this.#older();
+        return this.#requestOlder();
       case "draft":
         return this.#draft(input.draft, input.at);
       case "retry":
@@ -95,200 +73,195 @@ class Turn {
       case "discard":
         return this.#set({ pending: pending.without(this.state.pending, input.cid) });
       case "undeliverable":
-        return this.#set({ pending: pending.undeliverable(this.state.pending, input.error) });
-      case "link":
-        return this.#set({ link: input.link });
+        return this.#set({ pending: pending.allFailed(this.state.pending, input.error) });
+      case "comm":
+        return this.#set({ comm: input.status });
       case "user":
         return this.#set({ user: input.user });
-      case "attention":
-        return this.#attention(input.on);
+      case "visibility":
+        return this.#visibility(input.visible);
       case "dismiss":
         return this.#set({ notice: null });
-      case "bye": // the source's to obey
+      case "bye": // handled by the source
       case "echo":
         return;
     }
   }
 
-  #set(change: Partial<State>): void {
-    this.state = { ...this.state, ...change };
+  #set(fields: Partial<State>): void {
+    this.state = { ...this.state, ...fields };
   }
 
-  // ---- the chain ---------------------------------------------------------------------------------
+  // ---- the chain of entries ----------------------------------------------------------------------
 
   #hello(hello: Hello): void {
     const { epoch, principal } = this.state;
-    this.#set({ oldest: hello.oldest, limits: hello.limits, resuming: false, principal: hello.user ?? principal });
+    this.#set({ oldestSeq: hello.oldest, limits: hello.limits, resuming: false, principal: hello.user ?? principal });
     if (hello.epoch !== epoch) {
       this.#set({ epoch: hello.epoch });
       this.#reload(hello.seq);
     }
-    this.#sendAgain();
+    this.#resendUnacknowledged();
   }
 
   #entry(frame: MessageFrame | ChangeFrame): void {
-    const { last, request, held, resuming, epoch } = this.state;
+    const { lastSeq, request, heldFrames, resuming, epoch } = this.state;
     const { entry, prev } = frame;
     if (epoch === null) return;
-    if (entry.seq <= last) return this.#arrived(entry);
+    if (entry.seq <= lastSeq) return this.#confirm(entry);
     if (request?.kind === "log") {
-      if (held.length < MAX_HELD) this.#set({ held: [...held, frame] });
+      if (heldFrames.length < MAX_HELD_FRAMES) this.#set({ heldFrames: [...heldFrames, frame] });
       return;
     }
-    if (prev === undefined || prev === last) return this.#accept(entry);
+    if (prev === undefined || prev === lastSeq) return this.#accept(entry);
     if (resuming) return;
     this.#set({ resuming: true });
-    this.effects.push({ do: "resume", after: last, epoch });
+    this.effects.push({ do: "resume", after: lastSeq, epoch });
   }
 
   #accept(entry: Entry): void {
-    this.#set({ last: entry.seq });
+    this.#set({ lastSeq: entry.seq });
     if (isChange(entry)) this.#change(entry);
     else this.#append(entry);
-    this.#arrived(entry);
+    this.#confirm(entry);
   }
 
   #append(message: Message): void {
-    const { attentive, unread, request } = this.state;
-    this.tail.append(message);
-    if (attentive && request === null && this.tail.messages.length > KEEP * 1.5) {
-      this.tail.keep(KEEP);
+    const { latestVisible, unread, request } = this.state;
+    this.list.append(message);
+    if (latestVisible && request === null && this.list.messages.length > KEPT_MESSAGES * 1.5) {
+      this.list.keepNewest(KEPT_MESSAGES);
       this.#set({ complete: false });
     }
-    if (isOwn(this.state, message.user)) this.#set({ unread: { from: null, count: 0 } });
-    else if (!attentive) this.#set({ unread: { from: unread.from ?? message.seq, count: unread.count + 1 } });
+    if (isOwn(this.state, message.user)) this.#set({ unread: NO_UNREAD });
+    else if (!latestVisible) this.#set({ unread: { firstSeq: unread.firstSeq ?? message.seq, count: unread.count + 1 } });
+  }
+
+  #visibility(visible: boolean): void {
+    if (visible === this.state.latestVisible) return;
+    this.#set({ latestVisible: visible, unread: afterVisibility(this.state.unread, visible) });
   }
 
   #change(change: Change): void {
-    const { request, late } = this.state;
-    // The page on its way may have been read before this change was written.
-    if (!this.tail.change(change) && request !== null) this.#set({ late: [...late, change] });
+    const { request, lateChanges } = this.state;
+    // The page that is being fetched may have been read before this change was written.
+    if (!this.list.change(change) && request !== null) this.#set({ lateChanges: [...lateChanges, change] });
   }
 
   #synced(seq: number): void {
-    const { last, epoch, request } = this.state;
-    if (seq < last || request?.kind === "log") return;
-    this.#set({ resuming: seq > last });
-    if (seq > last) this.effects.push({ do: "resume", after: last, epoch });
+    const { lastSeq, epoch, request } = this.state;
+    if (seq < lastSeq || request?.kind === "log") return;
+    this.#set({ resuming: seq > lastSeq });
+    if (seq > lastSeq) this.effects.push({ do: "resume", after: lastSeq, epoch });
   }
 
   #gap(gap: Gap): void {
-    const { last, request, loaded } = this.state;
+    const { lastSeq, request, loaded } = this.state;
     if (gap.reason === "epoch") return this.#reload(gap.to);
-    if (gap.to <= last || request?.kind === "log") return;
-    if (!loaded || gap.reason === "trimmed" || gap.to - last > LONGEST_FILL) return this.#reload(gap.to);
-    this.#ask({ kind: "log", to: gap.to });
+    if (gap.to <= lastSeq || request?.kind === "log") return;
+    if (!loaded || gap.reason === "trimmed" || gap.to - lastSeq > MAX_GAP_SEQS) return this.#reload(gap.to);
+    this.#requestPage({ kind: "log", to: gap.to });
   }
 
   // ---- pages -------------------------------------------------------------------------------------
 
-  #reload(last: number): void {
-    this.tail.replace([]);
+  /** Loads the newest messages again; the log ends at `lastSeq`. */
+  #reload(lastSeq: number): void {
+    this.list.replace([]);
     this.#set({
-      last,
-      complete: last === 0,
-      loaded: last === 0,
-      held: [],
-      late: [],
+      lastSeq,
+      complete: lastSeq === 0,
+      loaded: lastSeq === 0,
+      heldFrames: [],
+      lateChanges: [],
       resuming: false,
       request: null,
-      unread: { from: null, count: 0 },
-      pending: pending.skipped(this.state.pending, last),
+      unread: NO_UNREAD,
+      pending: pending.confirmedUpTo(this.state.pending, lastSeq),
     });
-    if (last > 0) this.#ask({ kind: "tail" });
+    if (lastSeq > 0) this.#requestPage({ kind: "tail" });
   }
 
-  #older(): void {
+  #requestOlder(): void {
     const { complete, loaded, request } = this.state;
-    if (loaded && !complete && request === null) this.#ask({ kind: "older" });
+    if (loaded && !complete && request === null) this.#requestPage({ kind: "older" });
   }
 
-  #ask(request: Omit<Request, "id">, delay = 0): void {
-    const id = this.state.requests + 1;
-    this.#set({ request: { ...request, id }, requests: id });
-    const { last } = this.state;
+  #requestPage(request: Omit<PageRequest, "id">, delay = 0): void {
+    const id = this.state.requestCount + 1;
+    this.#set({ request: { ...request, id }, requestCount: id });
+    const { lastSeq } = this.state;
     if (request.kind === "log") {
-      this.effects.push({ do: "log", id, after: last, limit: LOG_PAGE, delay });
+      this.effects.push({ do: "log", id, after: lastSeq, limit: LOG_PAGE_SIZE, delay });
     } else {
-      const before = request.kind === "tail" ? null : (this.tail.first ?? last + 1);
-      this.effects.push({ do: "page", id, before, limit: PAGE, delay });
+      const before = request.kind === "tail" ? null : (this.list.firstSeq ?? lastSeq + 1);
+      this.effects.push({ do: "page", id, before, limit: PAGE_SIZE, delay });
     }
   }
 
   #page(input: { id: number; messages: readonly Message[]; limit: number }): void {
-    const { request, last, late, oldest } = this.state;
+    const { request, lastSeq, lateChanges, oldestSeq } = this.state;
     if (request?.id !== input.id) return;
-    const first = this.tail.first ?? last + 1;
-    const page = input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq);
-    this.tail.prepend(page, late);
-    const complete = input.messages.length < input.limit || (this.tail.first ?? 0) <= oldest;
-    this.#set({ complete, loaded: true, request: null, late: [] });
+    const first = this.list.firstSeq ?? lastSeq + 1;
+    this.list.prepend(input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq), lateChanges);
+    const complete = input.messages.length < input.limit || (this.list.firstSeq ?? 0) <= oldestSeq;
+    this.#set({ complete, loaded: true, request: null, lateChanges: [] });
   }
 
   #log(input: { id: number; entries: readonly Entry[]; limit: number }): void {
     const { request } = this.state;
     if (request?.kind !== "log" || request.id !== input.id) return;
-    for (const entry of input.entries) if (entry.seq > this.state.last) this.#accept(entry);
+    for (const entry of input.entries) if (entry.seq > this.state.lastSeq) this.#accept(entry);
     const to = request.to ?? 0;
-    if (this.state.last < to && input.entries.length === input.limit) return this.#ask(request);
-    const { held } = this.state;
-    this.#set({ request: null, held: [], late: [], last: Math.max(this.state.last, to) });
-    for (const frame of held) this.#entry(frame);
+    if (this.state.lastSeq < to && input.entries.length === input.limit) return this.#requestPage(request);
+    const { heldFrames } = this.state;
+    this.#set({ request: null, heldFrames: [], lateChanges: [], lastSeq: Math.max(this.state.lastSeq, to) });
+    for (const frame of heldFrames) this.#entry(frame);
   }
 
-  #pageFailed(input: { id: number; final: boolean }): void {
-    const { request, last } = this.state;
+  #pageFailed(input: { id: number; permanent: boolean }): void {
+    const { request, lastSeq } = this.state;
     if (request?.id !== input.id) return;
-    if (request.kind === "log" && input.final) return this.#reload(Math.max(last, request.to ?? 0));
-    if (request.kind === "older" || input.final) this.#set({ request: null, late: [] });
-    else this.#ask(request, PAGE_RETRY);
+    if (request.kind === "log" && input.permanent) return this.#reload(Math.max(lastSeq, request.to ?? 0));
+    if (request.kind === "older" || input.permanent) this.#set({ request: null, lateChanges: [] });
+    else this.#requestPage(request, PAGE_RETRY_DELAY_MS);
   }
 
-  /** The comm's answer to `open`: the tail in frames, in place of everything before. */
+  /** Replaces everything by what the kernel sent as its answer to `open`. */
   #snapshot(frames: readonly ServerFrame[]): void {
-    const { epoch, last: before, loaded } = this.state;
-    const known = loaded ? before : Infinity;
-    const messages: Message[] = [];
-    const rest: ServerFrame[] = [];
-    let last = 0;
-    let fresh = epoch === null;
-    for (const frame of frames) {
-      if (frame.type === "hello") {
-        fresh ||= frame.epoch !== epoch;
-        this.#set({ epoch: frame.epoch, oldest: frame.oldest, limits: frame.limits });
-        this.#set({ principal: frame.user ?? this.state.principal });
-      } else if (frame.type === "message") messages.push(frame.entry);
-      else rest.push(frame);
-      if (frame.type === "message" || frame.type === "change") last = Math.max(last, frame.entry.seq);
-      if (frame.type === "synced") last = Math.max(last, frame.seq);
+    const { epoch, loaded, principal } = this.state;
+    const knownSeq = loaded ? this.state.lastSeq : Infinity;
+    const { hello, messages, changes, rest, lastSeq } = readSnapshot(frames);
+    if (hello !== null) {
+      this.#set({ epoch: hello.epoch, oldestSeq: hello.oldest, limits: hello.limits, principal: hello.user ?? principal });
     }
     this.#reload(0);
-    messages.sort((a, b) => a.seq - b.seq);
-    this.tail.replace(messages);
-    const complete = (messages[0]?.seq ?? 0) <= this.state.oldest;
-    // Without a hello the kernel itself has not joined yet: there is nothing to show, and nothing is known.
+    this.list.replace(messages);
+    const complete = (messages[0]?.seq ?? 0) <= this.state.oldestSeq;
+    // Without a hello the kernel has not joined the room yet, and nothing is known about its messages.
     this.#set({ complete, loaded: this.state.epoch !== null });
-    for (const frame of rest) if (frame.type === "change") this.#change(frame.entry);
-    this.#set({ last });
-    for (const message of messages) this.#arrived(message);
-    for (const frame of rest) if (frame.type !== "change" && frame.type !== "synced") this.take(frame);
-    const missed = fresh ? [] : messages.filter((m) => m.seq > known && !isOwn(this.state, m.user));
-    if (!this.state.attentive && missed.length > 0) {
-      this.#set({ unread: { from: missed[0]!.seq, count: missed.length } });
+    for (const change of changes) this.#change(change);
+    this.#set({ lastSeq });
+    for (const message of messages) this.#confirm(message);
+    for (const frame of rest) this.apply(frame);
+    const sameEpoch = epoch !== null && epoch === this.state.epoch;
+    const missed = messages.filter(({ seq, user }) => sameEpoch && seq > knownSeq && !isOwn(this.state, user));
+    if (!this.state.latestVisible && missed.length > 0) {
+      this.#set({ unread: { firstSeq: missed[0]!.seq, count: missed.length } });
     }
-    this.#sendAgain();
+    this.#resendUnacknowledged();
   }
 
-  // ---- what we send ------------------------------------------------------------------------------
+  // ---- drafts ------------------------------------------------------------------------------------
 
   #send(draft: Draft, delay = 0): void {
     this.effects.push({ do: "send", draft, delay });
   }
 
   #draft(draft: Draft, at: number): void {
-    const fresh: pending.Pending = { cid: draft.cid, draft, at, state: "sending" };
-    this.#set({ pending: [...this.state.pending, fresh], notice: null });
-    if (draft.type === "chat.send") this.#set({ unread: { from: null, count: 0 } });
+    const added: pending.PendingDraft = { cid: draft.cid, draft, at, state: "sending" };
+    this.#set({ pending: [...this.state.pending, added], notice: null });
+    if (draft.type === "chat.send") this.#set({ unread: NO_UNREAD });
     this.#send(draft);
   }
 
@@ -299,42 +272,22 @@ class Turn {
     this.#send(found.draft);
   }
 
-  #sendAgain(): void {
+  #resendUnacknowledged(): void {
     for (const { draft } of pending.unacknowledged(this.state.pending)) this.#send(draft);
   }
 
-  #arrived(entry: Entry): void {
+  /** `entry` is in the list: its draft is done. An author other than the draft's is our verified name. */
+  #confirm(entry: Entry): void {
     if (this.state.pending.length === 0) return;
     const mine = pending.find(this.state.pending, entry.cid);
     if (mine !== undefined && entry.user !== mine.draft.user) this.#set({ principal: entry.user });
-    this.#set({ pending: pending.arrived(this.state.pending, entry) });
+    this.#set({ pending: pending.confirmed(this.state.pending, entry) });
   }
 
-  #refused(refusal: Refusal): void {
-    const found = pending.find(this.state.pending, refusal.cid);
-    if (refusal.cid === undefined) this.#set({ notice: { code: refusal.code, message: refusal.message } });
-    this.#set({ pending: pending.refused(this.state.pending, refusal) });
-    if (found !== undefined && refusal.retry_ms !== undefined) this.#send(found.draft, refusal.retry_ms);
-  }
-
-  // ---- who is here, and who looks ----------------------------------------------------------------
-
-  #presence(members: State["members"]): void {
-    const fresh = members.filter(({ user, kind }) => kind === "kernel" && !this.state.kernels.has(user));
-    this.#set({ members });
-    if (fresh.length > 0) this.#set({ kernels: new Set([...this.state.kernels, ...fresh.map((m) => m.user)]) });
-    const { profiles } = this.state;
-    const changed = members.flatMap(({ user, verified, profile }) =>
-      verified && profile !== undefined && !sameLooks(profiles.get(user), profile) ? [[user, profile] as const] : [],
-    );
-    if (changed.length > 0) this.#set({ profiles: new Map([...profiles, ...changed]) });
-  }
-
-  #attention(on: boolean): void {
-    const { unread, attentive } = this.state;
-    if (on === attentive) return;
-    // The divider stays while one reads on from it, and goes when one looks away having read all.
-    const from = !on && unread.count === 0 ? null : unread.from;
-    this.#set({ attentive: on, unread: { from, count: on ? 0 : unread.count } });
+  #rejected(error: ErrorFrame): void {
+    const found = pending.find(this.state.pending, error.cid);
+    if (error.cid === undefined) this.#set({ notice: { code: error.code, message: error.message } });
+    this.#set({ pending: pending.rejected(this.state.pending, error) });
+    if (found !== undefined && error.retry_ms !== undefined) this.#send(found.draft, error.retry_ms);
   }
 }

@@ -1,76 +1,61 @@
-/** What a room looks like from here: the plain data that `store.ts` computes and the view draws. */
+/** The state of a room as plain data: `reduce` computes it, the view renders it. */
 
-import type { Pending } from "./pending";
-import {
-  LIMITS,
-  type Change,
-  type ChangeFrame,
-  type Draft,
-  type Entry,
-  type Limits,
-  type Member,
-  type Message,
-  type MessageFrame,
-  type Profile,
-  type ServerFrame,
-  type Status,
-  type Trouble,
-} from "../protocol/frames";
+import type { Draft } from "../protocol/client-frames";
+import type { Change, Entry, Message } from "../protocol/entries";
+import { DEFAULT_LIMITS, type Limits } from "../protocol/limits";
+import type { ChangeFrame, ErrorInfo, Member, MessageFrame, Profile, ServerFrame, Status } from "../protocol/server-frames";
+import type { PendingDraft } from "./pending";
+import { NO_UNREAD, type Unread } from "./unread";
 
-/** The one page that is being fetched; an answer with another `id` is for a list that is gone. */
-export interface Request {
+/** The one page that is being fetched; a result with another `id` belongs to an earlier list and is ignored. */
+export interface PageRequest {
   readonly id: number;
-  /** `tail`: the newest messages; `older`: those above the first; `log`: the raw entries up to `to`. */
+  /** `tail`: the newest messages; `older`: the messages before the first one; `log`: the raw entries up to `to`. */
   readonly kind: "tail" | "older" | "log";
   readonly to?: number;
 }
 
-/** How far this window's own line reaches: to a kernel that answers, is busy, or is gone. */
-export type Link = "ok" | "busy" | "gone";
-
-export interface Unread {
-  /** The first message that nobody looked at: the divider stands above it. */
-  readonly from: number | null;
-  readonly count: number;
-}
+/** The notebook's comm: the kernel acknowledges commands, is slow to do so, or the comm is closed. */
+export type CommStatus = "ok" | "busy" | "gone";
 
 export interface State {
   readonly room: string;
   readonly user: string;
-  /** The name the server writes for us where it isn't `user` (a named token). */
+  /** The verified name under which the server stores our messages; null if it uses `user`. */
   readonly principal: string | null;
 
   readonly epoch: string | null;
   /** The seq of the last accepted entry. */
-  readonly last: number;
-  readonly oldest: number;
+  readonly lastSeq: number;
+  readonly oldestSeq: number;
   readonly limits: Limits;
-  /** Every message of the log from the first of these up to `last`, changes folded in. */
+  /** All messages of the log from `messages[0]` to `lastSeq`, with their changes folded in. */
   readonly messages: readonly Message[];
-  /** Nothing is older than `messages[0]`. */
+  /** The log has no message before `messages[0]`. */
   readonly complete: boolean;
-  /** The first page has come (or the page's HTML brought it). */
+  /** The first page has arrived, or came with the page's HTML. */
   readonly loaded: boolean;
-  readonly request: Request | null;
-  readonly requests: number;
-  /** A resume is under way: frames out of the chain are dropped until `synced`. */
+  readonly request: PageRequest | null;
+  readonly requestCount: number;
+  /** A resume was sent: entries that do not follow `lastSeq` are dropped until `synced`. */
   readonly resuming: boolean;
-  /** Live frames that wait until the log page before them is in. */
-  readonly held: readonly (MessageFrame | ChangeFrame)[];
-  /** Changes that came while a page was being fetched and may be missing in it. */
-  readonly late: readonly Change[];
+  /** Live frames that wait for the log page with the entries before them. */
+  readonly heldFrames: readonly (MessageFrame | ChangeFrame)[];
+  /** Changes that arrived while a page was being fetched, and may be missing in it. */
+  readonly lateChanges: readonly Change[];
 
-  readonly pending: readonly Pending[];
+  readonly pending: readonly PendingDraft[];
   readonly members: readonly Member[];
-  /** Names that were seen as kernels: their messages are marked. */
-  readonly kernels: ReadonlySet<string>;
-  /** How verified members looked when they were last seen, by name. */
+  /** The names of all kernels seen so far: their messages are marked. */
+  readonly kernelNames: ReadonlySet<string>;
+  /** The last known profiles of verified members, by name. */
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly status: Status;
-  readonly link: Link;
-  /** The last refusal that belongs to no draft. */
-  readonly notice: Trouble | null;
-  readonly attentive: boolean;
+  readonly comm: CommStatus;
+  /** The last error that belongs to no draft. */
+  readonly notice: ErrorInfo | null;
+  /** The reader sees the newest message. */
+  readonly latestVisible: boolean;
   readonly unread: Unread;
 }
 
@@ -80,20 +65,20 @@ export type Input =
   | { readonly type: "snapshot"; readonly frames: readonly ServerFrame[] }
   | { readonly type: "page"; readonly id: number; readonly messages: readonly Message[]; readonly limit: number }
   | { readonly type: "log"; readonly id: number; readonly entries: readonly Entry[]; readonly limit: number }
-  /** `final`: asking again won't help. */
-  | { readonly type: "page-failed"; readonly id: number; readonly final: boolean }
+  /** `permanent`: a retry would fail too. */
+  | { readonly type: "page-failed"; readonly id: number; readonly permanent: boolean }
   | { readonly type: "older" }
   | { readonly type: "draft"; readonly draft: Draft; readonly at: number }
   | { readonly type: "retry"; readonly cid: string }
   | { readonly type: "discard"; readonly cid: string }
-  /** Nothing that is on its way will arrive: the connection is gone for good, or choked on it. */
-  | { readonly type: "undeliverable"; readonly error: Trouble }
-  | { readonly type: "link"; readonly link: Link }
+  /** No draft that is being sent will arrive: the connection has ended, or the server could not read it. */
+  | { readonly type: "undeliverable"; readonly error: ErrorInfo }
+  | { readonly type: "comm"; readonly status: CommStatus }
   | { readonly type: "user"; readonly user: string }
-  | { readonly type: "attention"; readonly on: boolean }
+  | { readonly type: "visibility"; readonly visible: boolean }
   | { readonly type: "dismiss" };
 
-/** What `reduce` asks its caller to do. `delay` in milliseconds. */
+/** What the caller of `reduce` has to do. `delay` in milliseconds. */
 export type Effect =
   | { readonly do: "send"; readonly draft: Draft; readonly delay: number }
   | { readonly do: "resume"; readonly after: number; readonly epoch: string | null }
@@ -106,65 +91,64 @@ export type Effect =
     }
   | { readonly do: "log"; readonly id: number; readonly after: number; readonly limit: number; readonly delay: number };
 
-export const PAGE = 50;
-export const LOG_PAGE = 200;
-/** A longer gap than this many seqs reloads the tail instead of paging the log. */
-export const LONGEST_FILL = 1_000;
-export const MAX_HELD = 1_000;
-/** Somebody who reads the newest keeps at most this many messages; older ones are fetched again on scroll. */
-export const KEEP = 2_000;
-/** Milliseconds before a failed page is asked for again. */
-export const PAGE_RETRY = 2_000;
+export const PAGE_SIZE = 50;
+export const LOG_PAGE_SIZE = 200;
+/** After a longer gap the newest messages are loaded instead of all that were missed. */
+export const MAX_GAP_SEQS = 1_000;
+export const MAX_HELD_FRAMES = 1_000;
+/** While the newest message is visible, older messages than these are dropped, and fetched again on scroll. */
+export const KEPT_MESSAGES = 2_000;
+export const PAGE_RETRY_DELAY_MS = 2_000;
 
-export function initial(room: string, user = ""): State {
+export function initialState(room: string, user = ""): State {
   return {
     room,
     user,
     principal: null,
     epoch: null,
-    last: 0,
-    oldest: 0,
-    limits: LIMITS,
+    lastSeq: 0,
+    oldestSeq: 0,
+    limits: DEFAULT_LIMITS,
     messages: [],
     complete: false,
     loaded: false,
     request: null,
-    requests: 0,
+    requestCount: 0,
     resuming: false,
-    held: [],
-    late: [],
+    heldFrames: [],
+    lateChanges: [],
     pending: [],
     members: [],
-    kernels: new Set(),
+    kernelNames: new Set(),
     profiles: new Map(),
     status: { type: "status", status: "connecting", error: null, retry_at: null, queued: 0 },
-    link: "ok",
+    comm: "ok",
     notice: null,
-    attentive: false,
-    unread: { from: null, count: 0 },
+    latestVisible: false,
+    unread: NO_UNREAD,
   };
 }
 
-/** The state of a page whose HTML already brought the first messages; joining resumes from there. */
-export function hydrated(
+/** The state of a page whose HTML contains the newest messages; joining resumes after them. */
+export function hydratedState(
   room: string,
   user: string,
   from: { messages: readonly Message[]; epoch: string; seq: number; oldest: number },
 ): State {
   const first = from.messages[0];
   return {
-    ...initial(room, user),
+    ...initialState(room, user),
     epoch: from.epoch,
-    last: from.seq,
-    oldest: from.oldest,
+    lastSeq: from.seq,
+    oldestSeq: from.oldest,
     messages: from.messages,
-    complete: first === undefined || first.seq <= from.oldest || from.messages.length < PAGE,
+    complete: first === undefined || first.seq <= from.oldest || from.messages.length < PAGE_SIZE,
     loaded: true,
   };
 }
 
 /** The index of the first message whose seq is at least `seq`. */
-export function indexOf(messages: readonly Message[], seq: number): number {
+export function indexOfSeq(messages: readonly Message[], seq: number): number {
   let low = 0;
   let high = messages.length;
   while (low < high) {
@@ -175,8 +159,8 @@ export function indexOf(messages: readonly Message[], seq: number): number {
   return low;
 }
 
-export function messageAt(messages: readonly Message[], seq: number): Message | undefined {
-  const message = messages[indexOf(messages, seq)];
+export function messageBySeq(messages: readonly Message[], seq: number): Message | undefined {
+  const message = messages[indexOfSeq(messages, seq)];
   return message?.seq === seq ? message : undefined;
 }
 

@@ -1,114 +1,114 @@
-/** Attachments as something an `<img>` can show: fetched once, a few at a time, kept while shown and a while longer.
+/** Attachments as URLs for `<img>`: fetched once, a few at a time, and cached while shown and for some time after.
  *
- * A picture that is also a page (SVG) gets a `data:` address: opened by itself, that has no origin, where a `blob:`
- * one would have the notebook's.
+ * SVG gets a `data:` URL: opened in a tab, that has no origin, while a `blob:` URL would have the notebook's.
  */
 
-import { IMAGES, type Part } from "../protocol/frames";
+import { IMAGE_TYPES, type Attachment } from "../protocol/attachments";
 
-type Fetch = (part: Part, signal: AbortSignal) => Promise<Blob>;
+type Fetch = (attachment: Attachment, signal: AbortSignal) => Promise<Blob>;
 
-/** Bytes that are kept though nobody shows them. */
-const KEEP = 32_000_000;
-const AT_ONCE = 3;
+/** Of the attachments that no view shows. */
+const MAX_UNUSED_BYTES = 32_000_000;
+const MAX_CONCURRENT_FETCHES = 3;
 
-export interface Held {
+export interface AttachmentHandle {
   readonly blob: Promise<Blob>;
-  /** For an `<img>`; empty where it is no picture. */
-  readonly address: Promise<string>;
+  /** For an `<img>`; empty if the attachment is not an image. */
+  readonly url: Promise<string>;
   readonly release: () => void;
 }
 
-interface Entry {
+interface CacheEntry {
   readonly blob: Promise<Blob>;
-  readonly address: Promise<string>;
+  readonly url: Promise<string>;
   readonly size: number;
-  holders: number;
+  handles: number;
 }
 
-export class Media {
+export class AttachmentCache {
   readonly #fetch: Fetch;
-  /** In the order of their last use. */
-  readonly #entries = new Map<string, Entry>();
+  /** In the order of last use. */
+  readonly #entries = new Map<string, CacheEntry>();
   readonly #stopped = new AbortController();
   readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  #fetching = 0;
 
   constructor(fetch: Fetch) {
     this.#fetch = fetch;
   }
 
-  /** Holds it until it is released. What failed is tried again by the next who asks. */
-  hold(part: Part): Held {
-    const entry = this.#entries.get(part.sha256) ?? this.#add(part, this.#queued(part));
-    entry.holders += 1;
+  /** Keeps the attachment until the handle is released. A failed fetch is repeated for the next handle. */
+  acquire(attachment: Attachment): AttachmentHandle {
+    const { sha256 } = attachment;
+    const entry = this.#entries.get(sha256) ?? this.#add(attachment, this.#fetchInTurn(attachment));
+    entry.handles += 1;
     const release = (): void => {
-      entry.holders -= 1;
-      if (this.#entries.get(part.sha256) !== entry) return;
-      this.#entries.delete(part.sha256);
-      this.#entries.set(part.sha256, entry);
-      this.#forget();
+      entry.handles -= 1;
+      if (this.#entries.get(sha256) !== entry) return;
+      this.#entries.delete(sha256);
+      this.#entries.set(sha256, entry);
+      this.#evict();
     };
-    return { blob: entry.blob, address: entry.address, release };
+    return { blob: entry.blob, url: entry.url, release };
   }
 
-  /** What was just put need not be fetched. */
-  seed(part: Part, blob: Blob): void {
-    if (!this.#entries.has(part.sha256)) this.#add(part, Promise.resolve(blob));
+  /** Adds an attachment that was just uploaded, so that it is not fetched. */
+  seed(attachment: Attachment, blob: Blob): void {
+    if (!this.#entries.has(attachment.sha256)) this.#add(attachment, Promise.resolve(blob));
   }
 
   stop(): void {
     this.#stopped.abort();
-    for (const sha256 of [...this.#entries.keys()]) this.#drop(sha256);
+    for (const sha256 of [...this.#entries.keys()]) this.#remove(sha256);
   }
 
-  #add(part: Part, blob: Promise<Blob>): Entry {
-    const entry = { blob, address: blob.then((bytes) => addressOf(bytes, part.mime)), size: part.size, holders: 0 };
-    this.#entries.set(part.sha256, entry);
-    entry.address.catch(() => {
-      if (this.#entries.get(part.sha256) === entry) this.#entries.delete(part.sha256);
+  #add({ sha256, mime, size }: Attachment, blob: Promise<Blob>): CacheEntry {
+    const entry = { blob, url: blob.then((content) => imageUrl(content, mime)), size, handles: 0 };
+    this.#entries.set(sha256, entry);
+    entry.url.catch(() => {
+      if (this.#entries.get(sha256) === entry) this.#entries.delete(sha256);
     });
     return entry;
   }
 
-  async #queued(part: Part): Promise<Blob> {
-    if (this.#running >= AT_ONCE) await new Promise<void>((go) => this.#waiting.push(go));
-    this.#running += 1;
+  async #fetchInTurn(attachment: Attachment): Promise<Blob> {
+    if (this.#fetching >= MAX_CONCURRENT_FETCHES) await new Promise<void>((go) => this.#waiting.push(go));
+    this.#fetching += 1;
     try {
-      return await this.#fetch(part, this.#stopped.signal);
+      return await this.#fetch(attachment, this.#stopped.signal);
     } finally {
-      this.#running -= 1;
+      this.#fetching -= 1;
       this.#waiting.shift()?.();
     }
   }
 
-  /** The longest unused first. */
-  #forget(): void {
-    const unheld = [...this.#entries].filter(([, { holders }]) => holders === 0);
-    let kept = unheld.reduce((sum, [, { size }]) => sum + size, 0);
-    for (const [sha256, { size }] of unheld) {
-      if (kept <= KEEP) return;
-      kept -= size;
-      this.#drop(sha256);
+  /** Removes the least recently used entries without handles until the others fit. */
+  #evict(): void {
+    const unused = [...this.#entries].filter(([, { handles }]) => handles === 0);
+    let bytes = unused.reduce((sum, [, { size }]) => sum + size, 0);
+    for (const [sha256, { size }] of unused) {
+      if (bytes <= MAX_UNUSED_BYTES) return;
+      bytes -= size;
+      this.#remove(sha256);
     }
   }
 
-  #drop(sha256: string): void {
+  #remove(sha256: string): void {
     const entry = this.#entries.get(sha256);
     this.#entries.delete(sha256);
-    entry?.address.then((address) => URL.revokeObjectURL(address)).catch(() => undefined);
+    entry?.url.then((url) => URL.revokeObjectURL(url)).catch(() => undefined);
   }
 }
 
-/** Only pictures have one: whatever else came under this type, a browser is never pointed at it. */
-async function addressOf(bytes: Blob, mime: string): Promise<string> {
-  if (!IMAGES.includes(mime)) return "";
-  const picture = new Blob([bytes], { type: mime });
-  if (mime !== "image/svg+xml") return URL.createObjectURL(picture);
+/** Empty for all but images: the browser is never given a URL of another type. */
+async function imageUrl(content: Blob, mime: string): Promise<string> {
+  if (!IMAGE_TYPES.includes(mime)) return "";
+  const image = new Blob([content], { type: mime });
+  if (mime !== "image/svg+xml") return URL.createObjectURL(image);
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(typeof reader.result === "string" ? reader.result : "");
-    reader.onerror = () => reject(new Error("the picture can't be read"));
-    reader.readAsDataURL(picture);
+    reader.onerror = () => reject(new Error("the image cannot be read"));
+    reader.readAsDataURL(image);
   });
 }

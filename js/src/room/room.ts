@@ -1,30 +1,33 @@
-/** One live room: the store's state as a signal, its effects done by a source. All that a view talks to. */
+/** A live room: the reducer's state as a signal, and its effects run on a source. The view talks only to this. */
 
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import { Media } from "./attachment-cache";
-import type { Draft, Message, Part } from "../protocol/frames";
-import { NoSuchPage, type Source } from "../transport/source";
-import type { Effect, Input, State } from "../model/state";
+import type { Attachment } from "../protocol/attachments";
+import type { Draft } from "../protocol/client-frames";
+import type { Message } from "../protocol/entries";
+import { PageUnavailableError } from "../protocol/errors";
+import { newId } from "../protocol/ids";
 import { reduce } from "../model/reducer";
+import type { Effect, Input, State } from "../model/state";
+import type { OnProgress, Source } from "../transport/source";
+import { AttachmentCache } from "./attachment-cache";
 
-const TYPING_EVERY = 3_000;
+const TYPING_INTERVAL_MS = 3_000;
 
 export class Room {
-  /** What is attached to its messages. */
-  readonly media: Media;
+  readonly attachments: AttachmentCache;
   readonly #source: Source;
   readonly #state: Signal<State>;
   readonly #inputs: Input[] = [];
   #scheduled = false;
   readonly #stopped = new AbortController();
-  readonly #looking = new Set<unknown>();
+  readonly #visibleViews = new Set<unknown>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
-  #typed = 0;
+  #lastTypingAt = 0;
 
   constructor(source: Source, state: State) {
     this.#source = source;
     this.#state = signal(state);
-    this.media = new Media((part, signal) => source.fetchPart(part, signal));
+    this.attachments = new AttachmentCache((attachment, signal) => source.fetchAttachment(attachment, signal));
   }
 
   get state(): ReadonlySignal<State> {
@@ -32,11 +35,11 @@ export class Room {
   }
 
   start(): void {
-    // A tab that is hidden between asking for a frame and getting it must not wait for it.
+    // A tab that is hidden after requesting an animation frame would not get it: flush at that moment.
     document.addEventListener("visibilitychange", () => this.#flush(), { signal: this.#stopped.signal });
     this.#source.start({
-      take: (inputs) => this.#take(inputs),
-      cursor: () => ({ after: this.#state.value.last, epoch: this.#state.value.epoch }),
+      dispatch: (inputs) => this.#enqueue(inputs),
+      cursor: () => ({ after: this.#state.value.lastSeq, epoch: this.#state.value.epoch }),
       user: () => this.#state.value.user,
     });
   }
@@ -44,98 +47,98 @@ export class Room {
   stop(): void {
     this.#stopped.abort();
     for (const timer of this.#timers) clearTimeout(timer);
-    this.media.stop();
+    this.attachments.stop();
     this.#source.stop();
   }
 
-  // ---- verbs -------------------------------------------------------------------------------------
+  // ---- what the view does ------------------------------------------------------------------------
 
-  /** False where nothing can be sent from here any more: the form keeps its text. */
-  say(text: string, re?: Message, parts: readonly Part[] = []): boolean {
-    const more = { ...(re && { re: re.seq }), ...(parts.length > 0 && { parts }) };
-    return this.#draft({ type: "chat.send", ...this.#by(), text, ...more });
+  /** Like all that send a draft, returns false if nothing can be sent any more: the form then keeps its text. */
+  send(text: string, re?: Message, parts: readonly Attachment[] = []): boolean {
+    const optional = { ...(re && { re: re.seq }), ...(parts.length > 0 && { parts }) };
+    return this.#submit({ type: "chat.send", ...this.#newDraft(), text, ...optional });
   }
 
-  /** Puts `file` where messages can name it; it isn't said yet. */
-  async upload(file: Blob, progress: (share: number) => void, signal: AbortSignal): Promise<Part> {
-    const part = await this.#source.putPart(file, file.type, progress, signal);
-    this.media.seed(part, file);
-    return part;
+  /** Stores `file`, so that messages can name it. Rejects with RequestError. */
+  async upload(file: Blob, onProgress: OnProgress, signal: AbortSignal): Promise<Attachment> {
+    const attachment = await this.#source.uploadAttachment(file, file.type, onProgress, signal);
+    this.attachments.seed(attachment, file);
+    return attachment;
   }
 
   answer(question: Message, choice: string): boolean {
-    return this.#draft({ type: "chat.send", ...this.#by(), text: choice, re: question.seq, choice });
+    return this.#submit({ type: "chat.send", ...this.#newDraft(), text: choice, re: question.seq, choice });
   }
 
   edit(message: Message, text: string): boolean {
-    return this.#draft({ type: "chat.edit", ...this.#by(), target: message.seq, text });
+    return this.#submit({ type: "chat.edit", ...this.#newDraft(), target: message.seq, text });
   }
 
   remove(message: Message): boolean {
-    return this.#draft({ type: "chat.delete", ...this.#by(), target: message.seq });
+    return this.#submit({ type: "chat.delete", ...this.#newDraft(), target: message.seq });
   }
 
   react(message: Message, emoji: string, on: boolean): boolean {
-    return this.#draft({ type: "chat.react", ...this.#by(), target: message.seq, emoji, on });
+    return this.#submit({ type: "chat.react", ...this.#newDraft(), target: message.seq, emoji, on });
   }
 
   retry(cid: string): boolean {
-    if (this.#ended()) return false;
-    this.#now({ type: "retry", cid });
+    if (this.#hasEnded()) return false;
+    this.#dispatch({ type: "retry", cid });
     return true;
   }
 
   discard(cid: string): void {
-    this.#now({ type: "discard", cid });
+    this.#dispatch({ type: "discard", cid });
   }
 
   rename(user: string): void {
-    this.#now({ type: "user", user });
+    this.#dispatch({ type: "user", user });
   }
 
-  dismiss(): void {
-    this.#now({ type: "dismiss" });
+  dismissNotice(): void {
+    this.#dispatch({ type: "dismiss" });
   }
 
-  /** Says "typing", at most every few seconds, and not to a kernel that is too busy to pass it on in time. */
+  /** Sends "typing" at most every three seconds, and never to a busy kernel, which would pass it on too late. */
   typing(): void {
-    const { user, status, link } = this.#state.value;
+    const { user, status, comm } = this.#state.value;
     const now = Date.now();
-    if (status.status !== "open" || link !== "ok" || now - this.#typed < TYPING_EVERY) return;
-    this.#typed = now;
+    if (status.status !== "open" || comm !== "ok" || now - this.#lastTypingAt < TYPING_INTERVAL_MS) return;
+    this.#lastTypingAt = now;
     this.#source.send({ type: "chat.typing", user });
   }
 
-  older(): void {
-    this.#now({ type: "older" });
+  loadOlder(): void {
+    this.#dispatch({ type: "older" });
   }
 
-  /** `view` shows the newest message to somebody, or no longer does. Any one view is enough to have read it. */
-  look(view: unknown, on: boolean): void {
-    if (on) this.#looking.add(view);
-    else this.#looking.delete(view);
-    this.#now({ type: "attention", on: this.#looking.size > 0 });
+  /** Whether `view` shows the newest message to the reader. One of several views is enough to have read it. */
+  setVisible(view: unknown, visible: boolean): void {
+    if (visible) this.#visibleViews.add(view);
+    else this.#visibleViews.delete(view);
+    this.#dispatch({ type: "visibility", visible: this.#visibleViews.size > 0 });
   }
 
-  #by(): { cid: string; user: string } {
+  #newDraft(): { cid: string; user: string } {
     return { cid: newId(), user: this.#state.value.user };
   }
 
-  #draft(draft: Draft): boolean {
-    if (this.#ended()) return false;
-    this.#now({ type: "draft", draft, at: Date.now() });
+  #submit(draft: Draft): boolean {
+    if (this.#hasEnded()) return false;
+    this.#dispatch({ type: "draft", draft, at: Date.now() });
     return true;
   }
 
-  #ended(): boolean {
-    const { link, status } = this.#state.value;
-    return this.#stopped.signal.aborted || link === "gone" || status.status === "closed";
+  #hasEnded(): boolean {
+    const { comm, status } = this.#state.value;
+    return this.#stopped.signal.aborted || comm === "gone" || status.status === "closed";
   }
 
   // ---- inputs and effects ------------------------------------------------------------------------
 
-  /** What arrives is taken once per frame. A hidden tab has no frames, and its title still counts. */
-  #take(inputs: readonly Input[]): void {
+  /** What arrives is reduced once per animation frame; a hidden tab has none, but its title shows what is unread. */
+  #enqueue(inputs: readonly Input[]): void {
     for (const input of inputs) this.#inputs.push(input);
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -143,7 +146,7 @@ export class Room {
     else requestAnimationFrame(() => this.#flush());
   }
 
-  #now(input: Input): void {
+  #dispatch(input: Input): void {
     this.#inputs.push(input);
     this.#flush();
   }
@@ -153,18 +156,18 @@ export class Room {
     if (this.#stopped.signal.aborted || this.#inputs.length === 0) return;
     const [state, effects] = reduce(this.#state.value, this.#inputs.splice(0));
     this.#state.value = state;
-    for (const effect of effects) this.#do(effect);
+    for (const effect of effects) this.#run(effect);
   }
 
-  #do(effect: Effect): void {
+  #run(effect: Effect): void {
     switch (effect.do) {
       case "resume":
         return this.#source.resume({ after: effect.after, epoch: effect.epoch });
       case "send":
-        return this.#later(effect.delay, () => this.#source.send(effect.draft));
+        return this.#schedule(effect.delay, () => this.#source.send(effect.draft));
       case "page":
       case "log":
-        return this.#later(effect.delay, () => void this.#fetch(effect));
+        return this.#schedule(effect.delay, () => void this.#fetch(effect));
     }
   }
 
@@ -172,16 +175,16 @@ export class Room {
     const { id, limit } = effect;
     try {
       if (effect.do === "page") {
-        this.#take([{ type: "page", id, limit, messages: await this.#source.page(effect.before, limit) }]);
+        this.#enqueue([{ type: "page", id, limit, messages: await this.#source.fetchPage(effect.before, limit) }]);
       } else {
-        this.#take([{ type: "log", id, limit, entries: await this.#source.log(effect.after, limit) }]);
+        this.#enqueue([{ type: "log", id, limit, entries: await this.#source.fetchLog(effect.after, limit) }]);
       }
     } catch (error) {
-      this.#take([{ type: "page-failed", id, final: error instanceof NoSuchPage }]);
+      this.#enqueue([{ type: "page-failed", id, permanent: error instanceof PageUnavailableError }]);
     }
   }
 
-  #later(delay: number, action: () => void): void {
+  #schedule(delay: number, action: () => void): void {
     if (delay === 0) return action();
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -189,13 +192,4 @@ export class Room {
     }, delay);
     this.#timers.add(timer);
   }
-}
-
-/**
- * The time and 80 random bits: the log's index takes ids that come in order at half the cost of scattered ones.
- * `crypto.randomUUID` would need a secure context, and a notebook may be served without.
- */
-export function newId(): string {
-  const random = Array.from(crypto.getRandomValues(new Uint8Array(10)), (byte) => byte.toString(16).padStart(2, "0"));
-  return Date.now().toString(16).padStart(12, "0") + random.join("");
 }

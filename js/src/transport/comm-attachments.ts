@@ -1,15 +1,17 @@
-/** Attachments over the comm, a piece at a time: the kernel alone has a way to the server, and a token.
+/** Attachments over the comm, in chunks: only the kernel has a connection to the server, and a token.
  *
- * A piece waits for the answer to the one before it, so a long one never fills the line, and what a person types
- * meanwhile goes between two of them. An answer that doesn't come is asked for again: Jupyter may have dropped it.
+ * Each chunk waits for the reply to the one before it, so that other commands can be sent between two chunks.
+ * Jupyter may drop a reply: after a timeout a download requests its chunk again.
  */
 
-import { asPart, isObject } from "../protocol/guards";
-import type { Part } from "../protocol/frames";
-import { newId } from "../room/room";
-import { Refused } from "./source";
+import type { Attachment } from "../protocol/attachments";
+import { RequestError } from "../protocol/errors";
+import { asAttachment } from "../protocol/guards";
+import { newId } from "../protocol/ids";
+import { isObject } from "../protocol/schema";
+import type { OnProgress } from "./source";
 
-export type PieceCommand =
+export type ChunkCommand =
   | { readonly do: "part"; readonly sha256: string; readonly at: number }
   | {
       readonly do: "put";
@@ -24,66 +26,66 @@ export interface Reply {
   readonly buffers: readonly DataView[];
 }
 
-type Ask = (command: PieceCommand, buffer?: ArrayBuffer) => Promise<Reply>;
+type SendCommand = (command: ChunkCommand, buffer?: ArrayBuffer) => Promise<Reply>;
 
-const PIECE = 512 * 1024;
-/** Longer than the slowest piece, which waits for its turn in the kernel's pace. */
-const PATIENCE = 30_000;
-const TRIES = 3;
-const LOST = { code: "lost", message: "it did not arrive: try again" };
+const CHUNK_BYTES = 512 * 1024;
+/** Longer than the slowest chunk takes, which the kernel delays to limit its rate. */
+const REPLY_TIMEOUT_MS = 30_000;
+const MAX_ATTEMPTS = 3;
+const TRANSFER_LOST = { code: "lost", message: "the transfer failed: try again" };
 
-export async function fetchInPieces(ask: Ask, sha256: string, signal: AbortSignal): Promise<Blob> {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
+export async function fetchInChunks(send: SendCommand, sha256: string, signal: AbortSignal): Promise<Blob> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let at = 0;
   for (let size = 1; at < size; ) {
-    const { envelope, buffers } = await patiently(() => ask({ do: "part", sha256, at }), signal);
+    const { envelope, buffers } = await requestWithRetries(() => send({ do: "part", sha256, at }), signal);
     const view = buffers[0];
-    const told = isObject(envelope.part) ? envelope.part : {};
-    if (view === undefined || view.byteLength === 0 || typeof told.size !== "number" || told.at !== at) {
-      throw new Refused(LOST);
+    const header = isObject(envelope.part) ? envelope.part : {};
+    if (view === undefined || view.byteLength === 0 || typeof header.size !== "number" || header.at !== at) {
+      throw new RequestError(TRANSFER_LOST);
     }
-    pieces.push(new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength));
+    chunks.push(new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength));
     at += view.byteLength;
-    size = told.size;
+    size = header.size;
   }
-  return new Blob(pieces);
+  return new Blob(chunks);
 }
 
-export async function putInPieces(
-  ask: Ask,
+export async function uploadInChunks(
+  send: SendCommand,
   file: Blob,
   mime: string,
-  progress: (share: number) => void,
+  onProgress: OnProgress,
   signal: AbortSignal,
-): Promise<Part> {
+): Promise<Attachment> {
   const upload = newId();
-  for (let at = 0; at < file.size; at += PIECE) {
-    const piece = await file.slice(at, at + PIECE).arrayBuffer();
+  for (let at = 0; at < file.size; at += CHUNK_BYTES) {
+    const chunk = await file.slice(at, at + CHUNK_BYTES).arrayBuffer();
     signal.throwIfAborted();
-    // Not again by itself: the kernel may have it, and a second copy of a piece would spoil the whole.
-    const { envelope } = await ask({ do: "put", upload, mime, size: file.size, at }, piece);
+    // Without retries: the kernel may have received the chunk, and a second copy would corrupt the file.
+    const { envelope } = await send({ do: "put", upload, mime, size: file.size, at }, chunk);
     signal.throwIfAborted();
-    progress(Math.min(1, (at + piece.byteLength) / file.size));
-    const stored = asPart(envelope.stored);
+    onProgress(Math.min(1, (at + chunk.byteLength) / file.size));
+    const stored = asAttachment(envelope.stored);
     if (stored !== null) return stored;
   }
-  throw new Refused(LOST);
+  throw new RequestError(TRANSFER_LOST);
 }
 
-async function patiently(ask: () => Promise<Reply>, signal: AbortSignal): Promise<Reply> {
-  for (let tries = 1; ; tries += 1) {
+async function requestWithRetries(request: () => Promise<Reply>, signal: AbortSignal): Promise<Reply> {
+  for (let attempt = 1; ; attempt += 1) {
     signal.throwIfAborted();
-    const timeout = new AbortController();
-    const late = new Promise<null>((resolve) => {
-      const timer = setTimeout(resolve, PATIENCE, null);
-      timeout.signal.addEventListener("abort", () => clearTimeout(timer));
+    const done = new AbortController();
+    const timeout = new Promise<null>((resolve) => {
+      const timer = setTimeout(resolve, REPLY_TIMEOUT_MS, null);
+      done.signal.addEventListener("abort", () => clearTimeout(timer));
     });
     try {
-      const reply = await Promise.race([ask(), late]);
+      const reply = await Promise.race([request(), timeout]);
       if (reply !== null) return reply;
     } finally {
-      timeout.abort();
+      done.abort();
     }
-    if (tries === TRIES) throw new Refused(LOST);
+    if (attempt === MAX_ATTEMPTS) throw new RequestError(TRANSFER_LOST);
   }
 }

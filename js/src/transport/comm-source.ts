@@ -1,17 +1,22 @@
-/** A room over the notebook's comm: the same frames in numbered envelopes, both ways.
+/** A room over the notebook's comm: the same frames, in numbered envelopes in both directions.
  *
- * Kernel to window: deltas numbered `n`; one that is missing asks for a snapshot. Window to kernel:
- * commands numbered `k`, kept until acknowledged and repeated, because a comm may drop what it likes.
- * The Python half is `bqwidget/widget.py`.
+ * Kernel to window: deltas with the number `n`; a missing one is answered by requesting a snapshot.
+ * Window to kernel: commands with the number `k`, repeated until acknowledged, because a comm may drop messages.
+ * The Python side is in `bqwidget/_widget`.
  */
 
-import { asMessages, asServerFrame, isObject } from "../protocol/guards";
-import type { ClientFrame, Entry, Message, Part, ServerFrame } from "../protocol/frames";
-import { NoSuchPage, Refused, type Sink, type Source } from "./source";
-import type { Link } from "../model/state";
-import { fetchInPieces, putInPieces, type PieceCommand, type Reply } from "./comm-attachments";
+import type { Attachment } from "../protocol/attachments";
+import type { ClientFrame } from "../protocol/client-frames";
+import type { Entry, Message } from "../protocol/entries";
+import { PageUnavailableError, RequestError } from "../protocol/errors";
+import { asMessages } from "../protocol/guards";
+import { isObject } from "../protocol/schema";
+import type { CommStatus } from "../model/state";
+import { asServerFrames } from "../protocol/guards";
+import { fetchInChunks, uploadInChunks, type ChunkCommand, type Reply } from "./comm-attachments";
+import type { OnProgress, Source, SourceEvents } from "./source";
 
-/** What is used of anywidget's model. */
+/** The part of anywidget's model that is used. */
 export interface Model {
   get(name: string): unknown;
   send(content: unknown, callbacks?: unknown, buffers?: readonly ArrayBuffer[]): void;
@@ -23,178 +28,184 @@ type Command =
   | { readonly do: "open" }
   | { readonly do: "frame"; readonly frame: ClientFrame }
   | { readonly do: "history"; readonly before: number | null; readonly limit: number }
-  | PieceCommand;
+  | ChunkCommand;
 
-interface Unacked {
+interface UnackedCommand {
   readonly command: Command;
   readonly buffer: ArrayBuffer | undefined;
-  readonly since: number;
-  again: number;
-  delay: number;
+  readonly sentAt: number;
+  resendAt: number;
+  resendDelay: number;
 }
 
-interface Asked {
+interface PendingReply {
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** Unacknowledged for this long, a command waits for a busy kernel. */
-const BUSY = 1_000;
-const RESEND = 3_000;
-const RESEND_LONGEST = 30_000;
-/** A delta may overtake another on its way; this long one waits before asking for a snapshot. */
-const REORDER = 250;
-const SEEN_EVERY = 100;
-const GONE = { code: "gone", message: "disconnected: run the cell again" };
+/** A command that is not acknowledged for this long is waiting for a busy kernel. */
+const BUSY_AFTER_MS = 1_000;
+const CHECK_INTERVAL_MS = 250;
+const RESEND_DELAY_MS = 3_000;
+const MAX_RESEND_DELAY_MS = 30_000;
+/** Deltas can arrive out of order: a missing one has this long to arrive before a snapshot is requested. */
+const REORDER_TIMEOUT_MS = 250;
+const MAX_EARLY_DELTAS = 1_000;
+const SEEN_INTERVAL_MS = 100;
+const COMM_CLOSED = { code: "gone", message: "disconnected: run the cell again" };
 
 export class CommSource implements Source {
   readonly #model: Model;
   readonly #client: string;
-  #sink: Sink | null = null;
-  #k = 0;
-  readonly #unacked = new Map<number, Unacked>();
-  readonly #asked = new Map<number, Asked>();
-  /** The number of the last delta taken; null until a snapshot says where they go on. */
-  #n: number | null = null;
-  readonly #early = new Map<number, unknown>();
-  #link: Link = "ok";
-  #tick: ReturnType<typeof setInterval> | undefined;
-  #resync: ReturnType<typeof setTimeout> | undefined;
-  #seen: ReturnType<typeof setTimeout> | undefined;
+  #events: SourceEvents | null = null;
+  #lastCommand = 0;
+  readonly #unacked = new Map<number, UnackedCommand>();
+  readonly #pendingReplies = new Map<number, PendingReply>();
+  /** The number of the last delta that was dispatched; null until the first snapshot. */
+  #lastDelta: number | null = null;
+  readonly #earlyDeltas = new Map<number, unknown>();
+  #status: CommStatus = "ok";
+  #checkTimer: ReturnType<typeof setInterval> | undefined;
+  #resyncTimer: ReturnType<typeof setTimeout> | undefined;
+  #seenTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(model: Model, client: string) {
     this.#model = model;
     this.#client = client;
   }
 
-  start(sink: Sink): void {
-    this.#sink = sink;
-    this.#model.on("msg:custom", this.#hear);
-    this.#model.on("comm_live_update", this.#probe);
-    this.#tick = setInterval(() => this.#chase(), 250);
-    this.#command({ do: "open" });
+  start(events: SourceEvents): void {
+    this.#events = events;
+    this.#model.on("msg:custom", this.#onEnvelope);
+    this.#model.on("comm_live_update", this.#checkComm);
+    this.#checkTimer = setInterval(() => this.#resendOverdue(), CHECK_INTERVAL_MS);
+    this.#sendCommand({ do: "open" });
   }
 
   stop(): void {
-    this.#sink = null;
-    this.#model.off("msg:custom", this.#hear);
-    this.#model.off("comm_live_update", this.#probe);
-    clearInterval(this.#tick);
-    clearTimeout(this.#resync);
-    clearTimeout(this.#seen);
-    for (const asked of this.#asked.values()) asked.reject(new NoSuchPage("the window was closed"));
-    this.#asked.clear();
+    this.#events = null;
+    this.#model.off("msg:custom", this.#onEnvelope);
+    this.#model.off("comm_live_update", this.#checkComm);
+    clearInterval(this.#checkTimer);
+    clearTimeout(this.#resyncTimer);
+    clearTimeout(this.#seenTimer);
+    this.#rejectReplies("the window was closed");
   }
 
   send(frame: ClientFrame): boolean {
-    return this.#command({ do: "frame", frame });
+    return this.#sendCommand({ do: "frame", frame });
   }
 
   resume(): void {
-    this.#reopen();
+    this.#requestSnapshot();
   }
 
-  async page(before: number | null, limit: number): Promise<Message[]> {
-    const { envelope } = await this.#ask({ do: "history", before, limit });
+  async fetchPage(before: number | null, limit: number): Promise<Message[]> {
+    const { envelope } = await this.#request({ do: "history", before, limit });
     return asMessages(envelope.messages);
   }
 
-  log(): Promise<Entry[]> {
-    return Promise.reject(new NoSuchPage("the kernel fills its own gaps"));
+  fetchLog(): Promise<Entry[]> {
+    return Promise.reject(new PageUnavailableError("the kernel fills its own gaps"));
   }
 
-  fetchPart({ sha256 }: Part, signal: AbortSignal): Promise<Blob> {
-    return fetchInPieces((command) => this.#ask(command), sha256, signal);
+  fetchAttachment({ sha256 }: Attachment, signal: AbortSignal): Promise<Blob> {
+    return fetchInChunks((command) => this.#request(command), sha256, signal);
   }
 
-  putPart(file: Blob, mime: string, progress: (share: number) => void, signal: AbortSignal): Promise<Part> {
-    return putInPieces((command, buffer) => this.#ask(command, buffer), file, mime, progress, signal);
+  uploadAttachment(file: Blob, mime: string, onProgress: OnProgress, signal: AbortSignal): Promise<Attachment> {
+    return uploadInChunks((command, buffer) => this.#request(command, buffer), file, mime, onProgress, signal);
   }
 
   // ---- kernel to window --------------------------------------------------------------------------
 
-  readonly #hear = (envelope: unknown, buffers: readonly DataView[] = []): void => {
-    if (!isObject(envelope) || this.#sink === null) return;
+  readonly #onEnvelope = (envelope: unknown, buffers: readonly DataView[] = []): void => {
+    if (!isObject(envelope) || this.#events === null) return;
     if ("to" in envelope && envelope.to !== this.#client) return;
     const { n, ack, reply, snapshot } = envelope;
-    if (typeof ack === "number") this.#acked(ack);
-    else if (typeof reply === "number") this.#replied(reply, { envelope, buffers });
+    if (typeof ack === "number") this.#onAck(ack);
+    else if (typeof reply === "number") this.#onReply(reply, { envelope, buffers });
     else if (typeof n === "number") {
-      if (snapshot === undefined) this.#delta(n, envelope.frames);
-      else this.#restart(n, snapshot);
-      this.#tellSeen();
+      if (snapshot === undefined) this.#onDelta(n, envelope.frames);
+      else this.#onSnapshot(n, snapshot);
+      this.#scheduleSeen();
     }
   };
 
-  #restart(n: number, snapshot: unknown): void {
-    clearTimeout(this.#resync);
-    this.#resync = undefined;
-    this.#n = n;
-    this.#sink?.take([{ type: "snapshot", frames: asFrames(snapshot) }]);
-    for (const early of [...this.#early.keys()]) if (early <= n) this.#early.delete(early);
-    this.#drain();
+  #onSnapshot(n: number, snapshot: unknown): void {
+    this.#cancelResync();
+    this.#lastDelta = n;
+    this.#events?.dispatch([{ type: "snapshot", frames: asServerFrames(snapshot) }]);
+    for (const early of [...this.#earlyDeltas.keys()]) if (early <= n) this.#earlyDeltas.delete(early);
+    this.#dispatchInOrder();
   }
 
-  #delta(n: number, frames: unknown): void {
-    if (this.#n !== null && n <= this.#n) return;
-    if (this.#early.size < 1_000) this.#early.set(n, frames);
-    if (this.#n === null) return;
-    this.#drain();
-    if (this.#early.size > 0) this.#resync ??= setTimeout(() => this.#reopen(), REORDER);
+  #onDelta(n: number, frames: unknown): void {
+    if (this.#lastDelta !== null && n <= this.#lastDelta) return;
+    if (this.#earlyDeltas.size < MAX_EARLY_DELTAS) this.#earlyDeltas.set(n, frames);
+    if (this.#lastDelta === null) return;
+    this.#dispatchInOrder();
+    if (this.#earlyDeltas.size > 0) this.#scheduleResync(REORDER_TIMEOUT_MS);
   }
 
-  #drain(): void {
-    while (this.#n !== null && this.#early.has(this.#n + 1)) {
-      this.#n += 1;
-      const frames = this.#early.get(this.#n);
-      this.#early.delete(this.#n);
-      this.#sink?.take(asFrames(frames));
+  #dispatchInOrder(): void {
+    while (this.#lastDelta !== null && this.#earlyDeltas.has(this.#lastDelta + 1)) {
+      this.#lastDelta += 1;
+      const frames = this.#earlyDeltas.get(this.#lastDelta);
+      this.#earlyDeltas.delete(this.#lastDelta);
+      this.#events?.dispatch(asServerFrames(frames));
     }
-    if (this.#early.size === 0) {
-      clearTimeout(this.#resync);
-      this.#resync = undefined;
-    }
+    if (this.#earlyDeltas.size === 0) this.#cancelResync();
   }
 
-  #reopen(): void {
-    clearTimeout(this.#resync);
-    this.#resync = undefined;
+  #scheduleResync(delay: number): void {
+    this.#resyncTimer ??= setTimeout(() => this.#requestSnapshot(), delay);
+  }
+
+  #cancelResync(): void {
+    clearTimeout(this.#resyncTimer);
+    this.#resyncTimer = undefined;
+  }
+
+  #requestSnapshot(): void {
+    this.#cancelResync();
     const opening = [...this.#unacked.values()].some(({ command }) => command.do === "open");
-    if (!opening) this.#command({ do: "open" });
+    if (!opening) this.#sendCommand({ do: "open" });
   }
 
-  #replied(k: number, reply: Reply): void {
-    const asked = this.#asked.get(k);
-    this.#asked.delete(k);
+  #onReply(k: number, reply: Reply): void {
+    const pending = this.#pendingReplies.get(k);
+    this.#pendingReplies.delete(k);
     const { error } = reply.envelope;
-    if (!isObject(error)) asked?.resolve(reply);
-    else asked?.reject(new Refused({ code: String(error.code), message: String(error.message) }));
+    if (!isObject(error)) pending?.resolve(reply);
+    else pending?.reject(new RequestError({ code: String(error.code), message: String(error.message) }));
   }
 
-  /** Flow control: a kernel that isn't told waits, so a window that can't keep up is not flooded. */
-  #tellSeen(): void {
-    this.#seen ??= setTimeout(() => {
-      this.#seen = undefined;
-      if (this.#n !== null) this.#post({ client: this.#client, do: "seen", n: this.#n });
-    }, SEEN_EVERY);
+  /** Flow control: the kernel waits for `seen`, so that it does not flood a slow window. */
+  #scheduleSeen(): void {
+    this.#seenTimer ??= setTimeout(() => {
+      this.#seenTimer = undefined;
+      if (this.#lastDelta !== null) this.#post({ client: this.#client, do: "seen", n: this.#lastDelta });
+    }, SEEN_INTERVAL_MS);
   }
 
   // ---- window to kernel --------------------------------------------------------------------------
 
-  #ask(command: Command, buffer?: ArrayBuffer): Promise<Reply> {
+  #request(command: Command, buffer?: ArrayBuffer): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      // Numbers are given in order, and an answer never comes before `send` returns.
-      const k = this.#k + 1;
-      if (this.#command(command, buffer)) this.#asked.set(k, { resolve, reject });
-      else reject(new NoSuchPage(GONE.message));
+      // `#sendCommand` uses the next number, and a reply never arrives before it returns.
+      const k = this.#lastCommand + 1;
+      if (this.#sendCommand(command, buffer)) this.#pendingReplies.set(k, { resolve, reject });
+      else reject(new PageUnavailableError(COMM_CLOSED.message));
     });
   }
 
-  #command(command: Command, buffer?: ArrayBuffer): boolean {
-    if (this.#sink === null) return false;
-    const k = ++this.#k;
-    const now = Date.now();
-    this.#unacked.set(k, { command, buffer, since: now, again: now + RESEND, delay: RESEND });
+  #sendCommand(command: Command, buffer?: ArrayBuffer): boolean {
+    if (this.#events === null) return false;
+    const k = ++this.#lastCommand;
+    const sentAt = Date.now();
+    const resendDelay = RESEND_DELAY_MS;
+    this.#unacked.set(k, { command, buffer, sentAt, resendAt: sentAt + resendDelay, resendDelay });
     if (this.#post({ client: this.#client, k, ...command }, buffer)) return true;
     this.#unacked.delete(k);
     return false;
@@ -206,56 +217,55 @@ export class CommSource implements Source {
       else this.#model.send(content, undefined, [buffer]);
       return true;
     } catch {
-      this.#lost();
+      this.#onClosed();
       return false;
     }
   }
 
-  #acked(upTo: number): void {
+  #onAck(upTo: number): void {
     for (const k of [...this.#unacked.keys()]) if (k <= upTo) this.#unacked.delete(k);
-    // Our open arrived, but Jupyter may have dropped its answer, and no delta would tell.
-    if (this.#n === null) this.#resync ??= setTimeout(() => this.#reopen(), RESEND);
-    this.#say(this.#waits() ? "busy" : "ok");
+    // The kernel received `open`, but Jupyter may have dropped the snapshot, and no delta would reveal that.
+    if (this.#lastDelta === null) this.#scheduleResync(RESEND_DELAY_MS);
+    this.#setStatus(this.#isBusy() ? "busy" : "ok");
   }
 
-  /** Repeats what was not acknowledged, and says so when the kernel takes its time. */
-  #chase(): void {
-    if (this.#link === "gone") return;
+  /** Sends overdue commands again, and reports a kernel that is busy. */
+  #resendOverdue(): void {
+    if (this.#status === "gone") return;
     const now = Date.now();
-    for (const [k, waiting] of this.#unacked) {
-      if (waiting.again > now) continue;
-      waiting.delay = Math.min(waiting.delay * 2, RESEND_LONGEST);
-      waiting.again = now + waiting.delay;
-      if (!this.#post({ client: this.#client, k, ...waiting.command }, waiting.buffer)) return;
+    for (const [k, unacked] of this.#unacked) {
+      if (unacked.resendAt > now) continue;
+      unacked.resendDelay = Math.min(unacked.resendDelay * 2, MAX_RESEND_DELAY_MS);
+      unacked.resendAt = now + unacked.resendDelay;
+      if (!this.#post({ client: this.#client, k, ...unacked.command }, unacked.buffer)) return;
     }
-    if (this.#waits()) this.#say("busy");
+    if (this.#isBusy()) this.#setStatus("busy");
   }
 
-  #waits(): boolean {
+  #isBusy(): boolean {
     const now = Date.now();
-    return [...this.#unacked.values()].some(({ since }) => now - since >= BUSY);
+    return [...this.#unacked.values()].some(({ sentAt }) => now - sentAt >= BUSY_AFTER_MS);
   }
 
-  readonly #probe = (): void => {
-    this.#post({ client: this.#client, do: "seen", n: this.#n ?? 0 });
+  readonly #checkComm = (): void => {
+    this.#post({ client: this.#client, do: "seen", n: this.#lastDelta ?? 0 });
   };
 
-  #lost(): void {
-    this.#say("gone");
+  #onClosed(): void {
+    this.#setStatus("gone");
     this.#unacked.clear();
-    for (const asked of this.#asked.values()) asked.reject(new NoSuchPage(GONE.message));
-    this.#asked.clear();
-    this.#sink?.take([{ type: "undeliverable", error: GONE }]);
+    this.#rejectReplies(COMM_CLOSED.message);
+    this.#events?.dispatch([{ type: "undeliverable", error: COMM_CLOSED }]);
   }
 
-  #say(link: Link): void {
-    if (this.#link === link) return;
-    this.#link = link;
-    this.#sink?.take([{ type: "link", link }]);
+  #rejectReplies(reason: string): void {
+    for (const { reject } of this.#pendingReplies.values()) reject(new PageUnavailableError(reason));
+    this.#pendingReplies.clear();
   }
-}
 
-function asFrames(value: unknown): ServerFrame[] {
-  if (!Array.isArray(value)) return [];
-  return value.map(asServerFrame).filter((frame) => frame !== null);
+  #setStatus(status: CommStatus): void {
+    if (this.#status === status) return;
+    this.#status = status;
+    this.#events?.dispatch([{ type: "comm", status }]);
+  }
 }

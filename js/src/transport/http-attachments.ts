@@ -1,63 +1,57 @@
-/** Attachments over HTTP: from the page's own server, with the page's own cookie. */
+/** Attachments over HTTP, from the server that served the page, with its session cookie. */
 
-import { asPart } from "../protocol/guards";
-import type { Part } from "../protocol/frames";
-import { Refused } from "./source";
-import { refusal } from "./http-client";
+import type { Attachment } from "../protocol/attachments";
+import { RequestError } from "../protocol/errors";
+import { asAttachment } from "../protocol/guards";
+import { parseJson } from "../protocol/schema";
+import { httpError } from "./http-client";
+import type { OnProgress } from "./source";
 
-const UNREACHABLE = { code: "unreachable", message: "The server can't be reached just now: try again" };
+const UNREACHABLE = { code: "unreachable", message: "The server cannot be reached: try again" };
 
-/** `room` is the address of the room, without a slash at its end. */
-export async function fetchPart(room: string, sha256: string, signal: AbortSignal): Promise<Blob> {
-  const answer = await fetch(`${room}/parts/${sha256}`, { signal }).catch(unreachable);
-  if (!answer.ok) throw refusal(answer, await answer.json().catch(() => null));
-  return await answer.blob();
+/** `roomUrl` has no slash at its end. */
+export async function fetchAttachment(roomUrl: string, sha256: string, signal: AbortSignal): Promise<Blob> {
+  const response = await fetch(`${roomUrl}/parts/${sha256}`, { signal }).catch(throwUnreachable);
+  if (!response.ok) throw httpError(response, await response.json().catch(() => null));
+  return await response.blob();
 }
 
-/** Not `fetch`, which tells nothing of how far it is. */
-export function putPart(
-  room: string,
+/** With XMLHttpRequest, because `fetch` does not report the progress of an upload. */
+export function uploadAttachment(
+  roomUrl: string,
   file: Blob,
   mime: string,
-  progress: (share: number) => void,
+  onProgress: OnProgress,
   signal: AbortSignal,
-): Promise<Part> {
+): Promise<Attachment> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", `${room}/parts`);
+    request.open("POST", `${roomUrl}/parts`);
     request.setRequestHeader("content-type", mime);
-    // Inside Jupyter, whose cookie comes with every request of the browser's, this says that the page sent it.
+    // Jupyter Server requires its XSRF token beside the cookie: it proves that a page of the same origin sent this.
     const xsrf = cookie("_xsrf");
     if (xsrf !== null) request.setRequestHeader("x-xsrftoken", xsrf);
-    request.upload.onprogress = ({ loaded, total }) => progress(total > 0 ? loaded / total : 0);
+    request.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
     request.onload = () => {
-      const body = parse(request.responseText);
-      const part = request.status === 201 ? asPart(body) : null;
-      if (part !== null) return resolve(part);
+      const body = parseJson(request.responseText);
+      const attachment = request.status === 201 ? asAttachment(body) : null;
+      if (attachment !== null) return resolve(attachment);
       const headers = new Headers({ "retry-after": request.getResponseHeader("retry-after") ?? "" });
-      reject(refusal({ status: request.status, headers }, body));
+      reject(httpError({ status: request.status, headers }, body));
     };
-    request.onerror = () => reject(new Refused(UNREACHABLE));
+    request.onerror = () => reject(new RequestError(UNREACHABLE));
     request.onabort = () => reject(new DOMException("removed", "AbortError"));
     signal.addEventListener("abort", () => request.abort());
     request.send(file);
   });
 }
 
-function unreachable(error: unknown): never {
+function throwUnreachable(error: unknown): never {
   if (error instanceof DOMException && error.name === "AbortError") throw error;
-  throw new Refused(UNREACHABLE);
+  throw new RequestError(UNREACHABLE);
 }
 
 function cookie(name: string): string | null {
   const found = document.cookie.split("; ").find((each) => each.startsWith(`${name}=`));
   return found === undefined ? null : decodeURIComponent(found.slice(name.length + 1));
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,71 +1,70 @@
-/** The room over HTTP: pages of messages, the raw log, and what a refusal means. */
+/** The room over HTTP: pages of messages, the raw log, and the reason for a rejected join. */
 
-import { asEntries, asMessages, isObject } from "../protocol/guards";
-import type { Entry, Message } from "../protocol/frames";
-import { Refused } from "./source";
+import type { Entry, Message } from "../protocol/entries";
+import { RequestError } from "../protocol/errors";
+import { asEntries, asMessages } from "../protocol/guards";
+import { isObject } from "../protocol/schema";
 
-/** The server answered with something else than a page. */
-export class HttpRefusal extends Refused {
+const REQUEST_TIMEOUT_MS = 15_000;
+
+/** The server answered with an error. */
+export class HttpError extends RequestError {
   constructor(
     readonly status: number,
     readonly code: string,
     message: string,
-    /** Milliseconds to wait, where the server said so. */
-    readonly retryMs = 0,
+    /** From `Retry-After`; 0 without it. */
+    readonly retryAfterMs = 0,
   ) {
     super({ code, message });
   }
 }
 
-export class Rest {
-  readonly #room: string;
-
-  /** The room's address, without a slash at its end. */
-  get room(): string {
-    return this.#room;
-  }
+export class HttpClient {
+  /** Without a slash at its end. */
+  readonly roomUrl: string;
 
   /** `base` is the server's base URL, ending in a slash. */
   constructor(base: string, room: string) {
-    this.#room = `${base}rooms/${encodeURIComponent(room)}`;
+    this.roomUrl = `${base}rooms/${encodeURIComponent(room)}`;
   }
 
-  async page(before: number | null, limit: number): Promise<Message[]> {
+  async fetchPage(before: number | null, limit: number): Promise<Message[]> {
     return asMessages(await this.#get("messages", { limit, ...(before === null ? {} : { before }) }));
   }
 
-  async log(after: number, limit: number): Promise<Entry[]> {
+  async fetchLog(after: number, limit: number): Promise<Entry[]> {
     return asEntries(await this.#get("log", { after, limit }));
   }
 
-  /** Why a WebSocket is not let in, or null where it is: a browser tells no script what its handshake was answered. */
-  async knock(user: string): Promise<HttpRefusal | null> {
+  /** Why the server rejects a join, or null if it does not: browsers hide the HTTP answer to a WebSocket handshake. */
+  async checkJoin(user: string): Promise<HttpError | null> {
     try {
       await this.#get("join", user === "" ? {} : { user });
       return null;
     } catch (error) {
-      return error instanceof HttpRefusal ? error : null;
+      return error instanceof HttpError ? error : null;
     }
   }
 
   async #get(path: string, query: Readonly<Record<string, number | string>>): Promise<unknown> {
     const parameters = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
-    const answer = await fetch(`${this.#room}/${path}?${parameters}`, {
+    const response = await fetch(`${this.roomUrl}/${path}?${parameters}`, {
       headers: { accept: "application/json" },
-      signal: AbortSignal.timeout(15_000),
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
-    const body: unknown = await answer.json().catch(() => null);
-    if (!answer.ok) throw refusal(answer, body);
+    const body: unknown = await response.json().catch(() => null);
+    if (!response.ok) throw httpError(response, body);
     return body;
   }
 }
 
-export function refusal({ status, headers }: Pick<Response, "status" | "headers">, body: unknown): HttpRefusal {
+export function httpError({ status, headers }: Pick<Response, "status" | "headers">, body: unknown): HttpError {
   const error = isObject(body) && isObject(body.error) ? body.error : {};
   const code = typeof error.code === "string" ? error.code : "http";
   const message = typeof error.message === "string" ? error.message : `The server answered ${status}`;
-  return new HttpRefusal(status, code, message, 1_000 * (Number(headers.get("retry-after")) || 0));
+  return new HttpError(status, code, message, 1_000 * (Number(headers.get("retry-after")) || 0));
 }
 
-/** Asking again won't change these. */
-export const isFinal = (status: number): boolean => [400, 401, 403, 404].includes(status);
+/** Whether a retry would get the same answer. */
+export const isPermanent = (status: number): boolean => [400, 401, 403, 404].includes(status);

@@ -1,68 +1,72 @@
-/** A room over its own WebSocket: joins, reconnects with full jitter, and notices a line that died silently.
+/** A room over a WebSocket: joins, reconnects with backoff, and detects connections that died without a close.
  *
- * It keeps no messages: every new connection resumes from the sink's cursor, and its `hello` makes the
- * store send again whatever was not acknowledged.
+ * It stores no messages: every new connection resumes from the cursor, and its `hello` makes the reducer send the
+ * unacknowledged drafts again.
  */
 
-import { backoff } from "./backoff";
+import type { Attachment } from "../protocol/attachments";
+import type { ClientFrame } from "../protocol/client-frames";
+import type { Entry, Message } from "../protocol/entries";
+import { PageUnavailableError } from "../protocol/errors";
 import { asServerFrame } from "../protocol/guards";
-import type { ClientFrame, Entry, Message, Part, Status, Trouble } from "../protocol/frames";
-import { NoSuchPage, type Cursor, type Sink, type Source } from "./source";
-import { fetchPart, putPart } from "./http-attachments";
-import { HttpRefusal, isFinal, Rest } from "./http-client";
+import type { ErrorInfo, Status } from "../protocol/server-frames";
+import { parseJson } from "../protocol/schema";
+import { backoff } from "./backoff";
+import { fetchAttachment, uploadAttachment } from "./http-attachments";
+import { HttpClient, HttpError, isPermanent } from "./http-client";
+import type { Cursor, OnProgress, Source, SourceEvents } from "./source";
 
-/** Close codes that no new attempt can mend. */
-const FINAL: Readonly<Record<number, string>> = {
+/** After these no new connection is attempted. */
+const FINAL_CLOSE_CODES: Readonly<Record<number, string>> = {
   4401: "Your access has ended: open a new invite link",
-  4403: "You may not be in this room",
+  4403: "You do not have access to this room",
   4404: "This room is closed",
 };
-/** Close codes that say our own frame was at fault: sending it again would end the next connection too. */
-const OUR_FAULT: Readonly<Record<number, Trouble>> = {
-  1003: { code: "unreadable", message: "The server could not read it" },
-  1007: { code: "unreadable", message: "The server could not read it" },
-  1009: { code: "too_big", message: "It is too big for the server" },
+/** Caused by a frame of ours: sending it again would end the next connection too. */
+const BAD_FRAME_CLOSE_CODES: Readonly<Record<number, ErrorInfo>> = {
+  1003: { code: "unreadable", message: "The server could not read this message" },
+  1007: { code: "unreadable", message: "The server could not read this message" },
+  1009: { code: "too_big", message: "This message is too large for the server" },
 };
-/** Until `hello` tells the server's own. */
-const HEARTBEAT = 20_000;
-/** How long a join, or the answer to a ping, may take. */
-const PATIENCE = 10_000;
+/** Until `hello` gives the server's own. */
+const DEFAULT_HEARTBEAT_MS = 20_000;
+/** For a join, and for the answer to a ping. */
+const RESPONSE_TIMEOUT_MS = 10_000;
 
 export interface SocketOptions {
   /** The server's base URL, ending in a slash. */
   readonly base: string;
   readonly room: string;
-  /** In milliseconds; see PATIENCE. */
-  readonly patience?: number;
+  readonly responseTimeoutMs?: number;
   readonly random?: () => number;
-  readonly dial?: (url: string, protocol: string) => WebSocket;
+  readonly createSocket?: (url: string, protocol: string) => WebSocket;
 }
 
 export class SocketSource implements Source {
   readonly #options: SocketOptions;
-  readonly #rest: Rest;
-  readonly #patience: number;
-  #sink: Sink | null = null;
+  readonly #http: HttpClient;
+  readonly #responseTimeoutMs: number;
+  #events: SourceEvents | null = null;
   #socket: WebSocket | null = null;
   #joined = false;
   #attempt = 0;
-  /** What `bye` asked us to wait. */
-  #asked = 0;
-  #heartbeat = HEARTBEAT;
+  /** From `bye` or `Retry-After`. */
+  #retryAfterMs = 0;
+  #heartbeatMs = DEFAULT_HEARTBEAT_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #stopped = new AbortController();
 
   constructor(options: SocketOptions) {
     this.#options = options;
-    this.#patience = options.patience ?? PATIENCE;
-    this.#rest = new Rest(options.base, options.room);
+    this.#responseTimeoutMs = options.responseTimeoutMs ?? RESPONSE_TIMEOUT_MS;
+    this.#http = new HttpClient(options.base, options.room);
   }
 
-  start(sink: Sink): void {
-    this.#sink = sink;
+  start(events: SourceEvents): void {
+    this.#events = events;
     const { signal } = this.#stopped;
-    addEventListener("online", () => this.#hurry(), { signal });
-    document.addEventListener("visibilitychange", () => this.#hurry(), { signal });
+    addEventListener("online", () => this.#reconnectNow(), { signal });
+    document.addEventListener("visibilitychange", () => this.#reconnectNow(), { signal });
     this.#connect();
   }
 
@@ -71,11 +75,11 @@ export class SocketSource implements Source {
     clearTimeout(this.#timer);
     this.#socket?.close(1000);
     this.#socket = null;
-    this.#sink = null;
+    this.#events = null;
   }
 
   send(frame: ClientFrame): boolean {
-    if (this.#sink === null) return false;
+    if (this.#events === null) return false;
     if (this.#joined) this.#socket?.send(JSON.stringify(frame));
     return true;
   }
@@ -84,110 +88,112 @@ export class SocketSource implements Source {
     this.send({ type: "chat.resume", after, ...(epoch === null ? {} : { epoch }) });
   }
 
-  page(before: number | null, limit: number): Promise<Message[]> {
-    return this.#rest.page(before, limit).catch(hopeless);
+  fetchPage(before: number | null, limit: number): Promise<Message[]> {
+    return this.#http.fetchPage(before, limit).catch(throwPageError);
   }
 
-  log(after: number, limit: number): Promise<Entry[]> {
-    return this.#rest.log(after, limit).catch(hopeless);
+  fetchLog(after: number, limit: number): Promise<Entry[]> {
+    return this.#http.fetchLog(after, limit).catch(throwPageError);
   }
 
-  fetchPart({ sha256 }: Part, signal: AbortSignal): Promise<Blob> {
-    return fetchPart(this.#rest.room, sha256, signal);
+  fetchAttachment({ sha256 }: Attachment, signal: AbortSignal): Promise<Blob> {
+    return fetchAttachment(this.#http.roomUrl, sha256, signal);
   }
 
-  putPart(file: Blob, mime: string, progress: (share: number) => void, signal: AbortSignal): Promise<Part> {
-    return putPart(this.#rest.room, file, mime, progress, signal);
+  uploadAttachment(file: Blob, mime: string, onProgress: OnProgress, signal: AbortSignal): Promise<Attachment> {
+    return uploadAttachment(this.#http.roomUrl, file, mime, onProgress, signal);
   }
 
   #connect(): void {
-    const sink = this.#sink;
-    if (sink === null) return;
+    const events = this.#events;
+    if (events === null) return;
     clearTimeout(this.#timer);
-    const socket = this.#dial(joinUrl(this.#options, sink.cursor(), sink.user()));
+    const socket = this.#createSocket(joinUrl(this.#options, events.cursor(), events.user()));
     this.#socket = socket;
     socket.onmessage = ({ data }) => {
-      if (socket === this.#socket) this.#hear(data);
+      if (socket === this.#socket) this.#onMessage(data);
     };
     socket.onclose = ({ code }) => {
-      if (socket === this.#socket) void this.#lost(code);
+      if (socket === this.#socket) void this.#onClose(code);
     };
-    this.#timer = setTimeout(() => this.#abandon(), this.#patience);
+    this.#timer = setTimeout(() => this.#dropSocket(), this.#responseTimeoutMs);
   }
 
-  #dial(url: string): WebSocket {
-    return this.#options.dial?.(url, "chat.v1") ?? new WebSocket(url, ["chat.v1"]);
+  #createSocket(url: string): WebSocket {
+    return this.#options.createSocket?.(url, "chat.v1") ?? new WebSocket(url, ["chat.v1"]);
   }
 
-  #hear(data: unknown): void {
-    const frame = asServerFrame(typeof data === "string" ? parse(data) : null);
-    if (frame?.type === "hello") this.#heartbeat = frame.heartbeat_ms > 0 ? frame.heartbeat_ms : HEARTBEAT;
-    this.#watch();
-    // A status is for the comm alone: a server may not write this window's connection line.
+  #onMessage(data: unknown): void {
+    const frame = asServerFrame(typeof data === "string" ? parseJson(data) : null);
+    if (frame?.type === "hello") this.#heartbeatMs = frame.heartbeat_ms > 0 ? frame.heartbeat_ms : DEFAULT_HEARTBEAT_MS;
+    this.#restartHeartbeatTimer();
+    // Only a kernel sends a status; a server must not set the connection line of this window.
     if (frame === null || frame.type === "status") return;
     if (frame.type === "hello") {
       this.#joined = true;
       this.#attempt = 0;
-      this.#asked = 0;
-      this.#sink?.take([status("open"), frame]);
+      this.#retryAfterMs = 0;
+      this.#events?.dispatch([statusFrame("open"), frame]);
       return;
     }
-    if (frame.type === "bye") this.#asked = frame.retry_ms ?? 0;
-    this.#sink?.take([frame]);
+    if (frame.type === "bye") this.#retryAfterMs = frame.retry_ms ?? 0;
+    this.#events?.dispatch([frame]);
   }
 
-  /** Silence for longer than the server's own heartbeat: ask, and where nothing answers, the line is dead. */
-  #watch(): void {
+  /** After 1.25 heartbeats without a frame, sends a ping; without an answer in time, drops the connection. */
+  #restartHeartbeatTimer(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.send({ type: "chat.ping" });
-      this.#timer = setTimeout(() => this.#abandon(), this.#patience);
-    }, this.#heartbeat * 1.25);
+      this.#timer = setTimeout(() => this.#dropSocket(), this.#responseTimeoutMs);
+    }, this.#heartbeatMs * 1.25);
   }
 
-  /** Closing would wait for the other side, which may be gone. */
-  #abandon(): void {
+  /** Does not wait for the close event: the other side may be gone. */
+  #dropSocket(): void {
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
-    void this.#lost(1006);
+    void this.#onClose(1006);
   }
 
-  async #lost(code: number): Promise<void> {
+  async #onClose(code: number): Promise<void> {
     const joined = this.#joined;
     this.#joined = false;
     this.#socket = null;
     clearTimeout(this.#timer);
-    if (this.#sink === null) return;
-    if (code in OUR_FAULT) this.#sink.take([{ type: "undeliverable", error: OUR_FAULT[code]! }]);
-    if (code in FINAL) return this.#end({ code: String(code), message: FINAL[code]! });
-    const refused = joined ? null : await this.#rest.knock(this.#sink.user());
-    if (refused === null) return this.#again(null);
-    if (isFinal(refused.status)) return this.#end(refused.trouble);
-    this.#asked = refused.retryMs;
-    this.#again(refused.trouble);
+    if (this.#events === null) return;
+    const badFrame = BAD_FRAME_CLOSE_CODES[code];
+    if (badFrame !== undefined) this.#events.dispatch([{ type: "undeliverable", error: badFrame }]);
+    const final = FINAL_CLOSE_CODES[code];
+    if (final !== undefined) return this.#end({ code: String(code), message: final });
+    const error = joined ? null : await this.#http.checkJoin(this.#events.user());
+    if (error === null) return this.#scheduleReconnect(null);
+    if (isPermanent(error.status)) return this.#end(error.info);
+    this.#retryAfterMs = error.retryAfterMs;
+    this.#scheduleReconnect(error.info);
   }
 
-  #again(reason: Trouble | null): void {
-    if (this.#sink === null || this.#socket !== null) return;
-    const delay = backoff(this.#attempt++, this.#asked, this.#options.random);
-    this.#sink.take([status("reconnecting", reason, Date.now() + delay)]);
+  #scheduleReconnect(reason: ErrorInfo | null): void {
+    if (this.#events === null || this.#socket !== null) return;
+    const delay = backoff(this.#attempt++, this.#retryAfterMs, this.#options.random);
+    this.#events.dispatch([statusFrame("reconnecting", reason, Date.now() + delay)]);
     this.#timer = setTimeout(() => this.#connect(), delay);
   }
 
-  #end(error: Trouble): void {
-    this.#sink?.take([status("closed", error), { type: "undeliverable", error }]);
-    this.#sink = null;
+  #end(error: ErrorInfo): void {
+    this.#events?.dispatch([statusFrame("closed", error), { type: "undeliverable", error }]);
+    this.#events = null;
   }
 
-  /** The network or the reader is back: don't sit out the delay. */
-  #hurry(): void {
-    const waiting = this.#sink !== null && this.#socket === null;
-    if (waiting && this.#asked === 0 && document.visibilityState !== "hidden") this.#connect();
+  /** Skips the delay when the network is back or the page is visible again, unless the server asked to wait. */
+  #reconnectNow(): void {
+    const waiting = this.#events !== null && this.#socket === null;
+    if (waiting && this.#retryAfterMs === 0 && document.visibilityState !== "hidden") this.#connect();
   }
 }
 
-export function joinUrl({ base, room }: SocketOptions, { after, epoch }: Cursor, user: string): string {
+function joinUrl({ base, room }: SocketOptions, { after, epoch }: Cursor, user: string): string {
   const query = new URLSearchParams({ kind: "person" });
   if (epoch !== null) {
     query.set("after", String(after));
@@ -197,19 +203,11 @@ export function joinUrl({ base, room }: SocketOptions, { after, epoch }: Cursor,
   return `${base.replace(/^http/, "ws")}rooms/${encodeURIComponent(room)}?${query}`;
 }
 
-function status(word: Status["status"], error: Status["error"] = null, retry_at: number | null = null): Status {
-  return { type: "status", status: word, error, retry_at, queued: 0 };
+function statusFrame(status: Status["status"], error: ErrorInfo | null = null, retry_at: number | null = null): Status {
+  return { type: "status", status, error, retry_at, queued: 0 };
 }
 
-function parse(data: string): unknown {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return null;
-  }
-}
-
-function hopeless(error: unknown): never {
-  if (error instanceof HttpRefusal && isFinal(error.status)) throw new NoSuchPage(error.message);
+function throwPageError(error: unknown): never {
+  if (error instanceof HttpError && isPermanent(error.status)) throw new PageUnavailableError(error.message);
   throw error;
 }

@@ -1,35 +1,35 @@
-/** What somebody without a session sees: in they go with an invite, or how to get one. */
+/** What a visitor without a session sees: the invite is being redeemed, or how to get one. */
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { words } from "../i18n/strings";
+import { strings } from "../i18n/strings";
 
 interface Props {
   readonly room: string;
   readonly code: string | null;
-  /** Null when it worked (and the page reloads), else why not. */
-  readonly enter: (code: string) => Promise<string | null>;
+  /** Returns null on success (the page then reloads), otherwise the reason. */
+  readonly redeem: (code: string) => Promise<string | null>;
 }
 
-export function Door({ room, code, enter }: Props): JSX.Element {
-  const [trouble, setTrouble] = useState<string | null>(null);
+export function InviteScreen({ room, code, redeem }: Props): JSX.Element {
+  const [error, setError] = useState<string | null>(null);
   useEffect(() => {
     if (code === null) return;
-    enter(code).then(setTrouble, () => setTrouble(words.unreachable));
+    redeem(code).then(setError, () => setError(strings.unreachable));
   }, [code]);
-  const waiting = code !== null && trouble === null;
+  const redeeming = code !== null && error === null;
   return (
-    <section class="bq-door" aria-label={room}>
+    <section class="bq-invite" aria-label={room}>
       <h1 dir="auto">#{room}</h1>
-      {waiting ? (
-        <p role="status">{words.opening}</p>
+      {redeeming ? (
+        <p role="status">{strings.roomOpening}</p>
       ) : (
         <>
-          {trouble !== null && <p role="alert">{trouble}</p>}
+          {error !== null && <p role="alert">{error}</p>}
           <p>
-            {words.inviteWanted[0]}
+            {strings.inviteRequired[0]}
             <code>room.invite()</code>
-            {words.inviteWanted[1]}
+            {strings.inviteRequired[1]}
           </p>
         </>
       )}

@@ -1,42 +1,40 @@
-/** What is typed in the chat stays in the chat: a notebook would take `dd` for "delete this cell".
+/** Keeps keys that are typed in the window from the notebook, where `dd` would delete a cell.
  *
- * JupyterLab hears keys after us, and no further than we let them. Notebook 7 hears them before us; it leaves those
- * alone that are meant for an element which says so, and looks for that on the very element that has the focus.
+ * JupyterLab listens outside the window, so that stopping the event is enough. Notebook 7 listens before the window
+ * does; it ignores events whose focused element has the attribute `data-lm-suppress-shortcuts`.
  *
- * One chord is not for us and must not be lost: saving. It is repeated outside the window, where a
- * notebook hears it, and the browser's own answer to it, a dialog to save the page, never comes.
+ * Saving (Ctrl+S) is passed on: the event is dispatched again outside the window, for the notebook, and the
+ * browser's own dialog is prevented.
  */
 
 import { useEffect } from "preact/hooks";
 
-const KINDS = ["keydown", "keyup", "keypress", "paste", "cut", "copy"];
+const EVENT_TYPES = ["keydown", "keyup", "keypress", "paste", "cut", "copy"];
 
-export function useKeysStayHere(region: { readonly current: HTMLElement | null }): void {
+export function useKeyboardIsolation(region: { readonly current: HTMLElement | null }): void {
   useEffect(() => {
     const element = region.current;
-    const ended = new AbortController();
-    const stay = (event: Event): void => {
+    const unmounted = new AbortController();
+    const { signal } = unmounted;
+    const stop = (event: Event): void => {
       event.stopPropagation();
-      if (event instanceof KeyboardEvent && event.type === "keydown" && saves(event)) passOn(event);
+      if (event instanceof KeyboardEvent && event.type === "keydown" && isSaveShortcut(event)) redispatch(event);
     };
-    const mark = ({ target }: FocusEvent): void => {
+    const suppressShortcuts = ({ target }: FocusEvent): void => {
       if (target instanceof Element) target.setAttribute("data-lm-suppress-shortcuts", "true");
     };
-    element?.addEventListener("focusin", mark, { signal: ended.signal });
-    for (const kind of KINDS) element?.addEventListener(kind, stay, { signal: ended.signal });
-    return () => ended.abort();
+    element?.addEventListener("focusin", suppressShortcuts, { signal });
+    for (const type of EVENT_TYPES) element?.addEventListener(type, stop, { signal });
+    return () => unmounted.abort();
   }, [region]);
 }
 
-function saves({ key, ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {
+function isSaveShortcut({ key, ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {
   return (ctrlKey || metaKey) && !altKey && key.toLowerCase() === "s";
 }
 
-/** On the body: what stands between it and us may keep shortcuts out as well, and saving is for the whole page. */
-function passOn(event: KeyboardEvent): void {
+/** To the body, because elements between it and the window may stop shortcuts too. */
+function redispatch(event: KeyboardEvent): void {
   event.preventDefault();
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- JupyterLab goes by it
-  const { key, code, keyCode, ctrlKey, metaKey, shiftKey } = event;
-  const again = { key, code, keyCode, ctrlKey, metaKey, shiftKey, bubbles: true, cancelable: true, composed: true };
-  document.body.dispatchEvent(new KeyboardEvent("keydown", again));
+  document.body.dispatchEvent(new KeyboardEvent(event.type, event));
 }

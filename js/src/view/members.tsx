@@ -1,28 +1,28 @@
-/** Who is here: a count that opens into names, and whether each kernel computes just now. */
+/** The members in the room: a count that opens the list of names, with the state of each kernel. */
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Member } from "../protocol/frames";
+import { strings } from "../i18n/strings";
+import type { Member } from "../protocol/server-frames";
 import { Avatar } from "./shared/avatar";
 import { PeopleIcon } from "./shared/icons";
-import { Mark, standingOf, titleOf } from "./shared/verification-badge";
-import { words } from "../i18n/strings";
+import { VerificationBadge, verificationOf, verificationTitle } from "./shared/verification-badge";
 
 export function Members({ members }: { readonly members: readonly Member[] }): JSX.Element | null {
   const [open, setOpen] = useState(false);
-  const place = useRef<HTMLDivElement>(null);
+  const container = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     if (!open) return undefined;
-    const away = (event: Event): void => {
-      // Where the window stands in a shadow (marimo), the target is its host: only the path says what was hit.
-      if (place.current !== null && !event.composedPath().includes(place.current)) setOpen(false);
+    const closeOutside = (event: Event): void => {
+      // Inside a shadow root (marimo) the event's target is the host; only the path contains the element.
+      if (container.current !== null && !event.composedPath().includes(container.current)) setOpen(false);
     };
-    document.addEventListener("pointerdown", away);
-    return () => document.removeEventListener("pointerdown", away);
+    document.addEventListener("pointerdown", closeOutside);
+    return () => document.removeEventListener("pointerdown", closeOutside);
   }, [open]);
   if (members.length === 0) return null;
-  const leave = (event: KeyboardEvent): void => {
+  const closeOnEscape = (event: KeyboardEvent): void => {
     if (event.key !== "Escape" || !open) return;
     setOpen(false);
     button.current?.focus();
@@ -30,19 +30,19 @@ export function Members({ members }: { readonly members: readonly Member[] }): J
   const mixed = members.some(({ verified }) => verified);
   const busy = members.filter((member) => member.busy).length;
   return (
-    <div class="bq-members" ref={place} onKeyDown={leave}>
+    <div class="bq-members" ref={container} onKeyDown={closeOnEscape}>
       <button ref={button} type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
         <PeopleIcon />
-        <span>{words.members(members.length)}</span>
-        {busy > 0 && <span class="bq-busy">{words.kernelsBusy(busy)}</span>}
+        <span>{strings.memberCount(members.length)}</span>
+        {busy > 0 && <span class="bq-busy">{strings.kernelsBusy(busy)}</span>}
       </button>
       {open && (
-        <ul class="bq-people" aria-label={words.people} tabIndex={0}>
+        <ul class="bq-people" aria-label={strings.memberList} tabIndex={0}>
           {members.map((member, index) => (
             <li key={index}>
               <Avatar user={member.user} kernel={member.kind === "kernel"} profile={member.verified ? member.profile : null} />
               <Name member={member} mixed={mixed} />
-              <small>{doing(member)}</small>
+              <small>{activity(member)}</small>
             </li>
           ))}
         </ul>
@@ -52,13 +52,13 @@ export function Members({ members }: { readonly members: readonly Member[] }): J
 }
 
 function Name({ member, mixed }: { readonly member: Member; readonly mixed: boolean }): JSX.Element {
-  const standing = standingOf(member.verified, mixed);
+  const verification = verificationOf(member.verified, mixed);
   return (
     <>
-      <span dir="auto" title={titleOf(standing)}>
+      <span dir="auto" title={verificationTitle(verification)}>
         {member.user}
       </span>
-      <Mark standing={standing} />
+      <VerificationBadge verification={verification} />
       {member.verified && member.profile?.name && (
         <span class="bq-alias" dir="auto">
           {member.profile.name}
@@ -68,8 +68,8 @@ function Name({ member, mixed }: { readonly member: Member; readonly mixed: bool
   );
 }
 
-function doing({ kind, busy, typing }: Member): string {
-  if (typing) return words.isTyping;
+function activity({ kind, busy, typing }: Member): string {
+  if (typing) return strings.isTyping;
   if (kind !== "kernel") return "";
-  return busy ? words.busy : words.idle;
+  return busy ? strings.busy : strings.idle;
 }

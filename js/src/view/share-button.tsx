@@ -1,31 +1,31 @@
-/** A button that copies the room's address; where copying is not allowed, the address itself to copy by hand. */
+/** A button that copies the room's URL; where copying is not allowed, it shows the URL, selected. */
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import { strings } from "../i18n/strings";
 import { useCopy } from "./shared/hooks";
 import { CheckIcon, LinkIcon } from "./shared/icons";
-import { words } from "../i18n/strings";
 
-export function Share({ link }: { readonly link: string }): JSX.Element {
+export function ShareButton({ url }: { readonly url: string }): JSX.Element {
   const { copied, copy } = useCopy();
-  const [byHand, setByHand] = useState(false);
-  if (byHand) {
+  const [showUrl, setShowUrl] = useState(false);
+  if (showUrl) {
     return (
       <input
-        class="bq-address"
-        aria-label={words.address}
+        class="bq-url"
+        aria-label={strings.roomUrl}
         readOnly
-        value={link}
+        value={url}
         ref={(input) => input?.select()}
-        onBlur={() => setByHand(false)}
+        onBlur={() => setShowUrl(false)}
       />
     );
   }
-  const share = async (): Promise<void> => setByHand(!(await copy(link)));
+  const share = async (): Promise<void> => setShowUrl(!(await copy(url)));
   return (
-    <button type="button" class="bq-share" title={words.copyLink} onClick={() => void share()}>
+    <button type="button" class="bq-share" title={strings.copyLink} onClick={() => void share()}>
       {copied ? <CheckIcon /> : <LinkIcon />}
-      <span>{copied ? words.copied : words.copyLink}</span>
+      <span>{copied ? strings.copied : strings.copyLink}</span>
     </button>
   );
 }

@@ -1,48 +1,47 @@
-/** The connection in words: one polite status line, under the box one writes in. */
+/** The state of the connection, as the window's one `role=status` line. */
 
 import type { JSX } from "preact";
+import { errorText, strings } from "../i18n/strings";
 import type { State } from "../model/state";
 import { useNow } from "./shared/hooks";
-import { reasonOf, words } from "../i18n/strings";
 
-export type Tone = "good" | "wait" | "bad";
+type Tone = "good" | "wait" | "bad";
 
-export interface Connection {
+interface ConnectionStatus {
   readonly tone: Tone;
   readonly text: string;
   /** When the next attempt starts, in milliseconds since the epoch. */
   readonly retryAt: number | null;
 }
 
-export function connectionOf(state: State): Connection {
-  const { status, link, loaded } = state;
-  const say = (tone: Tone, text: string, retryAt: number | null = null): Connection => ({ tone, text, retryAt });
-  if (link === "gone") return say("bad", words.kernelGone);
-  const reason = status.error === null ? null : reasonOf(status.error);
-  if (status.status === "closed") return say("bad", reason ?? words.closed);
-  if (link === "busy") return say("wait", words.kernelBusy);
-  if (status.status === "reconnecting") return say("wait", reason ?? words.offline, status.retry_at);
-  if (status.status === "connecting") return say("wait", reason ?? words.connecting, status.retry_at);
-  return loaded ? say("good", words.connected) : say("wait", words.loading);
+function connectionStatus({ status, comm, loaded }: State): ConnectionStatus {
+  const make = (tone: Tone, text: string, retryAt: number | null = null): ConnectionStatus => ({ tone, text, retryAt });
+  if (comm === "gone") return make("bad", strings.commClosed);
+  const reason = status.error === null ? null : errorText(status.error);
+  if (status.status === "closed") return make("bad", reason ?? strings.roomClosed);
+  if (comm === "busy") return make("wait", strings.kernelBusy);
+  if (status.status === "reconnecting") return make("wait", reason ?? strings.offline, status.retry_at);
+  if (status.status === "connecting") return make("wait", reason ?? strings.connecting, status.retry_at);
+  return loaded ? make("good", strings.connected) : make("wait", strings.loading);
 }
 
 export function StatusLine({ state }: { readonly state: State }): JSX.Element {
-  const { tone, text, retryAt } = connectionOf(state);
-  const waiting = tone === "good" ? 0 : state.pending.filter((each) => each.state === "sending").length;
+  const { tone, text, retryAt } = connectionStatus(state);
+  const queued = tone === "good" ? 0 : state.pending.filter((draft) => draft.state === "sending").length;
   return (
     <p class={`bq-status bq-${tone}`} role="status">
       <span class="bq-dot" aria-hidden="true" />
       <span class="bq-status-text">
         {text}
         {retryAt !== null && <Countdown until={retryAt} />}
-        {waiting > 0 && ` · ${words.waiting(waiting)}`}
+        {queued > 0 && ` · ${strings.queuedMessages(queued)}`}
       </span>
     </p>
   );
 }
 
-/** Hidden from screen readers: a status that is read out every second is no help. */
+/** Hidden from screen readers, which would read it out every second. */
 function Countdown({ until }: { readonly until: number }): JSX.Element {
-  const left = Math.ceil((until - useNow(until)) / 1_000);
-  return <span aria-hidden="true"> · {left > 0 ? words.nextTry(left) : words.trying}</span>;
+  const seconds = Math.ceil((until - useNow(until)) / 1_000);
+  return <span aria-hidden="true"> · {seconds > 0 ? strings.retryIn(seconds) : strings.retryingNow}</span>;
 }

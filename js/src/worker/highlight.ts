@@ -1,4 +1,4 @@
-/** Code in colours: its text cut into runs, each of one kind. Runs are data, and their text is the code, letter by letter. */
+/** Syntax highlighting: splits code into tokens, as plain data. Their texts joined are the code, unchanged. */
 
 import bash from "highlight.js/lib/languages/bash";
 import c from "highlight.js/lib/languages/c";
@@ -22,11 +22,11 @@ import xml from "highlight.js/lib/languages/xml";
 import yaml from "highlight.js/lib/languages/yaml";
 import { createLowlight } from "lowlight";
 
-export type Kind = "keyword" | "string" | "number" | "comment" | "name" | "type" | "meta" | "added" | "removed";
-export type Run = string | readonly [Kind, string];
+export type TokenKind = "keyword" | "string" | "number" | "comment" | "name" | "type" | "meta" | "added" | "removed";
+export type CodeToken = string | readonly [TokenKind, string];
 
-/** highlight.js has some forty classes; these are told apart here, and what is not named is plain. */
-const KINDS: Readonly<Record<string, Kind>> = {
+/** From the classes of highlight.js, about forty, to the kinds that have a colour; all others are plain text. */
+const TOKEN_KINDS: Readonly<Record<string, TokenKind>> = {
   keyword: "keyword",
   literal: "keyword",
   "selector-tag": "keyword",
@@ -50,9 +50,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
   addition: "added",
   deletion: "removed",
 };
-/** Inside a string, code again: `f"{here}"`. */
-const PLAIN_AGAIN = "subst";
-const MOST_RUNS = 4_000;
+/** Code inside a string: `f"{here}"`. */
+const SUBSTITUTION_CLASS = "subst";
+const MAX_TOKENS = 4_000;
 
 const lowlight = createLowlight({
   ...{ bash, c, cpp, css, diff, go, ini, java, javascript, json, julia, python, "python-repl": pythonRepl, r, rust },
@@ -63,29 +63,29 @@ lowlight.registerAlias({ python: ["ipython", "python3"], ini: ["toml"] });
 type Tree = ReturnType<typeof lowlight.highlight>;
 type Node = Tree["children"][number];
 
-/** Null for a language that is not known here, and for what would be too many elements. */
-export function highlight(code: string, language: string): readonly Run[] | null {
+/** Null for an unknown language, and for code that would be too many elements. */
+export function highlight(code: string, language: string): readonly CodeToken[] | null {
   if (!lowlight.registered(language)) return null;
-  const runs = flattened(lowlight.highlight(language, code));
-  return runs.length > MOST_RUNS ? null : runs;
+  const tokens = flatten(lowlight.highlight(language, code));
+  return tokens.length > MAX_TOKENS ? null : tokens;
 }
 
-/** With a stack of its own: hostile code nests as deep as it is long. */
-function flattened(tree: Tree): Run[] {
-  const runs: Run[] = [];
-  const stack: [Node, Kind | null][] = tree.children.map((node): [Node, null] => [node, null]).reverse();
+/** Not recursive: the tree of hostile code can be as deep as the code is long. */
+function flatten(tree: Tree): CodeToken[] {
+  const tokens: CodeToken[] = [];
+  const stack: [Node, TokenKind | null][] = tree.children.map((node): [Node, null] => [node, null]).reverse();
   for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
     const [node, kind] = next;
-    if (node.type === "text") runs.push(kind === null ? node.value : [kind, node.value]);
+    if (node.type === "text") tokens.push(kind === null ? node.value : [kind, node.value]);
     if (node.type !== "element") continue;
     const inner = kindOf(node, kind);
     for (const child of [...node.children].reverse()) stack.push([child, inner]);
   }
-  return runs;
+  return tokens;
 }
 
-function kindOf({ properties }: Node & { type: "element" }, around: Kind | null): Kind | null {
-  const own = String((properties.className as unknown[] | undefined)?.[0]).replace("hljs-", "");
-  if (own === PLAIN_AGAIN) return null;
-  return Object.hasOwn(KINDS, own) ? KINDS[own]! : around;
+function kindOf({ properties }: Node & { type: "element" }, parent: TokenKind | null): TokenKind | null {
+  const name = String((properties.className as unknown[] | undefined)?.[0]).replace("hljs-", "");
+  if (name === SUBSTITUTION_CLASS) return null;
+  return Object.hasOwn(TOKEN_KINDS, name) ? TOKEN_KINDS[name]! : parent;
 }

@@ -1,16 +1,16 @@
-/** The work that would hold up a page, and what it answers: done by `worker.ts`, ordered by `offload.ts`. */
+/** The jobs that would block the page, and their results: `worker.ts` runs them, `worker-client.ts` submits them. */
 
 import type { Token } from "marked";
-import type { Run } from "./highlight";
+import type { CodeToken } from "./highlight";
 
 export type Job =
   | { readonly do: "parse"; readonly text: string }
   | { readonly do: "highlight"; readonly text: string; readonly language: string };
 
-/** Null: to be shown as it is written. */
-export type Answer<J extends Job = Job> = (J extends { do: "parse" } ? readonly Token[] : readonly Run[]) | null;
+/** Null: the text is to be shown as it was written. */
+export type JobResult<J extends Job = Job> = (J extends { do: "parse" } ? readonly Token[] : readonly CodeToken[]) | null;
 
-/** What `worker.ts` exports, for a page that may have no worker. */
-export interface Program {
-  readonly work: (job: Job) => Answer;
+/** The exports of `worker.ts`, for a page that is not allowed to start a worker. */
+export interface WorkerModule {
+  readonly runJob: (job: Job) => JobResult;
 }

@@ -1,135 +1,135 @@
-/** Gets a job done off the main thread: in a worker made from this very bundle, else in slices when the page is idle.
+/** Runs jobs off the main thread: in a worker made from this bundle, otherwise on the main thread when it is idle.
  *
- * The worker comes when it is first needed and goes when it has had nothing to do for a while. It works on one
- * job at a time, and one that takes too long is given up with it: hostile text costs nobody more than that.
+ * The worker starts with the first job and ends after an idle time. It runs one job at a time; a job that takes too
+ * long is ended together with the worker, so that hostile text costs no more than that.
  */
 
 import source from "worker:source";
-import { parse } from "./tokenize";
-import type { Answer, Job, Program } from "./jobs";
+import type { Job, JobResult, WorkerModule } from "./jobs";
+import { tokenize } from "./tokenize";
 
-/** Milliseconds that a job may take; then its text is shown as it is. */
-const PATIENCE = 5_000;
-const IDLE = 30_000;
-/** Answers kept, so that a row scrolled back into view is drawn at once as it was. */
-const MOST_KEPT = 300;
-/** Characters of code that the main thread colours where it has to. */
-const MOST_ON_MAIN = 4_000;
+/** A job that takes longer has the result null. */
+const JOB_TIMEOUT_MS = 5_000;
+const IDLE_TIMEOUT_MS = 30_000;
+/** So that a row that is scrolled back into view is rendered at once. */
+const MAX_CACHED_RESULTS = 300;
+/** Longer code is not highlighted without a worker. */
+const MAX_MAIN_THREAD_CHARACTERS = 4_000;
 
-interface Waiting {
+interface QueuedJob {
   readonly job: Job;
   readonly signal: AbortSignal;
-  readonly answer: (answer: Answer) => void;
+  readonly resolve: (result: JobResult) => void;
 }
 
-export class Offload {
-  readonly #source: string;
-  readonly #kept = new Map<string, Answer>();
-  readonly #queue: Waiting[] = [];
+export class WorkerClient {
+  readonly #program: string;
+  readonly #cache = new Map<string, JobResult>();
+  readonly #queue: QueuedJob[] = [];
   #busy = false;
   #worker: Worker | null = null;
-  #possible: boolean;
+  #workerAvailable: boolean;
   #url: string | undefined;
-  #idle: ReturnType<typeof setTimeout> | undefined;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(program: string) {
-    this.#source = program;
-    this.#possible = program !== "" && typeof Worker === "function";
+    this.#program = program;
+    this.#workerAvailable = program !== "" && typeof Worker === "function";
   }
 
-  /** The answer, where it was worked out before. */
-  known<J extends Job>(job: J): Answer<J> | undefined {
-    return this.#kept.get(keyOf(job)) as Answer<J> | undefined;
+  /** The result of a job that ran before. */
+  cached<J extends Job>(job: J): JobResult<J> | undefined {
+    return this.#cache.get(keyOf(job)) as JobResult<J> | undefined;
   }
 
-  /** `done` is called once, unless `signal` came first: then nobody works on it. */
-  ask(job: Job, signal: AbortSignal, done: () => void): void {
-    const answer = (given: Answer): void => {
-      this.#keep(job, given);
+  /** Calls `done` once its result is cached, unless `signal` is aborted before; then the job may not run at all. */
+  submit(job: Job, signal: AbortSignal, done: () => void): void {
+    const resolve = (result: JobResult): void => {
+      this.#addToCache(job, result);
       if (!signal.aborted) done();
     };
-    this.#queue.push({ job, signal, answer });
+    this.#queue.push({ job, signal, resolve });
     if (!this.#busy) void this.#run();
   }
 
   async #run(): Promise<void> {
     this.#busy = true;
-    clearTimeout(this.#idle);
+    clearTimeout(this.#idleTimer);
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       if (next.signal.aborted) continue;
-      next.answer(this.known(next.job) ?? (await this.#work(next.job)));
+      next.resolve(this.cached(next.job) ?? (await this.#execute(next.job)));
     }
     this.#busy = false;
-    this.#idle = setTimeout(() => this.#dismiss(), IDLE);
+    this.#idleTimer = setTimeout(() => this.#terminate(), IDLE_TIMEOUT_MS);
   }
 
-  async #work(job: Job): Promise<Answer> {
-    while (this.#possible) {
-      const answer = await this.#inWorker(job);
-      if (answer !== undefined) return answer;
+  async #execute(job: Job): Promise<JobResult> {
+    while (this.#workerAvailable) {
+      const result = await this.#runInWorker(job);
+      if (result !== undefined) return result;
     }
-    await idle();
-    if (job.do === "parse") return parse(job.text);
-    return job.text.length > MOST_ON_MAIN ? null : this.#onMain(job);
+    await whenIdle();
+    if (job.do === "parse") return tokenize(job.text);
+    return job.text.length > MAX_MAIN_THREAD_CHARACTERS ? null : this.#runOnMainThread(job);
   }
 
-  /** Undefined where there can be no worker here. */
-  #inWorker(job: Job): Promise<Answer | undefined> {
+  /** Undefined if no worker can be started here. */
+  #runInWorker(job: Job): Promise<JobResult | undefined> {
     return new Promise((resolve) => {
-      const end = (answer: Answer | undefined): void => {
+      const end = (result: JobResult | undefined): void => {
         clearTimeout(timer);
-        resolve(answer);
+        resolve(result);
       };
       const timer = setTimeout(() => {
-        this.#dismiss();
+        this.#terminate();
         end(null);
-      }, PATIENCE);
+      }, JOB_TIMEOUT_MS);
       try {
-        this.#worker ??= new Worker(trusted(this.#address()) as string, { type: "module" });
-        this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => end(data);
+        this.#worker ??= new Worker(trustedScriptUrl(this.#programUrl()) as string, { type: "module" });
+        this.#worker.onmessage = ({ data }: MessageEvent<JobResult>) => end(data);
         this.#worker.onerror = () => {
-          this.#possible = false;
-          this.#dismiss();
+          this.#workerAvailable = false;
+          this.#terminate();
           end(undefined);
         };
         this.#worker.postMessage(job);
       } catch {
-        this.#possible = false;
+        this.#workerAvailable = false;
         end(undefined);
       }
     });
   }
 
-  async #onMain(job: Job): Promise<Answer> {
+  async #runOnMainThread(job: Job): Promise<JobResult> {
     try {
-      return ((await import(/* @vite-ignore */ this.#address())) as Program).work(job);
+      return ((await import(/* @vite-ignore */ this.#programUrl())) as WorkerModule).runJob(job);
     } catch {
-      return null; // a policy that forbids this too
+      return null; // the page's content security policy forbids this too
     }
   }
 
-  #address(): string {
-    this.#url ??= URL.createObjectURL(new Blob([this.#source], { type: "text/javascript" }));
+  #programUrl(): string {
+    this.#url ??= URL.createObjectURL(new Blob([this.#program], { type: "text/javascript" }));
     return this.#url;
   }
 
-  #dismiss(): void {
+  #terminate(): void {
     this.#worker?.terminate();
     this.#worker = null;
   }
 
-  #keep(job: Job, answer: Answer): void {
-    this.#kept.set(keyOf(job), answer);
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > MOST_KEPT && oldest !== undefined) this.#kept.delete(oldest);
+  #addToCache(job: Job, result: JobResult): void {
+    this.#cache.set(keyOf(job), result);
+    const [oldest] = this.#cache.keys();
+    if (this.#cache.size > MAX_CACHED_RESULTS && oldest !== undefined) this.#cache.delete(oldest);
   }
 }
 
-export const offload = new Offload(source);
+export const workerClient = new WorkerClient(source);
 
 const keyOf = (job: Job): string => (job.do === "parse" ? `parse ${job.text}` : `${job.language} ${job.text}`);
 
-const idle = (): Promise<void> =>
+const whenIdle = (): Promise<void> =>
   new Promise((resolve) => {
     if (typeof requestIdleCallback === "function") requestIdleCallback(() => resolve());
     else setTimeout(resolve);
@@ -141,13 +141,13 @@ interface TrustedTypes {
   };
 }
 
-/** Where a page lets no string become a script's address, a policy of ours vouches for this one, and no other. */
-function trusted(url: string): unknown {
+/** On a page that requires Trusted Types: `url` from a policy that accepts no other URL. */
+function trustedScriptUrl(url: string): unknown {
   const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
   if (trustedTypes === undefined) return url;
-  const only = (asked: string): string => {
-    if (asked !== url) throw new TypeError(`no script of ours: ${asked}`);
-    return asked;
+  const createScriptURL = (requested: string): string => {
+    if (requested !== url) throw new TypeError(`unexpected script: ${requested}`);
+    return requested;
   };
-  return trustedTypes.createPolicy("bqwidget", { createScriptURL: only }).createScriptURL(url);
+  return trustedTypes.createPolicy("bqwidget", { createScriptURL }).createScriptURL(url);
 }

@@ -1,17 +1,17 @@
-/** The program that runs in the worker. Where there can be none, the page imports it and calls `work` itself. */
+/** The worker's program. A page that is not allowed to start a worker imports it and calls `runJob` itself. */
 
 import { highlight } from "./highlight";
-import { parse } from "./tokenize";
-import type { Answer, Job } from "./jobs";
+import type { Job, JobResult } from "./jobs";
+import { tokenize } from "./tokenize";
 
-export function work(job: Job): Answer {
+export function runJob(job: Job): JobResult {
   try {
-    return job.do === "parse" ? parse(job.text) : highlight(job.text, job.language);
+    return job.do === "parse" ? tokenize(job.text) : highlight(job.text, job.language);
   } catch {
-    return null; // a grammar's own limits
+    return null; // the grammar exceeded its own limits
   }
 }
 
 if ("WorkerGlobalScope" in globalThis) {
-  addEventListener("message", ({ data }: MessageEvent<Job>) => postMessage(work(data)));
+  addEventListener("message", ({ data }: MessageEvent<Job>) => postMessage(runJob(data)));
 }

@@ -1,52 +1,52 @@
-/** The catalogues: none lacks a word, none keeps an English one by accident, and a reader's language finds its own. */
+/** The catalogues: every language has all strings, none of them left in English, and readers get their language. */
 
 import { afterEach, describe, expect, it } from "vitest";
-import { dayOf, fullTime } from "../../src/i18n/format";
-import { CATALOGUES, language, locale, reasonOf, speak, words } from "../../src/i18n/strings";
-import { en, type Words } from "../../src/i18n/en";
+import { en, type Strings } from "../../src/i18n/en";
+import { formatDateTime, formatDay } from "../../src/i18n/format";
+import { CATALOGUES, errorText, locale, setLanguage, strings } from "../../src/i18n/strings";
 
-/** What is the same in other languages too: signs, names and numbers. */
-const SAME: Readonly<Record<string, readonly string[]>> = { de: ["reacted"] };
-/** For every function of a catalogue: numbers for one and for many, names that are no word of any language. */
+/** Strings without words, which are the same in every language. */
+const SAME: Readonly<Record<string, readonly string[]>> = { de: ["reactionLabel"] };
+/** Arguments for the functions of a catalogue, with names that are not words; all others get 2. */
 const SAMPLES: Readonly<Record<string, readonly unknown[]>> = {
   tooLong: [1_234, 16_000],
-  reacted: ["👍", ["Xq", "Yq"]],
+  reactionLabel: ["👍", ["Xq", "Yq"]],
   typing: [["Xq", "Yq"]],
   answeredBy: ["Xq", "Yq"],
   announce: [2, "Xq", "Yq"],
 };
 
-type Said = (...samples: readonly unknown[]) => string;
+type Format = (...samples: readonly unknown[]) => string;
 
-function sentences(catalogue: Words): Map<string, string> {
+function texts(catalogue: Strings): Map<string, string> {
   return new Map(
     Object.entries(catalogue)
-      .filter(([key]) => key !== "refusals")
+      .filter(([key]) => key !== "errors")
       .map(([key, value]) => {
-        if (typeof value === "function") return [key, (value as Said)(...(SAMPLES[key] ?? [2]))];
-        return [key, [value].flat().map(String).join("…")];
+        if (typeof value === "function") return [key, (value as Format)(...(SAMPLES[key] ?? [2]))];
+        return [key, typeof value === "string" ? value : Object.values(value).join("…")];
       }),
   );
 }
 
-afterEach(() => speak(["en"]));
+afterEach(() => void setLanguage(["en"]));
 
 describe.each(Object.entries(CATALOGUES))("the catalogue %s", (name, catalogue) => {
-  it("has every word, and says something", () => {
+  it("has all strings, and none is empty", () => {
     expect(Object.keys(catalogue).sort()).toEqual(Object.keys(en).sort());
-    for (const [key, said] of sentences(catalogue)) expect(said.trim(), key).not.toBe("");
+    for (const [key, text] of texts(catalogue)) expect(text.trim(), key).not.toBe("");
   });
 
-  it("keeps nothing English by accident", () => {
-    const english = sentences(en);
-    const kept = [...sentences(catalogue)].filter(([key, said]) => english.get(key) === said).map(([key]) => key);
-    expect(kept).toEqual(catalogue === en ? [...english.keys()] : SAME[name]);
+  it("has no English strings left", () => {
+    const english = texts(en);
+    const same = [...texts(catalogue)].filter(([key, text]) => english.get(key) === text).map(([key]) => key);
+    expect(same).toEqual(catalogue === en ? [...english.keys()] : SAME[name]);
   });
 });
 
-it("the names that tests and screen readers use are these, in English", () => {
-  const { region, messages, message, yourName, send, jump, retry } = en;
-  expect([region("lobby"), messages, message, yourName, send, jump, retry]).toEqual([
+it("the accessible names in English are those of DESIGN", () => {
+  const { region, messages, message, yourName, send, jumpToLatest, retry } = en;
+  expect([region("lobby"), messages, message, yourName, send, jumpToLatest, retry]).toEqual([
     ...["Chat room lobby", "Messages", "Message", "Your name", "Send", "Jump to latest", "Retry"],
   ]);
 });
@@ -60,26 +60,25 @@ describe("the language", () => {
     [["xx", "", "not a tag", "DE-ch"], "de", "DE-ch"],
     [["constructor", "fr-FR"], "en", "en"],
     [[], "en", "en"],
-  ])("of %j is %s, its locale %s", (wanted, chosen, variety) => {
-    speak(wanted);
-    expect([language, locale]).toEqual([chosen, variety]);
-    expect(words).toBe(CATALOGUES[chosen]);
+  ])("for %j is %s, with the locale %s", (preferred, language, expectedLocale) => {
+    expect([setLanguage(preferred), locale]).toEqual([language, expectedLocale]);
+    expect(strings).toBe(CATALOGUES[language]);
   });
 
-  it("is that of dates too", () => {
+  it("applies to dates", () => {
     const at = Date.UTC(2026, 2, 3, 12);
-    speak(["de"]);
-    expect(dayOf(at, at)).toBe("Heute");
-    expect(fullTime(at)).toContain("März");
-    speak(["en-GB"]);
-    expect(fullTime(at)).toContain("3 March 2026");
+    setLanguage(["de"]);
+    expect(formatDay(at, at)).toBe("Heute");
+    expect(formatDateTime(at)).toContain("März");
+    setLanguage(["en-GB"]);
+    expect(formatDateTime(at)).toContain("3 March 2026");
   });
 
-  it("is that of refusals whose code is known; others come in the server's words", () => {
+  it("applies to errors with a known code; others keep the server's message", () => {
     const muted = { code: "muted", message: "a moderator has muted eve" };
-    expect(reasonOf(muted)).toBe(muted.message);
-    speak(["de"]);
-    expect(reasonOf(muted)).toBe("Du darfst hier gerade nicht schreiben");
-    expect(reasonOf({ code: "constructor", message: "what?" })).toBe("what?");
+    expect(errorText(muted)).toBe(muted.message);
+    setLanguage(["de"]);
+    expect(errorText(muted)).toBe("Du darfst hier gerade nicht schreiben");
+    expect(errorText({ code: "constructor", message: "what?" })).toBe("what?");
   });
 });

@@ -1,23 +1,23 @@
-/** Whatever the network loses, doubles, delays or reorders: the list is the log's tail.
+/** The list is the tail of the log, even if the network loses, duplicates, delays or reorders frames.
  *
- * A random server (appends, changes, restores with a new epoch) talks to `reduce` over a random network.
- * Pages are read when they are asked for or later, and answered later still. In the end everything that is
- * under way arrives, `synced` is repeated as an idle server does, and the list must equal the log.
+ * A random server (appends, changes, restores with a new epoch) talks to `reduce` over a random network. Pages are
+ * read some time after the request, and arrive some time after that. At the end everything that is on its way
+ * arrives, `synced` is repeated as an idle server does, and the list must equal the log.
  */
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { ServerFrame } from "../../src/protocol/frames";
-import { initial, type Effect, type Input, type State } from "../../src/model/state";
+import type { ServerFrame } from "../../src/protocol/server-frames";
+import { initialState, type Effect, type Input, type State } from "../../src/model/state";
 import { reduce } from "../../src/model/reducer";
-import { Log } from "../support/fake-log";
+import { FakeLog } from "../support/fake-log";
 
 type Step =
   | { do: "say"; step: number; asks: boolean; re: number | null }
   | { do: "change"; kind: "edit" | "delete" | "react" | "expire"; target: number }
   | { do: "deliver" | "lose" | "double" | "swap" | "answer" | "read" | "fail" | "older" | "idle" | "reconnect" | "restore" };
 
-const word = (name: Step["do"]): fc.Arbitrary<Step> => fc.constant({ do: name } as Step);
+const step = (name: Step["do"]): fc.Arbitrary<Step> => fc.constant({ do: name } as Step);
 const steps = fc.array(
   fc.oneof(
     {
@@ -37,28 +37,28 @@ const steps = fc.array(
         target: fc.nat(30),
       }),
     },
-    { weight: 12, arbitrary: word("deliver") },
+    { weight: 12, arbitrary: step("deliver") },
     ...(["lose", "double", "swap", "answer", "read", "fail", "older", "idle", "reconnect"] as const).map((name) => ({
       weight: 2,
-      arbitrary: word(name),
+      arbitrary: step(name),
     })),
-    { weight: 1, arbitrary: word("restore") },
+    { weight: 1, arbitrary: step("restore") },
   ),
   { minLength: 1, maxLength: 120 },
 );
 
 /** A client, its server, and the network between them. */
 class World {
-  readonly log = new Log();
-  state: State = initial("lobby", "me");
+  readonly log = new FakeLog();
+  state: State = initialState("lobby", "me");
   #wire: ServerFrame[] = [];
-  /** Pages asked for but not read, and those read but not arrived. */
-  #unread: Effect[] = [];
+  /** The requested pages that the server has not read yet, and the read ones that have not arrived yet. */
+  #requested: Effect[] = [];
   #unarrived: Input[] = [];
   #texts = 0;
 
   constructor(history: number) {
-    for (let index = 0; index < history; index += 1) this.log.say("ada", `old ${index}`);
+    for (let index = 0; index < history; index += 1) this.log.append("ada", `old ${index}`);
     this.#join();
   }
 
@@ -67,7 +67,7 @@ class World {
       case "say": {
         const re = step.re === null ? undefined : this.log.entries.at(-1 - step.re)?.seq;
         const extra = { ...(step.asks ? { ask: {} } : {}), ...(re === undefined ? {} : { re }) };
-        return this.#broadcast(this.log.say("ada", `text ${this.#texts++}`, step.step, extra));
+        return this.#broadcast(this.log.append("ada", `text ${this.#texts++}`, step.step, extra));
       }
       case "change": {
         const target = this.log.entries.at(-1 - step.target)?.seq;
@@ -98,9 +98,9 @@ class World {
         return;
       }
       case "fail": {
-        const effect = this.#unread.shift();
+        const effect = this.#requested.shift();
         if (effect?.do === "page" || effect?.do === "log") {
-          this.#take([{ type: "page-failed", id: effect.id, final: effect.do === "log" && this.#texts % 2 === 0 }]);
+          this.#take([{ type: "page-failed", id: effect.id, permanent: effect.do === "log" && this.#texts % 2 === 0 }]);
         }
         return;
       }
@@ -120,34 +120,34 @@ class World {
     }
   }
 
-  /** The network heals: everything arrives, and the server says where it stands until nothing more happens. */
+  /** The network recovers: everything arrives, with `synced`, until nothing more happens. */
   heal(): void {
     for (let round = 0; round < 200; round += 1) {
       this.#wire.push({ type: "synced", seq: this.log.last });
       this.#take(this.#wire.splice(0));
-      while (this.#unread.length > 0) this.#read();
+      while (this.#requested.length > 0) this.#read();
       this.#take(this.#unarrived.splice(0));
-      const calm = this.#wire.length + this.#unread.length + this.#unarrived.length === 0;
-      if (calm && this.state.last === this.log.last && this.state.loaded && this.state.request === null) return;
+      const idle = this.#wire.length + this.#requested.length + this.#unarrived.length === 0;
+      if (idle && this.state.lastSeq === this.log.last && this.state.loaded && this.state.request === null) return;
     }
-    throw new Error(`never calm: ${JSON.stringify({ ...this.state, messages: this.state.messages.length })}`);
+    throw new Error(`never idle: ${JSON.stringify({ ...this.state, messages: this.state.messages.length })}`);
   }
 
   #join(): void {
-    const { last, epoch } = this.state;
+    const { lastSeq, epoch } = this.state;
     const resuming = epoch !== null;
-    // A connection that delivers anything delivers its hello first.
+    // The hello is the first frame of a connection.
     this.#take([this.log.hello(resuming)]);
-    if (resuming) this.#wire.push(...this.log.replay(last, epoch));
+    if (resuming) this.#wire.push(...this.log.replay(lastSeq, epoch));
     else this.#wire.push({ type: "synced", seq: this.log.last });
   }
 
-  #broadcast(entry: Parameters<Log["frame"]>[0]): void {
+  #broadcast(entry: Parameters<FakeLog["frame"]>[0]): void {
     this.#wire.push(this.log.frame(entry));
   }
 
   #read(): void {
-    const effect = this.#unread.shift();
+    const effect = this.#requested.shift();
     const answer = effect === undefined ? null : this.log.answer(effect);
     if (answer !== null) this.#unarrived.push(answer);
   }
@@ -157,7 +157,7 @@ class World {
     this.state = state;
     for (const effect of effects) {
       if (effect.do === "resume") this.#wire.push(...this.log.replay(effect.after, effect.epoch));
-      else if (effect.do !== "send") this.#unread.push(effect);
+      else if (effect.do !== "send") this.#requested.push(effect);
     }
   }
 }
@@ -171,7 +171,7 @@ describe("the list is the log's tail", () => {
           world.run(step);
           const seqs = world.state.messages.map(({ seq }) => seq);
           expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
-          expect(seqs.every((seq) => seq <= world.state.last)).toBe(true);
+          expect(seqs.every((seq) => seq <= world.state.lastSeq)).toBe(true);
         }
         world.heal();
         const { messages, complete } = world.state;
@@ -185,7 +185,7 @@ describe("the list is the log's tail", () => {
     );
   });
 
-  it("and paging to the beginning reaches every message", () => {
+  it("and paging to the beginning loads every message", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 300 }), steps, (history, plan) => {
         const world = new World(history);

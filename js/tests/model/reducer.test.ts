@@ -1,27 +1,28 @@
-/** What `reduce` does, case by case; `store.property.test.ts` does every case. */
+/** `reduce`, case by case; `reducer.property.test.ts` tests random cases. */
 
 import { describe, expect, it } from "vitest";
-import type { Hello, Send, ServerFrame } from "../../src/protocol/frames";
-import { hydrated, initial, KEEP, type Effect, type Input, type State } from "../../src/model/state";
 import { reduce } from "../../src/model/reducer";
-import { Log } from "../support/fake-log";
+import { hydratedState, initialState, KEPT_MESSAGES, type Effect, type Input, type State } from "../../src/model/state";
+import type { Draft } from "../../src/protocol/client-frames";
+import type { ServerFrame } from "../../src/protocol/server-frames";
+import { FakeLog } from "../support/fake-log";
 
-/** A room with `count` messages, joined, its tail loaded. */
-function joined(count = 3): { log: Log; state: State } {
-  const log = new Log();
-  for (let index = 1; index <= count; index += 1) log.say("ada", `text ${index}`);
-  const [joining, effects] = reduce(initial("lobby", "me"), [log.hello(false)]);
+/** A joined room with `count` messages, of which the newest are loaded. */
+function joined(count = 3): { log: FakeLog; state: State } {
+  const log = new FakeLog();
+  for (let index = 1; index <= count; index += 1) log.append("ada", `text ${index}`);
+  const [joining, effects] = reduce(initialState("lobby", "me"), [log.hello(false)]);
   const [state] = reduce(joining, effects.map((effect) => log.answer(effect)!));
   return { log, state };
 }
 
 const texts = (state: State): string[] => state.messages.map(({ text }) => text);
-const draft = (cid: string, text = "hi"): Send => ({ type: "chat.send", cid, user: "me", text });
+const draft = (cid: string, text = "hi"): Draft => ({ type: "chat.send", cid, user: "me", text });
 const sent = (cid: string, text?: string): Input => ({ type: "draft", draft: draft(cid, text), at: 1 });
 const sends = (effects: Effect[]): string[] => effects.flatMap((each) => (each.do === "send" ? [each.draft.cid] : []));
 
 describe("joining", () => {
-  it("loads the newest messages, and those above them on demand", () => {
+  it("loads the newest messages, and older ones on demand", () => {
     const { log, state } = joined(120);
     expect(state.messages).toEqual(log.folded().slice(-50));
     expect(state.complete).toBe(false);
@@ -31,28 +32,28 @@ describe("joining", () => {
     expect(older.messages).toEqual(log.folded().slice(-100));
   });
 
-  it("goes on from the messages in the page's HTML", () => {
+  it("continues from the messages in the page's HTML", () => {
     const { log } = joined(3);
-    const state = hydrated("lobby", "me", { messages: log.folded(), epoch: "e1", seq: 3, oldest: 1 });
-    const [next, effects] = reduce(state, [log.hello(true), log.frame(log.say("ada", "text 4"))]);
+    const state = hydratedState("lobby", "me", { messages: log.folded(), epoch: "e1", seq: 3, oldest: 1 });
+    const [next, effects] = reduce(state, [log.hello(true), log.frame(log.append("ada", "text 4"))]);
     expect(texts(next)).toEqual(["text 1", "text 2", "text 3", "text 4"]);
     expect(effects).toEqual([]);
   });
 
-  it("knows an empty room as complete", () => {
+  it("of an empty room is complete at once", () => {
     const { state } = joined(0);
     expect(state).toMatchObject({ loaded: true, complete: true, messages: [], request: null });
   });
 });
 
 describe("a gap", () => {
-  it("is paged from the log, however many pages that takes, while live frames wait", () => {
+  it("is filled from the log, over several pages, while live frames are held back", () => {
     const { log, state } = joined(3);
     const from = log.last;
-    for (let index = 0; index < 450; index += 1) log.say("ada", `missed ${index}`);
+    for (let index = 0; index < 450; index += 1) log.append("ada", `missed ${index}`);
     log.change({ kind: "edit", target: 2, text: "edited meanwhile" });
     const to = log.last;
-    const live = log.frame(log.say("ada", "live"));
+    const live = log.frame(log.append("ada", "live"));
     let [next, effects] = reduce(state, [{ type: "gap", from, to, reason: "long" }, live]);
     let pages = 0;
     while (effects[0]?.do === "log") {
@@ -61,43 +62,43 @@ describe("a gap", () => {
     }
     expect(pages).toBe(3);
     expect(next.messages).toEqual(log.folded());
-    expect(next.last).toBe(log.last);
+    expect(next.lastSeq).toBe(log.last);
   });
 
-  it("too long to page reloads the newest", () => {
+  it("that is too long reloads the newest messages", () => {
     const { log, state } = joined(3);
-    for (let index = 0; index < 1_200; index += 1) log.say("ada", `missed ${index}`);
+    for (let index = 0; index < 1_200; index += 1) log.append("ada", `missed ${index}`);
     const [next, effects] = reduce(state, [{ type: "gap", from: 3, to: log.last, reason: "long" }]);
     expect(effects).toMatchObject([{ do: "page", before: null }]);
     const [reloaded] = reduce(next, [log.answer(effects[0]!)!]);
     expect(reloaded.messages).toEqual(log.folded().slice(-50));
   });
 
-  it("asks again for a page that failed, and reloads where there is no log to page", () => {
+  it("retries a page that failed, and reloads if the log is unavailable", () => {
     const { log, state } = joined(3);
-    log.say("ada", "missed");
+    log.append("ada", "missed");
     const [filling, [ask]] = reduce(state, [{ type: "gap", from: 3, to: 4, reason: "slow" }]);
     if (ask?.do !== "log") throw new Error("expected a log page");
-    const [, again] = reduce(filling, [{ type: "page-failed", id: ask.id, final: false }]);
+    const [, again] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: false }]);
     expect(again).toMatchObject([{ do: "log", after: 3, delay: 2_000 }]);
-    const [, instead] = reduce(filling, [{ type: "page-failed", id: ask.id, final: true }]);
+    const [, instead] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: true }]);
     expect(instead).toMatchObject([{ do: "page", before: null }]);
   });
 
-  it("in the chain resumes once, from the last entry", () => {
+  it("between two entries causes one resume, from the last entry", () => {
     const { log, state } = joined(3);
-    log.say("ada", "lost");
-    const [, effects] = reduce(state, [log.frame(log.say("ada", "a")), log.frame(log.say("ada", "b"))]);
+    log.append("ada", "lost");
+    const [, effects] = reduce(state, [log.frame(log.append("ada", "a")), log.frame(log.append("ada", "b"))]);
     expect(effects).toEqual([{ do: "resume", after: 3, epoch: "e1" }]);
   });
 });
 
 describe("a draft", () => {
-  it("is sent, acknowledged, and gives way to its entry", () => {
+  it("is sent, acknowledged, and replaced by its entry", () => {
     const { log, state } = joined();
     const [sending, effects] = reduce(state, [sent("c1")]);
     expect(sends(effects)).toEqual(["c1"]);
-    const entry = log.say("me", "hi", 1, { cid: "c1" });
+    const entry = log.append("me", "hi", 1, { cid: "c1" });
     const [acked] = reduce(sending, [{ type: "ack", cid: "c1", seq: entry.seq, at: entry.at, dup: false }]);
     expect(acked.pending).toMatchObject([{ cid: "c1", seq: entry.seq }]);
     const [arrived] = reduce(acked, [log.frame(entry)]);
@@ -105,14 +106,14 @@ describe("a draft", () => {
     expect(texts(arrived).at(-1)).toBe("hi");
   });
 
-  it("is gone after its ack, where the entry came first", () => {
+  it("is removed by its ack if the entry arrived first", () => {
     const { log, state } = joined();
-    const entry = log.say("me", "hi", 1, { cid: "other" });
+    const entry = log.append("me", "hi", 1, { cid: "other" });
     const [next] = reduce(state, [sent("c1"), log.frame(entry), { type: "ack", cid: "c1", seq: entry.seq, at: 1, dup: true }]);
     expect(next.pending).toEqual([]);
   });
 
-  it("goes out again under its cid after every hello, until it is acknowledged", () => {
+  it("is sent again under its cid after every hello, until it is acknowledged", () => {
     const { log, state } = joined();
     const [sending] = reduce(state, [sent("c1"), sent("c2")]);
     const [acked] = reduce(sending, [{ type: "ack", cid: "c1", seq: 99, at: 1, dup: false }]);
@@ -120,7 +121,7 @@ describe("a draft", () => {
     expect(sends(effects)).toEqual(["c2"]);
   });
 
-  it("that is refused fails with the server's words, and is sent again on retry", () => {
+  it("that is rejected fails with the server's message, and is sent again on retry", () => {
     const { log, state } = joined();
     const [failed] = reduce(state, [sent("c1"), { type: "error", code: "muted", message: "You are muted", cid: "c1" }]);
     expect(failed.pending).toMatchObject([{ state: "failed", error: { code: "muted", message: "You are muted" } }]);
@@ -132,7 +133,7 @@ describe("a draft", () => {
     expect(reduce(failed, [{ type: "discard", cid: "c1" }])[0].pending).toEqual([]);
   });
 
-  it("that came too fast waits as long as the server says", () => {
+  it("that exceeds the rate limit waits as long as the server says", () => {
     const { state } = joined();
     const [next, effects] = reduce(state, [
       sent("c1"),
@@ -142,65 +143,65 @@ describe("a draft", () => {
     expect(effects.at(-1)).toMatchObject({ do: "send", delay: 1_500 });
   });
 
-  it("fails where the connection is gone for good", () => {
+  it("fails when the connection has ended", () => {
     const { state } = joined();
     const [next] = reduce(state, [sent("c1"), { type: "undeliverable", error: { code: "gone", message: "gone" } }]);
     expect(next.pending).toMatchObject([{ state: "failed", error: { message: "gone" } }]);
   });
 
-  it("is ours from the start under the name that the server verified", () => {
+  it("is written under the name that the server verified, from the hello on", () => {
     const { log, state } = joined();
-    const [next] = reduce(state, [{ ...(log.hello(true) as Hello), user: "verified" }]);
+    const [next] = reduce(state, [{ ...(log.hello(true)), user: "verified" }]);
     expect(next.principal).toBe("verified");
     expect(reduce(next, [log.hello(true)])[0].principal).toBe("verified");
   });
 
-  it("tells our verified name where the server wrote another", () => {
+  it("reveals our verified name if its entry has another author", () => {
     const { log, state } = joined();
-    const [next] = reduce(state, [sent("c1"), log.frame(log.say("verified", "hi", 1, { cid: "c1" }))]);
+    const [next] = reduce(state, [sent("c1"), log.frame(log.append("verified", "hi", 1, { cid: "c1" }))]);
     expect(next.principal).toBe("verified");
   });
 
-  it("is not taken for ours by a name alone", () => {
+  it("of another user does not change our name", () => {
     const { log, state } = joined();
-    const [next] = reduce(state, [log.frame(log.say("mallory", "hi", 1, { cid: "c1" }))]);
+    const [next] = reduce(state, [log.frame(log.append("mallory", "hi", 1, { cid: "c1" }))]);
     expect(next.principal).toBeNull();
   });
 });
 
 describe("unread", () => {
-  const say = (log: Log, user: string): ServerFrame => log.frame(log.say(user, "new"));
+  const say = (log: FakeLog, user: string): ServerFrame => log.frame(log.append(user, "new"));
 
-  it("counts what others say while nobody looks, from the first of it", () => {
+  it("counts messages of others while the latest is not visible, from the first", () => {
     const { log, state } = joined();
     const [next] = reduce(state, [say(log, "ada"), say(log, "ada")]);
-    expect(next.unread).toEqual({ from: 4, count: 2 });
+    expect(next.unread).toEqual({ firstSeq: 4, count: 2 });
   });
 
-  it("keeps the divider for the one who comes to read, and drops it when they have gone", () => {
+  it("keeps the divider while the reader reads, and removes it when they leave", () => {
     const { log, state } = joined();
-    const [back] = reduce(state, [say(log, "ada"), { type: "attention", on: true }]);
-    expect(back.unread).toEqual({ from: 4, count: 0 });
+    const [back] = reduce(state, [say(log, "ada"), { type: "visibility", visible: true }]);
+    expect(back.unread).toEqual({ firstSeq: 4, count: 0 });
     const [reading] = reduce(back, [say(log, "ada")]);
-    expect(reading.unread).toEqual({ from: 4, count: 0 });
-    const [gone] = reduce(reading, [{ type: "attention", on: false }]);
-    expect(gone.unread).toEqual({ from: null, count: 0 });
+    expect(reading.unread).toEqual({ firstSeq: 4, count: 0 });
+    const [gone] = reduce(reading, [{ type: "visibility", visible: false }]);
+    expect(gone.unread).toEqual({ firstSeq: null, count: 0 });
     const [later] = reduce(gone, [say(log, "ada")]);
-    expect(later.unread).toEqual({ from: 6, count: 1 });
+    expect(later.unread).toEqual({ firstSeq: 6, count: 1 });
   });
 
-  it("is over when we speak ourselves", () => {
+  it("ends with a message of our own", () => {
     const { log, state } = joined();
-    expect(reduce(state, [say(log, "ada"), sent("c1")])[0].unread).toEqual({ from: null, count: 0 });
-    expect(reduce(state, [say(log, "ada"), say(log, "me")])[0].unread).toEqual({ from: null, count: 0 });
+    expect(reduce(state, [say(log, "ada"), sent("c1")])[0].unread).toEqual({ firstSeq: null, count: 0 });
+    expect(reduce(state, [say(log, "ada"), say(log, "me")])[0].unread).toEqual({ firstSeq: null, count: 0 });
   });
 });
 
 describe("a snapshot", () => {
-  it("takes the place of the list, and keeps what is still being sent", () => {
+  it("replaces the list, and keeps the drafts that are being sent", () => {
     const { log, state } = joined(10);
-    const first = log.say("ada", "kept");
-    const mine = log.say("me", "mine", 1, { cid: "c1" });
+    const first = log.append("ada", "kept");
+    const mine = log.append("me", "mine", 1, { cid: "c1" });
     const edit = log.change({ kind: "edit", target: first.seq, text: "edited" });
     const [before] = reduce(state, [sent("c1"), sent("c2")]);
     const frames: ServerFrame[] = [
@@ -213,54 +214,54 @@ describe("a snapshot", () => {
     ];
     const [next, effects] = reduce(before, [{ type: "snapshot", frames }]);
     expect(texts(next)).toEqual(["edited", "mine"]);
-    expect(next).toMatchObject({ last: edit.seq, loaded: true, complete: false, status: { status: "open" } });
+    expect(next).toMatchObject({ lastSeq: edit.seq, loaded: true, complete: false, status: { status: "open" } });
     expect(next.pending.map(({ cid }) => cid)).toEqual(["c2"]);
     expect(sends(effects)).toEqual(["c2"]);
-    expect(next.unread).toEqual({ from: first.seq, count: 1 });
-    const [live] = reduce(next, [log.frame(log.say("ada", "live"))]);
+    expect(next.unread).toEqual({ firstSeq: first.seq, count: 1 });
+    const [live] = reduce(next, [log.frame(log.append("ada", "live"))]);
     expect(texts(live)).toEqual(["edited", "mine", "live"]);
   });
 
-  it("from a kernel that has not joined yet shows nothing, not an empty room", () => {
-    const { status } = initial("lobby");
-    const [waiting] = reduce(initial("lobby"), [{ type: "snapshot", frames: [status] }]);
+  it("of a kernel that has not joined yet does not load the room", () => {
+    const { status } = initialState("lobby");
+    const [waiting] = reduce(initialState("lobby"), [{ type: "snapshot", frames: [status] }]);
     expect(waiting.loaded).toBe(false);
     const { log } = joined(3);
     const [asking, effects] = reduce(waiting, [log.hello(false)]);
-    expect(reduce(asking, [log.answer(effects[0]!)!])[0]).toMatchObject({ loaded: true, complete: true, last: 3 });
+    expect(reduce(asking, [log.answer(effects[0]!)!])[0]).toMatchObject({ loaded: true, complete: true, lastSeq: 3 });
   });
 
   it("of an empty room is complete", () => {
-    const log = new Log();
-    const [next] = reduce(initial("lobby"), [{ type: "snapshot", frames: [log.hello(false), { type: "synced", seq: 0 }] }]);
-    expect(next).toMatchObject({ loaded: true, complete: true, last: 0 });
+    const log = new FakeLog();
+    const [next] = reduce(initialState("lobby"), [{ type: "snapshot", frames: [log.hello(false), { type: "synced", seq: 0 }] }]);
+    expect(next).toMatchObject({ loaded: true, complete: true, lastSeq: 0 });
   });
 });
 
-describe("a turn that changes nothing", () => {
-  it("gives back the very same state", () => {
+describe("a batch without a change", () => {
+  it("returns the same object", () => {
     const { log, state } = joined();
-    const again: Input[] = [log.frame(log.entries[0]!), { type: "attention", on: false }, { type: "echo", message: 1 }];
+    const again: Input[] = [log.frame(log.entries[0]!), { type: "visibility", visible: false }, { type: "echo", message: 1 }];
     expect(reduce(state, again)[0]).toBe(state);
-    const empty = reduce(initial("lobby"), [new Log().hello(false)])[0];
-    expect(reduce(empty, [{ type: "attention", on: false }])[0]).toBe(empty);
+    const empty = reduce(initialState("lobby"), [new FakeLog().hello(false)])[0];
+    expect(reduce(empty, [{ type: "visibility", visible: false }])[0]).toBe(empty);
   });
 });
 
 describe("memory", () => {
-  it("is bounded while one reads the newest, and older messages are fetched again", () => {
+  it("is bounded while the latest message is visible; older messages are fetched again", () => {
     const { log, state } = joined();
-    let [next] = reduce(state, [{ type: "attention", on: true }]);
-    for (let index = 0; index < KEEP * 2; index += 1) [next] = reduce(next, [log.frame(log.say("ada", `t${index}`))]);
-    expect(next.messages.length).toBeLessThanOrEqual(KEEP * 1.5);
+    let [next] = reduce(state, [{ type: "visibility", visible: true }]);
+    for (let index = 0; index < KEPT_MESSAGES * 2; index += 1) [next] = reduce(next, [log.frame(log.append("ada", `t${index}`))]);
+    expect(next.messages.length).toBeLessThanOrEqual(KEPT_MESSAGES * 1.5);
     expect(next.complete).toBe(false);
     expect(next.messages).toEqual(log.folded().slice(-next.messages.length));
   });
 
-  it("of an earlier state is never written to", () => {
+  it("of an earlier state is never modified", () => {
     const { log, state } = joined();
     const before = JSON.stringify(state.messages);
-    const frames = [log.frame(log.say("ada", "new")), log.frame(log.change({ kind: "delete", target: 1 }))];
+    const frames = [log.frame(log.append("ada", "new")), log.frame(log.change({ kind: "delete", target: 1 }))];
     const [next] = reduce(state, frames);
     expect(JSON.stringify(state.messages)).toBe(before);
     expect(next.messages[0]).toMatchObject({ deleted: true, text: "" });
@@ -268,7 +269,7 @@ describe("memory", () => {
 });
 
 describe("folding", () => {
-  it("reads `__proto__` as the reaction it is", () => {
+  it("treats `__proto__` as any other reaction", () => {
     const { log, state } = joined();
     const [next] = reduce(state, [log.frame(log.change({ kind: "react", target: 1, emoji: "__proto__", on: true }))]);
     expect(Object.entries(next.messages[0]?.reactions ?? {})).toEqual([["__proto__", ["ada"]]]);

@@ -1,21 +1,21 @@
 // @vitest-environment happy-dom
-/** Attachments as addresses: fetched once and a few at a time, let go when nobody shows them, never a page's own. */
+/** The attachment cache: fetches once and a few at a time, evicts unused attachments, gives only safe URLs. */
 
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Media } from "../../src/room/attachment-cache";
-import { TABLE, type Part } from "../../src/protocol/frames";
+import { TABLE_TYPE, type Attachment } from "../../src/protocol/attachments";
+import { AttachmentCache } from "../../src/room/attachment-cache";
 
-const part = (name: string, mime = "image/png", size = 10): Part => ({ mime, sha256: name.padEnd(64, "0"), size });
-const later = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+const attachment = (name: string, mime = "image/png", size = 10): Attachment => ({ mime, sha256: name.padEnd(64, "0"), size });
+const nextTick = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
 
 class Server {
-  readonly asked: string[] = [];
-  readonly answers: ((failing?: boolean) => void)[] = [];
-  readonly media = new Media(
+  readonly requested: string[] = [];
+  readonly respond: ((failing?: boolean) => void)[] = [];
+  readonly cache = new AttachmentCache(
     ({ sha256 }) =>
       new Promise((resolve, reject) => {
-        this.asked.push(sha256.replace(/0+$/, ""));
-        this.answers.push((failing) => (failing ? reject(new Error("no")) : resolve(new Blob(["x"]))));
+        this.requested.push(sha256.replace(/0+$/, ""));
+        this.respond.push((failing) => (failing ? reject(new Error("no")) : resolve(new Blob(["x"]))));
       }),
   );
 }
@@ -23,77 +23,77 @@ class Server {
 afterEach(() => vi.restoreAllMocks());
 
 describe("an attachment", () => {
-  it("is fetched once for all who show it", async () => {
-    const { media, asked, answers } = new Server();
-    const first = media.hold(part("a"));
-    const second = media.hold(part("a"));
-    answers[0]!();
-    expect(await first.address).toBe(await second.address);
-    expect(await first.address).toMatch(/^blob:/);
-    expect(asked).toEqual(["a"]);
+  it("is fetched once for all handles", async () => {
+    const { cache, requested, respond } = new Server();
+    const first = cache.acquire(attachment("a"));
+    const second = cache.acquire(attachment("a"));
+    respond[0]!();
+    expect(await first.url).toBe(await second.url);
+    expect(await first.url).toMatch(/^blob:/);
+    expect(requested).toEqual(["a"]);
   });
 
-  it("that was put here is not fetched", async () => {
-    const { media, asked } = new Server();
-    media.seed(part("a"), new Blob(["x"]));
-    expect(await media.hold(part("a")).address).toMatch(/^blob:/);
-    expect(asked).toEqual([]);
+  it("that was uploaded here is not fetched", async () => {
+    const { cache, requested } = new Server();
+    cache.seed(attachment("a"), new Blob(["x"]));
+    expect(await cache.acquire(attachment("a")).url).toMatch(/^blob:/);
+    expect(requested).toEqual([]);
   });
 
-  it("waits for its turn behind three others", async () => {
-    const { media, asked, answers } = new Server();
-    for (const name of ["a", "b", "c", "d", "e"]) media.hold(part(name));
-    expect(asked).toEqual(["a", "b", "c"]);
-    answers[1]!();
-    await later();
-    expect(asked).toEqual(["a", "b", "c", "d"]);
-    answers[0]!(true);
-    await later();
-    expect(asked).toEqual(["a", "b", "c", "d", "e"]);
+  it("waits while three others are being fetched", async () => {
+    const { cache, requested, respond } = new Server();
+    for (const name of ["a", "b", "c", "d", "e"]) cache.acquire(attachment(name));
+    expect(requested).toEqual(["a", "b", "c"]);
+    respond[1]!();
+    await nextTick();
+    expect(requested).toEqual(["a", "b", "c", "d"]);
+    respond[0]!(true);
+    await nextTick();
+    expect(requested).toEqual(["a", "b", "c", "d", "e"]);
   });
 
-  it("that failed is fetched again by the next who asks", async () => {
-    const { media, asked, answers } = new Server();
-    const { address, release } = media.hold(part("a"));
-    answers[0]!(true);
-    await expect(address).rejects.toThrow("no");
-    media.hold(part("a"));
+  it("that failed is fetched again for the next handle", async () => {
+    const { cache, requested, respond } = new Server();
+    const { url, release } = cache.acquire(attachment("a"));
+    respond[0]!(true);
+    await expect(url).rejects.toThrow("no");
+    cache.acquire(attachment("a"));
     release();
-    expect(asked).toEqual(["a", "a"]);
+    expect(requested).toEqual(["a", "a"]);
   });
 
-  it("that is a page as well gets an address without an origin, and no picture gets none", async () => {
-    const { media } = new Server();
-    media.seed(part("a", "image/svg+xml"), new Blob(["<svg/>"]));
-    media.seed(part("b", TABLE), new Blob(["{}"]));
-    media.seed(part("c", "text/html"), new Blob(["<script>"]));
-    expect(await media.hold(part("a", "image/svg+xml")).address).toBe(`data:image/svg+xml;base64,${btoa("<svg/>")}`);
-    expect(await media.hold(part("b", TABLE)).address).toBe("");
-    expect(await media.hold(part("c", "text/html")).address).toBe("");
+  it("that is SVG gets a URL without an origin; one that is not an image gets none", async () => {
+    const { cache } = new Server();
+    cache.seed(attachment("a", "image/svg+xml"), new Blob(["<svg/>"]));
+    cache.seed(attachment("b", TABLE_TYPE), new Blob(["{}"]));
+    cache.seed(attachment("c", "text/html"), new Blob(["<script>"]));
+    expect(await cache.acquire(attachment("a", "image/svg+xml")).url).toBe(`data:image/svg+xml;base64,${btoa("<svg/>")}`);
+    expect(await cache.acquire(attachment("b", TABLE_TYPE)).url).toBe("");
+    expect(await cache.acquire(attachment("c", "text/html")).url).toBe("");
   });
 });
 
 describe("memory", () => {
-  it("keeps what is shown and 32 MB besides, the last used", async () => {
+  it("holds the attachments in use, and the last used 32 MB of the others", async () => {
     const revoked = vi.spyOn(URL, "revokeObjectURL");
-    const { media, asked } = new Server();
-    const sizes = ["a", "b", "c", "d"].map((name) => part(name, "image/png", 15_000_000));
-    for (const each of sizes) media.seed(each, new Blob(["x"]));
-    const held = sizes.map((each) => media.hold(each));
+    const { cache, requested } = new Server();
+    const sizes = ["a", "b", "c", "d"].map((name) => attachment(name, "image/png", 15_000_000));
+    for (const each of sizes) cache.seed(each, new Blob(["x"]));
+    const held = sizes.map((each) => cache.acquire(each));
     for (const each of held.slice(1)) each.release();
-    await later();
+    await nextTick();
     expect(revoked).toHaveBeenCalledTimes(1);
-    for (const each of [sizes[0]!, sizes[2]!, sizes[3]!, sizes[1]!]) media.hold(each);
-    expect(asked).toEqual(["b"]);
+    for (const each of [sizes[0]!, sizes[2]!, sizes[3]!, sizes[1]!]) cache.acquire(each);
+    expect(requested).toEqual(["b"]);
   });
 
-  it("is given back with the room", async () => {
+  it("is freed when the room stops", async () => {
     const revoked = vi.spyOn(URL, "revokeObjectURL");
-    const { media } = new Server();
-    media.seed(part("a"), new Blob(["x"]));
-    const address = await media.hold(part("a")).address;
-    media.stop();
-    await later();
+    const { cache } = new Server();
+    cache.seed(attachment("a"), new Blob(["x"]));
+    const address = await cache.acquire(attachment("a")).url;
+    cache.stop();
+    await nextTick();
     expect(revoked).toHaveBeenCalledWith(address);
   });
 });

@@ -1,18 +1,19 @@
-/** A room's log as a server keeps it, small enough to check against: appends, pages, replays. */
+/** A room's log in memory, which answers like a server: appends, pages, replays. */
 
-import { answered, fold, isChange, type Change, type Entry, type Message, type ServerFrame } from "../../src/protocol/frames";
 import type { Effect, Input } from "../../src/model/state";
+import { fold, isChange, withAnswer, type Change, type Entry, type Message } from "../../src/protocol/entries";
+import type { Hello, ServerFrame } from "../../src/protocol/server-frames";
 
 export const LIMITS = { text: 16_000, user: 64, frame: 131_072, rate: 20, rate_ms: 10_000 };
-const LONGEST_REPLAY = 5;
+const MAX_REPLAY = 5;
 
-export class Log {
+export class FakeLog {
   entries: Entry[] = [];
   epoch = "e1";
   #at = 1_760_000_000_000;
 
-  /** `step`: how far seq jumps; logs are not dense. */
-  say(user: string, text: string, step = 1, extra: Partial<Message> = {}): Message {
+  /** `step`: the difference to the seq before, which need not be 1. */
+  append(user: string, text: string, step = 1, extra: Partial<Message> = {}): Message {
     const message = { seq: this.last + step, room: "lobby", user, text, at: (this.#at += 10), ...extra };
     this.entries.push(message);
     return message;
@@ -28,16 +29,15 @@ export class Log {
     return this.entries.at(-1)?.seq ?? 0;
   }
 
-  /** Every message with its changes. */
+  /** All messages up to a seq, with their changes. */
   folded(upTo = Infinity): Message[] {
     const messages = new Map<number, Message>();
     for (const entry of this.entries.filter(({ seq }) => seq <= upTo)) {
       if (!isChange(entry)) {
         messages.set(entry.seq, entry);
         const question = messages.get(entry.re ?? 0);
-        if (question !== undefined) messages.set(question.seq, answered(question, entry));
-      }
-      else if (messages.has(entry.target)) messages.set(entry.target, fold(messages.get(entry.target)!, entry));
+        if (question !== undefined) messages.set(question.seq, withAnswer(question, entry));
+      } else if (messages.has(entry.target)) messages.set(entry.target, fold(messages.get(entry.target)!, entry));
     }
     return [...messages.values()];
   }
@@ -47,26 +47,26 @@ export class Log {
     return isChange(entry) ? { type: "change", entry, prev } : { type: "message", entry, prev };
   }
 
-  hello(resumed: boolean): ServerFrame {
+  hello(resumed: boolean): Hello {
     const oldest = this.entries[0]?.seq ?? 0;
     const { epoch, last: seq } = this;
     return { type: "hello", room: "lobby", epoch, seq, oldest, resumed, limits: LIMITS, heartbeat_ms: 20_000 };
   }
 
-  /** What a server sends to one who resumes. */
+  /** The frames that a server sends to a client that resumes. */
   replay(after: number, epoch: string | null): ServerFrame[] {
     const synced: ServerFrame = { type: "synced", seq: this.last };
     if ((epoch !== null && epoch !== this.epoch) || after > this.last) {
       return [{ type: "gap", from: 0, to: this.last, reason: "epoch" }, synced];
     }
     const missed = this.entries.filter(({ seq }) => seq > after);
-    const kept = missed.length > LONGEST_REPLAY ? missed.slice(-3) : missed;
+    const kept = missed.length > MAX_REPLAY ? missed.slice(-3) : missed;
     const to = missed[missed.length - kept.length - 1]?.seq;
     const gap: ServerFrame[] = to === undefined ? [] : [{ type: "gap", from: after, to, reason: "long" }];
     return [...gap, ...kept.map((entry) => this.frame(entry)), synced];
   }
 
-  /** The answer to a page or log effect, read from the log as it is now. */
+  /** The result of a page or log effect, read from the log in its present state. */
   answer(effect: Effect): Input | null {
     if (effect.do === "page") {
       const below = this.folded().filter(({ seq }) => effect.before === null || seq < effect.before);

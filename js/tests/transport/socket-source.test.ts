@@ -1,4 +1,4 @@
-/** The socket source against a real WebSocket server that says, refuses, closes and falls silent as told. */
+/** The socket source against a real WebSocket server that sends, rejects, closes and falls silent as a test needs. */
 
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
@@ -6,14 +6,14 @@ import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import WebSocket, { WebSocketServer } from "ws";
-import { backoff, LONGEST } from "../../src/transport/backoff";
-import type { Status } from "../../src/protocol/frames";
-import { NoSuchPage } from "../../src/transport/source";
+import { PageUnavailableError } from "../../src/protocol/errors";
+import type { Status } from "../../src/protocol/server-frames";
+import { backoff, MAX_CEILING_MS } from "../../src/transport/backoff";
 import { SocketSource } from "../../src/transport/socket-source";
 import type { Input } from "../../src/model/state";
-import { LIMITS, Log } from "../support/fake-log";
+import { LIMITS, FakeLog } from "../support/fake-log";
 
-const log = new Log();
+const log = new FakeLog();
 const hello = (heartbeat_ms = 20_000): string => {
   const { epoch } = log;
   return JSON.stringify({ type: "hello", room: "lobby", epoch, seq: 0, oldest: 0, resumed: true, limits: LIMITS, heartbeat_ms });
@@ -22,35 +22,35 @@ const hello = (heartbeat_ms = 20_000): string => {
 interface Join {
   readonly socket: WebSocket;
   readonly request: IncomingMessage;
-  readonly heard: string[];
+  readonly received: string[];
 }
 
 let http: Server;
 let sockets: WebSocketServer;
 let source: SocketSource;
-let taken: Input[];
+let inputs: Input[];
 let joins: Join[];
-/** What the server answers over HTTP, to a refused join and to the question why alike. */
-let refuse: { status: number; body: string; retryAfter?: number } | null;
+/** The server's HTTP answer to every request, if it rejects them. */
+let rejection: { status: number; body: string; retryAfter?: number } | null;
 
-const statuses = (): Status["status"][] => taken.flatMap((input) => (input.type === "status" ? [input.status] : []));
+const statuses = (): Status["status"][] => inputs.flatMap((input) => (input.type === "status" ? [input.status] : []));
 const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 8_000, interval: 5 });
 
 beforeEach(async () => {
   vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible" }));
   vi.stubGlobal("addEventListener", () => undefined);
-  [taken, joins, refuse] = [[], [], null];
+  [inputs, joins, rejection] = [[], [], null];
   sockets = new WebSocketServer({ noServer: true, handleProtocols: () => "chat.v1" });
   http = createServer((_request, response) => {
-    if (refuse?.retryAfter !== undefined) response.setHeader("retry-after", refuse.retryAfter);
-    response.writeHead(refuse?.status ?? 200, { "content-type": "application/json" }).end(refuse?.body ?? "[]");
+    if (rejection?.retryAfter !== undefined) response.setHeader("retry-after", rejection.retryAfter);
+    response.writeHead(rejection?.status ?? 200, { "content-type": "application/json" }).end(rejection?.body ?? "[]");
   });
   http.on("upgrade", (request, raw, head) => {
-    if (refuse !== null) return void raw.end(`HTTP/1.1 ${refuse.status} No\r\nContent-Length: 0\r\n\r\n`);
+    if (rejection !== null) return void raw.end(`HTTP/1.1 ${rejection.status} No\r\nContent-Length: 0\r\n\r\n`);
     sockets.handleUpgrade(request, raw, head, (socket) => {
-      const heard: string[] = [];
-      socket.on("message", (data: Buffer) => heard.push(data.toString()));
-      joins.push({ socket, request, heard });
+      const received: string[] = [];
+      socket.on("message", (data: Buffer) => received.push(data.toString()));
+      joins.push({ socket, request, received });
     });
   });
   http.listen(0, "127.0.0.1");
@@ -65,17 +65,17 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function start(options: { patience?: number } = {}): void {
+function start(options: { responseTimeoutMs?: number } = {}): void {
   source = new SocketSource({
     base: `http://127.0.0.1:${(http.address() as AddressInfo).port}/hub/`,
     room: "lobby",
     random: () => 0,
     // Outside a browser an error without a listener would be thrown; the close after it is what counts.
-    dial: (url, protocol) => new WebSocket(url, [protocol]).on("error", () => undefined) as unknown as globalThis.WebSocket,
+    createSocket: (url, protocol) => new WebSocket(url, [protocol]).on("error", () => undefined) as unknown as globalThis.WebSocket,
     ...options,
   });
   source.start({
-    take: (inputs) => taken.push(...inputs),
+    dispatch: (added) => inputs.push(...added),
     cursor: () => ({ after: 41, epoch: "e 1" }),
     user: () => "ada & co",
   });
@@ -90,7 +90,7 @@ async function joined(heartbeat_ms?: number): Promise<Join> {
 }
 
 describe("joining", () => {
-  it("says where it goes on, and who it is", async () => {
+  it("sends the cursor and the user's name", async () => {
     start();
     const { request } = await joined();
     const url = new URL(request.url ?? "", "http://x");
@@ -99,7 +99,7 @@ describe("joining", () => {
     expect(request.headers["sec-websocket-protocol"]).toBe("chat.v1");
   });
 
-  it("passes frames on, and nothing that is none", async () => {
+  it("dispatches frames, and ignores everything else", async () => {
     start();
     const { socket } = await joined();
     for (const data of ["not json", "[]", '{"type":"later"}', '{"type":"status","status":"closed","error":null,"retry_at":null,"queued":0}']) {
@@ -107,40 +107,40 @@ describe("joining", () => {
     }
     socket.send(Buffer.from([1, 2]));
     socket.send('{"type":"synced","seq":7}');
-    await until(() => taken.at(-1)?.type === "synced");
-    expect(taken.map(({ type }) => type)).toEqual(["status", "hello", "synced"]);
+    await until(() => inputs.at(-1)?.type === "synced");
+    expect(inputs.map(({ type }) => type)).toEqual(["status", "hello", "synced"]);
   });
 
-  it.each([401, 403, 404])("that is refused with %i ends with the server's words", async (status) => {
-    refuse = { status, body: '{"error":{"code":"no","message":"Not you"}}' };
+  it.each([401, 403, 404])("that is rejected with %i ends with the server's error", async (status) => {
+    rejection = { status, body: '{"error":{"code":"no","message":"Not you"}}' };
     start();
     await until(() => statuses().at(-1) === "closed");
-    expect(taken.find((input) => input.type === "status")).toMatchObject({ error: { code: "no", message: "Not you" } });
-    expect(taken.at(-1)).toEqual({ type: "undeliverable", error: { code: "no", message: "Not you" } });
+    expect(inputs.find((input) => input.type === "status")).toMatchObject({ error: { code: "no", message: "Not you" } });
+    expect(inputs.at(-1)).toEqual({ type: "undeliverable", error: { code: "no", message: "Not you" } });
     expect(source.send({ type: "chat.ping" })).toBe(false);
   });
 
-  it("that is refused for now is tried again", async () => {
-    refuse = { status: 502, body: "<html>" };
+  it("that is rejected temporarily is retried", async () => {
+    rejection = { status: 502, body: "<html>" };
     start();
     await until(() => statuses().at(-1) === "reconnecting");
-    refuse = null;
+    rejection = null;
     await joined();
     expect(statuses()).toEqual(["reconnecting", "open"]);
   });
 
-  it("that is refused for want of room says so, and waits as long as it is told", async () => {
-    refuse = { status: 503, body: '{"error":{"code":"full","message":"all 2 places are taken"}}', retryAfter: 60 };
+  it("that is rejected by a full server waits as long as the server says", async () => {
+    rejection = { status: 503, body: '{"error":{"code":"full","message":"all 2 places are inputs"}}', retryAfter: 60 };
     start();
     const before = Date.now();
     await until(() => statuses().at(-1) === "reconnecting");
-    const told = taken.at(-1) as Status;
-    expect(told.error).toEqual({ code: "full", message: "all 2 places are taken" });
-    expect(told.retry_at).toBeGreaterThanOrEqual(before + 60_000);
+    const status = inputs.at(-1) as Status;
+    expect(status.error).toEqual({ code: "full", message: "all 2 places are inputs" });
+    expect(status.retry_at).toBeGreaterThanOrEqual(before + 60_000);
   });
 
-  it("that gets no answer is given up and tried again", async () => {
-    start({ patience: 50 });
+  it("without an answer is retried after a timeout", async () => {
+    start({ responseTimeoutMs: 50 });
     await until(() => joins.length === 1);
     await until(() => statuses().at(-1) === "reconnecting");
     await until(() => joins.length === 2);
@@ -148,7 +148,7 @@ describe("joining", () => {
 });
 
 describe("a connection that ends", () => {
-  it.each([1001, 1006, 1013, 4008, 4029])("with %i is made again", async (code) => {
+  it.each([1001, 1006, 1013, 4008, 4029])("with %i is replaced by a new one", async (code) => {
     start();
     const { socket } = await joined();
     if (code === 1006) socket.terminate();
@@ -158,21 +158,21 @@ describe("a connection that ends", () => {
     expect(statuses()).toEqual(["open", "reconnecting", "open"]);
   });
 
-  it("waits as long as `bye` asks, and says until when", async () => {
+  it("waits as long as `bye` asks, and reports until when", async () => {
     start();
     const { socket } = await joined();
     const before = Date.now();
     socket.send('{"type":"bye","code":1001,"retry_ms":600}');
     socket.close(1001);
     await until(() => statuses().at(-1) === "reconnecting");
-    const retries = taken.flatMap((input) => (input.type === "status" ? [input.retry_at ?? 0] : []));
+    const retries = inputs.flatMap((input) => (input.type === "status" ? [input.retry_at ?? 0] : []));
     expect(retries.at(-1)).toBeGreaterThanOrEqual(before + 600);
     document.dispatchEvent(new Event("visibilitychange"));
     await until(() => joins.length === 2);
     expect(Date.now() - before).toBeGreaterThanOrEqual(600);
   });
 
-  it("is made again at once where the reader comes back", async () => {
+  it("is replaced at once when the page becomes visible", async () => {
     start();
     const { socket } = await joined();
     socket.close(1001);
@@ -183,41 +183,41 @@ describe("a connection that ends", () => {
     expect(Date.now() - before).toBeLessThan(200);
   });
 
-  it.each([4401, 4403, 4404])("with %i is not, and says why", async (code) => {
+  it.each([4401, 4403, 4404])("with %i is final, and the reason is reported", async (code) => {
     start();
     const { socket } = await joined();
     socket.close(code);
     await until(() => statuses().at(-1) === "closed");
-    expect(taken.at(-1)).toMatchObject({ type: "undeliverable" });
+    expect(inputs.at(-1)).toMatchObject({ type: "undeliverable" });
     document.dispatchEvent(new Event("visibilitychange"));
     expect(joins).toHaveLength(1);
   });
 
-  it.each([1003, 1007, 1009])("with %i for what we sent is made again, but that isn't sent again", async (code) => {
+  it.each([1003, 1007, 1009])("with %i, caused by our frame, is replaced, but the frame is not sent again", async (code) => {
     start();
     const { socket } = await joined();
     socket.close(code);
     await until(() => joins.length === 2);
-    expect(taken.map(({ type }) => type)).toContain("undeliverable");
+    expect(inputs.map(({ type }) => type)).toContain("undeliverable");
   });
 
-  it("silently is noticed: a ping, then no patience", async () => {
-    start({ patience: 100 });
-    const { heard, socket } = await joined(40);
-    await until(() => heard.includes('{"type":"chat.ping"}'));
+  it("without a close is detected by a ping without an answer", async () => {
+    start({ responseTimeoutMs: 100 });
+    const { received, socket } = await joined(40);
+    await until(() => received.includes('{"type":"chat.ping"}'));
     socket.send('{"type":"synced","seq":0}');
-    await until(() => heard.length === 2);
+    await until(() => received.length === 2);
     await until(() => statuses().at(-1) === "reconnecting");
   });
 });
 
 describe("sending", () => {
-  it("is dropped while offline: the next hello sends again what was not acknowledged", async () => {
+  it("is dropped while offline: the next hello causes the drafts to be sent again", async () => {
     start();
     const first = await joined();
     source.resume({ after: 3, epoch: "e1" });
-    await until(() => first.heard.length === 1);
-    expect(first.heard).toEqual(['{"type":"chat.resume","after":3,"epoch":"e1"}']);
+    await until(() => first.received.length === 1);
+    expect(first.received).toEqual(['{"type":"chat.resume","after":3,"epoch":"e1"}']);
     first.socket.close(1001);
     await until(() => statuses().at(-1) === "reconnecting");
     expect(source.send({ type: "chat.ping" })).toBe(true);
@@ -225,33 +225,33 @@ describe("sending", () => {
     const second = await joined();
     second.socket.close(4404);
     await until(() => statuses().at(-1) === "closed");
-    expect(second.heard).toEqual([]);
+    expect(second.received).toEqual([]);
   });
 });
 
 describe("pages", () => {
-  it("are read over HTTP; a refusal for good is told from one for now", async () => {
+  it("are read over HTTP; permanent errors differ from temporary ones", async () => {
     start();
     await joined();
-    await expect(source.page(9, 50)).resolves.toEqual([]);
-    await expect(source.log(9, 50)).resolves.toEqual([]);
-    refuse = { status: 404, body: "{}" };
-    await expect(source.log(9, 50)).rejects.toThrow(NoSuchPage);
-    refuse = { status: 503, body: "{}" };
-    await expect(source.log(9, 50)).rejects.not.toThrow(NoSuchPage);
+    await expect(source.fetchPage(9, 50)).resolves.toEqual([]);
+    await expect(source.fetchLog(9, 50)).resolves.toEqual([]);
+    rejection = { status: 404, body: "{}" };
+    await expect(source.fetchLog(9, 50)).rejects.toThrow(PageUnavailableError);
+    rejection = { status: 503, body: "{}" };
+    await expect(source.fetchLog(9, 50)).rejects.not.toThrow(PageUnavailableError);
   });
 });
 
 describe("backoff", () => {
-  it("is at least what the server asked, at most its ceiling more, and spread in between", () => {
+  it("is at least what the server asked for, and at most its ceiling longer", () => {
     fc.assert(
-      fc.property(fc.nat(1_000), fc.nat(60_000), fc.double({ min: 0, max: 1, noNaN: true }), (attempt, asked, random) => {
-        const delay = backoff(attempt, asked, () => random);
-        expect(delay).toBeGreaterThan(asked);
-        expect(delay).toBeLessThanOrEqual(asked + LONGEST);
+      fc.property(fc.nat(1_000), fc.nat(60_000), fc.double({ min: 0, max: 1, noNaN: true }), (attempt, retryAfterMs, random) => {
+        const delay = backoff(attempt, retryAfterMs, () => random);
+        expect(delay).toBeGreaterThan(retryAfterMs);
+        expect(delay).toBeLessThanOrEqual(retryAfterMs + MAX_CEILING_MS);
       }),
     );
-    expect(backoff(50, 0, () => 1)).toBe(LONGEST);
+    expect(backoff(50, 0, () => 1)).toBe(MAX_CEILING_MS);
     expect(backoff(0, 0, () => 1)).toBe(1_000);
   });
 });

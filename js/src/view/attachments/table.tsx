@@ -1,31 +1,51 @@
-/** A table of data, built of elements: whatever stands in a cell is text there. */
+/** An attached table, built from elements: the content of every cell is text. */
 
 import type { JSX } from "preact";
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
+import type { Attachment, Cell, Table } from "../../protocol/attachments";
 import { asTable } from "../../protocol/guards";
-import type { Cell, Table } from "../../protocol/frames";
-import { locale, words } from "../../i18n/strings";
+import { locale, strings } from "../../i18n/strings";
+import { parseJson } from "../../protocol/schema";
+import type { AttachmentHandle } from "../../room/attachment-cache";
+import { AttachmentError } from "./attachment-error";
+import { attachmentName } from "./names";
+import { useAttachment } from "./use-attachment";
 
-/** More than anybody reads in a chat; whoever made the table may have sent more. */
-const ROWS = 100;
-const COLUMNS = 30;
-const DIGITS = 6;
+/** The sender may have sent more. */
+const MAX_ROWS = 100;
+const MAX_COLUMNS = 30;
+const SIGNIFICANT_DIGITS = 6;
+
+const readText = ({ blob }: AttachmentHandle): Promise<string> => blob.then((content) => content.text());
+
+export function TableAttachment({ attachment }: { readonly attachment: Attachment }): JSX.Element {
+  const frame = useRef<HTMLDivElement>(null);
+  const { value, error, retry } = useAttachment(frame, attachment, readText);
+  const name = attachmentName(attachment);
+  return (
+    <div class="bq-tablepart" ref={frame}>
+      {value !== null && <DataTable json={value} name={name} named={attachment.name !== undefined} />}
+      {value === null && error === null && <p class="bq-loading">{strings.loadingAttachment(name)}</p>}
+      {error !== null && <AttachmentError name={name} reason={error} onRetry={retry} />}
+    </div>
+  );
+}
 
 interface Props {
   readonly json: string;
   readonly name: string;
-  /** Its sender gave it that name. */
+  /** The sender gave it that name. */
   readonly named: boolean;
 }
 
-export function TableOf({ json, name, named }: Props): JSX.Element {
-  const table = useMemo(() => asTable(parse(json)), [json]);
-  if (table === null) return <p class="bq-missing">{words.brokenTable}</p>;
-  const columns = table.columns.slice(0, COLUMNS);
-  const rows = table.rows.slice(0, ROWS);
+function DataTable({ json, name, named }: Props): JSX.Element {
+  const table = useMemo(() => asTable(parseJson(json)), [json]);
+  if (table === null) return <p class="bq-missing">{strings.tableInvalid}</p>;
+  const columns = table.columns.slice(0, MAX_COLUMNS);
+  const rows = table.rows.slice(0, MAX_ROWS);
   return (
     <figure class="bq-table">
-      {/* Scrolled by keyboard too. */}
+      {/* Focusable, so that the keyboard can scroll it. */}
       <div class="bq-table-scroll" tabIndex={0} role="group" aria-label={name}>
         <table>
           <thead>
@@ -44,7 +64,7 @@ export function TableOf({ json, name, named }: Props): JSX.Element {
                   const cell = row[column] ?? null;
                   return (
                     <td key={column} dir="auto" class={typeof cell === "number" ? "bq-number" : ""}>
-                      {textOf(cell)}
+                      {cellText(cell)}
                     </td>
                   );
                 })}
@@ -54,38 +74,30 @@ export function TableOf({ json, name, named }: Props): JSX.Element {
         </table>
       </div>
       <figcaption>
-        {named && <b dir="auto">{name}</b>} <span>{extentOf(table, rows.length, columns.length)}</span>
+        {named && <b dir="auto">{name}</b>} <span>{sizeText(table, rows.length, columns.length)}</span>
       </figcaption>
     </figure>
   );
 }
 
-function extentOf({ total_rows, total_columns }: Table, rows: number, columns: number): string {
+function sizeText({ total_rows, total_columns }: Table, rows: number, columns: number): string {
   const number = new Intl.NumberFormat(locale);
-  const say = (shown: number, total: number, what: (count: string, one: boolean) => string): string =>
-    shown < total
-      ? words.outOf(number.format(shown), what(number.format(total), total === 1))
-      : what(number.format(total), total === 1);
-  return `${say(rows, total_rows, words.rows)} · ${say(columns, total_columns, words.columns)}`;
+  const count = (shown: number, total: number, unit: (count: string, one: boolean) => string): string => {
+    const all = unit(number.format(total), total === 1);
+    return shown < total ? strings.shownOfTotal(number.format(shown), all) : all;
+  };
+  return `${count(rows, total_rows, strings.rows)} · ${count(columns, total_columns, strings.columns)}`;
 }
 
-/** Whether the first cell that says anything there is a number: its heading stands above the digits. */
+/** Whether the first non-empty cell is a number: the heading is then aligned like the numbers. */
 function isNumeric(rows: Table["rows"], column: number): boolean {
-  const cell = rows.map((row) => row[column]).find((each) => each !== null && each !== undefined);
+  const cell = rows.map((row) => row[column]).find((value) => value !== null && value !== undefined);
   return typeof cell === "number";
 }
 
-/** As a notebook shows it: six digits of what is no whole number. */
-function textOf(cell: Cell): string {
+/** As in a notebook: numbers other than integers have six digits. */
+function cellText(cell: Cell): string {
   if (cell === null) return "–";
   if (typeof cell !== "number" || Number.isInteger(cell)) return String(cell);
-  return String(Number(cell.toPrecision(DIGITS)));
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return null;
-  }
+  return String(Number(cell.toPrecision(SIGNIFICANT_DIGITS)));
 }

@@ -1,96 +1,102 @@
-/** Where one writes: a box that grows, keeps its text until it is on its way, and knows an input method. */
+/** The composer: writes new messages, replies and edits, and keeps its text until it can be sent. */
 
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Message, Part } from "../../protocol/frames";
-import type { Room } from "../../room/room";
+import type { Attachment } from "../../protocol/attachments";
+import type { Message } from "../../protocol/entries";
+import { errorText, strings } from "../../i18n/strings";
 import { isOwn, type State } from "../../model/state";
-import { nameOf } from "../attachments/attachments";
-import { codePoints, cut, QUOTED, wellFormed } from "../shared/text";
+import type { Room } from "../../room/room";
+import { summary } from "../attachments/names";
+import { AttachButton, UploadList } from "../attachments/upload-list";
+import { useFileDrop } from "../attachments/use-file-drop";
+import { useUploads } from "../attachments/use-uploads";
+import { IconButton } from "../shared/icon-button";
 import { CheckIcon, CloseIcon, SendIcon } from "../shared/icons";
-import { Mentions, useCompletion } from "./mention-completion";
-import { rememberDraft, rememberedDraft } from "../shared/storage";
-import { AttachButton, Chips, useDrop, useUploads } from "../attachments/uploads";
-import { reasonOf, words } from "../../i18n/strings";
+import { loadDraft, saveDraft } from "../shared/storage";
+import { countCodePoints, MAX_QUOTE_CHARACTERS, toWellFormed, truncate } from "../shared/text";
+import { useAutoHeight } from "./auto-height";
+import { useMentionCompletion } from "./mention-completion";
+import { MentionList } from "./mention-list";
+import { useRestoredDraft, type RestoredDraft } from "./restored-draft";
 
-/** What the box is for just now. */
-export type Mode =
+export type ComposerMode =
   | { readonly kind: "new" }
   | { readonly kind: "reply"; readonly to: Message }
   | { readonly kind: "edit"; readonly message: Message };
 
-export const NEW: Mode = { kind: "new" };
+export const NEW_MESSAGE: ComposerMode = { kind: "new" };
 
 interface Props {
   readonly room: Room;
   readonly state: State;
-  readonly mode: Mode;
-  readonly onMode: (mode: Mode) => void;
-  /** Nobody can speak without a name. False where there is none: it was asked for. */
-  readonly onNameless: () => boolean;
+  readonly mode: ComposerMode;
+  readonly onMode: (mode: ComposerMode) => void;
+  /** Returns false if the reader has no name yet, and asks for it. */
+  readonly requireName: () => boolean;
 }
 
-export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.Element {
+export function Composer({ room, state, mode, onMode, requireName }: Props): JSX.Element {
   const box = useRef<HTMLTextAreaElement>(null);
-  const [text, setText] = useState(() => rememberedDraft(state.room));
+  const [text, setText] = useState(() => loadDraft(state.room));
   const [problem, setProblem] = useState("");
-  /** What was being written before an edit began. */
-  const put = useRef("");
-  const returned = useReturned(state, text, mode, setText);
-  const completion = useCompletion(box, state, setText);
+  const draftBeforeEdit = useRef("");
+  const restored = useRestoredDraft(state, text, mode.kind === "new", setText);
+  const completion = useMentionCompletion(box, state, setText);
   const uploads = useUploads(room, state.room, state.limits.part ?? 0);
-  useDrop(box, uploads, () => box.current?.focus());
-
-  useGrowth(box, text);
+  useFileDrop(box, uploads, () => box.current?.focus());
+  useAutoHeight(box, text);
+  const editing = mode.kind === "edit";
   useEffect(() => {
-    if (mode.kind !== "edit") rememberDraft(state.room, text);
+    if (!editing) saveDraft(state.room, text);
   }, [text, mode, state.room]);
-  // Before anything is drawn: the next key already belongs in the box.
+  // A layout effect, so that the next key already goes into the box.
   useLayoutEffect(() => {
     if (mode.kind === "edit") {
-      put.current = text;
+      draftBeforeEdit.current = text;
       setText(mode.message.text);
     }
     if (mode.kind !== "new") box.current?.focus();
   }, [mode]);
 
-  const over = codePoints(text) - state.limits.text;
-  const leave = (): void => {
-    setText(mode.kind === "edit" ? put.current : text);
-    onMode(NEW);
+  const excess = countCodePoints(text) - state.limits.text;
+  const leaveMode = (): void => {
+    setText(editing ? draftBeforeEdit.current : text);
+    onMode(NEW_MESSAGE);
   };
-  const attached = mode.kind === "edit" ? [] : uploads.parts;
-  const nothing = text.trim() === "" && attached.length === 0;
+  const attachments = editing ? [] : uploads.attachments;
+  const empty = text.trim() === "" && attachments.length === 0;
   const submit = (): void => {
-    const waits = mode.kind === "edit" ? null : uploads.busy ? words.stillUploading : uploads.failed ? words.failedUpload : null;
-    if (waits !== null) return setProblem(waits);
-    if (nothing || over > 0 || !onNameless()) return;
-    if (!deliver(room, mode, text.trim() === "" ? "" : wellFormed(text), attached, returned.current)) {
-      return setProblem(words.notSent);
+    if (!editing && uploads.busy) return setProblem(strings.uploadPending);
+    if (!editing && uploads.failed) return setProblem(strings.uploadUnresolved);
+    if (empty || excess > 0 || !requireName()) return;
+    if (!sendInMode(room, mode, text.trim() === "" ? "" : toWellFormed(text), attachments, restored.current)) {
+      return setProblem(strings.notSent);
     }
-    if (mode.kind !== "edit") uploads.sent();
+    if (!editing) uploads.clear();
     setProblem("");
-    setText(mode.kind === "edit" ? put.current : "");
-    onMode(NEW);
+    setText(editing ? draftBeforeEdit.current : "");
+    onMode(NEW_MESSAGE);
   };
-  const key = (event: KeyboardEvent): void => {
-    // 229 is how browsers say "the input method has it": Safari ends a composition before its Enter.
+  const handleKey = (event: KeyboardEvent): void => {
+    // 229 means that the input method uses the key: Safari ends a composition before its Enter.
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- no other field says it there
     if (event.isComposing || event.keyCode === 229) return;
-    if (completion.key(event)) return event.preventDefault();
+    if (completion.handleKey(event)) return event.preventDefault();
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       submit();
     } else if (event.key === "Escape" && mode.kind !== "new") {
-      leave();
+      leaveMode();
     } else if (event.key === "ArrowUp" && text === "" && mode.kind === "new") {
-      const message = lastOwn(state);
+      const message = lastEditableMessage(state);
       if (message === undefined) return;
       event.preventDefault();
       onMode({ kind: "edit", message });
     }
   };
-  const trouble = over > 0 ? words.tooLong(over, state.limits.text) : problem || (state.notice && reasonOf(state.notice));
+  const tooLong = excess > 0 ? strings.tooLong(excess, state.limits.text) : "";
+  const error = tooLong || problem || (state.notice && errorText(state.notice));
   return (
     <form
       class="bq-composer"
@@ -100,139 +106,88 @@ export function Composer({ room, state, mode, onMode, onNameless }: Props): JSX.
         box.current?.focus();
       }}
     >
-      {trouble && (
-        <p class="bq-trouble" role="alert" dir="auto">
-          {trouble}
+      {error && (
+        <p class="bq-error" role="alert" dir="auto">
+          {error}
         </p>
       )}
       {mode.kind !== "new" && (
         <div class="bq-mode">
-          <span dir="auto">{mode.kind === "edit" ? words.editing : words.replyingTo(mode.to.user)}</span>
-          {mode.kind === "reply" && <q dir="auto">{cut(mode.to.text || (mode.to.parts ?? []).map(nameOf).join(", "), QUOTED)}</q>}
-          <button type="button" aria-label={words.cancel} title={words.cancel} onClick={leave}>
+          <span dir="auto">{mode.kind === "edit" ? strings.editing : strings.replyingTo(mode.to.user)}</span>
+          {mode.kind === "reply" && <q dir="auto">{truncate(summary(mode.to), MAX_QUOTE_CHARACTERS)}</q>}
+          <IconButton label={strings.cancel} onClick={leaveMode}>
             <CloseIcon />
-          </button>
+          </IconButton>
         </div>
       )}
-      {mode.kind !== "edit" && <Chips uploads={uploads} />}
-      <Mentions completion={completion} />
+      {!editing && <UploadList uploads={uploads} />}
+      <MentionList completion={completion} />
       <div class="bq-box">
-        {mode.kind !== "edit" && (state.limits.part ?? 0) > 0 && <AttachButton uploads={uploads} />}
+        {!editing && (state.limits.part ?? 0) > 0 && <AttachButton uploads={uploads} />}
         <textarea
           ref={box}
           rows={1}
           dir="auto"
-          aria-label={words.message}
-          placeholder={words.placeholder(state.room)}
+          aria-label={strings.message}
+          placeholder={strings.placeholder(state.room)}
           enterkeyhint="send"
           aria-autocomplete="list"
           {...(completion.names.length > 0 && {
             "aria-controls": completion.id,
-            "aria-activedescendant": `${completion.id}-${completion.chosen}`,
+            "aria-activedescendant": `${completion.id}-${completion.selected}`,
           })}
           value={text}
-          onKeyDown={key}
-          onSelect={completion.follow}
+          onKeyDown={handleKey}
+          onSelect={completion.update}
           onBlur={completion.close}
           onPaste={(event) => {
             const { files, types } = event.clipboardData ?? { files: [], types: [] as readonly string[] };
-            // A spreadsheet's cells come with a picture of themselves: their text is what is meant.
-            if (mode.kind === "edit" || types.includes("text/plain") || !uploads.add(files)) return;
+            // The cells of a spreadsheet come with text and an image: the text is meant.
+            if (editing || types.includes("text/plain") || !uploads.add(files)) return;
             event.preventDefault();
           }}
           onInput={(event) => {
             setText(event.currentTarget.value);
-            completion.follow();
+            completion.update();
             setProblem("");
-            if (state.notice !== null) room.dismiss();
-            if (mode.kind !== "edit") room.typing();
+            if (state.notice !== null) room.dismissNotice();
+            if (!editing) room.typing();
           }}
         />
-        <button
+        <IconButton
           type="submit"
           class="bq-send"
-          aria-label={mode.kind === "edit" ? words.save : words.send}
-          title={mode.kind === "edit" ? words.save : words.send}
-          aria-disabled={nothing || over > 0}
+          label={editing ? strings.save : strings.send}
+          aria-disabled={empty || excess > 0}
         >
-          {mode.kind === "edit" ? <CheckIcon /> : <SendIcon />}
-        </button>
+          {editing ? <CheckIcon /> : <SendIcon />}
+        </IconButton>
       </div>
     </form>
   );
 }
 
-/** What ArrowUp edits: the newest of one's own words. An answer to a question stands as it was given. */
-function lastOwn(state: State): Message | undefined {
+/** The reader's newest message that ArrowUp edits; answers to questions with choices cannot be edited. */
+function lastEditableMessage(state: State): Message | undefined {
   const { messages } = state;
   for (let index = messages.length - 1; index >= 0; index -= 1) {
     const message = messages[index]!;
-    const said = !message.deleted && message.text !== "" && message.choice === undefined;
-    if (said && isOwn(state, message.user)) return message;
+    const editable = !message.deleted && message.text !== "" && message.choice === undefined;
+    if (editable && isOwn(state, message.user)) return message;
   }
   return undefined;
 }
 
-interface Returned {
-  readonly cid: string;
-  readonly text: string;
-}
-
-function deliver(
+function sendInMode(
   room: Room,
-  mode: Mode,
+  mode: ComposerMode,
   text: string,
-  parts: readonly Part[],
-  returned: Returned | null,
+  attachments: readonly Attachment[],
+  restored: RestoredDraft | null,
 ): boolean {
   if (mode.kind === "edit") return mode.message.text === text || room.edit(mode.message, text);
-  if (mode.kind === "reply") return room.say(text, mode.to, parts);
-  // The same text again is the same message again: under its own cid it can't be doubled.
-  if (returned?.text === text && parts.length === 0) return room.retry(returned.cid);
-  return room.say(text, undefined, parts);
-}
-
-/** A message that was refused comes back into an empty box, and leaves it again when a retry gets through. */
-function useReturned(
-  state: State,
-  text: string,
-  mode: Mode,
-  setText: (text: string) => void,
-): { readonly current: Returned | null } {
-  const returned = useRef<Returned | null>(null);
-  const known = useRef(new Set<string>());
-  // Together with what is drawn: a key pressed in between would be overwritten.
-  useLayoutEffect(() => {
-    const failed = state.pending.filter((each) => each.state === "failed" && each.draft.type === "chat.send");
-    const fresh = failed.find(({ cid }) => !known.current.has(cid));
-    known.current = new Set(failed.map(({ cid }) => cid));
-    if (returned.current !== null && !state.pending.some(({ cid }) => cid === returned.current?.cid)) {
-      if (text === returned.current.text) setText("");
-      returned.current = null;
-    }
-    const again = fresh?.draft.type === "chat.send" && fresh.draft.choice === undefined && fresh.draft.text !== "";
-    if (again && text === "" && mode.kind === "new") {
-      returned.current = { cid: fresh.cid, text: fresh.draft.text };
-      setText(fresh.draft.text);
-    }
-  }, [state.pending]);
-  return returned;
-}
-
-/** Also where it is laid out only later, as in a cell that is run again, or in another width. */
-function useGrowth(box: { readonly current: HTMLTextAreaElement | null }, text: string): void {
-  useLayoutEffect(() => grow(box.current), [text]);
-  useEffect(() => {
-    // In the next frame: a change of size within the observer's own turn is an error to browsers.
-    const sizes = new ResizeObserver(() => requestAnimationFrame(() => grow(box.current)));
-    sizes.observe(box.current!.parentElement!);
-    return () => sizes.disconnect();
-  }, []);
-}
-
-/** As high as its text; the style sheet sets where it ends and begins to scroll. */
-function grow(box: HTMLTextAreaElement | null): void {
-  if (box === null) return;
-  box.style.height = "auto";
-  if (box.scrollHeight > 0) box.style.height = `${box.scrollHeight}px`;
+  if (mode.kind === "reply") return room.send(text, mode.to, attachments);
+  // The restored text unchanged is the same message: a retry under its cid cannot duplicate it.
+  if (restored?.text === text && attachments.length === 0) return room.retry(restored.cid);
+  return room.send(text, undefined, attachments);
 }

@@ -1,29 +1,29 @@
-/** A block of code: in colours where its language is known, contained, scrolled sideways, copied with one click. */
+/** A block of code: highlighted if its language is known, scrolled sideways, with a button to copy it. */
 
 import type { ComponentChildren, JSX } from "preact";
-import type { Run } from "../../worker/highlight";
-import { useCopy, useWork } from "../shared/hooks";
-import { words } from "../../i18n/strings";
+import { strings } from "../../i18n/strings";
+import type { CodeToken } from "../../worker/highlight";
+import { useCopy, useWorkerJob } from "../shared/hooks";
 
-export function Code({ text, info }: { readonly text: string; readonly info: string }): JSX.Element {
+export function CodeBlock({ text, info }: { readonly text: string; readonly info: string }): JSX.Element {
   const { copied, copy } = useCopy();
   const language = languageOf(info);
-  const runs = useWork(language === "" ? null : { do: "highlight", text, language });
+  const tokens = useWorkerJob(language === "" ? null : { do: "highlight", text, language });
   return (
     <div class="bq-code">
-      {/* Scrolled sideways by keyboard too. */}
-      <pre dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? words.code : language}>
-        <code>{runs === null ? text : runs.map(run)}</code>
+      {/* Focusable, so that the keyboard can scroll it. */}
+      <pre dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? strings.code : language}>
+        <code>{tokens === null ? text : tokens.map(renderToken)}</code>
       </pre>
       <button type="button" class="bq-copy" onClick={() => void copy(text)}>
-        {copied ? words.copied : words.copy}
+        {copied ? strings.copied : strings.copy}
       </button>
     </div>
   );
 }
 
-/** The first word behind the fence: `python title="x"` is Python. */
+/** The first word after the fence: `python title="x"` is Python. */
 const languageOf = (info: string): string => (/^[^\s{,]*/.exec(info)?.[0] ?? "").toLowerCase();
 
-const run = (each: Run): ComponentChildren =>
-  typeof each === "string" ? each : <span class={`bq-code-${each[0]}`}>{each[1]}</span>;
+const renderToken = (token: CodeToken): ComponentChildren =>
+  typeof token === "string" ? token : <span class={`bq-code-${token[0]}`}>{token[1]}</span>;

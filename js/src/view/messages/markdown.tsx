@@ -1,23 +1,23 @@
-/** A message's text as elements from an allow-list; whatever is not on the list stays text.
+/** Renders Markdown with elements from an allow-list; everything else stays text.
  *
- * What the list allows: paragraphs, line breaks, emphasis, code, lists, quotes, and links to http, https and mailto.
+ * The list: paragraphs, line breaks, emphasis, code, lists, quotes, and links to http, https and mailto.
  */
 
 import type { Token, Tokens } from "marked";
 import type { ComponentChildren, JSX } from "preact";
-import { isPlain, parse } from "../../worker/tokenize";
-import { Code } from "./code-block";
-import { useWork } from "../shared/hooks";
+import { isPlain, tokenize } from "../../worker/tokenize";
+import { useWorkerJob } from "../shared/hooks";
+import { CodeBlock } from "./code-block";
 
-/** Deeper than anyone writes by hand; below it the source is shown. */
-const DEEPEST = 8;
-/** Characters from which on it is parsed off the main thread, and until then shown as it is written. */
-const LARGE = 2_000;
+/** Deeper than people write; below it the source is shown. */
+const MAX_DEPTH = 8;
+/** Longer text is parsed in the worker, and shown as it was written until then. */
+const MAX_SYNC_CHARACTERS = 2_000;
 
 export function Markdown({ text }: { readonly text: string }): JSX.Element {
-  const large = text.length > LARGE && !isPlain(text);
-  const answer = useWork(large ? { do: "parse", text } : null);
-  const tokens = large ? answer : parse(text);
+  const large = text.length > MAX_SYNC_CHARACTERS && !isPlain(text);
+  const parsed = useWorkerJob(large ? { do: "parse", text } : null);
+  const tokens = large ? parsed : tokenize(text);
   return tokens === null ? <p dir="auto">{text}</p> : <>{blocks(tokens, 0)}</>;
 }
 
@@ -25,18 +25,18 @@ function blocks(tokens: readonly Token[], depth: number): ComponentChildren {
   return tokens.map((token) => block(token, depth));
 }
 
-/** A block runs in the direction of its own first letter. What stands inside it follows: `auto` looks past what has a `dir`. */
+/** Outer blocks take their direction from their first letter; inner ones inherit it, as `auto` skips elements with a `dir`. */
 const direction = (depth: number): { dir?: "auto" } => (depth === 0 ? { dir: "auto" } : {});
 
 function block(token: Token, depth: number): ComponentChildren {
-  if (depth > DEEPEST) return <p>{token.raw}</p>;
+  if (depth > MAX_DEPTH) return <p>{token.raw}</p>;
   switch (token.type) {
     case "space":
       return null;
     case "code": {
       const { text, lang } = token as Tokens.Code;
-      // A fence around nothing is more likely a slip than code: it stays what was typed.
-      return text === "" ? <p {...direction(depth)}>{token.raw.trim()}</p> : <Code text={text} info={lang ?? ""} />;
+      // An empty code block is probably a typing error: show the source.
+      return text === "" ? <p {...direction(depth)}>{token.raw.trim()}</p> : <CodeBlock text={text} info={lang ?? ""} />;
     }
     case "blockquote":
       return <blockquote {...direction(depth)}>{blocks((token as Tokens.Blockquote).tokens, depth + 1)}</blockquote>;
@@ -51,7 +51,7 @@ function block(token: Token, depth: number): ComponentChildren {
     case "paragraph":
       return <p {...direction(depth)}>{inlines((token as Tokens.Paragraph).tokens, depth + 1)}</p>;
     case "text": {
-      // A list item's own text: no paragraph of its own, or tight lists would fall apart.
+      // The text of a list item: without a paragraph, which would add space between the items.
       const { tokens, text } = token as Tokens.Text;
       return tokens ? inlines(tokens, depth + 1) : text;
     }
@@ -80,7 +80,7 @@ function inlines(tokens: readonly Token[], depth: number): ComponentChildren {
 }
 
 function inline(token: Token, depth: number): ComponentChildren {
-  if (depth > DEEPEST) return token.raw;
+  if (depth > MAX_DEPTH) return token.raw;
   switch (token.type) {
     case "text": {
       const { tokens, text } = token as Tokens.Text;
@@ -101,7 +101,7 @@ function inline(token: Token, depth: number): ComponentChildren {
     case "link":
       return link(token as Tokens.Link, depth);
     case "image":
-      // An image would be a request to wherever a stranger says; its address can be followed by hand.
+      // A link, because an image would make a request to any server its author chose.
       return anchor((token as Tokens.Image).href, (token as Tokens.Image).text || (token as Tokens.Image).href, token.raw);
     case "checkbox":
       return null;
@@ -116,17 +116,17 @@ function link(token: Tokens.Link, depth: number): ComponentChildren {
 }
 
 function anchor(href: string, content: ComponentChildren, raw: string): ComponentChildren {
-  const address = safeAddress(href);
-  if (address === null) return raw;
+  const url = safeUrl(href);
+  if (url === null) return raw;
   return (
-    <a href={address} target="_blank" rel="noopener noreferrer" title={address}>
+    <a href={url} target="_blank" rel="noopener noreferrer" title={url}>
       {content}
     </a>
   );
 }
 
-/** The address, if it is absolute and of a kind that cannot run anything here; else null. */
-export function safeAddress(href: string): string | null {
+/** The URL if it is absolute and of a scheme that cannot run code; otherwise null. */
+export function safeUrl(href: string): string | null {
   try {
     const url = new URL(href);
     return ["http:", "https:", "mailto:"].includes(url.protocol) ? url.href : null;

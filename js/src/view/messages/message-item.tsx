@@ -1,35 +1,37 @@
-/** One row of the list: a message with its author and time, or a draft that is still on its way. */
+/** A row of the list: a message with its author, content and time. */
 
 import { Component, type JSX } from "preact";
-import type { Pending } from "../../model/pending";
-import { Actions, type Deeds } from "./message-actions";
-import { Avatar } from "../shared/avatar";
+import { formatDateTime, formatTime, toIsoString } from "../../i18n/format";
+import { strings } from "../../i18n/strings";
 import { Attachments } from "../attachments/attachments";
-import { Quote, Reactions, Text } from "./body";
+import { Avatar } from "../shared/avatar";
 import { CheckIcon } from "../shared/icons";
 import { mentions } from "../shared/mentions";
+import { VerificationBadge, verificationTitle } from "../shared/verification-badge";
+import { MessageText } from "./message-text";
+import { MessageToolbar, type MessageActions } from "./message-toolbar";
 import { Question } from "./question";
+import { Quote } from "./quote";
+import { Reactions } from "./reactions";
 import type { Row } from "./rows";
-import { Mark, titleOf } from "../shared/verification-badge";
-import { fullTime, isoTime, timeOf } from "../../i18n/format";
-import { reasonOf, words } from "../../i18n/strings";
 
 interface Props extends Row {
   readonly user: string;
+  /** Pointed at, or focused: shows the toolbar. */
   readonly active: boolean;
+  /** An answer of the reader to this question is being sent. */
   readonly answering: boolean;
-  readonly deeds: Deeds;
+  readonly actions: MessageActions;
 }
 
-/** Drawn again only when something it shows has changed: a new message costs one row, not all of them. */
-export class Item extends Component<Props> {
+/** Rendered again only if one of its props has changed, so that a new message costs one row and not all. */
+export class MessageItem extends Component<Props> {
   override shouldComponentUpdate(next: Props): boolean {
-    const now = this.props;
-    return (Object.keys(next) as (keyof Props)[]).some((name) => next[name] !== now[name]);
+    return (Object.keys(next) as (keyof Props)[]).some((name) => next[name] !== this.props[name]);
   }
 
-  render({ message, own, kernel, standing, profile, first, last, day, unread, active }: Props): JSX.Element {
-    const classes = ["bq-row", own && "bq-own", first && "bq-first", last && "bq-last", active && "bq-active"];
+  render({ message, own, kernel, verification, profile, startsGroup, endsGroup, day, unread, active }: Props): JSX.Element {
+    const classes = ["bq-row", own && "bq-own", startsGroup && "bq-first", endsGroup && "bq-last", active && "bq-active"];
     return (
       <li class={classes.filter(Boolean).join(" ")} data-row data-seq={message.seq} tabIndex={-1}>
         {day !== null && (
@@ -39,23 +41,23 @@ export class Item extends Component<Props> {
         )}
         {unread && (
           <div class="bq-divider bq-unread">
-            <span>{words.fresh}</span>
+            <span>{strings.newMessages}</span>
           </div>
         )}
         <div class="bq-message">
-          {first && !own && <Avatar user={message.user} kernel={kernel} profile={profile} />}
+          {startsGroup && !own && <Avatar user={message.user} kernel={kernel} profile={profile} />}
           <div class="bq-column">
-            <p class={first && !own ? "bq-author" : "bq-sr"}>
-              <b dir="auto" title={titleOf(standing)}>
+            <p class={startsGroup && !own ? "bq-author" : "bq-sr"}>
+              <b dir="auto" title={verificationTitle(verification)}>
                 {message.user}
               </b>
-              {first && !own && <Mark standing={standing} />}
+              {startsGroup && !own && <VerificationBadge verification={verification} />}
               {profile?.name && (
                 <span class="bq-alias" dir="auto">
                   {profile.name}
                 </span>
               )}
-              {kernel && <span class="bq-badge">{words.kernel}</span>}
+              {kernel && <span class="bq-badge">{strings.kernel}</span>}
             </p>
             {this.bubble()}
           </div>
@@ -65,12 +67,12 @@ export class Item extends Component<Props> {
   }
 
   bubble(): JSX.Element {
-    const { message, own, quoted, answer, user, answering, active, deeds } = this.props;
+    const { message, own, quoted, answer, user, answering, active, actions } = this.props;
     if (message.deleted) {
       return (
         <div class="bq-bubble bq-deleted">
           <div class="bq-line">
-            <p>{words.deleted}</p>
+            <p>{strings.deleted}</p>
             {this.meta()}
           </div>
         </div>
@@ -80,106 +82,45 @@ export class Item extends Component<Props> {
     return (
       <>
         <div class={`bq-bubble${message.ask ? " bq-question" : ""}${mentioned ? " bq-mentioned" : ""}`}>
-          {mentioned && <span class="bq-sr">{words.mentionsYou}</span>}
-          {message.ask && <p class="bq-label">{words.question}</p>}
+          {mentioned && <span class="bq-sr">{strings.mentionsYou}</span>}
+          {message.ask && <p class="bq-label">{strings.question}</p>}
           {message.re !== undefined && <Quote message={quoted} />}
-          {message.parts?.length ? <Attachments parts={message.parts} /> : null}
+          {message.parts?.length ? <Attachments attachments={message.parts} /> : null}
           {message.ask && (
             <>
-              <Text text={message.text} />
-              <Question question={message} answer={answer} user={user} answering={answering} onAnswer={deeds.onAnswer} />
+              <MessageText text={message.text} />
+              <Question question={message} answer={answer} user={user} answering={answering} onAnswer={actions.onAnswer} />
             </>
           )}
           <div class="bq-line">
-            {!message.ask && message.text !== "" && <Text text={message.text} />}
+            {!message.ask && message.text !== "" && <MessageText text={message.text} />}
             {this.meta()}
           </div>
-          {active && <Actions message={message} own={own} {...deeds} />}
+          {active && <MessageToolbar message={message} own={own} {...actions} />}
         </div>
         {message.reactions && (
-          <Reactions
-            reactions={message.reactions}
-            user={user}
-            onReact={(emoji, on) => deeds.onReact(message, emoji, on)}
-          />
+          <Reactions reactions={message.reactions} user={user} onReact={(emoji, on) => actions.onReact(message, emoji, on)} />
         )}
       </>
     );
   }
 
   meta(): JSX.Element {
-    const { message, own } = this.props;
+    const { message, own, rejectedAs } = this.props;
     return (
       <p class="bq-meta">
-        {this.props.void && <span class="bq-void">{words[this.props.void]}</span>}
-        {message.edited !== undefined && !message.deleted && <span>{words.edited}</span>}
-        <time dir="auto" dateTime={isoTime(message.at)} title={fullTime(message.at)}>
-          {timeOf(message.at)}
+        {rejectedAs !== null && <span class="bq-rejected">{strings[rejectedAs]}</span>}
+        {message.edited !== undefined && !message.deleted && <span>{strings.edited}</span>}
+        <time dir="auto" dateTime={toIsoString(message.at)} title={formatDateTime(message.at)}>
+          {formatTime(message.at)}
         </time>
         {own && (
-          <span class="bq-tick" title={words.sent}>
+          <span class="bq-tick" title={strings.sent}>
             <CheckIcon />
-            <span class="bq-sr">{words.sent}</span>
+            <span class="bq-sr">{strings.sent}</span>
           </span>
         )}
       </p>
     );
   }
-}
-
-interface PendingProps {
-  readonly pending: Pending;
-  /** Starts a group: what stands above is somebody else's. */
-  readonly first: boolean;
-  readonly onRetry: (cid: string) => void;
-  readonly onDiscard: (cid: string) => void;
-}
-
-const WHAT = {
-  "chat.send": "failed",
-  "chat.edit": "editFailed",
-  "chat.delete": "deleteFailed",
-  "chat.react": "reactFailed",
-} as const;
-
-export function PendingItem({ pending, first, onRetry, onDiscard }: PendingProps): JSX.Element {
-  const { cid, draft, at, state, error } = pending;
-  const failed = state === "failed";
-  const text = "text" in draft ? draft.text : "emoji" in draft ? draft.emoji : "";
-  const parts = (draft.type === "chat.send" ? draft.parts : undefined) ?? [];
-  return (
-    <li class={`bq-row bq-own bq-last bq-pending${first ? " bq-first" : ""}`} data-row data-cid={cid}>
-      <div class="bq-message">
-        <div class="bq-column">
-          {(text !== "" || parts.length > 0) && (
-            <div class="bq-bubble">
-              {parts.length > 0 && <Attachments parts={parts} />}
-              <div class="bq-line">
-                {text !== "" && <Text text={text} />}
-                <p class="bq-meta">
-                  {!failed && <span>{words.sending}</span>}
-                  <time dir="auto" dateTime={isoTime(at)}>{timeOf(at)}</time>
-                </p>
-              </div>
-            </div>
-          )}
-          {!failed && error !== undefined && <p class="bq-why">{reasonOf(error)}</p>}
-          {failed && (
-            <div class="bq-why bq-failed">
-              <span dir="auto">
-                {words[WHAT[draft.type]]}
-                {error !== undefined && `: ${reasonOf(error)}`}
-              </span>
-              <button type="button" class="bq-link" onClick={() => onRetry(cid)}>
-                {words.retry}
-              </button>
-              <button type="button" class="bq-link" onClick={() => onDiscard(cid)}>
-                {words.discard}
-              </button>
-            </div>
-          )}
-        </div>
-      </div>
-    </li>
-  );
 }

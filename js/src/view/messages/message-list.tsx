@@ -1,105 +1,112 @@
-/** The list of messages: a window of rows onto it, scrolled without ever yanking what is being read. */
+/** The list of messages: renders the rows of a window onto it, and keeps the scroll position stable. */
 
 import { Component, createRef, type JSX } from "preact";
-import type { Room } from "../../room/room";
+import { strings } from "../../i18n/strings";
 import type { State } from "../../model/state";
-import type { Deeds } from "./message-actions";
+import type { Room } from "../../room/room";
 import { DownIcon, SpeechIcon } from "../shared/icons";
-import { Item, PendingItem } from "./message-item";
+import { MessageItem } from "./message-item";
+import type { MessageActions } from "./message-toolbar";
+import { PendingItem } from "./pending-item";
+import { DEFAULT_ROWS, extendedDown, extendedUp, FOLLOW_LATEST, isFlood, pinned, rangeOf, rowsThatFit } from "./row-window";
+import type { RowWindow } from "./row-window";
 import { rowsOf } from "./rows";
 import { Scroller } from "./scroller";
-import { extendedDown, extendedUp, FOLLOW, held, isFlood, rangeOf, ROWS, rowsIn, type Window } from "./row-window";
-import { words } from "../../i18n/strings";
 
-/** Pixels from either end at which more rows are put in. */
-const NEAR = 600;
-/** Milliseconds without news after which a flood is over. */
-const CALM_MS = 120;
+/** This close to either end of the rows, more are rendered or loaded. */
+const PREFETCH_DISTANCE_PX = 600;
+/** A flood ends after this time without new messages. */
+const CALM_AFTER_MS = 120;
 
 interface Props {
   readonly room: Room;
   readonly state: State;
-  readonly deeds: Deeds;
+  readonly actions: MessageActions;
 }
 
-interface Local {
-  readonly window: Window;
+interface ListState {
+  readonly window: RowWindow;
   readonly following: boolean;
-  /** The newest message that was drawn. */
-  readonly newest: number | null;
+  /** The newest message at the last rendering. */
+  readonly newestSeq: number | null;
+  /** False during a flood. */
   readonly calm: boolean;
-  /** The row that is pointed at or has the focus. */
-  readonly active: number | null;
+  /** The seq of the row that is pointed at or focused. */
+  readonly activeSeq: number | null;
 }
 
-export class MessageList extends Component<Props, Local> {
-  override state: Local = { window: FOLLOW, following: true, newest: null, calm: true, active: null };
+export class MessageList extends Component<Props, ListState> {
+  override state: ListState = { window: FOLLOW_LATEST, following: true, newestSeq: null, calm: true, activeSeq: null };
   readonly #element = createRef<HTMLDivElement>();
   readonly #list = createRef<HTMLOListElement>();
   #scroller: Scroller | null = null;
-  readonly #ended = new AbortController();
+  readonly #unmounted = new AbortController();
+  #floodTimer: ReturnType<typeof setTimeout> | undefined;
+  #inView = true;
+  /** The last row in the DOM is the newest message. */
+  #atEnd = true;
 
-  static override getDerivedStateFromProps({ state: { messages } }: Props, { newest, calm }: Local): Partial<Local> {
-    return { newest: messages.at(-1)?.seq ?? null, calm: calm && !isFlood(messages, newest) };
+  static override getDerivedStateFromProps({ state: { messages } }: Props, { newestSeq, calm }: ListState): Partial<ListState> {
+    return { newestSeq: messages.at(-1)?.seq ?? null, calm: calm && !isFlood(messages, newestSeq) };
   }
 
   override componentDidMount(): void {
     const element = this.#element.current!;
     this.#scroller = new Scroller(element);
-    this.#scroller.settle();
-    const sizes = new ResizeObserver(() => this.settle());
-    sizes.observe(element);
-    sizes.observe(this.#list.current!);
+    this.#scroller.restore();
+    const resize = new ResizeObserver(() => this.#restoreScroll());
+    resize.observe(element);
+    resize.observe(this.#list.current!);
     this.#atEnd = this.#reachesEnd();
-    const seen = new IntersectionObserver((entries) => {
+    const intersection = new IntersectionObserver((entries) => {
       this.#inView = entries.at(-1)?.isIntersecting ?? false;
-      this.#look();
+      this.#updateVisibility();
     });
-    seen.observe(element);
-    this.#ended.signal.addEventListener("abort", () => {
-      sizes.disconnect();
-      seen.disconnect();
+    intersection.observe(element);
+    this.#unmounted.signal.addEventListener("abort", () => {
+      resize.disconnect();
+      intersection.disconnect();
     });
-    document.addEventListener("visibilitychange", this.#look, { signal: this.#ended.signal });
-    element.addEventListener("scroll", this.#scrolled, { passive: true, signal: this.#ended.signal });
+    document.addEventListener("visibilitychange", this.#updateVisibility, { signal: this.#unmounted.signal });
+    element.addEventListener("scroll", this.#onScroll, { passive: true, signal: this.#unmounted.signal });
   }
 
   override componentWillUnmount(): void {
-    this.#ended.abort();
-    clearTimeout(this.#calming);
-    this.props.room.look(this, false);
+    this.#unmounted.abort();
+    clearTimeout(this.#floodTimer);
+    this.props.room.setVisible(this, false);
   }
 
-  /** The reader may have scrolled since the last event: their move counts before the rows change. */
+  /** The reader may have scrolled since the last scroll event: take that over before the rows change. */
   override getSnapshotBeforeUpdate(): null {
-    this.#scroller?.moved(this.#atEnd);
+    this.#scroller?.update(this.#atEnd);
     return null;
   }
 
   override componentDidUpdate(before: Props): void {
     const { state } = this.props;
     const emptied = state.messages.length === 0 && before.state.messages.length > 0;
-    if (before.state.epoch !== state.epoch || emptied) return this.jump();
-    const mine = state.pending.length > before.state.pending.length && state.pending.at(-1)?.draft.type === "chat.send";
-    if (mine) return this.jump();
-    this.settle();
-    this.#extend();
+    if (before.state.epoch !== state.epoch || emptied) return this.jumpToLatest();
+    const sent = state.pending.length > before.state.pending.length && state.pending.at(-1)?.draft.type === "chat.send";
+    if (sent) return this.jumpToLatest();
+    this.#restoreScroll();
+    this.#extendRows();
     if (before.state.messages !== state.messages && !this.state.calm) {
-      clearTimeout(this.#calming);
-      this.#calming = setTimeout(() => this.setState({ calm: true }), CALM_MS);
+      clearTimeout(this.#floodTimer);
+      this.#floodTimer = setTimeout(() => this.setState({ calm: true }), CALM_AFTER_MS);
     }
   }
 
-  /** To the newest message, and on with it. */
-  readonly jump = (): void => {
-    if (this.state.window !== FOLLOW || !this.state.following) this.setState({ window: FOLLOW, following: true });
+  /** Scrolls to the newest message, and follows it. */
+  readonly jumpToLatest = (): void => {
+    if (this.state.window !== FOLLOW_LATEST || !this.state.following) this.setState({ window: FOLLOW_LATEST, following: true });
     this.#scroller?.follow();
-    this.#look();
+    this.#updateVisibility();
   };
 
-  settle(): void {
+  #restoreScroll(): void {
     this.#atEnd = this.#reachesEnd();
-    this.#scroller?.settle();
+    this.#scroller?.restore();
   }
 
   #reachesEnd(): boolean {
@@ -107,54 +114,49 @@ export class MessageList extends Component<Props, Local> {
     return rangeOf(this.state.window, messages).end === messages.length;
   }
 
-  #inView = true;
-  #calming: ReturnType<typeof setTimeout> | undefined;
-  /** The last row in the DOM is the newest message. */
-  #atEnd = true;
-
-  readonly #look = (): void => {
+  readonly #updateVisibility = (): void => {
     const visible = document.visibilityState === "visible" && this.#inView;
-    this.props.room.look(this, visible && (this.#scroller?.following ?? false));
+    this.props.room.setVisible(this, visible && (this.#scroller?.following ?? false));
   };
 
-  readonly #scrolled = (): void => {
+  readonly #onScroll = (): void => {
     const scroller = this.#scroller;
     if (scroller === null) return;
     const { messages } = this.props.state;
     const { window, following } = this.state;
-    if (!scroller.moved(this.#atEnd)) return;
+    if (!scroller.update(this.#atEnd)) return;
     if (scroller.following !== following) {
-      const next = scroller.following ? FOLLOW : held(window, messages);
+      const next = scroller.following ? FOLLOW_LATEST : pinned(window, messages);
       this.setState({ following: scroller.following, window: next });
-      this.#look();
+      this.#updateVisibility();
     }
-    this.#extend();
+    this.#extendRows();
   };
 
-  /** Puts in more rows where one nears an end of the window, and asks for history at the list's own. */
-  #extend(): void {
+  /** Adds rows near an end of the window; at the start of the list, loads older messages. */
+  #extendRows(): void {
     const scroller = this.#scroller;
     const { messages, complete, loaded, request } = this.props.state;
     const { window, following } = this.state;
     if (!scroller?.visible) return;
     const { start, end } = rangeOf(window, messages);
-    if (scroller.fromTop < NEAR && start > 0 && !following) {
+    if (scroller.fromTop < PREFETCH_DISTANCE_PX && start > 0 && !following) {
       this.setState({ window: extendedUp(window, messages) });
-    } else if (scroller.fromEnd < NEAR && end < messages.length) {
+    } else if (scroller.fromEnd < PREFETCH_DISTANCE_PX && end < messages.length) {
       this.setState({ window: extendedDown(window, messages) });
-    } else if (scroller.fromTop < NEAR && start === 0 && loaded && !complete && request === null) {
-      if (!following || scroller.fromTop === 0) this.props.room.older();
+    } else if (scroller.fromTop < PREFETCH_DISTANCE_PX && start === 0 && loaded && !complete && request === null) {
+      if (!following || scroller.fromTop === 0) this.props.room.loadOlder();
     }
   }
 
-  readonly #point = (event: Event): void => {
+  readonly #setActiveRow = (event: Event): void => {
     const row = (event.target as Element).closest<HTMLElement>("[data-seq]");
-    const active = row === null ? null : Number(row.dataset.seq);
-    if (active !== this.state.active) this.setState({ active });
+    const activeSeq = row === null ? null : Number(row.dataset.seq);
+    if (activeSeq !== this.state.activeSeq) this.setState({ activeSeq });
   };
 
-  /** Arrow keys walk through the messages; Escape goes back to the box. */
-  readonly #walk = (event: KeyboardEvent): void => {
+  /** Arrow keys move the focus through the messages. */
+  readonly #moveFocus = (event: KeyboardEvent): void => {
     const target = event.target as HTMLElement;
     if (target !== this.#element.current && !target.matches("[data-row]")) return;
     const rows = [...(this.#list.current?.querySelectorAll<HTMLElement>("[data-seq]") ?? [])];
@@ -167,51 +169,52 @@ export class MessageList extends Component<Props, Local> {
     rows[next].focus();
   };
 
-  render({ room, state, deeds }: Props, { window, active, following, calm }: Local): JSX.Element {
+  render({ room, state, actions }: Props, { window, activeSeq, following, calm }: ListState): JSX.Element {
     const { messages, pending, complete, loaded, unread, user, principal } = state;
-    const { start, end } = rangeOf(window, messages, calm ? ROWS : rowsIn(this.#element.current?.clientHeight ?? 0));
+    const height = this.#element.current?.clientHeight ?? 0;
+    const { start, end } = rangeOf(window, messages, calm ? DEFAULT_ROWS : rowsThatFit(height));
     const atEnd = end === messages.length;
     const rows = rowsOf(state, start, end, Date.now());
-    const shown = pending.filter(({ draft, state: word }) => draft.type === "chat.send" || word === "failed");
-    const answered = new Set(pending.map(({ draft, state: word }) => word === "sending" && "re" in draft && draft.re));
+    const drafts = pending.filter(({ draft, state }) => draft.type === "chat.send" || state === "failed");
+    const answered = new Set(pending.map(({ draft, state }) => state === "sending" && "re" in draft && draft.re));
     return (
       <div class="bq-messages">
         <div
           class="bq-scroll"
           ref={this.#element}
           tabIndex={0}
-          onKeyDown={this.#walk}
-          onMouseOver={this.#point}
-          onMouseLeave={() => this.setState({ active: null })}
-          onFocusIn={this.#point}
+          onKeyDown={this.#moveFocus}
+          onMouseOver={this.#setActiveRow}
+          onMouseLeave={() => this.setState({ activeSeq: null })}
+          onFocusIn={this.#setActiveRow}
         >
           <div class="bq-top">
-            {start === 0 && complete && messages.length > 0 && <p>{words.start(state.room)}</p>}
-            {start === 0 && !complete && loaded && messages.length > 0 && <p>{words.earlier}</p>}
-            {loaded && messages.length === 0 && shown.length === 0 && (
+            {start === 0 && complete && messages.length > 0 && <p>{strings.roomStart(state.room)}</p>}
+            {start === 0 && !complete && loaded && messages.length > 0 && <p>{strings.loadingOlder}</p>}
+            {loaded && messages.length === 0 && drafts.length === 0 && (
               <p class="bq-empty">
                 <SpeechIcon />
-                {words.empty}
+                {strings.roomEmpty}
               </p>
             )}
           </div>
-          <ol class="bq-list" ref={this.#list} aria-label={words.messages}>
+          <ol class="bq-list" ref={this.#list} aria-label={strings.messages}>
             {rows.map((row) => (
-              <Item
+              <MessageItem
                 key={row.message.seq}
                 {...row}
                 user={principal ?? user}
-                active={active === row.message.seq}
+                active={activeSeq === row.message.seq}
                 answering={answered.has(row.message.seq)}
-                deeds={deeds}
+                actions={actions}
               />
             ))}
             {atEnd &&
-              shown.map((each, index) => (
+              drafts.map((draft, index) => (
                 <PendingItem
-                  key={each.cid}
-                  pending={each}
-                  first={index === 0 && !rows.at(-1)?.own}
+                  key={draft.cid}
+                  pending={draft}
+                  startsGroup={index === 0 && !rows.at(-1)?.own}
                   onRetry={(cid) => room.retry(cid)}
                   onDiscard={(cid) => room.discard(cid)}
                 />
@@ -219,9 +222,9 @@ export class MessageList extends Component<Props, Local> {
           </ol>
         </div>
         {!following && (
-          <button type="button" class="bq-jump" onClick={this.jump}>
+          <button type="button" class="bq-jump" onClick={this.jumpToLatest}>
             <DownIcon />
-            {words.jump}
+            {strings.jumpToLatest}
             {unread.count > 0 && (
               <span class="bq-count" aria-hidden="true">
                 {unread.count > 99 ? "99+" : unread.count}

@@ -1,37 +1,37 @@
-/** A question's own controls: a button per choice, or a line to write in; then what became of it. */
+/** The controls of a question: a button per choice or a text field; afterwards the outcome. */
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Message } from "../../protocol/frames";
+import type { Message } from "../../protocol/entries";
+import { formatTime } from "../../i18n/format";
+import { strings } from "../../i18n/strings";
 import { useNow } from "../shared/hooks";
-import { endOf } from "./rows";
-import { timeOf } from "../../i18n/format";
-import { words } from "../../i18n/strings";
+import { questionEnd } from "./rows";
 
 interface Props {
   readonly question: Message;
-  /** The message that answered it, where that is in the list. */
+  /** The answer that counts, if it is in the list. */
   readonly answer: Message | null;
   readonly user: string;
-  /** An answer from here is on its way. */
+  /** An answer of the reader is being sent. */
   readonly answering: boolean;
   readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
 }
 
 export function Question({ question, answer, user, answering, onAnswer }: Props): JSX.Element {
-  const end = endOf(question);
+  const end = questionEnd(question);
   const now = useNow(question.answer === undefined && Number.isFinite(end) ? end : null);
   if (question.answer !== undefined) {
     return (
       <p class="bq-outcome bq-answered" dir="auto">
-        {answer === null ? words.answered : words.answeredBy(answer.user, answer.choice ?? answer.text)}
+        {answer === null ? strings.answered : strings.answeredBy(answer.user, answer.choice ?? answer.text)}
       </p>
     );
   }
-  // Ended by its asker: whatever this browser's clock says.
-  if (question.expired !== undefined || now >= end) return <p class="bq-outcome">{words.expired}</p>;
+  // `expired` counts even if this browser's clock is behind.
+  if (question.expired !== undefined || now >= end) return <p class="bq-outcome">{strings.expired}</p>;
   const { choices, from } = question.ask ?? {};
-  const closed = answering || (from !== undefined && from !== user);
+  const disabled = answering || (from !== undefined && from !== user);
   return (
     <>
       {choices?.length ? (
@@ -42,7 +42,7 @@ export function Question({ question, answer, user, answering, onAnswer }: Props)
               type="button"
               class="bq-choice"
               dir="auto"
-              disabled={closed}
+              disabled={disabled}
               onClick={() => onAnswer(question, choice, true)}
             >
               {choice}
@@ -50,11 +50,11 @@ export function Question({ question, answer, user, answering, onAnswer }: Props)
           ))}
         </div>
       ) : (
-        <FreeAnswer disabled={closed} onAnswer={(text) => onAnswer(question, text, false)} />
+        <FreeAnswer disabled={disabled} onAnswer={(text) => onAnswer(question, text, false)} />
       )}
       {(from !== undefined || Number.isFinite(end)) && (
         <p class="bq-outcome" dir="auto">
-          {[from !== undefined && words.onlyFrom(from), Number.isFinite(end) && words.until(timeOf(end))]
+          {[from !== undefined && strings.onlyFrom(from), Number.isFinite(end) && strings.openUntil(formatTime(end))]
             .filter(Boolean)
             .join(" · ")}
         </p>
@@ -63,12 +63,12 @@ export function Question({ question, answer, user, answering, onAnswer }: Props)
   );
 }
 
-interface FreeProps {
+interface FreeAnswerProps {
   readonly disabled: boolean;
   readonly onAnswer: (text: string) => boolean;
 }
 
-function FreeAnswer({ disabled, onAnswer }: FreeProps): JSX.Element {
+function FreeAnswer({ disabled, onAnswer }: FreeAnswerProps): JSX.Element {
   const [text, setText] = useState("");
   const submit = (event: Event): void => {
     event.preventDefault();
@@ -78,8 +78,8 @@ function FreeAnswer({ disabled, onAnswer }: FreeProps): JSX.Element {
     <form class="bq-free" onSubmit={submit}>
       <input
         class="bq-field"
-        aria-label={words.yourAnswer}
-        placeholder={words.yourAnswer}
+        aria-label={strings.yourAnswer}
+        placeholder={strings.yourAnswer}
         dir="auto"
         autocomplete="off"
         value={text}
@@ -87,7 +87,7 @@ function FreeAnswer({ disabled, onAnswer }: FreeProps): JSX.Element {
         onInput={(event) => setText(event.currentTarget.value)}
       />
       <button type="submit" class="bq-choice" disabled={disabled}>
-        {words.answer}
+        {strings.answer}
       </button>
     </form>
   );

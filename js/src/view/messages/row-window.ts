@@ -1,68 +1,66 @@
-/** Which messages are rows in the DOM: a few dozen around what is being read, however long the list.
+/** Which messages are rows in the DOM: a limited number around the ones being read, for lists of any length.
  *
- * `top` and `bottom` are seqs, not indices, so that a page of history put in front moves nothing. Null
- * means the end of the list: at the bottom, "follow the newest".
+ * `top` and `bottom` are seqs, not indices, so that older messages added at the start move nothing. Null means the
+ * end of the list; at the bottom, the newest message, also of those to come.
  */
 
-import { indexOf } from "../../model/state";
-import type { Message } from "../../protocol/frames";
+import type { Message } from "../../protocol/entries";
+import { indexOfSeq } from "../../model/state";
 
-export interface Window {
+export interface RowWindow {
   readonly top: number | null;
   readonly bottom: number | null;
 }
 
-export const FOLLOW: Window = { top: null, bottom: null };
-/** Rows while following the newest. */
-export const ROWS = 80;
-/** More messages than this at once fly by: until it is calm again, no more of them are drawn than fit into view. */
-const FLOOD = 20;
-/** The least that a row takes, in pixels. */
-const ROW_HEIGHT = 36;
-export const MOST_ROWS = 160;
-export const STEP = 40;
+export const FOLLOW_LATEST: RowWindow = { top: null, bottom: null };
+/** While following the newest message. */
+export const DEFAULT_ROWS = 80;
+const MAX_ROWS = 160;
+const EXTENSION_ROWS = 40;
+const MIN_ROW_HEIGHT_PX = 36;
+/** After more messages than this at once, only as many rows as are visible are rendered, until the flood ends. */
+const MAX_CALM_MESSAGES = 20;
 
-export interface Range {
+interface RowRange {
   readonly start: number;
   readonly end: number;
 }
 
-/** `rows`: how many while following the newest. */
-export function rangeOf(window: Window, messages: readonly Message[], rows = ROWS): Range {
-  const end = window.bottom === null ? messages.length : indexOf(messages, window.bottom + 1);
+/** `rows`: their number while following the newest message. */
+export function rangeOf(window: RowWindow, messages: readonly Message[], rows = DEFAULT_ROWS): RowRange {
+  const end = window.bottom === null ? messages.length : indexOfSeq(messages, window.bottom + 1);
   if (window.top === null) return { start: Math.max(0, end - rows), end };
-  const start = Math.min(indexOf(messages, window.top), end);
-  return { start, end: Math.min(end, start + MOST_ROWS) };
+  const start = Math.min(indexOfSeq(messages, window.top), end);
+  return { start, end: Math.min(end, start + MAX_ROWS) };
 }
 
-export const rowsIn = (height: number): number => Math.min(ROWS, Math.ceil(height / ROW_HEIGHT) + 1);
+export const rowsThatFit = (height: number): number => Math.min(DEFAULT_ROWS, Math.ceil(height / MIN_ROW_HEIGHT_PX) + 1);
 
-/** Whether so many messages came behind `newest` that nobody can read them. */
-export function isFlood(messages: readonly Message[], newest: number | null): boolean {
-  return newest !== null && messages.length - indexOf(messages, newest + 1) > FLOOD;
+/** Whether too many messages arrived after `newestSeq` to read them. */
+export function isFlood(messages: readonly Message[], newestSeq: number | null): boolean {
+  return newestSeq !== null && messages.length - indexOfSeq(messages, newestSeq + 1) > MAX_CALM_MESSAGES;
 }
 
-/** Holds the rows that are there now, so that arrivals below don't push out what is being read. */
-export function held(window: Window, messages: readonly Message[]): Window {
+/** Keeps the present rows, so that new messages do not remove the ones being read. */
+export function pinned(window: RowWindow, messages: readonly Message[]): RowWindow {
   const { start, end } = rangeOf(window, messages);
-  const top = messages[start]?.seq ?? null;
-  return { top, bottom: end < messages.length ? (messages[end - 1]?.seq ?? null) : null };
-}
-
-export function extendedUp(window: Window, messages: readonly Message[]): Window {
-  const range = rangeOf(window, messages);
-  const start = Math.max(0, range.start - STEP);
-  const end = Math.min(range.end, start + MOST_ROWS);
   return between(start, end, messages);
 }
 
-export function extendedDown(window: Window, messages: readonly Message[]): Window {
+export function extendedUp(window: RowWindow, messages: readonly Message[]): RowWindow {
   const range = rangeOf(window, messages);
-  const end = Math.min(messages.length, range.end + STEP);
-  return between(Math.max(range.start, end - MOST_ROWS), end, messages);
+  const start = Math.max(0, range.start - EXTENSION_ROWS);
+  const end = Math.min(range.end, start + MAX_ROWS);
+  return between(start, end, messages);
 }
 
-function between(start: number, end: number, messages: readonly Message[]): Window {
+export function extendedDown(window: RowWindow, messages: readonly Message[]): RowWindow {
+  const range = rangeOf(window, messages);
+  const end = Math.min(messages.length, range.end + EXTENSION_ROWS);
+  return between(Math.max(range.start, end - MAX_ROWS), end, messages);
+}
+
+function between(start: number, end: number, messages: readonly Message[]): RowWindow {
   const bottom = end === messages.length ? null : (messages[end - 1]?.seq ?? null);
   return { top: messages[start]?.seq ?? null, bottom };
 }

@@ -1,73 +1,74 @@
-/** From messages to what each row of the list shows: who starts a group, where a day or the unread begin. */
+/** What each row of the list shows: which message starts a group, a day, or the unread messages. */
 
-import { mayAnswer, type Message, type Profile } from "../../protocol/frames";
-import { isOwn, messageAt, type State } from "../../model/state";
-import { standingOf, type Standing } from "../shared/verification-badge";
-import { dayOf, sameDay } from "../../i18n/format";
+import { isValidAnswer, type Message } from "../../protocol/entries";
+import type { Profile } from "../../protocol/server-frames";
+import { formatDay, isSameDay } from "../../i18n/format";
+import { isOwn, messageBySeq, type State } from "../../model/state";
+import { verificationOf, type Verification } from "../shared/verification-badge";
 
-/** Two messages of one author this close together stand under one name. */
-const GROUP_MS = 5 * 60_000;
+/** Messages of one author within this time of each other form a group, under one name. */
+const GROUP_INTERVAL_MS = 5 * 60_000;
 
 export interface Row {
   readonly message: Message;
   readonly own: boolean;
   readonly kernel: boolean;
-  /** What the author's name stands on, and how they look if the server vouches for them. */
-  readonly standing: Standing;
+  readonly verification: Verification;
+  /** Of a verified author. */
   readonly profile: Profile | null;
-  /** Starts a group: shows avatar and name. */
-  readonly first: boolean;
-  readonly last: boolean;
-  /** The divider above: a day's name. */
+  /** Shows avatar and name. */
+  readonly startsGroup: boolean;
+  readonly endsGroup: boolean;
+  /** The name of the day, for the divider above. */
   readonly day: string | null;
+  /** The first unread message: a divider is above. */
   readonly unread: boolean;
-  /** What it replies to, where that is still in the list. */
+  /** The message that it replies to, if that is in the list. */
   readonly quoted: Message | null;
-  /** The answer that counted, where this is a question. */
+  /** Of a question: the answer that counts, if that is in the list. */
   readonly answer: Message | null;
-  /** Why this answer didn't count. */
-  readonly void: "late" | "second" | null;
+  /** Of an answer that does not count: the key of the string that says why. */
+  readonly rejectedAs: "lateAnswer" | "secondAnswer" | null;
 }
 
-/** When a question stops taking answers, in milliseconds since the epoch. */
-export function endOf(question: Message): number {
+/** When a question stops accepting answers, in milliseconds since the epoch. */
+export function questionEnd(question: Message): number {
   return Math.min(question.expired ?? Infinity, question.ask?.expires ?? Infinity);
 }
 
-/** Why `reply` doesn't count, if it tried to answer `question`. */
-function voidOf(reply: Message, question: Message | null): Row["void"] {
-  if (question?.ask === undefined || question.answer === reply.seq || !mayAnswer(question.ask, reply)) return null;
-  return question.answer !== undefined && question.answer < reply.seq ? "second" : "late";
+function rejectionOf(reply: Message, question: Message | null): Row["rejectedAs"] {
+  if (question?.ask === undefined || question.answer === reply.seq || !isValidAnswer(question.ask, reply)) return null;
+  return question.answer !== undefined && question.answer < reply.seq ? "secondAnswer" : "lateAnswer";
 }
 
 export function rowsOf(state: State, start: number, end: number, now: number): Row[] {
-  const { messages, unread, kernels, principal, profiles } = state;
+  const { messages, unread, kernelNames, principal, profiles } = state;
   const shown = messages.slice(start, end);
   const mixed = principal !== null || [...state.members, ...shown].some(({ verified }) => verified);
   return shown.map((message, offset): Row => {
     const before = messages[start + offset - 1];
     const after = messages[start + offset + 1];
-    const newDay = before === undefined || !sameDay(before.at, message.at);
-    const quoted = message.re === undefined ? null : (messageAt(messages, message.re) ?? null);
-    const isUnread = unread.from === message.seq;
+    const newDay = before === undefined || !isSameDay(before.at, message.at);
+    const quoted = message.re === undefined ? null : (messageBySeq(messages, message.re) ?? null);
+    const isUnread = unread.firstSeq === message.seq;
     return {
       message,
-      // Whom the server knows, it has vouched for: another one who says the same name is not us.
+      // If the server verified our name, an unverified message under the same name is not ours.
       own: isOwn(state, message.user) && (principal === null || message.verified === true),
-      kernel: kernels.has(message.user),
-      standing: standingOf(message.verified, mixed),
+      kernel: kernelNames.has(message.user),
+      verification: verificationOf(message.verified, mixed),
       profile: message.verified ? (profiles.get(message.user) ?? null) : null,
-      first: newDay || isUnread || !together(before, message),
-      last: after === undefined || unread.from === after.seq || !together(message, after),
-      day: newDay && (before !== undefined || state.complete) ? dayOf(message.at, now) : null,
+      startsGroup: newDay || isUnread || !isSameGroup(before, message),
+      endsGroup: after === undefined || unread.firstSeq === after.seq || !isSameGroup(message, after),
+      day: newDay && (before !== undefined || state.complete) ? formatDay(message.at, now) : null,
       unread: isUnread,
       quoted,
-      answer: message.answer === undefined ? null : (messageAt(messages, message.answer) ?? null),
-      void: voidOf(message, quoted),
+      answer: message.answer === undefined ? null : (messageBySeq(messages, message.answer) ?? null),
+      rejectedAs: rejectionOf(message, quoted),
     };
   });
 }
 
-function together(a: Message, b: Message): boolean {
-  return a.user === b.user && a.verified === b.verified && b.at - a.at < GROUP_MS && sameDay(a.at, b.at);
+function isSameGroup(a: Message, b: Message): boolean {
+  return a.user === b.user && a.verified === b.verified && b.at - a.at < GROUP_INTERVAL_MS && isSameDay(a.at, b.at);
 }

@@ -1,18 +1,17 @@
-/** Scrolling that never yanks: either the newest message stays in view, or the one being read stays put.
+/** Keeps the scroll position stable: either the newest message stays in view, or the one being read does not move.
  *
- * After every change of the rows or of the size, `settle` puts the scroller back on its bottom or its
- * anchor. The browser's own scroll anchoring is off: it differs between browsers and loses track of
- * rows that are taken out.
+ * After every change of the rows or the size, `restore` scrolls to the bottom or to the anchor. The browser's own
+ * scroll anchoring is off: it differs between browsers and loses removed rows.
  */
 
-/** Pixels from the end that still count as the end: browsers round, people stop a little short. */
-const AT_END = 24;
+/** This close to the end counts as the end: browsers round, and readers stop a little before it. */
+const END_TOLERANCE_PX = 24;
 
 export class Scroller {
-  /** At the newest message, and staying there. */
+  /** Whether to keep the newest message in view. */
   following = true;
   readonly #element: HTMLElement;
-  #anchor: { readonly words: HTMLElement; readonly offset: number } | null = null;
+  #anchor: { readonly element: HTMLElement; readonly offset: number } | null = null;
   #top = 0;
   #height = 0;
 
@@ -33,46 +32,49 @@ export class Scroller {
     return this.#element.clientHeight > 0;
   }
 
-  /** The reader moved. `end`: the last row is the newest message. False where it was not the reader. */
-  moved(end: boolean): boolean {
+  /** Takes over the position that the reader scrolled to. Returns false if the browser moved it instead.
+   *
+   * `atEnd`: the last row is the newest message.
+   */
+  update(atEnd: boolean): boolean {
     const { scrollTop, clientHeight } = this.#element;
-    // Hidden, or shown again at another size: the browser moved it, and `settle` is about to follow.
+    // Hidden, or visible again at another size: `restore` comes next.
     if (clientHeight === 0 || clientHeight !== this.#height) return false;
-    if (end && this.fromEnd <= AT_END) this.following = true;
-    else if (scrollTop < this.#top - 1 || !end) this.following = false;
-    // Where it didn't move, the anchor stands as it was kept, and `settle` brings the rows back to it.
-    if (Math.abs(scrollTop - this.#top) >= 0.5) this.#keep();
+    if (atEnd && this.fromEnd <= END_TOLERANCE_PX) this.following = true;
+    else if (scrollTop < this.#top - 1 || !atEnd) this.following = false;
+    // Without a movement the anchor stays, and `restore` moves the rows back to it.
+    if (Math.abs(scrollTop - this.#top) >= 0.5) this.#saveAnchor();
     return true;
   }
 
   follow(): void {
     this.following = true;
-    this.settle();
+    this.restore();
   }
 
-  settle(): void {
+  restore(): void {
     const element = this.#element;
     if (element.clientHeight === 0) return;
     if (this.following) {
       element.scrollTop = element.scrollHeight;
-    } else if (this.#anchor?.words.isConnected) {
-      const { words, offset } = this.#anchor;
-      const moved = this.#offset(words) - offset;
+    } else if (this.#anchor?.element.isConnected) {
+      const { element: anchor, offset } = this.#anchor;
+      const moved = this.#offset(anchor) - offset;
       if (Math.abs(moved) >= 0.5) element.scrollTop += moved;
-      // At the very top there is nothing to scroll by, until the rows that come next make room: it stays wanted there.
-      if (Math.abs(this.#offset(words) - offset) >= 1) return this.#stand();
+      // At the top it cannot scroll as far until more rows are rendered: the anchor stays.
+      if (Math.abs(this.#offset(anchor) - offset) >= 1) return this.#saveGeometry();
     }
-    this.#keep();
+    this.#saveAnchor();
   }
 
-  #stand(): void {
+  #saveGeometry(): void {
     this.#top = this.#element.scrollTop;
     this.#height = this.#element.clientHeight;
   }
 
-  /** Remembers the words of the first row that is in view, and where. */
-  #keep(): void {
-    this.#stand();
+  /** Saves the position of the first visible row. */
+  #saveAnchor(): void {
+    this.#saveGeometry();
     const rows = this.#element.querySelectorAll<HTMLElement>("[data-row]");
     let low = 0;
     let high = rows.length;
@@ -83,9 +85,9 @@ export class Scroller {
       else high = middle;
     }
     const row = rows[low];
-    // What is read is the bubble: the day or the name above it may come and go with the row before.
-    const words = row?.querySelector<HTMLElement>(".bq-bubble") ?? row;
-    this.#anchor = words === undefined ? null : { words, offset: this.#offset(words) };
+    // The bubble, because the day and the name above it depend on the row before.
+    const anchor = row?.querySelector<HTMLElement>(".bq-bubble") ?? row;
+    this.#anchor = anchor === undefined ? null : { element: anchor, offset: this.#offset(anchor) };
   }
 
   #offset(row: HTMLElement): number {

@@ -1,33 +1,30 @@
-/** A coloured disc with initials: as the server says that its user looks, else always the same for the same name. */
+/** An avatar: from the profile of a verified user, otherwise initials in a colour that depends on the name only. */
 
 import type { JSX } from "preact";
-import type { Profile } from "../../protocol/frames";
-import { paintOf } from "./color";
+import type { Profile } from "../../protocol/server-frames";
+import { avatarColors } from "./color";
 
-const HUES = 10;
+const HUE_COUNT = 10;
+const MAX_INITIALS = 3;
 
-export function hueOf(user: string): number {
+function hueOf(user: string): number {
   let hash = 0;
   for (const character of user) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
-  return hash % HUES;
+  return hash % HUE_COUNT;
 }
 
-const segments = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+const graphemes = (text: string): string[] => Array.from(segmenter.segment(text), ({ segment }) => segment);
 
-/** The first letters of the first and last word, whole graphemes: an emoji stays an emoji. */
-export function initialsOf(user: string): string {
-  const parts = user.trim().split(/[\s._-]+/u).filter(Boolean);
-  const letters = parts.length > 1 ? [parts[0]!, parts.at(-1)!] : parts;
-  return letters.map((part) => firstGrapheme(part).toUpperCase()).join("");
+/** The first graphemes of the first and last word. */
+function initialsOf(user: string): string {
+  const words = user.trim().split(/[\s._-]+/u).filter(Boolean);
+  const ends = words.length > 1 ? [words[0]!, words.at(-1)!] : words;
+  return ends.map((word) => graphemes(word)[0]!.toUpperCase()).join("");
 }
 
-function firstGrapheme(text: string): string {
-  for (const { segment } of segments.segment(text)) return segment;
-  return "";
-}
-
-/** The bytes themselves: a picture at an address would tell its host who reads the room. */
-const PICTURE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{1,5000}={0,2}$/;
+/** Only `data:` URLs: a request for another URL would tell its server who reads the room. */
+const AVATAR_URL = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{1,5000}={0,2}$/;
 
 interface Props {
   readonly user: string;
@@ -37,21 +34,14 @@ interface Props {
 
 export function Avatar({ user, kernel, profile }: Props): JSX.Element {
   const { initials, color, avatar } = profile ?? {};
-  const picture = avatar !== undefined && PICTURE.test(avatar);
+  const picture = avatar !== undefined && AVATAR_URL.test(avatar);
   const style = {
-    ...(color === undefined ? {} : paintOf(color)),
+    ...(color === undefined ? {} : avatarColors(color)),
     ...(picture ? { backgroundImage: `url("${avatar}")` } : {}),
   };
   return (
     <span class={`bq-avatar bq-hue-${hueOf(user)}${kernel ? " bq-square" : ""}`} style={style} aria-hidden="true">
-      {picture ? "" : initials?.trim() ? cut(initials.trim()) : initialsOf(user)}
+      {picture ? "" : initials?.trim() ? graphemes(initials.trim()).slice(0, MAX_INITIALS).join("") : initialsOf(user)}
     </span>
   );
-}
-
-/** Three graphemes fit. */
-function cut(initials: string): string {
-  return Array.from(segments.segment(initials), ({ segment }) => segment)
-    .slice(0, 3)
-    .join("");
 }

@@ -1,11 +1,13 @@
-/** What several parts of the window need: a clock that ticks only while something counts down, the clipboard, a worker. */
+/** Hooks for a clock, the clipboard and the worker. */
 
 import { useEffect, useState } from "preact/hooks";
-import { offload } from "../../worker/worker-client";
-import type { Answer, Job } from "../../worker/jobs";
+import type { Job, JobResult } from "../../worker/jobs";
+import { workerClient } from "../../worker/worker-client";
 
-/** The time now, renewed every `every` milliseconds until `until`. */
-export function useNow(until: number | null, every = 1_000): number {
+const COPIED_NOTICE_MS = 1_500;
+
+/** The current time, updated every second until `until`; not at all if that is null. */
+export function useNow(until: number | null): number {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
     if (until === null) return undefined;
@@ -14,20 +16,18 @@ export function useNow(until: number | null, every = 1_000): number {
     const timer = setInterval(() => {
       setNow(Date.now());
       if (Date.now() >= until) clearInterval(timer);
-    }, every);
+    }, 1_000);
     return () => clearInterval(timer);
-  }, [until, every]);
+  }, [until]);
   return now;
 }
 
-const TOLD_MS = 1_500;
-
-/** `copied` for a moment after `copy` worked. It answers false where it is not allowed (an insecure origin, a frame). */
+/** `copied` is true for a moment after `copy`, which resolves to false where copying is not allowed. */
 export function useCopy(): { readonly copied: boolean; readonly copy: (text: string) => Promise<boolean> } {
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     if (!copied) return undefined;
-    const timer = setTimeout(() => setCopied(false), TOLD_MS);
+    const timer = setTimeout(() => setCopied(false), COPIED_NOTICE_MS);
     return () => clearTimeout(timer);
   }, [copied]);
   const copy = async (text: string): Promise<boolean> => {
@@ -36,21 +36,21 @@ export function useCopy(): { readonly copied: boolean; readonly copy: (text: str
       setCopied(true);
       return true;
     } catch {
-      return false;
+      return false; // an insecure origin, or a frame without the permission
     }
   };
   return { copied, copy };
 }
 
-/** What the worker makes of it; null until then, where there is no job, and where it is to be shown as written. */
-export function useWork<J extends Job>(job: J | null): Answer<J> | null {
-  const [, redraw] = useState({});
-  const known = job === null ? null : offload.known(job);
+/** The worker's result; null until it is there, without a job, and where the text is to be shown as written. */
+export function useWorkerJob<J extends Job>(job: J | null): JobResult<J> | null {
+  const [, rerender] = useState({});
+  const cached = job === null ? null : workerClient.cached(job);
   useEffect(() => {
-    if (job === null || known !== undefined) return undefined;
-    const gone = new AbortController();
-    offload.ask(job, gone.signal, () => redraw({}));
-    return () => gone.abort();
-  }, [job?.do, job?.text, known === undefined]);
-  return known ?? null;
+    if (job === null || cached !== undefined) return undefined;
+    const unmounted = new AbortController();
+    workerClient.submit(job, unmounted.signal, () => rerender({}));
+    return () => unmounted.abort();
+  }, [job?.do, job?.text, cached === undefined]);
+  return cached ?? null;
 }

@@ -1,4 +1,4 @@
-/** The few pictures of the window, drawn with the text's colour and hidden from screen readers. */
+/** The icons, drawn in the colour of the text and hidden from screen readers. */
 
 import type { JSX } from "preact";
 

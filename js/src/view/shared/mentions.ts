@@ -1,58 +1,56 @@
-/** `@name` while it is being written: where it stands in the text, who it may be, and the text with a name put in. */
+/** Mentions of the form `@name`: finding them in a text, and completing one that is being written. */
 
 import { isOwn, type State } from "../../model/state";
 
 export interface Mention {
-  /** Where its `@` stands. */
+  /** The index of its `@`. */
   readonly start: number;
-  /** What follows up to the caret. */
+  /** The text between `@` and the caret. */
   readonly query: string;
 }
 
-const WRITTEN = /(?:^|[\s([{"'،、，。])@([^\s@]{0,64})$/u;
-const MOST = 6;
-/** Whoever spoke in these last messages can be named too, here or not. */
-const RECENT = 50;
+const MENTION_BEFORE_CARET = /(?:^|[\s([{"'،、，。])@([^\s@]{0,64})$/u;
+const NAME_CONTINUES = /^[-.]?[\p{L}\p{N}_]/u;
+const MAX_CANDIDATES = 6;
+/** The authors of this many last messages can be mentioned too, even if they have left. */
+const RECENT_MESSAGES = 50;
 
 export function mentionAt(text: string, caret: number): Mention | null {
-  const query = WRITTEN.exec(text.slice(0, caret))?.[1];
+  const query = MENTION_BEFORE_CARET.exec(text.slice(0, caret))?.[1];
   return query === undefined ? null : { start: caret - query.length - 1, query };
 }
 
-/** Everybody one may name: who is here, then who spoke lately; not oneself. */
-export function namesOf(state: State): string[] {
-  const here = state.members.map(({ user }) => user);
-  const spoke = state.messages.slice(-RECENT).map(({ user }) => user);
-  return [...new Set([...here, ...spoke.reverse()])].filter((user) => user !== "" && !isOwn(state, user));
+/** The names that can be mentioned: members first, then recent authors, without the reader. */
+export function mentionableNames(state: State): string[] {
+  const members = state.members.map(({ user }) => user);
+  const authors = state.messages.slice(-RECENT_MESSAGES).map(({ user }) => user);
+  return [...new Set([...members, ...authors.reverse()])].filter((user) => user !== "" && !isOwn(state, user));
 }
 
-/** Those whose name, or a word of it, begins like this. Nobody where it is written out already. */
+/** The names of which a word starts with the query; none if the query already is the only match. */
 export function candidates(names: readonly string[], { query }: Mention): string[] {
-  const wanted = query.toLocaleLowerCase();
-  const begins = (name: string): boolean =>
-    [name, ...name.split(/[\s._-]+/u)].some((part) => part.toLocaleLowerCase().startsWith(wanted));
-  const found = names.filter(begins).slice(0, MOST);
+  const prefix = query.toLocaleLowerCase();
+  const matches = (name: string): boolean =>
+    [name, ...name.split(/[\s._-]+/u)].some((word) => word.toLocaleLowerCase().startsWith(prefix));
+  const found = names.filter(matches).slice(0, MAX_CANDIDATES);
   return found.length === 1 && found[0] === query ? [] : found;
 }
 
-/** The name that is written is a longer one. */
-const GOES_ON = /^[-.]?[\p{L}\p{N}_]/u;
-
-/** Whether the text names them: `@name`, not as the beginning of a longer name or the end of an address. */
+/** Whether `text` mentions `name`: not as the start of a longer name, and not as the end of a mail address. */
 export function mentions(text: string, name: string): boolean {
   if (name === "" || !text.includes("@")) return false;
-  const wanted = `@${name.toLocaleLowerCase()}`;
-  const said = text.toLocaleLowerCase();
-  for (let at = said.indexOf(wanted); at >= 0; at = said.indexOf(wanted, at + 1)) {
-    const [before, after] = [said.slice(0, at), said.slice(at + wanted.length)];
-    if (!/[\p{L}\p{N}_]$/u.test(before) && !GOES_ON.test(after)) return true;
+  const mention = `@${name.toLocaleLowerCase()}`;
+  const lower = text.toLocaleLowerCase();
+  for (let at = lower.indexOf(mention); at >= 0; at = lower.indexOf(mention, at + 1)) {
+    const [before, after] = [lower.slice(0, at), lower.slice(at + mention.length)];
+    if (!/[\p{L}\p{N}_]$/u.test(before) && !NAME_CONTINUES.test(after)) return true;
   }
   return false;
 }
 
-/** The text with the whole name in place of what was written of it, and where the caret goes. */
-export function completed(text: string, { start, query }: Mention, name: string): { text: string; caret: number } {
-  const put = `${text.slice(0, start)}@${name} `;
-  const rest = text.slice(start + 1 + query.length);
-  return { text: put + rest.replace(/^ /, ""), caret: put.length };
+/** `text` with the mention replaced by the whole name, and the position of the caret after it. */
+export function completeMention(text: string, { start, query }: Mention, name: string): { text: string; caret: number } {
+  const head = `${text.slice(0, start)}@${name} `;
+  const tail = text.slice(start + 1 + query.length);
+  return { text: head + tail.replace(/^ /, ""), caret: head.length };
 }

@@ -1,55 +1,41 @@
-/** What the browser remembers: a name across visits, a draft across reloads. Storage may be full or forbidden. */
+/** What the browser stores: the reader's name, and drafts with their attachments. Storage may be full or forbidden. */
 
-import { asPart } from "../../protocol/guards";
-import type { Part } from "../../protocol/frames";
+import type { Attachment } from "../../protocol/attachments";
+import { asAttachments } from "../../protocol/guards";
+import { parseJson } from "../../protocol/schema";
 
-const NAME = "bqwidget:name";
+const nameKey = (defaultName: string): string => `bqwidget:name:${defaultName}`;
+const draftKey = (room: string): string => `bqwidget:draft:${room}`;
+const attachmentsKey = (room: string): string => `bqwidget:parts:${room}`;
 
-const quietly = <T>(action: () => T, otherwise: T): T => {
+function orElse<T>(action: () => T, fallback: T): T {
   try {
     return action();
   } catch {
-    return otherwise;
+    return fallback;
   }
-};
-
-/** The name this reader chose here, unless the notebook has since asked for another one. */
-export function rememberedName(given: string): string {
-  const stored = quietly(() => localStorage.getItem(`${NAME}:${given}`), null);
-  return stored ?? given;
 }
 
-export function rememberName(given: string, name: string): void {
-  quietly(() => {
-    if (name === "" || name === given) localStorage.removeItem(`${NAME}:${given}`);
-    else localStorage.setItem(`${NAME}:${given}`, name);
-  }, undefined);
+const load = (storage: () => Storage, key: string): string | null => orElse(() => storage().getItem(key), null);
+
+/** An empty value removes the item. */
+function save(storage: () => Storage, key: string, value: string): void {
+  orElse(() => (value === "" ? storage().removeItem(key) : storage().setItem(key, value)), undefined);
 }
 
-const partsKey = (room: string): string => `bqwidget:parts:${room}`;
+/** The name that the reader chose in place of `defaultName`, otherwise `defaultName`. */
+export const loadName = (defaultName: string): string => load(() => localStorage, nameKey(defaultName)) ?? defaultName;
 
-/** What was attached to the draft: it is on the server already. */
-export function rememberedParts(room: string): Part[] {
-  const stored = quietly(() => JSON.parse(sessionStorage.getItem(partsKey(room)) ?? "[]") as unknown, []);
-  return Array.isArray(stored) ? stored.map(asPart).filter((part) => part !== null) : [];
-}
+export const saveName = (defaultName: string, name: string): void =>
+  save(() => localStorage, nameKey(defaultName), name === defaultName ? "" : name);
 
-export function rememberParts(room: string, parts: readonly Part[]): void {
-  quietly(() => {
-    if (parts.length === 0) sessionStorage.removeItem(partsKey(room));
-    else sessionStorage.setItem(partsKey(room), JSON.stringify(parts));
-  }, undefined);
-}
+export const loadDraft = (room: string): string => load(() => sessionStorage, draftKey(room)) ?? "";
 
-const draftKey = (room: string): string => `bqwidget:draft:${room}`;
+export const saveDraft = (room: string, text: string): void => save(() => sessionStorage, draftKey(room), text);
 
-export function rememberedDraft(room: string): string {
-  return quietly(() => sessionStorage.getItem(draftKey(room)), null) ?? "";
-}
+/** The attachments of the draft, which are on the server already. */
+export const loadAttachments = (room: string): Attachment[] =>
+  asAttachments(parseJson(load(() => sessionStorage, attachmentsKey(room)) ?? ""));
 
-export function rememberDraft(room: string, text: string): void {
-  quietly(() => {
-    if (text === "") sessionStorage.removeItem(draftKey(room));
-    else sessionStorage.setItem(draftKey(room), text);
-  }, undefined);
-}
+export const saveAttachments = (room: string, attachments: readonly Attachment[]): void =>
+  save(() => sessionStorage, attachmentsKey(room), attachments.length === 0 ? "" : JSON.stringify(attachments));

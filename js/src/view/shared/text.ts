@@ -1,20 +1,18 @@
-/** Text at its length: counted and cut by whole characters as the server counts them, never inside one. */
+/** Counts and truncates text by code points, as the server does with Python's `len`, and never inside one. */
 
-/** Characters of a message that is quoted. */
-export const QUOTED = 160;
+export const MAX_QUOTE_CHARACTERS = 160;
 
-/** What the server counts: Python's `len`, not UTF-16 units. */
-export function codePoints(text: string): number {
+export function countCodePoints(text: string): number {
   let count = 0;
   for (const _ of text) count += 1;
   return count;
 }
 
-/** The first `most` characters, and an ellipsis where there were more. */
-export function cut(text: string, most: number): string {
-  if (text.length <= most) return text;
+/** The first `max` code points, with an ellipsis if there are more. */
+export function truncate(text: string, max: number): string {
+  if (text.length <= max) return text;
   let end = 0;
-  let left = most;
+  let left = max;
   for (const character of text) {
     if (left === 0) return `${text.slice(0, end)}…`;
     end += character.length;
@@ -23,5 +21,5 @@ export function cut(text: string, most: number): string {
   return text;
 }
 
-/** Half a character (a lone surrogate, from a paste or a broken input method) is none in UTF-8: the server refuses it. */
-export const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd");
+/** Replaces lone surrogates (from a paste or a broken input method): they are not valid UTF-8, and the server rejects them. */
+export const toWellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd");

@@ -1,27 +1,28 @@
-/** What a name stands on: the server's word, or the word of whoever uses it. */
+/** Whether the server authenticated a name, or its user chose it. */
 
 import type { JSX } from "preact";
+import { strings } from "../../i18n/strings";
 import { VerifiedIcon } from "./icons";
-import { words } from "../../i18n/strings";
 
-/** `mixed`: there are verified names here, so one that isn't must not pass for one of them. */
-export type Standing = "verified" | "unverified" | "unverified among verified";
+export type Verification = "verified" | "unverified" | "unverified among verified";
 
-export function standingOf(verified: boolean | undefined, mixed: boolean): Standing {
+/** `mixed`: verified names are shown too, so that an unverified one has to be marked. */
+export function verificationOf(verified: boolean | undefined, mixed: boolean): Verification {
   if (verified) return "verified";
   return mixed ? "unverified among verified" : "unverified";
 }
 
-/** The mark behind a name. Where nobody is verified there is none: the name's own title says what it is. */
-export function Mark({ standing }: { readonly standing: Standing }): JSX.Element | null {
-  if (standing === "unverified") return null;
-  if (standing !== "verified") return <span class="bq-badge bq-asserted">{words.unverified}</span>;
+/** The badge after a name. Where no name is verified there are none, and only the name's title says so. */
+export function VerificationBadge({ verification }: { readonly verification: Verification }): JSX.Element | null {
+  if (verification === "unverified") return null;
+  if (verification !== "verified") return <span class="bq-badge bq-unverified">{strings.unverified}</span>;
   return (
-    <span class="bq-verified" title={words.verified}>
+    <span class="bq-verified" title={strings.verified}>
       <VerifiedIcon />
-      <span class="bq-sr">{words.verified}</span>
+      <span class="bq-sr">{strings.verified}</span>
     </span>
   );
 }
 
-export const titleOf = (standing: Standing): string | undefined => (standing === "verified" ? undefined : words.asserted);
+export const verificationTitle = (verification: Verification): string | undefined =>
+  verification === "verified" ? undefined : strings.unverifiedHint;

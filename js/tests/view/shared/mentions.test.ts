@@ -1,6 +1,7 @@
+/** Mentions: found while they are written, completed, and found in a message. */
+
 import { describe, expect, it } from "vitest";
-import { codePoints, cut, wellFormed } from "../../../src/view/shared/text";
-import { candidates, completed, mentionAt, mentions } from "../../../src/view/shared/mentions";
+import { candidates, completeMention, mentionAt, mentions } from "../../../src/view/shared/mentions";
 
 describe("a mention", () => {
   it.each([
@@ -15,7 +16,7 @@ describe("a mention", () => {
     ["@a@b", 4, null],
   ])("in %j at %i", (text, caret, found) => expect(mentionAt(text, caret)).toEqual(found));
 
-  it("matches the beginnings of a name's words, in any case; a name written out is done", () => {
+  it("matches the start of any word of a name, in any case, unless the name is complete", () => {
     const names = ["Ada Lovelace", "bob", "بسمة", "al-khwarizmi"];
     const match = (query: string): string[] => candidates(names, { start: 0, query });
     expect(match("LOVE")).toEqual(["Ada Lovelace"]);
@@ -26,13 +27,13 @@ describe("a mention", () => {
     expect(match("bob")).toEqual([]);
   });
 
-  it("takes the place of what was written, with one blank after it", () => {
-    expect(completed("hi @ad!", { start: 3, query: "ad" }, "Ada")).toEqual({ text: "hi @Ada !", caret: 8 });
-    expect(completed("@ad there", { start: 0, query: "ad" }, "Ada")).toEqual({ text: "@Ada there", caret: 5 });
+  it("is completed in place, followed by one space", () => {
+    expect(completeMention("hi @ad!", { start: 3, query: "ad" }, "Ada")).toEqual({ text: "hi @Ada !", caret: 8 });
+    expect(completeMention("@ad there", { start: 0, query: "ad" }, "Ada")).toEqual({ text: "@Ada there", caret: 5 });
   });
 });
 
-describe("somebody is named", () => {
+describe("a name is mentioned", () => {
   it.each(["@ada", "hi @Ada!", "(@ADA)", "@ada: look", "@adam and @ada", "thanks, @ada.", "你好，@ada"])("in %j", (text) => {
     expect(mentions(text, "ada")).toBe(true);
   });
@@ -41,23 +42,9 @@ describe("somebody is named", () => {
     expect(mentions(text, "ada")).toBe(false);
   });
 
-  it("by a whole name of several words, and never where they have none", () => {
+  it("by a whole name of several words, and never if it is empty", () => {
     expect(mentions("@Ada Lovelace, look", "Ada Lovelace")).toBe(true);
     expect(mentions("@Ada look", "Ada Lovelace")).toBe(false);
     expect(mentions("@ @", "")).toBe(false);
-  });
-});
-
-describe("text", () => {
-  it("is counted and cut by whole characters, as the server counts", () => {
-    expect(codePoints("a🦊b")).toBe(3);
-    expect(cut("🦊🦊🦊", 2)).toBe("🦊🦊…");
-    expect(cut("🦊🦊", 2)).toBe("🦊🦊");
-    expect(cut("short", 5)).toBe("short");
-    expect(cut("longer", 5)).toBe("longe…");
-  });
-
-  it("has no half characters when it is sent", () => {
-    expect(wellFormed("a\ud83eb\udd8a🦊")).toBe("a\ufffdb\ufffd🦊");
   });
 });

@@ -1,0 +1,14 @@
+/** The messages that the reader has not seen yet. */
+
+export interface Unread {
+  /** The first unread message: the divider is above it. */
+  readonly firstSeq: number | null;
+  readonly count: number;
+}
+
+export const NO_UNREAD: Unread = { firstSeq: null, count: 0 };
+
+/** When the newest message comes into view or leaves it: the divider goes when a reader who read everything leaves. */
+export function afterVisibility({ firstSeq, count }: Unread, visible: boolean): Unread {
+  return visible ? { firstSeq, count: 0 } : { firstSeq: count === 0 ? null : firstSeq, count };
+}

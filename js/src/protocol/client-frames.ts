@@ -1,0 +1,29 @@
+/** The frames from clients to the server. */
+
+import { attachmentSchema } from "./attachments";
+import { askSchema } from "./entries";
+import { array, boolean, nullish, object, optional, string, uint, type Tagged } from "./schema";
+
+export const DRAFT_SCHEMAS = {
+  "chat.send": object({
+    cid: string,
+    user: string,
+    text: string,
+    re: nullish(uint),
+    choice: nullish(string),
+    ask: nullish(askSchema),
+    parts: optional(array(attachmentSchema)),
+  }),
+  "chat.edit": object({ cid: string, user: string, target: uint, text: string }),
+  "chat.delete": object({ cid: string, user: string, target: uint }),
+  "chat.react": object({ cid: string, user: string, target: uint, emoji: string, on: optional(boolean) }),
+};
+
+/** The frames that become an entry of the log. */
+export type Draft = Tagged<typeof DRAFT_SCHEMAS>;
+
+export type ClientFrame =
+  | Draft
+  | { readonly type: "chat.typing"; readonly user?: string }
+  | { readonly type: "chat.resume"; readonly after: number; readonly epoch?: string }
+  | { readonly type: "chat.ping" };

@@ -1,0 +1,14 @@
+/** What to call an attachment, and a message, where there is only room for a line. */
+
+import { TABLE_TYPE, type Attachment } from "../../protocol/attachments";
+import type { Message } from "../../protocol/entries";
+import { strings } from "../../i18n/strings";
+
+export const attachmentName = ({ name, mime }: Attachment): string =>
+  name ?? (mime === TABLE_TYPE ? strings.table : strings.image);
+
+/** Joined by commas. */
+export const attachmentNames = ({ parts = [] }: Message): string => parts.map(attachmentName).join(", ");
+
+/** The message's text; without one, the names of its attachments. */
+export const summary = (message: Message): string => message.text || attachmentNames(message);

@@ -1,0 +1,62 @@
+/** The actions on a message: a toolbar on the message that is pointed at or focused. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { Message } from "../../protocol/entries";
+import { strings } from "../../i18n/strings";
+import { IconButton } from "../shared/icon-button";
+import { DeleteIcon, EditIcon, ReactIcon, ReplyIcon } from "../shared/icons";
+
+const QUICK_REACTIONS = ["👍", "❤️", "😄", "🎉", "👀", "✅"];
+
+/** Those with a result return false if nothing can be sent. */
+export interface MessageActions {
+  readonly onReply: (message: Message) => void;
+  readonly onEdit: (message: Message) => void;
+  readonly onRemove: (message: Message) => boolean;
+  readonly onReact: (message: Message, emoji: string, on: boolean) => boolean;
+  readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
+}
+
+interface Props extends MessageActions {
+  readonly message: Message;
+  readonly own: boolean;
+}
+
+export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element {
+  const [pickerOpen, setPickerOpen] = useState(false);
+  const react = (emoji: string): void => {
+    setPickerOpen(false);
+    actions.onReact(message, emoji, true);
+  };
+  return (
+    <div class="bq-actions" role="group" aria-label={strings.messageActions}>
+      {pickerOpen &&
+        QUICK_REACTIONS.map((emoji) => (
+          <button key={emoji} type="button" class="bq-emoji" onClick={() => react(emoji)}>
+            {emoji}
+          </button>
+        ))}
+      <IconButton label={strings.react} aria-expanded={pickerOpen} onClick={() => setPickerOpen(!pickerOpen)}>
+        <ReactIcon />
+      </IconButton>
+      {!pickerOpen && (
+        <>
+          <IconButton label={strings.reply} onClick={() => actions.onReply(message)}>
+            <ReplyIcon />
+          </IconButton>
+          {own && (
+            <>
+              <IconButton label={strings.edit} onClick={() => actions.onEdit(message)}>
+                <EditIcon />
+              </IconButton>
+              <IconButton label={strings.remove} onClick={() => actions.onRemove(message)}>
+                <DeleteIcon />
+              </IconButton>
+            </>
+          )}
+        </>
+      )}
+    </div>
+  );
+}

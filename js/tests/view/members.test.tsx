@@ -1,0 +1,37 @@
+// @vitest-environment happy-dom
+/** The list of members. */
+
+import { render } from "preact";
+import { act } from "preact/test-utils";
+import { afterEach, describe, expect, it } from "vitest";
+import type { Member } from "../../src/protocol/server-frames";
+import { Members } from "../../src/view/members";
+
+let root: HTMLElement | null = null;
+
+afterEach(() => {
+  if (root === null) return;
+  render(null, root);
+  root.remove();
+  root = null;
+});
+
+function draw(element: Parameters<typeof render>[0]): HTMLElement {
+  const place = (root = document.body.appendChild(document.createElement("div")));
+  void act(() => render(element, place));
+  return place;
+}
+describe("members", () => {
+  it("are marked like their messages, with their display names", async () => {
+    const members: Member[] = [
+      { user: "ada", verified: true, profile: { name: "Ada Lovelace", initials: "AL" } },
+      { user: "eve", profile: { name: "The Boss", initials: "TB" } },
+    ];
+    const drawn = draw(<Members members={members} />);
+    await act(() => drawn.querySelector("button")!.click());
+    const [ada, eve] = [...drawn.querySelectorAll("li")];
+    expect(ada!.textContent).toBe("ALadaverified by the serverAda Lovelace");
+    expect(eve!.textContent).toBe("Eevenot verified");
+    expect(eve!.querySelector("[title]")!.getAttribute("title")).toContain("not verified by the server");
+  });
+});
