@@ -1,6 +1,6 @@
-/** Bundles the two faces of the view into the Python package: `node build.mjs [--watch]`.
+/** Bundles both entry points into the Python package: `node build.mjs [--watch]`.
  *
- * No source maps: they would carry the paths of the machine that built them.
+ * Without source maps, which would contain paths of the machine that built them.
  */
 
 import { context } from "esbuild";

@@ -1,8 +1,7 @@
-/** How esbuild bundles: the options of every bundle, and the worker's program as a string inside the others.
+/** The esbuild options of all bundles, with the worker's program as a string inside them.
  *
- * Each bundle is one module with nothing to import, for anywidget loads its own from a blob URL, where a relative
- * import could not resolve and beside which no second file lies. So what runs in a worker comes along as text:
- * `import source from "worker:source"`.
+ * Each bundle is one module without imports: anywidget loads it from a blob URL, against which a relative import
+ * could not be resolved. So the worker's program is part of the bundle as text: `import source from "worker:source"`.
  */
 
 import { build } from "esbuild";
@@ -10,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 
-const plain = {
+const base = {
   absWorkingDir: here,
   bundle: true,
   format: "esm",
@@ -28,7 +27,7 @@ const worker = {
     onResolve({ filter: /^worker:source$/ }, () => ({ path: "worker", namespace: "worker" }));
     onLoad({ filter: /.*/, namespace: "worker" }, async () => {
       const { outputFiles, metafile } = await build({
-        ...plain,
+        ...base,
         entryPoints: ["src/worker/worker.ts"],
         write: false,
         metafile: true,
@@ -39,4 +38,4 @@ const worker = {
   },
 };
 
-export const options = { ...plain, plugins: [worker] };
+export const options = { ...base, plugins: [worker] };

@@ -1,9 +1,9 @@
-/** Strict TypeScript, and no way from a string to HTML or code: a stranger's message must stay text. */
+/** Strict TypeScript, and no API that turns a string into HTML or code: the text of a message must stay text. */
 
 import js from "@eslint/js";
 import tseslint from "typescript-eslint";
 
-const SINK = "turns a string into HTML or script; build elements with JSX instead";
+const REASON = "turns a string into HTML or script; build elements with JSX instead";
 const properties = ["innerHTML", "outerHTML", "srcdoc", "insertAdjacentHTML", "createContextualFragment", "setHTMLUnsafe"];
 
 export const noHtmlSinks = {
@@ -14,19 +14,19 @@ export const noHtmlSinks = {
   "no-restricted-syntax": [
     "error",
     ...properties.flatMap((name) => [
-      { selector: `MemberExpression[property.name="${name}"]`, message: `${name} ${SINK}` },
-      { selector: `MemberExpression[property.value="${name}"]`, message: `${name} ${SINK}` },
-      { selector: `JSXAttribute[name.name=/^${name}$/i]`, message: `${name} ${SINK}` },
-      { selector: `Property[key.name="${name}"]`, message: `${name} ${SINK}` },
+      { selector: `MemberExpression[property.name="${name}"]`, message: `${name} ${REASON}` },
+      { selector: `MemberExpression[property.value="${name}"]`, message: `${name} ${REASON}` },
+      { selector: `JSXAttribute[name.name=/^${name}$/i]`, message: `${name} ${REASON}` },
+      { selector: `Property[key.name="${name}"]`, message: `${name} ${REASON}` },
     ]),
-    { selector: `JSXAttribute[name.name="dangerouslySetInnerHTML"]`, message: `dangerouslySetInnerHTML ${SINK}` },
-    { selector: `Property[key.name="dangerouslySetInnerHTML"]`, message: `dangerouslySetInnerHTML ${SINK}` },
-    { selector: `Property[key.value="dangerouslySetInnerHTML"]`, message: `dangerouslySetInnerHTML ${SINK}` },
+    { selector: `JSXAttribute[name.name="dangerouslySetInnerHTML"]`, message: `dangerouslySetInnerHTML ${REASON}` },
+    { selector: `Property[key.name="dangerouslySetInnerHTML"]`, message: `dangerouslySetInnerHTML ${REASON}` },
+    { selector: `Property[key.value="dangerouslySetInnerHTML"]`, message: `dangerouslySetInnerHTML ${REASON}` },
     {
       selector: `CallExpression[callee.object.name="document"][callee.property.name=/^(write|writeln)$/]`,
-      message: `document.write ${SINK}`,
+      message: `document.write ${REASON}`,
     },
-    { selector: `NewExpression[callee.name="DOMParser"]`, message: `DOMParser ${SINK}` },
+    { selector: `NewExpression[callee.name="DOMParser"]`, message: `DOMParser ${REASON}` },
   ],
 };
 
@@ -38,10 +38,10 @@ export default tseslint.config(
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
-      "@typescript-eslint/no-non-null-assertion": "off", // an index just checked by arithmetic
-      "@typescript-eslint/no-confusing-void-expression": "off", // `return this.#hello(frame)` in a switch reads well
+      "@typescript-eslint/no-non-null-assertion": "off", // for indices that arithmetic has checked
+      "@typescript-eslint/no-confusing-void-expression": "off", // allows `return this.#hello(frame)` in a switch
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
-      "@typescript-eslint/consistent-type-definitions": "off", // unions and interfaces side by side
+      "@typescript-eslint/consistent-type-definitions": "off", // allows both
       "@typescript-eslint/no-implied-eval": "error",
       "@typescript-eslint/no-unused-vars": ["error", { varsIgnorePattern: "^_$" }],
     },

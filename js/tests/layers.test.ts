@@ -10,7 +10,7 @@ const SRC = fileURLToPath(new URL("../src", import.meta.url));
 const MAX_LINES = 300;
 const MAX_MODULES = 15;
 
-/** From each folder to the folders, modules and packages that it may import, beside its own modules. */
+/** From each folder to the folders, modules and packages that it may import, in addition to its own modules. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   model: ["protocol"],
@@ -46,6 +46,11 @@ function isAllowed(target: string, folder: string): boolean {
 describe("the folders of src", () => {
   it("are all in the table, and the table has no others", () => {
     expect(new Set(modules.map(dirname))).toEqual(new Set(Object.keys(ALLOWED)));
+  });
+
+  it("are all described in the README", () => {
+    const rows = readFileSync(join(SRC, "../README.md"), "utf8").matchAll(/^\| `([a-z0-9/]+)\/` \|/gm);
+    expect(new Set([...rows].map(([, folder]) => folder))).toEqual(new Set(Object.keys(ALLOWED).filter((each) => each !== ".")));
   });
 
   it.each(Object.keys(ALLOWED))("%s imports only what it may", (folder) => {

@@ -1,13 +1,13 @@
 /** A live room: the reducer's state as a signal, and its effects run on a source. The view talks only to this. */
 
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
+import { reduce } from "../model/reducer";
+import type { Effect, Input, State } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { Draft } from "../protocol/client-frames";
 import type { Message } from "../protocol/entries";
 import { PageUnavailableError } from "../protocol/errors";
 import { newId } from "../protocol/ids";
-import { reduce } from "../model/reducer";
-import type { Effect, Input, State } from "../model/state";
 import type { OnProgress, Source } from "../transport/source";
 import { AttachmentCache } from "./attachment-cache";
 

@@ -5,14 +5,14 @@
  * The Python side is in `bqwidget/_widget`.
  */
 
+import type { CommStatus } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
 import { PageUnavailableError, RequestError } from "../protocol/errors";
 import { asMessages } from "../protocol/guards";
-import { isObject } from "../protocol/schema";
-import type { CommStatus } from "../model/state";
 import { asServerFrames } from "../protocol/guards";
+import { isObject } from "../protocol/schema";
 import { fetchInChunks, uploadInChunks, type ChunkCommand, type Reply } from "./comm-attachments";
 import type { OnProgress, Source, SourceEvents } from "./source";
 

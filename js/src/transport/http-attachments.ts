@@ -28,7 +28,7 @@ export function uploadAttachment(
     const request = new XMLHttpRequest();
     request.open("POST", `${roomUrl}/parts`);
     request.setRequestHeader("content-type", mime);
-    // Jupyter Server requires its XSRF token beside the cookie: it proves that a page of the same origin sent this.
+    // Jupyter Server requires its XSRF token in addition to the cookie: it proves that a page of the same origin sent this.
     const xsrf = cookie("_xsrf");
     if (xsrf !== null) request.setRequestHeader("x-xsrftoken", xsrf);
     request.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);

@@ -1,9 +1,9 @@
 /** The interface between a room and its transport: the notebook's comm or a WebSocket. */
 
+import type { Input } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
-import type { Input } from "../model/state";
 
 /** The end of the list, where a new connection resumes. */
 export interface Cursor {

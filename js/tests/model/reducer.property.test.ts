@@ -7,9 +7,9 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { ServerFrame } from "../../src/protocol/server-frames";
-import { initialState, type Effect, type Input, type State } from "../../src/model/state";
 import { reduce } from "../../src/model/reducer";
+import { initialState, type Effect, type Input, type State } from "../../src/model/state";
+import type { ServerFrame } from "../../src/protocol/server-frames";
 import { FakeLog } from "../support/fake-log";
 
 type Step =

@@ -1,22 +1,22 @@
-/** Bundles the page with a hole in it, to see that the search for holes finds one: `node vulnerable-page.mjs OUT`.
+/** Bundles a page with an XSS vulnerability, which the tests must find: `node vulnerable-page.mjs OUT`.
  *
- * It is the page of `build.mjs` in all but one module: here a message's text is put in as HTML.
+ * It differs from the page of `build.mjs` in one module, which inserts the text of a message as HTML.
  */
 
 import { build } from "esbuild";
 import { fileURLToPath } from "node:url";
 import { options } from "../../bundle.mjs";
 
-const HOLE = `
+const VULNERABLE_MARKDOWN = `
   import { h } from "preact";
   export const Markdown = ({ text }) => h("div", { dangerouslySetInnerHTML: { __html: text } });
 `;
 
-const hole = {
-  name: "hole",
+const vulnerability = {
+  name: "vulnerability",
   setup({ onLoad }) {
     onLoad({ filter: /messages[/\\]markdown\.tsx$/ }, () => ({
-      contents: HOLE,
+      contents: VULNERABLE_MARKDOWN,
       resolveDir: fileURLToPath(new URL("../../src/view/messages", import.meta.url)),
       loader: "js",
     }));
@@ -27,5 +27,5 @@ await build({
   ...options,
   entryPoints: ["src/page.ts"],
   outfile: process.argv[2],
-  plugins: [...options.plugins, hole],
+  plugins: [...options.plugins, vulnerability],
 });

@@ -6,11 +6,11 @@ import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import WebSocket, { WebSocketServer } from "ws";
+import type { Input } from "../../src/model/state";
 import { PageUnavailableError } from "../../src/protocol/errors";
 import type { Status } from "../../src/protocol/server-frames";
 import { backoff, MAX_CEILING_MS } from "../../src/transport/backoff";
 import { SocketSource } from "../../src/transport/socket-source";
-import type { Input } from "../../src/model/state";
 import { LIMITS, FakeLog } from "../support/fake-log";
 
 const log = new FakeLog();
@@ -130,12 +130,12 @@ describe("joining", () => {
   });
 
   it("that is rejected by a full server waits as long as the server says", async () => {
-    rejection = { status: 503, body: '{"error":{"code":"full","message":"all 2 places are inputs"}}', retryAfter: 60 };
+    rejection = { status: 503, body: '{"error":{"code":"full","message":"the server is full"}}', retryAfter: 60 };
     start();
     const before = Date.now();
     await until(() => statuses().at(-1) === "reconnecting");
     const status = inputs.at(-1) as Status;
-    expect(status.error).toEqual({ code: "full", message: "all 2 places are inputs" });
+    expect(status.error).toEqual({ code: "full", message: "the server is full" });
     expect(status.retry_at).toBeGreaterThanOrEqual(before + 60_000);
   });
 

@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { highlight, type CodeToken } from "../../src/worker/highlight";
 import { tokenize } from "../../src/worker/tokenize";
-import { WorkerClient } from "../../src/worker/worker-client";
 import { runJob } from "../../src/worker/worker";
+import { WorkerClient } from "../../src/worker/worker-client";
 import { cpuTime } from "../support/cpu-time";
 
 const text = (tokens: readonly CodeToken[]): string => tokens.map((token) => (typeof token === "string" ? token : token[1])).join("");

@@ -1,8 +1,8 @@
 /** The attachments of a message: images, tables, and the names of all other files. */
 
 import type { JSX } from "preact";
-import { IMAGE_TYPES, TABLE_TYPE, type Attachment } from "../../protocol/attachments";
 import { formatBytes } from "../../i18n/format";
+import { IMAGE_TYPES, TABLE_TYPE, type Attachment } from "../../protocol/attachments";
 import { FileIcon } from "../shared/icons";
 import { ImageAttachment } from "./image";
 import { TableAttachment } from "./table";

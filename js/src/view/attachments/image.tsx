@@ -2,9 +2,9 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Attachment } from "../../protocol/attachments";
 import { strings } from "../../i18n/strings";
-import { AttachmentError } from "./attachment-error";
+import type { Attachment } from "../../protocol/attachments";
+import { AttachmentFailure } from "./attachment-failure";
 import { attachmentName } from "./names";
 import { useAttachment } from "./use-attachment";
 
@@ -29,7 +29,7 @@ export function ImageAttachment({ attachment }: { readonly attachment: Attachmen
       )}
       {value === null && error === null && <span class="bq-sr">{strings.loadingAttachment(name)}</span>}
       {(error !== null || damaged) && (
-        <AttachmentError name={name} reason={error ?? strings.imageDamaged} {...(!damaged && { onRetry: retry })} />
+        <AttachmentFailure name={name} reason={error ?? strings.imageDamaged} {...(!damaged && { onRetry: retry })} />
       )}
       {enlarged && value !== null && <ImageViewer url={value} name={name} onClose={() => setEnlarged(false)} />}
     </div>

@@ -1,8 +1,8 @@
 /** What to call an attachment, and a message, where there is only room for a line. */
 
+import { strings } from "../../i18n/strings";
 import { TABLE_TYPE, type Attachment } from "../../protocol/attachments";
 import type { Message } from "../../protocol/entries";
-import { strings } from "../../i18n/strings";
 
 export const attachmentName = ({ name, mime }: Attachment): string =>
   name ?? (mime === TABLE_TYPE ? strings.table : strings.image);

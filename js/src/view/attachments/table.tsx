@@ -2,12 +2,12 @@
 
 import type { JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
+import { locale, strings } from "../../i18n/strings";
 import type { Attachment, Cell, Table } from "../../protocol/attachments";
 import { asTable } from "../../protocol/guards";
-import { locale, strings } from "../../i18n/strings";
 import { parseJson } from "../../protocol/schema";
 import type { AttachmentHandle } from "../../room/attachment-cache";
-import { AttachmentError } from "./attachment-error";
+import { AttachmentFailure } from "./attachment-failure";
 import { attachmentName } from "./names";
 import { useAttachment } from "./use-attachment";
 
@@ -26,7 +26,7 @@ export function TableAttachment({ attachment }: { readonly attachment: Attachmen
     <div class="bq-tablepart" ref={frame}>
       {value !== null && <DataTable json={value} name={name} named={attachment.name !== undefined} />}
       {value === null && error === null && <p class="bq-loading">{strings.loadingAttachment(name)}</p>}
-      {error !== null && <AttachmentError name={name} reason={error} onRetry={retry} />}
+      {error !== null && <AttachmentFailure name={name} reason={error} onRetry={retry} />}
     </div>
   );
 }

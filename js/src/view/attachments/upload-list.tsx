@@ -2,8 +2,8 @@
 
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
-import { IMAGE_TYPES } from "../../protocol/attachments";
 import { strings } from "../../i18n/strings";
+import { IMAGE_TYPES } from "../../protocol/attachments";
 import { IconButton } from "../shared/icon-button";
 import { AttachIcon, CloseIcon, FileIcon } from "../shared/icons";
 import type { Uploads } from "./use-uploads";

@@ -2,9 +2,9 @@
 
 import { createContext } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
+import { errorText, strings } from "../../i18n/strings";
 import type { Attachment } from "../../protocol/attachments";
 import { RequestError } from "../../protocol/errors";
-import { errorText, strings } from "../../i18n/strings";
 import type { AttachmentCache, AttachmentHandle } from "../../room/attachment-cache";
 
 /** For all rows of a window. */

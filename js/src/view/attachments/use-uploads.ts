@@ -1,12 +1,12 @@
 /** The files to be sent with the next message: pasted, dropped or chosen, and uploaded at once. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { formatBytes } from "../../i18n/format";
+import { errorText, strings } from "../../i18n/strings";
 import { IMAGE_TYPES, type Attachment } from "../../protocol/attachments";
 import { RequestError } from "../../protocol/errors";
 import { newId } from "../../protocol/ids";
 import { MAX_ATTACHMENTS } from "../../protocol/limits";
-import { formatBytes } from "../../i18n/format";
-import { errorText, strings } from "../../i18n/strings";
 import { MAX_NAME_CHARACTERS } from "../../protocol/limits";
 import type { Room } from "../../room/room";
 import { loadAttachments, saveAttachments } from "../shared/storage";

@@ -2,10 +2,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Attachment } from "../../protocol/attachments";
-import type { Message } from "../../protocol/entries";
 import { errorText, strings } from "../../i18n/strings";
 import { isOwn, type State } from "../../model/state";
+import type { Attachment } from "../../protocol/attachments";
+import type { Message } from "../../protocol/entries";
 import type { Room } from "../../room/room";
 import { summary } from "../attachments/names";
 import { AttachButton, UploadList } from "../attachments/upload-list";

@@ -1,8 +1,8 @@
 /** Completion of `@name` in the composer: the state of the list of names and its keys. */
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { newId } from "../../protocol/ids";
 import type { State } from "../../model/state";
+import { newId } from "../../protocol/ids";
 import { candidates, completeMention, mentionableNames, mentionAt, type Mention } from "../shared/mentions";
 
 export interface MentionCompletion {

@@ -2,8 +2,8 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Message } from "../../protocol/entries";
 import { strings } from "../../i18n/strings";
+import type { Message } from "../../protocol/entries";
 import { IconButton } from "../shared/icon-button";
 import { DeleteIcon, EditIcon, ReactIcon, ReplyIcon } from "../shared/icons";
 

@@ -2,9 +2,9 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Message } from "../../protocol/entries";
 import { formatTime } from "../../i18n/format";
 import { strings } from "../../i18n/strings";
+import type { Message } from "../../protocol/entries";
 import { useNow } from "../shared/hooks";
 import { questionEnd } from "./rows";
 

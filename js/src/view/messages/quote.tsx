@@ -1,8 +1,8 @@
 /** The message that a reply quotes. */
 
 import type { JSX } from "preact";
-import type { Message } from "../../protocol/entries";
 import { strings } from "../../i18n/strings";
+import type { Message } from "../../protocol/entries";
 import { summary } from "../attachments/names";
 import { MAX_QUOTE_CHARACTERS, truncate } from "../shared/text";
 

@@ -4,8 +4,8 @@
  * end of the list; at the bottom, the newest message, also of those to come.
  */
 
-import type { Message } from "../../protocol/entries";
 import { indexOfSeq } from "../../model/state";
+import type { Message } from "../../protocol/entries";
 
 export interface RowWindow {
   readonly top: number | null;

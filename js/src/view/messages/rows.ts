@@ -1,9 +1,9 @@
 /** What each row of the list shows: which message starts a group, a day, or the unread messages. */
 
-import { isValidAnswer, type Message } from "../../protocol/entries";
-import type { Profile } from "../../protocol/server-frames";
 import { formatDay, isSameDay } from "../../i18n/format";
 import { isOwn, messageBySeq, type State } from "../../model/state";
+import { isValidAnswer, type Message } from "../../protocol/entries";
+import type { Profile } from "../../protocol/server-frames";
 import { verificationOf, type Verification } from "../shared/verification-badge";
 
 /** Messages of one author within this time of each other form a group, under one name. */

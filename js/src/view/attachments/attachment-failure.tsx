@@ -9,7 +9,7 @@ interface Props {
   readonly onRetry?: () => void;
 }
 
-export function AttachmentError({ name, reason, onRetry }: Props): JSX.Element {
+export function AttachmentFailure({ name, reason, onRetry }: Props): JSX.Element {
   return (
     <p class="bq-missing">
       <span dir="auto">
