@@ -29,7 +29,7 @@ from bqserver.storage.nats.log import NatsLog, open_log  # noqa: E402
 from bqserver.storage.nats.records import encode_record  # noqa: E402
 from bqserver.storage.nats.snapshots import write_all_snapshots  # noqa: E402
 from bqserver.transfer.stream_export import read_stream  # noqa: E402
-from chaos.load.client import Link  # noqa: E402
+from chaos.load.client import LoadClient  # noqa: E402
 from chaos.load.server_process import ServerProcess, server_process  # noqa: E402
 from support.nats_cluster import NatsCluster, nats_binary, nats_cluster  # noqa: E402
 
@@ -211,7 +211,7 @@ async def measure_delivery(
             if payload.startswith(b'{"type":"ack"'):
                 acked.release()
 
-    sender = await Link.join(nodes[0].url, "lobby", on_acks)
+    sender = await LoadClient.join(nodes[0].url, "lobby", on_acks)
     probe = await join_synced(nodes[-1].url, on_frames)
     times = []
     for number in range(200):
@@ -222,7 +222,7 @@ async def measure_delivery(
         await seen
         times.append(time.perf_counter() - start)
     probe.close()
-    links = [await join_synced(nodes[place % len(nodes)].url, on_frames) for place in range(readers)]
+    clients = [await join_synced(nodes[place % len(nodes)].url, on_frames) for place in range(readers)]
     received[0] = 0
     meters = [processor_time([node.pid]) for node in nodes]
     costs = [meter.__enter__() for meter in meters]
@@ -232,12 +232,12 @@ async def measure_delivery(
     while received[0] < count * readers:
         await asyncio.sleep(0.01)
     busiest = max(cost() for cost in costs) / count
-    for link in (sender, *links):
-        link.close()
+    for client in (sender, *clients):
+        client.close()
     return busiest, statistics.median(times)
 
 
-async def join_synced(url: str, on_frames: Callable[[list[bytes]], None]) -> Link:
+async def join_synced(url: str, on_frames: Callable[[list[bytes]], None]) -> LoadClient:
     """A member that has caught up, and receives every later message."""
     synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -246,9 +246,9 @@ async def join_synced(url: str, on_frames: Callable[[list[bytes]], None]) -> Lin
             synced.set_result(None)
         on_frames(payloads)
 
-    link = await Link.join(url, "lobby", on_any_frames)
+    client = await LoadClient.join(url, "lobby", on_any_frames)
     await synced
-    return link
+    return client
 
 
 def frame(cid: str) -> bytes:
@@ -261,7 +261,9 @@ def frame(cid: str) -> bytes:
 async def hold_idle_connections(cluster: NatsCluster, count: int) -> None:
     with server_process(cluster.log()) as node:
         before = resident(node.pid)
-        links = [await Link.join(node.url, f"room{place % 100}", lambda _: None) for place in range(count)]
+        clients = [
+            await LoadClient.join(node.url, f"room{place % 100}", lambda _: None) for place in range(count)
+        ]
         await asyncio.sleep(1)
         report("memory of an idle connection", f"{(resident(node.pid) - before) / count / 1024:.1f} kB")
         with processor_time([node.pid]) as cost:
@@ -270,8 +272,8 @@ async def hold_idle_connections(cluster: NatsCluster, count: int) -> None:
             f"processor time of a node with {count:,} idle connections in 100 rooms",
             f"{cost() / 5 * 100:.1f} % of a core",
         )
-        for link in links:
-            link.close()
+        for client in clients:
+            client.close()
 
 
 # ---- measurements

@@ -1,8 +1,8 @@
-"""RFC 6455 as the Autobahn cases read it, run by kosoku against the server's own Wire in a bare echo handler.
+"""RFC 6455 conformance: the Autobahn cases, run by kosoku against the server's Connection in an echo handler.
 
-Size 1 leaves out the cases of long messages (9), up to 16 MiB, and has 14 of the 216 of compression (12: what is in
-the messages, 13: what is offered), each of which sends 1,000 messages; size 100 has all: five to eight minutes. Whether a
-message comes back compressed goes by its length, as in a room.
+Size 1 leaves out the cases of long messages (9), up to 16 MiB, and runs 14 of the 216 cases of compression (12:
+message contents, 13: offers), each of which sends 1,000 messages; size 100 runs all, in five to eight minutes. A
+message's length decides whether it is echoed compressed, as in a room.
 """
 
 from __future__ import annotations
@@ -22,58 +22,64 @@ from tornado.httpserver import HTTPServer
 
 from .load.sizes import SIZE
 
-PACKED = ["12.*", "13.*"] if SIZE >= 100 else ["12.*.4", "12.1.11", "13.*.4", "13.1.11"]
-"""At 4 the messages are of 1 KiB, at 11 of 8 KiB in fragments of 256 bytes."""
-CASES = [*(f"{number}.*" for number in (1, 2, 3, 4, 5, 6, 7, 10)), *PACKED, *(["9.*"] if SIZE >= 100 else [])]
-LONGEST = 16 * 1024 * 1024 + 1024
-"""The suite's longest message and its head; a chat server's limit is 128 KiB."""
+COMPRESSION_CASES = ["12.*", "13.*"] if SIZE >= 100 else ["12.*.4", "12.1.11", "13.*.4", "13.1.11"]
+"""The messages of the cases x.4 have 1 KiB, those of x.11 have 8 KiB in fragments of 256 bytes."""
+CASES = [
+    *(f"{number}.*" for number in (1, 2, 3, 4, 5, 6, 7, 10)),
+    *COMPRESSION_CASES,
+    *(["9.*"] if SIZE >= 100 else []),
+]
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024 + 1024
+"""The suite's longest message and its header; the chat server's default limit is 128 KiB."""
 
 
 class Echo(tornado.web.RequestHandler):
     async def get(self) -> None:
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         assert handshake.accepted
-        wire = Connection(self.detach(), handshake, buffer=LONGEST, max_frame=LONGEST)
-        task = asyncio.create_task(self.echo(wire))
+        connection = Connection(
+            self.detach(), handshake, buffer=MAX_MESSAGE_BYTES, max_frame=MAX_MESSAGE_BYTES
+        )
+        task = asyncio.create_task(self.echo(connection))
         self.application.settings["tasks"].append(task)
 
-    async def echo(self, wire: Connection) -> None:
-        while (messages := await wire.receive()) is not None:
+    async def echo(self, connection: Connection) -> None:
+        while (messages := await connection.receive()) is not None:
             for message in messages:
                 text = isinstance(message, str)
                 frame = text_frame(message.encode()) if text else text_frame(message, 0x82)
-                wire.write(compress(frame) if wire.compresses else frame)
+                connection.write(compress(frame) if connection.compresses else frame)
 
 
 @pytest.fixture(autouse=True)
-def bytes_are_bytes(monkeypatch):
-    """kosoku 0.1 hands these cases a str for a message that comes back plain, of Latin-1 where it is binary: they
-    can't hash it.
+def binary_messages_as_bytes(monkeypatch):
+    """Encode the str that kosoku 0.1 passes to these cases for an uncompressed message (Latin-1 for a binary one),
+    because the cases can't hash it.
     """
     initialize_shims()
     module = importlib.import_module("case12_x_x")
     for case in (*module.Case12_X_X, *module.Case13_X_X):
 
-        def hear(self, message, binary, heard=case.onMessage):
+        def on_message(self, message, binary, original=case.onMessage):
             if isinstance(message, str):
                 message = message.encode("latin-1" if binary else "utf-8")
-            heard(self, message, binary)
+            original(self, message, binary)
 
-        monkeypatch.setattr(case, "onMessage", hear)
+        monkeypatch.setattr(case, "onMessage", on_message)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # kosoku leaves its data's open
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # kosoku does not close its data files
 @pytest.mark.timeout(900)
 def test_every_case_passes():
     async def run() -> list[object]:
         tasks: list[asyncio.Task[None]] = []
         server = HTTPServer(tornado.web.Application([("/", Echo)], tasks=tasks, log_function=lambda _: None))
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            listening.listen()
-            listening.setblocking(False)
-            server.add_socket(listening)
-            url = f"ws://127.0.0.1:{listening.getsockname()[1]}/"
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            listener.setblocking(False)
+            server.add_socket(listener)
+            url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
             try:
                 results = await run_fuzzingclient(url, cases=CASES, concurrency=2)
             except FailureError as failure:
@@ -92,5 +98,5 @@ def test_every_case_passes():
     ]
     assert failed == []
     assert len(results) >= (517 if SIZE >= 100 else 261)
-    strict = sum(one.behavior.value == "OK" for one in results)
-    print(f"\nconformance: {len(results)} cases pass, {strict} of them OK in every point")
+    strictly_ok = sum(one.behavior.value == "OK" for one in results)
+    print(f"\nconformance: {len(results)} cases pass, {strictly_ok} of them strictly OK")

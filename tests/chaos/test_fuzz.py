@@ -1,5 +1,5 @@
-"""Fuzz: random frames and requests. Each gets the answer that is documented for it; none ends the server, leaves
-a traceback, hangs a connection, or grows its memory.
+"""Fuzzing with random frames and requests. Each gets its documented response; none crashes the server, causes a
+traceback, hangs a connection, or leaks memory.
 
 Size 1: 4,000 frames and 2,000 requests. Size 100: 100,000 and 50,000. A failure names its seed.
 """
@@ -18,143 +18,144 @@ import pytest
 
 from .faults import fuzz_frames, fuzz_requests
 from .load import stored
-from .load.client import Link
+from .load.client import LoadClient
 from .load.memory import rss
 from .load.server_process import ServerProcess, server_process
 from .load.sizes import scaled, seconds
 
 FRAMES, REQUESTS = scaled(4_000, 100_000), scaled(2_000, 50_000)
-EACH = 100
-AT_ONCE = 4
-PATIENCE = 20.0
-GROWTH = 48 * 1024 * 1024
-"""Bytes of growth that are still no leak: half of it is the page cache of the log, which has a size of its own."""
+ITEMS_PER_SESSION = 100
+CONCURRENT_SESSIONS = 4
+SESSION_TIMEOUT = 20.0
+MAX_GROWTH_BYTES = 48 * 1024 * 1024
+"""Growth that is not a leak: half of it is the page cache of the log, which is bounded."""
 
-LONG = 64 * 1024
-"""Bytes of a request that may not all be sent before its answer comes."""
+LONG_REQUEST_BYTES = 64 * 1024
+"""A longer request may be answered before all of it has been sent."""
 
 Session = Callable[[ServerProcess, int], Coroutine[Any, Any, Counter[str]]]
 
 
 @pytest.mark.timeout(seconds(60))
-@pytest.mark.parametrize("session", ["texts", "frames", "requests", "garbage"])
-def test_every_strange_thing_has_its_answer(session: str, tmp_path: Path):
+@pytest.mark.parametrize("session", ["texts", "frames", "requests", "malformed"])
+def test_random_input_gets_its_documented_response(session: str, tmp_path: Path):
     path = tmp_path / "log.sqlite"
-    story: Session = {"texts": texts, "frames": frames, "requests": requests, "garbage": garbage}[session]
-    sessions = (FRAMES if session in ("texts", "frames") else REQUESTS) // EACH // 2
+    play: Session = {"texts": texts, "frames": frames, "requests": requests, "malformed": malformed}[session]
+    sessions = (FRAMES if session in ("texts", "frames") else REQUESTS) // ITEMS_PER_SESSION // 2
     with server_process(path) as server:
-        asyncio.run(at_once(story, server, range(10_000, 10_000 + max(AT_ONCE, sessions // 10))))  # warm up
+        warm_up = range(10_000, 10_000 + max(CONCURRENT_SESSIONS, sessions // 10))
+        asyncio.run(run_sessions(play, server, warm_up))
         before = rss(server.pid)
-        counts = asyncio.run(at_once(story, server, range(sessions)))
-        grown = rss(server.pid) - before
-        asyncio.run(is_well(server))
-        assert server.complaints() == ""
+        counts = asyncio.run(run_sessions(play, server, range(sessions)))
+        growth = rss(server.pid) - before
+        asyncio.run(check_still_works(server))
+        assert server.stderr_output() == ""
         assert server.stop()[0] == 0
     print(
-        f"\nfuzz: {counts.total():,} {session}: {dict(counts.most_common())}; grown by {grown / 1e6:.1f} MB"
+        f"\nfuzz: {counts.total():,} {session}: {dict(counts.most_common())}; memory grew by {growth / 1e6:.1f} MB"
     )
-    assert counts.total() >= sessions * EACH
-    assert grown <= GROWTH
-    assert stored.wrong(path) == []
+    assert counts.total() >= sessions * ITEMS_PER_SESSION
+    assert growth <= MAX_GROWTH_BYTES
+    assert stored.problems(path) == []
 
 
-async def at_once(story: Session, server: ServerProcess, seeds: range) -> Counter[str]:
-    """Play the sessions, some at a time. What each answered, counted."""
+async def run_sessions(play: Session, server: ServerProcess, seeds: range) -> Counter[str]:
+    """Run one session per seed, CONCURRENT_SESSIONS at a time. Returns the responses counted by kind."""
     counts: Counter[str] = Counter()
-    left = iter(seeds)
+    remaining = iter(seeds)
 
-    async def some() -> None:
-        for seed in left:
+    async def worker() -> None:
+        for seed in remaining:
             try:
-                counts.update(await asyncio.wait_for(story(server, seed), PATIENCE))
+                counts.update(await asyncio.wait_for(play(server, seed), SESSION_TIMEOUT))
             except Exception as error:
-                error.add_note(f"seed {seed}; the server said: {server.complaints()}")
+                error.add_note(f"seed {seed}; the server's stderr: {server.stderr_output()}")
                 raise
 
-    await asyncio.gather(*[some() for _ in range(AT_ONCE)])
+    await asyncio.gather(*[worker() for _ in range(CONCURRENT_SESSIONS)])
     return counts
 
 
-async def is_well(server: ServerProcess) -> None:
-    """It still does its work."""
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
-    link = await Link.join(
-        server.url, "after", lambda payloads: [heard.put_nowait(one) for one in payloads] and None
+async def check_still_works(server: ServerProcess) -> None:
+    """Check that the server still acknowledges a message."""
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+    client = await LoadClient.join(
+        server.url, "after", lambda payloads: [received.put_nowait(one) for one in payloads] and None
     )
-    link.send(b'{"type":"chat.send","cid":"1","user":"ada","text":"still here"}')
-    async with asyncio.timeout(PATIENCE):
-        while b'"ack"' not in await heard.get():
+    client.send(b'{"type":"chat.send","cid":"1","user":"ada","text":"still here"}')
+    async with asyncio.timeout(SESSION_TIMEOUT):
+        while b'"ack"' not in await received.get():
             pass
-    link.close()
-    await link.lost.wait()
+    client.close()
+    await client.closed.wait()
 
 
 # ---- WebSocket
 
 
 async def texts(server: ServerProcess, seed: int) -> Counter[str]:
-    """Well-framed texts: each is echoed, acknowledged or refused, as it deserves."""
-    chance = random.Random(seed)
+    """Well-framed text messages: each is echoed, acknowledged or rejected, as expected."""
+    rng = random.Random(seed)
     echoed: list[Any] = []
     answers: list[dict[str, Any]] = []
-    news = asyncio.Event()
+    received = asyncio.Event()
 
-    def heard(payloads: list[bytes]) -> None:
+    def on_payloads(payloads: list[bytes]) -> None:
         for payload in payloads:
             answer = json.loads(payload)
             (echoed if answer["type"] == "echo" else answers).append(answer)
-        news.set()
+        received.set()
 
-    link = await Link.join(server.url, f"fuzz-{seed}", heard)
-    said = [fuzz_frames.said(chance, number) for number in range(EACH)]
-    for one in said:
-        link.send(one.text.encode())
-    link.send(b'"the end"')
-    wanted = [one.value for one in said if one.answer == "echo"]
-    acks = {json.loads(one.text)["cid"] for one in said if one.answer == "ack"}
-    errors = sum(one.answer == "error" for one in said)
+    client = await LoadClient.join(server.url, f"fuzz-{seed}", on_payloads)
+    texts = [fuzz_frames.random_text(rng, number) for number in range(ITEMS_PER_SESSION)]
+    for one in texts:
+        client.send(one.text.encode())
+    client.send(b'"the end"')
+    expected = [one.value for one in texts if one.expected == "echo"]
+    acks = {json.loads(one.text)["cid"] for one in texts if one.expected == "ack"}
+    errors = sum(one.expected == "error" for one in texts)
     try:
-        while link.close_code is None:
+        while client.close_code is None:
             done = {one["cid"] for one in answers if one["type"] == "ack"}
             refused = [one for one in answers if one["type"] == "error"]
             if echoed and echoed[-1]["message"] == "the end" and acks <= done and len(refused) >= errors:
                 break
-            news.clear()
-            await news.wait()
-        assert link.close_code is None, link.close_code
+            received.clear()
+            await received.wait()
+        assert client.close_code is None, client.close_code
     finally:
-        link.close()
-        await link.lost.wait()
+        client.close()
+        await client.closed.wait()
     got = [one["message"] for one in echoed[:-1]]
-    assert [value for value in got if value in wanted] == wanted
+    assert [value for value in got if value in expected] == expected
     assert {one["code"] for one in refused} <= fuzz_frames.CODES, refused
     return Counter(
         {
             "echo": len(got),
             "ack": len(done),
             "error": len(refused),
-            "other": EACH - len(got) - len(done) - len(refused),
+            "other": ITEMS_PER_SESSION - len(got) - len(done) - len(refused),
         }
     )
 
 
 async def frames(server: ServerProcess, seed: int) -> Counter[str]:
-    """Frames that no client sends: each ends the connection with the code it deserves, or doesn't."""
-    chance = random.Random(seed)
+    """Random frames, mostly invalid: each closes the connection with its expected code, or leaves it open."""
+    rng = random.Random(seed)
     counts: Counter[str] = Counter()
-    for number in range(EACH):
-        link = await Link.join(server.url, f"fuzz-{seed}", lambda _: None)
+    for number in range(ITEMS_PER_SESSION):
+        client = await LoadClient.join(server.url, f"fuzz-{seed}", lambda _: None)
         if number % 4:
-            sent, code = fuzz_frames.raw_frame(chance)
+            sent, code = fuzz_frames.random_frame(rng)
         else:
-            sent, code = fuzz_frames.noise(chance), None
-        link.transport.write(sent)
+            sent, code = fuzz_frames.random_bytes(rng), None
+        client.transport.write(sent)
         if code is None:
-            link.finish()
-        await link.lost.wait()
-        if code is not None and len(sent) < LONG:
-            assert link.close_code == code, (sent[:20], link.close_code, code)
-        counts[str(link.close_code)] += 1
+            client.half_close()
+        await client.closed.wait()
+        if code is not None and len(sent) < LONG_REQUEST_BYTES:
+            assert client.close_code == code, (sent[:20], client.close_code, code)
+        counts[str(client.close_code)] += 1
     return counts
 
 
@@ -162,20 +163,21 @@ async def frames(server: ServerProcess, seed: int) -> Counter[str]:
 
 
 async def requests(server: ServerProcess, seed: int) -> Counter[str]:
-    """Requests in good form, one after the other on one connection: a known status, and errors in JSON."""
-    chance = random.Random(seed)
+    """Well-formed requests, one after the other on one connection: allowed statuses, and errors in JSON."""
+    rng = random.Random(seed)
     counts: Counter[str] = Counter()
     reader: asyncio.StreamReader | None = None
-    for _ in range(EACH):
+    for _ in range(ITEMS_PER_SESSION):
         if reader is None:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        method, sent = fuzz_requests.request(chance, server.port)
+        method, sent = fuzz_requests.request(rng, server.port)
         writer.write(sent)
         try:
             status, headers, body = await answer(reader, method)
         except (ConnectionError, asyncio.IncompleteReadError):
-            assert len(sent) > LONG, sent  # refused by its head, and shut while we were still sending
-            counts["hang-up"] += 1
+            # Refused by its headers, and closed during the upload.
+            assert len(sent) > LONG_REQUEST_BYTES, sent
+            counts["closed"] += 1
             writer.transport.abort()
             reader = None
             continue
@@ -186,8 +188,9 @@ async def requests(server: ServerProcess, seed: int) -> Counter[str]:
             assert error["message"]
             assert headers["content-type"] == "application/json"
         counts[str(status)] += 1
-        shuts = headers.get("connection", "").lower() == "close" or not headers  # a bare 400 is Tornado's own
-        if shuts or status == 101:
+        # Without headers it is Tornado's own 400.
+        closes = headers.get("connection", "").lower() == "close" or not headers
+        if closes or status == 101:
             writer.transport.abort()
             reader = None
     if reader is not None:
@@ -206,22 +209,22 @@ async def answer(reader: asyncio.StreamReader, method: str) -> tuple[int, dict[s
     return status, headers, await reader.readexactly(length)
 
 
-async def garbage(server: ServerProcess, seed: int) -> Counter[str]:
-    """What is hardly HTTP: an answer or a hang-up, at once, and never a 500."""
-    chance = random.Random(seed)
+async def malformed(server: ServerProcess, seed: int) -> Counter[str]:
+    """Malformed HTTP: an immediate response or close, and never a 500."""
+    rng = random.Random(seed)
     counts: Counter[str] = Counter()
-    for _ in range(EACH):
-        sent = fuzz_requests.garbage(chance, server.port)
+    for _ in range(ITEMS_PER_SESSION):
+        sent = fuzz_requests.malformed(rng, server.port)
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(sent)
         writer.write_eof()
         try:
-            said = await reader.read()
+            output = await reader.read()
         except ConnectionError:
-            said = b""
+            output = b""
         writer.transport.abort()
-        said = said.removeprefix(b"HTTP/1.1 100 (Continue)\r\n\r\n")
-        status = said.split(b" ", 2)[1].decode() if said else "hang-up"
-        assert status == "hang-up" or int(status) in fuzz_requests.STATUSES, (sent[:500], said[:500])
+        output = output.removeprefix(b"HTTP/1.1 100 (Continue)\r\n\r\n")
+        status = output.split(b" ", 2)[1].decode() if output else "closed"
+        assert status == "closed" or int(status) in fuzz_requests.STATUSES, (sent[:500], output[:500])
         counts[status] += 1
     return counts

@@ -1,7 +1,7 @@
-"""Bad networks: Rooms, as a notebook has them, on both ends of a proxy that resets, swallows, slices and delays.
+"""Network faults: Rooms connected through a proxy that resets, drops, slices and delays.
 
-Each seed is a room of its own with 4 senders and 4 readers; when the network heals, all have one list, and it is
-the store's. Size 1: 3 seeds. Size 100: 300. A failure names its seed.
+Each seed has its own chat room with 4 senders and 4 readers. After the network heals, all have the same list as the
+log. Size 1: 3 seeds. Size 100: 300. A failure names its seed.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ from .load.server_process import ServerProcess, server_process
 from .load.sizes import scaled, seconds
 
 SEEDS = scaled(3, 300)
-AT_ONCE = 3
+CONCURRENT_SEEDS = 3
 SENDERS, READERS, MESSAGES = 4, 4, 15
-HEARTBEAT = 0.5
-"""Seconds: what went silent is given up after two of them."""
-GIVE_UP = 2.0
-PATIENCE = 60
+HEARTBEAT_INTERVAL = 0.5
+"""Seconds; a silent connection is closed after two intervals."""
+CLIENT_TIMEOUT = 2.0
+TIMEOUT = 60
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A join or a page that was swallowed is given up after seconds, so that a test takes no minutes."""
-    monkeypatch.setattr(websocket_client, "OPEN_TIMEOUT", GIVE_UP)
-    monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", GIVE_UP)
+def short_client_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up a dropped join or page after seconds instead of minutes."""
+    monkeypatch.setattr(websocket_client, "OPEN_TIMEOUT", CLIENT_TIMEOUT)
+    monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", CLIENT_TIMEOUT)
 
 
 @pytest.mark.timeout(seconds(90))
-def test_one_list_everywhere_whatever_the_network_did(tmp_path: Path):
+def test_all_members_have_the_same_list_after_network_faults(tmp_path: Path):
     path = tmp_path / "log.sqlite"
     faults: Counter[str] = Counter()
-    with server_process(path, f"--heartbeat={HEARTBEAT}") as server:
-        with ThreadPoolExecutor(AT_ONCE) as seeds:
-            for met in seeds.map(lambda seed: play(server, path, seed), range(SEEDS)):
-                faults += met
-        assert server.complaints() == ""
+    with server_process(path, f"--heartbeat={HEARTBEAT_INTERVAL}") as server:
+        with ThreadPoolExecutor(CONCURRENT_SEEDS) as seeds:
+            for counted in seeds.map(lambda seed: run_seed(server, path, seed), range(SEEDS)):
+                faults += counted
+        assert server.stderr_output() == ""
     print(
-        f"\nnetwork: {SEEDS} seeds, {SEEDS * SENDERS * MESSAGES:,} messages, all lists equal; met with {dict(faults)}"
+        f"\nnetwork: {SEEDS} seeds, {SEEDS * SENDERS * MESSAGES:,} messages, all lists equal; faults: {dict(faults)}"
     )
     assert {*faults} == {*FAULTS}
-    assert stored.wrong(path) == []
+    assert stored.problems(path) == []
 
 
-def test_a_connection_that_dies_in_silence_is_noticed_at_both_ends(tmp_path: Path):
+def test_both_ends_notice_a_silent_connection(tmp_path: Path):
     with (
-        server_process(tmp_path / "log.sqlite", f"--heartbeat={HEARTBEAT}") as server,
+        server_process(tmp_path / "log.sqlite", f"--heartbeat={HEARTBEAT_INTERVAL}") as server,
         fault_proxy(server.port, 0) as proxy,
     ):
         proxy.heal()
@@ -67,18 +67,18 @@ def test_a_connection_that_dies_in_silence_is_noticed_at_both_ends(tmp_path: Pat
             Room("lobby", user="ada", url=proxy.url) as room,
             Room("lobby", user="bob", url=server.url) as other,
         ):
-            room.wait_open(PATIENCE)
+            room.wait_open(TIMEOUT)
             proxy.silence()
-            other.send("did you hear that?")
-            room.wait_for(lambda message: message.text == "did you hear that?", after=0, timeout=PATIENCE)
-            # The server has let go of ada's first connection too.
+            other.send("after the silence")
+            room.wait_for(lambda message: message.text == "after the silence", after=0, timeout=TIMEOUT)
+            # The server has closed ada's first connection too.
             eventually(
                 lambda: request(server.url, "GET", "/rooms").json[0]["members"] == 2, what="two members"
             )
 
 
-def play(server: ServerProcess, path: Path, seed: int) -> Counter[str]:
-    chance = random.Random(seed)
+def run_seed(server: ServerProcess, path: Path, seed: int) -> Counter[str]:
+    rng = random.Random(seed)
     name = f"net-{seed}"
     with fault_proxy(server.port, seed) as proxy, ExitStack() as open_rooms:
         rooms = [
@@ -88,19 +88,21 @@ def play(server: ServerProcess, path: Path, seed: int) -> Counter[str]:
         for message in range(MESSAGES):
             for sender in rooms[:SENDERS]:
                 sender.send(f"{message} of {sender.user}", wait=False)
-            threading.Event().wait(chance.uniform(0, 0.2))  # so that faults fall into the middle of it
+            threading.Event().wait(rng.uniform(0, 0.2))  # so that faults occur between messages
         proxy.heal()
-        wanted = {f"{message} of {sender.user}" for message in range(MESSAGES) for sender in rooms[:SENDERS]}
+        expected = {
+            f"{message} of {sender.user}" for message in range(MESSAGES) for sender in rooms[:SENDERS]
+        }
         for room in rooms:
             try:
-                eventually(lambda room=room: len(room.messages) >= len(wanted) and not room.queued, PATIENCE)
-            except AssertionError as late:
-                have = f"{len(room.messages)} of {len(wanted)} messages, {room.queued} queued"
-                late.add_note(f"seed {seed}: {room!r} is {room.status}, has {have}; {room.error!r}")
+                eventually(lambda room=room: len(room.messages) >= len(expected) and not room.queued, TIMEOUT)
+            except AssertionError as error:
+                state = f"{len(room.messages)} of {len(expected)} messages, {room.queued} queued"
+                error.add_note(f"seed {seed}: {room!r} is {room.status}, has {state}; {room.error!r}")
                 raise
         entries = stored.entries(path, name)
         lists = [[(one.seq, one.cid) for one in room.messages] for room in rooms]
         texts = [one.text for one in rooms[0].messages]
     assert [index for index, one in enumerate(lists) if one != entries] == [], f"seed {seed}"
-    assert (len(texts), {*texts}) == (len(wanted), wanted), f"seed {seed}"
+    assert (len(texts), {*texts}) == (len(expected), expected), f"seed {seed}"
     return proxy.faults

@@ -1,8 +1,8 @@
-"""Power cuts: only what was synced survives, and everything acknowledged was.
+"""Power cuts: no acknowledged message is lost, because every one was synced.
 
-A shim journals every write and sync of a server under load, the server is killed, and the journal is played
-up to the end and up to random earlier moments, strictly and with torn writes. With synchronous=NORMAL the same
-loses acknowledged messages, so the test can see a loss.
+A shim journals every write and sync of a server under load. The server is killed, and the journal is replayed up to
+the end and up to random earlier points, strictly and with torn writes. With synchronous=NORMAL acknowledged messages
+are lost, which shows that the test detects a loss.
 
 Size 1: 3 rounds of 4 cuts. Size 100: 50 rounds of 20.
 """
@@ -29,12 +29,12 @@ SENDERS = 8
 ROUNDS = scaled(3, 50)
 CUTS = scaled(4, 20)
 ACKS_PER_ROUND = scaled(400, 1_500)
-CARELESS = (str(Path(__file__).with_name("faults") / "unsynced_server.py"),)
+UNSYNCED_SERVER = (str(Path(__file__).with_name("faults") / "unsynced_server.py"),)
 
 
 class Ack(NamedTuple):
-    """A message known to be in the log, and how long the journal was, at the most, when that was known. ``own``:
-    by an acknowledgement of this round, not by a reader who heard it.
+    """A message known to be in the log. ``journal``: an upper bound of the journal's length in bytes at that time.
+    ``own``: known from an acknowledgement of this round; otherwise a reader received it.
     """
 
     cid: str
@@ -46,7 +46,7 @@ class Ack(NamedTuple):
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Path:
     compiler = (
-        shutil.which("cc") or shutil.which("gcc") or missing("a C compiler (cc) for the power cut's shim")
+        shutil.which("cc") or shutil.which("gcc") or missing("a C compiler (cc) for the power-cut shim")
     )
     library = tmp_path_factory.mktemp("shim") / "powercut.so"
     source = Path(__file__).with_name("faults") / "powercut.c"
@@ -57,7 +57,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoRe
 
 
 @pytest.mark.timeout(seconds(60))
-def test_nothing_acknowledged_is_lost_by_a_power_cut(shim: Path, tmp_path: Path):
+def test_a_power_cut_loses_no_acknowledged_message(shim: Path, tmp_path: Path):
     cuts, acked = power_cuts(shim, tmp_path.resolve(), MODULE)
     assert [lost for lost in cuts if lost] == []
     assert acked >= ROUNDS * ACKS_PER_ROUND
@@ -65,8 +65,8 @@ def test_nothing_acknowledged_is_lost_by_a_power_cut(shim: Path, tmp_path: Path)
 
 
 @pytest.mark.timeout(seconds(60))
-def test_a_server_that_does_not_sync_its_commits_is_caught(shim: Path, tmp_path: Path):
-    cuts, acked = power_cuts(shim, tmp_path.resolve(), CARELESS)
+def test_a_server_that_does_not_sync_its_commits_is_detected(shim: Path, tmp_path: Path):
+    cuts, acked = power_cuts(shim, tmp_path.resolve(), UNSYNCED_SERVER)
     assert sum(map(len, cuts)) > 0
     print(
         f"\npower cut, synchronous=NORMAL: {sum(map(len, cuts)):,} lost in {len(cuts):,} cuts of {acked:,} acknowledged"
@@ -74,9 +74,9 @@ def test_a_server_that_does_not_sync_its_commits_is_caught(shim: Path, tmp_path:
 
 
 def power_cuts(shim: Path, folder: Path, program: tuple[str, ...]) -> tuple[list[list[str]], int]:
-    """The acknowledged cids that each cut lost, and how many were acknowledged at all.
+    """Returns the acknowledged cids that each cut lost, and the number of acknowledged messages.
 
-    Each round goes on from the disk that the last cut of the round before it left.
+    Each round starts from the disk that the last cut of the previous round left.
     """
     state, journal = folder / "disk", folder / "journal"
     state.mkdir()
@@ -102,60 +102,60 @@ def power_cuts(shim: Path, folder: Path, program: tuple[str, ...]) -> tuple[list
 def cut(
     before: disk.Disk, journal: bytes, acks: list[Ack], kept: dict[str, int], after: Path
 ) -> tuple[list[list[str]], dict[str, bytes]]:
-    """Play the journal, cut the power at CUTS moments and at the end, and look what is missing each time.
+    """Replay the journal, and cut the power at CUTS random points and at the end.
 
-    The last cut is strict, and its disk is returned too.
+    Returns the cids missing after each cut, and the disk after the last one, which is strict.
     """
     records = list(disk.records(journal))
-    chance = random.Random(len(records))
+    rng = random.Random(len(records))
     end = records[-1].end
-    moments = {*(chance.choice(records).end for _ in range(CUTS)), end}
+    moments = {*(rng.choice(records).end for _ in range(CUTS)), end}
     lost, left = [], {}
     for record in records:
-        before.play(record)
+        before.apply(record)
         if record.end in moments:
-            torn = record.end != end and chance.random() < 0.5
-            left = before.after_cut(chance if torn else None)
+            torn = record.end != end and rng.random() < 0.5
+            left = before.after_cut(rng if torn else None)
             acked = {one.cid: one.seq for one in acks if one.journal <= record.end}
             lost.append(missing_from(left, after, {**kept, **acked}))
     return lost, left
 
 
 def missing_from(files: dict[str, bytes], folder: Path, acked: dict[str, int]) -> list[str]:
-    """Start from that disk, as the server would, and see whether every acknowledged message is where it was."""
+    """Open the log on that disk. Returns the acknowledged cids that are missing or have another seq."""
     disk.write(folder, files)
     path = folder / "log.sqlite"
     if not acked:
-        return []  # it may not even be there yet
-    assert stored.wrong(path) == []
+        return []  # the log may not exist yet
+    assert stored.problems(path) == []
     found = {cid: seq for seq, cid in stored.entries(path)}
     return [cid for cid, seq in acked.items() if found.get(cid) != seq]
 
 
 async def load(server: ServerProcess, journal: Path, name: str) -> list[Ack]:
-    """Send until enough is acknowledged, then kill the server. What a reader heard counts as acknowledged."""
+    """Send until enough messages are acknowledged, then kill the server. Messages a reader received count as acknowledged."""
     sizes: dict[str, int] = {}
-    enough = asyncio.Event()
+    done = asyncio.Event()
     goal = random.randint(ACKS_PER_ROUND, ACKS_PER_ROUND + 200)
 
-    def told(cid: str) -> None:
-        sizes[cid] = length(journal)
+    def on_ack(cid: str) -> None:
+        sizes[cid] = journal_size(journal)
         if len(sizes) >= goal:
-            enough.set()
+            done.set()
 
-    senders = [Sender(server.url, "lobby", f"{name}-{number}", told=told) for number in range(SENDERS)]
+    senders = [Sender(server.url, "lobby", f"{name}-{number}", on_ack=on_ack) for number in range(SENDERS)]
     reader = Reader(server.url, "lobby")
     running = [asyncio.create_task(member.run()) for member in (*senders, reader)]
-    await enough.wait()
+    await done.wait()
     server.kill()
-    end = length(journal)
+    end = journal_size(journal)
     for member in (*senders, reader):
         member.stop()
     await asyncio.gather(*running)
     acks = [Ack(cid, seq, sizes[cid], own=True) for sender in senders for cid, seq in sender.acked.items()]
-    heard = [Ack(str(cid), seq, end, own=False) for seq, cid in reader.entries if cid not in sizes]
-    return acks + heard
+    received = [Ack(str(cid), seq, end, own=False) for seq, cid in reader.entries if cid not in sizes]
+    return acks + received
 
 
-def length(journal: Path) -> int:
+def journal_size(journal: Path) -> int:
     return journal.stat().st_size

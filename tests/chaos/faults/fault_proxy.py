@@ -1,9 +1,9 @@
-"""A network that goes wrong, between a client and a server on loopback; what goes wrong is drawn from a seed.
+"""A TCP proxy on loopback that injects network faults, drawn at random from a seed.
 
-Each connection gets one fault, somewhere in its life: ``reset`` (both ends, by RST), ``blackhole`` (open, and
-silent for ever), ``half_open`` (one end is gone and the other never hears of it), ``slices`` (byte by byte),
-``delay``, ``throttle``, ``refuse``, or ``none``. After ``heal`` new connections are sound; those that went silent
-stay silent, for only their ends can find that out.
+Each connection gets one fault: ``reset`` (both ends, by RST), ``blackhole`` (stays open, passes nothing on),
+``half_open`` (one end is reset, the other is not notified), ``slices`` (byte by byte), ``delay``, ``throttle``,
+``refuse``, or ``none``. After ``heal`` new connections have no fault; connections that pass nothing on stay that
+way, since only their endpoints can detect it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FAULTS = (
     "throttle",
     "refuse",
 )
-CHUNK = 64 * 1024
-RATE = 20_000
-"""Bytes a second of a throttled connection."""
+CHUNK_BYTES = 64 * 1024
+THROTTLED_RATE = 20_000
+"""Bytes per second of a throttled connection."""
 
 
 class FaultProxy:
-    """``url`` is its address. ``faults`` counts what connections met with; ``healed`` ones meet with nothing."""
+    """``url`` is the proxy's address. ``faults`` counts the connections per fault."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.faults: Counter[str] = Counter()
@@ -44,19 +44,19 @@ class FaultProxy:
         self.port = port
         self.healed = False
         self.stopped = asyncio.Event()
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._loop = asyncio.new_event_loop()
-        self._lines: dict[asyncio.Task[None], _Line] = {}
+        self._connections: dict[asyncio.Task[None], _ProxiedConnection] = {}
 
     def heal(self) -> None:
         self.healed = True
 
     def silence(self) -> None:
-        """From now on nothing passes on the connections that there are."""
-        for line in list(self._lines.values()):
-            line.silent = True
+        """Pass nothing on any more on the connections that are open now."""
+        for connection in list(self._connections.values()):
+            connection.silent = True
 
-    # ---- its thread
+    # ---- on the proxy's thread
 
     def run(self, ready: threading.Event) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -71,34 +71,36 @@ class FaultProxy:
         ready.set()
         await self.stopped.wait()
         server.close()
-        for line in self._lines.values():
-            line.abort()
-        await asyncio.gather(*self._lines, return_exceptions=True)
+        for connection in self._connections.values():
+            connection.abort()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        fault = "none" if self.healed else self._chance.choice(FAULTS)
+        fault = "none" if self.healed else self._rng.choice(FAULTS)
         self.faults[fault] += 1
-        self._lines[task] = line = _Line(self, fault, random.Random(self._chance.random()), writer)
+        self._connections[task] = connection = _ProxiedConnection(
+            self, fault, random.Random(self._rng.random()), writer
+        )
         try:
-            await line.run(reader, writer)
+            await connection.run(reader, writer)
         except OSError:
-            _reset(writer)  # there is no server now
+            _reset(writer)  # the server is down
         finally:
-            line.abort()
-            del self._lines[task]
+            connection.abort()
+            del self._connections[task]
 
 
-class _Line:
-    """One connection. Its fault strikes behind so many bytes of each direction."""
+class _ProxiedConnection:
+    """One connection. Its fault occurs after ``_after`` bytes in either direction."""
 
     def __init__(
-        self, proxy: FaultProxy, fault: str, chance: random.Random, writer: asyncio.StreamWriter
+        self, proxy: FaultProxy, fault: str, rng: random.Random, writer: asyncio.StreamWriter
     ) -> None:
         self.silent = False
-        self._proxy, self._fault, self._chance = proxy, fault, chance
-        self._after = chance.randint(1, 6_000)
+        self._proxy, self._fault, self._rng = proxy, fault, rng
+        self._after = rng.randint(1, 6_000)
         self._ends = [writer]
 
     def abort(self) -> None:
@@ -126,17 +128,19 @@ class _Line:
             await asyncio.gather(*pipes, return_exceptions=True)
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One direction, to its end."""
-        passed = 0
-        while data := await reader.read(CHUNK):
-            struck = self._fault in ("reset", "blackhole", "half_open") and passed + len(data) > self._after
-            if struck:
-                data = data[: max(0, self._after - passed)]
+        """Forward one direction until it ends."""
+        forwarded = 0
+        while data := await reader.read(CHUNK_BYTES):
+            fault_due = (
+                self._fault in ("reset", "blackhole", "half_open") and forwarded + len(data) > self._after
+            )
+            if fault_due:
+                data = data[: max(0, self._after - forwarded)]
             if not self.silent:
                 await self._forward(data, writer)
-            passed += len(data)
-            if struck:
-                await self._strike(reader)
+            forwarded += len(data)
+            if fault_due:
+                await self._cut(reader)
                 return
         if self.silent:
             await self._proxy.stopped.wait()
@@ -148,28 +152,28 @@ class _Line:
         elif self._fault == "slices":
             for byte in data:
                 writer.write(bytes((byte,)))
-                await writer.drain()  # raises where the other end is gone
+                await writer.drain()  # raises if the other end has closed
                 await asyncio.sleep(0)
         else:
-            delay = self._chance.uniform(0, 0.2) if self._fault == "delay" else len(data) / RATE
+            delay = self._rng.uniform(0, 0.2) if self._fault == "delay" else len(data) / THROTTLED_RATE
             await asyncio.sleep(delay)
             writer.write(data)
         await writer.drain()
 
-    async def _strike(self, reader: asyncio.StreamReader) -> None:
+    async def _cut(self, reader: asyncio.StreamReader) -> None:
         if self._fault == "reset":
             for end in self._ends:
                 _reset(end)
             raise ConnectionResetError
         if self._fault == "half_open":
-            _reset(self._chance.choice(self._ends))
-        while await reader.read(CHUNK):
-            pass  # swallowed
-        await self._proxy.stopped.wait()  # and its end too
+            _reset(self._rng.choice(self._ends))
+        while await reader.read(CHUNK_BYTES):
+            pass  # discard
+        await self._proxy.stopped.wait()  # and do not pass on EOF either
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Not an orderly end: the other side gets RST."""
+    """Close with RST."""
     raw = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -178,7 +182,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 @contextlib.contextmanager
 def fault_proxy(port: int, seed: int) -> Iterator[FaultProxy]:
-    """One in front of ``port``, on a thread of its own."""
+    """A proxy in front of ``port``, on its own thread."""
     proxy = FaultProxy(port, seed)
     ready = threading.Event()
     thread = threading.Thread(target=proxy.run, args=(ready,), name=f"fault-proxy-{seed}")

@@ -1,4 +1,4 @@
-"""Strange frames to send to a server, each with what it must answer; all from one seeded random.Random."""
+"""Random frames, valid and invalid, and the response each must get; all from one seeded random.Random."""
 
 from __future__ import annotations
 
@@ -58,46 +58,46 @@ VALUES: list[Any] = [
 KINDS = ["chat.send", "chat.edit", "chat.delete", "chat.react", "chat.typing", "chat.resume", "chat.ping"]
 
 
-class Said(NamedTuple):
-    """A text frame, and the answer it must get: ``echo`` (of ``value``), ``ack``, ``error``, or any (None)."""
+class FuzzText(NamedTuple):
+    """A text frame and its expected response: ``echo`` (of ``value``), ``ack``, ``error``, or any (None)."""
 
     text: str
-    answer: str | None
+    expected: str | None
     value: Any = None
 
 
-def said(chance: random.Random, number: int) -> Said:
-    """One text frame. ``number`` makes its cid its own."""
-    kind = chance.randrange(6)
+def random_text(rng: random.Random, number: int) -> FuzzText:
+    """One text frame. ``number`` makes its cid unique."""
+    kind = rng.randrange(6)
     if kind == 0:
-        text = junk(chance)
-        return Said(text, "echo", text)
+        text = invalid_json(rng)
+        return FuzzText(text, "echo", text)
     if kind == 1:
-        value = json_value(chance, 4)
-        return Said(json.dumps(value), "echo", value)
+        value = json_value(rng, 4)
+        return FuzzText(json.dumps(value), "echo", value)
     if kind == 2:
-        return Said(json.dumps(good(chance, number)), "ack")
+        return FuzzText(json.dumps(valid_send(rng, number)), "ack")
     if kind == 3:
-        frame, wrong = good(chance, number), chance.choice(["cid", "user", "text", "type"])
-        if wrong == "type":
-            frame["type"] = chance.choice(["chat.sendx", "", "CHAT.SEND", 7, None, ["chat.send"]])
-            return Said(json.dumps(frame), "echo", frame)
-        frame[wrong] = chance.choice([None, 7, 1.5, [], {}, True, "", "  ", "z" * 70_000])
-        return Said(json.dumps(frame), "error")
+        frame, invalid = valid_send(rng, number), rng.choice(["cid", "user", "text", "type"])
+        if invalid == "type":
+            frame["type"] = rng.choice(["chat.sendx", "", "CHAT.SEND", 7, None, ["chat.send"]])
+            return FuzzText(json.dumps(frame), "echo", frame)
+        frame[invalid] = rng.choice([None, 7, 1.5, [], {}, True, "", "  ", "z" * 70_000])
+        return FuzzText(json.dumps(frame), "error")
     if kind == 4:
         frame = {
-            "type": chance.choice(KINDS[1:4]),
+            "type": rng.choice(KINDS[1:4]),
             "cid": f"c{number}",
             "user": "ada",
-            "target": chance.choice(VALUES),
+            "target": rng.choice(VALUES),
         }
-        frame |= {"text": chance.choice(WORDS), "emoji": chance.choice(WORDS)}
-        return Said(json.dumps(frame), None)
+        frame |= {"text": rng.choice(WORDS), "emoji": rng.choice(WORDS)}
+        return FuzzText(json.dumps(frame), None)
     frame = {
-        "type": chance.choice(KINDS),
-        **{chance.choice(FIELDS): chance.choice([*VALUES, *WORDS]) for _ in range(5)},
+        "type": rng.choice(KINDS),
+        **{rng.choice(FIELDS): rng.choice([*VALUES, *WORDS]) for _ in range(5)},
     }
-    return Said(json.dumps(frame), None)
+    return FuzzText(json.dumps(frame), None)
 
 
 FIELDS = [
@@ -118,34 +118,34 @@ FIELDS = [
 ]
 
 
-def good(chance: random.Random, number: int) -> dict[str, Any]:
-    text = "".join(chance.choice(WORDS[2:18]) for _ in range(chance.randint(1, 5)))
+def valid_send(rng: random.Random, number: int) -> dict[str, Any]:
+    text = "".join(rng.choice(WORDS[2:18]) for _ in range(rng.randint(1, 5)))
     return {"type": "chat.send", "cid": f"c{number}", "user": f"user {number % 7}", "text": text}
 
 
-def junk(chance: random.Random) -> str:
-    """Text that is no JSON, however it is read."""
-    return "{" + "".join(chance.choice(WORDS) for _ in range(chance.randint(0, 4))) + chance.choice("{[:,<")
+def invalid_json(rng: random.Random) -> str:
+    """Text that no parser accepts as JSON."""
+    return "{" + "".join(rng.choice(WORDS) for _ in range(rng.randint(0, 4))) + rng.choice("{[:,<")
 
 
-def json_value(chance: random.Random, depth: int) -> Any:
-    """A value that is no frame of ours."""
-    kind = chance.randrange(4 if depth else 2)
+def json_value(rng: random.Random, depth: int) -> Any:
+    """A JSON value that is not a frame of the protocol."""
+    kind = rng.randrange(4 if depth else 2)
     if kind == 0:
-        return chance.choice([None, True, 0, -1, 1.5, 1 << 40, 1e300])
+        return rng.choice([None, True, 0, -1, 1.5, 1 << 40, 1e300])
     if kind == 1:
-        return chance.choice(WORDS)
+        return rng.choice(WORDS)
     if kind == 2:
-        return [json_value(chance, depth - 1) for _ in range(chance.randint(0, 3))]
-    return {chance.choice(WORDS): json_value(chance, depth - 1) for _ in range(chance.randint(0, 3))}
+        return [json_value(rng, depth - 1) for _ in range(rng.randint(0, 3))]
+    return {rng.choice(WORDS): json_value(rng, depth - 1) for _ in range(rng.randint(0, 3))}
 
 
-def raw_frame(chance: random.Random) -> tuple[bytes, int | None]:
-    """A frame, good or bad, and the close code that it deserves; None where the connection goes on, or waits."""
-    opcode, first = chance.randrange(16), chance.choice([0x80, 0x80, 0, 0xC0, 0x90])
-    payload = chance.choice(PAYLOADS)
-    mask = chance.choice([b"\1\2\3\4", b"\0\0\0\0", b"\xff\xfe\xfd\xfc", None])
-    return frame(opcode, payload, first=first, mask=mask), deserved(opcode, first, payload, mask)
+def random_frame(rng: random.Random) -> tuple[bytes, int | None]:
+    """A frame, valid or invalid, and the close code it must get; None if the connection stays open."""
+    opcode, first = rng.randrange(16), rng.choice([0x80, 0x80, 0, 0xC0, 0x90])
+    payload = rng.choice(PAYLOADS)
+    mask = rng.choice([b"\1\2\3\4", b"\0\0\0\0", b"\xff\xfe\xfd\xfc", None])
+    return frame(opcode, payload, first=first, mask=mask), expected_close_code(opcode, first, payload, mask)
 
 
 PAYLOADS = [
@@ -159,24 +159,24 @@ PAYLOADS = [
     b'{"a":1}',
     "é".encode(),
 ]
-LONGEST = 128 * 1024
+MAX_MESSAGE_BYTES = 128 * 1024
 
 
-def deserved(opcode: int, first: int, payload: bytes, mask: bytes | None) -> int | None:
-    """RFC 6455 on one frame from a client, and chat.v1 on whole messages."""
+def expected_close_code(opcode: int, first: int, payload: bytes, mask: bytes | None) -> int | None:
+    """The close code for one frame from a client, by RFC 6455 and, for whole messages, by chat.v1."""
     control = opcode >= 8
     if first & 0x70 or mask is None or opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15):
         return 1002
     if control and (len(payload) > 125 or not first & 0x80):
         return 1002
     if opcode == 8:
-        return closing(payload)
+        return reply_to_close(payload)
     if control:
         return None
-    if len(payload) > LONGEST:
+    if len(payload) > MAX_MESSAGE_BYTES:
         return 1009
     if opcode == 0:
-        return 1002  # there is nothing to continue
+        return 1002  # no message to continue
     if not first & 0x80:
         return None
     if opcode == 2:
@@ -184,7 +184,7 @@ def deserved(opcode: int, first: int, payload: bytes, mask: bytes | None) -> int
     return None if is_utf8(payload) else 1007
 
 
-def closing(payload: bytes) -> int:
+def reply_to_close(payload: bytes) -> int:
     if not payload:
         return 1005
     code = int.from_bytes(payload[:2], "big")
@@ -201,7 +201,7 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-def noise(chance: random.Random) -> bytes:
-    """Bytes after a handshake that may be anything: a cut frame, or none at all."""
-    whole, _ = raw_frame(chance)
-    return chance.choice([chance.randbytes(chance.randint(1, 200)), whole[: chance.randint(1, len(whole))]])
+def random_bytes(rng: random.Random) -> bytes:
+    """Arbitrary bytes to send after a handshake: random ones, or the beginning of a frame."""
+    whole, _ = random_frame(rng)
+    return rng.choice([rng.randbytes(rng.randint(1, 200)), whole[: rng.randint(1, len(whole))]])

@@ -1,4 +1,4 @@
-"""Strange HTTP requests, good in form and hardly HTTP at all, from one seeded random.Random."""
+"""Random HTTP requests, well-formed and malformed, from one seeded random.Random."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATUSES = {
     501,
     505,
 }
-"""Whatever is asked, an answer is one of these: 500 is an error of the server's own, 503 none of a client's doing."""
+"""The allowed statuses. 500 is excluded as an error in the server, and 503 because no client request causes it."""
 
 
 PATHS = ["/messages", "/rooms", "/health", "/invites", "/session", "/rooms/lobby", "/static/page.js", "/"]
@@ -62,17 +62,17 @@ HEADERS = [
 ]
 
 
-def request(chance: random.Random, port: int) -> tuple[str, bytes]:
-    """A whole HTTP/1.1 request of a well-behaved program that asks for nonsense, and its method."""
-    method = chance.choice(METHODS)
-    path = chance.choice(PATHS)
-    if chance.random() < 0.5:
-        path += "?" + "&".join(f"{name(chance)}={quoted(chance)}" for _ in range(chance.randint(1, 3)))
-    headers = dict([("Host", f"127.0.0.1:{port}"), *chance.sample(HEADERS, chance.randint(0, 3))])
+def request(rng: random.Random, port: int) -> tuple[str, bytes]:
+    """A well-formed HTTP/1.1 request with random content, and its method."""
+    method = rng.choice(METHODS)
+    path = rng.choice(PATHS)
+    if rng.random() < 0.5:
+        path += "?" + "&".join(f"{query_name(rng)}={query_value(rng)}" for _ in range(rng.randint(1, 3)))
+    headers = dict([("Host", f"127.0.0.1:{port}"), *rng.sample(HEADERS, rng.randint(0, 3))])
     body = b""
     if method not in ("GET", "HEAD", "OPTIONS"):
         headers.setdefault("Content-Type", "application/json")
-        body = http_body(chance)
+        body = http_body(rng)
         headers["Content-Length"] = str(len(body))
     if "Expect" in headers and not body:
         del headers["Expect"]
@@ -80,48 +80,48 @@ def request(chance: random.Random, port: int) -> tuple[str, bytes]:
     return method, f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
 
 
-def name(chance: random.Random) -> str:
-    return chance.choice(["limit", "before", "after", "epoch", "user", "q", "kind", "x"])
+def query_name(rng: random.Random) -> str:
+    return rng.choice(["limit", "before", "after", "epoch", "user", "q", "kind", "x"])
 
 
-def quoted(chance: random.Random) -> str:
-    return chance.choice(
+def query_value(rng: random.Random) -> str:
+    return rng.choice(
         ["", "0", "1", "50", "201", "-1", "x", "1e9", "9" * 30, "%ff", "%00", "%F0%9F%98%80", "+", "a%20b"]
     )
 
 
-def http_body(chance: random.Random) -> bytes:
-    kind = chance.randrange(4)
+def http_body(rng: random.Random) -> bytes:
+    kind = rng.randrange(4)
     if kind == 0:
-        return chance.randbytes(chance.randint(0, 100))
+        return rng.randbytes(rng.randint(0, 100))
     if kind == 1:
-        return json.dumps(json_value(chance, 3)).encode()
+        return json.dumps(json_value(rng, 3)).encode()
     if kind == 2:
         return b"x" * 200_000
-    post: dict[str, Any] = {"user": "ada", "text": "hi", "cid": f"h{chance.random()}"}
-    post[chance.choice(FIELDS)] = chance.choice([*VALUES, *WORDS])
+    post: dict[str, Any] = {"user": "ada", "text": "hi", "cid": f"h{rng.random()}"}
+    post[rng.choice(FIELDS)] = rng.choice([*VALUES, *WORDS])
     return json.dumps(post).encode()
 
 
-def garbage(chance: random.Random, port: int) -> bytes:
-    """What is no HTTP, or only nearly: bad start lines, lengths that lie, bodies in broken chunks, endless heads."""
+def malformed(rng: random.Random, port: int) -> bytes:
+    """Malformed HTTP: bad start lines, wrong lengths, bodies with broken chunks, oversized headers."""
     host = f"Host: 127.0.0.1:{port}\r\n"
     post = f"POST /messages HTTP/1.1\r\n{host}Content-Type: application/json\r\n"
-    made = [
-        chance.randbytes(chance.randint(1, 300)),
-        b"\r\n" * chance.randint(1, 50),
+    candidates = [
+        rng.randbytes(rng.randint(1, 300)),
+        b"\r\n" * rng.randint(1, 50),
         b"GET\r\n\r\n",
-        f"GET /{'a' * chance.choice([10, 70_000])} HTTP/1.1\r\n{host}\r\n".encode(),
-        f"GET / HTTP/{chance.choice(['0.9', '1.0', '2', '1.1.1', 'x'])}\r\n{host}\r\n".encode(),
+        f"GET /{'a' * rng.choice([10, 70_000])} HTTP/1.1\r\n{host}\r\n".encode(),
+        f"GET / HTTP/{rng.choice(['0.9', '1.0', '2', '1.1.1', 'x'])}\r\n{host}\r\n".encode(),
         f"GET / HTTP/1.1\r\n{host}X: {'y' * 100_000}\r\n\r\n".encode(),
         f"GET / HTTP/1.1\r\n{host}no colon\r\n : \r\n\r\n".encode(),
         b"GET / HTTP/1.1\r\n\r\n",
         f"GET / HTTP/1.1\r\n{host}{host}\r\n".encode(),
-        f"{post}Content-Length: {chance.choice(['-1', 'x', '5, 6', '99999999999', '0x5', '+5'])}\r\n\r\nhello".encode(),
+        f"{post}Content-Length: {rng.choice(['-1', 'x', '5, 6', '99999999999', '0x5', '+5'])}\r\n\r\nhello".encode(),
         f"{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode(),
-        f"{post}Transfer-Encoding: chunked\r\n\r\n{chance.choice(['zz', '-1', '5', 'ffffffffff', ''])}\r\nhello\r\n".encode(),
+        f"{post}Transfer-Encoding: chunked\r\n\r\n{rng.choice(['zz', '-1', '5', 'ffffffffff', ''])}\r\nhello\r\n".encode(),
         f"{post}Content-Length: 100\r\n\r\n{{".encode(),
         f"{post}\r\n".encode(),
-        request(chance, port)[1][: chance.randint(1, 200)],
+        request(rng, port)[1][: rng.randint(1, 200)],
     ]
-    return chance.choice(made)
+    return rng.choice(candidates)

@@ -1,11 +1,11 @@
-/* An LD_PRELOAD shim that journals what a process does to the files below $POWERCUT_DISK, in order, so that
-   tests/chaos/faults/simulated_disk.py can say what of it a power cut would have left. The real calls are made too.
+/* An LD_PRELOAD shim that journals a process's operations on the files below $POWERCUT_DISK, in order, so that
+   tests/chaos/faults/simulated_disk.py can compute what a power cut leaves. The real calls are made too.
 
    A record is: op (1 byte), file (u32), offset (u64), size (u32), then `size` bytes; all little-endian.
-     N  a name now means this file (opened with O_CREAT, or first seen); the bytes are the path
-     W  these bytes were written at offset          T  the file was cut to offset
+     N  this name now refers to this file (opened with O_CREAT, or first seen); the bytes are the path
+     W  these bytes were written at offset          T  the file was truncated to offset
      S  the file was synced                         D  the folder of this path was synced
-     U  this name was removed                       R  a name was given to another: "from\0to"          */
+     U  this name was removed                       R  a file was renamed: "from\0to"          */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -29,7 +29,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *disk;
 static int journal = -1;
-static int file_of[FDS];               /* fd -> file, FOLDER, or 0 for none of ours */
+static int file_of[FDS];               /* fd -> file, FOLDER, or 0 for other files */
 static char *folder_of[FDS];
 static struct { char *path; int file; } names[FILES];
 static int files;
@@ -48,7 +48,7 @@ __attribute__((constructor)) static void start(void) {
     if (disk && path) journal = REAL(open)(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-/* One write for a whole record: a process that is killed leaves no half of one before the last. */
+/* Writes a record with one call, so that killing the process can truncate only the last record. */
 static void record(char op, uint32_t file, uint64_t offset, const void *data, uint32_t size) {
     struct __attribute__((packed)) { char op; uint32_t file; uint64_t offset; uint32_t size; } head =
         {op, file, offset, size};
@@ -162,8 +162,8 @@ int ftruncate64(int fd, off64_t size) {
     return result;
 }
 
-/* What was written while a sync ran is not yet in it: the order of the records says so, for the lock is
-   held. The record comes after the call, so that nothing counts as synced that may not be. */
+/* The lock is held during the sync, so the order of the records shows that later writes are not part of it. The
+   record follows the call, so that nothing counts as synced before it is. */
 static int synced(int fd, int (*sync)(int)) {
     if (!file(fd)) return sync(fd);
     pthread_mutex_lock(&lock);

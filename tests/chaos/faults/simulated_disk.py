@@ -1,7 +1,7 @@
-"""What a power cut leaves on a disk: the journal of tests/chaos/faults/powercut.c, played up to any byte of it.
+"""Simulates the state of a disk after a power cut, by replaying the journal of tests/chaos/faults/powercut.c.
 
-Strict: a file holds what it held at its last sync, and a folder the names it had at its own. Torn: of what was
-written since, any sectors may have reached the disk too, for a drive writes in the order it likes.
+Strict: a file has its content of its last sync, and a folder its names of its last sync. Torn: any sectors
+written since may have reached the disk too, because a drive writes in any order.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECTOR = 512
-_HEAD = struct.Struct("<cIQI")
+_RECORD_HEADER = struct.Struct("<cIQI")
 
 
 class Record(NamedTuple):
-    """One thing the process did; ``end``: the journal's length behind it."""
+    """One operation of the process; ``end``: the journal's length up to and including it."""
 
     op: str
     file: int
@@ -29,31 +29,33 @@ class Record(NamedTuple):
 
 @dataclass
 class File:
-    """``synced``: its bytes at the last sync. ``since``: (offset, bytes) written, or (length, None) cut, after it."""
+    """``synced``: the bytes at the last sync. ``unsynced``: later operations, (offset, bytes) of a write or
+    (length, None) of a truncation.
+    """
 
     synced: bytearray = field(default_factory=bytearray)
-    since: list[tuple[int, bytes | None]] = field(default_factory=list)
+    unsynced: list[tuple[int, bytes | None]] = field(default_factory=list)
 
     def sync(self) -> None:
-        for offset, data in self.since:
+        for offset, data in self.unsynced:
             _apply(self.synced, offset, data)
-        self.since.clear()
+        self.unsynced.clear()
 
-    def after_cut(self, chance: random.Random | None) -> bytes:
+    def after_cut(self, rng: random.Random | None) -> bytes:
         content = bytearray(self.synced)
-        for offset, data in self.since if chance else ():
+        for offset, data in self.unsynced if rng else ():
             if data is None:
-                if chance.random() < 0.5:
+                if rng.random() < 0.5:
                     _apply(content, offset, None)
                 continue
             for start in range(0, len(data), SECTOR):
-                if chance.random() < 0.5:
+                if rng.random() < 0.5:
                     _apply(content, offset + start, data[start : start + SECTOR])
         return bytes(content)
 
 
 class Disk:
-    """A folder's files. It begins with what is there; ``play`` what was done; ``after_cut`` tells what is left."""
+    """A folder's files, initially as they are on disk. ``apply`` replays operations; ``after_cut`` returns what is left."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,36 +65,36 @@ class Disk:
         self.synced_names = dict(self.names)
         self._files: dict[int, File] = {}
 
-    def play(self, record: Record) -> None:
+    def apply(self, record: Record) -> None:
         match record.op:
             case "N":
                 self._files[record.file] = self.names.setdefault(record.data.decode(), File())
             case "W":
-                self._files[record.file].since.append((record.offset, record.data))
+                self._files[record.file].unsynced.append((record.offset, record.data))
             case "T":
-                self._files[record.file].since.append((record.offset, None))
+                self._files[record.file].unsynced.append((record.offset, None))
             case "S":
                 self._files[record.file].sync()
             case "D":
-                self.synced_names = dict(self.names)  # there is but one folder
+                self.synced_names = dict(self.names)  # there is only one folder
             case "U":
                 self.names.pop(record.data.decode(), None)
             case "R":
                 source, target = record.data.decode().split("\0")
                 self.names[target] = self.names.pop(source)
 
-    def after_cut(self, chance: random.Random | None = None) -> dict[str, bytes]:
-        """The files by name. ``chance`` None: strict; else torn, and names not yet synced may be there or not."""
-        names = self.names if chance and chance.random() < 0.5 else self.synced_names
-        return {Path(name).name: file.after_cut(chance) for name, file in names.items()}
+    def after_cut(self, rng: random.Random | None = None) -> dict[str, bytes]:
+        """The files by name. ``rng`` None: strict; otherwise torn, and names not synced are all kept or all lost."""
+        names = self.names if rng and rng.random() < 0.5 else self.synced_names
+        return {Path(name).name: file.after_cut(rng) for name, file in names.items()}
 
 
 def records(journal: bytes) -> Iterator[Record]:
-    """Half a record at the end, of a process that was killed, is none."""
+    """Yields the journal's records; ignores an incomplete one at the end, left by a killed process."""
     start = 0
-    while start + _HEAD.size <= len(journal):
-        op, file, offset, size = _HEAD.unpack_from(journal, start)
-        body = start + _HEAD.size
+    while start + _RECORD_HEADER.size <= len(journal):
+        op, file, offset, size = _RECORD_HEADER.unpack_from(journal, start)
+        body = start + _RECORD_HEADER.size
         start = body + size
         if start > len(journal):
             return
@@ -100,7 +102,7 @@ def records(journal: bytes) -> Iterator[Record]:
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
-    """Make ``folder`` hold these files and no others."""
+    """Write exactly these files to ``folder``, and delete all others."""
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()

@@ -1,4 +1,4 @@
-"""bqserver with synchronous=NORMAL: what test_power_cut.py must catch. Nobody should run it for anything else."""
+"""bqserver with synchronous=NORMAL, which loses acknowledged messages: only for test_power_cut.py, which must detect it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from bqserver.storage.interface import MessageLog
 from bqserver.storage.sqlite.log import SqliteLog
 
 
-class CarelessServer(ChatServer):
+class UnsyncedServer(ChatServer):
     def make_log(self) -> MessageLog:
         return SqliteLog(self.log_url.removeprefix("sqlite:"), synchronous="NORMAL")
 
 
 if __name__ == "__main__":
-    CarelessServer.launch_instance()
+    UnsyncedServer.launch_instance()

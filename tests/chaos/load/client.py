@@ -1,4 +1,4 @@
-"""A WebSocket client for load: as little work for each frame as Python can do, whole reads at a time."""
+"""A WebSocket client for load tests: it handles whole reads, with as little work per frame as possible."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ from urllib.parse import urlsplit
 from .raw_websocket import frame, upgrade
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
-Heard = Callable[[list[bytes]], None]
+OnPayloads = Callable[[list[bytes]], None]
 
 
-class Link(asyncio.Protocol):
-    """``heard`` gets the text payloads of each read. ``lost`` is set when the connection is over;
-    ``close_code`` is then the server's, or None where it ended without one.
+class LoadClient(asyncio.Protocol):
+    """Calls ``on_payloads`` with the text payloads of each read. ``closed`` is set when the connection has ended;
+    ``close_code`` is then the server's, or None if it sent no close frame.
     """
 
-    def __init__(self, heard: Heard) -> None:
-        self.lost = asyncio.Event()
+    def __init__(self, on_payloads: OnPayloads) -> None:
+        self.closed = asyncio.Event()
         self.close_code: int | None = None
         self.joined = asyncio.get_running_loop().create_future()
-        self._heard = heard
+        self._on_payloads = on_payloads
         self._data = b""
-        self._finished = False
+        self._half_closed = False
 
     @classmethod
     async def join(
-        cls, url: str, room: str, heard: Heard, query: str = "", *, receive_buffer: int | None = None
-    ) -> Link:
-        """Raises OSError where there is no server, ConnectionError where it refuses.
+        cls,
+        url: str,
+        room: str,
+        on_payloads: OnPayloads,
+        query: str = "",
+        *,
+        receive_buffer: int | None = None,
+    ) -> LoadClient:
+        """Connect and join. Raises OSError if there is no server, ConnectionError if it refuses.
 
-        ``receive_buffer``: the kernel's for this socket, in bytes; a small one makes a slow reader soon felt.
+        ``receive_buffer``: SO_RCVBUF in bytes; a small one fills sooner when this client stops reading.
         """
         address = urlsplit(url)
         assert address.port
@@ -48,10 +54,10 @@ class Link(asyncio.Protocol):
         except BaseException:
             raw.close()
             raise
-        transport, link = await loop.create_connection(lambda: cls(heard), sock=raw)
+        transport, client = await loop.create_connection(lambda: cls(on_payloads), sock=raw)
         transport.write(upgrade(address.port, f"/rooms/{room}{query}"))
-        await link.joined
-        return link
+        await client.joined
+        return client
 
     def send(self, *payloads: bytes) -> None:
         self.transport.write(b"".join([frame(TEXT, payload) for payload in payloads]))
@@ -59,16 +65,16 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         self.transport.abort()
 
-    def finish(self) -> None:
-        """Say that nothing more will come, and hear the server out."""
-        self._finished = True
+    def half_close(self) -> None:
+        """Shut down the sending side, and go on reading until the server closes."""
+        self._half_closed = True
         self.transport.write_eof()
 
-    def pause(self) -> None:
-        """Stop reading, as a client does that has gone to sleep."""
+    def pause_reading(self) -> None:
+        """Stop reading, as a suspended client does."""
         self.transport.pause_reading()
 
-    def go_on(self) -> None:
+    def resume_reading(self) -> None:
         self.transport.resume_reading()
 
     # ---- asyncio.Protocol
@@ -91,15 +97,15 @@ class Link(asyncio.Protocol):
             self.joined.set_result(None)
         payloads = self._parse()
         if payloads:
-            self._heard(payloads)
+            self._on_payloads(payloads)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.joined.done():
-            self.joined.set_exception(ConnectionError("the server hung up"))
-        self.lost.set()
+            self.joined.set_exception(ConnectionError("the server closed the connection"))
+        self.closed.set()
 
-    def _answer(self, data: bytes) -> None:
-        if not self._finished:
+    def _reply(self, data: bytes) -> None:
+        if not self._half_closed:
             self.transport.write(data)
 
     def _parse(self) -> list[bytes]:
@@ -120,16 +126,16 @@ class Link(asyncio.Protocol):
             if opcode == TEXT:
                 payloads.append(payload)
             elif opcode == PING:
-                self._answer(frame(PONG, payload))
+                self._reply(frame(PONG, payload))
             elif opcode == CLOSE:
                 self.close_code = int.from_bytes(payload[:2], "big") or 1005
-                self._answer(frame(CLOSE, payload[:2]))
+                self._reply(frame(CLOSE, payload[:2]))
         self._data = data[start:]
         return payloads
 
 
 async def get(url: str, path: str) -> Any:
-    """The JSON of a GET. Raises OSError where there is no server, or its answer is cut or not 200."""
+    """Returns the JSON of a GET. Raises OSError if there is no server, or the response is truncated or not 200."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
@@ -142,4 +148,4 @@ async def get(url: str, path: str) -> Any:
     try:
         return json.loads(body)
     except ValueError as error:
-        raise ConnectionError("an answer that was cut") from error
+        raise ConnectionError("the response was truncated") from error

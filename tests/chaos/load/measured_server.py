@@ -1,4 +1,4 @@
-"""bqserver, telling at its end how late its event loop was: one JSON line on stdout."""
+"""bqserver with a measurement of its event loop's lateness, printed at exit as one JSON line on stdout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from bqserver.app import ChatServer
 from bqserver.auth.authenticator import Authenticator
 
-TICK = 0.005
+TICK_INTERVAL = 0.005
+"""Seconds."""
 
 
 class MeasuredServer(ChatServer):
@@ -28,8 +29,8 @@ class MeasuredServer(ChatServer):
     async def tick(self, late: list[float]) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + TICK
-            await asyncio.sleep(TICK)
+            due = loop.time() + TICK_INTERVAL
+            await asyncio.sleep(TICK_INTERVAL)
             late.append(loop.time() - due)
 
 

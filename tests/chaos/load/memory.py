@@ -1,4 +1,4 @@
-"""What a process holds of the machine's memory; Linux tells it by /proc."""
+"""The resident memory of a process, from /proc (Linux only)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def rss(pid: int | str = "self") -> int:
-    """Bytes of memory that the process has resident."""
+    """Returns the resident set size in bytes."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""A WebSocket by hand, over a bare socket: for clients that do what no library lets them do."""
+"""A minimal WebSocket client on a plain socket, for protocol violations that libraries do not allow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 def join(
     url: str, room: str = "lobby", query: str = "", *, receive_buffer: int | None = None
 ) -> socket.socket:
-    """A joined member's socket, its 101 read, nothing after that. ``receive_buffer``: the kernel's, in bytes."""
+    """Join a room. Returns the socket with the 101 response read and nothing after it.
+
+    ``receive_buffer``: SO_RCVBUF in bytes.
+    """
     address = urlsplit(url)
     assert address.port
     raw = socket.socket()
@@ -34,7 +37,7 @@ def upgrade(port: int, path: str) -> bytes:
 
 
 def frame(opcode: int, payload: bytes = b"", *, first: int = 0x80, mask: bytes | None = b"\0\0\0\0") -> bytes:
-    """A client's frame. ``first``: FIN and the reserved bits; ``mask`` None leaves the mask out, as no client may."""
+    """A client's frame. ``first``: FIN and the reserved bits; with ``mask`` None the frame is unmasked (a violation)."""
     size = len(payload)
     masked = 0x80 if mask is not None else 0
     if size < 126:
@@ -53,7 +56,7 @@ def frame(opcode: int, payload: bytes = b"", *, first: int = 0x80, mask: bytes |
 
 
 def frames(raw: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """(opcode, payload) of what the server sends, until it ends the connection."""
+    """Yields (opcode, payload) of each frame from the server, until the connection ends."""
     data = b""
     while True:
         while (parsed := _parse(data)) is not None:
@@ -69,7 +72,7 @@ def frames(raw: socket.socket) -> Iterator[tuple[int, bytes]]:
 
 
 def close_code(raw: socket.socket) -> int | None:
-    """Read on to the close frame; None where the connection ends without one."""
+    """Read up to the close frame and return its code; None if the connection ends without one."""
     for opcode, payload in frames(raw):
         if opcode == 8:
             return int.from_bytes(payload[:2], "big") if payload else 1005

@@ -1,4 +1,4 @@
-"""A bqserver in a process of its own: to be killed, frozen, starved and started again on the same port."""
+"""bqserver in a subprocess, to be killed, stopped and restarted on the same port."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MODULE = ("-m", "bqserver")
 
 
 class ServerProcess:
-    """``start`` it and ``kill`` it as often as you like. ``program`` stands for ``-m bqserver``, ``prefix``
-    goes before the interpreter (taskset), ``environ`` is added to the environment.
+    """Can be started and killed repeatedly. ``program`` replaces ``-m bqserver``, ``prefix`` precedes the
+    interpreter (taskset), ``environ`` is added to the environment.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class ServerProcess:
         self._process: subprocess.Popen[str] | None = None
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - ``close`` closes it
 
-    def complaints(self) -> str:
-        """Everything it wrote to stderr since it was first started: tracebacks, if it has any."""
+    def stderr_output(self) -> str:
+        """Everything written to stderr since the first start, such as tracebacks."""
         self._errors.seek(0)
         return self._errors.read()
 
@@ -48,7 +48,7 @@ class ServerProcess:
         return self._process.pid
 
     def start(self) -> None:
-        """Returns when it listens."""
+        """Start the server; returns when it listens."""
         self._process = subprocess.Popen(
             self._command,
             env=self._environ,
@@ -59,14 +59,14 @@ class ServerProcess:
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert "listening" in line, f"{self._command} did not start: {self.complaints()}"
+        assert "listening" in line, f"{self._command} did not start: {self.stderr_output()}"
 
     def kill(self) -> None:
-        """As a crash: SIGKILL, and wait until it is gone."""
+        """Simulate a crash: send SIGKILL and wait for the exit."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> tuple[int, str]:
-        """As an operator: SIGTERM. Returns the exit code and what it still said."""
+        """Stop as an operator does, by SIGTERM. Returns the exit code and the rest of stdout."""
         return self._end(signal.SIGTERM)
 
     def send_signal(self, number: int) -> None:
@@ -78,25 +78,25 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
-        """For good."""
+        """Kill the server if it runs, and release its files."""
         if self.running:
             self.kill()
         if self._process is not None and self._process.stdout is not None:
-            self._process.stdout.close()  # of one that never listened
+            self._process.stdout.close()  # left open if start failed
         self._errors.close()
 
     def _end(self, number: int) -> tuple[int, str]:
         process = self._process
         assert process is not None
         process.send_signal(number)
-        said, _ = process.communicate(timeout=30)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=30)
+        return process.returncode, output
 
 
 @contextlib.contextmanager
-def server_process(log: str | Path, *options: str, **more: object) -> Iterator[ServerProcess]:
-    """A started one, killed at the end if it still runs. ``log``: a path, or a log's URL."""
-    server = ServerProcess(f"sqlite:{log}" if isinstance(log, Path) else log, *options, **more)  # type: ignore[arg-type]
+def server_process(log: str | Path, *options: str, **arguments: object) -> Iterator[ServerProcess]:
+    """A started server, killed at exit if it still runs. ``log``: a path, or a log's URL."""
+    server = ServerProcess(f"sqlite:{log}" if isinstance(log, Path) else log, *options, **arguments)  # type: ignore[arg-type]
     try:
         server.start()
         yield server

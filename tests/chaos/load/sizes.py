@@ -1,4 +1,4 @@
-"""How big the chaos tests are: BQWIDGET_CHAOS, 1 by default (seconds each); 100 is the size of the claims."""
+"""The size of the chaos tests: BQWIDGET_CHAOS, by default 1 (seconds per test); 100 checks the documented numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ SIZE = float(os.environ.get("BQWIDGET_CHAOS", "1"))
 
 
 def scaled(small: int, large: int) -> int:
-    """``small`` at BQWIDGET_CHAOS=1, ``large`` at 100, in proportion between and beyond."""
+    """``large`` scaled by BQWIDGET_CHAOS / 100, and at least ``small``."""
     return max(small, round(large * SIZE / 100))
 
 
 def seconds(small: float) -> float:
-    """A test's time limit: ``small`` at size 1, more in proportion."""
+    """A test's time limit in seconds: ``small`` at size 1, in proportion above."""
     return small * max(1.0, SIZE)

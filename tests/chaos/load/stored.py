@@ -1,4 +1,4 @@
-"""What a log's file holds, read beside the server or after its death."""
+"""The contents of a SQLite log, read while the server runs or after it was killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def count(path: Path) -> int:
         return count_contents(db).entries
 
 
-def wrong(path: Path) -> list[str]:
-    """What ``bqserver check`` would say."""
+def problems(path: Path) -> list[str]:
+    """The problems that ``bqserver check`` finds."""
     with contextlib.closing(connect(path, readonly=True)) as db:
         return list(find_problems(db))
