@@ -106,8 +106,8 @@ def stop_local_server(runtime: Path) -> None:
 
 
 @pytest.fixture
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], dict[str, object]]:
-    """``kept("memory" | "sqlite" | "nats")``: the traits of a server that keeps its rooms there."""
+def log_traits(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], dict[str, object]]:
+    """``log_traits("memory" | "sqlite" | "nats")``: the traits of a server that keeps its rooms there."""
 
     def traits(kind: str) -> dict[str, object]:
         if kind == "nats":

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from bqserver.testing import running_server
 from e2e.conftest import SLOW, Window
-from support.dom_monitor import Sentry
+from support.dom_monitor import DomMonitor
 from support.jupyter_server import jupyter_server
-from support.pictures import GIF, SPEAKING_SVG, SVG, png
+from support.pictures import GIF, SCRIPTED_SVG, SVG, png
 
 from bqwidget import Room
 
@@ -317,18 +317,18 @@ def test_a_table_is_built_of_cells_and_stays_in_its_place(server, pages, bob):
 
 def test_a_picture_that_would_speak_stays_a_picture(server, pages, bob):
     page = pages()
-    sentry = Sentry(page, server.url)
+    monitor = DomMonitor(page, server.url)
     window = enter(page, bob)
-    bob.send(SPEAKING_SVG, name="<img src=x onerror=ran(1)>")
+    bob.send(SCRIPTED_SVG, name="<img src=x onerror=ran(1)>")
     assert picture(window, "<img src=x onerror=ran(1)>").evaluate(SIZE) == [40, 20]
     window.region.get_by_role("button", name="Enlarge").click()
     page.get_by_role("dialog").wait_for()
-    assert sentry.report() == []
+    assert monitor.report() == []
 
 
 def test_opened_by_itself_it_has_no_origin_and_runs_nothing(server, pages, bob):
     """Where somebody makes a page of its address, past its being a download."""
-    part = bob.send(SPEAKING_SVG).parts[0]
+    part = bob.send(SCRIPTED_SVG).parts[0]
     page = pages()
     page.add_init_script("window.spoken = []; window.ran = (number) => spoken.push(number)")
 

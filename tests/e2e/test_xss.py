@@ -2,7 +2,7 @@
 
 Each room takes fifty messages, as many as a page's HTML carries, and one payload a message, which stands in
 its text, its author's name, its choice, its picture's name and words, its table and, quoted, in the next. Every second question is
-answered, so that both the button and the answer are seen. The sentry (tests/support/dom_monitor.py) must find nothing.
+answered, so that both the button and the answer are seen. The monitor (tests/support/dom_monitor.py) must find nothing.
 The last tests plant a hole and want it found.
 """
 
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from bqserver.testing import running_server
-from support.dom_monitor import Sentry
+from support.dom_monitor import DomMonitor
 from support.paths import ROOT
 from support.pictures import png, table
 from support.ws_client import member, request
@@ -138,7 +138,7 @@ def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pag
     assert len(PAYLOADS) == len(set(PAYLOADS)) >= 1_000
     page, plain = pages(), pages(java_script_enabled=False)
     page.set_viewport_size(TALL)
-    sentries = Sentry(page, server.url), Sentry(plain, server.url, scripts=False)
+    monitors = DomMonitor(page, server.url), DomMonitor(plain, server.url, scripts=False)
     for room, texts in rooms():
         page.goto(f"{server.url}/rooms/{room}")
         page.get_by_role("status").filter(has_text="Connected").wait_for()
@@ -146,10 +146,10 @@ def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pag
         is_shown(page, texts, seqs, edited=False)
         edit(server, room, texts, seqs)
         is_shown(page, texts, seqs, edited=True)
-        assert sentries[0].report() == [], f"live and edited, {room}"
+        assert monitors[0].report() == [], f"live and edited, {room}"
         page.reload()
         is_shown(page, texts, seqs, edited=True)
-        assert sentries[0].report() == [], f"history, {room}"
+        assert monitors[0].report() == [], f"history, {room}"
         plain.goto(f"{server.url}/rooms/{room}")
         items = plain.locator("#bqwidget > .bq-static > li")
         # (HTML has no NUL: its parser drops them.)
@@ -157,7 +157,7 @@ def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pag
         tags = set(plain.locator("body *").evaluate_all("all => all.map((each) => each.localName)"))
         assert tags <= {"main", "ol", "li", "b", "time", "p", "span", "script"}, f"without JavaScript, {room}"
         assert plain.locator("script").count() == 2, f"without JavaScript, {room}"
-        assert sentries[1].report() == []
+        assert monitors[1].report() == []
 
 
 def test_no_payload_in_a_room_s_name_comes_back_as_a_page(server):
@@ -171,7 +171,7 @@ def test_no_payload_in_a_room_s_name_comes_back_as_a_page(server):
 def test_no_payload_in_an_error_or_a_member_s_name_becomes_more_than_text(server, pages):
     """The server would not say such things; the page must not rely on it."""
     page = pages()
-    sentry = Sentry(page, server.url)
+    monitor = DomMonitor(page, server.url)
     routes: list[WebSocketRoute] = []
 
     def between(route: WebSocketRoute) -> None:
@@ -210,13 +210,13 @@ def test_no_payload_in_an_error_or_a_member_s_name_becomes_more_than_text(server
         box.fill(str(number))
         box.press("Enter")
         page.locator(".bq-failed").filter(has_text=PAYLOADS[number]).first.wait_for()
-    assert sentry.report() == []
+    assert monitor.report() == []
 
 
 def test_no_payload_in_the_answer_to_an_invite_becomes_more_than_text(pages):
     with running_server() as server:
         page = pages()
-        sentry = Sentry(page, server.url)
+        monitor = DomMonitor(page, server.url)
         answers = iter(PAYLOADS[::50])
 
         def refuse(route) -> None:
@@ -227,7 +227,7 @@ def test_no_payload_in_the_answer_to_an_invite_becomes_more_than_text(pages):
             page.goto("about:blank")
             page.goto(f"{server.url}/rooms/lobby#invite=x")
             page.get_by_role("alert").filter(has_text=text).wait_for()
-            assert sentry.report() == [], text
+            assert monitor.report() == [], text
 
 
 CELL = """
@@ -244,7 +244,7 @@ def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter)
     texts = PAYLOADS[::21]
     lab, page = jupyter(), pages()
     page.set_viewport_size(TALL)
-    sentry = Sentry(page, lab.url, server.url)
+    monitor = DomMonitor(page, lab.url, server.url)
     name = lab.notebook("hostile.ipynb", CELL.format(url=server.url), "room.transcript()")
     notebook = lab.open(page, name)
     notebook.run(0)
@@ -257,17 +257,17 @@ def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter)
     transcript.nth(len(texts) - 1).wait_for()
     allowed = {"li", "b", "bdi", "time", "br", "span"}
     assert set(transcript.locator("*").evaluate_all("all => all.map((each) => each.localName)")) <= allowed
-    assert sentry.report() == []
+    assert monitor.report() == []
     notebook.save()
     page.reload()
     lab.wait_ready(page, name)
     page.locator(".jp-Cell-outputArea").first.wait_for()
-    assert sentry.report() == [], "reopened"
+    assert monitor.report() == [], "reopened"
     lab.end_kernels()
     page.reload()
     lab.wait_ready(page, name)
     transcript.nth(len(texts) - 1).wait_for()
-    assert sentry.report() == [], "reopened without its kernel"
+    assert monitor.report() == [], "reopened without its kernel"
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +281,7 @@ def planted(node: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.mark.parametrize("policy", [True, False], ids=["with our policy", "without a policy"])
 def test_a_planted_hole_is_found(server, pages, planted, policy):
     page = pages(bypass_csp=not policy)
-    sentry = Sentry(page, server.url)
+    monitor = DomMonitor(page, server.url)
     page.route("**/static/page.js", lambda route: route.fulfill(body=planted, content_type="text/javascript"))
     page.goto(f"{server.url}/rooms/planted-{policy}")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
@@ -292,10 +292,10 @@ def test_a_planted_hole_is_found(server, pages, planted, policy):
             stranger.say(PAYLOADS[number], f"c{number}", "eve")
             stranger.until("ack")
     if policy:
-        page.wait_for_function("sentry().length > 0")
-        assert any("require-trusted-types-for" in line for line in sentry.report()), sentry.report()
+        page.wait_for_function("domMonitor().length > 0")
+        assert any("require-trusted-types-for" in line for line in monitor.report()), monitor.report()
         return
-    page.wait_for_function(f"sentry().includes('payload {image} ran')")
-    report = sentry.report()
+    page.wait_for_function(f"domMonitor().includes('payload {image} ran')")
+    report = monitor.report()
     assert '<img src="x">' in report
     assert f"a request to {server.url.partition('//')[0]}//evil.example/{leak}.png" in report

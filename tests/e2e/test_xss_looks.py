@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from bqserver.testing import running_server
-from support.dom_monitor import Sentry
+from support.dom_monitor import DomMonitor
 from support.xss_payloads import EVIL, payloads
 
 from bqwidget.protocol import Member, Profile
@@ -45,7 +45,7 @@ def test_no_looks_become_more_than_looks(pages, monkeypatch):
     monkeypatch.setattr("bqserver.hub.presence.members", crowd)
     with running_server(open=True) as server:
         page = pages()
-        sentry = Sentry(page, server.url)
+        monitor = DomMonitor(page, server.url)
         for start in range(0, len(HOSTILE), CROWD):
             page.goto(f"{server.url}/rooms/{start}")
             told = HOSTILE[start : start + CROWD]
@@ -55,10 +55,10 @@ def test_no_looks_become_more_than_looks(pages, monkeypatch):
                 "[...document.querySelectorAll('.bq-people .bq-alias')].map(e => e.textContent)"
             )
             assert shown == told
-            assert sentry.report() == []
+            assert monitor.report() == []
 
 
-def test_harmless_looks_are_drawn_and_the_sentry_lets_them_pass(pages, monkeypatch):
+def test_harmless_looks_are_drawn_and_the_monitor_accepts_them(pages, monkeypatch):
     looks = Profile(name="Ada", initials="AL", color="teal", avatar=PIXEL)
     plain = Profile(color="var(--jp-collaborator-color2)")
     told = (
@@ -68,26 +68,26 @@ def test_harmless_looks_are_drawn_and_the_sentry_lets_them_pass(pages, monkeypat
     monkeypatch.setattr("bqserver.hub.presence.members", lambda _: told)
     with running_server(open=True) as server:
         page = pages()
-        sentry = Sentry(page, server.url)
+        monitor = DomMonitor(page, server.url)
         page.goto(f"{server.url}/rooms/lobby")
         page.get_by_role("button", name="2 here").click()
         drawn = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).backgroundImage]"
         ada, bob = page.locator(".bq-people .bq-avatar").all()
         assert ada.evaluate(drawn) == ["rgb(0, 128, 128)", f'url("{PIXEL}")']
         assert bob.evaluate(drawn) == ["rgb(123, 106, 0)", "none"]
-        assert sentry.report() == []
+        assert monitor.report() == []
 
 
 def test_a_picture_from_elsewhere_would_be_seen(pages):
     """Else the tests above would prove nothing."""
     with running_server(open=True) as server:
         page = pages()
-        sentry = Sentry(page, server.url)
+        monitor = DomMonitor(page, server.url)
         page.goto(f"{server.url}/rooms/lobby")
         region = page.get_by_role("region", name="Chat room lobby")
         region.wait_for()
         region.evaluate(
             "(region, url) => { region.querySelector('p').style.background = `url(${url})`; }", f"{EVIL}x.png"
         )
-        page.wait_for_function("sentry().length > 0")
-        assert any("evil.example" in line for line in sentry.report())
+        page.wait_for_function("domMonitor().length > 0")
+        assert any("evil.example" in line for line in monitor.report())

@@ -1,8 +1,8 @@
-"""A sentry in the browser: it sees every element that enters a chat, every script that ran and every request.
+"""A monitor in the browser: it sees every element that enters a chat, every script that ran and every request.
 
 It stands in the page before anything else does, and looks at what each change of the document brought, so
 that what was there for a moment only is seen too. What the chat may be made of is the list below; whatever
-else there is, the sentry names.
+else there is, the monitor names.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ WATCH = r"""
     blocked.push(`${violatedDirective} stopped ${sample || blockedURI}`));
   window.ran = (number) => ran.push(`payload ${number} ran`);
   window.alert = window.prompt = window.confirm = () => ran.push("a dialog");
-  window.sentry = () => {
+  window.domMonitor = () => {
     changes(observer.takeRecords());
     walk(document.documentElement);
     const outside = [...document.querySelectorAll("body > *")].filter((each) =>
@@ -86,7 +86,7 @@ WATCH = r"""
 """
 
 
-class Sentry:
+class DomMonitor:
     """Make it before the page is opened; ``report()`` is everything that should not be, in words.
 
     ``origins``: where requests may go. ``scripts=False``: the browser runs none, so that only requests are seen.
@@ -105,7 +105,7 @@ class Sentry:
         page.on("console", self._console)
 
     def report(self) -> list[str]:
-        return [*self._seen, *(self._page.evaluate("sentry()") if self._scripts else [])]
+        return [*self._seen, *(self._page.evaluate("domMonitor()") if self._scripts else [])]
 
     def _request(self, request: Request) -> None:
         self._address(request.url)

@@ -6,9 +6,9 @@ from bqserver.websocket.connection import Handshake
 from chaos.load.raw_websocket import upgrade
 
 HEADERS = dict(line.split(": ", 1) for line in upgrade(1, "/").decode().split("\r\n")[1:] if line)
-LONGEST = 1 << 17
+MAX_MESSAGE_BYTES = 1 << 17
 OFFER = "permessage-deflate"
 
 
-def offering(offer: str | None) -> Handshake:
+def handshake(offer: str | None) -> Handshake:
     return Handshake("/", HEADERS if offer is None else {**HEADERS, "Sec-WebSocket-Extensions": offer})

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.certificate import trusting
+from support.certificate import unverified_context
 from support.eventually import eventually
 from support.paths import ROOT
 from support.ws_client import request
 from websockets.sync.client import connect
 
-ENABLED = str(ROOT / "server")
+CONFIG_PATH = str(ROOT / "server")
 """As JUPYTER_CONFIG_PATH: what installing bqwidget puts into Jupyter's configuration."""
 
 
@@ -67,7 +67,7 @@ class Kernel:
         }
         printed = ""
         authorization = {"Authorization": f"token {self.token}"}
-        context = trusting() if address.startswith("wss") else None
+        context = unverified_context() if address.startswith("wss") else None
         with connect(address, additional_headers=authorization, max_size=None, ssl=context) as socket:
             socket.send(json.dumps(message))
             while True:
@@ -99,7 +99,7 @@ def jupyter_server(
     ]
     environ = {
         **environ,
-        "JUPYTER_CONFIG_PATH": ENABLED,
+        "JUPYTER_CONFIG_PATH": CONFIG_PATH,
         "JUPYTER_TOKEN": token,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
     }

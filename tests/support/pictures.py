@@ -39,7 +39,7 @@ SVG = b"""<?xml version="1.0"?>
 <!-- drawn by hand -->
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 120 60"><circle cx="30" cy="30" r="20" fill="teal"/></svg>"""
 
-SPEAKING_SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="40" height="20"
+SCRIPTED_SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="40" height="20"
  onload="ran(1)"><script>ran(2); parent.ran(3); top.ran(4)</script>
 <image href="//evil.example/1.png" width="9" height="9"/><style>@import "//evil.example/2.css";</style>
 <foreignObject width="40" height="20"><body xmlns="http://www.w3.org/1999/xhtml"><img src="x" onerror="ran(5)"/>

@@ -36,7 +36,7 @@ class Reply(NamedTuple):
     body: bytes
 
     @property
-    def alike(self) -> tuple[bytes, bytes]:
+    def normalized(self) -> tuple[bytes, bytes]:
         """The answer without the times in it, and without the name of a room that is called like a test's side."""
         head = re.sub(rb"\r\nDate: [^\r]+GMT", b"\r\nDate:", self.head)
         return head, re.sub(rb'"at":\d+|(?<=room-)[ab]', b"", self.body)
@@ -59,7 +59,7 @@ def answers(raw: socket.socket, count: int) -> list[Reply]:
     return found
 
 
-def until_the_end(raw: socket.socket) -> bytes:
+def read_to_end(raw: socket.socket) -> bytes:
     """All that comes until the server ends the connection."""
     data = b""
     while more := raw.recv(1 << 16):

@@ -65,7 +65,7 @@ def run_bqserver(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def damage(path: Path) -> None:
+def corrupt(path: Path) -> None:
     """Overwrite the first page of the table of entries."""
     with contextlib.closing(sqlite3.connect(path)) as db:
         [(page,)] = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entry'")
@@ -81,7 +81,7 @@ def delete_entry(path: Path) -> None:
         db.commit()
 
 
-def lose_entries(server: RunningServer) -> None:
+def drop_entries(server: RunningServer) -> None:
     """Drop the table of entries from the file that a server reads: its log, or its replica of a cluster's log."""
     app = server.app
     path = app.view if app.log_url.startswith("nats:") else app.log_url.partition(":")[2]

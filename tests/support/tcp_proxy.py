@@ -1,4 +1,4 @@
-"""A TCP relay between a client and a real server, that can fall silent or cut everything off."""
+"""A TCP proxy in front of a real server that can stop forwarding or reset all connections."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import threading
 from collections.abc import Iterator
 
 
-class Relay:
-    """``url`` leads to the server at ``port``. ``frozen``: bytes are taken and go nowhere, as on a dead network."""
+class TcpProxy:
+    """``url`` leads to the server at ``port``. While frozen, it reads bytes and discards them, like a dead network."""
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._thawed = threading.Event()
-        self._thawed.set()
+        self._forwarding = threading.Event()
+        self._forwarding.set()
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.connections = 0
         ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="relay")
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="tcp-proxy")
         self._thread.start()
         ready.wait()
 
@@ -30,10 +30,10 @@ class Relay:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def freeze(self) -> None:
-        self._thawed.clear()
+        self._forwarding.clear()
 
-    def thaw(self) -> None:
-        self._thawed.set()
+    def unfreeze(self) -> None:
+        self._forwarding.set()
 
     def cut(self) -> None:
         """Reset every connection."""
@@ -44,7 +44,7 @@ class Relay:
         self._thread.join()
 
     def _run(self, ready: threading.Event) -> None:
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._relay, "127.0.0.1", 0))
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._forward, "127.0.0.1", 0))
         self._loop.call_soon(ready.set)
         self._loop.run_forever()
         self._server.close()
@@ -60,30 +60,30 @@ class Relay:
         for writer in list(self._writers):
             writer.transport.abort()
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers |= {writer, back}
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, upstream_writer}
         try:
             with contextlib.suppress(ConnectionError):
-                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+                await asyncio.gather(self._copy(reader, upstream_writer), self._copy(upstream_reader, writer))
         finally:
-            for end in (writer, back):
+            for end in (writer, upstream_writer):
                 self._writers.discard(end)
                 end.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            if self._thawed.is_set():
+            if self._forwarding.is_set():
                 writer.write(data)
                 await writer.drain()
         writer.close()
 
 
 @contextlib.contextmanager
-def relay(port: int) -> Iterator[Relay]:
-    made = Relay(port)
+def tcp_proxy(port: int) -> Iterator[TcpProxy]:
+    proxy = TcpProxy(port)
     try:
-        yield made
+        yield proxy
     finally:
-        made.stop()
+        proxy.stop()

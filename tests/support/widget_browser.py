@@ -17,7 +17,7 @@ from support.paths import ROOT
 from bqwidget import Room
 
 SUBSHELLS = int(ipykernel.__version__.split(".")[0]) >= 7
-SHOWN = "application/vnd.jupyter.widget-view+json"
+WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class Kernel:
@@ -175,6 +175,6 @@ def browser(kernel: Kernel, bob: Room) -> Browser:
     """A browser that shows ada's window of the lobby, in which bob said hello."""
     bob.send("hello")
     shown = kernel.run("from bqwidget import ChatWidget\nwidget = ChatWidget('lobby', user='ada')\nwidget")
-    opened = Browser(kernel, shown["data"][SHOWN]["model_id"])
+    opened = Browser(kernel, shown["data"][WIDGET_MIME]["model_id"])
     opened.open_with("hello")
     return opened

@@ -92,9 +92,9 @@ def request(url: str, method: str, path: str, body: Any = None, **headers: str) 
     """One HTTP request; a dict body goes as JSON, bytes as they are."""
     address = urlsplit(url)
     if address.scheme == "https":  # the tests' own certificate; who trusts it is tested where it matters
-        trusting = ssl._create_unverified_context()
+        unverified_context = ssl._create_unverified_context()
         connection = http.client.HTTPSConnection(
-            address.hostname, address.port, timeout=TIMEOUT, context=trusting
+            address.hostname, address.port, timeout=TIMEOUT, context=unverified_context
         )
     else:
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT)

@@ -58,8 +58,8 @@ def people(home):
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
-def server(request, people, kept):
-    with running_server(**kept(request.param)) as running:
+def server(request, people, log_traits):
+    with running_server(**log_traits(request.param)) as running:
         yield running
 
 

@@ -16,7 +16,7 @@ from bqserver.testing import running_server
 from bqserver.websocket.connection import CLOSE_TIMEOUT
 from chaos.load.raw_websocket import close_code, upgrade
 from chaos.load.server_process import server_process
-from support.certificate import self_signed, trusting
+from support.certificate import self_signed, unverified_context
 from support.ws_client import member, request
 from websockets.asyncio.client import connect
 
@@ -65,13 +65,13 @@ def test_over_tls_messages_arrive_in_order_and_a_slow_reader_is_disconnected(hom
     ):
         plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
-        stalled = stack.enter_context(trusting().wrap_socket(plain))
+        stalled = stack.enter_context(unverified_context().wrap_socket(plain))
         stalled.sendall(upgrade(server.port, "/rooms/lobby"))
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += stalled.recv(1)
         url = f"https://127.0.0.1:{server.port}"
-        members = [stack.enter_context(member(url, ssl=trusting())) for _ in range(3)]
+        members = [stack.enter_context(member(url, ssl=unverified_context())) for _ in range(3)]
         for one in members:
             one.until("synced")
         received: list[list[str]] = [[] for _ in members]

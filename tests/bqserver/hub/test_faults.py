@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bqserver.testing import running_server
 from chaos.load.raw_websocket import frame, join
-from support.sqlite_logs import lose_entries
+from support.sqlite_logs import drop_entries
 from support.ws_client import member, request
 
 DEEP = "[" * 20_000 + "]" * 20_000
@@ -16,7 +16,7 @@ def damaged(tmp_path):
     """A server whose log can't be read any more, because its table was dropped."""
     with running_server(log=f"sqlite:{tmp_path / 'log.sqlite'}", open=True) as running:
         request(running.url, "POST", "/messages", {"user": "ada", "text": "hi"})
-        lose_entries(running)
+        drop_entries(running)
         yield running
 
 
@@ -45,7 +45,7 @@ def test_a_resume_with_an_unreadable_log_is_closed_with_1013(tmp_path):
         member(running.url) as one,
     ):
         one.until("synced")
-        lose_entries(running)
+        drop_entries(running)
         one.send({"type": "chat.resume", "after": 0})
         assert one.close_code() == 1013
 

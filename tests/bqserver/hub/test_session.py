@@ -17,8 +17,8 @@ from websockets.exceptions import InvalidStatus
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
-def server(request, kept):
-    with running_server(**kept(request.param), open=True) as running:
+def server(request, log_traits):
+    with running_server(**log_traits(request.param), open=True) as running:
         yield running
 
 
@@ -61,9 +61,9 @@ def test_hello_has_the_room_its_log_and_the_limits(server):
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "nats"])
-def test_a_member_that_sends_at_once_gets_hello_first_and_its_own_message(kept, monkeypatch, kind):
+def test_a_member_that_sends_at_once_gets_hello_first_and_its_own_message(log_traits, monkeypatch, kind):
     """However long the log takes to read its bounds, the entry is newer than the seq in hello."""
-    kwargs = kept(kind)
+    kwargs = log_traits(kind)
     module, name = {
         "memory": ("memory", "MemoryLog"),
         "sqlite": ("sqlite.log", "SqliteLog"),

@@ -14,7 +14,7 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 from support.eventually import eventually
-from support.jupyter_server import ENABLED, JupyterServer
+from support.jupyter_server import CONFIG_PATH, JupyterServer
 from support.paths import ROOT
 from support.ports import free_port
 from support.ws_client import Answer, member, request
@@ -109,7 +109,7 @@ def url(node, jupyterhub, missing, tmp_path_factory):
     ports = [free_port() for _ in range(4)]
     environment = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server"), *filter(None, sys.path)]),
-        "JUPYTER_CONFIG_PATH": ENABLED,
+        "JUPYTER_CONFIG_PATH": CONFIG_PATH,
         "BQWIDGET_DATA_DIR": str(folder / "data"),
         "BQWIDGET_RUNTIME_DIR": str(folder / "runtime"),
     }

@@ -21,7 +21,7 @@ from bqserver.storage.sqlite.attachments import (
 )
 from bqserver.testing import running_server
 from support.eventually import eventually
-from support.pictures import HTML, PICTURES, POLYGLOT, SPEAKING_SVG, png
+from support.pictures import HTML, PICTURES, POLYGLOT, SCRIPTED_SVG, png
 from support.ws_client import Answer, member, request
 
 from bqwidget.protocol import TABLE
@@ -30,8 +30,8 @@ PNG = png()
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
-def server(request, kept):
-    with running_server(**kept(request.param), open=True) as running:
+def server(request, log_traits):
+    with running_server(**log_traits(request.param), open=True) as running:
         yield running
 
 
@@ -67,7 +67,7 @@ def test_an_upload_is_downloaded_unchanged(server, mime):
     assert (got.status, got.body, got.headers["Content-Type"]) == (200, data, mime)
 
 
-@pytest.mark.parametrize(("data", "mime"), [(SPEAKING_SVG, "image/svg+xml"), (POLYGLOT, "image/gif")])
+@pytest.mark.parametrize(("data", "mime"), [(SCRIPTED_SVG, "image/svg+xml"), (POLYGLOT, "image/gif")])
 def test_a_download_is_harmless_when_opened(server, data, mime):
     headers = fetch(server, put(server, data, mime).json["sha256"]).headers
     assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
@@ -403,8 +403,8 @@ def kept_by(server, room: str, sha256: str) -> StoredAttachment | None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "nats"])
-def test_attachments_survive_a_restart(kept, kind):
-    traits = kept(kind)
+def test_attachments_survive_a_restart(log_traits, kind):
+    traits = log_traits(kind)
     with running_server(**traits, open=True) as server:
         part = put(server).json
         post(server, part)
@@ -414,9 +414,9 @@ def test_attachments_survive_a_restart(kept, kind):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "nats"])
-def test_an_upload_is_stored_before_it_is_answered(kept, kind):
+def test_an_upload_is_stored_before_it_is_answered(log_traits, kind):
     """Another reader of the store sees the upload while the server runs."""
-    with running_server(**kept(kind), open=True) as server:
+    with running_server(**log_traits(kind), open=True) as server:
         sha256 = put(server, room="a").json["sha256"]
         found = kept_by(server, "a", sha256)
         assert found is not None

@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.certificate import self_signed
 from support.eventually import eventually
-from support.raw_http import Reply, answers, connect, post, until_the_end
+from support.raw_http import Reply, answers, connect, post, read_to_end
 from support.ws_client import request
 from tornado.netutil import bind_sockets
 
@@ -182,7 +182,7 @@ def test_the_response_equals_tornados(people, taken, name):
         got += ask(server.url, post(case.body, room, **{**key, **case.lines, **more}))
         assert taken == [case.mine and side == "a"]
     assert [reply.status for reply in got] == [case.status] * 2
-    assert got[0].alike == got[1].alike
+    assert got[0].normalized == got[1].normalized
 
 
 def test_too_fast_is_429_and_counted_once(home, taken):
@@ -191,7 +191,7 @@ def test_too_fast_is_429_and_counted_once(home, taken):
         refused = [ask(server.url, post(HI, **more))[0] for more in ({}, {"X-A": "b"})]
         assert taken == [True, True, False, False]
         assert [reply.status for reply in refused] == [429, 429]
-        heads = [re.sub(rb"Retry-After: \d+", b"", reply.alike[0]) for reply in refused]
+        heads = [re.sub(rb"Retry-After: \d+", b"", reply.normalized[0]) for reply in refused]
         assert heads[0] == heads[1]
         assert texts(server) == ["hi", "hi"]
 
@@ -207,7 +207,7 @@ def test_an_unwritable_log_is_503_on_both_paths(tmp_path, taken):
         assert taken == [True, True, False]
         assert [reply.status for reply in refused] == [503, 503]
         assert b"Retry-After: 5" in refused[0].head
-        assert refused[0].alike == refused[1].alike
+        assert refused[0].normalized == refused[1].normalized
         counted = request(server.url, "GET", "/metrics").body
         assert b'bqserver_http_requests_total{status="503"} 2' in counted
         assert b'bqserver_refused_total{code="unavailable"} 2' in counted
@@ -324,7 +324,7 @@ def test_a_body_that_does_not_arrive_is_left_to_tornado(server, held, taken):
         raw.sendall(post(HI)[:-1])
         eventually(lambda: taken)
         raw.shutdown(socket.SHUT_WR)
-        assert until_the_end(raw) == b""
+        assert read_to_end(raw) == b""
         assert taken == [False, False]
     assert not held()
     assert texts(server) == []
@@ -334,7 +334,7 @@ def test_a_member_without_rights_is_answered_before_the_body(people):
     server, _ = people
     with closing(connect(server.url)) as raw:
         raw.sendall(post(HI)[:-1])
-        assert until_the_end(raw).startswith(b"HTTP/1.1 401 ")
+        assert read_to_end(raw).startswith(b"HTTP/1.1 401 ")
 
 
 def test_pipelined_posts_are_answered_in_order(server, taken):
@@ -393,7 +393,7 @@ def test_a_half_closed_connection_gets_its_response(server, held):
     with closing(connect(server.url)) as raw:
         raw.sendall(post(HI))
         raw.shutdown(socket.SHUT_WR)
-        assert until_the_end(raw).startswith(b"HTTP/1.1 201 ")
+        assert read_to_end(raw).startswith(b"HTTP/1.1 201 ")
     assert texts(server) == ["hi"]
     eventually(lambda: not held())
 
@@ -500,7 +500,7 @@ def test_a_silent_connection_is_closed(home, held, monkeypatch, first):
     monkeypatch.setattr("bqserver.app.HTTP_IDLE_TIMEOUT", 0.2)
     with running_server(open=True) as server, closing(connect(server.url)) as raw:
         raw.sendall(first)
-        assert until_the_end(raw).startswith(b"HTTP/1.1 201 ") is bool(first)
+        assert read_to_end(raw).startswith(b"HTTP/1.1 201 ") is bool(first)
         assert not held()
 
 
@@ -511,7 +511,7 @@ def test_waiting_for_a_response_is_not_silence(home, held, late, monkeypatch):
         raw.sendall(post(HI))
         eventually(lambda: late)
         with closing(connect(server.url)) as silent:  # it connected later, and is closed
-            assert until_the_end(silent) == b""
+            assert read_to_end(silent) == b""
         late.pop()()
         assert answers(raw, 1)[0].status == 201
 
@@ -543,8 +543,8 @@ def test_pending_posts_are_answered_before_the_server_ends(tmp_path, monkeypatch
         later.sendall(post(HI))
         assert json.loads(answers(later, 1)[0].body)["error"]["code"] == "restart"
         go.set()
-        assert until_the_end(raw).startswith(b"HTTP/1.1 201 ")
-        assert until_the_end(later) == b""
+        assert read_to_end(raw).startswith(b"HTTP/1.1 201 ")
+        assert read_to_end(later) == b""
     assert taken == [True, True]
     assert stored(path) == ["hi"]
 

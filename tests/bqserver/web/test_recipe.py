@@ -14,9 +14,9 @@ CLIENT = Path(__file__).with_name("recipe_client.mjs")
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
-def shown(request, node, kept) -> dict:
+def shown(request, node, log_traits) -> dict:
     """What the recipe's page would show, by event."""
-    with running_server(**kept(request.param), open=True) as server:
+    with running_server(**log_traits(request.param), open=True) as server:
         return run(server.url, node)
 
 

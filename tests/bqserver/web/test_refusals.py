@@ -17,7 +17,7 @@ import pytest
 from bqserver.auth import tokens
 from bqserver.testing import RunningServer, running_server
 from support.eventually import eventually
-from support.sqlite_logs import lose_entries
+from support.sqlite_logs import drop_entries
 from support.ws_client import member, request
 
 from bqwidget import ConnectionRefused, MessageRefused, Room, RoomClosed
@@ -368,7 +368,7 @@ def test_a_restarted_server_is_joined_again(stage):
 
 def test_an_unreadable_log_is_read_again_later(stage):
     stage.start(log=f"sqlite:{stage.home / 'log.sqlite'}")
-    lose_entries(stage.server)
+    drop_entries(stage.server)
     room = stage.room()
     eventually(lambda: room.reconnect_attempts > 1)
     assert (room.status, room.error.code) == ("connecting", 1013)

@@ -10,8 +10,8 @@ from support.ws_client import member, request
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
-def server(request, kept):
-    with running_server(**kept(request.param), open=True) as running:
+def server(request, log_traits):
+    with running_server(**log_traits(request.param), open=True) as running:
         yield running
 
 

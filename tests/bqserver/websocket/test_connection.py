@@ -12,7 +12,7 @@ import pytest
 from bqserver.websocket.connection import Connection
 from bqserver.websocket.framing import text_frame
 from chaos.load.raw_websocket import close_code, frame
-from support.handshake import LONGEST, OFFER, offering
+from support.handshake import MAX_MESSAGE_BYTES, OFFER, handshake
 from tornado.iostream import IOStream
 
 FRAME = text_frame(b'{"type":"synced","seq":1}')
@@ -30,7 +30,7 @@ def over_a_pair(
         with theirs:
             theirs.settimeout(5)
             stream = IOStream(ours)
-            wire = Connection(stream, offering(offer), buffer=buffer, max_frame=LONGEST)
+            wire = Connection(stream, handshake(offer), buffer=buffer, max_frame=MAX_MESSAGE_BYTES)
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += theirs.recv(1)
@@ -152,19 +152,19 @@ def packed(text: bytes) -> bytes:
     ],
 )
 def test_compression_is_negotiated_without_context(offer, answer, deflates):
-    handshake = offering(offer)
-    assert handshake.accepted
-    assert handshake.response.headers.get("Sec-WebSocket-Extensions") == answer
+    negotiated = handshake(offer)
+    assert negotiated.accepted
+    assert negotiated.response.headers.get("Sec-WebSocket-Extensions") == answer
 
     async def story(wire: Connection, theirs: socket.socket) -> None:
         assert wire.compresses is deflates
-        assert [vars(one).keys() & {"encoder", "decoder"} for one in handshake.extensions] in ([], [set()])
+        assert [vars(one).keys() & {"encoder", "decoder"} for one in negotiated.extensions] in ([], [set()])
 
     over_a_pair(story, offer=offer)
 
 
 def test_a_malformed_offer_is_a_bad_handshake():
-    assert offering(OFFER + "; ;").response.status_code == 400
+    assert handshake(OFFER + "; ;").response.status_code == 400
 
 
 def test_compressed_messages_are_read_between_plain_ones():
@@ -193,15 +193,15 @@ def test_a_frame_falsely_marked_as_compressed_ends_the_connection():
 
 
 def test_a_compressed_message_may_be_as_long_as_a_plain_one():
-    longest = frame(1, packed(b"x" * LONGEST), first=0x80 | RSV1)
-    beyond = frame(1, packed(b"x" * (LONGEST + 1)), first=0x80 | RSV1)
-    assert ending(longest + beyond, OFFER) == (1009, ["x" * LONGEST])
+    longest = frame(1, packed(b"x" * MAX_MESSAGE_BYTES), first=0x80 | RSV1)
+    beyond = frame(1, packed(b"x" * (MAX_MESSAGE_BYTES + 1)), first=0x80 | RSV1)
+    assert ending(longest + beyond, OFFER) == (1009, ["x" * MAX_MESSAGE_BYTES])
 
 
 @pytest.mark.parametrize("fragments", [1, 5])
 def test_a_zip_bomb_is_rejected_before_it_is_decompressed(fragments):
     bomb = packed(bytes(96 << 20))
-    assert len(bomb) < LONGEST
+    assert len(bomb) < MAX_MESSAGE_BYTES
     size = len(bomb) // fragments + 1
     parts = [bomb[start : start + size] for start in range(0, len(bomb), size)]
     sent = b"".join(
@@ -215,7 +215,7 @@ def test_a_zip_bomb_is_rejected_before_it_is_decompressed(fragments):
     tracemalloc.start()
     try:
         assert ending(sent, OFFER) == (1009, [])
-        assert tracemalloc.get_traced_memory()[1] < 16 * LONGEST
+        assert tracemalloc.get_traced_memory()[1] < 16 * MAX_MESSAGE_BYTES
     finally:
         tracemalloc.stop()
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from bqserver.testing import running_server
 from support.eventually import eventually
-from support.tcp_proxy import relay
+from support.tcp_proxy import tcp_proxy
 
 from bqwidget import Room
 from bqwidget.errors import BqwidgetError, ConnectionRefused, MessageRefused, RoomClosed, WaitTimeout
@@ -197,7 +197,7 @@ def test_a_new_epoch_reloads_the_list(server):
 def test_a_cut_connection_loses_and_duplicates_nothing():
     with (
         running_server(open=True) as server,
-        relay(server.port) as wire,
+        tcp_proxy(server.port) as wire,
         joined(server) as ada,
         joined(server, user="bob", url=wire.url) as bob,
     ):
@@ -217,21 +217,21 @@ def test_a_cut_connection_loses_and_duplicates_nothing():
 def test_the_heartbeat_detects_a_dead_connection():
     with (
         running_server(open=True, heartbeat=0.3) as server,
-        relay(server.port) as wire,
+        tcp_proxy(server.port) as wire,
         joined(server, url=wire.url) as ada,
     ):
         eventually(lambda: ada.latency is not None)
         assert 0 < ada.latency < 5
         wire.freeze()
         eventually(lambda: ada.status == "reconnecting")
-        wire.thaw()
+        wire.unfreeze()
         ada.wait_open(30)
         assert wire.connections > 1
 
 
 def test_a_lost_ack_causes_no_second_message(server):
     """After a loss between a send and its ack, the draft is sent again under the same cid."""
-    with relay(server.port) as wire, joined(server) as bob, joined(server, url=wire.url) as ada:
+    with tcp_proxy(server.port) as wire, joined(server) as bob, joined(server, url=wire.url) as ada:
         for n in range(10):
             ada.send(f"m{n}", wait=False)
             wire.cut()

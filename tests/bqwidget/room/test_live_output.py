@@ -7,7 +7,7 @@ import re
 import pytest
 from support.eventually import eventually
 from support.kernels import kernel
-from support.tcp_proxy import relay
+from support.tcp_proxy import tcp_proxy
 
 from bqwidget.protocol import Member
 
@@ -190,7 +190,7 @@ def test_a_kernel_is_busy_while_a_cell_runs(notebook, bob):
 
 
 def test_busy_is_sent_again_after_a_reconnect(notebook, bob, room_server, join):
-    with relay(room_server.port) as wire:
+    with tcp_proxy(room_server.port) as wire:
         cell = notebook.begin(f"""
             cleo = Room({bob.name!r}, user="cleo", url={wire.url!r}, token={room_server.token!r})
             cleo.wait_for(lambda message: message.text == "go")

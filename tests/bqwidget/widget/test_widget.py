@@ -6,7 +6,7 @@ import json
 
 import pytest
 from bqserver.testing import RunningServer
-from support.widget_browser import SHOWN, SUBSHELLS, Browser, Kernel, bob, browser, kernel, server
+from support.widget_browser import SUBSHELLS, WIDGET_MIME, Browser, Kernel, bob, browser, kernel, server
 
 from bqwidget import Room
 
@@ -30,7 +30,7 @@ print(json.dumps(widget.get_state(), default=str), widget, widget.room)
 widget
 """
     shown = kernel.run(cell)
-    assert shown["data"].pop(SHOWN)["model_id"]
+    assert shown["data"].pop(WIDGET_MIME)["model_id"]
     assert shown["data"] == {
         "text/plain": "ChatWidget('lobby', user='ada')",
         "text/html": "<p>Chat room <b>lobby</b>: run this cell to open its window.</p>",
@@ -125,7 +125,7 @@ print(message.user)
 def test_two_browsers_and_two_windows_of_one_room(browser: Browser, kernel: Kernel, bob: Room) -> None:
     second = Browser(kernel, browser.comm_id, "b2")
     shown = kernel.run("from bqwidget import ChatWidget\nChatWidget(widget.room)")
-    third = Browser(kernel, shown["data"][SHOWN]["model_id"], "b3")
+    third = Browser(kernel, shown["data"][WIDGET_MIME]["model_id"], "b3")
     for other in (second, third):
         other.open_with("hello")
     bob.send("to all")

@@ -19,7 +19,7 @@ from bqserver.testing import running_server
 from support.eventually import eventually
 from support.pictures import png
 from support.sqlite_logs import (
-    damage,
+    corrupt,
     delete_entry,
     fetch_attachments,
     list_problems,
@@ -109,7 +109,7 @@ def test_a_backup_overwrites_no_file(log: Path, tmp_path: Path):
 
 
 def test_a_backup_of_a_damaged_log_is_refused(log: Path, tmp_path: Path):
-    damage(log)
+    corrupt(log)
     with pytest.raises(StorageError, match="is damaged"):
         backup(log, tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
@@ -175,7 +175,7 @@ def test_a_restore_creates_a_missing_log(log: Path, tmp_path: Path):
 
 def test_a_restore_over_a_damaged_log_with_a_torn_write_ahead_log(log: Path, tmp_path: Path):
     backup(log, tmp_path / "backup")
-    damage(log)
+    corrupt(log)
     damaged = log.read_bytes()
     log.with_name("log.sqlite-wal").write_bytes(b"torn" * 1_000)
     _, former = restore(log, tmp_path / "backup")
@@ -241,7 +241,7 @@ def set_newer_version(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "the database of another program"),
         (lambda path: path.write_text("dear diary, " * 999), "is not a bqserver database"),
         (lambda path: [path.unlink(), create_foreign_database(path)], "the database of another program"),
-        (damage, "is not complete"),
+        (corrupt, "is not complete"),
         (delete_entry, "is not complete"),
         (set_newer_version, "upgrade bqwidget"),
     ],

@@ -1,4 +1,4 @@
-"""Checks of the SQLite log and its attachments: every kind of damage is found."""
+"""Checks of the SQLite log and its attachments: every kind of corruption is found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from bqserver.storage.sqlite.attachments import attachments_path
 from bqserver.testing import running_server
 from support.sqlite_logs import (
-    damage,
+    corrupt,
     list_problems,
     make_log,
     make_log_with_attachments,
@@ -80,7 +80,7 @@ def test_each_rule_is_checked(log: Path, change: str, text: str):
 
 
 def test_a_damaged_file_has_problems(log: Path):
-    damage(log)
+    corrupt(log)
     assert list_problems(log)
 
 
