@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import nbformat
 import pytest
 from e2e.conftest import SLOW, Jupyter, Notebook, Window
 from support.eventually import eventually
@@ -90,12 +90,16 @@ def test_a_reloaded_page_shows_the_room_again(jupyter: Callable[..., Jupyter], p
 
 
 def run_all(lab: Jupyter, pages, name: str) -> Notebook:
-    """One of the notebooks/, opened in a page that is high enough for all of its cells, and started."""
-    shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", lab.folder)
-    notebook = lab.open(pages(viewport={"width": 1280, "height": 5000}), f"{name}.ipynb")
-    notebook.page.get_by_role("menuitem", name="Run", exact=True).click()
-    notebook.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    return notebook
+    """One of the notebooks/, without the saved outputs, opened in a page that is high enough for all of its cells."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = None, []
+    nbformat.write(notebook, lab.folder / f"{name}.ipynb")
+    opened = lab.open(pages(viewport={"width": 1280, "height": 5000}), f"{name}.ipynb")
+    opened.page.get_by_role("menuitem", name="Run", exact=True).click()
+    opened.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    return opened
 
 
 def wait_until_run(notebook: Notebook) -> None:
