@@ -120,14 +120,8 @@ class ChatServer(ServerSettings):
         if hub.membership is not None:
             hub.membership.share_limit("joins", connections.joins)
             hub.membership.share_limit("failures", logins.failures)
-        context = AppContext(
-            hub,
-            authenticator,
-            Origins(hosts=self.allow_host, origins=self.allow_origin),
-            self.base,
-            connection_limiter=connections,
-            login_throttle=logins,
-        )
+        origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
+        context = AppContext(hub, authenticator, origins, self.base, connections, logins)
         server = self.make_http_server(context, tls)
         server.add_sockets(sockets)
         self.url = self.address(sockets[0].getsockname()[1])

@@ -86,10 +86,8 @@ class AuditLog:
     def reopen(self) -> None:
         """Create the file now if it was rotated away; otherwise the next line does."""
         if isinstance(self._handler, _FileHandler):
-            try:
+            with suppress(OSError):  # the next line reports it
                 self._handler.reopenIfNeeded()
-            except OSError as error:
-                _log.error("the audit log can't be reopened: %s", error)
 
     def close(self) -> None:
         if self._handler is not None:
@@ -101,10 +99,8 @@ class _FileHandler(WatchedFileHandler):
     """Creates files with mode 0600, and logs errors instead of raising or printing them."""
 
     def _open(self) -> TextIOWrapper:
-        def opener(path: str, flags: int) -> int:
-            return os.open(path, flags, 0o600)
-
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=opener)
+        private = lambda path, flags: os.open(path, flags, 0o600)  # noqa: E731
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=private)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -43,24 +43,17 @@ class Copy(Command):
         except ImportError:
             self.exit_with_error("this command needs an optional package: pip install bqwidget[cluster]")
         source, target = self.extra_args
-        started_at = time.monotonic()
+        started_at, progress = time.monotonic(), _ProgressPrinter()
         with self.reported_errors():
             if kinds[0] == "sqlite":
                 path = Path(source.partition(":")[2]).expanduser().resolve()
-                copied = asyncio.run(
-                    to_stream(
-                        path,
-                        target,
-                        single=self.single,
-                        credentials=self.nats_creds,
-                        on_progress=_ProgressPrinter(),
-                    )
+                copying = to_stream(
+                    path, target, single=self.single, credentials=self.nats_creds, on_progress=progress
                 )
             else:
                 path = Path(target.partition(":")[2]).expanduser().resolve()
-                copied = asyncio.run(
-                    from_stream(source, path, credentials=self.nats_creds, on_progress=_ProgressPrinter())
-                )
+                copying = from_stream(source, path, credentials=self.nats_creds, on_progress=progress)
+            copied = asyncio.run(copying)
         print(
             f"copied and compared: {copied.rooms:,} rooms, {copied.entries:,} entries, "
             f"sha256 {copied.sha256[:12]}, {time.monotonic() - started_at:.1f} s"

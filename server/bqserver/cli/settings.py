@@ -18,6 +18,20 @@ from bqserver.errors import SettingError, StartError
 from .application import Command
 
 MAX_PORT = 65_535
+FLAG_TRAITS = [
+    "ip", "port", "base_url", "view", "nats_creds", "nats_ca", "nats_monitor", "retain", "token_file", "named_tokens",
+    "rights", "certfile", "keyfile", "allow_origin", "allow_host", "rate_limit", "audit_log", "heartbeat", "buffer",
+    "idle_timeout", "runtime_file",
+]  # fmt: skip
+"""Traits with a command-line flag of the same name."""
+SWITCHES = {
+    "open": "Accept everyone who can connect, without a token. Loopback only.",
+    "open_network": "Allow --open on other addresses than loopback.",
+    "jupyterhub": "Run as a service of the JupyterHub that started this process.",
+    "behind_proxy": "Trust the X-Forwarded headers of a reverse proxy; only the proxy may reach the port.",
+    "single": "With nats: accept one replica; losing its disk loses messages. For trying out.",
+}
+"""Boolean traits with a flag that takes no value, and their help."""
 
 
 class ServerSettings(LimitSettings, Command):
@@ -55,13 +69,9 @@ class ServerSettings(LimitSettings, Command):
         help="With nats: delete the oldest messages of some rooms, by age, size or both: 'class-*=30d', "
         "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB). Repeatable; the first match applies.",
     ).tag(config=True)
-    single = Bool(
-        False, help="With nats: accept one replica; losing its disk loses messages. For trying out."
-    ).tag(config=True)
-    open = Bool(False, help="Accept everyone who can connect, without a token. Loopback only.").tag(
-        config=True
-    )
-    open_network = Bool(False, help="Allow --open on other addresses than loopback.").tag(config=True)
+    single = Bool(False, help=SWITCHES["single"]).tag(config=True)
+    open = Bool(False, help=SWITCHES["open"]).tag(config=True)
+    open_network = Bool(False, help=SWITCHES["open_network"]).tag(config=True)
     token_file = Unicode(
         "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one created for you."
     ).tag(config=True)
@@ -79,12 +89,8 @@ class ServerSettings(LimitSettings, Command):
     allow_host = List(Unicode(), help="A host name of this server (Host header). Repeatable.").tag(
         config=True
     )
-    jupyterhub = Bool(False, help="Run as a service of the JupyterHub that started this process.").tag(
-        config=True
-    )
-    behind_proxy = Bool(
-        False, help="Trust the X-Forwarded headers of a reverse proxy; only the proxy may reach the port."
-    ).tag(config=True)
+    jupyterhub = Bool(False, help=SWITCHES["jupyterhub"]).tag(config=True)
+    behind_proxy = Bool(False, help=SWITCHES["behind_proxy"]).tag(config=True)
     audit_log = Unicode(
         "",
         help="File for the audit log: who did what in which room, one JSON line each; - is standard error.",
@@ -97,56 +103,15 @@ class ServerSettings(LimitSettings, Command):
     )
 
     aliases = Dict(
-        {
-            "ip": "ChatServer.ip",
-            "port": "ChatServer.port",
-            "base-url": "ChatServer.base_url",
+        {name.replace("_", "-"): f"ChatServer.{name}" for name in FLAG_TRAITS}
+        | {
             "log": "ChatServer.log_url",
-            "view": "ChatServer.view",
-            "nats-creds": "ChatServer.nats_creds",
-            "nats-ca": "ChatServer.nats_ca",
-            "nats-monitor": "ChatServer.nats_monitor",
-            "retain": "ChatServer.retain",
-            "token-file": "ChatServer.token_file",
-            "named-tokens": "ChatServer.named_tokens",
-            "rights": "ChatServer.rights",
-            "certfile": "ChatServer.certfile",
-            "keyfile": "ChatServer.keyfile",
-            "allow-origin": "ChatServer.allow_origin",
-            "allow-host": "ChatServer.allow_host",
-            "rate-limit": "ChatServer.rate_limit",
-            "audit-log": "ChatServer.audit_log",
-            "heartbeat": "ChatServer.heartbeat",
-            "buffer": "ChatServer.buffer",
-            "idle-timeout": "ChatServer.idle_timeout",
-            "runtime-file": "ChatServer.runtime_file",
             "config": "ChatServer.config_file",
             "log-level": "Application.log_level",
         }
     )
     flags = Dict(
-        {
-            "open": (
-                {"ChatServer": {"open": True}},
-                "Accept everyone who can connect, without a token. Loopback only.",
-            ),
-            "jupyterhub": (
-                {"ChatServer": {"jupyterhub": True}},
-                "Run as a service of the JupyterHub that started this process.",
-            ),
-            "behind-proxy": (
-                {"ChatServer": {"behind_proxy": True}},
-                "Trust the X-Forwarded headers of a reverse proxy; only the proxy may reach the port.",
-            ),
-            "single": (
-                {"ChatServer": {"single": True}},
-                "With nats: accept one replica; losing its disk loses messages. For trying out.",
-            ),
-            "open-network": (
-                {"ChatServer": {"open_network": True}},
-                "Allow --open on other addresses than loopback.",
-            ),
-        }
+        {name.replace("_", "-"): ({"ChatServer": {name: True}}, text) for name, text in SWITCHES.items()}
     )
 
     @default("port")

@@ -102,14 +102,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         self.kernel_tokens = KernelTokens(self.serverapp.kernel_manager.__contains__)
         base = url_path_join(self.serverapp.base_url, NAME, "/")
         connections, logins = self.connection_limiter(), self.login_throttle()
-        context = AppContext(
-            self.hub,
-            authenticator,
-            Origins(),
-            base=base,
-            connection_limiter=connections,
-            login_throttle=logins,
-        )
+        context = AppContext(self.hub, authenticator, Origins(), base, connections, logins)
         self.rechecks = Reauthentication(self.hub, self.recheck)
         logouts = LogoutTracker(self.serverapp.identity_provider, self.rechecks.soon)
         table = [wrap_route(spec, self.kernel_tokens, logouts) for spec in routes(context)]
@@ -124,18 +117,11 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         For a Jupyter server with a TLS certificate (issued for another name than loopback) or on a Unix socket.
         """
         assert self.hub is not None
-        context = AppContext(
-            self.hub,
-            KernelAuthenticator(self.kernel_tokens),
-            Origins(),
-            connection_limiter=connections,
-            login_throttle=logins,
-        )
+        authenticator = KernelAuthenticator(self.kernel_tokens)
+        context = AppContext(self.hub, authenticator, Origins(), "/", connections, logins)
         self.kernel_server = HTTPServer(
             Application(
-                routes(context),
-                cookie_secret=context.authenticator.cookie_secret,
-                log_function=lambda _: None,
+                routes(context), cookie_secret=authenticator.cookie_secret, log_function=lambda _: None
             )
         )
         sockets = bind_sockets(0, "127.0.0.1")

@@ -76,10 +76,7 @@ class JupyterHandlerMixin(Handler):
         return self._reauthenticate
 
     async def _reauthenticate(self) -> Identity | Denied:
-        for cached in (
-            "_jupyter_current_user",
-            "_cached_hub_user",
-        ):  # else they would return the first answer
+        for cached in ("_jupyter_current_user", "_cached_hub_user"):  # else it returns the first answer
             self.__dict__.pop(cached, None)
         return await self._identify()
 
