@@ -63,14 +63,8 @@ class ChatServer(ServerSettings):
     subcommands = Dict(
         {
             "token": ("bqserver.cli.tokens.Token", "Named tokens: add, list, revoke."),
-            "backup": (
-                "bqserver.cli.maintenance.Backup",
-                "Copy the log to a file; the server may run.",
-            ),
-            "restore": (
-                "bqserver.cli.maintenance.Restore",
-                "Replace the log by a backup; stop the server.",
-            ),
+            "backup": ("bqserver.cli.maintenance.Backup", "Copy the log to a file; the server may run."),
+            "restore": ("bqserver.cli.maintenance.Restore", "Replace the log by a backup; stop the server."),
             "check": ("bqserver.cli.maintenance.Check", "Verify the log; the server may run."),
             "copy": ("bqserver.cli.copy.Copy", "Copy a log from a file into a cluster, or back."),
         }

@@ -39,10 +39,7 @@ class ServerSettings(LimitSettings, Command):
 
     ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
     port = Int(
-        8765,
-        min=0,
-        max=MAX_PORT,
-        help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.",
+        8765, min=0, max=MAX_PORT, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765."
     ).tag(config=True)
     base_url = Unicode(
         "/", help="Path before all routes, such as /chat/, behind a proxy that serves other paths too."
