@@ -19,6 +19,10 @@ RESERVED_FILES = 100
 """Open files reserved for the log, the page, and answering clients that the server is full."""
 
 
+def _optional_limit(text: str) -> Int[int | None, int | None]:
+    return Int(None, allow_none=True, min=0, help=text).tag(config=True)
+
+
 class LimitSettings(Configurable):
     """Mixin with the traits. The defaults of unset limits depend on ``is_exposed``."""
 
@@ -32,41 +36,26 @@ class LimitSettings(Configurable):
     part_limit = Int(DEFAULT_LIMITS.part, min=0, help="Bytes in an attachment; 0: no attachments.").tag(
         config=True
     )
-    rate_limit = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter.",
-    ).tag(config=True)
+    rate_limit = _optional_limit(
+        "Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter."
+    )
     rate_seconds = Float(
         DEFAULT_LIMITS.rate_ms / 1000, min=0.1, help="Period over which rate_limit counts, in seconds."
     ).tag(config=True)
-    join_limit = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Joins per 10 s and member; 0: no limit. Default: 100, none on loopback or inside Jupyter.",
-    ).tag(config=True)
-    failure_limit = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Wrong tokens or invites per minute and address; 0: no limit. "
-        "Default: 20, none on loopback or inside Jupyter.",
-    ).tag(config=True)
-    max_connections = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Connections at the same time; 0: no limit. Default: what the limit of open files allows.",
-    ).tag(config=True)
-    max_connections_each = Int(
-        None,
-        allow_none=True,
-        min=0,
-        help="Connections at the same time from one address; 0: no limit. "
-        "Default: 1000, none on loopback or inside Jupyter.",
-    ).tag(config=True)
+    join_limit = _optional_limit(
+        "Joins per 10 s and member; 0: no limit. Default: 100, none on loopback or inside Jupyter."
+    )
+    failure_limit = _optional_limit(
+        "Wrong tokens or invites per minute and address; 0: no limit. "
+        "Default: 20, none on loopback or inside Jupyter."
+    )
+    max_connections = _optional_limit(
+        "Connections at the same time; 0: no limit. Default: what the limit of open files allows."
+    )
+    max_connections_each = _optional_limit(
+        "Connections at the same time from one address; 0: no limit. "
+        "Default: 1000, none on loopback or inside Jupyter."
+    )
     heartbeat = Float(
         HEARTBEAT_INTERVAL,
         min=0.01,

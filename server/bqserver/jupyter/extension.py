@@ -105,7 +105,9 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         context = AppContext(self.hub, authenticator, Origins(), base, connections, logins)
         self.rechecks = Reauthentication(self.hub, self.recheck)
         logouts = LogoutTracker(self.serverapp.identity_provider, self.rechecks.soon)
-        table = [wrap_route(spec, self.kernel_tokens, logouts) for spec in routes(context)]
+        table = [
+            wrap_route(spec, self.kernel_tokens, logouts) for spec in routes(context, with_invites=False)
+        ]
         self.serverapp.web_app.add_handlers(".*$", table)  # type: ignore[no-untyped-call]
         if self.serverapp.certfile or self.serverapp.sock:
             self.start_kernel_server(connections, logins)

@@ -20,7 +20,6 @@ from bqserver.model import Role
 from bqserver.web.errors import ApiError
 from bqserver.web.handler import Handler, is_upgrade
 from bqserver.web.room_page import RoomPageHandler
-from bqserver.web.sessions import InvitesHandler, NoInvitesHandler, SessionHandler
 
 from .kernel_tokens import KernelTokens
 from .logouts import LogoutTracker
@@ -109,9 +108,7 @@ class JupyterHandlerMixin(Handler):
 
 def wrap_route(spec: URLSpec, kernel_tokens: KernelTokens, logouts: LogoutTracker) -> URLSpec:
     """The route with a handler that is a ``JupyterHandler`` too."""
-    base: type = (
-        NoInvitesHandler if spec.handler_class in (InvitesHandler, SessionHandler) else spec.handler_class
-    )
+    base = spec.handler_class
     methods = {name: getattr(base, name) for name in HTTP_METHODS}
     # Handler.prepare authenticates; without the decorator Jupyter would warn that a method does not.
     members: dict[str, Any] = {

@@ -19,7 +19,6 @@ from bqserver.web.context import AppContext
 from bqserver.web.handler import Handler, is_upgrade
 from bqserver.web.room_page import RoomPageHandler
 from bqserver.web.routes import routes
-from bqserver.web.sessions import InvitesHandler, NoInvitesHandler, SessionHandler
 
 LOGIN_REQUIRED = Denied(
     "unauthorized", "log in to the Hub first, or send a Hub token that may access this service"
@@ -66,10 +65,8 @@ def hub_routes(context: AppContext, *, recheck: float) -> list[URLSpec]:
     # A cached answer must not be older than the next check.
     auth.cache_max_age = min(auth.cache_max_age, max(1, int(recheck)))
     specs = []
-    for spec in routes(context):
-        base: type = (
-            NoInvitesHandler if spec.handler_class in (InvitesHandler, SessionHandler) else spec.handler_class
-        )
+    for spec in routes(context, with_invites=False):
+        base = spec.handler_class
         handler = type(f"Hub{base.__name__}", (HubHandler, base), {"_hub_auth": auth})
         specs.append(URLSpec(spec.regex.pattern, handler, spec.kwargs))
     return [*specs, URLSpec(f"{context.base}oauth_callback", HubOAuthCallbackHandler)]

@@ -17,11 +17,11 @@ from .metrics import MetricsHandler
 from .moderation import ModerationHandler
 from .page_template import STATIC_FOLDER
 from .room_page import JoinCheckHandler, RoomPageHandler
-from .sessions import InvitesHandler, SessionHandler
+from .sessions import InvitesHandler, NoInvitesHandler, SessionHandler
 
 
-def routes(context: AppContext) -> list[URLSpec]:
-    """Every route below ``context.base``; the Jupyter extension mounts the same ones."""
+def routes(context: AppContext, *, with_invites: bool = True) -> list[URLSpec]:
+    """Every route below ``context.base``; the Jupyter extension mounts the same ones, without invites."""
     base, kwargs = re.escape(context.base), {"context": context}
     table: list[tuple[str, type]] = [
         (r"health", HealthHandler),
@@ -36,8 +36,8 @@ def routes(context: AppContext) -> list[URLSpec]:
         (r"rooms/([^/]*)/moderation", ModerationHandler),
         (r"rooms/([^/]*)/parts", UploadHandler),
         (r"rooms/([^/]*)/parts/([^/]*)", DownloadHandler),
-        (r"invites", InvitesHandler),
-        (r"session", SessionHandler),
+        (r"invites", InvitesHandler if with_invites else NoInvitesHandler),
+        (r"session", SessionHandler if with_invites else NoInvitesHandler),
     ]
     specs = [URLSpec(f"{base}{path}", handler, kwargs) for path, handler in table]
     return [*specs, URLSpec(f"{base}static/([a-z.]+)", StaticHandler, {"path": str(STATIC_FOLDER), **kwargs})]
