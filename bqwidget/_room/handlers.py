@@ -13,7 +13,7 @@ from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop
 from bqwidget.protocol import Message
 
 
-class Handler:
+class HandlerRegistration:
     """One registration. ``since``: it gets messages above this seq, however late it is called."""
 
     def __init__(
@@ -50,7 +50,7 @@ class HandlerRegistry:
 
     def __init__(self, is_own: Callable[[Message], bool]) -> None:
         self._is_own = is_own
-        self._handlers: dict[object, Handler] = {}
+        self._handlers: dict[object, HandlerRegistration] = {}
 
     def __len__(self) -> int:
         return len(self._handlers)
@@ -72,7 +72,7 @@ class HandlerRegistry:
         if replaced is not None:
             since = replaced.since  # messages that are being delivered go to the new one
             _stop(replaced)
-        self._handlers[key] = Handler(
+        self._handlers[key] = HandlerRegistration(
             callback, loop, since=since, where=where, background=background, own=own
         )
 
@@ -145,6 +145,6 @@ def registration_key(function: Callable[..., Any]) -> tuple[object, Cell | None]
     return (function.__module__, name, None if owner is None else id(owner)), None
 
 
-def _stop(handler: Handler) -> None:
+def _stop(handler: HandlerRegistration) -> None:
     if handler.background and isinstance(handler.loop, ThreadCallbackLoop):
         handler.loop.stop()

@@ -69,10 +69,10 @@ def replace_previous(thing: Thing, what: object, close: Callable[[Thing], object
     cell = current_cell()
     if cell is None or not cell.id:
         return
-    run, made = _created.get((cell.id, what), ("", []))
+    run, references = _created.get((cell.id, what), ("", []))
     if run != cell.run:
-        for reference in made:
-            if (earlier := reference()) is not None:
-                close(earlier)
-        made = []
-    _created[cell.id, what] = cell.run, [*made, ref(thing)]
+        for reference in references:
+            if (previous := reference()) is not None:
+                close(previous)
+        references = []
+    _created[cell.id, what] = cell.run, [*references, ref(thing)]

@@ -1,4 +1,4 @@
-"""Whether this kernel runs a cell: its rooms are told, and the interpreter switches threads faster meanwhile.
+"""Whether this kernel runs a cell: its rooms show it, and the interpreter switches threads faster meanwhile.
 
 IPython reports the start and end of a cell by two events, hooked only while a room is open. Without an IPython
 kernel, nothing happens.
