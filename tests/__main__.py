@@ -1,6 +1,6 @@
 """``python3 tests``: every check of this project: style, types, the view's tests, pytest and the notebooks.
 
-With arguments, only pytest runs, and gets them: ``python3 tests -k hub``.
+With arguments, only pytest runs, with those arguments: ``python3 tests -k hub``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _run(command: list[str], cwd: Path = ROOT, environ: dict[str, str] | None = 
 
 
 def _install_js(environ: dict[str, str]) -> int:
-    """``npm ci``, unless node_modules is already what package-lock.json says."""
+    """Run ``npm ci``, unless node_modules is up to date with package-lock.json."""
     lock, installed = JS / "package-lock.json", JS / "node_modules" / ".package-lock.json"
     if installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return 0

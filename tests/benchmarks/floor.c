@@ -1,10 +1,10 @@
 /*
- * floor - the least that a server can do for wsfan: what is left when nothing is checked.
+ * floor - a minimal server for wsfan, which checks nothing: an upper bound for real servers.
  *
- * It takes chat.v1 messages from WebSocket frames, gives each its seq and its time, stores what came in one turn with
+ * It reads chat.v1 messages from WebSocket frames, assigns each a seq and a time, stores the messages of one turn with
  * one commit of SQLite (write-ahead log, synchronous=FULL, as bqserver does) or not at all, and writes the turn's
- * frames to every client with one send each. No JSON is parsed, nobody is authenticated, nobody is slow, and it
- * believes that there is one room. What a real server could reach on a machine lies below what this one does there.
+ * frames to every client with one send each. It parses no JSON, authenticates nobody, does not handle slow clients, and
+ * has one room. A real server on the same machine can only be slower.
  *
  *   cc -O2 -o floor floor.c                          ./floor PORT
  *   cc -O2 -DSQLITE -o floor floor.c -lsqlite3       ./floor PORT FILE
@@ -29,16 +29,16 @@ static sqlite3 *db;
 static sqlite3_stmt *insert;
 #endif
 
-#define MOST 20000
-#define LONGEST (1 << 17)
+#define MAX_CLIENTS 20000
+#define MAX_MESSAGE_BYTES (1 << 17)
 
 struct client {
     int fd, joined;
     size_t size;
-    char data[LONGEST];
+    char data[MAX_MESSAGE_BYTES];
 };
 
-static struct client *clients[MOST];
+static struct client *clients[MAX_CLIENTS];
 static int count;
 static long seq;
 static char turn[1 << 22]; /* the frames of this turn */
@@ -65,7 +65,7 @@ static void open_log(const char *path)
                       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                       "CREATE TABLE entry (id INTEGER PRIMARY KEY, user TEXT, cid TEXT, body BLOB);"
                       "CREATE UNIQUE INDEX once ON entry (user, cid);"
-                      /* a log that has its size already: syncing one that grows takes longer */
+                      /* preallocate the log: syncing a growing file takes longer */
                       "CREATE TABLE room (body BLOB); INSERT INTO room VALUES (zeroblob(4 << 20)); DROP TABLE room;"
                       "PRAGMA wal_checkpoint(PASSIVE)", 0, 0, 0));
     done(sqlite3_prepare_v2(db, "INSERT INTO entry VALUES (?, ?, ?, ?)", -1, &insert, 0));
@@ -104,7 +104,7 @@ static void append(const char *data, size_t size)
 {
     const char *cid = field(data, size, "\"cid\":\""), *text = field(data, size, "\"text\":\"");
     int cid_size = (int)strcspn(cid, "\""), text_size = (int)(data + size - 2 - text);
-    char body[LONGEST + 256];
+    char body[MAX_MESSAGE_BYTES + 256];
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     seq++;
@@ -140,10 +140,10 @@ static size_t join(struct client *client)
     return (size_t)(end + 4 - client->data);
 }
 
-/* wsfan masks with zeroes, so that there is nothing to unmask. */
+/* wsfan masks with zeroes, so no unmasking is needed. */
 static void hear(struct client *client)
 {
-    ssize_t got = recv(client->fd, client->data + client->size, LONGEST - client->size, 0);
+    ssize_t got = recv(client->fd, client->data + client->size, MAX_MESSAGE_BYTES - client->size, 0);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) { leave(client); return; }
     client->size += (size_t)got;
@@ -189,7 +189,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < ready; i++) {
             if (events[i].data.ptr) { hear(events[i].data.ptr); continue; }
             struct client *client = calloc(1, sizeof *client);
-            if (!client || count == MOST) die("too many clients");
+            if (!client || count == MAX_CLIENTS) die("too many clients");
             client->fd = accept4(listener, 0, 0, SOCK_NONBLOCK);
             if (client->fd < 0) die("accept");
             setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

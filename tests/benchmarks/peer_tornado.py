@@ -1,4 +1,4 @@
-"""The naive peer: Tornado's own ``write_message`` to every member, nothing kept. ``PORT=8000 python peer_tornado.py``."""
+"""A naive server: Tornado's ``write_message`` to every member, nothing stored. ``PORT=8000 python peer_tornado.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peer that does one thing: ``websockets.broadcast``, nothing kept. ``PORT=8000 python peer_websockets.py``."""
+"""A server that only calls ``websockets.broadcast``, nothing stored. ``PORT=8000 python peer_websockets.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built bundles: small enough for a comm, whole in one file, and without the paths of who built them."""
+"""The built bundles: small enough for a comm, self-contained, and free of the build machine's paths."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from support.paths import ROOT
 
 STATIC = ROOT / "bqwidget" / "static"
-MOST = 120_000
-"""Bytes of a bundle, compressed as servers do it: the view, and what it runs in its worker."""
+MAX_BUNDLE_BYTES = 120_000
+"""Size of a bundle, compressed as servers do: the view and the code of its worker."""
 
 
 @pytest.mark.parametrize("name", ["widget", "page"])
 def test_a_bundle_is_small(name):
     script, style = ((STATIC / f"{name}.{kind}").read_bytes() for kind in ("js", "css"))
-    assert len(gzip.compress(script, 6)) + len(gzip.compress(style, 6)) <= MOST
+    assert len(gzip.compress(script, 6)) + len(gzip.compress(style, 6)) <= MAX_BUNDLE_BYTES
 
 
 @pytest.mark.parametrize("name", ["widget", "page"])
-def test_a_bundle_imports_nothing_and_names_no_machine(name):
+def test_a_bundle_has_no_imports_and_no_local_paths(name):
     script = (STATIC / f"{name}.js").read_text(encoding="utf-8")
     assert not re.search(r"""(?:^|[;}\s])import\s*["'{*]|\bfrom\s*["']\.""", script)
     assert "sourceMappingURL" not in script

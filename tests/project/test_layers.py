@@ -1,6 +1,6 @@
-"""Which package may import which: one table for both distributions, read from the sources.
+"""The layers of both distributions: a table of the packages that each package may import, checked against the sources.
 
-Imports point down only. Type-checking imports count as imports: they show the same dependency to a reader.
+Imports point down only. Type-checking imports count as imports, because they are dependencies for a reader too.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.extension": {"jupyter"},
 }  # fmt: skip
 
-WINDOW = ("bqwidget.room", "bqwidget.widget")
-"""The one import that points up: a room imports its window when that is first shown."""
+UPWARD_IMPORT = ("bqwidget.room", "bqwidget.widget")
+"""The only import that points up: a room imports its widget when it is first shown."""
 
 PURE = {
     "bqwidget.errors", "bqwidget.protocol", "bqwidget.session", "bqwidget._client.outbox",
@@ -79,13 +79,13 @@ PURE = {
 IMPURE = {"asyncio", "random", "socket", "threading", "time", "tornado", "websockets"}
 
 JUPYTER = {"IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_server", "jupyterhub"}  # fmt: skip
-OWNERS = {
+THIRD_PARTY_OWNERS = {
     "anywidget": {"bqwidget.widget"},
     "jupyter_server": {"bqserver.jupyter"},
     "jupyterhub": {"bqserver.jupyter"},
     "nats": {"bqserver.jetstream", "bqserver.storage.nats", "bqserver.cluster", "bqserver.transfer"},
 }
-"""Third-party packages that only these may import."""
+"""Third-party packages, and the only packages that may import them."""
 
 
 def module_name(path: Path) -> str:
@@ -135,7 +135,7 @@ def ours(name: str, *, lazy: bool = True) -> set[str]:
 
 
 def layer(name: str) -> str:
-    """The row of the table that a module belongs to: the longest that fits."""
+    """The row of the table for a module: the longest matching name."""
     rows = [row for row in LAYERS if name == row or name.startswith(f"{row}.")]
     assert rows, f"{name} has no row in LAYERS: add its package"
     return max(rows, key=len)
@@ -155,15 +155,19 @@ def test_imports_point_down(name: str) -> None:
     distribution = own.partition(".")[0]
     allowed = {own, *(f"{distribution}.{row}" for row in LAYERS[own])}
     below = {
-        other for other in ours(name) if other.startswith(f"{distribution}.") and (name, other) != WINDOW
+        other
+        for other in ours(name)
+        if other.startswith(f"{distribution}.") and (name, other) != UPWARD_IMPORT
     }
     assert {other for other in below if layer(other) not in allowed} == set()
 
 
 @pytest.mark.parametrize("name", SERVER)
-def test_the_server_takes_only_the_protocol_and_its_errors(name: str) -> None:
-    taken = {found for found in imports(name) if found.startswith("bqwidget.")}
-    assert {found for found in taken if not within(found, {"bqwidget.protocol", "bqwidget.errors"})} == set()
+def test_the_server_imports_only_the_client_s_protocol_and_errors(name: str) -> None:
+    imported = {found for found in imports(name) if found.startswith("bqwidget.")}
+    assert {
+        found for found in imported if not within(found, {"bqwidget.protocol", "bqwidget.errors"})
+    } == set()
 
 
 @pytest.mark.parametrize("name", CLIENT)
@@ -171,20 +175,20 @@ def test_the_client_never_imports_the_server(name: str) -> None:
     assert {found for found in imports(name) if found.partition(".")[0] == "bqserver"} == set()
 
 
-def test_there_is_no_import_cycle() -> None:
+def test_imports_have_no_cycle() -> None:
     graph = {name: ours(name) for name in MODULES}
-    graph[WINDOW[0]] -= {WINDOW[1]}
+    graph[UPWARD_IMPORT[0]] -= {UPWARD_IMPORT[1]}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if within(name, PURE)))
-def test_pure_modules_have_no_input_output_and_no_clock(name: str) -> None:
+def test_pure_modules_import_no_io_and_no_clock(name: str) -> None:
     assert {found.partition(".")[0] for found in imports(name)} & (IMPURE | JUPYTER) == set()
     client = {found for found in ours(name) if found.startswith("bqwidget.")}
     assert {found for found in client if not within(found, PURE)} == set()
 
 
-@pytest.mark.parametrize(("package", "owners"), OWNERS.items())
+@pytest.mark.parametrize(("package", "owners"), THIRD_PARTY_OWNERS.items())
 def test_a_third_party_package_has_one_owner(package: str, owners: set[str]) -> None:
     users = {name for name in MODULES if package in {found.partition(".")[0] for found in imports(name)}}
     assert users, f"nothing imports {package}"
@@ -201,13 +205,13 @@ def test_a_third_party_package_has_one_owner(package: str, owners: set[str]) -> 
         ("bqserver.app", {"nats", "jupyter_server", "jupyterhub"}),
     ],
 )
-def test_a_fresh_interpreter_loads_no_more_than_needed(module: str, absent: set[str]) -> None:
+def test_importing_a_module_loads_no_optional_packages(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(run.stdout.split()) & absent == set()
 
 
-def test_every_exported_name_is_there() -> None:
+def test_every_exported_name_exists() -> None:
     import bqwidget
 
     assert {exported for exported in bqwidget.__all__ if not hasattr(bqwidget, exported)} == set()

@@ -1,4 +1,4 @@
-"""What a user gets: the built wheel in a clean environment, on a machine without Node."""
+"""Packaging: the built wheel, installed in a clean environment without Node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-BUNDLE = ("widget.js", "widget.css", "page.js", "page.css")
+BUNDLE_FILES = ("widget.js", "widget.css", "page.js", "page.css")
 
 
 def run(*command: object, **options) -> str:
@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment that holds the wheel, what it depends on, and nothing else."""
+    """The bin folder of an environment with only the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("clean") / "env"
     run(sys.executable, "-m", "venv", folder)
     binaries = folder / ("Scripts" if os.name == "nt" else "bin")
@@ -44,22 +44,22 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(900)
-def test_the_wheel_holds_the_bundle_and_both_packages(wheel: Path) -> None:
+def test_the_wheel_contains_the_bundle_and_both_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         sizes = {info.filename: info.file_size for info in content.infolist()}
-    assert all(sizes[f"bqwidget/static/{name}"] > 500 for name in BUNDLE)
+    assert all(sizes[f"bqwidget/static/{name}"] > 500 for name in BUNDLE_FILES)
     assert {"bqwidget/py.typed", "bqserver/py.typed", "bqserver/app.py"} <= sizes.keys()
-    for jupyters in (
+    for jupyter_file in (
         "etc/jupyter/jupyter_server_config.d/bqserver.json",
         "share/jupyter/labextensions/bqwidget-launcher/static/launcher.js",
     ):
-        assert [name for name in sizes if name.endswith(f"/data/{jupyters}")], jupyters
+        assert [name for name in sizes if name.endswith(f"/data/{jupyter_file}")], jupyter_file
     strays = [name for name in sizes if name.split("/")[0].startswith(("tests", "js", "notebooks", "server"))]
     assert strays == []
 
 
 @pytest.mark.timeout(900)
-def test_the_server_runs_where_there_is_no_node(installed: Path, home_environ: dict[str, str]) -> None:
+def test_the_installed_server_runs_without_node(installed: Path, home_environ: dict[str, str]) -> None:
     environ = {**home_environ, "PATH": str(installed)}
     environ.pop("PYTHONPATH", None)
     assert "--port" in run(installed / "bqserver", "--help", env=environ)
@@ -78,8 +78,8 @@ def test_the_server_runs_where_there_is_no_node(installed: Path, home_environ: d
 
 
 @pytest.mark.timeout(900)
-def test_the_window_has_its_bundle(installed: Path, home_environ: dict[str, str]) -> None:
+def test_the_installed_widget_has_its_bundle(installed: Path, home_environ: dict[str, str]) -> None:
     environ = {**home_environ, "PATH": str(installed)}
     environ.pop("PYTHONPATH", None)
-    made = "from bqwidget import ChatWidget; print(len(str(ChatWidget._esm)))"
-    assert int(run(installed / "python", "-c", made, env=environ, cwd=installed)) > 500
+    code = "from bqwidget import ChatWidget; print(len(str(ChatWidget._esm)))"
+    assert int(run(installed / "python", "-c", code, env=environ, cwd=installed)) > 500

@@ -1,7 +1,7 @@
-"""Names that are never renamed: those of the release 938af9b are all still there; additions are fine.
+"""Names that are never renamed: all names of the release 938af9b still exist; additions are allowed.
 
 They are on the wire, on disk, in a cluster, in configuration, logs, metrics, and in users' code. The file
-``fixtures/release_938af9b/names.json`` holds what ``support.release.names`` extracted from that release.
+``fixtures/release_938af9b/names.json`` holds the names that ``support.release.names`` extracted from that release.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def present(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> names
 
 
 @pytest.mark.parametrize("section", [*DECLARED, *OBSERVED])
-def test_every_name_of_the_release_is_still_there(present: names.Names, section: str) -> None:
+def test_every_name_of_the_release_still_exists(present: names.Names, section: str) -> None:
     assert list(names.missing(PINNED[section], present[section])) == []
 
 
-def test_a_name_that_is_gone_is_reported() -> None:
+def test_a_missing_name_is_reported() -> None:
     before = {"a": {"b": ["x", "y"], "c": "1"}, "d": 1}
     now = {"a": {"b": ["y", "z"], "c": "2", "more": "3"}}
     assert list(names.missing(before, now)) == ["/a/b: x is gone", "/a/c was '1' and is '2'", "/d is gone"]

@@ -1,4 +1,4 @@
-"""A secret token goes through everything that writes something down, and is found nowhere afterwards."""
+"""Secret leaks: a token used with everything that writes logs or files must not appear in any of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bqserver.auth import tokens
 from support.eventually import eventually
 from support.ws_client import member, request
 
-SECRET = "SENTINEL-5f1d2c9b7a"
+SECRET = "SECRET-5f1d2c9b7a"
 
 CLIENT = """
 import logging, os, sys, traceback
@@ -26,18 +26,18 @@ room.send("hi")
 print(repr(room), str(room), room.url, repr(room.widget), room._repr_mimebundle_())
 print(configured_endpoint(None, None, insecure=False), room.widget.get_state())
 print(room.invite(uses=1, minutes=1))
-def broken(make):
+def fails(make):
     try:
         make()
     except Exception:
         print(traceback.format_exc())
-broken(lambda: room.send("x" * 20_000))
-broken(lambda: Room("lobby", url="http://chat.example.org"))
-broken(lambda: Room("lobby", url=os.environ["BQWIDGET_URL"], token=os.environ["BQWIDGET_TOKEN"] + "x").wait_open(2))
-broken(lambda: Room("bad room"))
-broken(lambda: Room("lobby", tokens=os.environ["BQWIDGET_TOKEN"]))
+fails(lambda: room.send("x" * 20_000))
+fails(lambda: Room("lobby", url="http://chat.example.org"))
+fails(lambda: Room("lobby", url=os.environ["BQWIDGET_URL"], token=os.environ["BQWIDGET_TOKEN"] + "x").wait_open(2))
+fails(lambda: Room("bad room"))
+fails(lambda: Room("lobby", tokens=os.environ["BQWIDGET_TOKEN"]))
 room.close()
-broken(lambda: room.send("after the end"))
+fails(lambda: room.send("after the end"))
 """
 
 CELLS = [
@@ -49,17 +49,17 @@ CELLS = [
 
 
 @pytest.fixture
-def served(home):
-    """The url of a server that writes down all it can, whose shared token is SECRET, and the file of its words."""
-    key, words = home / "key", home / "words.txt"
+def verbose_server(home):
+    """The URL of a server with all its logs enabled, whose shared token is SECRET, and the file of its stderr."""
+    key, stderr = home / "key", home / "stderr.txt"
     key.write_text(SECRET)
     key.chmod(0o600)
     command = [sys.executable, "-m", "bqserver", "--port=0", f"--token-file={key}", "--log-level=DEBUG"]
     command += [f"--audit-log={home / 'audit.jsonl'}", f"--runtime-file={home / 'server.json'}"]
-    with words.open("w") as output:
+    with stderr.open("w") as output:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True)
     try:
-        yield process.stdout.readline().split()[-1], words
+        yield process.stdout.readline().split()[-1], stderr
     finally:
         process.terminate()
         rest, _ = process.communicate(timeout=20)
@@ -68,12 +68,12 @@ def served(home):
 
 
 def command_lines() -> str:
-    """What ``ps`` shows of every process."""
+    """The command lines of all processes, from ``ps``."""
     done = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True, check=True)
     return done.stdout
 
 
-def holding(folder: Path, secret: str) -> set[str]:
+def files_containing(folder: Path, secret: str) -> set[str]:
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -81,8 +81,8 @@ def holding(folder: Path, secret: str) -> set[str]:
     }
 
 
-def test_the_server_writes_no_token_down(served, home):
-    url, _ = served
+def test_the_server_writes_no_token_to_its_logs_or_files(verbose_server, home):
+    url, _ = verbose_server
     named, _ = tokens.add_grant(home / "data" / "tokens.json", "ada")
     for token in (SECRET, named):
         bearer = {"Authorization": f"Bearer {token}"}
@@ -106,10 +106,10 @@ def test_the_server_writes_no_token_down(served, home):
         assert SECRET not in command_lines()
     request(url, "GET", "/messages", Authorization=f"Bearer {SECRET}x")
     request(url, "GET", "/messages", Authorization=f"Basic {SECRET}")
-    allowed = {"key", "server.json"}  # both mode 0600, and there to hold it
-    assert holding(home, SECRET) == allowed
+    allowed = {"key", "server.json"}  # both are meant to contain it, and have mode 0600
+    assert files_containing(home, SECRET) == allowed
     assert all((home / name).stat().st_mode & 0o077 == 0 for name in allowed)
-    assert holding(home, named) == set()
+    assert files_containing(home, named) == set()
     assert (home / "audit.jsonl").read_text()
 
 
@@ -122,8 +122,8 @@ def environment(home_environ: dict[str, str], url: str) -> dict[str, str]:
     }
 
 
-def test_the_client_says_no_token_in_logs_reprs_and_tracebacks(served, home_environ):
-    url, _ = served
+def test_the_client_shows_no_token_in_logs_reprs_and_tracebacks(verbose_server, home_environ):
+    url, _ = verbose_server
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "ignore", "-c", CLIENT],
         env=environment(home_environ, url),
@@ -135,13 +135,13 @@ def test_the_client_says_no_token_in_logs_reprs_and_tracebacks(served, home_envi
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Traceback") >= 6, done.stdout
     assert "DEBUG" in done.stdout
-    where = [line for line in (done.stdout + done.stderr).splitlines() if SECRET in line]
-    assert where == []
+    leaks = [line for line in (done.stdout + done.stderr).splitlines() if SECRET in line]
+    assert leaks == []
 
 
 @pytest.mark.timeout(200)
-def test_a_saved_notebook_and_its_export_hold_no_token(served, home, home_environ):
-    url, _ = served
+def test_a_saved_notebook_and_its_exports_contain_no_token(verbose_server, home, home_environ):
+    url, _ = verbose_server
     folder = home / "saved"
     folder.mkdir()
     cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
@@ -165,6 +165,6 @@ def test_a_saved_notebook_and_its_export_hold_no_token(served, home, home_enviro
         assert SECRET not in done.stdout + done.stderr
     saved = nbformat.read(folder / "room.ipynb", 4)
     state = saved.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
-    assert any("room_name" in model["state"] for model in state.values())  # the window's state is in it
+    assert any("room_name" in model["state"] for model in state.values())  # it contains the widget's state
     assert "MessageRefused" in str(saved.cells[3].outputs)
-    assert holding(folder, SECRET) == set()
+    assert files_containing(folder, SECRET) == set()

@@ -1,8 +1,8 @@
-"""A monitor in the browser: it sees every element that enters a chat, every script that ran and every request.
+"""A monitor in the browser that reports unexpected elements in a chat, executed payloads and requests.
 
-It stands in the page before anything else does, and looks at what each change of the document brought, so
-that what was there for a moment only is seen too. What the chat may be made of is the list below; whatever
-else there is, the monitor names.
+It is installed before the page's own scripts and examines every mutation of the document, so that it also sees
+elements that exist only briefly. The list below holds the allowed elements and attributes; the monitor reports all
+others.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Dialog, Page, Request
 
-WATCH = r"""
+MONITOR_SCRIPT = r"""
 (() => {
   const any = /^[^]*$/, dir = /^(auto|ltr)$/, flag = /^(true|false)?$/, word = /^[\w -]*$/;
-  // An avatar's colour, its ink, and its picture where it is its own address.
+  // An avatar's background colour, text colour, and image, which has a data: URL.
   const rgb = "rgb\\(\\d+, \\d+, \\d+\\)", picture = 'url\\("data:image/(png|jpeg|gif|webp);base64,[\\w+/=]+"\\)';
   const paint = new RegExp(`^(background(-image)?: (${picture}|${rgb}|${picture} ${rgb}); ?|color: ${rgb}; ?)+$`);
   const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/,
                 "data-lm-suppress-shortcuts": flag };
   const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete)$/;
   const allowed = {
-    // The page's own HTML and the words that messages are made of.
+    // The page's own HTML and the elements of message texts.
     main: { "data-room": word, "data-base": /^[\w/.:-]*$/, "data-session": /^(yes|no)$/ },
     ol: { start: /^-?\d+$/ }, ul: {}, li: { "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+$/ },
     p: {}, b: {}, strong: {}, em: {}, del: {}, code: {}, pre: {}, blockquote: {}, br: {}, small: {}, q: {},
     time: { datetime: /^[\d:.TZ-]*$/ },
-    // What is attached: a picture has the address of its bytes, and a table is made of cells.
+    // Attachments: an image has the URL of its bytes, and a table consists of cells.
     img: { src: /^(blob:https?:\/\/[\w.:-]+\/[\w-]+|data:image\/svg\+xml;base64,[\w+\/=]*)$/, alt: any, decoding: /^async$/,
            draggable: /^false$/ },
     table: {}, thead: {}, tbody: {}, tr: {}, th: { scope: /^col$/ }, td: {}, figure: {}, figcaption: {},
     dialog: { open: flag }, progress: { max: /^1$/, value: /^[\d.]+$/ },
     a: { href: /^(https?|mailto):/, target: /^_blank$/, rel: /^noopener noreferrer$/ },
-    // The window around them.
+    // The chat window.
     section: {}, header: {}, footer: {}, h1: {}, h2: {}, span: { style: paint },
     div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
     input: { type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w+\/,]*$/, placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
@@ -49,7 +49,7 @@ WATCH = r"""
     if (!rule?.test(value)) found.add(`<${element.localName} ${name}="${value}">`);
   };
   const element = (each) => {
-    if (each.matches("main > noscript")) return; // what the empty shell says
+    if (each.matches("main > noscript")) return; // the text of the empty page
     if (!Object.hasOwn(allowed, each.localName)) found.add(`<${each.localName}>`);
     if (each.shadowRoot) found.add(`<${each.localName}> with a shadow`);
     if (each.localName === "a" && each.rel !== "noopener noreferrer") found.add(`<a rel="${each.rel}">`);
@@ -77,7 +77,7 @@ WATCH = r"""
     walk(document.documentElement);
     const outside = [...document.querySelectorAll("body > *")].filter((each) =>
       document.querySelector("body > #bqwidget") && !each.matches("#bqwidget, #bqwidget-state"));
-    for (const each of outside) found.add(`<${each.localName}> beside the window`);
+    for (const each of outside) found.add(`<${each.localName}> outside the window`);
     const links = [...document.querySelectorAll("#bqwidget a, .bq-chat a")].map(({ protocol }) => protocol);
     for (const one of links) if (!["http:", "https:", "mailto:"].includes(one)) found.add(`a link to ${one}`);
     return [...ran, ...blocked, ...found];
@@ -87,9 +87,10 @@ WATCH = r"""
 
 
 class DomMonitor:
-    """Make it before the page is opened; ``report()`` is everything that should not be, in words.
+    """Create it before the page is opened; ``report()`` returns a description of each violation.
 
-    ``origins``: where requests may go. ``scripts=False``: the browser runs none, so that only requests are seen.
+    ``origins``: the allowed targets of requests. ``scripts=False``: the browser runs no scripts, so only requests are
+    monitored.
     """
 
     def __init__(self, page: Page, *origins: str, scripts: bool = True) -> None:
@@ -97,7 +98,7 @@ class DomMonitor:
         self._scripts = scripts
         self._hosts = {urlsplit(origin).netloc for origin in origins}
         self._seen: list[str] = []
-        page.add_init_script(WATCH)
+        page.add_init_script(MONITOR_SCRIPT)
         page.on("request", self._request)
         page.on("websocket", lambda socket: self._address(socket.url))
         page.on("dialog", self._dialog)
@@ -121,4 +122,4 @@ class DomMonitor:
 
     def _console(self, message: ConsoleMessage) -> None:
         if "Security Policy" in message.text or "Trusted" in message.text:
-            self._seen.append(f"the browser said: {message.text}")
+            self._seen.append(f"the browser logged: {message.text}")

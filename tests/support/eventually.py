@@ -1,4 +1,4 @@
-"""Waiting for what another process does, where there is no event to wait on: look often, give up late."""
+"""Polling for a state of another process, where there is no event to wait for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Found = TypeVar("Found")
 
 
 def eventually(look: Callable[[], Found], timeout: float = 20, what: str = "") -> Found:
-    """The first true answer of ``look``; AssertionError after ``timeout`` seconds without one."""
+    """Returns the first true result of ``look``. Raises AssertionError after ``timeout`` seconds without one."""
     deadline = time.monotonic() + timeout
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {timeout} s: {what or look}"

@@ -1,4 +1,4 @@
-"""WebSocket handshakes for connections that are made without an HTTP server."""
+"""WebSocket handshakes for connections created without an HTTP server."""
 
 from __future__ import annotations
 

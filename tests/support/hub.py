@@ -1,4 +1,4 @@
-"""A hub without sockets: peers on connections that record what they are given."""
+"""A hub without sockets: its peers have connections that record what is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bqwidget.protocol import Send
 
 
 class RecordingConnection:
-    """Keeps what it is given to write. ``full``: a reader that has stopped reading."""
+    """Records the bytes written to it. ``full``: simulates a client that has stopped reading."""
 
     def __init__(self, *, compresses: bool = False) -> None:
         self.compresses = compresses

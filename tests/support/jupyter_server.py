@@ -1,4 +1,4 @@
-"""A real Jupyter server as a process, and its kernels as a notebook drives them: over its own WebSocket."""
+"""A real Jupyter server as a process, and its kernels, driven over the server's WebSocket like a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.ws_client import request
 from websockets.sync.client import connect
 
 CONFIG_PATH = str(ROOT / "server")
-"""As JUPYTER_CONFIG_PATH: what installing bqwidget puts into Jupyter's configuration."""
+"""JUPYTER_CONFIG_PATH: the configuration that installing bqwidget adds to Jupyter."""
 
 
 class JupyterServer:
@@ -36,7 +36,7 @@ class JupyterServer:
         self.rooms = f"{self.base}/bqserver"
 
     def ask(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str):
-        """``path`` below the base; with Jupyter's token, or another, unless headers say otherwise."""
+        """Send a request to ``path`` below the base, with Jupyter's token unless ``token`` or the headers give another."""
         if not {"Authorization", "Cookie"} & headers.keys():
             headers["Authorization"] = f"token {token or self.token}"
         return request(self.origin, method, self.base + path, body, **headers)
@@ -54,7 +54,7 @@ class Kernel:
         self.token = token
 
     def run(self, code: str, timeout: float = 60) -> str:
-        """What ``code`` prints; AssertionError with its traceback where it fails."""
+        """Run ``code`` and return what it prints. Raises AssertionError with its traceback if it fails."""
         server = self.server
         address = f"{server.origin.replace('http', 'ws', 1)}{server.base}/api/kernels/{self.id}/channels"
         header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": "t", "username": "t"}
@@ -71,11 +71,11 @@ class Kernel:
         with connect(address, additional_headers=authorization, max_size=None, ssl=context) as socket:
             socket.send(json.dumps(message))
             while True:
-                told = json.loads(socket.recv(timeout))
-                if told["parent_header"].get("msg_id") != header["msg_id"]:
+                reply = json.loads(socket.recv(timeout))
+                if reply["parent_header"].get("msg_id") != header["msg_id"]:
                     continue
-                content = told["content"]
-                match told["msg_type"]:
+                content = reply["content"]
+                match reply["msg_type"]:
                     case "stream":
                         printed += content["text"]
                     case "error":
@@ -88,7 +88,7 @@ class Kernel:
 def jupyter_server(
     home: Path, environ: dict[str, str], *args: str, base: str = "/", app: str = "jupyter_server"
 ) -> Iterator[JupyterServer]:
-    """One with the extension, unless ``args`` disable it, in ``home``."""
+    """A Jupyter server in ``home``, with bqserver's extension unless ``args`` disable it."""
     token = secrets.token_hex(16)
     folder = home / "notebooks"
     folder.mkdir(exist_ok=True)
@@ -113,19 +113,19 @@ def jupyter_server(
             stderr=subprocess.STDOUT,
         )
     try:
-        told = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
+        info = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
 
         def read() -> dict[str, str]:
             assert process.poll() is None, log.read_text()
             try:
-                return json.loads(told.read_text())
-            except (FileNotFoundError, json.JSONDecodeError):  # not yet, or not yet whole
+                return json.loads(info.read_text())
+            except (FileNotFoundError, json.JSONDecodeError):  # not written yet, or incomplete
                 return {}
 
         def answers() -> bool:
             try:
                 return server.ask("GET", "/api/status").status == 200
-            except ConnectionRefusedError:  # it listens once its loop runs
+            except ConnectionRefusedError:  # it listens only once its event loop runs
                 return False
 
         server = JupyterServer(process, eventually(read, 60, "Jupyter's start")["url"], token, log)

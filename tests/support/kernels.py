@@ -1,4 +1,4 @@
-"""A real ipykernel, driven like a notebook: run cells, and read what appears under which cell."""
+"""A real ipykernel, driven like a notebook: run cells, and read each cell's outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT = 30.0
 
 
 class Cell:
-    """One run of some code. ``text`` is everything that stands under it by now, ``errors`` its tracebacks."""
+    """One run of a cell. ``text`` is its output so far, ``errors`` the names of its exceptions."""
 
     def __init__(self, kernel: Kernel, message: str) -> None:
         self._kernel = kernel
@@ -26,7 +26,7 @@ class Cell:
     @property
     def outputs(self) -> list[tuple[str, dict[str, Any]]]:
         self._kernel.read()
-        return self._kernel.heard[self.message]
+        return self._kernel.outputs_by_message[self.message]
 
     @property
     def text(self) -> str:
@@ -48,14 +48,14 @@ class Cell:
         )
 
     def shows(self, text: str) -> Cell:
-        """Wait until ``text`` stands under the cell."""
-        self._kernel.until(lambda: text in self.text, f"{text!r} under the cell; there is {self.text!r}")
+        """Wait until ``text`` is in the cell's output."""
+        self._kernel.until(lambda: text in self.text, f"{text!r} in the output, which is {self.text!r}")
         return self
 
 
 class Kernel:
     def __init__(self, environ: dict[str, str]) -> None:
-        self.heard: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        self.outputs_by_message: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         self._manager = KernelManager()
         assert self._manager.kernel_spec is not None
         self._manager.kernel_spec.argv[0] = sys.executable
@@ -65,7 +65,7 @@ class Kernel:
         self._client.wait_for_ready(timeout=TIMEOUT)
 
     def begin(self, code: str, cell_id: str | None = None) -> Cell:
-        """Start a cell; ``cell_id`` is what a frontend like JupyterLab tells of it."""
+        """Start a cell; ``cell_id`` is its id as a frontend such as JupyterLab sends it."""
         content = {
             "code": code,
             "silent": False,
@@ -83,7 +83,7 @@ class Kernel:
         return cell
 
     def run(self, code: str, cell_id: str | None = None) -> Cell:
-        """Run a cell to its end; one that ends with an error fails the test."""
+        """Run a cell to its end; an error in it fails the test."""
         cell = self.begin(code, cell_id)
         self.until(lambda: cell.is_done, f"the end of the cell {code!r}")
         assert cell.errors == [], cell.text
@@ -96,18 +96,18 @@ class Kernel:
         self._manager.shutdown_kernel(now=True)
 
     def read(self, timeout: float = 0) -> None:
-        """Take in what the kernel has said."""
+        """Read the messages that the kernel has sent."""
         with contextlib.suppress(queue.Empty):
             while True:
                 message = self._client.get_iopub_msg(timeout=timeout)
                 parent = message["parent_header"].get("msg_id", "")
-                self.heard[parent].append((message["msg_type"], message["content"]))
+                self.outputs_by_message[parent].append((message["msg_type"], message["content"]))
                 timeout = 0
 
-    def until(self, met: Callable[[], object], what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + TIMEOUT
-        while not met():
-            assert time.monotonic() < deadline, f"waited in vain for {what}"
+        while not condition():
+            assert time.monotonic() < deadline, f"timed out waiting for {what}"
             self.read(timeout=0.1)
 
     def stop(self) -> None:
@@ -118,11 +118,11 @@ class Kernel:
 
 @contextlib.contextmanager
 def kernel(environ: dict[str, str]) -> Iterator[Kernel]:
-    made = Kernel(environ)
+    started = Kernel(environ)
     try:
-        yield made
+        yield started
     finally:
-        made.stop()
+        started.stop()
 
 
 def _text(kind: str, content: dict[str, Any]) -> str:

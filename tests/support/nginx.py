@@ -1,4 +1,4 @@
-"""A real nginx in the foreground, with nothing of its own outside of one folder."""
+"""A real nginx in the foreground, with all its files in one folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from support.eventually import eventually
 
-AROUND = """
+CONFIG_TEMPLATE = """
 daemon off;
 master_process off;
 pid {folder}/nginx.pid;
@@ -33,11 +33,11 @@ http {{
 
 @contextmanager
 def nginx(servers: str, port: int, folder: Path, missing: Callable[[str], NoReturn]) -> Iterator[None]:
-    """Run it with these ``server`` blocks until the end of the block, once it listens on ``port``."""
+    """Run nginx with these ``server`` blocks; enters the block when it listens on ``port``."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     program = program or missing("nginx (apt-get install nginx-light)")
     config = folder / "nginx.conf"
-    config.write_text(AROUND.format(folder=folder, servers=servers))
+    config.write_text(CONFIG_TEMPLATE.format(folder=folder, servers=servers))
     with (folder / "nginx.out").open("wb") as output:
         process = subprocess.Popen(
             [program, "-c", str(config), "-p", str(folder)], stdout=output, stderr=output

@@ -1,4 +1,4 @@
-"""Small real pictures of every kind that a room takes, made here, and some that only claim to be."""
+"""Small images of every type that a room accepts, generated here, and some invalid ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bqwidget.protocol import TABLE
 def png(
     width: int = 8, height: int = 4, color: tuple[int, int, int] = (200, 60, 40), *, noise: int = 0
 ) -> bytes:
-    """A picture of one colour; ``noise``: so many bytes more that nothing can make smaller."""
+    """An image of one colour; ``noise``: the number of additional incompressible bytes."""
     row = b"\0" + bytes(color) * width
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
@@ -47,12 +47,12 @@ SCRIPTED_SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://w
 <a xlink:href="javascript:ran(7)"><rect width="40" height="20"/></a><animate onbegin="ran(8)" attributeName="x"/></svg>"""
 HTML = b"<!doctype html><script>ran(9)</script>"
 POLYGLOT = b"GIF89a/*" + GIF[8:] + b"*/=1;ran(10)//<script>ran(11)</script>"
-"""A picture to some, a script to others."""
+"""Valid both as an image and as a script."""
 
 
 def table(columns: Sequence[str], *rows: Sequence[object], total: int | None = None) -> bytes:
-    told = {"columns": columns, "rows": rows, "total_columns": len(columns)}
-    return json.dumps({**told, "total_rows": len(rows) if total is None else total}).encode()
+    shown = {"columns": columns, "rows": rows, "total_columns": len(columns)}
+    return json.dumps({**shown, "total_rows": len(rows) if total is None else total}).encode()
 
 
 PICTURES = {

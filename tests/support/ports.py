@@ -1,4 +1,4 @@
-"""Ports that were free a moment ago, for a server that has to know its own beforehand, or comes back to it."""
+"""Free ports, for servers that need to know their port in advance or are restarted on it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import random
 import socket
 from contextlib import ExitStack
 
-FIRST, LAST = 10_000, 32_000
-"""Below those that systems give to outgoing connections, one of which could take it meanwhile."""
+FIRST_PORT, LAST_PORT = 10_000, 32_000
+"""Below the ephemeral range, from which an outgoing connection could take a port in the meantime."""
 
 
 def free_ports(count: int) -> list[int]:
     found: list[int] = []
-    with ExitStack() as held:  # until all are found: no two are the same
+    with ExitStack() as held:  # keep all bound until the end, so that no port occurs twice
         while len(found) < count:
             probe = held.enter_context(socket.socket())
-            port = random.randint(FIRST, LAST)
+            port = random.randint(FIRST_PORT, LAST_PORT)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:

@@ -1,4 +1,4 @@
-"""HTTP by hand, over a bare socket: requests as no library sends them, and their answers to the last byte."""
+"""HTTP over a plain socket: requests that no library sends, and the exact bytes of their responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT = 30.0
 
 
 def connect(url: str, *, receive_buffer: int | None = None) -> socket.socket:
-    """``receive_buffer``: the kernel's, in bytes."""
+    """Open a TCP connection to ``url``. ``receive_buffer``: SO_RCVBUF in bytes."""
     address = urlsplit(url)
     raw = socket.socket()
     raw.settimeout(TIMEOUT)
@@ -23,10 +23,10 @@ def connect(url: str, *, receive_buffer: int | None = None) -> socket.socket:
 
 
 def post(body: bytes, path: str = "/messages", **lines: str | None) -> bytes:
-    """A POST of JSON; header names take ``_`` for ``-``, and None leaves one out."""
+    """A POST of JSON; in header names ``_`` stands for ``-``, and None omits a header."""
     plain = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body))}
-    told = {**plain, **{name.replace("_", "-"): value for name, value in lines.items()}}
-    head = "".join(f"{name}: {value}\r\n" for name, value in told.items() if value is not None)
+    headers = {**plain, **{name.replace("_", "-"): value for name, value in lines.items()}}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None)
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
@@ -37,13 +37,13 @@ class Reply(NamedTuple):
 
     @property
     def normalized(self) -> tuple[bytes, bytes]:
-        """The answer without the times in it, and without the name of a room that is called like a test's side."""
+        """The response without its times, and without the suffix of a room that is named after the server under test."""
         head = re.sub(rb"\r\nDate: [^\r]+GMT", b"\r\nDate:", self.head)
         return head, re.sub(rb'"at":\d+|(?<=room-)[ab]', b"", self.body)
 
 
 def answers(raw: socket.socket, count: int) -> list[Reply]:
-    """The next answers, each as long as it says."""
+    """Read the next ``count`` responses, each with its Content-Length."""
     data, found = b"", []
     while len(found) < count:
         head, end, rest = data.partition(b"\r\n\r\n")
@@ -60,7 +60,7 @@ def answers(raw: socket.socket, count: int) -> list[Reply]:
 
 
 def read_to_end(raw: socket.socket) -> bytes:
-    """All that comes until the server ends the connection."""
+    """Read all bytes until the server closes the connection."""
     data = b""
     while more := raw.recv(1 << 16):
         data += more

@@ -1,4 +1,4 @@
-"""Logs in SQLite files for tests: making, reading, checking and damaging them."""
+"""Logs in SQLite files for tests: create, read, check and corrupt them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_log_with_attachments(path: Path) -> Path:
 
 
 def fetch_attachments(log: Path) -> list[bytes]:
-    """The bytes that a server of that log returns for each referenced attachment; empty where it has none."""
+    """The bytes that a server of that log returns for each referenced attachment; empty if it has none."""
     with running_server(log=f"sqlite:{log}", open=True) as server:
         parts = [
             part for message in request(server.url, "GET", "/messages").json for part in message["parts"]

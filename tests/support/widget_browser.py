@@ -1,4 +1,4 @@
-"""A browser for a widget in a real kernel: speaks the window's side of the comm, without a window."""
+"""A simulated browser for a widget in a real kernel: it speaks the view's side of the comm, without a view."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class Kernel:
-    """A kernel and its client; what comes on iopub is kept by kind."""
+    """A kernel and its client; keeps the comm messages received on iopub."""
 
     def __init__(self, client: BlockingKernelClient) -> None:
         self.client = client
         self.comms: list[dict[str, Any]] = []
-        """``comm_open``, ``comm_msg`` and ``comm_close``, in order, each with its type."""
+        """The ``comm_open``, ``comm_msg`` and ``comm_close`` messages in order, each with its type."""
 
     def start(self, code: str) -> str:
         return self.client.execute(code)
 
     def run(self, code: str) -> dict[str, Any]:
-        """Run a cell to its end: what it printed, and its value's MIME bundle."""
+        """Run a cell to its end. Returns its printed text and the MIME bundle of its value."""
         return self.end(self.start(code))
 
     def end(self, request: str) -> dict[str, Any]:
         result: dict[str, Any] = {"printed": "", "data": {}}
 
         def ended() -> bool:
-            message = self.hear()
+            message = self.receive()
             if message["parent_header"].get("msg_id") != request:
                 return False
             match message["msg_type"]:
@@ -56,7 +56,7 @@ class Kernel:
         self.until(ended)
         return result
 
-    def hear(self, timeout: float = 20) -> dict[str, Any]:
+    def receive(self, timeout: float = 20) -> dict[str, Any]:
         message = self.client.get_iopub_msg(timeout=timeout)
         if message["msg_type"].startswith("comm_"):
             self.comms.append({"type": message["msg_type"], **message["content"]})
@@ -75,7 +75,7 @@ class Kernel:
 
 
 class Browser:
-    """One browser that shows a widget: speaks its comm, and keeps what it was told."""
+    """A browser that shows a widget; it sends and reads the messages of the widget's comm."""
 
     def __init__(self, kernel: Kernel, comm_id: str, name: str = "b1") -> None:
         self.kernel = kernel
@@ -100,7 +100,7 @@ class Browser:
         return [comm["data"]["content"] for comm in mine if comm["type"] == "comm_msg"]
 
     def until(self, look: Callable[[dict[str, Any]], Any]) -> Any:
-        """The first true answer of ``look`` over the envelopes, past ones included."""
+        """Returns the first true result of ``look`` over the envelopes, earlier ones included."""
         done = 0
         while True:
             envelopes = self.envelopes()
@@ -108,10 +108,10 @@ class Browser:
                 if envelope.get("to", self.name) == self.name and (found := look(envelope)):
                     return found
             done = len(envelopes)
-            self.kernel.hear()
+            self.kernel.receive()
 
     def frame(self, kind: str, **fields: object) -> dict[str, Any]:
-        """The first frame of this type with these fields (an entry's are looked at too), in a delta."""
+        """Returns the first frame in a delta that has this type and these fields, its own or its entry's."""
 
         def look(envelope: dict[str, Any]) -> Any:
             for frame in envelope.get("frames", ()):
@@ -122,7 +122,7 @@ class Browser:
         return self.until(look)
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """Ask for one, and take the answer to this question."""
+        """Request a snapshot, and return the response to this request."""
         k = self.command("open")
         self.until(lambda envelope: envelope.get("ack", 0) >= k)
         return [
@@ -132,9 +132,9 @@ class Browser:
         ][-1]["snapshot"]
 
     def open_with(self, text: str) -> None:
-        """Open, and wait until the room has been loaded with this message in it."""
+        """Open, and wait until the room is loaded with this message."""
         while not any(frame.get("entry", {}).get("text") == text for frame in self.snapshot()):
-            self.kernel.hear()
+            self.kernel.receive()
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def kernel(home_environ: dict[str, str], server: RunningServer) -> Iterator[Kern
 
 @pytest.fixture
 def bob(server: RunningServer) -> Iterator[Room]:
-    """Another member, in this process."""
+    """Another member of the room, in this process."""
     with Room("lobby", user="bob", url=server.url, token=server.token) as room:
         room.wait_open(20)
         yield room
@@ -172,7 +172,7 @@ def bob(server: RunningServer) -> Iterator[Room]:
 
 @pytest.fixture
 def browser(kernel: Kernel, bob: Room) -> Browser:
-    """A browser that shows ada's window of the lobby, in which bob said hello."""
+    """A browser that shows ada's widget of the lobby, in which bob has sent "hello"."""
     bob.send("hello")
     shown = kernel.run("from bqwidget import ChatWidget\nwidget = ChatWidget('lobby', user='ada')\nwidget")
     opened = Browser(kernel, shown["data"][WIDGET_MIME]["model_id"])

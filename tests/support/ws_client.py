@@ -1,4 +1,4 @@
-"""A member that speaks plain JSON over a plain WebSocket, so that tests see what is really on the wire."""
+"""A client that speaks plain JSON over a plain WebSocket, so that tests see the actual wire format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Member:
         return json.loads(self.socket.recv(TIMEOUT))
 
     def until(self, kind: str) -> Frame:
-        """The next frame of this type; the others are passed over."""
+        """Returns the next frame of this type; skips others."""
         while (frame := self.recv())["type"] != kind:
             pass
         return frame
@@ -40,7 +40,7 @@ class Member:
         return [self.until("message")["entry"]["text"] for _ in range(count)]
 
     def close_code(self) -> int | None:
-        """Read on until the server ends it."""
+        """Read until the server closes the connection. Returns the close code."""
         try:
             while True:
                 self.socket.recv(TIMEOUT)
@@ -68,7 +68,7 @@ def member(
         compression=compression,
         ssl=ssl,
         max_size=None,
-        max_queue=None,  # else unread messages would hold up the closing handshake
+        max_queue=None,  # otherwise unread messages would delay the closing handshake
     ) as socket:
         yield Member(socket)
 
@@ -89,12 +89,12 @@ class Answer:
 
 
 def request(url: str, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-    """One HTTP request; a dict body goes as JSON, bytes as they are."""
+    """Send one HTTP request; a dict body is sent as JSON, bytes unchanged."""
     address = urlsplit(url)
-    if address.scheme == "https":  # the tests' own certificate; who trusts it is tested where it matters
-        unverified_context = ssl._create_unverified_context()
+    if address.scheme == "https":  # the tests' own certificate; its verification has tests of its own
+        context = ssl._create_unverified_context()
         connection = http.client.HTTPSConnection(
-            address.hostname, address.port, timeout=TIMEOUT, context=unverified_context
+            address.hostname, address.port, timeout=TIMEOUT, context=context
         )
     else:
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT)

@@ -1,8 +1,8 @@
-"""What a stranger may try so that a message becomes script: a few lists, multiplied. Each attempt calls ``ran(N)``.
+"""XSS payloads: the products of a few lists. Payload N calls ``ran(N)`` when it is executed.
 
-The ideas are those of public collections (cheat sheets, sanitizer test suites), the words are our own: an
-element that runs something, in front of it what might end the place it stands in, the encodings that a
-careless decoder undoes, and the addresses that are code, in every form Markdown has for an address.
+The ideas are those of public collections (cheat sheets, sanitizer test suites), the texts are our own: elements that
+run something, preceded by text that could close the surrounding context, encodings that a careless decoder undoes,
+and URLs that are code, in every form in which Markdown has URLs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 EVIL = "https://evil.example/"
-"""Whatever is asked from there shows that a message made a request."""
+"""A request to this host shows that a message caused it."""
 
 ELEMENTS = (
     "<script>{run}</script>",
@@ -64,7 +64,7 @@ ELEMENTS = (
     '<a id=bqwidget name=bqwidget href="{evil}{n}" ping="{evil}{n}">x</a>',
     "<template shadowrootmode=open><script>{run}</script></template>",
 )
-"""Elements that run something, ask for something, or stand where ours are looked for."""
+"""Elements that run something, request something, or have the names of our own elements."""
 
 MUTATIONS = (
     "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=x onerror={run}&gt;'>",
@@ -81,7 +81,7 @@ MUTATIONS = (
     "<scr<script>ipt>{run}</scr</script>ipt>",
     "<a\n\n<img src=x onerror={run}>",
 )
-"""Text that a parser reads one way, and another way once written out and read again."""
+"""Text that parses differently after it is serialized and parsed again."""
 
 BREAKOUTS = (
     '">', "'>", "`>", "-->", "]]>", "</script>", "</textarea>", "</title>", "</style>", "</noscript>",
@@ -188,12 +188,12 @@ def _percent(text: str) -> str:
 
 
 def payloads() -> list[str]:
-    """All of them, each once, in an order that is always the same; number N calls ``ran(N)``."""
+    """Returns all distinct payloads in a fixed order; number N calls ``ran(N)``."""
     return [_fill(form, encode, number) for number, (form, encode) in enumerate(dict.fromkeys(_forms()))]
 
 
 def _forms() -> Iterator[tuple[str, Callable[[str], str]]]:
-    """Each with its blanks, and how to write it once they are filled in."""
+    """Yields each template, and the encoding to apply after its placeholders are filled in."""
     for form in (*ELEMENTS, *MUTATIONS, *TEMPLATES, *DISGUISES):
         yield form, str
     # Half of the pairs: each element meets eight breakouts, each breakout meets twenty-four elements.

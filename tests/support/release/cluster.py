@@ -19,12 +19,12 @@ from support.release.report import bearer
 from support.ws_client import member, request
 
 
-def clustered(nats: str, data: Path, ada: str) -> Names:
-    """The subjects to which two nodes publish, with the fields of the JSON, and the streams that they make.
+def cluster_names(nats: str, data: Path, ada: str) -> Names:
+    """The subjects to which two nodes publish, with the fields of the JSON, and the streams that they create.
 
     ``nats``: host:port of a server without streams; ``data``: the data folder; ``ada``: a moderator's token.
     """
-    with _listening(nats) as published:
+    with _record_messages(nats) as published:
         _run_nodes(nats, data, ada, published)
         eventually(lambda: "bye" in published["S.nodes"], what="the last node's end")
     subjects = {subject: sorted(keys) for subject, keys in sorted(published.items())}
@@ -32,7 +32,7 @@ def clustered(nats: str, data: Path, ada: str) -> Names:
 
 
 def _run_nodes(nats: str, data: Path, ada: str, published: dict[str, set[str]]) -> None:
-    """Make two nodes publish everything that nodes publish."""
+    """Make two nodes publish every kind of message."""
     from bqserver.testing import running_server
 
     log = {"log": f"nats://{nats}/S", "single": True}
@@ -75,14 +75,14 @@ def _run_nodes(nats: str, data: Path, ada: str, published: dict[str, set[str]]) 
 
 
 @contextmanager
-def _listening(nats: str) -> Iterator[dict[str, set[str]]]:
-    """By normalised subject: the keys of the JSON that is published; none for other bytes. Filled while it runs."""
+def _record_messages(nats: str) -> Iterator[dict[str, set[str]]]:
+    """Yields, by normalised subject, the keys of the published JSON (none for other bytes), updated while it runs."""
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
     published: dict[str, set[str]] = {}
 
-    async def note(message: Msg) -> None:
+    async def record(message: Msg) -> None:
         subject, data = _normalised(message.subject), message.data
         if subject.startswith("$O."):  # NATS' own fields, except for the description
             data = json.loads(data)["description"].encode() if ".M." in subject else b""
@@ -98,7 +98,7 @@ def _listening(nats: str) -> Iterator[dict[str, set[str]]]:
     async def listen() -> None:
         client = Client()
         await client.connect(f"nats://{nats}")
-        await client.subscribe(">", cb=note)
+        await client.subscribe(">", cb=record)
         await client.flush()
         ready.set()
         await stopped.wait()
@@ -127,7 +127,7 @@ def _normalised(subject: str) -> str:
 
 
 async def _streams(nats: str) -> Names:
-    """By stream: the settings that bqserver gives."""
+    """By stream: the settings that bqserver specifies."""
     from nats.aio.client import Client
 
     ours = (

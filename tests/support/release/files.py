@@ -1,4 +1,4 @@
-"""The files that the release 938af9b wrote, what it served of them, and the present command started on a copy."""
+"""The files written by the release 938af9b, what it served from them, and the present command started on a copy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bqserver.testing import running_server
 from support.paths import TESTS
 
 RELEASE = TESTS / "fixtures" / "release_938af9b"
-CONFIGURING = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
-"""Variables of a developer's shell that would lead the command elsewhere."""
+CLEARED_VARIABLES = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
+"""Variables of a developer's shell that would change which server the command uses."""
 
 
 def expected() -> dict[str, Any]:
@@ -38,7 +38,7 @@ def unpack(name: str, folder: Path) -> Path:
 
 
 def bqserver(data: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """A subcommand, run to its end, with ``data`` as the data folder."""
+    """Run a subcommand to its end, with ``data`` as the data folder."""
     command = [sys.executable, "-m", "bqserver", *map(str, words)]
     environ = {**os.environ, "BQWIDGET_DATA_DIR": str(data)}
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
@@ -46,10 +46,10 @@ def bqserver(data: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def serving(data: Path, log: str, **traits: Any) -> Iterator[str]:
-    """The address of a server that finds its token, tokens and rights in ``data`` under their default names."""
+    """The URL of a server that reads its token, tokens and rights from ``data`` under their default names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BQWIDGET_DATA_DIR", str(data))
-        for name in CONFIGURING:
+        for name in CLEARED_VARIABLES:
             patch.delenv(name, raising=False)
         with running_server(log=log, **traits) as server:
             yield server.url

@@ -1,8 +1,8 @@
-"""The public names of the code that is imported: wire, configuration, Python, and constants of its sources.
+"""The public names of the imported code: wire, configuration, Python, and the constants of its sources.
 
 The same code extracts them from a release, into the fixture ``names.json``, and from the present code: it imports only
-modules and classes whose names are public. ``observed`` adds the names that servers write and answer. ``missing``
-compares two results; a key that is gone, or another value under a key, means that a name was changed.
+modules and classes whose names are public. ``observed`` adds the names that servers write and return. ``missing``
+compares two results: a missing key, or another value under a key, means that a name was changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOSE_CODES = 1001, 1003, 1007, 1009, 1013, 4008, 4029, 4401, 4403, 4404
 
 
 def missing(before: Any, now: Any, place: str = "") -> Iterator[str]:
-    """A sentence for each name of ``before`` that ``now`` lacks or changes. Names that only ``now`` has are additions."""
+    """Yields a sentence for each name of ``before`` that ``now`` lacks or changes; names only in ``now`` are allowed."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key, value in before.items():
             if key in now:
@@ -52,13 +52,13 @@ def declared() -> Names:
 
 
 def frames() -> Names:
-    """By type and direction: the fields, which of them are always there, and the values of those that are words."""
+    """By type and direction: the fields, whether they are required, and the values of enumerated ones."""
     from bqwidget import protocol
 
-    sent, taken = protocol.ServerFrame.__args__, protocol.ClientFrame.__args__
+    sent, accepted = protocol.ServerFrame.__args__, protocol.ClientFrame.__args__
     return {
         "server": {frame.__struct_config__.tag: fields(frame) for frame in sent},
-        "client": {frame.__struct_config__.tag: fields(frame) for frame in taken},
+        "client": {frame.__struct_config__.tag: fields(frame) for frame in accepted},
     }
 
 
@@ -101,15 +101,15 @@ def commands(name: str, kind: Any) -> Names:
 
 
 def traits(kind: Any) -> Names:
-    """Our own: those of traitlets and Jupyter may change with their versions."""
-    made = kind()
+    """Our own traits only: those of traitlets and Jupyter may change with their versions."""
+    app = kind()
     ours = {
         name: trait
         for name, trait in kind.class_traits(config=True).items()
         if trait.this_class.__module__.partition(".")[0] == "bqserver"
     }
     return {
-        f"{kind.__name__}.{name}": f"{type(trait).__name__}, by default {type(getattr(made, name)).__name__}"
+        f"{kind.__name__}.{name}": f"{type(trait).__name__}, by default {type(getattr(app, name)).__name__}"
         for name, trait in ours.items()
     }
 
@@ -118,7 +118,7 @@ def traits(kind: Any) -> Names:
 
 
 def python() -> Names:
-    """Public names with their parameters. Of our classes only what they add to those of other packages."""
+    """Public names with their parameters; of our classes only what they add to base classes of other packages."""
     import bqserver.app
     import bqserver.extension
     import bqserver.testing
@@ -173,7 +173,7 @@ def python() -> Names:
 
 
 def own(module: Any, kind: type) -> list[tuple[str, Any]]:
-    """Public classes or functions that are not another package's."""
+    """Public classes or functions that are defined in the module's own package."""
     package = module.__name__.partition(".")[0]
     return sorted(
         (name, value)
@@ -198,18 +198,18 @@ def members(kind: type) -> Names:
 
 
 def parameters(function: Callable[..., object]) -> Names:
-    """By name: its kind, its place where it can be given by that, and whether it may be left out."""
+    """By name: the parameter's kind, its position if it can be positional, and whether it is required."""
     found = {}
     try:
-        taken = inspect.signature(function).parameters
-    except ValueError:  # an exception without arguments of its own
+        accepted = inspect.signature(function).parameters
+    except ValueError:  # an exception that defines no arguments
         return {}
-    for place, (name, one) in enumerate(taken.items()):
+    for place, (name, one) in enumerate(accepted.items()):
         if name == "self":
             continue
-        place_too = f" {place}" if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) else ""
+        position = f" {place}" if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) else ""
         found[name] = (
-            f"{one.kind.description}{place_too}, {'required' if one.default is one.empty else 'optional'}"
+            f"{one.kind.description}{position}, {'required' if one.default is one.empty else 'optional'}"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The names that a running server writes and answers: routes, error codes, close codes, metrics, audit log, files."""
+"""The names that a running server writes and returns: routes, error codes, close codes, metrics, audit log, files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from support.eventually import eventually
 from support.nats_cluster import nats_cluster
 from support.pictures import png
-from support.release.cluster import clustered
+from support.release.cluster import cluster_names
 from support.release.files import bqserver
 from support.release.names import Names, keys_of
 from support.release.report import bearer, outcome
@@ -33,15 +33,15 @@ def observed(folder: Path, nats_binary: str) -> Names:
         )
     )
     (data / "rights.toml").write_text('["*"]\nada = "moderate"\n[staff]\n"*" = "none"\nada = "moderate"\n')
-    _alone(found, folder, data, ada, read_only)
-    _limited(found)
+    _observe_single_server(found, folder, data, ada, read_only)
+    _observe_limits(found)
     with nats_cluster(nats_binary, folder / "nats", 1, sync="2m") as cluster:
-        found["jetstream"] = clustered(cluster.servers[0].url, data, ada)
+        found["jetstream"] = cluster_names(cluster.servers[0].url, data, ada)
     found["files"] = _files(data)
     return found
 
 
-def _alone(found: Names, folder: Path, data: Path, ada: str, read_only: str) -> None:
+def _observe_single_server(found: Names, folder: Path, data: Path, ada: str, read_only: str) -> None:
     from bqserver.app import ChatServer
     from bqserver.testing import running_server
 
@@ -54,8 +54,8 @@ def _alone(found: Names, folder: Path, data: Path, ada: str, read_only: str) -> 
         assert shared
         found["runtime file"] = sorted(json.loads(runtime.read_text()))
         found["routes and refusals"] = _requests(url, shared, ada, read_only)
-        found["frames refused"], found["close codes seen"] = _misbehave(url, shared, ada)
-        found["close codes seen"] |= _lose_rights(url, data, shared, read_only)
+        found["frames refused"], found["close codes seen"] = _provoke_errors(url, shared, ada)
+        found["close codes seen"] |= _revoke_rights(url, data, shared, read_only)
         found["cookie"] = _cookie(url, shared)
         request(url, "GET", "/rooms/lobby/search?q=x", **bearer(ada))
         figures = request(url, "GET", "/metrics", **bearer(shared)).body.decode()
@@ -70,11 +70,11 @@ def _alone(found: Names, folder: Path, data: Path, ada: str, read_only: str) -> 
         for name, given in re.findall(r"^(bq\w+)\{(.*)\}", figures, re.MULTILINE)
     }
     found["metrics"] = {"types": kinds, "labels": labels}
-    found["audit log"] = _audited(audit)
+    found["audit log"] = _audit_fields(audit)
 
 
-def _audited(path: Path) -> Names:
-    """By event: the fields of its lines, and their types."""
+def _audit_fields(path: Path) -> Names:
+    """By event: the fields of its lines and their types."""
     found: Names = {}
     for line in path.read_text().splitlines():
         event = json.loads(line)
@@ -84,7 +84,7 @@ def _audited(path: Path) -> Names:
 
 
 def _requests(url: str, shared: str, ada: str, read_only: str) -> Names:
-    """The answers of all routes, and each refusal that a single request can cause."""
+    """The responses of all routes, and every error that a single request can cause."""
     known, named, reads = bearer(shared), bearer(ada), bearer(read_only)
     picture = {**known, "Content_Type": "image/png"}
     hi = {"user": "x", "text": "hi"}
@@ -164,8 +164,8 @@ def _requests(url: str, shared: str, ada: str, read_only: str) -> Names:
     return answers
 
 
-def _misbehave(url: str, shared: str, ada: str) -> tuple[Names, Names]:
-    """The error codes and answers of frames, and the close codes of connections."""
+def _provoke_errors(url: str, shared: str, ada: str) -> tuple[Names, Names]:
+    """The error codes and responses to frames, and the close codes of connections."""
     refused: Names = {}
     drafts = {
         "a reaction to nothing": {"type": "chat.react", "target": 999, "emoji": "x"},
@@ -217,22 +217,22 @@ def _misbehave(url: str, shared: str, ada: str) -> tuple[Names, Names]:
     return refused, closed
 
 
-def _lose_rights(url: str, data: Path, shared: str, read_only: str) -> Names:
+def _revoke_rights(url: str, data: Path, shared: str, read_only: str) -> Names:
     """The close codes after changes of the files of tokens and rights."""
     with (
         member(url, "lobby", **bearer(read_only)) as revoked,
-        member(url, "later", **bearer(shared)) as shut_out,
+        member(url, "later", **bearer(shared)) as later,
     ):
         revoked.until("synced")
-        shut_out.until("synced")
+        later.until("synced")
         bqserver(data, "token", "revoke", "bob")
         with (data / "rights.toml").open("a") as rights:
             rights.write('[later]\n"*" = "none"\n')
-        return {"the token is revoked": revoked.close_code(), "the right is gone": shut_out.close_code()}
+        return {"the token is revoked": revoked.close_code(), "the right is gone": later.close_code()}
 
 
-def _fields_of(presence: dict[str, Any], *wanted: str) -> list[str]:
-    return next((sorted(one) for one in presence["members"] if one.keys() >= set(wanted)), [])
+def _fields_of(presence: dict[str, Any], *names: str) -> list[str]:
+    return next((sorted(one) for one in presence["members"] if one.keys() >= set(names)), [])
 
 
 def _cookie(url: str, shared: str) -> list[str]:
@@ -242,8 +242,8 @@ def _cookie(url: str, shared: str) -> list[str]:
     return sorted(re.sub(r"expires=[^;]+", "expires=TIME", cookie).split("; "))
 
 
-def _limited(found: Names) -> None:
-    """The refusals of too many messages, joins, failures and connections."""
+def _observe_limits(found: Names) -> None:
+    """The responses to too many messages, joins, failures and connections."""
     from bqserver.testing import running_server
 
     answers, hi = found["routes and refusals"], {"user": "x", "text": "hi"}
@@ -263,7 +263,7 @@ def _limited(found: Names) -> None:
             answers[limit] = outcome(request(server.url, "GET", "/rooms/lobby/join", **bearer(server.token)))
     with running_server(rate_limit=1, open=True) as server, member(server.url) as one:
         one.until("synced")
-        for number in range(22):  # one is stored, 20 are refused, and the last one ends the connection
+        for number in range(22):  # one is stored, 20 are rejected, and the last one closes the connection
             one.say("hi", user="x", cid=str(number))
         found["close codes seen"]["too many messages"] = one.close_code()
 
@@ -272,7 +272,7 @@ def _limited(found: Names) -> None:
 
 
 def _files(data: Path) -> Names:
-    """By name: a database's ids, tables and columns; a JSON file's keys."""
+    """By file name: a database's ids, tables and columns, or a JSON file's keys."""
     found: Names = {}
     for path in sorted(data.iterdir()):
         name = re.sub(r"^view-\d+", "view-PORT", path.name)

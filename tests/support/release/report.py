@@ -1,7 +1,7 @@
-"""What a running server serves from its files, asked over REST and WebSocket alone; nothing is stored by asking.
+"""What a running server serves from its files, read over REST and WebSocket only; reading stores nothing.
 
 The fixture's generator ran ``report`` against the release that wrote the files, and the tests run it against the
-present code. ``asked`` holds the requests (tokens, rooms, words), so both servers are asked the same.
+present code. ``asked`` holds the requests (tokens, rooms, words), so that both servers get the same ones.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PAGE = 200
 
 
 def report(url: str, asked: Asked) -> dict[str, Any]:
-    """One dictionary a section, each by room or by token label. ``url``: the server's base http address."""
+    """One dictionary per section, each by room or by token label. ``url``: the server's base http address."""
     return {name: section(url, asked) for name, section in SECTIONS.items()}
 
 
 def rooms(url: str, asked: Asked) -> Any:
-    """By token: the rooms that it may read, each with the seq of its newest entry."""
+    """By token label: the readable rooms, each with the seq of its newest entry."""
     found = {}
     for label, token in asked["tokens"].items():
         answer = request(url, "GET", "/rooms", **bearer(token))
@@ -37,9 +37,9 @@ def rooms(url: str, asked: Asked) -> Any:
 
 
 def messages(url: str, asked: Asked) -> Any:
-    """By room: all messages with their changes folded in, oldest first.
+    """By room: all messages with their changes applied, oldest first.
 
-    One that reads as in the log is given by its seq.
+    A message equal to its entry in the log is given by its seq.
     """
     found = {}
     for room in asked["rooms"]:
@@ -50,7 +50,7 @@ def messages(url: str, asked: Asked) -> Any:
 
 
 def log(url: str, asked: Asked) -> Any:
-    """By room: the raw entries, changes among them."""
+    """By room: the raw entries, including changes."""
     return {room: _paged(url, asked, room, "log") for room in asked["rooms"]}
 
 
@@ -89,7 +89,7 @@ def search(url: str, asked: Asked) -> Any:
 
 
 def attachments(url: str, asked: Asked) -> Any:
-    """By room and hash: the answer to a download. ``asked["uploads"]`` adds those that no message names."""
+    """By room and hash: the response to a download. ``asked["uploads"]`` adds attachments that no message references."""
     wanted = {room: set(hashes) for room, hashes in asked["uploads"].items()}
     for room in asked["rooms"]:
         for entry in _paged(url, asked, room, "log"):
@@ -101,25 +101,25 @@ def attachments(url: str, asked: Asked) -> Any:
 
 
 def replays(url: str, asked: Asked) -> Any:
-    """By room and query: what a member that comes back over the WebSocket is sent, up to ``synced``.
+    """By room and query: the frames sent to a member that rejoins over the WebSocket, up to ``synced``.
 
-    A frame with an entry as in the log is given by its type, that entry's seq, and ``prev``.
+    A frame with an entry equal to that in the log is given by its type, the entry's seq, and ``prev``.
     """
     found: dict[str, dict[str, Any]] = {}
     for room in asked["rooms"]:
         entries = {entry["seq"]: entry for entry in _paged(url, asked, room, "log")}
         seqs = sorted(entries)
         epoch = _replay(url, asked, room, "", entries)["hello"]["epoch"]
-        places = sorted({0, seqs[0], seqs[len(seqs) // 2], seqs[-2] if len(seqs) > 1 else 0, seqs[-1]})
-        queries = ["", *[f"?after={place}&epoch={epoch}" for place in places], "?after=1&epoch=another"]
+        cursors = sorted({0, seqs[0], seqs[len(seqs) // 2], seqs[-2] if len(seqs) > 1 else 0, seqs[-1]})
+        queries = ["", *[f"?after={cursor}&epoch={epoch}" for cursor in cursors], "?after=1&epoch=another"]
         found[room] = {query: _replay(url, asked, room, query, entries) for query in queries}
     return found
 
 
 def access(url: str, asked: Asked) -> Any:
-    """By token and room: the answers to a join, to a post without text, and to a moderator's order without a user.
+    """By token and room: the responses to a join, to a post without text, and to a moderator's command without a user.
 
-    None of the three changes anything: the post and the order are refused as incomplete (400) where they are allowed.
+    None of the three changes anything: if allowed, the post and the command are rejected as incomplete (400).
     """
     found: dict[str, dict[str, list[str]]] = {}
     for label, token in asked["tokens"].items():
@@ -135,7 +135,7 @@ def access(url: str, asked: Asked) -> Any:
 
 
 def repeats(url: str, asked: Asked) -> Any:
-    """The answers to posts that were stored before: the entry again (200), or a refusal (a mute, another body)."""
+    """The responses to repeated posts: the stored entry (200), or an error (a mute, another body)."""
     found = []
     for one in asked["repeats"]:
         key = bearer(asked["tokens"][one["label"]])
@@ -162,7 +162,7 @@ def bearer(token: str | None) -> dict[str, str]:
 
 
 def outcome(answer: Answer) -> str:
-    """The status, and the code of an error."""
+    """The status, followed by the error code if there is one."""
     return f"{answer.status} {answer.code}" if answer.status >= 400 else str(answer.status)
 
 
