@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import cast
 
 import msgspec
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
 from bqserver.errors import StorageError
@@ -20,7 +17,7 @@ from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
 from .body import DISCARD_LIMIT, BodyHandler
 from .errors import ApiError, bad_request
-from .handler import Handler
+from .handler import Handler, http1_connection
 from .media import ALLOWED_TYPES, inspect
 
 CSP = "default-src 'none'; sandbox"
@@ -119,7 +116,7 @@ class UploadHandler(BodyHandler):
         self._release()
 
     def _give_up(self) -> None:
-        _connection(self.request).stream.close()
+        http1_connection(self.request).stream.close()
 
     def _release(self) -> None:
         if self._late is not None:
@@ -179,14 +176,9 @@ class DownloadHandler(Handler):
         except StreamClosedError:
             pass  # the client has gone
         except TimeoutError:
-            _connection(self.request).detach().close()
+            http1_connection(self.request).detach().close()
         finally:
             budget.release(part.size)
-
-
-def _connection(request: HTTPServerRequest) -> HTTP1Connection:
-    """Tornado's server speaks HTTP/1 only; its annotations do not say so."""
-    return cast(HTTP1Connection, request.connection)
 
 
 def _check_name(name: str | None) -> None:

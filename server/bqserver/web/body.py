@@ -1,11 +1,9 @@
-"""A handler with a request body: rejected by its type before it is read, and by its size before it is kept."""
+"""A handler whose POST has a body: rejected by its type before it is read, and by its size before it is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import Any
-
-from tornado.web import stream_request_body
 
 from .errors import ApiError
 from .handler import Handler, whole_number
@@ -14,7 +12,6 @@ DISCARD_LIMIT = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; a longer one closes the connection."""
 
 
-@stream_request_body
 class BodyHandler(Handler):
     """Reads the body in chunks; ``body()`` returns it."""
 
@@ -40,6 +37,10 @@ class BodyHandler(Handler):
                 raise self._too_big()
         self._complete = True  # Tornado calls the method only when it has read the whole body
 
+    def check_unused_body(self) -> None:
+        if self.request.method != "POST":
+            super().check_unused_body()
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if not self._complete:
             self.set_header(
@@ -51,6 +52,9 @@ class BodyHandler(Handler):
         """Read a body that is too long to its end, up to ``DISCARD_LIMIT``: a client that is still sending when the
         connection is closed never sees the answer.
         """
+        if self.request.method != "POST":
+            super().data_received(chunk)
+            return
         self._size += len(chunk)
         if self._size > self._max_read_bytes:
             self._complete = False

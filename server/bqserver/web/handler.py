@@ -6,11 +6,12 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.auth.origins import strip_port
@@ -28,6 +29,8 @@ COOKIE_DAYS = 30
 MAX_DIGITS = 18
 """A longer number would not fit an SQLite integer."""
 MAX_LOGGED_PATH = 200
+MAX_UNUSED_BODY_BYTES = 1024
+"""Bytes of the longest body of a request that needs none. Tornado would keep 100 MB of one in memory."""
 HEADERS = (
     ("Content-Type", JSON),
     ("Cache-Control", "no-store"),
@@ -37,8 +40,9 @@ HEADERS = (
 )
 
 
+@stream_request_body
 class Handler(RequestHandler):
-    """The base of all handlers.
+    """The base of all handlers. A body is rejected at the request's head; ``BodyHandler`` accepts one.
 
     ``public`` handlers answer without an identity too; ``denied`` says why there is none. ``room`` and ``error_code`` are
     for the audit log. ``cors_origin``: the origin of an allowed page, which may read the answer (CORS).
@@ -50,6 +54,7 @@ class Handler(RequestHandler):
     room: str | None = None
     error_code: str | None = None
     cors_origin: str | None = None
+    _unused_bytes = 0
 
     def initialize(self, context: AppContext) -> None:
         self.context = context
@@ -66,6 +71,7 @@ class Handler(RequestHandler):
             self.set_header("Vary", "Origin")
 
     def prepare(self) -> Awaitable[None] | None:
+        self.check_unused_body()
         self.check_source()
         self.check_throttle(self.request.headers.get("Authorization"))
         found = self.identify()
@@ -73,6 +79,19 @@ class Handler(RequestHandler):
             return self._accept_identity_later(found)
         self.accept_identity(found)
         return None
+
+    def check_unused_body(self) -> None:
+        """Raises ApiError (413) if the head announces a body, before anything of it is read."""
+        length = whole_number(self.request.headers.get("Content-Length", "0"))
+        if length is None or length > MAX_UNUSED_BODY_BYTES:
+            self.set_header("Connection", "close")
+            raise ApiError(413, "too_big", f"{self.request.method} {self.request.path} takes no body")
+
+    def data_received(self, chunk: bytes) -> None:
+        """A body without a length is dropped, and its connection closed if it is long."""
+        self._unused_bytes += len(chunk)
+        if self._unused_bytes > MAX_UNUSED_BODY_BYTES:
+            http1_connection(self.request).stream.close()
 
     async def _accept_identity_later(self, found: Awaitable[Identity | Denied]) -> None:
         self.accept_identity(await found)
@@ -266,6 +285,11 @@ def cookie_name(request: HTTPServerRequest) -> str:
     """Cookies ignore ports: without the port in its name, two servers on one machine would overwrite each other's session."""
     port = request.host.rpartition(":")[2]
     return f"bqserver-{port}" if port.isdigit() else "bqserver"
+
+
+def http1_connection(request: HTTPServerRequest) -> HTTP1Connection:
+    """The request's connection. Tornado's server speaks HTTP/1 only; its annotations do not say so."""
+    return cast(HTTP1Connection, request.connection)
 
 
 def is_upgrade(request: HTTPServerRequest) -> bool:
