@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 
 from bqserver.hub.catch_up import start_join
 from bqserver.hub.hub import Hub
@@ -20,7 +21,7 @@ class RecordingConnection:
         self.writes: list[bytes] = []
         self.closed: int | None = None
         self.full = False
-        self.last_received_at = 0.0
+        self.last_received_at = math.inf  # never silent
         self.direct_send = None
         self.on_buffered = lambda: None
 
@@ -33,7 +34,7 @@ class RecordingConnection:
     async def drain(self, data: bytes) -> bool:
         return self.write(data)
 
-    def close(self, code: int, reason: str = "") -> None:
+    def close(self, code: int, reason: str = "", *, discard_input: bool = False) -> None:
         self.closed = self.closed or code
 
     def abort(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import partial
 
 from bqserver.model import Outcome, Rejected, Role, Stored, Submission
@@ -36,6 +37,8 @@ from .room import Room
 
 TYPING_TIMEOUT = 5.0
 """Seconds after the last ``chat.typing`` until a member counts as typing no more."""
+OUTCOME_TIMEOUT = 5.0
+"""Seconds that a connection which is to be closed waits for the acks of what it has sent."""
 MAX_CONSECUTIVE_REJECTIONS = 20
 """Messages in a row that are rejected for their rate before the connection is closed (4029)."""
 
@@ -71,10 +74,19 @@ def submit(hub: Hub, peer: Peer, draft: Draft) -> Awaitable[None] | None:
     if isinstance(decision, Submission):
         _append(hub, peer, decision)
     elif isinstance(decision, Rejected):
-        _rejected(peer, decision, draft.cid)
+        return _on_rejected(peer, decision, draft.cid)
     else:
         return _submit_later(hub, peer, decision, draft.cid)
     return None
+
+
+async def close_for_rate(peer: Peer, reason: str, retry_after: float) -> None:
+    """Close the connection (4029) once what it sent before is acknowledged. ``retry_after``: seconds."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(peer.wait_for_outcomes(), OUTCOME_TIMEOUT)
+    bye = Bye(code=4029, retry_ms=int(retry_after * 1000))
+    peer.connection.write(peer.take_acks() + text_frame(encode(bye)))
+    peer.connection.close(4029, reason, discard_input=True)
 
 
 def _may_use(hub: Hub, peer: Peer, user: str | None) -> bool:
@@ -93,6 +105,7 @@ async def _submit_later(hub: Hub, peer: Peer, pending: Awaitable[Submission | Re
 
 def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
     peer.rejections = 0
+    peer.accepted += 1
     hub.submit(submission, partial(_on_outcome, hub, peer, submission.draft))
 
 
@@ -106,17 +119,16 @@ def _on_outcome(hub: Hub, peer: Peer, draft: Draft, outcome: Outcome) -> None:
     else:
         peer.record(what, claimed_name=draft.user, seq=outcome.seq)
     hub.acknowledge(peer, draft.cid, outcome)
+    peer.on_outcome()
 
 
-def _rejected(peer: Peer, rejected: Rejected, cid: str) -> None:
+def _on_rejected(peer: Peer, rejected: Rejected, cid: str) -> Awaitable[None] | None:
     if rejected.code == "rate":
         peer.rejections += 1
         if peer.rejections > MAX_CONSECUTIVE_REJECTIONS:
-            retry_ms = int((rejected.retry_after or 0) * 1000)
-            peer.connection.write(text_frame(encode(Bye(code=4029, retry_ms=retry_ms))))
-            peer.connection.close(4029, "too many messages")
-            return
+            return close_for_rate(peer, "too many messages", rejected.retry_after or 0)
     _reject(peer, rejected, cid)
+    return None
 
 
 def _reject(peer: Peer, rejected: Rejected, cid: str | None) -> None:

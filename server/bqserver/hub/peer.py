@@ -27,14 +27,18 @@ class Peer:
 
     ``live``: the fan-out writes to it; until then its frames are held back. ``skip_up_to``: the last seq that a
     catch-up covered, for the log may show an entry to a reader just before the fan-out delivers it. ``rejections``:
-    how many messages in a row were rejected for their rate. ``catch_up_task``: the catch-up that runs now or ran last.
+    how many messages in a row were rejected for their rate. ``accepted``: how many were submitted to the log, of which
+    ``answered`` have an outcome. ``catch_up_task``: the catch-up that runs now or ran last.
     """
 
     __slots__ = (
         "_held",
         "_held_bytes",
+        "_settled",
+        "accepted",
         "acks",
         "address",
+        "answered",
         "audit",
         "buffer",
         "busy",
@@ -87,6 +91,9 @@ class Peer:
         self.direct_writers: DirectWriters | None = None
         self.typing_until = 0.0
         self.rejections = 0
+        self.accepted = 0
+        self.answered = 0
+        self._settled: asyncio.Future[None] | None = None
         self.catch_up_task: asyncio.Task[None] | None = None
         self._held: list[tuple[int, bytes]] = []
         self._held_bytes = 0
@@ -131,6 +138,19 @@ class Peer:
         if self._held_bytes > self.buffer:
             self._held.clear()
             self.connection.close(4008, "too slow: reconnect and resume")
+
+    # ---- outcomes
+
+    def on_outcome(self) -> None:
+        self.answered += 1
+        if self._settled is not None and self.answered == self.accepted and not self._settled.done():
+            self._settled.set_result(None)
+
+    async def wait_for_outcomes(self) -> None:
+        """Wait until everything that was submitted has an outcome, so that ``acks`` are complete."""
+        if self.answered < self.accepted:
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
 
     # ---- writing
 

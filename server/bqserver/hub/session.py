@@ -6,7 +6,8 @@ import asyncio
 import logging
 
 from .catch_up import start_join
-from .commands import dispatch
+from .commands import close_for_rate, dispatch
+from .flood_control import BYTES_PER_FRAME, FloodControl
 from .hub import Hub
 from .peer import Peer
 from .room import Room
@@ -20,19 +21,31 @@ def start(hub: Hub, peer: Peer, after: int | None, epoch: str | None) -> None:
 
 
 async def _serve(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
-    connection = peer.connection
+    connection, loop = peer.connection, asyncio.get_running_loop()
+    flood, frames = FloodControl(loop.time()), 0
     joining = start_join(hub, room, peer, after, epoch)
     try:
         while (messages := await connection.receive()) is not None:
-            if not joining.done():
+            if messages and not joining.done():
                 # A message appended before hello has read the log would count as known to this peer, and never
                 # be sent to it. The socket is read meanwhile, for pings and a close.
                 await asyncio.wait([joining])
+            frames, excess = connection.frames_received, float(connection.frames_received - frames)
             for message in messages:
+                accepted = peer.accepted
                 if not isinstance(message, str):
                     connection.close(1003, "frames are JSON text")
                 elif (pending := dispatch(hub, room, peer, message)) is not None:
                     await pending  # the next message must come after this one in the log
+                if peer.accepted != accepted:
+                    excess -= 1
+                else:
+                    excess += len(message) // BYTES_PER_FRAME
+            if excess and (wait := flood.count(excess, loop.time())):
+                if connection.open and flood.is_flood(loop.time()):
+                    await close_for_rate(peer, "too many frames", wait)
+                else:
+                    await asyncio.sleep(wait)
     except Exception:  # noqa: BLE001 - without this the peer would wait forever, and no log would say why
         _log.exception("a connection is closed after an internal error")
         connection.close(1011, "an internal error of the server: reconnect")

@@ -60,8 +60,9 @@ class Connection:
 
     __slots__ = (
         "_buffer",
+        "_decoder",
         "_direct",
-        "_incoming",
+        "_discards",
         "_protocol",
         "_queued",
         "_stream",
@@ -74,10 +75,11 @@ class Connection:
 
     def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
         self._stream = stream
-        self._incoming = Decoder(max_frame, handshake.extensions)
-        self._protocol = self._incoming.protocol
+        self._decoder = Decoder(max_frame, handshake.extensions)
+        self._protocol = self._decoder.protocol
         self._buffer = buffer
         self._queued = 0
+        self._discards = False
         self._direct = not isinstance(stream, SSLIOStream)
         self.send: SocketSend = stream.socket.send
         self.on_buffered: Callable[[], None] = _ignore
@@ -89,25 +91,36 @@ class Connection:
         self._enqueue(handshake.response.serialize())
 
     @property
+    def frames_received(self) -> int:
+        """Frames so far, control frames and fragments too."""
+        return self._decoder.frames
+
+    @property
     def direct_send(self) -> SocketSend | None:
         """The socket's ``send`` while whole frames may be given to it, because nothing is queued; else None."""
         return self.send if self.open and self._direct and not self._queued else None
 
     async def receive(self) -> list[str | bytes] | None:
-        """The messages that arrived, in order; None when the connection is over."""
-        loop = asyncio.get_running_loop()
-        while True:
+        """The messages that arrived, in order, maybe none; None when the connection is over."""
+        if self._decoder.pending and not self._discards:
+            data = b""
+            await asyncio.sleep(0)
+        else:
             try:
-                data = await self._stream.read_bytes(READ_BYTES, partial=True)
+                reading = asyncio.ensure_future(self._stream.read_bytes(READ_BYTES, partial=True))
+                if reading.done():  # without this, a peer that never pauses would stop the event loop
+                    await asyncio.sleep(0)
+                data = await reading
             except StreamClosedError:
                 self._mark_closed()
                 return None
-            self.last_received_at = loop.time()
-            messages = self._incoming.feed(data)
-            if self._protocol.writes:
-                self._write_protocol()
-            if messages:
-                return messages
+            self.last_received_at = asyncio.get_running_loop().time()
+        if self._discards:
+            return []
+        messages = self._decoder.feed(data)
+        if self._protocol.writes:
+            self._write_protocol()
+        return messages
 
     def write(self, data: bytes) -> bool:
         """Send whole frames, now or as soon as the socket takes them. Returns False if nothing of ``data`` will be sent,
@@ -145,10 +158,14 @@ class Connection:
             self._queued -= 1
         return self.open
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Start the closing handshake; the socket of a peer that does not answer is closed after ``CLOSE_TIMEOUT``."""
+    def close(self, code: int, reason: str = "", *, discard_input: bool = False) -> None:
+        """Start the closing handshake; the socket of a peer that does not answer is closed after ``CLOSE_TIMEOUT``.
+
+        ``discard_input``: read on, so that the peer gets the close frame and no reset, but decode nothing.
+        """
         if not self.open:
             return
+        self._discards = discard_input
         self._mark_closed()
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)

@@ -19,6 +19,8 @@ SHORT_PAYLOAD_BYTES = 1024
 WHOLE_TEXT, PONG, MASKED, SIZE = 0x81, 0x8A, 0x80, 0x7F
 MAX_CONTROL_BYTES = 125
 """Bytes that a ping, a pong or a close may carry (RFC 6455, 5.5)."""
+MAX_FRAMES_PER_FEED = 64
+"""Frames decoded in one turn of the event loop; a connection that sends more lets the others have their turns."""
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 logger = logging.getLogger("bqserver.wire")
@@ -31,10 +33,11 @@ class Decoder:
     """Decodes one connection. ``max_frame``: bytes of the longest message, after decompression too; ``extensions``:
     those that the handshake agreed on.
 
-    ``protocol`` has the connection's state, and the frames that answer what was received.
+    ``protocol`` has the connection's state, and the frames that answer what was received. ``frames``: how many frames
+    were decoded, control frames and fragments too. ``pending``: bytes are left for another ``feed``.
     """
 
-    __slots__ = ("_due", "_head", "_parts", "_short", "_text", "protocol")
+    __slots__ = ("_due", "_head", "_parts", "_short", "_text", "frames", "pending", "protocol")
 
     def __init__(self, max_frame: int, extensions: Sequence[Extension] = ()) -> None:
         # Tornado has read the request, so this protocol begins where the handshake has ended.
@@ -45,20 +48,31 @@ class Decoder:
         self._due = 0  # bytes of the present frame that the protocol still needs
         self._parts: list[bytes] = []
         self._text = True
+        self.frames = 0
+        self.pending = False
 
     def feed(self, data: bytes) -> list[str | bytes]:
-        """The messages that are complete now, in order. Text that is not UTF-8 ends the connection (1007)."""
+        """The messages that are complete now, in order, of at most ``MAX_FRAMES_PER_FEED`` frames.
+
+        Text that is not UTF-8 ends the connection (1007).
+        """
         data, self._head = self._head + data, b""
         messages: list[str | bytes] = []
         start, end = 0, len(data)
+        last = self.frames + MAX_FRAMES_PER_FEED
+        self.pending = False
         try:
             while start < end:
                 if not self._due:
+                    if self.frames == last:
+                        self._head, self.pending = data[start:], True
+                        break
                     head, size = _measure(data, start)
                     begin, stop = start + head, start + head + size
                     if begin > end:
                         self._head = data[start:]
                         break
+                    self.frames += 1
                     if stop <= end and size <= self._short and self._is_whole_text(data, start):
                         messages.append(str(_unmask(data[begin - 4 : begin], data[begin:stop]), "utf-8"))
                         start = stop

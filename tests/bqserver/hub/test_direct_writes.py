@@ -45,7 +45,7 @@ def in_a_room(story: Story, members: int = 3) -> None:
             for end in ends:
                 await received(end, b'"text":"1"')
             assert not hub.rooms["lobby"].buffered_peers
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 await story(hub, peers, ends)
 
     asyncio.run(main())

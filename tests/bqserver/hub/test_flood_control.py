@@ -1,0 +1,149 @@
+"""One connection that sends without pause: it is slowed, then closed, and the others do not notice."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+from bqserver.hub import flood_control
+from bqserver.hub.flood_control import BURST_FRAMES, FRAMES_PER_SECOND, MAX_THROTTLED_SECONDS, FloodControl
+from bqserver.testing import running_server
+from chaos.load.raw_websocket import frame, join
+from chaos.load.server_process import server_process
+from support.ws_client import member, request
+
+TEXT, BINARY, PING, PONG = 1, 2, 9, 10
+
+
+def test_a_burst_is_free_and_then_the_rate_counts() -> None:
+    flood = FloodControl(0.0)
+    assert flood.count(BURST_FRAMES, 0.0) == 0.0
+    assert flood.count(FRAMES_PER_SECOND, 0.0) == 1.0
+    assert flood.count(FRAMES_PER_SECOND, 1.0) == 1.0
+    assert not flood.is_flood(1.0)
+
+
+def test_a_connection_that_never_pauses_is_a_flood_and_a_pause_forgives_it() -> None:
+    flood, now = FloodControl(0.0), 0.0
+    flood.count(BURST_FRAMES, now)
+    while now <= MAX_THROTTLED_SECONDS:
+        now += flood.count(64, now)
+    assert flood.is_flood(now)
+    assert flood.count(1, now + 60) == 0.0
+    assert not flood.is_flood(now + 60)
+
+
+# ---- every kind of frame
+
+
+def text(message: object) -> bytes:
+    return frame(TEXT, json.dumps(message).encode())
+
+
+KINDS = {
+    "chat.ping": text({"type": "chat.ping"}),
+    "echo": text({"type": "x"}),
+    "typing": text({"type": "chat.typing", "user": "eve"}),
+    "bad send": text({"type": "chat.send", "cid": "c", "user": "", "text": ""}),
+    "not JSON": frame(TEXT, b"{"),
+    "empty": frame(TEXT, b""),
+    "ping": frame(PING, b""),
+    "pong": frame(PONG, b""),
+    "fragments": frame(TEXT, b"", first=0) + frame(0, b"x", first=0) * 10 + frame(0, b""),
+}
+
+
+class Flooder:
+    """Sends one kind of frame without pause, and reads all answers, on threads."""
+
+    def __init__(self, url: str, data: bytes) -> None:
+        self.socket = join(url)
+        self.socket.settimeout(60)
+        self.received = b""
+        self._data = data * (65536 // len(data))
+        self._threads = [threading.Thread(target=run) for run in (self._send, self._read)]
+        for thread in self._threads:
+            thread.start()
+
+    def _send(self) -> None:
+        try:
+            while True:
+                self.socket.sendall(self._data)
+        except OSError:
+            pass
+
+    def _read(self) -> None:
+        try:
+            while chunk := self.socket.recv(1 << 16):
+                self.received = (self.received + chunk)[-4096:]
+        except OSError:
+            pass
+
+    def wait_until_closed(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # the server has closed it
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.wait_until_closed()
+        self.socket.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flood_control, "MAX_THROTTLED_SECONDS", 0.5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flood_of_any_kind_is_closed_with_a_code_that_arrives(kind: str, impatient: None) -> None:
+    with running_server(open=True) as server, Flooder(server.url, KINDS[kind]) as flooder:
+        flooder.wait_until_closed()
+    assert b'"type":"bye","code":4029' in flooder.received
+    assert b"\x0f\xbd" in flooder.received[-64:]  # 4029, in the close frame
+
+
+def test_what_was_accepted_before_a_flood_is_acknowledged_first(home: Path) -> None:
+    with running_server(open=True, rate_limit=20, rate_seconds=60) as server, member(server.url) as eve:
+        eve.until("synced")
+        for number in range(80):
+            eve.say("x", cid=f"c{number}", user="eve")
+        kinds = []
+        while (found := eve.recv())["type"] != "bye":
+            kinds.append(found["type"])
+        assert kinds.count("ack") == 20
+        assert found["code"] == 4029
+
+
+# ---- the others
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("kind", ["chat.ping", "echo", "ping", "bad send"])
+def test_the_others_are_answered_quickly_beside_a_flooder(kind: str, tmp_path: Path) -> None:
+    """p99 of ``GET /health``, in a process of its own, without and with one flooder."""
+
+    def p99(url: str) -> float:
+        times = []
+        for _ in range(300):
+            began = time.perf_counter()
+            assert request(url, "GET", "/health").status == 200
+            times.append(time.perf_counter() - began)
+        return sorted(times)[-3]
+
+    with server_process(tmp_path / "log.sqlite") as server:
+        quiet = p99(server.url)
+        with Flooder(server.url, KINDS[kind]):
+            flooded = p99(server.url)
+    print(f"{kind}: p99 {quiet * 1000:.1f} ms quiet, {flooded * 1000:.1f} ms flooded")
+    assert flooded < 0.05
