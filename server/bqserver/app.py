@@ -211,7 +211,7 @@ class ChatServer(ServerSettings):
         try:
             from bqserver.jupyter.jupyterhub import service_address  # noqa: PLC0415 - the extra "hub"
         except ImportError:
-            raise StartError("--jupyterhub needs an optional package: pip install bqwidget[hub]") from None
+            raise StartError("--jupyterhub needs a package: pip install jupyterhub") from None
         address = service_address()
         if address is None:
             raise StartError("--jupyterhub: no Hub has started this process; add it to c.JupyterHub.services")
@@ -243,9 +243,7 @@ class ChatServer(ServerSettings):
             from bqserver.cluster.node import join  # noqa: PLC0415 - the extra "cluster"
             from bqserver.storage.nats.log import open_log  # noqa: PLC0415 - the extra "cluster"
         except ImportError:
-            raise SettingError(
-                "--log=nats://... needs an optional package: pip install bqwidget[cluster]"
-            ) from None
+            raise SettingError("--log=nats://... needs a package: pip install nats-py[nkeys]") from None
         log = await open_log(
             self.log_url,
             self.view_file(port),

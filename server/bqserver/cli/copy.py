@@ -41,7 +41,7 @@ class Copy(Command):
         try:
             from bqserver.transfer.copy import from_stream, to_stream  # noqa: PLC0415 - the extra "cluster"
         except ImportError:
-            self.exit_with_error("this command needs an optional package: pip install bqwidget[cluster]")
+            self.exit_with_error("this command needs a package: pip install nats-py[nkeys]")
         source, target = self.extra_args
         started_at, progress = time.monotonic(), _ProgressPrinter()
         with self.reported_errors():

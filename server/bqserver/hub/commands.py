@@ -60,9 +60,11 @@ def dispatch(hub: Hub, room: Room, peer: Peer, message: str) -> Awaitable[None] 
                 peer.busy = busy
                 hub.presence.peer_changed(room, peer)
             case Typing(user=user) if peer.role >= Role.WRITE and _may_use(hub, peer, user):
-                peer.typing_until = asyncio.get_running_loop().time() + TYPING_TIMEOUT
+                loop = asyncio.get_running_loop()
+                peer.typing_until = loop.time() + TYPING_TIMEOUT
                 peer.user = peer.principal or peer.user or user
                 hub.presence.peer_changed(room, peer)
+                loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end
     except ProtocolError as error:
         _reject(peer, Rejected(error.code, str(error), 400), cid_of(message))
     return None
@@ -106,6 +108,9 @@ async def _submit_later(hub: Hub, peer: Peer, pending: Awaitable[Submission | Re
 def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
     peer.rejections = 0
     peer.accepted += 1
+    if peer.typing_until and (room := hub.peers.get(peer)) is not None:
+        peer.typing_until = 0.0
+        hub.presence.peer_changed(room, peer)
     hub.submit(submission, partial(_on_outcome, hub, peer, submission.draft))
 
 

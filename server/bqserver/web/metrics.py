@@ -52,7 +52,7 @@ class MetricsHandler(Handler):
 
     def get(self) -> None:
         if not AVAILABLE:
-            raise ApiError(404, "not_found", "metrics need prometheus_client: pip install bqwidget[metrics]")
+            raise ApiError(404, "not_found", "metrics need a package: pip install prometheus_client")
         if not self.identity.is_program and not self.context.authenticator.is_open:
             raise ApiError(403, "forbidden", "metrics are read with a token")
         registry = CollectorRegistry()

@@ -97,7 +97,7 @@ class LoggedInBrowser:
 @pytest.fixture(scope="module")
 def jupyterhub(missing):
     if importlib.util.find_spec("jupyterhub") is None:
-        missing("jupyterhub (pip install bqwidget[hub])")
+        missing("jupyterhub (pip install jupyterhub)")
 
 
 @pytest.fixture(scope="module")
