@@ -396,13 +396,16 @@ def test_presence_shows_members_joining_typing_and_leaving(server):
 def test_the_end_of_typing_is_announced(monkeypatch, end):
     """After its time, or when the member sends, without anything else happening in the room."""
     monkeypatch.setattr("bqserver.hub.commands.TYPING_TIMEOUT", 0.5 if end == "time" else 600.0)
-    with running_server(open=True) as server, member(server.url, query="?user=ada") as one:
-        with member(server.url, query="?user=bob") as other:
-            other.send({"type": "chat.typing"})
-            until_members(one, [{"user": "ada"}, {"user": "bob", "typing": True}])
-            if end == "send":
-                other.say("hi", user="bob")
-            until_members(one, [{"user": "ada"}, {"user": "bob"}])
+    with (
+        running_server(open=True) as server,
+        member(server.url, query="?user=ada") as one,
+        member(server.url, query="?user=bob") as other,
+    ):
+        other.send({"type": "chat.typing"})
+        until_members(one, [{"user": "ada"}, {"user": "bob", "typing": True}])
+        if end == "send":
+            other.say("hi", user="bob")
+        until_members(one, [{"user": "ada"}, {"user": "bob"}])
 
 
 def test_typing_under_a_name_that_is_too_long_is_ignored():
