@@ -6,38 +6,59 @@ They are on the wire, on disk, in a cluster, in configuration, logs, metrics, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.release import names
-from support.release.files import pinned_names
-from support.release.observed import observed
+from support.release.files import CLEARED_VARIABLES, pinned_names
+from support.release.observed import observe
 
 PINNED = pinned_names()
 DECLARED = (
-    *("close codes", "configuration", "entries", "environment", "frames", "loggers", "python"),
+    "configuration",
+    "entries",
+    "environment",
     "error codes",
+    "frames",
+    "known close codes",
+    "loggers",
+    "python",
 )
 OBSERVED = tuple(section for section in PINNED if section not in DECLARED)
 
 
 @pytest.fixture(scope="module")
-def present(nats_server: str, tmp_path_factory: pytest.TempPathFactory) -> names.Names:
-    """The names of the present code."""
-    folder: Path = tmp_path_factory.mktemp("names")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with an empty data folder, which the environment names."""
+    folder = tmp_path_factory.mktemp("names")
     (folder / "data").mkdir(mode=0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BQWIDGET_DATA_DIR", str(folder / "data"))
         patch.setenv("BQWIDGET_RUNTIME_DIR", str(folder / "runtime"))
-        for name in ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT"):
+        for name in CLEARED_VARIABLES:
             patch.delenv(name, raising=False)
-        found = names.declared() | observed(folder / "observed", nats_server)
-    return {**found, "error codes": names.constants()}
+        yield folder
 
 
-@pytest.mark.parametrize("section", [*DECLARED, *OBSERVED])
-def test_every_name_of_the_release_still_exists(present: names.Names, section: str) -> None:
-    assert list(names.missing(PINNED[section], present[section])) == []
+@pytest.fixture(scope="module")
+def declared(environment: Path) -> names.Names:
+    return {**names.declared(), "error codes": names.constants()}
+
+
+@pytest.fixture(scope="module")
+def observed(environment: Path, nats_server: str) -> names.Names:
+    return observe(environment / "observed", nats_server)
+
+
+@pytest.mark.parametrize("section", DECLARED)
+def test_every_declared_name_of_the_release_still_exists(declared: names.Names, section: str) -> None:
+    assert list(names.missing(PINNED[section], declared[section])) == []
+
+
+@pytest.mark.parametrize("section", OBSERVED)
+def test_every_observed_name_of_the_release_still_exists(observed: names.Names, section: str) -> None:
+    assert list(names.missing(PINNED[section], observed[section])) == []
 
 
 def test_a_missing_name_is_reported() -> None:

@@ -1,7 +1,7 @@
 """The public names of the imported code: wire, configuration, Python, and the constants of its sources.
 
 The same code extracts them from a release, into the fixture ``names.json``, and from the present code: it imports only
-modules and classes whose names are public. ``observed`` adds the names that servers write and return. ``missing``
+modules and classes whose names are public. ``observe`` adds the names that servers write and return. ``missing``
 compares two results: a missing key, or another value under a key, means that a name was changed.
 """
 
@@ -43,7 +43,7 @@ def declared() -> Names:
         "configuration": configuration(),
         "environment": constants(lambda text: re.fullmatch(r"PORT|(BQ|JUPYTERHUB_)[A-Z_]+", text)),
         "loggers": loggers(),
-        "close codes": [code for code in CLOSE_CODES if code in numbers()],
+        "known close codes": [code for code in CLOSE_CODES if code in numbers()],
         "python": python(),
     }
 

@@ -20,7 +20,7 @@ from support.release.report import bearer, outcome
 from support.ws_client import member, request
 
 
-def observed(folder: Path, nats_binary: str) -> Names:
+def observe(folder: Path, nats_binary: str) -> Names:
     """By section. ``folder``: for NATS and an audit log; the data folder is ``BQWIDGET_DATA_DIR``, which must be empty."""
     data = Path(os.environ["BQWIDGET_DATA_DIR"])
     found: Names = {}
@@ -54,8 +54,8 @@ def _observe_single_server(found: Names, folder: Path, data: Path, ada: str, rea
         assert shared
         found["runtime file"] = sorted(json.loads(runtime.read_text()))
         found["routes and refusals"] = _requests(url, shared, ada, read_only)
-        found["frames refused"], found["close codes seen"] = _provoke_errors(url, shared, ada)
-        found["close codes seen"] |= _revoke_rights(url, data, shared, read_only)
+        found["frames refused"], found["close codes"] = _provoke_errors(url, shared, ada)
+        found["close codes"] |= _revoke_rights(url, data, shared, read_only)
         found["cookie"] = _cookie(url, shared)
         request(url, "GET", "/rooms/lobby/search?q=x", **bearer(ada))
         figures = request(url, "GET", "/metrics", **bearer(shared)).body.decode()
@@ -63,7 +63,7 @@ def _observe_single_server(found: Names, folder: Path, data: Path, ada: str, rea
             last.until("synced")
             server.stop()
             bye = last.until("bye")
-            found["close codes seen"]["the server stops"] = [bye["code"], last.close_code()]
+            found["close codes"]["the server stops"] = [bye["code"], last.close_code()]
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", figures, re.MULTILINE))
     labels = {
         name: sorted(re.findall(r"(\w+)=", given))
@@ -265,7 +265,7 @@ def _observe_limits(found: Names) -> None:
         one.until("synced")
         for number in range(22):  # one is stored, 20 are rejected, and the last one closes the connection
             one.say("hi", user="x", cid=str(number))
-        found["close codes seen"]["too many messages"] = one.close_code()
+        found["close codes"]["too many messages"] = one.close_code()
 
 
 # ---- files

@@ -17,6 +17,8 @@ from support.release.files import bqserver, expected, serving, unpack
 from support.release.report import SECTIONS, bearer, report
 from support.ws_client import member, request
 
+pytestmark = pytest.mark.sqlite  # some copies are files
+
 EXPECTED = expected()
 ASKED, ANSWERS = EXPECTED["stream"]["asked"], EXPECTED["stream"]["answers"]
 TOKENS = ASKED["tokens"]
