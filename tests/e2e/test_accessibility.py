@@ -106,7 +106,7 @@ def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
     chooser.value.set_files(
         [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in chosen]
     )
-    page.get_by_role("alert").filter(has_text="are no image/png").wait_for()
+    page.get_by_role("alert").filter(has_text="are not image/png").wait_for()
     page.locator("progress").first.wait_for(state="detached")
     assert axe(page) == [], "one attached, and one that is none"
     for name, _ in chosen:
