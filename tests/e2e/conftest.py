@@ -1,4 +1,4 @@
-"""A real Jupyter server with real kernels, in a home of its own, and the few gestures a person makes in it."""
+"""A real Jupyter server with real kernels in a separate home folder, and the actions of a user in its notebooks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 PAGES = pytest.StashKey[list["Page"]]()
-SLOW = 60_000
-"""Milliseconds for what a busy machine may take long for: loading JupyterLab, starting a kernel."""
+SLOW_TIMEOUT = 60_000
+"""Milliseconds for what takes long on a busy machine: loading JupyterLab, starting a kernel."""
 
 
 AXE = ROOT / "js/node_modules/axe-core/axe.min.js"
-FINDINGS = """
+AXE_SCRIPT = """
 async (root) => {
   const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
   const { violations } = await axe.run(root, { runOnly: tags });
@@ -39,7 +39,7 @@ async (root) => {
 
 
 class Jupyter:
-    """A running server. ``notebook`` writes one, ``open`` shows it as JupyterLab or Notebook 7 does."""
+    """A running Jupyter server. ``notebook`` writes a notebook, ``open`` opens it in JupyterLab or Notebook 7."""
 
     def __init__(self, url: str, token: str, folder: Path) -> None:
         self.url = url
@@ -55,16 +55,16 @@ class Jupyter:
         return name
 
     def open(self, page: Page, name: str, *, app: str = "lab") -> Notebook:
-        """``app`` is ``lab`` or ``notebook``; returns when the kernel is there."""
-        place = {"lab": f"lab/workspaces/{secrets.token_hex(4)}/tree", "notebook": "notebooks"}[app]
-        page.goto(f"{self.url}{place}/{name}?token={self.token}")
+        """``app`` is ``lab`` or ``notebook``; returns when the kernel is ready."""
+        path = {"lab": f"lab/workspaces/{secrets.token_hex(4)}/tree", "notebook": "notebooks"}[app]
+        page.goto(f"{self.url}{path}/{name}?token={self.token}")
         self.wait_ready(page, name)
         return Notebook(page)
 
     def wait_ready(self, page: Page, name: str) -> None:
-        """Until the page has met its kernel: JupyterLab looks idle before, and loses what is run then."""
-        eventually(lambda: name in self._connected(), SLOW / 1000, f"the kernel of {name}")
-        page.locator('.jp-NotebookPanel [data-status="idle"]').first.wait_for(timeout=SLOW)
+        """Wait until the page is connected to its kernel: JupyterLab shows idle earlier, and loses code that is run then."""
+        eventually(lambda: name in self._connected(), SLOW_TIMEOUT / 1000, f"the kernel of {name}")
+        page.locator('.jp-NotebookPanel [data-status="idle"]').first.wait_for(timeout=SLOW_TIMEOUT)
 
     def end_kernels(self) -> None:
         for session in self._sessions():
@@ -96,7 +96,7 @@ class Notebook:
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
 
     def run(self, index: int) -> Locator:
-        """Run a cell as people do, click and Ctrl+Enter; its output area, without waiting for the end."""
+        """Run a cell by click and Ctrl+Enter. Returns its output area without waiting for the end."""
         cell = self.cell(index)
         cell.locator(".cm-content").click()
         self.page.keyboard.press("Control+Enter")
@@ -104,21 +104,21 @@ class Notebook:
 
     def save(self) -> None:
         self.page.locator("[data-command='docmanager:save']").first.click()
-        self.page.locator(".jp-mod-dirty").first.wait_for(state="detached", timeout=SLOW)
+        self.page.locator(".jp-mod-dirty").first.wait_for(state="detached", timeout=SLOW_TIMEOUT)
 
     def room(self, name: str = "lobby", index: int = 0) -> Window:
         return Window(self.page.get_by_role("region", name=f"Chat room {name}").nth(index))
 
 
 class Window:
-    """A chat window, in a notebook or on the page, found by its accessible names alone."""
+    """A chat window, in a notebook or on the page, located by its accessible names only."""
 
     def __init__(self, region: Locator) -> None:
         self.region = region
         self.messages = region.get_by_role("list", name="Messages").locator("[data-seq]")
         self.status = region.get_by_role("status")
 
-    def call_me(self, user: str) -> None:
+    def set_name(self, user: str) -> None:
         box = self.region.get_by_role("textbox", name="Your name")
         box.fill(user)
         box.press("Enter")
@@ -128,12 +128,12 @@ class Window:
         box.fill(text)
         box.press("Enter")
 
-    def wait_for(self, text: str, timeout: float = SLOW) -> None:
+    def wait_for(self, text: str, timeout: float = SLOW_TIMEOUT) -> None:
         self.messages.filter(has_text=text).first.wait_for(timeout=timeout)
 
     def wait_connected(self, *, connected: bool = True) -> None:
-        says = re.compile(r"^\s*Connected" if connected else r"^\s*(?!Connected)\S")
-        self.status.filter(has_text=says).wait_for(timeout=SLOW)
+        text = re.compile(r"^\s*Connected" if connected else r"^\s*(?!Connected)\S")
+        self.status.filter(has_text=text).wait_for(timeout=SLOW_TIMEOUT)
 
     def seqs(self) -> list[int]:
         return [
@@ -143,9 +143,9 @@ class Window:
 
 @pytest.fixture
 def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., Jupyter]]:
-    """``jupyter(theme="JupyterLab Dark", environ={...})`` starts one; it is stopped with the test.
+    """``jupyter(theme="JupyterLab Dark", environ={...})`` starts a server, which is stopped at the end of the test.
 
-    Our own extension is off in it, so that its kernels meet on the user's local server.
+    Our own extension is disabled in it, so that its kernels use the user's local server.
     """
     started: list[subprocess.Popen[bytes]] = []
 
@@ -170,7 +170,7 @@ def unused_port() -> int:
 def start_lab(
     home: Path, environ: dict[str, str], folder: Path, theme: str
 ) -> tuple[subprocess.Popen[bytes], Jupyter]:
-    """Start JupyterLab in ``folder``, which is made for it, without the Jupyter extension of this project."""
+    """Create ``folder`` and start JupyterLab in it, without this project's Jupyter extension."""
     folder.mkdir()
     disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
     disabled.parent.mkdir(parents=True, exist_ok=True)
@@ -190,13 +190,13 @@ def run_jupyter(
     folder: Path,
     settings: dict[str, dict[str, object]] | None = None,
 ) -> tuple[subprocess.Popen[bytes], Jupyter]:
-    """Start ``command``, which ends up as a Jupyter server of this folder, and wait until it serves.
+    """Start ``command``, which starts a Jupyter server in this folder, and wait until it serves.
 
-    It asks nobody for news, saves nothing by itself, and has these settings of JupyterLab's appearance.
+    It fetches no news and does not autosave; ``settings`` are JupyterLab's for apputils-extension.
     """
-    quiet = {"notification": {"fetchNews": "false", "checkForUpdates": False}, **(settings or {})}
-    for name, said in quiet.items():
-        _write_setting(home, f"apputils-extension/{name}", said)
+    all_settings = {"notification": {"fetchNews": "false", "checkForUpdates": False}, **(settings or {})}
+    for name, value in all_settings.items():
+        _write_setting(home, f"apputils-extension/{name}", value)
     _write_setting(home, "docmanager-extension/plugin", {"autosave": False})
     token = secrets.token_hex(16)
     with (home / "jupyter.log").open("ab") as log:
@@ -213,28 +213,28 @@ def run_jupyter(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    told = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
-    eventually(lambda: process.poll() is not None or _read(told), 600, "JupyterLab's start")
+    info = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
+    eventually(lambda: process.poll() is not None or _read(info), 600, "JupyterLab's start")
     assert process.poll() is None, Path(log.name).read_text()
-    return process, Jupyter(_read(told)["url"], token, folder)
+    return process, Jupyter(_read(info)["url"], token, folder)
 
 
-def _write_setting(home: Path, name: str, said: dict[str, object]) -> None:
+def _write_setting(home: Path, name: str, value: dict[str, object]) -> None:
     path = home / "lab-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(said))
+    path.write_text(json.dumps(value))
 
 
 def _read(path: Path) -> dict[str, str]:
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):  # not yet, or not yet whole
+    except (FileNotFoundError, json.JSONDecodeError):  # not written yet, or incomplete
         return {}
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """What every page showed when a test failed, beside the test's other files."""
+    """Save a screenshot of every page when a test fails."""
     report = yield
     shown = item.stash.get(PAGES, [])
     if report.when == "call" and report.failed:
@@ -247,7 +247,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 
 @pytest.fixture
 def pages(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
-    """``pages()`` opens a browser of its own (its own cookies and storage) and gives its page."""
+    """``pages()`` opens a new browser context, with its own cookies and storage, and returns its page."""
     opened = request.node.stash[PAGES] = []
 
     def new(**options: object) -> Page:
@@ -262,13 +262,13 @@ def pages(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
 
 @pytest.fixture
 def axe(missing) -> Callable[..., list[str]]:
-    """``axe(page)``: what axe finds there, in words; one finding a node."""
+    """``axe(page)``: the violations that axe finds on the page, one string per node."""
     if not AXE.exists():
         missing("axe-core (npm ci --ignore-scripts, in js)")
     source = AXE.read_text()
 
     def findings(page: Page, root: str = ":root") -> list[str]:
         page.evaluate(source)
-        return page.evaluate(FINDINGS, root)
+        return page.evaluate(AXE_SCRIPT, root)
 
     return findings

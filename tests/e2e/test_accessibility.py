@@ -1,4 +1,4 @@
-"""For everyone: axe finds nothing in any state, theme and width, and every action has a way by keyboard alone."""
+"""Accessibility: axe finds no violation in any state, theme and width, and every action works by keyboard alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-FULL = (
+TEXTS = (
     ("ada", "# Results\n**bold**, *soft*, ~~gone~~, `code` and [a link](https://example.org)"),
     ("ada", "- one\n- two\n\n> quoted\n\n1. first\n2. second"),
     ("bob", "```python\nfor step in range(10):\n    print(step)\n```"),
     ("grace", "🎉"),
-    ("me", "what I said"),
+    ("me", "my message"),
     ("grace", "שלום עולם and mixed 123"),
     ("ada", "line\n" * 60),
     ("bob", "look, @me: `this` and https://example.org"),
@@ -42,26 +42,26 @@ def open_room(page: Page, server, room: str, user: str = "me") -> None:
 
 
 def fill(server, room: str) -> None:
-    """Every kind of message: words, code, a reply, a reaction, an edit, one deleted, questions of every outcome."""
-    with member(server.url, room) as somebody:
+    """Send every kind of message: text, code, a reply, a reaction, an edit, a deleted one, questions of every outcome."""
+    with member(server.url, room) as sender:
 
         def say(user: str, text: str, **more) -> int:
-            somebody.say(text, f"{user}{text}"[:60], user, **more)
-            return somebody.until("ack")["seq"]
+            sender.say(text, f"{user}{text}"[:60], user, **more)
+            return sender.until("ack")["seq"]
 
         def change(kind: str, user: str, target: int, **more) -> None:
             more |= {"cid": f"{kind}{target}", "user": user, "target": target}
-            somebody.send({"type": f"chat.{kind}", **more})
-            somebody.until("ack")
+            sender.send({"type": f"chat.{kind}", **more})
+            sender.until("ack")
 
-        def attached(data: bytes, mime: str, name: str) -> dict[str, object]:
+        def upload(data: bytes, mime: str, name: str) -> dict[str, object]:
             put = request(server.url, "POST", f"/rooms/{room}/parts", data, Content_Type=mime)
             return {**put.json, "name": name}
 
-        shown = [attached(png(), "image/png", "loss.png"), attached(table(["step"], [1]), TABLE, "steps")]
-        seqs = [say(user, text) for user, text in FULL]
+        parts = [upload(png(), "image/png", "loss.png"), upload(table(["step"], [1]), TABLE, "steps")]
+        seqs = [say(user, text) for user, text in TEXTS]
         say("bob", "a reply", re=seqs[4])
-        say("ada", "look", parts=shown)
+        say("ada", "look", parts=parts)
         change("react", "bob", seqs[4], emoji="👍")
         change("react", "me", seqs[0], emoji="🎉")
         change("edit", "grace", seqs[3], text="🎉 edited")
@@ -76,7 +76,7 @@ def fill(server, room: str) -> None:
 
 @pytest.mark.parametrize("width", [250, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
+def test_axe_finds_no_violation_in_any_state(server, pages, axe, scheme, width):
     page = pages(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 700})
     open_room(page, server, f"empty-{scheme}-{width}")
@@ -89,13 +89,13 @@ def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
     assert axe(page) == [], "full, with questions open and answered"
     page.get_by_role("button", name="1 here").click()
     page.get_by_role("list", name="People here").wait_for()
-    assert axe(page) == [], "who is here"
+    assert axe(page) == [], "the list of people"
     page.get_by_role("textbox", name="Message", exact=True).click()
     page.keyboard.type("@")
     page.get_by_role("listbox").wait_for()
-    assert axe(page) == [], "whom to mention"
+    assert axe(page) == [], "the list of mentions"
     page.keyboard.press("Escape")
-    page.locator(".bq-picture").scroll_into_view_if_needed()  # what is far away isn't fetched
+    page.locator(".bq-picture").scroll_into_view_if_needed()  # distant pictures aren't fetched
     page.get_by_role("button", name="loss.png").click()
     page.get_by_role("dialog", name="loss.png").wait_for()
     assert axe(page) == [], "a picture enlarged"
@@ -108,7 +108,7 @@ def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
     )
     page.get_by_role("alert").filter(has_text="are not image/png").wait_for()
     page.locator("progress").first.wait_for(state="detached")
-    assert axe(page) == [], "one attached, and one that is none"
+    assert axe(page) == [], "a valid and an invalid attachment"
     for name, _ in chosen:
         page.get_by_role("button", name=f"Remove {name}").click()
     page.locator("li[data-seq]").nth(4).focus()
@@ -128,12 +128,12 @@ def test_axe_finds_nothing_in_any_state(server, pages, axe, scheme, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_where_nothing_works(pages, axe, scheme):
+def test_axe_finds_no_violation_in_error_states(pages, axe, scheme):
     page = pages(color_scheme=scheme)
     with running_server() as closed:
         page.goto(f"{closed.url}/rooms/lobby#invite=wrong")
         page.get_by_role("alert").wait_for()
-        assert axe(page) == [], "before the door"
+        assert axe(page) == [], "a rejected invite"
     with running_server(open=True) as server:
         open_room(page, server, "lobby")
         server.stop()
@@ -145,7 +145,7 @@ def test_axe_finds_nothing_where_nothing_works(pages, axe, scheme):
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_axe_finds_nothing_in_a_cell(server, pages, axe, jupyter, theme):
+def test_axe_finds_no_violation_in_a_notebook(server, pages, axe, jupyter, theme):
     room = theme.replace(" ", "-")
     fill(server, room)
     lab, page = jupyter(theme=theme), pages()
@@ -161,7 +161,7 @@ def test_axe_finds_nothing_in_a_cell(server, pages, axe, jupyter, theme):
 FOCUS = """
 () => {
   const { activeElement: at } = document;
-  if (at === document.body) return { name: "", seen: true }; // between the last stop and the first
+  if (at === document.body) return { name: "", seen: true }; // between the last and the first tab stop
   const { outlineStyle, boxShadow } = getComputedStyle(at);
   const around = at.closest(".bq-box, [data-row]");
   const box = around && getComputedStyle(around.querySelector(".bq-bubble") ?? around).boxShadow;
@@ -174,21 +174,21 @@ FOCUS = """
 
 
 def tab_to(page: Page, name: str, key: str = "Tab") -> None:
-    """Press the key until that has the focus; whatever has it on the way shows it."""
-    passed = []
+    """Press ``key`` until the element ``name`` has the focus; every element on the way must show its focus."""
+    visited = []
     for _ in range(40):
         page.keyboard.press(key)
         focus = page.evaluate(FOCUS)
-        passed.append(focus["name"])
+        visited.append(focus["name"])
         assert focus["seen"], f"{focus['name']} has the focus and does not show it"
         if focus["name"] == name:
             return
-    raise AssertionError(f"{name} is not reached by {key}, only {passed}")
+    raise AssertionError(f"{name} is not reached by {key}, only {visited}")
 
 
 @pytest.fixture
 def keys(server, pages) -> Page:
-    """A room with three messages, joined and written into by keyboard alone."""
+    """A room with three messages, joined and used by keyboard alone."""
     page = pages()
     page.goto(f"{server.url}/rooms/keys")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
@@ -212,7 +212,7 @@ def item(page: Page, text: str) -> Locator:
 
 
 def go_to(page: Page, text: str) -> None:
-    """From wherever one is back to the list, and up from the newest message to this one."""
+    """Move the focus back to the list of messages, and up from the newest message to the one with ``text``."""
     for _ in range(60):
         page.keyboard.press("Shift+Tab")
         if page.locator(".bq-scroll:focus").count():
@@ -221,7 +221,7 @@ def go_to(page: Page, text: str) -> None:
         page.keyboard.press("ArrowUp")
 
 
-def test_every_action_has_a_way_by_keyboard_alone(keys):
+def test_every_action_works_by_keyboard_alone(keys):
     def act(text: str, action: str, key: str = "Tab") -> None:
         go_to(keys, text)
         tab_to(keys, action, key)

@@ -1,4 +1,4 @@
-"""Pictures and tables as people meet them: chosen, pasted, dropped, shown; on the page, in JupyterLab, inside Jupyter."""
+"""Pictures and tables in the view: chosen, pasted, dropped, shown; on the page, in JupyterLab, inside Jupyter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import pytest
 from bqserver.testing import running_server
-from e2e.conftest import SLOW, Window
+from e2e.conftest import SLOW_TIMEOUT, Window
 from support.dom_monitor import DomMonitor
 from support.jupyter_server import jupyter_server
 from support.pictures import GIF, SCRIPTED_SVG, SVG, png
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-SIZE = "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
+NATURAL_SIZE = "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
 
-GIVE = """
+DISPATCH = """
 (target, [kind, files, text]) => {
   const data = new DataTransfer();
   for (const [name, type, bytes] of files) {
@@ -38,7 +38,7 @@ GIVE = """
   return !target.dispatchEvent(event);
 }
 """
-"""What a browser does with what is pasted or dropped; true where the window took it for itself."""
+"""Dispatches the event of a paste or drop; returns true if the window prevented its default action."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def server() -> Iterator:
 
 @pytest.fixture
 def bob(server, request: pytest.FixtureRequest) -> Iterator[Room]:
-    """Another member of this test's room."""
+    """Another member of the test's own room."""
     name = re.sub(r"\W", "-", request.node.name)[:60]
     with Room(name, user="bob", url=server.url) as room:
         yield room.wait_open(20)
@@ -59,7 +59,7 @@ def enter(page: Page, room: Room) -> Window:
     page.goto(room.url)
     window = Window(page.get_by_role("region", name=f"Chat room {room.name}"))
     window.wait_connected()
-    window.call_me("ada")
+    window.set_name("ada")
     return window
 
 
@@ -73,9 +73,9 @@ def choose(window: Window, *files: dict[str, object]) -> None:
     chooser.value.set_files(list(files))
 
 
-def give(target: Locator, kind: str, *files: tuple[str, str, bytes], text: str | None = None) -> bool:
-    told = [[name, mime, base64.b64encode(data).decode()] for name, mime, data in files]
-    return target.evaluate(GIVE, [kind, told, text])
+def dispatch(target: Locator, kind: str, *files: tuple[str, str, bytes], text: str | None = None) -> bool:
+    encoded = [[name, mime, base64.b64encode(data).decode()] for name, mime, data in files]
+    return target.evaluate(DISPATCH, [kind, encoded, text])
 
 
 def box(window: Window) -> Locator:
@@ -86,26 +86,26 @@ def chips(window: Window) -> Locator:
     return window.region.get_by_role("list", name="Attachments of this message").get_by_role("listitem")
 
 
-def uploaded(window: Window, count: int) -> None:
-    """Until that many are there, and none is on its way."""
+def wait_uploaded(window: Window, count: int) -> None:
+    """Wait until ``count`` attachments are listed and no upload is in progress."""
     chips(window).nth(count - 1).wait_for()
-    window.region.locator("progress").first.wait_for(state="detached", timeout=SLOW)
+    window.region.locator("progress").first.wait_for(state="detached", timeout=SLOW_TIMEOUT)
     assert chips(window).count() == count
 
 
 def picture(window: Window, name: str) -> Locator:
     shown = window.region.get_by_role("list", name="Messages").get_by_role("img", name=name, exact=True)
-    shown.first.wait_for(timeout=SLOW)
+    shown.first.wait_for(timeout=SLOW_TIMEOUT)
     return shown.first
 
 
 # ---- on the page
 
 
-def test_a_chosen_file_is_sent_with_its_caption_and_shown_to_everybody(server, pages, bob):
+def test_chosen_files_are_sent_with_a_caption_and_shown_to_all_members(server, pages, bob):
     mine, yours = enter(pages(), bob), enter(pages(), bob)
     choose(mine, file("loss.png", png(30, 20)), file("graph.svg", SVG, "image/svg+xml"))
-    uploaded(mine, 2)
+    wait_uploaded(mine, 2)
     assert mine.messages.count() == 0
     mine.say("look")
     got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
@@ -114,21 +114,21 @@ def test_a_chosen_file_is_sent_with_its_caption_and_shown_to_everybody(server, p
         ("graph.svg", "image/svg+xml", 120),
     ]
     for window in (mine, yours):
-        assert picture(window, "loss.png").evaluate(SIZE) == [30, 20]
+        assert picture(window, "loss.png").evaluate(NATURAL_SIZE) == [30, 20]
         assert picture(window, "loss.png").get_attribute("src").startswith("blob:")
-        assert picture(window, "graph.svg").evaluate(SIZE) == [
+        assert picture(window, "graph.svg").evaluate(NATURAL_SIZE) == [
             300,
             150,
-        ]  # as browsers draw one without a size
+        ]  # the default size of browsers
         assert picture(window, "graph.svg").get_attribute("src").startswith("data:image/svg+xml;base64,")
     assert chips(mine).count() == 0
 
 
-def test_a_picture_alone_is_a_message_and_a_reply_can_have_one(server, pages, bob):
+def test_a_picture_without_text_can_be_sent_as_a_reply(server, pages, bob):
     window = enter(pages(), bob)
     asked = bob.send("show me")
     choose(window, file("loss.png", png()))
-    uploaded(window, 1)
+    wait_uploaded(window, 1)
     window.wait_for("show me")
     window.messages.first.hover()
     window.region.get_by_role("button", name="Reply").click()
@@ -138,7 +138,9 @@ def test_a_picture_alone_is_a_message_and_a_reply_can_have_one(server, pages, bo
 
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
-def test_what_is_pasted_or_dropped_is_uploaded_and_nothing_reaches_the_page_around(server, pages, bob, kind):
+def test_pasted_and_dropped_files_are_uploaded_and_their_events_do_not_reach_the_page(
+    server, pages, bob, kind
+):
     page = pages()
     window = enter(page, bob)
     page.evaluate(
@@ -148,10 +150,10 @@ def test_what_is_pasted_or_dropped_is_uploaded_and_nothing_reaches_the_page_arou
     )
     target = box(window) if kind == "paste" else window.region.get_by_role("list", name="Messages")
     if kind == "drop":
-        assert give(target, "dragover", ("x.png", "image/png", b""))
+        assert dispatch(target, "dragover", ("x.png", "image/png", b""))
         assert "bq-dropping" in window.region.get_attribute("class")
-    assert give(target, kind, ("a.png", "image/png", png()), ("b.gif", "image/gif", GIF))
-    uploaded(window, 2)
+    assert dispatch(target, kind, ("a.png", "image/png", png()), ("b.gif", "image/gif", GIF))
+    wait_uploaded(window, 2)
     assert "bq-dropping" not in window.region.get_attribute("class")
     assert page.evaluate("leaked") == []
     box(window).press("Enter")
@@ -159,15 +161,15 @@ def test_what_is_pasted_or_dropped_is_uploaded_and_nothing_reaches_the_page_arou
     assert [part.name for part in got.parts] == ["a.png", "b.gif"]
 
 
-def test_text_is_pasted_as_text_even_where_a_picture_of_it_comes_along(server, pages, bob):
+def test_pasted_text_is_inserted_as_text_even_with_a_picture_of_it(server, pages, bob):
     window = enter(pages(), bob)
     cells = ("cells.png", "image/png", png())
-    assert not give(box(window), "paste", cells, text="1\t2")
-    assert not give(box(window), "paste", text="only text")
+    assert not dispatch(box(window), "paste", cells, text="1\t2")
+    assert not dispatch(box(window), "paste", text="only text")
     assert chips(window).count() == 0
 
 
-def test_what_is_not_taken_says_why_where_it_is_and_can_be_taken_back(server, pages, bob):
+def test_a_rejected_file_shows_its_reason_and_can_be_removed(server, pages, bob):
     window = enter(pages(), bob)
     box(window).fill("my draft")
     choose(
@@ -178,26 +180,26 @@ def test_what_is_not_taken_says_why_where_it_is_and_can_be_taken_back(server, pa
         file("page.png", b"<script>ran(1)</script>"),
         file("good.png", png()),
     )
-    said = {
+    reasons = {
         "paper.pdf": "Only PNG, JPEG, GIF, WebP and SVG pictures",
         "huge.png": "This file has 2 MB: the limit is 2 MB",
         "empty.png": "This file is empty",
         "page.png": "the bytes are not image/png",
     }
-    for name, why in said.items():
-        chips(window).filter(has_text=name).get_by_role("alert").filter(has_text=why).wait_for()
+    for name, reason in reasons.items():
+        chips(window).filter(has_text=name).get_by_role("alert").filter(has_text=reason).wait_for()
     box(window).press("Enter")
     window.region.get_by_role("alert").filter(has_text="Remove failed attachments").wait_for()
     assert box(window).input_value() == "my draft"
-    for name in said:
+    for name in reasons:
         window.region.get_by_role("button", name=f"Remove {name}").click()
-    uploaded(window, 1)
+    wait_uploaded(window, 1)
     box(window).press("Enter")
     got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
     assert (got.text, [part.name for part in got.parts]) == ("my draft", ["good.png"])
 
 
-def test_an_upload_that_fails_is_tried_again_and_one_on_its_way_taken_back(server, pages, bob):
+def test_a_failed_upload_can_be_retried_and_a_running_one_removed(server, pages, bob):
     page = pages()
     window = enter(page, bob)
     page.route("**/parts", lambda route: route.abort())
@@ -205,7 +207,7 @@ def test_an_upload_that_fails_is_tried_again_and_one_on_its_way_taken_back(serve
     chips(window).get_by_role("alert").filter(has_text="cannot be reached").wait_for()
     page.unroute("**/parts")
     held: list[object] = []
-    page.route("**/parts", lambda route: held.append(route))  # noqa: PLW0108 - Playwright looks at its signature
+    page.route("**/parts", lambda route: held.append(route))  # noqa: PLW0108 - Playwright inspects the signature
     window.region.get_by_role("button", name="Retry").click()
     chips(window).get_by_role("progressbar", name="Uploading a.png").wait_for()
     box(window).fill("text")
@@ -218,23 +220,23 @@ def test_an_upload_that_fails_is_tried_again_and_one_on_its_way_taken_back(serve
     assert (got.text, got.parts) == ("text", ())
 
 
-def test_what_was_attached_to_a_draft_is_still_there_after_a_reload(server, pages, bob):
+def test_the_attachments_of_a_draft_survive_a_reload(server, pages, bob):
     page = pages()
     window = enter(page, bob)
     choose(window, file("a.png", png()))
-    uploaded(window, 1)
+    wait_uploaded(window, 1)
     box(window).fill("draft")
     page.reload()
     window.wait_connected()
-    uploaded(window, 1)
+    wait_uploaded(window, 1)
     box(window).press("Enter")
     got = bob.wait_for(lambda message: message.user == "ada", timeout=20, after=0)
     assert (got.text, [part.name for part in got.parts]) == ("draft", ["a.png"])
 
 
-def test_everything_is_done_by_keyboard(server, pages, bob):
+def test_attachments_work_by_keyboard_alone(server, pages, bob):
     page = pages()
-    page.on("filechooser", lambda _: None)  # from now on: a key is quicker than the switch for it
+    page.on("filechooser", lambda _: None)  # intercept in advance: a key press is faster than enabling it
     bob.send(png(300, 200), name="loss.png")
     window = enter(page, bob)
     picture(window, "loss.png")
@@ -243,7 +245,7 @@ def test_everything_is_done_by_keyboard(server, pages, bob):
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files([file("a.png", png())])
-    uploaded(window, 1)
+    wait_uploaded(window, 1)
     window.region.get_by_role("button", name="Remove a.png").focus()
     page.keyboard.press("Enter")
     chips(window).wait_for(state="detached")
@@ -255,17 +257,17 @@ def test_everything_is_done_by_keyboard(server, pages, bob):
     large.wait_for(state="detached")
 
 
-def test_nothing_moves_when_a_picture_comes_and_one_far_away_is_not_fetched(server, pages, bob):
+def test_a_loading_picture_does_not_shift_the_layout_and_a_distant_one_is_not_fetched(server, pages, bob):
     page = pages()
     early, late = bob.send(png(1, 2, noise=9), name="early.png"), None
     for number in range(60):
         bob.send(f"line {number}")
     late = bob.send(png(640, 480), "a caption", name="late.png")
-    asked: list[str] = []
+    requested: list[str] = []
     held: list[object] = []
 
     def hold(route) -> None:
-        asked.append(route.request.url.rpartition("/")[2])
+        requested.append(route.request.url.rpartition("/")[2])
         held.append(route)
 
     page.route("**/parts/*", hold)
@@ -277,13 +279,13 @@ def test_nothing_moves_when_a_picture_comes_and_one_far_away_is_not_fetched(serv
     while not held:
         page.wait_for_timeout(10)
     held.pop().continue_()
-    picture(window, "late.png").evaluate(SIZE)
+    picture(window, "late.png").evaluate(NATURAL_SIZE)
     assert last.bounding_box() == before
-    assert asked == [late.parts[0].sha256]
-    assert early.parts[0].sha256 not in asked
+    assert requested == [late.parts[0].sha256]
+    assert early.parts[0].sha256 not in requested
 
 
-def test_one_that_is_gone_says_so_and_can_be_asked_for_again(server, pages, bob):
+def test_a_picture_that_fails_to_load_shows_the_error_and_can_be_retried(server, pages, bob):
     page = pages()
     bob.send(png(), name="loss.png")
     page.route(
@@ -294,10 +296,10 @@ def test_one_that_is_gone_says_so_and_can_be_asked_for_again(server, pages, bob)
     window.region.get_by_text("no disk").wait_for()
     page.unroute("**/parts/*")
     window.messages.get_by_role("button", name="Retry").click()
-    assert picture(window, "loss.png").evaluate(SIZE) == [8, 4]
+    assert picture(window, "loss.png").evaluate(NATURAL_SIZE) == [8, 4]
 
 
-def test_a_table_is_built_of_cells_and_stays_in_its_place(server, pages, bob):
+def test_a_table_has_semantic_cells_and_scrolls_inside_its_box(server, pages, bob):
     page = pages()
     page.set_viewport_size({"width": 400, "height": 800})
     frame = pd.DataFrame({f"column {number}": range(10_000) for number in range(30)} | {"html": "<b>x</b>"})
@@ -315,35 +317,35 @@ def test_a_table_is_built_of_cells_and_stays_in_its_place(server, pages, bob):
     window.messages.last.get_by_role("cell", name="<b>x</b>").wait_for()
 
 
-def test_a_picture_that_would_speak_stays_a_picture(server, pages, bob):
+def test_scripts_in_a_picture_do_not_run(server, pages, bob):
     page = pages()
     monitor = DomMonitor(page, server.url)
     window = enter(page, bob)
     bob.send(SCRIPTED_SVG, name="<img src=x onerror=ran(1)>")
-    assert picture(window, "<img src=x onerror=ran(1)>").evaluate(SIZE) == [40, 20]
+    assert picture(window, "<img src=x onerror=ran(1)>").evaluate(NATURAL_SIZE) == [40, 20]
     window.region.get_by_role("button", name="Enlarge").click()
     page.get_by_role("dialog").wait_for()
     assert monitor.report() == []
 
 
-def test_opened_by_itself_it_has_no_origin_and_runs_nothing(server, pages, bob):
-    """Where somebody makes a page of its address, past its being a download."""
+def test_a_picture_opened_as_a_page_has_no_origin_and_runs_no_script(server, pages, bob):
+    """The attachment's URL opened as a page, without the header that makes it a download."""
     part = bob.send(SCRIPTED_SVG).parts[0]
     page = pages()
-    page.add_init_script("window.spoken = []; window.ran = (number) => spoken.push(number)")
+    page.add_init_script("window.executed = []; window.ran = (number) => executed.push(number)")
 
     def shown(route) -> None:
         answer = route.fetch()
-        kept = {name: value for name, value in answer.headers.items() if name != "content-disposition"}
-        route.fulfill(response=answer, headers=kept)
+        headers = {name: value for name, value in answer.headers.items() if name != "content-disposition"}
+        route.fulfill(response=answer, headers=headers)
 
     page.route("**/parts/*", shown)
     failed: dict[str, str | None] = {}
     page.on("requestfailed", lambda request: failed.update({request.url: request.failure}))
     page.goto(f"{server.url}/rooms/{bob.name}/parts/{part.sha256}")
-    assert page.evaluate("[document.documentElement.localName, origin, spoken]") == ["svg", "null", []]
+    assert page.evaluate("[document.documentElement.localName, origin, executed]") == ["svg", "null", []]
     assert failed["http://evil.example/1.png"] == "csp"
-    assert set(failed.values()) == {"csp"}  # nothing has left the browser
+    assert set(failed.values()) == {"csp"}  # no request has left the browser
 
 
 # ---- in a notebook, over the comm
@@ -356,8 +358,8 @@ room
 """
 
 
-def test_in_a_notebook_everything_goes_through_the_kernel(pages, jupyter):
-    """The browser is in a room of its own: it neither reaches the server nor holds a token."""
+def test_in_a_notebook_attachments_go_through_the_kernel(pages, jupyter):
+    """The browser neither connects to the server nor has its token."""
     with running_server() as far, Room("comm", user="bob", url=far.url, token=far.token) as bob:
         lab, page = jupyter(), pages()
         seen: list[str] = []
@@ -370,21 +372,21 @@ def test_in_a_notebook_everything_goes_through_the_kernel(pages, jupyter):
         notebook.run(0)
         window = notebook.room("comm")
         window.wait_connected()
-        window.call_me("ada")
+        window.set_name("ada")
         notebook.run(1)
-        assert picture(window, "p.png").evaluate(SIZE) == [30, 20]
+        assert picture(window, "p.png").evaluate(NATURAL_SIZE) == [30, 20]
         count = page.locator(".jp-Notebook .jp-Cell").count()
         big = png(30, 21, noise=1_300_000)
         choose(window, file("big.png", big))
-        uploaded(window, 1)
-        assert give(box(window), "paste", ("pasted.png", "image/png", png(5, 5)))
-        uploaded(window, 2)
+        wait_uploaded(window, 1)
+        assert dispatch(box(window), "paste", ("pasted.png", "image/png", png(5, 5)))
+        wait_uploaded(window, 2)
         window.say("from the notebook")
         got = bob.wait_for(lambda message: message.user == "ada", timeout=30, after=0)
         assert [part.name for part in got.parts] == ["big.png", "pasted.png"]
         assert bob.part(got.parts[0]) == big
         bob.send(png(640, 480, (30, 90, 200), noise=900_000), "back", name="back.png")
-        assert picture(window, "back.png").evaluate(SIZE) == [640, 480]
+        assert picture(window, "back.png").evaluate(NATURAL_SIZE) == [640, 480]
         choose(window, file("page.png", b"<script>"))
         chips(window).get_by_role("alert").filter(has_text="the bytes are not image/png").wait_for()
         assert page.locator(".jp-Notebook .jp-Cell").count() == count
@@ -394,8 +396,8 @@ def test_in_a_notebook_everything_goes_through_the_kernel(pages, jupyter):
 # ---- inside Jupyter Server
 
 
-def test_the_page_inside_jupyter_says_that_it_sent_the_upload(pages, home, home_environ):
-    """Jupyter's cookie alone puts nothing: the page's script adds the token that another site can't read."""
+def test_the_page_inside_jupyter_sends_the_xsrf_token_with_an_upload(pages, home, home_environ):
+    """Jupyter's cookie alone allows no upload: the page's script adds the token that other sites can't read."""
     with jupyter_server(home, home_environ, base="/deep/base/") as jupyter:
         page = pages()
         uploads: list[object] = []
@@ -403,11 +405,11 @@ def test_the_page_inside_jupyter_says_that_it_sent_the_upload(pages, home, home_
         page.goto(f"{jupyter.origin}{jupyter.rooms}/rooms/lobby?token={jupyter.token}")
         window = Window(page.get_by_role("region", name="Chat room lobby"))
         window.wait_connected()
-        window.call_me("ada")
+        window.set_name("ada")
         choose(window, file("loss.png", png(30, 20)))
-        uploaded(window, 1)
+        wait_uploaded(window, 1)
         window.say("look")
-        assert picture(window, "loss.png").evaluate(SIZE) == [30, 20]
+        assert picture(window, "loss.png").evaluate(NATURAL_SIZE) == [30, 20]
         headers = uploads[-1].all_headers()
         assert headers["x-xsrftoken"]
         without = {name: headers[name] for name in ("cookie", "origin", "content-type")}

@@ -1,4 +1,4 @@
-"""server/README.md's reverse proxy as it is printed, in a real nginx: TLS, WebSockets, and a server below a path."""
+"""The nginx configuration printed in server/README.md, in a real nginx: TLS, WebSockets, and a base path."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ with Room("lobby", user="bob").wait_open(20) as room:
 
 @pytest.fixture
 def proxy(home, missing, unused_port):
-    """``with proxy(target, base) as port``: nginx in front of the port ``target``, with the printed snippet; only the
-    ports and the certificate are this machine's."""
+    """``with proxy(target, base) as port``: nginx in front of the port ``target``, with the printed snippet, in which
+    only the ports and the certificate are replaced."""
     cert, key = self_signed(home, missing)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The README's first command, as it is printed: a stranger's first minute."""
+"""The README's first command, as it is printed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e.conftest import SLOW, Notebook, Window, run_jupyter
+from e2e.conftest import SLOW_TIMEOUT, Notebook, Window, run_jupyter
 from support.paths import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -16,11 +16,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def clean(home_environ: dict[str, str]) -> dict[str, str]:
-    """Nothing of the environment that the tests run in."""
+    """An environment without the variables of the tests' own virtual environment."""
     return {name: value for name, value in home_environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
-def test_it_opens_a_quickstart_that_works(home: Path, clean: dict[str, str], pages) -> None:
+def test_python3_notebooks_opens_a_working_quickstart(home: Path, clean: dict[str, str], pages) -> None:
     process, server = run_jupyter([sys.executable, "notebooks"], home, clean, ROOT)
     try:
         page = pages()
@@ -31,13 +31,13 @@ def test_it_opens_a_quickstart_that_works(home: Path, clean: dict[str, str], pag
         for text in ("Hello from Python", "Hello Ada, I am a second member", "Is anyone listening?"):
             window.wait_for(text)
         window.say("I am")
-        told = notebook.cell(4).locator(".jp-Cell-outputArea")
-        told.get_by_text("the last from ada: I am").wait_for(timeout=SLOW)
+        output = notebook.cell(4).locator(".jp-Cell-outputArea")
+        output.get_by_text("the last from ada: I am").wait_for(timeout=SLOW_TIMEOUT)
         address = notebook.cell(5).locator(".jp-Cell-outputArea").get_by_role("link").get_attribute("href")
         assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
         page.goto(address)
-        beside = Window(page.get_by_role("region", name="Chat room quickstart"))
-        beside.wait_for("I am")
+        page_window = Window(page.get_by_role("region", name="Chat room quickstart"))
+        page_window.wait_for("I am")
     finally:
         process.terminate()
         process.wait(30)
@@ -60,8 +60,8 @@ def test_the_help_names_the_notebooks_and_installs_nothing(clean: dict[str, str]
     assert "ask, bot, class, pictures, quickstart, react, server, watch" in printed.stdout
 
 
-def test_an_option_of_jupyterlab_is_handed_on(clean: dict[str, str]) -> None:
-    said = subprocess.run(
+def test_options_are_passed_to_jupyterlab(clean: dict[str, str]) -> None:
+    result = subprocess.run(
         [sys.executable, "notebooks", "--version"],
         cwd=ROOT,
         env=clean,
@@ -69,27 +69,27 @@ def test_an_option_of_jupyterlab_is_handed_on(clean: dict[str, str]) -> None:
         text=True,
         check=True,
     )
-    assert said.stdout.splitlines()[-1].startswith("4.")
+    assert result.stdout.splitlines()[-1].startswith("4.")
 
 
-def test_an_old_python_is_told_what_is_needed(clean: dict[str, str], tmp_path: Path) -> None:
-    """By pretending to be one: the same message, from the same place."""
-    pretend = (
+def test_an_old_python_reports_the_required_version(clean: dict[str, str], tmp_path: Path) -> None:
+    """Simulates an old version in the code that checks it."""
+    simulation = (
         "import runpy, sys, types\n"
         "environment = runpy.run_path(sys.argv[1])\n"
         "find = environment['_new_python']\n"
         "find.__globals__['sys'] = types.SimpleNamespace(version_info=(3, 9, 2), exit=sys.exit)\n"
         "find()\n"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", pretend, str(ROOT / ".ci" / "environment.py")],
+    result = subprocess.run(
+        [sys.executable, "-c", simulation, str(ROOT / ".ci" / "environment.py")],
         env={**clean, "PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert said.returncode == 1
+    assert result.returncode == 1
     assert (
-        said.stderr
+        result.stderr
         == "bqwidget needs Python 3.11 or newer; this is 3.9. Install one and run this command again.\n"
     )

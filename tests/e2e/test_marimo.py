@@ -9,7 +9,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from e2e.conftest import SLOW, Window
+from e2e.conftest import SLOW_TIMEOUT, Window
 from support.eventually import eventually
 from support.paths import ROOT
 
@@ -95,12 +95,12 @@ def test_cells_follow_the_room(marimo, pages, bob):
     window.wait_for("before")
     window.wait_connected()
     newest = page.locator("pre")
-    newest.get_by_text("before", exact=True).wait_for(timeout=SLOW)
+    newest.get_by_text("before", exact=True).wait_for(timeout=SLOW_TIMEOUT)
     html = bob.send("<b>from outside</b>")
-    newest.get_by_text("<b>from outside</b>", exact=True).wait_for(timeout=SLOW)
+    newest.get_by_text("<b>from outside</b>", exact=True).wait_for(timeout=SLOW_TIMEOUT)
     window.wait_for("from outside")
     window.say("from the window")
     assert bob.wait_for(timeout=20, after=html).text == "from the window"
-    newest.get_by_text("from the window", exact=True).wait_for(timeout=SLOW)
+    newest.get_by_text("from the window", exact=True).wait_for(timeout=SLOW_TIMEOUT)
     where = bob.send("where are you?")
     assert bob.wait_for(timeout=20, after=where).text == "on the cells' thread: True"

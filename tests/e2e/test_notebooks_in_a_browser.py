@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
-from e2e.conftest import SLOW, Jupyter, Notebook, Window
+from e2e.conftest import SLOW_TIMEOUT, Jupyter, Notebook, Window
 from support.eventually import eventually
 from support.paths import ROOT
 from support.processes import is_running
@@ -44,7 +44,7 @@ def test_two_kernels_and_the_page_show_the_same_messages(
     page = pages()
     page.goto(link)
     windows.append(Window(page.get_by_role("region", name="Chat room lobby")))
-    windows[-1].call_me("carol")
+    windows[-1].set_name("carol")
 
     texts = [f"message {number}" for number in range(9)]
     for number, text in enumerate(texts):
@@ -104,7 +104,7 @@ def run_all(lab: Jupyter, pages, name: str) -> Notebook:
 
 def wait_until_run(notebook: Notebook) -> None:
     """Until every code cell has the number of its run, and none has written an error."""
-    notebook.page.wait_for_function(ALL_NUMBERED, timeout=2 * SLOW)
+    notebook.page.wait_for_function(ALL_NUMBERED, timeout=2 * SLOW_TIMEOUT)
     assert notebook.page.locator(ERRORS).all_inner_texts() == []
 
 
@@ -123,7 +123,7 @@ def test_a_finished_notebook_has_a_connected_window(jupyter: Callable[..., Jupyt
 def test_the_reader_answers_the_question_of_a_running_cell(jupyter: Callable[..., Jupyter], pages) -> None:
     notebook = run_all(jupyter(), pages, "ask")
     notebook.room("ask").region.get_by_role("button", name="0.001", exact=True).click()
-    notebook.cell(1).get_by_text("a learning rate of 0.001").wait_for(timeout=SLOW)
+    notebook.cell(1).get_by_text("a learning rate of 0.001").wait_for(timeout=SLOW_TIMEOUT)
     wait_until_run(notebook)
     notebook.room("ask").wait_connected()
 

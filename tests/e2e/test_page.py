@@ -1,4 +1,4 @@
-"""The page of a room: there at once, at rest, on a phone, in the reader's language, and saying so in its tab."""
+"""The page of a room: fast first paint without layout shifts, phones, languages, the tab's title, compression."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-FIRST_PAINT_MS = 500
+MAX_FIRST_PAINT_MS = 500
 PHONE = {
     "viewport": {"width": 390, "height": 844},
     "device_scale_factor": 3,
@@ -48,7 +48,7 @@ def open_room(page: Page, server: RunningServer, room: str) -> Window:
     return window
 
 
-# ---- at once, and at rest ----
+# ---- first paint
 
 LAYOUT = """
 () => new Promise((resolve) => {
@@ -57,7 +57,7 @@ LAYOUT = """
   read("layout-shift", (entries) => entries.forEach(({ value, hadRecentInput }) => shift += hadRecentInput ? 0 : value));
   read("paint", (entries) => {
     const paint = entries.find(({ name }) => name === "first-contentful-paint");
-    if (paint) setTimeout(() => resolve([paint.startTime, shift]), 300); // the script has taken over, fonts have come
+    if (paint) setTimeout(() => resolve([paint.startTime, shift]), 300); // the script has started, fonts are loaded
   });
 })
 """
@@ -65,7 +65,7 @@ LAYOUT = """
 
 @pytest.mark.alone
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
-def test_it_is_painted_at_once_and_then_nothing_moves(server, pages, options):
+def test_the_first_paint_is_fast_and_nothing_shifts_afterwards(server, pages, options):
     room = f"paint-{len(options)}"
     fill(server, room, *(f"message {number}\n" + "words " * (number % 40) for number in range(60)))
     page = pages(**options)
@@ -76,10 +76,10 @@ def test_it_is_painted_at_once_and_then_nothing_moves(server, pages, options):
         paints.append(paint)
         assert shift == 0
     print(f"first contentful paint: {', '.join(f'{paint:.0f}' for paint in paints)} ms")
-    assert statistics.median(paints) < FIRST_PAINT_MS
+    assert statistics.median(paints) < MAX_FIRST_PAINT_MS
 
 
-def test_without_javascript_it_begins_with_the_newest_words(server, pages):
+def test_without_javascript_the_newest_messages_are_in_view(server, pages):
     fill(server, "static", *(f"message {number}\nand its second line" for number in range(50)))
     page = pages(java_script_enabled=False)
     page.goto(f"{server.url}/rooms/static")
@@ -89,10 +89,10 @@ def test_without_javascript_it_begins_with_the_newest_words(server, pages):
     page.get_by_text("message 0").scroll_into_view_if_needed()
 
 
-# ---- on a phone ----
+# ---- on a phone
 
 
-def test_it_works_on_a_phone(server, pages):
+def test_the_page_works_on_a_phone(server, pages):
     page = pages(**PHONE)
     fill(server, "phone", "hello", f"```python\n{CODE}{' ' * 80}# far out\n```", "x" * 500)
     window = open_room(page, server, "phone")
@@ -119,10 +119,10 @@ def test_it_works_on_a_phone(server, pages):
         assert 0 <= size["x"] <= size["x"] + size["width"] <= 390
 
 
-# ---- in the tab, and in the reader's language ----
+# ---- title and language
 
 
-def test_the_tab_tells_how_many_are_unread(server, pages):
+def test_the_title_and_icon_show_the_unread_count(server, pages):
     page = pages()
     fill(server, "tab", *(f"message {number}\n\nmore" for number in range(40)))
     window = open_room(page, server, "tab")
@@ -143,7 +143,7 @@ def test_the_tab_tells_how_many_are_unread(server, pages):
     page.get_by_text("New", exact=True).wait_for()  # the divider stays above what was unread
 
 
-def test_it_speaks_the_reader_s_language(server, pages):
+def test_the_page_uses_the_browser_s_language(server, pages):
     fill(server, "sprache", "hello")
     page = pages(locale="de-AT")
     page.goto(f"{server.url}/rooms/sprache")
@@ -158,17 +158,17 @@ def test_it_speaks_the_reader_s_language(server, pages):
     assert other.evaluate("document.documentElement.lang") == "en"
 
 
-# ---- what it says when it can't come in ----
+# ---- a full server
 
 
-def test_a_full_server_says_so_and_when_it_is_tried_again(pages):
+def test_a_full_server_is_shown_with_the_time_of_the_next_attempt(pages):
     with running_server(open=True, max_connections=1) as server, member(server.url, "lobby"):
         page = pages()
         page.goto(f"{server.url}/rooms/lobby")
         page.get_by_role("status").filter(has_text="The server is full · retrying in").wait_for()
 
 
-# ---- code and long messages, in a worker ----
+# ---- code and long messages, in a worker
 
 PLAIN, COLOURED = f"```\n{CODE}\n```", f"```python\n{CODE}\n```"
 LONG = "\n".join(f"- *item {number}*" for number in range(300))
@@ -176,7 +176,7 @@ CODE_OF = "code => code.textContent"
 HEIGHT = "block => block.getBoundingClientRect().height"
 
 
-def test_code_is_coloured_and_a_long_message_parsed_without_the_main_thread(server, pages):
+def test_a_worker_highlights_code_and_parses_long_messages(server, pages):
     page = pages()
     fill(server, "worker", PLAIN, COLOURED, LONG)
     open_room(page, server, "worker")
@@ -191,8 +191,8 @@ def test_code_is_coloured_and_a_long_message_parsed_without_the_main_thread(serv
     page.get_by_role("button", name="Show less").wait_for()
 
 
-def test_where_there_can_be_no_worker_the_page_does_its_work_when_it_is_idle(server, pages):
-    """A page's own policy decides what is left: without one all of it, with ours no colours."""
+def test_without_a_worker_long_messages_are_parsed_on_the_main_thread(server, pages):
+    """Without a worker, the page parses and highlights when idle; with our content policy it cannot highlight."""
     fill(server, "idle", COLOURED, LONG)
     for policy in (False, True):
         page = pages(bypass_csp=not policy)
@@ -204,50 +204,50 @@ def test_where_there_can_be_no_worker_the_page_does_its_work_when_it_is_idle(ser
             page.locator(".bq-code-keyword").get_by_text("def").wait_for()
 
 
-def test_with_less_motion_nothing_moves_by_itself(pages):
+def test_with_reduced_motion_nothing_is_animated(pages):
     moving = []
     for motion in ("no-preference", "reduce"):
         with running_server(open=True) as ending:
             page = pages(reduced_motion=motion)
             open_room(page, ending, "still")
-        page.get_by_role("status").filter(has_text="Offline").wait_for()  # its dot breathes
+        page.get_by_role("status").filter(has_text="Offline").wait_for()  # its dot is animated
         moving.append(page.evaluate("document.getAnimations().length"))
     assert moving == [1, 0]
 
 
-# ---- over a thin line ----
+# ---- compression
 
 
-def test_a_long_message_comes_compressed_and_is_shown(server, pages, monkeypatch):
-    """Chromium has asked for it and been answered, and compresses what it says itself."""
-    spared, said = [], []
+def test_long_messages_are_compressed_in_both_directions(server, pages, monkeypatch):
+    """Chromium negotiates permessage-deflate, shows compressed messages, and compresses its own."""
+    saved_bytes, sent_compressed = [], []
 
-    def sparing(frame: bytes) -> bytes:
-        spared.append(len(frame) - len(compress(frame)))
+    def recording_compress(frame: bytes) -> bytes:
+        saved_bytes.append(len(frame) - len(compress(frame)))
         return compress(frame)
 
-    def inflating(self, frame, decode=PerMessageDeflate.decode, **options):
-        said.append(frame.rsv1)
+    def recording_decode(self, frame, decode=PerMessageDeflate.decode, **options):
+        sent_compressed.append(frame.rsv1)
         return decode(self, frame, **options)
 
-    monkeypatch.setattr("bqserver.hub.hub.compress", sparing)
-    monkeypatch.setattr(PerMessageDeflate, "decode", inflating)
+    monkeypatch.setattr("bqserver.hub.hub.compress", recording_compress)
+    monkeypatch.setattr(PerMessageDeflate, "decode", recording_decode)
     page = pages()
-    answers = []
+    responses = []
     tools = page.context.new_cdp_session(page)
-    tools.on("Network.webSocketHandshakeResponseReceived", lambda told: answers.append(told["response"]))
+    tools.on("Network.webSocketHandshakeResponseReceived", lambda event: responses.append(event["response"]))
     tools.send("Network.enable")
-    window = open_room(page, server, "thin")
+    window = open_room(page, server, "compressed")
     words = " ".join(f"word{number}" for number in range(500))
-    fill(server, "thin", "short", words, "the last")
+    fill(server, "compressed", "short", words, "the last")
     for text in ("short", words[-60:], "the last"):
         window.wait_for(text)
-    assert "permessage-deflate" in answers[0]["headers"]["Sec-WebSocket-Extensions"]
-    assert max(spared) > len(words) / 2
-    with member(server.url, "thin") as ada:
+    assert "permessage-deflate" in responses[0]["headers"]["Sec-WebSocket-Extensions"]
+    assert max(saved_bytes) > len(words) / 2
+    with member(server.url, "compressed") as ada:
         ada.until("synced")
-        window.call_me("bob")
+        window.set_name("bob")
         for text in (words, "and a short one"):
             window.say(text)
             assert ada.until("message")["entry"]["text"] == text
-    assert said.count(True) >= 2  # whatever its length
+    assert sent_compressed.count(True) >= 2  # of any length

@@ -1,4 +1,4 @@
-"""What a real server refuses, as a person reads it on the page; whether the page then tries again, its sockets tell."""
+"""Errors of a real server as the page shows them, and whether the page then reconnects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RIGHTS = '["*"]\nada = "moderate"\n'
 
 
 class Page:
-    """The room's page, come in by an invite of whoever holds ``token``."""
+    """The room's page, opened with an invite that the holder of ``token`` created."""
 
     def __init__(self, page, server: RunningServer, token: str | None, user: str = "carol") -> None:
         self.sockets: list[str] = []
@@ -28,20 +28,20 @@ class Page:
         page.goto(self.url)
         self.window = Window(page.get_by_role("region", name="Chat room lobby"))
         self.window.region.wait_for()
-        self.window.call_me(user)
+        self.window.set_name(user)
 
-    def says(self, text: str) -> None:
+    def wait_status(self, text: str) -> None:
         self.window.status.filter(has_text=text).wait_for()
 
-    def stays_away(self) -> None:
-        """A second after it was told so, nothing has been tried again; the first new try would come in 250 ms."""
-        tried = len(self.sockets)
+    def check_no_reconnection(self) -> None:
+        """Check that no connection is attempted for a second; the first attempt would come after 250 ms."""
+        attempts = len(self.sockets)
         self.page.wait_for_timeout(1_000)
-        assert len(self.sockets) == tried
+        assert len(self.sockets) == attempts
 
 
 @pytest.fixture
-def served(home: Path):
+def server_with_people(home: Path):
     file = home / "data" / "tokens.json"
     people = {name: tokens.add_grant(file, name)[0] for name in ("ada", "bob")}
     (home / "data" / "rights.toml").write_text(RIGHTS)
@@ -49,14 +49,14 @@ def served(home: Path):
         yield server, people, file
 
 
-def order(server: RunningServer, ada: str, do: str, **more: object) -> None:
+def moderate(server: RunningServer, ada: str, do: str, **more: object) -> None:
     bearer = {"Authorization": f"Bearer {ada}"}
     answer = request(server.url, "POST", "/rooms/lobby/moderation", {"do": do, **more}, **bearer)
     assert answer.status == 204
 
 
-def test_a_link_that_was_used_leads_nowhere_and_says_so(served, pages):
-    server, _, _ = served
+def test_a_used_invite_link_shows_an_error_and_no_room(server_with_people, pages):
+    server, _, _ = server_with_people
     first = Page(pages(), server, server.token)
     first.window.wait_connected()
     second = pages()
@@ -66,63 +66,62 @@ def test_a_link_that_was_used_leads_nowhere_and_says_so(served, pages):
     assert second.context.cookies() == []
 
 
-def test_a_guest_goes_with_whoever_let_them_in(served, pages):
-    server, people, file = served
+def test_revoking_a_token_ends_the_access_of_its_guests(server_with_people, pages):
+    server, people, file = server_with_people
     guest = Page(pages(), server, people["bob"])
     guest.window.wait_connected()
     tokens.revoke_grants(file, "bob")
-    guest.says("Your access has ended: open a new invite link")
-    guest.stays_away()
+    guest.wait_status("Your access has ended: open a new invite link")
+    guest.check_no_reconnection()
 
 
-def test_a_room_that_a_moderator_closes_is_left(served, pages):
-    server, people, _ = served
+def test_a_room_closed_by_a_moderator_shows_it_and_keeps_the_draft(server_with_people, pages):
+    server, people, _ = server_with_people
     guest = Page(pages(), server, server.token)
     guest.window.wait_connected()
-    guest.window.region.get_by_role("textbox", name="Message").fill("not said yet")
-    order(server, people["ada"], "close")
-    guest.says("This room is closed")
-    assert guest.window.region.get_by_role("textbox", name="Message").input_value() == "not said yet"
-    guest.stays_away()
+    guest.window.region.get_by_role("textbox", name="Message").fill("not sent yet")
+    moderate(server, people["ada"], "close")
+    guest.wait_status("This room is closed")
+    assert guest.window.region.get_by_role("textbox", name="Message").input_value() == "not sent yet"
+    guest.check_no_reconnection()
 
 
-def test_who_is_muted_reads_why_and_may_try_again_later(served, pages):
-    server, people, _ = served
+def test_a_muted_user_sees_the_reason_and_can_retry_later(server_with_people, pages):
+    server, people, _ = server_with_people
     guest = Page(pages(), server, server.token)
     guest.window.wait_connected()
-    order(server, people["ada"], "mute", user="carol", minutes=5)
+    moderate(server, people["ada"], "mute", user="carol", minutes=5)
     guest.window.say("let me")
     failed = guest.window.region.get_by_text("a moderator has muted 'carol'")
     failed.wait_for()
-    order(server, people["ada"], "unmute", user="carol")
+    moderate(server, people["ada"], "unmute", user="carol")
     guest.window.region.get_by_role("button", name="Retry").click()
     guest.window.wait_for("let me")
     assert failed.count() == 0
 
 
-def test_a_full_server_is_said_and_joined_when_there_is_room(home, pages, monkeypatch):
+def test_a_full_server_is_shown_and_joined_once_there_is_capacity(home, pages, monkeypatch):
     monkeypatch.setattr("bqserver.auth.admission.FULL_RETRY_INTERVAL", 2.0)
     with running_server(max_connections=1) as server:
         first = Page(pages(), server, server.token)
         first.window.wait_connected()
         second = Page(pages(), server, server.token, "eve")
-        second.says("The server is full")
-        tried = len(second.sockets)
+        second.wait_status("The server is full")
+        attempts = len(second.sockets)
         first.page.context.close()
-        eventually(
-            lambda: second.page.wait_for_timeout(100) or len(second.sockets) > tried, 30, "the next attempt"
-        )
+        attempted = lambda: second.page.wait_for_timeout(100) or len(second.sockets) > attempts  # noqa: E731
+        eventually(attempted, 30, "the next attempt")
         second.window.wait_connected()
-        assert len(second.sockets) == tried + 1  # it waited as long as it was told, and came in at once
+        assert len(second.sockets) == attempts + 1  # after the time given by the server, it joined at once
 
 
-def test_a_server_that_stops_is_joined_again(home, pages):
+def test_a_restarted_server_is_joined_again(home, pages):
     with running_server() as server:
         port = server.port
         guest = Page(pages(), server, server.token)
         guest.window.wait_connected()
     guest.window.wait_connected(connected=False)
-    guest.window.say("said meanwhile")
+    guest.window.say("sent meanwhile")
     with running_server(port=port):
         guest.window.wait_connected()
-        guest.window.wait_for("said meanwhile")
+        guest.window.wait_for("sent meanwhile")

@@ -1,9 +1,9 @@
-"""A stranger's words stay words: a thousand attempts in every field, live, edited, reloaded and without script.
+"""XSS: a thousand payloads in every field of a message, live, edited, reloaded and without JavaScript.
 
-Each room takes fifty messages, as many as a page's HTML carries, and one payload a message, which stands in
-its text, its author's name, its choice, its picture's name and words, its table and, quoted, in the next. Every second question is
-answered, so that both the button and the answer are seen. The monitor (tests/support/dom_monitor.py) must find nothing.
-The last tests plant a hole and want it found.
+Each room has fifty messages, as many as a page's HTML contains, with one payload per message, which is its text, its
+author's name, its choice, its picture's name and content, its table and, as a quote, part of the next message. Every
+second question is answered, so that both the button and the answer are shown. The monitor
+(tests/support/dom_monitor.py) must report nothing. The last tests add a vulnerability, which it must report.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 PAYLOADS = payloads()
-A_PAGE = 50
+MESSAGES_PER_PAGE = 50
 USER, EMOJI, NAME = 64, 16, 255
-"""The longest name of a person, reaction and name of a file that a server takes: a payload is cut there."""
+"""The maximum lengths of a user name, a reaction and a file name, to which payloads are truncated."""
 TALL = {"width": 1280, "height": 30_000}
-"""So that all pictures and tables of a room are near what is seen: others are not fetched."""
+"""A viewport in which all pictures and tables of a room are in view: distant ones are not fetched."""
 
-SHOWN = """
+SHOWN_ROWS = """
 () => [...document.querySelectorAll(".bq-chat li[data-seq]")].map((item) => ({
   seq: Number(item.dataset.seq),
   user: item.querySelector(".bq-author b, .bq-sr b").textContent,
@@ -53,7 +53,7 @@ SETTLED = """
   [...document.querySelectorAll(".bq-chat .bq-picture")].filter((each) =>
     each.querySelector(".bq-missing") || each.querySelector("img")?.complete).length === 2 * count
 """
-"""Every picture is there, or said to be damaged: many payloads leave no picture of it."""
+"""Every picture is shown or marked as damaged: many payloads make the picture invalid."""
 
 
 @pytest.fixture(scope="module")
@@ -63,27 +63,27 @@ def server() -> Iterator:
 
 
 def rooms() -> Iterator[tuple[str, list[str]]]:
-    for start in range(0, len(PAYLOADS), A_PAGE):
-        yield f"attempts-{start}", PAYLOADS[start : start + A_PAGE]
+    for start in range(0, len(PAYLOADS), MESSAGES_PER_PAGE):
+        yield f"attempts-{start}", PAYLOADS[start : start + MESSAGES_PER_PAGE]
 
 
 def post(server, room: str, texts: list[str]) -> list[int]:
-    """One message per payload, with the payload in every field; the messages' seqs."""
+    """Send one message per payload, with the payload in every field. Returns their seqs."""
     seqs: list[int] = []
-    with member(server.url, room) as stranger:
+    with member(server.url, room) as attacker:
         for number, text in enumerate(texts):
             more = {"ask": {"choices": [text]}, "parts": attach(server, room, text)}
             if number % 2:
                 more |= {"re": seqs[-1], "choice": texts[number - 1]}
             elif number:
                 more |= {"re": seqs[-1]}
-            stranger.say(text, f"c{number}", text[:USER], **more)
-            seqs.append(stranger.until("ack")["seq"])
+            attacker.say(text, f"c{number}", text[:USER], **more)
+            seqs.append(attacker.until("ack")["seq"])
     return seqs
 
 
 def attach(server, room: str, text: str) -> list[dict[str, object]]:
-    """A picture that is named by the payload, another that says it, and a table of nothing else."""
+    """Upload a picture with the payload as its name, one with the payload as its content, and a table of the payload."""
     drawn = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text>{text}</text></svg>'
     parts = []
     for mime, data in (
@@ -97,30 +97,30 @@ def attach(server, room: str, text: str) -> list[dict[str, object]]:
 
 
 FORMS = ("{}", "```html\n{}\n```", "```{}\ncode\n```")
-"""A payload as it is, as code that is shown in colours, and as the name of the code's language."""
+"""A payload as plain text, as highlighted code, and as the language of a code block."""
 
 
 def edited(texts: list[str]) -> list[str]:
-    """What each message says once it is edited: the payload of another one."""
+    """The new text of each message: the payload of another one."""
     return [FORMS[number % len(FORMS)].replace("{}", text) for number, text in enumerate(reversed(texts))]
 
 
 def edit(server, room: str, texts: list[str], seqs: list[int]) -> None:
-    """Every message gets the payload of another one, and a payload as reaction."""
-    with member(server.url, room) as stranger:
+    """Edit every message to the payload of another one, and react to it with a payload."""
+    with member(server.url, room) as attacker:
         for number, (seq, text, instead) in enumerate(zip(seqs, texts, edited(texts), strict=True)):
             by = {"user": text[:USER], "target": seq}
-            stranger.send({"type": "chat.edit", "cid": f"e{number}", "text": instead, **by})
-            stranger.until("ack")
-            stranger.send({"type": "chat.react", "cid": f"r{number}", "emoji": text[:EMOJI], **by})
-            stranger.until("ack")
+            attacker.send({"type": "chat.edit", "cid": f"e{number}", "text": instead, **by})
+            attacker.until("ack")
+            attacker.send({"type": "chat.react", "cid": f"r{number}", "emoji": text[:EMOJI], **by})
+            attacker.until("ack")
 
 
-def is_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) -> None:
-    """Each payload stands there as it was written: what is not shown has not been tried."""
+def check_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) -> None:
+    """Check that each payload is shown as text, since a payload that is not shown is not tested."""
     page.locator(f".bq-chat li[data-seq='{seqs[-1]}'] {'.bq-reaction' if edited else ''}").first.wait_for()
     page.wait_for_function(SETTLED, arg=len(seqs))
-    shown = page.evaluate(SHOWN)
+    shown = page.evaluate(SHOWN_ROWS)
     assert [row["seq"] for row in shown] == seqs
     assert [row["user"] for row in shown] == [text[:USER] for text in texts]
     assert [row["file"] for row in shown] == [text[:NAME] for text in texts]
@@ -134,7 +134,7 @@ def is_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) -> 
         assert [row["reaction"] for row in shown] == [text[:EMOJI] for text in texts]
 
 
-def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pages):
+def test_payloads_in_all_fields_of_a_message_stay_text(server, pages):
     assert len(PAYLOADS) == len(set(PAYLOADS)) >= 1_000
     page, plain = pages(), pages(java_script_enabled=False)
     page.set_viewport_size(TALL)
@@ -143,16 +143,16 @@ def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pag
         page.goto(f"{server.url}/rooms/{room}")
         page.get_by_role("status").filter(has_text="Connected").wait_for()
         seqs = post(server, room, texts)
-        is_shown(page, texts, seqs, edited=False)
+        check_shown(page, texts, seqs, edited=False)
         edit(server, room, texts, seqs)
-        is_shown(page, texts, seqs, edited=True)
+        check_shown(page, texts, seqs, edited=True)
         assert monitors[0].report() == [], f"live and edited, {room}"
         page.reload()
-        is_shown(page, texts, seqs, edited=True)
+        check_shown(page, texts, seqs, edited=True)
         assert monitors[0].report() == [], f"history, {room}"
         plain.goto(f"{server.url}/rooms/{room}")
         items = plain.locator("#bqwidget > .bq-static > li")
-        # (HTML has no NUL: its parser drops them.)
+        # HTML parsers drop NUL characters.
         assert items.locator("> p").all_text_contents() == [text.replace("\0", "") for text in edited(texts)]
         tags = set(plain.locator("body *").evaluate_all("all => all.map((each) => each.localName)"))
         assert tags <= {"main", "ol", "li", "b", "time", "p", "span", "script"}, f"without JavaScript, {room}"
@@ -160,7 +160,7 @@ def test_no_payload_in_any_field_of_a_message_becomes_more_than_text(server, pag
         assert monitors[1].report() == []
 
 
-def test_no_payload_in_a_room_s_name_comes_back_as_a_page(server):
+def test_payloads_as_room_names_are_rejected_as_json(server):
     for text in (text for text in PAYLOADS if not ROOM_NAME.fullmatch(text)):
         answer = request(server.url, "GET", f"/rooms/{quote(text, safe='')}", Accept="text/html")
         assert answer.status in (400, 404), text
@@ -168,27 +168,27 @@ def test_no_payload_in_a_room_s_name_comes_back_as_a_page(server):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_no_payload_in_an_error_or_a_member_s_name_becomes_more_than_text(server, pages):
-    """The server would not say such things; the page must not rely on it."""
+def test_payloads_in_errors_and_names_of_members_stay_text(server, pages):
+    """A real server sends no such names and errors, but the page must not rely on that."""
     page = pages()
     monitor = DomMonitor(page, server.url)
     routes: list[WebSocketRoute] = []
 
-    def between(route: WebSocketRoute) -> None:
-        onward = route.connect_to_server()
+    def intercept(route: WebSocketRoute) -> None:
+        server_route = route.connect_to_server()
         routes.append(route)
 
         def refuse(data: str | bytes) -> None:
             frame = json.loads(data)
             if frame["type"] != "chat.send":
-                return onward.send(data)
+                return server_route.send(data)
             number = int(frame["text"])
             error = {"code": "refused", "message": PAYLOADS[number], "cid": frame["cid"]}
             return route.send(json.dumps({"type": "error", **error}))
 
         route.on_message(refuse)
 
-    page.route_web_socket("**/rooms/errors*", between)
+    page.route_web_socket("**/rooms/errors*", intercept)
     page.goto(f"{server.url}/rooms/errors")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
     names = [{"user": text, "kind": "person", "typing": number < 2} for number, text in enumerate(PAYLOADS)]
@@ -213,7 +213,7 @@ def test_no_payload_in_an_error_or_a_member_s_name_becomes_more_than_text(server
     assert monitor.report() == []
 
 
-def test_no_payload_in_the_answer_to_an_invite_becomes_more_than_text(pages):
+def test_payloads_in_the_response_to_an_invite_stay_text(pages):
     with running_server() as server:
         page = pages()
         monitor = DomMonitor(page, server.url)
@@ -239,8 +239,8 @@ room
 """
 
 
-def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter):
-    """A policy stops nothing here: what ran would run in the reader's kernel."""
+def test_payloads_in_a_notebook_stay_text(server, pages, jupyter):
+    """No content policy protects a notebook, where a script could run code in the reader's kernel."""
     texts = PAYLOADS[::21]
     lab, page = jupyter(), pages()
     page.set_viewport_size(TALL)
@@ -250,9 +250,9 @@ def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter)
     notebook.run(0)
     notebook.room("notebook").wait_connected()
     seqs = post(server, "notebook", texts)
-    is_shown(page, texts, seqs, edited=False)
+    check_shown(page, texts, seqs, edited=False)
     edit(server, "notebook", texts, seqs)
-    is_shown(page, texts, seqs, edited=True)
+    check_shown(page, texts, seqs, edited=True)
     transcript = notebook.run(1).locator("ol > li")
     transcript.nth(len(texts) - 1).wait_for()
     allowed = {"li", "b", "bdi", "time", "br", "span"}
@@ -271,26 +271,29 @@ def test_no_payload_in_a_notebook_becomes_more_than_text(server, pages, jupyter)
 
 
 @pytest.fixture(scope="module")
-def planted(node: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The page's script with a message's text put in as HTML."""
-    bundle = tmp_path_factory.mktemp("planted") / "page.js"
+def vulnerable_script(node: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The page's script, modified to insert the text of messages as HTML."""
+    bundle = tmp_path_factory.mktemp("vulnerable") / "page.js"
     subprocess.run([node, str(ROOT / "js/tests/support/vulnerable-page.mjs"), str(bundle)], check=True)
     return bundle.read_bytes()
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["with our policy", "without a policy"])
-def test_a_planted_hole_is_found(server, pages, planted, policy):
+def test_an_added_vulnerability_is_reported(server, pages, vulnerable_script, policy):
     page = pages(bypass_csp=not policy)
     monitor = DomMonitor(page, server.url)
-    page.route("**/static/page.js", lambda route: route.fulfill(body=planted, content_type="text/javascript"))
-    page.goto(f"{server.url}/rooms/planted-{policy}")
+    page.route(
+        "**/static/page.js",
+        lambda route: route.fulfill(body=vulnerable_script, content_type="text/javascript"),
+    )
+    page.goto(f"{server.url}/rooms/vulnerable-{policy}")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
     image = next(number for number, text in enumerate(PAYLOADS) if text.startswith("<img src=x onerror="))
     leak = next(number for number, text in enumerate(PAYLOADS) if text.startswith("<img src=//evil"))
-    with member(server.url, f"planted-{policy}") as stranger:
+    with member(server.url, f"vulnerable-{policy}") as attacker:
         for number in (image, leak):
-            stranger.say(PAYLOADS[number], f"c{number}", "eve")
-            stranger.until("ack")
+            attacker.say(PAYLOADS[number], f"c{number}", "eve")
+            attacker.until("ack")
     if policy:
         page.wait_for_function("domMonitor().length > 0")
         assert any("require-trusted-types-for" in line for line in monitor.report()), monitor.report()

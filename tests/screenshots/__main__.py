@@ -87,7 +87,7 @@ def take(browser: Browser, scheme: str, theme: str, home: Path, folder: Path) ->
             phone.goto(program.room.invite())
         bob = Window(phone.get_by_role("region", name="Chat room vision"))
         bob.wait_connected()
-        bob.call_me("bob")
+        bob.set_name("bob")
 
         bob.say("How is the new augmentation doing? I'm on the train until ten")
         ada.wait_for("augmentation")

@@ -1,4 +1,4 @@
-"""What only a browser's own eyes tell: directions of writing, paper, forced colours, a link that is copied."""
+"""Rendering that only a real browser shows: text direction, print, forced colours, and the copied link."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def server() -> Iterator:
 
 
 def open_room(page: Page, server, room: str, *texts: str, user: str = "bob") -> Locator:
-    """The rows of a room in which somebody said this."""
-    with member(server.url, room) as somebody:
+    """Open a room in which ``user`` has sent ``texts``. Returns its rows."""
+    with member(server.url, room) as sender:
         for number, text in enumerate(texts):
-            somebody.say(text, f"c{number}", user)
-            somebody.until("ack")
+            sender.say(text, f"c{number}", user)
+            sender.until("ack")
     page.goto(f"{server.url}/rooms/{room}")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
     rows = page.get_by_role("list", name="Messages").locator("[data-seq]")
@@ -44,7 +44,7 @@ def left(locator: Locator) -> float:
     return box["x"]
 
 
-def test_each_block_runs_in_the_direction_of_its_own_words(server, pages):
+def test_each_block_has_the_direction_of_its_own_text(server, pages):
     rows = open_room(
         pages(),
         server,
@@ -66,7 +66,7 @@ def test_each_block_runs_in_the_direction_of_its_own_words(server, pages):
         assert css(row.locator("time"), "direction") == "ltr"
 
 
-def test_the_window_is_mirrored_where_the_page_runs_from_right_to_left(server, pages):
+def test_the_window_is_mirrored_on_a_right_to_left_page(server, pages):
     page = pages()
     row = open_room(page, server, "mirrored", "hello").first
     assert left(row.locator(".bq-avatar")) < left(row.locator(".bq-bubble"))
@@ -76,7 +76,7 @@ def test_the_window_is_mirrored_where_the_page_runs_from_right_to_left(server, p
     assert left(page.get_by_role("heading")) > left(page.get_by_role("button", name="Copy link"))
 
 
-def test_on_paper_there_is_all_that_was_said_and_nothing_to_press(server, pages):
+def test_print_shows_all_messages_in_full_and_no_buttons(server, pages):
     page = pages(color_scheme="dark")
     rows = open_room(page, server, "paper", *(["short"] * 40), "line\n" * 60)
     assert rows.last.locator(".bq-text").evaluate("text => text.scrollHeight > text.clientHeight")
@@ -91,21 +91,21 @@ def test_on_paper_there_is_all_that_was_said_and_nothing_to_press(server, pages)
     assert page.pdf().count(b"/Type /Page\n") > 1
 
 
-def test_where_colours_are_forced_borders_say_what_colours_said(server, pages):
+def test_with_forced_colours_borders_replace_colours(server, pages):
     page = pages(forced_colors="active")
     rows = open_room(page, server, "forced", "hello")
     assert css(rows.first.locator(".bq-bubble"), "border-top-style") == "solid"
-    with member(server.url, "forced") as somebody:
+    with member(server.url, "forced") as sender:
         for user in ("me", "ada"):
-            somebody.send({"type": "chat.react", "cid": user, "user": user, "target": 1, "emoji": f"{user}!"})
-            somebody.until("ack")
+            sender.send({"type": "chat.react", "cid": user, "user": user, "target": 1, "emoji": f"{user}!"})
+            sender.until("ack")
     page.get_by_role("textbox", name="Your name").fill("me")
     mine, theirs = (page.get_by_role("button", name=f"{user}! 1: {user}") for user in ("me", "ada"))
     theirs.wait_for()
     assert (css(mine, "border-top-width"), css(theirs, "border-top-width")) == ("2px", "1px")
 
 
-def test_the_link_to_share_is_the_page_s_plain_address(server, pages):
+def test_the_copied_link_is_the_page_s_address_without_secrets(server, pages):
     page = pages(permissions=["clipboard-read", "clipboard-write"])
     open_room(page, server, "shared")
     page.evaluate("history.replaceState(null, '', '?token=secret#invite=code')")

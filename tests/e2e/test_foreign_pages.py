@@ -1,4 +1,4 @@
-"""A page of somebody else's in a real browser: it can neither read a room nor write into it, under any name."""
+"""Pages of other origins in a real browser can neither read a room nor write to it, under any host name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bqserver.testing import running_server
 from support.ws_client import request
 
 pytestmark = pytest.mark.browser
-SECRET = "between us"
+SECRET = "a secret"
 
 ATTACK = """
 async (server) => {
@@ -20,7 +20,7 @@ async (server) => {
   const attempt = async (name, act) => {
     try { found[name] = await act(); } catch (error) { found[name] = "blocked"; }
   };
-  const body = JSON.stringify({ user: "eve", text: "written by a stranger" });
+  const body = JSON.stringify({ user: "eve", text: "written by an attacker" });
   const json = { "content-type": "application/json" };
   await attempt("fetch", async () => (await fetch(`${server}/messages`)).text());
   await attempt("fetch with cookies", async () =>
@@ -48,9 +48,9 @@ async (server) => {
   }));
   await attempt("socket", () => new Promise((done, failed) => {
     const socket = new WebSocket(`${server.replace("http", "ws")}/rooms/lobby?after=0`, ["chat.v1"]);
-    const heard = [];
+    const received = [];
     socket.onopen = () => socket.send(JSON.stringify({ type: "chat.send", cid: "x", ...JSON.parse(body) }));
-    socket.onmessage = ({ data }) => { heard.push(data); if (data.includes("synced")) done(heard.join()); };
+    socket.onmessage = ({ data }) => { received.push(data); if (data.includes("synced")) done(received.join()); };
     socket.onerror = failed;
   }));
   return found;
@@ -83,8 +83,8 @@ def foreign_site() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def rebound(chromium, tmp_path_factory):
-    """A browser for which evil.example is this machine, as after a rebinding of its name."""
+def rebound_browser(chromium, tmp_path_factory):
+    """A browser that resolves evil.example to this machine, as after DNS rebinding."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
@@ -125,52 +125,52 @@ def session(server) -> dict[str, str]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "evil.example"])
 @pytest.mark.parametrize("is_open", [True, False])
-def test_a_foreign_page_gets_nothing(rebound, home, host, is_open):
+def test_a_foreign_page_can_neither_read_nor_write(rebound_browser, home, host, is_open):
     with running_server(open=is_open) as server, foreign_site() as port:
         say(server, SECRET)
-        # Cookies don't know ports: a page of another port of this machine sends ours along.
+        # Cookies ignore ports: a page on another port of this machine sends ours too.
         cookies = [] if is_open else [session(server)]
-        found = attack(rebound, f"http://{host}:{port}/", server.url, cookies)
+        found = attack(rebound_browser, f"http://{host}:{port}/", server.url, cookies)
         assert {name: found[name] for name in READS} == dict.fromkeys(READS, "blocked")
         assert texts(server) == [SECRET]
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_a_rebound_name_gets_nothing_even_from_its_own_origin(rebound, home, is_open):
+def test_a_rebound_host_name_is_rejected_even_from_its_own_origin(rebound_browser, home, is_open):
     with running_server(open=is_open) as server:
         say(server, SECRET)
         site = f"http://evil.example:{server.port}"
-        found = attack(rebound, f"{site}/rooms/lobby", site)
+        found = attack(rebound_browser, f"{site}/rooms/lobby", site)
         assert SECRET not in str(found)
         assert all(found[name] == "blocked" or "bad_host" in found[name] for name in READS), found
         assert texts(server) == [SECRET]
 
 
-def test_the_attack_works_where_it_may(rebound, home):
-    """Else the tests above would prove nothing."""
+def test_the_attack_succeeds_from_an_allowed_origin(rebound_browser, home):
+    """Without this, the tests above would prove nothing."""
     with foreign_site() as port:
         site = f"http://evil.example:{port}"
         with running_server(open=True, allow_origin=[site]) as server:
             say(server, SECRET)
-            found = attack(rebound, f"{site}/", server.url)
+            found = attack(rebound_browser, f"{site}/", server.url)
             assert SECRET in found["fetch"]
             assert SECRET in found["socket"]
-            assert texts(server) == [SECRET, "written by a stranger"]
+            assert texts(server) == [SECRET, "written by an attacker"]
 
 
-def test_the_page_keeps_its_policy(rebound, home):
-    """Trusted Types and the content policy are in force on the real page: what breaks them is refused."""
+def test_the_page_enforces_trusted_types_and_its_content_policy(rebound_browser, home):
+    """On the real page, code that violates Trusted Types or the content policy is blocked."""
     with running_server(open=True) as server:
         say(server, SECRET)
-        context = rebound.new_context()
+        context = rebound_browser.new_context()
         page = context.new_page()
-        refused: list[str] = []
-        page.on("console", lambda message: refused.append(message.text) if message.type == "error" else None)
+        errors: list[str] = []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         answer = page.goto(f"{server.url}/rooms/lobby")
         assert "require-trusted-types-for 'script'" in answer.headers["content-security-policy"]
         page.get_by_role("region", name="Chat room lobby").wait_for()
-        assert refused == []
-        broken = page.evaluate(
+        assert errors == []
+        outcomes = page.evaluate(
             """() => ["innerHTML", "script"].map((way) => {
                  try {
                    if (way === "innerHTML") document.createElement("p").innerHTML = "<b>x</b>";
@@ -179,5 +179,5 @@ def test_the_page_keeps_its_policy(rebound, home):
                  } catch (error) { return error.name; }
                })"""
         )
-        assert "done" not in broken
+        assert "done" not in outcomes
         context.close()

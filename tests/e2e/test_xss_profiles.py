@@ -1,6 +1,6 @@
-"""A user's looks stay looks: whatever a server says of name, initials, colour and picture, nothing runs or is asked for.
+"""XSS in profiles: payloads as name, initials, colour and picture cause no script and no request.
 
-Our own server lets only harmless ones through (tests/bqserver/jupyter/test_profiles.py); here it is made to pass everything on.
+The real server passes on only valid profiles (tests/bqserver/jupyter/test_profiles.py); here it passes on everything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from support.xss_payloads import EVIL, payloads
 from bqwidget.protocol import Member, Profile
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-CROWD = 200
+MEMBERS_PER_PAGE = 200
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 STYLES = (
     f"url({EVIL}a)",
@@ -26,10 +26,10 @@ STYLES = (
     "//evil.example/h.png",
     f"data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'><image href='{EVIL}i'/></svg>",
 )
-HOSTILE = [*STYLES, *payloads()]
+PAYLOADS = [*STYLES, *payloads()]
 
 
-def crowd(room) -> tuple[Member, ...]:
+def hostile_members(room) -> tuple[Member, ...]:
     start = int(room.name)
     return tuple(
         Member(
@@ -37,35 +37,35 @@ def crowd(room) -> tuple[Member, ...]:
             verified=True,
             profile=Profile(name=text, initials=text, color=text, avatar=text),
         )
-        for number, text in enumerate(HOSTILE[start : start + CROWD])
+        for number, text in enumerate(PAYLOADS[start : start + MEMBERS_PER_PAGE])
     )
 
 
-def test_no_looks_become_more_than_looks(pages, monkeypatch):
-    monkeypatch.setattr("bqserver.hub.presence.members", crowd)
+def test_payloads_in_profiles_stay_text(pages, monkeypatch):
+    monkeypatch.setattr("bqserver.hub.presence.members", hostile_members)
     with running_server(open=True) as server:
         page = pages()
         monitor = DomMonitor(page, server.url)
-        for start in range(0, len(HOSTILE), CROWD):
+        for start in range(0, len(PAYLOADS), MEMBERS_PER_PAGE):
             page.goto(f"{server.url}/rooms/{start}")
-            told = HOSTILE[start : start + CROWD]
-            page.get_by_role("button", name=f"{len(told)} here").click()
+            names = PAYLOADS[start : start + MEMBERS_PER_PAGE]
+            page.get_by_role("button", name=f"{len(names)} here").click()
             page.locator(".bq-people .bq-alias").last.wait_for()
             shown = page.evaluate(
                 "[...document.querySelectorAll('.bq-people .bq-alias')].map(e => e.textContent)"
             )
-            assert shown == told
+            assert shown == names
             assert monitor.report() == []
 
 
-def test_harmless_looks_are_drawn_and_the_monitor_accepts_them(pages, monkeypatch):
-    looks = Profile(name="Ada", initials="AL", color="teal", avatar=PIXEL)
+def test_valid_profiles_are_drawn_and_the_monitor_accepts_them(pages, monkeypatch):
+    full = Profile(name="Ada", initials="AL", color="teal", avatar=PIXEL)
     plain = Profile(color="var(--jp-collaborator-color2)")
-    told = (
-        Member(user="ada", verified=True, profile=looks),
+    members = (
+        Member(user="ada", verified=True, profile=full),
         Member(user="bob", verified=True, profile=plain),
     )
-    monkeypatch.setattr("bqserver.hub.presence.members", lambda _: told)
+    monkeypatch.setattr("bqserver.hub.presence.members", lambda _: members)
     with running_server(open=True) as server:
         page = pages()
         monitor = DomMonitor(page, server.url)
@@ -78,8 +78,8 @@ def test_harmless_looks_are_drawn_and_the_monitor_accepts_them(pages, monkeypatc
         assert monitor.report() == []
 
 
-def test_a_picture_from_elsewhere_would_be_seen(pages):
-    """Else the tests above would prove nothing."""
+def test_the_monitor_reports_a_picture_of_another_host(pages):
+    """Without this, the tests above would prove nothing."""
     with running_server(open=True) as server:
         page = pages()
         monitor = DomMonitor(page, server.url)

@@ -1,4 +1,4 @@
-"""The window as part of a notebook: its themes, its width, its keys, its kernel; in JupyterLab, and in Notebook 7 too."""
+"""The window in a notebook: themes, width, keyboard shortcuts and kernel, in JupyterLab and Notebook 7."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 from bqserver.testing import running_server
-from e2e.conftest import SLOW, Jupyter, Notebook, Window
+from e2e.conftest import SLOW_TIMEOUT, Jupyter, Notebook, Window
 from support.eventually import eventually
 from support.ws_client import member
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-SHOTS = os.environ.get("BQWIDGET_TEST_SHOTS")
-"""A folder for pictures of what the tests saw."""
+SCREENSHOT_FOLDER = os.environ.get("BQWIDGET_TEST_SHOTS")
+"""A folder for screenshots of the tests."""
 
-SHOW = """
+SHOW_CELL = """
 from bqwidget import Room
 from IPython.display import display
 room = Room("lobby", user="ada", url={url!r}).wait_open(30)
 room
 """
-NARROW = """
+NARROW_CELL = """
 narrow = room.widget
 narrow.layout.width = "250px"
 narrow.layout.height = "420px"
 narrow
 """
-SAID = "print('|'.join(message.text for message in room.messages), 'end')"
+PRINT_CELL = "print('|'.join(message.text for message in room.messages), 'end')"
 THEMES = ["JupyterLab Dark", "JupyterLab Dark High Contrast", "JupyterLab Light"]
 
 
@@ -43,13 +43,13 @@ def server():
         yield running
 
 
-def shoot(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"{name}.png")
+def screenshot(page: Page, name: str) -> None:
+    if SCREENSHOT_FOLDER:
+        page.screenshot(path=Path(SCREENSHOT_FOLDER) / f"{name}.png")
 
 
-def talk(url: str) -> None:
-    """What makes a window look lived in: others' words, code, a mention, a question."""
+def send_messages(url: str) -> None:
+    """Fill the room with typical messages of another member: text, code, a mention, a question."""
     with member(url, "lobby") as bob:
         for number, (text, more) in enumerate(
             [
@@ -68,11 +68,11 @@ def choose_theme(page: Page, name: str) -> None:
     page.get_by_role("menuitem", name="Settings").first.click()
     label.get_by_text("Theme", exact=True).hover()
     label.get_by_text(name, exact=True).click()
-    page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached", timeout=SLOW)
+    page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached", timeout=SLOW_TIMEOUT)
 
 
 def text_contrast(window: Window) -> float:
-    """Of the message's words with the window's ground, as WCAG reckons it."""
+    """The WCAG contrast ratio of message text to the window's background."""
     return window.region.evaluate(
         """
         (region) => {
@@ -94,13 +94,13 @@ def text_contrast(window: Window) -> float:
     )
 
 
-def test_it_follows_the_theme_and_fits_a_narrow_column(server, jupyter, pages, axe):
+def test_the_window_follows_the_theme_and_fits_a_narrow_column(server, jupyter, pages, axe):
     lab, page = jupyter(), pages()
-    notebook = lab.open(page, lab.notebook("themes.ipynb", SHOW.format(url=server.url), NARROW))
+    notebook = lab.open(page, lab.notebook("themes.ipynb", SHOW_CELL.format(url=server.url), NARROW_CELL))
     notebook.run(0)
     window = notebook.room()
     window.wait_connected()
-    talk(server.url)
+    send_messages(server.url)
     window.wait_for("Continue?")
     window.region.locator(".bq-code-keyword").get_by_text("for").wait_for(state="attached")
     notebook.run(1)
@@ -112,34 +112,34 @@ def test_it_follows_the_theme_and_fits_a_narrow_column(server, jupyter, pages, a
     assert narrow.region.evaluate(
         "region => [...region.querySelectorAll('.bq-scroll')].every((each) => each.scrollWidth === each.clientWidth)"
     )
-    grounds = []
+    backgrounds = []
     for theme in THEMES:
         choose_theme(page, theme)
-        grounds.append(window.region.evaluate("region => getComputedStyle(region).backgroundColor"))
+        backgrounds.append(window.region.evaluate("region => getComputedStyle(region).backgroundColor"))
         assert text_contrast(window) > 7
-        # one of the two: of two views of one room the names are the same
+        # only one of the two views, because both have the same accessible names
         assert axe(page, "[data-windowed-list-index='1'] .bq-chat") == [], theme
-        shoot(page, f"lab-{theme.replace(' ', '-')}")
-    assert len(set(grounds)) > 1
-    assert grounds[2] == "rgb(255, 255, 255)"
+        screenshot(page, f"lab-{theme.replace(' ', '-')}")
+    assert len(set(backgrounds)) > 1
+    assert backgrounds[2] == "rgb(255, 255, 255)"
 
 
 def cells(notebook: Notebook) -> int:
     return notebook.page.locator(".jp-Notebook .jp-Cell").count()
 
 
-def outputs_in(path: Path) -> list[object]:
-    """Of its first cell; none while Jupyter is writing it."""
+def outputs_of(path: Path) -> list[object]:
+    """The outputs of the notebook's first cell; empty while Jupyter is writing the file."""
     with contextlib.suppress(nbformat.reader.NotJSONError):
         return nbformat.read(path, 4).cells[0].outputs
     return []
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_its_keys_are_its_own_and_saving_is_the_notebook_s(server, jupyter, pages, app):
-    """Every key that would be a shortcut, in the box, in the list and on a button; then Ctrl+S."""
+def test_keys_in_the_window_trigger_no_shortcuts_except_saving(server, jupyter, pages, app):
+    """Keys that are notebook shortcuts, pressed in the box, the list and a message; then Ctrl+S."""
     lab, page = jupyter(), pages()
-    name = lab.notebook("keys.ipynb", SHOW.format(url=server.url), SAID)
+    name = lab.notebook("keys.ipynb", SHOW_CELL.format(url=server.url), PRINT_CELL)
     notebook = lab.open(page, name, app=app)
     notebook.run(0)
     window = notebook.room()
@@ -147,42 +147,42 @@ def test_its_keys_are_its_own_and_saving_is_the_notebook_s(server, jupyter, page
     window.say("hello")
     window.wait_for("hello")
     before, box = cells(notebook), window.region.get_by_role("textbox", name="Message", exact=True)
-    for place in (box, window.region.locator(".bq-scroll"), window.messages.first):
+    for target in (box, window.region.locator(".bq-scroll"), window.messages.first):
         for key in ("d", "d", "a", "b", "x", "m", "Shift+M", "0", "0", "Escape", "Shift+Enter", "ArrowDown"):
-            place.press(key)  # with the focus in it, whatever else has taken it meanwhile
+            target.press(key)  # focuses it first, whatever has the focus
     assert cells(notebook) == before
     assert window.messages.count() == 1
     assert not page.locator(".jp-Dialog").is_visible()
     box.fill("a draft")
     path = lab.folder / name
-    assert not outputs_in(path)
+    assert not outputs_of(path)
     box.press("Control+s")
-    eventually(lambda: outputs_in(path), SLOW / 1000, "the saved notebook")
+    eventually(lambda: outputs_of(path), SLOW_TIMEOUT / 1000, "the saved notebook")
     assert box.input_value() == "a draft"
-    shoot(page, f"keys-{app}")
+    screenshot(page, f"keys-{app}")
 
 
-def test_a_draft_outlives_the_cell_and_the_window_says_when_its_kernel_is_gone(
+def test_a_draft_survives_running_the_cell_again_and_the_window_shows_a_lost_kernel(
     server, jupyter: Jupyter, pages
 ):
     lab, page = jupyter(), pages()
     notebook = lab.open(
-        page, lab.notebook("kernel.ipynb", SHOW.format(url=server.url), "import os; os._exit(1)")
+        page, lab.notebook("kernel.ipynb", SHOW_CELL.format(url=server.url), "import os; os._exit(1)")
     )
     notebook.run(0)
     window = notebook.room()
     window.wait_connected()
     box = window.region.get_by_role("textbox", name="Message", exact=True)
-    box.fill("half a thought")
+    box.fill("half a sentence")
     notebook.run(0)
     window.wait_connected()
     box.and_(page.locator(":visible")).wait_for()
-    assert box.input_value() == "half a thought"
+    assert box.input_value() == "half a sentence"
     notebook.run(1)
-    window.status.filter(has_text="Disconnected: run the cell again").wait_for(timeout=SLOW)
+    window.status.filter(has_text="Disconnected: run the cell again").wait_for(timeout=SLOW_TIMEOUT)
     page.locator(".jp-Dialog button").get_by_text("Ok").click()  # "The kernel appears to have died"
-    assert box.input_value() == "half a thought"
+    assert box.input_value() == "half a sentence"
     box.press("Enter")
     window.region.get_by_role("alert").filter(has_text="your text is kept").wait_for()
     eventually(lambda: box.evaluate("box => box.clientHeight > 25"), what="a box with all its text")
-    shoot(page, "kernel-gone")
+    screenshot(page, "kernel-gone")

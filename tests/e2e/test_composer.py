@@ -1,4 +1,4 @@
-"""Writing as people do it: with an input method, in two tabs, interrupted, refused, and thought better of."""
+"""The composer: input methods, drafts, rejected messages, edits, reactions, mentions and screen readers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_room(page: Page, server: RunningServer, room: str, user: str = "me") ->
     page.goto(f"{server.url}/rooms/{room}")
     window = Window(page.get_by_role("region", name=f"Chat room {room}"))
     window.wait_connected()
-    window.call_me(user)
+    window.set_name(user)
     return window
 
 
@@ -39,7 +39,7 @@ def row(window: Window, text: str) -> Locator:
     return window.messages.filter(has_text=text).last
 
 
-def test_an_input_method_s_enter_never_sends(server, pages):
+def test_enter_in_an_input_method_does_not_send(server, pages):
     page = pages()
     window = open_room(page, server, "japanese")
     box, keyboard = box_of(page), page.context.new_cdp_session(page)
@@ -60,7 +60,7 @@ def test_an_input_method_s_enter_never_sends(server, pages):
         enter()
         assert box.input_value() == text
     keyboard.send("Input.insertText", {"text": "日本"})
-    enter()  # Safari ends the composition first, and tells of the key after it
+    enter()  # Safari ends the composition first and then sends the key event
     compose("ご")
     keyboard.send("Input.insertText", {"text": "語"})
     assert box.input_value() == "日本語"
@@ -72,22 +72,22 @@ def test_an_input_method_s_enter_never_sends(server, pages):
     assert box.input_value() == ""
 
 
-def test_a_draft_outlives_a_reload_and_is_the_room_s_own(server, pages):
+def test_a_draft_survives_a_reload_and_belongs_to_its_room(server, pages):
     page = pages()
     open_room(page, server, "drafts")
-    box_of(page).fill("half a thought\nand its second line")
+    box_of(page).fill("half a sentence\nand its second line")
     page.goto(f"{server.url}/rooms/other")
     assert box_of(page).input_value() == ""
     page.goto(f"{server.url}/rooms/drafts")
     box_of(page).wait_for()
-    assert box_of(page).input_value() == "half a thought\nand its second line"
+    assert box_of(page).input_value() == "half a sentence\nand its second line"
     box_of(page).press("Enter")
-    page.get_by_role("list", name="Messages").get_by_text("half a thought").wait_for()
+    page.get_by_role("list", name="Messages").get_by_text("half a sentence").wait_for()
     page.reload()
     assert box_of(page).input_value() == ""
 
 
-def test_the_box_grows_with_its_text_and_stops_in_time(server, pages):
+def test_the_box_grows_with_its_text_up_to_a_limit(server, pages):
     page = pages()
     open_room(page, server, "growing")
     heights = []
@@ -100,17 +100,17 @@ def test_the_box_grows_with_its_text_and_stops_in_time(server, pages):
     assert box_of(page).evaluate("box => box.clientHeight") == heights[0]
 
 
-def test_a_refused_message_says_why_and_is_sent_once_by_retry(server, pages):
+def test_a_rejected_message_shows_the_reason_and_retry_sends_it_once(server, pages):
     page = pages()
     refusing = True
 
-    def between(route: WebSocketRoute) -> None:
-        onward = route.connect_to_server()
+    def intercept(route: WebSocketRoute) -> None:
+        server_route = route.connect_to_server()
 
-        def pass_on(data: str | bytes) -> None:
+        def forward(data: str | bytes) -> None:
             frame = json.loads(data)
             if not refusing or frame["type"] != "chat.send":
-                return onward.send(data)
+                return server_route.send(data)
             error = {
                 "type": "error",
                 "code": "muted",
@@ -119,9 +119,9 @@ def test_a_refused_message_says_why_and_is_sent_once_by_retry(server, pages):
             }
             return route.send(json.dumps(error))
 
-        route.on_message(pass_on)
+        route.on_message(forward)
 
-    page.route_web_socket("**/rooms/refused*", between)
+    page.route_web_socket("**/rooms/refused*", intercept)
     window = open_room(page, server, "refused")
     window.say("let me in")
     page.get_by_text("Not sent: A moderator has muted me").wait_for()
@@ -136,10 +136,10 @@ def test_a_refused_message_says_why_and_is_sent_once_by_retry(server, pages):
     assert window.messages.count() == 1
 
 
-def test_what_was_said_is_edited_answered_liked_and_taken_back(server, pages):
-    """With the mouse; by keyboard it is in test_accessibility.py. The other page sees all of it."""
+def test_messages_are_edited_replied_to_reacted_to_and_deleted(server, pages):
+    """With the mouse (test_accessibility.py does the same by keyboard); another page shows every change."""
     mine, theirs = pages(), pages()
-    here, there = open_room(mine, server, "deeds", "me"), open_room(theirs, server, "deeds", "ada")
+    here, there = open_room(mine, server, "actions", "me"), open_room(theirs, server, "actions", "ada")
     here.say("frist")
     there.say("a question")
     here.wait_for("a question")
@@ -169,7 +169,7 @@ def test_what_was_said_is_edited_answered_liked_and_taken_back(server, pages):
     assert there.messages.filter(has_text="first").count() == 0
 
 
-def test_one_sees_who_types_and_who_is_meant(server, pages):
+def test_typing_users_are_shown_and_mentions_highlighted(server, pages):
     mine, theirs = pages(), pages()
     here, there = open_room(mine, server, "people", "me"), open_room(theirs, server, "people", "Ada Lovelace")
     here.say("here I am")
@@ -181,45 +181,45 @@ def test_one_sees_who_types_and_who_is_meant(server, pages):
     theirs.get_by_role("option", name="me").click()
     assert box_of(theirs).input_value() == "look, @me "
     box_of(theirs).press("Enter")
-    meant = row(here, "look, @me")
-    meant.get_by_text("mentions you").wait_for()
+    mention = row(here, "look, @me")
+    mention.get_by_text("mentions you").wait_for()
     colours = [
         each.locator(".bq-bubble").evaluate("bubble => getComputedStyle(bubble).backgroundColor")
-        for each in (meant, row(here, "hello"), row(there, "look, @me"))
+        for each in (mention, row(here, "hello"), row(there, "look, @me"))
     ]
     assert len(set(colours)) == 3
     assert there.messages.get_by_text("mentions you").count() == 0
 
 
-def test_a_screen_reader_hears_what_is_new_in_batches_and_never_history(server, pages):
+def test_a_screen_reader_gets_new_messages_in_batches_and_no_history(server, pages):
     page = pages()
-    with member(server.url, "aloud") as somebody:
+    with member(server.url, "announcements") as sender:
         for number in range(5):
-            somebody.say(f"history {number}", f"h{number}", "ada")
-            somebody.until("ack")
+            sender.say(f"history {number}", f"h{number}", "ada")
+            sender.until("ack")
         page.add_init_script(
             """
-            window.aloud = [];
+            window.announced = [];
             new MutationObserver(() => {
-              const said = document.querySelector("[aria-live=polite]")?.textContent;
-              if (said && said !== window.aloud.at(-1)) window.aloud.push(said);
+              const text = document.querySelector("[aria-live=polite]")?.textContent;
+              if (text && text !== window.announced.at(-1)) window.announced.push(text);
             }).observe(document, { subtree: true, childList: true, characterData: true });
             """
         )
-        window = open_room(page, server, "aloud")
-        heard = page.evaluate_handle("window.aloud")
-        somebody.say("one", "n1", "ada")
-        page.wait_for_function("() => window.aloud.length === 1")
+        window = open_room(page, server, "announcements")
+        announced = page.evaluate_handle("window.announced")
+        sender.say("one", "n1", "ada")
+        page.wait_for_function("() => window.announced.length === 1")
         for number in range(20):
-            somebody.say(f"news {number}", f"n2{number}", "bob")
-        page.wait_for_function("() => window.aloud.some((said) => said.endsWith('news 19'))")
+            sender.say(f"news {number}", f"n2{number}", "bob")
+        page.wait_for_function("() => window.announced.some((text) => text.endsWith('news 19'))")
         window.say("my own words")
         window.wait_for("my own words")
-        somebody.say("the end", "n3", "ada")
-        page.wait_for_function("() => window.aloud.at(-1).endsWith('the end')")
-    transcript = heard.json_value()
+        sender.say("the end", "n3", "ada")
+        page.wait_for_function("() => window.announced.at(-1).endsWith('the end')")
+    transcript = announced.json_value()
     assert transcript[0] == "ada: one"
     assert transcript[-1] == "ada: the end"
     assert 3 <= len(transcript) <= 5, transcript
     assert "new messages. The last, from bob: news 19" in transcript[-2]
-    assert not [said for said in transcript if "history" in said or "my own" in said]
+    assert not [text for text in transcript if "history" in text or "my own" in text]
