@@ -116,10 +116,8 @@ def test_chosen_files_are_sent_with_a_caption_and_shown_to_all_members(server, p
     for window in (mine, yours):
         assert picture(window, "loss.png").evaluate(NATURAL_SIZE) == [30, 20]
         assert picture(window, "loss.png").get_attribute("src").startswith("blob:")
-        assert picture(window, "graph.svg").evaluate(NATURAL_SIZE) == [
-            300,
-            150,
-        ]  # the default size of browsers
+        # 300 × 150 is the browsers' default size.
+        assert picture(window, "graph.svg").evaluate(NATURAL_SIZE) == [300, 150]
         assert picture(window, "graph.svg").get_attribute("src").startswith("data:image/svg+xml;base64,")
     assert chips(mine).count() == 0
 

@@ -36,7 +36,7 @@ BUSY_SECONDS = 10
 """How long a cell is busy; it is run again until all messages have been typed. A few messages need less."""
 MAX_P95_MS, MAX_MEDIAN_MS = 100, 1000
 """Milliseconds. The 95th percentile of 200 messages is at most MAX_P95_MS. With few messages, which have no such
-percentile and run beside other tests, the median is at most MAX_MEDIAN_MS, far less than the cell takes."""
+percentile and run at the same time as other tests, the median is at most MAX_MEDIAN_MS, far less than the cell takes."""
 
 SHOW = """
 from threading import Thread
@@ -237,7 +237,7 @@ def test_without_subshells_a_message_waits_and_the_status_shows_it(jupyter, page
     ada.window.wait_connected()
 
 
-# ---- a flood ----
+# ---- a flood
 
 FLOOD_SECONDS = float(os.environ.get("BQWIDGET_TEST_FLOOD", "2"))
 """Seconds with a thousand messages each."""
@@ -300,7 +300,7 @@ def flood(room, seconds):
     return sent
 
 
-# ---- ask ----
+# ---- questions
 
 ASK = """
 for number, timeout in enumerate([60, 60, 1]):

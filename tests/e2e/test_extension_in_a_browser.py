@@ -104,9 +104,8 @@ def check_profiles(server, notebook, page) -> None:
     # The page has no JupyterLab theme and uses the third colour of the light one. Its policy allows style properties.
     assert disc.evaluate("disc => getComputedStyle(disc).backgroundColor") == "rgb(0, 126, 0)"
     bob = notebook.locator("[data-seq]").filter(has_text="from bob's page").locator(".bq-avatar")
-    assert (
-        bob.evaluate("disc => getComputedStyle(disc).backgroundColor") == "rgb(255, 215, 0)"
-    )  # the canvas's value of gold
+    colour = bob.evaluate("disc => getComputedStyle(disc).backgroundColor")
+    assert colour == "rgb(255, 215, 0)"  # the canvas's value of gold
     assert PICTURE in bob.evaluate("disc => getComputedStyle(disc).backgroundImage")
     page.get_by_role("button", name=re.compile("here")).click()
     people = page.get_by_role("list", name="People here").get_by_role("listitem")
