@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from bqserver.websocket.flood_control import BYTES_PER_FRAME, FloodControl
+
 from .catch_up import start_join
 from .commands import close_for_rate, dispatch
-from .flood_control import BYTES_PER_FRAME, FloodControl
 from .hub import Hub
 from .peer import Peer
 from .room import Room

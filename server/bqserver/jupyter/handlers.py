@@ -18,7 +18,8 @@ from tornado.web import HTTPError, RequestHandler
 from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.model import Role
 from bqserver.web.errors import ApiError
-from bqserver.web.handler import Handler, is_upgrade
+from bqserver.web.handler import Handler
+from bqserver.web.requests import is_upgrade
 from bqserver.web.room_page import RoomPageHandler
 
 from .kernel_tokens import KernelTokens

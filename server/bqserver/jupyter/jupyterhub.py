@@ -16,7 +16,8 @@ from tornado.routing import URLSpec
 
 from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.web.context import AppContext
-from bqserver.web.handler import Handler, is_upgrade
+from bqserver.web.handler import Handler
+from bqserver.web.requests import is_upgrade
 from bqserver.web.room_page import RoomPageHandler
 from bqserver.web.routes import routes
 

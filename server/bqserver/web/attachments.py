@@ -17,8 +17,9 @@ from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
 
 from .body import DISCARD_LIMIT, BodyHandler
 from .errors import ApiError, bad_request
-from .handler import Handler, http1_connection
+from .handler import Handler
 from .media import ALLOWED_TYPES, inspect
+from .requests import http1_connection
 
 CSP = "default-src 'none'; sandbox"
 """A picture that is also a document (SVG), opened by its address, has no origin, runs nothing and loads nothing."""

@@ -6,7 +6,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 from .errors import ApiError
-from .handler import Handler, whole_number
+from .handler import Handler
+from .requests import whole_number
 
 DISCARD_LIMIT = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; a longer one closes the connection."""

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPServerRequest
-from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
@@ -21,13 +17,20 @@ from bqwidget.protocol import check_room, printable
 
 from .context import AppContext
 from .errors import ApiError, bad_request, error_body
+from .requests import (
+    JSON,
+    cookie_name,
+    http1_connection,
+    is_json,
+    is_upgrade,
+    retry_header,
+    server_address,
+    whole_number,
+)
 
 _log = logging.getLogger("bqserver.http")
 
-JSON = "application/json"
 COOKIE_DAYS = 30
-MAX_DIGITS = 18
-"""A longer number would not fit an SQLite integer."""
 MAX_LOGGED_PATH = 200
 MAX_UNUSED_BODY_BYTES = 1024
 """Bytes of the longest body of a request that needs none. Tornado would keep 100 MB of one in memory."""
@@ -279,41 +282,3 @@ class NotFoundHandler(Handler):
     def prepare(self) -> None:
         super().prepare()
         raise ApiError(404, "not_found", f"there is nothing at {printable(self.request.path)}")
-
-
-def cookie_name(request: HTTPServerRequest) -> str:
-    """Cookies ignore ports: without the port in its name, two servers on one machine would overwrite each other's session."""
-    port = request.host.rpartition(":")[2]
-    return f"bqserver-{port}" if port.isdigit() else "bqserver"
-
-
-def http1_connection(request: HTTPServerRequest) -> HTTP1Connection:
-    """The request's connection. Tornado's server speaks HTTP/1 only; its annotations do not say so."""
-    return cast(HTTP1Connection, request.connection)
-
-
-def is_upgrade(request: HTTPServerRequest) -> bool:
-    return request.method == "GET" and request.headers.get("Upgrade", "").lower() == "websocket"
-
-
-def server_address(request: HTTPServerRequest) -> str:
-    """The local address that the client connected to; a socket without an address counts as loopback."""
-    return local_address(getattr(request.connection, "stream", None))
-
-
-def local_address(stream: IOStream | None) -> str:
-    name = stream.socket.getsockname() if stream is not None and stream.socket is not None else None
-    return str(name[0]) if isinstance(name, tuple) else "127.0.0.1"
-
-
-def is_json(content_type: str) -> bool:
-    return content_type.partition(";")[0].strip().lower() == JSON
-
-
-def whole_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
-
-
-def retry_header(seconds: float) -> str:
-    """HTTP knows whole seconds, and 0 would be no waiting at all."""
-    return str(max(1, math.ceil(seconds)))

@@ -12,8 +12,9 @@ from bqserver.websocket.connection import Connection, Handshake
 from bqwidget.protocol import MAX_CID, check_room
 
 from .errors import ApiError, bad_request
-from .handler import Handler, is_upgrade
+from .handler import Handler
 from .page_template import CSP, DEFAULT_PAGE_MESSAGES, render
+from .requests import is_upgrade
 
 EMPTY_VIEW = RoomView(Bounds(0, 0), [])
 

@@ -12,7 +12,8 @@ from bqwidget.protocol import encode
 
 from .body import BodyHandler
 from .errors import ApiError
-from .handler import COOKIE_DAYS, Handler, cookie_name
+from .handler import COOKIE_DAYS, Handler
+from .requests import cookie_name
 
 MAX_INVITE_USES, MAX_INVITE_MINUTES = 100, 7 * 24 * 60
 

@@ -20,7 +20,8 @@ from tornado.httputil import (
     parse_request_start_line,
 )
 
-from bqserver.web.handler import HEADERS, is_json, retry_header, whole_number
+from bqserver.web.handler import HEADERS
+from bqserver.web.requests import is_json, retry_header, whole_number
 from bqwidget.protocol import ROOM_NAME
 
 HEAD_END = b"\r\n\r\n"

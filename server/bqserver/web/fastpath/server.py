@@ -19,7 +19,7 @@ from tornado.iostream import IOStream, SSLIOStream
 
 from bqserver.model import Outcome
 from bqserver.web.context import AppContext
-from bqserver.web.handler import local_address
+from bqserver.web.requests import local_address
 
 from .posts import MAX_REQUEST_BYTES, FastPath
 

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from bqserver.hub import flood_control
-from bqserver.hub.flood_control import BURST_FRAMES, FRAMES_PER_SECOND, MAX_THROTTLED_SECONDS, FloodControl
 from bqserver.testing import running_server
+from bqserver.websocket import flood_control
+from bqserver.websocket.flood_control import (
+    BURST_FRAMES,
+    FRAMES_PER_SECOND,
+    MAX_THROTTLED_SECONDS,
+    FloodControl,
+)
 from chaos.load.raw_websocket import frame, join
 from chaos.load.server_process import server_process
 from support.ws_client import member, request

@@ -1,0 +1,53 @@
+"""What handlers and the fast path read from a request: its addresses, its headers, its numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
+from tornado.iostream import IOStream
+
+JSON = "application/json"
+
+MAX_DIGITS = 18
+"""A longer number would not fit an SQLite integer."""
+
+
+def cookie_name(request: HTTPServerRequest) -> str:
+    """Cookies ignore ports: without the port in its name, two servers on one machine would overwrite each other's session."""
+    port = request.host.rpartition(":")[2]
+    return f"bqserver-{port}" if port.isdigit() else "bqserver"
+
+
+def http1_connection(request: HTTPServerRequest) -> HTTP1Connection:
+    """The request's connection. Tornado's server speaks HTTP/1 only; its annotations do not say so."""
+    return cast(HTTP1Connection, request.connection)
+
+
+def is_upgrade(request: HTTPServerRequest) -> bool:
+    return request.method == "GET" and request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+def server_address(request: HTTPServerRequest) -> str:
+    """The local address that the client connected to; a socket without an address counts as loopback."""
+    return local_address(getattr(request.connection, "stream", None))
+
+
+def local_address(stream: IOStream | None) -> str:
+    name = stream.socket.getsockname() if stream is not None and stream.socket is not None else None
+    return str(name[0]) if isinstance(name, tuple) else "127.0.0.1"
+
+
+def is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == JSON
+
+
+def whole_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
+
+
+def retry_header(seconds: float) -> str:
+    """HTTP knows whole seconds, and 0 would be no waiting at all."""
+    return str(max(1, math.ceil(seconds)))
