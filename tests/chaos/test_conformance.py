@@ -14,7 +14,7 @@ import socket
 import pytest
 import tornado.web
 from bqserver.websocket.compression import compress
-from bqserver.websocket.connection import Connection, Handshake
+from bqserver.websocket.connection import Handshake, WebSocketConnection
 from bqserver.websocket.framing import text_frame
 from kosoku import FailureError, run_fuzzingclient
 from kosoku._caseindex import initialize_shims
@@ -37,13 +37,13 @@ class Echo(tornado.web.RequestHandler):
     async def get(self) -> None:
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         assert handshake.accepted
-        connection = Connection(
+        connection = WebSocketConnection(
             self.detach(), handshake, buffer=MAX_MESSAGE_BYTES, max_frame=MAX_MESSAGE_BYTES
         )
         task = asyncio.create_task(self.echo(connection))
         self.application.settings["tasks"].append(task)
 
-    async def echo(self, connection: Connection) -> None:
+    async def echo(self, connection: WebSocketConnection) -> None:
         while (messages := await connection.receive()) is not None:
             for message in messages:
                 text = isinstance(message, str)

@@ -25,7 +25,7 @@ from bqwidget.protocol import Member, Struct, encode
 if TYPE_CHECKING:
     from bqserver.auth.rate_limit import RateLimit
     from bqserver.hub.hub import Hub
-    from bqserver.hub.room import Room
+    from bqserver.hub.room import ActiveRoom
 
 HEARTBEAT_INTERVAL = 2.0
 """Seconds after which a node repeats its state, for nodes that have just started or were disconnected."""
@@ -84,17 +84,17 @@ class NatsMembership:
 
     # ---- this node's state
 
-    def room_opened(self, room: Room) -> None:
+    def room_opened(self, room: ActiveRoom) -> None:
         subject = f"{self._stream}.who.{room.name}"
         self._outbox.put_nowait(partial(self._client.subscribe, subject, self._on_members))
         self._publish(f"who.{room.name}", NodeState(self.node, ask=True))
 
-    def room_closed(self, room: Room) -> None:
+    def room_closed(self, room: ActiveRoom) -> None:
         self._published.pop(room.name, None)
         self._publish(f"who.{room.name}", NodeState(self.node, members=()))
         self._outbox.put_nowait(partial(self._client.unsubscribe, f"{self._stream}.who.{room.name}"))
 
-    def publish_members(self, room: Room) -> None:
+    def publish_members(self, room: ActiveRoom) -> None:
         if self._hub.rooms.get(room.name) is not room:
             return
         members = local_members(room)

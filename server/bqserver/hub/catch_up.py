@@ -19,7 +19,7 @@ from . import presence
 from .frames import entry_frame
 from .hub import Hub
 from .peer import Peer
-from .room import Room
+from .room import ActiveRoom
 
 REPLAY_CHUNK_BYTES = 64 * 1024
 """About how many bytes of a replay are read and written at once."""
@@ -29,12 +29,14 @@ FIRST_CHUNK_ENTRIES = 50
 _log = logging.getLogger("bqserver.peer")
 
 
-def start_join(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> asyncio.Task[None]:
+def start_join(
+    hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None
+) -> asyncio.Task[None]:
     """Send hello, and then what the peer has missed after ``after``. The task ends when hello is written."""
     return _start(peer, partial(_send_hello, hub, room, peer, after, epoch))
 
 
-def start_resume(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+def start_resume(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> None:
     """Catch up again, for ``chat.resume``; ignored while a catch-up is running."""
     if peer.live:
         peer.begin_catch_up()
@@ -58,7 +60,7 @@ async def _closing_on_error(peer: Peer, work: Callable[[], Awaitable[None]]) -> 
         peer.connection.close(1011, "an internal error of the server: reconnect")
 
 
-async def _send_hello(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> None:
     bounds = await hub.log.bounds(room.name, min_seq=after or 0)
     room.seq = max(room.seq, bounds.seq)
     known = _is_known(hub, bounds, after, epoch)
@@ -77,13 +79,15 @@ async def _send_hello(hub: Hub, room: Room, peer: Peer, after: int | None, epoch
     _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))
 
 
-async def _join(hub: Hub, room: Room, peer: Peer, bounds: Bounds, after: int | None, *, known: bool) -> None:
+async def _join(
+    hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after: int | None, *, known: bool
+) -> None:
     await _replay(hub, room, peer, bounds, after, known=known)
     if peer.live and presence.members(room):
         peer.write(presence.presence_frame(room))
 
 
-async def _resume(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+async def _resume(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> None:
     bounds = await hub.log.bounds(room.name, min_seq=after or 0)
     await _replay(hub, room, peer, bounds, after, known=_is_known(hub, bounds, after, epoch))
 
@@ -94,7 +98,7 @@ def _is_known(hub: Hub, bounds: Bounds, after: int | None, epoch: str | None) ->
 
 
 async def _replay(
-    hub: Hub, room: Room, peer: Peer, bounds: Bounds, after: int | None, *, known: bool
+    hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after: int | None, *, known: bool
 ) -> None:
     """Send what is missing up to ``bounds.seq``, then what was held back meanwhile."""
     if after is not None and not known:

@@ -10,19 +10,19 @@ from typing import Protocol
 
 from bqserver.auth.rate_limit import RateLimit
 
-from .room import Room
+from .room import ActiveRoom
 
 
 class Membership(Protocol):
     """Called on the event loop. Only ``remote_peer_counts`` and ``close`` wait."""
 
-    def room_opened(self, room: Room) -> None:
+    def room_opened(self, room: ActiveRoom) -> None:
         """The room has its first peer on this node: keep ``room.remote_members`` up to date from now on."""
 
-    def room_closed(self, room: Room) -> None:
+    def room_closed(self, room: ActiveRoom) -> None:
         """The room's last peer on this node has left."""
 
-    def publish_members(self, room: Room) -> None:
+    def publish_members(self, room: ActiveRoom) -> None:
         """The room's members on this node may have changed."""
 
     def share_limit(self, name: str, limit: RateLimit) -> None:

@@ -33,7 +33,7 @@ from .drafts import accept
 from .frames import error_frame, synced_frame
 from .hub import Hub
 from .peer import Peer
-from .room import Room
+from .room import ActiveRoom
 
 TYPING_TIMEOUT = 5.0
 """Seconds after the last ``chat.typing`` until a member counts as typing no more."""
@@ -43,7 +43,7 @@ MAX_CONSECUTIVE_REJECTIONS = 20
 """Messages in a row that are rejected for their rate before the connection is closed (4029)."""
 
 
-def dispatch(hub: Hub, room: Room, peer: Peer, message: str) -> Awaitable[None] | None:
+def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[None] | None:
     """Act on one frame. Returns what has to be awaited before the next frame is dispatched, if anything."""
     try:
         frame = decode_client(message)

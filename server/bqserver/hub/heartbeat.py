@@ -9,7 +9,7 @@ from bqserver.websocket.framing import PING
 
 from .frames import synced_frame
 from .peer import Peer
-from .room import Room
+from .room import ActiveRoom
 
 HEARTBEAT_INTERVAL = 20.0
 """Seconds between two pings of a peer."""
@@ -20,7 +20,7 @@ SLICES_PER_ROUND = 20
 class Heartbeat:
     """``peers``: the hub's own mapping of peers to rooms. Each peer is pinged once in ``period`` seconds."""
 
-    def __init__(self, peers: Mapping[Peer, Room], period: float) -> None:
+    def __init__(self, peers: Mapping[Peer, ActiveRoom], period: float) -> None:
         self._peers = peers
         self._period = period
         self._loop = asyncio.get_running_loop()

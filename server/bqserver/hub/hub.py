@@ -31,9 +31,9 @@ from .cluster import Membership
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT_INTERVAL, Heartbeat
 from .peer import Peer
-from .presence import Presence, presence_frame
+from .presence import PresenceAnnouncer, presence_frame
 from .question_expiry import OrphanedQuestions
-from .room import Room
+from .room import ActiveRoom
 
 OnOutcome = Callable[[Outcome], None]
 
@@ -64,19 +64,19 @@ class Hub:
         self.heartbeat = heartbeat
         self.buffer = buffer
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)
-        self.rooms: dict[str, Room] = {}
-        self.peers: dict[Peer, Room] = {}
+        self.rooms: dict[str, ActiveRoom] = {}
+        self.peers: dict[Peer, ActiveRoom] = {}
         self.addresses: Counter[str] = Counter()
         self.policy = policy or open_policy()
         self.audit = audit or AuditLog()
         self.membership: Membership | None = None
-        self.presence = Presence(self._announce_members)
+        self.presence = PresenceAnnouncer(self._announce_members)
         self.orphaned_questions = OrphanedQuestions(lambda expiry: self.submit(expiry, _ignore), heartbeat)
         self.last_active_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._batch: list[Submission] = []
         self._callbacks: list[OnOutcome] = []
-        self._dirty: dict[Room, None] = {}
+        self._dirty: dict[ActiveRoom, None] = {}
         self._acked: dict[Peer, None] = {}
         self._flushing = False
         self._heartbeat = Heartbeat(self.peers, heartbeat)
@@ -177,25 +177,25 @@ class Hub:
             if peer.acks:
                 peer.write(peer.take_acks())
 
-    def broadcast(self, room: Room, frame: bytes) -> None:
+    def broadcast(self, room: ActiveRoom, frame: bytes) -> None:
         """Send a frame that is no entry of the log: presence, typing."""
         packed = compress(frame) if room.compressing else frame
         for peer in list(room.peers):
             if peer.live:
                 peer.write(packed if peer.connection.compresses else frame)
 
-    def _announce_members(self, room: Room) -> None:
+    def _announce_members(self, room: ActiveRoom) -> None:
         self.broadcast(room, presence_frame(room))
         if self.membership is not None:
             self.membership.publish_members(room)
 
     # ---- membership
 
-    def enter(self, peer: Peer) -> Room:
+    def enter(self, peer: Peer) -> ActiveRoom:
         """Register the peer before the log is read: entries that arrive meanwhile are held back, so none is missed."""
         room = self.rooms.get(peer.room_name)
         if room is None:
-            room = self.rooms[peer.room_name] = Room(peer.room_name)
+            room = self.rooms[peer.room_name] = ActiveRoom(peer.room_name)
             if self.membership is not None:
                 self.membership.room_opened(room)
         room.add(peer)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from bqserver.audit import AuditLog
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.model import Role
-from bqserver.websocket.connection import Connection
+from bqserver.websocket.connection import WebSocketConnection
 
 from .direct_writes import DirectWriters
 from .frames import synced_frame
@@ -60,7 +60,7 @@ class Peer:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: WebSocketConnection,
         room: str,
         *,
         address: str,

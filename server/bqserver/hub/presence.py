@@ -12,7 +12,7 @@ from bqwidget import protocol
 from bqwidget.protocol import Member, encode
 
 from .peer import Peer
-from .room import Room
+from .room import ActiveRoom
 
 PRESENCE_INTERVAL = 0.1
 """Seconds between two presence frames of a room, at least."""
@@ -22,20 +22,20 @@ MAX_AVATARS = 8
 """Pictures in one frame: every peer of a room gets the frame whenever a member types."""
 
 
-class Presence:
+class PresenceAnnouncer:
     """One timer for all rooms, running only after a change. ``announce`` sends a changed room's members."""
 
-    def __init__(self, announce: Callable[[Room], None]) -> None:
+    def __init__(self, announce: Callable[[ActiveRoom], None]) -> None:
         self._announce = announce
-        self._changed: dict[Room, None] = {}
+        self._changed: dict[ActiveRoom, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def peer_changed(self, room: Room, peer: Peer) -> None:
+    def peer_changed(self, room: ActiveRoom, peer: Peer) -> None:
         """``peer`` joined, left, is typing, or is busy. Peers without a name (the recipe's clients) are no members."""
         if peer.user:
             self.room_changed(room)
 
-    def room_changed(self, room: Room) -> None:
+    def room_changed(self, room: ActiveRoom) -> None:
         """The members of ``room`` have changed, on this node or on another."""
         self._changed[room] = None
         if self._timer is None:
@@ -52,7 +52,7 @@ class Presence:
             self._announce(room)
 
 
-def members(room: Room) -> tuple[Member, ...]:
+def members(room: ActiveRoom) -> tuple[Member, ...]:
     """Every member with a name, once each, on whatever node, sorted by name."""
     found = {_key(member): member for member in local_members(room)}
     for _, remote in room.remote_members.values():
@@ -61,7 +61,7 @@ def members(room: Room) -> tuple[Member, ...]:
     return _with_few_avatars([found[key] for key in sorted(found)[:MAX_MEMBERS]])
 
 
-def local_members(room: Room) -> tuple[Member, ...]:
+def local_members(room: ActiveRoom) -> tuple[Member, ...]:
     """The members on this node. A person with three windows is one member; an unverified user of the same name is
     another one.
     """
@@ -83,7 +83,7 @@ def local_members(room: Room) -> tuple[Member, ...]:
     return _with_few_avatars([found[key] for key in sorted(found)[:MAX_MEMBERS]])
 
 
-def presence_frame(room: Room) -> bytes:
+def presence_frame(room: ActiveRoom) -> bytes:
     return text_frame(encode(protocol.Presence(members=members(room))))
 
 

@@ -8,7 +8,7 @@ from .direct_writes import DirectWriters
 from .peer import Peer
 
 
-class Room:
+class ActiveRoom:
     """The peers of one room, and the frames that the present turn of the event loop brought for them.
 
     ``buffered_peers``: peers outside the direct writers, for they have something pending or can't be written to

@@ -11,7 +11,7 @@ from .catch_up import start_join
 from .commands import close_for_rate, dispatch
 from .hub import Hub
 from .peer import Peer
-from .room import Room
+from .room import ActiveRoom
 
 _log = logging.getLogger("bqserver.peer")
 
@@ -21,7 +21,7 @@ def start(hub: Hub, peer: Peer, after: int | None, epoch: str | None) -> None:
     hub.spawn(_serve(hub, hub.enter(peer), peer, after, epoch))
 
 
-async def _serve(hub: Hub, room: Room, peer: Peer, after: int | None, epoch: str | None) -> None:
+async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> None:
     connection, loop = peer.connection, asyncio.get_running_loop()
     flood, frames = FloodControl(loop.time()), 0
     joining = start_join(hub, room, peer, after, epoch)

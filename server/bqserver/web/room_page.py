@@ -8,7 +8,7 @@ from bqserver.auth.policy import name_taken
 from bqserver.hub import session
 from bqserver.hub.peer import Peer
 from bqserver.model import Bounds, Role, RoomView
-from bqserver.websocket.connection import Connection, Handshake
+from bqserver.websocket.connection import Handshake, WebSocketConnection
 from bqwidget.protocol import MAX_CID, check_room
 
 from .errors import ApiError, bad_request
@@ -44,7 +44,9 @@ class RoomPageHandler(Handler):
                 handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake"
             )
         check_join(self, user)
-        connection = Connection(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
+        connection = WebSocketConnection(
+            self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame
+        )
         peer = Peer(
             connection,
             room,

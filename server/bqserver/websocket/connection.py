@@ -49,7 +49,7 @@ class Handshake:
         return self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
 
 
-class Connection:
+class WebSocketConnection:
     """An accepted WebSocket. ``buffer``: bytes that may be queued for a slow reader; ``max_frame``: bytes of the
     longest message it accepts.
 

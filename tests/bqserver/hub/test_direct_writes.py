@@ -13,7 +13,7 @@ from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 from bqserver.model import Submission
 from bqserver.storage.memory import MemoryLog
-from bqserver.websocket.connection import Connection
+from bqserver.websocket.connection import WebSocketConnection
 from support.handshake import MAX_MESSAGE_BYTES, handshake
 from support.hub import draft, frames, join, new_peer, settle
 from tornado.iostream import IOStream
@@ -34,7 +34,9 @@ def in_a_room(story: Story, members: int = 3) -> None:
                 stack.enter_context(theirs).setblocking(False)
                 stream = IOStream(ours)
                 stack.callback(stream.close)
-                connection = Connection(stream, handshake(None), buffer=BUFFER, max_frame=MAX_MESSAGE_BYTES)
+                connection = WebSocketConnection(
+                    stream, handshake(None), buffer=BUFFER, max_frame=MAX_MESSAGE_BYTES
+                )
                 peers.append(new_peer(hub, connection))
                 await join(hub, peers[-1])
                 ends.append(theirs)

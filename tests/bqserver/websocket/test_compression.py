@@ -15,7 +15,7 @@ from bqserver.hub.hub import Hub
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from bqserver.websocket.compression import MIN_COMPRESSED_BYTES, compress
-from bqserver.websocket.connection import Connection
+from bqserver.websocket.connection import WebSocketConnection
 from bqserver.websocket.framing import text_frame
 from support.handshake import OFFER, handshake
 from support.hub import draft, frames, join, joined, new_peer, run, settle
@@ -163,7 +163,7 @@ def test_a_stalled_reader_is_measured_by_its_own_queued_bytes():
         streams = [IOStream(ours) for ours, _ in pairs]
         try:
             connections = [
-                Connection(stream, handshake(offer), buffer=hub.buffer, max_frame=1 << 17)
+                WebSocketConnection(stream, handshake(offer), buffer=hub.buffer, max_frame=1 << 17)
                 for stream, offer in zip(streams, (None, OFFER), strict=True)
             ]
             plain, taking = [new_peer(hub, connection) for connection in connections]

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 
 import pytest
-from bqserver.websocket.connection import Connection
+from bqserver.websocket.connection import WebSocketConnection
 from bqserver.websocket.framing import text_frame
 from chaos.load.raw_websocket import close_code, frame
 from support.handshake import MAX_MESSAGE_BYTES, OFFER, handshake
@@ -19,7 +19,7 @@ FRAME = text_frame(b'{"type":"synced","seq":1}')
 
 
 def over_a_pair(
-    story: Callable[[Connection, socket.socket], Awaitable[None]],
+    story: Callable[[WebSocketConnection, socket.socket], Awaitable[None]],
     buffer: int = 1 << 20,
     offer: str | None = None,
 ) -> None:
@@ -30,7 +30,7 @@ def over_a_pair(
         with theirs:
             theirs.settimeout(5)
             stream = IOStream(ours)
-            wire = Connection(stream, handshake(offer), buffer=buffer, max_frame=MAX_MESSAGE_BYTES)
+            wire = WebSocketConnection(stream, handshake(offer), buffer=buffer, max_frame=MAX_MESSAGE_BYTES)
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += theirs.recv(1)
@@ -43,7 +43,7 @@ def over_a_pair(
 
 
 def test_a_frame_goes_out_as_it_is():
-    async def story(wire: Connection, theirs: socket.socket) -> None:
+    async def story(wire: WebSocketConnection, theirs: socket.socket) -> None:
         assert wire.write(FRAME)
         assert theirs.recv(1_000) == FRAME
 
@@ -53,7 +53,7 @@ def test_a_frame_goes_out_as_it_is():
 def test_writing_to_a_peer_that_has_just_gone_raises_nothing():
     """The fan-out writes to many in a row: a peer that is gone must not end it for the others."""
 
-    async def story(wire: Connection, theirs: socket.socket) -> None:
+    async def story(wire: WebSocketConnection, theirs: socket.socket) -> None:
         wire._stream.close()
         assert wire.open
         assert not wire.write(FRAME)
@@ -66,7 +66,7 @@ def test_writing_to_a_peer_that_has_just_gone_raises_nothing():
 
 
 def test_writes_beyond_the_buffer_are_refused_until_it_is_read():
-    async def story(wire: Connection, theirs: socket.socket) -> None:
+    async def story(wire: WebSocketConnection, theirs: socket.socket) -> None:
         written = 0
         while wire.write(FRAME * 1_000):
             written += 1_000
@@ -87,7 +87,7 @@ def ending(sent: bytes, offer: str | None = None) -> tuple[int | None, list[str 
     """The close code for a peer that sends this, and the messages that were received from it."""
     told: list[tuple[int | None, list[str | bytes]]] = []
 
-    async def story(wire: Connection, theirs: socket.socket) -> None:
+    async def story(wire: WebSocketConnection, theirs: socket.socket) -> None:
         theirs.sendall(sent)
         heard: list[str | bytes] = []
         code = asyncio.ensure_future(asyncio.to_thread(close_code, theirs))
@@ -156,7 +156,7 @@ def test_compression_is_negotiated_without_context(offer, answer, deflates):
     assert negotiated.accepted
     assert negotiated.response.headers.get("Sec-WebSocket-Extensions") == answer
 
-    async def story(wire: Connection, theirs: socket.socket) -> None:
+    async def story(wire: WebSocketConnection, theirs: socket.socket) -> None:
         assert wire.compresses is deflates
         assert [vars(one).keys() & {"encoder", "decoder"} for one in negotiated.extensions] in ([], [set()])
 
@@ -221,7 +221,7 @@ def test_a_zip_bomb_is_rejected_before_it_is_decompressed(fragments):
 
 
 def test_control_frames_are_never_compressed():
-    async def story(wire: Connection, theirs: socket.socket) -> None:
+    async def story(wire: WebSocketConnection, theirs: socket.socket) -> None:
         theirs.sendall(frame(9, b"?" * 100) + frame(1, b"heard"))
         assert await wire.receive() == ["heard"]
         assert theirs.recv(1_000) == b"\x8a\x64" + b"?" * 100
