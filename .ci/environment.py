@@ -76,9 +76,7 @@ def _new_python() -> str:
         if found and _runs(found):  # a shim on the PATH may stand for a version that is not there
             return found
     oldest, this = (".".join(map(str, version[:2])) for version in (OLDEST_PYTHON, sys.version_info))
-    sys.exit(
-        f"bqwidget needs Python {oldest} or newer; this is {this}. Install one and run this command again."
-    )
+    sys.exit(f"bqwidget needs Python {oldest} or newer; this is {this}. Install one and run this command again.")
 
 
 def _runs(python: str) -> bool:

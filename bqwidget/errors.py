@@ -43,9 +43,7 @@ class RoomClosed(BqwidgetError):
 class MessageRefused(BqwidgetError):
     """The server refused the message with ``code``. ``retry_after``: seconds after which it may be accepted."""
 
-    def __init__(
-        self, code: str, message: str, *, status: int | None = None, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.status = status

@@ -239,9 +239,7 @@ class Session:
         self._loaded_pages.append(messages)
         have = sum(map(len, self._loaded_pages))
         if len(messages) == page.limit and have < self.messages.keep:
-            self.wanted_page = PageRequest(
-                "messages", messages[0].seq, min(PAGE_SIZE, self.messages.keep - have)
-            )
+            self.wanted_page = PageRequest("messages", messages[0].seq, min(PAGE_SIZE, self.messages.keep - have))
             return
         self.wanted_page = None
         older = list(chain.from_iterable(reversed(self._loaded_pages)))

@@ -58,9 +58,7 @@ class Member:
         if isinstance(room, Room):
             endpoint = room.wait_open(SCRIPT_TIMEOUT)._connection.endpoint  # noqa: SLF001 - part of the room
             assert endpoint is not None
-            self.room: Room = _Person(
-                room.name, user=user, url=endpoint.base, token=endpoint.token, insecure=True
-            )
+            self.room: Room = _Person(room.name, user=user, url=endpoint.base, token=endpoint.token, insecure=True)
         else:
             self.room = _Person(room, user=user)
         self._rules: list[_Rule] = []
@@ -116,9 +114,7 @@ class Member:
         """
         try:
             with self._changed:
-                if not self._changed.wait_for(
-                    lambda: all(rule.missing <= 0 for rule in self._rules), timeout
-                ):
+                if not self._changed.wait_for(lambda: all(rule.missing <= 0 for rule in self._rules), timeout):
                     missing = ", ".join(repr(rule) for rule in self._rules if rule.missing > 0)
                     raise WaitTimeout(f"{self.user} is still waiting for {missing}", timeout=timeout)
         finally:
@@ -169,9 +165,7 @@ class _Rule:
 
     def __init__(self, what: Matcher, reactions: dict[str, Reaction]) -> None:
         self.what = what
-        self.missing = max(
-            [1, *(len(texts) for texts in reactions.values() if isinstance(texts, list | tuple))]
-        )
+        self.missing = max([1, *(len(texts) for texts in reactions.values() if isinstance(texts, list | tuple))])
         self._reactions = {name: _text_source(texts) for name, texts in reactions.items()}
 
     def reactions(self, message: Message) -> dict[str, str]:

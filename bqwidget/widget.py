@@ -71,9 +71,7 @@ class ChatWidget(anywidget.AnyWidget):
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
         self.on_msg(_on_comm_message)
-        super().__init__(
-            room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout})
-        )
+        super().__init__(room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout}))
         self._unlisten = room._add_listener(_frame_listener(self))
         replace_previous(self, ("window", room.name), ChatWidget.close)
 

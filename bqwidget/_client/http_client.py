@@ -67,9 +67,7 @@ class HttpClient:
         self._client.close()
         self._streams.close_streams()
 
-    async def messages(
-        self, *, before: int | None = None, after: int | None = None, limit: int
-    ) -> list[Message]:
+    async def messages(self, *, before: int | None = None, after: int | None = None, limit: int) -> list[Message]:
         """Folded messages, ascending: the last below ``before``, or the first above ``after``."""
         body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, limit=limit)
         return self._decoded(_decode_messages, body)
@@ -145,9 +143,7 @@ class HttpClient:
         return response.body
 
 
-def refusal_from_response(
-    status: int, body: bytes, url: str, retry_after: str | None = None
-) -> ConnectionRefused:
+def refusal_from_response(status: int, body: bytes, url: str, retry_after: str | None = None) -> ConnectionRefused:
     """The error for an HTTP answer: ``{"error": {"code", "message"}}``, or the answer of a proxy."""
     try:
         error = msgspec.json.decode(body)["error"]

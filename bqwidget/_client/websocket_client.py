@@ -105,9 +105,7 @@ class WebSocketClient:
                     url=self._endpoint.base,
                     status=400,
                 )
-            await _first_error(
-                self._read(socket), self._write(socket), self._keep_alive(socket), self._fetch_pages()
-            )
+            await _first_error(self._read(socket), self._write(socket), self._keep_alive(socket), self._fetch_pages())
         finally:
             await socket.close()
 
@@ -118,9 +116,7 @@ class WebSocketClient:
             additional_headers=self._endpoint.headers,
             proxy=None if self._endpoint.is_loopback else True,
             compression=None,  # websockets' default keeps context, and compresses every ack and ping
-            extensions=None
-            if self._endpoint.is_loopback
-            else [ClientCompression()],  # loopback does not need it
+            extensions=None if self._endpoint.is_loopback else [ClientCompression()],  # loopback does not need it
             logger=_logger,
             max_size=MAX_FRAME_BYTES,
             max_queue=MAX_QUEUED_FRAMES,

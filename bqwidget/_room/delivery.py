@@ -56,9 +56,7 @@ class DeliveryMixin(Observable):
         self._cids = CidGenerator()
         self._attachments: dict[str, Attachment] = {}
 
-    def _draft(
-        self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None
-    ) -> Send:
+    def _draft(self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None) -> Send:
         check_is_text(text)
         return Send(cid=self._new_cid(), user=self.user, text=text, re=re, choice=choice, ask=ask)
 

@@ -56,9 +56,7 @@ class LiveOutputMixin(ReceiveMixin):
         if not callable(function):
             raise TypeError(f"live takes a function of the messages, not {type(function).__name__}")
         key, cell = registration_key(function)
-        for old in [
-            old for old in self._live_outputs if old == key or (cell and is_from_previous_run(old, cell))
-        ]:
+        for old in [old for old in self._live_outputs if old == key or (cell and is_from_previous_run(old, cell))]:
             self._live_outputs.pop(old).stop()
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
         live.start(self._make_callback(live.recompute), self._callback_loop)

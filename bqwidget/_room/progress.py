@@ -30,9 +30,7 @@ Clock = Callable[[], float]
 class ProgressMixin(SendMixin):
     """Neither verb waits for the network. Offline, the current state is sent when the room is open again."""
 
-    def track(
-        self, iterable: Iterable[Item], label: str = "progress", *, total: int | None = None
-    ) -> Track[Item]:
+    def track(self, iterable: Iterable[Item], label: str = "progress", *, total: int | None = None) -> Track[Item]:
         """Iterate over ``iterable``, and show the room the position, the rate, and the time left.
 
         ``total``: the number of items, if ``len(iterable)`` does not give it. The message ends with ✓ after the last

@@ -90,9 +90,7 @@ class QuestionMixin(ReceiveMixin):
         assert message.ask is not None
         choices = message.ask.choices
         if choices and text not in choices:
-            raise BqwidgetError(
-                f"{printable(text)} is not a choice: use {', '.join(map(printable, choices))}"
-            )
+            raise BqwidgetError(f"{printable(text)} is not a choice: use {', '.join(map(printable, choices))}")
         draft = self._draft(text, re=message.seq, choice=text if choices else None)
         return self._send_draft(draft, wait=wait, timeout=timeout)
 
@@ -122,16 +120,12 @@ class QuestionMixin(ReceiveMixin):
                     end_seqs.append(frame.entry.seq)
                     loop.call_soon_threadsafe(ended.set)
 
-        answers = asyncio.ensure_future(
-            self.next_message(lambda reply: is_answer(question, reply), after=question)
-        )
+        answers = asyncio.ensure_future(self.next_message(lambda reply: is_answer(question, reply), after=question))
         ending = asyncio.ensure_future(ended.wait())
         remove_listener = self._add_listener(listener)
         try:
             limit = None if deadline is None else max(0.0, deadline - loop.time())
-            done, _ = await asyncio.wait(
-                {answers, ending}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({answers, ending}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if not done and not await self._expire(question):
                 # An answer was first: it is in the log, and will arrive.
                 await asyncio.wait({answers}, timeout=SETTLE_TIMEOUT)

@@ -123,9 +123,7 @@ class ReceiveMixin(SendMixin):
         """
         return dispatch.wait(self.next_message(predicate, timeout, after=after))
 
-    def stream(
-        self, predicate: Predicate | None = None, *, after: Message | int | None = None
-    ) -> MessageStream:
+    def stream(self, predicate: Predicate | None = None, *, after: Message | int | None = None) -> MessageStream:
         """An async iterator over all messages since the call, or since ``after`` (a Message or a seq), own ones too.
 
         ``predicate``: only messages for which it is true. Ends when this Room is closed; raises RoomClosed if the

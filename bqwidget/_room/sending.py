@@ -109,9 +109,7 @@ class SendMixin(DeliveryMixin):
         """
         return self._send_draft(self._draft(text, re=seq_of(message)), wait=wait, timeout=timeout)
 
-    def edit(
-        self, message: Message | int, text: str, *, timeout: float | None = DELIVERY_TIMEOUT
-    ) -> Message | None:
+    def edit(self, message: Message | int, text: str, *, timeout: float | None = DELIVERY_TIMEOUT) -> Message | None:
         """Replace the text of ``message`` (a Message or its seq) by ``text``.
 
         Returns the message after the edit, or None if only a seq was given and the message is not kept here.

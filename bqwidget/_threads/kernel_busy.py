@@ -90,7 +90,5 @@ def _shorten_switch_interval(*, short: bool) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL)
     elif not short and _original_interval:
         original = _original_interval.pop()
-        if (
-            abs(sys.getswitchinterval() - SWITCH_INTERVAL) < SWITCH_INTERVAL / 10
-        ):  # else the user has changed it
+        if abs(sys.getswitchinterval() - SWITCH_INTERVAL) < SWITCH_INTERVAL / 10:  # else the user has changed it
             sys.setswitchinterval(original)

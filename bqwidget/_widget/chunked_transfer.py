@@ -122,9 +122,7 @@ class ChunkedTransfer:
         """The attachment if it is complete, else None. Raises MessageRefused if it is too large or a chunk is missing."""
         key, limit = (command.client, command.upload), self._connection.session.limits.part
         if command.size > limit:
-            raise MessageRefused(
-                "too_big", f"{command.size:,} bytes; the limit is {limit:,}: attach a smaller file"
-            )
+            raise MessageRefused("too_big", f"{command.size:,} bytes; the limit is {limit:,}: attach a smaller file")
         if command.at == 0:
             self._uploads[key] = bytearray()
             if len(self._uploads) > MAX_UNFINISHED_UPLOADS:

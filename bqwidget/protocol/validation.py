@@ -82,8 +82,6 @@ def _too_many(field: str, count: int, limit: int) -> ProtocolError:
 
 def _check_text(field: str, value: str, limit: int) -> None:
     if len(value) > limit:
-        raise ProtocolError(
-            "too_long", f"{field} has {len(value):,} characters; the limit is {limit:,}", field=field
-        )
+        raise ProtocolError("too_long", f"{field} has {len(value):,} characters; the limit is {limit:,}", field=field)
     if not value.strip():
         raise ProtocolError("empty", f"{field} is empty: give it 1 to {limit:,} characters", field=field)

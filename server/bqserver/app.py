@@ -234,9 +234,7 @@ class ChatServer(ServerSettings):
             return MemoryLog()
         if kind == "sqlite" and rest:
             return SqliteLog(Path(rest).expanduser())
-        raise SettingError(
-            f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory"
-        )
+        raise SettingError(f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory")
 
     async def open_cluster(self, port: int) -> tuple[MessageLog, Join]:
         try:

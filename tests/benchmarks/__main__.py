@@ -51,9 +51,7 @@ def main() -> None:
             sys.exit(f"the benchmark needs {tool}: install it")
     with tempfile.TemporaryDirectory(prefix="bqwidget-bench-") as folder:
         work = Path(folder)
-        generator = build(work, "wsfan") or sys.exit(
-            "the load generator wsfan.c can't be compiled: see above"
-        )
+        generator = build(work, "wsfan") or sys.exit("the load generator wsfan.c can't be compiled: see above")
         peers = list(servers(work))
         for n in map(int, options.n.split(",")):
             show(n, measure_all(peers, n, options.pairs, generator, work))
@@ -69,9 +67,7 @@ def servers(work: Path) -> Iterator[Peer]:
     yield Peer("websockets.broadcast", [python, str(HERE / "peer_websockets.py")], ("ws",))
     yield Peer("naive Tornado", [python, str(HERE / "peer_tornado.py")], ("ws",))
     if floor := build(work, "floor", "-DSQLITE", "-lsqlite3"):
-        yield Peer(
-            "minimal C server, sqlite", [str(floor), "{port}", f"{work}/floor-{{port}}.sqlite"], ("ws",)
-        )
+        yield Peer("minimal C server, sqlite", [str(floor), "{port}", f"{work}/floor-{{port}}.sqlite"], ("ws",))
     if floor := build(work, "floor"):
         yield Peer("minimal C server, memory", [str(floor), "{port}"], ("ws",))
 
@@ -115,9 +111,7 @@ def measure(generator: Path, n: int, via: str, port: int, pid: int) -> dict[str,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(
-            f"messages were lost, duplicated or reordered: {' '.join(command)}\n{done.stdout}{done.stderr}"
-        )
+        sys.exit(f"messages were lost, duplicated or reordered: {' '.join(command)}\n{done.stdout}{done.stderr}")
     row = dict(pair.split("=", 1) for pair in done.stdout.split())
     return {key: float(row[key]) for key in ("deliv_s", "p50_us", "rss_conn_kb")}
 
@@ -168,9 +162,7 @@ def install_bun(work: Path) -> str | None:
         print("npm is not installed: measuring without the recipe on Bun", file=sys.stderr)
         return None
     (work / "package.json").write_text("{}")
-    done = subprocess.run(
-        ["npm", "i", "--no-save", BUN_PACKAGE], cwd=work, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["npm", "i", "--no-save", BUN_PACKAGE], cwd=work, capture_output=True, text=True, check=False)
     binary = work / "node_modules" / ".bin" / "bun"
     if done.returncode or not binary.exists():
         print(f"{BUN_PACKAGE} can't be installed: measuring without it\n{done.stderr}", file=sys.stderr)

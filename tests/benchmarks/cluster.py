@@ -44,12 +44,8 @@ MAX_IN_FLIGHT = 64
 def main() -> None:
     parser = argparse.ArgumentParser(description="What a cluster costs.")
     parser.add_argument("--rooms", type=int, default=10_000, help="(default: %(default)s)")
-    parser.add_argument(
-        "--messages", type=int, default=1_000_000, help="in those rooms (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--appends", type=int, default=20_000, help="sequential, and concurrent (default: %(default)s)"
-    )
+    parser.add_argument("--messages", type=int, default=1_000_000, help="in those rooms (default: %(default)s)")
+    parser.add_argument("--appends", type=int, default=20_000, help="sequential, and concurrent (default: %(default)s)")
     parser.add_argument("--readers", type=int, default=1_000, help="in one room (default: %(default)s)")
     parser.add_argument("--idle", type=int, default=1_000, help="idle connections (default: %(default)s)")
     options = parser.parse_args()
@@ -161,9 +157,7 @@ async def store_directly(log: NatsLog, room_count: int, count: int) -> None:
     for number in range(count):
         room = f"room{number % room_count}"
         headers = {"Nats-Msg-Id": str(number)}
-        await client.publish(
-            client.address.subject(room), encode_record(draft(room, number), "", 0), inbox, headers
-        )
+        await client.publish(client.address.subject(room), encode_record(draft(room, number), "", 0), inbox, headers)
         while number - acked > 2_000:
             more.clear()
             await more.wait()
@@ -192,9 +186,7 @@ async def deliver_messages(cluster: NatsCluster, readers: int) -> None:
     report("deliveries of two nodes, relative to one", f"{costs[1] / costs[2]:.2f} ×")
 
 
-async def measure_delivery(
-    nodes: list[ServerProcess], readers: int, count: int = 2_000
-) -> tuple[float, float]:
+async def measure_delivery(nodes: list[ServerProcess], readers: int, count: int = 2_000) -> tuple[float, float]:
     """Processor time of the busiest node per message, and the time from a send to its receipt on the last node."""
     loop = asyncio.get_running_loop()
     received = [0]
@@ -261,9 +253,7 @@ def frame(cid: str) -> bytes:
 async def hold_idle_connections(cluster: NatsCluster, count: int) -> None:
     with server_process(cluster.log()) as node:
         before = resident(node.pid)
-        clients = [
-            await LoadClient.join(node.url, f"room{index % 100}", lambda _: None) for index in range(count)
-        ]
+        clients = [await LoadClient.join(node.url, f"room{index % 100}", lambda _: None) for index in range(count)]
         await asyncio.sleep(1)
         report("memory of an idle connection", f"{(resident(node.pid) - before) / count / 1024:.1f} kB")
         with processor_time([node.pid]) as cost:

@@ -55,9 +55,7 @@ def main() -> None:
             plain, small, once, to_plain, to_small, inflate, read_plain, read_compressed = map(
                 statistics.median, zip(*rows, strict=True)
             )
-            print(
-                f"{size:>16,}  {plain:>6.0f} {small:>6.0f} {small / plain:>5.0%}  {once:>9.1f} us  ", end=""
-            )
+            print(f"{size:>16,}  {plain:>6.0f} {small:>6.0f} {small / plain:>5.0%}  {once:>9.1f} us  ", end="")
             print(f"{to_plain:>6.0f} us {to_small:>6.0f} us  {inflate:>5.1f} us  ", end="")
             print(f"{read_plain:>6.1f} us {read_compressed:>6.1f} us")
 

@@ -62,9 +62,7 @@ class ClusterUnderLoad:
     def _on_ack(self, index: int) -> Callable[[str], None]:
         def on_ack(_: str) -> None:
             now = asyncio.get_running_loop().time()
-            self.longest_pause = (
-                max(self.longest_pause, now - self._last_ack_at) if self._last_ack_at else 0.0
-            )
+            self.longest_pause = max(self.longest_pause, now - self._last_ack_at) if self._last_ack_at else 0.0
             self._last_ack_at = now
             self.acks[index] += 1
             self._acked.set()
@@ -185,9 +183,7 @@ async def inject(
         for name, each in pauses.items()
     )
     every = p95([pause for each in pauses.values() for pause in each])
-    print(
-        f"\ncluster: {summary}; p95 of all {every:.2f} s; {len(acked):,} acknowledged, 0 lost, 0 duplicated"
-    )
+    print(f"\ncluster: {summary}; p95 of all {every:.2f} s; {len(acked):,} acknowledged, 0 lost, 0 duplicated")
     assert every <= MAX_PAUSE_SECONDS
 
 

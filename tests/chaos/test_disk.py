@@ -29,9 +29,7 @@ def test_only_synced_writes_survive(tmp_path: Path):
 
 def test_a_write_beyond_the_end_fills_with_zeros_and_a_truncation_shortens(tmp_path: Path):
     write(tmp_path, {"a": b"old"})
-    disk = disk_after(
-        tmp_path, ("N", 1, 0, path_of(tmp_path)), ("W", 1, 5, b"new"), ("T", 1, 7, b""), ("S", 1, 0, b"")
-    )
+    disk = disk_after(tmp_path, ("N", 1, 0, path_of(tmp_path)), ("W", 1, 5, b"new"), ("T", 1, 7, b""), ("S", 1, 0, b""))
     assert disk.after_cut() == {"a": b"old\0\0ne"}
 
 

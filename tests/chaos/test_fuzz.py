@@ -51,9 +51,7 @@ def test_random_input_gets_its_documented_response(session: str, tmp_path: Path)
         asyncio.run(check_still_works(server))
         assert server.stderr_output() == ""
         assert server.stop()[0] == 0
-    print(
-        f"\nfuzz: {counts.total():,} {session}: {dict(counts.most_common())}; memory grew by {growth / 1e6:.1f} MB"
-    )
+    print(f"\nfuzz: {counts.total():,} {session}: {dict(counts.most_common())}; memory grew by {growth / 1e6:.1f} MB")
     assert counts.total() >= sessions * ITEMS_PER_SESSION
     assert growth <= MAX_GROWTH_BYTES
     assert stored.problems(path) == []

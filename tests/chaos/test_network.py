@@ -50,9 +50,7 @@ def test_all_members_have_the_same_list_after_network_faults(tmp_path: Path):
             for counted in seeds.map(lambda seed: run_seed(server, path, seed), range(SEEDS)):
                 faults += counted
         assert server.stderr_output() == ""
-    print(
-        f"\nnetwork: {SEEDS} seeds, {SEEDS * SENDERS * MESSAGES:,} messages, all lists equal; faults: {dict(faults)}"
-    )
+    print(f"\nnetwork: {SEEDS} seeds, {SEEDS * SENDERS * MESSAGES:,} messages, all lists equal; faults: {dict(faults)}")
     assert {*faults} == {*FAULTS}
     assert stored.problems(path) == []
 
@@ -72,9 +70,7 @@ def test_both_ends_notice_a_silent_connection(tmp_path: Path):
             other.send("after the silence")
             room.wait_for(lambda message: message.text == "after the silence", after=0, timeout=TIMEOUT)
             # The server has closed ada's first connection too.
-            eventually(
-                lambda: request(server.url, "GET", "/rooms").json[0]["members"] == 2, what="two members"
-            )
+            eventually(lambda: request(server.url, "GET", "/rooms").json[0]["members"] == 2, what="two members")
 
 
 def run_seed(server: ServerProcess, path: Path, seed: int) -> Counter[str]:
@@ -90,9 +86,7 @@ def run_seed(server: ServerProcess, path: Path, seed: int) -> Counter[str]:
                 sender.send(f"{message} of {sender.user}", wait=False)
             threading.Event().wait(rng.uniform(0, 0.2))  # so that faults occur between messages
         proxy.heal()
-        expected = {
-            f"{message} of {sender.user}" for message in range(MESSAGES) for sender in rooms[:SENDERS]
-        }
+        expected = {f"{message} of {sender.user}" for message in range(MESSAGES) for sender in rooms[:SENDERS]}
         for room in rooms:
             try:
                 eventually(lambda room=room: len(room.messages) >= len(expected) and not room.queued, TIMEOUT)

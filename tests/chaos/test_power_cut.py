@@ -45,14 +45,10 @@ class Ack(NamedTuple):
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Path:
-    compiler = (
-        shutil.which("cc") or shutil.which("gcc") or missing("a C compiler (cc) for the power-cut shim")
-    )
+    compiler = shutil.which("cc") or shutil.which("gcc") or missing("a C compiler (cc) for the power-cut shim")
     library = tmp_path_factory.mktemp("shim") / "powercut.so"
     source = Path(__file__).with_name("faults") / "powercut.c"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl", "-lpthread"], check=True
-    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl", "-lpthread"], check=True)
     return library
 
 

@@ -70,9 +70,7 @@ def test_stalled_readers_do_not_delay_the_others_and_miss_nothing(tmp_path: Path
     assert len(entries) == 1 + TURNS * (SECONDS_WITHOUT + SECONDS_DURING) * MESSAGES_PER_SECOND
     for reader in (*readers, *slow):
         assert reader.entries == entries
-    assert [
-        one.close_codes for one in readers if one.close_codes != [None]
-    ] == []  # the others were not closed
+    assert [one.close_codes for one in readers if one.close_codes != [None]] == []  # the others were not closed
     assert all(one.close_codes[:TURNS] == [4008] * TURNS for one in slow)
     assert stalled <= MAX_SLOWDOWN * without + SLACK_SECONDS
 
@@ -138,9 +136,7 @@ def p99(latencies: list[float]) -> float:
 def test_stalled_readers_use_no_more_memory_than_their_buffers(tmp_path: Path):
     with server_process(tmp_path / "log.sqlite", f"--buffer={BUFFER_BYTES}") as server:
         without, during = asyncio.run(measure_growth(server))
-    print(
-        f"\nslow: the server grew by {without / 1e6:.1f} MB without, {during / 1e6:.1f} MB with {STALLED} stalled"
-    )
+    print(f"\nslow: the server grew by {without / 1e6:.1f} MB without, {during / 1e6:.1f} MB with {STALLED} stalled")
     assert during - without <= MAX_GROWTH_BYTES
 
 

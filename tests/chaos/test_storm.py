@@ -66,9 +66,7 @@ def storm(folder: Path, stop_server: Callable[[ServerProcess], None]) -> tuple[l
     return readers, took
 
 
-async def play(
-    server: ServerProcess, stop_server: Callable[[ServerProcess], None]
-) -> tuple[list[Reader], float]:
+async def play(server: ServerProcess, stop_server: Callable[[ServerProcess], None]) -> tuple[list[Reader], float]:
     loop = asyncio.get_running_loop()
     readers = [Reader(server.url, "lobby") for _ in range(READERS)]
     senders = [Sender(server.url, "lobby", f"sender-{number}", max_in_flight=1) for number in range(2)]

@@ -137,9 +137,7 @@ def test_durable_messages_per_second_on_one_core(rooms: int, tmp_path: Path):
 def test_a_long_room_costs_no_more_than_a_short_one(tmp_path: Path):
     short, long = asyncio.run(measure_costs(tmp_path))
     for name, in_short, in_long in zip(("append", "last 50"), short, long, strict=True):
-        print(
-            f"\n{name}: {in_short * 1e6:.0f} µs in a room of 1,000, {in_long * 1e6:.0f} µs in one of {LONG_ROOM:,}"
-        )
+        print(f"\n{name}: {in_short * 1e6:.0f} µs in a room of 1,000, {in_long * 1e6:.0f} µs in one of {LONG_ROOM:,}")
         assert in_long <= MAX_COST_RATIO * in_short, name
 
 
@@ -175,6 +173,4 @@ def first_decile(times: list[float]) -> float:
 
 
 def submission(number: int) -> Submission:
-    return Submission(
-        "lobby", "ada", Send(cid=f"{number:x}-{hash(str(number)):x}"[:60], user="ada", text="x" * 100)
-    )
+    return Submission("lobby", "ada", Send(cid=f"{number:x}-{hash(str(number)):x}"[:60], user="ada", text="x" * 100))

@@ -48,9 +48,7 @@ class Jupyter:
 
     def notebook(self, name: str, *cells: str) -> str:
         metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        written = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=metadata
-        )
+        written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=metadata)
         nbformat.write(written, self.folder / name)
         return name
 
@@ -136,9 +134,7 @@ class Window:
         self.status.filter(has_text=text).wait_for(timeout=SLOW_TIMEOUT)
 
     def seqs(self) -> list[int]:
-        return [
-            int(seq) for seq in self.messages.evaluate_all("items => items.map(item => item.dataset.seq)")
-        ]
+        return [int(seq) for seq in self.messages.evaluate_all("items => items.map(item => item.dataset.seq)")]
 
 
 @pytest.fixture
@@ -167,9 +163,7 @@ def unused_port() -> int:
     return free_port()
 
 
-def start_lab(
-    home: Path, environ: dict[str, str], folder: Path, theme: str
-) -> tuple[subprocess.Popen[bytes], Jupyter]:
+def start_lab(home: Path, environ: dict[str, str], folder: Path, theme: str) -> tuple[subprocess.Popen[bytes], Jupyter]:
     """Create ``folder`` and start JupyterLab in it, without this project's Jupyter extension."""
     folder.mkdir()
     disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"

@@ -136,9 +136,7 @@ def test_a_picture_without_text_can_be_sent_as_a_reply(server, pages, bob):
 
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
-def test_pasted_and_dropped_files_are_uploaded_and_their_events_do_not_reach_the_page(
-    server, pages, bob, kind
-):
+def test_pasted_and_dropped_files_are_uploaded_and_their_events_do_not_reach_the_page(server, pages, bob, kind):
     page = pages()
     window = enter(page, bob)
     page.evaluate(

@@ -100,9 +100,7 @@ def test_programs_and_pages_connect_through_the_proxy(home, home_environ, remote
         box = region.get_by_role("textbox", name="Message")
         box.fill("from the page")
         box.press("Enter")
-        region.get_by_role("list", name="Messages").locator("[data-seq]").filter(
-            has_text="from the page"
-        ).wait_for()
+        region.get_by_role("list", name="Messages").locator("[data-seq]").filter(has_text="from the page").wait_for()
         (cookie,) = context.cookies()
         assert (cookie["secure"], cookie["httpOnly"], cookie["path"]) == (True, True, base)
         context.close()

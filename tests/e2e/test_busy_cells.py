@@ -156,9 +156,7 @@ class BusyNotebook:
     def __init__(self, lab, page, app: str, busy: str, seconds: float = BUSY_SECONDS) -> None:
         report = "import json; print('received', json.dumps(received), 'end')"
         code = BUSY[busy].format(seconds=seconds)
-        self.notebook = lab.open(
-            page, lab.notebook("ada.ipynb", SHOW, f"{code}\nprint('done')", report), app=app
-        )
+        self.notebook = lab.open(page, lab.notebook("ada.ipynb", SHOW, f"{code}\nprint('done')", report), app=app)
         self.notebook.run(0)
         self.window = self.notebook.room()
         self.window.wait_connected()

@@ -90,6 +90,5 @@ def test_an_old_python_reports_the_required_version(clean: dict[str, str], tmp_p
     )
     assert result.returncode == 1
     assert (
-        result.stderr
-        == "bqwidget needs Python 3.11 or newer; this is 3.9. Install one and run this command again.\n"
+        result.stderr == "bqwidget needs Python 3.11 or newer; this is 3.9. Install one and run this command again.\n"
     )

@@ -45,9 +45,7 @@ def test_enter_in_an_input_method_does_not_send(server, pages):
     box, keyboard = box_of(page), page.context.new_cdp_session(page)
 
     def compose(text: str) -> None:
-        keyboard.send(
-            "Input.imeSetComposition", {"text": text, "selectionStart": len(text), "selectionEnd": len(text)}
-        )
+        keyboard.send("Input.imeSetComposition", {"text": text, "selectionStart": len(text), "selectionEnd": len(text)})
 
     def enter(**more: object) -> None:
         key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 229, **more}

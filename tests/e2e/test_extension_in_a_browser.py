@@ -117,9 +117,7 @@ def check_profiles(server, notebook, page) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_two_notebooks_and_a_page_share_a_room_under_verified_names(
-    home, home_environ, pages, missing, unused_port
-):
+def test_two_notebooks_and_a_page_share_a_room_under_verified_names(home, home_environ, pages, missing, unused_port):
     config = home / "jupyter-config" / "jupyter_server_config.py"
     config.parent.mkdir()
     config.write_text(IDENTITY_CONFIG.replace("PICTURE", repr(PICTURE)))
@@ -142,9 +140,7 @@ def test_two_notebooks_and_a_page_share_a_room_under_verified_names(
             messages = server.ask("GET", "/bqserver/messages").json[:2]
         assert [(m["user"], m["verified"]) for m in messages] == [("ada", True), ("bob", True)]
         anonymous = pages()
-        assert (
-            "/login?next=" in (anonymous.goto(f"{server.origin}{server.rooms}/rooms/lobby") or anonymous).url
-        )
+        assert "/login?next=" in (anonymous.goto(f"{server.origin}{server.rooms}/rooms/lobby") or anonymous).url
 
 
 @pytest.mark.timeout(300)

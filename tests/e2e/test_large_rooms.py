@@ -52,9 +52,7 @@ def write_room(path: Path, name: str, count: int) -> None:
     with contextmanager(closing)(path) as db:
         (number,) = db.execute("INSERT INTO room (name) VALUES (?) RETURNING id", (name,)).fetchone()
         messages = (
-            Message(
-                seq=seq, room=name, user=("ada", "bob")[seq // 5 % 2], text=text_of(seq), at=START_MS + seq
-            )
+            Message(seq=seq, room=name, user=("ada", "bob")[seq // 5 % 2], text=text_of(seq), at=START_MS + seq)
             for seq in range(1, count + 1)
         )
         rows = ((number << SEQ_BITS | m.seq, m.at, number, m.user, encode(m)) for m in messages)
@@ -104,9 +102,7 @@ def test_a_room_of_100_000_messages_opens_at_its_end(server, pages):
         page.goto(f"{server.url}/rooms/large")
         page.wait_for_function("() => window.shownAt")
         times.append(page.evaluate("window.shownAt"))
-    print(
-        f"the last 50 of {LARGE_COUNT:,}: {', '.join(f'{each:.0f}' for each in times)} ms after opening the page"
-    )
+    print(f"the last 50 of {LARGE_COUNT:,}: {', '.join(f'{each:.0f}' for each in times)} ms after opening the page")
     assert statistics.median(times) < MAX_OPEN_MS
     assert page.locator(f".bq-chat li[data-seq='{LARGE_COUNT}']").is_visible()
 
@@ -153,9 +149,7 @@ def test_scrolling_up_to_the_first_message_does_not_jump(server, pages):
     page = pages()
     open_room(page, server, "long")
     result = page.evaluate(SCROLL_UP, [400 if SCROLL_COUNT <= 2_000 else 2_500, 1])
-    print(
-        f"{SCROLL_COUNT:,} messages up to the first: the line in view moved {result['worst']:.2f} px at most"
-    )
+    print(f"{SCROLL_COUNT:,} messages up to the first: the line in view moved {result['worst']:.2f} px at most")
     assert result["worst"] <= MAX_JUMP_PX
     assert result["seen"] == SCROLL_COUNT
     assert result["disorder"] == 0
@@ -182,9 +176,7 @@ def test_the_reading_position_is_kept_while_new_messages_arrive(server, pages):
     page.mouse.wheel(0, -1_500)
     jump = page.get_by_role("button", name="Jump to latest")
     jump.wait_for()
-    page.evaluate(
-        "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
-    )
+    page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
     seq, top = page.evaluate(READING_POSITION)
     flood(server, "read", 300, "meanwhile")
     jump.get_by_text("99+").wait_for()

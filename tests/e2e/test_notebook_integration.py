@@ -162,13 +162,9 @@ def test_keys_in_the_window_trigger_no_shortcuts_except_saving(server, jupyter, 
     screenshot(page, f"keys-{app}")
 
 
-def test_a_draft_survives_running_the_cell_again_and_the_window_shows_a_lost_kernel(
-    server, jupyter: Jupyter, pages
-):
+def test_a_draft_survives_running_the_cell_again_and_the_window_shows_a_lost_kernel(server, jupyter: Jupyter, pages):
     lab, page = jupyter(), pages()
-    notebook = lab.open(
-        page, lab.notebook("kernel.ipynb", SHOW_CELL.format(url=server.url), "import os; os._exit(1)")
-    )
+    notebook = lab.open(page, lab.notebook("kernel.ipynb", SHOW_CELL.format(url=server.url), "import os; os._exit(1)"))
     notebook.run(0)
     window = notebook.room()
     window.wait_connected()

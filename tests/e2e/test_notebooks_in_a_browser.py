@@ -27,9 +27,7 @@ PRINT_TEXTS = "print('|'.join(message.text for message in room.messages))"
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_two_kernels_and_the_page_show_the_same_messages(
-    jupyter: Callable[..., Jupyter], pages, app: str
-) -> None:
+def test_two_kernels_and_the_page_show_the_same_messages(jupyter: Callable[..., Jupyter], pages, app: str) -> None:
     """Without configuration: the first kernel starts the local server, the second finds it."""
     lab = jupyter()
     notebooks = []

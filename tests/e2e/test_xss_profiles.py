@@ -51,9 +51,7 @@ def test_payloads_in_profiles_stay_text(pages, monkeypatch):
             names = PAYLOADS[start : start + MEMBERS_PER_PAGE]
             page.get_by_role("button", name=f"{len(names)} here").click()
             page.locator(".bq-people .bq-alias").last.wait_for()
-            shown = page.evaluate(
-                "[...document.querySelectorAll('.bq-people .bq-alias')].map(e => e.textContent)"
-            )
+            shown = page.evaluate("[...document.querySelectorAll('.bq-people .bq-alias')].map(e => e.textContent)")
             assert shown == names
             assert monitor.report() == []
 

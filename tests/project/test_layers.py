@@ -95,9 +95,7 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {
-    module_name(path): path
-    for package, root in SOURCES.items()
-    for path in sorted((root / package).rglob("*.py"))
+    module_name(path): path for package, root in SOURCES.items() for path in sorted((root / package).rglob("*.py"))
 }
 
 
@@ -154,20 +152,14 @@ def test_imports_point_down(name: str) -> None:
     own = layer(name)
     distribution = own.partition(".")[0]
     allowed = {own, *(f"{distribution}.{row}" for row in LAYERS[own])}
-    below = {
-        other
-        for other in ours(name)
-        if other.startswith(f"{distribution}.") and (name, other) != UPWARD_IMPORT
-    }
+    below = {other for other in ours(name) if other.startswith(f"{distribution}.") and (name, other) != UPWARD_IMPORT}
     assert {other for other in below if layer(other) not in allowed} == set()
 
 
 @pytest.mark.parametrize("name", SERVER)
 def test_the_server_imports_only_the_client_s_protocol_and_errors(name: str) -> None:
     imported = {found for found in imports(name) if found.startswith("bqwidget.")}
-    assert {
-        found for found in imported if not within(found, {"bqwidget.protocol", "bqwidget.errors"})
-    } == set()
+    assert {found for found in imported if not within(found, {"bqwidget.protocol", "bqwidget.errors"})} == set()
 
 
 @pytest.mark.parametrize("name", CLIENT)

@@ -38,9 +38,7 @@ def run_nbval(notebook: Path, environ: dict[str, str]) -> None:
 
 @pytest.mark.timeout(300)
 @each_notebook
-def test_a_notebook_runs_again_in_a_used_home(
-    notebook: Path, home: Path, home_environ: dict[str, str]
-) -> None:
+def test_a_notebook_runs_again_in_a_used_home(notebook: Path, home: Path, home_environ: dict[str, str]) -> None:
     """The second run finds the history of the first, on a local server that has been started again."""
     before = sorted(notebook.parent.iterdir())
     run_nbval(notebook, home_environ)
@@ -84,7 +82,5 @@ def test_a_notebook_redefines_no_builtin(notebook: Path) -> None:
     )
     tree = compile(source, notebook.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    assigned = {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
+    assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     assert (defined | assigned) & set(dir(builtins)) == set()

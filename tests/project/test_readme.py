@@ -146,19 +146,14 @@ def test_the_api_guide_names_every_public_name() -> None:
         "member": defined_here(testing.Member) | {"room"},
         "report": {"update"},
     }
-    named = {
-        owner: set(re.findall(rf"`(?:with )?{owner}\.(\w+)", "\n".join(table_rows(API))))
-        for owner in documented
-    }
+    named = {owner: set(re.findall(rf"`(?:with )?{owner}\.(\w+)", "\n".join(table_rows(API)))) for owner in documented}
     assert named == documented
 
 
 def test_the_api_guide_names_every_export() -> None:
     for name in (*bqwidget.__all__, "Sending"):
         assert f"`{name}" in API, name
-    public = [
-        name for name, value in vars(testing).items() if getattr(value, "__module__", "") == testing.__name__
-    ]
+    public = [name for name, value in vars(testing).items() if getattr(value, "__module__", "") == testing.__name__]
     for name in (name for name in public if not name.startswith("_")):
         assert f"`{name}" in API, name
 
@@ -212,16 +207,12 @@ def test_the_fields_of_a_message_are_those_of_the_protocol() -> None:
 
 def test_the_errors_and_their_attributes_are_those_of_the_code() -> None:
     rows = {
-        row.split("`")[1]: row
-        for row in table_rows(API)
-        if re.match(r"\| `\w+(Error|Closed|Refused|Timeout)`", row)
+        row.split("`")[1]: row for row in table_rows(API) if re.match(r"\| `\w+(Error|Closed|Refused|Timeout)`", row)
     }
     kinds = {
         name: kind
         for name, kind in vars(errors).items()
-        if isinstance(kind, type)
-        and issubclass(kind, errors.BqwidgetError)
-        and kind is not errors.BqwidgetError
+        if isinstance(kind, type) and issubclass(kind, errors.BqwidgetError) and kind is not errors.BqwidgetError
     }
     assert set(rows) == set(kinds)
     for name, kind in kinds.items():
@@ -250,9 +241,7 @@ def test_what_the_guides_import_is_public() -> None:
 
 
 def test_the_flags_are_those_of_the_server() -> None:
-    documented = {
-        flag for row in table_rows(SERVER) for flag in re.findall(r"`--([a-z-]+)`", row.split("|")[1])
-    }
+    documented = {flag for row in table_rows(SERVER) for flag in re.findall(r"`--([a-z-]+)`", row.split("|")[1])}
     inherited = {*Command().flags, *Command().aliases}
     app = ChatServer()
     assert documented == ({*app.flags, *app.aliases} - inherited) | {"log-level"}
@@ -287,9 +276,9 @@ def test_the_extras_are_those_of_the_project() -> None:
 def test_the_limits_are_those_of_the_server() -> None:
     section = SERVER[SERVER.index("### Limits") :].partition("\n## ")[0]
     named = {name for row in table_rows(section) for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert named == {
-        name for name in vars(LimitSettings) if LimitSettings.class_traits(config=True).get(name)
-    } - {"recheck"}
+    assert named == {name for name in vars(LimitSettings) if LimitSettings.class_traits(config=True).get(name)} - {
+        "recheck"
+    }
     assert "`c.ChatServer.recheck`" in SERVER
 
 
@@ -310,9 +299,7 @@ def _routes():
 def test_the_frames_are_those_of_the_protocol() -> None:
     rows = re.search(r"from the server \|(.*)\|\n\| to the server \|(.*);", SERVER)
     for row, union in zip(rows.groups(), (protocol.ServerFrame, protocol.ClientFrame), strict=True):
-        assert set(re.findall(r"`([\w.]+)`", row)) == {
-            frame.__struct_config__.tag for frame in get_args(union)
-        }
+        assert set(re.findall(r"`([\w.]+)`", row)) == {frame.__struct_config__.tag for frame in get_args(union)}
 
 
 def test_the_variables_are_those_of_the_code() -> None:
@@ -324,9 +311,7 @@ def test_the_variables_are_those_of_the_code() -> None:
 
 
 def test_the_markers_are_those_of_pytest() -> None:
-    registered = re.search(
-        r"^markers = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE
-    )
+    registered = re.search(r"^markers = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
     section = TESTS[TESTS.index("| marker") :].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == set(
         re.findall(r'^  "(\w+):', registered[1], re.MULTILINE)
@@ -350,9 +335,7 @@ def test_the_files_that_a_guide_names_are_there(path: str) -> None:
         assert file.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.*)", file.read_text(), re.MULTILINE)
-            assert anchor[1:] in {
-                re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
-            }
+            assert anchor[1:] in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_folders_are_those_of_the_code() -> None:

@@ -61,9 +61,7 @@ scores = pd.DataFrame({"weather": ["rain", "snow"], "recall": [0.91, 0.79], "los
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        path = find_chromium(playwright) or sys.exit(
-            "no Chromium found: python -m playwright install chromium"
-        )
+        path = find_chromium(playwright) or sys.exit("no Chromium found: python -m playwright install chromium")
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         for scheme, theme in THEMES.items():
             with tempfile.TemporaryDirectory(prefix="bqwidget-screenshots-") as home:

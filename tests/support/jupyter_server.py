@@ -25,9 +25,7 @@ CONFIG_PATH = str(ROOT / "server")
 class JupyterServer:
     """``url`` ends with the base path, without a slash; ``token`` is Jupyter's own."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes] | None, url: str, token: str, log: Path | None
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | None, url: str, token: str, log: Path | None) -> None:
         self.process = process
         self.token = token
         self.log = log

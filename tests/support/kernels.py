@@ -43,9 +43,7 @@ class Cell:
 
     @property
     def is_done(self) -> bool:
-        return any(
-            content.get("execution_state") == "idle" for kind, content in self.outputs if kind == "status"
-        )
+        return any(content.get("execution_state") == "idle" for kind, content in self.outputs if kind == "status")
 
     def shows(self, text: str) -> Cell:
         """Wait until ``text`` is in the cell's output."""

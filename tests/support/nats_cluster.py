@@ -28,9 +28,7 @@ def nats_binary() -> str | None:
 class NatsServer:
     """One server process. ``url`` is for clients, ``monitor`` for its monitoring."""
 
-    def __init__(
-        self, binary: str, folder: Path, ports: list[int], routes: list[int], *, sync: str, tls: str
-    ) -> None:
+    def __init__(self, binary: str, folder: Path, ports: list[int], routes: list[int], *, sync: str, tls: str) -> None:
         self.name = name = folder.name
         self.url = f"127.0.0.1:{ports[0]}"
         self.monitor = f"http://127.0.0.1:{ports[1]}"

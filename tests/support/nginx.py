@@ -39,9 +39,7 @@ def nginx(servers: str, port: int, folder: Path, missing: Callable[[str], NoRetu
     config = folder / "nginx.conf"
     config.write_text(CONFIG_TEMPLATE.format(folder=folder, servers=servers))
     with (folder / "nginx.out").open("wb") as output:
-        process = subprocess.Popen(
-            [program, "-c", str(config), "-p", str(folder)], stdout=output, stderr=output
-        )
+        process = subprocess.Popen([program, "-c", str(config), "-p", str(folder)], stdout=output, stderr=output)
 
     def listens() -> bool:
         assert process.poll() is None, (folder / "nginx.out").read_text()

@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from bqwidget.protocol import TABLE
 
 
-def png(
-    width: int = 8, height: int = 4, color: tuple[int, int, int] = (200, 60, 40), *, noise: int = 0
-) -> bytes:
+def png(width: int = 8, height: int = 4, color: tuple[int, int, int] = (200, 60, 40), *, noise: int = 0) -> bytes:
     """An image of one colour; ``noise``: the number of additional incompressible bytes."""
     row = b"\0" + bytes(color) * width
     chunks = [
@@ -24,8 +22,7 @@ def png(
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
 

@@ -23,9 +23,7 @@ def submissions(draw: st.DrawFn) -> Submission:
             st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts),
             st.builds(Edit, cid=st.just(cid), user=st.just(user), target=targets, text=texts),
             st.builds(Delete, cid=st.just(cid), user=st.just(user), target=targets),
-            st.builds(
-                React, cid=st.just(cid), user=st.just(user), target=targets, emoji=texts, on=st.booleans()
-            ),
+            st.builds(React, cid=st.just(cid), user=st.just(user), target=targets, emoji=texts, on=st.booleans()),
         )
     )
     return Submission(draw(rooms), user, draft)

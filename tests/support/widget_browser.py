@@ -126,9 +126,7 @@ class Browser:
         k = self.command("open")
         self.until(lambda envelope: envelope.get("ack", 0) >= k)
         return [
-            envelope
-            for envelope in self.envelopes()
-            if envelope.get("to") == self.name and "snapshot" in envelope
+            envelope for envelope in self.envelopes() if envelope.get("to") == self.name and "snapshot" in envelope
         ][-1]["snapshot"]
 
     def open_with(self, text: str) -> None:

@@ -93,9 +93,7 @@ def request(url: str, method: str, path: str, body: Any = None, **headers: str) 
     address = urlsplit(url)
     if address.scheme == "https":  # the tests' own certificate; its verification has tests of its own
         context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(
-            address.hostname, address.port, timeout=TIMEOUT, context=context
-        )
+        connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=TIMEOUT, context=context)
     else:
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -47,9 +47,7 @@ class ConnectionLimiter:
             message = f"your address already has {self.max_per_address:,} connections"
             return Rejected("too_many_connections", message, 429, FULL_RETRY_INTERVAL)
         wait = self.joins.acquire(member, self._clock())
-        return (
-            _too_many("too_many_joins", f"more than {self.joins.count} joins in 10 s", wait) if wait else None
-        )
+        return _too_many("too_many_joins", f"more than {self.joins.count} joins in 10 s", wait) if wait else None
 
 
 class LoginThrottle:

@@ -20,9 +20,7 @@ NO_TOKEN = Denied("unauthorized", "a token is needed: send Authorization: Bearer
 WRONG_TOKEN = Denied("unauthorized", "this token is not known here: send another one")
 EXPIRED = Denied("token_expired", "this token has expired: ask for a new one")
 REVOKED = Denied("token_revoked", "this token was revoked: ask for a new one")
-SESSION_ENDED = Denied(
-    "session_over", "the token behind your invite is no longer valid: ask for a new invite link"
-)
+SESSION_ENDED = Denied("session_over", "the token behind your invite is no longer valid: ask for a new invite link")
 
 MEMBER_SESSION = "member"
 """The session of a guest whose inviter used the shared token; others are ``guest:ID`` and ``self:ID`` of a grant."""

@@ -50,9 +50,7 @@ class CredentialFiles:
         self._stamps = stamps
         for path, new, old in zip((self._tokens, self._rights), stamps, before, strict=True):
             if old is not None and new is None:  # else losing a file would open every room to everyone
-                raise AccessFileError(
-                    f"{path} is missing: its former contents apply until the server restarts"
-                )
+                raise AccessFileError(f"{path} is missing: its former contents apply until the server restarts")
         self.grants, self.permissions = self._read()
         return True
 
@@ -66,9 +64,7 @@ class CredentialFiles:
 class CredentialWatcher:
     """Updates ``authenticator`` when a file changes, and calls ``on_change`` then and while grants can expire."""
 
-    def __init__(
-        self, files: CredentialFiles, authenticator: Authenticator, on_change: Callable[[], None]
-    ) -> None:
+    def __init__(self, files: CredentialFiles, authenticator: Authenticator, on_change: Callable[[], None]) -> None:
         self._files = files
         self._authenticator = authenticator
         self._on_change = on_change

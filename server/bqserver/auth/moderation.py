@@ -58,9 +58,7 @@ class Moderation:
             try:
                 state = msgspec.json.decode(data, type=_State)
             except msgspec.DecodeError as error:
-                raise AccessFileError(
-                    f"{path} is not what bqserver wrote ({error}): correct or delete it"
-                ) from None
+                raise AccessFileError(f"{path} is not what bqserver wrote ({error}): correct or delete it") from None
             self._closed = dict(state.closed)
             self._mutes = {_member(mute.room, mute.user): mute for mute in state.mutes}
 
@@ -117,9 +115,7 @@ class Moderation:
                     self._closed[room] = by
             else:
                 mute = msgspec.json.decode(value, type=Mute | None)
-                lifted = [
-                    member for member, one in self._mutes.items() if _mute_key(one.room, one.user) == key
-                ]
+                lifted = [member for member, one in self._mutes.items() if _mute_key(one.room, one.user) == key]
                 for member in lifted:
                     del self._mutes[member]
                 if mute is not None:

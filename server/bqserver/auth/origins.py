@@ -30,9 +30,7 @@ class Origins:
         name = strip_port(host)
         if name in LOOPBACK_NAMES and not is_loopback(connected_to):
             return False
-        return (
-            name in self._hosts or host in self._hosts or _parse_address(name) == _parse_address(connected_to)
-        )
+        return name in self._hosts or host in self._hosts or _parse_address(name) == _parse_address(connected_to)
 
     def allows_origin(self, origin: str, host: str, scheme: str) -> bool:
         """Whether the page has the same origin as this server (``host`` is already checked), or is listed."""
@@ -44,9 +42,7 @@ class Origins:
         return origin.lower() in self._origins
 
 
-ORIGIN_PATTERN = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:[^\s/?#@:\[\]*]+|\[[0-9a-f:.]+\])(?::\d{1,5})?/?", re.IGNORECASE
-)
+ORIGIN_PATTERN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^\s/?#@:\[\]*]+|\[[0-9a-f:.]+\])(?::\d{1,5})?/?", re.IGNORECASE)
 HOST_PATTERN = re.compile(r"(?:[^\s/?#@:\[\]*]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 

@@ -60,9 +60,7 @@ def check_room_patterns(patterns: Iterable[str]) -> None:
     for pattern in patterns:
         stem = pattern.removesuffix("*")
         if (stem or pattern == stem) and not ROOM_NAME.fullmatch(stem):
-            raise AccessFileError(
-                f"{printable(pattern)} is not a room: give a name, a prefix such as class-*, or *"
-            )
+            raise AccessFileError(f"{printable(pattern)} is not a room: give a name, a prefix such as class-*, or *")
 
 
 def parse_permissions(text: str) -> Permissions:
@@ -75,9 +73,7 @@ def parse_permissions(text: str) -> Permissions:
     rooms: dict[str, dict[str, Role]] = {}
     for room, names in tables.items():
         if not isinstance(names, dict):
-            raise AccessFileError(
-                f'{printable(room)} must be a table of names: [{room}] and then "*" = "read"'
-            )
+            raise AccessFileError(f'{printable(room)} must be a table of names: [{room}] and then "*" = "read"')
         rooms[room] = {name: _parse_role(room, name, word) for name, word in names.items()}
     return Permissions(rooms)
 
@@ -85,7 +81,5 @@ def parse_permissions(text: str) -> Permissions:
 def _parse_role(room: str, name: str, word: object) -> Role:
     if not isinstance(word, str) or word not in ROLE_NAMES:
         given = printable(word) if isinstance(word, str) else str(type(word).__name__)
-        raise AccessFileError(
-            f"[{room}] {printable(name)}: {given} is not a role; use one of {', '.join(ROLE_NAMES)}"
-        )
+        raise AccessFileError(f"[{room}] {printable(name)}: {given} is not a role; use one of {', '.join(ROLE_NAMES)}")
     return ROLE_NAMES[word]

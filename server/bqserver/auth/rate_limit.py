@@ -46,6 +46,4 @@ class RateLimit:
 
     def _sweep(self, now: float) -> None:
         self._swept = now
-        self._times = {
-            key: times for key, times in self._times.items() if times and times[-1] > now - self.period
-        }
+        self._times = {key: times for key, times in self._times.items() if times and times[-1] > now - self.period}

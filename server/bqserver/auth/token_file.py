@@ -14,9 +14,7 @@ def read_token(path: Path) -> str:
     """The token in ``path``. Raises AccessFileError if the file is missing, empty, or readable by others."""
     data = read_private(path)
     if data is None:
-        raise AccessFileError(
-            f"the token file {path} does not exist: create it with a long random word, mode 0600"
-        )
+        raise AccessFileError(f"the token file {path} does not exist: create it with a long random word, mode 0600")
     token = data.decode(errors="replace").strip()
     if not token:
         raise AccessFileError(f"the token file {path} is empty: put a long random word into it")

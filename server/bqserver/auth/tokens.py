@@ -81,9 +81,7 @@ class Grants:
         return bool(self._names) and normalize_name(name) in self._names
 
 
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]"
-)
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Characters that Unicode classes as letters or marks but that are invisible: joiners, fillers, variation selectors."""
 
 
@@ -106,9 +104,7 @@ def parse_grants(data: bytes) -> Grants:
         raise AccessFileError(f"not a list of tokens: {error}") from None
     for grant in grants:
         check_room_patterns(grant.rooms)
-        if any(
-            time is not None and time.tzinfo is None for time in (grant.made, grant.expires, grant.revoked)
-        ):
+        if any(time is not None and time.tzinfo is None for time in (grant.made, grant.expires, grant.revoked)):
             raise AccessFileError(f"token {grant.id}: times need a zone, such as 2027-01-31T12:00:00Z")
     return Grants(grants)
 
@@ -176,9 +172,7 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         lock = LockFile(path)
     except StorageError as error:
-        raise AccessFileError(
-            f"{path} can't be changed, or another command is changing it: try again"
-        ) from error
+        raise AccessFileError(f"{path} can't be changed, or another command is changing it: try again") from error
     try:
         yield
     finally:

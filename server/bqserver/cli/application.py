@@ -72,9 +72,7 @@ def check_arguments(app: Command, argv: list[str]) -> str | None:
     if argv and argv[0] in app.subcommands:
         return None  # the subcommand checks its own arguments
     traits = {
-        f"{cls.__name__}.{name}"
-        for cls in app._classes_with_config_traits()
-        for name in cls.class_traits(config=True)
+        f"{cls.__name__}.{name}" for cls in app._classes_with_config_traits() for name in cls.class_traits(config=True)
     }
     known = {*TRAITLETS_OPTIONS, *app.aliases, *app.flags}
     positional = 0

@@ -47,9 +47,7 @@ class Copy(Command):
         with self.reported_errors():
             if kinds[0] == "sqlite":
                 path = Path(source.partition(":")[2]).expanduser().resolve()
-                copying = to_stream(
-                    path, target, single=self.single, credentials=self.nats_creds, on_progress=progress
-                )
+                copying = to_stream(path, target, single=self.single, credentials=self.nats_creds, on_progress=progress)
             else:
                 path = Path(target.partition(":")[2]).expanduser().resolve()
                 copying = from_stream(source, path, credentials=self.nats_creds, on_progress=progress)

@@ -31,9 +31,9 @@ class LogCommand(Command):
     """A command on the file of ``--log``. Exit status: 0 done, 1 failed, 2 wrong usage."""
 
     version = bqwidget.__version__
-    log_url = Unicode(
-        "", help="The log: sqlite:PATH. Default: the one in your data folder, as for the server."
-    ).tag(config=True)
+    log_url = Unicode("", help="The log: sqlite:PATH. Default: the one in your data folder, as for the server.").tag(
+        config=True
+    )
     aliases = Dict({"log": "LogCommand.log_url"})
     flags = Dict({})
 
@@ -120,9 +120,7 @@ class Check(LogCommand):
 
 def _describe(contents: Contents) -> str:
     rooms, entries, attachments = contents
-    text = (
-        f"{rooms:,} {'room' if rooms == 1 else 'rooms'}, {entries:,} {'entry' if entries == 1 else 'entries'}"
-    )
+    text = f"{rooms:,} {'room' if rooms == 1 else 'rooms'}, {entries:,} {'entry' if entries == 1 else 'entries'}"
     if attachments:
         text += f", {attachments:,} {'attachment' if attachments == 1 else 'attachments'}"
     return text

@@ -38,9 +38,9 @@ class ServerSettings(LimitSettings, Command):
     """The traits of ``ChatServer``; configuration files set them as ``c.ChatServer.NAME``."""
 
     ip = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
-    port = Int(
-        8765, min=0, max=MAX_PORT, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765."
-    ).tag(config=True)
+    port = Int(8765, min=0, max=MAX_PORT, help="Port to listen on; 0 takes a free one. Default: $PORT, else 8765.").tag(
+        config=True
+    )
     base_url = Unicode(
         "/", help="Path before all routes, such as /chat/, behind a proxy that serves other paths too."
     ).tag(config=True)
@@ -72,20 +72,14 @@ class ServerSettings(LimitSettings, Command):
     token_file = Unicode(
         "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one created for you."
     ).tag(config=True)
-    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
-        config=True
-    )
-    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
-        config=True
-    )
+    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(config=True)
+    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(config=True)
     certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
     keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
     allow_origin = List(
         Unicode(), help="Origin of another site's page that may connect: scheme://host[:port]. Repeatable."
     ).tag(config=True)
-    allow_host = List(Unicode(), help="A host name of this server (Host header). Repeatable.").tag(
-        config=True
-    )
+    allow_host = List(Unicode(), help="A host name of this server (Host header). Repeatable.").tag(config=True)
     jupyterhub = Bool(False, help=SWITCHES["jupyterhub"]).tag(config=True)
     behind_proxy = Bool(False, help=SWITCHES["behind_proxy"]).tag(config=True)
     audit_log = Unicode(
@@ -95,9 +89,7 @@ class ServerSettings(LimitSettings, Command):
     idle_timeout = Float(
         0.0, min=0.0, help="Exit after this many seconds without a connection or a message; 0: never."
     ).tag(config=True)
-    runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(
-        config=True
-    )
+    runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(config=True)
 
     aliases = Dict(
         {name.replace("_", "-"): f"ChatServer.{name}" for name in FLAG_TRAITS}
@@ -107,9 +99,7 @@ class ServerSettings(LimitSettings, Command):
             "log-level": "Application.log_level",
         }
     )
-    flags = Dict(
-        {name.replace("_", "-"): ({"ChatServer": {name: True}}, text) for name, text in SWITCHES.items()}
-    )
+    flags = Dict({name.replace("_", "-"): ({"ChatServer": {name: True}}, text) for name, text in SWITCHES.items()})
 
     @default("port")
     def _default_port(self) -> int:

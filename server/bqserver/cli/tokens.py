@@ -25,9 +25,7 @@ class TokenCommand(Command):
     """A command on the file of named tokens."""
 
     version = bqwidget.__version__
-    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(
-        config=True
-    )
+    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(config=True)
     aliases = Dict({"named-tokens": "TokenCommand.named_tokens"})
     flags = Dict({})
 
@@ -54,14 +52,12 @@ class Add(TokenCommand):
     description = __doc__
     examples = "bqserver token add ada --expires=90d > ada.token"
     max_arguments = 1
-    rooms = List(
-        Unicode(), help="Valid only in this room, or in rooms with this prefix (class-*). Repeatable."
-    ).tag(config=True)
+    rooms = List(Unicode(), help="Valid only in this room, or in rooms with this prefix (class-*). Repeatable.").tag(
+        config=True
+    )
     read_only = Bool(False, help="Allow reading only.").tag(config=True)
     expires = Unicode("", help="Expiry: 90d, 12h, or a time such as 2027-01-31T12:00Z.").tag(config=True)
-    aliases = Dict(
-        {"named-tokens": "TokenCommand.named_tokens", "rooms": "Add.rooms", "expires": "Add.expires"}
-    )
+    aliases = Dict({"named-tokens": "TokenCommand.named_tokens", "rooms": "Add.rooms", "expires": "Add.expires"})
     flags = Dict({"read-only": ({"Add": {"read_only": True}}, "Allow reading only.")})
 
     def run(self, path: Path) -> None:

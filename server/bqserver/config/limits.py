@@ -33,9 +33,7 @@ class LimitSettings(Configurable):
         min=1024,
         help="Bytes in a frame or a request's body; a text needs up to four per character.",
     ).tag(config=True)
-    part_limit = Int(DEFAULT_LIMITS.part, min=0, help="Bytes in an attachment; 0: no attachments.").tag(
-        config=True
-    )
+    part_limit = Int(DEFAULT_LIMITS.part, min=0, help="Bytes in an attachment; 0: no attachments.").tag(config=True)
     rate_limit = _optional_limit(
         "Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter."
     )
@@ -46,15 +44,13 @@ class LimitSettings(Configurable):
         "Joins per 10 s and member; 0: no limit. Default: 100, none on loopback or inside Jupyter."
     )
     failure_limit = _optional_limit(
-        "Wrong tokens or invites per minute and address; 0: no limit. "
-        "Default: 20, none on loopback or inside Jupyter."
+        "Wrong tokens or invites per minute and address; 0: no limit. Default: 20, none on loopback or inside Jupyter."
     )
     max_connections = _optional_limit(
         "Connections at the same time; 0: no limit. Default: what the limit of open files allows."
     )
     max_connections_each = _optional_limit(
-        "Connections at the same time from one address; 0: no limit. "
-        "Default: 1000, none on loopback or inside Jupyter."
+        "Connections at the same time from one address; 0: no limit. Default: 1000, none on loopback or inside Jupyter."
     )
     heartbeat = Float(
         HEARTBEAT_INTERVAL,

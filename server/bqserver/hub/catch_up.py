@@ -29,9 +29,7 @@ FIRST_CHUNK_ENTRIES = 50
 _log = logging.getLogger("bqserver.peer")
 
 
-def start_join(
-    hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None
-) -> asyncio.Task[None]:
+def start_join(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> asyncio.Task[None]:
     """Send hello, and then what the peer has missed after ``after``. The task ends when hello is written."""
     return _start(peer, partial(_send_hello, hub, room, peer, after, epoch))
 
@@ -79,9 +77,7 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
     _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))
 
 
-async def _join(
-    hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after: int | None, *, known: bool
-) -> None:
+async def _join(hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after: int | None, *, known: bool) -> None:
     await _replay(hub, room, peer, bounds, after, known=known)
     if peer.live and presence.members(room):
         peer.write(presence.presence_frame(room))
@@ -97,9 +93,7 @@ def _is_known(hub: Hub, bounds: Bounds, after: int | None, epoch: str | None) ->
     return after is not None and 0 <= after <= bounds.seq and epoch in (None, hub.log.epoch)
 
 
-async def _replay(
-    hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after: int | None, *, known: bool
-) -> None:
+async def _replay(hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after: int | None, *, known: bool) -> None:
     """Send what is missing up to ``bounds.seq``, then what was held back meanwhile."""
     if after is not None and not known:
         _send_gap(peer, 0, bounds.seq, "epoch")

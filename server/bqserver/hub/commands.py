@@ -92,9 +92,7 @@ async def close_for_rate(peer: Peer, reason: str, retry_after: float) -> None:
 
 
 def _may_use(hub: Hub, peer: Peer, user: str | None) -> bool:
-    return user is None or (
-        len(user) <= hub.limits.user and hub.policy.authenticator.may_use_name(peer.identity, user)
-    )
+    return user is None or (len(user) <= hub.limits.user and hub.policy.authenticator.may_use_name(peer.identity, user))
 
 
 async def _submit_later(hub: Hub, peer: Peer, pending: Awaitable[Submission | Rejected], cid: str) -> None:

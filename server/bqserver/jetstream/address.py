@@ -44,9 +44,7 @@ def parse_address(url: str) -> StreamAddress:
         except ValueError:
             port = 0
         if not server.hostname or not port:
-            raise SettingError(
-                f"--log={scheme}://{hosts}: {host or 'an empty name'} is not host or host:port"
-            )
+            raise SettingError(f"--log={scheme}://{hosts}: {host or 'an empty name'} is not host or host:port")
         name = f"[{server.hostname}]" if ":" in server.hostname else server.hostname
         servers.append(f"{scheme}://{login}{at}{name}:{port}")
     if not STREAM_NAME.fullmatch(stream):

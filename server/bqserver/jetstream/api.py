@@ -24,9 +24,7 @@ async def get_batch(client: NatsClient, stream: str, **query: object) -> tuple[l
     """A batch direct get, answered by any replica: the messages, and whether more follow. Raises CONNECTION_ERRORS,
     also when no replica answers, which is not the same as an empty batch.
     """
-    messages = await client.request_many(
-        f"$JS.API.DIRECT.GET.{stream}", json.dumps(query).encode(), _ends_batch
-    )
+    messages = await client.request_many(f"$JS.API.DIRECT.GET.{stream}", json.dumps(query).encode(), _ends_batch)
     end = messages.pop().headers or {}
     if end["Status"] == NO_RESPONDERS_STATUS:
         raise nats.errors.NoRespondersError
@@ -72,9 +70,7 @@ async def leader_last_seq(client: NatsClient, room: str) -> int:
 async def leader_last_message(client: NatsClient, room: str) -> tuple[int, float]:
     """The same with the time it was stored (seconds since the epoch); 0, 0.0 if the room has no message."""
     address = client.address
-    answer = await client.api_request(
-        f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)}
-    )
+    answer = await client.api_request(f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)})
     if error_code(answer) == NO_MESSAGE:
         return 0, 0.0
     if "message" not in answer:  # another error, which does not mean that the room is empty

@@ -220,9 +220,7 @@ class NatsClient:
         await client.flush(timeout=REQUEST_TIMEOUT)
 
     async def _subscribe(self, client: Client, subject: str) -> None:
-        self._subscriptions[subject] = await client.subscribe(
-            subject, cb=as_callback(self._handlers[subject])
-        )
+        self._subscriptions[subject] = await client.subscribe(subject, cb=as_callback(self._handlers[subject]))
 
     def _on_reply(self, msg: Msg) -> None:
         handler = self._inboxes.get(msg.subject.rpartition(".")[2])

@@ -25,9 +25,7 @@ async def check_sync(monitors: Sequence[str]) -> None:
 async def _check(monitor: str) -> None:
     url = f"{monitor.rstrip('/')}/varz"
     try:
-        response = await AsyncHTTPClient().fetch(
-            url, connect_timeout=HTTP_TIMEOUT, request_timeout=HTTP_TIMEOUT
-        )
+        response = await AsyncHTTPClient().fetch(url, connect_timeout=HTTP_TIMEOUT, request_timeout=HTTP_TIMEOUT)
         status = json.loads(response.body)
         name, config = status.get("server_name", monitor), status["jetstream"]["config"]
     except KeyError:

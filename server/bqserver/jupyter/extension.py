@@ -58,9 +58,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
     log_url = Unicode(
         help="Where messages are stored: sqlite:PATH or memory. Default: a file in your data folder."
     ).tag(config=True)
-    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
-        config=True
-    )
+    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(config=True)
 
     serverapp: ServerApp
     hub: Hub | None = None
@@ -79,17 +77,13 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         try:
             files = CredentialFiles(None, Path(self.rights))
             log = self.make_log()
-            moderation = Moderation(
-                moderation_path(log.path) if isinstance(log, SqliteLog) else None, time.time
-            )
+            moderation = Moderation(moderation_path(log.path) if isinstance(log, SqliteLog) else None, time.time)
         except ServerError as error:
             self.log.error("bqserver: chat rooms unavailable: %s", error)
             if log is not None:
                 await log.close()
             return
-        authenticator = Authenticator(
-            token=None, is_open=False, clock=time.time, permissions=files.permissions
-        )
+        authenticator = Authenticator(token=None, is_open=False, clock=time.time, permissions=files.permissions)
         self.hub = Hub(
             log,
             attachments=log.attachments,
@@ -105,9 +99,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         context = AppContext(self.hub, authenticator, Origins(), base, connections, logins)
         self.rechecks = Reauthentication(self.hub, self.recheck)
         logouts = LogoutTracker(self.serverapp.identity_provider, self.rechecks.soon)
-        table = [
-            wrap_route(spec, self.kernel_tokens, logouts) for spec in routes(context, with_invites=False)
-        ]
+        table = [wrap_route(spec, self.kernel_tokens, logouts) for spec in routes(context, with_invites=False)]
         self.serverapp.web_app.add_handlers(".*$", table)  # type: ignore[no-untyped-call]
         if self.serverapp.certfile or self.serverapp.sock:
             self.start_kernel_server(connections, logins)
@@ -122,9 +114,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         authenticator = KernelAuthenticator(self.kernel_tokens)
         context = AppContext(self.hub, authenticator, Origins(), "/", connections, logins)
         self.kernel_server = HTTPServer(
-            Application(
-                routes(context), cookie_secret=authenticator.cookie_secret, log_function=lambda _: None
-            )
+            Application(routes(context), cookie_secret=authenticator.cookie_secret, log_function=lambda _: None)
         )
         sockets = bind_sockets(0, "127.0.0.1")
         self.kernel_server.add_sockets(sockets)

@@ -47,9 +47,7 @@ class JupyterHandlerMixin(Handler):
     def check_source(self) -> None:
         """Check the Host only: ``check_page`` checks the Origin if the credential is a cookie."""
         if not as_jupyter_handler(self).check_host():
-            raise ApiError(
-                403, "bad_host", "this host name is not allowed: see ServerApp.allow_remote_access"
-            )
+            raise ApiError(403, "bad_host", "this host name is not allowed: see ServerApp.allow_remote_access")
 
     def check_xsrf_cookie(self) -> None:
         """Do nothing: Tornado calls this before the user is known; ``check_page`` checks the token."""
@@ -132,9 +130,7 @@ async def authorized_role(handler: JupyterHandler, user: User) -> Role:
     ask = handler.authorizer.is_authorized
     if not await ensure_async(ask(handler, user, "read", AUTHORIZER_RESOURCE)):
         return Role.NONE
-    return (
-        Role.MODERATE if await ensure_async(ask(handler, user, "write", AUTHORIZER_RESOURCE)) else Role.READ
-    )
+    return Role.MODERATE if await ensure_async(ask(handler, user, "write", AUTHORIZER_RESOURCE)) else Role.READ
 
 
 def identity_from_user(user: User) -> Identity:

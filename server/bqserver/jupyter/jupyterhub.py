@@ -21,9 +21,7 @@ from bqserver.web.requests import is_upgrade
 from bqserver.web.room_page import RoomPageHandler
 from bqserver.web.routes import routes
 
-LOGIN_REQUIRED = Denied(
-    "unauthorized", "log in to the Hub first, or send a Hub token that may access this service"
-)
+LOGIN_REQUIRED = Denied("unauthorized", "log in to the Hub first, or send a Hub token that may access this service")
 
 
 class HubHandler(HubOAuthenticated, Handler):

@@ -32,9 +32,7 @@ class KernelTokens:
         self._is_alive = is_alive
         self._tokens: dict[str, _KernelToken] = {}
 
-    def make_environment(
-        self, url: str, identity: Identity, given: Mapping[str, str] | None
-    ) -> dict[str, str]:
+    def make_environment(self, url: str, identity: Identity, given: Mapping[str, str] | None) -> dict[str, str]:
         """The environment of a kernel to be started for ``identity``. A BQWIDGET_URL that is already set stays."""
         environment = dict(os.environ if given is None else given)
         if URL_VARIABLE not in environment:

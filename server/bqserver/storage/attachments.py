@@ -68,9 +68,7 @@ class MemoryAttachments:
         return self._stored.get((room, sha256))
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
-        return {
-            sha256: self._stored[room, sha256].part for sha256 in hashes if (room, sha256) in self._stored
-        }
+        return {sha256: self._stored[room, sha256].part for sha256 in hashes if (room, sha256) in self._stored}
 
     async def close(self) -> None:
         self._stored.clear()
@@ -110,9 +108,7 @@ async def resolve_attachments(store: AttachmentStore | None, room: str, draft: D
             message = f"this room has no attachment {shown}: upload it first, to /rooms/{room}/parts"
             return Rejected("no_part", message, 404)
         if (part.mime, part.size) != (stored.mime, stored.size):
-            message = (
-                f"attachment {shown} is {stored.mime} with {stored.size:,} bytes: send its real type and size"
-            )
+            message = f"attachment {shown} is {stored.mime} with {stored.size:,} bytes: send its real type and size"
             return Rejected("bad_part", message, 400)
         parts.append(msgspec.structs.replace(stored, name=part.name))
     return msgspec.structs.replace(draft, parts=tuple(parts))

@@ -169,13 +169,9 @@ def make_entry(draft: Draft, room: str, seq: int, at: int, *, verified: bool = F
                 text=draft.text,
             )
         case Delete():
-            return Change(
-                seq=seq, room=room, user=draft.user, at=at, kind="delete", target=draft.target, cid=cid
-            )
+            return Change(seq=seq, room=room, user=draft.user, at=at, kind="delete", target=draft.target, cid=cid)
         case Expire():
-            return Change(
-                seq=seq, room=room, user=draft.user, at=at, kind="expire", target=draft.target, cid=cid
-            )
+            return Change(seq=seq, room=room, user=draft.user, at=at, kind="expire", target=draft.target, cid=cid)
         case React():
             return Change(
                 seq=seq,
@@ -223,9 +219,7 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
     draft = submission.draft
     if encode(make_entry(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
         return first._replace(dup=True)
-    return Rejected(
-        "conflict", f"cid {printable(draft.cid)} was already used for another message: make a new cid", 409
-    )
+    return Rejected("conflict", f"cid {printable(draft.cid)} was already used for another message: make a new cid", 409)
 
 
 def _reject_change(entry: Message | Change, principal: str, message: Message, author: str) -> Rejected | None:
@@ -236,9 +230,7 @@ def _reject_change(entry: Message | Change, principal: str, message: Message, au
             return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
         case Change(kind="expire") if not is_open(message):
             return Rejected("conflict", f"message {seq} is not an open question", 409)
-        case Message(choice=str(choice)) if message.ask is None or choice not in (
-            message.ask.choices or (choice,)
-        ):
+        case Message(choice=str(choice)) if message.ask is None or choice not in (message.ask.choices or (choice,)):
             return Rejected("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
         case Message(choice=str(), user=user) if message.ask and message.ask.from_ not in (None, user):
             return Rejected("forbidden", f"message {seq} is addressed to another member", 403)

@@ -53,9 +53,7 @@ STALL_TIMEOUT = 30.0
 """Seconds without progress after which the copy fails. It resumes when it is run again."""
 
 
-async def to_stream(
-    source: Path, url: str, *, single: bool, credentials: str, on_progress: Progress
-) -> Totals:
+async def to_stream(source: Path, url: str, *, single: bool, credentials: str, on_progress: Progress) -> Totals:
     """Copy the file into a stream of its own. Raises StorageError."""
     address = parse_address(url)
     client = NatsClient(address, credentials)
@@ -74,9 +72,7 @@ async def to_stream(
             with tempfile.TemporaryDirectory() as folder:
                 replica_path = Path(folder) / "view.sqlite"
                 _compare(expected, await read_stream(client, replica_path, lambda *_: None))
-                await write_all_snapshots(
-                    client, replica_path, config["metadata"]["epoch"], replicas, on_progress
-                )
+                await write_all_snapshots(client, replica_path, config["metadata"]["epoch"], replicas, on_progress)
             del config["metadata"][COPY_KEY]
             await checked_request(client, f"STREAM.UPDATE.{address.stream}", config)
     finally:
@@ -157,9 +153,7 @@ async def _publish_all(client: NatsClient, db: sqlite3.Connection, count: int, p
             why = error_text(error)
             await asyncio.sleep(0.25)
         if loop.time() - since > STALL_TIMEOUT:
-            raise ClusterError(
-                f"the cluster accepts no messages ({why}): run the same command again to resume"
-            )
+            raise ClusterError(f"the cluster accepts no messages ({why}): run the same command again to resume")
 
 
 def _records(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:

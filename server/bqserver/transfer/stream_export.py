@@ -119,9 +119,7 @@ def _store(copy: sqlite3.Connection, state: WriterState, batch: Sequence[Canonic
     copy.execute("COMMIT")
 
 
-async def checked_request(
-    client: NatsClient, subject: str, body: dict[str, Any] | None = None
-) -> dict[str, Any]:
+async def checked_request(client: NatsClient, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """The answer of JetStream's API. Raises ClusterError without one, and for an error."""
     try:
         answer = await client.api_request(subject, body)

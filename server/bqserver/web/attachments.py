@@ -58,9 +58,7 @@ class UploadHandler(BodyHandler):
         if length > self._max_bytes:
             return  # its bytes are dropped, and the sender reads the 413 when it has sent them
         if not hub.attachment_memory.acquire(length):
-            raise ApiError(
-                503, "overload", "too many attachments are being transferred: try again", retry_after=2
-            )
+            raise ApiError(503, "overload", "too many attachments are being transferred: try again", retry_after=2)
         self._held = length
         self._late = asyncio.get_running_loop().call_later(TRANSFER_TIMEOUT, self._give_up)
 
@@ -68,9 +66,7 @@ class UploadHandler(BodyHandler):
         self.authorize(room, Role.WRITE)
         policy, principal = self.context.hub.policy, self.identity.principal
         level = policy.authenticator.role(self.identity, room)
-        if principal is not None and (
-            refused := policy.check_can_write(self.identity, level, room, principal)
-        ):
+        if principal is not None and (refused := policy.check_can_write(self.identity, level, room, principal)):
             raise ApiError.of(refused)
 
     def data_received(self, chunk: bytes) -> None:
@@ -93,9 +89,7 @@ class UploadHandler(BodyHandler):
             await self.store().put(room, StoredAttachment(part, data))
         except StorageError as error:
             _log.error("an attachment could not be stored: %s", error)
-            raise ApiError(
-                503, "unavailable", "the attachment could not be stored: try again", retry_after=5
-            ) from None
+            raise ApiError(503, "unavailable", "the attachment could not be stored: try again", retry_after=5) from None
         name = self.get_query_argument("name", None)
         self.finish_json(encode(msgspec.structs.replace(part, name=name)), HTTPStatus.CREATED)
 
@@ -168,9 +162,7 @@ class DownloadHandler(Handler):
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
         if not budget.acquire(part.size):
-            raise ApiError(
-                503, "overload", "too many attachments are being transferred: try again", retry_after=2
-            )
+            raise ApiError(503, "overload", "too many attachments are being transferred: try again", retry_after=2)
         try:
             async with asyncio.timeout(TRANSFER_TIMEOUT):
                 await self.finish(body)

@@ -91,6 +91,4 @@ class BodyHandler(Handler):
         return DISCARD_LIMIT
 
     def _too_big(self) -> ApiError:
-        return ApiError(
-            413, "too_big", f"the body has more than {self._max_bytes:,} bytes: send less at once"
-        )
+        return ApiError(413, "too_big", f"the body has more than {self._max_bytes:,} bytes: send less at once")

@@ -19,7 +19,5 @@ class AppContext:
     authenticator: Authenticator
     origins: Origins
     base: str = "/"
-    connection_limiter: ConnectionLimiter = field(
-        default_factory=lambda: ConnectionLimiter(clock=time.monotonic)
-    )
+    connection_limiter: ConnectionLimiter = field(default_factory=lambda: ConnectionLimiter(clock=time.monotonic))
     login_throttle: LoginThrottle = field(default_factory=lambda: LoginThrottle(clock=time.monotonic))

@@ -66,9 +66,7 @@ class Handler(RequestHandler):
         self.clear_header("Server")
         for name, value in HEADERS:
             self.set_header(name, value)
-        if (
-            self.cors_origin is not None
-        ):  # on errors too: Tornado clears the headers before it writes an error
+        if self.cors_origin is not None:  # on errors too: Tornado clears the headers before it writes an error
             self.set_header("Access-Control-Allow-Origin", self.cors_origin)
             self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
             self.set_header("Vary", "Origin")
@@ -159,9 +157,7 @@ class Handler(RequestHandler):
         """Browsers send Origin with every request that can change something; without it only a token is accepted."""
         safe = self.request.method in ("GET", "HEAD", "OPTIONS") and not is_upgrade(self.request)
         if not safe and "Cookie" in self.request.headers and "Authorization" not in self.request.headers:
-            raise ApiError(
-                403, "bad_origin", "Origin is missing: only a request with a bearer token may omit it"
-            )
+            raise ApiError(403, "bad_origin", "Origin is missing: only a request with a bearer token may omit it")
 
     def identify(self) -> Identity | Denied | Awaitable[Identity | Denied]:
         authorization = self.request.headers.get("Authorization")
@@ -222,12 +218,8 @@ class Handler(RequestHandler):
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(
-            error, ServerError
-        ):  # its message names files of the server, so it goes to the server's log only
-            failure = ApiError(
-                503, "unavailable", "messages can't be read just now: try again", retry_after=5
-            )
+        if isinstance(error, ServerError):  # its message names files of the server, so it goes to the server's log only
+            failure = ApiError(503, "unavailable", "messages can't be read just now: try again", retry_after=5)
             status_code, kwargs["exc_info"] = 503, (ApiError, failure, None)
         super().send_error(status_code, **kwargs)
 

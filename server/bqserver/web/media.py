@@ -31,8 +31,7 @@ _BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 """JPEG markers without a segment; none of them is allowed before the size."""
 _SVG_ROOT = re.compile(rb"<svg\b[^>]*")
 _SVG_SIZE = tuple(
-    re.compile(rb"\s%b\s*=\s*[\"']\s*(\d{1,5})(?:\.\d*)?\s*(?:px|pt)?\s*[\"']" % name)
-    for name in (b"width", b"height")
+    re.compile(rb"\s%b\s*=\s*[\"']\s*(\d{1,5})(?:\.\d*)?\s*(?:px|pt)?\s*[\"']" % name) for name in (b"width", b"height")
 )
 _VIEW_BOX = re.compile(rb"\sviewBox\s*=\s*[\"'][-\d.]+[\s,]+[-\d.]+[\s,]+(\d{1,5})[\d.]*[\s,]+(\d{1,5})")
 

@@ -62,8 +62,7 @@ class RoomsHandler(Handler):
                     {
                         "name": name,
                         "seq": known.get(name, 0),
-                        "members": remote.get(name, 0)
-                        + (len(hub.rooms[name].peers) if name in hub.rooms else 0),
+                        "members": remote.get(name, 0) + (len(hub.rooms[name].peers) if name in hub.rooms else 0),
                     }
                     for name in names
                 ]
@@ -92,8 +91,6 @@ class SearchHandler(Handler):
         self.authorize(room, Role.READ)
         words = self.get_query_argument("q", "")
         if not 0 < len(words.strip()) <= MAX_QUERY_LENGTH:
-            raise ApiError(
-                400, "bad_q", f"q must be the words to look for, up to {MAX_QUERY_LENGTH} characters"
-            )
+            raise ApiError(400, "bad_q", f"q must be the words to look for, up to {MAX_QUERY_LENGTH} characters")
         limit = self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES
         self.finish_json(b"[%b]" % b",".join(await self.context.hub.log.search(room, words, limit=limit)))

@@ -29,9 +29,7 @@ else:
             hub, counters = self._hub, self._hub.audit.counters
             yield GaugeMetricFamily("bqserver_members", "Connected now.", len(hub.peers))
             yield GaugeMetricFamily("bqserver_rooms", "Rooms with members now.", len(hub.rooms))
-            yield GaugeMetricFamily(
-                "bqserver_log_healthy", "1 when the log can be written.", hub.log.healthy()
-            )
+            yield GaugeMetricFamily("bqserver_log_healthy", "1 when the log can be written.", hub.log.healthy())
             yield CounterMetricFamily("bqserver_joins", "WebSocket joins.", counters.joins)
             yield CounterMetricFamily("bqserver_entries", "Entries stored.", counters.entries)
             yield CounterMetricFamily(

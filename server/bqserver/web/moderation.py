@@ -35,18 +35,14 @@ class ModerationHandler(BodyHandler):
         except protocol.NOT_JSON as error:
             raise ApiError(400, "bad_json", f"the body is not understood: {error}") from None
         mutes = order.do in ("mute", "unmute")
-        if mutes != bool(order.user) or (
-            order.minutes is not None and (order.do != "mute" or order.minutes <= 0)
-        ):
+        if mutes != bool(order.user) or (order.minutes is not None and (order.do != "mute" or order.minutes <= 0)):
             raise ApiError(
                 400,
                 "bad_field",
                 "mute and unmute need a user, close and reopen take none; only mute takes minutes",
             )
         state = hub.policy.moderation
-        hub.audit.record(
-            f"moderate {order.do}", self.identity, room=room, address=self.address, user=order.user
-        )
+        hub.audit.record(f"moderate {order.do}", self.identity, room=room, address=self.address, user=order.user)
         match order.do:
             case "close":
                 state.close(room, principal)

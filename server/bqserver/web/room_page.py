@@ -40,13 +40,9 @@ class RoomPageHandler(Handler):
         user = requested_name(self)
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         if not handshake.accepted:
-            raise ApiError(
-                handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake"
-            )
+            raise ApiError(handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake")
         check_join(self, user)
-        connection = WebSocketConnection(
-            self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame
-        )
+        connection = WebSocketConnection(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
         peer = Peer(
             connection,
             room,

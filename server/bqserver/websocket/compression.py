@@ -51,9 +51,7 @@ def compress(frame: bytes) -> bytes:
 
 WINDOW_BITS = 15
 
-PERMESSAGE_DEFLATE = ServerPerMessageDeflateFactory(
-    server_no_context_takeover=True, client_no_context_takeover=True
-)
+PERMESSAGE_DEFLATE = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 """The answer to a client that offers permessage-deflate (RFC 7692): no context is kept in either direction, so one
 compressed frame fits every peer, and no connection keeps a window (about 300 kB otherwise). The server may ask for both
 on its own (7.1.1); a client that needs a context ends the handshake itself.

@@ -24,9 +24,7 @@ MAX_FRAMES_PER_FEED = 64
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 logger = logging.getLogger("bqserver.wire")
-logger.setLevel(
-    logging.WARNING
-)  # websockets logs every open and close at INFO; the server has its own access log
+logger.setLevel(logging.WARNING)  # websockets logs every open and close at INFO; the server has its own access log
 
 
 class Decoder:

@@ -102,9 +102,7 @@ def test_every_route_needs_a_token_in_the_header(server, method, path):
 
 
 def test_a_token_reads_writes_and_joins(server):
-    assert (
-        request(server.url, "POST", "/messages", {"user": "a", "text": "b"}, **bearer(server)).status == 201
-    )
+    assert request(server.url, "POST", "/messages", {"user": "a", "text": "b"}, **bearer(server)).status == 201
     with member(server.url, **bearer(server)) as one:
         assert one.recv()["seq"] == 1
 
@@ -171,9 +169,7 @@ def test_a_forged_session_cookie_is_rejected(server):
     assert request(server.url, "GET", "/messages", Cookie=cookie[:-1] + "x").status == 401
 
 
-@pytest.mark.parametrize(
-    "body", [{"uses": 0}, {"uses": 1000}, {"minutes": 0}, {"minutes": -1}, {"uses": "x"}]
-)
+@pytest.mark.parametrize("body", [{"uses": 0}, {"uses": 1000}, {"minutes": 0}, {"minutes": -1}, {"uses": "x"}])
 def test_an_invite_with_invalid_limits_is_rejected(server, body):
     assert request(server.url, "POST", "/invites", body, **bearer(server)).status == 400
 

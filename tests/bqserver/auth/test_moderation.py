@@ -50,9 +50,7 @@ def test_a_mute_expires():
 def people(home):
     """Authorization headers of ada, a moderator of all rooms, and of bob and eve, who are not."""
     path = home / "data" / "tokens.json"
-    found = {
-        name: {"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "bob", "eve")
-    }
+    found = {name: {"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "bob", "eve")}
     path.with_name("rights.toml").write_text('["*"]\nada = "moderate"\n')
     return found
 

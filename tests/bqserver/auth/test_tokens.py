@@ -60,9 +60,7 @@ def test_the_name_of_a_revoked_token_stays_reserved(path):
     tokens.add_grant(path, "Ada")
     tokens.revoke_grants(path, "Ada")
     grants = read_grants(path)
-    assert all(
-        grants.has_name(name) for name in ("Ada", "ada", " ADA ", "a\u200bda", "\u202eada", "ａｄａ", "ada\0")
-    )
+    assert all(grants.has_name(name) for name in ("Ada", "ada", " ADA ", "a\u200bda", "\u202eada", "ａｄａ", "ada\0"))
     assert not grants.has_name("adam")
 
 
@@ -116,9 +114,7 @@ def make_authenticator(path, *, rights: str = "", now: datetime = NOW) -> Authen
 
 def test_the_principal_is_the_tokens_name(path):
     token, grant = tokens.add_grant(path, "ada")
-    assert make_authenticator(path).identify(f"Bearer {token}", None) == Identity(
-        "ada", is_program=True, grant=grant
-    )
+    assert make_authenticator(path).identify(f"Bearer {token}", None) == Identity("ada", is_program=True, grant=grant)
 
 
 def test_expired_and_revoked_tokens_are_denied_with_the_reason(path):
@@ -175,9 +171,7 @@ def test_an_invite_for_oneself_keeps_the_verified_name(path):
 def test_the_invite_of_a_revoked_token_is_invalid(path):
     token, _ = tokens.add_grant(path, "ada")
     authenticator = make_authenticator(path)
-    code = authenticator.create_local_invite(
-        uses=1, minutes=1, by=authenticator.identify(f"Bearer {token}", None)
-    )
+    code = authenticator.create_local_invite(uses=1, minutes=1, by=authenticator.identify(f"Bearer {token}", None))
     tokens.revoke_grants(path, "ada")
     authenticator.grants = read_grants(path)
     assert authenticator.redeem_local_invite(code) is None
@@ -189,13 +183,9 @@ def test_the_invite_of_a_revoked_token_is_invalid(path):
 def test_a_named_token_overrides_the_claimed_user_name(path):
     token, _ = tokens.add_grant(path, "ada")
     with running_server() as server:
-        posted = request(
-            server.url, "POST", "/messages", {"user": "bob", "text": "hi", "cid": "1"}, **bearer(token)
-        )
+        posted = request(server.url, "POST", "/messages", {"user": "bob", "text": "hi", "cid": "1"}, **bearer(token))
         assert (posted.status, posted.json["user"], posted.json["verified"]) == (201, "ada", True)
-        again = request(
-            server.url, "POST", "/messages", {"user": "bob", "text": "hi", "cid": "1"}, **bearer(token)
-        )
+        again = request(server.url, "POST", "/messages", {"user": "bob", "text": "hi", "cid": "1"}, **bearer(token))
         assert again.status == 200
         with member(server.url, query="?user=eve", **bearer(token)) as one:
             assert one.recv()["user"] == "ada"

@@ -76,9 +76,7 @@ def test_the_default_log_is_in_the_data_folder(home: Path):
     assert f"{home / 'data' / 'history.sqlite'} does not exist" in done.stderr
 
 
-def test_the_commands_print_where_attachments_are_and_how_many_are_missing(
-    log_with_attachments: Path, tmp_path: Path
-):
+def test_the_commands_print_where_attachments_are_and_how_many_are_missing(log_with_attachments: Path, tmp_path: Path):
     saved = tmp_path / "monday"
     done = run_bqserver("backup", f"--log=sqlite:{log_with_attachments}", saved)
     assert (done.returncode, done.stdout.count("2 attachments")) == (0, 1)

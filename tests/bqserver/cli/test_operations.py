@@ -63,9 +63,7 @@ def test_the_nginx_snippet_sends_the_headers_that_the_server_needs(home):
     with running_server(**flags) as server:
         plain = {name: value for name, value in headers.items() if name not in ("Upgrade", "Connection")}
         bearer = {"Authorization": f"Bearer {server.token}"}
-        posted = request(
-            server.url, "POST", "/messages", {"user": "ada", "text": "hi"}, **plain, **page, **bearer
-        )
+        posted = request(server.url, "POST", "/messages", {"user": "ada", "text": "hi"}, **plain, **page, **bearer)
         assert posted.status == 201
         forwarded = {name: value for name, value in plain.items() if name != "Host"}
         with member(server.url, **forwarded, **bearer) as one:

@@ -106,9 +106,7 @@ def test_the_cookie_of_an_https_page_is_secure(server):
     code = request(server.url, "POST", "/invites", {}, **bearer).json["code"]
     answer = request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)
     assert "Secure" in answer.headers["Set-Cookie"]
-    plain = request(
-        server.url, "POST", "/session", {"invite": "x"}, Origin=server.url.replace("https", "http")
-    )
+    plain = request(server.url, "POST", "/session", {"invite": "x"}, Origin=server.url.replace("https", "http"))
     assert plain.code == "bad_origin"
 
 
@@ -140,9 +138,7 @@ def test_only_tls_1_2_and_1_3_are_used(server):
         assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
 
 
-@pytest.mark.parametrize(
-    "url", ["http://chat.example.org", "ws://192.0.2.7:8765", "http://localhost.evil.example"]
-)
+@pytest.mark.parametrize("url", ["http://chat.example.org", "ws://192.0.2.7:8765", "http://localhost.evil.example"])
 def test_the_client_sends_a_token_unencrypted_only_on_loopback(url):
     with pytest.raises(BqwidgetError, match="not encrypted"):
         Room("lobby", url=url, token="secret")

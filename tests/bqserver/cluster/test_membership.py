@@ -197,9 +197,7 @@ def test_the_last_use_of_an_invite_is_redeemed_on_one_node_only(nats_three, tmp_
     assert sorted(found) == [204] * 10 + [403] * 10
 
 
-def test_a_revoked_token_ends_on_every_node_even_with_an_old_token_file(
-    nats_single, tmp_path: Path, people, home
-):
+def test_a_revoked_token_ends_on_every_node_even_with_an_old_token_file(nats_single, tmp_path: Path, people, home):
     """The other node has an old copy of the token file, now and after a restart."""
     log, current = nats_single.log(), home / "data" / "tokens.json"
     old = current.with_name("old.json")
@@ -209,9 +207,7 @@ def test_a_revoked_token_ends_on_every_node_even_with_an_old_token_file(
         member(here.url, **people["eve"]) as eve,
     ):
         eve.until("synced")
-        with running_server(
-            log=log, single=True, view=str(tmp_path / "other.sqlite"), named_tokens=str(old)
-        ) as there:
+        with running_server(log=log, single=True, view=str(tmp_path / "other.sqlite"), named_tokens=str(old)) as there:
             with member(there.url, **people["eve"]) as eve_there:
                 eve_there.until("synced")
                 tokens.revoke_grants(current, "eve")
@@ -219,9 +215,7 @@ def test_a_revoked_token_ends_on_every_node_even_with_an_old_token_file(
                 assert (eve.close_code(), eve_there.close_code()) == (4401, 4401)
             assert post(there, people["eve"]).code == "token_revoked"
             assert post(there, people["ada"]).status == 201
-    with running_server(
-        log=log, single=True, view=str(tmp_path / "other.sqlite"), named_tokens=str(old)
-    ) as there:
+    with running_server(log=log, single=True, view=str(tmp_path / "other.sqlite"), named_tokens=str(old)) as there:
         assert post(there, people["eve"]).code == "token_revoked"
 
 
@@ -241,9 +235,7 @@ def test_the_counts_of_a_killed_node_remain(nats_three, tmp_path: Path):
     log = nats_three.log()
     limit = ("--rate-limit=20", "--ChatServer.rate_seconds=600")
     with server_process(log, *limit) as lost, server_process(log, *limit) as left:
-        asyncio.run(
-            wait_until_counted(log, 20, lambda: [post(lost, {}, str(number)) for number in range(20)])
-        )
+        asyncio.run(wait_until_counted(log, 20, lambda: [post(lost, {}, str(number)) for number in range(20)]))
         lost.kill()
         assert post(left, {}).status == 429
 
@@ -278,9 +270,7 @@ def test_joins_and_failed_logins_count_on_every_node(nats_single, tmp_path: Path
 def test_members_get_an_error_when_their_node_has_lost_the_cluster(nats_server: str, tmp_path: Path):
     with (
         nats_cluster(nats_server, tmp_path / "nats", 1) as cluster,
-        running_server(
-            log=cluster.log(), single=True, view=str(tmp_path / "view.sqlite"), open=True
-        ) as server,
+        running_server(log=cluster.log(), single=True, view=str(tmp_path / "view.sqlite"), open=True) as server,
         member(server.url) as ada,
     ):
         ada.say("before")

@@ -34,9 +34,7 @@ def in_a_room(story: Story, members: int = 3) -> None:
                 stack.enter_context(theirs).setblocking(False)
                 stream = IOStream(ours)
                 stack.callback(stream.close)
-                connection = WebSocketConnection(
-                    stream, handshake(None), buffer=BUFFER, max_frame=MAX_MESSAGE_BYTES
-                )
+                connection = WebSocketConnection(stream, handshake(None), buffer=BUFFER, max_frame=MAX_MESSAGE_BYTES)
                 peers.append(new_peer(hub, connection))
                 await join(hub, peers[-1])
                 ends.append(theirs)

@@ -70,9 +70,7 @@ def test_json_nested_to_the_limit_is_echoed():
 
 
 def test_a_client_that_pings_without_reading_pongs_is_dropped(monkeypatch):
-    monkeypatch.setattr(
-        "bqserver.websocket.flood_control.BURST_FRAMES", 10_000_000
-    )  # so that the buffer ends it
+    monkeypatch.setattr("bqserver.websocket.flood_control.BURST_FRAMES", 10_000_000)  # so that the buffer ends it
     with running_server(open=True, buffer=64 * 1024) as running:
         raw = join(running.url)
         with raw, pytest.raises(ConnectionError):

@@ -53,9 +53,7 @@ def test_each_unsafe_setting_is_named_with_what_to_do(changed: dict, problem: st
     assert problem in found
 
 
-@pytest.mark.parametrize(
-    "changed", [{"storage": "memory"}, {"duplicate_window": 10_000_000_000}, {"num_replicas": 1}]
-)
+@pytest.mark.parametrize("changed", [{"storage": "memory"}, {"duplicate_window": 10_000_000_000}, {"num_replicas": 1}])
 def test_a_node_does_not_start_on_a_stream_with_unsafe_settings(nats_single, tmp_path: Path, changed: dict):
     address = parse_address(nats_single.log())
 
@@ -80,18 +78,14 @@ def test_a_single_server_is_rejected_without_single(nats_single, tmp_path: Path)
 
 def test_the_error_names_the_servers_that_do_not_answer(unused_port: int, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("bqserver.jetstream.client.STARTUP_TIMEOUT", 0.3)
-    with pytest.raises(
-        StorageError, match=f"no NATS server answers at 127.0.0.1:{unused_port}: .*; start one"
-    ):
+    with pytest.raises(StorageError, match=f"no NATS server answers at 127.0.0.1:{unused_port}: .*; start one"):
         asyncio.run(open_log(f"nats://127.0.0.1:{unused_port}", tmp_path / "view.sqlite"))
 
 
 def test_a_missing_credentials_file_is_named(nats_single, tmp_path: Path):
     with pytest.raises(StartError, match=r"there is no file .*missing\.creds: correct --nats-creds"):
         asyncio.run(
-            open_log(
-                nats_single.log(), tmp_path / "v", single=True, credentials=str(tmp_path / "missing.creds")
-            )
+            open_log(nats_single.log(), tmp_path / "v", single=True, credentials=str(tmp_path / "missing.creds"))
         )
 
 
@@ -100,9 +94,7 @@ def test_a_server_without_sync_always_is_detected_by_its_monitoring_port(
 ):
     [late] = nats_single.servers
     view = tmp_path / "view.sqlite"
-    with pytest.raises(
-        StorageError, match=r"syncs every 120 s, .* add jetstream \{ sync_interval: always \}"
-    ):
+    with pytest.raises(StorageError, match=r"syncs every 120 s, .* add jetstream \{ sync_interval: always \}"):
         asyncio.run(open_log(nats_single.log(), view, single=True, monitors=[late.monitor]))
     with pytest.raises(StorageError, match=f"127.0.0.1:{unused_port}/varz does not answer"):
         asyncio.run(open_log(nats_single.log(), view, monitors=[f"http://127.0.0.1:{unused_port}"]))
@@ -117,9 +109,7 @@ def test_a_server_without_sync_always_is_detected_by_its_monitoring_port(
 def test_tls_needs_the_right_ca(nats_server: str, tmp_path: Path, missing, monkeypatch):
     monkeypatch.setattr("bqserver.jetstream.client.STARTUP_TIMEOUT", 2.0)
     cert, key = self_signed(tmp_path, missing)
-    with nats_cluster(
-        nats_server, tmp_path / "nats", 1, tls=f'{{ cert_file: "{cert}", key_file: "{key}" }}'
-    ) as one:
+    with nats_cluster(nats_server, tmp_path / "nats", 1, tls=f'{{ cert_file: "{cert}", key_file: "{key}" }}') as one:
         url = one.log().replace("nats://", "tls://ada:secret@").replace("127.0.0.1", "localhost")
 
         async def main() -> None:

@@ -56,9 +56,7 @@ def server(tmp_path_factory):
         "JUPYTER_RUNTIME_DIR": "jupyter-runtime",
         "IPYTHONDIR": "ipython",
     }
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(("BQ", "XDG_", "JPY_"))
-    }
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("BQ", "XDG_", "JPY_"))}
     environ |= {name: str(home / folder) for name, folder in folders.items()}
     with jupyter_server(home, {**environ, "HOME": str(home)}, base="/user/ada") as running:
         yield running
@@ -296,9 +294,7 @@ def read_if_there(path: Path) -> bytes:
 
 def test_kernels_use_loopback_when_jupyter_has_a_certificate(home, home_environ, missing):
     cert, key = self_signed(home, missing)
-    with jupyter_server(
-        home, home_environ, f"--ServerApp.certfile={cert}", f"--ServerApp.keyfile={key}"
-    ) as server:
+    with jupyter_server(home, home_environ, f"--ServerApp.certfile={cert}", f"--ServerApp.keyfile={key}") as server:
         kernel = server.kernel()
         assert "text='over loopback'" in kernel.run(SEND.format(text="over loopback"))
         (message,) = server.ask("GET", "/bqserver/messages").json
@@ -312,9 +308,7 @@ def test_kernels_use_loopback_when_jupyter_has_a_certificate(home, home_environ,
 def test_a_server_chosen_in_the_environment_is_kept(home, home_environ):
     environ = {**home_environ, "BQWIDGET_URL": "https://chat.example.org"}
     with jupyter_server(home, environ) as server:
-        output = server.kernel().run(
-            "import os; print(os.environ['BQWIDGET_URL'], 'BQWIDGET_TOKEN' in os.environ)"
-        )
+        output = server.kernel().run("import os; print(os.environ['BQWIDGET_URL'], 'BQWIDGET_TOKEN' in os.environ)")
         assert output.split() == ["https://chat.example.org", "False"]
 
 

@@ -115,9 +115,7 @@ def url(node, jupyterhub, missing, tmp_path_factory):
     }
     names = ("port", "hub_port", "api_port", "chat_port")
     config = folder / "jupyterhub_config.py"
-    given = dict(
-        zip(names, ports, strict=True), proxy=[node, str(proxy)], folder=folder, environment=environment
-    )
+    given = dict(zip(names, ports, strict=True), proxy=[node, str(proxy)], folder=folder, environment=environment)
     documented = re.search(r"```py\n(.*?)```", (ROOT / "server" / "README.md").read_text(), re.DOTALL)[1]
     documented = documented.replace("https://hub.example.org", f"http://127.0.0.1:{ports[0]}")
     given["documented"] = documented.replace("10101", str(ports[3]))
@@ -252,9 +250,7 @@ def test_a_service_is_not_taken_for_the_user_of_the_same_name(jupyterhub):
     from bqserver.jupyter.jupyterhub import identity_from_model
 
     assert identity_from_model({"name": "ada", "kind": "user"}, is_program=False).principal == "ada"
-    assert (
-        identity_from_model({"name": "ada", "kind": "service"}, is_program=True).principal == "ada (service)"
-    )
+    assert identity_from_model({"name": "ada", "kind": "service"}, is_program=True).principal == "ada (service)"
 
 
 def test_starting_without_a_hub_is_an_error(home, jupyterhub):

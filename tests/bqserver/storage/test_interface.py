@@ -60,9 +60,7 @@ def run_scenario(new_log: Opener, scenario: Callable[[MessageLog], Awaitable[Non
     asyncio.run(main())
 
 
-async def texts(
-    log: MessageLog, limit: int = 50, before: int | None = None, after: int | None = None
-) -> list[str]:
+async def texts(log: MessageLog, limit: int = 50, before: int | None = None, after: int | None = None) -> list[str]:
     found = await log.messages("lobby", limit=limit, before=before, after=after)
     return [json.loads(body)["text"] for body in found]
 
@@ -183,16 +181,12 @@ def test_a_batch_may_have_any_size(new_log: Opener):
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drafts=st.lists(submissions(), max_size=30), size=st.integers(1, 9))
-def test_memory_and_sqlite_give_the_same_outcomes_and_messages(
-    tmp_path_factory: pytest.TempPathFactory, drafts, size
-):
+def test_memory_and_sqlite_give_the_same_outcomes_and_messages(tmp_path_factory: pytest.TempPathFactory, drafts, size):
     folder = tmp_path_factory.mktemp("logs")
 
     async def replay(log: MessageLog) -> object:
         outcomes = [
-            one
-            for start in range(0, len(drafts), size)
-            for one in await log.append(drafts[start : start + size])
+            one for start in range(0, len(drafts), size) for one in await log.append(drafts[start : start + size])
         ]
         results = [one._replace(at=0, body=b"") if isinstance(one, Stored) else one for one in outcomes]
         rooms = await log.rooms()

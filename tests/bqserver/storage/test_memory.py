@@ -41,9 +41,7 @@ def test_a_removed_message_cannot_be_changed_and_its_cid_is_free():
         await log.append([hi(1, "first")])
         for number in range(2, 40):
             await log.append([hi(number, f"c{number}")])
-        [edited] = await log.append(
-            [Submission("lobby", "ada", Edit(cid="e", user="ada", target=1, text="x"))]
-        )
+        [edited] = await log.append([Submission("lobby", "ada", Edit(cid="e", user="ada", target=1, text="x"))])
         [repeated] = await log.append([hi(1, "first")])
         assert isinstance(edited, Rejected)
         assert isinstance(repeated, Stored)

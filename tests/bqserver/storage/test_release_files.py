@@ -126,21 +126,15 @@ def test_the_history_continues(data: Path) -> None:
     )
     with history(data) as address, member(address, "lobby", **bearer(TOKENS["shared"])) as grace:
         grace.say("left", cid="new 1", user="grace", re=question["seq"], choice="left")
-        grace.send(
-            {"type": "chat.edit", "cid": "new 2", "user": "grace", "target": edited["seq"], "text": "new"}
-        )
+        grace.send({"type": "chat.edit", "cid": "new 2", "user": "grace", "target": edited["seq"], "text": "new"})
         grace.say("named again", cid="new 3", user="grace", parts=_parts(before))
-        assert [grace.until("ack")["seq"] for _ in range(3)] == [
-            newest["seq"] + number for number in (1, 2, 3)
-        ]
+        assert [grace.until("ack")["seq"] for _ in range(3)] == [newest["seq"] + number for number in (1, 2, 3)]
     with history(data) as address:
         log = SECTIONS["log"](address, ASKED)["lobby"]
         assert log[: len(before)] == before
         assert [entry["text"] for entry in log[len(before) :]] == ["left", "new", "named again"]
         assert all(entry["at"] > newest["at"] for entry in log[len(before) :])
-        folded = {
-            one["seq"]: one for one in SECTIONS["messages"](address, ASKED)["lobby"] if isinstance(one, dict)
-        }
+        folded = {one["seq"]: one for one in SECTIONS["messages"](address, ASKED)["lobby"] if isinstance(one, dict)}
         assert folded[question["seq"]]["answer"] == newest["seq"] + 1
         assert folded[edited["seq"]]["text"] == "new"
     assert bqserver(data, "check").returncode == 0
@@ -160,9 +154,7 @@ def test_the_token_file_is_extended(data: Path) -> None:
         "tokens": {label: token for label, token in TOKENS.items() if label != "zoë in classes"},
     }
     with history(data) as address:
-        assert SECTIONS["access"](address, others) == {
-            label: ANSWERS["access"][label] for label in others["tokens"]
-        }
+        assert SECTIONS["access"](address, others) == {label: ANSWERS["access"][label] for label in others["tokens"]}
         assert request(address, "GET", "/rooms", **bearer(TOKENS["zoë in classes"])).code == "token_revoked"
         assert request(address, "GET", "/rooms", **bearer(added.stdout.strip())).status == 200
 
@@ -177,13 +169,9 @@ def test_the_moderation_file_is_extended(data: Path) -> None:
     with history(data) as address:
         repeated = SECTIONS["repeats"](address, ASKED)
         assert repeated[muted]["text"] == "before the mute"
-        assert [one for place, one in enumerate(repeated) if place != muted][muted:] == ANSWERS["repeats"][
-            muted + 1 :
-        ]
+        assert [one for place, one in enumerate(repeated) if place != muted][muted:] == ANSWERS["repeats"][muted + 1 :]
         closed = {
-            room
-            for room, answer in SECTIONS["access"](address, ASKED)["ada"].items()
-            if "room_closed" in answer[0]
+            room for room, answer in SECTIONS["access"](address, ASKED)["ada"].items() if "room_closed" in answer[0]
         }
         assert closed == {"quiet", "staff"}
 
@@ -222,9 +210,7 @@ def test_the_runtime_file_is_the_one_of_the_release(home: Path) -> None:
 # ---- the history of Jupyter's extension
 
 
-def test_the_history_of_a_jupyter_server_is_found(
-    data: Path, home: Path, home_environ: dict[str, str]
-) -> None:
+def test_the_history_of_a_jupyter_server_is_found(data: Path, home: Path, home_environ: dict[str, str]) -> None:
     """Its name is made of the folder and the base path of that server."""
     base = "/a%20base/"
     digest = hashlib.sha256(f"{home / 'notebooks'} {base}".encode()).hexdigest()[:12]

@@ -79,9 +79,7 @@ def test_a_copy_there_and_back_is_identical(nats_single, tmp_path_factory, draft
 
     async def scenario() -> None:
         await write_log(folder / "here.sqlite", [drafts])
-        there = await to_stream(
-            folder / "here.sqlite", url, single=True, credentials="", on_progress=lambda *_: None
-        )
+        there = await to_stream(folder / "here.sqlite", url, single=True, credentials="", on_progress=lambda *_: None)
         back = await from_stream(url, folder / "back.sqlite", credentials="", on_progress=lambda *_: None)
         assert there == back
 
@@ -148,9 +146,7 @@ def test_attachments_are_copied(nats_single, tmp_path: Path):
     part = Part(mime="text/plain", sha256=hashlib.sha256(body).hexdigest(), size=len(body))
 
     async def prepare() -> None:
-        await write_log(
-            path, [[Submission("lobby", "ada", Send(cid="", user="ada", text="", parts=(part,)))]]
-        )
+        await write_log(path, [[Submission("lobby", "ada", Send(cid="", user="ada", text="", parts=(part,)))]])
         store = SqliteAttachments(path)
         await store.put("lobby", StoredAttachment(part, body))
         await store.reference("lobby", [part.sha256])

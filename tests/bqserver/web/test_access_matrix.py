@@ -136,10 +136,7 @@ def world(tmp_path_factory):
         shared = credentials["shared"]
         request(server.url, "POST", "/messages", {"user": "ada2", "text": SECRET}, **shared)
         assert (
-            request(
-                server.url, "POST", "/rooms/lobby/parts", PICTURE, **shared, Content_Type="image/png"
-            ).status
-            == 201
+            request(server.url, "POST", "/rooms/lobby/parts", PICTURE, **shared, Content_Type="image/png").status == 201
         )
         code = request(server.url, "POST", "/invites", {}, **shared).json["code"]
         swapped = request(server.url, "POST", "/session", {"invite": code}, Origin=server.url)

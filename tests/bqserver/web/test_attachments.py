@@ -90,10 +90,7 @@ def test_a_hash_gives_no_access_in_another_room(server):
     sha256 = put(server, room="mine").json["sha256"]
     assert fetch(server, sha256, "mine").status == 200
     assert (fetch(server, sha256, "yours").status, fetch(server, sha256, "yours").code) == (404, "no_part")
-    assert (
-        post(server, {"mime": "image/png", "sha256": sha256, "size": len(PNG)}, room="yours").code
-        == "no_part"
-    )
+    assert post(server, {"mime": "image/png", "sha256": sha256, "size": len(PNG)}, room="yours").code == "no_part"
     for odd in ("0" * 64, "x", sha256.upper(), "..%2f..%2flog.sqlite"):
         assert fetch(server, odd, "mine").status == 404
 
@@ -286,10 +283,7 @@ def test_muted_and_read_only_members_can_not_upload(tmp_path):
     (tmp_path / "rights.toml").write_text('["*"]\nmod = "moderate"\n')
     moderator = tokens.add_grant(named, "mod")[0]
     with running_server(named_tokens=str(named), rights=str(tmp_path / "rights.toml")) as server:
-        bearer = {
-            name: f"Bearer {name_token}"
-            for name, name_token in [("w", writer), ("r", reader), ("m", moderator)]
-        }
+        bearer = {name: f"Bearer {name_token}" for name, name_token in [("w", writer), ("r", reader), ("m", moderator)]}
         sha256 = put(server, Authorization=bearer["w"]).json["sha256"]
         assert put(server, Authorization=bearer["r"]).code == "read_only"
         assert fetch(server, sha256, Authorization=bearer["r"]).status == 200

@@ -56,9 +56,7 @@ def test_a_body_without_a_length_is_dropped_and_the_connection_closed(server, pa
 
 
 def test_a_small_unused_body_is_accepted(server):
-    with send(
-        server.port, "GET /health HTTP/1.1", b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
-    ) as client:
+    with send(server.port, "GET /health HTTP/1.1", b"Content-Length: 2\r\nConnection: close\r\n\r\n{}") as client:
         assert b" 200 " in response(client).split(b"\r\n", 1)[0]
 
 

@@ -25,9 +25,7 @@ def run(url: str, node: str) -> dict:
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     # A browser always has WebSocket; Node 20 keeps it behind a flag.
     flags = ["--experimental-websocket"] if version.startswith(("v20.", "v21.")) else []
-    done = subprocess.run(
-        [node, *flags, str(CLIENT), url], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([node, *flags, str(CLIENT), url], capture_output=True, text=True, timeout=60, check=True)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     return {event["event"]: event["data"] for event in events}
 

@@ -56,10 +56,7 @@ class Stage:
 
     def order(self, do: str, **more: object) -> None:
         bearer = {"Authorization": f"Bearer {self.ada}"}
-        assert (
-            request(self.server.url, "POST", "/rooms/lobby/moderation", {"do": do, **more}, **bearer).status
-            == 204
-        )
+        assert request(self.server.url, "POST", "/rooms/lobby/moderation", {"do": do, **more}, **bearer).status == 204
 
 
 @pytest.fixture
@@ -380,10 +377,7 @@ def test_an_unreadable_log_is_read_again_later(stage):
 def test_an_invite_link_works_once(stage):
     stage.start()
     code = stage.room().wait_open(20).invite(uses=1).partition("#invite=")[2]
-    swap = [
-        request(stage.server.url, "POST", "/session", {"invite": code}, Origin=stage.server.url)
-        for _ in range(2)
-    ]
+    swap = [request(stage.server.url, "POST", "/session", {"invite": code}, Origin=stage.server.url) for _ in range(2)]
     assert [answer.status for answer in swap] == [204, 403]
     assert (swap[1].code, "Set-Cookie" in swap[1].headers) == ("bad_invite", False)
     assert "ask for a new one" in swap[1].json["error"]["message"]

@@ -58,9 +58,7 @@ def test_search_follows_edits_and_deletions(server):
     assert find(server, "secret") == []
 
 
-@pytest.mark.parametrize(
-    "words", ['"', "a AND", "NEAR(", "*", "col:x", "-x", "'; DROP TABLE found; --", "\u202e"]
-)
+@pytest.mark.parametrize("words", ['"', "a AND", "NEAR(", "*", "col:x", "-x", "'; DROP TABLE found; --", "\u202e"])
 def test_search_has_no_operators(server, words):
     say(server, "plain")
     assert find(server, words) == []

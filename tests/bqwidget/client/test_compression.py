@@ -22,9 +22,7 @@ def server():
 
 def test_neither_side_keeps_context_and_only_long_messages_are_compressed(server):
     address = f"{server.url.replace('http', 'ws', 1)}/rooms/lobby"
-    with connect(
-        address, subprotocols=["chat.v1"], compression=None, extensions=[ClientCompression()]
-    ) as socket:
+    with connect(address, subprotocols=["chat.v1"], compression=None, extensions=[ClientCompression()]) as socket:
         asked = socket.request.headers["Sec-WebSocket-Extensions"]
         assert "server_no_context_takeover; client_no_context_takeover" in asked
         (agreed,) = socket.protocol.extensions

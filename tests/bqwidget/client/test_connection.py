@@ -66,9 +66,7 @@ def test_a_room_returns_at_once_and_joins_when_the_server_starts(tmp_path):
             assert (room.error, room.reconnect_attempts, room.last_disconnected_at) == (None, 0, None)
 
 
-@pytest.mark.parametrize(
-    ("token", "status"), [("wrong", 401), (None, 401)], ids=["a wrong token", "no token"]
-)
+@pytest.mark.parametrize(("token", "status"), [("wrong", 401), (None, 401)], ids=["a wrong token", "no token"])
 def test_a_refused_join_is_permanent_and_has_a_reason(server, token, status):
     with Room("lobby", user="ada", url=server.url, token=token) as room:
         with pytest.raises(ConnectionRefused, match="token") as raised:

@@ -84,9 +84,7 @@ def test_an_idle_server_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_concurrent_starts_start_one_server(home: Path) -> None:
     ask = "from bqwidget.local import find_or_start; print(find_or_start(60).pid)"
-    asking = [
-        subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
+    asking = [subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     pids = {process.communicate(timeout=90)[0] for process in asking}
     assert len(pids) == 1
     assert find_or_start().pid == int(pids.pop())  # the server outlives the process that started it

@@ -88,9 +88,7 @@ def test_after_a_refusal_the_window_starts_small():
 )
 def test_a_change_draft_becomes_a_change(made, fields):
     ack = Ack(cid="c", seq=5, at=50, dup=False)
-    assert to_entry(made, ack, "lobby") == Change(
-        seq=5, room="lobby", user="ada", at=50, target=1, cid="c", **fields
-    )
+    assert to_entry(made, ack, "lobby") == Change(seq=5, room="lobby", user="ada", at=50, target=1, cid="c", **fields)
 
 
 def test_a_send_draft_becomes_a_message():

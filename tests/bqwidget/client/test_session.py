@@ -435,9 +435,7 @@ def test_the_number_of_drafts_in_flight_is_bounded():
 
 def test_a_rate_limit_reduces_the_drafts_in_flight():
     one = session()
-    one.receive(
-        [Hello(room="lobby", epoch="e", seq=0, oldest=0, resumed=False, limits=Limits(), heartbeat_ms=1)], 0
-    )
+    one.receive([Hello(room="lobby", epoch="e", seq=0, oldest=0, resumed=False, limits=Limits(), heartbeat_ms=1)], 0)
     for n in range(50):
         one.outbox.put(draft(f"c{n}"))
     assert len(one.outgoing(0)) == 10
@@ -536,9 +534,7 @@ class AnyNetwork(RuleBasedStateMachine):
     def say(self):
         self.append(Message, user="grace", text="hi")
 
-    @rule(
-        kind=st.sampled_from(["edit", "delete", "react", "expire"]), on=st.booleans(), back=st.integers(0, 8)
-    )
+    @rule(kind=st.sampled_from(["edit", "delete", "react", "expire"]), on=st.booleans(), back=st.integers(0, 8))
     def change(self, kind, on, back):
         targets = [entry.seq for entry in self.log if isinstance(entry, Message)][-1 - back :]
         if targets:

@@ -43,9 +43,7 @@ UNKNOWN_FIELDS = {"mood", "nested", "weather", "extra", "since"}
 
 
 def golden(direction):
-    found = [
-        pytest.param(frame["json"], id=frame["name"]) for frame in GOLDEN if frame["direction"] == direction
-    ]
+    found = [pytest.param(frame["json"], id=frame["name"]) for frame in GOLDEN if frame["direction"] == direction]
     assert found
     return found
 
@@ -76,8 +74,7 @@ def test_server_frames_round_trip(data):
     assert again == frame
     assert again.__struct_config__.tag == data["type"]
     assert (
-        json.loads(encode(frame)).items()
-        >= {key: data[key] for key in ("seq", "cid", "code") if key in data}.items()
+        json.loads(encode(frame)).items() >= {key: data[key] for key in ("seq", "cid", "code") if key in data}.items()
     )
 
 
@@ -87,9 +84,7 @@ def test_client_frames_round_trip(data):
     if isinstance(frame, Echo):
         assert frame.message == data
         return
-    assert json.loads(encode(frame)) == {
-        key: value for key, value in data.items() if key not in UNKNOWN_FIELDS
-    }
+    assert json.loads(encode(frame)) == {key: value for key, value in data.items() if key not in UNKNOWN_FIELDS}
 
 
 def test_every_frame_type_has_a_golden_example():
@@ -239,9 +234,7 @@ def message(**fields):
 
 
 def change(kind, at=20, **fields):
-    return Change(
-        **{"seq": at, "room": "lobby", "user": "ada", "at": at, "kind": kind, "target": 1, **fields}
-    )
+    return Change(**{"seq": at, "room": "lobby", "user": "ada", "at": at, "kind": kind, "target": 1, **fields})
 
 
 def test_an_edit_replaces_the_text():
@@ -256,9 +249,7 @@ def test_a_deleted_message_stays_empty():
 
 
 def test_reactions_come_and_go_by_user():
-    both = fold(
-        fold(message(), change("react", emoji="👍")), change("react", user="bob", emoji="👍", on=True)
-    )
+    both = fold(fold(message(), change("react", emoji="👍")), change("react", user="bob", emoji="👍", on=True))
     assert both.reactions == {"👍": ("ada", "bob")}
     assert fold(both, change("react", emoji="👍", on=False)).reactions == {"👍": ("bob",)}
     assert fold(message(), change("react", emoji="👍", on=False)).reactions == {}

@@ -96,9 +96,7 @@ def test_the_name_is_the_senders_the_files_or_the_title(tmp_path):
 
 @pytest.mark.parametrize("thing", [3, None, {"a": 1}, [PNG], object(), Figure, Picture(png=None), Room])
 def test_an_unsupported_object_is_refused_with_a_list_of_supported_ones(thing):
-    with pytest.raises(
-        TypeError, match=r"a message is text, not \w+: convert it.*figure.*DataFrame.*_repr_svg_"
-    ):
+    with pytest.raises(TypeError, match=r"a message is text, not \w+: convert it.*figure.*DataFrame.*_repr_svg_"):
         to_attachment(thing)
 
 
@@ -233,9 +231,7 @@ def test_df_and_transcript_name_the_attachments(join):
 def test_an_attachment_over_the_limit_is_refused_before_the_upload():
     with running_server(open=True, part_limit=1_000) as server, Room("r", user="ada", url=server.url) as room:
         room.wait_open(20)
-        with pytest.raises(
-            MessageRefused, match=r"2,0.. bytes; the limit is 1,000: send a smaller one"
-        ) as raised:
+        with pytest.raises(MessageRefused, match=r"2,0.. bytes; the limit is 1,000: send a smaller one") as raised:
             room.send(png(noise=1_950))
         assert raised.value.code == "too_big"
     with running_server(open=True, part_limit=0) as server, Room("r", user="ada", url=server.url) as room:

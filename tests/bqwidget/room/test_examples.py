@@ -27,11 +27,7 @@ def public_names(owner: type) -> Iterator[tuple[str, Any]]:
     for name in dir(owner):
         member = inspect.getattr_static(owner, name)
         function = member.fget if isinstance(member, property) else member
-        if (
-            inspect.isfunction(function)
-            and not name.startswith("_")
-            and function.__module__.startswith("bqwidget")
-        ):
+        if inspect.isfunction(function) and not name.startswith("_") and function.__module__.startswith("bqwidget"):
             yield name, function
 
 

@@ -127,9 +127,7 @@ def message(text, **fields):
 def test_a_transcript_as_text():
     shown = Transcript("lobby", [message("hello\nthere"), message("", deleted=True, user="bob")])
     assert str(shown) == (
-        "Room lobby, 2 messages\n"
-        "2023-11-14 22:13:20  ada: hello\n    there\n"
-        "2023-11-14 22:13:20  bob: (deleted)"
+        "Room lobby, 2 messages\n2023-11-14 22:13:20  ada: hello\n    there\n2023-11-14 22:13:20  bob: (deleted)"
     )
     assert repr(shown) == str(shown)
     assert len(shown) == 2

@@ -220,9 +220,7 @@ def test_a_killed_kernel_leaves_the_members(notebook, bob):
 
 
 def test_the_switch_interval_is_short_while_a_cell_runs_and_a_room_is_open(notebook):
-    output = notebook.run(
-        "import sys\nprint(sys.getswitchinterval())\nroom.close()\nprint(sys.getswitchinterval())"
-    )
+    output = notebook.run("import sys\nprint(sys.getswitchinterval())\nroom.close()\nprint(sys.getswitchinterval())")
     assert output.text == "0.0005\n0.005\n"
     output = notebook.run(
         "room = Room(name, user='ada').wait_open(20)\nprint(sys.getswitchinterval())\nsys.setswitchinterval(0.01)"

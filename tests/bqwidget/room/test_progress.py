@@ -258,10 +258,7 @@ def test_an_iteration_costs_at_most_a_microsecond_more_than_tqdms(join):
             pass
         return (time.perf_counter() - began) / count
 
-    pairs = [
-        (cost(tqdm(range(count), file=io.StringIO())), cost(room.track(range(count), "empty")))
-        for _ in range(7)
-    ]
+    pairs = [(cost(tqdm(range(count), file=io.StringIO())), cost(room.track(range(count), "empty"))) for _ in range(7)]
     theirs, ours = (min(costs) for costs in zip(*pairs, strict=True))
     print(f"per iteration: tqdm {theirs * 1e9:.0f} ns, track {ours * 1e9:.0f} ns")
     assert ours <= theirs + 1e-6

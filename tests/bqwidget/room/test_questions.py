@@ -256,9 +256,7 @@ def bob(server):
 
 
 def open_question(room):
-    found = [
-        message for message in room.messages if message.ask and not message.answer and not message.expired
-    ]
+    found = [message for message in room.messages if message.ask and not message.answer and not message.expired]
     return found[-1] if found else None
 
 

@@ -569,9 +569,7 @@ def test_after_works_before_the_join(server, ada):
     with Room(ada.name, user="late", url=server.url) as late:
 
         async def read():
-            return [
-                message.text async for message in late.stream(after=1) if message.text != "m4" or late.close()
-            ]
+            return [message.text async for message in late.stream(after=1) if message.text != "m4" or late.close()]
 
         assert asyncio.run(read()) == ["m1", "m2", "m3"]
 

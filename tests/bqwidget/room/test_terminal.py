@@ -87,9 +87,7 @@ def test_callbacks_run_at_the_prompt_and_never_in_a_cell(terminal, bob):
 def test_callbacks_run_while_a_cell_waits_or_awaits(terminal, bob):
     here = terminal()
     here.run(HEARD)
-    here.type_line(
-        "room.send('waiting'); room.wait_for(lambda m: m.text == 'go', 20); print('the', 'wait is over')"
-    )
+    here.type_line("room.send('waiting'); room.wait_for(lambda m: m.text == 'go', 20); print('the', 'wait is over')")
     bob.wait_for(lambda message: message.text == "waiting", SLOW)
     bob.send("meanwhile")
     here.expect("received meanwhile on the main thread True")

@@ -42,9 +42,7 @@ def test_each_text_of_a_list_is_sent_once(ada, bob):
 
 
 def test_a_function_returns_the_text(ada, bob):
-    bob.on(
-        re.compile(r"^\d+$"), say=lambda message: str(int(message.text) + 1) if message.text != "7" else None
-    )
+    bob.on(re.compile(r"^\d+$"), say=lambda message: str(int(message.text) + 1) if message.text != "7" else None)
     bob.on(lambda message: message.text == "7", say="seven!")
     for number, expected in (("1", "2"), ("7", "seven!")):
         asked = ada.send(number)
@@ -69,9 +67,7 @@ def test_a_member_answers_questions_only(ada, bob):
 def test_a_member_is_a_person_in_the_room(ada, bob):
     here = ada._connection
     assert here.wait_until(
-        lambda: (
-            {(member.user, member.kind) for member in ada.members} == {("ada", "kernel"), ("bob", "person")}
-        ),
+        lambda: {(member.user, member.kind) for member in ada.members} == {("ada", "kernel"), ("bob", "person")},
         10,
     )
 

@@ -475,9 +475,7 @@ def test_an_interrupt_ends_a_wait_but_not_the_room(notebook, bob):
     waits.shows("stopped at")
     assert float(waits.text.split()[-1]) - pressed < 0.2
     bob.send("still there?")
-    notebook.until(
-        lambda: "still there?" in notebook.run("print(room.status, room.pending())").text, "the message"
-    )
+    notebook.until(lambda: "still there?" in notebook.run("print(room.status, room.pending())").text, "the message")
 
 
 def test_running_a_cell_again_replaces_its_handlers(notebook, bob):

@@ -73,9 +73,7 @@ def command(browser: Browser, do: str, data: bytes | None = None, **more: object
                 return {**content, "data": b"".join(bytes(buffer) for buffer in message["buffers"])}
 
 
-def put(
-    browser: Browser, data: bytes, upload: str, mime: str = "image/png", step: int = 300_000
-) -> list[dict]:
+def put(browser: Browser, data: bytes, upload: str, mime: str = "image/png", step: int = 300_000) -> list[dict]:
     chunks = range(0, len(data), step)
     fields = {"upload": upload, "mime": mime, "size": len(data)}
     return [command(browser, "put", data[at : at + step], at=at, **fields) for at in chunks]

@@ -149,9 +149,7 @@ def test_commands_far_ahead_are_dropped(envelopes: CommServer) -> None:
         ({"cid": "c1"}, "type"),
     ],
 )
-def test_an_invalid_frame_is_answered_under_its_cid(
-    envelopes: CommServer, frame: dict, expected: str
-) -> None:
+def test_an_invalid_frame_is_answered_under_its_cid(envelopes: CommServer, frame: dict, expected: str) -> None:
     assert envelopes.receive({"client": "b1", "k": 1, "do": "frame", "frame": frame}) == []
     delta, ack = envelopes.drain()
     (error,) = delta["frames"]

@@ -17,9 +17,7 @@ def send(cid: str, text: str) -> dict[str, str]:
     return {"type": "chat.send", "cid": cid, "user": "ada", "text": text}
 
 
-def test_a_saved_notebook_is_stable_and_holds_no_messages(
-    kernel: Kernel, server: RunningServer, bob: Room
-) -> None:
+def test_a_saved_notebook_is_stable_and_holds_no_messages(kernel: Kernel, server: RunningServer, bob: Room) -> None:
     bob.send("between us")
     cell = """
 from bqwidget import ChatWidget
@@ -35,9 +33,7 @@ widget
         "text/plain": "ChatWidget('lobby', user='ada')",
         "text/html": "<p>Chat room <b>lobby</b>: run this cell to open its window.</p>",
     }
-    (opened,) = [
-        comm for comm in kernel.comms if comm["type"] == "comm_open" and "_esm" in comm["data"]["state"]
-    ]
+    (opened,) = [comm for comm in kernel.comms if comm["type"] == "comm_open" and "_esm" in comm["data"]["state"]]
     own = {name for name in opened["data"]["state"] if not name.startswith("_")}
     assert own == {"room_name", "user", "layout", "tabbable", "tooltip"}
     for text in (json.dumps(opened), shown["printed"]):

@@ -95,9 +95,7 @@ class FaultProxy:
 class _ProxiedConnection:
     """One connection. Its fault occurs after ``_after`` bytes in either direction."""
 
-    def __init__(
-        self, proxy: FaultProxy, fault: str, rng: random.Random, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, proxy: FaultProxy, fault: str, rng: random.Random, writer: asyncio.StreamWriter) -> None:
         self.silent = False
         self._proxy, self._fault, self._rng = proxy, fault, rng
         self._after = rng.randint(1, 6_000)
@@ -131,9 +129,7 @@ class _ProxiedConnection:
         """Forward one direction until it ends."""
         forwarded = 0
         while data := await reader.read(CHUNK_BYTES):
-            fault_due = (
-                self._fault in ("reset", "blackhole", "half_open") and forwarded + len(data) > self._after
-            )
+            fault_due = self._fault in ("reset", "blackhole", "half_open") and forwarded + len(data) > self._after
             if fault_due:
                 data = data[: max(0, self._after - forwarded)]
             if not self.silent:

@@ -59,9 +59,7 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.names = {
-            str(path): File(bytearray(path.read_bytes())) for path in folder.iterdir() if path.is_file()
-        }
+        self.names = {str(path): File(bytearray(path.read_bytes())) for path in folder.iterdir() if path.is_file()}
         self.synced_names = dict(self.names)
         self._files: dict[int, File] = {}
 

@@ -217,9 +217,7 @@ class Reader(_Member):
 
     def _resume(self) -> None:
         if self.client is not None:
-            self.client.send(
-                msgspec.json.encode({"type": "chat.resume", "after": self.last, "epoch": self.epoch})
-            )
+            self.client.send(msgspec.json.encode({"type": "chat.resume", "after": self.last, "epoch": self.epoch}))
 
     async def _page(self, to: int, client: LoadClient | None) -> None:
         """Read the entries of a gap by REST; frames received meanwhile are processed afterwards."""

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 
-def join(
-    url: str, room: str = "lobby", query: str = "", *, receive_buffer: int | None = None
-) -> socket.socket:
+def join(url: str, room: str = "lobby", query: str = "", *, receive_buffer: int | None = None) -> socket.socket:
     """Join a room. Returns the socket with the 101 response read and nothing after it.
 
     ``receive_buffer``: SO_RCVBUF in bytes.

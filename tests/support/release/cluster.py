@@ -69,9 +69,7 @@ def _run_nodes(nats: str, data: Path, ada: str, published: dict[str, set[str]]) 
             bqserver(data, "token", "revoke", "carol")
             eventually(lambda: "S.orders.revoked.ID" in published, what="the revocation")
             eventually(lambda: "$KV.S-pages.lobby" in published, what="a page")
-            eventually(
-                lambda: "trimmed" in published.get("$KV.S-pages.old", ()), what="the page of a trimmed room"
-            )
+            eventually(lambda: "trimmed" in published.get("$KV.S-pages.old", ()), what="the page of a trimmed room")
 
 
 @contextmanager

@@ -154,9 +154,7 @@ def python() -> Names:
             "classes": [name for name, _ in own(bqwidget.protocol, type)],
             "functions": {name: parameters(one) for name, one in own(bqwidget.protocol, type(frames))},
             "constants": sorted(
-                name
-                for name in vars(bqwidget.protocol)
-                if re.match(r"MAX_|SUBPROTOCOL|ROOM_NAME|TABLE$|IMAGES", name)
+                name for name in vars(bqwidget.protocol) if re.match(r"MAX_|SUBPROTOCOL|ROOM_NAME|TABLE$|IMAGES", name)
             ),
         },
         "bqwidget.testing": {
@@ -183,12 +181,7 @@ def own(module: Any, kind: type) -> list[tuple[str, Any]]:
 
 
 def members(kind: type) -> Names:
-    theirs = {
-        name
-        for base in kind.__mro__
-        if base.__module__.partition(".")[0] != "bqwidget"
-        for name in vars(base)
-    }
+    theirs = {name for base in kind.__mro__ if base.__module__.partition(".")[0] != "bqwidget" for name in vars(base)}
     found = {}
     for name in dir(kind):
         if name[0] != "_" and name not in theirs:
@@ -208,9 +201,7 @@ def parameters(function: Callable[..., object]) -> Names:
         if name == "self":
             continue
         position = f" {place}" if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) else ""
-        found[name] = (
-            f"{one.kind.description}{position}, {'required' if one.default is one.empty else 'optional'}"
-        )
+        found[name] = f"{one.kind.description}{position}, {'required' if one.default is one.empty else 'optional'}"
     return found
 
 
@@ -254,6 +245,4 @@ def keys_of(value: Any, place: str = "") -> set[str]:
         return {key for one in value for key in keys_of(one, place)}
     if not isinstance(value, dict):
         return set()
-    return {
-        key for name, one in value.items() for key in {f"{place}{name}", *keys_of(one, f"{place}{name}.")}
-    }
+    return {key for name, one in value.items() for key in {f"{place}{name}", *keys_of(one, f"{place}{name}.")}}

@@ -91,9 +91,7 @@ def _requests(url: str, shared: str, ada: str, read_only: str) -> Names:
     part = request(url, "POST", "/rooms/lobby/parts", png(), **picture).json
     unknown = {**part, "sha256": "0" * 64}
     ask = {"choices": ["a"], "from": "ada", "expires": 1}
-    upload, moderation, shut = (
-        f"/rooms/{path}" for path in ("lobby/parts", "lobby/moderation", "shut/moderation")
-    )
+    upload, moderation, shut = (f"/rooms/{path}" for path in ("lobby/parts", "lobby/moderation", "shut/moderation"))
     table: dict[str, tuple[str, Any, dict[str, str]]] = {
         "list": ("GET /messages", None, known),
         "list of a room": ("GET /rooms/lobby/messages?limit=1&before=9", None, known),
@@ -210,9 +208,7 @@ def _provoke_errors(url: str, shared: str, ada: str) -> tuple[Names, Names]:
     assert request(url, "POST", "/rooms/lobby/moderation", mute, **bearer(ada)).status == 204
     with member(url, "shutting", **bearer(shared)) as one:
         one.until("synced")
-        assert (
-            request(url, "POST", "/rooms/shutting/moderation", {"do": "close"}, **bearer(ada)).status == 204
-        )
+        assert request(url, "POST", "/rooms/shutting/moderation", {"do": "close"}, **bearer(ada)).status == 204
         closed["the room is closed"] = one.close_code()
     return refused, closed
 

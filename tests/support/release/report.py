@@ -78,10 +78,7 @@ def search(url: str, asked: Asked) -> Any:
     """By room and words: the seqs of the hits."""
     return {
         room: {
-            words: [
-                hit["seq"]
-                for hit in _get(url, asked, f"/rooms/{room}/search?limit={PAGE}&q={quote(words)}").json
-            ]
+            words: [hit["seq"] for hit in _get(url, asked, f"/rooms/{room}/search?limit={PAGE}&q={quote(words)}").json]
             for words in asked["searches"]
         }
         for room in asked["rooms"]
@@ -200,8 +197,6 @@ def _replay(url: str, asked: Asked, room: str, query: str, entries: dict[int, An
     found: list[Any] = []
     for frame in frames[1:]:
         seq = frame.get("entry", {}).get("seq")
-        as_in_log = (
-            seq in entries and frame.keys() == {"type", "entry", "prev"} and frame["entry"] == entries[seq]
-        )
+        as_in_log = seq in entries and frame.keys() == {"type", "entry", "prev"} and frame["entry"] == entries[seq]
         found.append(f"{frame['type']} {seq} after {frame['prev']}" if as_in_log else frame)
     return {"hello": hello, "frames": found}

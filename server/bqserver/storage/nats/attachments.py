@@ -115,9 +115,7 @@ class NatsAttachments:
                 self._created = True
             return await retry(
                 attempt,
-                lambda _: ClusterError(
-                    "the cluster does not say which attachments are referenced: try again"
-                ),
+                lambda _: ClusterError("the cluster does not say which attachments are referenced: try again"),
                 interval=RETRY_INTERVAL,
                 max_attempts=MAX_ATTEMPTS,
                 errors=(_ReferenceChanged,),

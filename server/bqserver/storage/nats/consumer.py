@@ -41,9 +41,7 @@ class Consumer:
     consumer was last requested (the loop's clock).
     """
 
-    def __init__(
-        self, room: str, last_seq: int, client: NatsClient, bulk_client: NatsClient, apply: Apply
-    ) -> None:
+    def __init__(self, room: str, last_seq: int, client: NatsClient, bulk_client: NatsClient, apply: Apply) -> None:
         self.room = room
         self.last_seq = last_seq
         self.filled = False

@@ -201,9 +201,7 @@ class NatsLog:
 
     # ---- for the node that serves this log
 
-    async def open_control(
-        self, on_value: Callable[[str, bytes], None], on_change: Callable[[], None]
-    ) -> ControlState:
+    async def open_control(self, on_value: Callable[[str, bytes], None], on_change: Callable[[], None]) -> ControlState:
         """Open the cluster's control state, and start retention. ``on_value`` gets the values that are not for this
         log; ``on_change`` is called after a batch of values. Raises StorageError.
         """

@@ -113,9 +113,7 @@ class Replica:
                 self._loop.call_soon_threadsafe(self._on_commit, applies, applied)
         self._db.close()
 
-    def _store(
-        self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]
-    ) -> list[Outcome] | None:
+    def _store(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> list[Outcome] | None:
         """Commit, repeated until it succeeds, because later messages depend on these. None: closed meanwhile."""
         while True:
             try:
@@ -187,12 +185,8 @@ def _open(path: Path, epoch: str) -> sqlite3.Connection:
 def _connect(path: Path) -> sqlite3.Connection:
     # A power cut can lose the last commits, which are filled again, but never part of one.
     db = connect(path, synchronous="NORMAL")
-    db.execute(
-        "CREATE TABLE IF NOT EXISTS cursor (room TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID"
-    )
-    db.execute(
-        "CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID"
-    )
+    db.execute("CREATE TABLE IF NOT EXISTS cursor (room TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID")
+    db.execute("CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID")
     return db
 
 

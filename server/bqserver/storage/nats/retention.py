@@ -199,9 +199,7 @@ class Retention:
         size.remove(first - 1)
         more = True
         while more:
-            messages, more = await self._read(
-                room, {"seq": max(first, size.last_seq + 1), "batch": BATCH_SIZE}
-            )
+            messages, more = await self._read(room, {"seq": max(first, size.last_seq + 1), "batch": BATCH_SIZE})
             for msg in messages:
                 headers = msg.headers or {}
                 size.add(int(headers["Nats-Sequence"]), len(headers["Nats-Subject"]) + len(msg.data))

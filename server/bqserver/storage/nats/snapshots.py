@@ -64,9 +64,7 @@ class _Due(NamedTuple):
 class Snapshots:
     """``node``: the id in this node's records. No method raises: in doubt, there is no snapshot."""
 
-    def __init__(
-        self, client: NatsClient, replica: Replica, consumers: Consumers, node: str, replicas: int
-    ) -> None:
+    def __init__(self, client: NatsClient, replica: Replica, consumers: Consumers, node: str, replicas: int) -> None:
         self._client = client
         self._replica = replica
         self._consumers = consumers
@@ -177,12 +175,8 @@ class Snapshots:
             await self._wake.wait()
         now = self._loop.time()
         pause = max(0.0, min(BUSY_INTERVAL, self._applied_at + QUIET_PERIOD - now))
-        self._written_at = {
-            room: at for room, at in self._written_at.items() if at > now - MIN_WRITE_INTERVAL
-        }
-        first = heapq.nsmallest(
-            MAX_CONCURRENT_WRITES, self._scheduled, key=lambda room: self._scheduled[room].at
-        )
+        self._written_at = {room: at for room, at in self._written_at.items() if at > now - MIN_WRITE_INTERVAL}
+        first = heapq.nsmallest(MAX_CONCURRENT_WRITES, self._scheduled, key=lambda room: self._scheduled[room].at)
         due = [room for room in first if self._scheduled[room].at <= now]
         if not due:
             # A snapshot scheduled meanwhile is due QUIET_PERIOD later at the earliest.

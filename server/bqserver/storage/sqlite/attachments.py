@@ -93,9 +93,7 @@ class SqliteAttachments:
         with _transaction(self._db):
             if now - self._last_sweep > SWEEP_INTERVAL:
                 self._last_sweep = now
-                self._db.execute(
-                    "DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,)
-                )
+                self._db.execute("DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,))
             self._db.execute(
                 "INSERT INTO part (room, sha256, mime, size, width, height, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (room, sha256) DO UPDATE SET at = excluded.at",
@@ -153,9 +151,7 @@ def _check_application(db: sqlite3.Connection, path: Path) -> None:
         "FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if tables and application != APPLICATION_ID:
-        raise StorageError(
-            f"{path} is the database of another program, but attachments are stored there: move it away"
-        )
+        raise StorageError(f"{path} is the database of another program, but attachments are stored there: move it away")
     if version > SCHEMA_VERSION:
         raise StorageError(f"{path} was written by a newer bqserver (schema {version}): upgrade bqwidget")
 

@@ -38,9 +38,7 @@ def backup(log: Path, target: Path) -> Contents:
         except sqlite3.DatabaseError as error:
             raise StorageError(explain(error, log)) from error
         if wrong != "ok":
-            raise StorageError(
-                f"{log} is damaged ({wrong}) and was not backed up: inspect it with 'bqserver check'"
-            )
+            raise StorageError(f"{log} is damaged ({wrong}) and was not backed up: inspect it with 'bqserver check'")
         # After the log: an attachment is stored before the message that references it.
         _copy_attachments(attachments_path(log), attachments_path(target))
         try:
@@ -71,9 +69,7 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
                 copy.execute("PRAGMA journal_mode = DELETE")
                 set_new_epoch(copy)
                 found = count_contents(copy)
-                former = _set_aside(
-                    log, log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}")
-                )
+                former = _set_aside(log, log.with_name(f"{log.name}.before-restore-{time.strftime('%Y%m%d-%H%M%S')}"))
                 _finish(part, copy, log)
         if attachments_path(source).exists():
             _restore_attachments(attachments_path(source), attachments_path(log), former)

@@ -77,9 +77,7 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
     names = dict(db.execute("SELECT id, name FROM room"))
     last = None
     reads: dict[int, Message] = {}
-    for values in db.execute(
-        "SELECT id, at, room, principal, cid, target, body, folded FROM entry ORDER BY id"
-    ):
+    for values in db.execute("SELECT id, at, room, principal, cid, target, body, folded FROM entry ORDER BY id"):
         row = _EntryRow(*values)
         name = names.get(row.room, "")
         where = f"room {name or row.room}, seq {row.id & SEQ_MASK}"
@@ -103,9 +101,7 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
     yield from _wrong_folds(db, names, reads)
 
 
-def _wrong_columns(
-    row: _EntryRow, entry: Message | Change, name: str, last: _EntryRow | None
-) -> Iterator[str]:
+def _wrong_columns(row: _EntryRow, entry: Message | Change, name: str, last: _EntryRow | None) -> Iterator[str]:
     """Contradictions between the columns, the body and the previous entry."""
     seq = row.id & SEQ_MASK
     if row.id >> SEQ_BITS != row.room:
@@ -196,8 +192,6 @@ def _referenced(log: sqlite3.Connection) -> _References:
         name = rooms.get(room, "")
         with contextlib.suppress(msgspec.DecodeError):  # find_problems reports it
             for part in _decode_message(body).parts:
-                what = (
-                    f"room {name}, seq {key & SEQ_MASK}: its attachment {printable(part.name or part.sha256)}"
-                )
+                what = f"room {name}, seq {key & SEQ_MASK}: its attachment {printable(part.name or part.sha256)}"
                 found.setdefault((name, part.sha256), what)
     return found

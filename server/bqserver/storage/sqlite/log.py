@@ -191,9 +191,7 @@ class SqliteLog:
                 why = explain(error, self.path) if isinstance(error, sqlite3.Error) else repr(error)
                 _log.error("messages can't be stored: %s", why)
             self._healthy = False
-            rejected = Rejected(
-                "unavailable", f"the message could not be stored: {error}; try again", 503, 5.0
-            )
+            rejected = Rejected("unavailable", f"the message could not be stored: {error}; try again", 503, 5.0)
             return Plan(outcomes=[rejected] * len(batch))
         self._mark_healthy()
         return plan

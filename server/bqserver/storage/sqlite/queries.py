@@ -45,9 +45,7 @@ def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int
     ]
 
 
-def messages(
-    db: sqlite3.Connection, room: str, limit: int, before: int | None, after: int | None
-) -> list[bytes]:
+def messages(db: sqlite3.Connection, room: str, limit: int, before: int | None, after: int | None) -> list[bytes]:
     low, high = id_range(room_number(db, room))
     first = low + min(after, SEQ_MASK) + 1 if after is not None else low
     last = low + min(before, SEQ_MASK) - 1 if before is not None else high
@@ -62,9 +60,7 @@ def messages(
 
 
 def rooms(db: sqlite3.Connection) -> list[RoomRow]:
-    rows = [
-        RoomRow(name, bounds(db, name).seq) for (name,) in db.execute("SELECT name FROM room ORDER BY name")
-    ]
+    rows = [RoomRow(name, bounds(db, name).seq) for (name,) in db.execute("SELECT name FROM room ORDER BY name")]
     return [row for row in rows if row.seq]
 
 

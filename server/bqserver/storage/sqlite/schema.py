@@ -101,9 +101,7 @@ def enable_durability(
 def _prepare(db: sqlite3.Connection, path: Path, synchronous: str) -> None:
     """Prepare the only connection that writes, and upgrade the file."""
     if any(
-        db.execute(
-            "SELECT (SELECT count(*) FROM sqlite_master), application_id FROM pragma_application_id"
-        ).fetchone()
+        db.execute("SELECT (SELECT count(*) FROM sqlite_master), application_id FROM pragma_application_id").fetchone()
     ):
         check_application(db, path)
     enable_durability(db, path, synchronous=synchronous, wal_kept_bytes=WAL_KEPT_BYTES)
@@ -138,9 +136,7 @@ def check_application(db: sqlite3.Connection, path: Path) -> None:
     """Raises StorageError if another program, or a newer version of this one, wrote the file."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
-        raise StorageError(
-            f"{path} is the database of another program: give another file with --log=sqlite:PATH"
-        )
+        raise StorageError(f"{path} is the database of another program: give another file with --log=sqlite:PATH")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise StorageError(

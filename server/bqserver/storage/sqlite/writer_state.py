@@ -83,14 +83,11 @@ class WriterState:
                     entry.body,
                 )
             self._db.execute(
-                "INSERT INTO entry (id, at, room, principal, cid, target, body) VALUES "
-                + _values(7, len(rows)),
+                "INSERT INTO entry (id, at, room, principal, cid, target, body) VALUES " + _values(7, len(rows)),
                 values,
             )
         for (room, seq), body in plan.folded.items():
-            self._db.execute(
-                "UPDATE entry SET folded = ? WHERE id = ?", (body, self._rooms[room] << SEQ_BITS | seq)
-            )
+            self._db.execute("UPDATE entry SET folded = ? WHERE id = ?", (body, self._rooms[room] << SEQ_BITS | seq))
 
     def reset(self) -> None:
         """Clear the cache: it may be wrong after a rollback."""

@@ -47,9 +47,7 @@ class PostConnection:
         "stream",
     )
 
-    def __init__(
-        self, server: FastPathServer, fast_path: FastPath, stream: IOStream, address: tuple[Any, ...]
-    ) -> None:
+    def __init__(self, server: FastPathServer, fast_path: FastPath, stream: IOStream, address: tuple[Any, ...]) -> None:
         self._server = server
         self._fast_path = fast_path
         self._address = address
@@ -105,9 +103,7 @@ class PostConnection:
         try:
             data = self._socket.recv(MAX_REQUEST_BYTES, socket.MSG_PEEK)
             found = self._fast_path.find(data, self._address[0], self._connected_to)
-            taken = (
-                self._socket.recv(found.size) if found is not None and found.submission is not None else b""
-            )
+            taken = self._socket.recv(found.size) if found is not None and found.submission is not None else b""
         except BlockingIOError:
             return
         except OSError:
@@ -158,11 +154,7 @@ class FastPathServer(HTTPServer):
         self._sweeping: asyncio.TimerHandle | None = None
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        if (
-            self._fast_path is None
-            or isinstance(stream, SSLIOStream)
-            or stream.socket.family not in INTERNET_FAMILIES
-        ):
+        if self._fast_path is None or isinstance(stream, SSLIOStream) or stream.socket.family not in INTERNET_FAMILIES:
             self.serve(stream, address)
             return
         try:
@@ -193,9 +185,7 @@ class FastPathServer(HTTPServer):
 
     def _sweep_later(self) -> None:
         timeout = self.conn_params.header_timeout or 0
-        self._sweeping = asyncio.get_running_loop().call_later(
-            timeout / SWEEPS_PER_TIMEOUT, self._sweep, timeout
-        )
+        self._sweeping = asyncio.get_running_loop().call_later(timeout / SWEEPS_PER_TIMEOUT, self._sweep, timeout)
 
     def _sweep(self, timeout: float) -> None:
         """Close the connections that have been silent for the timeout, as Tornado does."""

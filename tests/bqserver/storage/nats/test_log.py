@@ -104,9 +104,7 @@ def test_an_entry_that_one_node_acknowledged_can_be_read_on_another(two_nodes):
         for number in range(30):
             [entry] = await stored(one, say(str(number)))
             assert (await other.bounds("lobby", min_seq=entry.seq)).seq >= entry.seq
-            [changed] = await stored(
-                other, does(Edit(cid=f"e{number}", user="ada", target=entry.seq, text="!"))
-            )
+            [changed] = await stored(other, does(Edit(cid=f"e{number}", user="ada", target=entry.seq, text="!")))
             assert (await one.bounds("lobby", min_seq=changed.seq)).seq >= changed.seq
             newest = json.loads((await one.messages("lobby", limit=1))[0])
             assert (newest["seq"], newest["text"]) == (entry.seq, "!")
@@ -289,20 +287,14 @@ def test_a_first_fill_does_not_delay_other_rooms(two_nodes, monkeypatch):
 
 def test_rooms_that_a_node_has_not_served_are_listed(two_nodes):
     async def scenario(one: NatsLog, other: NatsLog) -> None:
-        batch = [
-            Submission(f"room-{number}", "ada", Send(cid="", user="ada", text="hi")) for number in range(40)
-        ]
+        batch = [Submission(f"room-{number}", "ada", Send(cid="", user="ada", text="hi")) for number in range(40)]
         entries = await stored(one, *batch)
-        assert {(row.name, row.seq) for row in await other.rooms()} == {
-            (entry.room, entry.seq) for entry in entries
-        }
+        assert {(row.name, row.seq) for row in await other.rooms()} == {(entry.room, entry.seq) for entry in entries}
 
     two_nodes(scenario)
 
 
-def test_without_nats_rooms_can_be_read_and_sends_wait_and_are_rejected(
-    nats_server, tmp_path: Path, monkeypatch
-):
+def test_without_nats_rooms_can_be_read_and_sends_wait_and_are_rejected(nats_server, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(publisher, "PUBLISH_TIMEOUT", 1.5)
 
     async def scenario() -> None:

@@ -66,10 +66,7 @@ def test_the_view_of_the_release_is_used(nats: str, data: Path) -> None:
         db.execute(changed)
         db.commit()
     with node(nats, view) as url:
-        assert (
-            '"text":"in the view"'
-            in request(url, "GET", "/rooms/staff/log", **bearer(TOKENS["mo"])).body.decode()
-        )
+        assert '"text":"in the view"' in request(url, "GET", "/rooms/staff/log", **bearer(TOKENS["mo"])).body.decode()
 
 
 def test_the_invites_are_still_valid(nats: str, data: Path) -> None:
@@ -117,9 +114,7 @@ def test_the_rooms_continue(nats: str, data: Path) -> None:
     key = bearer(TOKENS["mo"])
     with node(nats, data / "view-PORT.sqlite") as url:
         with member(url, "lobby", **bearer(TOKENS["shared"])) as grace:
-            grace.send(
-                {"type": "chat.edit", "cid": "new 1", "user": "grace", "target": edited["seq"], "text": "new"}
-            )
+            grace.send({"type": "chat.edit", "cid": "new 1", "user": "grace", "target": edited["seq"], "text": "new"})
             grace.say("named again", cid="new 2", user="grace", parts=parts)
             for _ in range(2):
                 grace.until("ack")
@@ -154,9 +149,7 @@ def test_a_copy_that_the_release_began_is_finished(nats: str, data: Path, direct
         assert without_seqs(SECTIONS["log"](url, {**ASKED, "rooms": ["a", "b"]})) == without_seqs(
             EXPECTED["copies"]["log"]
         )
-        muted = request(
-            url, "POST", "/rooms/a/messages", {"user": "Vera", "text": "x"}, **bearer(TOKENS["shared"])
-        )
+        muted = request(url, "POST", "/rooms/a/messages", {"user": "Vera", "text": "x"}, **bearer(TOKENS["shared"]))
         closed = request(url, "GET", "/rooms/b/messages", **bearer(TOKENS["shared"]))
         assert (muted.code, closed.code) == ("muted", "room_closed")
     if direction == "into a file":
@@ -188,6 +181,4 @@ def test_everything_of_the_release_is_copied(nats: str, data: Path, direction: s
 def without_seqs(log: dict[str, list[dict[str, Any]]]) -> dict[str, list[tuple[Any, ...]]]:
     """The entries of rooms, by the fields that a copy keeps; each log has seqs of its own."""
     fields = ("room", "at", "user", "cid", "kind", "text", "emoji", "choice", "ask", "parts", "verified")
-    return {
-        room: [tuple(one.get(field) for field in fields) for one in entries] for room, entries in log.items()
-    }
+    return {room: [tuple(one.get(field) for field in fields) for one in entries] for room, entries in log.items()}

@@ -30,9 +30,7 @@ from bqwidget.protocol import Edit, Send
 
 def message(seq: int, submission: Submission, at: int = 0) -> StreamMessage:
     room, principal, draft, verified, moderator = submission
-    return StreamMessage(
-        room, seq, 0, at or seq, Record(principal, draft, verified=verified, moderator=moderator)
-    )
+    return StreamMessage(room, seq, 0, at or seq, Record(principal, draft, verified=verified, moderator=moderator))
 
 
 def hi(text: str, cid: str = "", room: str = "lobby") -> Submission:
@@ -58,8 +56,7 @@ async def apply_all(
 
 
 REPEATED = [
-    Submission(room, "ada", Send(cid=cid, user="ada", text="x"))
-    for room, cid in (("a", ""), ("b", "1"), ("b", "1"))
+    Submission(room, "ada", Send(cid=cid, user="ada", text="x")) for room, cid in (("a", ""), ("b", "1"), ("b", "1"))
 ]
 """A room that starts after the stream's first message, and a cid that comes twice, in one batch or in two."""
 
@@ -177,9 +174,7 @@ def test_a_message_of_another_program_is_rejected(tmp_path: Path):
 
 def test_an_encoded_submission_is_decoded_unchanged():
     headers = {"Nats-Sequence": "1", "Nats-Last-Sequence": "0", "Nats-Time-Stamp": "2026-01-02T03:04:05Z"}
-    submission = Submission(
-        "lobby", "ada", Edit(cid="c", user="ada", target=9, text="\u202e"), moderator=True
-    )
+    submission = Submission("lobby", "ada", Edit(cid="c", user="ada", target=9, text="\u202e"), moderator=True)
     record = decode_stream_message("lobby", headers, encode_record(submission, "node", 7)).record
     assert record == Record("ada", submission.draft, "node", 7, moderator=True)
 

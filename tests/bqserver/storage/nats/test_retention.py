@@ -70,9 +70,7 @@ async def stored(log: NatsLog, *submissions: Submission) -> list[Stored]:
 async def trim(log: NatsLog, before: int, pattern: str = "*") -> dict[str, int]:
     """Remove everything from before that time (milliseconds)."""
     assert log._control is not None
-    return await Retention(
-        log.client, log._control, [Rule(pattern, 60.0)], lambda: before / 1000 + 60
-    ).sweep()
+    return await Retention(log.client, log._control, [Rule(pattern, 60.0)], lambda: before / 1000 + 60).sweep()
 
 
 def by_size(log: NatsLog, size: int, pattern: str = "*", seconds: float | None = None) -> Retention:
@@ -146,9 +144,7 @@ def test_an_emptied_room_continues_after_its_last_seq(nats_single, tmp_path: Pat
     asyncio.run(scenario())
 
 
-def test_nothing_is_removed_when_a_replica_of_the_stream_is_behind_or_silent(
-    nats_single, tmp_path: Path, monkeypatch
-):
+def test_nothing_is_removed_when_a_replica_of_the_stream_is_behind_or_silent(nats_single, tmp_path: Path, monkeypatch):
     """A replica that is behind knows no new message, and one that can't answer knows none at all. Both were once
     treated like a room with only old messages.
     """
@@ -245,9 +241,7 @@ def test_rules_are_parsed_and_invalid_ones_are_named():
         *("class", "=3d", "a=0d", "a=3y", "a=3", "a.b=3d", "a=-3d"),
         *("a=", "a=0MB", "a=3mb", "a=1d,", "a=,1MB", "a=1d,2d", "a=1MB,2MB", "a=1d1MB", "a=1MB,1d,2d"),
     ):
-        with pytest.raises(
-            SettingError, match=r"--retain=.* is not understood: use PATTERN=AGE, PATTERN=SIZE"
-        ):
+        with pytest.raises(SettingError, match=r"--retain=.* is not understood: use PATTERN=AGE, PATTERN=SIZE"):
             parse_rules([invalid])
 
 
@@ -305,9 +299,7 @@ async def with_picture(url: str, view: Path, *rooms: str) -> AsyncIterator[tuple
 
 async def send_picture(log: NatsLog, part: Part, room: str = "lobby") -> Stored:
     """Append a message that references it, as the server does."""
-    draft = await resolve_attachments(
-        log.attachments, room, Send(cid="", user="ada", text="look", parts=(part,))
-    )
+    draft = await resolve_attachments(log.attachments, room, Send(cid="", user="ada", text="look", parts=(part,)))
     assert isinstance(draft, Send)
     [entry] = await stored(log, Submission(room, "ada", draft))
     return entry
@@ -391,9 +383,7 @@ def test_a_repeated_upload_is_kept_for_a_day(nats_single, tmp_path: Path):
 
 
 @pytest.mark.usefixtures("no_margin")
-def test_an_attachment_that_is_referenced_just_before_its_removal_stays(
-    nats_single, tmp_path: Path, monkeypatch
-):
+def test_an_attachment_that_is_referenced_just_before_its_removal_stays(nats_single, tmp_path: Path, monkeypatch):
     async def scenario() -> None:
         async with with_sent_picture(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             remove = attachment_retention._remove
@@ -462,9 +452,7 @@ def test_an_interrupted_sweep_is_completed_by_the_next(nats_single, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("no_margin")
-def test_an_attachment_that_is_removed_during_a_reference_is_not_found(
-    nats_single, tmp_path: Path, monkeypatch
-):
+def test_an_attachment_that_is_removed_during_a_reference_is_not_found(nats_single, tmp_path: Path, monkeypatch):
     async def scenario() -> None:
         async with with_sent_picture(nats_single.log(), tmp_path / "one.sqlite") as (log, part, entry):
             get = LastValues.get
@@ -490,9 +478,7 @@ def test_concurrent_references_on_two_nodes_store_an_attachment_once(nats_single
             joined_node(url, tmp_path / "other.sqlite") as other,
         ):
             for nodes in [one] * 20, [one, other] * 20:
-                found = await asyncio.gather(
-                    *[node.attachments.reference("lobby", [part.sha256]) for node in nodes]
-                )
+                found = await asyncio.gather(*[node.attachments.reference("lobby", [part.sha256]) for node in nodes])
                 assert found == [{part.sha256: part}] * len(nodes)
                 assert await remaining(one) == (1, 2)
             await expire_uploads(one)

@@ -74,9 +74,7 @@ def hold_fills(monkeypatch) -> Callable[[bool], None]:
 
 
 @asynccontextmanager
-async def node(
-    url: str, replica: Path, *, single: bool = True, joined: bool = False
-) -> AsyncIterator[NatsLog]:
+async def node(url: str, replica: Path, *, single: bool = True, joined: bool = False) -> AsyncIterator[NatsLog]:
     log = await open_log(url, replica, single=single)
     hub = Hub(log)
     if joined:
@@ -309,9 +307,7 @@ def test_trimmed_messages_do_not_come_back_from_a_snapshot(nats_single, tmp_path
             hold_fills(True)
             async with node(url, tmp_path / "fresh.sqlite", joined=True) as fresh:
                 assert texts(await fresh.messages("lobby", limit=50)) == ["2"]
-                assert texts(await fresh.messages("third", limit=50)) == [
-                    "b"
-                ]  # everything before it is removed
+                assert texts(await fresh.messages("third", limit=50)) == ["b"]  # everything before it is removed
                 hold_fills(False)
                 shown = await fresh.room_view("lobby", limit=50)
                 assert (shown.bounds, texts(shown.messages)) == (Bounds(3, 3, 2), ["2"])
@@ -332,9 +328,7 @@ def test_retention_removes_messages_from_snapshots(nats_single, tmp_path: Path, 
                 await wait_for_snapshot(one, room)
             untouched = await bucket(one).get_direct("other")
             monkeypatch.setattr(snapshots, "QUIET_PERIOD", NEVER)
-            sweeper = Retention(
-                one.client, one._control, [Rule("lobby", 60.0)], lambda: entries[2].at / 1000 + 60
-            )
+            sweeper = Retention(one.client, one._control, [Rule("lobby", 60.0)], lambda: entries[2].at / 1000 + 60)
             assert await sweeper.sweep() == {"lobby": entries[1].seq}
             trimmed = await read(one)
             assert texts(trimmed.last(50)) == ["2", "3"]
@@ -348,9 +342,7 @@ def test_retention_removes_messages_from_snapshots(nats_single, tmp_path: Path, 
     asyncio.run(scenario())
 
 
-def test_more_messages_than_a_snapshot_has_come_from_the_room(
-    nats_single, tmp_path: Path, hold_fills, monkeypatch
-):
+def test_more_messages_than_a_snapshot_has_come_from_the_room(nats_single, tmp_path: Path, hold_fills, monkeypatch):
     url = nats_single.log()
 
     async def scenario() -> None:
@@ -379,9 +371,7 @@ def test_more_messages_than_a_snapshot_has_come_from_the_room(
 
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drafts=st.lists(submissions(), min_size=1, max_size=40))
-def test_a_snapshot_equals_the_room_for_any_drafts(
-    nats_single, tmp_path_factory: pytest.TempPathFactory, drafts
-):
+def test_a_snapshot_equals_the_room_for_any_drafts(nats_single, tmp_path_factory: pytest.TempPathFactory, drafts):
     folder, url = tmp_path_factory.mktemp("replicas"), nats_single.log()
 
     async def scenario() -> None:
@@ -581,9 +571,7 @@ def apply_from(log: NatsLog, room: str, *nodes: str) -> None:
     """As if the replica had applied messages of those nodes."""
     log._snapshots.applied(
         [
-            Applied(
-                StreamMessage(room, 1_000 + number, 0, 1, Record("ada", does(DRAFT).draft, node, 1)), REJECTED
-            )
+            Applied(StreamMessage(room, 1_000 + number, 0, 1, Record("ada", does(DRAFT).draft, node, 1)), REJECTED)
             for number, node in enumerate(nodes)
         ]
     )
@@ -665,9 +653,7 @@ def test_snapshots_that_always_fail_do_not_block_others(nats_single, tmp_path: P
     asyncio.run(scenario())
 
 
-def test_a_snapshot_that_was_being_written_during_a_trim_is_written_again(
-    nats_single, tmp_path: Path, monkeypatch
-):
+def test_a_snapshot_that_was_being_written_during_a_trim_is_written_again(nats_single, tmp_path: Path, monkeypatch):
     put, started, go = KeyValue.put, asyncio.Event(), asyncio.Event()
 
     async def slowly(bucket: KeyValue, key: str, *more: object, **options: object) -> bool:
@@ -688,9 +674,7 @@ def test_a_snapshot_that_was_being_written_during_a_trim_is_written_again(
                     await asyncio.sleep(0.01)
             go.set()
             async with asyncio.timeout(10):
-                while (found := await read(one)) is None or texts(found.last(1) or []) != texts(
-                    found.last(2) or []
-                ):
+                while (found := await read(one)) is None or texts(found.last(1) or []) != texts(found.last(2) or []):
                     await asyncio.sleep(0.01)
             assert texts(found.last(50)) == ["new"]
 

@@ -94,9 +94,7 @@ def test_a_damaged_file_has_problems(log: Path):
 )
 def test_a_wrong_or_missing_attachment_is_a_problem(log_with_attachments: Path, change: str, text: str):
     assert run_bqserver("check", f"--log=sqlite:{log_with_attachments}").returncode == 0
-    with contextlib.closing(
-        sqlite3.connect(attachments_path(log_with_attachments), isolation_level=None)
-    ) as db:
+    with contextlib.closing(sqlite3.connect(attachments_path(log_with_attachments), isolation_level=None)) as db:
         db.execute(change)
     checked = run_bqserver("check", f"--log=sqlite:{log_with_attachments}")
     assert checked.returncode == 1

@@ -65,9 +65,7 @@ def test_acknowledged_entries_are_there_after_reopening(path: Path):
 
     async def write(log: SqliteLog) -> None:
         outcomes = await log.append([hi("1", "a"), hi("2"), hi("3", "b")])
-        outcomes += await log.append(
-            [Submission("lobby", "bob", React(cid="", user="bob", target=1, emoji="x"))]
-        )
+        outcomes += await log.append([Submission("lobby", "bob", React(cid="", user="bob", target=1, emoji="x"))])
         results.extend([log.epoch, await log.messages("lobby", limit=9), outcomes])
 
     async def read(log: SqliteLog) -> None:
@@ -85,9 +83,7 @@ def test_acknowledged_entries_are_there_after_reopening(path: Path):
     run_scenario(path, read)
 
 
-def test_at_increases_across_restarts_even_if_the_clock_goes_back(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_at_increases_across_restarts_even_if_the_clock_goes_back(path: Path, monkeypatch: pytest.MonkeyPatch):
     ats = []
 
     async def scenario(log: SqliteLog) -> None:
@@ -104,9 +100,7 @@ def test_at_increases_across_restarts_even_if_the_clock_goes_back(
 def test_commits_are_synced_before_they_are_acknowledged(path: Path):
     async def scenario(log: SqliteLog) -> None:
         assert log._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert log._db.execute("PRAGMA synchronous").fetchone() == (
-            2,
-        )  # FULL; tests/chaos/ simulates power cuts
+        assert log._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL; tests/chaos/ simulates power cuts
 
     run_scenario(path, scenario)
 
@@ -255,9 +249,7 @@ def test_close_finishes_pending_appends_and_rejects_later_ones(path: Path):
 
 def test_a_second_server_is_refused_and_the_error_names_the_process(path: Path):
     async def scenario(log: SqliteLog) -> None:
-        with pytest.raises(
-            StorageError, match=rf"in use by another bqserver \(process {os.getpid()}\): stop it"
-        ):
+        with pytest.raises(StorageError, match=rf"in use by another bqserver \(process {os.getpid()}\): stop it"):
             SqliteLog(path)
         await log.append([hi()])  # the first one is not affected
 
@@ -454,17 +446,12 @@ def test_a_full_disk_rejects_appends_serves_reads_and_recovers(path: Path, monke
             assert (rejected.status, rejected.code) == (503, "unavailable")
             assert int(rejected.headers["Retry-After"]) > 0
             one.say("x" * 10_000, cid="mine")
-            assert (
-                one.until("error").items()
-                >= {"code": "unavailable", "cid": "mine", "retry_ms": 5_000}.items()
-            )
+            assert one.until("error").items() >= {"code": "unavailable", "cid": "mine", "retry_ms": 5_000}.items()
             assert request(server.url, "GET", "/health").status == 503
             assert len(request(server.url, "GET", "/messages").json) == stored
             with member(server.url, query="?after=0") as reader:
                 assert len(reader.texts(stored)) == stored
-        eventually(
-            lambda: request(server.url, "GET", "/health").status == 200, what="health to come back by itself"
-        )
+        eventually(lambda: request(server.url, "GET", "/health").status == 200, what="health to come back by itself")
         assert post("after") == 201
         one.say("x" * 10_000, cid="mine")
         assert one.until("ack").items() >= {"cid": "mine", "dup": False}.items()
