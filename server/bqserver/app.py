@@ -32,6 +32,7 @@ from bqserver.web.context import AppContext
 from bqserver.web.fastpath.server import FastPathServer
 from bqserver.web.handler import NotFoundHandler, log_request
 from bqserver.web.messages import LOBBY
+from bqserver.web.requests import MAX_UNUSED_BODY_BYTES
 from bqserver.web.routes import routes
 
 from .audit import AuditLog
@@ -152,6 +153,7 @@ class ChatServer(ServerSettings):
             xheaders=self.behind_proxy,
             idle_connection_timeout=HTTP_IDLE_TIMEOUT,
             body_timeout=HTTP_IDLE_TIMEOUT,
+            max_body_size=MAX_UNUSED_BODY_BYTES,  # BodyHandler raises it
         )
 
     def open_authenticator(self) -> tuple[CredentialFiles, Authenticator]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bqserver.web.requests import MAX_UNUSED_BODY_BYTES
 
 from .faults import fuzz_frames, fuzz_requests
 from .load import stored
@@ -30,7 +31,7 @@ SESSION_TIMEOUT = 20.0
 MAX_GROWTH_BYTES = 48 * 1024 * 1024
 """Growth that is not a leak: half of it is the page cache of the log, which is bounded."""
 
-LONG_REQUEST_BYTES = 64 * 1024
+LONG_REQUEST_BYTES = MAX_UNUSED_BODY_BYTES
 """A longer request may be answered before all of it has been sent."""
 
 Session = Callable[[ServerProcess, int], Coroutine[Any, Any, Counter[str]]]

@@ -127,6 +127,7 @@ export class Room {
   #submit(draft: Draft): boolean {
     if (this.#hasEnded()) return false;
     this.#dispatch({ type: "draft", draft, at: Date.now() });
+    if (draft.type === "chat.send") this.#lastTypingAt = 0; // sending ends "typing" for the others
     return true;
   }
 

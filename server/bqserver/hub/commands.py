@@ -106,7 +106,7 @@ async def _submit_later(hub: Hub, peer: Peer, pending: Awaitable[Submission | Re
 def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
     peer.rejections = 0
     peer.accepted += 1
-    if peer.typing_until and (room := hub.peers.get(peer)) is not None:
+    if peer.typing_until and isinstance(submission.draft, Send) and (room := hub.peers.get(peer)) is not None:
         peer.typing_until = 0.0
         hub.presence.peer_changed(room, peer)
     hub.submit(submission, partial(_on_outcome, hub, peer, submission.draft))

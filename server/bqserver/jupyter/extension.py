@@ -41,6 +41,7 @@ from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.context import AppContext
+from bqserver.web.requests import MAX_UNUSED_BODY_BYTES
 from bqserver.web.routes import routes
 
 from .handlers import identity_from_user, wrap_route
@@ -114,7 +115,8 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         authenticator = KernelAuthenticator(self.kernel_tokens)
         context = AppContext(self.hub, authenticator, Origins(), "/", connections, logins)
         self.kernel_server = HTTPServer(
-            Application(routes(context), cookie_secret=authenticator.cookie_secret, log_function=lambda _: None)
+            Application(routes(context), cookie_secret=authenticator.cookie_secret, log_function=lambda _: None),
+            max_body_size=MAX_UNUSED_BODY_BYTES,
         )
         sockets = bind_sockets(0, "127.0.0.1")
         self.kernel_server.add_sockets(sockets)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable
 from typing import Any
 
+from tornado.web import stream_request_body
+
+from .context import AppContext
 from .errors import ApiError
 from .handler import Handler
-from .requests import whole_number
+from .requests import http1_connection, whole_number
 
 DISCARD_LIMIT = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; a longer one closes the connection."""
 
 
+@stream_request_body
 class BodyHandler(Handler):
     """Reads the body in chunks; ``body()`` returns it."""
 
     _complete = False
+
+    def initialize(self, context: AppContext) -> None:
+        super().initialize(context)
+        if self.request.method == "POST":  # this class bounds the body itself, and answers 413
+            http1_connection(self.request).set_max_body_size(sys.maxsize)
 
     def prepare(self) -> Awaitable[None] | None:
         self._chunks: list[bytes] = []
@@ -38,10 +48,6 @@ class BodyHandler(Handler):
                 raise self._too_big()
         self._complete = True  # Tornado calls the method only when it has read the whole body
 
-    def check_unused_body(self) -> None:
-        if self.request.method != "POST":
-            super().check_unused_body()
-
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if not self._complete:
             self.set_header(
@@ -53,9 +59,6 @@ class BodyHandler(Handler):
         """Read a body that is too long to its end, up to ``DISCARD_LIMIT``: a client that is still sending when the
         connection is closed never sees the answer.
         """
-        if self.request.method != "POST":
-            super().data_received(chunk)
-            return
         self._size += len(chunk)
         if self._size > self._max_read_bytes:
             self._complete = False

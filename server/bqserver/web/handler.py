@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler
 
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.auth.origins import strip_port
@@ -20,7 +20,6 @@ from .errors import ApiError, bad_request, error_body
 from .requests import (
     JSON,
     cookie_name,
-    http1_connection,
     is_json,
     is_upgrade,
     retry_header,
@@ -32,8 +31,6 @@ _log = logging.getLogger("bqserver.http")
 
 COOKIE_DAYS = 30
 MAX_LOGGED_PATH = 200
-MAX_UNUSED_BODY_BYTES = 1024
-"""Bytes of the longest body of a request that needs none. Tornado would keep 100 MB of one in memory."""
 HEADERS = (
     ("Content-Type", JSON),
     ("Cache-Control", "no-store"),
@@ -43,9 +40,8 @@ HEADERS = (
 )
 
 
-@stream_request_body
 class Handler(RequestHandler):
-    """The base of all handlers. A body is rejected at the request's head; ``BodyHandler`` accepts one.
+    """The base of all handlers.
 
     ``public`` handlers answer without an identity too; ``denied`` says why there is none. ``room`` and ``error_code`` are
     for the audit log. ``cors_origin``: the origin of an allowed page, which may read the answer (CORS).
@@ -57,7 +53,6 @@ class Handler(RequestHandler):
     room: str | None = None
     error_code: str | None = None
     cors_origin: str | None = None
-    _unused_bytes = 0
 
     def initialize(self, context: AppContext) -> None:
         self.context = context
@@ -72,7 +67,6 @@ class Handler(RequestHandler):
             self.set_header("Vary", "Origin")
 
     def prepare(self) -> Awaitable[None] | None:
-        self.check_unused_body()
         self.check_source()
         self.check_throttle(self.request.headers.get("Authorization"))
         found = self.identify()
@@ -80,19 +74,6 @@ class Handler(RequestHandler):
             return self._accept_identity_later(found)
         self.accept_identity(found)
         return None
-
-    def check_unused_body(self) -> None:
-        """Raises ApiError (413) if the head announces a body, before anything of it is read."""
-        length = whole_number(self.request.headers.get("Content-Length", "0"))
-        if length is None or length > MAX_UNUSED_BODY_BYTES:
-            self.set_header("Connection", "close")
-            raise ApiError(413, "too_big", f"{self.request.method} {self.request.path} takes no body")
-
-    def data_received(self, chunk: bytes) -> None:
-        """A body without a length is dropped, and its connection closed if it is long."""
-        self._unused_bytes += len(chunk)
-        if self._unused_bytes > MAX_UNUSED_BODY_BYTES:
-            http1_connection(self.request).stream.close()
 
     async def _accept_identity_later(self, found: Awaitable[Identity | Denied]) -> None:
         self.accept_identity(await found)

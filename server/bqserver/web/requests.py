@@ -11,6 +11,8 @@ from tornado.iostream import IOStream
 
 JSON = "application/json"
 
+MAX_UNUSED_BODY_BYTES = 16 * 1024
+"""Bytes of the longest body of a request that needs none. Tornado would keep 100 MB of one in memory."""
 MAX_DIGITS = 18
 """A longer number would not fit an SQLite integer."""
 
