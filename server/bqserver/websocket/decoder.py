@@ -19,7 +19,7 @@ SHORT_PAYLOAD_BYTES = 1024
 WHOLE_TEXT, PONG, MASKED, SIZE = 0x81, 0x8A, 0x80, 0x7F
 MAX_CONTROL_BYTES = 125
 """Bytes that a ping, a pong or a close may carry (RFC 6455, 5.5)."""
-MAX_FRAMES_PER_FEED = 32
+MAX_FRAMES_PER_FEED = 64
 """Frames decoded in one turn of the event loop; a connection that sends more lets the others have their turns."""
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
