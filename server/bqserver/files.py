@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -111,23 +112,45 @@ class LockFile:
         self.path = path.with_name(path.name + ".lock")
         try:
             make_folder(self.path.parent)
-            self._file: IO[str] = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+            self._file = self._open()
         except OSError as error:
-            raise StorageError(
-                f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH"
-            ) from error
+            raise unwritable_error(path, error) from error
         try:
-            _lock(self._file)
+            self._take()
         except OSError as error:
             holder = self._file.read().strip()
             self._file.close()
-            by = f" (process {holder})" if holder else ""
-            raise StorageError(
-                f"{path} is in use by another bqserver{by}: stop it, or give another file with --log=sqlite:PATH"
-            ) from error
+            raise in_use_error(path, holder) from error
+
+    def keep(self) -> None:
+        """Create and lock ``PATH.lock`` again if it was deleted, unless another process has done so."""
+        with suppress(OSError):
+            if self.path.exists() and os.path.samestat(self.path.stat(), os.fstat(self._file.fileno())):
+                return
+            former, self._file = self._file, self._open()
+            former.close()
+            self._take()
+
+    def release(self) -> None:
+        self._file.close()
+
+    def _open(self) -> IO[str]:
+        return os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+
+    def _take(self) -> None:
+        """Raises OSError if another process holds the lock."""
+        _lock(self._file)
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
 
-    def release(self) -> None:
-        self._file.close()
+
+def in_use_error(path: Path, holder: str = "") -> StorageError:
+    by = f" (process {holder})" if holder else ""
+    return StorageError(
+        f"{path} is in use by another bqserver{by}: stop it, or give another file with --log=sqlite:PATH"
+    )
+
+
+def unwritable_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH")

@@ -24,7 +24,7 @@ from nats.aio.msg import Msg
 
 from bqserver.auth.moderation import Moderation, moderation_path
 from bqserver.errors import ClusterError, StorageError
-from bqserver.files import LockFile, replace, sync_file
+from bqserver.files import replace, sync_file
 from bqserver.jetstream.address import StreamAddress, parse_address
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
@@ -42,6 +42,7 @@ from bqserver.storage.nats.attachments import NatsAttachments
 from bqserver.storage.nats.records import encode_record
 from bqserver.storage.nats.snapshots import write_all_snapshots
 from bqserver.storage.sqlite.attachments import SqliteAttachments
+from bqserver.storage.sqlite.lock import HistoryLock
 from bqserver.storage.sqlite.schema import connect, read_epoch
 
 from .canonical import Totals, compute_totals, read_entries, referenced_attachments, to_submission
@@ -58,7 +59,7 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, o
     address = parse_address(url)
     client = NatsClient(address, credentials)
     replicas = 1 if single else REPLICAS
-    lock = LockFile(source)
+    lock = HistoryLock(source)
     try:
         with contextlib.closing(connect(source, readonly=True)) as db:
             expected = compute_totals(read_entries(db))

@@ -10,49 +10,16 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from bqserver.app import ChatServer
 from bqserver.errors import StorageError
 from bqserver.testing import running_server
 from support.ports import free_port
+from support.processes import bqserver, listening, run_to_exit
 from support.ws_client import member, request
 
 from bqwidget import Room
-
-
-@contextmanager
-def bqserver(*args: str, stdout: int = subprocess.PIPE, **env: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bqserver", *args],
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **env},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def listening(process: subprocess.Popen[str]) -> str:
-    line = process.stdout.readline()
-    found = re.fullmatch(r"bqserver listening on (http://127\.0\.0\.1:\d+)\n", line)
-    assert found, (line, process.stderr.read())
-    return found[1]
-
-
-def run_to_exit(*args: str, **env: str) -> tuple[int, str]:
-    with bqserver(*args, **env) as process:
-        out, err = process.communicate(timeout=20)
-        assert out == ""
-        assert "Traceback" not in err
-        return process.returncode, err
 
 
 def test_it_prints_its_address_and_stops_cleanly_on_a_signal(home):

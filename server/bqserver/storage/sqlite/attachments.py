@@ -7,6 +7,7 @@ same name, whose lock also protects it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from bqserver.errors import StorageError
 from bqserver.storage.attachments import StoredAttachment
 from bqwidget.protocol import Part
 
+from .lock import OpenFiles
 from .schema import enable_durability, explain, open_file
 
 APPLICATION_ID = 0x62717074  # "bqpt"
@@ -46,6 +48,8 @@ CREATE INDEX unnamed ON part (at) WHERE NOT named;
 
 _T = TypeVar("_T")
 
+_log = logging.getLogger("bqserver.parts")
+
 
 def attachments_path(log: Path) -> Path:
     """The file with the attachments of ``log``, which may be a backup."""
@@ -58,7 +62,12 @@ class SqliteAttachments:
     def __init__(self, log: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = attachments_path(log)
         self._clock = clock
-        self._db = connect_attachments(self.path) if self.path.exists() else None
+        self._db: sqlite3.Connection | None = None
+        self._files: OpenFiles | None = None
+        self.healthy = True
+        """Whether the file is still the one that was opened; ``check_files`` updates it."""
+        if self.path.exists():
+            self._open()
         self._last_sweep = 0.0
         self._thread = ThreadPoolExecutor(1, "bqserver-parts")
 
@@ -76,6 +85,26 @@ class SqliteAttachments:
         if self._db is not None:
             self._db.close()
 
+    def check_files(self) -> None:
+        """Update ``healthy``, and log a change. May be called on any thread."""
+        try:
+            if self._files is not None:
+                self._files.check()
+        except StorageError as error:
+            if self.healthy:
+                _log.error("attachments can't be stored or read: %s", error)
+            self.healthy = False
+        else:
+            if not self.healthy:
+                _log.warning("attachments can be stored and read again")
+            self.healthy = True
+
+    def _open(self) -> sqlite3.Connection:
+        """Raises StorageError."""
+        db = connect_attachments(self.path)
+        self._db, self._files = db, OpenFiles(self.path)
+        return db
+
     async def _run(self, function: Callable[..., _T], *args: object) -> _T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
@@ -86,39 +115,46 @@ class SqliteAttachments:
 
     # ---- on the thread
 
+    def _find_db(self) -> sqlite3.Connection | None:
+        """The connection, if there is a file. Raises StorageError if it is no longer the one that was opened."""
+        if self._files is not None:
+            self._files.check()
+        return self._db
+
     def _put(self, room: str, attachment: StoredAttachment) -> None:
-        if self._db is None:
-            self._db = connect_attachments(self.path)
+        db = self._find_db() or self._open()
         part, now = attachment.part, self._clock()
-        with _transaction(self._db):
+        with _transaction(db):
             if now - self._last_sweep > SWEEP_INTERVAL:
                 self._last_sweep = now
-                self._db.execute("DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,))
-            self._db.execute(
+                db.execute("DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,))
+            db.execute(
                 "INSERT INTO part (room, sha256, mime, size, width, height, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (room, sha256) DO UPDATE SET at = excluded.at",
                 (room, part.sha256, part.mime, part.size, part.width, part.height, now, attachment.body),
             )
 
     def _get(self, room: str, sha256: str) -> StoredAttachment | None:
-        if self._db is None:
+        db = self._find_db()
+        if db is None:
             return None
-        row = self._db.execute(
+        row = db.execute(
             "SELECT sha256, mime, size, width, height, body FROM part WHERE room = ? AND sha256 = ?",
             (room, sha256),
         ).fetchone()
         return StoredAttachment(_part(row[:-1]), row[-1]) if row else None
 
     def _reference(self, room: str, hashes: list[str]) -> dict[str, Part]:
-        if self._db is None:
+        db = self._find_db()
+        if db is None:
             return {}
         where = f"room = ? AND sha256 IN ({','.join('?' * len(hashes))})"
-        rows = self._db.execute(
+        rows = db.execute(
             f"SELECT sha256, mime, size, width, height, named FROM part WHERE {where}", (room, *hashes)
         ).fetchall()
         if not all(named for *_, named in rows):
-            with _transaction(self._db):
-                self._db.execute(f"UPDATE part SET named = 1 WHERE {where}", (room, *hashes))
+            with _transaction(db):
+                db.execute(f"UPDATE part SET named = 1 WHERE {where}", (room, *hashes))
         return {row[0]: _part(row[:-1]) for row in rows}
 
 

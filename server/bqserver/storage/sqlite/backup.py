@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bqserver.errors import StorageError
-from bqserver.files import LockFile, make_folder, replace, sync_file, sync_folder
+from bqserver.files import make_folder, replace, sync_file, sync_folder
 
 from .attachments import attachments_path, connect_attachments
 from .check import Contents, count_attachments, count_contents, find_problems
+from .lock import HistoryLock
 from .schema import connect, explain, set_new_epoch
 
 
@@ -58,7 +59,7 @@ def restore(log: Path, source: Path) -> tuple[Contents, Path | None]:
     log = log.resolve()  # SQLite keeps its other files there
     if log.exists() and source.exists() and log.samefile(source):
         raise StorageError(f"{source} is the log itself: give the file of a backup")
-    lock = LockFile(log)
+    lock = HistoryLock(log)
     try:
         with contextlib.closing(connect(source, readonly=True)) as given:
             wrong = next(find_problems(given), None)

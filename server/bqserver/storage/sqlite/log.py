@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bqserver.errors import QueueFull
-from bqserver.files import LockFile
+from bqserver.errors import QueueFull, StorageError
 from bqserver.model import Bounds, Outcome, Rejected, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.batching import take_batch
 from bqserver.storage.interface import Listener, read_view
@@ -28,6 +27,7 @@ from bqwidget.protocol import encode
 
 from . import queries
 from .attachments import SqliteAttachments
+from .lock import HistoryLock, OpenFiles
 from .readers import ReaderPool
 from .schema import connect, explain, preallocate_wal, read_epoch
 from .writer_state import WriterState
@@ -35,8 +35,12 @@ from .writer_state import WriterState
 MAX_COMMIT_ENTRIES = 512
 """A longer commit would delay the ack of its first sender."""
 MAX_PENDING_ENTRIES, MAX_PENDING_BYTES = 20_000, 64 * 1024 * 1024
-PROBE_INTERVAL = 1.0
-"""Seconds between two attempts to write after a failed commit."""
+PROBE_INTERVAL = 0.5
+"""Seconds between two checks of the files while nothing is appended, and between two attempts to write after a failed
+commit."""
+CHECK_INTERVAL = 0.1
+"""Seconds between two checks of the files while commits follow each other. Each check releases the interpreter
+lock, so that a check for every commit would slow it."""
 
 _log = logging.getLogger("bqserver.log")
 
@@ -63,22 +67,24 @@ class SqliteLog:
         max_pending_bytes: int = MAX_PENDING_BYTES,
     ) -> None:
         self.path = Path(path).resolve()  # one lock per file, however many links lead to it
-        self._lock = LockFile(self.path)
+        self._lock = HistoryLock(self.path, create=True)
         with contextlib.ExitStack() as opened:
             opened.callback(self._lock.release)
             self._db = connect(self.path, synchronous=synchronous)
             opened.callback(self._db.close)
+            self._files = OpenFiles(self.path)
             self.attachments = SqliteAttachments(self.path)
             opened.pop_all()
         self.epoch = read_epoch(self._db)
         self._max_pending, self._max_pending_bytes = max_pending, max_pending_bytes
         self._pending = self._pending_bytes = 0
         self._healthy = True
+        self._checked_at = 0.0
         self._closing = False
         self._listeners: list[Listener] = []
         self._state = WriterState(self._db)
         self._queue: queue.SimpleQueue[_PendingAppend | None] = queue.SimpleQueue()
-        self._readers = ReaderPool(self.path)
+        self._readers = ReaderPool(self.path, self._files.check)
         self._loop = asyncio.get_running_loop()
         self._writer = threading.Thread(target=self._write, name="bqserver-write")
         self._writer.start()
@@ -103,7 +109,7 @@ class SqliteLog:
         self._listeners.append(listener)
 
     def healthy(self) -> bool:
-        return self._healthy
+        return self._healthy and self.attachments.healthy
 
     async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
         del min_seq  # this log is never behind
@@ -168,30 +174,40 @@ class SqliteLog:
         self._db.close()
 
     def _next(self) -> _PendingAppend | None:
-        """Wait for work. After a failed commit, probe the disk meanwhile, so that ``healthy`` recovers by itself."""
+        """Wait for work. Check the files meanwhile; after a failure also the disk, so that ``healthy`` recovers."""
         while True:
             try:
-                return self._queue.get(timeout=None if self._healthy else PROBE_INTERVAL)
+                return self._queue.get(timeout=PROBE_INTERVAL)
             except queue.Empty:
                 self._probe()
 
     def _probe(self) -> None:
         try:
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time()),))
-        except sqlite3.Error:
-            return
-        self._mark_healthy()
+            self._check_files()
+            if not self._healthy:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time()),))
+        except (sqlite3.Error, StorageError) as error:
+            self._mark_failed(error)
+        else:
+            self._mark_healthy()
+
+    def _check_files(self) -> None:
+        """Raises StorageError if the log's files are no longer those that were opened."""
+        self._checked_at = time.monotonic()
+        self._lock.keep()
+        self.attachments.check_files()
+        self._files.check()
 
     def _commit(self, batch: Sequence[Submission]) -> Plan:
         try:
+            if not self._healthy or time.monotonic() - self._checked_at > CHECK_INTERVAL:
+                self._check_files()
             plan = self._store_new(batch) or self._store_checked(batch)
         except Exception as error:  # noqa: BLE001 - every sender gets an answer
             self._rollback()
-            if self._healthy:
-                why = explain(error, self.path) if isinstance(error, sqlite3.Error) else repr(error)
-                _log.error("messages can't be stored: %s", why)
-            self._healthy = False
-            rejected = Rejected("unavailable", f"the message could not be stored: {error}; try again", 503, 5.0)
+            self._mark_failed(error)
+            why = "its file is missing on the server" if isinstance(error, StorageError) else str(error)
+            rejected = Rejected("unavailable", f"the message could not be stored: {why}; try again", 503, 5.0)
             return Plan(outcomes=[rejected] * len(batch))
         self._mark_healthy()
         return plan
@@ -229,10 +245,24 @@ class SqliteLog:
             self._db.execute("ROLLBACK")
         self._state.reset()
 
+    def _mark_failed(self, error: Exception) -> None:
+        if self._healthy:
+            _log.error("messages can't be stored: %s", _reason(error, self.path))
+            self._healthy = False
+
     def _mark_healthy(self) -> None:
         if not self._healthy:
             _log.warning("messages can be stored again")
             self._healthy = True
+
+
+def _reason(error: Exception, path: Path) -> str:
+    match error:
+        case sqlite3.Error():
+            return explain(error, path)
+        case StorageError():
+            return str(error)
+    return repr(error)
 
 
 _STOPPING = Rejected("restart", "the server is stopping: it will be back", 503, 1.0)

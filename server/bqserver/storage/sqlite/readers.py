@@ -21,10 +21,14 @@ _T = TypeVar("_T")
 
 
 class ReaderPool:
-    """Runs queries on the existing file ``path``. Called on the event loop. Raises StorageError."""
+    """Runs queries on the existing file ``path``. Called on the event loop. Raises StorageError.
 
-    def __init__(self, path: Path) -> None:
+    ``check_files`` raises StorageError if ``path`` now names another file, which is then not opened.
+    """
+
+    def __init__(self, path: Path, check_files: Callable[[], None] = lambda: None) -> None:
         self._path = path
+        self._check_files = check_files
         self._closing = False
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -61,6 +65,7 @@ class ReaderPool:
 
     def _run(self, query: Callable[..., _T], args: tuple[Any, ...]) -> _T:
         if not hasattr(self._local, "db"):
+            self._check_files()
             self._local.db = connect(self._path, readonly=True)
             self._connections.append(self._local.db)
         try:
@@ -73,6 +78,7 @@ class ReaderPool:
     def _search(self, room: str, words: str, limit: int) -> list[bytes]:
         try:
             if self._index is None:
+                self._check_files()
                 self._index = SearchIndex(self._path)
             return self._index.search(room, words, limit)
         except sqlite3.Error as error:

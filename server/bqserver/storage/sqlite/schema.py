@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bqserver.errors import StorageError
-from bqserver.files import make_folder
+from bqserver.files import make_folder, unwritable_error
 
 APPLICATION_ID = 0x62717764  # "bqwd": identifies the files of this program
 SEQ_BITS = 40
@@ -170,9 +170,7 @@ def create_private(path: Path) -> None:
         make_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise StorageError(
-            f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH"
-        ) from error
+        raise unwritable_error(path, error) from error
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
