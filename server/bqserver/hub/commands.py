@@ -109,12 +109,13 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
     if peer.typing_until and isinstance(submission.draft, Send) and (room := hub.peers.get(peer)) is not None:
         peer.typing_until = 0.0
         hub.presence.peer_changed(room, peer)
-    hub.submit(submission, partial(_on_outcome, hub, peer, submission.draft))
+    hub.submit(submission, partial(_on_outcome, hub, peer, submission))
 
 
-def _on_outcome(hub: Hub, peer: Peer, draft: Draft, outcome: Outcome) -> None:
+def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) -> None:
+    draft = submission.draft
     if isinstance(draft, Send) and draft.ask is not None and isinstance(outcome, Stored):
-        hub.orphaned_questions.asked(peer, draft.user, outcome.seq)
+        hub.orphaned_questions.asked(peer, submission, outcome.seq)
     what = type(draft).__name__.lower()
     if isinstance(outcome, Rejected):
         peer.audit.counters.rejections[outcome.code] += 1

@@ -71,7 +71,7 @@ class Hub:
         self.audit = audit or AuditLog()
         self.membership: Membership | None = None
         self.presence = PresenceAnnouncer(self._announce_members)
-        self.orphaned_questions = OrphanedQuestions(lambda expiry: self.submit(expiry, _ignore), heartbeat)
+        self.orphaned_questions = OrphanedQuestions(self.submit, heartbeat)
         self.last_active_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._batch: list[Submission] = []
@@ -281,7 +281,3 @@ def _resolve(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
 def _call_all(callbacks: Iterable[OnOutcome], outcomes: Iterable[Outcome]) -> None:
     for on_outcome, outcome in zip(callbacks, outcomes, strict=True):
         on_outcome(outcome)
-
-
-def _ignore(_: Outcome) -> None:
-    """The log rejects the expiry of a question that was answered meanwhile; no member waits for the outcome."""

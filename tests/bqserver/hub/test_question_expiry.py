@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from contextlib import suppress
 
 import pytest
+from bqserver.auth import tokens
+from bqserver.hub.question_expiry import OrphanedQuestions
+from bqserver.model import Rejected, Submission
 from bqserver.testing import running_server
 from support.ws_client import member, request
+
+from bqwidget.protocol import Send
 
 ASK = {"ask": {"choices": ["yes", "no"]}}
 
@@ -101,6 +108,68 @@ def test_the_question_of_a_dead_asker_expires(server):
         change = watching.until("change")["entry"]
         assert (change["kind"], change["target"]) == ("expire", seq)
     assert "expired" not in folded(server, second)
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "mute", "close", "revoke"])
+def test_the_question_of_a_dead_verified_asker_expires(home, meanwhile):
+    path = home / "data" / "tokens.json"
+    ada, boss = ({"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "boss"))
+    path.with_name("rights.toml").write_text('["*"]\nboss = "moderate"\n')
+    with running_server(heartbeat=1.0) as server, member(server.url, **boss) as watching:
+        with member(server.url, query="?kind=kernel&client=k1", **ada) as kernel:
+            kernel.until("synced")
+            kernel.say("Continue?", **ASK)
+            seq = kernel.until("ack")["seq"]
+            if meanwhile == "revoke":
+                tokens.revoke_grants(path, "ada")
+                assert kernel.close_code() == 4401
+            elif meanwhile != "nothing":
+                order = {"do": meanwhile, "user": "ada", "minutes": 10} if meanwhile == "mute" else {"do": meanwhile}
+                assert request(server.url, "POST", "/rooms/lobby/moderation", order, **boss).status < 300
+            with suppress(OSError):  # closed by the server
+                kernel.socket.socket.shutdown(socket.SHUT_RDWR)
+        change = watching.until("change")["entry"]
+        assert (change["kind"], change["target"], change["user"]) == ("expire", seq, "ada")
+        [asked] = request(server.url, "GET", "/messages", **boss).json
+        assert asked["expired"] == change["at"]
+
+
+class Asker:
+    client, room_name = "k1", "lobby"
+
+
+def test_an_expiry_that_can_not_be_stored_is_tried_again(caplog):
+    """Also for an asker that is gone before its question is stored."""
+    outcomes = [Rejected("unavailable", "disk full", 503, 0.01), Rejected("overload", "busy", 503, 0.01)]
+    outcomes += [Rejected("conflict", "it was answered", 409), Rejected("forbidden", "no", 403)]
+    submitted = []
+
+    async def scenario() -> None:
+        done = asyncio.Event()
+
+        def submit(expiry, on_outcome) -> None:
+            submitted.append(expiry)
+            on_outcome(outcomes[len(submitted) - 1])
+            if len(submitted) == len(outcomes):
+                done.set()
+
+        questions = OrphanedQuestions(submit, 0.01)
+        question = Submission("lobby", "ada", Send(cid="c", user="ada", text="?"), verified=True)
+        questions.connected(Asker)
+        questions.asked(Asker, question, 7)
+        questions.disconnected(Asker)
+        while len(submitted) < 3:
+            await asyncio.sleep(0)
+        questions.asked(Asker, question, 8)
+        await done.wait()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert [(one.draft.target, one.principal, one.verified) for one in submitted] == [
+        (seq, "ada", True) for seq in (7, 7, 7, 8)
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a question of lobby stays open without its asker: no"
+    ]
 
 
 def test_a_kernel_that_comes_back_keeps_its_questions(server):
