@@ -116,7 +116,9 @@ class ChatServer(ServerSettings):
             hub.membership.share_limit("joins", connections.joins)
             hub.membership.share_limit("failures", logins.failures)
         origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
-        context = AppContext(hub, authenticator, origins, self.base, connections, logins)
+        context = AppContext(
+            hub, authenticator, origins, self.base, connections, logins, behind_proxy=self.behind_proxy
+        )
         server = self.make_http_server(context, tls)
         server.add_sockets(sockets)
         self.url = self.address(sockets[0].getsockname()[1])
@@ -150,7 +152,6 @@ class ChatServer(ServerSettings):
             application,
             context=None if self.jupyterhub else context,  # the fast path can't ask the Hub
             ssl_options=tls,
-            xheaders=self.behind_proxy,
             idle_connection_timeout=HTTP_IDLE_TIMEOUT,
             body_timeout=HTTP_IDLE_TIMEOUT,
             max_body_size=MAX_UNUSED_BODY_BYTES,  # BodyHandler raises it

@@ -30,7 +30,7 @@ class Origins:
         name = strip_port(host)
         if name in LOOPBACK_NAMES and not is_loopback(connected_to):
             return False
-        return name in self._hosts or host in self._hosts or _parse_address(name) == _parse_address(connected_to)
+        return name in self._hosts or host in self._hosts or parse_address(name) == parse_address(connected_to)
 
     def allows_origin(self, origin: str, host: str, scheme: str) -> bool:
         """Whether the page has the same origin as this server (``host`` is already checked), or is listed."""
@@ -62,11 +62,12 @@ def strip_port(host: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    literal = _parse_address(address)
+    literal = parse_address(address)
     return address == "localhost" or (literal is not None and literal.is_loopback)
 
 
-def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address in ``text``, with or without brackets; an IPv4 one that is written as IPv6 is IPv4."""
     try:
         literal = ipaddress.ip_address(text.strip("[]").partition("%")[0])
     except ValueError:

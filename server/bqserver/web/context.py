@@ -13,7 +13,10 @@ from bqserver.hub.hub import Hub
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """Given to every handler. ``base``: the path before all routes, with a slash at both ends."""
+    """Given to every handler. ``base``: the path before all routes, with a slash at both ends.
+
+    ``behind_proxy``: a reverse proxy, which alone can connect, names the client's address and scheme.
+    """
 
     hub: Hub
     authenticator: Authenticator
@@ -21,3 +24,4 @@ class AppContext:
     base: str = "/"
     connection_limiter: ConnectionLimiter = field(default_factory=lambda: ConnectionLimiter(clock=time.monotonic))
     login_throttle: LoginThrottle = field(default_factory=lambda: LoginThrottle(clock=time.monotonic))
+    behind_proxy: bool = False

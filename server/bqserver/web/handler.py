@@ -19,6 +19,7 @@ from .context import AppContext
 from .errors import ApiError, bad_request, error_body
 from .requests import (
     JSON,
+    apply_forwarded,
     cookie_name,
     is_json,
     is_upgrade,
@@ -56,6 +57,8 @@ class Handler(RequestHandler):
 
     def initialize(self, context: AppContext) -> None:
         self.context = context
+        if context.behind_proxy:
+            apply_forwarded(self.request)
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
