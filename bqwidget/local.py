@@ -177,7 +177,8 @@ def _start_error(what: str, log: Path) -> LocalServerError:
 def _private_folder(folder: Path) -> Path:
     """Create the folder for this user only. Raises LocalServerError if others can write to it."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for one in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            one.mkdir(mode=0o700, exist_ok=True)
         found = folder.stat()
     except OSError as error:
         raise LocalServerError(f"{folder} can't be created: {error.strerror}", path=str(folder)) from error
@@ -193,7 +194,7 @@ def _private_folder(folder: Path) -> Path:
 @contextmanager
 def _locked(path: Path, deadline: float) -> Iterator[None]:
     """Held by one process at a time; the system releases it when that process ends."""
-    with path.open("ab") as file:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "ab") as file:
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:
                 raise LocalServerError(

@@ -6,7 +6,6 @@ A line has who did what, where, and the result; never message texts, tokens or q
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -20,6 +19,7 @@ import msgspec
 
 from bqserver.auth.identity import Identity
 from bqserver.errors import StartError
+from bqserver.files import open_private
 
 _log = logging.getLogger("bqserver.audit")
 
@@ -99,8 +99,7 @@ class _FileHandler(WatchedFileHandler):
     """Creates files with mode 0600, and logs errors instead of raising or printing them."""
 
     def _open(self) -> TextIOWrapper:
-        private = lambda path, flags: os.open(path, flags, 0o600)  # noqa: E731
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=private)
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=open_private)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -1,11 +1,16 @@
 """Files that survive a power cut, files that only their owner can read, and lock files.
 
 A file's own fsync does not make its name durable: the folder that lists it has to be synced too.
+
+What root creates belongs to the owner of the folder, so that a service of another user can use what a command of the
+administrator has written.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -31,9 +36,13 @@ else:
 def make_folder(folder: Path) -> None:
     """Create ``folder`` and its parents, new ones with mode 0700. Raises OSError."""
     new = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for one in new:
+    for one in reversed(new):
+        with suppress(FileExistsError):  # another process was faster
+            one.mkdir(mode=0o700)
+            _set_private(one, 0o700, one.parent)
         sync_folder(one.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 def replace(source: Path, target: Path) -> None:
@@ -65,6 +74,52 @@ def _sync(path: Path, flags: int) -> None:
 # ---- private files
 
 
+def open_private(path: str | Path, flags: int) -> int:
+    """A descriptor of the file, created if it does not exist: mode 0600 whatever the umask, for its folder's owner.
+
+    Raises OSError.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if flags & os.O_EXCL:
+            raise
+        return os.open(path, flags | os.O_CREAT, 0o600)
+    _set_private(descriptor, 0o600, Path(path).parent)
+    return descriptor
+
+
+def create_private(path: Path) -> None:
+    """Create the file if it does not exist; take it from others if they may read or write it. Raises OSError."""
+    os.close(open_private(path, os.O_RDWR))
+    make_private(path)
+
+
+def make_private(path: Path) -> None:
+    """Set the mode of an existing file of this user to 0600."""
+    with suppress(OSError):  # it is another user's, who decides, or it does not exist
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy the contents to ``target``, with mode 0600, as the folder's owner's. Raises OSError."""
+    target.unlink(missing_ok=True)
+    with source.open("rb") as given, os.fdopen(open_private(target, os.O_WRONLY | os.O_EXCL), "wb") as copy:
+        shutil.copyfileobj(given, copy)
+
+
+def _set_private(new: int | Path, mode: int, model: Path) -> None:
+    """Set the mode of a new file or folder, which the umask may have reduced; root gives it to the owner of ``model``."""
+    if os.name != "posix":
+        return
+    os.chmod(new, mode)  # noqa: PTH101 - of a descriptor, too
+    if os.geteuid() == 0:
+        owner = model.stat()
+        with suppress(OSError):  # a file system without owners, or an owner unknown in this container
+            os.chown(new, owner.st_uid, owner.st_gid)
+
+
 def read_private(path: Path, *, secret: bool = True) -> bytes | None:
     """The bytes of a file that only its owner can write and, if ``secret``, read; None if it does not exist.
 
@@ -84,14 +139,17 @@ def read_private(path: Path, *, secret: bool = True) -> bytes | None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file atomically and durably; its mode is 0600. Raises AccessFileError."""
+    """Replace a file atomically and durably; its mode is 0600, and its owner stays. Raises AccessFileError."""
     part = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         make_folder(path.parent)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        part.unlink(missing_ok=True)
+        descriptor = open_private(part, os.O_WRONLY | os.O_EXCL)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            if path.exists():
+                _set_private(descriptor, 0o600, path)
             os.fsync(descriptor)
         replace(part, path)
     except OSError as error:
@@ -135,7 +193,7 @@ class LockFile:
         self._file.close()
 
     def _open(self) -> IO[str]:
-        return os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        return os.fdopen(open_private(self.path, os.O_RDWR), "r+")
 
     def _take(self) -> None:
         """Raises OSError if another process holds the lock."""

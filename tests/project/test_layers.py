@@ -46,7 +46,7 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.websocket": set(),
     "bqserver.jetstream": {"errors"},
     "bqserver.auth": {"errors", "model", "files"},
-    "bqserver.audit": {"errors", "auth"},
+    "bqserver.audit": {"errors", "files", "auth"},
     "bqserver.storage": {"errors", "model", "files"},
     "bqserver.storage.sqlite": {"errors", "model", "files", "storage"},
     "bqserver.storage.nats": {"errors", "model", "files", "storage", "storage.sqlite", "jetstream"},

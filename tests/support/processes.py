@@ -6,9 +6,27 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
+
+from support.ws_client import Answer, request
+
+OTHER_UID = 4711
+"""A user of this machine without a name, as a container or a systemd service with DynamicUser has."""
+
+_START = """
+import os, sys
+import bqserver.app, bqserver.cli.tokens, bqserver.cli.maintenance, encodings.idna, tornado.locale
+uid = int(sys.argv.pop(1))
+if uid:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+bqserver.app.main(sys.argv[1:])
+"""
+"""Starts ``bqserver`` as another user, who need not be able to read the installed modules."""
 
 
 def is_running(pid: int) -> bool:
@@ -50,3 +68,48 @@ def run_to_exit(*args: str, **env: str) -> tuple[int, str]:
         assert out == ""
         assert "Traceback" not in err
         return process.returncode, err
+
+
+class ServerProcess:
+    """A running ``bqserver``. ``url``: its address."""
+
+    def __init__(self, process: subprocess.Popen[str], errors: IO[bytes]) -> None:
+        self.process = process
+        self._errors = errors
+        line = (process.stdout and process.stdout.readline()) or ""
+        assert "listening on" in line, self.log()
+        self.url = line.split()[-1]
+
+    def log(self) -> str:
+        """What the server has written to standard error."""
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+    def ask(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str) -> Answer:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return request(self.url, method, path, body, **headers)
+
+    def stop(self) -> None:
+        """Stop it by SIGTERM, which must end it within 20 s, with exit status 0."""
+        self.process.terminate()
+        assert self.process.wait(20) == 0, self.log()
+
+
+@contextmanager
+def server_process(*args: str, uid: int = 0, umask: int = -1, **environ: str) -> Iterator[ServerProcess]:
+    """A ``bqserver`` on a free port in a process of its own; stopped at the end, if the test has not done so."""
+    command = [sys.executable, "-c", _START, str(uid), "--port=0", *args]
+    with (
+        tempfile.TemporaryFile(buffering=0) as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, umask=umask, env={**os.environ, **environ}
+        ) as process,
+    ):
+        try:
+            server = ServerProcess(process, errors)
+            yield server
+            if process.poll() is None:
+                server.stop()
+        finally:
+            process.kill()

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from bqserver.errors import AccessFileError
-from bqserver.files import make_folder, read_private
+from bqserver.files import make_folder, open_private, read_private
 
 
 def read_token(path: Path) -> str:
@@ -28,7 +28,7 @@ def read_or_create_token(path: Path) -> str:
     """
     try:
         make_folder(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = open_private(path, os.O_WRONLY | os.O_EXCL)
     except FileExistsError:
         return read_token(path)
     except OSError as error:

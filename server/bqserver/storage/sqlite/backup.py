@@ -7,14 +7,13 @@ always copied together.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from bqserver.errors import StorageError
-from bqserver.files import make_folder, replace, sync_file, sync_folder
+from bqserver.files import copy_private, create_private, make_folder, replace, sync_file, sync_folder
 
 from .attachments import attachments_path, connect_attachments
 from .check import Contents, count_attachments, count_contents, find_problems
@@ -120,7 +119,7 @@ def _new_file(target: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
     try:
         make_folder(target.parent)
         part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
+        create_private(part)
     except OSError as error:
         raise StorageError(f"{target} can't be written: {error.strerror}") from error
     copy = sqlite3.connect(part, isolation_level=None)
@@ -148,14 +147,14 @@ def _set_aside(log: Path, former: Path) -> Path | None:
     if existed:
         spare = former.with_name(f"{former.name}-wal")
         if companions[0].exists():
-            shutil.copy2(companions[0], spare)
+            copy_private(companions[0], spare)
         with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(log)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             spare.unlink(missing_ok=True)
         try:
             former.hardlink_to(log)
         except OSError:  # not every file system supports hard links
-            shutil.copy2(log, former)
+            copy_private(log, former)
     for file in companions:
         file.unlink(missing_ok=True)  # SQLite would apply them to the new file and damage it
     sync_folder(log.parent)

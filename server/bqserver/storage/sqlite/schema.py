@@ -7,18 +7,19 @@ messages without reading the changes between them.
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 from bqserver.errors import StorageError
-from bqserver.files import make_folder, unwritable_error
+from bqserver.files import create_private, make_folder, make_private, unwritable_error
 
 APPLICATION_ID = 0x62717764  # "bqwd": identifies the files of this program
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
+SQLITE_COMPANIONS = "-wal", "-shm", "-journal"
+"""Ends of the names of files that SQLite keeps next to a database."""
 
 _VERSION_1 = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -66,7 +67,7 @@ def open_file(
 ) -> sqlite3.Connection:
     """A connection, prepared by ``set_up``, that one thread at a time may use. Raises StorageError."""
     if not readonly:
-        create_private(path)
+        create_database(path)
     db = None
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
@@ -161,14 +162,17 @@ def explain(error: sqlite3.Error, path: Path) -> str:
     return f"{path} can't be used: {error}"
 
 
-def create_private(path: Path) -> None:
+def create_database(path: Path) -> None:
     """Create the file with mode 0600, and a new folder with 0700: other users of the machine can't read it.
 
-    Its name becomes durable when SQLite first syncs the write-ahead log, which syncs the folder too.
+    SQLite gives its other files the mode and the owner of this one. Its name becomes durable when SQLite first syncs
+    the write-ahead log, which syncs the folder too.
     """
     try:
         make_folder(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        create_private(path)
+        for end in SQLITE_COMPANIONS:  # left by a crash
+            make_private(path.with_name(path.name + end))
     except OSError as error:
         raise unwritable_error(path, error) from error
 

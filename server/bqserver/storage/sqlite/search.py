@@ -14,7 +14,7 @@ import msgspec
 from bqwidget.protocol import Message
 
 from .queries import id_range, room_number
-from .schema import connect, read_epoch
+from .schema import connect, create_database, read_epoch
 
 MAX_TRANSACTION_ENTRIES = 2_000
 """Entries indexed in one transaction."""
@@ -92,6 +92,7 @@ class SearchIndex:
 
 
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
+    create_database(path)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
     # A power cut may lose the newest transactions, which are indexed again, and never splits one.
@@ -103,7 +104,6 @@ def _open(path: Path, epoch: str) -> sqlite3.Connection:
     elif row[0] != epoch:
         db.close()
         raise sqlite3.DatabaseError("the index of another epoch")
-    path.chmod(0o600)
     return db
 
 
