@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bqserver.errors import StorageError
-from bqserver.files import LockFile, in_use_error, unwritable_error
+from bqserver.files import LockFile, in_use_error, open_private, unwritable_error
 
 COMPANION_SUFFIXES = ("-wal", "-shm")
 LOCKED_BYTE = 1 << 62
@@ -52,7 +52,7 @@ class HistoryLock:
         self._name = LockFile(path)
         self._descriptor: int | None = None
         try:
-            self._descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+            self._descriptor = open_private(path, os.O_RDWR) if create else os.open(path, os.O_RDWR)
         except FileNotFoundError:
             return
         except OSError as error:
