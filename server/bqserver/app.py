@@ -23,6 +23,7 @@ from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
 from bqserver.cli.listener import bind, close_on_error, published_runtime_file, tls_context
 from bqserver.cli.settings import ServerSettings, normalize_base_path
+from bqserver.config.limits import max_sockets
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
 from bqserver.storage.interface import MessageLog
@@ -40,7 +41,7 @@ from .errors import SettingError, StartError
 
 CLUSTER_SCHEMES = ("nats://", "tls://")
 HTTP_IDLE_TIMEOUT = 120.0
-"""Seconds that a client may take to send a request's headers, or its body."""
+"""Seconds that a client may be silent between two requests, or take for the body of one."""
 THREAD_SWITCH_INTERVAL = 0.0005
 """Seconds until a waiting thread gets the interpreter lock: Python's 5 ms would delay every commit by as much."""
 
@@ -154,6 +155,8 @@ class ChatServer(ServerSettings):
             ssl_options=tls,
             idle_connection_timeout=HTTP_IDLE_TIMEOUT,
             body_timeout=HTTP_IDLE_TIMEOUT,
+            max_open=max_sockets(),
+            max_per_address=0 if self.behind_proxy else self.max_sockets_per_address(),
             max_body_size=MAX_UNUSED_BODY_BYTES,  # BodyHandler raises it
         )
 

@@ -56,7 +56,7 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.web": {"errors", "model", "audit", "auth", "storage", "websocket", "hub"},
     "bqserver.web.fastpath": {"errors", "model", "auth", "hub", "web"},
     "bqserver.config": {"errors", "auth", "hub"},
-    "bqserver.jupyter": {"errors", "model", "auth", "storage", "storage.sqlite", "hub", "web", "config"},
+    "bqserver.jupyter": {"errors", "model", "auth", "storage", "storage.sqlite", "hub", "web", "web.fastpath", "config"},
     "bqserver.cli": {"errors", "files", "auth", "storage", "storage.sqlite", "transfer", "config"},
     "bqserver.app": {
         "errors", "model", "audit", "auth", "storage", "storage.sqlite", "storage.nats", "cluster", "hub", "web",

@@ -15,8 +15,10 @@ from bqwidget.protocol import Limits
 DEFAULT_LIMITS = Limits()
 DEFAULT_RATE_LIMIT, DEFAULT_JOIN_LIMIT, DEFAULT_FAILURE_LIMIT, DEFAULT_MAX_PER_ADDRESS = 20, 100, 20, 1000
 """Default limits where unauthenticated clients can connect; elsewhere there are none."""
-RESERVED_FILES = 100
-"""Open files reserved for the log, the page, and answering clients that the server is full."""
+RESERVED_FILES = 64
+"""Open files that are no sockets of clients: the log, attachments, their readers, the audit log, tokens, the page."""
+MIN_REQUEST_SOCKETS = 36
+"""Sockets for requests while there are as many members as may be."""
 
 
 def _optional_limit(text: str) -> Int[int | None, int | None]:
@@ -93,6 +95,12 @@ class LimitSettings(Configurable):
             clock=time.monotonic,
         )
 
+    def max_sockets_per_address(self) -> int:
+        """Sockets of one address, members' and requests': at most half of all, so that others can connect too."""
+        limit = self._or_default(self.max_connections_each, DEFAULT_MAX_PER_ADDRESS)
+        half = max_sockets() // 2 or limit
+        return min(limit + MIN_REQUEST_SOCKETS, half) if limit else 0
+
     def login_throttle(self) -> LoginThrottle:
         failures = self._or_default(self.failure_limit, DEFAULT_FAILURE_LIMIT)
         return LoginThrottle(failures=failures, clock=time.monotonic)
@@ -103,11 +111,17 @@ class LimitSettings(Configurable):
         return default if self.is_exposed() else 0
 
 
-def max_open_connections() -> int:
-    """How many connections the limit of open files allows; 0: no limit."""
+def max_sockets() -> int:
+    """How many sockets of clients the limit of open files allows; 0: no limit."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
         return 0
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 0 if files == resource.RLIM_INFINITY else max(1, files - RESERVED_FILES)
+    return 0 if files == resource.RLIM_INFINITY else max(MIN_REQUEST_SOCKETS + 1, files - RESERVED_FILES)
+
+
+def max_open_connections() -> int:
+    """How many of these may be members; 0: no limit."""
+    sockets = max_sockets()
+    return sockets - MIN_REQUEST_SOCKETS if sockets else 0

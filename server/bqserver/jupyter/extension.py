@@ -20,7 +20,6 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import WILDCARD_IPS, ServerApp
 from jupyter_server.utils import url_path_join
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 from traitlets import Unicode, default
@@ -32,7 +31,7 @@ from bqserver.auth.identity import Identity
 from bqserver.auth.moderation import Moderation, moderation_path
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.config.limits import LimitSettings
+from bqserver.config.limits import LimitSettings, max_sockets
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError, SettingError, StorageError
 from bqserver.hub.hub import Hub
@@ -41,6 +40,7 @@ from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.context import AppContext
+from bqserver.web.fastpath.server import FastPathServer
 from bqserver.web.requests import MAX_UNUSED_BODY_BYTES
 from bqserver.web.routes import routes
 
@@ -63,7 +63,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
 
     serverapp: ServerApp
     hub: Hub | None = None
-    kernel_server: HTTPServer | None = None
+    kernel_server: FastPathServer | None = None
     kernel_server_url = ""
 
     @default("rights")
@@ -114,8 +114,9 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         assert self.hub is not None
         authenticator = KernelAuthenticator(self.kernel_tokens)
         context = AppContext(self.hub, authenticator, Origins(), "/", connections, logins)
-        self.kernel_server = HTTPServer(
+        self.kernel_server = FastPathServer(
             Application(routes(context), cookie_secret=authenticator.cookie_secret, log_function=lambda _: None),
+            max_open=max_sockets(),
             max_body_size=MAX_UNUSED_BODY_BYTES,
         )
         sockets = bind_sockets(0, "127.0.0.1")

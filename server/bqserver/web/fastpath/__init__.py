@@ -1,1 +1,1 @@
-"""The fast path: plain POSTs are served without Tornado's handlers."""
+"""The HTTP server: it accepts connections, and serves plain POSTs without Tornado's handlers."""

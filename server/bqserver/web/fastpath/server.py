@@ -11,20 +11,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import Any
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, cast
 
+from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream
+from tornado.netutil import ssl_wrap_socket
+from tornado.web import Application
 
 from bqserver.model import Outcome
 from bqserver.web.context import AppContext
 from bqserver.web.requests import local_address
 
+from .accepting import Acceptor, TroubleLog, refuse
+from .connections import (
+    OpenConnections,
+    Phase,
+    PhaseDelegate,
+    TrackedStream,
+    TrackedTLSStream,
+    set_phase,
+)
 from .posts import MAX_REQUEST_BYTES, FastPath
 
-SWEEPS_PER_TIMEOUT = 4
-"""How often silent connections are searched for within the timeout: one timer for all connections."""
 INTERNET_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 _log = logging.getLogger("bqserver.http")
@@ -43,11 +56,12 @@ class PostConnection:
         "_server",
         "_socket",
         "busy",
-        "last_received_at",
         "stream",
     )
 
-    def __init__(self, server: FastPathServer, fast_path: FastPath, stream: IOStream, address: tuple[Any, ...]) -> None:
+    def __init__(
+        self, server: FastPathServer, fast_path: FastPath, stream: TrackedStream, address: tuple[Any, ...]
+    ) -> None:
         self._server = server
         self._fast_path = fast_path
         self._address = address
@@ -58,7 +72,7 @@ class PostConnection:
         self._low_water_mark = 1
         self.stream = stream
         self.busy = False
-        self.last_received_at = self._loop.time()
+        stream.close_silent = self.close
         stream.set_nodelay(True)  # a response is one write, and nothing follows it
 
     def listen(self) -> None:
@@ -79,6 +93,7 @@ class PostConnection:
         self._set_low_water_mark(1)
         self._pause()
         self._server.forget(self)
+        self.stream.close_silent = self.stream.close
         if unsent:
             self.stream.write(unsent)
         self._server.serve(self.stream, self._address)
@@ -99,7 +114,6 @@ class PostConnection:
         if self.busy:  # the next request, or the end, waits in the socket for the response
             self._pause()
             return
-        self.last_received_at = self._loop.time()
         try:
             data = self._socket.recv(MAX_REQUEST_BYTES, socket.MSG_PEEK)
             found = self._fast_path.find(data, self._address[0], self._connected_to)
@@ -118,11 +132,13 @@ class PostConnection:
         elif found is None:
             self._hand_over()
         elif found.submission is None:
+            set_phase(self.stream, Phase.BODY)
             if not self._set_low_water_mark(found.size):
                 self._hand_over()
         elif taken == data[: found.size]:
             self._set_low_water_mark(1)
             self.busy = True
+            self.stream.phase = Phase.BUSY
             self._fast_path.hub.submit(found.submission, self._on_outcome)
         else:
             self.close()
@@ -130,7 +146,7 @@ class PostConnection:
     def _on_outcome(self, outcome: Outcome) -> None:
         data = self._fast_path.response(outcome)
         self.busy = False
-        self.last_received_at = self._loop.time()
+        set_phase(self.stream, Phase.IDLE)
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
@@ -145,27 +161,49 @@ class PostConnection:
 
 
 class FastPathServer(HTTPServer):
-    """Tornado's server with the fast path before it; without it if ``context`` is None."""
+    """Tornado's server with the fast path before it; without it if ``context`` is None.
 
-    def initialize(self, *args: Any, context: AppContext | None = None, **kwargs: Any) -> None:
-        super().initialize(*args, **kwargs)
+    ``max_open``, ``max_per_address``: connections, see ``OpenConnections``.
+    """
+
+    def initialize(  # type: ignore[override]
+        self,
+        application: Application,
+        *,
+        context: AppContext | None = None,
+        max_open: int = 0,
+        max_per_address: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().initialize(application, **kwargs)
         self._fast_path = None if context is None else FastPath(context)
         self._waiting: set[PostConnection] = set()
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._connections_open = OpenConnections(
+            max_open=max_open, max_per_address=max_per_address, idle_timeout=self.conn_params.header_timeout
+        )
+        self._acceptors: list[Acceptor] = []
+        self._trouble = TroubleLog()
 
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        self._acceptors += [Acceptor(listener, self._on_accepted, self._on_exhausted) for listener in sockets]
+
+    def stop(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
+
+    def handle_stream(self, stream: TrackedStream | TrackedTLSStream, address: tuple[Any, ...]) -> None:  # type: ignore[override]
         if self._fast_path is None or isinstance(stream, SSLIOStream) or stream.socket.family not in INTERNET_FAMILIES:
             self.serve(stream, address)
             return
-        try:
-            connection = PostConnection(self, self._fast_path, stream, address)
-        except OSError:  # it is closed already
-            stream.close()
-            return
+        connection = PostConnection(self, self._fast_path, stream, address)
         self._waiting.add(connection)
         connection.listen()
-        if self._sweeping is None:
-            self._sweep_later()
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        delegate = super().start_request(server_conn, request_conn)
+        stream = cast(HTTP1ServerConnection, server_conn).stream
+        return PhaseDelegate(cast(TrackedStream, stream), delegate)
 
     def serve(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Let Tornado handle the connection from now on."""
@@ -173,26 +211,43 @@ class FastPathServer(HTTPServer):
 
     def forget(self, connection: PostConnection) -> None:
         self._waiting.discard(connection)
-        if not self._waiting and self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
 
     async def close_all_connections(self) -> None:
-        """Close the waiting connections too. A hub that was closed before has answered the posts that it accepted."""
+        """Close the connections of the fast path too. A hub that was closed before has answered the posts that it
+        accepted.
+        """
+        self._connections_open.close()
         for connection in list(self._waiting):
             connection.close()
         await super().close_all_connections()
 
-    def _sweep_later(self) -> None:
-        timeout = self.conn_params.header_timeout or 0
-        self._sweeping = asyncio.get_running_loop().call_later(timeout / SWEEPS_PER_TIMEOUT, self._sweep, timeout)
+    def _on_accepted(self, connection: socket.socket, address: Any) -> None:
+        host = str(address[0]) if isinstance(address, tuple) else ""
+        if refusal := self._connections_open.make_room(host):
+            self._trouble.warn(FULL if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else FULL_FOR_ADDRESS)
+            refuse(connection, refusal, encrypted=self.ssl_options is not None)
+            return
+        try:
+            stream = self._make_stream(connection)
+        except OSError:  # it is closed already
+            connection.close()
+            return
+        self._connections_open.add(stream, host)
+        try:
+            self.handle_stream(stream, address)
+        except OSError:
+            stream.close()
 
-    def _sweep(self, timeout: float) -> None:
-        """Close the connections that have been silent for the timeout, as Tornado does."""
-        self._sweeping = None
-        deadline = asyncio.get_running_loop().time() - timeout
-        for connection in list(self._waiting):
-            if not connection.busy and connection.last_received_at <= deadline:
-                connection.close()
-        if self._waiting:
-            self._sweep_later()
+    def _make_stream(self, connection: socket.socket) -> TrackedStream | TrackedTLSStream:
+        if self.ssl_options is None:
+            return TrackedStream(connection)
+        secure = ssl_wrap_socket(connection, self.ssl_options, server_side=True, do_handshake_on_connect=False)
+        return TrackedTLSStream(secure)
+
+    def _on_exhausted(self, error: OSError) -> int:
+        self._trouble.warn(f"connections have to wait: {error.strerror}; raise the limit of open files (ulimit -n)")
+        return self._connections_open.evict_some()
+
+
+FULL = "connections are refused: the server is full"
+FULL_FOR_ADDRESS = "connections are refused: an address has too many"
