@@ -21,7 +21,8 @@ from bqwidget._room.observable import live_trait
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions import QuestionMixin
-from bqwidget._threads.cells import ipython_shell, replace_previous
+from bqwidget._threads.cell_registry import replace_previous
+from bqwidget._threads.cells import ipython_shell
 
 from .connection import Connection
 from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
@@ -88,7 +89,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         )
         self._connection.start()
         finalize(self, self._connection.close, wait=False).atexit = False
-        replace_previous(self, ("room", name, self.user), Room.close)
+        replace_previous(self, "room", Room.close)
 
     # ---- joining and leaving ----
 

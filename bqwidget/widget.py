@@ -19,7 +19,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from bqwidget._threads.cells import replace_previous
+from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._widget.chunked_transfer import ChunkedTransfer
 from bqwidget._widget.comm_server import (
     CommServer,
@@ -73,7 +73,7 @@ class ChatWidget(anywidget.AnyWidget):
         self.on_msg(_on_comm_message)
         super().__init__(room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout}))
         self._unlisten = room._add_listener(_frame_listener(self))
-        replace_previous(self, ("window", room.name), ChatWidget.close)
+        replace_previous(self, f"window {room.name}", ChatWidget.close)
 
     @property
     def messages(self) -> list[Message]:

@@ -13,10 +13,10 @@ from typing import Any, TypeVar, overload
 
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
+from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget.dispatch import CallbackLoop
 from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
 
-from .handlers import is_from_previous_run, registration_key
 from .receiving import ReceiveMixin
 
 DEFAULT_PAUSE = 0.1
@@ -33,7 +33,7 @@ class LiveOutputMixin(ReceiveMixin):
 
     def __init__(self) -> None:
         super().__init__()
-        self._live_outputs: dict[object, LiveOutput] = {}
+        self._live_outputs: list[LiveOutput] = []
 
     @overload
     def live(self, function: LiveFunction) -> LiveFunction: ...
@@ -55,12 +55,10 @@ class LiveOutputMixin(ReceiveMixin):
             return partial(self.live, pause=pause)
         if not callable(function):
             raise TypeError(f"live takes a function of the messages, not {type(function).__name__}")
-        key, cell = registration_key(function)
-        for old in [old for old in self._live_outputs if old == key or (cell and is_from_previous_run(old, cell))]:
-            self._live_outputs.pop(old).stop()
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
+        replace_previous(live, "live", LiveOutput.stop, group=CALLBACKS)
         live.start(self._make_callback(live.recompute), self._callback_loop)
-        self._live_outputs[key] = live
+        self._live_outputs = [*(old for old in self._live_outputs if not old.is_stopped), live]
         return function
 
     # ---- on the room's thread ----
@@ -69,7 +67,7 @@ class LiveOutputMixin(ReceiveMixin):
         """After every step of the connection."""
         changed = any(isinstance(frame, MessageFrame | ChangeFrame | Hello) for frame in accepted)
         closed = self._connection.session.state == "closed"
-        for live in list(self._live_outputs.values()):
+        for live in self._live_outputs:
             if changed:
                 live.on_change()
             if closed:  # the last update
@@ -93,7 +91,7 @@ class LiveOutput:
         self._cost = 0.0
         self._id = f"bqwidget-{token_hex(8)}"
         self._scheduled = False
-        self._stopped = False
+        self.is_stopped = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, callback: Callback, loop: CallbackLoop) -> None:
@@ -107,7 +105,7 @@ class LiveOutput:
             self._show(value, update=False)
 
     def stop(self) -> None:
-        self._stopped = True
+        self.is_stopped = True
 
     def on_change(self) -> None:
         if not self._scheduled:
@@ -124,7 +122,7 @@ class LiveOutput:
 
     def recompute(self) -> Awaitable[None] | None:
         self._scheduled = False  # before the messages are read: later changes schedule it again
-        if self._stopped:
+        if self.is_stopped:
             return None
         value = self._compute()
         if inspect.isawaitable(value):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from threading import Lock
 from typing import Any
-from weakref import WeakMethod
+from weakref import WeakMethod, ref
 
 import traitlets
 from traitlets.utils.bunch import Bunch
 
 from bqwidget._threads.callback import Callback
+from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 
 
@@ -57,12 +59,21 @@ class Observable(traitlets.HasTraits):
     def observe(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
         """Call ``handler(change)`` when a trait changes, as in traitlets, but under the thread rule.
 
-        ``names``: a trait's name or a list of names. Output appears in the cell that called ``observe``. Example::
+        ``names``: a trait's name or a list of names. Output appears in the cell that called ``observe``, and a new
+        run of that cell replaces it. Example::
 
             room.observe(lambda change: print(len(change.new), "messages"), "messages")
         """
         if not isinstance(handler, traitlets.EventHandler):
             handler = self._make_callback(handler)
+            reference = ref(self)
+
+            def unobserve(callback: Callback) -> None:
+                if (observed := reference()) is not None:
+                    with suppress(ValueError):  # the user has removed it
+                        observed.unobserve(callback, names, type)
+
+            replace_previous(handler, "observe", unobserve, group=CALLBACKS)
         for name in traitlets.parse_notifier_name(names):
             if name in self.traits():
                 self._last_values[name] = getattr(self, name)

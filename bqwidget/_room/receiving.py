@@ -10,12 +10,12 @@ from weakref import WeakMethod
 
 from bqwidget import dispatch
 from bqwidget._client.subscription import MessageStream, Predicate, Subscription
-from bqwidget._threads.callback import Callback
 from bqwidget.errors import WaitTimeout
 from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
 
 from .delivery import seq_of
-from .handlers import HandlerRegistry
+from .handlers import HandlerRegistration, HandlerRegistry
+from .registrations import Registration, Registrations
 from .sending import SendMixin
 
 MessageHandler = TypeVar("MessageHandler", bound=Callable[[Message], object])
@@ -29,7 +29,7 @@ class ReceiveMixin(SendMixin):
         super().__init__()
         is_own = WeakMethod(self._is_own)
         self._handlers = HandlerRegistry(lambda message: (method := is_own()) is not None and method(message))
-        self._reconnect_callbacks: dict[object, Callback] = {}
+        self._reconnect_handlers: Registrations[Registration] = Registrations("on_reconnect")
         self._pending_seq: int | None = None
 
     # ---- handlers ----
@@ -53,8 +53,9 @@ class ReceiveMixin(SendMixin):
 
         ``where``: only messages for which ``where(message)`` is true. ``own``: also messages that this Room's verbs
         sent. ``background``: call it at once on a thread of its own, even while a cell is busy; else it runs under
-        the thread rule. A function of the same name replaces the earlier one. The function may be async. Returns
-        ``function``; raises TypeError if it is not callable. Example::
+        the thread rule. A new run of a cell replaces all that the cell registered, and a function that of the same
+        name in another cell. The function may be async. Returns ``function``; raises TypeError if it is not callable.
+        Example::
 
             @room.on_message
             def reply(message):
@@ -74,7 +75,9 @@ class ReceiveMixin(SendMixin):
         callback, loop = self._make_callback(function), self._callback_loop
         with self._connection.lock:
             since = self._connection.session.last_seq
-        self._handlers.add(callback, loop, since=since, where=where, background=background, own=own)
+        self._handlers.add(
+            HandlerRegistration(callback, loop, since=since, where=where, background=background, own=own)
+        )
         return function
 
     def off_message(self, function: Callable[..., object]) -> bool:
@@ -87,10 +90,11 @@ class ReceiveMixin(SendMixin):
     def on_reconnect(self, function: ReconnectHandler) -> ReconnectHandler:
         """Call ``function()`` whenever the room is open again after a lost connection; a decorator.
 
-        Returns ``function``. Example: ``room.on_reconnect(lambda: print("connected again"))``
+        Replaced as by ``on_message``. Returns ``function``. Example: ``room.on_reconnect(lambda: print("connected again"))``
         """
-        key = (function.__module__, getattr(function, "__qualname__", id(function)))
-        self._reconnect_callbacks[key] = self._make_callback(function)
+        if not callable(function):
+            raise TypeError(f"on_reconnect takes a function, not {type(function).__name__}")
+        self._reconnect_handlers.add(Registration(self._make_callback(function)))
         return function
 
     # ---- waiting ----
@@ -194,8 +198,8 @@ class ReceiveMixin(SendMixin):
                 loop.post(self._handlers.handle, messages, loop)
 
     def _on_reconnected(self) -> None:
-        for callback in list(self._reconnect_callbacks.values()):
-            self._callback_loop.post(callback)
+        for handler in self._reconnect_handlers:
+            self._callback_loop.post(handler.callback)
 
 
 def _checked_predicate(predicate: Predicate | None) -> Predicate:

@@ -1,18 +1,16 @@
-"""Notebook cells: which cell is running, where its output goes, and objects that its previous run created."""
+"""Notebook cells: which cell is running, and where its output goes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
-from weakref import ref
-
-Thing = TypeVar("Thing")
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 
 class Cell(NamedTuple):
-    """``id`` is the same for every run, and empty if the frontend sends none. ``run`` is unique to one run."""
+    """``id`` is the same for every run of a cell. ``run`` is unique to one run."""
 
     id: str
     run: str
@@ -25,12 +23,37 @@ def ipython_shell() -> Any:
 
 
 def current_cell() -> Cell | None:
-    kernel = getattr(ipython_shell(), "kernel", None)
-    if kernel is None or not hasattr(kernel, "get_parent"):
+    """The running cell of IPython or marimo; for a callback, the one that registered it, where that is known.
+
+    A frontend that sends no ids, as a terminal, has one cell for each text.
+    """
+    if (context := marimo_context()) is not None:
+        return None if context.cell_id is None else Cell(f"marimo {id(context)} {context.cell_id}", "")
+    shell = ipython_shell()
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        if shell is None or not shell.display_trap.is_active:  # active inside a cell only
+            return None
+        return Cell(_text_id(shell.user_ns.get("In", [""])[-1]), str(shell.execution_count))
+    if not hasattr(kernel, "get_parent"):
         return None
     parent = kernel.get_parent("shell")
-    cell_id, run = parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
-    return Cell(str(cell_id or ""), str(run or ""))
+    code = parent.get("content", {}).get("code")
+    if code is None:  # a comm message, as of a button
+        return None
+    cell_id = parent.get("metadata", {}).get("cellId") or _text_id(code)
+    return Cell(str(cell_id), str(parent.get("header", {}).get("msg_id", "")))
+
+
+def marimo_context() -> Any:
+    """The context of the marimo session of this thread, or None. One process may serve many sessions."""
+    types = sys.modules.get("marimo._runtime.context.types")
+    context = getattr(types, "safe_get_context", None)
+    return None if context is None else context()
+
+
+def _text_id(text: str) -> str:
+    return sha256(text.encode(errors="replace")).hexdigest()
 
 
 class OutputContext:
@@ -56,23 +79,3 @@ class OutputContext:
             yield
         finally:
             self._publisher.parent_header = other
-
-
-_created: dict[tuple[str, object], tuple[str, list[ref[Any]]]] = {}
-
-
-def replace_previous(thing: Thing, what: object, close: Callable[[Thing], object]) -> None:
-    """Call ``close`` on each object of the same kind (``what``) that the previous run of this cell created.
-
-    Its output is gone, but IPython's ``Out`` may keep it alive, and then both objects would react to messages.
-    """
-    cell = current_cell()
-    if cell is None or not cell.id:
-        return
-    run, references = _created.get((cell.id, what), ("", []))
-    if run != cell.run:
-        for reference in references:
-            if (previous := reference()) is not None:
-                close(previous)
-        references = []
-    _created[cell.id, what] = cell.run, [*references, ref(thing)]

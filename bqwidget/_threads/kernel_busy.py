@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from .cell_registry import end_run
 from .cells import ipython_shell
 
 SWITCH_INTERVAL = 0.0005
@@ -68,8 +69,10 @@ def _on_cell_start(_: object) -> None:
     _announce_all(busy=True)
 
 
-def _on_cell_end(_: object) -> None:
+def _on_cell_end(result: Any) -> None:
     _announce_all(busy=False)
+    if getattr(result, "success", False):
+        end_run()
 
 
 def _announce_all(*, busy: bool) -> None:

@@ -421,6 +421,21 @@ def test_a_function_of_the_same_name_replaces_the_earlier_one(ada, bob):
     assert texts(first) == ["one"]
 
 
+def test_handlers_of_one_factory_are_two_handlers(ada, bob):
+    def make(received):
+        def bot(message):
+            received.append(message)
+
+        return bot
+
+    both = Collector(), Collector()
+    for received in both:
+        ada.on_message(make(received))
+    bob.send("hi")
+    for received in both:
+        received.wait("hi")
+
+
 def test_methods_of_two_objects_are_two_handlers(ada, bob):
     class Bot:
         def __init__(self):
