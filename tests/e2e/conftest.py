@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -16,7 +15,7 @@ from urllib.request import Request, urlopen
 import nbformat
 import pytest
 from support.eventually import eventually
-from support.paths import ROOT
+from support.paths import PYTHONPATH, ROOT
 from support.ports import free_port
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def start_lab(home: Path, environ: dict[str, str], folder: Path, theme: str) -> 
     disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
     command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
     paths = {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+        "PYTHONPATH": PYTHONPATH,
         "JUPYTER_CONFIG_PATH": str(home / "first"),
     }
     return run_jupyter(command, home, {**paths, **environ}, folder, {"themes": {"theme": theme}})

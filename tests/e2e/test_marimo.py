@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from urllib.error import URLError
@@ -11,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 from e2e.conftest import SLOW_TIMEOUT, Window
 from support.eventually import eventually
-from support.paths import ROOT
+from support.paths import PYTHONPATH, ROOT
 
 from bqwidget import Room
 from bqwidget.testing import private_server
@@ -59,7 +58,7 @@ def marimo(mode, server, home, home_environ, unused_port):
         **home_environ,
         "BQWIDGET_URL": server.url,
         "BQWIDGET_TOKEN": server.token,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+        "PYTHONPATH": PYTHONPATH,
     }
     copy = home / NOTEBOOK.name
     copy.write_text(NOTEBOOK.read_text().replace("\nif __name__", f"{THREAD_CELL}\nif __name__"))

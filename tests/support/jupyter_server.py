@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from support.certificate import unverified_context
 from support.eventually import eventually
-from support.paths import ROOT
+from support.paths import PYTHONPATH, ROOT
 from support.ws_client import request
 from websockets.sync.client import connect
 
@@ -99,7 +98,7 @@ def jupyter_server(
         **environ,
         "JUPYTER_CONFIG_PATH": CONFIG_PATH,
         "JUPYTER_TOKEN": token,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+        "PYTHONPATH": PYTHONPATH,
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

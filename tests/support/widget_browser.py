@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from bqserver.testing import RunningServer, running_server
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
-from support.paths import ROOT
+from support.paths import PYTHONPATH
 
 from bqwidget import Room
 
@@ -146,7 +145,7 @@ def kernel(home_environ: dict[str, str], server: RunningServer) -> Iterator[Kern
     manager = KernelManager(kernel_name="python3")
     environ = {
         **home_environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server")]),
+        "PYTHONPATH": PYTHONPATH,
         "BQWIDGET_URL": server.url,
         "BQWIDGET_TOKEN": server.token,
     }

@@ -15,7 +15,7 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 import pytest
 from support.eventually import eventually
 from support.jupyter_server import CONFIG_PATH, JupyterServer
-from support.paths import ROOT
+from support.paths import PYTHONPATH, ROOT
 from support.ports import free_port
 from support.ws_client import Answer, member, request
 from websockets.exceptions import InvalidStatus
@@ -108,7 +108,7 @@ def url(node, jupyterhub, missing, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hub")
     ports = [free_port() for _ in range(4)]
     environment = {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server"), *filter(None, sys.path)]),
+        "PYTHONPATH": os.pathsep.join([PYTHONPATH, *filter(None, sys.path)]),
         "JUPYTER_CONFIG_PATH": CONFIG_PATH,
         "BQWIDGET_DATA_DIR": str(folder / "data"),
         "BQWIDGET_RUNTIME_DIR": str(folder / "runtime"),
