@@ -12,6 +12,7 @@ import shutil
 import signal
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,8 +24,11 @@ from support.processes import is_running
 if TYPE_CHECKING:
     from bqserver.app import ChatServer
     from playwright.sync_api import Browser, Playwright
+    from support.jupyter_server import JupyterServer
+    from support.kernels import Kernel
     from support.nats_cluster import NatsCluster
 
+pytest_plugins = ["selection"]
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
 SKIPPED = "missing: "
 CLEARED_VARIABLES = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
@@ -179,6 +183,22 @@ def unused_port() -> int:
 
 
 # ---- tools of the machine --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Callable[[dict[str, str]], AbstractContextManager[Kernel]]:
+    """``with kernel(environ) as running``: a real ipykernel, driven like a notebook."""
+    from support.kernels import kernel
+
+    return kernel
+
+
+@pytest.fixture(scope="session")
+def jupyter_server() -> Callable[..., AbstractContextManager[JupyterServer]]:
+    """``with jupyter_server(home, home_environ) as server``: a real Jupyter server as a process."""
+    from support.jupyter_server import jupyter_server
+
+    return jupyter_server
 
 
 @pytest.fixture(scope="session")

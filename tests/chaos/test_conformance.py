@@ -22,6 +22,8 @@ from tornado.httpserver import HTTPServer
 
 from .load.sizes import SIZE
 
+pytestmark = pytest.mark.slow("runs hundreds of cases")
+
 COMPRESSION_CASES = ["12.*", "13.*"] if SIZE >= 100 else ["12.*.4", "12.1.11", "13.*.4", "13.1.11"]
 """The messages of the cases x.4 have 1 KiB, those of x.11 have 8 KiB in fragments of 256 bytes."""
 CASES = [

@@ -16,6 +16,8 @@ from .load.members import Reader, Sender
 from .load.server_process import ServerProcess, server_process
 from .load.sizes import scaled, seconds
 
+pytestmark = pytest.mark.slow("kills a server again and again")
+
 SENDERS, READERS = 8, 3
 ROUNDS = scaled(4, 200)
 ACKS_PER_ROUND = scaled(500, 1_500)

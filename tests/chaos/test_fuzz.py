@@ -24,6 +24,8 @@ from .load.memory import rss
 from .load.server_process import ServerProcess, server_process
 from .load.sizes import scaled, seconds
 
+pytestmark = pytest.mark.slow("tries random input")
+
 FRAMES, REQUESTS = scaled(4_000, 100_000), scaled(2_000, 50_000)
 ITEMS_PER_SESSION = 100
 CONCURRENT_SESSIONS = 4

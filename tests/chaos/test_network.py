@@ -25,6 +25,8 @@ from .load import stored
 from .load.server_process import ServerProcess, server_process
 from .load.sizes import scaled, seconds
 
+pytestmark = pytest.mark.slow("waits for connections that are cut and come back")
+
 SEEDS = scaled(3, 300)
 CONCURRENT_SEEDS = 3
 SENDERS, READERS, MESSAGES = 4, 4, 15

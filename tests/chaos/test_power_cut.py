@@ -25,6 +25,8 @@ from .load.members import Reader, Sender
 from .load.server_process import MODULE, ServerProcess, server_process
 from .load.sizes import scaled, seconds
 
+pytestmark = pytest.mark.slow("simulates power cuts")
+
 SENDERS = 8
 ROUNDS = scaled(3, 50)
 CUTS = scaled(4, 20)

@@ -24,7 +24,8 @@ def test_needs_nothing():
 @pytest.fixture
 def run(tmp_path: Path):
     """Run those two tests with our conftest and an empty PATH."""
-    shutil.copy(TESTS / "conftest.py", tmp_path)
+    for name in ("conftest.py", "selection.py"):
+        shutil.copy(TESTS / name, tmp_path)
     shutil.copytree(TESTS / "support", tmp_path / "support")
     (tmp_path / "test_cases.py").write_text(CASES)
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
@@ -34,7 +35,7 @@ def run(tmp_path: Path):
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
         return subprocess.run(
             command,
-            env={**environment, **environ, "PATH": ""},
+            env={**environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environ, "PATH": ""},
             cwd=tmp_path,
             capture_output=True,
             text=True,

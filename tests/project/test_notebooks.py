@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import stop_local_server
-from support.paths import ROOT
+from support.paths import PYTHONPATH, ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -24,10 +23,9 @@ def run_nbval(notebook: Path, environ: dict[str, str]) -> None:
     """Run all cells in a new kernel and compare their outputs with the saved ones."""
     command = [*(sys.executable, "-m", "pytest", "--nbval", notebook), *("-p", "no:cacheprovider", "-q")]
     command += ["--nbval-current-env", "--nbval-cell-timeout=60", "--override-ini=addopts="]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "server")])
     done = subprocess.run(
         command,
-        env={**environ, "PYTHONPATH": paths},
+        env={**environ, "PYTHONPATH": PYTHONPATH},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -37,6 +35,7 @@ def run_nbval(notebook: Path, environ: dict[str, str]) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("kernel")
 @each_notebook
 def test_a_notebook_runs_again_in_a_used_home(notebook: Path, home: Path, home_environ: dict[str, str]) -> None:
     """The second run finds the history of the first, on a local server that has been started again."""

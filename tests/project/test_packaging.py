@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
+pytestmark = pytest.mark.slow("builds the wheel and installs it")
 BUNDLE_FILES = ("widget.js", "widget.css", "page.js", "page.css")
 
 

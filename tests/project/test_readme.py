@@ -23,7 +23,6 @@ from bqserver.config.limits import LimitSettings
 from bqserver.hub.hub import Hub
 from bqserver.web.context import AppContext
 from bqserver.web.routes import routes
-from support.kernels import kernel
 from support.paths import ROOT
 
 import bqwidget
@@ -113,7 +112,7 @@ def test_the_api_guide_is_one_session(run_cell: Callable[[str], dict[str, Any]])
 
 
 @pytest.fixture
-def run_cell(home_environ: dict[str, str]) -> Iterator[Callable[[str], dict[str, Any]]]:
+def run_cell(home_environ: dict[str, str], kernel) -> Iterator[Callable[[str], dict[str, Any]]]:
     """A cell that must succeed: its outputs by MIME type."""
     with kernel({**home_environ, "PYTHONPATH": os.pathsep.join(map(str, PACKAGES))}) as running:
 

@@ -140,6 +140,7 @@ def test_the_client_shows_no_token_in_logs_reprs_and_tracebacks(verbose_server, 
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.usefixtures("kernel")
 def test_a_saved_notebook_and_its_exports_contain_no_token(verbose_server, home, home_environ):
     url, _ = verbose_server
     folder = home / "saved"

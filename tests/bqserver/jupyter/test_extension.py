@@ -15,7 +15,7 @@ from bqserver.config.limits import LimitSettings
 from bqserver.jupyter.kernel_tokens import KERNEL_ENDED, KernelTokens
 from support.certificate import self_signed
 from support.eventually import eventually
-from support.jupyter_server import JupyterServer, jupyter_server
+from support.jupyter_server import JupyterServer
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
 
@@ -45,7 +45,7 @@ def config(home: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory, jupyter_server):
     """Shared by the tests without a configuration of their own; its base URL has a prefix."""
     home = tmp_path_factory.mktemp("shared")
     folders = {
@@ -124,7 +124,7 @@ def test_names_are_self_asserted_with_jupyters_shared_token(server):
     assert (posted.json["user"], "verified" in posted.json) == ("eve", False)
 
 
-def test_jupyters_user_names_are_verified_and_reserved(home, home_environ, config):
+def test_jupyters_user_names_are_verified_and_reserved(home, home_environ, config, jupyter_server):
     config.write_text(BADGES)
     with jupyter_server(home, home_environ) as server:
         rooms = server.origin + server.rooms
@@ -190,7 +190,7 @@ c.BqserverExtension.recheck = 0.2
 """
 
 
-def test_a_later_refusal_by_the_authorizer_closes_the_connection(home, home_environ, config):
+def test_a_later_refusal_by_the_authorizer_closes_the_connection(home, home_environ, config, jupyter_server):
     gone = home / "gone"
     config.write_text(BADGES + CHANGING.format(gone=str(gone)))
     with jupyter_server(home, home_environ) as server:
@@ -206,7 +206,7 @@ def test_a_later_refusal_by_the_authorizer_closes_the_connection(home, home_envi
             ada.until("synced")
 
 
-def test_jupyters_authorizer_decides_who_may_read_and_write(home, home_environ, config):
+def test_jupyters_authorizer_decides_who_may_read_and_write(home, home_environ, config, jupyter_server):
     config.write_text(BADGES + "c.ServerApp.authorizer_class = Readers\n")
     with jupyter_server(home, home_environ) as server:
         assert server.ask("POST", "/bqserver/messages", POST, token="ada-badge").status == 201
@@ -219,7 +219,7 @@ def test_jupyters_authorizer_decides_who_may_read_and_write(home, home_environ, 
             assert bob.until("error")["code"] == "read_only"
 
 
-def test_limits_are_configured_as_for_chat_server(home, home_environ, config):
+def test_limits_are_configured_as_for_chat_server(home, home_environ, config, jupyter_server):
     wanted = {"text_limit": 5, "user_limit": 4, "frame_limit": 2000, "rate_limit": 3, "rate_seconds": 60}
     wanted |= {"buffer": 70_000, "heartbeat": 9, "join_limit": 1, "max_connections": 2, "failure_limit": 1}
     config.write_text("".join(f"c.BqserverExtension.{name} = {value}\n" for name, value in wanted.items()))
@@ -245,7 +245,7 @@ SEND = "from bqwidget import Room; room = Room('lobby'); print(room.send({text!r
 HEAR = "print(room.wait_for(lambda m: m.text == {text!r}, after=0, timeout=30).user)"
 
 
-def test_kernels_join_one_room_under_the_names_of_their_users(home, home_environ, config):
+def test_kernels_join_one_room_under_the_names_of_their_users(home, home_environ, config, jupyter_server):
     config.write_text(BADGES)
     with jupyter_server(home, home_environ, base="/pre/fix") as server:
         ada, bob = server.kernel("ada-badge"), server.kernel("bob-badge")
@@ -257,7 +257,7 @@ def test_kernels_join_one_room_under_the_names_of_their_users(home, home_environ
         assert not (home / "runtime" / "server.json").exists()  # no local server was started
 
 
-def test_a_kernels_token_is_only_in_its_environment_and_ends_with_it(home, home_environ):
+def test_a_kernels_token_is_only_in_its_environment_and_ends_with_it(home, home_environ, jupyter_server):
     with jupyter_server(home, home_environ, base="/pre/fix") as server:
         kernel = server.kernel()
         environment = json.loads(kernel.run("import json, os; print(json.dumps(dict(os.environ)))"))
@@ -275,7 +275,7 @@ def test_a_kernels_token_is_only_in_its_environment_and_ends_with_it(home, home_
         assert token not in server.log.read_text()
 
 
-def test_a_rooms_url_uses_the_host_name_of_jupyters_cookie(home, home_environ):
+def test_a_rooms_url_uses_the_host_name_of_jupyters_cookie(home, home_environ, jupyter_server):
     """Jupyter's cookie is bound to the host name of its URL. Its users need no invites."""
     with jupyter_server(home, home_environ) as server:
         kernel = server.kernel()
@@ -292,7 +292,7 @@ def read_if_there(path: Path) -> bytes:
         return b""
 
 
-def test_kernels_use_loopback_when_jupyter_has_a_certificate(home, home_environ, missing):
+def test_kernels_use_loopback_when_jupyter_has_a_certificate(home, home_environ, missing, jupyter_server):
     cert, key = self_signed(home, missing)
     with jupyter_server(home, home_environ, f"--ServerApp.certfile={cert}", f"--ServerApp.keyfile={key}") as server:
         kernel = server.kernel()
@@ -305,14 +305,14 @@ def test_kernels_use_loopback_when_jupyter_has_a_certificate(home, home_environ,
             assert refused.status == 401
 
 
-def test_a_server_chosen_in_the_environment_is_kept(home, home_environ):
+def test_a_server_chosen_in_the_environment_is_kept(home, home_environ, jupyter_server):
     environ = {**home_environ, "BQWIDGET_URL": "https://chat.example.org"}
     with jupyter_server(home, environ) as server:
         output = server.kernel().run("import os; print(os.environ['BQWIDGET_URL'], 'BQWIDGET_TOKEN' in os.environ)")
         assert output.split() == ["https://chat.example.org", "False"]
 
 
-def test_kernels_use_the_local_server_if_the_extension_is_disabled(home, home_environ):
+def test_kernels_use_the_local_server_if_the_extension_is_disabled(home, home_environ, jupyter_server):
     off = "--ServerApp.jpserver_extensions={'bqserver.extension': False}"
     with jupyter_server(home, home_environ, off) as server:
         assert server.ask("GET", "/bqserver/health").status == 404
@@ -322,7 +322,7 @@ def test_kernels_use_the_local_server_if_the_extension_is_disabled(home, home_en
         assert kernel.run("print(room.url)").startswith(local["url"])
 
 
-def test_a_stopped_server_sends_bye_and_keeps_the_history(home, home_environ):
+def test_a_stopped_server_sends_bye_and_keeps_the_history(home, home_environ, jupyter_server):
     authorization: dict[str, str] = {}
     for _ in range(2):
         with jupyter_server(home, home_environ) as server:
@@ -339,7 +339,7 @@ def test_a_stopped_server_sends_bye_and_keeps_the_history(home, home_environ):
     assert seq == 1
 
 
-def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ):
+def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, jupyter_server):
     rights = home / "data" / "rights.toml"
     rights.parent.mkdir(exist_ok=True)
     rights.write_text("[lobby")
@@ -350,7 +350,7 @@ def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ):
         assert server.ask("GET", "/bqserver/health").status == 404
 
 
-def test_two_jupyter_servers_in_one_folder_have_separate_histories(home, home_environ):
+def test_two_jupyter_servers_in_one_folder_have_separate_histories(home, home_environ, jupyter_server):
     with jupyter_server(home, home_environ) as first, jupyter_server(home, home_environ) as second:
         assert first.ask("POST", "/bqserver/messages", POST).status == 201
         assert second.ask("GET", "/bqserver/messages").json == []

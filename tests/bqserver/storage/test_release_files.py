@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from bqserver.testing import running_server
-from support.jupyter_server import jupyter_server
 from support.release.files import bqserver, expected, serving, unpack
 from support.release.report import SECTIONS, bearer
 from support.ws_client import member, request
@@ -210,7 +209,9 @@ def test_the_runtime_file_is_the_one_of_the_release(home: Path) -> None:
 # ---- the history of Jupyter's extension
 
 
-def test_the_history_of_a_jupyter_server_is_found(data: Path, home: Path, home_environ: dict[str, str]) -> None:
+def test_the_history_of_a_jupyter_server_is_found(
+    data: Path, home: Path, home_environ: dict[str, str], jupyter_server
+) -> None:
     """Its name is made of the folder and the base path of that server."""
     base = "/a%20base/"
     digest = hashlib.sha256(f"{home / 'notebooks'} {base}".encode()).hexdigest()[:12]

@@ -6,7 +6,6 @@ import re
 
 import pytest
 from support.eventually import eventually
-from support.kernels import kernel
 from support.tcp_proxy import tcp_proxy
 
 from bqwidget.protocol import Member
@@ -27,7 +26,7 @@ def bob(join):
 
 
 @pytest.fixture
-def notebook(room_server, home_environ, bob):
+def notebook(room_server, home_environ, bob, kernel):
     environ = {**home_environ, "BQWIDGET_URL": room_server.url, "BQWIDGET_TOKEN": room_server.token}
     with kernel(environ) as running:
         running.run(f"""

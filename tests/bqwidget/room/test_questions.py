@@ -9,7 +9,6 @@ import zlib
 import pytest
 from bqserver.testing import running_server
 from support.eventually import eventually
-from support.kernels import kernel
 
 from bqwidget import BqwidgetError, MessageRefused, Room, RoomClosed, WaitTimeout, connection
 from bqwidget.protocol import Expire
@@ -243,7 +242,7 @@ def test_an_answer_that_fits_no_question_is_an_error(members):
 
 
 @pytest.fixture
-def notebook(server, home_environ):
+def notebook(server, home_environ, kernel):
     with kernel({**home_environ, "BQWIDGET_URL": server.url}) as running:
         running.run("import time\nfrom bqwidget import Room\nroom = Room('lobby', user='ada').wait_open(20)")
         yield running

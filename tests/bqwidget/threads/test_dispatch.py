@@ -13,7 +13,6 @@ import time
 import pytest
 from bqserver.testing import running_server
 from support.eventually import eventually
-from support.kernels import kernel
 
 from bqwidget import Room, dispatch
 from bqwidget._threads.callback import Callback
@@ -357,7 +356,7 @@ def bob(server):
 
 
 @pytest.fixture
-def notebook(server, home_environ, bob):
+def notebook(server, home_environ, bob, kernel):
     with kernel({**home_environ, "BQWIDGET_URL": server.url}) as running:
         running.run("""
             import asyncio, threading, time

@@ -14,7 +14,6 @@ from threading import Event
 
 import pytest
 from support.eventually import eventually
-from support.kernels import kernel
 
 from bqwidget import Room
 
@@ -36,7 +35,7 @@ def bob(join):
 
 
 @pytest.fixture
-def notebook(room_server, home_environ, bob):
+def notebook(room_server, home_environ, bob, kernel):
     environ = {**home_environ, "BQWIDGET_URL": room_server.url, "BQWIDGET_TOKEN": room_server.token}
     with kernel(environ) as running:
         running.run(f"""
