@@ -89,6 +89,8 @@ class Message(Struct, frozen=True):
     expired: int | None = None
     verified: bool = False
     """Whether the server authenticated ``user``; else the name is self-asserted."""
+    real_at: int | None = None
+    """Of a reply: the server's present time, where ``at`` differs from it because the clock was set."""
 
     def __repr__(self) -> str:
         parts = f", parts=[{', '.join(printable(part.name or part.mime) for part in self.parts)}]"
@@ -146,7 +148,8 @@ def is_answer(question: Message, reply: Message) -> bool:
     ask = question.ask
     if ask is None or not is_open(question) or reply.re != question.seq:
         return False
-    in_time = ask.expires is None or reply.at <= ask.expires
+    moment = reply.at if reply.real_at is None else reply.real_at
+    in_time = ask.expires is None or moment <= ask.expires
     from_them = ask.from_ is None or reply.user == ask.from_
     return in_time and from_them and (not ask.choices or reply.choice in ask.choices)
 

@@ -23,6 +23,7 @@ from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
 from bqserver.cli.listener import bind, close_on_error, published_runtime_file, tls_context
 from bqserver.cli.settings import ServerSettings, normalize_base_path
+from bqserver.clock import steady_time
 from bqserver.config.limits import max_sockets
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
@@ -175,7 +176,7 @@ class ChatServer(ServerSettings):
 
     async def open_hub(self, authenticator: Authenticator, audit: AuditLog, port: int) -> Hub:
         """Open the log, and join the other nodes of a cluster. ``port``: see ``open_log``. Raises ServerError."""
-        policy = Policy(authenticator, Moderation(self.moderation_file(), time.time))
+        policy = Policy(authenticator, Moderation(self.moderation_file(), steady_time))
         log, join = await self.open_log(port)
         hub = Hub(
             log,

@@ -21,7 +21,8 @@ class Submission(NamedTuple):
     """A draft on its way into the log.
 
     ``principal``: the sender according to the server. ``verified``: the server has authenticated that name.
-    ``moderator``: the sender may delete messages of others.
+    ``moderator``: the sender may delete messages of others. ``now``: of a reply, the server's present time when it was
+    accepted (milliseconds since the epoch), for the question's end.
     """
 
     room: str
@@ -29,6 +30,7 @@ class Submission(NamedTuple):
     draft: Draft
     verified: bool = False
     moderator: bool = False
+    now: int | None = None
 
 
 class Stored(NamedTuple):

@@ -32,6 +32,8 @@ export const messageSchema = object({
   expired: nullish(number),
   /** The server authenticated `user`; otherwise the client chose the name. */
   verified: optional(boolean),
+  /** Of a reply: the server's present time, where `at` differs from it because the clock was set. */
+  real_at: optional(number),
 });
 /** A message with all later changes folded in. `seq` and `at` grow strictly; `seq` may skip values. */
 export type Message = Infer<typeof messageSchema>;
@@ -80,7 +82,7 @@ export function fold(message: Message, change: Change): Message {
 export function withAnswer(question: Message, reply: Message): Message {
   const { ask, answer, expired } = question;
   if (ask === undefined || answer !== undefined || expired !== undefined || reply.re !== question.seq) return question;
-  const inTime = ask.expires === undefined || reply.at <= ask.expires;
+  const inTime = ask.expires === undefined || (reply.real_at ?? reply.at) <= ask.expires;
   return inTime && isValidAnswer(ask, reply) ? { ...question, answer: reply.seq } : question;
 }
 

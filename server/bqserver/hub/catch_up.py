@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
 
+from bqserver.clock import steady_time_ms
 from bqserver.errors import StorageError
 from bqserver.model import Bounds
 from bqserver.websocket.framing import text_frame
@@ -71,7 +71,7 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
         limits=hub.limits,
         heartbeat_ms=int(hub.heartbeat * 1000),
         user=peer.principal,
-        now=int(time.time() * 1000),
+        now=steady_time_ms(),
     )
     peer.connection.write(text_frame(encode(hello)))
     _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))

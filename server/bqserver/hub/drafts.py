@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from bqserver.auth.identity import Identity
+from bqserver.clock import steady_time_ms
 from bqserver.model import Rejected, Role, Submission
 from bqserver.storage.attachments import resolve_attachments
 from bqwidget.protocol import Draft, Post, Send, check
@@ -86,6 +87,7 @@ def _submission(identity: Identity, role: Role, room: str, draft: Draft) -> Subm
         draft,
         verified=principal is not None,
         moderator=role is Role.MODERATE,
+        now=steady_time_ms() if isinstance(draft, Send) and draft.re is not None else None,
     )
 
 

@@ -31,6 +31,9 @@ from bqwidget.protocol import (
 IdempotencyKey = tuple[str, str, str]
 """(room, principal, cid): identifies a draft that is sent again."""
 
+MAX_CLOCK_SKEW = 100
+"""Milliseconds by which the ``at`` of a reply may differ from the time that counts for its question."""
+
 decode_message = msgspec.json.Decoder(Message).decode
 
 
@@ -103,7 +106,7 @@ def sequence(
     known = {} if assume_new else state.find_stored(keys)
     fresh: dict[tuple[str, int], Target] = {}
     for index, submission in enumerate(batch):
-        room, principal, draft, verified, _ = submission
+        room, principal, draft, verified, *_ = submission
         first = known.get((room, principal, draft.cid)) if draft.cid else None
         if first is not None:
             plan.outcomes.append(deduplicate(first, submission))
@@ -111,7 +114,7 @@ def sequence(
         head = state.head(room)
         seq, at = positions[index] if positions else (head.seq + 1, now)
         at = max(at, head.at + 1)
-        entry = make_entry(draft, room, seq, at, verified=verified)
+        entry = make_entry(draft, room, seq, at, verified=verified, now=submission.now)
         ref = target_seq(draft)
         if ref is not None:
             old = fresh.get((room, ref)) or state.target(room, ref)
@@ -139,8 +142,10 @@ def sequence(
     return plan
 
 
-def make_entry(draft: Draft, room: str, seq: int, at: int, *, verified: bool = False) -> Message | Change:
-    """The entry of ``draft`` at this seq and time."""
+def make_entry(
+    draft: Draft, room: str, seq: int, at: int, *, verified: bool = False, now: int | None = None
+) -> Message | Change:
+    """The entry of ``draft`` at this seq and time. ``now``: see ``Submission``."""
     cid = draft.cid or None
     match draft:
         case Send():
@@ -156,6 +161,7 @@ def make_entry(draft: Draft, room: str, seq: int, at: int, *, verified: bool = F
                 ask=draft.ask,
                 parts=draft.parts,
                 verified=verified,
+                real_at=None if now is None or abs(at - now) < MAX_CLOCK_SKEW else now,
             )
         case Edit():
             return Change(
@@ -193,7 +199,7 @@ def target_seq(draft: Draft) -> int | None:
 
 def validate(submission: Submission, entry: Message | Change, target: Target | None) -> Rejected | None:
     """The reason why a draft, which would become ``entry``, can't change or answer ``target``; None: it can."""
-    _, principal, draft, verified, moderator = submission
+    _, principal, draft, verified, moderator, _ = submission
     if target is None:
         return _missing(target_seq(draft))
     message = decode_message(target.body)
@@ -217,7 +223,8 @@ def _missing(seq: int | None) -> Rejected:
 def deduplicate(first: Stored, submission: Submission) -> Outcome:
     """The stored entry if ``submission`` is the same draft, which gives the same bytes; else a conflict."""
     draft = submission.draft
-    if encode(make_entry(draft, first.room, first.seq, first.at, verified=submission.verified)) == first.body:
+    now = decode_message(first.body).real_at if isinstance(draft, Send) and not first.change else None
+    if encode(make_entry(draft, first.room, first.seq, first.at, verified=submission.verified, now=now)) == first.body:
         return first._replace(dup=True)
     return Rejected("conflict", f"cid {printable(draft.cid)} was already used for another message: make a new cid", 409)
 

@@ -77,7 +77,8 @@ def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submis
     room, principal, entry = original
     # The source log decided whether a change was its author's or a moderator's; a change does not record it.
     verified = isinstance(entry, Change) or entry.verified
-    return Submission(room, principal, _draft(entry, seq), verified=verified, moderator=True)
+    now = entry.real_at if isinstance(entry, Message) else None
+    return Submission(room, principal, _draft(entry, seq), verified=verified, moderator=True, now=now)
 
 
 def referenced_attachments(entries: Iterable[CanonicalEntry]) -> Iterator[tuple[str, Part]]:

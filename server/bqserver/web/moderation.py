@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
 from typing import Literal
 
 import msgspec
 
 from bqserver.auth.moderation import Mute
+from bqserver.clock import steady_time
 from bqserver.model import Role
 from bqwidget import protocol
 
@@ -50,7 +50,7 @@ class ModerationHandler(BodyHandler):
             case "reopen":
                 state.reopen(room)
             case "mute":
-                until = time.time() + order.minutes * 60 if order.minutes else None
+                until = steady_time() + order.minutes * 60 if order.minutes else None
                 state.mute(Mute(room=room, user=order.user or "", by=principal, until=until))
             case "unmute":
                 state.unmute(room, order.user or "")

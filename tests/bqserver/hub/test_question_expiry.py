@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 
 import pytest
@@ -132,6 +133,49 @@ def test_the_question_of_a_dead_verified_asker_expires(home, meanwhile):
         assert (change["kind"], change["target"], change["user"]) == ("expire", seq, "ada")
         [asked] = request(server.url, "GET", "/messages", **boss).json
         assert asked["expired"] == change["at"]
+
+
+HOUR = 3_600_000
+"""Milliseconds."""
+
+
+@pytest.mark.parametrize("shift", [HOUR, -HOUR], ids=["forward", "back"])
+@pytest.mark.parametrize("when", ["before the question", "before the answer"])
+def test_setting_the_clock_changes_no_deadline(tmp_path, monkeypatch, shift, when):
+    """The clock is set while the server runs, and is right again when it has started again."""
+    real, offset = time.time, 0
+    monkeypatch.setattr(time, "time", lambda: real() + offset / 1000)
+    log = f"sqlite:{tmp_path / 'log.sqlite'}"
+
+    def check(server, offset_later: int) -> None:
+        nonlocal offset
+        with member(server.url) as one:
+            now = one.until("hello")["now"]
+        in_time, late = question(server, expires=now + 60_000), question(server, expires=now - 1)
+        offset = offset_later
+        body = {"user": "bob", "text": "yes", "re": in_time, "cid": "one"}
+        reply = request(server.url, "POST", "/messages", body).json
+        answer(server, late)
+        assert folded(server, in_time)["answer"] == reply["seq"]
+        assert "answer" not in folded(server, late)
+        again = request(server.url, "POST", "/messages", body)
+        assert (again.status, again.json) == (200, reply)
+
+    with running_server(open=True, log=log) as server:
+        if when == "before the question":
+            offset = shift
+            question(server)  # its ``at`` is an hour ahead, or its clock an hour behind
+        check(server, shift)
+    offset = 0
+    with running_server(open=True, log=log) as server:
+        check_again = {"user": "bob", "text": "yes", "cid": "two"}
+        assert request(server.url, "POST", "/messages", check_again).status == 201
+        with member(server.url) as one:
+            now = one.until("hello")["now"]
+        seq = question(server, expires=now + 60_000)
+        assert folded(server, seq)["at"] > now - 60_000
+        reply = answer(server, seq).json
+        assert folded(server, seq)["answer"] == reply["seq"]
 
 
 class Asker:

@@ -76,7 +76,7 @@ class Prechecker:
 
     async def _check(self, submission: Submission) -> Outcome | None:
         """The outcome if it is certain: the draft is stored already, or is rejected. None: publish it."""
-        room, principal, draft, verified, _ = submission
+        room, principal, draft, verified, *_ = submission
         target = target_seq(draft)
         assert target is not None
         entry = make_entry(draft, room, 0, 0, verified=verified)

@@ -30,6 +30,8 @@ class Record(Struct, frozen=True):
     moderator: bool = False
     at: int | None = None
     """The time in the log that it was copied from (milliseconds); None: it was not copied."""
+    now: int | None = None
+    """``Submission.now``."""
 
 
 class StreamMessage(NamedTuple):
@@ -53,8 +55,8 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def encode_record(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
-    _, principal, draft, verified, moderator = submission
-    return encode(Record(principal, draft, node, number, verified, moderator, at))
+    _, principal, draft, verified, moderator, now = submission
+    return encode(Record(principal, draft, node, number, verified, moderator, at, now))
 
 
 def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes) -> StreamMessage:
@@ -74,7 +76,7 @@ def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes)
 
 
 def submission_of(room: str, record: Record) -> Submission:
-    return Submission(room, record.by, record.draft, record.verified, record.moderator)
+    return Submission(room, record.by, record.draft, record.verified, record.moderator, record.now)
 
 
 def message_id(room: str, principal: str, cid: str, rejections: int = 0) -> str:
