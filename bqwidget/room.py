@@ -15,6 +15,7 @@ from traitlets import List, Unicode
 
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
+from bqwidget._client.session_thread import now_ms
 from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
 from bqwidget._room.observable import live_trait
@@ -192,7 +193,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
 
     def _snapshot_frames(self, limit: int) -> list[ServerFrame | Status]:
         """Frames that rebuild the newest ``limit`` messages and the status; on the room's thread."""
-        return [*self._connection.session.snapshot(limit), self._current_status()]
+        return [*self._connection.session.snapshot(limit, self._connection.server_time_ms()), self._current_status()]
 
     # ---- on the room's thread ----
 
@@ -200,7 +201,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         """After every step of the connection: notify the window, the observers and the handlers."""
         frames: list[ServerFrame | Status] = list(accepted)
         before, status = self._last_status, self._current_status()
-        if status != before:
+        if before is None or status != msgspec.structs.replace(before, now=status.now):
             self._last_status = status
             frames.append(status)
         self._notify_listeners(frames)
@@ -228,6 +229,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
             error=status_error,
             retry_at=connection.retry_at,
             queued=len(connection.session.outbox),
+            now=now_ms(),
         )
 
     # ---- for the traits ----

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Literal
 
+from msgspec.structs import replace
+
 from bqwidget._client.message_list import PAGE_SIZE, MessageList, PageRequest
 from bqwidget._client.outbox import MAX_IN_FLIGHT, Outbox, to_entry
 
@@ -52,12 +54,15 @@ class StatusError(Struct, frozen=True, omit_defaults=False):
 
 
 class Status(Struct, frozen=True, tag_field="type", tag="status", omit_defaults=False):
-    """The state of the room. ``retry_at``: the time of the next join, in milliseconds since the epoch."""
+    """The state of the room. ``retry_at``: the time of the next join, ``now``: this computer's clock, both in
+    milliseconds since the epoch.
+    """
 
     status: State
     error: StatusError | None = None
     retry_at: int | None = None
     queued: int = 0
+    now: int = 0
 
 
 class Session:
@@ -273,11 +278,15 @@ class Session:
         """When ``outgoing`` has drafts again without another event, or None."""
         return self.outbox.next_send_at() if self._joined else None
 
-    def snapshot(self, limit: int) -> list[ServerFrame]:
-        """Frames from which a view can build the newest ``limit`` messages."""
+    def snapshot(self, limit: int, server_time: int) -> list[ServerFrame]:
+        """Frames from which a view can build the newest ``limit`` messages. ``server_time``: of now, in milliseconds."""
         if self.hello is None:
             return []
-        frames: list[ServerFrame] = [self.hello, Presence(members=self.members)]
+        oldest = self.hello.oldest
+        if oldest == 0 and self.messages.gapless_after == 0:  # the room was empty, and all since then is in the list
+            oldest = next((message.seq for message in self.messages.after(0)), 0)
+        hello = replace(self.hello, now=server_time, oldest=oldest)
+        frames: list[ServerFrame] = [hello, Presence(members=self.members)]
         frames += [MessageFrame(entry=message) for message in self.messages.newest(limit)]
         return [*frames, Synced(seq=self.last_seq)]
 

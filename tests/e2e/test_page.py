@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,8 @@ from bqserver.websocket.compression import compress
 from e2e.conftest import Window
 from support.ws_client import member
 from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+from bqwidget import Room, WaitTimeout
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -251,3 +254,28 @@ def test_long_messages_are_compressed_in_both_directions(server, pages, monkeypa
             window.say(text)
             assert ada.until("message")["entry"]["text"] == text
     assert sent_compressed.count(True) >= 2  # of any length
+
+
+# ---- clocks
+
+CLOCK = "const clock = Date.now; Date.now = () => clock() + {offset};"
+"""A computer whose clock is wrong by ``offset`` milliseconds."""
+
+
+@pytest.mark.parametrize("minutes", [10, -10], ids=["fast", "slow"])
+def test_a_question_is_open_for_a_reader_whose_clock_is_wrong(server, pages, minutes):
+    """It ends by the server's clock: open before, and closed after."""
+    name = f"clock-{minutes}"
+    with Room(name, user="ada", url=server.url) as ada, ThreadPoolExecutor(1) as thread:
+        ada.wait_open(20)
+        page = pages()
+        page.add_init_script(CLOCK.format(offset=minutes * 60_000))
+        window = open_room(page, server, name)
+        window.set_name("eve")
+        answer = thread.submit(ada.ask, "Continue?", choices=["yes", "no"], timeout=60)
+        window.region.get_by_role("button", name="yes").click()
+        assert answer.result() == "yes"
+        with pytest.raises(WaitTimeout):
+            ada.ask("Really?", choices=["yes"], timeout=0.5)
+        really = window.messages.filter(has_text="Really?")
+        really.get_by_text("Expired without an answer").wait_for()

@@ -9,6 +9,7 @@
 import type { Draft } from "../protocol/client-frames";
 import { isChange, type Change, type Entry, type Message } from "../protocol/entries";
 import type { ChangeFrame, ErrorFrame, Gap, Hello, MessageFrame, ServerFrame } from "../protocol/server-frames";
+import { welcomed } from "./hello";
 import { MutableMessages } from "./mutable-messages";
 import * as pending from "./pending";
 import { withMembers } from "./presence";
@@ -17,9 +18,9 @@ import { isOwn, KEPT_MESSAGES, LOG_PAGE_SIZE, MAX_GAP_SEQS, MAX_HELD_FRAMES, PAG
 import type { Effect, Input, PageRequest, State } from "./state";
 import { afterVisibility, NO_UNREAD } from "./unread";
 
-/** Applies a batch of inputs; the message list is copied at most once per batch. */
-export function reduce(state: State, inputs: readonly Input[]): [State, Effect[]] {
-  const reducer = new Reducer(state);
+/** Applies a batch of inputs that arrived at `now`; the message list is copied at most once per batch. */
+export function reduce(state: State, inputs: readonly Input[], now?: number): [State, Effect[]] {
+  const reducer = new Reducer(state, now);
   for (const input of inputs) reducer.apply(input);
   const { messages } = reducer.list;
   // A batch that changes nothing returns the same object, so that the view does not render.
@@ -32,8 +33,11 @@ class Reducer {
   readonly list: MutableMessages;
   readonly effects: Effect[] = [];
 
-  constructor(state: State) {
+  readonly #now: number | undefined;
+
+  constructor(state: State, now?: number) {
     this.state = state;
+    this.#now = now;
     this.list = new MutableMessages(state.messages);
   }
 
@@ -95,8 +99,8 @@ class Reducer {
   // ---- the chain of entries ----------------------------------------------------------------------
 
   #hello(hello: Hello): void {
-    const { epoch, principal } = this.state;
-    this.#set({ oldestSeq: hello.oldest, limits: hello.limits, resuming: false, principal: hello.user ?? principal });
+    const { epoch } = this.state;
+    this.#set({ ...welcomed(this.state, hello, this.#now), resuming: false });
     if (hello.epoch !== epoch) {
       this.#set({ epoch: hello.epoch });
       this.#reload(hello.seq);
@@ -229,12 +233,10 @@ class Reducer {
 
   /** Replaces everything by what the kernel sent as its answer to `open`. */
   #snapshot(frames: readonly ServerFrame[]): void {
-    const { epoch, loaded, principal } = this.state;
+    const { epoch, loaded } = this.state;
     const knownSeq = loaded ? this.state.lastSeq : Infinity;
     const { hello, messages, changes, rest, lastSeq } = readSnapshot(frames);
-    if (hello !== null) {
-      this.#set({ epoch: hello.epoch, oldestSeq: hello.oldest, limits: hello.limits, principal: hello.user ?? principal });
-    }
+    if (hello !== null) this.#set({ ...welcomed(this.state, hello, this.#now), epoch: hello.epoch });
     this.#reload(0);
     this.list.replace(messages);
     const complete = (messages[0]?.seq ?? 0) <= this.state.oldestSeq;

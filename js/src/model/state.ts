@@ -29,6 +29,8 @@ export interface State {
   readonly lastSeq: number;
   readonly oldestSeq: number;
   readonly limits: Limits;
+  /** The server's clock minus the reader's, in milliseconds: questions end by the server's. */
+  readonly clockOffset: number;
   /** All messages of the log from `messages[0]` to `lastSeq`, with their changes folded in. */
   readonly messages: readonly Message[];
   /** The log has no message before `messages[0]`. */
@@ -109,6 +111,7 @@ export function initialState(room: string, user = ""): State {
     lastSeq: 0,
     oldestSeq: 0,
     limits: DEFAULT_LIMITS,
+    clockOffset: 0,
     messages: [],
     complete: false,
     loaded: false,

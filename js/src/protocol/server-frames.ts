@@ -46,6 +46,8 @@ export const SERVER_FRAME_SCHEMAS = {
     heartbeat_ms: number,
     /** The verified name under which this client writes; absent where it is the name in its frames. */
     user: nullish(string),
+    /** The server's clock, by which questions end, in milliseconds since the epoch. */
+    now: nullish(number),
   }),
   message: object({ entry: messageSchema, prev: nullish(uint) }),
   change: object({ entry: changeSchema, prev: nullish(uint) }),
@@ -62,6 +64,8 @@ export const SERVER_FRAME_SCHEMAS = {
     error: nullable(errorInfoSchema),
     /** When the next attempt starts, in milliseconds since the epoch. */
     retry_at: nullable(number),
+    /** The sender's clock, if that is not this browser's. */
+    now: optional(number),
     queued: number,
   }),
 };

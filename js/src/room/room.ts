@@ -155,7 +155,7 @@ export class Room {
   #flush(): void {
     this.#scheduled = false;
     if (this.#stopped.signal.aborted || this.#inputs.length === 0) return;
-    const [state, effects] = reduce(this.#state.value, this.#inputs.splice(0));
+    const [state, effects] = reduce(this.#state.value, this.#inputs.splice(0), Date.now());
     this.#state.value = state;
     for (const effect of effects) this.#run(effect);
   }

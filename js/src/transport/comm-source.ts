@@ -13,6 +13,7 @@ import { PageUnavailableError, RequestError } from "../protocol/errors";
 import { asMessages } from "../protocol/guards";
 import { asServerFrames } from "../protocol/guards";
 import { isObject } from "../protocol/schema";
+import type { ServerFrame } from "../protocol/server-frames";
 import { fetchInChunks, uploadInChunks, type ChunkCommand, type Reply } from "./comm-attachments";
 import type { OnProgress, Source, SourceEvents } from "./source";
 
@@ -135,7 +136,7 @@ export class CommSource implements Source {
   #onSnapshot(n: number, snapshot: unknown): void {
     this.#cancelResync();
     this.#lastDelta = n;
-    this.#events?.dispatch([{ type: "snapshot", frames: asServerFrames(snapshot) }]);
+    this.#events?.dispatch([{ type: "snapshot", frames: framesOf(snapshot) }]);
     for (const early of [...this.#earlyDeltas.keys()]) if (early <= n) this.#earlyDeltas.delete(early);
     this.#dispatchInOrder();
   }
@@ -153,7 +154,7 @@ export class CommSource implements Source {
       this.#lastDelta += 1;
       const frames = this.#earlyDeltas.get(this.#lastDelta);
       this.#earlyDeltas.delete(this.#lastDelta);
-      this.#events?.dispatch(asServerFrames(frames));
+      this.#events?.dispatch(framesOf(frames));
     }
     if (this.#earlyDeltas.size === 0) this.#cancelResync();
   }
@@ -268,4 +269,12 @@ export class CommSource implements Source {
     this.#status = status;
     this.#events?.dispatch([{ type: "comm", status }]);
   }
+}
+
+/** The frames of an envelope; a status gives the time of the next attempt by the kernel's clock, which may be wrong. */
+function framesOf(value: unknown): ServerFrame[] {
+  return asServerFrames(value).map((frame) => {
+    if (frame.type !== "status" || frame.retry_at === null || frame.now === undefined) return frame;
+    return { ...frame, retry_at: frame.retry_at - frame.now + Date.now() };
+  });
 }

@@ -67,6 +67,13 @@ function open(n = 0): void {
 }
 
 describe("from the kernel", () => {
+  it("reads the time of the next attempt by the kernel's clock", () => {
+    const status = { type: "status", status: "reconnecting", error: null, queued: 0, now: 1_000_000, retry_at: 1_004_000 };
+    open();
+    kernel.send({ n: 1, frames: [status] });
+    expect(inputs.at(-1)).toMatchObject({ retry_at: Date.now() + 4_000 });
+  });
+
   it("opens, and dispatches the snapshot and the deltas after it", () => {
     expect(kernel.received).toEqual([{ client: "me", k: 1, do: "open" }]);
     kernel.send({ n: 7, frames: [synced(1)] });

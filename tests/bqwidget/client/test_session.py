@@ -691,3 +691,18 @@ def test_the_servers_clock_advances_and_the_local_one_is_the_fallback():
     assert one.server_time_ms(12.5, 777) == 1_002_500
     one.receive([hello()], 20.0)
     assert one.server_time_ms(21.0, 777) == 777
+
+
+def test_a_snapshot_of_a_room_that_was_empty_says_where_it_starts():
+    """Otherwise a window would look for earlier messages; but not where `keep` dropped some."""
+
+    def oldest(one):
+        return one.snapshot(200, 0)[0].oldest
+
+    new = joined()
+    assert oldest(new) == 0
+    new.receive([live(1, 0), live(2, 1)], 0)
+    assert oldest(new) == 1
+    short = joined(keep=1)
+    short.receive([live(1, 0), live(2, 1)], 0)
+    assert oldest(short) == 0

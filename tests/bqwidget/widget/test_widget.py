@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from bqserver.testing import RunningServer
@@ -54,6 +55,15 @@ def test_a_snapshot_is_followed_by_new_messages(browser: Browser, bob: Room) -> 
     assert (frame["entry"]["user"], frame["entry"]["room"]) == ("bob", "lobby")
     numbers = [envelope["n"] for envelope in browser.envelopes() if "frames" in envelope]
     assert numbers == sorted(set(numbers))
+
+
+def test_a_snapshot_tells_the_time(browser: Browser) -> None:
+    """Of the server, by which questions end, and of this computer, by which the next attempt starts."""
+    frames = {frame["type"]: frame for frame in browser.snapshot()}
+    before = time.time() * 1000
+    again = {frame["type"]: frame for frame in browser.snapshot()}
+    assert frames["hello"]["now"] <= before <= again["hello"]["now"] + 1
+    assert before <= again["status"]["now"] + 1
 
 
 def test_a_browsers_command_reaches_the_room_once(browser: Browser, bob: Room) -> None:

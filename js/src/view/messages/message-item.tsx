@@ -67,7 +67,7 @@ export class MessageItem extends Component<Props> {
   }
 
   bubble(): JSX.Element {
-    const { message, own, quoted, answer, user, answering, active, actions } = this.props;
+    const { message, own, quoted, answer, endsAt, user, answering, active, actions } = this.props;
     if (message.deleted) {
       return (
         <div class="bq-bubble bq-deleted">
@@ -89,7 +89,14 @@ export class MessageItem extends Component<Props> {
           {message.ask && (
             <>
               <MessageText text={message.text} />
-              <Question question={message} answer={answer} user={user} answering={answering} onAnswer={actions.onAnswer} />
+              <Question
+                question={message}
+                answer={answer}
+                endsAt={endsAt}
+                user={user}
+                answering={answering}
+                onAnswer={actions.onAnswer}
+              />
             </>
           )}
           <div class="bq-line">

@@ -6,21 +6,22 @@ import { formatTime } from "../../i18n/format";
 import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
 import { useNow } from "../shared/hooks";
-import { questionEnd } from "./rows";
 
 interface Props {
   readonly question: Message;
   /** The answer that counts, if it is in the list. */
   readonly answer: Message | null;
+  /** When it ends by the reader's clock, in milliseconds since the epoch. */
+  readonly endsAt: number | null;
   readonly user: string;
   /** An answer of the reader is being sent. */
   readonly answering: boolean;
   readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
 }
 
-export function Question({ question, answer, user, answering, onAnswer }: Props): JSX.Element {
-  const end = questionEnd(question);
-  const now = useNow(question.answer === undefined && Number.isFinite(end) ? end : null);
+export function Question({ question, answer, endsAt, user, answering, onAnswer }: Props): JSX.Element {
+  const isOpen = question.answer === undefined && question.expired === undefined;
+  const now = useNow(isOpen ? endsAt : null);
   if (question.answer !== undefined) {
     return (
       <p class="bq-outcome bq-answered" dir="auto">
@@ -28,8 +29,7 @@ export function Question({ question, answer, user, answering, onAnswer }: Props)
       </p>
     );
   }
-  // `expired` counts even if this browser's clock is behind.
-  if (question.expired !== undefined || now >= end) return <p class="bq-outcome">{strings.expired}</p>;
+  if (!isOpen || (endsAt !== null && now >= endsAt)) return <p class="bq-outcome">{strings.expired}</p>;
   const { choices, from } = question.ask ?? {};
   const disabled = answering || (from !== undefined && from !== user);
   return (
@@ -52,9 +52,9 @@ export function Question({ question, answer, user, answering, onAnswer }: Props)
       ) : (
         <FreeAnswer disabled={disabled} onAnswer={(text) => onAnswer(question, text, false)} />
       )}
-      {(from !== undefined || Number.isFinite(end)) && (
+      {(from !== undefined || endsAt !== null) && (
         <p class="bq-outcome" dir="auto">
-          {[from !== undefined && strings.onlyFrom(from), Number.isFinite(end) && strings.openUntil(formatTime(end))]
+          {[from !== undefined && strings.onlyFrom(from), endsAt !== null && strings.openUntil(formatTime(endsAt))]
             .filter(Boolean)
             .join(" · ")}
         </p>

@@ -27,14 +27,12 @@ export interface Row {
   readonly quoted: Message | null;
   /** Of a question: the answer that counts, if that is in the list. */
   readonly answer: Message | null;
+  /** Of a question with an end: when that is by the reader's clock, in milliseconds since the epoch. */
+  readonly endsAt: number | null;
   /** Of an answer that does not count: the key of the string that says why. */
   readonly rejectedAs: "lateAnswer" | "secondAnswer" | null;
 }
 
-/** When a question stops accepting answers, in milliseconds since the epoch. */
-export function questionEnd(question: Message): number {
-  return Math.min(question.expired ?? Infinity, question.ask?.expires ?? Infinity);
-}
 
 function rejectionOf(reply: Message, question: Message | null): Row["rejectedAs"] {
   if (question?.ask === undefined || question.answer === reply.seq || !isValidAnswer(question.ask, reply)) return null;
@@ -64,6 +62,7 @@ export function rowsOf(state: State, start: number, end: number, now: number): R
       unread: isUnread,
       quoted,
       answer: message.answer === undefined ? null : (messageBySeq(messages, message.answer) ?? null),
+      endsAt: message.ask?.expires == null ? null : message.ask.expires - state.clockOffset,
       rejectedAs: rejectionOf(message, quoted),
     };
   });
