@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
 import signal
 import ssl
 import sys
@@ -39,6 +41,7 @@ from bqserver.web.routes import routes
 
 from .audit import AuditLog
 from .errors import SettingError, StartError
+from .repeats import RepeatFilter
 
 CLUSTER_SCHEMES = ("nats://", "tls://")
 HTTP_IDLE_TIMEOUT = 120.0
@@ -84,6 +87,9 @@ class ChatServer(ServerSettings):
         if self.subapp is not None:
             return
         sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
+        if (handler := logging.lastResort) is not None:  # what no configured logger takes, such as Tornado's warnings
+            handler.addFilter(repeats := RepeatFilter(handler))
+            atexit.register(repeats.close)
         with self.reported_errors(), asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(self.serve(self.announce, signals=True))
 

@@ -1,6 +1,7 @@
 """The audit log (one JSON line per event) and the counters of /metrics.
 
-A line has who did what, where, and the result; never message texts, tokens or query strings.
+A line has who did what, where, and the result; never message texts, tokens or query strings. Refusals can be caused
+as often as a client likes, so those of one member or address for one reason are counted, and written once a minute.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 from bqserver.auth.identity import Identity
 from bqserver.errors import StartError
 from bqserver.files import open_private
+from bqserver.repeats import Repeats
 
 _log = logging.getLogger("bqserver.audit")
 
@@ -44,6 +46,7 @@ class AuditLog:
     def __init__(self, path: str | None = None) -> None:
         self.counters = Counters()
         self._handler: logging.Handler | None = None
+        self._repeats: Repeats[dict[str, object]] = Repeats(self._summarise)
         if path == "-":
             self._handler = logging.StreamHandler()
         elif path is not None:
@@ -65,12 +68,17 @@ class AuditLog:
         room: str | None = None,
         address: str | None = None,
         claimed_name: str | None = None,
+        repeated: str | None = None,
         **facts: str | float | None,
     ) -> None:
-        """Write one line. ``claimed_name``: the self-asserted name, used if ``identity`` has no verified one."""
+        """Write one line. ``claimed_name``: the self-asserted name, used if ``identity`` has no verified one.
+
+        ``repeated``: the kind of an event that a client can cause at will. Of one kind, and of one member, or address
+        where the member is not verified, the first is written, and then once a minute how many there were.
+        """
         if self._handler is None:
             return
-        line = {
+        line: dict[str, object] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "what": what,
             "who": identity.principal,
@@ -81,7 +89,8 @@ class AuditLog:
             **facts,
         }
         known = {name: value for name, value in line.items() if value is not None}
-        self._handler.handle(logging.makeLogRecord({"msg": msgspec.json.encode(known).decode()}))
+        if repeated is None or self._repeats.first((repeated, identity.principal or address), known):
+            self._write(known)
 
     def reopen(self) -> None:
         """Create the file now if it was rotated away; otherwise the next line does."""
@@ -91,8 +100,16 @@ class AuditLog:
 
     def close(self) -> None:
         if self._handler is not None:
+            self._repeats.close()
             self._handler.close()
         self._handler = None
+
+    def _summarise(self, line: dict[str, object], repeats: int) -> None:
+        self._write({**line, "repeats": repeats})
+
+    def _write(self, line: dict[str, object]) -> None:
+        if self._handler is not None:
+            self._handler.handle(logging.makeLogRecord({"msg": msgspec.json.encode(line).decode()}))
 
 
 class _FileHandler(WatchedFileHandler):

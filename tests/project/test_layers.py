@@ -47,7 +47,8 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.websocket": set(),
     "bqserver.jetstream": {"errors"},
     "bqserver.auth": {"errors", "model", "files"},
-    "bqserver.audit": {"errors", "files", "auth"},
+    "bqserver.repeats": set(),
+    "bqserver.audit": {"errors", "files", "auth", "repeats"},
     "bqserver.storage": {"errors", "model", "files"},
     "bqserver.storage.sqlite": {"errors", "model", "files", "storage"},
     "bqserver.storage.nats": {"errors", "model", "files", "storage", "storage.sqlite", "jetstream"},
@@ -60,8 +61,8 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.jupyter": {"errors", "model", "auth", "storage", "storage.sqlite", "hub", "web", "web.fastpath", "config"},
     "bqserver.cli": {"errors", "files", "auth", "storage", "storage.sqlite", "transfer", "config"},
     "bqserver.app": {
-        "errors", "model", "clock", "audit", "auth", "storage", "storage.sqlite", "storage.nats", "cluster", "hub", "web",
-        "web.fastpath", "jupyter", "config", "cli",
+        "errors", "model", "clock", "repeats", "audit", "auth", "storage", "storage.sqlite", "storage.nats", "cluster",
+        "hub", "web", "web.fastpath", "jupyter", "config", "cli",
     },  # the composition root
     "bqserver.__main__": {"app"},
     "bqserver.testing": {"app"},

@@ -66,7 +66,7 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
                 hub.presence.peer_changed(room, peer)
                 loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end
     except ProtocolError as error:
-        _reject(peer, Rejected(error.code, str(error), 400), cid_of(message))
+        return _on_rejected(hub, peer, Rejected(error.code, str(error), 400), cid_of(message))
     return None
 
 
@@ -76,7 +76,7 @@ def submit(hub: Hub, peer: Peer, draft: Draft) -> Awaitable[None] | None:
     if isinstance(decision, Submission):
         _append(hub, peer, decision)
     elif isinstance(decision, Rejected):
-        return _on_rejected(peer, decision, draft.cid)
+        return _on_rejected(hub, peer, decision, draft.cid)
     else:
         return _submit_later(hub, peer, decision, draft.cid)
     return None
@@ -122,11 +122,15 @@ def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) 
         peer.record(what, claimed_name=draft.user, code=outcome.code)
     else:
         peer.record(what, claimed_name=draft.user, seq=outcome.seq)
+    peer.unstored += not isinstance(outcome, Stored) or outcome.dup
     hub.acknowledge(peer, draft.cid, outcome)
     peer.on_outcome()
 
 
-def _on_rejected(peer: Peer, rejected: Rejected, cid: str) -> Awaitable[None] | None:
+def _on_rejected(hub: Hub, peer: Peer, rejected: Rejected, cid: str | None) -> Awaitable[None] | None:
+    """Answer; a refused frame counts as a message, whatever the reason."""
+    if rejected.code != "rate":
+        rejected = hub.too_fast(peer.principal or peer.address) or rejected
     if rejected.code == "rate":
         peer.rejections += 1
         if peer.rejections > MAX_CONSECUTIVE_REJECTIONS:

@@ -28,7 +28,7 @@ class Peer:
     ``live``: the fan-out writes to it; until then its frames are held back. ``skip_up_to``: the last seq that a
     catch-up covered, for the log may show an entry to a reader just before the fan-out delivers it. ``rejections``:
     how many messages in a row were rejected for their rate. ``accepted``: how many were submitted to the log, of which
-    ``answered`` have an outcome. ``catch_up_task``: the catch-up that runs now or ran last.
+    ``answered`` have an outcome; ``unstored`` of these added nothing to the log. ``catch_up_task``: the catch-up that runs now or ran last.
     """
 
     __slots__ = (
@@ -55,6 +55,7 @@ class Peer:
         "room_name",
         "skip_up_to",
         "typing_until",
+        "unstored",
         "user",
     )
 
@@ -93,6 +94,7 @@ class Peer:
         self.rejections = 0
         self.accepted = 0
         self.answered = 0
+        self.unstored = 0
         self._settled: asyncio.Future[None] | None = None
         self.catch_up_task: asyncio.Task[None] | None = None
         self._held: list[tuple[int, bytes]] = []
@@ -105,7 +107,10 @@ class Peer:
     def record(
         self, what: str, *, claimed_name: str | None = None, code: str | None = None, seq: int | None = None
     ) -> None:
-        """Write an event to the audit log. ``claimed_name``: the name on the frame that caused it."""
+        """Write an event to the audit log. ``claimed_name``: the name on the frame that caused it.
+
+        ``code``: why it was refused.
+        """
         if self.audit.enabled:
             self.audit.record(
                 what,
@@ -113,6 +118,7 @@ class Peer:
                 room=self.room_name,
                 address=self.address,
                 claimed_name=claimed_name or self.user,
+                repeated=code,
                 code=code,
                 seq=seq,
             )
@@ -179,5 +185,7 @@ class Peer:
     def expel(self, code: int, reason: str) -> None:
         """Close the connection because access was revoked."""
         self.live = False
-        self.record("expel", code=str(code))
+        if self.audit.enabled:
+            where = {"room": self.room_name, "address": self.address, "claimed_name": self.user}
+            self.audit.record("expel", self.identity, **where, code=str(code))
         self.connection.close(code, reason)

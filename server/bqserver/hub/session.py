@@ -23,7 +23,7 @@ def start(hub: Hub, peer: Peer, after: int | None, epoch: str | None) -> None:
 
 async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> None:
     connection, loop = peer.connection, asyncio.get_running_loop()
-    flood, frames = FloodControl(loop.time()), 0
+    flood, frames, unstored = FloodControl(loop.time()), 0, 0
     joining = start_join(hub, room, peer, after, epoch)
     try:
         while (messages := await connection.receive()) is not None:
@@ -42,6 +42,7 @@ async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoc
                     excess -= 1
                 else:
                     excess += len(message) // BYTES_PER_FRAME
+            unstored, excess = peer.unstored, excess + peer.unstored - unstored
             if excess and (wait := flood.count(excess, loop.time())):
                 if connection.open and flood.is_flood(loop.time()):
                     await close_for_rate(peer, "too many frames", wait)

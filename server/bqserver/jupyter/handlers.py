@@ -18,7 +18,7 @@ from tornado.web import HTTPError, RequestHandler
 from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.model import Role
 from bqserver.web.errors import ApiError
-from bqserver.web.handler import Handler
+from bqserver.web.handler import SAFE_METHODS, Handler
 from bqserver.web.requests import is_upgrade
 from bqserver.web.room_page import RoomPageHandler
 
@@ -34,7 +34,6 @@ ANONYMOUS_NAME = re.compile(r"[0-9a-f]{32}")
 
 LOGIN_REQUIRED = Denied("unauthorized", "log in to this Jupyter server first, or send its token")
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 HTTP_METHODS = ("get", "head", "post", "put", "patch", "delete")
 
 

@@ -121,6 +121,7 @@ class UploadHandler(BodyHandler):
 
     def _check_rate(self) -> None:
         who = self.identity.principal or self.address
+        self.rate_counted = True
         if refused := self.context.hub.too_fast(who, "messages and attachments"):
             raise ApiError.of(refused)
 

@@ -32,6 +32,7 @@ _log = logging.getLogger("bqserver.http")
 
 COOKIE_DAYS = 30
 MAX_LOGGED_PATH = 200
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 HEADERS = (
     ("Content-Type", JSON),
     ("Cache-Control", "no-store"),
@@ -54,6 +55,8 @@ class Handler(RequestHandler):
     room: str | None = None
     error_code: str | None = None
     cors_origin: str | None = None
+    rate_counted = False
+    """Whether the request has been counted towards the rate of its author."""
 
     def initialize(self, context: AppContext) -> None:
         self.context = context
@@ -139,7 +142,7 @@ class Handler(RequestHandler):
 
     def check_no_origin(self) -> None:
         """Browsers send Origin with every request that can change something; without it only a token is accepted."""
-        safe = self.request.method in ("GET", "HEAD", "OPTIONS") and not is_upgrade(self.request)
+        safe = self.request.method in SAFE_METHODS and not is_upgrade(self.request)
         if not safe and "Cookie" in self.request.headers and "Authorization" not in self.request.headers:
             raise ApiError(403, "bad_origin", "Origin is missing: only a request with a bearer token may omit it")
 
@@ -205,7 +208,19 @@ class Handler(RequestHandler):
         if isinstance(error, ServerError):  # its message names files of the server, so it goes to the server's log only
             failure = ApiError(503, "unavailable", "messages can't be read just now: try again", retry_after=5)
             status_code, kwargs["exc_info"] = 503, (ApiError, failure, None)
+        elif (
+            isinstance(error, ApiError)
+            and self._counts_as_message(error)
+            and (limited := self.context.hub.too_fast(self.identity.principal or self.address))
+        ):
+            failure = ApiError.of(limited)
+            status_code, kwargs["exc_info"] = failure.status_code, (ApiError, failure, None)
         super().send_error(status_code, **kwargs)
+
+    def _counts_as_message(self, error: ApiError) -> bool:
+        """Whether a refused post counts towards the rate of its author. Wrong tokens have a limit of their own."""
+        refused = HTTPStatus.BAD_REQUEST <= error.status_code < HTTPStatus.TOO_MANY_REQUESTS
+        return self.request.method == "POST" and refused and self.denied is None and not self.rate_counted
 
     def log_exception(self, *exc_info: Any) -> None:
         if isinstance(exc_info[1], ServerError):
@@ -239,12 +254,16 @@ def log_request(handler: Handler) -> None:
     request, audit = handler.request, handler.context.hub.audit
     audit.counters.requests[handler.get_status()] += 1
     if audit.enabled:
+        status = handler.get_status()
+        # Anyone may ask for what is public (health, the page's files), as often as for what does not exist.
+        public = handler.public and handler.room is None and request.method in SAFE_METHODS
         audit.record(
             f"{request.method} {request.path[:MAX_LOGGED_PATH]}",
             handler.identity,
             room=handler.room,
             address=handler.address,
-            status=handler.get_status(),
+            repeated=f"{status} {handler.error_code}" if public or status >= HTTPStatus.BAD_REQUEST else None,
+            status=status,
             code=handler.error_code,
             ms=round(request.request_time() * 1000, 1),
         )

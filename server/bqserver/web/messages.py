@@ -38,6 +38,7 @@ class MessagesHandler(BodyHandler):
         self.authorize(room, Role.WRITE)
         with bad_request():
             decision = accept(hub, Poster(self.identity, room, self.address), decode_post(self.body()))
+        self.rate_counted = not isinstance(decision, Rejected)
         if not isinstance(decision, Submission | Rejected):
             decision = await decision
         if isinstance(decision, Rejected):

@@ -57,6 +57,8 @@ KINDS = {
     "echo": text({"type": "x"}),
     "typing": text({"type": "chat.typing", "user": "eve"}),
     "bad send": text({"type": "chat.send", "cid": "c", "user": "", "text": ""}),
+    "edit of nothing": text({"type": "chat.edit", "cid": "c", "user": "eve", "target": 9_999, "text": "x"}),
+    "the same send": text({"type": "chat.send", "cid": "c", "user": "eve", "text": "x"}),
     "not JSON": frame(TEXT, b"{"),
     "empty": frame(TEXT, b""),
     "ping": frame(PING, b""),
