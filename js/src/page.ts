@@ -15,6 +15,9 @@ import { loadName } from "./view/shared/storage";
 
 const UNREAD_DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
 
+/** The state of the history entry whose page was loaded again, which happens once. */
+const LOADED_AGAIN = "bqwidget-loaded-again";
+
 function start(main: HTMLElement): void {
   // The HTML's `lang` is that of the server's own few words: the server does not know the reader's language.
   document.documentElement.lang = setLanguage(navigator.languages);
@@ -23,7 +26,7 @@ function start(main: HTMLElement): void {
   const code = takeInviteCode();
   if (session === "no") {
     main.replaceChildren();
-    render(h(InviteScreen, { room: name, code, redeem: (invite) => redeemInvite(base, invite) }), main);
+    void askForInvite(main, base, name, code);
     return;
   }
   const embedded = parseJson(document.getElementById("bqwidget-state")?.textContent ?? "");
@@ -36,6 +39,28 @@ function start(main: HTMLElement): void {
   render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1", shareUrl }), main);
   room.start();
   showUnread(room);
+}
+
+/**
+ * Shows the invite screen, unless this browser has a session: then loads the page again. A link on another site opens
+ * the page without its cookie, which is SameSite=Strict; requests of the page itself carry it.
+ */
+async function askForInvite(main: HTMLElement, base: string, room: string, code: string | null): Promise<void> {
+  if (history.state !== LOADED_AGAIN && (await hasSession(base, room))) {
+    history.replaceState(LOADED_AGAIN, "");
+    location.reload();
+    return;
+  }
+  render(h(InviteScreen, { room, code, redeem: (invite) => redeemInvite(base, invite) }), main);
+}
+
+async function hasSession(base: string, room: string): Promise<boolean> {
+  const url = `${base}rooms/${encodeURIComponent(room)}/messages?limit=1`;
+  const status = await fetch(url).then(
+    (response) => response.status,
+    () => 0,
+  );
+  return status === 200 || status === 403;
 }
 
 /** Shows unread messages on the browser's tab: their number in the title, a dot on the icon. */

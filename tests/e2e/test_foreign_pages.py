@@ -181,3 +181,37 @@ def test_the_page_enforces_trusted_types_and_its_content_policy(rebound_browser,
         )
         assert "done" not in outcomes
         context.close()
+
+
+FOLLOW_LINK = """
+(href) => {
+  const link = document.createElement("a");
+  link.href = href;
+  document.body.append(link);
+  link.click();
+}
+"""
+ASKS_FOR_INVITE = "room.invite()"
+
+
+@pytest.mark.parametrize("fragment", ["", "#m=1", "#invite=used"])
+def test_a_member_who_follows_a_link_of_another_site_is_in_the_room(pages, fragment):
+    """The cookie is not sent with the first request, so the page looks again. 127.0.0.1 and localhost are two sites."""
+    with running_server() as server, foreign_site() as port:
+        page = pages()
+        page.context.add_cookies([session(server)])
+        page.goto(f"http://localhost:{port}/")
+        page.evaluate(FOLLOW_LINK, f"{server.url}/rooms/lobby{fragment}")
+        page.get_by_role("region", name="Chat room lobby").get_by_role("textbox", name="Message").wait_for()
+        assert page.get_by_text(ASKS_FOR_INVITE).count() == 0
+
+
+def test_a_stranger_who_follows_a_link_of_another_site_is_asked_for_an_invite(pages):
+    with running_server() as server, foreign_site() as port:
+        page = pages()
+        page.goto(f"http://localhost:{port}/")
+        loaded = []
+        page.on("framenavigated", lambda frame: loaded.append(frame.url))
+        page.evaluate(FOLLOW_LINK, f"{server.url}/rooms/lobby")
+        page.get_by_text(ASKS_FOR_INVITE).wait_for()
+        assert loaded == [f"{server.url}/rooms/lobby"]
