@@ -23,7 +23,8 @@ from bqserver.auth.file_watcher import CredentialFiles, CredentialWatcher
 from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
-from bqserver.cli.listener import bind, close_on_error, published_runtime_file, tls_context
+from bqserver.cli.certificates import CertificateWatcher, tls_context
+from bqserver.cli.listener import bind, close_on_error, published_runtime_file
 from bqserver.cli.settings import ServerSettings, normalize_base_path
 from bqserver.clock import steady_time
 from bqserver.config.limits import max_sockets
@@ -117,8 +118,6 @@ class ChatServer(ServerSettings):
             hub = await self.open_hub(authenticator, audit, sockets[0].getsockname()[1])
         watcher = CredentialWatcher(files, authenticator, hub.review)
         rechecks = Reauthentication(hub, self.recheck) if self.jupyterhub else None
-        if signals and hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, audit)
         connections, logins = self.connection_limiter(), self.login_throttle()
         if hub.membership is not None:
             hub.membership.share_limit("joins", connections.joins)
@@ -129,6 +128,9 @@ class ChatServer(ServerSettings):
         )
         server = self.make_http_server(context, tls)
         server.add_sockets(sockets)
+        certificate = CertificateWatcher(self.certfile, self.keyfile, server.set_tls) if self.certfile else None
+        if signals and hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, certificate, audit)
         self.url = self.address(sockets[0].getsockname()[1])
         try:
             with published_runtime_file(self.runtime_file, self.url, self.token):
@@ -137,6 +139,8 @@ class ChatServer(ServerSettings):
         finally:
             server.stop()
             watcher.close()
+            if certificate is not None:
+                certificate.close()
             if rechecks is not None:
                 rechecks.close()
             await hub.close()
@@ -201,9 +205,11 @@ class ChatServer(ServerSettings):
             raise
         return hub
 
-    def reload(self, watcher: CredentialWatcher, audit: AuditLog) -> None:
-        """On SIGHUP: read tokens and rights, and reopen a rotated audit log."""
+    def reload(self, watcher: CredentialWatcher, certificate: CertificateWatcher | None, audit: AuditLog) -> None:
+        """On SIGHUP: read tokens, rights and the certificate, and reopen a rotated audit log."""
         watcher.reload()
+        if certificate is not None:
+            certificate.reload()
         audit.reopen()
 
     def stop(self) -> None:

@@ -157,6 +157,22 @@ def write_private(path: Path, data: bytes) -> None:
         raise AccessFileError(f"{path} can't be written: {error.strerror}") from error
 
 
+# ---- changed files
+
+
+FileStamp = tuple[int, int, int]
+"""Modification time in ns, size in bytes, inode."""
+
+
+def file_stamp(path: Path) -> FileStamp | None:
+    """Differs after every change of the file; None if it can't be found."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 # ---- lock files
 
 

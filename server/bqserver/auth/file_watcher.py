@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bqserver.errors import AccessFileError
-from bqserver.files import read_private
+from bqserver.files import FileStamp, file_stamp, read_private
 
 from .authenticator import Authenticator
 from .permissions import Permissions, parse_permissions
@@ -22,9 +22,6 @@ CHECK_INTERVAL = 1.0
 """Seconds between two checks of the files and of the grants' expiry."""
 
 _log = logging.getLogger("bqserver.access")
-
-FileStamp = tuple[int, int, int]
-"""Modification time in ns, size in bytes, inode."""
 
 
 class CredentialFiles:
@@ -58,7 +55,7 @@ class CredentialFiles:
         return Grants() if self._tokens is None else read_grants(self._tokens), read_permissions(self._rights)
 
     def _read_stamps(self) -> list[FileStamp | None]:
-        return [_stamp(self._tokens), _stamp(self._rights)]
+        return [file_stamp(self._tokens) if self._tokens else None, file_stamp(self._rights)]
 
 
 class CredentialWatcher:
@@ -104,11 +101,3 @@ def read_permissions(path: Path) -> Permissions:
         raise AccessFileError(f"{path}: not UTF-8 text") from None
     except AccessFileError as error:
         raise AccessFileError(f"{path}: {error}") from None
-
-
-def _stamp(path: Path | None) -> FileStamp | None:
-    try:
-        found = None if path is None else path.stat()
-    except OSError:
-        return None
-    return found and (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -1,11 +1,10 @@
-"""Listening: sockets, TLS, and the runtime file that tells local clients the address."""
+"""Listening: sockets, and the runtime file that tells local clients the address."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,16 +38,6 @@ def close_on_error(sockets: list[socket.socket]) -> Iterator[None]:
         for one in sockets:
             one.close()
         raise
-
-
-def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
-    """Raises StartError unless the files are a certificate and its key."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certfile, keyfile)
-    except (OSError, ssl.SSLError) as error:
-        raise StartError(f"the certificate {certfile} can't be used: {error}") from error
-    return context
 
 
 @contextmanager

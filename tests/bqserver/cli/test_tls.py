@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -17,6 +18,7 @@ from bqserver.websocket.connection import CLOSE_TIMEOUT
 from chaos.load.raw_websocket import close_code, upgrade
 from chaos.load.server_process import server_process
 from support.certificate import self_signed, unverified_context
+from support.eventually import eventually
 from support.ws_client import member, request
 from websockets.asyncio.client import connect
 
@@ -136,6 +138,44 @@ def test_only_tls_1_2_and_1_3_are_used(server):
         context.wrap_socket(plain) as wrapped,
     ):
         assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def served_certificate(port: int) -> str:
+    """The certificate that a new connection gets, as PEM."""
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=20)
+
+
+def test_a_renewed_certificate_is_used_by_itself_and_a_bad_one_is_not(server, home, missing, caplog):
+    cert, key = home / "cert.pem", home / "key.pem"
+    first = served_certificate(server.port)
+    assert first == cert.read_text()
+    with member(server.url, ssl=unverified_context(), Authorization=f"Bearer {server.token}") as one:
+        one.until("synced")
+        self_signed(home, missing)
+        renewed = cert.read_text()
+        eventually(lambda: served_certificate(server.port) == renewed, what="the renewed certificate")
+        for spoil in (lambda: cert.write_text("no certificate"), key.unlink):
+            caplog.clear()
+            spoil()
+            eventually(lambda: "the former certificate stays in use" in caplog.text)
+            assert served_certificate(server.port) == renewed
+        one.say("still here")
+        one.until("ack")
+        self_signed(home, missing)
+        eventually(lambda: served_certificate(server.port) == cert.read_text(), what="the next certificate")
+
+
+def test_sighup_reads_the_certificate_even_if_it_has_not_changed(home, missing):
+    cert, key = self_signed(home, missing)
+    with server_process("memory", f"--certfile={cert}", f"--keyfile={key}") as server:
+        cert.write_text("no certificate")
+        said = "the former certificate stays in use"
+        for times in (1, 2):  # by itself, then by the signal
+            eventually(lambda times=times: server.stderr_output().count(said) == times, what=f"{times} lines")
+            os.kill(server.pid, signal.SIGHUP)
+        self_signed(home, missing)
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: served_certificate(server.port) == cert.read_text(), what="the renewed certificate")
 
 
 @pytest.mark.parametrize("url", ["http://chat.example.org", "ws://192.0.2.7:8765", "http://localhost.evil.example"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, cast
@@ -204,6 +205,10 @@ class FastPathServer(HTTPServer):
         delegate = super().start_request(server_conn, request_conn)
         stream = cast(HTTP1ServerConnection, server_conn).stream
         return PhaseDelegate(cast(TrackedStream, stream), delegate)
+
+    def set_tls(self, context: ssl.SSLContext) -> None:
+        """Use this certificate for new connections."""
+        self.ssl_options = context
 
     def serve(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Let Tornado handle the connection from now on."""
