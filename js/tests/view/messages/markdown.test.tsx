@@ -119,7 +119,7 @@ describe("markdown", () => {
     });
     expect(time).toBeLessThan(250);
     expectSafe(root);
-    await vi.waitFor(() => expect(workerClient.cached({ do: "parse", text }) ?? isPlain(text)).toBeTruthy());
+    await vi.waitFor(() => expect(workerClient.cached({ do: "parse", text }) ?? isPlain(text)).toBeTruthy(), { timeout: 18_000 });
     expectSafe(root);
   });
 });

@@ -61,7 +61,7 @@ describe("the list", () => {
     await flood();
     expect(rows().length).toBeLessThan(10); // of a window without height
     expect(rows().at(-1)?.dataset.seq).toBe("201");
-    await vi.waitFor(() => expect(rows()).toHaveLength(80));
+    await vi.waitFor(() => expect(rows()).toHaveLength(80), { timeout: 18_000 });
   });
 });
 
