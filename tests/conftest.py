@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import zlib
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["selection"]
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
+ORDER = os.environ.get("BQWIDGET_TEST_ORDER", "")
 SKIPPED = "missing: "
 CLEARED_VARIABLES = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 """Variables of a developer's shell that would change which server a test uses."""
@@ -43,6 +45,25 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+if ORDER == "random":
+    os.environ["BQWIDGET_TEST_ORDER"] = ORDER = str(random.randrange(1_000_000))  # for the processes of xdist as well
+
+
+def pytest_report_header() -> str | None:
+    return f"order of the tests: BQWIDGET_TEST_ORDER={ORDER}" if ORDER else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest groups the tests that share a parameter of a fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files, and the tests in each. A file's tests stay together, for the fixtures that they share."""
+    if ORDER == "reverse":
+        items.reverse()
+    elif ORDER:
+        seeded = random.Random(ORDER)
+        places = {path: seeded.random() for path in dict.fromkeys(item.path for item in items)}
+        items.sort(key=lambda item: (places[item.path], seeded.random()))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
