@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
+from math import inf
 
 from bqserver.websocket.framing import PING
 
@@ -27,6 +29,8 @@ class Heartbeat:
         self._timer: asyncio.TimerHandle | None = None
         self._round: list[Peer] = []
         self._tick = 0
+        self._beats = deque([-inf] * 2 * SLICES_PER_ROUND, 2 * SLICES_PER_ROUND)
+        """Loop times of the beats of the last two rounds."""
 
     def start(self) -> None:
         """Run while there are peers; does nothing if it runs already."""
@@ -38,7 +42,10 @@ class Heartbeat:
             self._timer.cancel()
 
     def _beat(self) -> None:
-        """Ping the next slice, and drop peers that have sent nothing for two periods."""
+        """Ping the next slice, and drop peers that have sent nothing for two rounds.
+
+        Rounds are counted, not seconds: after a pause of this process, what the peers have sent is still unread.
+        """
         self._timer = None
         if not self._peers:
             return
@@ -46,7 +53,8 @@ class Heartbeat:
             self._round = list(self._peers)
         due = self._round[self._tick % SLICES_PER_ROUND :: SLICES_PER_ROUND]
         self._tick += 1
-        deadline = self._loop.time() - 2 * self._period
+        deadline = self._beats[0]
+        self._beats.append(self._loop.time())
         for peer in due:
             room = self._peers.get(peer)
             if room is None:

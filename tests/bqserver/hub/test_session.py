@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 from importlib import import_module
 
@@ -12,6 +13,7 @@ from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.eventually import eventually
+from support.processes import bqserver, listening
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
 
@@ -421,6 +423,19 @@ def until_members(one, members: list[dict]) -> None:
     """A slow machine may send an earlier state once more before this one."""
     while one.until("presence")["members"] != members:
         pass
+
+
+def test_a_server_that_was_suspended_keeps_its_members():
+    """A laptop that slept: the members could not be pinged meanwhile, so their silence means nothing."""
+    with bqserver("--port=0", "--open", "--log=memory", "--heartbeat=0.2") as server, member(listening(server)) as one:
+        one.until("synced")
+        server.send_signal(signal.SIGSTOP)
+        threading.Event().wait(1)  # longer than a silent member is waited for
+        server.send_signal(signal.SIGCONT)
+        one.say("still here")
+        one.until("ack")
+        for _ in range(3):
+            one.until("synced")
 
 
 def test_the_heartbeat_sends_the_last_seq_and_drops_dead_peers():
