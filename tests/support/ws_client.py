@@ -69,6 +69,8 @@ def member(
         ssl=ssl,
         max_size=None,
         max_queue=None,  # otherwise unread messages would delay the closing handshake
+        open_timeout=TIMEOUT,
+        ping_interval=None,  # the server's pings keep it alive
     ) as socket:
         yield Member(socket)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from contextlib import suppress
 
 import pytest
 from bqserver.auth import tokens
+from bqserver.hub.commands import submit
+from bqserver.hub.hub import Hub
 from bqserver.hub.question_expiry import OrphanedQuestions
 from bqserver.model import Rejected, Submission
+from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
+from support.hub import RecordingConnection, joined, new_peer, run, settle
 from support.ws_client import member, request
 
-from bqwidget.protocol import Send
+from bqwidget.protocol import Ask, Send
 
 ASK = {"ask": {"choices": ["yes", "no"]}}
 
@@ -216,16 +221,27 @@ def test_an_expiry_that_can_not_be_stored_is_tried_again(caplog):
     ]
 
 
-def test_a_kernel_that_comes_back_keeps_its_questions(server):
-    with member(server.url, query="?user=ada&client=k1") as kernel:
-        kernel.until("synced")
-        kernel.say("Continue?", **ASK)
-        seq = kernel.until("ack")["seq"]
-    with member(server.url, query="?user=ada&client=k1") as kernel:
-        for _ in range(3):  # heartbeats: longer than a dead kernel is waited for
-            kernel.until("synced")
-        reply = answer(server, seq, "no").json
-        assert folded(server, seq)["answer"] == reply["seq"]
+def test_a_kernel_that_comes_back_keeps_its_questions():
+    """``gone`` leaves after ``back`` did, so that its question expires later than the other one would have."""
+
+    async def scenario():
+        hub = Hub(MemoryLog(), heartbeat=0.01)
+        watching, back, gone = await joined(hub), await joined(hub, client="k1"), await joined(hub, client="k2")
+        for kernel in (back, gone):
+            submit(hub, kernel, Send(cid=kernel.client, user="ada", text="Continue?", ask=Ask(("yes", "no"))))
+            await settle()
+        hub.leave(back)
+        hub.enter(new_peer(hub, RecordingConnection(), client="k1"))
+        watching.connection.writes.clear()
+        hub.leave(gone)
+        while b'"expire"' not in b"".join(watching.connection.writes):
+            await asyncio.sleep(0)
+        assert ["expired" in json.loads(message) for message in await hub.log.messages("lobby", limit=2)] == [
+            False,
+            True,
+        ]
+
+    run(scenario)
 
 
 def test_kernels_report_whether_they_are_busy(server):

@@ -16,7 +16,7 @@ from bqwidget.protocol import Expire
 
 @pytest.fixture(scope="module")
 def server():
-    with running_server(open=True, heartbeat=0.5) as running:
+    with running_server(open=True) as running:
         yield running
 
 
@@ -285,9 +285,15 @@ def test_an_interrupt_ends_the_question(notebook, bob):
     assert bob.messages[-1].expired
 
 
-def test_a_kernel_that_dies_leaves_no_question_open(notebook, bob):
-    notebook.begin("room.ask('Continue?')")
-    eventually(lambda: open_question(bob))
-    notebook.kill()
-    eventually(lambda: open_question(bob) is None)
-    assert bob.messages[-1].expired
+def test_a_kernel_that_dies_leaves_no_question_open(home_environ, kernel):
+    with (
+        running_server(open=True, heartbeat=1) as server,
+        Room("lobby", user="bob", url=server.url) as bob,
+        kernel({**home_environ, "BQWIDGET_URL": server.url}) as notebook,
+    ):
+        bob.wait_open(20)
+        notebook.begin("from bqwidget import Room\nRoom('lobby', user='ada').ask('Continue?')")
+        eventually(lambda: open_question(bob))
+        notebook.kill()
+        eventually(lambda: open_question(bob) is None)
+        assert bob.messages[-1].expired
