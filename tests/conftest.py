@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import hypothesis
 import pytest
 from support.eventually import eventually
 from support.ports import free_port
@@ -46,6 +47,13 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 
+
+hypothesis.settings.register_profile(
+    "bqwidget",
+    deadline=None,  # a busy machine is slow
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("bqwidget")
 
 if ORDER == "random":
     os.environ["BQWIDGET_TEST_ORDER"] = ORDER = str(random.randrange(1_000_000))  # for the processes of xdist as well

@@ -15,7 +15,7 @@ from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.log import SqliteLog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.submissions import submissions
 
@@ -179,7 +179,7 @@ def test_a_batch_may_have_any_size(new_log: Opener):
     run_scenario(new_log, scenario)
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(drafts=st.lists(submissions(), max_size=30), size=st.integers(1, 9))
 def test_memory_and_sqlite_give_the_same_outcomes_and_messages(tmp_path_factory: pytest.TempPathFactory, drafts, size):
     folder = tmp_path_factory.mktemp("logs")

@@ -24,7 +24,7 @@ from bqserver.testing import running_server
 from bqserver.transfer.canonical import compute_totals, read_entries
 from bqserver.transfer.copy import from_stream, to_stream
 from bqserver.transfer.stream_export import Progress
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.submissions import submissions
 from support.ws_client import request
@@ -71,7 +71,7 @@ def test_rooms_are_compared_by_name(nats_single, tmp_path: Path):
     assert back.returncode == 0, back.stderr
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8)
 @given(drafts=st.lists(submissions(), min_size=1, max_size=40))
 def test_a_copy_there_and_back_is_identical(nats_single, tmp_path_factory, drafts):
     folder = tmp_path_factory.mktemp("copy")

@@ -26,7 +26,7 @@ from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import RunningServer, running_server
 from bqserver.web.fastpath.posts import FastPath
 from bqserver.web.fastpath.server import FastPathServer
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.certificate import self_signed
 from support.eventually import eventually
@@ -672,7 +672,7 @@ def test_random_requests_are_answered_as_without_the_fast_path(server, taken):
         plain = RunningServer(ChatServer(log_url="memory", port=0, open=True))
     rooms = count()
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=300)
     @given(st.lists(requests(), min_size=1, max_size=3), st.lists(st.integers(0, 2000), max_size=3))
     def alike(several: list[bytes], cuts: list[int]) -> None:
         data = b"".join(several) + TRAILER

@@ -112,7 +112,7 @@ def test_the_same_cid_and_body_is_the_same_message(server):
 def test_a_bad_body_is_rejected_naming_the_field(server, body, status, code, names):
     answer = request(server.url, "POST", "/messages", body)
     assert (answer.status, answer.code) == (status, code)
-    assert names in answer.json["error"]["message"]
+    assert names.lower() in answer.json["error"]["message"].lower()  # msgspec 0.19: utf-8, 0.23: UTF-8
     assert post(server, "the server lives on").status == 201
 
 

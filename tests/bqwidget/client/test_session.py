@@ -672,7 +672,6 @@ class AnyNetwork(RuleBasedStateMachine):
 AnyNetwork.TestCase.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestAnywhere = AnyNetwork.TestCase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bqwidget._widget.comm_server import (
@@ -259,7 +259,6 @@ def test_the_least_recently_active_browser_is_forgotten(envelopes: CommServer) -
 # ---- everything together, over a lossy connection ----
 
 
-@settings(deadline=None)  # a busy machine may be slow
 @given(st.data())
 def test_every_command_is_executed_once_and_every_browser_ends_with_the_newest_messages(
     data: st.DataObject,

@@ -21,7 +21,7 @@ from bqserver.storage.nats.records import (
 from bqserver.storage.nats.replica import Replica
 from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.log import SqliteLog
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.submissions import submissions
 
@@ -61,7 +61,7 @@ REPEATED = [
 """A room that starts after the stream's first message, and a cid that comes twice, in one batch or in two."""
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @example(drafts=REPEATED, one=1, other=3)
 @given(drafts=st.lists(submissions(), max_size=30), one=st.integers(1, 30), other=st.integers(1, 30))
 def test_every_node_computes_the_same_outcomes_for_any_batches(tmp_path_factory, drafts, one, other):
@@ -75,7 +75,7 @@ def test_every_node_computes_the_same_outcomes_for_any_batches(tmp_path_factory,
     asyncio.run(scenario())
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @example(rooms="aab", size=2, upto=20)
 @given(rooms=st.text("ab", min_size=1, max_size=20), size=st.integers(1, 20), upto=st.integers(1, 200))
 def test_trimmed_entries_do_not_come_back_from_the_stream(tmp_path_factory, rooms, size, upto):
@@ -113,7 +113,7 @@ def test_trimmed_entries_do_not_come_back_from_the_stream(tmp_path_factory, room
     asyncio.run(scenario())
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(drafts=st.lists(submissions(), max_size=30))
 def test_the_outcomes_are_those_of_a_log(tmp_path_factory, drafts):
     """In a log only accepted drafts take a seq; with the same seqs, everything else is equal."""

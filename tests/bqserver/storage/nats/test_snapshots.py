@@ -30,7 +30,7 @@ from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
 from bqserver.transfer.copy import to_stream
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nats_cluster import nats_cluster
 from support.submissions import submissions
@@ -369,7 +369,7 @@ def test_more_messages_than_a_snapshot_has_come_from_the_room(nats_single, tmp_p
     asyncio.run(scenario())
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(drafts=st.lists(submissions(), min_size=1, max_size=40))
 def test_a_snapshot_equals_the_room_for_any_drafts(nats_single, tmp_path_factory: pytest.TempPathFactory, drafts):
     folder, url = tmp_path_factory.mktemp("replicas"), nats_single.log()
