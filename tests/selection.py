@@ -49,6 +49,12 @@ def reason(item: pytest.Item) -> str | None:
     return "are slow" if item.get_closest_marker("slow") else None
 
 
+def cost(item: pytest.Item) -> float:
+    """Rough seconds: of what it needs, and some for a test that may take longer than others."""
+    timeout = item.get_closest_marker("timeout")
+    return BASE_COST + COSTS.get(need(item) or "", 0.0) + (timeout.args[0] / 60 if timeout else 0.0)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
 
@@ -61,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not reason(item)]
     costs: dict[Any, float] = defaultdict(float)
     for item in items:
-        costs[item.path] += BASE_COST + COSTS.get(need(item) or "", 0.0)
+        costs[item.path] += cost(item)
     items.sort(key=lambda item: -costs[item.path])
     if hasattr(config, "workeroutput"):  # a process of pytest-xdist
         config.workeroutput["left_out"] = dict(config.stash[LEFT_OUT])

@@ -39,7 +39,7 @@ bound it would be STALLED times 20 MB, less the kernel's buffers: 170 MB.
 """
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.slow("floods many readers"),
     pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc"),
 ]
 
@@ -56,6 +56,7 @@ class TimedReader(Reader):
         self.latencies.append(time.perf_counter() - float(entry.text.partition(" ")[0]))
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(seconds(60))
 def test_stalled_readers_do_not_delay_the_others_and_miss_nothing(tmp_path: Path):
     path = tmp_path / "log.sqlite"

@@ -28,9 +28,10 @@ from support.paths import ROOT
 from bqwidget import Room
 from bqwidget.testing import private_server
 
-pytestmark = [pytest.mark.alone, pytest.mark.browser, pytest.mark.timeout(600)]
-
 MESSAGES = int(os.environ.get("BQWIDGET_TEST_MESSAGES", "15"))
+MEASURES = MESSAGES >= 200
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), *([pytest.mark.alone] if MEASURES else [])]
+
 KERNELS = os.environ.get("BQWIDGET_TEST_KERNELS", "").split() or [ipykernel.__version__]
 BUSY_SECONDS = 10
 """How long a cell is busy; it is run again until all messages have been typed. A few messages need less."""
@@ -190,7 +191,7 @@ def test_a_busy_cell_receives_and_answers_messages(  # noqa: PLR0917 - fixtures
         environ["JUPYTER_PATH"] = str(kernel_of(version))
     subshells = int(version.split(".")[0]) >= 7
     numbers = range(MESSAGES if subshells else 5)
-    seconds = BUSY_SECONDS if MESSAGES >= 200 or not subshells else BUSY_SECONDS / 2
+    seconds = BUSY_SECONDS if MEASURES or not subshells else BUSY_SECONDS / 2
     ada = BusyNotebook(jupyter(environ=environ), pages(), app, busy, seconds)
     colleague.page.evaluate(RECORD_SEEN)
     ada.begin()

@@ -24,7 +24,7 @@ from bqwidget.protocol import Message, encode
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-pytestmark = [pytest.mark.alone, pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 LARGE_COUNT = 100_000
 SCROLL_COUNT = int(os.environ.get("BQWIDGET_TEST_SCROLL", "1000"))
@@ -94,6 +94,7 @@ RECORD_FIRST_SHOWN = """
 """
 
 
+@pytest.mark.alone
 def test_a_room_of_100_000_messages_opens_at_its_end(server, pages):
     page = pages()
     page.add_init_script(f"({RECORD_FIRST_SHOWN})({LARGE_COUNT})")
@@ -250,6 +251,7 @@ def check_flood(page: Page, messages: Locator, server: RunningServer, room: str)
     return len(longest)
 
 
+@pytest.mark.alone
 def test_a_flood_is_shown_in_order_and_leaks_no_memory(server, pages):
     page = pages()
     open_room(page, server, "flood")
@@ -273,6 +275,7 @@ room
 """
 
 
+@pytest.mark.alone
 def test_a_large_room_and_a_flood_in_a_notebook(server, pages, jupyter):
     """A large room opens in a second view of a Room, then a flood arrives in a widget."""
     lab, page = jupyter(), pages()
