@@ -10,6 +10,10 @@ SUBPROTOCOL = "chat.v1"
 ROOM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_CID = 64
 MAX_EMOJI = 16
+MAX_EMOJIS = 50
+"""Different emoji on one message."""
+MAX_REACTIONS = 1_000
+"""Reactions on one message: pairs of an emoji and a name."""
 MAX_CHOICES = 50
 MAX_CHOICE = 1_000
 MAX_PARTS = 20

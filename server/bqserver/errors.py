@@ -7,6 +7,7 @@
         ├── StartError            the server or a command can't start (exit status 1)
         │   └── SettingError      a setting that can't be understood (exit status 2)
         ├── AccessFileError       a file of tokens, rights or mutes can't be used
+        ├── TooManyInvites        an inviter has as many invites as may be outstanding
         └── StorageError          the history can't be opened, read or written
             ├── QueueFull         too much is waiting to be written
             └── ClusterError      NATS does not answer, or its stream can't be used
@@ -52,3 +53,11 @@ class QueueFull(StorageError):  # noqa: N818 - the queue being full is the whole
 
 class ClusterError(StorageError):
     """NATS does not answer, refuses a request, or has a stream that can't be used."""
+
+
+class TooManyInvites(ServerError):  # noqa: N818 - a condition that passes
+    """An inviter has ``limit`` invites outstanding. ``retry_after``: seconds until the first one expires."""
+
+    def __init__(self, limit: int, retry_after: float) -> None:
+        super().__init__(f"{limit:,} of your invites have not expired, which is the limit: use them, or wait")
+        self.retry_after = retry_after

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from bqserver.errors import TooManyInvites
 from bqserver.model import Role
 
 from .identity import Denied, Identity
@@ -21,6 +22,9 @@ WRONG_TOKEN = Denied("unauthorized", "this token is not known here: send another
 EXPIRED = Denied("token_expired", "this token has expired: ask for a new one")
 REVOKED = Denied("token_revoked", "this token was revoked: ask for a new one")
 SESSION_ENDED = Denied("session_over", "the token behind your invite is no longer valid: ask for a new invite link")
+
+MAX_INVITES_EACH = 1_000
+"""Invites of one inviter that have not expired, on one node."""
 
 MEMBER_SESSION = "member"
 """The session of a guest whose inviter used the shared token; others are ``guest:ID`` and ``self:ID`` of a grant."""
@@ -53,6 +57,8 @@ class Authenticator:
         self.revoked_grants: set[str] = set()
         """Ids of grants revoked on any node of a cluster, even if this node's file still has them."""
         self._invites: dict[str, Invite] = {}
+        self._outstanding: dict[str, dict[str, float]] = {}
+        """By inviter: the digests of the invites made here, and when each expires."""
         self._reserved_names: set[str] = set()
         self._clock = clock
 
@@ -133,15 +139,22 @@ class Authenticator:
     ) -> str:
         """A code that admits ``uses`` people on this node for ``minutes``. It can't be used as a token.
 
-        ``by``: the inviter. ``myself``: the code is for a page of the inviter, under their own verified name.
+        Raises TooManyInvites. ``by``: the inviter. ``myself``: the code is for a page of the inviter, under their own verified name.
         """
         now = self._clock()
-        self._invites = {key: invite for key, invite in self._invites.items() if invite.expires > now}
+        inviter = by.grant.id if by is not None and by.grant is not None else ""
+        outstanding = self._outstanding.setdefault(inviter, {})
+        for key in [key for key, expires in outstanding.items() if expires <= now]:
+            self._forget(inviter, key)
+        if len(outstanding) >= MAX_INVITES_EACH:
+            raise TooManyInvites(MAX_INVITES_EACH, min(outstanding.values()) - now)
         code = secrets.token_urlsafe(18)
         session = MEMBER_SESSION
         if by is not None and by.grant is not None:
             session = f"{'self' if myself else 'guest'}:{by.grant.id}"
-        self._invites[_digest(code).hex()] = Invite(uses, now + minutes * 60, session)
+        digest = _digest(code).hex()
+        outstanding[digest] = now + minutes * 60
+        self._invites[digest] = Invite(uses, outstanding[digest], session)
         return code
 
     def redeem_local_invite(self, code: str) -> str | None:
@@ -150,7 +163,9 @@ class Authenticator:
         invite = self._invites.pop(key, None)
         if invite is None or invite.expires <= self._clock():
             return None
-        if invite.uses > 1:
+        if invite.uses <= 1:
+            self._forget(invite.session.partition(":")[2], key)
+        else:
             self._invites[key] = msgspec.structs.replace(invite, uses=invite.uses - 1)
         return self._check_inviter(invite)
 
@@ -171,6 +186,10 @@ class Authenticator:
             return session
         invite = await self.invite_store.redeem(_digest(code).hex())
         return None if invite is None else self._check_inviter(invite)
+
+    def _forget(self, inviter: str, digest: str) -> None:
+        self._invites.pop(digest, None)
+        self._outstanding.get(inviter, {}).pop(digest, None)
 
     def _check_inviter(self, invite: Invite) -> str | None:
         """The invite's session, unless its inviter's token has ended."""

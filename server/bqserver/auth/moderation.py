@@ -17,6 +17,9 @@ from bqserver.errors import AccessFileError
 from bqserver.files import read_private, write_private
 from bqwidget.protocol import Struct
 
+MAX_MUTES, MAX_CLOSED_ROOMS = 1_000, 10_000
+"""All are written to the file with each change."""
+
 
 class Mute(Struct, frozen=True):
     """``user`` may not write in ``room``; ``until`` in seconds since the epoch, None: until it is lifted."""
@@ -75,6 +78,17 @@ class Moderation:
             del self._mutes[key]
             return None
         return mute
+
+    def why_full(self, *, closing: bool) -> str | None:
+        """Why no further room can be closed, or no further member muted; None: one can."""
+        if closing:
+            full = len(self._closed) >= MAX_CLOSED_ROOMS
+            return f"{MAX_CLOSED_ROOMS:,} rooms are closed, which is the limit: reopen one first" if full else None
+        if len(self._mutes) >= MAX_MUTES:
+            now = self._clock()
+            self._mutes = {key: one for key, one in self._mutes.items() if one.until is None or one.until > now}
+        full = len(self._mutes) >= MAX_MUTES
+        return f"{MAX_MUTES:,} members are muted, which is the limit: unmute one first" if full else None
 
     def close(self, room: str, by: str) -> None:
         self._closed[room] = by

@@ -14,7 +14,7 @@ class ActiveRoom:
     ``buffered_peers``: peers outside the direct writers, for they have something pending or can't be written to
     directly. ``direct_writers``: the peers that take plain frames, and those that take compressed ones.
     ``compressing``: how many peers take compressed frames. ``remote_members``: by node, when it reported them (loop
-    time) and the members.
+    time) and the members. ``presence_due``: when the members may be announced again (monotonic seconds).
     """
 
     __slots__ = (
@@ -24,6 +24,7 @@ class ActiveRoom:
         "frames",
         "name",
         "peers",
+        "presence_due",
         "remote_members",
         "seq",
     )
@@ -31,6 +32,7 @@ class ActiveRoom:
     def __init__(self, name: str) -> None:
         self.name = name
         self.seq = 0
+        self.presence_due = 0.0
         self.peers: set[Peer] = set()
         self.buffered_peers: set[Peer] = set()
         self.direct_writers = DirectWriters(), DirectWriters()

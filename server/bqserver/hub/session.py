@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from bqserver.websocket.flood_control import BYTES_PER_FRAME, FloodControl
+from bqserver.websocket.flood_control import BYTES_PER_FRAME, UNSTORED_PER_FRAME, FloodControl
 
 from .catch_up import start_join
 from .commands import close_for_rate, dispatch
@@ -42,7 +42,7 @@ async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoc
                     excess -= 1
                 else:
                     excess += len(message) // BYTES_PER_FRAME
-            unstored, excess = peer.unstored, excess + peer.unstored - unstored
+            unstored, excess = peer.unstored, excess + (peer.unstored - unstored) / UNSTORED_PER_FRAME
             if excess and (wait := flood.count(excess, loop.time())):
                 if connection.open and flood.is_flood(loop.time()):
                     await close_for_rate(peer, "too many frames", wait)

@@ -13,6 +13,8 @@ import msgspec
 
 from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqwidget.protocol import (
+    MAX_EMOJIS,
+    MAX_REACTIONS,
     Change,
     Delete,
     Draft,
@@ -105,6 +107,7 @@ def sequence(
     keys = [(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid]
     known = {} if assume_new else state.find_stored(keys)
     fresh: dict[tuple[str, int], Target] = {}
+    changed: dict[tuple[str, int], Message] = {}  # decoded once: a batch may change one message many times
     for index, submission in enumerate(batch):
         room, principal, draft, verified, *_ = submission
         first = known.get((room, principal, draft.cid)) if draft.cid else None
@@ -118,17 +121,20 @@ def sequence(
         ref = target_seq(draft)
         if ref is not None:
             old = fresh.get((room, ref)) or state.target(room, ref)
-            if old is None and 0 < ref <= state.trimmed(room):
-                pass  # the target existed when this draft was accepted
-            elif (rejection := validate(submission, entry, old)) or old is None:
-                plan.outcomes.append(rejection or _missing(ref))
-                continue
-            else:
-                before = decode_message(old.body)
+            if old is not None:
+                before = changed.get((room, ref)) or decode_message(old.body)
+                rejection = _reject(submission, entry, old.principal, before)
+                if rejection is None and positions is None:
+                    rejection = reject_reaction(before, entry)
+                if rejection is not None:
+                    plan.outcomes.append(rejection)
+                    continue
                 after = apply_entry(before, entry)
                 if after is not before:
-                    fresh[room, ref] = Target(old.principal, encode(after))
-                    plan.folded[room, ref] = fresh[room, ref].body
+                    fresh[room, ref], changed[room, ref] = old, after
+            elif not 0 < ref <= state.trimmed(room):  # else the target existed when this draft was accepted
+                plan.outcomes.append(_missing(ref))
+                continue
         body = encode(entry)
         change = isinstance(entry, Change)
         stored = Stored(room, seq, head.seq, at, body, change)
@@ -139,6 +145,7 @@ def sequence(
         head.seq, head.at = seq, at
         plan.rows.append(Row(stored, submission, ref if change else None))
         plan.outcomes.append(stored)
+    plan.folded.update({key: encode(message) for key, message in changed.items()})
     return plan
 
 
@@ -199,11 +206,32 @@ def target_seq(draft: Draft) -> int | None:
 
 def validate(submission: Submission, entry: Message | Change, target: Target | None) -> Rejected | None:
     """The reason why a draft, which would become ``entry``, can't change or answer ``target``; None: it can."""
-    _, principal, draft, verified, moderator, _ = submission
     if target is None:
-        return _missing(target_seq(draft))
-    message = decode_message(target.body)
-    author = target.principal
+        return _missing(target_seq(submission.draft))
+    return _reject(submission, entry, target.principal, decode_message(target.body))
+
+
+def reject_reaction(message: Message, entry: Message | Change) -> Rejected | None:
+    """The reason why ``entry`` is one reaction too many; None: it is not. Every reaction is part of the message, so the
+    cost of one grows with their number.
+
+    This decides about new drafts only: the entries of a stream or a copy, which an earlier version accepted, stay.
+    """
+    if not isinstance(entry, Change) or entry.kind != "react" or entry.on is False:
+        return None
+    users = message.reactions.get(entry.emoji or "", ())
+    if not users and len(message.reactions) >= MAX_EMOJIS:
+        text = f"message {message.seq} has {MAX_EMOJIS} different reactions, which is the limit: choose one of these"
+        return Rejected("too_many_reactions", text, 409)
+    if entry.user not in users and sum(map(len, message.reactions.values())) >= MAX_REACTIONS:
+        text = f"message {message.seq} has {MAX_REACTIONS:,} reactions, which is the limit: remove one first"
+        return Rejected("too_many_reactions", text, 409)
+    return None
+
+
+def _reject(submission: Submission, entry: Message | Change, author: str, message: Message) -> Rejected | None:
+    """The reason why ``entry`` can't change or answer ``message`` of ``author``; None: it can."""
+    _, principal, draft, verified, moderator, *_ = submission
     if message.verified and not verified:
         author = ""  # an unverified sender of the same name is not the author
     if moderator and isinstance(draft, Delete):

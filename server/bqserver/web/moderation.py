@@ -41,7 +41,12 @@ class ModerationHandler(BodyHandler):
                 "bad_field",
                 "mute and unmute need a user, close and reopen take none; only mute takes minutes",
             )
+        if order.user is not None and len(order.user) > hub.limits.user:
+            message = f"user has {len(order.user):,} characters; the limit is {hub.limits.user:,}"
+            raise ApiError(400, "too_long", message)
         state = hub.policy.moderation
+        if order.do in ("mute", "close") and (full := state.why_full(closing=order.do == "close")):
+            raise ApiError(409, "too_many_orders", full)
         hub.audit.record(f"moderate {order.do}", self.identity, room=room, address=self.address, user=order.user)
         match order.do:
             case "close":

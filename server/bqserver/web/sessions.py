@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from bqserver.errors import TooManyInvites
 from bqwidget import protocol
 from bqwidget.protocol import encode
 
@@ -45,9 +46,12 @@ class InvitesHandler(BodyHandler):
             )
         if wanted.myself and (grant is None or wanted.uses > 1):
             raise ApiError(400, "bad_field", "myself is for a named token, and for one use")
-        code = await self.context.authenticator.create_invite(
-            uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
-        )
+        try:
+            code = await self.context.authenticator.create_invite(
+                uses=wanted.uses, minutes=wanted.minutes, by=self.identity, myself=wanted.myself
+            )
+        except TooManyInvites as error:
+            raise ApiError(429, "too_many_invites", str(error), retry_after=error.retry_after) from None
         expires = int((time.time() + wanted.minutes * 60) * 1000)
         self.context.hub.audit.record(
             "invite", self.identity, address=self.address, uses=wanted.uses, minutes=wanted.minutes

@@ -8,6 +8,8 @@ MAX_THROTTLED_SECONDS = 10.0
 """How long a connection may exceed the rate without a pause before it is closed (4029)."""
 BYTES_PER_FRAME = 1024
 """Bytes of a message that count as one more frame."""
+UNSTORED_PER_FRAME = 10
+"""Messages that the log rejects, or has already, count as one frame: after a reconnect many may be sent again."""
 
 
 class FloodControl:

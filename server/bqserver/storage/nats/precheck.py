@@ -14,7 +14,14 @@ from collections.abc import Callable
 from bqserver.errors import StorageError
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.model import Outcome, Rejected, Submission
-from bqserver.storage.sequencer import deduplicate, make_entry, target_seq, validate
+from bqserver.storage.sequencer import (
+    decode_message,
+    deduplicate,
+    make_entry,
+    reject_reaction,
+    target_seq,
+    validate,
+)
 
 from . import replica_state
 from .consumers import Consumers
@@ -90,6 +97,8 @@ class Prechecker:
                     return deduplicate(first, submission)
             message = await self._replica.read(replica_state.target, room, target)
             rejected = validate(submission, entry, message)
+            if rejected is None and message is not None:
+                rejected = reject_reaction(decode_message(message.body), entry)
             if rejected is None:
                 return None
         return rejected

@@ -60,8 +60,9 @@ def messages(db: sqlite3.Connection, room: str, limit: int, before: int | None, 
 
 
 def rooms(db: sqlite3.Connection) -> list[RoomRow]:
-    rows = [RoomRow(name, bounds(db, name).seq) for (name,) in db.execute("SELECT name FROM room ORDER BY name")]
-    return [row for row in rows if row.seq]
+    newest = f"SELECT max(id) FROM entry WHERE id BETWEEN room.id << {SEQ_BITS} AND room.id << {SEQ_BITS} | {SEQ_MASK}"
+    rows = db.execute(f"SELECT name, ({newest}) FROM room ORDER BY name").fetchall()
+    return [RoomRow(name, id_ & SEQ_MASK) for name, id_ in rows if id_]
 
 
 def room_number(db: sqlite3.Connection, room: str) -> int:

@@ -31,7 +31,7 @@ class WriterState:
     def head(self, room: str) -> RoomHead:
         head = self._heads.get(room)
         if head is None:
-            low, high = id_range(self._number(room))
+            low, high = id_range(self._find_number(room))
             row = self._db.execute(
                 "SELECT id, at FROM entry WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1", (low, high)
             ).fetchone()
@@ -39,7 +39,7 @@ class WriterState:
         return head
 
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
-        rooms = {(self._number(room), who, cid): room for room, who, cid in keys}
+        rooms = {(self._find_number(room), who, cid): room for room, who, cid in keys}
         known = {}
         for chunk in _chunks(list(rooms)):
             found = self._db.execute(
@@ -60,7 +60,7 @@ class WriterState:
             return None  # its id would belong to another room
         row = self._db.execute(
             "SELECT principal, coalesce(folded, body) FROM entry WHERE id = ? AND target IS NULL",
-            (self._number(room) << SEQ_BITS | seq,),
+            (self._find_number(room) << SEQ_BITS | seq,),
         ).fetchone()
         return Target(*row) if row else None
 
@@ -72,7 +72,7 @@ class WriterState:
         for rows in _chunks(plan.rows):
             values: list[Any] = []
             for entry, submission, target in rows:
-                number = self._rooms[entry.room]
+                number = self._number(entry.room)
                 values += (
                     number << SEQ_BITS | entry.seq,
                     entry.at,
@@ -87,12 +87,16 @@ class WriterState:
                 values,
             )
         for (room, seq), body in plan.folded.items():
-            self._db.execute("UPDATE entry SET folded = ? WHERE id = ?", (body, self._rooms[room] << SEQ_BITS | seq))
+            self._db.execute("UPDATE entry SET folded = ? WHERE id = ?", (body, self._number(room) << SEQ_BITS | seq))
 
     def reset(self) -> None:
         """Clear the cache: it may be wrong after a rollback."""
         self._rooms.clear()
         self._heads.clear()
+
+    def _find_number(self, room: str) -> int:
+        """The room's number; 0 if it has no entry: what is rejected makes no room."""
+        return self._rooms.get(room) or room_number(self._db, room)
 
     def _number(self, room: str) -> int:
         number = self._rooms.get(room)
