@@ -10,6 +10,7 @@
         ├── TooManyInvites        an inviter has as many invites as may be outstanding
         └── StorageError          the history can't be opened, read or written
             ├── QueueFull         too much is waiting to be written
+            ├── ServerStopping    a read that the end of the server has interrupted
             └── ClusterError      NATS does not answer, or its stream can't be used
 
     tornado.web.HTTPError
@@ -49,6 +50,13 @@ class QueueFull(StorageError):  # noqa: N818 - the queue being full is the whole
     def __init__(self, waiting: int, *, retry_after: float = 1.0) -> None:
         super().__init__(f"{waiting:,} messages are waiting to be written; try again in {retry_after:g} s")
         self.retry_after = retry_after
+
+
+class ServerStopping(StorageError):  # noqa: N818 - no fault
+    """A read that did not take place, or not to its end, because the server is stopping."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping: it will be back")
 
 
 class ClusterError(StorageError):

@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from bqserver.clock import steady_time_ms
-from bqserver.errors import StorageError
+from bqserver.errors import ServerStopping, StorageError
 from bqserver.model import Bounds
 from bqserver.websocket.framing import text_frame
 from bqwidget.protocol import MAX_REPLAY, Gap, Hello, encode
@@ -50,6 +50,8 @@ async def _closing_on_error(peer: Peer, work: Callable[[], Awaitable[None]]) -> 
     """An error closes the connection: a peer whose catch-up ended without ``synced`` would wait forever."""
     try:
         await work()
+    except ServerStopping:
+        pass  # the hub says so to every peer
     except StorageError as error:
         _log.warning("a member could not be brought up to date: %s", error)
         peer.connection.close(1013, "the log can't be read: reconnect")

@@ -20,8 +20,9 @@ from bqserver.audit import AuditLog
 from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
 from bqserver.errors import QueueFull
+from bqserver.fairness.shares import Shares
 from bqserver.model import Outcome, Rejected, Stored, Submission
-from bqserver.storage.attachments import MAX_TRANSFER_BYTES, AttachmentStore, MemoryBudget
+from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.websocket.compression import MIN_COMPRESSED_BYTES, compress
 from bqserver.websocket.framing import text_frame
@@ -60,7 +61,7 @@ class Hub:
         self.attachments = attachments
         limits = limits or Limits()
         self.limits = msgspec.structs.replace(limits, buffer=buffer, part=limits.part if attachments else 0)
-        self.attachment_memory = MemoryBudget(max(MAX_TRANSFER_BYTES, self.limits.part))
+        self.shares = Shares(self.limits.part)
         self.heartbeat = heartbeat
         self.buffer = buffer
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)

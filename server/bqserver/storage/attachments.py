@@ -17,8 +17,6 @@ from bqserver.errors import StorageError
 from bqserver.model import Rejected
 from bqwidget.protocol import Part, Post, Send, printable
 
-MAX_TRANSFER_BYTES = 64 * 1024 * 1024
-"""Bytes in memory of all uploads and downloads in progress."""
 MAX_STORED_BYTES = 256 * 1024 * 1024
 """Bytes that the in-memory store keeps; above it the oldest attachments are removed, as the oldest messages are."""
 
@@ -72,23 +70,6 @@ class MemoryAttachments:
 
     async def close(self) -> None:
         self._stored.clear()
-
-
-class MemoryBudget:
-    """Limits the bytes in memory of all uploads and downloads in progress."""
-
-    def __init__(self, max_bytes: int = MAX_TRANSFER_BYTES) -> None:
-        self._left = max_bytes
-
-    def acquire(self, size: int) -> bool:
-        """Reserve ``size`` bytes; False if that many are not available."""
-        if size > self._left:
-            return False
-        self._left -= size
-        return True
-
-    def release(self, size: int) -> None:
-        self._left += size
 
 
 async def resolve_attachments(store: AttachmentStore | None, room: str, draft: Draft) -> Draft | Rejected:

@@ -18,6 +18,8 @@ from .sequencer import IdempotencyKey, RoomHead, Target, decode_message, sequenc
 
 MIN_ROOM_ENTRIES = 100_000
 """Entries that each room keeps; the oldest are removed when there is an eighth more."""
+MAX_SEARCHED_AT_ONCE = 500
+"""Messages, one or two milliseconds, after which a search lets the rest of the server run."""
 
 _seq = attrgetter("seq")
 
@@ -108,11 +110,13 @@ class MemoryLog:
         wanted = words.casefold().split()
         targets = self._rooms[room].targets if room in self._rooms else {}
         found: list[bytes] = []
-        for seq in reversed(targets):
-            message = decode_message(targets[seq].body)
+        for number, body in enumerate([target.body for target in reversed(targets.values())]):
+            if number % MAX_SEARCHED_AT_ONCE == MAX_SEARCHED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            message = decode_message(body)
             text = f"{message.user} {message.text}".casefold()
             if wanted and not message.deleted and all(word in text for word in wanted):
-                found.append(targets[seq].body)
+                found.append(body)
                 if len(found) == limit:
                     break
         return found[::-1]

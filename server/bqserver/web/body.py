@@ -1,4 +1,8 @@
-"""A handler whose POST has a body: rejected by its type before it is read, and by its size before it is kept."""
+"""A handler whose POST has a body: rejected by its type before it is read, and by its size before it is kept.
+
+Counted are the bytes that came, not those announced, and a body must keep coming: a sender who stops holds little, and
+not for long.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from typing import Any
 
 from tornado.web import stream_request_body
 
+from bqserver.fairness.pace import PIECE_BYTES, PIECE_TIMEOUT, BodyClock
+
 from .context import AppContext
 from .errors import ApiError
 from .handler import Handler
@@ -15,6 +21,8 @@ from .requests import http1_connection, whole_number
 
 DISCARD_LIMIT = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; a longer one closes the connection."""
+MAX_BODY_SECONDS = 24 * 3600.0
+"""The clock ends a slow body; Tornado's own timeout would also end a long one."""
 
 
 @stream_request_body
@@ -22,15 +30,19 @@ class BodyHandler(Handler):
     """Reads the body in chunks; ``body()`` returns it."""
 
     _complete = False
+    _clock: BodyClock | None = None
+    _refusal: ApiError | None = None
+    _size = _held = 0
 
     def initialize(self, context: AppContext) -> None:
         super().initialize(context)
-        if self.request.method == "POST":  # this class bounds the body itself, and answers 413
-            http1_connection(self.request).set_max_body_size(sys.maxsize)
+        self._body = bytearray()
+        if self.request.method == "POST":  # this class bounds the body itself, in bytes (413) and in time (408)
+            connection = http1_connection(self.request)
+            connection.set_max_body_size(sys.maxsize)
+            connection.set_body_timeout(MAX_BODY_SECONDS)
 
     def prepare(self) -> Awaitable[None] | None:
-        self._chunks: list[bytes] = []
-        self._size = 0
         pending = super().prepare()
         if pending is not None:
             return self._check_later(pending)
@@ -44,8 +56,13 @@ class BodyHandler(Handler):
     def _check(self) -> None:
         if self.request.method == "POST":
             self.check_headers()
-            if "Content-Length" in self.request.headers and self.content_length() > self._max_read_bytes:
+            length = self.content_length() if "Content-Length" in self.request.headers else 0
+            if length > self._max_read_bytes:
                 raise self._too_big()
+            if length > self._max_bytes:
+                self._refusal = self._too_big()
+            self._holder = self.member
+            self._clock = BodyClock(self._on_late)
         self._complete = True  # Tornado calls the method only when it has read the whole body
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -56,23 +73,65 @@ class BodyHandler(Handler):
         super().write_error(status_code, **kwargs)
 
     def data_received(self, chunk: bytes) -> None:
-        """Read a body that is too long to its end, up to ``DISCARD_LIMIT``: a client that is still sending when the
-        connection is closed never sees the answer.
+        """Keep ``chunk``. A body that can't be accepted is read to its end, up to ``DISCARD_LIMIT``: a client that is
+        still sending when the connection is closed never sees the answer.
         """
+        if self._clock is None:
+            return  # another method than POST does not use its body
+        self._clock.came(len(chunk))
         self._size += len(chunk)
-        if self._size > self._max_read_bytes:
-            self._complete = False
-            raise self._too_big()
-        if self._size <= self._max_bytes:
-            self._chunks.append(chunk)
-        else:
-            self._chunks.clear()
+        if self._refusal is None:
+            if self._size > self._max_bytes:
+                self._refuse(self._too_big())
+            elif not self.context.hub.shares.incoming.acquire(self._holder, len(chunk)):
+                self._refuse(ApiError(503, "overload", "too much is being sent at once: try again", retry_after=2))
+            else:
+                self._held += len(chunk)
+                self._body += chunk
+        elif self._size > self._max_read_bytes:
+            self._end_early(self._refusal)
 
     def body(self) -> bytes:
-        """The whole body. Raises ApiError (413) if it is longer than a frame may be."""
-        if self._size > self._max_bytes:
-            raise self._too_big()
-        return b"".join(self._chunks)
+        """The whole body; to be called once. Raises ApiError: 413 if it is too long, 503 if it could not be kept."""
+        if self._refusal is not None:
+            raise self._refusal
+        body = bytes(self._body)
+        self._body.clear()
+        return body
+
+    def on_finish(self) -> None:
+        super().on_finish()
+        self._stop_reading()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._stop_reading()
+
+    def _on_late(self) -> None:
+        self._end_early(
+            ApiError(408, "too_slow", f"less than {PIECE_BYTES:,} bytes in {PIECE_TIMEOUT:g} s: send faster")
+        )
+
+    def _end_early(self, error: ApiError) -> None:
+        """Answer before the end of the body, and close the connection."""
+        self._complete = False
+        self.send_error(error.status_code, exc_info=(ApiError, error, None))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Drop what came, and what comes; ``body`` raises ``error``."""
+        self._refusal = error
+        self._release()
+
+    def _stop_reading(self) -> None:
+        if self._clock is not None:
+            self._clock.stop()
+        self._release()
+
+    def _release(self) -> None:
+        self._body.clear()
+        if self._held:
+            self.context.hub.shares.incoming.release(self._holder, self._held)
+            self._held = 0
 
     def content_length(self) -> int:
         """From the headers. Raises ApiError if it is absent or not a number."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
 
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.auth.origins import strip_port
-from bqserver.errors import ServerError
+from bqserver.errors import ServerError, ServerStopping
+from bqserver.fairness.handler import FairHandler
 from bqserver.model import Rejected, Role
 from bqwidget.protocol import check_room, printable
 
@@ -42,7 +44,7 @@ HEADERS = (
 )
 
 
-class Handler(RequestHandler):
+class Handler(FairHandler):
     """The base of all handlers.
 
     ``public`` handlers answer without an identity too; ``denied`` says why there is none. ``room`` and ``error_code`` are
@@ -196,22 +198,33 @@ class Handler(RequestHandler):
             raise ApiError(400, f"bad_{name}", f"{name} is {printable(text)}; it must be a number, {span}")
         return value
 
-    def finish_json(self, body: bytes, status: int = 200) -> None:
+    @property
+    def member(self) -> str:
+        """The verified name, else the address."""
+        return self.identity.principal or self.address
+
+    def overload(self, message: str) -> ApiError:
+        return ApiError(503, "overload", message, retry_after=2)
+
+    async def finish_json(self, body: bytes, status: int = 200) -> None:
         self.set_status(status)
-        self.finish(body)
+        await self.finish_within(self.context.hub.shares.outgoing, body)
 
     def compute_etag(self) -> str | None:
         return None  # responses are not cached
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(error, ServerError):  # its message names files of the server, so it goes to the server's log only
+        if isinstance(error, ServerStopping):
+            failure = ApiError(503, "restart", str(error), retry_after=1)
+            status_code, kwargs["exc_info"] = 503, (ApiError, failure, None)
+        elif isinstance(error, ServerError):  # its message names files, so it goes to the server's log only
             failure = ApiError(503, "unavailable", "messages can't be read just now: try again", retry_after=5)
             status_code, kwargs["exc_info"] = 503, (ApiError, failure, None)
         elif (
             isinstance(error, ApiError)
             and self._counts_as_message(error)
-            and (limited := self.context.hub.too_fast(self.identity.principal or self.address))
+            and (limited := self.context.hub.too_fast(self.member))
         ):
             failure = ApiError.of(limited)
             status_code, kwargs["exc_info"] = failure.status_code, (ApiError, failure, None)
@@ -223,6 +236,8 @@ class Handler(RequestHandler):
         return self.request.method == "POST" and refused and self.denied is None and not self.rate_counted
 
     def log_exception(self, *exc_info: Any) -> None:
+        if isinstance(exc_info[1], ServerStopping):
+            return
         if isinstance(exc_info[1], ServerError):
             _log.error("%s %s: %s", self.request.method, self.request.path, exc_info[1])
             return
@@ -230,7 +245,7 @@ class Handler(RequestHandler):
             super().log_exception(*exc_info)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        phrase = HTTPStatus(status_code).phrase
+        phrase = responses.get(status_code, "Unknown")
         code, message = (
             phrase.lower().replace(" ", "_"),
             f"{self.request.method} {self.request.path}: {phrase}",

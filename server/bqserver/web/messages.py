@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 
 from bqserver.hub.drafts import Poster, accept
@@ -28,13 +29,15 @@ class MessagesHandler(BodyHandler):
 
     async def get(self, room: str = LOBBY) -> None:
         self.authorize(room, Role.READ)
-        bodies = await self.context.hub.log.messages(
+        hub = self.context.hub
+        query = partial(
+            hub.log.messages,
             room,
             limit=self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES,
             before=self.query_integer("before", 0),
             after=self.query_integer("after", 0),
         )
-        self.finish_json(b"[%b]" % b",".join(bodies))
+        await self.finish_json(b"[%b]" % b",".join(await self.read(hub.shares.reads, query)))
 
     async def post(self, room: str = LOBBY) -> None:
         hub = self.context.hub
@@ -49,13 +52,13 @@ class MessagesHandler(BodyHandler):
         outcome = await hub.append(decision)
         if not isinstance(outcome, Stored):
             raise ApiError.of(outcome)
-        self.finish_json(outcome.body, HTTPStatus.OK if outcome.dup else HTTPStatus.CREATED)
+        await self.finish_json(outcome.body, HTTPStatus.OK if outcome.dup else HTTPStatus.CREATED)
 
 
 class RoomsHandler(Handler):
     async def get(self) -> None:
         hub = self.context.hub
-        known = {row.name: row.seq for row in await hub.log.rooms()}
+        known = {row.name: row.seq for row in await self.read(hub.shares.reads, hub.log.rooms)}
         remote = {} if hub.membership is None else await hub.membership.remote_peer_counts()
         everywhere = sorted({*known, *hub.rooms, *remote})
         found: list[bytes] = []
@@ -67,7 +70,7 @@ class RoomsHandler(Handler):
                     here = len(hub.rooms[name].peers) if name in hub.rooms else 0
                     members = remote.get(name, 0) + here
                     found.append(encode({"name": name, "seq": known.get(name, 0), "members": members}))
-        self.finish_json(b"[%b]" % b",".join(found))
+        await self.finish_json(b"[%b]" % b",".join(found))
 
 
 class RawLogHandler(Handler):
@@ -75,13 +78,15 @@ class RawLogHandler(Handler):
 
     async def get(self, room: str) -> None:
         self.authorize(room, Role.READ)
-        entries = await self.context.hub.log.entries(
+        hub = self.context.hub
+        query = partial(
+            hub.log.entries,
             room,
             after=self.query_integer("after", 0) or 0,
             upto=(1 << 40) - 1,
             limit=self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES,
         )
-        self.finish_json(b"[%b]" % b",".join(entry.body for entry in entries))
+        await self.finish_json(b"[%b]" % b",".join([entry.body for entry in await self.read(hub.shares.reads, query)]))
 
 
 class SearchHandler(Handler):
@@ -93,4 +98,6 @@ class SearchHandler(Handler):
         if not 0 < len(words.strip()) <= MAX_QUERY_LENGTH:
             raise ApiError(400, "bad_q", f"q must be the words to look for, up to {MAX_QUERY_LENGTH} characters")
         limit = self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES
-        self.finish_json(b"[%b]" % b",".join(await self.context.hub.log.search(room, words, limit=limit)))
+        hub = self.context.hub
+        query = partial(hub.log.search, room, words, limit=limit)
+        await self.finish_json(b"[%b]" % b",".join(await self.read(hub.shares.searches, query)))

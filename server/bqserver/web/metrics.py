@@ -48,7 +48,7 @@ else:
 class MetricsHandler(Handler):
     """For programs with a token: the load of a server is not public."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         if not AVAILABLE:
             raise ApiError(404, "not_found", "metrics need a package: pip install prometheus_client")
         if not self.identity.is_program and not self.context.authenticator.is_open:
@@ -56,4 +56,4 @@ class MetricsHandler(Handler):
         registry = CollectorRegistry()
         registry.register(HubCollector(self.context.hub))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish_json(generate_latest(registry))
+        await self.finish_json(generate_latest(registry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 
 from bqserver.auth.policy import name_taken
@@ -64,12 +65,15 @@ class RoomPageHandler(Handler):
         has_session = self.denied is None
         if has_session:
             self.authorize(room, Role.READ)
-        bounds, bodies = await log.room_view(room, limit=DEFAULT_PAGE_MESSAGES) if has_session else EMPTY_VIEW
+            view = partial(log.room_view, room, limit=DEFAULT_PAGE_MESSAGES)
+            bounds, bodies = await self.read(self.context.hub.shares.reads, view)
+        else:
+            bounds, bodies = EMPTY_VIEW
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Content-Security-Policy", CSP)
         self.set_header("X-Frame-Options", "DENY")
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.finish_json(
+        await self.finish_json(
             render(
                 room=room,
                 base=self.context.base,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable
 
 from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
+
+from bqserver.fairness.pace import hold_unsent
 
 from .attachments import DownloadHandler, UploadHandler
 from .context import AppContext
@@ -18,6 +21,9 @@ from .moderation import ModerationHandler
 from .page_template import STATIC_FOLDER
 from .room_page import JoinCheckHandler, RoomPageHandler
 from .sessions import InvitesHandler, NoInvitesHandler, SessionHandler
+
+FILE_CHUNK_BYTES = 64 * 1024
+"""Bytes that Tornado reads and writes of a file at once."""
 
 
 def routes(context: AppContext, *, with_invites: bool = True) -> list[URLSpec]:
@@ -46,10 +52,10 @@ def routes(context: AppContext, *, with_invites: bool = True) -> list[URLSpec]:
 class HealthHandler(Handler):
     public = True
 
-    def get(self) -> None:
+    async def get(self) -> None:
         if not self.context.hub.log.healthy():
             raise ApiError(503, "unavailable", "the log can't be written", retry_after=5)
-        self.finish_json(b'{"ok":true}')
+        await self.finish_json(b'{"ok":true}')
 
 
 class StaticHandler(Handler, StaticFileHandler):
@@ -66,6 +72,11 @@ class StaticHandler(Handler, StaticFileHandler):
 
     def compute_etag(self) -> str | None:
         return StaticFileHandler.compute_etag(self)
+
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's
+        written = super().flush(include_footers)
+        hold_unsent(self.client_stream, written, self.context.hub.shares.outgoing, self.member, FILE_CHUNK_BYTES)
+        return written
 
     def set_extra_headers(self, path: str) -> None:
         del path

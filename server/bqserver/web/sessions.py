@@ -56,7 +56,7 @@ class InvitesHandler(BodyHandler):
         self.context.hub.audit.record(
             "invite", self.identity, address=self.address, uses=wanted.uses, minutes=wanted.minutes
         )
-        self.finish_json(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
+        await self.finish_json(encode({"code": code, "uses": wanted.uses, "expires": expires}), HTTPStatus.CREATED)
 
 
 class RedeemRequest(protocol.Struct, frozen=True):

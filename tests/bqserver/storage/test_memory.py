@@ -71,3 +71,17 @@ def test_removed_entries_leave_nothing_in_memory():
         assert max(len(room.entries), len(room.messages), len(room.targets), len(room.cids)) <= 10
 
     asyncio.run(scenario())
+
+
+def test_a_search_lets_the_rest_of_the_server_run():
+    async def scenario() -> None:
+        log = MemoryLog()
+        await log.append([hi(number, f"c{number}") for number in range(1, 5_001)])
+        searching = asyncio.create_task(log.search("lobby", "nothing", limit=5))
+        turns = 0
+        while not searching.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns >= 10
+
+    asyncio.run(scenario())

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import http.client
-import select
-import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -15,13 +13,16 @@ from pathlib import Path
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.storage.attachments import AttachmentStore, MemoryBudget, StoredAttachment
+from bqserver.fairness.budget import Budget
+from bqserver.fairness.pace import BodyClock
+from bqserver.storage.attachments import AttachmentStore, StoredAttachment
 from bqserver.storage.sqlite.attachments import (
     SqliteAttachments,
 )
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.pictures import HTML, PICTURES, POLYGLOT, SCRIPTED_SVG, png
+from support.raw_http import connect
 from support.ws_client import Answer, member, request
 
 from bqwidget.protocol import TABLE
@@ -156,47 +157,45 @@ def test_a_body_without_a_length_is_rejected(server):
         assert Answer(connection.getresponse()).code == "bad_length"
 
 
-def test_concurrent_uploads_share_a_memory_budget(server):
-    """Each upload announces its length and sends nothing: it occupies its memory until it ends."""
-    address = server.url.partition("//")[2]
-    waiting = [http.client.HTTPConnection(address, timeout=30) for _ in range(7)]
+def test_uploads_that_only_announce_their_length_hold_nothing(server):
+    """Seven announce 10 MB and send a byte; counted are the bytes that came."""
+    waiting = [announced(server, "parts", "image/png", 10 * 1024 * 1024) for _ in range(7)]
     try:
         for connection in waiting:
-            connection.putrequest("POST", "/rooms/lobby/parts")
-            connection.putheader("Content-Type", "image/png")
-            connection.putheader("Content-Length", str(10 * 1024 * 1024))
-            connection.endheaders()
-        answered, _, _ = select.select([connection.sock for connection in waiting], [], [], 30)
-        (last,) = [connection for connection in waiting if connection.sock in answered]  # 64 MB are in use
-        refused = Answer(last.getresponse())
-        assert (refused.status, refused.code) == (503, "overload")
-        assert refused.headers["Retry-After"]
+            connection.send(b"x")
+        stored = put(server, png(noise=9 * 1024 * 1024))
+        assert stored.status == 201
+        assert len(fetch(server, stored.json["sha256"]).body) == stored.json["size"]
     finally:
         for connection in waiting:
             connection.close()
-    eventually(lambda: put(server, png(noise=9 * 1024 * 1024)).status == 201, what="their places")
+
+
+def test_uploads_beyond_their_share_are_rejected_and_read_to_their_end(server, monkeypatch):
+    monkeypatch.setattr("bqserver.fairness.budget.Budget.acquire", lambda *_: False)
+    refused = put(server, png(noise=9 * 1024 * 1024))
+    assert (refused.status, refused.code) == (503, "overload")
+    assert refused.headers["Retry-After"]
+    monkeypatch.undo()
+    assert put(server).status == 201
 
 
 def test_a_download_that_is_not_read_is_closed(server, monkeypatch):
     data = png(noise=9_000_000)
-    over, give = threading.Semaphore(0), MemoryBudget.release
+    over, release = threading.Semaphore(0), Budget.release
 
-    def given(self: MemoryBudget, size: int) -> None:
-        give(self, size)
-        if size:
+    def released(budget: Budget, member: str, size: int) -> None:
+        release(budget, member, size)
+        if size == len(data):
             over.release()
 
-    monkeypatch.setattr(MemoryBudget, "release", given)
+    monkeypatch.setattr(Budget, "release", released)
     sha256 = put(server, data).json["sha256"]
     assert over.acquire(timeout=30)
-    host, port = server.url.partition("//")[2].split(":")
-    monkeypatch.setattr("bqserver.web.attachments.TRANSFER_TIMEOUT", 0.0)
-    with closing(socket.socket()) as slow:
-        # Not less: below a loopback segment (64 kB) TCP sends only window probes, more and more rarely.
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
-        slow.settimeout(30)
-        slow.connect((host, int(port)))
-        slow.send(f"GET /rooms/lobby/parts/{sha256} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+    monkeypatch.setattr("bqserver.fairness.pace.PIECE_TIMEOUT", 0.1)
+    # Not less: below a loopback segment (64 kB) TCP sends only window probes, more and more rarely.
+    with closing(connect(server.url, receive_buffer=1 << 17)) as slow:
+        slow.send(f"GET /rooms/lobby/parts/{sha256} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
         assert over.acquire(timeout=30)  # not before: reading makes room for the rest
         got = 0
         with contextlib.suppress(ConnectionResetError):
@@ -207,16 +206,33 @@ def test_a_download_that_is_not_read_is_closed(server, monkeypatch):
     assert fetch(server, sha256).body == data
 
 
-def test_an_upload_that_stalls_is_closed(monkeypatch):
-    """Inside Jupyter no other timeout ends a stalled upload."""
-    monkeypatch.setattr("bqserver.web.attachments.TRANSFER_TIMEOUT", 0.1)
-    most = 64 * 1024 * 1024
-    with (
-        running_server(open=True, part_limit=most) as server,
-        closing(announced(server, "parts", "image/png", most)) as stalled,
-    ):
-        assert stalled.sock.recv(1) == b""
-        eventually(lambda: put(server).status == 201, what="its place")
+@pytest.mark.parametrize(("path", "mime"), [("parts", "image/png"), ("messages", "application/json")])
+def test_a_body_that_stops_coming_is_ended_with_an_error(server, monkeypatch, path, mime):
+    monkeypatch.setattr("bqserver.fairness.pace.PIECE_TIMEOUT", 0.1)
+    with closing(announced(server, path, mime, 100_000)) as stalled:
+        stalled.send(b"{")
+        answer = Answer(stalled.getresponse())
+        assert (answer.status, answer.code, answer.headers["Connection"]) == (408, "too_slow", "close")
+
+
+def test_an_upload_that_keeps_coming_may_take_long(server, monkeypatch):
+    """In each period there comes a piece, and a little more."""
+    data = png(noise=100_000)
+    monkeypatch.setattr("bqserver.fairness.pace.PIECE_TIMEOUT", 0.5)
+    periods = threading.Semaphore(0)
+    check = BodyClock._check
+
+    def checked(clock: BodyClock) -> None:
+        check(clock)
+        periods.release()
+
+    monkeypatch.setattr(BodyClock, "_check", checked)
+    with closing(announced(server, "parts", "image/png", len(data))) as steady:
+        for start in range(0, len(data), 40_000):
+            steady.send(data[start : start + 40_000])
+            if start + 40_000 < len(data):
+                assert periods.acquire(timeout=30)
+        assert Answer(steady.getresponse()).status == 201
 
 
 def announced(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:
@@ -253,14 +269,6 @@ def test_an_upload_is_rejected_if_rights_end_while_it_is_sent(tmp_path, path, mi
         eventually(lambda: fetch(server, "0" * 64, **bearer).status == 401, what="the revocation")
         connection.send(body[9:])
         assert Answer(connection.getresponse()).code == "token_revoked"
-
-
-def test_memory_of_an_ended_upload_is_released():
-    budget = MemoryBudget(10)
-    assert budget.acquire(6)
-    assert not budget.acquire(5)
-    budget.release(6)
-    assert budget.acquire(10)
 
 
 def test_uploads_count_against_the_rate_limit():

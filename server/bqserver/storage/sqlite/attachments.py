@@ -10,18 +10,19 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bqserver.errors import StorageError
+from bqserver.errors import ServerStopping, StorageError
 from bqserver.storage.attachments import StoredAttachment
 from bqwidget.protocol import Part
 
 from .lock import OpenFiles
-from .schema import enable_durability, explain, open_file
+from .readers import is_cancelling
+from .schema import enable_durability, explain, open_file, transaction
 
 APPLICATION_ID = 0x62717074  # "bqpt"
 SCHEMA_VERSION = 1
@@ -81,7 +82,8 @@ class SqliteAttachments:
         return await self._run(self._reference, room, list(hashes))
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        shutdown = partial(self._thread.shutdown, cancel_futures=True)
+        await asyncio.get_running_loop().run_in_executor(None, shutdown)
         if self._db is not None:
             self._db.close()
 
@@ -111,7 +113,11 @@ class SqliteAttachments:
         except sqlite3.Error as error:
             raise StorageError(explain(error, self.path)) from error
         except RuntimeError:  # the executor is shut down
-            raise StorageError("the attachments are closed: the server is stopping") from None
+            raise ServerStopping from None
+        except asyncio.CancelledError:
+            if is_cancelling():
+                raise
+            raise ServerStopping from None
 
     # ---- on the thread
 
@@ -124,7 +130,7 @@ class SqliteAttachments:
     def _put(self, room: str, attachment: StoredAttachment) -> None:
         db = self._find_db() or self._open()
         part, now = attachment.part, self._clock()
-        with _transaction(db):
+        with transaction(db):
             if now - self._last_sweep > SWEEP_INTERVAL:
                 self._last_sweep = now
                 db.execute("DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,))
@@ -153,21 +159,9 @@ class SqliteAttachments:
             f"SELECT sha256, mime, size, width, height, named FROM part WHERE {where}", (room, *hashes)
         ).fetchall()
         if not all(named for *_, named in rows):
-            with _transaction(db):
+            with transaction(db):
                 db.execute(f"UPDATE part SET named = 1 WHERE {where}", (room, *hashes))
         return {row[0]: _part(row[:-1]) for row in rows}
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def connect_attachments(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
@@ -196,7 +190,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     """As durable as the log: an acknowledged message may reference an attachment that was uploaded just before."""
     enable_durability(db, path)
     if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
-        with _transaction(db):
+        with transaction(db):
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bqserver.errors import StorageError
@@ -160,6 +161,19 @@ def explain(error: sqlite3.Error, path: Path) -> str:
     if name.startswith("SQLITE_IOERR"):
         return f"the disk of {path} fails ({error}): check the disk"
     return f"{path} can't be used: {error}"
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit at the end, or roll back."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 def create_database(path: Path) -> None:

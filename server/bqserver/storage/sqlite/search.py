@@ -14,10 +14,10 @@ import msgspec
 from bqwidget.protocol import Message
 
 from .queries import id_range, room_number
-from .schema import connect, create_database, read_epoch
+from .schema import connect, create_database, read_epoch, transaction
 
 MAX_TRANSACTION_ENTRIES = 2_000
-"""Entries indexed in one transaction."""
+"""Entries indexed in one transaction, between which other searches run."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (epoch TEXT NOT NULL);
@@ -40,13 +40,16 @@ class SearchIndex:
             path.unlink(missing_ok=True)
             self._db = _open(path, read_epoch(self._log))
 
+    @property
+    def connections(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        return self._log, self._db
+
     def search(self, room: str, words: str, limit: int) -> list[bytes]:
-        """The newest ``limit`` messages that contain all ``words``, folded, oldest first."""
+        """The newest ``limit`` indexed messages that contain all ``words``, folded, oldest first."""
         number = room_number(self._log, room)
         query = _match(words)
         if not number or not query:
             return []
-        self._update(number)
         low, high = id_range(number)
         rows = self._db.execute(
             "SELECT rowid FROM found WHERE found MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?",
@@ -56,24 +59,25 @@ class SearchIndex:
         return [body for body in bodies if body is not None]
 
     def close(self) -> None:
-        self._log.close()
-        self._db.close()
+        for db in self.connections:
+            db.close()
 
-    def _update(self, number: int) -> None:
-        """Index the new entries of a room. For a change, its message is indexed again."""
+    def update(self, room: str) -> bool:
+        """Index the next new entries of a room; False if there were none. For a change, its message is indexed again."""
+        number = room_number(self._log, room)
         low, high = id_range(number)
         row = self._db.execute("SELECT id FROM cursor WHERE room = ?", (number,)).fetchone()
         cursor = row[0] if row else low
-        while rows := self._log.execute(
+        rows = self._log.execute(
             "SELECT id, target FROM entry WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
             (cursor, high, MAX_TRANSACTION_ENTRIES),
-        ).fetchall():
-            self._db.execute("BEGIN")
-            for key in {key if target is None else low | target for key, target in rows}:
-                self._index(key)
-            cursor = rows[-1][0]
-            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (number, cursor))
-            self._db.execute("COMMIT")
+        ).fetchall()
+        if rows:
+            with transaction(self._db):
+                for key in {key if target is None else low | target for key, target in rows}:
+                    self._index(key)
+                self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (number, rows[-1][0]))
+        return bool(rows)
 
     def _index(self, key: int) -> None:
         body = self._body(key)

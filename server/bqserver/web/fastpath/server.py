@@ -24,6 +24,7 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 from tornado.web import Application
 
+from bqserver.fairness.pace import close_unless_taken, hold_unsent, limit_unsent_bytes
 from bqserver.model import Outcome
 from bqserver.web.context import AppContext
 from bqserver.web.requests import local_address
@@ -74,6 +75,7 @@ class PostConnection:
         self.stream = stream
         self.busy = False
         stream.close_silent = self.close
+        limit_unsent_bytes(stream)
         stream.set_nodelay(True)  # a response is one write, and nothing follows it
 
     def listen(self) -> None:
@@ -96,7 +98,9 @@ class PostConnection:
         self._server.forget(self)
         self.stream.close_silent = self.stream.close
         if unsent:
-            self.stream.write(unsent)
+            written = self.stream.write(unsent)
+            close_unless_taken(self.stream, written)
+            hold_unsent(self.stream, written, self._fast_path.hub.shares.outgoing, self._address[0], len(unsent))
         self._server.serve(self.stream, self._address)
 
     def _set_low_water_mark(self, size: int) -> bool:

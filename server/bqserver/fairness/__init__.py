@@ -1,0 +1,1 @@
+"""How members share what a server has: memory, threads and time. Knows no room and no route."""

@@ -1,0 +1,98 @@
+"""A Tornado handler that leaves something of the server for the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.web import HTTPError, RequestHandler
+
+from .budget import Budget
+from .fair_queue import FairQueue
+from .pace import PIECE_BYTES, close_unless_taken, hold_unsent, limit_unsent_bytes
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status in the log of a request whose client left before the answer (nginx's)."""
+
+_T = TypeVar("_T")
+
+
+class FairHandler(RequestHandler):
+    """Runs work in its member's turn, and sends answers within the member's share, at the speed of the client."""
+
+    _reading: asyncio.Future[Any] | None = None
+
+    @property
+    def member(self) -> str:
+        """Who has a share of the server."""
+        raise NotImplementedError
+
+    def overload(self, message: str) -> Exception:
+        """The error for a member who has used up their share."""
+        raise NotImplementedError
+
+    async def in_turn(self, queue: FairQueue, work: Callable[[], Awaitable[_T]]) -> _T:
+        """The result of ``work()``, called in the member's turn. Raises ``overload``."""
+        try:
+            return await queue.run(self.member, work)
+        except asyncio.QueueFull:
+            raise self.overload("too many requests are waiting: try again") from None
+
+    async def read(self, queue: FairQueue, work: Callable[[], Awaitable[_T]]) -> _T:
+        """``in_turn``, and cancelled when the client goes."""
+        self._reading = reading = asyncio.ensure_future(self.in_turn(queue, work))
+        try:
+            return await reading
+        except asyncio.CancelledError:
+            raise HTTPError(CLIENT_CLOSED_REQUEST, reason="Client Closed Request") from None
+        finally:
+            self._reading = None  # it holds the result
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def finish_within(self, budget: Budget, body: bytes) -> None:
+        """Send ``body`` as fast as the client reads it, and end the answer. Raises ``overload``, with nothing sent.
+
+        A short answer is counted only if the socket does not take it, so a member who can't have more may still ask
+        for short ones.
+        """
+        self._reading = None  # from here on, the connection ends the answer
+        member, size = self.member, len(body)
+        if size <= PIECE_BYTES:
+            hold_unsent(self.client_stream, self.finish(body), budget, member, size)
+            return
+        if not budget.acquire(member, size):
+            raise self.overload("too much waits for you to read it: read it, then try again")
+        try:
+            await self._finish_in_pieces(body)
+        finally:
+            budget.release(member, size)
+
+    async def _finish_in_pieces(self, body: bytes) -> None:
+        self.set_header("Content-Length", str(len(body)))
+        last = max(0, len(body) - 1) // PIECE_BYTES * PIECE_BYTES
+        try:
+            for start in range(0, last, PIECE_BYTES):
+                self.write(body[start : start + PIECE_BYTES])
+                await self.flush()
+            await self.finish(body[last:])
+        except StreamClosedError:
+            pass
+
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's
+        """Every part of every answer goes through here, errors and files too."""
+        if not self._headers_written:
+            limit_unsent_bytes(self.client_stream)
+        written = super().flush(include_footers)
+        close_unless_taken(self.client_stream, written)
+        return written
+
+    @property
+    def client_stream(self) -> IOStream:
+        return cast(HTTP1Connection, self.request.connection).stream

@@ -1,0 +1,23 @@
+"""What the members of one server share."""
+
+from __future__ import annotations
+
+from .budget import Budget
+from .fair_queue import FairQueue
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Bytes in memory of bodies on their way in, and as many of answers on their way out."""
+
+
+class Shares:
+    """One for a server process. ``max_attachment``: bytes of the longest attachment."""
+
+    def __init__(self, max_attachment: int) -> None:
+        max_bytes = max(MAX_BYTES, 2 * max_attachment)
+        self.incoming = Budget(max_bytes)
+        self.outgoing = Budget(max_bytes)
+        self.reads = FairQueue(slots=16, slots_each=2, max_waiting=1_000, waiting_each=200)
+        self.searches = FairQueue(slots=6, slots_each=2, max_waiting=1_000, waiting_each=200)
+        self.uploads = FairQueue(slots=4, slots_each=1, max_waiting=1_000, waiting_each=200)
+        # The answer is sent in the turn: pictures of a page wait for each other, for a browser repeats none of them.
+        self.downloads = FairQueue(slots=64, slots_each=3, max_waiting=1_000, waiting_each=16)
