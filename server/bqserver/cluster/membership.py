@@ -79,8 +79,9 @@ class NatsMembership:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+        bye = self._client.publish(f"{self._stream}.nodes", encode(NodeState(self.node, bye=True)))
         with contextlib.suppress(*CONNECTION_ERRORS):
-            await self._client.publish(f"{self._stream}.nodes", encode(NodeState(self.node, bye=True)))
+            await asyncio.wait_for(bye, ANSWER_TIMEOUT)
 
     # ---- this node's state
 

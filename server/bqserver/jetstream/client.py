@@ -42,6 +42,8 @@ RECONNECT_INTERVAL = 0.25
 """Seconds between two rounds through the servers."""
 STARTUP_TIMEOUT = 10.0
 """Seconds for the first connection, and for the cluster's first answer."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds for which ``close`` waits for a server that may be frozen."""
 
 _log = logging.getLogger("bqserver.nats")
 
@@ -83,7 +85,7 @@ class NatsClient:
         if self._connection is not None:
             self._close_in_background(self._connection)
         if self._closing:
-            await asyncio.wait(self._closing, timeout=REQUEST_TIMEOUT)
+            await asyncio.wait(self._closing, timeout=CLOSE_TIMEOUT)
 
     # ---- messages
 

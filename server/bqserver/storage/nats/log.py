@@ -42,6 +42,8 @@ from .retention import TRIM_KEY_PREFIX, Retention, Rule, parse_rules
 from .snapshots import Snapshots
 
 MAX_PENDING_ENTRIES = 20_000
+STOP_TIMEOUT = 1.0
+"""Seconds for which the end of the server waits for NATS: unsettled sends are repeated by their senders."""
 LIVE_TIMEOUT = 0.1
 """Seconds after an acknowledgement in which the message should arrive live; it is fetched then."""
 
@@ -185,18 +187,18 @@ class NatsLog:
         self._closing = True
         if self._pending and self.client.connected.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), PUBLISH_TIMEOUT)
+                await asyncio.wait_for(self._idle.wait(), STOP_TIMEOUT)
         self.health.close()
         self._snapshots.close()
         for task in self._tasks:
             task.cancel()
         self._prechecker.close()
         self._publisher.close()
-        await self.consumers.close()
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            await asyncio.wait_for(self.consumers.close(), STOP_TIMEOUT)
         if self._control is not None:
             self._control.close()
-        await self._bulk_client.close()
-        await self.client.close()
+        await asyncio.gather(self._bulk_client.close(), self.client.close())
         await self.replica.close()
 
     # ---- for the node that serves this log

@@ -13,6 +13,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -40,6 +41,8 @@ from .connections import (
 )
 from .posts import MAX_REQUEST_BYTES, FastPath
 
+CLOSE_TIMEOUT = 1.0
+"""Seconds for which the end of the server waits for requests that depend on another server."""
 INTERNET_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 _log = logging.getLogger("bqserver.http")
@@ -228,7 +231,8 @@ class FastPathServer(HTTPServer):
         self._connections_open.close()
         for connection in list(self._waiting):
             connection.close()
-        await super().close_all_connections()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(super().close_all_connections(), CLOSE_TIMEOUT)
 
     def _on_accepted(self, connection: socket.socket, address: Any) -> None:
         host = str(address[0]) if isinstance(address, tuple) else ""
