@@ -1,0 +1,136 @@
+"""Hostile neighbours: a process with one flooder of every kind, each on a thread, until its standard input ends.
+
+``python flooders.py URL READ_ONLY_TOKEN``. A flooder that is refused or closed comes back after a short pause.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+PAUSE = 0.05
+IDLE_CONNECTIONS, UNREAD_GETS, SLOW_UPLOADS, HELD_BODIES = 300, 20, 7, 10
+HELD_BYTES = 8 * 1024 * 1024
+
+
+def frame(opcode: int, payload: bytes, first: int = 0x80) -> bytes:
+    assert len(payload) < 126
+    return bytes((first | opcode, 0x80 | len(payload))) + bytes(4) + payload
+
+
+SEND = b'{"type":"chat.send","cid":"c","user":"eve","text":"x"}'
+FLOODS = {
+    "pings": frame(1, b'{"type":"chat.ping"}'),
+    "fragments": frame(1, b"", 0) + frame(0, b"x", 0) * 20 + frame(0, b""),
+    "bad frames": frame(1, b"{"),
+    "refused sends": frame(1, SEND),
+}
+
+
+class Flooders:
+    def __init__(self, url: str, token: str) -> None:
+        address = urlsplit(url)
+        self._host, self._port, self._token = address.hostname or "", address.port or 0, token
+
+    def start(self) -> None:
+        tasks: list[Callable[[], None]] = [self.idle, self.unread, self.uploads, self.held]
+        tasks += [lambda data=data: self.flood(data) for data in FLOODS.values()]  # type: ignore[misc]
+        for task in tasks:
+            threading.Thread(target=repeat, args=(task,), daemon=True).start()
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        client = socket.create_connection((self._host, self._port), timeout=10)
+        client.sendall(data)
+        return client
+
+    def head(self, line: str, *headers: str) -> bytes:
+        lines = [f"{line} HTTP/1.1", f"Host: {self._host}:{self._port}", *headers]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def flood(self, data: bytes) -> None:
+        """Frames without pause; all answers are read."""
+        upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+        key, bearer = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Authorization: Bearer {self._token}"
+        with self.connect(self.head("GET /rooms/flooded", *upgrade, key, bearer)) as client:
+            threading.Thread(target=drain, args=(client,), daemon=True).start()
+            block = data * (16_384 // len(data))
+            while True:
+                client.sendall(block)
+
+    def idle(self) -> None:
+        """Connections that send nothing, or the beginning of a head."""
+        self.hold(lambda number: self.connect(b"GET /" if number % 2 else b""), IDLE_CONNECTIONS)
+
+    def unread(self) -> None:
+        """Requests for long answers that are never read."""
+        request = self.head("GET /rooms/long/messages?limit=200")
+        self.hold(lambda _: self.connect(request * 5), UNREAD_GETS)
+
+    def uploads(self) -> None:
+        """Uploads of which a byte comes now and then."""
+        head = self.head("POST /rooms/lobby/parts", "Content-Type: image/png", "Content-Length: 9000000")
+        self.hold(lambda _: self.connect(head + b"\x89PNG"), SLOW_UPLOADS, drip=b"x")
+
+    def held(self) -> None:
+        """Bodies that are not needed, and of which the last byte is held back."""
+        head = self.head("GET /health", f"Content-Length: {HELD_BYTES + 1}")
+        self.hold(lambda _: self.connect(head + bytes(HELD_BYTES)), HELD_BODIES)
+
+    def hold(self, connect: Callable[[int], socket.socket], count: int, drip: bytes = b"") -> None:
+        """Keep ``count`` connections; replace those that the server closes."""
+        with ExitStack() as stack:
+            held: dict[int, socket.socket] = {}
+            for number in itertools.cycle(range(count)):
+                try:
+                    if number not in held:
+                        held[number] = stack.enter_context(connect(number))
+                        held[number].setblocking(False)
+                    elif drip:
+                        held[number].send(drip)
+                        time.sleep(PAUSE)
+                    elif number == 0:
+                        time.sleep(PAUSE)
+                    elif not unread_or_open(held[number]):
+                        raise ConnectionError
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    if number in held:
+                        held.pop(number).close()
+                    time.sleep(PAUSE / 10)
+
+
+def unread_or_open(client: socket.socket) -> bool:
+    try:
+        return bool(client.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return True
+
+
+def drain(client: socket.socket) -> None:
+    try:
+        while client.recv(1 << 16):
+            pass
+    except OSError:
+        pass
+
+
+def repeat(task: Callable[[], None]) -> None:
+    while True:
+        try:
+            task()
+        except OSError:
+            time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    Flooders(*sys.argv[1:]).start()
+    sys.stdin.read()
+    os._exit(0)
