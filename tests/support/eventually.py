@@ -10,7 +10,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def eventually(look: Callable[[], Found], timeout: float = 20, what: str = "") -> Found:
+def eventually(look: Callable[[], Found], timeout: float = 60, what: str = "") -> Found:
     """Returns the first true result of ``look``. Raises AssertionError after ``timeout`` seconds without one."""
     deadline = time.monotonic() + timeout
     while not (found := look()):

@@ -13,7 +13,7 @@ from typing import Any
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 class Cell:

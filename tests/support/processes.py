@@ -64,7 +64,7 @@ def listening(process: subprocess.Popen[str]) -> str:
 
 def run_to_exit(*args: str, **env: str) -> tuple[int, str]:
     with bqserver(*args, **env) as process:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert out == ""
         assert "Traceback" not in err
         return process.returncode, err

@@ -71,10 +71,10 @@ def test_a_polyglot_is_what_its_first_bytes_say():
 
 
 def test_reading_the_header_is_fast_for_any_bytes():
-    started = time.perf_counter()
+    started = time.thread_time()
     for evil in (b"<!---->" * 600, b"<?" * 2048, b" " * 4096, b"<!DOCTYPE" * 500, b"<!--" * 1024):
         assert image_type(evil + b"x") is None
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_a_picture_with_too_many_pixels_is_rejected():
@@ -98,10 +98,10 @@ def test_bytes_may_stand_before_a_marker():
 
 
 def test_a_picture_with_too_many_segments_is_rejected_quickly():
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(ProtocolError, match="too many segments"):
         image_size("image/jpeg", jpeg(b"\xff\xe0\0\2" * 2_000_000))
-    assert time.monotonic() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize(

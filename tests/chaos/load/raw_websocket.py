@@ -15,7 +15,7 @@ def join(url: str, room: str = "lobby", query: str = "", *, receive_buffer: int 
     address = urlsplit(url)
     assert address.port
     raw = socket.socket()
-    raw.settimeout(10)
+    raw.settimeout(60)
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     raw.connect((address.hostname, address.port))
