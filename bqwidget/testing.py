@@ -38,8 +38,9 @@ from .room import Room
 
 SCRIPT_TIMEOUT = 20.0
 """Seconds to wait for each step of a script."""
-IDLE_TIMEOUT = 60
-"""Seconds without members after which a private server ends, for when this process was killed."""
+IDLE_TIMEOUT = 900
+"""Seconds without members after which a private server ends, for when this process was killed: longer than a busy machine
+needs to start what joins it."""
 
 Matcher = str | re.Pattern[str] | Callable[[Message], object]
 Reaction = str | Sequence[str] | Callable[[Message], str | None]
