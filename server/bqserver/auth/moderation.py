@@ -56,7 +56,7 @@ class Moderation:
         self._unflushed: list[tuple[str, bytes]] = []
         self._closed: dict[str, str] = {}
         self._mutes: dict[tuple[str, str], Mute] = {}
-        data = None if path is None else read_private(path)
+        data = None if path is None else read_private(path) or read_private(_former_path(path))
         if data is not None:
             try:
                 state = msgspec.json.decode(data, type=_State)
@@ -149,13 +149,22 @@ class Moderation:
         write_private(path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
 
 
+_ENDING = "-moderation.json"
 _REMOVED = b"null"
 """The value of a key in the store that no longer applies."""
 
 
 def moderation_path(log: Path) -> Path:
-    """The moderation file of a SQLite log."""
-    return log.with_suffix(".moderation.json")
+    """The moderation file of a SQLite log: its own, also if another log differs only in what follows the last dot."""
+    if log.suffix == ".sqlite":
+        return log.with_suffix(".moderation.json")
+    return log.with_name(f"{log.name}{_ENDING}")
+
+
+def _former_path(path: Path) -> Path:
+    """Where an earlier release kept the file that is now at ``path``."""
+    log = path.name.removesuffix(_ENDING)
+    return path if log == path.name else path.with_name(log).with_suffix(".moderation.json")
 
 
 def _mute_key(room: str, user: str) -> str:
