@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from bqserver.model import Rejected, Role
@@ -54,7 +55,8 @@ class Policy:
         if mute is not None:
             until = "until a moderator lifts it"
             if mute.until is not None:
-                until = f"until {datetime.fromtimestamp(mute.until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+                with suppress(ValueError, OverflowError, OSError):  # beyond the year 9999
+                    until = f"until {datetime.fromtimestamp(mute.until, UTC):%Y-%m-%d %H:%M:%S} UTC"
             return Rejected("muted", f"a moderator has muted {printable(user)} in room {room} {until}", 403)
         return None
 

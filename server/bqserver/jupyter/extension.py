@@ -31,6 +31,7 @@ from bqserver.auth.identity import Identity
 from bqserver.auth.moderation import Moderation, moderation_path
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
+from bqserver.clock import steady_time
 from bqserver.config.limits import LimitSettings, max_sockets
 from bqserver.config.paths import data_dir
 from bqserver.errors import ServerError, SettingError, StorageError
@@ -78,7 +79,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         try:
             files = CredentialFiles(None, Path(self.rights))
             log = self.make_log()
-            moderation = Moderation(moderation_path(log.path) if isinstance(log, SqliteLog) else None, time.time)
+            moderation = Moderation(moderation_path(log.path) if isinstance(log, SqliteLog) else None, steady_time)
         except ServerError as error:
             self.log.error("bqserver: chat rooms unavailable: %s", error)
             if log is not None:

@@ -15,6 +15,8 @@ from bqwidget import protocol
 from .body import BodyHandler
 from .errors import ApiError
 
+MAX_MUTE_MINUTES = 100 * 366 * 24 * 60
+
 
 class ModerationRequest(protocol.Struct, frozen=True):
     """The body. ``minutes`` limits a mute; without it the mute lasts until ``unmute``."""
@@ -44,6 +46,8 @@ class ModerationHandler(BodyHandler):
         if order.user is not None and len(order.user) > hub.limits.user:
             message = f"user has {len(order.user):,} characters; the limit is {hub.limits.user:,}"
             raise ApiError(400, "too_long", message)
+        if order.minutes is not None and order.minutes > MAX_MUTE_MINUTES:
+            raise ApiError(400, "bad_field", f"minutes: up to {MAX_MUTE_MINUTES:,}; without it a mute has no end")
         state = hub.policy.moderation
         if order.do in ("mute", "close") and (full := state.why_full(closing=order.do == "close")):
             raise ApiError(409, "too_many_orders", full)

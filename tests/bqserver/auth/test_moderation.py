@@ -146,3 +146,20 @@ def test_only_moderators_can_moderate(server, people, do):
 def test_an_invalid_request_is_rejected(server, people, body, code):
     answer = request(server.url, "POST", "/rooms/lobby/moderation", body, **people["ada"])
     assert (answer.status, answer.code) == (400, code)
+
+
+@pytest.mark.parametrize("minutes", [5e9, 1e300])
+def test_a_mute_without_an_end_has_no_minutes(people, minutes):
+    with running_server(log="memory") as server:
+        order = {"do": "mute", "user": "bob", "minutes": minutes}
+        refused = request(server.url, "POST", "/rooms/lobby/moderation", order, **people["ada"])
+        assert (refused.status, refused.code) == (400, "bad_field")
+        assert "without it a mute has no end" in refused.json["error"]["message"]
+
+
+def test_a_stored_mute_of_an_earlier_release_may_end_after_the_year_9999(people, tmp_path):
+    mute = Mute(room="lobby", user="bob", by="ada", until=5e9 * 60)
+    Moderation(tmp_path / "history.moderation.json", Clock()).mute(mute)
+    with running_server(log=f"sqlite:{tmp_path / 'history.sqlite'}") as server:
+        refused = request(server.url, "POST", "/messages", {"user": "bob", "text": "hi"}, **people["bob"])
+        assert (refused.status, refused.code) == (403, "muted")
