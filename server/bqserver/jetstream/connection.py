@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import nats.errors
 from nats.aio.client import Client
@@ -53,7 +54,12 @@ class Credentials(NamedTuple):
 async def connect(
     client: Client, server: str, credentials: Credentials, on_disconnect: Callable[[], Awaitable[None]]
 ) -> None:
-    """``on_disconnect`` is called when the connection ends. Raises CONNECTION_ERRORS."""
+    """``server`` may have a login, percent-encoded. ``on_disconnect`` is called when the connection ends.
+
+    Raises CONNECTION_ERRORS.
+    """
+    url = urlsplit(server)
+    name, password = (None if part is None else unquote(part) for part in (url.username, url.password))
     await client.connect(
         server,
         name="bqserver",
@@ -65,6 +71,9 @@ async def connect(
         pending_size=MAX_PENDING_BYTES,
         error_cb=_log_error,
         disconnected_cb=on_disconnect,
+        user=name if password is not None else None,  # nats-py uses a login in the URL as it is written
+        password=password,
+        token=name if password is None else None,
         user_credentials=credentials.path,
         tls=credentials.tls,
         skip_subject_validation=True,
