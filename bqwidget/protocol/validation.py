@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bqwidget.errors import ProtocolError
 
 from .base import printable
@@ -20,10 +22,22 @@ from .limits import (
     Limits,
 )
 
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that Unicode classes as letters or marks but that are invisible: joiners, fillers, variation selectors."""
+
+
+def is_visible(name: str) -> bool:
+    """Whether something of ``name`` can be seen."""
+    return any(one.isprintable() and not one.isspace() for one in INVISIBLE.sub("", name))
+
 
 def check(draft: Draft | Post, limits: Limits) -> None:
     """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``) with the field and the limit."""
     _check_text("user", draft.user, limits.user)
+    if not is_visible(draft.user):
+        raise ProtocolError("empty", "user has no visible character: give it one", field="user")
     if draft.cid is not None:
         _check_text("cid", draft.cid, MAX_CID)
     match draft:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,7 @@ import msgspec
 from bqserver.errors import AccessFileError, StorageError
 from bqserver.files import LockFile, read_private, write_private
 from bqserver.model import Role
-from bqwidget.protocol import Limits, Struct, printable
+from bqwidget.protocol import INVISIBLE, Limits, Struct, is_visible, printable
 
 from .permissions import check_room_patterns, matches_room
 
@@ -81,13 +80,9 @@ class Grants:
         return bool(self._names) and normalize_name(name) in self._names
 
 
-_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Characters that Unicode classes as letters or marks but that are invisible: joiners, fillers, variation selectors."""
-
-
 def normalize_name(name: str) -> str:
     """``name`` without case, width and invisible characters: equal for names that look equal."""
-    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
+    visible = INVISIBLE.sub("", unicodedata.normalize("NFKC", name))
     visible = "".join(one for one in visible if one.isprintable())
     return " ".join(visible.split()).casefold()
 
@@ -122,7 +117,7 @@ def add_grant(
     Raises AccessFileError.
     """
     limit = Limits().user
-    if name != name.strip() or not name.isprintable() or not 0 < len(name) <= limit:
+    if name != name.strip() or not name.isprintable() or not 0 < len(name) <= limit or not is_visible(name):
         raise AccessFileError(
             f"{printable(name)} is not a name: use 1 to {limit} printable characters, no space at either end"
         )
