@@ -74,7 +74,14 @@ def runtime_folder() -> Path:
 
 def data_folder() -> Path:
     """The folder of the history: BQWIDGET_DATA_DIR, else the platform's folder for a user's data."""
-    return Path(os.environ.get("BQWIDGET_DATA_DIR") or user_data_path("bqwidget", appauthor=False))
+    if folder := os.environ.get("BQWIDGET_DATA_DIR"):
+        return Path(folder)
+    try:
+        return user_data_path("bqwidget", appauthor=False)
+    except RuntimeError:
+        raise LocalServerError(
+            "this user has no home folder: set BQWIDGET_DATA_DIR to a folder for the history, or BQWIDGET_URL"
+        ) from None
 
 
 def _find_running(runtime_file: Path, deadline: float) -> LocalServer | None:

@@ -26,8 +26,10 @@ from bqserver.auth.policy import Policy
 from bqserver.cli.certificates import CertificateWatcher, tls_context
 from bqserver.cli.listener import bind, close_on_error, published_runtime_file
 from bqserver.cli.settings import ServerSettings, normalize_base_path
+from bqserver.cli.streams import open_standard_streams, print_line
 from bqserver.clock import steady_time
 from bqserver.config.limits import max_sockets
+from bqserver.files import user_path
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
 from bqserver.storage.interface import MessageLog
@@ -252,7 +254,7 @@ class ChatServer(ServerSettings):
         if self.log_url == "memory":
             return MemoryLog()
         if kind == "sqlite" and rest:
-            return SqliteLog(Path(rest).expanduser())
+            return SqliteLog(user_path(rest))
         raise SettingError(f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory")
 
     async def open_cluster(self, port: int) -> tuple[MessageLog, Join]:
@@ -277,10 +279,10 @@ class ChatServer(ServerSettings):
         return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
 
     def announce(self, authenticator: Authenticator) -> None:
-        print(f"{self.name} listening on {self.url}", flush=True)
+        print_line(f"{self.name} listening on {self.url}")
         if not self.open and sys.stdout.isatty():
             code = authenticator.create_local_invite(uses=1, minutes=60)
-            print(f"Invite link (single use, valid 1 h): {self.url}/rooms/{LOBBY}#invite={code}", flush=True)
+            print_line(f"Invite link (single use, valid 1 h): {self.url}/rooms/{LOBBY}#invite={code}")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -294,4 +296,5 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def main(argv: list[str] | None = None, **kwargs: Any) -> None:
+    open_standard_streams()
     ChatServer.launch_instance(argv, **kwargs)

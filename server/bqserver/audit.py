@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
-from pathlib import Path
 
 import msgspec
 
 from bqserver.auth.identity import Identity
 from bqserver.errors import StartError
-from bqserver.files import open_private
+from bqserver.files import open_private, user_path
 from bqserver.repeats import Repeats
 
 _log = logging.getLogger("bqserver.audit")
@@ -51,7 +50,7 @@ class AuditLog:
             self._handler = logging.StreamHandler()
         elif path is not None:
             try:
-                self._handler = _FileHandler(Path(path).expanduser(), encoding="utf-8")
+                self._handler = _FileHandler(user_path(path), encoding="utf-8")
             except OSError as error:
                 raise StartError(f"the audit log {path} can't be written: {error.strerror}") from error
 
@@ -113,20 +112,26 @@ class AuditLog:
 
 
 class _FileHandler(WatchedFileHandler):
-    """Creates files with mode 0600, and logs errors instead of raising or printing them."""
+    """Creates files with mode 0600, and logs the first of several errors instead of raising or printing them."""
+
+    _failed = False
+    _error: BaseException | None = None
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding=self.encoding, opener=open_private)
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._failed, failed_before = False, self._failed
         try:
             super().emit(record)
         except OSError:  # while opening the file; errors of writing are passed to handleError
             self.handleError(record)
+        if self._failed and not failed_before:
+            _log.error("the audit log can't be written: %s", self._error)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name in logging
         del record
-        _log.error("the audit log can't be written: %s", sys.exc_info()[1])
+        self._failed, self._error = True, sys.exc_info()[1]
         stream, self.stream = self.stream, None  # the next line opens the file again
         if stream is not None:
             with suppress(OSError):

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from .errors import AccessFileError, StorageError
+from .errors import AccessFileError, StartError, StorageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -28,6 +28,17 @@ else:
 
     def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def user_path(text: str) -> Path:
+    """The path that a person gave, which may begin with ``~``. Raises StartError if there is no such home folder."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise StartError(f"{text} can't be found: this user has no home folder; give a path without ~") from None
+    if not path.name:
+        raise StartError(f"{text or 'an empty path'} is not a file: give the path of one")
+    return path
 
 
 # ---- durable names

@@ -59,11 +59,11 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.web": {"errors", "model", "fairness", "clock", "audit", "auth", "storage", "websocket", "hub"},
     "bqserver.web.fastpath": {"errors", "model", "fairness", "auth", "hub", "web"},
     "bqserver.config": {"errors", "auth", "hub"},
-    "bqserver.jupyter": {"errors", "model", "auth", "storage", "storage.sqlite", "hub", "web", "web.fastpath", "config"},
+    "bqserver.jupyter": {"errors", "model", "clock", "auth", "storage", "storage.sqlite", "hub", "web", "web.fastpath", "config"},
     "bqserver.cli": {"errors", "files", "auth", "storage", "storage.sqlite", "transfer", "config"},
     "bqserver.app": {
-        "errors", "model", "clock", "repeats", "audit", "auth", "storage", "storage.sqlite", "storage.nats", "cluster",
-        "hub", "web", "web.fastpath", "jupyter", "config", "cli",
+        "errors", "model", "files", "clock", "repeats", "audit", "auth", "storage", "storage.sqlite", "storage.nats",
+        "cluster", "hub", "web", "web.fastpath", "jupyter", "config", "cli",
     },  # the composition root
     "bqserver.__main__": {"app"},
     "bqserver.testing": {"app"},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from pathlib import Path
 
 from traitlets import Bool, Dict, Unicode
 
 import bqwidget
+from bqserver.files import user_path
 
 from .application import Command
 
@@ -46,10 +46,10 @@ class Copy(Command):
         started_at, progress = time.monotonic(), _ProgressPrinter()
         with self.reported_errors():
             if kinds[0] == "sqlite":
-                path = Path(source.partition(":")[2]).expanduser().resolve()
+                path = user_path(source.partition(":")[2]).resolve()
                 copying = to_stream(path, target, single=self.single, credentials=self.nats_creds, on_progress=progress)
             else:
-                path = Path(target.partition(":")[2]).expanduser().resolve()
+                path = user_path(target.partition(":")[2]).resolve()
                 copying = from_stream(source, path, credentials=self.nats_creds, on_progress=progress)
             copied = asyncio.run(copying)
         print(

@@ -12,16 +12,19 @@ from pathlib import Path
 from tornado.netutil import bind_sockets
 
 from bqserver.errors import AccessFileError, StartError
-from bqserver.files import write_private
+from bqserver.files import user_path, write_private
 
 ADDRESS_IN_USE_ERRNOS = 48, 98, 10048
 """EADDRINUSE on macOS, Linux and Windows."""
 
 
 def bind(ip: str, port: int) -> list[socket.socket]:
-    """Listening sockets, one for each address of ``ip``; port 0 takes a free one. Raises StartError."""
+    """Listening sockets, one for each address of ``ip``; port 0 takes a free one. ``::`` is every address, IPv4 too.
+
+    Raises StartError.
+    """
     try:
-        return bind_sockets(port, ip, backlog=1024)
+        return bind_sockets(port, None if ip == "::" else ip, backlog=1024)
     except OSError as error:
         reason = str(error.strerror or error)
         if error.errno in ADDRESS_IN_USE_ERRNOS:
@@ -48,14 +51,14 @@ def published_runtime_file(path: str, url: str, token: str | None) -> Iterator[N
     """
     if path:
         try:
-            write_private(Path(path), json.dumps({"url": url, "pid": os.getpid(), "token": token}).encode())
+            write_private(user_path(path), json.dumps({"url": url, "pid": os.getpid(), "token": token}).encode())
         except AccessFileError as error:
             raise StartError(f"the runtime file {error}") from error
     try:
         yield
     finally:
         if path:
-            _remove_own(Path(path))
+            _remove_own(user_path(path))
 
 
 def _remove_own(path: Path) -> None:

@@ -10,6 +10,7 @@ from traitlets import Dict, Unicode, default
 
 import bqwidget
 from bqserver.config.paths import data_dir
+from bqserver.files import user_path
 from bqserver.storage.sqlite.attachments import attachments_path
 from bqserver.storage.sqlite.backup import backup, restore
 from bqserver.storage.sqlite.check import (
@@ -49,7 +50,7 @@ class LogCommand(Command):
         if kind != "sqlite" or not path:
             self.exit_with_usage_error(f"--log={self.log_url} is not a file: give --log=sqlite:PATH")
         with self.reported_errors():
-            self.run(Path(path).expanduser())
+            self.run(user_path(path))
 
     def run(self, log: Path) -> None:
         """Execute the command. Raises StorageError."""
@@ -65,7 +66,7 @@ class Backup(LogCommand):
     max_arguments = 1
 
     def run(self, log: Path) -> None:
-        target = Path(self.extra_args[0]).expanduser()
+        target = user_path(self.extra_args[0])
         found = backup(log, target)
         print(f"{log} is backed up in {target}: {_describe(found)}")
         if found.attachments:
@@ -81,7 +82,7 @@ class Restore(LogCommand):
     max_arguments = 1
 
     def run(self, log: Path) -> None:
-        source = Path(self.extra_args[0]).expanduser()
+        source = user_path(self.extra_args[0])
         found, former = restore(log, source)
         print(f"{log} was restored from {source}: {_describe(found)}")
         if former is not None:

@@ -6,14 +6,15 @@ import os
 import re
 from pathlib import Path
 
-from traitlets import Bool, Dict, Float, Int, List, Unicode, default
+from traitlets import Bool, Dict, Int, List, Unicode, default
 
 from bqserver.auth.moderation import moderation_path
 from bqserver.auth.origins import is_host, is_loopback, is_origin
 from bqserver.auth.token_file import read_or_create_token, read_token
-from bqserver.config.limits import LimitSettings
+from bqserver.config.limits import LimitSettings, Seconds
 from bqserver.config.paths import data_dir
 from bqserver.errors import SettingError, StartError
+from bqserver.files import user_path
 
 from .application import Command
 
@@ -86,7 +87,7 @@ class ServerSettings(LimitSettings, Command):
         "",
         help="File for the audit log: who did what in which room, one JSON line each; - is standard error.",
     ).tag(config=True)
-    idle_timeout = Float(
+    idle_timeout = Seconds(
         0.0, min=0.0, help="Exit after this many seconds without a connection or a message; 0: never."
     ).tag(config=True)
     runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(config=True)
@@ -133,15 +134,19 @@ class ServerSettings(LimitSettings, Command):
 
     def view_file(self, port: int) -> Path:
         """A node's copy of the stream. ``port`` distinguishes the nodes of one machine."""
-        return Path(self.view).expanduser() if self.view else data_dir() / f"view-{port}.sqlite"
+        return user_path(self.view) if self.view else data_dir() / f"view-{port}.sqlite"
 
     def moderation_file(self) -> Path | None:
         """The file for mutes and closed rooms; None for a log that is not in a file."""
         kind, _, path = self.log_url.partition(":")
-        return moderation_path(Path(path).expanduser()) if kind == "sqlite" and path else None
+        return moderation_path(user_path(path)) if kind == "sqlite" and path else None
 
     def check(self) -> None:
         """Raises SettingError for an invalid value, and StartError for an insecure combination."""
+        if not self.ip:
+            raise SettingError(
+                "--ip is empty: give an address; 0.0.0.0 is every IPv4 address, :: also every IPv6 address"
+            )
         if self.open and not is_loopback(self.ip) and not self.open_network:
             raise StartError(
                 f"--open on {self.ip} would admit the whole network without a token: "

@@ -13,6 +13,7 @@ import bqwidget
 from bqserver.auth import tokens
 from bqserver.config.paths import data_dir
 from bqserver.errors import SettingError
+from bqserver.files import user_path
 from bqwidget.protocol import printable
 
 from .application import Command
@@ -38,7 +39,7 @@ class TokenCommand(Command):
         if len(self.extra_args) != self.max_arguments:
             self.exit_with_usage_error(f"give one name: {self.name} NAME")
         with self.reported_errors():
-            self.run(Path(self.named_tokens).expanduser())
+            self.run(user_path(self.named_tokens))
 
     def run(self, path: Path) -> None:
         """Execute the command on the file. Raises AccessFileError and SettingError."""

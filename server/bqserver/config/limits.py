@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from traitlets import Float, Int
+from traitlets import Float, Int, TraitError
 from traitlets.config import Configurable
 
 from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
@@ -21,25 +22,43 @@ MIN_REQUEST_SOCKETS = 36
 """Sockets for requests while there are as many members as may be."""
 
 
+MAX_SECONDS = 1e9
+MAX_COUNT = 2**53 - 1
+"""The largest number that a page can read exactly."""
+
+
+class Seconds(Float[float, float]):
+    """A period of at most MAX_SECONDS. Python's floats also have ``nan`` and ``inf``, which no timer accepts."""
+
+    def validate(self, obj: Any, value: Any) -> float:
+        seconds = super().validate(obj, value)
+        if not seconds <= MAX_SECONDS:
+            raise TraitError(f"{self.name} is {seconds}: give a number of seconds up to {MAX_SECONDS:,.0f}")
+        return float(seconds)
+
+
 def _optional_limit(text: str) -> Int[int | None, int | None]:
-    return Int(None, allow_none=True, min=0, help=text).tag(config=True)
+    return Int(None, allow_none=True, min=0, max=MAX_COUNT, help=text).tag(config=True)
 
 
 class LimitSettings(Configurable):
     """Mixin with the traits. The defaults of unset limits depend on ``is_exposed``."""
 
-    text_limit = Int(DEFAULT_LIMITS.text, min=1, help="Characters in a message.").tag(config=True)
-    user_limit = Int(DEFAULT_LIMITS.user, min=1, help="Characters in a name.").tag(config=True)
+    text_limit = Int(DEFAULT_LIMITS.text, min=1, max=MAX_COUNT, help="Characters in a message.").tag(config=True)
+    user_limit = Int(DEFAULT_LIMITS.user, min=1, max=MAX_COUNT, help="Characters in a name.").tag(config=True)
     frame_limit = Int(
         DEFAULT_LIMITS.frame,
         min=1024,
+        max=MAX_COUNT,
         help="Bytes in a frame or a request's body; a text needs up to four per character.",
     ).tag(config=True)
-    part_limit = Int(DEFAULT_LIMITS.part, min=0, help="Bytes in an attachment; 0: no attachments.").tag(config=True)
+    part_limit = Int(DEFAULT_LIMITS.part, min=0, max=MAX_COUNT, help="Bytes in an attachment; 0: no attachments.").tag(
+        config=True
+    )
     rate_limit = _optional_limit(
         "Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter."
     )
-    rate_seconds = Float(
+    rate_seconds = Seconds(
         DEFAULT_LIMITS.rate_ms / 1000, min=0.1, help="Period over which rate_limit counts, in seconds."
     ).tag(config=True)
     join_limit = _optional_limit(
@@ -54,7 +73,7 @@ class LimitSettings(Configurable):
     max_connections_each = _optional_limit(
         "Connections at the same time from one address; 0: no limit. Default: 1000, none on loopback or inside Jupyter."
     )
-    heartbeat = Float(
+    heartbeat = Seconds(
         HEARTBEAT_INTERVAL,
         min=0.01,
         help="Seconds between pings; a peer that is silent for two intervals is disconnected.",
@@ -62,10 +81,11 @@ class LimitSettings(Configurable):
     buffer = Int(
         DEFAULT_LIMITS.buffer,
         min=1,
+        max=MAX_COUNT,
         help="Bytes that may be buffered for a slow client before it is disconnected.",
     ).tag(config=True)
 
-    recheck = Float(
+    recheck = Seconds(
         REAUTHENTICATION_INTERVAL,
         min=0.1,
         help="Seconds between two checks whether a member is still logged in to Jupyter or its Hub.",

@@ -7,7 +7,19 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from bqserver.errors import StartError
+
 
 def data_dir() -> Path:
-    """``BQWIDGET_DATA_DIR``, else the platform's data folder of this user. It need not exist."""
-    return Path(os.environ.get("BQWIDGET_DATA_DIR") or user_data_path("bqwidget", appauthor=False))
+    """``BQWIDGET_DATA_DIR``, else the platform's data folder of this user. It need not exist.
+
+    Raises StartError if the user has no home folder, as some users in containers.
+    """
+    if folder := os.environ.get("BQWIDGET_DATA_DIR"):
+        return Path(folder)
+    try:
+        return user_data_path("bqwidget", appauthor=False)
+    except RuntimeError:
+        raise StartError(
+            "this user has no home folder: set BQWIDGET_DATA_DIR to a folder for the history and the token"
+        ) from None
