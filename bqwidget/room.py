@@ -18,6 +18,7 @@ from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.session_thread import now_ms
 from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
+from bqwidget._room.membership import KernelMember
 from bqwidget._room.observable import live_trait
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
@@ -43,7 +44,9 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else
     the login name. ``keep``: how many of the newest messages ``messages`` holds. ``url``: the server's base address;
     default: ``BQWIDGET_URL``, else the user's local server, which is started if needed. ``token``: for that server.
-    ``insecure``: allow unencrypted ``http://`` beyond loopback. All traits are up to date in a busy cell too.
+    ``insecure``: allow unencrypted ``http://`` beyond loopback. Rooms of one kernel with the same name and user are one
+    member: what they send is own to each, and in a notebook the newest that registers handlers answers. ``separate``:
+    a member of its own. All traits are up to date in a busy cell too.
 
     Raises TypeError or BqwidgetError for a wrong argument, ProtocolError for a wrong name. Example::
 
@@ -70,6 +73,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         url: str | None = None,
         token: str | None = None,
         insecure: bool = False,  # noqa: FBT001, FBT002 - passed by name
+        separate: bool = False,  # noqa: FBT001, FBT002 - passed by name
         **unknown: Any,
     ) -> None:
         check_options(name, unknown)
@@ -81,10 +85,12 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         self._last_status: Status | None = None
         self._cached_messages: tuple[int, MessageSnapshot] = (-1, MessageSnapshot())
         self._widget: ChatWidget | None = None
+        endpoint = configured_endpoint(url, token, insecure=insecure)
+        self._member = KernelMember(endpoint.base if endpoint else "", name, self.user, separate=separate)
         on_update = WeakMethod(self._on_update)
         self._connection = Connection(
             Session(name, keep=keep, random=random.random),
-            configured_endpoint(url, token, insecure=insecure),
+            endpoint,
             query={"user": self.user, "kind": self._kind, "client": token_hex(8)},
             on_update=lambda accepted: (method := on_update()) and method(accepted),
         )
@@ -114,7 +120,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
 
         A Room is also a context manager that closes it. Example: ``room.close()``
         """
-        self._handlers.clear()
+        self._stop_handlers()
         self._connection.close()
 
     def __enter__(self) -> Self:

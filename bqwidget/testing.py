@@ -59,9 +59,11 @@ class Member:
         if isinstance(room, Room):
             endpoint = room.wait_open(SCRIPT_TIMEOUT)._connection.endpoint  # noqa: SLF001 - part of the room
             assert endpoint is not None
-            self.room: Room = _Person(room.name, user=user, url=endpoint.base, token=endpoint.token, insecure=True)
+            self.room: Room = _Person(
+                room.name, user=user, url=endpoint.base, token=endpoint.token, insecure=True, separate=True
+            )
         else:
-            self.room = _Person(room, user=user)
+            self.room = _Person(room, user=user, separate=True)
         self._rules: list[_Rule] = []
         self._changed = Condition()
         self.room.wait_open(SCRIPT_TIMEOUT)

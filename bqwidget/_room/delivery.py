@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from hashlib import blake2b
-from itertools import count
 from operator import index
-from secrets import token_bytes
 from threading import current_thread
 from typing import Any
 
@@ -17,28 +14,12 @@ from bqwidget.connection import Connection
 from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
 from bqwidget.protocol import Ask, Draft, Message, Send, check
 
+from .loop_guard import LoopGuard
+from .membership import KernelMember
 from .observable import Observable
 
 DELIVERY_TIMEOUT = 30.0
 """Seconds that a verb waits for the acknowledgement by default."""
-
-
-class CidGenerator:
-    """Makes unpredictable cids and recognises them: all members can read cids, and may send any."""
-
-    def __init__(self) -> None:
-        self._key = token_bytes(16)
-        self._counter = count(1)
-
-    def make(self) -> str:
-        return self._sign(str(next(self._counter)))
-
-    def is_own(self, cid: str | None) -> bool:
-        return cid is not None and cid == self._sign(cid.partition(".")[0])
-
-    def _sign(self, number: str) -> str:
-        digest = blake2b(number.encode(errors="replace"), key=self._key, digest_size=10).hexdigest()
-        return f"{number}.{digest}"
 
 
 class DeliveryMixin(Observable):
@@ -50,22 +31,24 @@ class DeliveryMixin(Observable):
 
     user: Any
     _connection: Connection
+    _member: KernelMember
 
     def __init__(self) -> None:
         super().__init__()
-        self._cids = CidGenerator()
+        self._loop_guard = LoopGuard()
         self._attachments: dict[str, Attachment] = {}
 
     def _draft(self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None) -> Send:
         check_is_text(text)
+        self._loop_guard.check()
         return Send(cid=self._new_cid(), user=self.user, text=text, re=re, choice=choice, ask=ask)
 
     def _new_cid(self) -> str:
-        return self._cids.make()
+        return self._member.make_cid()
 
     def _is_own(self, message: Message) -> bool:
-        """Whether this Room's verbs sent it. What a person types in its window is not own."""
-        return self._cids.is_own(message.cid) and self._connection.session.is_from(message, self.user)
+        """Whether the verbs of this member's Rooms sent it. What a person types in a window is not own."""
+        return self._member.is_own(message.cid) and self._connection.session.is_from(message, self.user)
 
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` without waiting; the future is its acknowledgement, with its entry."""

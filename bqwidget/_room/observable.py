@@ -15,6 +15,8 @@ from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 
+from . import loop_guard
+
 
 class _LiveTrait(traitlets.TraitType[Any, Any]):
     """Reads its value from the object's ``_current_value``, so that a busy cell sees the latest one."""
@@ -89,7 +91,7 @@ class Observable(traitlets.HasTraits):
             if (method := on_callback_error()) is not None:
                 method(function, error)
 
-        return Callback(function, on_error)
+        return Callback(function, on_error, loop_guard.begin)
 
     def _mark_changed(self, names: Iterable[str]) -> None:
         """Note on any thread that these traits may have new values."""

@@ -12,7 +12,7 @@ from bqwidget.protocol import Limits, is_text, printable
 
 MAX_USER_LENGTH = 1_000
 """Characters of a name that fit into the join's address. The server's limits may be lower."""
-OPTIONS = ("user", "keep", "url", "token", "insecure")
+OPTIONS = ("user", "keep", "url", "token", "insecure", "separate")
 
 
 def check_options(name: object, unknown: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
 
 from .delivery import seq_of
 from .handlers import HandlerRegistration, HandlerRegistry
-from .registrations import Registration, Registrations
+from .membership import earlier_rooms
+from .registrations import Registration, Registrations, print_note
 from .sending import SendMixin
 
 MessageHandler = TypeVar("MessageHandler", bound=Callable[[Message], object])
@@ -52,7 +53,7 @@ class ReceiveMixin(SendMixin):
         """Call ``function(message)`` for each new message; a decorator.
 
         ``where``: only messages for which ``where(message)`` is true. ``own``: also messages that this Room's verbs
-        sent. ``background``: call it at once on a thread of its own, even while a cell is busy; else it runs under
+        sent, or those of another Room of this kernel with its name and user. ``background``: call it at once on a thread of its own, even while a cell is busy; else it runs under
         the thread rule. A new run of a cell replaces all that the cell registered, and a function that of the same
         name in another cell. The function may be async. Returns ``function``; raises TypeError if it is not callable.
         Example::
@@ -78,6 +79,7 @@ class ReceiveMixin(SendMixin):
         self._handlers.add(
             HandlerRegistration(callback, loop, since=since, where=where, background=background, own=own)
         )
+        self._take_over()
         return function
 
     def off_message(self, function: Callable[..., object]) -> bool:
@@ -95,7 +97,24 @@ class ReceiveMixin(SendMixin):
         if not callable(function):
             raise TypeError(f"on_reconnect takes a function, not {type(function).__name__}")
         self._reconnect_handlers.add(Registration(self._make_callback(function)))
+        self._take_over()
         return function
+
+    def _take_over(self) -> None:
+        """Remove the handlers of this member's earlier Rooms: a member answers once."""
+        for earlier in earlier_rooms(self):
+            if earlier._stop_handlers():  # noqa: SLF001
+                print_note(
+                    f"this {self!r} answers now; the handlers of the earlier one in this kernel were removed."
+                    " To have both, use that Room, or pass separate=True"
+                )
+
+    def _stop_handlers(self) -> bool:
+        """Remove all handlers; False if there are none."""
+        found = bool(len(self._handlers) or len(self._reconnect_handlers))
+        self._handlers.clear()
+        self._reconnect_handlers.clear()
+        return found
 
     # ---- waiting ----
 

@@ -73,7 +73,7 @@ class Registrations(Generic[Kind]):
                 passed_on = self.discard(old)
                 if new.is_of_other_cell(old):
                     name = getattr(new.callback.function, "__name__", "it")
-                    _print_note(f"{name} replaces the {name} that another cell registered by {self._verb}")
+                    print_note(f"{name} replaces the {name} that another cell registered by {self._verb}")
         self._all = (*self._all, new)
         return passed_on
 
@@ -118,5 +118,5 @@ def _is_defined_by_caller(function: Callable[..., object]) -> bool:
     return frame.f_code.co_qualname == (scope or "<module>")
 
 
-def _print_note(text: str) -> None:
+def print_note(text: str) -> None:
     print(f"bqwidget: {text}", file=sys.stderr)  # noqa: T201 - shown below the cell

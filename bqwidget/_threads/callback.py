@@ -17,15 +17,21 @@ from .cells import OutputContext
 class Callback:
     """Calls ``function`` so that its output and its errors appear in the cell that registered it.
 
-    ``on_error(error)`` is called after the traceback was printed. Calls of an async function run one after the
+    ``on_error(error)`` is called after the traceback was printed, ``before(*args)`` in the function's context. Calls of an async function run one after the
     other; while one is suspended, other callbacks run.
     """
 
-    def __init__(self, function: Callable[..., object], on_error: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., object],
+        on_error: Callable[[BaseException], None],
+        before: Callable[..., None] | None = None,
+    ) -> None:
         self.function = function
         self._context = copy_context()
         self._output_context = OutputContext()
         self._on_error = on_error
+        self._before = before
         self._running: asyncio.Task[None] | None = None
         self._queued_calls: deque[tuple[Any, ...]] = deque()
 
@@ -35,6 +41,8 @@ class Callback:
             self._queued_calls.append(args)
             return
         context = self._context.copy()
+        if self._before is not None:
+            context.run(self._before, *args)
         try:
             with self._output_context.active():
                 result = context.run(self.function, *args)

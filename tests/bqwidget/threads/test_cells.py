@@ -146,6 +146,28 @@ def test_the_new_run_gets_the_messages_that_the_previous_one_was_not_called_with
     notebook.until(lambda: notebook.run("print(words)").text == "['hi']\n", "the message")
 
 
+COPIED = """
+bot = Room(room.name, user="bot").wait_open(20)
+@bot.on_message
+def answer(message):
+    note(message.text)
+bot.on_message(lambda message: note("lambda"))
+"""
+
+
+def test_a_copied_cell_answers_once(notebook: Kernel, bob: Room) -> None:
+    notebook.run(f"{COPIED}\nfirst = bot", cell_id="one")
+    copy = notebook.run(COPIED, cell_id="two")
+    assert copy.text.count("bqwidget: this Room('") == 1
+    assert words_after(notebook, bob) == "['hi', 'lambda']"
+    notebook.run("Room(room.name, user='bot').send('a new Room without handlers')", cell_id="three")
+    assert words_after(notebook, bob) == "['hi', 'lambda']"
+    separate = notebook.run(COPIED.replace('"bot"', '"bot", separate=True'), cell_id="four")
+    assert "bqwidget" not in separate.text
+    assert words_after(notebook, bob) == "['hi', 'hi', 'lambda', 'lambda']"
+    notebook.run("first.close()\nbot.close()", cell_id="five")
+
+
 def test_a_new_run_closes_the_rooms_of_the_previous_one(notebook: Kernel, bob: Room) -> None:
     code = "made = globals().get('made', []) + [Room(f'{room.name}-NAME', user='bot').wait_open(20)]"
     for name in ("a", "b"):

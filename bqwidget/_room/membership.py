@@ -1,0 +1,65 @@
+"""Membership: the Rooms of this kernel that are one member of a room, because they have its name, user and server."""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from itertools import count
+from secrets import token_bytes, token_hex
+from typing import Any
+from weakref import WeakSet
+
+from bqwidget._threads.cells import current_cell, marimo_context
+
+from .loop_guard import current_chain
+
+
+class KernelMember:
+    """Of one Room. It makes unpredictable cids and recognises those of all Rooms of this member.
+
+    All members of a room can read cids, and may send any. ``separate``: a member of its own.
+    """
+
+    def __init__(self, server: str, room: str, user: str, *, separate: bool) -> None:
+        context = marimo_context()
+        session = "" if context is None else str(id(context))
+        self.key = (session, server, room, user, token_hex(8) if separate else "")
+        self._identity = "\0".join(self.key[2:])
+
+    def make_cid(self) -> str:
+        chain = current_chain()
+        return self._sign(f"{next(_process.counter)}{chain.suffix if chain else ''}")
+
+    def is_own(self, cid: str | None) -> bool:
+        return cid is not None and cid == self._sign(cid.partition(".")[0])
+
+    def _sign(self, number: str) -> str:
+        text = f"{number}\0{self._identity}".encode(errors="replace")
+        return f"{number}.{blake2b(text, key=_process.key, digest_size=10).hexdigest()}"
+
+
+class _Process:
+    """The secret of this process, and the number of the next cid."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.key = token_bytes(16)
+        self.counter = count(1)
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.renew)
+
+_rooms: WeakSet[Any] = WeakSet()
+
+
+def earlier_rooms(room: Any) -> list[Any]:
+    """The other Rooms of the same member that called this too; none outside of notebooks, where code decides."""
+    if current_cell() is None:
+        return []
+    found = [other for other in _rooms if other is not room and other._member.key == room._member.key]  # noqa: SLF001
+    _rooms.add(room)
+    return found
