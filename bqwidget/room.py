@@ -16,9 +16,9 @@ from traitlets import List, Unicode
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.session_thread import now_ms
+from bqwidget._room.callbacks.membership import KernelMember
 from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
-from bqwidget._room.membership import KernelMember
 from bqwidget._room.observable import live_trait
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
@@ -46,7 +46,8 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     default: ``BQWIDGET_URL``, else the user's local server, which is started if needed. ``token``: for that server.
     ``insecure``: allow unencrypted ``http://`` beyond loopback. Rooms of one kernel with the same name and user are one
     member: what they send is own to each, and in a notebook the newest that registers handlers answers. ``separate``:
-    a member of its own. All traits are up to date in a busy cell too.
+    a member of its own. A Room with callbacks or a shown window lives until it is closed; without, while code refers to
+    it. All traits are up to date in a busy cell too.
 
     Raises TypeError or BqwidgetError for a wrong argument, ProtocolError for a wrong name. Example::
 
@@ -116,12 +117,15 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         raise WaitTimeout(f"room {self.name} is not open after {timeout:g} s{reason}", timeout=timeout)
 
     def close(self) -> None:
-        """Leave the room. If it is open, queued messages are sent for up to two seconds. May be called again.
+        """Leave the room, once queued messages are delivered, after at most ten seconds. May be called again.
+
+        What was not delivered by then is printed, and its Sending raises RoomClosed.
 
         A Room is also a context manager that closes it. Example: ``room.close()``
         """
         self._stop_handlers()
         self._connection.close()
+        self._update_lifetime()
 
     def __enter__(self) -> Self:
         return self
@@ -210,6 +214,8 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         if before is None or status != msgspec.structs.replace(before, now=status.now):
             self._last_status = status
             frames.append(status)
+            if status.status == "closed":
+                self._update_lifetime()
         self._notify_listeners(frames)
         self._mark_changed(_LIVE_TRAITS)
         self._on_frames(accepted)

@@ -34,6 +34,7 @@ from .message_list import PageRequest
 from .outbox import Delivery
 from .requests import RoomRequests
 from .subscription import Subscription
+from .undelivered import report_undelivered
 from .validation import is_encodable, validate
 from .websocket_client import ConnectionLost, WebSocketClient
 
@@ -76,6 +77,8 @@ class SessionThread(LoopThread):
         self._closing = False
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._futures: dict[str, Future[Delivery]] = {}
+        self.awaited: set[str] = set()
+        """The cids whose outcome a thread waits for, so that it learns of a failure."""
         self._timer: asyncio.TimerHandle | None = None
         self._websocket: WebSocketClient | None = None
 
@@ -242,7 +245,7 @@ class SessionThread(LoopThread):
 
     def _begin_close(self) -> None:
         self._closing = True
-        if self._futures and self.session.state == "open":
+        if self._futures:
             self._loop.call_later(CLOSE_TIMEOUT, self._main.cancel)
         else:
             self._main.cancel()
@@ -252,6 +255,8 @@ class SessionThread(LoopThread):
         with self.lock:
             if self.close_error is None:
                 self.close_error = RoomClosed(f"room {self.session.room} is closed: create a new Room")
+            lost = [cid for cid in self._futures if cid not in self.awaited]
+            report_undelivered(self.session, lost, self.error or self.close_error)
             self.session.close()
             self.retry_at = None
             futures, self._futures = list(self._futures.values()), {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from operator import index
 from threading import current_thread
 from typing import Any
@@ -14,8 +16,8 @@ from bqwidget.connection import Connection
 from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
 from bqwidget.protocol import Ask, Draft, Message, Send, check
 
-from .loop_guard import LoopGuard
-from .membership import KernelMember
+from .callbacks.loop_guard import LoopGuard
+from .callbacks.membership import KernelMember
 from .observable import Observable
 
 DELIVERY_TIMEOUT = 30.0
@@ -67,10 +69,19 @@ class DeliveryMixin(Observable):
         if current_thread() is self._connection.thread:
             raise BqwidgetError("a verb that waits can't be called on the room's own thread: use wait=False")
         future = self._submit(draft, own=True)
+        with self._awaiting(draft):
+            try:
+                return future.result(timeout)
+            except TimeoutError:
+                raise self._delivery_timeout(draft, timeout or 0) from None
+
+    @contextmanager
+    def _awaiting(self, draft: Draft) -> Iterator[None]:
+        self._connection.awaited.add(draft.cid or "")
         try:
-            return future.result(timeout)
-        except TimeoutError:
-            raise self._delivery_timeout(draft, timeout or 0) from None
+            yield
+        finally:
+            self._connection.awaited.discard(draft.cid or "")
 
     async def _adeliver(self, draft: Draft, timeout: float | None) -> Delivery:  # noqa: ASYNC109
         return await self._wait_for_ack(self._submit(draft, own=True), draft, timeout)
@@ -82,7 +93,8 @@ class DeliveryMixin(Observable):
         timeout: float | None,  # noqa: ASYNC109
     ) -> Delivery:
         future = asyncio.wrap_future(submitted)
-        done, _ = await asyncio.wait({future}, timeout=timeout)
+        with self._awaiting(draft):
+            done, _ = await asyncio.wait({future}, timeout=timeout)
         if not done:
             raise self._delivery_timeout(draft, timeout or 0)
         return future.result()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any, TypeVar, overload
+from weakref import WeakMethod
 
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
@@ -56,10 +57,20 @@ class LiveOutputMixin(ReceiveMixin):
         if not callable(function):
             raise TypeError(f"live takes a function of the messages, not {type(function).__name__}")
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
-        replace_previous(live, "live", LiveOutput.stop, group=CALLBACKS)
+        remove = WeakMethod(self._remove_live_output)
+        replace_previous(live, "live", lambda live: (method := remove()) and method(live), group=CALLBACKS)
         live.start(self._make_callback(live.recompute), self._callback_loop)
-        self._live_outputs = [*(old for old in self._live_outputs if not old.is_stopped), live]
+        self._live_outputs = [*self._live_outputs, live]
+        self._update_lifetime()
         return function
+
+    def _remove_live_output(self, live: LiveOutput) -> None:
+        live.stop()
+        self._live_outputs = [other for other in self._live_outputs if other is not live]
+        self._update_lifetime()
+
+    def _has_callbacks(self) -> bool:
+        return bool(self._live_outputs) or super()._has_callbacks()
 
     # ---- on the room's thread ----
 
@@ -91,7 +102,7 @@ class LiveOutput:
         self._cost = 0.0
         self._id = f"bqwidget-{token_hex(8)}"
         self._scheduled = False
-        self.is_stopped = False
+        self._is_stopped = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, callback: Callback, loop: CallbackLoop) -> None:
@@ -105,7 +116,7 @@ class LiveOutput:
             self._show(value, update=False)
 
     def stop(self) -> None:
-        self.is_stopped = True
+        self._is_stopped = True
 
     def on_change(self) -> None:
         if not self._scheduled:
@@ -122,7 +133,7 @@ class LiveOutput:
 
     def recompute(self) -> Awaitable[None] | None:
         self._scheduled = False  # before the messages are read: later changes schedule it again
-        if self.is_stopped:
+        if self._is_stopped:
             return None
         value = self._compute()
         if inspect.isawaitable(value):

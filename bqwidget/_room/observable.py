@@ -15,7 +15,8 @@ from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 
-from . import loop_guard
+from .callbacks import loop_guard
+from .callbacks.lifetime import keep_alive
 
 
 class _LiveTrait(traitlets.TraitType[Any, Any]):
@@ -43,6 +44,8 @@ def live_trait(kind: type[traitlets.TraitType[Any, Any]], help: str) -> Any:  # 
 
 class Observable(traitlets.HasTraits):
     """Observers run in the callback loop, once for all changes since the last notification."""
+
+    status: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +83,24 @@ class Observable(traitlets.HasTraits):
             if name in self.traits():
                 self._last_values[name] = getattr(self, name)
         super().observe(handler, names, type)
+        self._update_lifetime()
+
+    def unobserve(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
+        """As in traitlets. Example: ``room.unobserve(announce, "messages")``"""
+        super().unobserve(handler, names, type)
+        self._update_lifetime()
+
+    def unobserve_all(self, name: Any = traitlets.All) -> None:
+        """As in traitlets. Example: ``room.unobserve_all()``"""
+        super().unobserve_all(name)
+        self._update_lifetime()
+
+    def _has_callbacks(self) -> bool:
+        return any(callbacks for kinds in self._trait_notifiers.values() for callbacks in kinds.values())
+
+    def _update_lifetime(self) -> None:
+        """After every change of the callbacks, and when the room is closed."""
+        keep_alive(self, needed=self.status != "closed" and self._has_callbacks())
 
     def _make_callback(self, function: Callable[..., object]) -> Callback:
         """A callback for ``function``. It does not keep this object alive."""

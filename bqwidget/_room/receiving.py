@@ -13,10 +13,10 @@ from bqwidget._client.subscription import MessageStream, Predicate, Subscription
 from bqwidget.errors import WaitTimeout
 from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
 
+from .callbacks.handlers import HandlerRegistration, HandlerRegistry
+from .callbacks.membership import earlier_rooms
+from .callbacks.registrations import Registration, Registrations, print_note
 from .delivery import seq_of
-from .handlers import HandlerRegistration, HandlerRegistry
-from .membership import earlier_rooms
-from .registrations import Registration, Registrations, print_note
 from .sending import SendMixin
 
 MessageHandler = TypeVar("MessageHandler", bound=Callable[[Message], object])
@@ -29,8 +29,16 @@ class ReceiveMixin(SendMixin):
     def __init__(self) -> None:
         super().__init__()
         is_own = WeakMethod(self._is_own)
-        self._handlers = HandlerRegistry(lambda message: (method := is_own()) is not None and method(message))
-        self._reconnect_handlers: Registrations[Registration] = Registrations("on_reconnect")
+        update_lifetime = WeakMethod(self._update_lifetime)
+
+        def on_change() -> None:
+            if (method := update_lifetime()) is not None:
+                method()
+
+        self._handlers = HandlerRegistry(
+            lambda message: (method := is_own()) is not None and method(message), on_change
+        )
+        self._reconnect_handlers: Registrations[Registration] = Registrations("on_reconnect", on_change)
         self._pending_seq: int | None = None
 
     # ---- handlers ----
@@ -115,6 +123,9 @@ class ReceiveMixin(SendMixin):
         self._handlers.clear()
         self._reconnect_handlers.clear()
         return found
+
+    def _has_callbacks(self) -> bool:
+        return bool(len(self._handlers) or len(self._reconnect_handlers)) or super()._has_callbacks()
 
     # ---- waiting ----
 

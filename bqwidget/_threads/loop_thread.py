@@ -6,8 +6,11 @@ import asyncio
 import atexit
 import contextlib
 import os
+import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Thread, current_thread
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -16,8 +19,8 @@ from bqwidget.errors import BqwidgetError
 
 from .event_loops import close_loop
 
-CLOSE_TIMEOUT = 2.0
-"""Seconds that ``close`` gives to pending work."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds that ``close`` gives to pending work: enough to start a local server and to join."""
 
 Result = TypeVar("Result")
 _started: WeakSet[LoopThread] = WeakSet()
@@ -28,6 +31,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.getaddrinfo = _getaddrinfo  # type: ignore[method-assign]  # works at the interpreter's exit too
         self._main: asyncio.Task[None] = self._loop.create_task(self._work())
         self.thread = Thread(target=self._run, name=name, daemon=True)
         self._process = os.getpid()
@@ -58,7 +62,7 @@ class LoopThread:
             return  # the loop's wake-up pipe is shared with the parent process
         self.call_soon(self._begin_close)
         if wait and current_thread() is not self.thread:
-            self.thread.join(CLOSE_TIMEOUT + 3)
+            self.thread.join(CLOSE_TIMEOUT + 1)
 
     async def _work(self) -> None:
         raise NotImplementedError
@@ -79,12 +83,22 @@ class LoopThread:
 
 
 async def run_in_thread(function: Callable[[], Result]) -> Result:
-    """The result of ``function``, which may block. The loop's default executor would keep its thread."""
+    """The result of ``function``, which may block. The loop's default executor would keep its thread.
+
+    At the interpreter's exit, when no executor works any more, this thread is blocked.
+    """
     executor = ThreadPoolExecutor(1)
     try:
-        return await asyncio.get_running_loop().run_in_executor(executor, function)
+        future = executor.submit(function)
+    except RuntimeError:
+        return function()
     finally:
         executor.shutdown(wait=False)
+    return await asyncio.wrap_future(future)
+
+
+async def _getaddrinfo(*args: Any, **options: Any) -> Any:
+    return await run_in_thread(partial(socket.getaddrinfo, *args, **options))
 
 
 @atexit.register
@@ -93,5 +107,6 @@ def _close_all() -> None:
     threads = [started for started in _started if started.thread.is_alive()]
     for thread in threads:
         thread.close(wait=False)
+    deadline = time.monotonic() + CLOSE_TIMEOUT + 1
     for thread in threads:
-        thread.thread.join(CLOSE_TIMEOUT + 1)
+        thread.thread.join(max(0, deadline - time.monotonic()))

@@ -146,6 +146,32 @@ def test_the_new_run_gets_the_messages_that_the_previous_one_was_not_called_with
     notebook.until(lambda: notebook.run("print(words)").text == "['hi']\n", "the message")
 
 
+def test_a_bot_made_in_a_function_lives_until_it_is_closed(notebook: Kernel, bob: Room) -> None:
+    notebook.run(
+        """
+        import gc, weakref
+        def start(verb):
+            bot = Room(room.name, user=f"bot-{verb}").wait_open(20)
+            {
+                "on_message": lambda: bot.on_message(lambda message: note("on_message")),
+                "observe": lambda: bot.observe(lambda change: note("observe"), "messages"),
+                "live": lambda: bot.live(lambda messages: note("live")),
+                "shown": lambda: display(bot),
+                "unused": lambda: None,
+            }[verb]()
+            return weakref.ref(bot)
+        bots = {verb: start(verb) for verb in ("on_message", "observe", "live", "shown", "unused")}
+        gc.collect()
+    """,
+        cell_id="bots",
+    )
+    assert words_after(notebook, bob) == "['live', 'observe', 'on_message']"
+    living = "gc.collect()\nprint([verb for verb in bots if bots[verb]() is not None])"
+    assert notebook.run(living).text == "['on_message', 'observe', 'live', 'shown']\n"
+    notebook.run("for reference in bots.values():\n    if (bot := reference()) is not None: bot.close()\nbot = None")
+    notebook.until(lambda: notebook.run(living).text == "['shown']\n", "the end")
+
+
 COPIED = """
 bot = Room(room.name, user="bot").wait_open(20)
 @bot.on_message

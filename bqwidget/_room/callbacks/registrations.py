@@ -52,10 +52,11 @@ Kind = TypeVar("Kind", bound=Registration)
 
 
 class Registrations(Generic[Kind]):
-    """The registrations under ``verb``, in order. Readable on every thread."""
+    """The registrations under ``verb``, in order. Readable on every thread. ``on_change``: called after a change."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, on_change: Callable[[], None]) -> None:
         self._verb = verb
+        self._on_change = on_change
         self._all: tuple[Kind, ...] = ()
 
     def __len__(self) -> int:
@@ -75,6 +76,7 @@ class Registrations(Generic[Kind]):
                     name = getattr(new.callback.function, "__name__", "it")
                     print_note(f"{name} replaces the {name} that another cell registered by {self._verb}")
         self._all = (*self._all, new)
+        self._on_change()
         return passed_on
 
     def discard(self, registration: Kind) -> object:
@@ -82,6 +84,7 @@ class Registrations(Generic[Kind]):
         if registration not in self._all:
             return None
         self._all = tuple(kept for kept in self._all if kept is not registration)
+        self._on_change()
         return registration.stop()
 
     def remove(self, function: Callable[..., object]) -> bool:

@@ -54,8 +54,8 @@ class HandlerRegistration(Registration):
 class HandlerRegistry(Registrations[HandlerRegistration]):
     """``is_own(message)``: whether the room's own verbs sent it."""
 
-    def __init__(self, is_own: Callable[[Message], bool]) -> None:
-        super().__init__("on_message")
+    def __init__(self, is_own: Callable[[Message], bool], on_change: Callable[[], None]) -> None:
+        super().__init__("on_message", on_change)
         self._is_own = is_own
 
     def add(self, new: HandlerRegistration) -> None:

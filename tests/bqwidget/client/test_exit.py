@@ -1,0 +1,69 @@
+"""The last words of scripts: what is queued when a room or the whole program ends is delivered, or reported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from bqserver.testing import running_server
+
+from bqwidget import Room, RoomClosed
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+ENDINGS = {
+    "the end": "Room('lobby').send('last words', wait=False)",
+    "with": "with Room('lobby') as room: room.send('last words', wait=False)",
+    "close": "room = Room('lobby')\nroom.send('last words', wait=False)\nroom.close()",
+    "sys.exit": "room = Room('lobby')\nroom.send('last words', wait=False)\nsys.exit()",
+    "an exception": "room = Room('lobby')\nroom.send('last words', wait=False)\nraise ValueError('the end')",
+    "a thread": "threading.Thread(target=lambda: Room('lobby').send('last words', wait=False)).start()",
+    "collected": "room = Room('lobby')\nroom.send('last words', wait=False)\ndel room\ngc.collect()",
+    "an attachment": f"Room('lobby').send(base64.b64decode({PNG!r}), 'last words', wait=False)",
+    "a host's name": "Room('lobby', url=os.environ['BQWIDGET_URL'].replace('127.0.0.1', 'localhost')).send("
+    "'last words', wait=False)",
+}
+IMPORTS = "import base64, gc, os, sys, threading\nfrom bqwidget import Room\n"
+
+
+def run_script(environ: dict[str, str], code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", IMPORTS + code]
+    return subprocess.run(command, check=False, env=environ, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("code", ENDINGS.values(), ids=list(ENDINGS))
+def test_queued_messages_are_delivered_at_the_end(home_environ: dict[str, str], code: str) -> None:
+    with running_server(open=True) as server:
+        ended = run_script({**home_environ, "BQWIDGET_URL": server.url}, code)
+        with Room("lobby", user="reader", url=server.url) as reader:
+            assert [message.text for message in reader.history()] == ["last words"], ended.stderr
+    assert "not delivered" not in ended.stderr
+    assert ended.returncode == ("ValueError" in code)
+
+
+def test_a_local_server_is_started_for_them(home_environ: dict[str, str]) -> None:
+    ended = run_script(home_environ, "Room('lobby').send('last words', wait=False)")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    with Room("lobby", user="reader") as reader:
+        assert [message.text for message in reader.history()] == ["last words"]
+
+
+def test_what_was_not_delivered_is_reported(home_environ: dict[str, str]) -> None:
+    with running_server() as server:
+        environ = {**home_environ, "BQWIDGET_URL": server.url, "BQWIDGET_TOKEN": "wrong"}
+        ended = run_script(environ, "room = Room('lobby')\nfor n in range(7): room.send(f'word {n}', wait=False)")
+    assert ended.returncode == 0
+    assert "bqwidget: 7 messages or changes were not delivered to room lobby (" in ended.stderr
+    assert "'word 0', 'word 1', 'word 2', 'word 3', 'word 4', ..." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_closing_without_a_server_reports_and_raises(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], unused_port: int
+) -> None:
+    monkeypatch.setattr("bqwidget._client.session_thread.CLOSE_TIMEOUT", 0.2)
+    with Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}") as room:
+        sending = room.send("last words", wait=False)
+    with pytest.raises(RoomClosed):
+        sending.result(0)
+    assert "bqwidget: 1 message or change was not delivered to room lobby (" in capfd.readouterr().err
