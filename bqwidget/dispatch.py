@@ -77,11 +77,12 @@ class CallbackLoop:
         with _lock:
             self._wake_scheduled = False
         until = time.monotonic() + MAX_TURN_SECONDS
-        while self._queue:
-            if time.monotonic() > until:
+        try:
+            while self._queue and time.monotonic() <= until:
+                self._queue.popleft()()
+        finally:
+            if self._queue:
                 self._wake()
-                return
-            self._queue.popleft()()
 
     # ---- while a cell waits ----
 

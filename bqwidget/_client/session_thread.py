@@ -101,6 +101,10 @@ class SessionThread(LoopThread):
         """Tell the room whether this kernel runs a cell."""
         self.send_transient(Busy(busy=busy))
 
+    def call_later(self, delay: float, function: Callable[[], object]) -> None:
+        """Run ``function()`` on this thread after ``delay`` seconds."""
+        self.call_soon(self._loop.call_later, delay, function)
+
     # ---- staying joined ----
 
     async def _work(self) -> None:

@@ -86,12 +86,16 @@ class Observable(traitlets.HasTraits):
         self._update_lifetime()
 
     def unobserve(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
-        """As in traitlets. Example: ``room.unobserve(announce, "messages")``"""
+        """End what ``observe(handler, names)`` began, as in traitlets. Example::
+
+        room.observe(print, "messages")
+        room.unobserve(print, "messages")
+        """
         super().unobserve(handler, names, type)
         self._update_lifetime()
 
     def unobserve_all(self, name: Any = traitlets.All) -> None:
-        """As in traitlets. Example: ``room.unobserve_all()``"""
+        """Remove all observers, or those of the trait ``name``, as in traitlets. Example: ``room.unobserve_all()``"""
         super().unobserve_all(name)
         self._update_lifetime()
 

@@ -82,10 +82,19 @@ class ReceiveMixin(SendMixin):
         if where is not None:
             _checked_predicate(where)
         callback, loop = self._make_callback(function), self._callback_loop
+        session = self._connection.session
         with self._connection.lock:
-            since = self._connection.session.last_seq
+            since = session.last_seq
         self._handlers.add(
-            HandlerRegistration(callback, loop, since=since, where=where, background=background, own=own)
+            HandlerRegistration(
+                callback,
+                loop,
+                since=since,
+                where=where,
+                background=background,
+                own=own,
+                latest=lambda: session.last_seq,
+            )
         )
         self._take_over()
         return function

@@ -9,9 +9,11 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 from .cells import OutputContext
+from .interrupts import INTERRUPTED, InterruptibleSteps, interruptible, suspendable
 
 
 class Callback:
@@ -30,9 +32,11 @@ class Callback:
         self.function = function
         self._context = copy_context()
         self._output_context = OutputContext()
+        self.interrupted = False
+        """Whether the last call was interrupted."""
         self._on_error = on_error
         self._before = before
-        self._running: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[BaseException | None] | None = None
         self._queued_calls: deque[tuple[Any, ...]] = deque()
 
     def __call__(self, *args: Any) -> None:
@@ -40,41 +44,55 @@ class Callback:
         if self._running is not None:
             self._queued_calls.append(args)
             return
+        self.interrupted = False
         context = self._context.copy()
         if self._before is not None:
             context.run(self._before, *args)
         try:
-            with self._output_context.active():
+            with self._output_context.active(), interruptible():
                 result = context.run(self.function, *args)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an error in one callback never stops the others
+        except BaseException as error:  # noqa: BLE001 - an error in one callback never stops the others
             self.show_error(error)
             return
         if inspect.isawaitable(result):
             task = asyncio.get_running_loop().create_task(_await(result), context=context)
             self._running = task
+            suspendable(task)
             task.add_done_callback(self._done)
 
     def check(self, predicate: Callable[..., object], *args: Any) -> bool:
         """The truth of the user's ``predicate(*args)``; False if it raises, and then its error is shown."""
         try:
-            return bool(self._context.copy().run(predicate, *args))
-        except Exception as error:  # noqa: BLE001
+            with interruptible():
+                return bool(self._context.copy().run(predicate, *args))
+        except BaseException as error:  # noqa: BLE001
             self.show_error(error)
             return False
 
     def show_error(self, error: BaseException) -> None:
         """Print the traceback where the callback was registered, without the frames of this module."""
         trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+        while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
             trace = trace.tb_next
-        text = "".join(traceback.format_exception(type(error), error, trace))
+        shown = traceback.TracebackException(type(error), error, trace)
+        if isinstance(error, KeyboardInterrupt):  # only what the user wrote
+            written = [frame for frame in shown.stack if not Path(frame.filename).is_relative_to(_PACKAGE)]
+            shown.stack = traceback.StackSummary.from_list(written)
+        text = "".join(shown.format())
+        self.interrupted = self.interrupted or isinstance(error, KeyboardInterrupt)
         self._context.copy().run(_print_error, text)
         self._on_error(error)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[BaseException | None]) -> None:
         self._running = None
-        if not task.cancelled() and (error := task.exception()) is not None:
+        try:
+            error = task.exception() or task.result()
+        except asyncio.CancelledError as cancelled:  # its loop was closed, or
+            error = KeyboardInterrupt() if INTERRUPTED in cancelled.args else None
+        if error is not None:
             self.show_error(error)
+        if self.interrupted:
+            self._queued_calls.clear()
         while self._queued_calls and self._running is None:
             self(*self._queued_calls.popleft())
 
@@ -91,5 +109,13 @@ def _print_error(text: str) -> None:
     print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - errors of a cell belong into its output
 
 
-async def _await(awaitable: Awaitable[object]) -> None:
-    await awaitable
+async def _await(awaitable: Awaitable[object]) -> BaseException | None:
+    """Run ``awaitable``, and return an error that would end the event loop."""
+    try:
+        await InterruptibleSteps(awaitable)
+    except (KeyboardInterrupt, SystemExit) as error:
+        return error
+    return None
+
+
+_PACKAGE = Path(__file__).parents[1]

@@ -7,7 +7,10 @@ kernel, nothing happens.
 from __future__ import annotations
 
 import sys
-from threading import Lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import RLock
+from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -22,13 +25,21 @@ with Python's default of 5 ms, 8 to 11 ms with this value. It costs nothing whil
 
 class BusyListener(Protocol):
     def set_busy(self, *, busy: bool) -> None: ...
+    def call_later(self, delay: float, function: Callable[[], object]) -> None: ...
 
 
-_lock = Lock()
+CALLBACK_DELAY = 0.3
+"""Seconds after which a running callback makes the kernel busy; shorter ones are not worth a frame to every member."""
+
+_lock = RLock()  # a signal's handler may begin a callback on the same thread
 _listeners: WeakSet[BusyListener] = WeakSet()
 _hooked_events: list[Any] = []
 """The shell's event manager while its events are hooked, else empty."""
 _running = [False]
+_callbacks: dict[object, float] = {}
+"""When each running callback began."""
+_watching = [False]
+_busy_by_callback = [False]
 _original_interval: list[float] = []
 """The switch interval to restore, or empty while it is unchanged."""
 
@@ -51,18 +62,56 @@ def announce(listener: BusyListener) -> None:
     """Call ``listener.set_busy`` now: after each join, because the server does not know the state."""
     with _lock:
         if listener in _listeners:
-            listener.set_busy(busy=_running[0])
+            listener.set_busy(busy=_running[0] or _busy_by_callback[0])
 
 
 def unregister(listener: BusyListener) -> None:
     """Forget ``listener``. The last one removes the hooks."""
     with _lock:
         _listeners.discard(listener)
+        _watching[0] = False  # its thread may have been the one that watches
         if _hooked_events and not _listeners:
             events = _hooked_events.pop()
             events.unregister("pre_run_cell", _on_cell_start)
             events.unregister("post_run_cell", _on_cell_end)
             _shorten_switch_interval(short=False)
+
+
+@contextmanager
+def running_callback() -> Iterator[None]:
+    """While a callback runs: after CALLBACK_DELAY, the rooms show it as they show a cell."""
+    key = object()
+    with _lock:
+        _callbacks[key] = monotonic()
+        _watch()
+    try:
+        yield
+    finally:
+        with _lock:
+            del _callbacks[key]
+            if _busy_by_callback[0] and not _callbacks:
+                _busy_by_callback[0] = False
+                _announce()
+
+
+def _watch() -> None:
+    listener = next(iter(_listeners), None)
+    if listener is not None and not _watching[0]:
+        _watching[0] = True
+        listener.call_later(CALLBACK_DELAY, _check_callbacks)
+
+
+def _check_callbacks() -> None:
+    """On the thread of a room."""
+    with _lock:
+        _watching[0] = False
+        if not _callbacks or _busy_by_callback[0]:
+            return
+        if monotonic() - min(_callbacks.values()) >= CALLBACK_DELAY:
+            _busy_by_callback[0] = True
+            _announce()
+        else:
+            _watch()
 
 
 def _on_cell_start(_: object) -> None:
@@ -78,8 +127,12 @@ def _on_cell_end(result: Any) -> None:
 def _announce_all(*, busy: bool) -> None:
     with _lock:
         _set_running(running=busy)
-        for listener in list(_listeners):
-            listener.set_busy(busy=busy)
+        _announce()
+
+
+def _announce() -> None:
+    for listener in list(_listeners):
+        listener.set_busy(busy=_running[0] or _busy_by_callback[0])
 
 
 def _set_running(*, running: bool) -> None:

@@ -14,7 +14,10 @@ from .registrations import Registration, Registrations
 
 
 class HandlerRegistration(Registration):
-    """One registration. ``since``: it gets messages above this seq, however late it is called."""
+    """One registration. ``since``: it gets messages above this seq, however late it is called.
+
+    ``latest()``: the seq of the newest message. An interrupt ends the call, and those for all messages until then.
+    """
 
     def __init__(
         self,
@@ -25,8 +28,10 @@ class HandlerRegistration(Registration):
         where: Predicate | None,
         background: bool,
         own: bool,
+        latest: Callable[[], int],
     ) -> None:
         super().__init__(callback)
+        self._latest = latest
         self.loop = loop
         self.since = since
         self.where = where
@@ -43,6 +48,8 @@ class HandlerRegistration(Registration):
         self.since = message.seq
         if self.where is None or self.callback.check(self.where, message):
             self.callback(message)
+        if self.callback.interrupted:
+            self.since = max(self.since, self._latest())
 
     def stop(self) -> int:
         """End its thread. Its successor also gets the messages that it has not been called with."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from bqserver.testing import RunningServer
-from support.kernels import Kernel, kernel
+from support.kernels import Kernel
 
 from bqwidget import Room
 
@@ -21,14 +19,6 @@ REGISTER = {
     "observe, a lambda": "room.observe(lambda change: note('A'), 'messages')",
     "observe, a function": "def seen(change): note('A')\nroom.observe(seen, 'messages')",
 }
-
-
-@pytest.fixture(scope="module")
-def shared_kernel(room_server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    home = str(tmp_path_factory.mktemp("home"))
-    environ = {**os.environ, "HOME": home, "IPYTHONDIR": home, "BQWIDGET_URL": room_server.url}
-    with kernel({**environ, "BQWIDGET_TOKEN": room_server.token}) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""Interrupts: SIGINT, as of a notebook's Stop button, ends the callbacks that run.
+
+ipykernel ignores SIGINT between cells, where callbacks run. So it is handled while a callback runs on the main thread,
+and in a kernel from the first callback on: then it also ends those on threads of their own, and suspended async ones.
+While a cell runs, Stop ends that cell, and the callback that runs while it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+from weakref import WeakSet
+
+from .cells import ipython_shell
+from .event_loops import main_loop
+from .kernel_busy import running_callback
+
+RETRY_INTERVAL = 0.2
+"""Seconds between two attempts to handle SIGINT while a cell awaits."""
+
+INTERRUPTED = "interrupted"
+"""The message with which a suspended callback is cancelled."""
+
+_lock = threading.RLock()
+_background: Counter[int] = Counter()
+"""Running callbacks by their thread."""
+_suspended: WeakSet[asyncio.Task[Any]] = WeakSet()
+_on_main = [0]
+"""How many callbacks the main thread runs, one inside another's wait."""
+_count = [0]
+"""Interrupts of callbacks on the main thread."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """While a callback, or a step of an async one, runs. SIGINT raises KeyboardInterrupt in it."""
+    with running_callback():
+        if threading.current_thread() is threading.main_thread():
+            with _interruptible_on_main():
+                yield
+        else:
+            with _interruptible_in_background():
+                yield
+
+
+@contextmanager
+def _interruptible_on_main() -> Iterator[None]:
+    previous = signal.getsignal(signal.SIGINT)
+    between_cells = previous == _on_sigint or (previous == signal.SIG_IGN and _in_kernel())
+    if not callable(previous) and not between_cells:
+        yield
+        return
+    before = _count[0]
+    _on_main[0] += 1
+    try:
+        signal.signal(signal.SIGINT, _on_sigint)
+        yield
+    finally:
+        _on_main[0] -= 1
+        if not between_cells:
+            signal.signal(signal.SIGINT, previous)
+        if _count[0] != before and callable(previous) and (not between_cells or _on_main[0]):
+            _pass_on(previous)
+
+
+def _pass_on(handler: Any) -> None:
+    """The code around the callback, as a waiting cell, is interrupted too; but never the kernel's own loop."""
+    with suppress(RuntimeError):
+        loop = asyncio.get_running_loop()
+        if handler is not signal.default_int_handler or loop is not main_loop():
+            loop.call_soon(handler, signal.SIGINT, None)
+
+
+@contextmanager
+def _interruptible_in_background() -> Iterator[None]:
+    thread = threading.get_ident()
+    loop = main_loop() if _in_kernel() else None
+    with _lock:
+        _background[thread] += 1
+    if loop is not None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_handle_between_cells)
+    try:
+        yield
+    finally:
+        while True:
+            try:
+                with _lock:
+                    _background[thread] -= 1
+                    if _background[thread] <= 0:
+                        del _background[thread]
+                        _raise_in(thread, None)  # one that came too late
+                break
+            except KeyboardInterrupt:  # just before
+                continue
+
+
+def _handle_between_cells() -> None:
+    """Handle SIGINT while no cell runs, on the kernel's main thread."""
+    current = signal.getsignal(signal.SIGINT)
+    if current == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _on_sigint)
+    elif current != _on_sigint and _background:
+        asyncio.get_running_loop().call_later(RETRY_INTERVAL, _handle_between_cells)
+
+
+def _on_sigint(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+    with _lock:
+        for thread in _background:
+            _raise_in(thread, KeyboardInterrupt)
+    for task in list(_suspended):
+        with suppress(RuntimeError):
+            task.get_loop().call_soon_threadsafe(task.cancel, INTERRUPTED)
+    if _on_main[0]:
+        _count[0] += 1
+        raise KeyboardInterrupt
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error) if error else None)
+
+
+def _in_kernel() -> bool:
+    return hasattr(ipython_shell(), "kernel")
+
+
+def suspendable(task: asyncio.Task[Any]) -> None:
+    """Cancel ``task``, of an async callback, when SIGINT arrives between cells."""
+    _suspended.add(task)
+
+
+class InterruptibleSteps:
+    """An awaitable, of which every step may be interrupted."""
+
+    def __init__(self, awaitable: Awaitable[object]) -> None:
+        self._awaitable = awaitable
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        steps = self._awaitable.__await__()
+        send, value = steps.__next__, ()
+        while True:
+            try:
+                with interruptible():
+                    waiting_for = send(*value)
+            except StopIteration as end:
+                return end.value
+            try:
+                send, value = steps.send, ((yield waiting_for),)  # type: ignore[assignment]
+            except BaseException as error:  # noqa: BLE001 - belongs to the awaitable
+                send, value = steps.throw, (error,)  # type: ignore[assignment]
