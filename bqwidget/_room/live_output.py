@@ -15,6 +15,7 @@ from weakref import WeakMethod
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
+from bqwidget._threads.figures import open_figures, take_figure
 from bqwidget.dispatch import CallbackLoop
 from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
 
@@ -45,7 +46,7 @@ class LiveOutputMixin(ReceiveMixin):
         """Show ``function(messages)`` as the output of this cell, and update it when messages change; a decorator.
 
         ``messages``: the list ``room.messages``. ``pause``: the least seconds between two computations, which take
-        at most half of the time. The function may be async. None shows nothing; an error is shown instead of the
+        at most half of the time. The function may be async. None shows nothing, or the figure that it drew; an error is shown instead of the
         output until the next success. Running the cell again replaces it. Returns ``function``. Example::
 
             @room.live
@@ -135,23 +136,26 @@ class LiveOutput:
         self._scheduled = False  # before the messages are read: later changes schedule it again
         if self._is_stopped:
             return None
+        figures = open_figures()
         value = self._compute()
         if inspect.isawaitable(value):
-            return self._finish(value)
+            return self._finish(value, figures)
         self._show(value)
         return None
 
-    async def _finish(self, value: Awaitable[object]) -> None:
+    async def _finish(self, value: Awaitable[object], figures: set[int]) -> None:
         try:
-            self._show(await value)
+            self._show(take_figure(await value, figures))
         except Exception as error:  # noqa: BLE001 - shown as the output
             self._show(self._error_output(error))
 
     def _compute(self) -> object:
-        started = time.perf_counter()
+        started, figures = time.perf_counter(), open_figures()
         try:
-            return self._function(self._messages())
+            value = self._function(self._messages())
+            return value if inspect.isawaitable(value) else take_figure(value, figures)
         except Exception as error:  # noqa: BLE001 - shown as the output
+            take_figure(None, figures)
             return self._error_output(error)
         finally:
             self._cost = time.perf_counter() - started

@@ -85,18 +85,9 @@ class Observable(traitlets.HasTraits):
         super().observe(handler, names, type)
         self._update_lifetime()
 
-    def unobserve(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
-        """End what ``observe(handler, names)`` began, as in traitlets. Example::
-
-        room.observe(print, "messages")
-        room.unobserve(print, "messages")
-        """
-        super().unobserve(handler, names, type)
-        self._update_lifetime()
-
-    def unobserve_all(self, name: Any = traitlets.All) -> None:
-        """Remove all observers, or those of the trait ``name``, as in traitlets. Example: ``room.unobserve_all()``"""
-        super().unobserve_all(name)
+    def _remove_notifiers(self, *args: Any) -> None:
+        """Called by traitlets' ``unobserve``."""
+        super()._remove_notifiers(*args)
         self._update_lifetime()
 
     def _has_callbacks(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .cells import OutputContext
+from .figures import open_figures, show_new_figures
 from .interrupts import INTERRUPTED, InterruptibleSteps, interruptible, suspendable
 
 
@@ -50,12 +51,15 @@ class Callback:
             context.run(self._before, *args)
         try:
             with self._output_context.active(), interruptible():
+                figures = open_figures()
                 result = context.run(self.function, *args)
+                if not inspect.isawaitable(result):
+                    context.run(show_new_figures, figures)
         except BaseException as error:  # noqa: BLE001 - an error in one callback never stops the others
             self.show_error(error)
             return
         if inspect.isawaitable(result):
-            task = asyncio.get_running_loop().create_task(_await(result), context=context)
+            task = asyncio.get_running_loop().create_task(_await(result, figures), context=context)
             self._running = task
             suspendable(task)
             task.add_done_callback(self._done)
@@ -109,10 +113,11 @@ def _print_error(text: str) -> None:
     print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - errors of a cell belong into its output
 
 
-async def _await(awaitable: Awaitable[object]) -> BaseException | None:
-    """Run ``awaitable``, and return an error that would end the event loop."""
+async def _await(awaitable: Awaitable[object], figures: set[int]) -> BaseException | None:
+    """Run ``awaitable``, show its figures, and return an error that would end the event loop."""
     try:
         await InterruptibleSteps(awaitable)
+        show_new_figures(figures)
     except (KeyboardInterrupt, SystemExit) as error:
         return error
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -165,6 +166,52 @@ def test_a_script_prints_the_live_output(join, capfd):
     printed = []
     eventually(lambda: printed.append(capfd.readouterr().out) or "1 so far" in "".join(printed))
     assert "".join(printed).splitlines() == ["0 so far", "1 so far"]
+
+
+# ---- figures ----
+
+DRAW = {
+    "a figure": "figure, axes = plt.subplots()\n    return figure",
+    "the current figure": "plt.plot([1, 2])\n    return plt.gcf()",
+    "nothing": "plt.plot([1, 2])",
+    "axes": "return plt.figure().gca()",
+    "a figure without pyplot": "return Figure().subplots().figure",
+    "one of two figures": "plt.plot([1])\n    return plt.figure().subplots().figure",
+    "a table's plot": "return pd.Series([1, 2]).plot()",
+}
+
+
+def pictures(cell):
+    return [content["transient"] for _, content in cell.outputs if "image/png" in content.get("data", {})]
+
+
+def test_a_figure_is_shown_once_and_no_figure_is_left(notebook, bob):
+    notebook.run("import matplotlib.pyplot as plt, pandas as pd\nfrom matplotlib.figure import Figure")
+    for kind, (name, body) in itertools.product(["def", "async def"], DRAW.items()):
+        shown = notebook.run(f"@room.live\n{kind} draw(messages):\n    {body}", cell_id="draws")
+        notebook.until(lambda shown=shown: len(pictures(shown)) == 1, name)
+        bob.send(name)
+        notebook.until(lambda shown=shown: len(pictures(shown)) == 2, name)
+        assert len({transient["display_id"] for transient in pictures(shown)}) == 1, name
+        after = notebook.run("print(plt.get_fignums())")
+        assert (after.text, pictures(after)) == ("[]\n", []), name
+
+
+def test_a_figure_of_a_handler_appears_below_its_cell(notebook, bob):
+    notebook.run("import matplotlib.pyplot as plt")
+    handles = notebook.run("""
+        @room.on_message
+        def draw(message):
+            plt.plot([1, 2])
+        @room.on_message
+        async def draw_later(message):
+            await asyncio.sleep(0)
+            plt.plot([1, 2])
+    """)
+    bob.send("one")
+    notebook.until(lambda: len(pictures(handles)) == 2, "both figures")
+    after = notebook.run("print(plt.get_fignums())")
+    assert (after.text, pictures(after)) == ("[]\n", [])
 
 
 # ---- what others see of a kernel ----

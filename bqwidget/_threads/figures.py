@@ -1,0 +1,58 @@
+"""Figures that a callback makes by pyplot in a notebook.
+
+The inline backend shows all open figures at the end of a cell, and closes them. A callback runs between cells, so its
+figures would appear below the cell that happens to run next. Other backends show figures in windows of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .cells import ipython_shell
+
+
+def open_figures() -> set[int]:
+    """The numbers of pyplot's figures that the end of a cell would show."""
+    pyplot = _inline_pyplot()
+    return set() if pyplot is None else set(pyplot.get_fignums())
+
+
+def show_new_figures(before: set[int]) -> None:
+    """Show here the figures that were made after ``before``, and close them."""
+    for number in sorted(open_figures() - before):
+        import IPython.display  # noqa: PLC0415 - exists where the inline backend does
+
+        pyplot = _inline_pyplot()
+        figure = pyplot.figure(number)
+        pyplot.close(figure)
+        IPython.display.display(figure)  # type: ignore[no-untyped-call]
+
+
+def take_figure(value: object, before: set[int]) -> object:
+    """Close the figures made after ``before``, and return what to show for ``value``.
+
+    For None and for axes, as pandas' ``plot`` returns them, that is the figure.
+    """
+    pyplot = _inline_pyplot()
+    if pyplot is None:
+        return value
+    figures = [pyplot.figure(number) for number in sorted(open_figures() - before)]
+    figure = getattr(value, "figure", None)
+    if hasattr(figure, "savefig"):
+        value = figure
+    elif value is None and figures:
+        value = figures[-1]
+    for made in figures:
+        pyplot.close(made)
+    if hasattr(value, "savefig") and getattr(value, "number", None) in open_figures():
+        pyplot.close(value)
+    return value
+
+
+def _inline_pyplot() -> Any:
+    """The module, where it is loaded and shows figures at the end of cells, or None."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None or not hasattr(ipython_shell(), "kernel"):
+        return None
+    return pyplot if "inline" in str(pyplot.get_backend()).lower() else None
