@@ -32,6 +32,18 @@ def _(room):
 
 """
 """An additional cell: a handler that replies whether it runs on the thread of the cells."""
+BOT_CELL = """
+@app.cell
+def _():
+    from bqwidget import Room as BotRoom
+
+    bot = BotRoom("lobby", user="bot").wait_open(20)
+    bot.on_message(where=lambda message: message.text == "ping")(lambda message: bot.send("pong"))
+    bot.send("the bot is here")
+    return
+
+"""
+"""An additional cell: a bot, under a lambda."""
 
 
 @pytest.fixture
@@ -52,7 +64,13 @@ def mode(request):
 
 
 @pytest.fixture
-def marimo(mode, server, home, home_environ, unused_port):
+def cells():
+    """Additional cells of the notebook."""
+    return THREAD_CELL
+
+
+@pytest.fixture
+def marimo(mode, cells, server, home, home_environ, unused_port):  # noqa: PLR0917 - fixtures
     """The address of the running notebook, once as an app (``run``) and once in marimo's editor (``edit``)."""
     environ = {
         **home_environ,
@@ -61,7 +79,7 @@ def marimo(mode, server, home, home_environ, unused_port):
         "PYTHONPATH": PYTHONPATH,
     }
     copy = home / NOTEBOOK.name
-    copy.write_text(NOTEBOOK.read_text().replace("\nif __name__", f"{THREAD_CELL}\nif __name__"))
+    copy.write_text(NOTEBOOK.read_text().replace("\nif __name__", f"{cells}\nif __name__"))
     # The editor runs all cells when the page is opened.
     (home / "pyproject.toml").write_text("[tool.marimo.runtime]\nauto_instantiate = true\n")
     command = [sys.executable, "-m", "marimo", mode, copy, "--headless", "--no-token"]
@@ -103,3 +121,19 @@ def test_cells_follow_the_room(marimo, pages, bob):
     newest.get_by_text("from the window", exact=True).wait_for(timeout=SLOW_TIMEOUT)
     where = bob.send("where are you?")
     assert bob.wait_for(timeout=20, after=where).text == "on the cells' thread: True"
+
+
+@pytest.mark.parametrize(("mode", "cells"), [("edit", THREAD_CELL + BOT_CELL)])
+def test_a_cell_that_runs_again_has_one_bot(marimo, pages, bob):
+    page = pages()
+    page.goto(marimo)
+    here = bob.wait_for(lambda message: message.text == "the bot is here", after=0, timeout=SLOW_TIMEOUT / 1000)
+    for _ in range(3):
+        page.locator(".cm-content").filter(has_text="BotRoom").click()
+        page.keyboard.press("Control+Enter")
+        here = bob.wait_for(lambda message: message.text == "the bot is here", after=here, timeout=20)
+    ping = bob.send("ping")
+    bob.wait_for(lambda message: message.text == "pong", after=ping, timeout=20)
+    bob.send("where are you?")  # answered after all answers to the ping
+    bob.wait_for(lambda message: message.text.startswith("on the cells' thread"), after=ping, timeout=20)
+    assert [message.text for message in bob.history() if message.seq > ping.seq].count("pong") == 1
