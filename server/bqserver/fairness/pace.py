@@ -22,7 +22,9 @@ _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
 def limit_unsent_bytes(stream: IOStream) -> None:
-    """Call this before the first write. Without effect where the system does not have the option."""
+    """Call this before an answer; not for a WebSocket, whose frames the system may take as fast as they come. Without
+    effect where the system does not have the option.
+    """
     if _NOTSENT_LOWAT is not None and stream.socket is not None:
         with contextlib.suppress(OSError):  # no TCP, or closed
             stream.socket.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)

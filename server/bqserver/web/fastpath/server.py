@@ -25,7 +25,7 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 from tornado.web import Application
 
-from bqserver.fairness.pace import close_unless_taken, hold_unsent, limit_unsent_bytes
+from bqserver.fairness.pace import close_unless_taken, hold_unsent
 from bqserver.model import Outcome
 from bqserver.web.context import AppContext
 from bqserver.web.requests import local_address
@@ -78,7 +78,6 @@ class PostConnection:
         self.stream = stream
         self.busy = False
         stream.close_silent = self.close
-        limit_unsent_bytes(stream)
         stream.set_nodelay(True)  # a response is one write, and nothing follows it
 
     def listen(self) -> None:
