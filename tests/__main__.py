@@ -43,6 +43,7 @@ class Result(NamedTuple):
 def main(arguments: list[str]) -> int:
     environment = runpy.run_path(str(ROOT / ".ci" / "environment.py"))
     say = environment["say"]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
     python = environment["prepare"]("test")
     pytest = [python, "-m", "pytest"]
     style = [

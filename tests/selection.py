@@ -81,5 +81,5 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if config.option.quick:
-        counts = ", ".join(f"{count} {why}" for why, count in config.stash[LEFT_OUT].most_common())
-        terminalreporter.write_line(f"--quick left out {counts or 'no test'}; `python3 tests` runs everything")
+        counts = ", ".join(f"{count} that {why}" for why, count in config.stash[LEFT_OUT].most_common())
+        terminalreporter.write_line(f"--quick left out tests: {counts or 'none'}; `python3 tests` runs everything")

@@ -60,6 +60,7 @@ def test_the_help_names_the_notebooks_and_installs_nothing(clean: dict[str, str]
     assert "ask, bot, class, pictures, quickstart, react, server, watch" in printed.stdout
 
 
+@pytest.mark.usefixtures("jupyter_server")
 def test_options_are_passed_to_jupyterlab(clean: dict[str, str]) -> None:
     result = subprocess.run(
         [sys.executable, "notebooks", "--version"],

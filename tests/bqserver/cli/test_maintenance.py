@@ -15,7 +15,7 @@ from support.sqlite_logs import (
     run_bqserver,
 )
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.slow("runs many commands")]
 
 
 @pytest.fixture

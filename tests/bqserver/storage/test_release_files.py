@@ -23,7 +23,7 @@ from tornado.web import create_signed_value
 
 from bqwidget import Room
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.slow("serves, copies and restores a whole data folder")]
 
 EXPECTED = expected()
 ASKED, ANSWERS = EXPECTED["history"]["asked"], EXPECTED["history"]["answers"]

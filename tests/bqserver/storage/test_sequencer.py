@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import msgspec
+import pytest
 from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.sequencer import IdempotencyKey, Plan, Position, RoomHead, Target, make_entry, sequence
 from hypothesis import given
@@ -231,6 +232,7 @@ def test_a_rejection_uses_no_seq():
 # ---- properties
 
 
+@pytest.mark.slow("tries random drafts")
 @given(st.lists(submissions(), max_size=40), st.lists(st.integers(1, 7), min_size=1))
 def test_results_do_not_depend_on_how_drafts_are_batched(drafts: list[Submission], sizes: list[int]):
     one_by_one, batched = DictState(), DictState()
@@ -244,6 +246,7 @@ def test_results_do_not_depend_on_how_drafts_are_batched(drafts: list[Submission
     assert batched.targets == one_by_one.targets
 
 
+@pytest.mark.slow("tries random drafts")
 @given(st.lists(submissions(), max_size=40))
 def test_a_folded_message_is_its_entry_with_all_later_changes(drafts: list[Submission]):
     state = DictState()

@@ -464,6 +464,7 @@ def narrow(home, held, monkeypatch) -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.mark.slow("fills the buffers of a socket")
 def test_an_unread_response_is_left_to_tornado(narrow, held, taken):
     most = 4000
     with closing(connect(narrow.url, receive_buffer=1 << 16)) as raw:
@@ -667,6 +668,7 @@ def timeless(data: bytes) -> bytes:
     return re.sub(rb'Date: [^\r]+ GMT|"at":\d+', b"", data)
 
 
+@pytest.mark.slow("tries random requests")
 def test_random_requests_are_answered_as_without_the_fast_path(server, taken):
     with without_the_shortcut():
         plain = RunningServer(ChatServer(log_url="memory", port=0, open=True))

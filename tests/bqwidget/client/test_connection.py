@@ -304,6 +304,7 @@ def test_a_garbage_collected_room_leaves_no_thread(server):
     assert threads() <= before
 
 
+@pytest.mark.slow("opens two hundred rooms")
 def test_two_hundred_rooms_leave_no_threads_and_no_files(server):
     before = threads()
     for _ in range(200):
