@@ -8,29 +8,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from threading import Lock
 
 from bqwidget.errors import RoomClosed
-from bqwidget.protocol import Message
+from bqwidget.protocol import Message, is_empty
 
 Predicate = Callable[[Message], object]
 
 
 class Subscription:
-    """A queue of messages for one reader. The connection refers to it weakly."""
+    """A queue of messages for one reader, without those that were deleted. The connection refers to it weakly."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
-        self._messages = deque(messages)
+        self._messages = deque(_kept(messages))
         self._close_error: BaseException | None = None
         self._lock = Lock()
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
     def put(self, messages: Iterable[Message]) -> None:
         with self._lock:
-            self._messages.extend(messages)
+            self._messages.extend(_kept(messages))
             self._wake()
 
     def prepend(self, messages: Sequence[Message]) -> None:
         """Add ``messages`` before those in the queue."""
         with self._lock:
-            self._messages.extendleft(reversed(messages))
+            self._messages.extendleft(reversed(_kept(messages)))
 
     def close(self, error: BaseException) -> None:
         """Make ``next`` raise ``error`` after the queued messages."""
@@ -88,6 +88,10 @@ class MessageStream(AsyncIterator[Message]):
                 raise
             if self._matches(message):
                 return message
+
+
+def _kept(messages: Iterable[Message]) -> list[Message]:
+    return [message for message in messages if not is_empty(message)]
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

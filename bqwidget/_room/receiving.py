@@ -11,7 +11,7 @@ from weakref import WeakMethod
 from bqwidget import dispatch
 from bqwidget._client.subscription import MessageStream, Predicate, Subscription
 from bqwidget.errors import WaitTimeout
-from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame
+from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame, is_empty
 
 from .callbacks.handlers import HandlerRegistration, HandlerRegistry
 from .callbacks.membership import earlier_rooms
@@ -194,7 +194,7 @@ class ReceiveMixin(SendMixin):
             request = connection.request(lambda http: http.messages_between(after, gapless_after))
             messages = [*request.result(), *messages]
         self._pending_seq = last_seq
-        return [message for message in messages if not self._is_own(message)]
+        return [message for message in messages if not self._is_own(message) and not is_empty(message)]
 
     async def _first_match(
         self,
@@ -226,7 +226,7 @@ class ReceiveMixin(SendMixin):
         """Post new messages to the loops of the handlers."""
         messages: list[Message] = []
         for frame in accepted:
-            if isinstance(frame, MessageFrame):
+            if isinstance(frame, MessageFrame) and not is_empty(frame.entry):
                 messages.append(frame.entry)
             elif isinstance(frame, Hello):  # the list was reloaded: what it contains is not new
                 messages.clear()

@@ -91,6 +91,8 @@ class Message(Struct, frozen=True):
     """Whether the server authenticated ``user``; else the name is self-asserted."""
     real_at: int | None = None
     """Of a reply: the server's present time, where ``at`` differs from it because the clock was set."""
+    redacted: bool = False
+    """In the raw log: a later edit or delete has replaced what was sent, which is stored nowhere any more."""
 
     def __repr__(self) -> str:
         parts = f", parts=[{', '.join(printable(part.name or part.mime) for part in self.parts)}]"
@@ -101,7 +103,10 @@ class Message(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """An entry that changes the earlier message with the seq ``target``; it has a ``seq`` of its own."""
+    """An entry that changes the earlier message with the seq ``target``; it has a ``seq`` of its own.
+
+    An edit without ``text`` was superseded by a later edit or a delete: the server has removed its text.
+    """
 
     seq: int
     room: str
@@ -125,9 +130,10 @@ def fold(message: Message, change: Change) -> Message:
         return message
     match change.kind:
         case "edit":
-            return replace(message, text=change.text or "", edited=change.at)
+            text = message.text if change.text is None else change.text
+            return replace(message, text=text, edited=change.at, redacted=False)
         case "delete":
-            return replace(message, text="", parts=(), reactions={}, deleted=True, edited=change.at)
+            return replace(without_content(message), deleted=True, edited=change.at, redacted=False)
         case "expire":
             return replace(message, expired=change.at)
         case "react":
@@ -136,6 +142,19 @@ def fold(message: Message, change: Change) -> Message:
             users = (*users, change.user) if change.on is not False else users
             reactions = {**message.reactions, emoji: users}
             return replace(message, reactions={key: who for key, who in reactions.items() if who})
+
+
+def without_content(message: Message) -> Message:
+    """``message`` without what its author wrote and others added; who sent it and when stays, and what it replies to.
+
+    ``choice`` stays too: one of the choices of a question, which still has them, decides whether that was answered.
+    """
+    return msgspec.structs.replace(message, text="", parts=(), ask=None, reactions={}, answer=None, expired=None)
+
+
+def is_empty(message: Message) -> bool:
+    """Whether nothing of the message is left to read: it was deleted, or its delete follows in the raw log."""
+    return message.deleted or (message.redacted and not message.text and not message.parts)
 
 
 def is_open(question: Message) -> bool:

@@ -62,9 +62,15 @@ export function fold(message: Message, change: Change): Message {
   if (message.deleted) return message;
   switch (change.kind) {
     case "edit":
-      return { ...message, text: change.text ?? "", edited: change.at };
-    case "delete":
-      return { ...message, text: "", parts: [], reactions: {}, deleted: true, edited: change.at };
+      // Without a text it was superseded: a later change of the same log has the text.
+      return { ...message, text: change.text ?? message.text, edited: change.at };
+    case "delete": {
+      const emptied: { -readonly [Field in keyof Message]: Message[Field] } = { ...message, text: "", parts: [] };
+      delete emptied.ask;
+      delete emptied.answer;
+      delete emptied.expired;
+      return { ...emptied, reactions: {}, deleted: true, edited: change.at };
+    }
     case "expire":
       return { ...message, expired: change.at };
     case "react": {
