@@ -25,7 +25,7 @@ from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
 from bqserver.cli.certificates import CertificateWatcher, tls_context
 from bqserver.cli.listener import bind, close_on_error, published_runtime_file
-from bqserver.cli.settings import ServerSettings, normalize_base_path
+from bqserver.cli.settings import CLUSTER_SCHEMES, ServerSettings, normalize_base_path
 from bqserver.cli.streams import open_standard_streams, print_line
 from bqserver.clock import steady_time
 from bqserver.config.limits import max_sockets
@@ -46,7 +46,6 @@ from .audit import AuditLog
 from .errors import SettingError, StartError
 from .repeats import RepeatFilter
 
-CLUSTER_SCHEMES = ("nats://", "tls://")
 HTTP_IDLE_TIMEOUT = 120.0
 """Seconds that a client may be silent between two requests, or take for the body of one."""
 THREAD_SWITCH_INTERVAL = 0.0005
@@ -75,6 +74,7 @@ class ChatServer(ServerSettings):
             "backup": ("bqserver.cli.maintenance.Backup", "Copy the log to a file; the server may run."),
             "restore": ("bqserver.cli.maintenance.Restore", "Replace the log by a backup; stop the server."),
             "check": ("bqserver.cli.maintenance.Check", "Verify the log; the server may run."),
+            "purge": ("bqserver.cli.maintenance.Purge", "Delete a message and remove it from the files at once."),
             "copy": ("bqserver.cli.copy.Copy", "Copy a log from a file into a cluster, or back."),
         }
     )

@@ -239,3 +239,16 @@ def in_use_error(path: Path, holder: str = "") -> StorageError:
 
 def unwritable_error(path: Path, error: OSError) -> StorageError:
     return StorageError(f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process has the lock of ``path``."""
+    lock = path.with_name(path.name + ".lock")
+    if not lock.exists():
+        return False
+    with lock.open("r+") as file:
+        try:
+            _lock(file)
+        except OSError:
+            return True
+    return False

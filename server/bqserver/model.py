@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -33,6 +34,12 @@ class Submission(NamedTuple):
     now: int | None = None
 
 
+class RedactedSubmission(Submission):
+    """One from another log, without its text: an edit or a delete that follows there has replaced that."""
+
+    __slots__ = ()
+
+
 class Stored(NamedTuple):
     """An entry of the log. ``body``: its JSON. ``prev``: the seq before it. ``dup``: it was stored already."""
 
@@ -55,6 +62,13 @@ class Rejected(NamedTuple):
 
 
 Outcome = Stored | Rejected
+
+
+class References(NamedTuple):
+    """Attachments by (room, hash): those that a commit references, and those that no message references after it."""
+
+    named: Sequence[tuple[str, str]] = ()
+    freed: Sequence[tuple[str, str]] = ()
 
 
 class Bounds(NamedTuple):

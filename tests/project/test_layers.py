@@ -76,7 +76,8 @@ UPWARD_IMPORT = ("bqwidget.room", "bqwidget.widget")
 PURE = {
     "bqwidget.errors", "bqwidget.protocol", "bqwidget.session", "bqwidget._client.outbox",
     "bqwidget._client.message_list", "bqwidget._client.validation", "bqserver.errors", "bqserver.model",
-    "bqserver.storage.sequencer", "bqserver.auth.permissions", "bqserver.auth.tokens",
+    "bqserver.storage.sequencer", "bqserver.storage.redaction",
+    "bqserver.storage.entries", "bqserver.auth.permissions", "bqserver.auth.tokens",
 }  # fmt: skip
 """Modules and packages without I/O and without a clock."""
 IMPURE = {"asyncio", "random", "socket", "threading", "time", "tornado", "websockets"}

@@ -1,16 +1,19 @@
-"""``bqserver backup``, ``restore`` and ``check``: commands on the file of a SQLite log."""
+"""``bqserver backup``, ``restore``, ``check`` and ``purge``: commands on the file of a SQLite log."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from itertools import chain, islice
 from pathlib import Path
 
-from traitlets import Dict, Unicode, default
+from traitlets import Bool, Dict, Unicode, default
 
 import bqwidget
 from bqserver.config.paths import data_dir
-from bqserver.files import user_path
+from bqserver.errors import SettingError, StorageError
+from bqserver.files import is_locked, user_path
+from bqserver.storage.purge import purge, request_purge
 from bqserver.storage.sqlite.attachments import attachments_path
 from bqserver.storage.sqlite.backup import backup, restore
 from bqserver.storage.sqlite.check import (
@@ -20,9 +23,12 @@ from bqserver.storage.sqlite.check import (
     find_attachment_problems,
     find_problems,
 )
+from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
+from bqwidget.protocol import printable
 
 from .application import Command
+from .settings import CLUSTER_SCHEMES
 
 MAX_PRINTED_PROBLEMS = 20
 """Problems printed one by one; the others are counted."""
@@ -37,6 +43,8 @@ class LogCommand(Command):
     )
     aliases = Dict({"log": "LogCommand.log_url"})
     flags = Dict({})
+    arguments = "one file", "FILE"
+    """What to give, in words and in the usage."""
 
     @default("log_url")
     def _default_log(self) -> str:
@@ -45,12 +53,16 @@ class LogCommand(Command):
     def start(self) -> None:
         super().start()
         if len(self.extra_args) != self.max_arguments:
-            self.exit_with_usage_error(f"give one file: {self.name} FILE")
-        kind, _, path = self.log_url.partition(":")
-        if kind != "sqlite" or not path:
-            self.exit_with_usage_error(f"--log={self.log_url} is not a file: give --log=sqlite:PATH")
+            self.exit_with_usage_error(f"give {self.arguments[0]}: {self.name} {self.arguments[1]}")
         with self.reported_errors():
-            self.run(user_path(path))
+            self.run_on(self.log_url)
+
+    def run_on(self, url: str) -> None:
+        """Execute the command on the log. Raises SettingError and StorageError."""
+        kind, _, path = url.partition(":")
+        if kind != "sqlite" or not path:
+            raise SettingError(f"--log={url} is not a file: give --log=sqlite:PATH")
+        self.run(user_path(path))
 
     def run(self, log: Path) -> None:
         """Execute the command. Raises StorageError."""
@@ -117,6 +129,55 @@ class Check(LogCommand):
         self.exit_with_error(
             f"{log} is damaged{rest}: stop its server and restore a backup with 'bqserver restore FILE'"
         )
+
+
+class Purge(LogCommand):
+    """Delete message SEQ of ROOM and remove its text and attachments from the files, whether the server runs or not."""
+
+    name = "bqserver purge"
+    description = __doc__
+    examples = "bqserver purge lobby 1234"
+    max_arguments = 2
+    arguments = "a room and the seq of a message", "ROOM SEQ"
+
+    single = Bool(False, help="With nats: accept a single NATS server.").tag(config=True)
+    nats_creds = Unicode("", help="With nats: file with credentials (.creds).").tag(config=True)
+    nats_ca = Unicode("", help="With nats over TLS: CA certificate (PEM). Default: the system's.").tag(config=True)
+    aliases = Dict({"log": "LogCommand.log_url", "nats-creds": "Purge.nats_creds", "nats-ca": "Purge.nats_ca"})
+    flags = Dict({"single": ({"Purge": {"single": True}}, "With nats: accept a single NATS server.")})
+
+    def run_on(self, url: str) -> None:
+        _, seq = self.extra_args
+        if not (seq.isascii() and seq.isdigit()):
+            raise SettingError(f"{printable(seq)} is not the seq of a message: give a number")
+        if not url.startswith(CLUSTER_SCHEMES):
+            super().run_on(url)
+            return
+        try:
+            from bqserver.transfer.purge import purge_in_stream  # noqa: PLC0415 - the extra "cluster"
+        except ImportError:
+            raise SettingError("--log=nats://... needs a package: pip install nats-py[nkeys]") from None
+        room, number = self.extra_args[0], int(seq)
+        credentials = {"credentials": self.nats_creds, "ca": self.nats_ca}
+        print(asyncio.run(purge_in_stream(url, room, number, single=self.single, **credentials)))
+
+    def run(self, log: Path) -> None:
+        room, seq = self.extra_args
+        if not log.is_file():
+            raise StorageError(f"{log} does not exist: give the file of the server with --log=sqlite:PATH")
+        log = log.resolve()
+        if is_locked(log):
+            print(request_purge(log, room, int(seq)))
+        else:
+            print(asyncio.run(_purge_stopped(log, room, int(seq))))
+
+
+async def _purge_stopped(path: Path, room: str, seq: int) -> str:
+    log = SqliteLog(path)
+    try:
+        return await purge(log, room, seq)
+    finally:
+        await log.close()
 
 
 def _describe(contents: Contents) -> str:

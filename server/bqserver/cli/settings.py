@@ -19,6 +19,7 @@ from bqserver.files import user_path
 from .application import Command
 
 MAX_PORT = 65_535
+CLUSTER_SCHEMES = ("nats://", "tls://")
 FLAG_TRAITS = [
     "ip", "port", "base_url", "view", "nats_creds", "nats_ca", "nats_monitor", "retain", "token_file", "named_tokens",
     "rights", "certfile", "keyfile", "allow_origin", "allow_host", "rate_limit", "audit_log", "heartbeat", "buffer",

@@ -98,10 +98,12 @@ class LastValues:
         msg = await self._client.request(f"$JS.API.DIRECT.GET.{self._stream}.{self.prefix}{key}", b"")
         return None if (msg.headers or {}).get("Status") else self._value(msg)
 
-    async def get_after(self, seq: int) -> tuple[list[Value], bool]:
-        """A batch of values above ``seq`` from any replica, and whether more follow. Raises CONNECTION_ERRORS."""
+    async def get_after(self, seq: int, keys: str = ">") -> tuple[list[Value], bool]:
+        """A batch of values above ``seq`` from any replica, and whether more follow. ``keys``: only those that match.
+        Raises CONNECTION_ERRORS.
+        """
         messages, more = await api.get_batch(
-            self._client, self._stream, seq=seq + 1, batch=BATCH_SIZE, next_by_subj=f"{self.prefix}>"
+            self._client, self._stream, seq=seq + 1, batch=BATCH_SIZE, next_by_subj=f"{self.prefix}{keys}"
         )
         return [self._value(msg) for msg in messages], more
 

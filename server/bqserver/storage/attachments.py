@@ -1,12 +1,13 @@
 """AttachmentStore: the attachments of a log, each stored once per room under the SHA-256 of its bytes.
 
 Knowing a hash does not grant access: an attachment exists only in the rooms to which it was uploaded. An upload
-that no message references is deleted after a day. A referenced one is kept as long as the log; if the log removes
-old messages, until a day after the last message that references it.
+that no message references is deleted after a day. A referenced one is kept as long as a message references it that
+is neither deleted nor removed with old ones (in a cluster, until a day after the removal of old ones).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
@@ -14,11 +15,14 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from bqserver.errors import StorageError
-from bqserver.model import Rejected
+from bqserver.model import References, Rejected
 from bqwidget.protocol import Part, Post, Send, printable
 
 MAX_STORED_BYTES = 256 * 1024 * 1024
 """Bytes that the in-memory store keeps; above it the oldest attachments are removed, as the oldest messages are."""
+
+REMOVAL_DELAY = 20.0
+"""Seconds that an attachment of deleted messages is only hidden: a message on its way to the log may reference it."""
 
 Draft = TypeVar("Draft", Send, Post)
 
@@ -43,6 +47,9 @@ class AttachmentStore(Protocol):
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         """Mark attachments as referenced by a message, so that they are kept. Returns those that exist in the room."""
 
+    def settle(self, references: References) -> None:
+        """A commit has changed which messages reference attachments: hide those that none references any more."""
+
 
 class MemoryAttachments:
     """The in-memory store: nothing survives the process; above ``max_bytes`` the oldest attachments are removed."""
@@ -51,6 +58,7 @@ class MemoryAttachments:
         self._max_bytes = max_bytes
         self._size = 0
         self._stored: dict[tuple[str, str], StoredAttachment] = {}
+        self._hidden: dict[tuple[str, str], StoredAttachment] = {}
 
     async def put(self, room: str, attachment: StoredAttachment) -> None:
         key = room, attachment.part.sha256
@@ -67,6 +75,17 @@ class MemoryAttachments:
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         return {sha256: self._stored[room, sha256].part for sha256 in hashes if (room, sha256) in self._stored}
+
+    def settle(self, references: References) -> None:
+        for key in references.named:
+            if (hidden := self._hidden.pop(key, None)) is not None:
+                self._stored[key] = hidden
+                self._size += hidden.part.size
+        for key in references.freed:
+            if (freed := self._stored.pop(key, None)) is not None:
+                self._hidden[key] = freed
+                self._size -= freed.part.size
+                asyncio.get_running_loop().call_later(REMOVAL_DELAY, self._hidden.pop, key, None)
 
     async def close(self) -> None:
         self._stored.clear()

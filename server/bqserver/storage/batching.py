@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
+
+from bqserver.model import Outcome, Submission
 
 
 class Batched(Protocol):
     @property
     def batch(self) -> Sequence[object]: ...
+
+
+class PendingAppend(NamedTuple):
+    """``done`` gets the outcomes of ``batch``, in its order. ``size``: its bytes."""
+
+    batch: Sequence[Submission]
+    size: int
+    done: asyncio.Future[list[Outcome]]
+    compact: bool = False
+    """Truncate the write-ahead log after this commit."""
 
 
 W = TypeVar("W", bound=Batched)

@@ -6,15 +6,18 @@ import asyncio
 import secrets
 import time
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
+from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
+from bqwidget.protocol import Edit, Send
 
 from .attachments import MemoryAttachments
 from .interface import Listener, read_view
-from .sequencer import IdempotencyKey, RoomHead, Target, decode_message, sequence
+from .redaction import decode_message
+from .sequencer import IdempotencyKey, RoomHead, Target, sequence
 
 MIN_ROOM_ENTRIES = 100_000
 """Entries that each room keeps; the oldest are removed when there is an eighth more."""
@@ -30,7 +33,15 @@ class _RoomLog:
     entries: list[Stored] = field(default_factory=list)
     messages: list[int] = field(default_factory=list)
     targets: dict[int, Target] = field(default_factory=dict)
-    cids: dict[tuple[str, str], Stored] = field(default_factory=dict)
+    cids: dict[tuple[str, str], int] = field(default_factory=dict)
+    edits: dict[int, int] = field(default_factory=dict)
+    """By message: the seq of its newest edit, the only one with a text."""
+    references: Counter[str] = field(default_factory=Counter)
+    """By attachment: how many messages reference it."""
+
+    def index(self, seq: int) -> int:
+        """The position of the entry ``seq``, or of the first after it."""
+        return bisect_left(self.entries, seq, key=_seq)
 
 
 class MemoryLog:
@@ -52,13 +63,23 @@ class MemoryLog:
                 log.messages.append(entry.seq)
                 log.targets[entry.seq] = Target(submission.principal, entry.body)
             if submission.draft.cid:
-                log.cids[submission.principal, submission.draft.cid] = entry
-            if len(log.entries) > self._min_entries + self._min_entries // 8:
-                self._trim(log)
+                log.cids[submission.principal, submission.draft.cid] = entry.seq
+            if isinstance(submission.draft, Send) and submission.draft.parts:
+                hashes = {part.sha256 for part in submission.draft.parts}
+                log.references.update(hashes)
+                self.attachments.settle(References(named=[(entry.room, sha256) for sha256 in hashes]))
+            elif isinstance(submission.draft, Edit):
+                log.edits[submission.draft.target] = entry.seq
         for (room, seq), body in plan.folded.items():
             targets = self._rooms[room].targets
-            if seq in targets:
-                targets[seq] = targets[seq]._replace(body=body)
+            targets[seq] = targets[seq]._replace(body=body)
+        for (room, seq), body in plan.redacted.items():
+            self._redact(self._rooms[room], seq, body)
+        for (room, _), parts in plan.emptied.items():
+            self._release(room, {part.sha256 for part in parts})
+        for room in {row.entry.room for row in plan.rows}:
+            if len(self._rooms[room].entries) > self._min_entries + self._min_entries // 8:
+                self._trim(room)
         done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         done.set_result(plan.outcomes)
         if plan.rows:
@@ -144,22 +165,42 @@ class MemoryLog:
         for key in keys:
             room, principal, cid = key
             log = self._rooms.get(room)
-            if log is not None and (entry := log.cids.get((principal, cid))) is not None:
-                found[key] = entry
+            if log is not None and (seq := log.cids.get((principal, cid))) is not None:
+                found[key] = log.entries[log.index(seq)]
         return found
 
     def target(self, room: str, seq: int) -> Target | None:
         return self._rooms[room].targets.get(seq)
 
+    def texts(self, room: str, seq: int) -> dict[int, bytes]:
+        log = self._rooms[room]
+        seqs = [seq, log.edits[seq]] if seq in log.edits else [seq]
+        return {one: log.entries[log.index(one)].body for one in seqs}
+
     def trimmed(self, room: str) -> int:
         del room
         return 0  # a draft that refers to a removed entry is rejected
 
-    def _trim(self, log: _RoomLog) -> None:
+    def _redact(self, log: _RoomLog, seq: int, body: bytes) -> None:
+        index = log.index(seq)
+        log.entries[index] = log.entries[index]._replace(body=body)
+
+    def _release(self, room: str, hashes: Iterable[str]) -> None:
+        """One message less references these attachments."""
+        references = self._rooms[room].references
+        references.subtract(hashes)
+        freed = [(room, sha256) for sha256 in hashes if references[sha256] <= 0]
+        self.attachments.settle(References(freed=freed))
+
+    def _trim(self, room: str) -> None:
+        log = self._rooms[room]
         removed, log.entries = log.entries[: -self._min_entries], log.entries[-self._min_entries :]
         last = removed[-1].seq
         count = bisect_right(log.messages, last)
         for seq in log.messages[:count]:
-            del log.targets[seq]
+            body = log.targets.pop(seq).body
+            log.edits.pop(seq, None)
+            if b'"parts":' in body:
+                self._release(room, {part.sha256 for part in decode_message(body).parts})
         log.messages = log.messages[count:]
-        log.cids = {key: entry for key, entry in log.cids.items() if entry.seq > last}
+        log.cids = {key: seq for key, seq in log.cids.items() if seq > last}

@@ -9,34 +9,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import msgspec
+from msgspec.structs import replace
 
-from bqserver.model import Outcome, Rejected, Stored, Submission
+from bqserver.model import Outcome, References, Rejected, Stored, Submission
 from bqwidget.protocol import (
     MAX_EMOJIS,
     MAX_REACTIONS,
     Change,
     Delete,
     Draft,
-    Edit,
-    Expire,
     Message,
-    React,
+    Part,
     Send,
     answered,
     encode,
     fold,
+    is_empty,
     is_open,
     printable,
 )
 
+from .entries import make_entry as make_entry  # noqa: PLC0414 - part of this interface
+from .entries import new_entry
+from .redaction import decode_change, decode_message, is_redacted, redact, without_text
+
 IdempotencyKey = tuple[str, str, str]
 """(room, principal, cid): identifies a draft that is sent again."""
-
-MAX_CLOCK_SKEW = 100
-"""Milliseconds by which the ``at`` of a reply may differ from the time that counts for its question."""
-
-decode_message = msgspec.json.Decoder(Message).decode
 
 
 class Target(NamedTuple):
@@ -75,6 +73,10 @@ class LogState(Protocol):
     def head(self, room: str) -> RoomHead: ...
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]: ...
     def target(self, room: str, seq: int) -> Target | None: ...
+    def texts(self, room: str, seq: int) -> dict[int, bytes]:
+        """The JSON, by seq, of the raw entries with a text of message ``seq``: its own, and its edits."""
+        ...
+
     def trimmed(self, room: str) -> int:
         """Accepted entries up to this seq were removed since; 0: none were."""
         ...
@@ -82,11 +84,20 @@ class LogState(Protocol):
 
 @dataclass(slots=True)
 class Plan:
-    """An outcome for every submission, the rows to insert, and the new JSON of changed messages by (room, seq)."""
+    """An outcome for every submission, and what to store, by (room, seq).
+
+    ``rows``: entries to insert. ``folded``: the new JSON of changed messages. ``redacted``: the new JSON of raw
+    entries whose text is superseded; it replaces the one in ``rows`` too. ``emptied``: the attachments of deleted
+    messages. ``targets``: the message that each redacted entry belongs to. ``references``: what became of attachments, once the plan is stored.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     folded: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    redacted: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    targets: dict[tuple[str, int], int] = field(default_factory=dict)
+    emptied: dict[tuple[str, int], tuple[Part, ...]] = field(default_factory=dict)
+    references: References = References()  # noqa: RUF009 - immutable
 
 
 def sequence(
@@ -108,8 +119,9 @@ def sequence(
     known = {} if assume_new else state.find_stored(keys)
     fresh: dict[tuple[str, int], Target] = {}
     changed: dict[tuple[str, int], Message] = {}  # decoded once: a batch may change one message many times
+    texts: dict[tuple[str, int], dict[int, bytes]] = {}
     for index, submission in enumerate(batch):
-        room, principal, draft, verified, *_ = submission
+        room, principal, draft = submission[:3]
         first = known.get((room, principal, draft.cid)) if draft.cid else None
         if first is not None:
             plan.outcomes.append(deduplicate(first, submission))
@@ -117,7 +129,7 @@ def sequence(
         head = state.head(room)
         seq, at = positions[index] if positions else (head.seq + 1, now)
         at = max(at, head.at + 1)
-        entry = make_entry(draft, room, seq, at, verified=verified, now=submission.now)
+        entry = new_entry(submission, seq, at)
         ref = target_seq(draft)
         if ref is not None:
             old = fresh.get((room, ref)) or state.target(room, ref)
@@ -131,72 +143,28 @@ def sequence(
                     continue
                 after = apply_entry(before, entry)
                 if after is not before:
+                    if (room, ref) in fresh and (room, ref) not in changed:
+                        texts[room, ref] = {ref: old.body}  # a message of this batch: its raw entry
                     fresh[room, ref], changed[room, ref] = old, after
+                    if after.deleted or after.edited != before.edited:
+                        held = texts[room, ref] if (room, ref) in texts else state.texts(room, ref)
+                        texts[room, ref] = _supersede(plan, held, before, after, entry)
+                elif before.deleted and isinstance(entry, Change) and entry.text is not None:
+                    entry = replace(entry, text=None)
             elif not 0 < ref <= state.trimmed(room):  # else the target existed when this draft was accepted
                 plan.outcomes.append(_missing(ref))
                 continue
         body = encode(entry)
-        change = isinstance(entry, Change)
-        stored = Stored(room, seq, head.seq, at, body, change)
-        if not change:
+        stored = Stored(room, seq, head.seq, at, body, isinstance(entry, Change))
+        if not stored.change:
             fresh[room, seq] = Target(principal, body)
         if draft.cid:
             known[room, principal, draft.cid] = stored
         head.seq, head.at = seq, at
-        plan.rows.append(Row(stored, submission, ref if change else None))
+        plan.rows.append(Row(stored, submission, ref if stored.change else None))
         plan.outcomes.append(stored)
     plan.folded.update({key: encode(message) for key, message in changed.items()})
     return plan
-
-
-def make_entry(
-    draft: Draft, room: str, seq: int, at: int, *, verified: bool = False, now: int | None = None
-) -> Message | Change:
-    """The entry of ``draft`` at this seq and time. ``now``: see ``Submission``."""
-    cid = draft.cid or None
-    match draft:
-        case Send():
-            return Message(
-                seq=seq,
-                room=room,
-                user=draft.user,
-                text=draft.text,
-                at=at,
-                cid=cid,
-                re=draft.re,
-                choice=draft.choice,
-                ask=draft.ask,
-                parts=draft.parts,
-                verified=verified,
-                real_at=None if now is None or abs(at - now) < MAX_CLOCK_SKEW else now,
-            )
-        case Edit():
-            return Change(
-                seq=seq,
-                room=room,
-                user=draft.user,
-                at=at,
-                kind="edit",
-                target=draft.target,
-                cid=cid,
-                text=draft.text,
-            )
-        case Delete():
-            return Change(seq=seq, room=room, user=draft.user, at=at, kind="delete", target=draft.target, cid=cid)
-        case Expire():
-            return Change(seq=seq, room=room, user=draft.user, at=at, kind="expire", target=draft.target, cid=cid)
-        case React():
-            return Change(
-                seq=seq,
-                room=room,
-                user=draft.user,
-                at=at,
-                kind="react",
-                target=draft.target,
-                cid=cid,
-                emoji=draft.emoji,
-                on=draft.on,
-            )
 
 
 def target_seq(draft: Draft) -> int | None:
@@ -249,12 +217,34 @@ def _missing(seq: int | None) -> Rejected:
 
 
 def deduplicate(first: Stored, submission: Submission) -> Outcome:
-    """The stored entry if ``submission`` is the same draft, which gives the same bytes; else a conflict."""
-    draft = submission.draft
-    now = decode_message(first.body).real_at if isinstance(draft, Send) and not first.change else None
-    if encode(make_entry(draft, first.room, first.seq, first.at, verified=submission.verified, now=now)) == first.body:
+    """The stored entry if ``submission`` is the same draft, which gives the same bytes; else a conflict.
+
+    Nothing is kept of a text that was edited or deleted, not even a hash that guesses could be compared with. So a
+    repeated draft of such an entry is a duplicate whatever its text: it must neither be stored again nor fail.
+    """
+    stored = (decode_change if first.change else decode_message)(first.body)
+    now = stored.real_at if isinstance(stored, Message) else None
+    entry = new_entry(submission._replace(now=now), first.seq, first.at)
+    if encode(entry) == first.body:
         return first._replace(dup=True)
-    return Rejected("conflict", f"cid {printable(draft.cid)} was already used for another message: make a new cid", 409)
+    if is_redacted(stored) and without_text(entry) == without_text(stored):
+        return first._replace(dup=True)
+    cid = printable(submission.draft.cid)
+    return Rejected("conflict", f"cid {cid} was already used for another message: make a new cid", 409)
+
+
+def _supersede(
+    plan: Plan, held: dict[int, bytes], before: Message, after: Message, entry: Message | Change
+) -> dict[int, bytes]:
+    """Redact the raw entries ``held``, now that ``entry`` has changed a text. Returns those that still have one."""
+    new = redact(held, after)
+    for seq, body in new.items():
+        plan.redacted[after.room, seq] = body
+        plan.targets[after.room, seq] = after.seq
+    if not after.deleted:
+        return {after.seq: new[after.seq], entry.seq: encode(entry)}
+    plan.emptied[after.room, after.seq] = before.parts
+    return {}
 
 
 def _reject_change(entry: Message | Change, principal: str, message: Message, author: str) -> Rejected | None:
@@ -263,6 +253,8 @@ def _reject_change(entry: Message | Change, principal: str, message: Message, au
     match entry:
         case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
             return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
+        case _ if is_empty(message):
+            return None  # what it asked is not known any more
         case Change(kind="expire") if not is_open(message):
             return Rejected("conflict", f"message {seq} is not an open question", 409)
         case Message(choice=str(choice)) if message.ask is None or choice not in (message.ask.choices or (choice,)):

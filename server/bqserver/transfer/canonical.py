@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from bqserver.model import Submission
+from bqserver.model import RedactedSubmission, Submission
 from bqserver.storage.sqlite.queries import id_range
 from bqserver.storage.sqlite.schema import SEQ_MASK
 from bqwidget.protocol import Change, Delete, Draft, Edit, Expire, Message, Part, React, Send, encode
@@ -78,7 +78,10 @@ def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submis
     # The source log decided whether a change was its author's or a moderator's; a change does not record it.
     verified = isinstance(entry, Change) or entry.verified
     now = entry.real_at if isinstance(entry, Message) else None
-    return Submission(room, principal, _draft(entry, seq), verified=verified, moderator=True, now=now)
+    redacted = entry.redacted if isinstance(entry, Message) else entry.kind == "edit" and entry.text is None
+    draft = _draft(entry, seq)
+    kind = RedactedSubmission if redacted else Submission
+    return kind(room, principal, draft, verified=verified, moderator=True, now=now)
 
 
 def referenced_attachments(entries: Iterable[CanonicalEntry]) -> Iterator[tuple[str, Part]]:

@@ -61,7 +61,9 @@ async def to_stream(source: Path, url: str, *, single: bool, credentials: str, o
     replicas = 1 if single else REPLICAS
     lock = HistoryLock(source)
     try:
-        with contextlib.closing(connect(source, readonly=True)) as db:
+        with contextlib.closing(connect(source, readonly=True)):
+            pass  # it is a log
+        with contextlib.closing(connect(source)) as db:  # upgrades a file of an earlier version
             expected = compute_totals(read_entries(db))
             await client.open()
             config = await _begin(client, address, read_epoch(db), single=single)

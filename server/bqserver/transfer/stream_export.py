@@ -18,7 +18,8 @@ from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.watched_kv import ControlState
-from bqserver.storage.nats.records import decode_stream_message
+from bqserver.storage.nats.erasure import Remains
+from bqserver.storage.nats.records import StreamMessage, decode_stream_message
 from bqserver.storage.nats.replica import Replica
 from bqserver.storage.nats.retention import TRIM_KEY_PREFIX
 from bqserver.storage.sequencer import Position, sequence
@@ -39,11 +40,12 @@ async def read_stream(client: NatsClient, path: Path, on_progress: Progress) -> 
     address = client.address
     info = await checked_request(client, f"STREAM.INFO.{address.stream}")
     last = int(info["state"]["last_seq"])
-    replica = Replica(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda _: None)
+    replica = Replica(path, str((info["config"].get("metadata") or {}).get("epoch")), lambda *_: None)
     try:
         # First: an entry that refers to a removed one is valid.
         await read_control_state(client, partial(_apply_trim, replica))
         cursor = await replica.read(_last_seq)
+        remains = Remains(client)
         while cursor < last:
             try:
                 messages, _ = await api.get_batch(
@@ -67,13 +69,20 @@ async def read_stream(client: NatsClient, path: Path, on_progress: Progress) -> 
             if not placed:
                 await asyncio.sleep(0.05)  # the server that answered is behind
                 continue
-            await replica.apply(placed)
+            await replica.apply(await _fill_in(remains, cursor, placed))
             cursor = placed[-1].seq
             on_progress(cursor, last)
     finally:
         await replica.close()
     with contextlib.closing(connect(path, readonly=True)) as db:
         return compute_totals(read_entries(db))
+
+
+async def _fill_in(remains: Remains, after: int, placed: list[StreamMessage]) -> list[StreamMessage]:
+    try:
+        return await remains.fill_in(after, placed)
+    except CONNECTION_ERRORS as error:
+        raise StorageError(f"the stream can't be read: {error_text(error)}; run the same command again") from error
 
 
 async def read_control_state(client: NatsClient, on_value: Callable[[str, bytes], None]) -> None:

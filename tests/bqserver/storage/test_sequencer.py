@@ -37,6 +37,13 @@ class DictState:
     def target(self, room: str, seq: int) -> Target | None:
         return self.targets.get((room, seq))
 
+    def texts(self, room: str, seq: int) -> dict[int, bytes]:
+        return {
+            entry.seq: entry.body
+            for entry in self.entries
+            if entry.room == room and (entry.seq == seq if not entry.change else _edits(entry, seq))
+        }
+
     def trimmed(self, room: str) -> int:
         return self.trimmed_upto
 
@@ -54,9 +61,21 @@ class DictState:
                 self.targets[room, entry.seq] = Target(who, entry.body)
         for key, body in plan.folded.items():
             self.targets[key] = self.targets[key]._replace(body=body)
+        for place, entry in enumerate(self.entries):
+            body = plan.redacted.get((entry.room, entry.seq), entry.body)
+            self.entries[place] = entry._replace(body=body)
+        self.cids = {
+            key: next(one for one in self.entries if (one.room, one.seq) == (entry.room, entry.seq))
+            for key, entry in self.cids.items()
+        }
 
     def message(self, seq: int, room: str = "lobby") -> Message:
         return msgspec.json.decode(self.targets[room, seq].body, type=Message)
+
+
+def _edits(entry: Stored, seq: int) -> bool:
+    change = msgspec.json.decode(entry.body, type=Change)
+    return change.target == seq and change.text is not None
 
 
 def by(who: str, draft: Draft, room: str = "lobby") -> Submission:

@@ -200,3 +200,31 @@ def _replay(url: str, asked: Asked, room: str, query: str, entries: dict[int, An
         as_in_log = seq in entries and frame.keys() == {"type", "entry", "prev"} and frame["entry"] == entries[seq]
         found.append(f"{frame['type']} {seq} after {frame['prev']}" if as_in_log else frame)
     return {"hello": hello, "frames": found}
+
+
+def redacted(entries: list[Any]) -> list[Any]:
+    """The raw log of a room as it is served today: without the texts that later edits and deletes have replaced."""
+    shown = {entry["seq"]: dict(entry) for entry in entries}
+    for entry in entries:
+        if (kind := entry.get("kind")) not in ("edit", "delete"):
+            continue
+        for earlier in shown.values():
+            if earlier.get("target") == entry["target"] and earlier["seq"] < entry["seq"]:
+                earlier.pop("text", None)
+        message = shown[entry["target"]]
+        message.update(redacted=True, text=entry["text"] if kind == "edit" else "")
+        if kind == "delete":
+            message.pop("parts", None)
+            message.pop("ask", None)
+    return list(shown.values())
+
+
+def redact(answers: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """The former answers by section, without what is no longer served of deleted and edited messages."""
+    logs = {room: redacted(entries) for room, entries in answers["log"].items()}
+    attachments = {}
+    for room, downloads in answers["attachments"].items():
+        shown = {part["sha256"] for entry in logs[room] for part in entry.get("parts", ())}
+        wanted = shown | set(asked["uploads"].get(room, ()))
+        attachments[room] = {sha256: one for sha256, one in downloads.items() if sha256 in wanted}
+    return {**answers, "log": logs, "attachments": attachments}

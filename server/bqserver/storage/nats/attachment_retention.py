@@ -65,6 +65,14 @@ async def remove_unreferenced(client: NatsClient, kept_since: KeptSince) -> int:
     return removed
 
 
+async def remove_reference(client: NatsClient, references: KeyValue, key: str) -> None:
+    """Remove an attachment unless it is referenced meanwhile. Raises CONNECTION_ERRORS or StorageError."""
+    reference = await references.get(key)
+    if reference is not None and reference.value == REMOVED:
+        room, _, sha256 = key.partition(".")
+        await _remove(client, references, reference, object_name(room, sha256))
+
+
 async def _remove(client: NatsClient, references: KeyValue, reference: Value, name: str) -> bool:
     """Remove an attachment, unless it is referenced meanwhile. The next sweep completes an interrupted removal."""
     store = attachment_bucket(client)

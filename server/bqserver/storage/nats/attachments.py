@@ -8,8 +8,9 @@ with a retention rule, attachments that only removed messages referenced are rem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -19,11 +20,12 @@ from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta, StorageType
 from nats.js.object_store import ObjectStore
 
-from bqserver.errors import ClusterError
+from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.retry import retry
-from bqserver.storage.attachments import StoredAttachment
+from bqserver.model import References
+from bqserver.storage.attachments import REMOVAL_DELAY, StoredAttachment
 from bqwidget.protocol import Part, encode
 
 from .attachment_retention import (
@@ -33,6 +35,7 @@ from .attachment_retention import (
     object_name,
     reference_bucket,
     reference_key,
+    remove_reference,
 )
 
 TRANSFER_TIMEOUT = 20.0
@@ -43,6 +46,11 @@ MAX_ATTEMPTS, RETRY_INTERVAL = 20, 0.2
 _decode: Callable[[bytes | str], Part] = msgspec.json.Decoder(Part).decode
 
 
+IsReferenced = Callable[[str, str], Awaitable[bool]]
+
+_log = logging.getLogger("bqserver.parts")
+
+
 class _ReferenceChanged(Exception):  # noqa: N818 - never leaves this module
     """Another node has changed the reference meanwhile."""
 
@@ -51,6 +59,9 @@ class NatsAttachments:
     """AttachmentStore of a stream's rooms. The buckets are created by the first upload. ``replicas``: of each."""
 
     def __init__(self, client: NatsClient, replicas: int) -> None:
+        self.is_referenced: IsReferenced | None = None
+        """Whether a message of the room that is not deleted references the hash now."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._client = client
         self._replicas = replicas
         self._permanent = attachment_bucket(client)
@@ -67,6 +78,8 @@ class NatsAttachments:
 
     async def get(self, room: str, sha256: str) -> StoredAttachment | None:
         async with _time_limit():
+            if await self._is_hidden(room, sha256):
+                return None
             found = await self._read(self._permanent, room, sha256)
             return found or await self._read(self._uploads, room, sha256)
 
@@ -74,6 +87,43 @@ class NatsAttachments:
         async with _time_limit():
             parts = {sha256: await self._renew(room, sha256, keep=True) for sha256 in hashes}
             return {sha256: part for sha256, part in parts.items() if part is not None}
+
+    def settle(self, references: References) -> None:
+        """Hide them on every node, and remove them later: a message on its way may reference one again."""
+        for room, sha256 in references.freed:
+            task = asyncio.get_running_loop().create_task(self._remove_freed(room, sha256))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def flush(self) -> None:
+        """Wait until what this node has hidden is removed."""
+        await asyncio.gather(*self._tasks)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _remove_freed(self, room: str, sha256: str) -> None:
+        try:
+            key = reference_key(room, sha256)
+            reference = await self._references.get(key)
+            if reference is None or not await self._references.put(key, REMOVED, last=reference.seq):
+                return  # a message has referenced it again meanwhile
+            await asyncio.sleep(REMOVAL_DELAY)
+            if self.is_referenced is None or await self.is_referenced(room, sha256):
+                await self._references.put(key, reference.value)
+                return
+            await remove_reference(self._client, self._references, key)
+            with suppress(nats.js.errors.NotFoundError):
+                await (await self._jetstream().object_store(self._uploads)).delete(object_name(room, sha256))
+        except (StorageError, nats.js.errors.Error, *CONNECTION_ERRORS) as error:
+            _log.warning("an attachment of deleted messages could not be removed: %s", error_text(error))
+
+    async def _is_hidden(self, room: str, sha256: str) -> bool:
+        with suppress(nats.errors.NoRespondersError):  # there is no reference yet
+            reference = await self._references.get_direct(reference_key(room, sha256))
+            return reference is not None and reference.value == REMOVED
+        return False
 
     async def _read(self, bucket: str, room: str, sha256: str) -> StoredAttachment | None:
         try:

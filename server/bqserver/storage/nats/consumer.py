@@ -21,6 +21,7 @@ from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 
+from .erasure import Remains
 from .records import StreamMessage, decode_stream_message
 
 BATCH_SIZE = 500
@@ -48,6 +49,7 @@ class Consumer:
         """Whether a fill has reached the end of the stream once."""
         self._client = client
         self._bulk_client: NatsClient | None = bulk_client
+        self._remains = Remains(client, room)
         self._apply = apply
         self._loop = asyncio.get_running_loop()
         self.received_at = self.used_at = self._loop.time()
@@ -180,7 +182,8 @@ class Consumer:
             if client is self._client:
                 raise
             messages, more = [], False
-        self._take([decode_stream_message(self.room, msg.headers or {}, msg.data) for msg in messages])
+        stored = [decode_stream_message(self.room, msg.headers or {}, msg.data) for msg in messages]
+        self._take(await self._remains.fill_in(self.last_seq, stored))
         if client is not self._client and not more:
             # The server of the bulk connection may be cut off and incomplete: the last batch comes from the other.
             self._bulk_client = None

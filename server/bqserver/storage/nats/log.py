@@ -26,17 +26,18 @@ from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, ensure_stream
 from bqserver.jetstream.watched_kv import ControlState
-from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
+from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.interface import Listener, read_view
-from bqserver.storage.sequencer import deduplicate
+from bqserver.storage.sequencer import Plan, deduplicate, target_seq
 from bqserver.storage.sqlite import queries
 
 from . import replica_state
 from .attachments import NatsAttachments
 from .consumers import Consumers
-from .health import HealthMonitor
+from .erasure import Eraser, Superseded
 from .precheck import Prechecker
-from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, PendingSend, Publisher
+from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, HealthMonitor, PendingSend, Publisher
+from .records import submission_of
 from .replica import Applied, Replica
 from .retention import TRIM_KEY_PREFIX, Retention, Rule, parse_rules
 from .snapshots import Snapshots
@@ -95,7 +96,10 @@ class NatsLog:
         self.client = client
         self._bulk_client = bulk_client
         self.replica = Replica(path, epoch, self._on_applied)
+        self.replica.on_redacted = self._erase
+        self.eraser = Eraser(client, replicas)
         self.attachments = NatsAttachments(client, replicas)
+        self.attachments.is_referenced = self._is_referenced
         self.replicas = replicas
         self._control: ControlState | None = None
         self._rules = rules
@@ -183,12 +187,20 @@ class NatsLog:
             known.update({name: RoomRow(name, seq) for name, seq in last_seqs.items()})
         return [known[name] for name in sorted(known)]
 
+    async def compact(self) -> None:
+        """Remove what was deleted from all files now, and what this node deleted from the stream. Raises StorageError."""
+        await self.eraser.flush()
+        await self.attachments.flush()
+        await self.replica.compact()
+
     async def close(self) -> None:
         self._closing = True
         if self._pending and self.client.connected.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), STOP_TIMEOUT)
         self.health.close()
+        self.eraser.close()
+        self.attachments.close()
         self._snapshots.close()
         for task in self._tasks:
             task.cancel()
@@ -266,3 +278,23 @@ class NatsLog:
         if entries:
             for listener in self._listeners:
                 listener(entries)
+
+    async def _is_referenced(self, room: str, sha256: str) -> bool:
+        await self.consumers.refresh(room)
+        return await self._read(queries.is_referenced, room, sha256)
+
+    def _erase(self, batch: Sequence[Applied], plan: Plan) -> None:
+        """Erase what messages of this node have superseded; the other nodes do the same with theirs."""
+        own = {
+            (one.room, target_seq(submission_of(one.room, one.record).draft))
+            for one, _ in batch
+            if one.record is not None and one.record.node == self._publisher.node
+        }
+        superseded = [
+            Superseded(room, seq, (room, target) in plan.emptied)
+            for (room, seq), target in plan.targets.items()
+            if (room, target) in own
+        ]
+        self.eraser.add(superseded)
+        rooms = {room for room, _ in own}
+        self.attachments.settle(References(freed=[one for one in plan.references.freed if one[0] in rooms]))

@@ -14,14 +14,9 @@ from collections.abc import Callable
 from bqserver.errors import StorageError
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.model import Outcome, Rejected, Submission
-from bqserver.storage.sequencer import (
-    decode_message,
-    deduplicate,
-    make_entry,
-    reject_reaction,
-    target_seq,
-    validate,
-)
+from bqserver.storage.entries import new_entry
+from bqserver.storage.redaction import decode_message
+from bqserver.storage.sequencer import deduplicate, reject_reaction, target_seq, validate
 
 from . import replica_state
 from .consumers import Consumers
@@ -83,10 +78,10 @@ class Prechecker:
 
     async def _check(self, submission: Submission) -> Outcome | None:
         """The outcome if it is certain: the draft is stored already, or is rejected. None: publish it."""
-        room, principal, draft, verified, *_ = submission
+        room, principal, draft = submission[:3]
         target = target_seq(draft)
         assert target is not None
-        entry = make_entry(draft, room, 0, 0, verified=verified)
+        entry = new_entry(submission, 0, 0)
         await self._consumers.open(room)
         for is_fresh in (False, True):
             if is_fresh:  # before a rejection: the replica may have been behind

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bqserver.model import Submission
+from bqserver.model import RedactedSubmission, Submission
 from bqserver.storage.sequencer import Position
 from bqwidget.protocol import Draft, Struct, encode
 
@@ -32,6 +32,8 @@ class Record(Struct, frozen=True):
     """The time in the log that it was copied from (milliseconds); None: it was not copied."""
     now: int | None = None
     """``Submission.now``."""
+    redacted: bool = False
+    """Its text was replaced by an edit or a delete that follows, and is not in the draft any more."""
 
 
 class StreamMessage(NamedTuple):
@@ -56,15 +58,32 @@ _decode = msgspec.json.Decoder(Record).decode
 
 def encode_record(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
     _, principal, draft, verified, moderator, now = submission
-    return encode(Record(principal, draft, node, number, verified, moderator, at, now))
+    return encode(
+        Record(
+            by=principal,
+            draft=draft,
+            node=node,
+            number=number,
+            verified=verified,
+            moderator=moderator,
+            at=at,
+            now=now,
+            redacted=isinstance(submission, RedactedSubmission),
+        )
+    )
+
+
+def decode_record(payload: bytes) -> Record | None:
+    """None if another program has stored it."""
+    try:
+        return _decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes) -> StreamMessage:
     """A message that JetStream republished or returned from its store: the headers hold its position."""
-    try:
-        record = _decode(payload)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        record = None
+    record = decode_record(payload)
     at = datetime.fromisoformat(headers["Nats-Time-Stamp"])
     return StreamMessage(
         room,
@@ -76,7 +95,8 @@ def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes)
 
 
 def submission_of(room: str, record: Record) -> Submission:
-    return Submission(room, record.by, record.draft, record.verified, record.moderator, record.now)
+    kind = RedactedSubmission if record.redacted else Submission
+    return kind(room, record.by, record.draft, record.verified, record.moderator, record.now)
 
 
 def message_id(room: str, principal: str, cid: str, rejections: int = 0) -> str:

@@ -24,8 +24,9 @@ from bqserver.files import LockFile
 from bqserver.model import Outcome, Rejected
 from bqserver.storage.batching import take_batch
 from bqserver.storage.sequencer import Plan, sequence
+from bqserver.storage.sqlite.compaction import COMPACTION_DELAY, SEARCH_COMPACTION_DELAY, Compactor
 from bqserver.storage.sqlite.readers import ReaderPool
-from bqserver.storage.sqlite.schema import connect, explain
+from bqserver.storage.sqlite.schema import connect, explain, truncate_wal
 
 from . import replica_state
 from .records import StreamMessage, submission_of
@@ -37,6 +38,7 @@ RETRY_INTERVAL = 1.0
 _log = logging.getLogger("bqserver.view")
 
 OnApplied = Callable[[Sequence["Applied"]], None]
+OnRedacted = Callable[[Sequence["Applied"], Plan], None]
 
 
 class Applied(NamedTuple):
@@ -50,6 +52,8 @@ class _PendingApply(NamedTuple):
     batch: Sequence[StreamMessage]
     done: asyncio.Future[None]
     trim: tuple[str, int] | None = None
+    compact: bool = False
+    """Truncate the write-ahead log after this commit."""
 
 
 class Replica:
@@ -70,13 +74,20 @@ class Replica:
         self.read = self.readers.read
         self.healthy = True
         self._on_applied = on_applied
+        self.on_redacted: OnRedacted = lambda *_: None
+        """Gets a batch before ``on_applied`` if it has superseded the texts of earlier messages, and its plan."""
         self._state = replica_state.ReplicaState(self._db)
-        self._closing = False
+        self._closing = self._truncated = False
         self._queue: queue.SimpleQueue[_PendingApply | None] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._loop = asyncio.get_running_loop()
+        self._compactor = Compactor(
+            [(COMPACTION_DELAY, self._truncate), (SEARCH_COMPACTION_DELAY, self.readers.compact_search)]
+        )
+        self.compact = self._compactor.run
         self._writer = threading.Thread(target=self._write, name="bqserver-view")
         self._writer.start()
+        self._compactor.schedule()  # the process before this one may have been killed in between
 
     def apply(self, batch: Sequence[StreamMessage]) -> asyncio.Future[None]:
         """Compute and store the outcomes of messages in the given order; done when they can be read."""
@@ -88,7 +99,15 @@ class Replica:
         """Remove the room's entries up to that seq, before messages that are applied later."""
         self._queue.put(_PendingApply((), self._loop.create_future(), (room, upto)))
 
+    async def _truncate(self) -> bool:
+        """Remove former texts from the write-ahead log."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put(_PendingApply((), done, compact=True))
+        await done
+        return self._truncated
+
     async def close(self) -> None:
+        self._compactor.close()
         await self.readers.close()
         self._closing = True
         self._wake.set()
@@ -105,19 +124,22 @@ class Replica:
             applies = [work for work in taken if work is not None]
             batch = [one for work in applies for one in work.batch]
             trims = [work.trim for work in applies if work.trim is not None]
-            outcomes = self._store(batch, trims) if batch or trims else []
-            if outcomes is None:
+            plan = self._store(batch, trims) if batch or trims else Plan()
+            if plan is None:
                 break  # closing, and the disk is still full: the next start fills the file again
-            applied = [Applied(*pair) for pair in zip(batch, outcomes, strict=True)]
+            applied = [Applied(*pair) for pair in zip(batch, _outcomes(batch, plan), strict=True)]
+            if any(work.compact for work in applies):
+                with contextlib.suppress(sqlite3.Error):  # tried again
+                    self._truncated = truncate_wal(self._db)
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all readers
-                self._loop.call_soon_threadsafe(self._on_commit, applies, applied)
+                self._loop.call_soon_threadsafe(self._on_commit, applies, applied, plan)
         self._db.close()
 
-    def _store(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> list[Outcome] | None:
+    def _store(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> Plan | None:
         """Commit, repeated until it succeeds, because later messages depend on these. None: closed meanwhile."""
         while True:
             try:
-                outcomes = self._commit(batch, trims)
+                plan = self._commit(batch, trims)
             except sqlite3.Error as error:
                 if self.healthy:
                     _log.error("the replica can't be written: %s", explain(error, self.path))
@@ -130,9 +152,9 @@ class Replica:
                     return None
             else:
                 self.healthy = True
-                return outcomes
+                return plan
 
-    def _commit(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> list[Outcome]:
+    def _commit(self, batch: Sequence[StreamMessage], trims: Sequence[tuple[str, int]]) -> Plan:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         for room, upto in trims:
@@ -150,11 +172,14 @@ class Replica:
         cursors = {one.room: one.seq for one in batch}
         db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(cursors.items()))
         db.execute("COMMIT")
-        return _outcomes(batch, plan)
+        return plan
 
-    def _on_commit(self, applies: Sequence[_PendingApply], applied: Sequence[Applied]) -> None:
+    def _on_commit(self, applies: Sequence[_PendingApply], applied: Sequence[Applied], plan: Plan) -> None:
         """Report the outcomes, then resolve the futures, in one turn of the loop."""
         if applied:
+            if plan.redacted:
+                self._compactor.schedule()
+                self.on_redacted(applied, plan)
             self._on_applied(applied)
         for work in applies:
             if not work.done.done():

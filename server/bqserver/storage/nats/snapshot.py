@@ -10,7 +10,7 @@ import sqlite3
 import msgspec
 
 from bqserver.model import Bounds
-from bqserver.storage.sequencer import decode_message
+from bqserver.storage.redaction import decode_message
 from bqserver.storage.sqlite import queries
 from bqwidget.protocol import MAX_TIME, Struct
 

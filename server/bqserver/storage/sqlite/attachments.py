@@ -12,17 +12,19 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from bqserver.errors import ServerStopping, StorageError
-from bqserver.storage.attachments import StoredAttachment
+from bqserver.model import References
+from bqserver.storage.attachments import REMOVAL_DELAY, StoredAttachment
 from bqwidget.protocol import Part
 
 from .lock import OpenFiles
 from .readers import is_cancelling
-from .schema import enable_durability, explain, open_file, transaction
+from .schema import SEQ_BITS, enable_durability, explain, open_file, transaction, truncate_wal
 
 APPLICATION_ID = 0x62717074  # "bqpt"
 SCHEMA_VERSION = 1
@@ -30,6 +32,8 @@ UNREFERENCED_LIFETIME = 24 * 3600.0
 """Seconds after which an upload that no message references is deleted."""
 SWEEP_INTERVAL = 3600.0
 """Seconds between two deletions of such uploads."""
+REFERENCED, HIDDEN = 1, 2
+"""Values of ``named``; 0: no message has referenced it yet."""
 
 _SCHEMA = """
 CREATE TABLE part (
@@ -45,6 +49,11 @@ CREATE TABLE part (
 );
 CREATE UNIQUE INDEX once ON part (room, sha256);
 CREATE INDEX unnamed ON part (at) WHERE NOT named;
+"""
+_HIDDEN_INDEX = f"CREATE INDEX IF NOT EXISTS hidden ON part (at) WHERE named = {HIDDEN}"
+_NOT_REFERENCED = f"""
+SELECT room, sha256 FROM part INDEXED BY once
+EXCEPT SELECT room.name, sha256 FROM log.reference AS one JOIN log.room AS room ON room.id = one.id >> {SEQ_BITS}
 """
 
 _T = TypeVar("_T")
@@ -80,6 +89,18 @@ class SqliteAttachments:
 
     async def reference(self, room: str, hashes: Iterable[str]) -> dict[str, Part]:
         return await self._run(self._reference, room, list(hashes))
+
+    def settle(self, references: References) -> None:
+        with suppress(RuntimeError):  # stopping: the next start makes up for it
+            self._thread.submit(self._logged, self._settle, references)
+
+    def hide_unreferenced(self, log: Path) -> None:
+        """Hide what messages have referenced and do no longer: the process before this one may have been killed."""
+        self._thread.submit(self._logged, self._hide_unreferenced, log)
+
+    async def compact(self) -> bool:
+        """Remove what has been hidden for ``REMOVAL_DELAY`` from the file. Returns False if more is hidden by now."""
+        return await self._run(self._compact)
 
     async def close(self) -> None:
         shutdown = partial(self._thread.shutdown, cancel_futures=True)
@@ -136,7 +157,7 @@ class SqliteAttachments:
                 db.execute("DELETE FROM part WHERE NOT named AND at < ?", (now - UNREFERENCED_LIFETIME,))
             db.execute(
                 "INSERT INTO part (room, sha256, mime, size, width, height, at, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (room, sha256) DO UPDATE SET at = excluded.at",
+                f"ON CONFLICT (room, sha256) DO UPDATE SET at = excluded.at, named = named = {REFERENCED}",
                 (room, part.sha256, part.mime, part.size, part.width, part.height, now, attachment.body),
             )
 
@@ -145,7 +166,8 @@ class SqliteAttachments:
         if db is None:
             return None
         row = db.execute(
-            "SELECT sha256, mime, size, width, height, body FROM part WHERE room = ? AND sha256 = ?",
+            "SELECT sha256, mime, size, width, height, body FROM part "
+            f"WHERE room = ? AND sha256 = ? AND named != {HIDDEN}",
             (room, sha256),
         ).fetchone()
         return StoredAttachment(_part(row[:-1]), row[-1]) if row else None
@@ -158,10 +180,52 @@ class SqliteAttachments:
         rows = db.execute(
             f"SELECT sha256, mime, size, width, height, named FROM part WHERE {where}", (room, *hashes)
         ).fetchall()
-        if not all(named for *_, named in rows):
+        if not all(named == REFERENCED for *_, named in rows):
             with transaction(db):
-                db.execute(f"UPDATE part SET named = 1 WHERE {where}", (room, *hashes))
+                db.execute(f"UPDATE part SET named = {REFERENCED} WHERE {where}", (room, *hashes))
         return {row[0]: _part(row[:-1]) for row in rows}
+
+    def _logged(self, work: Callable[..., None], *args: object) -> None:
+        """Run work that is not waited for: ``hide_unreferenced`` makes up for it at the next start."""
+        try:
+            if self._db is not None:
+                work(*args)
+        except sqlite3.Error as error:
+            _log.error("attachments of deleted messages are not hidden: %s", explain(error, self.path))
+
+    def _settle(self, references: References) -> None:
+        assert self._db is not None
+        with transaction(self._db):
+            self._db.executemany(
+                f"UPDATE part SET named = {REFERENCED} WHERE room = ? AND sha256 = ? AND named != {REFERENCED}",
+                references.named,
+            )
+            self._hide(references.freed, self._clock())
+
+    def _hide(self, keys: Iterable[tuple[str, str]], at: float) -> None:
+        assert self._db is not None
+        self._db.executemany(
+            f"UPDATE part SET named = {HIDDEN}, at = {at} WHERE room = ? AND sha256 = ? AND named = {REFERENCED}", keys
+        )
+
+    def _hide_unreferenced(self, log: Path) -> None:
+        assert self._db is not None
+        self._db.execute("ATTACH ? AS log", (str(log),))
+        try:
+            found = self._db.execute(_NOT_REFERENCED).fetchall()
+        finally:
+            self._db.execute("DETACH log")
+        with transaction(self._db):  # kept for a day: the log may be another one by mistake
+            self._hide(found, self._clock() + UNREFERENCED_LIFETIME)
+
+    def _compact(self) -> bool:
+        if self._db is None:
+            return True
+        hidden, now = f"FROM part WHERE named = {HIDDEN} AND at", self._clock()
+        with transaction(self._db):
+            self._db.execute(f"DELETE {hidden} <= ?", (now - REMOVAL_DELAY,))
+        more = self._db.execute(f"SELECT 1 {hidden} <= ? LIMIT 1", (now,)).fetchone()
+        return truncate_wal(self._db) and not more
 
 
 def connect_attachments(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
@@ -195,6 +259,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.execute(_HIDDEN_INDEX)
 
 
 def _part(row: tuple[str, str, int, int | None, int | None]) -> Part:

@@ -15,7 +15,7 @@ from pathlib import Path
 from bqserver.errors import StorageError
 from bqserver.files import copy_private, create_private, make_folder, replace, sync_file, sync_folder
 
-from .attachments import attachments_path, connect_attachments
+from .attachments import HIDDEN, attachments_path, connect_attachments
 from .check import Contents, count_attachments, count_contents, find_problems
 from .lock import HistoryLock
 from .schema import connect, explain, set_new_epoch
@@ -93,6 +93,8 @@ def _copy_attachments(source: Path, target: Path) -> None:
         try:
             given.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute("PRAGMA secure_delete = ON")
+            copy.execute(f"DELETE FROM part WHERE named = {HIDDEN}")
             wrong = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise StorageError(explain(error, source)) from error

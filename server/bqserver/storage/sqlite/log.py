@@ -16,20 +16,21 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from bqserver.errors import QueueFull, StorageError
 from bqserver.model import Bounds, Outcome, Rejected, RoomRow, RoomView, Stored, Submission
-from bqserver.storage.batching import take_batch
+from bqserver.storage.batching import PendingAppend, take_batch
 from bqserver.storage.interface import Listener, read_view
+from bqserver.storage.purge import request_path, serve_requests
 from bqserver.storage.sequencer import Plan, sequence
 from bqwidget.protocol import encode
 
 from . import queries
 from .attachments import SqliteAttachments
+from .compaction import log_compactor
 from .lock import HistoryLock, OpenFiles
 from .readers import ReaderPool
-from .schema import connect, explain, preallocate_wal, read_epoch
+from .schema import connect, explain, preallocate_wal, read_epoch, truncate_wal
 from .writer_state import WriterState
 
 MAX_COMMIT_ENTRIES = 512
@@ -43,12 +44,6 @@ CHECK_INTERVAL = 0.1
 lock, so that a check for every commit would slow it."""
 
 _log = logging.getLogger("bqserver.log")
-
-
-class _PendingAppend(NamedTuple):
-    batch: Sequence[Submission]
-    size: int
-    done: asyncio.Future[list[Outcome]]
 
 
 class SqliteLog:
@@ -74,20 +69,25 @@ class SqliteLog:
             opened.callback(self._db.close)
             self._files = OpenFiles(self.path)
             self.attachments = SqliteAttachments(self.path)
+            self.attachments.hide_unreferenced(self.path)
             opened.pop_all()
         self.epoch = read_epoch(self._db)
         self._max_pending, self._max_pending_bytes = max_pending, max_pending_bytes
         self._pending = self._pending_bytes = 0
         self._healthy = True
         self._checked_at = 0.0
-        self._closing = False
+        self._closing = self._truncated = False
         self._listeners: list[Listener] = []
         self._state = WriterState(self._db)
-        self._queue: queue.SimpleQueue[_PendingAppend | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[PendingAppend | None] = queue.SimpleQueue()
         self._readers = ReaderPool(self.path, self._files.check)
         self._loop = asyncio.get_running_loop()
+        self._compactor = log_compactor(self._truncate, self.attachments, self._readers)
+        self.compact = self._compactor.run
         self._writer = threading.Thread(target=self._write, name="bqserver-write")
         self._writer.start()
+        self._purging = self._loop.create_task(serve_requests(self, request_path(self.path)))
+        self._compactor.schedule()  # the process before this one may have been killed in between
 
     # ---- on the event loop
 
@@ -102,7 +102,7 @@ class SqliteLog:
             raise QueueFull(self._pending)
         self._pending += len(batch)
         self._pending_bytes += size
-        self._queue.put(_PendingAppend(batch, size, done))
+        self._queue.put(PendingAppend(batch, size, done))
         return done
 
     def subscribe(self, listener: Listener) -> None:
@@ -138,16 +138,18 @@ class SqliteLog:
     async def close(self) -> None:
         """The writer closes its connection last: SQLite then merges the write-ahead log, and one file is left."""
         self._closing = True
+        self._purging.cancel()
+        self._compactor.close()
         await self._readers.close()
         await self.attachments.close()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._writer.join)
         self._lock.release()
 
-    def _on_commit(self, appends: list[_PendingAppend], plan: Plan) -> None:
+    def _on_commit(self, appends: list[PendingAppend], plan: Plan) -> None:
         """Resolve the futures of the senders, then call the listeners, all in one turn of the loop."""
         start = 0
-        for batch, size, done in appends:
+        for batch, size, done, _ in appends:
             self._pending -= len(batch)
             self._pending_bytes -= size
             stop = start + len(batch)
@@ -155,25 +157,46 @@ class SqliteLog:
                 done.set_result(plan.outcomes[start:stop])
             start = stop
         if plan.rows:
+            if plan.references.named or plan.references.freed:
+                self.attachments.settle(plan.references)
+            if plan.redacted:
+                self._compactor.schedule()
             entries = [row.entry for row in plan.rows]
             for listener in self._listeners:
                 listener(entries)
+
+    async def _truncate(self) -> bool:
+        """Remove former texts from the write-ahead log."""
+        if self._closing:
+            return True  # the last connection removes the whole file
+        done: asyncio.Future[list[Outcome]] = self._loop.create_future()
+        self._queue.put(PendingAppend((), 0, done, compact=True))
+        await done
+        return self._truncated
 
     # ---- on the writer's thread
 
     def _write(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # only an optimisation; a commit reports a full disk
+            truncate_wal(self._db)
             preallocate_wal(self._db)
-        taken: list[_PendingAppend | None] = []
+        taken: list[PendingAppend | None] = []
         while not taken or taken[-1] is not None:
             taken = take_batch(self._next(), self._queue, MAX_COMMIT_ENTRIES)
-            appends = [work for work in taken if work is not None]
+            appends = [work for work in taken if work is not None and not work.compact]
             plan = self._commit([one for work in appends for one in work.batch]) if appends else Plan()
-            with contextlib.suppress(RuntimeError):  # the loop is closed: no sender is left
-                self._loop.call_soon_threadsafe(self._on_commit, appends, plan)
+            self._report(appends, plan)
+            for work in taken:
+                if work is not None and work.compact:
+                    self._truncate_wal()
+                    self._report([work], Plan())
         self._db.close()
 
-    def _next(self) -> _PendingAppend | None:
+    def _report(self, appends: list[PendingAppend], plan: Plan) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no sender is left
+            self._loop.call_soon_threadsafe(self._on_commit, appends, plan)
+
+    def _next(self) -> PendingAppend | None:
         """Wait for work. Check the files meanwhile; after a failure also the disk, so that ``healthy`` recovers."""
         while True:
             try:
@@ -197,6 +220,12 @@ class SqliteLog:
         self._lock.keep()
         self.attachments.check_files()
         self._files.check()
+
+    def _truncate_wal(self) -> None:
+        self._truncated = False
+        with contextlib.suppress(sqlite3.Error):  # tried again
+            self._truncated = truncate_wal(self._db)
+            preallocate_wal(self._db)
 
     def _commit(self, batch: Sequence[Submission]) -> Plan:
         try:

@@ -65,6 +65,15 @@ def rooms(db: sqlite3.Connection) -> list[RoomRow]:
     return [RoomRow(name, id_ & SEQ_MASK) for name, id_ in rows if id_]
 
 
+def is_referenced(db: sqlite3.Connection, room: str, sha256: str) -> bool:
+    """Whether a message of the room that is not deleted references the attachment."""
+    found = db.execute(
+        "SELECT 1 FROM reference WHERE sha256 = ? AND id BETWEEN ? AND ? LIMIT 1",
+        (sha256, *id_range(room_number(db, room))),
+    )
+    return found.fetchone() is not None
+
+
 def room_number(db: sqlite3.Connection, room: str) -> int:
     row = db.execute("SELECT id FROM room WHERE name = ?", (room,)).fetchone()
     return int(row[0]) if row else 0  # numbers start at 1: 0 is an unknown room

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from bqserver.errors import ServerStopping, StorageError
 
 from .schema import connect, explain
-from .search import SearchIndex
+from .search import SearchIndex, index_path
 
 READER_THREADS = 2
 STEPS_BETWEEN_CHECKS = 10_000
@@ -53,6 +53,15 @@ class ReaderPool:
             pass
         return await self._submit(self._searcher, self._with_index, SearchIndex.search, room, words, limit)
 
+    async def compact_search(self) -> bool:
+        """Remove superseded texts from the search index, if there is one. Returns False if it has to be repeated."""
+        if not self._has_index():
+            return True
+        for room in await self._submit(self._searcher, self._with_index, SearchIndex.rooms):
+            while await self._submit(self._searcher, self._with_index, SearchIndex.update, room):
+                pass
+        return await self._submit(self._searcher, self._with_index, SearchIndex.compact)
+
     async def close(self) -> None:
         """Interrupt queries, then close the connections."""
         self._closing = True
@@ -64,6 +73,9 @@ class ReaderPool:
             db.close()
         if self._index is not None:
             self._index.close()
+
+    def _has_index(self) -> bool:
+        return index_path(self._path).exists()
 
     async def _submit(self, threads: ThreadPoolExecutor, function: Callable[..., _T], *args: Any) -> _T:
         """Returns ``function(query, *args)``. If this call is cancelled, the query does not start, or is interrupted."""

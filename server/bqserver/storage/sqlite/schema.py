@@ -16,6 +16,8 @@ from pathlib import Path
 from bqserver.errors import StorageError
 from bqserver.files import create_private, make_folder, make_private, unwritable_error
 
+from .redaction import HAS_CHANGED_TEXT, redact_former_texts
+
 APPLICATION_ID = 0x62717764  # "bqwd": identifies the files of this program
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
@@ -39,13 +41,30 @@ CREATE UNIQUE INDEX once ON entry (room, principal, cid) WHERE cid IS NOT NULL;
 CREATE INDEX message ON entry (id) WHERE target IS NULL;
 """
 
+_VERSION_2 = f"""
+CREATE INDEX edit ON entry (room, target) WHERE {HAS_CHANGED_TEXT};
+CREATE TABLE reference (id INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (id, sha256)) WITHOUT ROWID;
+CREATE INDEX referenced ON reference (sha256, id)
+"""
+
+BUSY_TIMEOUT_MS, TRUNCATE_TIMEOUT_MS = 10_000, 200
+"""Milliseconds to wait for another connection; for readers, before the write-ahead log is truncated."""
+
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 """Bytes that the write-ahead log keeps on disk after a burst or a backup has made it longer."""
 
 WAL_INITIAL_BYTES = 4_000_000
 """Bytes after which SQLite starts again at the beginning of the write-ahead log."""
 
-MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1]
+
+def _version_2(db: sqlite3.Connection) -> None:
+    """Find the edits of a message, and the messages that reference an attachment; remove texts that are superseded."""
+    for statement in _VERSION_2.split(";"):
+        db.execute(statement)
+    redact_former_texts(db)
+
+
+MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1, _version_2]
 """Step N upgrades a file from version N to N + 1. Never edit a released step."""
 
 
@@ -71,7 +90,7 @@ def open_file(
         create_database(path)
     db = None
     try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000)
         if readonly:
             db.execute("PRAGMA query_only = ON")
         set_up(db)
@@ -94,6 +113,7 @@ def enable_durability(
     if mode != "wal":
         raise StorageError(f"the file system of {path} does not support a write-ahead log: use a local disk")
     db.execute(f"PRAGMA synchronous = {synchronous}")
+    db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     # On macOS fsync alone reaches only the cache of the drive. No effect on other systems.
     db.execute("PRAGMA fullfsync = ON")
     db.execute("PRAGMA checkpoint_fullfsync = ON")
@@ -121,6 +141,16 @@ def preallocate_wal(db: sqlite3.Connection) -> None:
         db.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (WAL_INITIAL_BYTES // 8,))
         db.execute("DELETE FROM meta WHERE name = 'room'")
     db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # does not wait for readers
+
+
+def truncate_wal(db: sqlite3.Connection) -> bool:
+    """Remove what the write-ahead log still holds of deleted and superseded texts; False while readers prevent it."""
+    db.execute(f"PRAGMA busy_timeout = {TRUNCATE_TIMEOUT_MS}")
+    try:
+        busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    return not busy
 
 
 def read_epoch(db: sqlite3.Connection) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from bqwidget.protocol import Message
 
 from .queries import id_range, room_number
-from .schema import connect, create_database, read_epoch, transaction
+from .schema import connect, create_database, read_epoch, transaction, truncate_wal
 
 MAX_TRANSACTION_ENTRIES = 2_000
 """Entries indexed in one transaction, between which other searches run."""
@@ -33,7 +33,7 @@ class SearchIndex:
 
     def __init__(self, log: Path) -> None:
         self._log = connect(log, readonly=True)
-        path = log.with_name(log.name + "-search")
+        path = index_path(log)
         try:
             self._db = _open(path, read_epoch(self._log))
         except sqlite3.DatabaseError:  # damaged, or of another epoch: it holds no data of its own
@@ -57,6 +57,16 @@ class SearchIndex:
         ).fetchall()
         bodies = [self._body(key) for (key,) in reversed(rows)]
         return [body for body in bodies if body is not None]
+
+    def rooms(self) -> list[str]:
+        """The rooms that are indexed."""
+        numbers = {number for (number,) in self._db.execute("SELECT room FROM cursor")}
+        return [name for number, name in self._log.execute("SELECT id, name FROM room") if number in numbers]
+
+    def compact(self) -> bool:
+        """Remove texts that were edited or deleted from the file. Returns False while another process reads it."""
+        self._db.execute("INSERT INTO found (found) VALUES ('optimize')")  # merges away what was deleted
+        return truncate_wal(self._db)
 
     def close(self) -> None:
         for db in self.connections:
@@ -95,12 +105,18 @@ class SearchIndex:
         return row[0] if row else None
 
 
+def index_path(log: Path) -> Path:
+    """The file of the log's index."""
+    return log.with_name(f"{log.name}-search")
+
+
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
     create_database(path)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
     # A power cut may lose the newest transactions, which are indexed again, and never splits one.
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA secure_delete = ON")
     db.executescript(_SCHEMA)
     row = db.execute("SELECT epoch FROM meta").fetchone()
     if row is None:

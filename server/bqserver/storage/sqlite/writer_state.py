@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from bqserver.model import Stored
+from bqserver.model import References, Stored
 from bqserver.storage.sequencer import IdempotencyKey, Plan, RoomHead, Target
+from bqwidget.protocol import Send
 
-from .queries import id_range, room_number
+from .queries import id_range, is_referenced, room_number
+from .redaction import HAS_CHANGED_TEXT
 from .schema import SEQ_BITS, SEQ_MASK
 
 MAX_STATEMENT_ROWS = 512
@@ -64,11 +66,22 @@ class WriterState:
         ).fetchone()
         return Target(*row) if row else None
 
+    def texts(self, room: str, seq: int) -> dict[int, bytes]:
+        number = self._find_number(room)
+        rows = self._db.execute(
+            "SELECT id, body FROM entry WHERE id = ? UNION ALL "
+            f"SELECT id, body FROM entry INDEXED BY edit WHERE room = ? AND target = ? AND {HAS_CHANGED_TEXT}",
+            (number << SEQ_BITS | seq, number, seq),
+        )
+        return {key & SEQ_MASK: body for key, body in rows}
+
     def trimmed(self, room: str) -> int:
         del room
         return 0  # the file keeps every entry
 
     def store(self, plan: Plan) -> None:
+        """Store everything of the plan, and set its ``references``."""
+        named = []
         for rows in _chunks(plan.rows):
             values: list[Any] = []
             for entry, submission, target in rows:
@@ -82,12 +95,28 @@ class WriterState:
                     target,
                     entry.body,
                 )
+                if isinstance(submission.draft, Send) and submission.draft.parts:
+                    named += [(entry, part.sha256) for part in submission.draft.parts]
             self._db.execute(
                 "INSERT INTO entry (id, at, room, principal, cid, target, body) VALUES " + _values(7, len(rows)),
                 values,
             )
         for (room, seq), body in plan.folded.items():
             self._db.execute("UPDATE entry SET folded = ? WHERE id = ?", (body, self._number(room) << SEQ_BITS | seq))
+        for (room, seq), body in plan.redacted.items():
+            self._db.execute("UPDATE entry SET body = ? WHERE id = ?", (body, self._number(room) << SEQ_BITS | seq))
+        if named or plan.emptied:
+            self._store_references(plan, named)
+
+    def _store_references(self, plan: Plan, named: Sequence[tuple[Stored, str]]) -> None:
+        keys = [(self._number(entry.room) << SEQ_BITS | entry.seq, sha256) for entry, sha256 in named]
+        self._db.executemany("INSERT OR IGNORE INTO reference VALUES (?, ?)", keys)
+        freed = []
+        for (room, seq), parts in plan.emptied.items():
+            key = self._number(room) << SEQ_BITS | seq
+            self._db.execute("DELETE FROM reference WHERE id = ?", (key,))
+            freed += [(room, part.sha256) for part in parts if not is_referenced(self._db, room, part.sha256)]
+        plan.references = References([(entry.room, sha256) for entry, sha256 in named], freed)
 
     def reset(self) -> None:
         """Clear the cache: it may be wrong after a rollback."""
