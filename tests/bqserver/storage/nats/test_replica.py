@@ -29,7 +29,7 @@ from bqwidget.protocol import Edit, Send
 
 
 def message(seq: int, submission: Submission, at: int = 0) -> StreamMessage:
-    room, principal, draft, verified, moderator = submission
+    room, principal, draft, verified, moderator, *_ = submission
     return StreamMessage(room, seq, 0, at or seq, Record(principal, draft, verified=verified, moderator=moderator))
 
 
