@@ -73,8 +73,8 @@ class Hub:
         self.membership: Membership | None = None
         self.presence = PresenceAnnouncer(self._announce_members)
         self.orphaned_questions = OrphanedQuestions(self.submit, heartbeat)
-        self.last_active_at = 0.0
         self._loop = asyncio.get_running_loop()
+        self.last_active_at = self._loop.time()
         self._batch: list[Submission] = []
         self._callbacks: list[OnOutcome] = []
         self._dirty: dict[ActiveRoom, None] = {}

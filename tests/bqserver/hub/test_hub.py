@@ -136,6 +136,16 @@ def test_a_heartbeat_pings_each_peer_once(count):
     run(scenario)
 
 
+def test_a_hub_is_active_when_it_starts():
+    """Loop time begins with the machine: a server without members ended at its first check of the idle timeout."""
+
+    async def scenario():
+        began = asyncio.get_running_loop().time()
+        assert Hub(MemoryLog()).last_active_at >= began
+
+    run(scenario)
+
+
 def test_no_timer_runs_without_peers():
     async def scenario():
         hub = Hub(MemoryLog(), heartbeat=0.02)
