@@ -8,10 +8,9 @@ import logging
 import signal
 import ssl
 import sys
-import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import tornado.web
@@ -19,12 +18,12 @@ from traitlets import Dict
 
 import bqwidget
 from bqserver.auth.authenticator import Authenticator
-from bqserver.auth.file_watcher import CredentialFiles, CredentialWatcher
+from bqserver.auth.file_watcher import CredentialWatcher
 from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
 from bqserver.cli.certificates import CertificateWatcher, tls_context
-from bqserver.cli.listener import bind, close_on_error, published_runtime_file
+from bqserver.cli.listener import bind, published_runtime_file
 from bqserver.cli.settings import CLUSTER_SCHEMES, ServerSettings, normalize_base_path
 from bqserver.cli.streams import open_standard_streams, print_line
 from bqserver.clock import steady_time
@@ -43,7 +42,7 @@ from bqserver.web.requests import MAX_UNUSED_BODY_BYTES
 from bqserver.web.routes import routes
 
 from .audit import AuditLog
-from .errors import SettingError, StartError
+from .errors import SettingError, StartError, StorageError
 from .repeats import RepeatFilter
 
 HTTP_IDLE_TIMEOUT = 120.0
@@ -79,9 +78,7 @@ class ChatServer(ServerSettings):
         }
     )
 
-    token: str | None = None
     url = ""
-    base = "/"
 
     # ---- the command
 
@@ -107,7 +104,16 @@ class ChatServer(ServerSettings):
         self._loop, self._stopped = loop, asyncio.Event()
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stopped.set)
+                loop.add_signal_handler(number, self._on_signal, asyncio.current_task())
+        try:
+            async with AsyncExitStack() as opened:
+                await self._serve(opened, ready, signals=signals)
+        except (asyncio.CancelledError, StorageError):  # NATS may turn the one into the other
+            if not self._stopped.is_set():
+                raise
+
+    async def _serve(self, opened: AsyncExitStack, ready: Callable[[Authenticator], None], *, signals: bool) -> None:
+        """As ``serve``. All that must be closed, in whatever step the start fails, is entered into ``opened``."""
         self.base = normalize_base_path(self.base_url)
         if self.jupyterhub:
             self.use_hub_address()
@@ -115,11 +121,17 @@ class ChatServer(ServerSettings):
         tls = tls_context(self.certfile, self.keyfile) if self.certfile else None
         files, authenticator = self.open_authenticator()
         audit = AuditLog(self.audit_log or None)
+        opened.callback(audit.close)
         sockets = bind(self.ip, self.port)
-        with close_on_error(sockets):
-            hub = await self.open_hub(authenticator, audit, sockets[0].getsockname()[1])
+        for one in sockets:
+            opened.callback(one.close)
+        last = await opened.enter_async_context(AsyncExitStack())  # what is closed after the hub
+        hub = await self.open_hub(authenticator, audit, sockets[0].getsockname()[1])
+        opened.push_async_callback(hub.close)
         watcher = CredentialWatcher(files, authenticator, hub.review)
-        rechecks = Reauthentication(hub, self.recheck) if self.jupyterhub else None
+        opened.callback(watcher.close)
+        if self.jupyterhub:
+            opened.callback(Reauthentication(hub, self.recheck).close)
         connections, logins = self.connection_limiter(), self.login_throttle()
         if hub.membership is not None:
             hub.membership.share_limit("joins", connections.joins)
@@ -129,25 +141,23 @@ class ChatServer(ServerSettings):
             hub, authenticator, origins, self.base, connections, logins, behind_proxy=self.behind_proxy
         )
         server = self.make_http_server(context, tls)
+        last.push_async_callback(server.close_all_connections)
+        opened.callback(server.stop)
         server.add_sockets(sockets)
         certificate = CertificateWatcher(self.certfile, self.keyfile, server.set_tls) if self.certfile else None
+        if certificate is not None:
+            opened.callback(certificate.close)
         if signals and hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, certificate, audit)
+            self._loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, certificate, audit)
         self.url = self.address(sockets[0].getsockname()[1])
-        try:
-            with published_runtime_file(self.runtime_file, self.url, self.token):
-                ready(authenticator)
-                await self.until_stopped(hub)
-        finally:
-            server.stop()
-            watcher.close()
-            if certificate is not None:
-                certificate.close()
-            if rechecks is not None:
-                rechecks.close()
-            await hub.close()
-            await server.close_all_connections()
-            audit.close()
+        opened.enter_context(published_runtime_file(self.runtime_file, self.url, self.token))
+        ready(authenticator)
+        await self.until_stopped(hub)
+
+    def _on_signal(self, serving: asyncio.Task[Any] | None) -> None:
+        self._stopped.set()
+        if serving is not None and not self.url:  # still starting, and perhaps waiting for a cluster
+            serving.cancel()
 
     def make_http_server(self, context: AppContext, tls: ssl.SSLContext | None) -> FastPathServer:
         table = routes(context)
@@ -173,38 +183,26 @@ class ChatServer(ServerSettings):
             max_body_size=MAX_UNUSED_BODY_BYTES,  # BodyHandler raises it
         )
 
-    def open_authenticator(self) -> tuple[CredentialFiles, Authenticator]:
-        """Raises AccessFileError."""
-        self.token = None if self.open or self.jupyterhub else self.find_token()
-        files = CredentialFiles(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
-        authenticator = Authenticator(
-            token=self.token,
-            is_open=self.open,
-            clock=time.time,
-            grants=files.grants,
-            permissions=files.permissions,
-        )
-        return files, authenticator
-
     async def open_hub(self, authenticator: Authenticator, audit: AuditLog, port: int) -> Hub:
         """Open the log, and join the other nodes of a cluster. ``port``: see ``open_log``. Raises ServerError."""
         policy = Policy(authenticator, Moderation(self.moderation_file(), steady_time))
         log, join = await self.open_log(port)
-        hub = Hub(
-            log,
-            attachments=log.attachments,
-            limits=self.limits(),
-            heartbeat=self.heartbeat,
-            buffer=self.buffer,
-            policy=policy,
-            audit=audit,
-        )
-        try:
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(log.close)
+            hub = Hub(
+                log,
+                attachments=log.attachments,
+                limits=self.limits(),
+                heartbeat=self.heartbeat,
+                buffer=self.buffer,
+                policy=policy,
+                audit=audit,
+            )
+            opened.pop_all()
+            opened.push_async_callback(hub.close)  # closes the log too
             if join is not None:
                 await join(hub)
-        except BaseException:
-            await hub.close()
-            raise
+            opened.pop_all()
         return hub
 
     def reload(self, watcher: CredentialWatcher, certificate: CertificateWatcher | None, audit: AuditLog) -> None:
@@ -273,10 +271,6 @@ class ChatServer(ServerSettings):
             retain=self.retain,
         )
         return log, partial(join, log)
-
-    def address(self, port: int) -> str:
-        host = f"[{self.ip}]" if ":" in self.ip else self.ip
-        return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
 
     def announce(self, authenticator: Authenticator) -> None:
         print_line(f"{self.name} listening on {self.url}")

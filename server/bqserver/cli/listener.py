@@ -33,17 +33,6 @@ def bind(ip: str, port: int) -> list[socket.socket]:
 
 
 @contextmanager
-def close_on_error(sockets: list[socket.socket]) -> Iterator[None]:
-    """Close the sockets if start-up fails."""
-    try:
-        yield
-    except BaseException:
-        for one in sockets:
-            one.close()
-        raise
-
-
-@contextmanager
 def published_runtime_file(path: str, url: str, token: str | None) -> Iterator[None]:
     """Keep a runtime file (JSON, mode 0600) at ``path`` for the duration, for ``bqwidget.local`` to find the server.
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 from traitlets import Bool, Dict, Int, List, Unicode, default
 
+from bqserver.auth.authenticator import Authenticator
+from bqserver.auth.file_watcher import CredentialFiles
 from bqserver.auth.moderation import moderation_path
 from bqserver.auth.origins import is_host, is_loopback, is_origin
 from bqserver.auth.token_file import read_or_create_token, read_token
@@ -93,6 +96,11 @@ class ServerSettings(LimitSettings, Command):
     ).tag(config=True)
     runtime_file = Unicode("", help="Write url, pid and token here (JSON, mode 0600) while running.").tag(config=True)
 
+    token: str | None = None
+    """The shared token; None without one."""
+    base = "/"
+    """The path before all routes."""
+
     aliases = Dict(
         {name.replace("_", "-"): f"ChatServer.{name}" for name in FLAG_TRAITS}
         | {
@@ -133,6 +141,14 @@ class ServerSettings(LimitSettings, Command):
             return read_token(Path(self.token_file))
         return os.environ.get("BQSERVER_TOKEN") or read_or_create_token(data_dir() / "token")
 
+    def open_authenticator(self) -> tuple[CredentialFiles, Authenticator]:
+        """Raises AccessFileError."""
+        self.token = None if self.open or self.jupyterhub else self.find_token()
+        files = CredentialFiles(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
+        authenticator = Authenticator(token=self.token, is_open=self.open, clock=time.time)
+        authenticator.grants, authenticator.permissions = files.grants, files.permissions
+        return files, authenticator
+
     def view_file(self, port: int) -> Path:
         """A node's copy of the stream. ``port`` distinguishes the nodes of one machine."""
         return user_path(self.view) if self.view else data_dir() / f"view-{port}.sqlite"
@@ -141,6 +157,10 @@ class ServerSettings(LimitSettings, Command):
         """The file for mutes and closed rooms; None for a log that is not in a file."""
         kind, _, path = self.log_url.partition(":")
         return moderation_path(user_path(path)) if kind == "sqlite" and path else None
+
+    def address(self, port: int) -> str:
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
 
     def check(self) -> None:
         """Raises SettingError for an invalid value, and StartError for an insecure combination."""

@@ -64,7 +64,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
 
     serverapp: ServerApp
     hub: Hub | None = None
-    kernel_server: FastPathServer | None = None
+    opened: contextlib.AsyncExitStack
     kernel_server_url = ""
 
     @default("rights")
@@ -72,57 +72,68 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         return str(data_dir() / "rights.toml")
 
     def initialize_handlers(self) -> None:
+        self.opened = contextlib.AsyncExitStack()
         self.serverapp.io_loop.add_callback(self.open_hub)  # the loop is not running yet
 
     async def open_hub(self) -> None:
-        log: MessageLog | None = None
         try:
-            files = CredentialFiles(None, Path(self.rights))
-            log = self.make_log()
-            moderation = Moderation(moderation_path(log.path) if isinstance(log, SqliteLog) else None, steady_time)
-        except ServerError as error:
+            async with contextlib.AsyncExitStack() as opened:
+                await self._open_hub(opened)
+                self.opened = opened.pop_all()
+        except (ServerError, OSError) as error:
             self.log.error("bqserver: chat rooms unavailable: %s", error)
-            if log is not None:
-                await log.close()
-            return
-        authenticator = Authenticator(token=None, is_open=False, clock=time.time, permissions=files.permissions)
-        self.hub = Hub(
-            log,
-            attachments=log.attachments,
-            limits=self.limits(),
-            heartbeat=self.heartbeat,
-            buffer=self.buffer,
-            policy=Policy(authenticator, moderation),
-        )
-        self.watcher = CredentialWatcher(files, authenticator, self.hub.review)
+
+    async def _open_hub(self, opened: contextlib.AsyncExitStack) -> None:
+        """Open all that the rooms need. What must be closed, in whatever step this fails, is entered into ``opened``:
+        a thread that is left would keep Jupyter from stopping.
+        """
+        files = CredentialFiles(None, Path(self.rights))
+        log = self.make_log()
+        async with contextlib.AsyncExitStack() as unowned:
+            unowned.push_async_callback(log.close)
+            moderation = Moderation(moderation_path(log.path) if isinstance(log, SqliteLog) else None, steady_time)
+            authenticator = Authenticator(token=None, is_open=False, clock=time.time, permissions=files.permissions)
+            hub = Hub(
+                log,
+                attachments=log.attachments,
+                limits=self.limits(),
+                heartbeat=self.heartbeat,
+                buffer=self.buffer,
+                policy=Policy(authenticator, moderation),
+            )
+            unowned.pop_all()
+        opened.push_async_callback(hub.close)  # closes the log too
+        opened.callback(CredentialWatcher(files, authenticator, hub.review).close)
         self.kernel_tokens = KernelTokens(self.serverapp.kernel_manager.__contains__)
         base = url_path_join(self.serverapp.base_url, NAME, "/")
         connections, logins = self.connection_limiter(), self.login_throttle()
-        context = AppContext(self.hub, authenticator, Origins(), base, connections, logins)
-        self.rechecks = Reauthentication(self.hub, self.recheck)
-        logouts = LogoutTracker(self.serverapp.identity_provider, self.rechecks.soon)
+        context = AppContext(hub, authenticator, Origins(), base, connections, logins)
+        rechecks = Reauthentication(hub, self.recheck)
+        opened.callback(rechecks.close)
+        if self.serverapp.certfile or self.serverapp.sock:
+            opened.callback(self.start_kernel_server(hub, connections, logins).stop)
+        logouts = LogoutTracker(self.serverapp.identity_provider, rechecks.soon)
         table = [wrap_route(spec, self.kernel_tokens, logouts) for spec in routes(context, with_invites=False)]
         self.serverapp.web_app.add_handlers(".*$", table)  # type: ignore[no-untyped-call]
-        if self.serverapp.certfile or self.serverapp.sock:
-            self.start_kernel_server(connections, logins)
         self.issue_kernel_tokens()
+        self.hub = hub
 
-    def start_kernel_server(self, connections: ConnectionLimiter, logins: LoginThrottle) -> None:
+    def start_kernel_server(self, hub: Hub, connections: ConnectionLimiter, logins: LoginThrottle) -> FastPathServer:
         """Serve kernels, which run on this machine, over plain HTTP on loopback; it accepts only their tokens.
 
         For a Jupyter server with a TLS certificate (issued for another name than loopback) or on a Unix socket.
         """
-        assert self.hub is not None
         authenticator = KernelAuthenticator(self.kernel_tokens)
-        context = AppContext(self.hub, authenticator, Origins(), "/", connections, logins)
-        self.kernel_server = FastPathServer(
+        context = AppContext(hub, authenticator, Origins(), "/", connections, logins)
+        server = FastPathServer(
             Application(routes(context), cookie_secret=authenticator.cookie_secret, log_function=lambda _: None),
             max_open=max_sockets(),
             max_body_size=MAX_UNUSED_BODY_BYTES,
         )
         sockets = bind_sockets(0, "127.0.0.1")
-        self.kernel_server.add_sockets(sockets)
+        server.add_sockets(sockets)
         self.kernel_server_url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        return server
 
     def issue_kernel_tokens(self) -> None:
         """Pass the address and a token of its own to every kernel started from now on."""
@@ -162,12 +173,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         return open_default_log(f"{self.serverapp.root_dir} {self.serverapp.base_url}")
 
     async def stop_extension(self) -> None:
-        if self.kernel_server is not None:
-            self.kernel_server.stop()
-        if self.hub is not None:
-            self.watcher.close()
-            self.rechecks.close()
-            await self.hub.close()
+        await self.opened.aclose()
 
 
 def kernel_requester() -> Identity:

@@ -339,13 +339,17 @@ def test_a_stopped_server_sends_bye_and_keeps_the_history(home, home_environ, ju
     assert seq == 1
 
 
-def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, jupyter_server):
-    rights = home / "data" / "rights.toml"
-    rights.parent.mkdir(exist_ok=True)
-    rights.write_text("[lobby")
-    with jupyter_server(home, home_environ) as server:
+@pytest.mark.parametrize("name", ["rights.toml", "log.moderation.json"])
+def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, jupyter_server, name):
+    """Jupyter can still be stopped, which ``jupyter_server`` does at the end."""
+    faulty = home / "data" / name
+    faulty.parent.mkdir(exist_ok=True)
+    faulty.write_text("[lobby")
+    faulty.chmod(0o600)
+    log_url = f"--BqserverExtension.log_url=sqlite:{home / 'data' / 'log.sqlite'}"
+    with jupyter_server(home, home_environ, log_url) as server:
         log = eventually(lambda: "chat rooms unavailable" in (text := server.log.read_text()) and text)
-        assert str(rights) in log
+        assert str(faulty) in log
         assert "Traceback" not in log
         assert server.ask("GET", "/bqserver/health").status == 404
 

@@ -68,10 +68,10 @@ class SqliteLog:
             self._db = connect(self.path, synchronous=synchronous)
             opened.callback(self._db.close)
             self._files = OpenFiles(self.path)
+            self.epoch = read_epoch(self._db)
             self.attachments = SqliteAttachments(self.path)
             self.attachments.hide_unreferenced(self.path)
             opened.pop_all()
-        self.epoch = read_epoch(self._db)
         self._max_pending, self._max_pending_bytes = max_pending, max_pending_bytes
         self._pending = self._pending_bytes = 0
         self._healthy = True

@@ -154,7 +154,14 @@ def truncate_wal(db: sqlite3.Connection) -> bool:
 
 
 def read_epoch(db: sqlite3.Connection) -> str:
-    return str(db.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0])
+    """Raises StorageError if the log has none."""
+    try:
+        (epoch,) = db.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone() or ("",)
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"the log is damaged ({error}): restore a backup with 'bqserver restore'") from error
+    if not epoch:
+        raise StorageError("the log is damaged (it has no epoch): restore a backup with 'bqserver restore'")
+    return str(epoch)
 
 
 def set_new_epoch(db: sqlite3.Connection) -> str:
