@@ -70,6 +70,8 @@ class ChatServer(ServerSettings):
     subcommands = Dict(
         {
             "token": ("bqserver.cli.tokens.Token", "Named tokens: add, list, revoke."),
+            "rights": ("bqserver.cli.access.Rights", "Rights in rooms: accept."),
+            "moderation": ("bqserver.cli.access.Moderation", "Closed rooms and mutes: accept."),
             "backup": ("bqserver.cli.maintenance.Backup", "Copy the log to a file; the server may run."),
             "restore": ("bqserver.cli.maintenance.Restore", "Replace the log by a backup; stop the server."),
             "check": ("bqserver.cli.maintenance.Check", "Verify the log; the server may run."),

@@ -171,8 +171,8 @@ def write_private(path: Path, data: bytes) -> None:
 # ---- changed files
 
 
-FileStamp = tuple[int, int, int]
-"""Modification time in ns, size in bytes, inode."""
+FileStamp = tuple[int, int, int, int]
+"""Modification time and status change time (as of the mode) in ns, size in bytes, inode."""
 
 
 def file_stamp(path: Path) -> FileStamp | None:
@@ -181,7 +181,7 @@ def file_stamp(path: Path) -> FileStamp | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 # ---- lock files

@@ -1,7 +1,7 @@
 """The files of named tokens and of permissions, followed while the server runs, so that a revocation acts at once.
 
-The files are checked once a second and on SIGHUP. A faulty file changes nothing and is logged: a typing error must
-neither admit everyone nor lock everyone out.
+The files are checked once a second and on SIGHUP, each for itself: a typing error in one does not delay a revocation
+in the other. A file that is lost or faulty changes nothing and is logged (``access_file``).
 """
 
 from __future__ import annotations
@@ -12,50 +12,57 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bqserver.errors import AccessFileError
-from bqserver.files import FileStamp, file_stamp, read_private
 
+from .access_file import AccessFile, AccessFormat
 from .authenticator import Authenticator
-from .permissions import Permissions, parse_permissions
-from .tokens import Grants, read_grants
+from .permissions import NarrowedPermissions, Permissions, parse_permissions
+from .tokens import TOKENS, Grants
 
 CHECK_INTERVAL = 1.0
 """Seconds between two checks of the files and of the grants' expiry."""
+SETTLING_INTERVAL = 0.25
+"""Seconds that an edit which allows more must be unchanged before it is in effect: it may be half written."""
 
 _log = logging.getLogger("bqserver.access")
 
 
-class CredentialFiles:
-    """The contents of both files; either may be missing. Raises AccessFileError if one is faulty.
+def _parse_rights(data: bytes) -> Permissions:
+    try:
+        return parse_permissions(data.decode())
+    except UnicodeDecodeError:
+        raise AccessFileError("not UTF-8 text") from None
 
-    ``tokens`` is None if Jupyter or its Hub authenticates members.
+
+RIGHTS = AccessFormat("rights", _parse_rights, b"", secret=False, narrow=NarrowedPermissions)
+"""The file of permissions."""
+
+
+class CredentialFiles:
+    """The contents of both files; either may be missing. ``tokens`` is None if Jupyter or its Hub authenticates members.
+
+    Raises AccessFileError if one can't be used, and its last good state is not known.
     """
 
-    def __init__(self, tokens: Path | None, rights: Path) -> None:
-        self._tokens = tokens
-        self._rights = rights
-        self._stamps = self._read_stamps()
-        self.grants, self.permissions = self._read()
+    def __init__(self, tokens: Path | None, rights: Path, *, spare_folder: Path | None = None) -> None:
+        self._tokens = None if tokens is None else AccessFile(tokens.expanduser(), TOKENS, spare_folder=spare_folder)
+        self._rights = AccessFile(rights.expanduser(), RIGHTS, spare_folder=spare_folder)
+
+    @property
+    def grants(self) -> Grants:
+        return Grants() if self._tokens is None else self._tokens.value
+
+    @property
+    def permissions(self) -> Permissions:
+        return self._rights.value
+
+    @property
+    def settling(self) -> bool:
+        return self._rights.settling
 
     def reload(self, *, forced: bool = False) -> bool:
-        """Read the files if one has changed, or if ``forced``. Returns whether they were read.
-
-        Raises AccessFileError and keeps the former contents if a file is faulty or was deleted.
-        """
-        stamps, before = self._read_stamps(), self._stamps
-        if stamps == before and not forced:
-            return False
-        self._stamps = stamps
-        for path, new, old in zip((self._tokens, self._rights), stamps, before, strict=True):
-            if old is not None and new is None:  # else losing a file would open every room to everyone
-                raise AccessFileError(f"{path} is missing: its former contents apply until the server restarts")
-        self.grants, self.permissions = self._read()
-        return True
-
-    def _read(self) -> tuple[Grants, Permissions]:
-        return Grants() if self._tokens is None else read_grants(self._tokens), read_permissions(self._rights)
-
-    def _read_stamps(self) -> list[FileStamp | None]:
-        return [file_stamp(self._tokens) if self._tokens else None, file_stamp(self._rights)]
+        """Read the files that have changed, or if ``forced`` both. Returns whether other contents are in effect now."""
+        tokens_changed = self._tokens is not None and self._tokens.check(forced=forced)
+        return self._rights.check(forced=forced) or tokens_changed
 
 
 class CredentialWatcher:
@@ -76,28 +83,20 @@ class CredentialWatcher:
         self._timer.cancel()
 
     def _check(self) -> None:
-        self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
         self._reload(forced=False)
+        interval = SETTLING_INTERVAL if self._files.settling else CHECK_INTERVAL
+        self._timer = self._loop.call_later(interval, self._check)
 
     def _reload(self, *, forced: bool) -> None:
-        try:
-            if self._files.reload(forced=forced):
-                self._authenticator.grants = self._files.grants
-                self._authenticator.permissions = self._files.permissions
-                _log.info("tokens and rights were reloaded")
-                self._on_change()
-        except AccessFileError as error:
-            _log.error("tokens and rights stay as they were: %s", error)
-        if any(grant.expires for grant in self._authenticator.grants.all):
+        changed = self._files.reload(forced=forced)
+        if changed:
+            self._authenticator.grants = self._files.grants
+            self._authenticator.permissions = self._files.permissions
+            _log.info("tokens and rights were reloaded")
+        if changed or any(grant.expires for grant in self._authenticator.grants.all):
             self._on_change()
 
 
 def read_permissions(path: Path) -> Permissions:
     """The permissions in ``path``; the default if it does not exist. Raises AccessFileError."""
-    data = read_private(path, secret=False)
-    try:
-        return Permissions() if data is None else parse_permissions(data.decode())
-    except UnicodeDecodeError:
-        raise AccessFileError(f"{path}: not UTF-8 text") from None
-    except AccessFileError as error:
-        raise AccessFileError(f"{path}: {error}") from None
+    return AccessFile(path, RIGHTS).value

@@ -14,8 +14,9 @@ from typing import Protocol
 import msgspec
 
 from bqserver.errors import AccessFileError
-from bqserver.files import read_private, write_private
 from bqwidget.protocol import Struct
+
+from .access_file import AccessFile, AccessFormat
 
 MAX_MUTES, MAX_CLOSED_ROOMS = 1_000, 10_000
 """All are written to the file with each change."""
@@ -36,6 +37,17 @@ class _State(Struct, frozen=True):
     mutes: tuple[Mute, ...] = ()
 
 
+def _parse_state(data: bytes) -> _State:
+    try:
+        return msgspec.json.decode(data, type=_State)
+    except msgspec.DecodeError as error:
+        raise AccessFileError(f"not what bqserver wrote ({error}): correct it") from None
+
+
+MODERATION = AccessFormat("moderation", _parse_state, b"{}")
+"""The file of closed rooms and mutes."""
+
+
 class ModerationStore(Protocol):
     """Keeps the newest value of each key for all nodes of a cluster; nodes get changes by ``Moderation.apply``."""
 
@@ -50,18 +62,15 @@ class Moderation:
     """
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
-        self._path = path
+        self._file = None if path is None else AccessFile(path, MODERATION)
         self._clock = clock
         self.store: ModerationStore | None = None
         self._unflushed: list[tuple[str, bytes]] = []
         self._closed: dict[str, str] = {}
         self._mutes: dict[tuple[str, str], Mute] = {}
-        data = None if path is None else read_private(path) or read_private(_former_path(path))
-        if data is not None:
-            try:
-                state = msgspec.json.decode(data, type=_State)
-            except msgspec.DecodeError as error:
-                raise AccessFileError(f"{path} is not what bqserver wrote ({error}): correct or delete it") from None
+        if path is not None and self._file is not None:
+            is_new = not self._file.is_known
+            state = (AccessFile(_former_path(path), MODERATION) if is_new else self._file).value
             self._closed = dict(state.closed)
             self._mutes = {_member(mute.room, mute.user): mute for mute in state.mutes}
 
@@ -140,13 +149,18 @@ class Moderation:
     def _save(self, key: str, value: bytes) -> None:
         if self.store is not None:
             self._unflushed.append((key, value))
-        if self._path is not None:
-            self.write_file(self._path)
+        if self._file is not None:
+            self._file.write(self._encode())
 
     def write_file(self, path: Path) -> None:
         """Replace the file at ``path``. Raises AccessFileError."""
+        AccessFile(path, MODERATION).write(self._encode())
+
+    def _encode(self) -> bytes:
+        if not self._closed and not self._mutes:
+            return MODERATION.empty + b"\n"
         state = _State(closed=self._closed, mutes=tuple(self._mutes.values()))
-        write_private(path, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+        return msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
 
 
 _ENDING = "-moderation.json"

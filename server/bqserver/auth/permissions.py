@@ -51,6 +51,17 @@ class Permissions:
         return DEFAULT_ROLE
 
 
+class NarrowedPermissions(Permissions):
+    """What two sets of permissions both allow."""
+
+    def __init__(self, one: Permissions, other: Permissions) -> None:
+        self._both = one, other
+
+    def role(self, name: str | None, room: str) -> Role:
+        one, other = self._both
+        return min(one.role(name, room), other.role(name, room))
+
+
 def matches_room(pattern: str, room: str) -> bool:
     return room.startswith(pattern[:-1]) if pattern.endswith("*") else room == pattern
 

@@ -18,10 +18,11 @@ from pathlib import Path
 import msgspec
 
 from bqserver.errors import AccessFileError, StorageError
-from bqserver.files import LockFile, read_private, write_private
+from bqserver.files import LockFile
 from bqserver.model import Role
 from bqwidget.protocol import INVISIBLE, Limits, Struct, is_visible, printable
 
+from .access_file import AccessFile, AccessFormat
 from .permissions import check_room_patterns, matches_room
 
 TOKEN_PREFIX = "bq_"  # noqa: S105 - not a secret
@@ -104,6 +105,10 @@ def parse_grants(data: bytes) -> Grants:
     return Grants(grants)
 
 
+TOKENS = AccessFormat("token", parse_grants, b"[]")
+"""The file of named tokens."""
+
+
 def add_grant(
     path: Path,
     name: str,
@@ -111,6 +116,7 @@ def add_grant(
     rooms: Iterable[str] = (),
     read_only: bool = False,
     expires: datetime | None = None,
+    spare_folder: Path | None = None,
 ) -> tuple[str, Grant]:
     """Create a token for ``name`` and add its grant to the file. The token itself is only returned, not stored.
 
@@ -133,14 +139,16 @@ def add_grant(
         expires=expires,
     )
     with _locked(path):
-        _write_grants(path, (*read_grants(path).all, grant))
+        file = AccessFile(path, TOKENS, spare_folder=spare_folder)
+        _write_grants(file, (*file.value.all, grant))
     return token, grant
 
 
-def revoke_grants(path: Path, name_or_id: str) -> list[Grant]:
+def revoke_grants(path: Path, name_or_id: str, *, spare_folder: Path | None = None) -> list[Grant]:
     """Revoke every valid token of a name, or the one with an id. Raises AccessFileError if there is none."""
     with _locked(path):
-        grants = read_grants(path).all
+        file = AccessFile(path, TOKENS, spare_folder=spare_folder)
+        grants = file.value.all
         found = [grant for grant in grants if name_or_id in (grant.name, grant.id) and grant.revoked is None]
         if not found:
             raise AccessFileError(
@@ -148,17 +156,16 @@ def revoke_grants(path: Path, name_or_id: str) -> list[Grant]:
             )
         now = _now()
         ended = {grant.id: msgspec.structs.replace(grant, revoked=now) for grant in found}
-        _write_grants(path, [ended.get(grant.id, grant) for grant in grants])
+        _write_grants(file, [ended.get(grant.id, grant) for grant in grants])
     return list(ended.values())
 
 
-def read_grants(path: Path) -> Grants:
+def read_grants(path: Path, *, spare_folder: Path | None = None) -> Grants:
     """The grants in ``path``; none if it does not exist. Raises AccessFileError if others can read it, or it is faulty."""
-    data = read_private(path)
-    try:
-        return Grants() if data is None else parse_grants(data)
-    except AccessFileError as error:
-        raise AccessFileError(f"{path}: {error}") from None
+    file = AccessFile(path, TOKENS, spare_folder=spare_folder)
+    if file.problem:
+        raise AccessFileError(file.problem)
+    return file.value
 
 
 @contextmanager
@@ -174,10 +181,8 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write_grants(path: Path, grants: Iterable[Grant]) -> None:
-    """Replace the file atomically, because a server may be reading it."""
-    data = msgspec.json.format(msgspec.json.encode(list(grants)), indent=2) + b"\n"
-    write_private(path, data)
+def _write_grants(file: AccessFile[Grants], grants: Iterable[Grant]) -> None:
+    file.write(msgspec.json.format(msgspec.json.encode(list(grants)), indent=2) + b"\n")
 
 
 def _now() -> datetime:

@@ -144,7 +144,8 @@ class ServerSettings(LimitSettings, Command):
     def open_authenticator(self) -> tuple[CredentialFiles, Authenticator]:
         """Raises AccessFileError."""
         self.token = None if self.open or self.jupyterhub else self.find_token()
-        files = CredentialFiles(None if self.jupyterhub else Path(self.named_tokens), Path(self.rights))
+        tokens = None if self.jupyterhub else Path(self.named_tokens)
+        files = CredentialFiles(tokens, Path(self.rights), spare_folder=data_dir())
         authenticator = Authenticator(token=self.token, is_open=self.open, clock=time.time)
         authenticator.grants, authenticator.permissions = files.grants, files.permissions
         return files, authenticator

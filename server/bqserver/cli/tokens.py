@@ -11,6 +11,7 @@ from traitlets import Bool, Dict, List, Unicode, default
 
 import bqwidget
 from bqserver.auth import tokens
+from bqserver.auth.access_file import accept
 from bqserver.config.paths import data_dir
 from bqserver.errors import SettingError
 from bqserver.files import user_path
@@ -65,7 +66,12 @@ class Add(TokenCommand):
         expires = parse_expiry(self.expires, datetime.now(UTC)) if self.expires else None
         rooms = [room for given in self.rooms for room in given.split(",")]
         token, grant = tokens.add_grant(
-            path, self.extra_args[0], rooms=rooms, read_only=self.read_only, expires=expires
+            path,
+            self.extra_args[0],
+            rooms=rooms,
+            read_only=self.read_only,
+            expires=expires,
+            spare_folder=data_dir(),
         )
         print(token)
         print(
@@ -81,7 +87,7 @@ class ListTokens(TokenCommand):
     description = __doc__
 
     def run(self, path: Path) -> None:
-        for grant in tokens.read_grants(path).all:
+        for grant in tokens.read_grants(path, spare_folder=data_dir()).all:
             print(describe_grant(grant))
 
 
@@ -93,8 +99,18 @@ class Revoke(TokenCommand):
     max_arguments = 1
 
     def run(self, path: Path) -> None:
-        for grant in tokens.revoke_grants(path, self.extra_args[0]):
+        for grant in tokens.revoke_grants(path, self.extra_args[0], spare_folder=data_dir()):
             print(describe_grant(grant))
+
+
+class AcceptTokens(TokenCommand):
+    """Let the file be as it is now. Needed after deleting or emptying it: a server keeps the tokens it has known."""
+
+    name = "bqserver token accept"
+    description = __doc__
+
+    def run(self, path: Path) -> None:
+        print(accept(path, tokens.TOKENS, spare_folder=data_dir()))
 
 
 class Token(TokenCommand):
@@ -107,12 +123,13 @@ class Token(TokenCommand):
             "add": (Add, "Create a token."),
             "list": (ListTokens, "List the tokens."),
             "revoke": (Revoke, "Revoke tokens."),
+            "accept": (AcceptTokens, "Let the file be as it is, also if it is missing."),
         }
     )
 
     def start(self) -> None:
         if self.subapp is None:
-            self.exit_with_usage_error("give a command: add NAME, list, or revoke NAME")
+            self.exit_with_usage_error("give a command: add NAME, list, revoke NAME, or accept")
         Command.start(self)
 
 
