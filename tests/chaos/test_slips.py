@@ -33,7 +33,7 @@ NAMES = "ada", "bob", "eve"
 BOSS = "boss"
 """A member who moderates every room, by every set of rights."""
 LEVELS = ["none", "read", "write"]
-RUN_SECONDS = scaled(600, 5)
+RUN_SECONDS = scaled(5, 600)
 SEED = int(os.environ.get("BQWIDGET_SEED") or random.randrange(1 << 32))
 
 Matrix = dict[tuple[str, str], int]

@@ -89,6 +89,19 @@ def test_deleting_rights_on_purpose_is_a_command_that_a_running_server_follows(d
     assert "not TOML" in err
 
 
+def test_lost_rights_open_no_room_on_a_node_of_a_cluster(data: Path, nats_single):
+    eve, _ = tokens.add_grant(data / "tokens.json", "eve")
+    node = f"--log={nats_single.log()}", "--single", f"--view={data / 'view.sqlite'}"
+    with server_process(*node) as server:
+        (data / "rights.toml").unlink()
+        reload_of(server, "rights.toml is missing")
+        assert statuses(server, "staff", eve) == [403]
+    with server_process(*node) as server:
+        assert statuses(server, "staff", eve) == [403]
+        tokens.revoke_grants(data / "tokens.json", "eve")
+        eventually(lambda: statuses(server, "lobby", eve) == [401], what="the revocation")
+
+
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_slip_in_the_tokens_changes_nothing_and_the_next_command_repairs_the_file(data: Path, slip: str):
     path = data / "tokens.json"

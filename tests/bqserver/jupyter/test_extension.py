@@ -354,6 +354,18 @@ def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, ju
         assert server.ask("GET", "/bqserver/health").status == 404
 
 
+def test_lost_rights_open_no_room_and_after_a_restart_neither(home, home_environ, jupyter_server):
+    rights = home / "data" / "rights.toml"
+    rights.parent.mkdir(exist_ok=True)
+    rights.write_text('[staff]\n"*" = "none"\n')
+    for _ in range(2):
+        with jupyter_server(home, home_environ) as server:
+            eventually(lambda: server.ask("GET", "/bqserver/health").status == 200)
+            rights.unlink(missing_ok=True)
+            eventually(lambda: f"{rights} is missing; the last good state stays in effect" in server.log.read_text())
+            assert server.ask("GET", "/bqserver/rooms/staff/messages").status == 403
+
+
 def test_two_jupyter_servers_in_one_folder_have_separate_histories(home, home_environ, jupyter_server):
     with jupyter_server(home, home_environ) as first, jupyter_server(home, home_environ) as second:
         assert first.ask("POST", "/bqserver/messages", POST).status == 201
