@@ -20,6 +20,7 @@ import anywidget
 import traitlets
 
 from bqwidget._threads.cell_registry import replace_previous
+from bqwidget._threads.cells import ipython_shell
 from bqwidget._widget.chunked_transfer import ChunkedTransfer
 from bqwidget._widget.comm_server import (
     CommServer,
@@ -83,8 +84,7 @@ class ChatWidget(anywidget.AnyWidget):
     def open(self) -> None:
         super().open()
         if hasattr(self.comm, "_reply_subshell_for"):
-            # ipykernel 7.4 would reply on the thread that sent last, which a busy cell blocks (DESIGN 7).
-            self.comm._reply_subshell_for = None
+            self.comm._reply_subshell_for = _existing_subshell
 
     def close(self) -> None:
         """Close the window, and its Room if the window created it."""
@@ -168,6 +168,17 @@ def _on_comm_message(widget: ChatWidget, content: object, buffers: Sequence[memo
         widget._on_command(content)
     else:
         widget.room._connection.call_soon(widget._on_command, content, bytes(buffers[0]) if buffers else b"")
+
+
+def _existing_subshell(_data: object, requested: str | None) -> str | None:
+    """The subshell that processes a browser's command: the one that it asks for, else the main thread.
+
+    ipykernel 7.4 would use the thread that sent last, which a busy cell blocks. A subshell does not exist any more
+    when the kernel was restarted in another tab, of which JupyterLab is not informed.
+    """
+    shell = ipython_shell()
+    manager = getattr(getattr(getattr(shell, "kernel", None), "shell_channel_thread", None), "manager", None)
+    return requested if manager is None or requested in manager.list_subshell() else None
 
 
 def _frame_listener(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:

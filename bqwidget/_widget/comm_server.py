@@ -40,6 +40,10 @@ class OpenCommand(_Command, frozen=True, tag="open"):
     """Send a snapshot: a browser's first command, repeated when an envelope is missing."""
 
 
+class PingCommand(_Command, frozen=True, tag="ping"):
+    """Only be acknowledged: a quiet browser asks whether this kernel still knows the comm."""
+
+
 class FrameCommand(_Command, frozen=True, tag="frame"):
     """Send a client frame to the room."""
 
@@ -102,7 +106,7 @@ class _Browser:
 
     def __init__(self) -> None:
         self.last_done = 0
-        self.early: dict[int, OpenCommand | Request | _InvalidCommand] = {}
+        self.early: dict[int, OpenCommand | PingCommand | Request | _InvalidCommand] = {}
         self.seen: int | None = None
 
 
@@ -159,6 +163,8 @@ class CommServer:
             match due:
                 case OpenCommand():
                     self._opened[due.client] = None
+                case PingCommand():
+                    pass
                 case _InvalidCommand(do="history" | "part" | "put"):
                     self.reply(due, due.error)
                 case _InvalidCommand():
@@ -217,10 +223,10 @@ class CommServer:
         return browser
 
 
-def _parse(content: object) -> OpenCommand | AckCommand | Request | _InvalidCommand | None:
+def _parse(content: object) -> OpenCommand | PingCommand | AckCommand | Request | _InvalidCommand | None:
     """The command; an _InvalidCommand if an error can be sent to the browser; else None."""
     try:
-        return msgspec.convert(content, OpenCommand | AckCommand | Request)
+        return msgspec.convert(content, OpenCommand | PingCommand | AckCommand | Request)
     except msgspec.ValidationError as error:
         reason = str(error)
     try:

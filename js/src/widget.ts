@@ -9,7 +9,8 @@ import { setLanguage } from "./i18n/strings";
 import { initialState } from "./model/state";
 import { newId } from "./protocol/ids";
 import { Room } from "./room/room";
-import { CommSource, type Model } from "./transport/comm-source";
+import type { Model } from "./transport/comm-commands";
+import { CommSource } from "./transport/comm-source";
 import { Chat } from "./view/chat";
 import { loadName } from "./view/shared/storage";
 

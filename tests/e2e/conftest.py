@@ -67,6 +67,11 @@ class Jupyter:
         for session in self._sessions():
             self._ask(f"sessions/{session['id']}", "DELETE")
 
+    def restart_kernel(self) -> None:
+        """Restart the only kernel, as another program or tab would."""
+        (session,) = self._sessions()
+        self._ask(f"kernels/{session['kernel']['id']}/restart", "POST")
+
     def _connected(self) -> set[str]:
         return {
             session["path"]

@@ -31,7 +31,7 @@ export const de: Strings = {
   queuedMessages: (count) => `${count} ${plural(count, "Nachricht wartet", "Nachrichten warten")}`,
   kernelBusy: "Kernel beschäftigt, in der Warteschlange",
   commClosed: "Getrennt: führe die Zelle noch einmal aus",
-  roomClosed: "Raum geschlossen",
+  roomClosed: "Geschlossen: führe die Zelle noch einmal aus",
 
   today: "Heute",
   yesterday: "Gestern",

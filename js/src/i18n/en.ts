@@ -30,7 +30,7 @@ export const en = {
   queuedMessages: (count: number) => `${count} ${plural(count, "message", "messages")} waiting`,
   kernelBusy: "Kernel busy, queued",
   commClosed: "Disconnected: run the cell again",
-  roomClosed: "Room closed",
+  roomClosed: "Closed: run the cell again",
 
   today: "Today",
   yesterday: "Yesterday",

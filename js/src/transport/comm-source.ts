@@ -1,7 +1,7 @@
 /** A room over the notebook's comm: the same frames, in numbered envelopes in both directions.
  *
  * Kernel to window: deltas with the number `n`; a missing one is answered by requesting a snapshot.
- * Window to kernel: commands with the number `k`, repeated until acknowledged, because a comm may drop messages.
+ * Window to kernel: commands with the number `k` (`comm-commands.ts`).
  * The Python side is in `bqwidget/_widget`.
  */
 
@@ -14,58 +14,39 @@ import { asMessages } from "../protocol/guards";
 import { asServerFrames } from "../protocol/guards";
 import { isObject } from "../protocol/schema";
 import type { ServerFrame } from "../protocol/server-frames";
-import { fetchInChunks, uploadInChunks, type ChunkCommand, type Reply } from "./comm-attachments";
+import { fetchInChunks, uploadInChunks, type Reply } from "./comm-attachments";
+import { CommandQueue, type Command, type Model } from "./comm-commands";
 import type { OnProgress, Source, SourceEvents } from "./source";
-
-/** The part of anywidget's model that is used. */
-export interface Model {
-  get(name: string): unknown;
-  send(content: unknown, callbacks?: unknown, buffers?: readonly ArrayBuffer[]): void;
-  on(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
-  off(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
-}
-
-type Command =
-  | { readonly do: "open" }
-  | { readonly do: "frame"; readonly frame: ClientFrame }
-  | { readonly do: "history"; readonly before: number | null; readonly limit: number }
-  | ChunkCommand;
-
-interface UnackedCommand {
-  readonly command: Command;
-  readonly buffer: ArrayBuffer | undefined;
-  readonly sentAt: number;
-  resendAt: number;
-  resendDelay: number;
-}
 
 interface PendingReply {
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** A command that is not acknowledged for this long is waiting for a busy kernel. */
-const BUSY_AFTER_MS = 1_000;
 const CHECK_INTERVAL_MS = 250;
-const RESEND_DELAY_MS = 3_000;
-const MAX_RESEND_DELAY_MS = 30_000;
+/** The kernel has acknowledged `open`: its snapshot follows within this time. */
+const SNAPSHOT_TIMEOUT_MS = 3_000;
 /** Deltas can arrive out of order: a missing one has this long to arrive before a snapshot is requested. */
 const REORDER_TIMEOUT_MS = 250;
 const MAX_EARLY_DELTAS = 1_000;
 const SEEN_INTERVAL_MS = 100;
+/** After this long without an envelope, a ping asks whether the kernel still knows this comm. */
+const PING_INTERVAL_MS = 10_000;
 const COMM_CLOSED = { code: "gone", message: "disconnected: run the cell again" };
 
 export class CommSource implements Source {
   readonly #model: Model;
   readonly #client: string;
   #events: SourceEvents | null = null;
-  #lastCommand = 0;
-  readonly #unacked = new Map<number, UnackedCommand>();
+  readonly #commands: CommandQueue;
   readonly #pendingReplies = new Map<number, PendingReply>();
   /** The number of the last delta that was dispatched; null until the first snapshot. */
   #lastDelta: number | null = null;
   readonly #earlyDeltas = new Map<number, unknown>();
   #status: CommStatus = "ok";
+  #receivedAt = 0;
+  /** The room is closed: the kernel acknowledges nothing any more. */
+  #closed = false;
   #checkTimer: ReturnType<typeof setInterval> | undefined;
   #resyncTimer: ReturnType<typeof setTimeout> | undefined;
   #seenTimer: ReturnType<typeof setTimeout> | undefined;
@@ -73,13 +54,14 @@ export class CommSource implements Source {
   constructor(model: Model, client: string) {
     this.#model = model;
     this.#client = client;
+    this.#commands = new CommandQueue(model, client);
   }
 
   start(events: SourceEvents): void {
     this.#events = events;
     this.#model.on("msg:custom", this.#onEnvelope);
     this.#model.on("comm_live_update", this.#checkComm);
-    this.#checkTimer = setInterval(() => this.#resendOverdue(), CHECK_INTERVAL_MS);
+    this.#checkTimer = setInterval(() => this.#check(), CHECK_INTERVAL_MS);
     this.#sendCommand({ do: "open" });
   }
 
@@ -123,6 +105,8 @@ export class CommSource implements Source {
   readonly #onEnvelope = (envelope: unknown, buffers: readonly DataView[] = []): void => {
     if (!isObject(envelope) || this.#events === null) return;
     if ("to" in envelope && envelope.to !== this.#client) return;
+    this.#receivedAt = Date.now();
+    if (this.#status === "gone") this.#setStatus("ok");
     const { n, ack, reply, snapshot } = envelope;
     if (typeof ack === "number") this.#onAck(ack);
     else if (typeof reply === "number") this.#onReply(reply, { envelope, buffers });
@@ -136,7 +120,7 @@ export class CommSource implements Source {
   #onSnapshot(n: number, snapshot: unknown): void {
     this.#cancelResync();
     this.#lastDelta = n;
-    this.#events?.dispatch([{ type: "snapshot", frames: framesOf(snapshot) }]);
+    this.#events?.dispatch([{ type: "snapshot", frames: this.#framesOf(snapshot) }]);
     for (const early of [...this.#earlyDeltas.keys()]) if (early <= n) this.#earlyDeltas.delete(early);
     this.#dispatchInOrder();
   }
@@ -154,9 +138,19 @@ export class CommSource implements Source {
       this.#lastDelta += 1;
       const frames = this.#earlyDeltas.get(this.#lastDelta);
       this.#earlyDeltas.delete(this.#lastDelta);
-      this.#events?.dispatch(framesOf(frames));
+      this.#events?.dispatch(this.#framesOf(frames));
     }
     if (this.#earlyDeltas.size === 0) this.#cancelResync();
+  }
+
+  /** A status gives the time of the next attempt by the kernel's clock, which may be wrong. */
+  #framesOf(value: unknown): ServerFrame[] {
+    return asServerFrames(value).map((frame) => {
+      if (frame.type !== "status") return frame;
+      this.#closed = frame.status === "closed";
+      if (frame.retry_at === null || frame.now === undefined) return frame;
+      return { ...frame, retry_at: frame.retry_at - frame.now + Date.now() };
+    });
   }
 
   #scheduleResync(delay: number): void {
@@ -170,8 +164,7 @@ export class CommSource implements Source {
 
   #requestSnapshot(): void {
     this.#cancelResync();
-    const opening = [...this.#unacked.values()].some(({ command }) => command.do === "open");
-    if (!opening) this.#sendCommand({ do: "open" });
+    if (!this.#commands.isOpening()) this.#sendCommand({ do: "open" });
   }
 
   #onReply(k: number, reply: Reply): void {
@@ -186,7 +179,7 @@ export class CommSource implements Source {
   #scheduleSeen(): void {
     this.#seenTimer ??= setTimeout(() => {
       this.#seenTimer = undefined;
-      if (this.#lastDelta !== null) this.#post({ client: this.#client, do: "seen", n: this.#lastDelta });
+      if (this.#lastDelta !== null) this.#posted(this.#commands.post({ do: "seen", n: this.#lastDelta }));
     }, SEEN_INTERVAL_MS);
   }
 
@@ -194,67 +187,45 @@ export class CommSource implements Source {
 
   #request(command: Command, buffer?: ArrayBuffer): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      // `#sendCommand` uses the next number, and a reply never arrives before it returns.
-      const k = this.#lastCommand + 1;
+      // `send` uses the next number, and a reply never arrives before it returns.
+      const k = this.#commands.last + 1;
       if (this.#sendCommand(command, buffer)) this.#pendingReplies.set(k, { resolve, reject });
       else reject(new PageUnavailableError(COMM_CLOSED.message));
     });
   }
 
   #sendCommand(command: Command, buffer?: ArrayBuffer): boolean {
-    if (this.#events === null) return false;
-    const k = ++this.#lastCommand;
-    const sentAt = Date.now();
-    const resendDelay = RESEND_DELAY_MS;
-    this.#unacked.set(k, { command, buffer, sentAt, resendAt: sentAt + resendDelay, resendDelay });
-    if (this.#post({ client: this.#client, k, ...command }, buffer)) return true;
-    this.#unacked.delete(k);
-    return false;
+    return this.#events !== null && this.#posted(this.#commands.send(command, buffer));
   }
 
-  #post(content: unknown, buffer?: ArrayBuffer): boolean {
-    try {
-      if (buffer === undefined) this.#model.send(content);
-      else this.#model.send(content, undefined, [buffer]);
-      return true;
-    } catch {
-      this.#onClosed();
-      return false;
-    }
+  #posted(posted: boolean): boolean {
+    if (!posted) this.#onClosed();
+    return posted;
   }
 
   #onAck(upTo: number): void {
-    for (const k of [...this.#unacked.keys()]) if (k <= upTo) this.#unacked.delete(k);
+    this.#commands.onAck(upTo);
     // The kernel received `open`, but Jupyter may have dropped the snapshot, and no delta would reveal that.
-    if (this.#lastDelta === null) this.#scheduleResync(RESEND_DELAY_MS);
-    this.#setStatus(this.#isBusy() ? "busy" : "ok");
+    if (this.#lastDelta === null) this.#scheduleResync(SNAPSHOT_TIMEOUT_MS);
+    this.#setStatus(this.#commands.isBusy() ? "busy" : "ok");
   }
 
-  /** Sends overdue commands again, and reports a kernel that is busy. */
-  #resendOverdue(): void {
+  /** Sends overdue commands again, and reports a kernel that is busy or does not know this comm. */
+  #check(): void {
     if (this.#status === "gone") return;
-    const now = Date.now();
-    for (const [k, unacked] of this.#unacked) {
-      if (unacked.resendAt > now) continue;
-      unacked.resendDelay = Math.min(unacked.resendDelay * 2, MAX_RESEND_DELAY_MS);
-      unacked.resendAt = now + unacked.resendDelay;
-      if (!this.#post({ client: this.#client, k, ...unacked.command }, unacked.buffer)) return;
-    }
-    if (this.#isBusy()) this.#setStatus("busy");
-  }
-
-  #isBusy(): boolean {
-    const now = Date.now();
-    return [...this.#unacked.values()].some(({ sentAt }) => now - sentAt >= BUSY_AFTER_MS);
+    const quiet = Date.now() - this.#receivedAt >= PING_INTERVAL_MS && !this.#closed;
+    if (quiet && this.#commands.isEmpty()) this.#sendCommand({ do: "ping" });
+    if (this.#commands.isUnknown() && !this.#closed) return this.#onClosed();
+    if (this.#posted(this.#commands.resendOverdue()) && this.#commands.isBusy()) this.#setStatus("busy");
   }
 
   readonly #checkComm = (): void => {
-    this.#post({ client: this.#client, do: "seen", n: this.#lastDelta ?? 0 });
+    this.#posted(this.#commands.post({ do: "seen", n: this.#lastDelta ?? 0 }));
   };
 
   #onClosed(): void {
     this.#setStatus("gone");
-    this.#unacked.clear();
+    this.#commands.clear();
     this.#rejectReplies(COMM_CLOSED.message);
     this.#events?.dispatch([{ type: "undeliverable", error: COMM_CLOSED }]);
   }
@@ -269,12 +240,4 @@ export class CommSource implements Source {
     this.#status = status;
     this.#events?.dispatch([{ type: "comm", status }]);
   }
-}
-
-/** The frames of an envelope; a status gives the time of the next attempt by the kernel's clock, which may be wrong. */
-function framesOf(value: unknown): ServerFrame[] {
-  return asServerFrames(value).map((frame) => {
-    if (frame.type !== "status" || frame.retry_at === null || frame.now === undefined) return frame;
-    return { ...frame, retry_at: frame.retry_at - frame.now + Date.now() };
-  });
 }

@@ -11,13 +11,15 @@ type Command = Readonly<Record<string, unknown>>;
 class Kernel {
   readonly received: Command[] = [];
   closed = false;
+  readonly #onStatus: ((message: unknown) => void)[] = [];
   readonly #listeners = new Map<string, Set<(content: unknown) => void>>();
 
   readonly model = {
     get: (): unknown => "",
-    send: (content: unknown): void => {
+    send: (content: unknown, callbacks?: { iopub: { status: (message: unknown) => void } }): void => {
       if (this.closed) throw new Error("Comm is closed");
       this.received.push(content as Command);
+      if (callbacks) this.#onStatus.push(callbacks.iopub.status);
     },
     on: (event: string, callback: (content: unknown) => void): void => {
       this.#listeners.set(event, (this.#listeners.get(event) ?? new Set()).add(callback));
@@ -29,6 +31,11 @@ class Kernel {
 
   send(envelope: unknown): void {
     this.fire("msg:custom", envelope);
+  }
+
+  /** Reports as Jupyter does that all commands have been processed. */
+  finish(): void {
+    for (const onStatus of this.#onStatus.splice(0)) onStatus({ content: { execution_state: "idle" } });
   }
 
   fire(event: string, content?: unknown): void {
@@ -106,7 +113,7 @@ describe("from the kernel", () => {
 
   it("requests the first snapshot again if it is lost", () => {
     kernel.send({ to: "me", ack: 1 });
-    vi.advanceTimersByTime(3_500);
+    vi.advanceTimersByTime(3_000);
     expect(kernel.commands("open")).toHaveLength(2);
     kernel.send({ to: "me", ack: 2 });
     kernel.send({ to: "me", n: 3, snapshot: [log.hello(false)] });
@@ -141,15 +148,51 @@ describe("to the kernel", () => {
   it("numbers commands, and repeats unacknowledged ones with growing delays", () => {
     open();
     source.send({ type: "chat.ping" });
-    vi.advanceTimersByTime(3_250);
+    // Soon at first: JupyterLab sends to the main thread until it has a subshell.
+    vi.advanceTimersByTime(500);
     expect(kernel.commands("frame").map(({ k }) => k)).toEqual([2, 2]);
-    vi.advanceTimersByTime(3_000);
-    expect(kernel.commands("frame")).toHaveLength(2);
-    vi.advanceTimersByTime(3_500);
+    vi.advanceTimersByTime(500);
     expect(kernel.commands("frame")).toHaveLength(3);
+    vi.advanceTimersByTime(500);
+    expect(kernel.commands("frame")).toHaveLength(3);
+    vi.advanceTimersByTime(500);
+    expect(kernel.commands("frame")).toHaveLength(4);
     kernel.send({ to: "me", ack: 2 });
     vi.advanceTimersByTime(60_000);
-    expect(kernel.commands("frame")).toHaveLength(3);
+    expect(kernel.commands("frame")).toHaveLength(4);
+  });
+
+  it("pings a quiet kernel, and a busy one is not reported for that", () => {
+    open();
+    vi.advanceTimersByTime(11_000);
+    expect(kernel.commands("ping").map(({ k }) => k)).toEqual([2, 2, 2]);
+    vi.advanceTimersByTime(30_000);
+    expect(statuses()).toEqual([]);
+    kernel.send({ to: "me", ack: 2 });
+    const sent = kernel.commands("ping").length;
+    vi.advanceTimersByTime(9_000);
+    expect(kernel.commands("ping")).toHaveLength(sent);
+  });
+
+  it("reports a kernel that processes commands but does not know this comm, until it answers", () => {
+    open();
+    vi.advanceTimersByTime(10_000);
+    kernel.finish();
+    vi.advanceTimersByTime(3_500);
+    expect(statuses()).toEqual([]);
+    kernel.finish();
+    vi.advanceTimersByTime(3_500);
+    expect(statuses()).toEqual(["gone"]);
+    expect(inputs.at(-1)).toMatchObject({ type: "undeliverable" });
+    kernel.send({ n: 1, frames: [synced(1)] });
+    expect(statuses()).toEqual(["gone", "ok"]);
+  });
+
+  it("expects no acknowledgement of a closed room", () => {
+    open();
+    kernel.send({ n: 1, frames: [{ type: "status", status: "closed", error: null, retry_at: null, queued: 0 }] });
+    vi.advanceTimersByTime(60_000);
+    expect(kernel.commands("ping")).toEqual([]);
   });
 
   it("reports a busy kernel after a second, and the end of it", () => {

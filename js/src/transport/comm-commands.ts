@@ -1,0 +1,133 @@
+/** Commands of a window to its kernel: numbered, and repeated until acknowledged, because a comm may drop messages.
+ *
+ * A command that the kernel has processed (Jupyter reports it idle afterwards) and never acknowledges went to a kernel
+ * that does not know this comm: it was restarted, possibly in another tab.
+ */
+
+import type { ClientFrame } from "../protocol/client-frames";
+import { isObject } from "../protocol/schema";
+import type { ChunkCommand } from "./comm-attachments";
+
+/** The part of anywidget's model that is used. */
+export interface Model {
+  get(name: string): unknown;
+  send(content: unknown, callbacks?: Callbacks, buffers?: readonly ArrayBuffer[]): void;
+  on(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
+  off(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
+}
+
+/** What Jupyter calls with the messages that the kernel publishes while it processes a command. */
+interface Callbacks {
+  readonly iopub: { readonly status: (message: unknown) => void };
+}
+
+export type Command =
+  | { readonly do: "open" | "ping" }
+  | { readonly do: "frame"; readonly frame: ClientFrame }
+  | { readonly do: "history"; readonly before: number | null; readonly limit: number }
+  | ChunkCommand;
+
+interface UnackedCommand {
+  readonly command: Command;
+  readonly buffer: ArrayBuffer | undefined;
+  readonly sentAt: number;
+  resendAt: number;
+  resendDelay: number;
+  /** How often the kernel has processed it, and when last. */
+  processed: number;
+  processedAt: number;
+}
+
+/** A command that is not acknowledged for this long is waiting for a busy kernel. */
+const BUSY_AFTER_MS = 1_000;
+/** JupyterLab sends the first commands to the main thread, which the next cell may block, until it has a subshell. */
+const FIRST_RESEND_DELAY_MS = 250;
+const UPLOAD_RESEND_DELAY_MS = 3_000;
+const MAX_RESEND_DELAY_MS = 30_000;
+/** An acknowledgement follows within this time after the kernel has processed a command. */
+const ACK_TIMEOUT_MS = 3_000;
+
+export class CommandQueue {
+  /** The number of the last command. */
+  last = 0;
+  readonly #model: Model;
+  readonly #client: string;
+  readonly #unacked = new Map<number, UnackedCommand>();
+
+  constructor(model: Model, client: string) {
+    this.#model = model;
+    this.#client = client;
+  }
+
+  /** False if the comm is closed. */
+  send(command: Command, buffer?: ArrayBuffer): boolean {
+    const k = ++this.last;
+    const sentAt = Date.now();
+    const resendDelay = buffer === undefined ? FIRST_RESEND_DELAY_MS : UPLOAD_RESEND_DELAY_MS;
+    const times = { sentAt, resendAt: sentAt + resendDelay, resendDelay, processed: 0, processedAt: 0 };
+    const unacked = { command, buffer, ...times };
+    this.#unacked.set(k, unacked);
+    if (this.#postCommand(k, unacked)) return true;
+    this.#unacked.delete(k);
+    return false;
+  }
+
+  /** Sends without a number, once. False if the comm is closed. */
+  post(content: Readonly<Record<string, unknown>>, callbacks?: Callbacks, buffer?: ArrayBuffer): boolean {
+    try {
+      this.#model.send({ client: this.#client, ...content }, callbacks, buffer === undefined ? undefined : [buffer]);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  onAck(upTo: number): void {
+    for (const k of [...this.#unacked.keys()]) if (k <= upTo) this.#unacked.delete(k);
+  }
+
+  /** False if the comm is closed. */
+  resendOverdue(): boolean {
+    const now = Date.now();
+    for (const [k, unacked] of this.#unacked) {
+      if (unacked.resendAt > now) continue;
+      unacked.resendDelay = Math.min(unacked.resendDelay * 2, MAX_RESEND_DELAY_MS);
+      unacked.resendAt = now + unacked.resendDelay;
+      if (!this.#postCommand(k, unacked)) return false;
+    }
+    return true;
+  }
+
+  isEmpty(): boolean {
+    return this.#unacked.size === 0;
+  }
+
+  isOpening(): boolean {
+    return [...this.#unacked.values()].some(({ command }) => command.do === "open");
+  }
+
+  /** Whether something that the reader waits for has not been acknowledged for a while. */
+  isBusy(): boolean {
+    const overdue = Date.now() - BUSY_AFTER_MS;
+    return [...this.#unacked.values()].some(({ command, sentAt }) => command.do !== "ping" && sentAt <= overdue);
+  }
+
+  /** Whether the kernel does not know this comm: it processed a command twice (an acknowledgement may be lost). */
+  isUnknown(): boolean {
+    const overdue = Date.now() - ACK_TIMEOUT_MS;
+    return [...this.#unacked.values()].some(({ processed, processedAt }) => processed > 1 && processedAt <= overdue);
+  }
+
+  clear(): void {
+    this.#unacked.clear();
+  }
+
+  #postCommand(k: number, unacked: UnackedCommand): boolean {
+    const status = (message: unknown): void => {
+      if (!isObject(message) || !isObject(message.content) || message.content.execution_state !== "idle") return;
+      unacked.processed += 1;
+      unacked.processedAt = Date.now();
+    };
+    return this.post({ k, ...unacked.command }, { iopub: { status } }, unacked.buffer);
+  }
+}
