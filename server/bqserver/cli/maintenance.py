@@ -151,6 +151,10 @@ class Purge(LogCommand):
         if not (seq.isascii() and seq.isdigit()):
             raise SettingError(f"{printable(seq)} is not the seq of a message: give a number")
         if not url.startswith(CLUSTER_SCHEMES):
+            if self.single or self.nats_creds or self.nats_ca:
+                raise SettingError(
+                    f"--single, --nats-creds and --nats-ca are for a cluster, and --log={url} is none: remove them"
+                )
             super().run_on(url)
             return
         try:

@@ -39,6 +39,12 @@ SWITCHES = {
 """Boolean traits with a flag that takes no value, and their help."""
 
 
+CLUSTER_FLAGS = "retain", "view", "single", "nats_creds", "nats_ca", "nats_monitor"
+"""Traits that only a log in a cluster uses."""
+HUB_FLAGS = "ip", "port", "base_url", "open", "open_network", "token_file", "named_tokens"
+"""Traits that a service of JupyterHub does not use: the Hub says where it listens, and who comes in."""
+
+
 class ServerSettings(LimitSettings, Command):
     """The traits of ``ChatServer``; configuration files set them as ``c.ChatServer.NAME``."""
 
@@ -163,8 +169,28 @@ class ServerSettings(LimitSettings, Command):
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
         return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
 
+    def _check_applicable(self) -> None:
+        """Raises SettingError for a setting that has no effect together with the others."""
+        if not self.log_url.startswith(CLUSTER_SCHEMES):
+            for name in CLUSTER_FLAGS:
+                if getattr(self, name):
+                    raise SettingError(
+                        f"{_flag(name)} is for a cluster, and --log={self.log_url} is none: "
+                        "remove it, or give --log=nats://HOST[,HOST...]"
+                    )
+        if self.open and self.token_file:
+            raise SettingError("--open asks for no token, so --token-file can't apply: remove one of them")
+        if self.open_network and not self.open:
+            raise SettingError("--open-network only extends --open: give both, or remove it")
+        for name in HUB_FLAGS if self.jupyterhub else ():
+            if name in self.config.get("ChatServer", {}):
+                raise SettingError(
+                    f"{_flag(name)} can't apply with --jupyterhub, where the Hub says who comes in and where: remove it"
+                )
+
     def check(self) -> None:
-        """Raises SettingError for an invalid value, and StartError for an insecure combination."""
+        """Raises SettingError for an invalid value or one that can't apply, StartError for an insecure combination."""
+        self._check_applicable()
         if not self.ip:
             raise SettingError(
                 "--ip is empty: give an address; 0.0.0.0 is every IPv4 address, :: also every IPv6 address"
@@ -186,6 +212,10 @@ class ServerSettings(LimitSettings, Command):
                 raise SettingError(
                     f"--allow-host={host} is not a host: give a name or name:port, such as chat.example.org"
                 )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def normalize_base_path(url: str) -> str:
