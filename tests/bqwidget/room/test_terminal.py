@@ -94,7 +94,8 @@ def test_callbacks_run_while_a_cell_waits_or_awaits(terminal, bob):
     bob.send("go")
     here.expect("the wait is over")
     here.type_line(
-        "await room.asend('awaiting'); await room.next_message(lambda m: m.text == 'again'); print('the', 'end')"
+        "coming = room.next_message(lambda m: m.text == 'again'); await room.asend('awaiting'); await coming; "
+        "print('the', 'end')"
     )
     bob.wait_for(lambda message: message.text == "awaiting", SLOW)
     bob.send("in between")

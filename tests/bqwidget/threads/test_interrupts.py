@@ -70,10 +70,12 @@ def test_stop_ends_a_callback_at_the_first_interrupt(notebook: Kernel, bob: Room
 
 def test_messages_that_waited_do_not_begin_it_again(notebook: Kernel, bob: Room) -> None:
     registered = notebook.run("room.on_message(endless)", cell_id="registers")
+    arrives = notebook.run("room.on_message(background=True)(lambda message: print(message.text, 'is here'))")
     bob.send("one")
     registered.shows("begins")
     for text in ("two", "three"):
         bob.send(text)
+    arrives.shows("three is here")
     notebook.interrupt()
     registered.shows("KeyboardInterrupt")
     assert notebook.run("print('next')").text == "next\n"
