@@ -93,6 +93,8 @@ class BodyHandler(Handler):
 
     def body(self) -> bytes:
         """The whole body; to be called once. Raises ApiError: 413 if it is too long, 503 if it could not be kept."""
+        if self._clock is not None:
+            self._clock.stop()  # what follows is the server's own time
         if self._refusal is not None:
             raise self._refusal
         body = bytes(self._body)

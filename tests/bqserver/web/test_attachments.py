@@ -20,12 +20,13 @@ from bqserver.storage.sqlite.attachments import (
     SqliteAttachments,
 )
 from bqserver.testing import running_server
+from bqserver.web import attachments
 from support.eventually import eventually
 from support.pictures import HTML, PICTURES, POLYGLOT, SCRIPTED_SVG, png
 from support.raw_http import connect
 from support.ws_client import Answer, member, request
 
-from bqwidget.protocol import TABLE
+from bqwidget.protocol import TABLE, Part
 
 PNG = png()
 
@@ -233,6 +234,26 @@ def test_an_upload_that_keeps_coming_may_take_long(server, monkeypatch):
             if start + 40_000 < len(data):
                 assert periods.acquire(timeout=30)
         assert Answer(steady.getresponse()).status == 201
+
+
+def test_a_body_that_has_come_is_not_too_slow_while_it_is_stored(server, monkeypatch):
+    monkeypatch.setattr("bqserver.fairness.pace.PIECE_TIMEOUT", 0.5)
+    inspecting, go_on = threading.Event(), threading.Event()
+    inspect = attachments.inspect
+
+    def slowly(mime: str, data: bytes) -> Part:
+        inspecting.set()
+        assert go_on.wait(30)
+        return inspect(mime, data)
+
+    monkeypatch.setattr(attachments, "inspect", slowly)
+    with closing(announced(server, "parts", "image/png", len(PNG))) as whole:
+        whole.send(PNG)
+        assert inspecting.wait(30)
+        with closing(announced(server, "parts", "image/png", len(PNG))) as stalled:
+            assert Answer(stalled.getresponse()).status == 408  # so the time for a piece has passed
+        go_on.set()
+        assert Answer(whole.getresponse()).status == 201
 
 
 def announced(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:
