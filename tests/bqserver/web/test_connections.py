@@ -155,3 +155,18 @@ def test_a_connection_between_two_requests_may_be_silent_for_longer(monkeypatch:
         (new,) = connect(server.port, 1, stack)
         assert new.recv(1) == b""  # later than the others, and closed
         assert closed(used) == []
+
+
+def test_a_body_that_keeps_coming_may_take_longer_than_a_silence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connections, "SWEEP_INTERVAL", 0.05)
+    monkeypatch.setattr("bqserver.app.HTTP_IDLE_TIMEOUT", 1.0)
+    body = b'{"user": "bob", "text": "hi"}'
+    head = b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with running_server(open=True) as server, ExitStack() as stack:
+        steady, silent = connect(server.port, 2, stack)
+        steady.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")  # the fast path takes no such body
+        silent.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body))
+        while not select.select([silent], [], [], 0.1)[0]:  # until it is closed
+            steady.sendall(b"1\r\n \r\n")
+        steady.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        assert steady.recv(100).startswith(b"HTTP/1.1 201 ")

@@ -28,7 +28,7 @@ EVICTION_INTERVAL = 0.1
 class Phase(IntEnum):
     """What a connection waits for. Those with a lower phase are closed first; a BUSY one is not closed.
 
-    HEAD: the head of its first request. IDLE: its next request. BODY: the rest of a request. BUSY: the server's
+    HEAD: the head of its first request. IDLE: its next request. BODY: the next bytes of a request. BUSY: the server's
     answer, or it is a WebSocket.
     """
 
@@ -166,6 +166,7 @@ class PhaseDelegate(HTTPMessageDelegate):
         return self._inner.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> object:  # type: ignore[override]
+        set_phase(self._stream, Phase.BODY)
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
