@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 
@@ -14,6 +15,7 @@ class Budget:
     def __init__(self, limit: int) -> None:
         self._limit = self._free = limit
         self._held: Counter[str] = Counter()
+        self._waiting: dict[asyncio.Future[None], tuple[str, int]] = {}
 
     def acquire(self, member: str, size: int) -> bool:
         """Reserve ``size``; False, with nothing reserved, if ``member`` may not hold that much."""
@@ -23,8 +25,25 @@ class Budget:
         self._held[member] += size
         return True
 
+    async def wait(self, member: str, size: int) -> None:
+        """Reserve ``size`` as soon as ``member`` may hold that much."""
+        if self.acquire(member, size):
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = member, size
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if self._waiting.pop(turn, None) is None:  # its turn came in the same moment
+                self.release(member, size)
+            raise
+
     def release(self, member: str, size: int) -> None:
         self._free += size
         self._held[member] -= size
         if not self._held[member]:
             del self._held[member]
+        for turn, (waiting, wanted) in list(self._waiting.items()):
+            if self.acquire(waiting, wanted):
+                del self._waiting[turn]
+                turn.set_result(None)

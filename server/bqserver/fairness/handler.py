@@ -16,6 +16,8 @@ from .pace import PIECE_BYTES, close_unless_taken, hold_unsent, limit_unsent_byt
 
 CLIENT_CLOSED_REQUEST = 499
 """The status in the log of a request whose client left before the answer (nginx's)."""
+MAX_WAIT = 60.0
+"""Seconds that an answer waits until the member may hold its bytes."""
 
 _T = TypeVar("_T")
 
@@ -62,19 +64,29 @@ class FairHandler(RequestHandler):
         A short answer is counted only if the socket does not take it, so a member who can't have more may still ask
         for short ones.
         """
-        self._reading = None  # from here on, the connection ends the answer
         member, size = self.member, len(body)
         if size <= PIECE_BYTES:
+            self._reading = None  # from here on, the connection ends the answer
             hold_unsent(self.client_stream, self.finish(body), budget, member, size)
             return
         if not budget.acquire(member, size):
-            raise self.overload("too much waits for you to read it: read it, then try again")
+            raise self._too_much_unread()
         try:
-            await self._finish_in_pieces(body)
+            await self.finish_in_pieces(body)
         finally:
             budget.release(member, size)
 
-    async def _finish_in_pieces(self, body: bytes) -> None:
+    async def reserve(self, budget: Budget, size: int) -> None:
+        """Wait until the member may hold ``size`` bytes, and count them. Raises ``overload``."""
+        try:
+            async with asyncio.timeout(MAX_WAIT):
+                await budget.wait(self.member, size)
+        except TimeoutError:
+            raise self._too_much_unread() from None
+
+    async def finish_in_pieces(self, body: bytes) -> None:
+        """Send ``body``, which the caller has counted, as fast as the client reads it, and end the answer."""
+        self._reading = None  # from here on, the connection ends the answer
         self.set_header("Content-Length", str(len(body)))
         last = max(0, len(body) - 1) // PIECE_BYTES * PIECE_BYTES
         try:
@@ -84,6 +96,9 @@ class FairHandler(RequestHandler):
             await self.finish(body[last:])
         except StreamClosedError:
             pass
+
+    def _too_much_unread(self) -> Exception:
+        return self.overload("too much waits for you to read it: read it, then try again")
 
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's
         """Every part of every answer goes through here, errors and files too."""

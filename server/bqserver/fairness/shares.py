@@ -19,5 +19,5 @@ class Shares:
         self.reads = FairQueue(slots=16, slots_each=2, max_waiting=1_000, waiting_each=200)
         self.searches = FairQueue(slots=6, slots_each=2, max_waiting=1_000, waiting_each=200)
         self.uploads = FairQueue(slots=4, slots_each=1, max_waiting=1_000, waiting_each=200)
-        # The answer is sent in the turn: pictures of a page wait for each other, for a browser repeats none of them.
-        self.downloads = FairQueue(slots=64, slots_each=3, max_waiting=1_000, waiting_each=16)
+        # The answer is sent in the turn. A browser repeats no picture, and a class behind one address asks for hundreds.
+        self.downloads = FairQueue(slots=64, slots_each=8, max_waiting=2_000, waiting_each=500)

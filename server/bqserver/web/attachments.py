@@ -13,7 +13,7 @@ from bqserver.errors import StorageError
 from bqserver.model import Role
 from bqserver.storage.attachments import AttachmentStore, StoredAttachment
 from bqwidget.errors import ProtocolError
-from bqwidget.protocol import MAX_NAME, SHA256, encode, printable
+from bqwidget.protocol import MAX_NAME, SHA256, Part, encode, printable
 
 from .body import DISCARD_LIMIT, BodyHandler
 from .errors import ApiError, bad_request
@@ -115,11 +115,30 @@ class DownloadHandler(Handler):
         await self.read(self.context.hub.shares.downloads, partial(self.send, room, sha256))
 
     async def send(self, room: str, sha256: str) -> None:
+        body: bytes | None
+        part, body = await self.find(room, sha256)
+        self.set_headers(part, sha256)
+        if f'"{sha256}"' in self.request.headers.get("If-None-Match", ""):
+            self.set_status(HTTPStatus.NOT_MODIFIED)
+            return
+        budget = self.context.hub.shares.outgoing
+        if not budget.acquire(self.member, part.size):
+            body = None  # many may wait
+            await self.reserve(budget, part.size)
+        try:
+            await self.finish_in_pieces(body or (await self.find(room, sha256)).body)
+        finally:
+            budget.release(self.member, part.size)
+
+    async def find(self, room: str, sha256: str) -> StoredAttachment:
+        """Raises ApiError (404)."""
         store = self.context.hub.attachments
         kept = await store.get(room, sha256) if store and SHA256.fullmatch(sha256) else None
         if kept is None:
             raise ApiError(404, "no_part", f"room {room} has no attachment {printable(sha256)}")
-        part, body = kept
+        return kept
+
+    def set_headers(self, part: Part, sha256: str) -> None:
         self.set_header("Content-Type", part.mime)
         self.set_header("Content-Security-Policy", CSP)
         name = f"{sha256[:12]}.{FILE_EXTENSIONS.get(part.mime, 'json')}"
@@ -127,10 +146,6 @@ class DownloadHandler(Handler):
         self.set_header("Cache-Control", f"private, max-age={CACHE_SECONDS}, immutable")
         self.add_header("Vary", "Authorization, Cookie")
         self.set_header("ETag", f'"{sha256}"')
-        if f'"{sha256}"' in self.request.headers.get("If-None-Match", ""):
-            self.set_status(HTTPStatus.NOT_MODIFIED)
-            return
-        await self.finish_json(body)
 
 
 def _check_name(name: str | None) -> None:

@@ -133,3 +133,38 @@ def test_any_size_is_accepted_while_nothing_is_held(size: int):
     assert not budget.acquire("bob", 1)
     budget.release("ada", size)
     assert budget.acquire("bob", 45)
+
+
+def test_who_waits_gets_the_bytes_that_another_has_released():
+    async def scenario() -> None:
+        budget = Budget(100)
+        await budget.wait("ada", 100)
+        first, second = (asyncio.create_task(budget.wait(name, 40)) for name in ("bob", "eve"))
+        await settle()
+        budget.release("ada", 50)
+        await first
+        assert not second.done()
+        budget.release("ada", 50)
+        await second
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("released_first", [False, True])
+def test_a_wait_that_is_cancelled_reserves_nothing(released_first: bool):
+    async def scenario() -> None:
+        budget = Budget(100)
+        await budget.wait("ada", 100)
+        waiting = asyncio.create_task(budget.wait("bob", 100))
+        await settle()
+        if released_first:
+            budget.release("ada", 100)  # in the same turn as the end
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        if not released_first:
+            budget.release("ada", 100)
+        assert budget.acquire("eve", 60)
+        assert budget.acquire("bob", 40)
+
+    asyncio.run(scenario())

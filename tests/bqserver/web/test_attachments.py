@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -179,6 +180,16 @@ def test_uploads_beyond_their_share_are_rejected_and_read_to_their_end(server, m
     assert refused.headers["Retry-After"]
     monkeypatch.undo()
     assert put(server).status == 201
+
+
+def test_a_class_behind_one_address_gets_every_picture(monkeypatch):
+    """Sixty requests at once, for ten times what may be held: they wait, because a browser repeats no picture."""
+    monkeypatch.setattr("bqserver.fairness.shares.MAX_BYTES", 6_000_000)
+    data = png(noise=1_000_000)
+    with running_server(open=True, part_limit=2_000_000) as server, ThreadPoolExecutor(60) as readers:
+        sha256 = put(server, data).json["sha256"]
+        answers = list(readers.map(lambda _: fetch(server, sha256), range(60)))
+        assert [(answer.status, answer.body == data) for answer in answers] == [(200, True)] * 60
 
 
 def test_a_download_that_is_not_read_is_closed(server, monkeypatch):
