@@ -82,8 +82,9 @@ class ServerProcess:
 
     def log(self) -> str:
         """What the server has written to standard error."""
-        self._errors.seek(0)
-        return self._errors.read().decode()
+        # Not seek and read: the server writes at the same position of the file, and would overwrite its first lines.
+        number = self._errors.fileno()
+        return os.pread(number, os.fstat(number).st_size, 0).decode()
 
     def ask(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str) -> Answer:
         if token is not None:

@@ -39,8 +39,9 @@ class ServerProcess:
 
     def stderr_output(self) -> str:
         """Everything written to stderr since the first start, such as tracebacks."""
-        self._errors.seek(0)
-        return self._errors.read()
+        # Not seek and read: the server writes at the same position of the file, and would overwrite its first lines.
+        number = self._errors.fileno()
+        return os.pread(number, os.fstat(number).st_size, 0).decode()
 
     @property
     def pid(self) -> int:
