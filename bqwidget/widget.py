@@ -8,6 +8,7 @@ notebook file.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import html
 import time
 import weakref
@@ -47,6 +48,10 @@ if not (STATIC / "widget.js").is_file():
     )
 
 
+_CODE = [(STATIC / name).read_bytes() for name in ("widget.js", "widget.css")]
+_CODE_VERSION = hashlib.sha256(b"".join(_CODE)).hexdigest()[:16]
+
+
 class ChatWidget(anywidget.AnyWidget):
     """The window of ``room``: a Room, or the name of a room, for which ``Room(name, **options)`` is created.
 
@@ -56,9 +61,10 @@ class ChatWidget(anywidget.AnyWidget):
         ChatWidget("lobby", user="ada")
     """
 
-    # Texts, not paths: with a path, anywidget keeps every widget alive that was created with it.
-    _esm = (STATIC / "widget.js").read_text(encoding="utf-8")
-    _css = (STATIC / "widget.css").read_text(encoding="utf-8")
+    # A text, not a path: with a path, anywidget keeps every widget alive that was created with it. It is saved with
+    # every window, so it is small, and requests the rest.
+    _esm = (STATIC / "loader.js").read_text(encoding="utf-8")
+    _version = traitlets.Unicode(_CODE_VERSION).tag(sync=True)
     room_name = traitlets.Unicode().tag(sync=True)
     user = traitlets.Unicode().tag(sync=True)
 
@@ -118,6 +124,9 @@ class ChatWidget(anywidget.AnyWidget):
             self._flush_soon()
 
     def _on_command(self, content: object, data: bytes = b"") -> None:
+        if content == {"do": "code"}:
+            self.send({"code": _CODE_VERSION}, _CODE)
+            return
         for command in self._comm_server.receive(content, data):
             match command:
                 case DownloadCommand():

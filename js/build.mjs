@@ -9,7 +9,7 @@ import { options } from "./bundle.mjs";
 
 const build = await context({
   ...options,
-  entryPoints: ["src/widget.ts", "src/widget.css", "src/page.ts", "src/page.css"],
+  entryPoints: ["src/loader.ts", "src/widget.ts", "src/widget.css", "src/page.ts", "src/page.css"],
   outdir: fileURLToPath(new URL("../bqwidget/static", import.meta.url)),
   logLevel: "info",
 });

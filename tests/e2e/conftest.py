@@ -181,6 +181,13 @@ def start_lab(home: Path, environ: dict[str, str], folder: Path, theme: str) -> 
     return run_jupyter(command, home, {**paths, **environ}, folder, {"themes": {"theme": theme}})
 
 
+def save_widget_state(home: Path) -> None:
+    """Let JupyterLab save the state of widgets in notebooks."""
+    folder = home / "lab-settings" / "@jupyter-widgets" / "jupyterlab-manager"
+    folder.mkdir(parents=True)
+    (folder / "plugin.jupyterlab-settings").write_text(json.dumps({"saveState": True}))
+
+
 def run_jupyter(
     command: list[str],
     home: Path,
