@@ -89,11 +89,14 @@ function fetchCode(model: Model, onCode: (factory: Factory) => void): () => void
       check();
     });
   };
+  let stopped = false;
   const stop = (): void => {
+    stopped = true;
     clearTimeout(timer);
     model.off("msg:custom", receive);
   };
   const check = (): void => {
+    if (stopped) return;
     clearTimeout(timer);
     if (code.factory !== null) {
       stop();
