@@ -4,7 +4,7 @@ import type { Attachment } from "../protocol/attachments";
 import { RequestError } from "../protocol/errors";
 import { asAttachment } from "../protocol/guards";
 import { parseJson } from "../protocol/schema";
-import { httpError } from "./http-client";
+import { HttpError, httpError } from "./http-client";
 import type { OnProgress } from "./source";
 
 const UNREACHABLE = { code: "unreachable", message: "The server cannot be reached: try again" };
@@ -16,8 +16,26 @@ export async function fetchAttachment(roomUrl: string, sha256: string, signal: A
   return await response.blob();
 }
 
+/** Repeats it while the server has no room for it, as when a whole class uploads at once. */
+export async function uploadAttachment(
+  roomUrl: string,
+  file: Blob,
+  mime: string,
+  onProgress: OnProgress,
+  signal: AbortSignal,
+): Promise<Attachment> {
+  for (;;) {
+    try {
+      return await uploadOnce(roomUrl, file, mime, onProgress, signal);
+    } catch (error) {
+      if (!(error instanceof HttpError && error.code === "overload")) throw error;
+      await pause(error.retryAfterMs, signal);
+    }
+  }
+}
+
 /** With XMLHttpRequest, because `fetch` does not report the progress of an upload. */
-export function uploadAttachment(
+function uploadOnce(
   roomUrl: string,
   file: Blob,
   mime: string,
@@ -40,9 +58,21 @@ export function uploadAttachment(
       reject(httpError({ status: request.status, headers }, body));
     };
     request.onerror = () => reject(new RequestError(UNREACHABLE));
-    request.onabort = () => reject(new DOMException("removed", "AbortError"));
+    request.onabort = () => reject(aborted());
     signal.addEventListener("abort", () => request.abort());
     request.send(file);
+  });
+}
+
+const aborted = (): DOMException => new DOMException("removed", "AbortError");
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(aborted());
+    });
   });
 }
 
