@@ -41,14 +41,13 @@ SNAPSHOT_LIMIT = 200
 """Messages in a snapshot; the view requests older ones when they are scrolled to."""
 STATIC = Path(__file__).parent / "static"
 
-if not (STATIC / "widget.js").is_file():
+try:
+    _LOADER, *_CODE = [(STATIC / name).read_bytes() for name in ("loader.js", "widget.js", "widget.css")]
+except FileNotFoundError as error:
     raise BqwidgetError(
-        f"the window's bundle {STATIC / 'widget.js'} is missing: reinstall bqwidget,"
+        f"the window's bundle {error.filename} is missing: reinstall bqwidget,"
         " or in a checkout run `npm ci && npm run build` in js/"
-    )
-
-
-_CODE = [(STATIC / name).read_bytes() for name in ("widget.js", "widget.css")]
+    ) from None
 _CODE_VERSION = hashlib.sha256(b"".join(_CODE)).hexdigest()[:16]
 
 
@@ -63,7 +62,7 @@ class ChatWidget(anywidget.AnyWidget):
 
     # A text, not a path: with a path, anywidget keeps every widget alive that was created with it. It is saved with
     # every window, so it is small, and requests the rest.
-    _esm = (STATIC / "loader.js").read_text(encoding="utf-8")
+    _esm = _LOADER.decode()
     _version = traitlets.Unicode(_CODE_VERSION).tag(sync=True)
     room_name = traitlets.Unicode().tag(sync=True)
     user = traitlets.Unicode().tag(sync=True)

@@ -109,9 +109,14 @@ def traits(kind: Any) -> Names:
         if trait.this_class.__module__.partition(".")[0] == "bqserver"
     }
     return {
-        f"{kind.__name__}.{name}": f"{type(trait).__name__}, by default {type(getattr(app, name)).__name__}"
+        f"{kind.__name__}.{name}": f"{trait_type(trait)}, by default {type(getattr(app, name)).__name__}"
         for name, trait in ours.items()
     }
+
+
+def trait_type(trait: Any) -> str:
+    """traitlets' type, of which ours are kinds with limits of their own."""
+    return next(base.__name__ for base in type(trait).__mro__ if base.__module__.startswith("traitlets"))
 
 
 # ---- Python
