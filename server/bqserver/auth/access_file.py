@@ -161,7 +161,8 @@ class AccessFile(Generic[_T]):
     def _report(self, error: AccessFileError, *, again: bool = False) -> None:
         if again or str(error) != self.problem:
             remedy = f"correct it, or if this is intended run bqserver {self._kind.name} accept"
-            _log.error("%s; the last good state stays in effect: %s", error, remedy)
+            sentence = f"{error}; the last good state stays in effect: {remedy}"
+            _log.error(sentence)  # no arguments: another fault is no repetition (RepeatFilter)
         self.problem = str(error)
 
     def _move_aside(self) -> None:

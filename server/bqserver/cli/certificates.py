@@ -47,7 +47,8 @@ class CertificateWatcher:
         try:
             context = tls_context(self._certfile, self._keyfile, password="")  # never ask on the terminal
         except StartError as error:
-            _log.error("the former certificate stays in use: %s", error)
+            sentence = f"the former certificate stays in use: {error}"
+            _log.error(sentence)  # no arguments: another fault is no repetition (RepeatFilter)
         else:
             _log.info("the certificate was reloaded")
             self._on_change(context)

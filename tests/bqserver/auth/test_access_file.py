@@ -69,6 +69,18 @@ def test_a_slip_in_the_rights_opens_no_room_and_a_restart_neither(data: Path, sl
         assert statuses(server, "staff", bob, eve) == [403, 200]
 
 
+def test_each_fault_of_a_file_is_logged_at_once(data: Path):
+    """What a client causes is written once a minute; a person who corrects a file needs to see the next fault."""
+    with server_process() as server:
+        for text, fault in (
+            ('["*"\n', "not TOML"),
+            ('["*"]\nada = "boss"\n', "boss"),
+            ('["*"]\nada = "king"\n', "king"),
+        ):
+            (data / "rights.toml").write_text(text)
+            reload_of(server, fault)
+
+
 def test_deleting_rights_on_purpose_is_a_command_that_a_running_server_follows(data: Path):
     with server_process() as server:
         shared = (data / "token").read_text().strip()

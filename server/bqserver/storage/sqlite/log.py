@@ -276,7 +276,8 @@ class SqliteLog:
 
     def _mark_failed(self, error: Exception) -> None:
         if self._healthy:
-            _log.error("messages can't be stored: %s", _reason(error, self.path))
+            sentence = f"messages can't be stored: {_reason(error, self.path)}"
+            _log.error(sentence)  # no arguments: another fault is no repetition (RepeatFilter)
             self._healthy = False
 
     def _mark_healthy(self) -> None:
