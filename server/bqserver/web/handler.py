@@ -27,6 +27,7 @@ from .requests import (
     is_upgrade,
     retry_header,
     server_address,
+    session_cookie,
     whole_number,
 )
 
@@ -152,7 +153,8 @@ class Handler(FairHandler):
         authorization = self.request.headers.get("Authorization")
         session = None
         if authorization is None and not self.context.authenticator.is_open:
-            session = self.get_signed_cookie(cookie_name(self.request), max_age_days=COOKIE_DAYS)
+            value = session_cookie(self.request)
+            session = self.get_signed_cookie(cookie_name(self.request), value, max_age_days=COOKIE_DAYS)
         return self.context.authenticator.identify(authorization, session)
 
     def reauthenticator(self) -> Callable[[], Awaitable[Identity | Denied]] | None:

@@ -27,6 +27,19 @@ def cookie_name(request: HTTPServerRequest) -> str:
     return f"bqserver-{port}" if port.isdigit() else "bqserver"
 
 
+def session_cookie(request: HTTPServerRequest) -> str:
+    """The signed value of the session cookie; empty without one.
+
+    Tornado parses all cookies into Morsels: 0.1 s for 60 kB of them, and 5 s before 6.4.2.
+    """
+    name, value = cookie_name(request), ""
+    for pair in request.headers.get("Cookie", "").split(";"):
+        key, _, found = pair.partition("=")
+        if key.strip() == name:
+            value = found.strip().strip('"')
+    return value
+
+
 def http1_connection(request: HTTPServerRequest) -> HTTP1Connection:
     """The request's connection. Tornado's server speaks HTTP/1 only; its annotations do not say so."""
     return cast(HTTP1Connection, request.connection)

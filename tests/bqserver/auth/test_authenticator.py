@@ -164,6 +164,14 @@ def test_a_session_can_not_create_invites(server):
     assert (answer.status, answer.code) == (403, "forbidden")
 
 
+@pytest.mark.parametrize("form", ["{}", "a=b; {}", "{};a", 'a="\\";  {} ', "x{}; {}", "; ;{};;"])
+def test_a_session_is_found_among_other_cookies(server, form):
+    name, _, value = session_cookie(server).partition("=")
+    cookies = form.replace("{}", f"{name}={value}")
+    assert request(server.url, "GET", "/messages", Cookie=cookies).status == 200
+    assert request(server.url, "GET", "/messages", Cookie=cookies.replace(f"{name}=", "other=")).status == 401
+
+
 def test_a_forged_session_cookie_is_rejected(server):
     cookie = session_cookie(server)
     assert request(server.url, "GET", "/messages", Cookie=cookie[:-1] + "x").status == 401
