@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakMethod, finalize
 
 import msgspec
-from traitlets import Any as Any_
-from traitlets import List, Unicode
 
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
@@ -19,7 +17,6 @@ from bqwidget._client.session_thread import now_ms
 from bqwidget._room.callbacks.membership import KernelMember
 from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
-from bqwidget._room.observable import live_trait
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions import QuestionMixin
@@ -27,9 +24,9 @@ from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
 
 from .connection import Connection
-from .errors import BqwidgetError, ConnectionRefused, WaitTimeout
-from .protocol import Error, Member, ServerFrame, check_room, printable
-from .session import Session, State, Status, StatusError
+from .errors import ConnectionRefused, WaitTimeout
+from .protocol import Error, ServerFrame, check_room, printable
+from .session import Session, Status, StatusError
 
 if TYPE_CHECKING:
     from .widget import ChatWidget
@@ -54,15 +51,6 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         room = Room("lobby", user="ada")
         room.send("hi")
     """
-
-    messages: MessageSnapshot = live_trait(List, "The newest messages, oldest first; a read-only snapshot.")
-    status: State = live_trait(Unicode, "connecting, open, reconnecting or closed.")
-    error: BqwidgetError | None = live_trait(Any_, "The last error of the connection, or None.")
-    latency: float | None = live_trait(Any_, "The last measured round-trip time, in seconds.")
-    members: list[Member] = live_trait(List, "The members who are in the room now.")
-    queued: int = live_trait(Any_, "The number of sends that are not acknowledged.")
-    reconnect_attempts: int = live_trait(Any_, "Joins attempted since the room was last open.")
-    last_disconnected_at: int | None = live_trait(Any_, "When it was last lost, in ms since the epoch.")
 
     _kind = "kernel"
 
@@ -192,7 +180,10 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     # ---- used by widget.py, whose comm messages are handled on the room's thread ----
 
     def _add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener(frames)`` on the room's thread with accepted frames. Returns a function that ends this."""
+        """Call ``listener(frames)`` on the room's thread after every step, with what it accepted, if anything.
+
+        Returns a function that ends this.
+        """
         self._listeners.append(listener)
 
         def remove() -> None:
@@ -217,14 +208,14 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
             if status.status == "closed":
                 self._update_lifetime()
         self._notify_listeners(frames)
-        self._mark_changed(_LIVE_TRAITS)
+        self._mark_changed()
         self._on_frames(accepted)
         self._refresh_live_outputs(accepted)
         if status.status == "open" and before is not None and before.status == "reconnecting":
             self._on_reconnected()
 
     def _notify_listeners(self, frames: Frames) -> None:
-        for listener in list(self._listeners) if frames else ():
+        for listener in list(self._listeners):
             try:
                 listener(frames)
             except Exception as error:  # noqa: BLE001 - an error in a window must not end the room
@@ -249,7 +240,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     def _current_value(self, name: str) -> Any:
         connection = self._connection
         match name:
-            case "messages":
+            case "messages" | "value":
                 return self._messages_snapshot()
             case "status":
                 return connection.session.state
@@ -274,6 +265,3 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         """Show a callback's error in the window too."""
         message = f"{getattr(function, '__name__', function)}: {type(error).__name__}: {error}"
         self._connection.call_soon(self._notify_listeners, [Error(code="callback", message=message)])
-
-
-_LIVE_TRAITS = tuple(name for name, trait in Room.class_traits().items() if trait.read_only)

@@ -20,6 +20,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from bqwidget._room.observable import Observable
 from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
 from bqwidget._widget.chunked_transfer import ChunkedTransfer
@@ -51,10 +52,11 @@ except FileNotFoundError as error:
 _CODE_VERSION = hashlib.sha256(b"".join(_CODE)).hexdigest()[:16]
 
 
-class ChatWidget(anywidget.AnyWidget):
+class ChatWidget(Observable, anywidget.AnyWidget):
     """The window of ``room``: a Room, or the name of a room, for which ``Room(name, **options)`` is created.
 
-    ``layout``: as of any widget. ``.room`` is the Room. A window that created its Room also closes it. Raises
+    ``layout``: as of any widget. ``.room`` is the Room. It has the live traits of the Room, such as ``messages``, which
+    can be observed and linked, but are neither saved nor sent to browsers. A window that created its Room also closes it. Raises
     TypeError for options together with a Room, and the errors of ``Room``. Example::
 
         ChatWidget("lobby", user="ada")
@@ -80,11 +82,6 @@ class ChatWidget(anywidget.AnyWidget):
         super().__init__(room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout}))
         self._unlisten = room._add_listener(_frame_listener(self))
         replace_previous(self, f"window {room.name}", ChatWidget.close)
-
-    @property
-    def messages(self) -> list[Message]:
-        """The list of the room, ``room.messages``, oldest first. Observe it on the room."""
-        return self.room.messages
 
     def open(self) -> None:
         super().open()
@@ -115,9 +112,22 @@ class ChatWidget(anywidget.AnyWidget):
             )
         return bundle
 
+    # ---- for the traits ----
+
+    def _current_value(self, name: str) -> Any:
+        return getattr(self.room, name)
+
+    def _on_callback_error(self, function: Callable[..., object], error: BaseException) -> None:
+        self.room._on_callback_error(function, error)
+
+    def _has_callbacks(self) -> bool:
+        """No callback keeps a window alive: ipywidgets does, until it is closed."""
+        return False
+
     # ---- on the room's thread ----
 
     def _on_frames(self, frames: Sequence[Any]) -> None:
+        self._mark_changed()
         if frames:
             self._comm_server.push(frames)
             self._flush_soon()

@@ -29,7 +29,6 @@ class HistoryMixin(SendMixin):
     """Every method that asks the server raises ConnectionRefused or RoomClosed."""
 
     name: str
-    messages: Any
 
     def history(self, before: Message | int | None = None, limit: int = 50) -> list[Message]:
         """The last ``limit`` messages before ``before`` (a Message or a seq; None: the newest), oldest first.

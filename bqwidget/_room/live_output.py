@@ -31,7 +31,6 @@ class LiveOutputMixin(ReceiveMixin):
     """``@room.live``: the output of a function of the messages, kept up to date."""
 
     name: str
-    messages: Any
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,9 +1,11 @@
-"""Observable: traits whose values belong to another thread, observed under the thread rule."""
+"""Observable: a room's traits, whose values belong to another thread, observed under the thread rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import difflib
+from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 from weakref import WeakMethod, ref
@@ -11,12 +13,19 @@ from weakref import WeakMethod, ref
 import traitlets
 from traitlets.utils.bunch import Bunch
 
+from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
+from bqwidget.errors import BqwidgetError
+from bqwidget.protocol import Member
+from bqwidget.session import State
 
 from .callbacks import loop_guard
 from .callbacks.lifetime import keep_alive
+
+_linked: ContextVar[Bunch | None] = ContextVar("bqwidget_linked", default=None)
+"""The change that a ``traitlets.link`` passes on now."""
 
 
 class _LiveTrait(traitlets.TraitType[Any, Any]):
@@ -25,7 +34,15 @@ class _LiveTrait(traitlets.TraitType[Any, Any]):
     def get(self, obj: traitlets.HasTraits, cls: Any = None) -> Any:  # noqa: ARG002 - traitlets' signature
         assert isinstance(obj, Observable)
         assert self.name is not None
+        change = _linked.get()
+        if change is not None and change.owner is obj and change.name == self.name:
+            return change.new  # a link raises if the value changes while it sets its target
         return obj._current_value(self.name)  # noqa: SLF001 - a trait is part of its object
+
+    def __set__(self, obj: traitlets.HasTraits, value: Any) -> None:
+        raise traitlets.TraitError(
+            f"{self.name} is read-only: it shows the state of the room; room.send(text) adds a message"
+        )
 
 
 class _LiveList(_LiveTrait, traitlets.List[Any]):
@@ -45,10 +62,18 @@ def live_trait(kind: type[traitlets.TraitType[Any, Any]], help: str) -> Any:  # 
 class Observable(traitlets.HasTraits):
     """Observers run in the callback loop, once for all changes since the last notification."""
 
-    status: Any
+    messages: MessageSnapshot = live_trait(traitlets.List, "The newest messages, oldest first; a read-only snapshot.")
+    value: MessageSnapshot = live_trait(traitlets.List, "The messages, by ipywidgets' name for interactive_output.")
+    status: State = live_trait(traitlets.Unicode, "connecting, open, reconnecting or closed.")
+    error: BqwidgetError | None = live_trait(traitlets.Any, "The last error of the connection, or None.")
+    latency: float | None = live_trait(traitlets.Any, "The last measured round-trip time, in seconds.")
+    members: list[Member] = live_trait(traitlets.List, "The members who are in the room now.")
+    queued: int = live_trait(traitlets.Any, "The number of sends that are not acknowledged.")
+    reconnect_attempts: int = live_trait(traitlets.Any, "Joins attempted since the room was last open.")
+    last_disconnected_at: int | None = live_trait(traitlets.Any, "When it was last lost, in ms since the epoch.")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
         self._callback_loop: CallbackLoop = callback_loop()
         self._last_values: dict[str, Any] = {}
         self._changed: set[str] = set()
@@ -65,25 +90,41 @@ class Observable(traitlets.HasTraits):
         """Call ``handler(change)`` when a trait changes, as in traitlets, but under the thread rule.
 
         ``names``: a trait's name or a list of names. Output appears in the cell that called ``observe``, and a new
-        run of that cell replaces it. Example::
+        run of that cell replaces it. Raises ValueError for a name that is no trait. Example::
 
             room.observe(lambda change: print(len(change.new), "messages"), "messages")
         """
-        if not isinstance(handler, traitlets.EventHandler):
-            handler = self._make_callback(handler)
-            reference = ref(self)
+        if isinstance(handler, traitlets.EventHandler):  # of a class, registered before __init__
+            super().observe(handler, names, type)
+            return
+        self._check_observer(handler, names)
+        is_link = isinstance(getattr(handler, "__self__", None), traitlets.link)
+        callback = self._make_callback(handler, _begin_link if is_link else loop_guard.begin)
+        reference = ref(self)
 
-            def unobserve(callback: Callback) -> None:
-                if (observed := reference()) is not None:
-                    with suppress(ValueError):  # the user has removed it
-                        observed.unobserve(callback, names, type)
+        def unobserve(callback: Callback) -> None:
+            if (observed := reference()) is not None:
+                with suppress(ValueError):  # the user has removed it
+                    observed.unobserve(callback, names, type)
 
-            replace_previous(handler, "observe", unobserve, group=CALLBACKS)
+        replace_previous(callback, "observe", unobserve, group=CALLBACKS)
         for name in traitlets.parse_notifier_name(names):
-            if name in self.traits():
+            if name in _LIVE_TRAITS and not self._is_observed(name):
                 self._last_values[name] = getattr(self, name)
-        super().observe(handler, names, type)
+        super().observe(callback, names, type)
         self._update_lifetime()
+
+    def _check_observer(self, handler: object, names: Any) -> None:
+        if not callable(handler):
+            raise TypeError(
+                f"handler is {handler!r}: observe takes a function of a change, and then the names of traits"
+            )
+        for name in traitlets.parse_notifier_name(names):
+            if name is not traitlets.All and name not in self.traits():
+                public = [trait for trait in self.traits() if not trait.startswith("_")]
+                close = difflib.get_close_matches(str(name), public, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(_LIVE_TRAITS)}"
+                raise ValueError(f"names has {name!r}, which is not a trait: {hint}")
 
     def _remove_notifiers(self, *args: Any) -> None:
         """Called by traitlets' ``unobserve``."""
@@ -97,7 +138,9 @@ class Observable(traitlets.HasTraits):
         """After every change of the callbacks, and when the room is closed."""
         keep_alive(self, needed=self.status != "closed" and self._has_callbacks())
 
-    def _make_callback(self, function: Callable[..., object]) -> Callback:
+    def _make_callback(
+        self, function: Callable[..., object], before: Callable[..., None] = loop_guard.begin
+    ) -> Callback:
         """A callback for ``function``. It does not keep this object alive."""
         if isinstance(self._callback_loop, ThreadCallbackLoop):
             self._callback_loop = callback_loop()  # the main thread may have a loop by now
@@ -107,11 +150,11 @@ class Observable(traitlets.HasTraits):
             if (method := on_callback_error()) is not None:
                 method(function, error)
 
-        return Callback(function, on_error, loop_guard.begin)
+        return Callback(function, on_error, before)
 
-    def _mark_changed(self, names: Iterable[str]) -> None:
-        """Note on any thread that these traits may have new values."""
-        observed = [name for name in names if self._is_observed(name)]
+    def _mark_changed(self) -> None:
+        """Note on any thread that the live traits may have new values."""
+        observed = [name for name in _LIVE_TRAITS if self._is_observed(name)]
         with self._changed_lock:
             first = bool(observed) and not self._changed
             self._changed.update(observed)
@@ -119,13 +162,22 @@ class Observable(traitlets.HasTraits):
             self._callback_loop.post(self._flush_changes)
 
     def _is_observed(self, name: str) -> bool:
-        return bool(self._trait_notifiers.get(name) or self._trait_notifiers.get(traitlets.All))
+        all_names = name != "value" and self._trait_notifiers.get(traitlets.All)
+        return bool(self._trait_notifiers.get(name) or all_names)
 
     def _flush_changes(self) -> None:
         with self._changed_lock:
             names, self._changed = self._changed, set()
         for name in sorted(names):
             old, new = self._last_values.get(name), getattr(self, name)
-            if new is not old and (name == "messages" or new != old):  # a list is created once per change
+            if new is not old and (isinstance(new, MessageSnapshot) or new != old):  # a list is created once per change
                 self._last_values[name] = new
                 self.notify_change(Bunch(name=name, old=old, new=new, owner=self, type="change"))
+
+
+_LIVE_TRAITS = tuple(name for name, trait in Observable.class_traits().items() if trait.read_only)
+
+
+def _begin_link(change: Bunch) -> None:
+    loop_guard.begin(change)
+    _linked.set(change)
