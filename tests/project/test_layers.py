@@ -30,14 +30,15 @@ LAYERS: dict[str, set[str]] = {
     "bqwidget._client": {"errors", "protocol", "local", "_threads", "_client.outbox", "_client.message_list", "session"},
     "bqwidget.connection": {"errors", "protocol", "_client", "_client.outbox"},
     "bqwidget._room": {
-        "errors", "protocol", "_threads", "dispatch", "_client", "_client.outbox", "_client.message_list", "connection",
+        "errors", "protocol", "_threads", "dispatch", "_client", "_client.outbox", "_client.message_list", "session",
+        "connection",
     },
     "bqwidget.room": {
         "errors", "protocol", "_threads", "_client", "_client.message_list", "session", "connection", "_room",
     },
     "bqwidget.testing": {"errors", "protocol", "room"},
     "bqwidget._widget": {"errors", "protocol", "_client", "connection"},
-    "bqwidget.widget": {"errors", "protocol", "_threads", "room", "_widget"},
+    "bqwidget.widget": {"errors", "protocol", "_threads", "_room", "room", "_widget"},
     "bqwidget": {"errors", "protocol", "room", "widget"},
     # bqserver: a package, and the packages of bqserver that it may import.
     "bqserver.errors": set(),
