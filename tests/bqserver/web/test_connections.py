@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import select
@@ -17,6 +18,7 @@ from chaos.load.raw_websocket import join
 from chaos.load.server_process import ServerProcess, server_process
 from support.eventually import eventually
 from support.ws_client import member, request
+from tornado.iostream import IOStream
 
 FILES = 256
 
@@ -170,3 +172,16 @@ def test_a_body_that_keeps_coming_may_take_longer_than_a_silence(monkeypatch: py
             steady.sendall(b"1\r\n \r\n")
         steady.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
         assert steady.recv(100).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_connection_that_is_followed_holds_no_larger_dict_than_tornados():
+    async def scenario() -> None:
+        with ExitStack() as stack:
+            ends = [stack.enter_context(one) for one in socket.socketpair()]
+            plain, followed = IOStream(ends[0]), connections.TrackedStream(ends[1])
+            connections.OpenConnections().add(followed, "127.0.0.1")
+            assert vars(followed).keys() == vars(plain).keys()
+            followed.close()
+            plain.close()
+
+    asyncio.run(scenario())
