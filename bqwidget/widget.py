@@ -68,6 +68,8 @@ class ChatWidget(Observable, anywidget.AnyWidget):
     _version = traitlets.Unicode(_CODE_VERSION).tag(sync=True)
     room_name = traitlets.Unicode().tag(sync=True)
     user = traitlets.Unicode().tag(sync=True)
+    _kernel_id = traitlets.Unicode().tag(sync=True)
+    """Marks the cids of this kernel: the window shows what its code said as the reader's own."""
 
     def __init__(self, room: Room | str, *, layout: Any = None, **options: Any) -> None:
         if isinstance(room, Room) and options:
@@ -79,7 +81,8 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
         self.on_msg(_on_comm_message)
-        super().__init__(room_name=room.name, user=room.user, **({} if layout is None else {"layout": layout}))
+        names = {"room_name": room.name, "user": room.user, "_kernel_id": room._member.kernel_id}
+        super().__init__(**names, **({} if layout is None else {"layout": layout}))
         self._unlisten = room._add_listener(_frame_listener(self))
         replace_previous(self, f"window {room.name}", ChatWidget.close)
 

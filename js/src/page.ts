@@ -11,7 +11,7 @@ import { Room } from "./room/room";
 import { SocketSource } from "./transport/socket-source";
 import { Chat } from "./view/chat";
 import { InviteScreen } from "./view/invite-screen";
-import { loadName } from "./view/shared/storage";
+import { loadClientId, loadName } from "./view/shared/storage";
 
 const UNREAD_DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
 
@@ -32,7 +32,8 @@ function start(main: HTMLElement): void {
   const embedded = parseJson(document.getElementById("bqwidget-state")?.textContent ?? "");
   const data = isObject(embedded) ? embedded : {};
   const principal = typeof data.user === "string" ? data.user : null;
-  const room = new Room(new SocketSource({ base, room: name }), stateFrom(name, principal ?? loadName(""), data));
+  const state = { ...initialState(name, principal ?? loadName(""), [loadClientId()]), principal };
+  const room = new Room(new SocketSource({ base, room: name }), withEmbedded(state, data));
   main.replaceChildren();
   // Not `location.href`: its query or fragment may contain a secret.
   const shareUrl = location.origin + location.pathname;
@@ -76,10 +77,10 @@ function showUnread(room: Room): void {
   });
 }
 
-function stateFrom(room: string, user: string, data: Readonly<Record<string, unknown>>): State {
+function withEmbedded(state: State, data: Readonly<Record<string, unknown>>): State {
   const { messages, epoch, seq, oldest } = data;
-  if (typeof epoch !== "string" || typeof seq !== "number" || typeof oldest !== "number") return initialState(room, user);
-  return hydratedState(room, user, { messages: asMessages(messages), epoch, seq, oldest });
+  if (typeof epoch !== "string" || typeof seq !== "number" || typeof oldest !== "number") return state;
+  return hydratedState(state, { messages: asMessages(messages), epoch, seq, oldest });
 }
 
 /** The code of `#invite=CODE`; it is removed from the address, so that a copied link does not contain it. */

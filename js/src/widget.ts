@@ -12,7 +12,7 @@ import { Room } from "./room/room";
 import type { Model } from "./transport/comm-commands";
 import { CommSource } from "./transport/comm-source";
 import { Chat } from "./view/chat";
-import { loadName } from "./view/shared/storage";
+import { loadClientId, loadName } from "./view/shared/storage";
 
 interface InitializeProps {
   readonly model: Model;
@@ -32,7 +32,8 @@ export default function widget() {
 
   function open(model: Model): Room {
     setLanguage([document.documentElement.lang, ...navigator.languages]); // JupyterLab's language is in `lang`
-    const state = initialState(text(model, "room_name"), loadName(text(model, "user")));
+    const clients = [loadClientId(), text(model, "_kernel_id")].filter((id) => id !== "");
+    const state = initialState(text(model, "room_name"), loadName(text(model, "user")), clients);
     const opened = new Room(new CommSource(model, newId()), state);
     opened.start();
     return opened;

@@ -122,6 +122,38 @@ def test_the_page_works_on_a_phone(server, pages):
         assert 0 <= size["x"] <= size["x"] + size["width"] <= 390
 
 
+# ---- people with the same name
+
+
+def test_two_people_of_one_unverified_name_are_two(server, pages):
+    one, other = pages(), pages()
+    window = open_room(one, server, "names")
+    window.set_name("jovyan")
+    one.get_by_text("Others may be called “jovyan” too").wait_for()
+    window.say("mine")
+    window.wait_for("mine")
+    with member(server.url, "names") as kernel:
+        for number in range(6):
+            kernel.say("from another kernel\n\n" * 10, f"{number}.another", "jovyan")
+            kernel.until("ack")
+    window.messages.nth(6).wait_for()
+    theirs = open_room(other, server, "names")
+    theirs.set_name("jovyan")
+    theirs.messages.last.hover()
+    other.get_by_role("button", name="Reply").wait_for()
+    assert other.get_by_role("button", name="Edit").count() == 0
+    other.mouse.wheel(0, -900)
+    other.get_by_role("button", name="Jump to latest").wait_for()
+    window.say("unread for the other")
+    other.wait_for_function("() => document.title.startsWith('(1)')")
+    one.reload()
+    window.wait_connected()
+    window.messages.filter(has_text="unread for the other").hover()
+    one.get_by_role("button", name="Edit").wait_for()
+    window.messages.nth(5).hover()
+    one.get_by_role("button", name="Edit").wait_for(state="detached")
+
+
 # ---- title and language
 
 

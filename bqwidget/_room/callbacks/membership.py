@@ -26,6 +26,11 @@ class KernelMember:
         self.key = (session, server, room, user, token_hex(8) if separate else "")
         self._identity = "\0".join(self.key[2:])
 
+    @property
+    def kernel_id(self) -> str:
+        """What all cids of this process have after their dot, before a signature."""
+        return _process.id
+
     def make_cid(self) -> str:
         chain = current_chain()
         return self._sign(f"{next(_process.counter)}{chain.suffix if chain else ''}")
@@ -35,16 +40,17 @@ class KernelMember:
 
     def _sign(self, number: str) -> str:
         text = f"{number}\0{self._identity}".encode(errors="replace")
-        return f"{number}.{blake2b(text, key=_process.key, digest_size=10).hexdigest()}"
+        return f"{number}.{_process.id}{blake2b(text, key=_process.key, digest_size=6).hexdigest()}"
 
 
 class _Process:
-    """The secret of this process, and the number of the next cid."""
+    """The id and the secret of this process, and the number of the next cid."""
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
+        self.id = token_hex(4)
         self.key = token_bytes(16)
         self.counter = count(1)
 

@@ -18,8 +18,10 @@ export const de: Strings = {
   retry: "Erneut versuchen",
   discard: "Verwerfen",
   jumpToLatest: "Zum Neuesten",
+  defaultName: (name: string) => `„${name}“ heißen vielleicht auch andere: Gib deinen eigenen Namen ein`,
   nameRequired: "Gib zuerst deinen Namen ein",
   tooLong: (over, limit) => `${number.format(over)} Zeichen zu viel: höchstens ${number.format(limit)} sind erlaubt`,
+  editedDeleted: "Die Nachricht wurde inzwischen gelöscht: dein Text bleibt als neue erhalten",
   notSent: "Gerade kann nichts gesendet werden: dein Text bleibt",
 
   connecting: "Verbinden…",

@@ -16,9 +16,11 @@ export const en = {
   retry: "Retry",
   discard: "Discard",
   jumpToLatest: "Jump to latest",
+  defaultName: (name: string) => `Others may be called “${name}” too: enter your own name`,
   nameRequired: "Enter your name first",
   tooLong: (over: number, limit: number) =>
     `${number.format(over)} ${plural(over, "character", "characters")} too many: the limit is ${number.format(limit)}`,
+  editedDeleted: "The message was deleted meanwhile: your text is kept as a new one",
   notSent: "Nothing can be sent now: your text is kept",
 
   connecting: "Connecting…",

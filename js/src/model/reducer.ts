@@ -137,7 +137,7 @@ class Reducer {
       this.list.keepNewest(KEPT_MESSAGES);
       this.#set({ complete: false });
     }
-    if (isOwn(this.state, message.user)) this.#set({ unread: NO_UNREAD });
+    if (isOwn(this.state, message)) this.#set({ unread: NO_UNREAD });
     else if (!latestVisible) this.#set({ unread: { firstSeq: unread.firstSeq ?? message.seq, count: unread.count + 1 } });
   }
 
@@ -247,7 +247,7 @@ class Reducer {
     for (const message of messages) this.#confirm(message);
     for (const frame of rest) this.apply(frame);
     const sameEpoch = epoch !== null && epoch === this.state.epoch;
-    const missed = messages.filter(({ seq, user }) => sameEpoch && seq > knownSeq && !isOwn(this.state, user));
+    const missed = messages.filter((each) => sameEpoch && each.seq > knownSeq && !isOwn(this.state, each));
     if (!this.state.latestVisible && missed.length > 0) {
       this.#set({ unread: { firstSeq: missed[0]!.seq, count: missed.length } });
     }

@@ -2,6 +2,7 @@
 
 import type { Draft } from "../protocol/client-frames";
 import type { Change, Entry, Message } from "../protocol/entries";
+import { isMadeBy, newClientId } from "../protocol/ids";
 import { DEFAULT_LIMITS, type Limits } from "../protocol/limits";
 import type { ChangeFrame, ErrorInfo, Member, MessageFrame, Profile, ServerFrame, Status } from "../protocol/server-frames";
 import type { PendingDraft } from "./pending";
@@ -23,6 +24,8 @@ export interface State {
   readonly user: string;
   /** The verified name under which the server stores our messages; null if it uses `user`. */
   readonly principal: string | null;
+  /** The ids of this browser and, in a notebook, its kernel: the cids of what they send contain them. */
+  readonly clients: readonly string[];
 
   readonly epoch: string | null;
   /** The seq of the last accepted entry. */
@@ -102,11 +105,12 @@ export const MAX_HELD_FRAMES = 1_000;
 export const KEPT_MESSAGES = 2_000;
 export const PAGE_RETRY_DELAY_MS = 2_000;
 
-export function initialState(room: string, user = ""): State {
+export function initialState(room: string, user = "", clients: readonly string[] = [newClientId()]): State {
   return {
     room,
     user,
     principal: null,
+    clients,
     epoch: null,
     lastSeq: 0,
     oldestSeq: 0,
@@ -134,13 +138,12 @@ export function initialState(room: string, user = ""): State {
 
 /** The state of a page whose HTML contains the newest messages; joining resumes after them. */
 export function hydratedState(
-  room: string,
-  user: string,
+  state: State,
   from: { messages: readonly Message[]; epoch: string; seq: number; oldest: number },
 ): State {
   const first = from.messages[0];
   return {
-    ...initialState(room, user),
+    ...state,
     epoch: from.epoch,
     lastSeq: from.seq,
     oldestSeq: from.oldest,
@@ -167,6 +170,11 @@ export function messageBySeq(messages: readonly Message[], seq: number): Message
   return message?.seq === seq ? message : undefined;
 }
 
-export function isOwn(state: Pick<State, "user" | "principal">, user: string): boolean {
-  return user === state.user || user === state.principal;
+export const isOwnName = ({ user, principal }: State, name: string): boolean => name === user || name === principal;
+
+/** Whether the reader wrote it. Several people may use one unverified name: then the sender's id decides. */
+export function isOwn(state: State, { user, verified, cid }: Message): boolean {
+  if (!isOwnName(state, user)) return false;
+  if (state.principal !== null || verified) return state.principal !== null && verified === true;
+  return cid !== undefined && state.clients.some((client) => isMadeBy(cid, client));
 }

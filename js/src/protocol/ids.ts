@@ -6,3 +6,12 @@ export function newId(): string {
   const random = Array.from(crypto.getRandomValues(new Uint8Array(10)), (byte) => byte.toString(16).padStart(2, "0"));
   return Date.now().toString(16).padStart(12, "0") + random.join("");
 }
+
+/** Random digits that a browser keeps, or that a window has until it is closed. */
+export const newClientId = (): string => newId().slice(-12);
+
+/** A cid that ends in the sender's own id. All members can read it: a mark, not a proof. */
+export const newCid = (client: string): string => `${newId()}.${client}`;
+
+/** Whether `cid` was made by `client`: a browser, or a kernel, which adds a signature to its id. */
+export const isMadeBy = (cid: string, client: string): boolean => cid.split(".")[1]?.startsWith(client) ?? false;

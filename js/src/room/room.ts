@@ -7,7 +7,7 @@ import type { Attachment } from "../protocol/attachments";
 import type { Draft } from "../protocol/client-frames";
 import type { Message } from "../protocol/entries";
 import { PageUnavailableError } from "../protocol/errors";
-import { newId } from "../protocol/ids";
+import { newCid } from "../protocol/ids";
 import type { OnProgress, Source } from "../transport/source";
 import { AttachmentCache } from "./attachment-cache";
 
@@ -121,7 +121,8 @@ export class Room {
   }
 
   #newDraft(): { cid: string; user: string } {
-    return { cid: newId(), user: this.#state.value.user };
+    const { user, clients } = this.#state.value;
+    return { cid: newCid(clients[0]!), user };
   }
 
   #submit(draft: Draft): boolean {

@@ -14,7 +14,7 @@ const MAX_ANNOUNCED_CHARACTERS = 200;
 function announcement(state: State, announcedSeq: number): string {
   const added = state.messages
     .slice(indexOfSeq(state.messages, announcedSeq + 1))
-    .filter(({ user, deleted }) => !deleted && !isOwn(state, user));
+    .filter((message) => !message.deleted && !isOwn(state, message));
   const last = added.at(-1);
   if (last === undefined) return "";
   const content = [attachmentNames(last), last.text].filter(Boolean).join(". ");

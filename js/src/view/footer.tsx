@@ -1,9 +1,13 @@
 /** The connection's status, and the name under which the reader writes. */
 
 import type { JSX, RefObject } from "preact";
+import { useId } from "preact/hooks";
 import { strings } from "../i18n/strings";
 import type { State } from "../model/state";
 import { StatusLine } from "./status-line";
+
+/** Names that images, systems and Jupyter give to all their users. */
+const DEFAULT_NAMES = new Set(["jovyan", "root", "user", "admin", "ubuntu", "guest", "anonymous"]);
 
 interface Props {
   readonly state: State;
@@ -15,6 +19,9 @@ interface Props {
 }
 
 export function Footer({ state, verified, nameInput, nameMissing, onRename }: Props): JSX.Element {
+  const fixed = verified || state.principal !== null;
+  const hinted = !fixed && !nameMissing && DEFAULT_NAMES.has(state.user.trim().toLowerCase());
+  const hintId = useId();
   return (
     <footer class="bq-footer">
       <StatusLine state={state} />
@@ -28,11 +35,17 @@ export function Footer({ state, verified, nameInput, nameMissing, onRename }: Pr
           autocomplete="nickname"
           spellcheck={false}
           maxLength={state.limits.user}
-          readOnly={verified || state.principal !== null}
+          readOnly={fixed}
+          aria-describedby={hinted ? hintId : undefined}
           value={state.principal ?? state.user}
           onInput={(event) => onRename(event.currentTarget.value)}
         />
       </label>
+      {hinted && (
+        <p id={hintId} class="bq-hint" dir="auto">
+          {strings.defaultName(state.user.trim())}
+        </p>
+      )}
       {nameMissing && (
         <p class="bq-error" role="alert">
           {strings.nameRequired}

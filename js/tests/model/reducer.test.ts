@@ -11,7 +11,7 @@ import { FakeLog } from "../support/fake-log";
 function joined(count = 3): { log: FakeLog; state: State } {
   const log = new FakeLog();
   for (let index = 1; index <= count; index += 1) log.append("ada", `text ${index}`);
-  const [joining, effects] = reduce(initialState("lobby", "me"), [log.hello(false)]);
+  const [joining, effects] = reduce(initialState("lobby", "me", ["me"]), [log.hello(false)]);
   const [state] = reduce(joining, effects.map((effect) => log.answer(effect)!));
   return { log, state };
 }
@@ -34,7 +34,7 @@ describe("joining", () => {
 
   it("continues from the messages in the page's HTML", () => {
     const { log } = joined(3);
-    const state = hydratedState("lobby", "me", { messages: log.folded(), epoch: "e1", seq: 3, oldest: 1 });
+    const state = hydratedState(initialState("lobby", "me", ["me"]), { messages: log.folded(), epoch: "e1", seq: 3, oldest: 1 });
     const [next, effects] = reduce(state, [log.hello(true), log.frame(log.append("ada", "text 4"))]);
     expect(texts(next)).toEqual(["text 1", "text 2", "text 3", "text 4"]);
     expect(effects).toEqual([]);
@@ -201,9 +201,9 @@ describe("a snapshot", () => {
   it("replaces the list, and keeps the drafts that are being sent", () => {
     const { log, state } = joined(10);
     const first = log.append("ada", "kept");
-    const mine = log.append("me", "mine", 1, { cid: "c1" });
+    const mine = log.append("me", "mine", 1, { cid: "c1.me" });
     const edit = log.change({ kind: "edit", target: first.seq, text: "edited" });
-    const [before] = reduce(state, [sent("c1"), sent("c2")]);
+    const [before] = reduce(state, [sent("c1.me"), sent("c2")]);
     const frames: ServerFrame[] = [
       log.hello(true),
       { type: "message", entry: first },

@@ -131,7 +131,7 @@ export const click = (name: string): Promise<void> =>
 
 export async function open(user = "me", shareUrl?: string): Promise<void> {
   source = new FakeSource();
-  room = new Room(source, initialState("lobby", user));
+  room = new Room(source, initialState("lobby", user, [user]));
   root = document.body.appendChild(document.createElement("div"));
   await act(() => render(<Chat room={room} defaultName={user} {...(shareUrl !== undefined && { shareUrl })} />, root));
   room.start();

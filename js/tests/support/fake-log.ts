@@ -12,9 +12,10 @@ export class FakeLog {
   epoch = "e1";
   #at = 1_760_000_000_000;
 
-  /** `step`: the difference to the seq before, which need not be 1. */
+  /** `step`: the difference to the seq before, which need not be 1. A user's client has the user's name. */
   append(user: string, text: string, step = 1, extra: Partial<Message> = {}): Message {
-    const message = { seq: this.last + step, room: "lobby", user, text, at: (this.#at += 10), ...extra };
+    const seq = this.last + step;
+    const message = { seq, room: "lobby", user, text, at: (this.#at += 10), cid: `${seq}.${user}`, ...extra };
     this.entries.push(message);
     return message;
   }

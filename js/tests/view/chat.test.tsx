@@ -18,6 +18,7 @@ import {
   source,
   statusFrame,
   statusText,
+  type,
   useChatWindow,
 } from "../support/chat-window";
 
@@ -46,6 +47,25 @@ describe("the status line", () => {
     expect(find("[role=status] [aria-hidden=true]:last-child").textContent).toContain("4 s");
     await receive(statusFrame("closed", "You do not have access to this room"));
     expect(statusText()).toBe("You do not have access to this room");
+  });
+});
+
+describe("a default name", () => {
+  const hint = (): string => {
+    const id = find("input[aria-label='Your name']").getAttribute("aria-describedby");
+    return id === null ? "" : (document.getElementById(id)?.textContent ?? "");
+  };
+
+  it("is to be replaced by the reader's own", async () => {
+    expect(hint()).toBe("");
+    close();
+    await open("jovyan");
+    expect(hint()).toBe("Others may be called “jovyan” too: enter your own name");
+    await type("ada", find<HTMLInputElement>("input[aria-label='Your name']"));
+    expect(hint()).toBe("");
+    await type("root", find<HTMLInputElement>("input[aria-label='Your name']"));
+    await receive({ ...source.log.hello(true), user: "root" }); // verified: it cannot be changed
+    expect(hint()).toBe("");
   });
 });
 

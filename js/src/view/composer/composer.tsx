@@ -173,7 +173,7 @@ function lastEditableMessage(state: State): Message | undefined {
   for (let index = messages.length - 1; index >= 0; index -= 1) {
     const message = messages[index]!;
     const editable = !message.deleted && message.text !== "" && message.choice === undefined;
-    if (editable && isOwn(state, message.user)) return message;
+    if (editable && isOwn(state, message)) return message;
   }
   return undefined;
 }

@@ -51,8 +51,7 @@ export function rowsOf(state: State, start: number, end: number, now: number): R
     const isUnread = unread.firstSeq === message.seq;
     return {
       message,
-      // If the server verified our name, an unverified message under the same name is not ours.
-      own: isOwn(state, message.user) && (principal === null || message.verified === true),
+      own: isOwn(state, message),
       kernel: kernelNames.has(message.user),
       verification: verificationOf(message.verified, mixed),
       profile: message.verified ? (profiles.get(message.user) ?? null) : null,

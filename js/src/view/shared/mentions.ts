@@ -1,6 +1,6 @@
 /** Mentions of the form `@name`: finding them in a text, and completing one that is being written. */
 
-import { isOwn, type State } from "../../model/state";
+import { isOwnName, type State } from "../../model/state";
 
 export interface Mention {
   /** The index of its `@`. */
@@ -24,7 +24,7 @@ export function mentionAt(text: string, caret: number): Mention | null {
 export function mentionableNames(state: State): string[] {
   const members = state.members.map(({ user }) => user);
   const authors = state.messages.slice(-RECENT_MESSAGES).map(({ user }) => user);
-  return [...new Set([...members, ...authors.reverse()])].filter((user) => user !== "" && !isOwn(state, user));
+  return [...new Set([...members, ...authors.reverse()])].filter((user) => user !== "" && !isOwnName(state, user));
 }
 
 /** The names of which a word starts with the query; none if the query already is the only match. */

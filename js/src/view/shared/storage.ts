@@ -1,10 +1,12 @@
-/** What the browser stores: the reader's name, and drafts with their attachments. Storage may be full or forbidden. */
+/** What the browser stores: its id, the reader's name, and drafts with their attachments. Storage may be full or forbidden. */
 
 import type { Attachment } from "../../protocol/attachments";
 import { asAttachments } from "../../protocol/guards";
+import { newClientId } from "../../protocol/ids";
 import { parseJson } from "../../protocol/schema";
 
 const nameKey = (defaultName: string): string => `bqwidget:name:${defaultName}`;
+const CLIENT_KEY = "bqwidget:client";
 const draftKey = (room: string): string => `bqwidget:draft:${room}`;
 const attachmentsKey = (room: string): string => `bqwidget:parts:${room}`;
 
@@ -28,6 +30,14 @@ export const loadName = (defaultName: string): string => load(() => localStorage
 
 export const saveName = (defaultName: string, name: string): void =>
   save(() => localStorage, nameKey(defaultName), name === defaultName ? "" : name);
+
+/** The id of this browser, by which the reader's messages stay their own after a reload. */
+export function loadClientId(): string {
+  const stored = load(() => localStorage, CLIENT_KEY) ?? "";
+  const client = /^[0-9a-f]{12}$/.test(stored) ? stored : newClientId();
+  if (client !== stored) save(() => localStorage, CLIENT_KEY, client);
+  return client;
+}
 
 export const loadDraft = (room: string): string => load(() => sessionStorage, draftKey(room)) ?? "";
 

@@ -10,7 +10,7 @@ import { rowsOf } from "../../../src/view/messages/rows";
 const message = (seq: number, user: string, more: Partial<Message> = {}): Message => {
   return { seq, room: "lobby", user, text: "hi", at: 1_760_000_000_000 + seq, ...more };
 };
-const withAll = (messages: Message[], more: Partial<State> = {}): State => ({ ...initialState("lobby", "me"), messages, ...more });
+const withAll = (messages: Message[], more: Partial<State> = {}): State => ({ ...initialState("lobby", "me", ["here", "kernel"]), messages, ...more });
 const rows = (state: State) => rowsOf(state, 0, state.messages.length, 1_760_000_100_000);
 
 describe("a row", () => {
@@ -28,9 +28,16 @@ describe("a row", () => {
   });
 
   it("is own only if it is verified, once our name is", () => {
-    const said = [message(1, "me"), message(2, "me", { verified: true })];
-    expect(rows(withAll(said)).map(({ own }) => own)).toEqual([true, true]);
+    const said = [message(1, "me", { cid: "1.here" }), message(2, "me", { verified: true })];
+    expect(rows(withAll(said)).map(({ own }) => own)).toEqual([true, false]);
     expect(rows(withAll(said, { principal: "me" })).map(({ own }) => own)).toEqual([false, true]);
+  });
+
+  it("under an unverified name is own only if this browser or its kernel sent it", () => {
+    const cids = ["1.here", "1.kernel0123456789ab", "1.there", "here", undefined];
+    const said = cids.map((cid, index) => message(index + 1, "me", cid === undefined ? {} : { cid }));
+    expect(rows(withAll(said)).map(({ own }) => own)).toEqual([true, true, false, false, false]);
+    expect(rows(withAll([message(1, "eve", { cid: "1.here" })]))[0]!.own).toBe(false);
   });
 
   it("has the last known profile of its verified author", () => {
