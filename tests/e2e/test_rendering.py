@@ -113,3 +113,27 @@ def test_the_copied_link_is_the_page_s_address_without_secrets(server, pages):
     page.get_by_role("button", name="Copy link").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/rooms/shared"
+
+
+def test_code_and_conversations_are_copied_as_they_read_also_over_plain_http(server, pages):
+    page = pages()
+    page.add_init_script("Object.defineProperty(Navigator.prototype, 'clipboard', {value: undefined})")
+    rows = open_room(page, server, "copies", "```python\nx = 1\n```", "below " * 20 + "\n\nmore" * 20)
+    box = page.get_by_role("textbox", name="Message", exact=True)
+
+    def pasted() -> str:
+        box.fill("")
+        box.press("ControlOrMeta+v")
+        return box.input_value()
+
+    rows.first.hover()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert pasted() == "x = 1"
+    rows.last.get_by_role("button", name="Show all").wait_for()
+    rows.first.hover()
+    page.get_by_role("list", name="Messages").evaluate("list => getSelection().selectAllChildren(list)")
+    page.keyboard.press("ControlOrMeta+c")
+    text = pasted()
+    assert all(words in text for words in ("bob", "x = 1", "below below", "more"))
+    assert not [label for label in ("Copy", "Copied", "Show all", "React", "Reply") if label in text]

@@ -138,6 +138,13 @@ export async function open(user = "me", shareUrl?: string): Promise<void> {
   await receive(statusFrame("open"), source.log.hello(false));
 }
 
+/** A second view of the same room, which the test removes. */
+export async function addView(): Promise<HTMLElement> {
+  const view = document.body.appendChild(document.createElement("div"));
+  await act(() => render(<Chat room={room} defaultName="me" />, view));
+  return view;
+}
+
 export function close(): void {
   render(null, root);
   room.stop();

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { errorText, strings } from "../../i18n/strings";
-import { isOwn, type State } from "../../model/state";
+import { isOwn, messageBySeq, type State } from "../../model/state";
 import type { Attachment } from "../../protocol/attachments";
 import type { Message } from "../../protocol/entries";
 import type { Room } from "../../room/room";
@@ -19,6 +19,7 @@ import { useAutoHeight } from "./auto-height";
 import { useMentionCompletion } from "./mention-completion";
 import { MentionList } from "./mention-list";
 import { useRestoredDraft, type RestoredDraft } from "./restored-draft";
+import { useSentElsewhere } from "./sent-elsewhere";
 
 export type ComposerMode =
   | { readonly kind: "new" }
@@ -58,6 +59,23 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
     }
     if (mode.kind !== "new") box.current?.focus();
   }, [mode]);
+
+  useSentElsewhere(state, ({ text: sent, parts = [] }) => {
+    if (editing || sent !== text || !isSameList(parts, uploads.attachments)) return;
+    setText("");
+    uploads.clear();
+  });
+  const target = mode.kind === "new" ? undefined : mode.kind === "edit" ? mode.message : mode.to;
+  const deleted = target !== undefined && messageBySeq(state.messages, target.seq)?.deleted === true;
+  useLayoutEffect(() => {
+    if (!deleted) return;
+    if (mode.kind === "edit") {
+      const changed = text !== mode.message.text;
+      setText([draftBeforeEdit.current, changed ? text : ""].filter(Boolean).join("\n"));
+      setProblem(changed ? strings.editedDeleted : "");
+    }
+    onMode(NEW_MESSAGE);
+  }, [deleted]);
 
   const excess = countCodePoints(text) - state.limits.text;
   const leaveMode = (): void => {
@@ -191,3 +209,6 @@ function sendInMode(
   if (restored?.text === text && attachments.length === 0) return room.retry(restored.cid);
   return room.send(text, undefined, attachments);
 }
+
+const isSameList = (a: readonly Attachment[], b: readonly Attachment[]): boolean =>
+  a.length === b.length && a.every(({ sha256 }, index) => sha256 === b[index]?.sha256);

@@ -1,6 +1,7 @@
-/** A block of code: highlighted if its language is known, scrolled sideways, with a button to copy it. */
+/** A block of code: highlighted if its language is known, scrolled sideways, with a button to copy it, or to select it. */
 
 import type { ComponentChildren, JSX } from "preact";
+import { useRef } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { CodeToken } from "../../worker/highlight";
 import { useCopy, useWorkerJob } from "../shared/hooks";
@@ -9,13 +10,17 @@ export function CodeBlock({ text, info }: { readonly text: string; readonly info
   const { copied, copy } = useCopy();
   const language = languageOf(info);
   const tokens = useWorkerJob(language === "" ? null : { do: "highlight", text, language });
+  const block = useRef<HTMLPreElement>(null);
+  const copyOrSelect = async (): Promise<void> => {
+    if (!(await copy(text)) && block.current !== null) getSelection()?.selectAllChildren(block.current);
+  };
   return (
     <div class="bq-code">
       {/* Focusable, so that the keyboard can scroll it. */}
-      <pre dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? strings.code : language}>
+      <pre ref={block} dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? strings.code : language}>
         <code>{tokens === null ? text : tokens.map(renderToken)}</code>
       </pre>
-      <button type="button" class="bq-copy" onClick={() => void copy(text)}>
+      <button type="button" class="bq-copy" onClick={() => void copyOrSelect()}>
         {copied ? strings.copied : strings.copy}
       </button>
     </div>

@@ -31,15 +31,30 @@ export function useCopy(): { readonly copied: boolean; readonly copy: (text: str
     return () => clearTimeout(timer);
   }, [copied]);
   const copy = async (text: string): Promise<boolean> => {
-    try {
-      await navigator.clipboard.writeText(text);
-      setCopied(true);
-      return true;
-    } catch {
-      return false; // an insecure origin, or a frame without the permission
-    }
+    // The types say that it is always there.
+    const clipboard = navigator.clipboard as Clipboard | undefined;
+    const written = await clipboard?.writeText(text).then(
+      () => true,
+      () => false,
+    );
+    const done = written === true || copyBySelection(text);
+    if (done) setCopied(true);
+    return done;
   };
   return { copied, copy };
+}
+
+/** Copies where `navigator.clipboard` is missing, as over plain http, or not permitted, as in some frames. */
+function copyBySelection(text: string): boolean {
+  const focused = document.activeElement;
+  const box = document.body.appendChild(document.createElement("textarea"));
+  box.value = text;
+  box.select();
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- nothing else works without a secure context
+  const done = document.execCommand("copy");
+  box.remove();
+  if (focused instanceof HTMLElement) focused.focus();
+  return done;
 }
 
 /** The worker's result; null until it is there, without a job, and where the text is to be shown as written. */

@@ -5,6 +5,7 @@ import { act } from "preact/test-utils";
 import { describe, expect, it } from "vitest";
 import type { Draft } from "../../../src/protocol/client-frames";
 import {
+  addView,
   box,
   click,
   close,
@@ -158,6 +159,49 @@ describe("a sent message", () => {
     expect(box().value).toBe("hi");
     expect(rows()).toEqual([]);
     expect(find("[role=alert]").textContent).toContain("your text is kept");
+  });
+});
+
+describe("a message that is deleted while it is edited", () => {
+  const startEdit = async (): Promise<void> => {
+    await receiveMessage("me", "before");
+    await press("ArrowUp");
+    expect(box().value).toBe("before");
+  };
+  const remove = (): Promise<void> => receive(source.log.frame(source.log.change({ kind: "delete", target: 1 })));
+
+  it("leaves the new text in the composer, and says so", async () => {
+    await startEdit();
+    await type("rewritten");
+    await remove();
+    expect(box().value).toBe("rewritten");
+    expect(find("[role=alert]").textContent).toBe("The message was deleted meanwhile: your text is kept as a new one");
+    await press("Enter");
+    expect(source.drafts()).toMatchObject([{ type: "chat.send", text: "rewritten" }]);
+  });
+
+  it("leaves nothing of a text that was not changed", async () => {
+    await startEdit();
+    await remove();
+    expect(box().value).toBe("");
+    expect(root.querySelector("[role=alert]")).toBeNull();
+    expect(root.textContent).not.toContain("Editing your message");
+  });
+});
+
+describe("a second view of the room", () => {
+  it("has the draft of the first until that is sent", async () => {
+    await type("shared");
+    const second = await addView();
+    const other = second.querySelector<HTMLTextAreaElement>("textarea[aria-label=Message]")!;
+    expect(other.value).toBe("shared");
+    await press("Enter");
+    expect([box().value, other.value]).toEqual(["", ""]);
+    await type("mine");
+    await type("theirs", other);
+    await press("Enter");
+    expect([box().value, other.value]).toEqual(["", "theirs"]);
+    second.remove();
   });
 });
 
