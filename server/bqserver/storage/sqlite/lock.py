@@ -6,6 +6,7 @@ of them. So the paths are compared with what was opened, by device and inode.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
@@ -19,6 +20,8 @@ COMPANION_SUFFIXES = ("-wal", "-shm")
 LOCKED_BYTE = 1 << 62
 """Offset of the locked byte: far from those that SQLite locks, at 1 GiB."""
 
+LOCKED_ERRNOS = errno.EACCES, errno.EAGAIN
+
 FileId = tuple[int, int, bool]
 """Device, inode, and whether it is a database without contents; a companion may be empty."""
 
@@ -28,13 +31,15 @@ if sys.platform == "linux":
     def _lock_contents(descriptor: int) -> None:
         """Lock a byte of the file itself, whatever its name. Raises OSError if another server has it.
 
-        The lock belongs to the descriptor. One of the process would end when SQLite closes any of its own.
+        The lock belongs to the descriptor. One of the process would end when SQLite closes any of its own. Where the
+        kernel has no such lock (a sandbox as gVisor, some network file systems), only the file's name is locked.
         """
-        fcntl.fcntl(
-            descriptor,
-            fcntl.F_OFD_SETLK,
-            struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, LOCKED_BYTE, 1, 0),
-        )
+        wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, LOCKED_BYTE, 1, 0)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+        except OSError as error:
+            if error.errno in LOCKED_ERRNOS:
+                raise
 else:
 
     def _lock_contents(descriptor: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -161,3 +164,13 @@ def test_a_second_server_is_refused_through_a_link_and_without_its_lock_file(log
         check_refused("--port=0", "--open", path=log)
     assert (process.health(), process.post()) == (503, 503)
     assert f"{log} was removed or replaced" in process.errors()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of a descriptor")
+def test_a_server_starts_where_the_kernel_has_no_locks_of_descriptors(served, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    with served() as server:
+        assert server.post() == 201
