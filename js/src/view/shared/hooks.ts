@@ -50,8 +50,9 @@ function copyBySelection(text: string): boolean {
   const box = document.body.appendChild(document.createElement("textarea"));
   box.value = text;
   box.select();
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- nothing else works without a secure context
-  const done = document.execCommand("copy");
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- nothing else works over plain http
+  const { execCommand } = document as Partial<Document>;
+  const done = execCommand?.call(document, "copy") ?? false;
   box.remove();
   if (focused instanceof HTMLElement) focused.focus();
   return done;
