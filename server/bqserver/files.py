@@ -220,7 +220,8 @@ class LockFile:
         self._file.close()
 
     def _open(self) -> IO[str]:
-        return os.fdopen(open_private(self.path, os.O_RDWR), "r+")
+        # No link: root's commands work in folders of other users, and what is locked is emptied.
+        return os.fdopen(open_private(self.path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+")
 
     def _take(self) -> None:
         """Raises OSError if another process holds the lock."""

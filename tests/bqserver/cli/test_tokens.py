@@ -76,3 +76,15 @@ def test_a_description_has_no_control_characters_and_no_digest():
     grant = tokens.Grant(id="1", name="a\x1b[2Jb", sha256="secret", made=NOW)
     assert "\x1b" not in describe_grant(grant) + repr(grant)
     assert "secret" not in describe_grant(grant) + repr(grant)
+
+
+def test_a_link_in_the_place_of_the_lock_empties_no_other_file(path, tmp_path):
+    """Root adds tokens in the folder of a service, whose user may put links there."""
+    other = tmp_path / "other"
+    other.write_text("kept")
+    path.parent.mkdir(mode=0o700)
+    path.with_name("tokens.json.lock").symlink_to(other)
+    refused = bqserver("add", "ada", code=1)
+    assert "tokens.json" in refused.stderr
+    assert other.read_text() == "kept"
+    assert not path.exists()
