@@ -170,7 +170,10 @@ class WebSocketConnection:
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
         self._write_protocol()
-        self._close_later()
+        if discard_input:
+            self._end_output()  # the peer's close frame is not decoded: it ends the connection when ours arrives
+        else:
+            self._close_later()
 
     def abort(self) -> None:
         """Drop the connection without a closing handshake."""
