@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import (
+        ArgumentError,
+        ArgumentTypeError,
         BqwidgetError,
         ConnectionRefused,
         DeliveryTimeout,
@@ -33,6 +35,8 @@ _MODULES = {
     "Room": "room",
     "ChatWidget": "widget",
     "Message": "protocol",
+    "ArgumentError": "errors",
+    "ArgumentTypeError": "errors",
     "BqwidgetError": "errors",
     "ConnectionRefused": "errors",
     "DeliveryTimeout": "errors",
@@ -44,6 +48,8 @@ _MODULES = {
 }
 
 __all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
     "BqwidgetError",
     "ChatWidget",
     "ConnectionRefused",

@@ -3,6 +3,8 @@
 ::
 
     BqwidgetError
+    ├── ArgumentError          an argument with a wrong value: ``argument``                  (a ValueError)
+    ├── ArgumentTypeError      an argument of a wrong type: ``argument``                     (a TypeError)
     ├── ProtocolError          a frame or body that is not valid chat.v1: ``code``, ``field``
     ├── RoomClosed             closed here, or permanently by the server: ``close_code``
     ├── MessageRefused         the server refused the message: ``code``, ``status``, ``retry_after``
@@ -11,7 +13,7 @@
     ├── ConnectionRefused      the server can't be joined: ``url``, ``status``, ``code``, ``retry_after``
     └── LocalServerError       the local server can't be found or started: ``path``
 
-``BqwidgetError`` itself is raised for wrong arguments.
+``BqwidgetError`` itself is raised for wrong use.
 """
 
 # ruff: noqa: N818 - a name says what happened; its place in the tree says that it is an error
@@ -21,6 +23,22 @@ from __future__ import annotations
 
 class BqwidgetError(Exception):
     """The base of all errors of bqwidget."""
+
+
+class ArgumentError(BqwidgetError, ValueError):
+    """An argument with a wrong value. ``argument``: its name."""
+
+    def __init__(self, message: str, *, argument: str) -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
+class ArgumentTypeError(BqwidgetError, TypeError):
+    """An argument of a wrong type. ``argument``: its name."""
+
+    def __init__(self, message: str, *, argument: str) -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
 class ProtocolError(BqwidgetError):

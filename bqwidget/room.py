@@ -14,6 +14,7 @@ import msgspec
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.session_thread import now_ms
+from bqwidget._room.arguments import check_count, check_flag, check_number, check_timeout
 from bqwidget._room.callbacks.membership import KernelMember
 from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
@@ -24,8 +25,8 @@ from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
 
 from .connection import Connection
-from .errors import ConnectionRefused, WaitTimeout
-from .protocol import Error, ServerFrame, check_room, printable
+from .errors import ArgumentTypeError, ConnectionRefused, WaitTimeout
+from .protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES, Error, ServerFrame, printable
 from .session import Session, Status, StatusError
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
     ) -> None:
         check_options(name, unknown)
         super().__init__()
-        self.name = check_room(name)
+        if token is not None and not isinstance(token, str):
+            raise ArgumentTypeError(f"token must be text, not {type(token).__name__}", argument="token")
+        insecure, separate = check_flag("insecure", insecure), check_flag("separate", separate)
+        self.name = name
         self.user = check_user(user)
         self.keep = check_keep(keep)
         self._listeners: list[Listener] = []
@@ -95,7 +99,7 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         ``timeout``: seconds, None without limit. Raises ConnectionRefused if the server refuses permanently,
         RoomClosed, WaitTimeout. Example: ``room.wait_open(timeout=20)``
         """
-        connection = self._connection
+        timeout, connection = check_timeout(timeout), self._connection
         connection.wait_until(lambda: connection.session.state in ("open", "closed"), timeout)
         if connection.session.state == "open":
             return self
@@ -141,6 +145,8 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
         Where people log in otherwise, as in Jupyter, the plain address of the page. Raises ConnectionRefused,
         RoomClosed. Example: ``print(room.invite(uses=3, minutes=60))``
         """
+        uses = check_count("uses", uses, least=1, most=MAX_INVITE_USES)
+        minutes = check_number("minutes", minutes, "minutes", most=MAX_INVITE_MINUTES, positive=True)
         try:
             body = self._request(lambda http: http.post("invites", {"uses": uses, "minutes": minutes}))
         except ConnectionRefused as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-from bqwidget.errors import BqwidgetError
+from bqwidget.errors import ArgumentError, ArgumentTypeError
 from bqwidget.protocol import printable
 
 _HTTP = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -47,13 +47,14 @@ def configured_endpoint(url: str | None, token: str | None, *, insecure: bool) -
         token = token or os.environ.get("BQWIDGET_TOKEN") or None  # it is for that address only
     if url is None:
         if token is not None:
-            raise BqwidgetError("token= needs a server: pass url= as well, or set BQWIDGET_URL")
+            raise ArgumentError("token= needs a server: pass url= as well, or set BQWIDGET_URL", argument="token")
         return None
     endpoint = Endpoint(_normalized(url), token)
     if endpoint.base.startswith("http:") and not endpoint.is_loopback and not insecure:
-        raise BqwidgetError(
-            f"{printable(endpoint.base)} is not encrypted: others on the network could read the room and the token."
-            " Use https://, or pass insecure=True if you trust that network"
+        raise ArgumentError(
+            f"url: {printable(endpoint.base)} is not encrypted: others on the network could read the room and the token."
+            " Use https://, or pass insecure=True if you trust that network",
+            argument="url",
         )
     return endpoint
 
@@ -68,16 +69,22 @@ def local_endpoint() -> Endpoint:
 
 def _normalized(url: str) -> str:
     if not isinstance(url, str):
-        raise TypeError(f"url must be text such as 'http://127.0.0.1:8765', not {type(url).__name__}")
+        raise ArgumentTypeError(
+            f"url must be text such as 'http://127.0.0.1:8765', not {type(url).__name__}", argument="url"
+        )
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in _HTTP or not parts.hostname:
-        raise BqwidgetError(f"{printable(url)} is not a server's address such as http://127.0.0.1:8765")
+        raise ArgumentError(
+            f"url: {printable(url)} is not a server's address such as http://127.0.0.1:8765", argument="url"
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise BqwidgetError("url= must have no password, no query and no #fragment; pass a token by token=")
+        raise ArgumentError(
+            "url= must have no password, no query and no #fragment; pass a token by token=", argument="url"
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
     return urlunsplit((_HTTP[parts.scheme], netloc, parts.path.rstrip("/") + "/", "", ""))

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, NoReturn
 
-from bqwidget.protocol import Change, Message, answered, fold
+from bqwidget.protocol import Change, Message, answered, fold, shown_time, visible
 
 PAGE_SIZE = 200
 """Entries in one page: the most that the HTTP API returns."""
+
+SHOWN_ROWS = 20
+"""Messages in the repr of a list."""
+SHOWN_TEXT, SHOWN_USER = 60, 20
+"""Characters of each in it."""
 
 _seq = attrgetter("seq")
 
@@ -92,11 +97,48 @@ class MessageList:
         return at if at < len(self._items) and self._items[at].seq == seq else None
 
 
-class MessageSnapshot(list[Message]):
+class Messages(list[Message]):
+    """A list whose repr is a short table of the newest messages."""
+
+    def __repr__(self) -> str:
+        shown = self[-SHOWN_ROWS:]
+        if not all(isinstance(message, Message) for message in shown):
+            return super().__repr__()
+        count, hidden = len(self), len(self) - len(shown)
+        title = f"{count:,} message{'' if count == 1 else 's'}" + (f", the last {SHOWN_ROWS}" if hidden else "")
+        if not shown:
+            return title
+        rows = [("seq", "time (UTC)", "user", "text"), *map(_row, shown)]
+        seq, user = (max(len(row[column]) for row in rows) for column in (0, 2))
+        lines = [f"{row[0]:>{seq}}  {row[1]:<19}  {row[2]:<{user}}  {row[3]}" for row in rows]
+        return "\n".join([title, *lines])
+
+
+class MessageSnapshot(Messages):
     """A read-only list: appending to it would not send anything."""
+
+    def __reduce__(self) -> tuple[type[MessageSnapshot], tuple[list[Message]]]:
+        """For pickle and copy, which would append to it."""
+        return type(self), (list(self),)
 
     def _read_only(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("room.messages is a read-only snapshot: room.send(text) adds a message to the room")
 
     append = extend = insert = remove = pop = clear = sort = reverse = _read_only
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
+
+
+def _row(message: Message) -> tuple[str, str, str, str]:
+    named = [f"[{part.name or part.mime}]" for part in message.parts]
+    text = "(deleted)" if message.deleted else " ".join([*named, message.text])
+    return (
+        str(message.seq),
+        shown_time(message),
+        _truncate(message.user, SHOWN_USER),
+        _truncate(text, SHOWN_TEXT),
+    )
+
+
+def _truncate(text: str, length: int) -> str:
+    text = visible(" ".join(text.split()))
+    return text if len(text) <= length else f"{text[: length - 1]}…"

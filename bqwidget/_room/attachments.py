@@ -15,11 +15,14 @@ import sys
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bqwidget._client.http_client import Attachment
 from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import MAX_NAME, TABLE, Part, Table, encode, image_type
+
+from .arguments import describe
 
 MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 50, 20
 """The part of a table that is sent."""
@@ -34,6 +37,13 @@ SUPPORTED_TYPES = (
     "a matplotlib figure, a picture (PIL, bytes, or a Path to its file), a pandas DataFrame or Series, "
     "and an object with _repr_png_, _repr_jpeg_ or _repr_svg_ can be attached"
 )
+
+BROWSER_FIGURES = {
+    "plotly": 'as by room.send(figure.to_image("png")), which needs the package kaleido',
+    "altair": 'as by chart.save("chart.png") and room.send(Path("chart.png")), which needs vl-convert-python',
+    "bokeh": 'as by bokeh.io.export_png(figure, filename="figure.png") and room.send(Path("figure.png"))',
+}
+"""By the package of a figure without a picture of its own."""
 
 _REPRS = {"_repr_png_": "image/png", "_repr_jpeg_": "image/jpeg", "_repr_svg_": "image/svg+xml"}
 _NO_NAMESPACE = re.compile(r"<svg(?=[\s/>])(?![^>]*\sxmlns\s*=)")
@@ -53,7 +63,12 @@ def to_attachment(thing: object, name: str | None = None) -> Attachment:
         return _attachment(TABLE, encode(table), name)
     if (data := _rendered(thing)) is not None:
         return _image(data, name or _figure_title(thing), f"the picture of {type(thing).__name__}")
-    raise TypeError(f"a message is text, not {type(thing).__name__}: convert it by str(); {SUPPORTED_TYPES}")
+    if isinstance(thing, ModuleType):
+        remedy = "send one of its figures, such as plt.gcf()" if hasattr(thing, "gcf") else "send a text or an object"
+        raise TypeError(f"text is {describe(thing)}: {remedy}")
+    if (picture := BROWSER_FIGURES.get(type(thing).__module__.partition(".")[0])) is not None:
+        raise TypeError(f"text is a {type(thing).__name__} that a browser draws: send a picture of it, {picture}")
+    raise TypeError(f"text: a message is text, not {type(thing).__name__}: convert it by str(); {SUPPORTED_TYPES}")
 
 
 def _read(path: Path) -> bytes:
@@ -93,7 +108,7 @@ def _attachment(mime: str, data: bytes, name: str | None) -> Attachment:
 
 def _rendered(thing: Any) -> bytes | None:
     """The object's own picture: by its ``_repr_*_`` methods, else by its figure's ``savefig``."""
-    if isinstance(thing, type):
+    if isinstance(thing, type | ModuleType):
         return None
     for method, mime in _REPRS.items():
         if callable(draw := getattr(thing, method, None)) and (data := _to_bytes(draw(), mime)):

@@ -6,22 +6,24 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from operator import index
 from threading import current_thread
 from typing import Any
 
 from bqwidget._client.http_client import Attachment
 from bqwidget._client.outbox import Delivery
 from bqwidget.connection import Connection
-from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
-from bqwidget.protocol import Ask, Draft, Message, Send, check
+from bqwidget.errors import ArgumentTypeError, BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
+from bqwidget.protocol import MAX_TIME, Ask, Draft, Limits, Message, Send, check
 
+from .arguments import InvalidMessageError, check_timeout
 from .callbacks.loop_guard import LoopGuard
 from .callbacks.membership import KernelMember
 from .observable import Observable
 
 DELIVERY_TIMEOUT = 30.0
 """Seconds that a verb waits for the acknowledgement by default."""
+_UNKNOWN_LIMITS = Limits(text=MAX_TIME, user=MAX_TIME, part=MAX_TIME)
+"""Before the server's are known."""
 
 
 class DeliveryMixin(Observable):
@@ -55,12 +57,13 @@ class DeliveryMixin(Observable):
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` without waiting; the future is its acknowledgement, with its entry."""
         attachment = self._attachments.pop(draft.cid, None)
-        if own and self._connection.session.hello is not None:
-            limits = self._connection.session.limits
+        if own:
+            session = self._connection.session
+            limits = _UNKNOWN_LIMITS if session.hello is None else session.limits
             try:
                 check(draft, limits)
             except ProtocolError as error:
-                raise MessageRefused(error.code, str(error)) from None
+                raise InvalidMessageError(error.code, str(error)) from None
             if attachment is not None and attachment.part.size > limits.part:
                 raise _too_big(attachment.part.size, limits.part)
         return self._connection.submit(draft, attachment)
@@ -68,6 +71,7 @@ class DeliveryMixin(Observable):
     def _deliver(self, draft: Draft, timeout: float | None) -> Delivery:
         if current_thread() is self._connection.thread:
             raise BqwidgetError("a verb that waits can't be called on the room's own thread: use wait=False")
+        timeout = check_timeout(timeout)
         future = self._submit(draft, own=True)
         with self._awaiting(draft):
             try:
@@ -84,6 +88,7 @@ class DeliveryMixin(Observable):
             self._connection.awaited.discard(draft.cid or "")
 
     async def _adeliver(self, draft: Draft, timeout: float | None) -> Delivery:  # noqa: ASYNC109
+        timeout = check_timeout(timeout)
         return await self._wait_for_ack(self._submit(draft, own=True), draft, timeout)
 
     async def _wait_for_ack(
@@ -110,18 +115,12 @@ class DeliveryMixin(Observable):
         )
 
 
-def seq_of(message: Message | int) -> int:
-    if isinstance(message, Message):
-        return message.seq
-    try:
-        return index(message)  # numpy's integers too
-    except TypeError:
-        raise TypeError(f"expected a Message or its seq, not {type(message).__name__}") from None
-
-
 def check_is_text(text: object) -> None:
     if not isinstance(text, str):
-        raise TypeError(f"a message is text, not {type(text).__name__}: convert it first, as by str()")
+        raise ArgumentTypeError(
+            f"text: a message is text, not {type(text).__name__}: convert it by str(); room.send attaches figures",
+            argument="text",
+        )
 
 
 def _too_big(size: int, limit: int) -> MessageRefused:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from bqwidget._client.http_client import HttpClient
-from bqwidget._client.message_list import PAGE_SIZE
+from bqwidget._client.message_list import PAGE_SIZE, Messages
 from bqwidget.errors import BqwidgetError, ConnectionRefused
-from bqwidget.protocol import Message, Part, is_text, printable
+from bqwidget.protocol import SHA256, Message, Part
 
+from .arguments import check_all, check_count, check_flag, check_text, seq_of, wrong_type, wrong_value
 from .sending import SendMixin
 from .transcript import Transcript
 
@@ -30,22 +31,23 @@ class HistoryMixin(SendMixin):
 
     name: str
 
-    def history(self, before: Message | int | None = None, limit: int = 50) -> list[Message]:
+    def history(self, before: Message | int | None = None, limit: int = 50) -> Messages:
         """The last ``limit`` messages before ``before`` (a Message or a seq; None: the newest), oldest first.
 
         Raises ConnectionRefused, RoomClosed. Example: ``older = room.history(before=message, limit=50)``
         """
-        seq = before.seq if isinstance(before, Message) else before
-        return self._request(lambda http: _history(http, seq, limit))
+        seq = None if before is None else seq_of(before, "before", least=0)
+        limit = check_count("limit", limit)
+        return Messages(self._request(lambda http: _history(http, seq, limit)))
 
-    def search(self, text: str, limit: int = 50) -> list[Message]:
+    def search(self, text: str, limit: int = 50) -> Messages:
         """The newest ``limit`` (at most 200) messages of the whole room that contain all words of ``text``, oldest first.
 
         Raises ConnectionRefused, RoomClosed. Example: ``found = room.search("loss nan")``
         """
-        if not is_text(text):
-            raise BqwidgetError(f"{printable(text)} contains half a character: remove it")
-        return self._request(lambda http: _search(http, self.name, text, limit))
+        check_text("text", text, "'loss nan'")
+        limit = check_count("limit", limit, least=1, most=PAGE_SIZE)
+        return Messages(self._request(lambda http: _search(http, self.name, text, limit)))
 
     def part(self, part: Part | str) -> bytes:
         """The bytes of the attachment ``part``: a Part such as ``message.parts[0]``, or its sha256.
@@ -53,6 +55,12 @@ class HistoryMixin(SendMixin):
         Raises ConnectionRefused, RoomClosed. Example: ``data = room.part(message.parts[0])``
         """
         sha256 = part.sha256 if isinstance(part, Part) else part
+        if not isinstance(sha256, str):
+            raise wrong_type("part", "an attachment such as message.parts[0], or its sha256", part)
+        if not SHA256.fullmatch(sha256):
+            raise wrong_value(
+                "part", part, "write an attachment such as message.parts[0], or its sha256: 64 hex digits"
+            )
         return self._request(lambda http: http.download(sha256))
 
     def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
@@ -63,6 +71,8 @@ class HistoryMixin(SendMixin):
         a reply or an answer refers to, ``choice`` the chosen answer, ``parts`` the names of the attachments.
         Raises BqwidgetError without pandas, ConnectionRefused, RoomClosed. Example: ``room.df(limit=500)``
         """
+        history = check_flag("history", history)
+        limit = None if limit is None else check_count("limit", limit)
         try:
             import pandas as pd  # noqa: PLC0415 - needed only for a DataFrame
         except ImportError:
@@ -80,6 +90,8 @@ class HistoryMixin(SendMixin):
 
         Messages of others are saved in the notebook file only by this call. Example: ``room.transcript()``
         """
+        if messages is not None:
+            messages = check_all("messages", messages, Message, "room.messages[-5:]")
         return Transcript(self.name, self.messages if messages is None else messages)
 
     def _all(self, limit: int | None, *, history: bool) -> list[Message]:

@@ -19,6 +19,7 @@ from bqwidget._threads.figures import open_figures, take_figure
 from bqwidget.dispatch import CallbackLoop
 from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
 
+from .arguments import check_function, check_number
 from .receiving import ReceiveMixin
 
 DEFAULT_PAUSE = 0.1
@@ -52,10 +53,10 @@ class LiveOutputMixin(ReceiveMixin):
             def newest(messages):
                 return [message.text for message in messages[-5:]]
         """
+        pause = check_number("pause", pause, "seconds")
         if function is None:
             return partial(self.live, pause=pause)
-        if not callable(function):
-            raise TypeError(f"live takes a function of the messages, not {type(function).__name__}")
+        check_function("function", function, "a function of the messages", "live")
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
         remove = WeakMethod(self._remove_live_output)
         replace_previous(live, "live", lambda live: (method := remove()) and method(live), group=CALLBACKS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn, SupportsIndex
 from weakref import WeakMethod, ref
 
 import traitlets
@@ -17,10 +17,11 @@ from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
-from bqwidget.errors import BqwidgetError
+from bqwidget.errors import ArgumentError, BqwidgetError
 from bqwidget.protocol import Member
 from bqwidget.session import State
 
+from .arguments import wrong_type
 from .callbacks import loop_guard
 from .callbacks.lifetime import keep_alive
 
@@ -83,6 +84,13 @@ class Observable(traitlets.HasTraits):
         """The value of a live trait; called on any thread."""
         raise NotImplementedError
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For copy and pickle."""
+        kind = type(self).__name__
+        raise TypeError(
+            f"a {kind} is a live connection, which can't be copied: make another {kind}; room.messages can be"
+        )
+
     def _on_callback_error(self, function: Callable[..., object], error: BaseException) -> None:
         """Called after a callback raised and its traceback was printed."""
 
@@ -116,15 +124,15 @@ class Observable(traitlets.HasTraits):
 
     def _check_observer(self, handler: object, names: Any) -> None:
         if not callable(handler):
-            raise TypeError(
-                f"handler is {handler!r}: observe takes a function of a change, and then the names of traits"
-            )
+            raise wrong_type("handler", "a function of a change, before the names of traits", handler)
+        if names is not traitlets.All and not isinstance(names, Collection):
+            raise wrong_type("names", "the name of a trait, such as 'messages', or a list of names", names)
         for name in traitlets.parse_notifier_name(names):
             if name is not traitlets.All and name not in self.traits():
                 public = [trait for trait in self.traits() if not trait.startswith("_")]
                 close = difflib.get_close_matches(str(name), public, 1)
                 hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(_LIVE_TRAITS)}"
-                raise ValueError(f"names has {name!r}, which is not a trait: {hint}")
+                raise ArgumentError(f"names has {name!r}, which is not a trait: {hint}", argument="names")
 
     def _remove_notifiers(self, *args: Any) -> None:
         """Called by traitlets' ``unobserve``."""

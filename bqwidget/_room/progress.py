@@ -8,12 +8,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from numbers import Real
 from types import FrameType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from bqwidget._threads.cells import ipython_shell
 from bqwidget.errors import BqwidgetError
 
+from .arguments import check_count, check_text, wrong_type, wrong_value
 from .sending import SendMixin
 from .status_message import StatusMessage
 
@@ -39,7 +41,11 @@ class ProgressMixin(SendMixin):
             for step in room.track(range(100), "epoch 3"):
                 print(step)
         """
-        return Track(self, iterable, label, total)
+        if not isinstance(iterable, Iterable) and not hasattr(iterable, "__getitem__"):
+            example = f"range({iterable})" if isinstance(iterable, int) else "range(100)"
+            raise wrong_type("iterable", f"something to iterate over, such as {example}", iterable)
+        check_text("label", label, "'epoch 3'", empty=True)
+        return Track(self, iterable, label, None if total is None else check_count("total", total))
 
     def report(self, title: str) -> Report:
         """A context manager that shows the room the progress of a job; see ``Report.update``.
@@ -49,6 +55,7 @@ class ProgressMixin(SendMixin):
             with room.report("training") as report:
                 report.update(0.4, "loss 0.21")
         """
+        check_text("title", title, "'training'")
         return Report(self, title)
 
 
@@ -112,15 +119,23 @@ class Report:
         self._rate = ProgressRate(-1, time.monotonic)
         self._fraction: float | None = None
         self._text = ""
+        self._is_open = False
 
     def update(self, fraction: float | None = None, text: str | None = None) -> None:
         """Set the done ``fraction`` (0 to 1) and a short ``text``; None keeps the earlier value.
 
-        Raises BqwidgetError for another fraction. Example: ``report.update(0.4, "loss 0.21")``
+        Raises ArgumentError for another fraction, BqwidgetError outside of the ``with`` block. Example: ``report.update(0.4, "loss 0.21")``
         """
+        if not self._is_open:
+            raise BqwidgetError(
+                "report.update() works inside its block: with room.report('training') as report: report.update(0.4)"
+            )
         if fraction is not None:
+            if not isinstance(fraction, Real) or isinstance(fraction, bool):
+                raise wrong_type("fraction", "a number from 0 to 1, such as 0.4", fraction)
             if not -ROUNDING <= fraction <= 1 + ROUNDING:
-                raise BqwidgetError(f"fraction is {fraction!r}: it must be from 0 to 1")
+                percent = f"; {fraction:g} % is {fraction / 100:g}" if 1 < fraction <= 100 else ""  # noqa: PLR2004
+                raise wrong_value("fraction", fraction, f"it must be from 0 to 1{percent}")
             self._fraction = min(max(float(fraction), 0.0), 1.0)
         if text is not None:
             self._text = truncate(str(text))
@@ -128,11 +143,13 @@ class Report:
     def __enter__(self) -> Self:
         self._rate = ProgressRate(-1, time.monotonic)
         self._status_message.start()
+        self._is_open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_open = False
         if error is None:
             parts = [
                 f"done in {format_duration(self._rate.elapsed())}",

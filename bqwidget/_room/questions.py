@@ -9,10 +9,18 @@ from typing import Any, TypeVar
 
 from bqwidget import dispatch
 from bqwidget._client.outbox import Delivery
-from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused, WaitTimeout
+from bqwidget.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    BqwidgetError,
+    DeliveryTimeout,
+    MessageRefused,
+    WaitTimeout,
+)
 from bqwidget.protocol import Ask, ChangeFrame, Entry, Expire, Message, Send, is_answer, printable
 
-from .delivery import DELIVERY_TIMEOUT
+from .arguments import check_text, check_timeout, describe, seq_of, wrong_type, wrong_value
+from .delivery import DELIVERY_TIMEOUT, check_is_text
 from .receiving import ReceiveMixin
 from .sending import Sending
 
@@ -58,6 +66,9 @@ class QuestionMixin(ReceiveMixin):
         from_: str | None = None,
     ) -> str | Default:
         """``ask`` for code that awaits. Example: ``await room.aask("Which file?", timeout=300, default=None)``"""
+        timeout = check_timeout(timeout)
+        if from_ is not None:
+            check_text("from_", from_, "'bob', the name of a member")
         expires = None if timeout is None else self._connection.server_time_ms() + int(timeout * 1000)
         ask = Ask(choices=_checked_choices(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
@@ -89,8 +100,11 @@ class QuestionMixin(ReceiveMixin):
         message = self._question(question)
         assert message.ask is not None
         choices = message.ask.choices
+        check_is_text(text)
         if choices and text not in choices:
-            raise BqwidgetError(f"{printable(text)} is not a choice: use {', '.join(map(printable, choices))}")
+            raise ArgumentError(
+                f"text: {printable(text)} is not a choice: use {', '.join(map(printable, choices))}", argument="text"
+            )
         draft = self._draft(text, re=message.seq, choice=text if choices else None)
         return self._send_draft(draft, wait=wait, timeout=timeout)
 
@@ -156,15 +170,15 @@ class QuestionMixin(ReceiveMixin):
         return Expire(cid=self._new_cid(), user=self.user, target=question.seq)
 
     def _question(self, question: Message | int) -> Message:
-        seq = question.seq if isinstance(question, Message) else question
+        seq = seq_of(question, "question")
         with self._connection.lock:
             found = self._connection.session.messages.find(seq)
         if found is None and isinstance(question, Message):
             found = question
         if found is None:
-            raise BqwidgetError(f"message {seq} is not kept here: pass the Message, as from room.history()")
+            raise wrong_value("question", seq, "it is not kept here: pass the Message, as from room.history()")
         if found.ask is None:
-            raise BqwidgetError(f"message {seq} is not a question: use room.reply(message, text)")
+            raise wrong_value("question", seq, "that is not a question: use room.reply(message, text)")
         return found
 
     def _add_listener(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:
@@ -176,13 +190,20 @@ def _checked_choices(choices: Iterable[str] | None) -> tuple[str, ...] | None:
     if choices is None:
         return None
     if isinstance(choices, str):
-        raise TypeError(f"choices must be a list of texts, not one text: did you mean [{choices!r}]?")
+        remedy = f"did you mean [{printable(choices)}]?"
+        raise ArgumentTypeError(f"choices must be a list of texts, not one text: {remedy}", argument="choices")
+    if not isinstance(choices, Iterable):
+        raise wrong_type("choices", "a list of texts such as ['yes', 'no']", choices)
     given = tuple(choices)
     for choice in given:
         if not isinstance(choice, str) or not choice.strip():
-            raise TypeError(f"choices must be texts that are not empty, not {choice!r}")
+            raise ArgumentTypeError(
+                f"choices must be texts that are not empty, not {describe(choice)}: write ['yes', 'no']",
+                argument="choices",
+            )
     if not given or len(set(given)) < len(given):
-        raise BqwidgetError("choices must be distinct and not empty; omit choices= to let people write")
+        remedy = "choices must be distinct and not empty; omit choices= to let people write"
+        raise ArgumentError(remedy, argument="choices")
     return given
 
 

@@ -9,14 +9,15 @@ from typing import Any, TypeVar, overload
 from weakref import WeakMethod
 
 from bqwidget import dispatch
+from bqwidget._client.message_list import Messages
 from bqwidget._client.subscription import MessageStream, Predicate, Subscription
-from bqwidget.errors import WaitTimeout
+from bqwidget.errors import ArgumentTypeError, WaitTimeout
 from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame, is_empty
 
+from .arguments import check_flag, check_function, check_timeout, describe, seq_of
 from .callbacks.handlers import HandlerRegistration, HandlerRegistry
 from .callbacks.membership import earlier_rooms
 from .callbacks.registrations import Registration, Registrations, print_note
-from .delivery import seq_of
 from .sending import SendMixin
 
 MessageHandler = TypeVar("MessageHandler", bound=Callable[[Message], object])
@@ -70,6 +71,9 @@ class ReceiveMixin(SendMixin):
             def reply(message):
                 room.reply(message, "thanks")
         """
+        if where is not None:
+            _checked_predicate(where, "where")
+        background, own = check_flag("background", background), check_flag("own", own)
         if function is None:
             return partial(self._register_handler, where=where, background=background, own=own)
         return self._register_handler(function, where=where, background=background, own=own)
@@ -77,10 +81,7 @@ class ReceiveMixin(SendMixin):
     def _register_handler(
         self, function: Callable[[Message], object], *, where: Predicate | None, background: bool, own: bool
     ) -> Callable[[Message], object]:
-        if not callable(function):
-            raise TypeError(f"on_message takes a function, not {type(function).__name__}")
-        if where is not None:
-            _checked_predicate(where)
+        check_function("function", function, "a function", "on_message")
         callback, loop = self._make_callback(function), self._callback_loop
         session = self._connection.session
         with self._connection.lock:
@@ -104,6 +105,7 @@ class ReceiveMixin(SendMixin):
 
         Example: ``room.off_message(reply)``
         """
+        check_function("function", function, "the function of a handler", "off_message")
         return self._handlers.remove(function)
 
     def on_reconnect(self, function: ReconnectHandler) -> ReconnectHandler:
@@ -111,8 +113,7 @@ class ReceiveMixin(SendMixin):
 
         Replaced as by ``on_message``. Returns ``function``. Example: ``room.on_reconnect(lambda: print("connected again"))``
         """
-        if not callable(function):
-            raise TypeError(f"on_reconnect takes a function, not {type(function).__name__}")
+        check_function("function", function, "a function", "on_reconnect")
         self._reconnect_handlers.add(Registration(self._make_callback(function)))
         self._take_over()
         return function
@@ -149,7 +150,8 @@ class ReceiveMixin(SendMixin):
 
         Example: ``message = await room.next_message(timeout=60)``
         """
-        return self._first_match(self._subscribe(after), _checked_predicate(predicate), timeout)
+        matches, timeout = _checked_predicate(predicate), check_timeout(timeout)
+        return self._first_match(self._subscribe(after), matches, timeout)
 
     def wait_for(
         self,
@@ -175,9 +177,10 @@ class ReceiveMixin(SendMixin):
             async for message in room.stream():
                 print(message.user, message.text)
         """
-        return MessageStream(self, self._subscribe(after), _checked_predicate(predicate))
+        matches = _checked_predicate(predicate)
+        return MessageStream(self, self._subscribe(after), matches)
 
-    def pending(self) -> list[Message]:
+    def pending(self) -> Messages:
         """The messages of others since the last call; first, since the join; before the join, none.
 
         For polling in a long loop. Raises ConnectionRefused if messages must be fetched and can't be, RoomClosed.
@@ -187,14 +190,14 @@ class ReceiveMixin(SendMixin):
         with connection.lock:
             after = session.joined_seq if self._pending_seq is None else self._pending_seq
             if after is None:
-                return []
+                return Messages()
             messages, last_seq = session.messages.after(after), session.last_seq
             gapless_after = session.messages.gapless_after
         if after < gapless_after:  # more messages than the room keeps
             request = connection.request(lambda http: http.messages_between(after, gapless_after))
             messages = [*request.result(), *messages]
         self._pending_seq = last_seq
-        return [message for message in messages if not self._is_own(message) and not is_empty(message)]
+        return Messages(message for message in messages if not self._is_own(message) and not is_empty(message))
 
     async def _first_match(
         self,
@@ -218,7 +221,7 @@ class ReceiveMixin(SendMixin):
         """Subscribes with this call; with ``after``, at the first await, which finds earlier messages too."""
         if after is None:
             return self._connection.subscribe()
-        return partial(self._connection.subscribe_after, seq_of(after))
+        return partial(self._connection.subscribe_after, seq_of(after, "after", least=0))
 
     # ---- on the room's thread ----
 
@@ -241,9 +244,12 @@ class ReceiveMixin(SendMixin):
             self._callback_loop.post(handler.callback)
 
 
-def _checked_predicate(predicate: Predicate | None) -> Predicate:
+def _checked_predicate(predicate: Predicate | None, argument: str = "predicate") -> Predicate:
     if predicate is not None and not callable(predicate):
-        raise TypeError(f"expected a function of a message, not {predicate!r}: lambda message: ...")
+        hint = "a time limit is timeout=" if isinstance(predicate, int | float) else "such as lambda message: ..."
+        raise ArgumentTypeError(
+            f"{argument} must be a function of a message, not {describe(predicate)}: {hint}", argument=argument
+        )
     return predicate or _anything
 
 

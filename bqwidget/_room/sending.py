@@ -11,8 +11,9 @@ import msgspec
 from bqwidget._client.outbox import Delivery
 from bqwidget.protocol import Change, Delete, Draft, Edit, Message, React, Send, fold, printable
 
+from .arguments import check_emoji, check_flag, check_text, check_timeout, seq_of
 from .attachments import to_attachment
-from .delivery import DELIVERY_TIMEOUT, DeliveryMixin, check_is_text, seq_of
+from .delivery import DELIVERY_TIMEOUT, DeliveryMixin, check_is_text
 
 
 class Sending(Future[Message]):
@@ -134,11 +135,16 @@ class SendMixin(DeliveryMixin):
 
         Returns and raises as ``edit``. Example: ``room.react(message, "👍")``
         """
+        check_emoji(emoji)
+        on = check_flag("on", on)
         draft = React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
         return self._change(message, draft, timeout)
 
     def _content_draft(self, content: object, caption: str, name: str | None) -> Send:
         """The draft for ``content``. The bytes of an attachment are kept until the draft is submitted."""
+        check_text("caption", caption, "'run 7'", empty=True)
+        if name is not None:
+            check_text("name", name, "'loss.png'", empty=True)
         if isinstance(content, str):
             if caption or name is not None:
                 raise TypeError("caption and name are for attachments: write them into the text")
@@ -149,7 +155,8 @@ class SendMixin(DeliveryMixin):
         return draft
 
     def _send_draft(self, draft: Send, *, wait: bool, timeout: float | None) -> Message | Sending:
-        if wait:
+        timeout = check_timeout(timeout)
+        if check_flag("wait", wait):
             return _stored_message(self._deliver(draft, timeout))
         sending = Sending(draft.text or ", ".join(part.name or part.mime for part in draft.parts))
         sending.set_running_or_notify_cancel()

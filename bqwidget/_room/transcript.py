@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
-from bqwidget.protocol import Message
-
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Control, bidi and ANSI characters, which would change the text around them."""
+from bqwidget.protocol import Message, shown_time, visible
 
 
 class Transcript:
@@ -40,12 +35,12 @@ class Transcript:
 
     def _title(self) -> str:
         count = len(self.messages)
-        return f"Room {self.room}, {count:,} message{'' if count == 1 else 's'}"
+        return f"Room {self.room}, {count:,} message{'' if count == 1 else 's'}, times in UTC"
 
 
 def _line(message: Message) -> str:
     text = "(deleted)" if message.deleted else _content(message).replace("\n", "\n    ")
-    return f"{_time(message)}  {_name(message)}: {text}"
+    return f"{shown_time(message)}  {_name(message)}: {text}"
 
 
 def _item(message: Message) -> str:
@@ -54,23 +49,15 @@ def _item(message: Message) -> str:
     mark = " <i>(verified)</i>" if message.verified else ""
     return (
         f"<li><b><bdi>{html.escape(_name(message))}</bdi></b>{mark}"
-        f' <time>{_time(message)}</time><br><span dir="auto">{text}</span></li>'
+        f' <time>{shown_time(message)}</time><br><span dir="auto">{text}</span></li>'
     )
 
 
 def _content(message: Message) -> str:
     """Attachments are named, not shown, so that the notebook file stays small and holds no files of others."""
     named = [f"[{part.name or part.mime}, {part.size:,} bytes]".replace("\n", " ") for part in message.parts]
-    return _visible("\n".join([*named, *([message.text] if message.text else [])]))
+    return visible("\n".join([*named, *([message.text] if message.text else [])]))
 
 
 def _name(message: Message) -> str:
-    return _visible(message.user).replace("\n", "\\n")
-
-
-def _time(message: Message) -> str:
-    return datetime.fromtimestamp(message.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _visible(text: str) -> str:
-    return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)
+    return visible(message.user).replace("\n", "\\n")

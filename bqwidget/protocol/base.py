@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 SHOWN = 80
@@ -14,6 +16,15 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     Frozen values contain no cycles, so ``gc=False``: in a list of 100,000 messages, the garbage collector took a third
     of the time of each append.
     """
+
+
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Control, bidi and ANSI characters, which would change the text around them."""
+
+
+def visible(text: str) -> str:
+    """``text`` with control, bidi and ANSI characters escaped, except for tabs and line breaks."""
+    return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def printable(text: str) -> str:

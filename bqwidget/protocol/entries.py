@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,7 @@ from .base import Struct, printable
 TABLE = "application/vnd.bqwidget.table+json"
 """The MIME type of a Table as JSON. It is never HTML: a view creates elements from it."""
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _LOOKED_AT = 4096
 _BEGINS = {
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
@@ -94,12 +96,25 @@ class Message(Struct, frozen=True):
     redacted: bool = False
     """In the raw log: a later edit or delete has replaced what was sent, which is stored nowhere any more."""
 
+    @property
+    def time(self) -> datetime:
+        """``at`` as a datetime in UTC. Example: ``message.time.astimezone()`` is the local time."""
+        return _EPOCH + timedelta(milliseconds=self.at)
+
     def __repr__(self) -> str:
         parts = f", parts=[{', '.join(printable(part.name or part.mime) for part in self.parts)}]"
         return (
-            f"Message(seq={self.seq}, user={printable(self.user)}, text={printable(self.text)}, at={self.at}"
-            f"{parts if self.parts else ''})"
+            f"Message(seq={self.seq}, user={printable(self.user)}, text={printable(self.text)}, "
+            f"time='{shown_time(self)} UTC'{parts if self.parts else ''})"
         )
+
+
+def shown_time(message: Message) -> str:
+    """The time in UTC, to the second; of a time after the year 9999, its milliseconds."""
+    try:
+        return f"{message.time:%Y-%m-%d %H:%M:%S}"
+    except OverflowError:
+        return str(message.at)
 
 
 class Change(Struct, frozen=True):

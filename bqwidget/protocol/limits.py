@@ -19,6 +19,8 @@ MAX_CHOICE = 1_000
 MAX_PARTS = 20
 MAX_NAME = 255
 """Characters in an attachment's name."""
+MAX_INVITE_USES = 100
+MAX_INVITE_MINUTES = 7 * 24 * 60
 MAX_TIME = 1 << 53
 """JavaScript's numbers are not exact above it."""
 SHA256 = re.compile(r"[0-9a-f]{64}")

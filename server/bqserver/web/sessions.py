@@ -9,14 +9,12 @@ import msgspec
 
 from bqserver.errors import TooManyInvites
 from bqwidget import protocol
-from bqwidget.protocol import encode
+from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES, encode
 
 from .body import BodyHandler
 from .errors import ApiError
 from .handler import COOKIE_DAYS, Handler
 from .requests import cookie_name
-
-MAX_INVITE_USES, MAX_INVITE_MINUTES = 100, 7 * 24 * 60
 
 
 class InviteRequest(protocol.Struct, frozen=True):
