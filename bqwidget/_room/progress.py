@@ -24,6 +24,8 @@ MAX_LABEL_LENGTH = 200
 RATE_WINDOW = 10.0
 """Seconds over which the rate is measured."""
 ROUNDING = 1e-6
+GONE = "its kernel is gone"
+"""The end of a message whose process ended first; the server writes it."""
 
 Item = TypeVar("Item")
 Clock = Callable[[], float]
@@ -83,7 +85,10 @@ class Track(Generic[Item]):
         rate = ProgressRate(self._total, clock)
         label = truncate(self._label)
         message = StatusMessage(
-            self._room, lambda: f"⏳ {label}: {rate.line(max(self._at, 0))}", state=lambda: self._at
+            self._room,
+            text=lambda: f"⏳ {label}: {rate.line(max(self._at, 0))}",
+            will=lambda: f"✗ {label}: {rate.summary(max(self._at, 0))} · {GONE}",
+            state=lambda: self._at,
         )
         message.start()
 
@@ -115,7 +120,7 @@ class Report:
 
     def __init__(self, room: SendMixin, title: str) -> None:
         self._title = title
-        self._status_message = StatusMessage(room, self._line, state=self._progress_parts)
+        self._status_message = StatusMessage(room, self._line, self._will, state=self._progress_parts)
         self._rate = ProgressRate(-1, time.monotonic)
         self._fraction: float | None = None
         self._text = ""
@@ -166,6 +171,9 @@ class Report:
             left = self._rate.elapsed() * (1 - self._fraction) / self._fraction
             parts.append(f"{format_duration(left)} left")
         return f"⏳ {truncate(self._title)}" + (": " if parts else "") + " · ".join(parts)
+
+    def _will(self) -> str:
+        return f"✗ {truncate(self._title)}: {' · '.join([*self._progress_parts(), GONE])}"
 
     def _progress_parts(self) -> list[str]:
         parts = [] if self._fraction is None else [f"{int(self._fraction * 100)} %"]

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 
+import msgspec
+
 from bqwidget._client.outbox import Delivery
 from bqwidget.protocol import Edit, Limits, Message
 
@@ -23,12 +25,15 @@ MAX_RATE_SHARE = 0.5
 class StatusMessage:
     """Calls ``text()`` on the room's thread for each edit, if ``state()`` has changed. Never blocks the caller.
 
-    Offline, the first text is queued like any message, and everything since then is one edit.
+    ``will()``: the last text if this process ends without ``finish``; the server writes it. Offline, the first text is queued like any message, and everything since then is one edit.
     """
 
-    def __init__(self, room: SendMixin, text: Callable[[], str], state: Callable[[], object]) -> None:
+    def __init__(
+        self, room: SendMixin, text: Callable[[], str], will: Callable[[], str], state: Callable[[], object]
+    ) -> None:
         self._room = room
         self._text = text
+        self._will = will
         self._state = state
         self._sent_state: object = None
         self._started_at = 0.0
@@ -39,7 +44,9 @@ class StatusMessage:
 
     def start(self) -> None:
         self._sent_state = self._state()
-        sending = self._room.send(self._text(), wait=False)
+        room = self._room
+        draft = msgspec.structs.replace(room._draft(self._text()), will=self._will())  # noqa: SLF001
+        sending = room._send_draft(draft, wait=False, timeout=None)  # noqa: SLF001
         assert isinstance(sending, Sending)
         sending.add_done_callback(self._on_sent)
 
@@ -63,7 +70,7 @@ class StatusMessage:
         loop, state = asyncio.get_running_loop(), self._state()
         if state != self._sent_state and not self._in_flight:
             self._sent_state = state
-            self._edit(self._text())
+            self._edit(self._text(), self._will())
         limits = self._room._connection.session.limits  # noqa: SLF001
         interval = edit_interval(limits, loop.time() - self._started_at)
         self._timer = loop.call_later(interval, self._edit_if_changed)
@@ -75,11 +82,11 @@ class StatusMessage:
         if self._seq is not None:
             self._edit(text)
 
-    def _edit(self, text: str) -> None:
+    def _edit(self, text: str, will: str | None = None) -> None:
         assert self._seq is not None
         self._in_flight = True
         room = self._room
-        draft = Edit(cid=room._new_cid(), user=room.user, target=self._seq, text=text)  # noqa: SLF001
+        draft = Edit(cid=room._new_cid(), user=room.user, target=self._seq, text=text, will=will)  # noqa: SLF001
         room._connection.submit(draft).add_done_callback(self._on_edit_done)  # noqa: SLF001
 
     def _on_edit_done(self, _: Future[Delivery]) -> None:

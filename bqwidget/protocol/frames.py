@@ -129,13 +129,18 @@ class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
     choice: str | None = None
     ask: Ask | None = None
     parts: tuple[Part, ...] = ()
+    will: str | None = None
+    """The text that the server gives to the message when this client has been gone for a heartbeat. Not stored."""
 
 
 class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
+    """``will`` replaces an earlier one of the message; without it there is none any more."""
+
     cid: str
     user: str
     target: int
     text: str
+    will: str | None = None
 
 
 class Delete(Struct, frozen=True, tag_field="type", tag="chat.delete"):

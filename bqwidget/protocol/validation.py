@@ -40,6 +40,8 @@ def check(draft: Draft | Post, limits: Limits) -> None:
         raise ProtocolError("empty", "user has no visible character: give it one", field="user")
     if draft.cid is not None:
         _check_text("cid", draft.cid, MAX_CID)
+    if isinstance(draft, Send | Edit) and draft.will is not None:
+        _check_text("will", draft.will, limits.text)
     match draft:
         case Send() | Post():
             if draft.text or not draft.parts:

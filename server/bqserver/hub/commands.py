@@ -114,8 +114,14 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
 
 def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) -> None:
     draft = submission.draft
-    if isinstance(draft, Send) and draft.ask is not None and isinstance(outcome, Stored):
-        hub.orphaned_questions.asked(peer, submission, outcome.seq)
+    if isinstance(outcome, Stored):
+        if isinstance(draft, Send):
+            if draft.ask is not None:
+                hub.orphans.asked(peer, submission, outcome.seq)
+            if draft.will is not None:
+                hub.orphans.willed(peer, submission, outcome.seq, draft.will)
+        elif isinstance(draft, Edit):
+            hub.orphans.willed(peer, submission, draft.target, draft.will)
     what = type(draft).__name__.lower()
     if isinstance(outcome, Rejected):
         peer.audit.counters.rejections[outcome.code] += 1

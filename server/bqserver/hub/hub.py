@@ -31,9 +31,9 @@ from bqwidget.protocol import Bye, Limits, encode
 from .cluster import Membership
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT_INTERVAL, Heartbeat
+from .orphans import Orphans
 from .peer import Peer
 from .presence import PresenceAnnouncer, presence_frame
-from .question_expiry import OrphanedQuestions
 from .room import ActiveRoom
 
 OnOutcome = Callable[[Outcome], None]
@@ -72,7 +72,7 @@ class Hub:
         self.audit = audit or AuditLog()
         self.membership: Membership | None = None
         self.presence = PresenceAnnouncer(self._announce_members)
-        self.orphaned_questions = OrphanedQuestions(self.submit, heartbeat)
+        self.orphans = Orphans(self.submit, heartbeat)
         self._loop = asyncio.get_running_loop()
         self.last_active_at = self._loop.time()
         self._batch: list[Submission] = []
@@ -207,7 +207,7 @@ class Hub:
         self.last_active_at = self._loop.time()
         self._heartbeat.start()
         self.presence.peer_changed(room, peer)
-        self.orphaned_questions.connected(peer)
+        self.orphans.connected(peer)
         return room
 
     def leave(self, peer: Peer) -> None:
@@ -222,7 +222,7 @@ class Hub:
         room.discard(peer)
         self.last_active_at = self._loop.time()
         self.presence.peer_changed(room, peer)
-        self.orphaned_questions.disconnected(peer)
+        self.orphans.disconnected(peer)
         if not room.peers:
             del self.rooms[peer.room_name]
             if self.membership is not None:
@@ -257,7 +257,7 @@ class Hub:
         self.presence.close()
         if self.membership is not None:
             await self.membership.close()
-        self.orphaned_questions.close()
+        self.orphans.close()
         if self._batch:
             self._append()
         await self.log.close()

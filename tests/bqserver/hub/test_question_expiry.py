@@ -12,7 +12,7 @@ import pytest
 from bqserver.auth import tokens
 from bqserver.hub.commands import submit
 from bqserver.hub.hub import Hub
-from bqserver.hub.question_expiry import OrphanedQuestions
+from bqserver.hub.orphans import Orphans
 from bqserver.model import Rejected, Submission
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
@@ -202,7 +202,7 @@ def test_an_expiry_that_can_not_be_stored_is_tried_again(caplog):
             if len(submitted) == len(outcomes):
                 done.set()
 
-        questions = OrphanedQuestions(submit, 0.01)
+        questions = Orphans(submit, 0.01)
         question = Submission("lobby", "ada", Send(cid="c", user="ada", text="?"), verified=True)
         questions.connected(Asker)
         questions.asked(Asker, question, 7)
@@ -217,7 +217,7 @@ def test_an_expiry_that_can_not_be_stored_is_tried_again(caplog):
         (seq, "ada", True) for seq in (7, 7, 7, 8)
     ]
     assert [record.getMessage() for record in caplog.records] == [
-        "a question of lobby stays open without its asker: no"
+        "a message of lobby stays open without its author: no"
     ]
 
 

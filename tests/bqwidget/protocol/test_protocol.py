@@ -191,6 +191,7 @@ def test_valid_drafts_pass(draft):
         (post(user=" "), "empty", "user"),
         (post(cid=""), "empty", "cid"),
         (post(text="x" * 16_001), "too_long", "text"),
+        (Edit(cid="c", user="ada", target=1, text="x", will="x" * 16_001), "too_long", "will"),
         (post(user="u" * 65), "too_long", "user"),
         (post(cid="c" * 65), "too_long", "cid"),
         (post(choice="x" * 16_001), "too_long", "choice"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import subprocess
 import sys
 import time
 from threading import Event
 from urllib.request import Request, urlopen
 
 import pytest
+from bqserver.testing import running_server
 from support.eventually import eventually
 from tqdm import tqdm
 
@@ -328,3 +330,38 @@ def test_unchanged_progress_is_not_edited(join, room_server):
         first, second = (message.seq for message in room.messages)
     assert targets.count(first) == 1
     assert targets.count(second) >= 3
+
+
+KILLED = """
+from bqwidget import Room
+room = Room("lobby", user="run")
+with room.report("job") as report:
+    report.update(0.4, "loss 0.21")
+    for _ in room.track(range(100), "epoch 3"):
+        input()
+    for _ in room.track(range(1), "later"):
+        input()
+"""
+
+
+def test_the_progress_of_a_killed_process_ends_and_what_was_done_stays(home, monkeypatch):
+    """Also while another member has the same name, as the restarted kernel has."""
+    with running_server(open=True, heartbeat=0.5) as server:
+        monkeypatch.setenv("BQWIDGET_URL", server.url)
+        with Room("lobby", user="run") as watching:
+            process = subprocess.Popen([sys.executable, "-c", KILLED], stdin=subprocess.PIPE, text=True)
+            try:
+                process.stdin.write("\n" * 100)  # the first loop ends
+                process.stdin.flush()
+                eventually(lambda: "later" in last(watching), 30, "the second loop")
+                eventually(lambda: watching.messages[1].text.startswith("✓ epoch 3"), what="the end of the first loop")
+            finally:
+                process.kill()
+                process.wait()
+                process.stdin.close()
+            eventually(lambda: "⏳" not in "".join(m.text for m in watching.messages), 30, "the end of all progress")
+            job, epoch, later = (message.text for message in watching.messages)
+            assert job == "✗ job: 40 % · loss 0.21 · its kernel is gone"
+            assert epoch.startswith("✓ epoch 3: 100 % · 100/100 in ")
+            assert later.startswith("✗ later: 0 % · 0/1 in ")
+            assert later.endswith(" · its kernel is gone")
