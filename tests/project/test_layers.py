@@ -58,7 +58,7 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.cluster": {"errors", "model", "auth", "hub", "jetstream", "storage.nats"},
     "bqserver.transfer": {"errors", "model", "files", "auth", "storage", "storage.sqlite", "storage.nats", "jetstream"},
     "bqserver.web": {"errors", "model", "fairness", "clock", "audit", "auth", "storage", "websocket", "hub"},
-    "bqserver.web.fastpath": {"errors", "model", "fairness", "auth", "hub", "web"},
+    "bqserver.web.fastpath": {"errors", "model", "repeats", "fairness", "auth", "hub", "web"},
     "bqserver.config": {"errors", "auth", "hub"},
     "bqserver.jupyter": {"errors", "model", "clock", "auth", "storage", "storage.sqlite", "hub", "web", "web.fastpath", "config"},
     "bqserver.cli": {"errors", "files", "auth", "storage", "storage.sqlite", "transfer", "config"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +19,8 @@ ACCEPTS_PER_TURN = 32
 EXHAUSTED_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 EXHAUSTED_PAUSE = 0.5
 """Seconds without accepting when the process has no descriptors left: new connections wait in the system's queue."""
-LOG_INTERVAL = 60.0
-"""Seconds between two lines of the log about the same trouble."""
 REFUSED_RETRY_SECONDS = 10
 MAX_UNREAD_BYTES = 64 * 1024
-
-_log = logging.getLogger("bqserver.http")
 
 
 class Acceptor:
@@ -72,23 +67,6 @@ class Acceptor:
                     return
                 continue  # an error of that connection, which ended in the queue
             self._on_accepted(connection, address)
-
-
-class TroubleLog:
-    """Logs each kind of trouble at most once in ``LOG_INTERVAL``, with the number of times since."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._counts: dict[str, int] = {}
-        self._logged: dict[str, float] = {}
-
-    def warn(self, trouble: str) -> None:
-        """``trouble``: a constant sentence."""
-        self._counts[trouble] = self._counts.get(trouble, 0) + 1
-        now = self._loop.time()
-        if now - self._logged.get(trouble, -LOG_INTERVAL) >= LOG_INTERVAL:
-            _log.warning("%s (times since the last line: %d)", trouble, self._counts.pop(trouble))
-            self._logged[trouble] = now
 
 
 def refuse(connection: socket.socket, refusal: Refusal, *, encrypted: bool) -> None:

@@ -27,10 +27,11 @@ from tornado.web import Application
 
 from bqserver.fairness.pace import close_unless_taken, hold_unsent
 from bqserver.model import Outcome
+from bqserver.repeats import Repeats
 from bqserver.web.context import AppContext
 from bqserver.web.requests import local_address
 
-from .accepting import Acceptor, TroubleLog, refuse
+from .accepting import Acceptor, refuse
 from .connections import (
     OpenConnections,
     Phase,
@@ -189,7 +190,7 @@ class FastPathServer(HTTPServer):
             max_open=max_open, max_per_address=max_per_address, idle_timeout=self.conn_params.header_timeout
         )
         self._acceptors: list[Acceptor] = []
-        self._trouble = TroubleLog()
+        self._trouble = Repeats(_log_repeats)
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         self._acceptors += [Acceptor(listener, self._on_accepted, self._on_exhausted) for listener in sockets]
@@ -236,7 +237,7 @@ class FastPathServer(HTTPServer):
     def _on_accepted(self, connection: socket.socket, address: Any) -> None:
         host = str(address[0]) if isinstance(address, tuple) else ""
         if refusal := self._connections_open.make_room(host):
-            self._trouble.warn(FULL if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else FULL_FOR_ADDRESS)
+            self._warn(FULL if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else FULL_FOR_ADDRESS)
             refuse(connection, refusal, encrypted=self.ssl_options is not None)
             return
         try:
@@ -257,8 +258,16 @@ class FastPathServer(HTTPServer):
         return TrackedTLSStream(secure)
 
     def _on_exhausted(self, error: OSError) -> int:
-        self._trouble.warn(f"connections have to wait: {error.strerror}; raise the limit of open files (ulimit -n)")
+        self._warn(f"connections have to wait: {error.strerror}; raise the limit of open files (ulimit -n)")
         return self._connections_open.evict_some()
+
+    def _warn(self, trouble: str) -> None:
+        if self._trouble.first(trouble, trouble):
+            _log.warning(trouble)
+
+
+def _log_repeats(trouble: str, repeats: int) -> None:
+    _log.warning("%s (%d times more)", trouble, repeats)
 
 
 FULL = "connections are refused: the server is full"
