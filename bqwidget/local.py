@@ -77,7 +77,7 @@ def data_folder() -> Path:
     if folder := os.environ.get("BQWIDGET_DATA_DIR"):
         return Path(folder)
     try:
-        return user_data_path("bqwidget", appauthor=False)
+        return user_data_path("bqwidget", appauthor=False).expanduser()  # older platformdirs leave the ~
     except RuntimeError:
         raise LocalServerError(
             "this user has no home folder: set BQWIDGET_DATA_DIR to a folder for the history, or BQWIDGET_URL"

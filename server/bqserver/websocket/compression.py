@@ -15,9 +15,12 @@ and would take 11.5 ms more; a thousand peers that reconnect at once wait for th
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
+from websockets.exceptions import NegotiationError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.typing import ExtensionParameter
 
 from .framing import text_frame
 
@@ -51,7 +54,19 @@ def compress(frame: bytes) -> bytes:
 
 WINDOW_BITS = 15
 
-PERMESSAGE_DEFLATE = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+
+class _Factory(ServerPerMessageDeflateFactory):
+    """Rejects a window that zlib can't make, as websockets does since 17.4."""
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        if ("server_max_window_bits", "8") in params:
+            raise NegotiationError("zlib can't make a window of 8 bits")
+        return super().process_request_params(params, accepted_extensions)
+
+
+PERMESSAGE_DEFLATE = _Factory(server_no_context_takeover=True, client_no_context_takeover=True)
 """The answer to a client that offers permessage-deflate (RFC 7692): no context is kept in either direction, so one
 compressed frame fits every peer, and no connection keeps a window (about 300 kB otherwise). The server may ask for both
 on its own (7.1.1); a client that needs a context ends the handshake itself.

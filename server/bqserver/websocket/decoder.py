@@ -117,16 +117,17 @@ class Decoder:
 
 
 class _Protocol(Protocol):
-    """Accepts a close between the fragments of a message (RFC 6455, 5.4), where websockets 17 answers 1002.
+    """Accepts a close between the fragments of a message (RFC 6455, 5.4), where websockets 15 to 17 answer 1002.
 
     If another version names these attributes differently, it answers 1002 again; only the close code is affected.
     """
 
+    cur_size: int | None  # its name in websockets 15
     current_size: int | None
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
-            self.current_size = None
+            self.cur_size = self.current_size = None
         super().recv_frame(frame)
 
 
