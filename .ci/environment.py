@@ -1,4 +1,4 @@
-"""The virtual environment `.venv` of this checkout, made and kept up to date for the README's two commands.
+"""The virtual environments of this checkout: `.venv`, for the README's two commands, and `.venv-lowest`.
 
 Standard library only, and readable by old Pythons, so that they can be told what is missing in plain words.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,30 +16,44 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-STAMP = VENV / "installed.json"
+LOWEST_VENV = ROOT / ".venv-lowest"
+STAMP = "installed.json"
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 BIN = "Scripts" if os.name == "nt" else "bin"
-PYTHON = VENV / BIN / ("python.exe" if os.name == "nt" else "python")
 
 
-def prepare(extra: str) -> str:
+def prepare(extra: str, *, lowest: bool = False) -> str:
     """The path of a Python in which bqwidget is installed, editable, with ``extra``.
 
-    Installs only what has changed since the last time; the stamp file says what that was.
+    Installs only what has changed since the last time; the stamp file says what that was. ``lowest``: in an environment
+    of its own, with the lowest versions that pyproject.toml admits.
     """
-    if not _runs(str(PYTHON)):
-        _make()
-    extras = _installed()
+    venv = LOWEST_VENV if lowest else VENV
+    python = str(venv / BIN / ("python.exe" if os.name == "nt" else "python"))
+    if not _runs(python):
+        _make(venv)
+    extras = _installed(venv)
     if extra not in extras:
         extras = sorted({*extras, extra})
         target = f".[{','.join(extras)}]"
-        say(f"Installing {target} into {VENV.name} (the first time takes a few minutes)")
-        pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--editable", target]
+        say(f"Installing {target} into {venv.name} (the first time takes a few minutes)")
+        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--editable", target]
+        if lowest:
+            pins = venv / "lowest.txt"
+            pins.write_text("\n".join(lower_bounds()))
+            pip += ["--constraint", str(pins)]
         if subprocess.run(pip, cwd=ROOT, check=False).returncode:
             sys.exit(f"pip could not install {target}: see its message above, then run this command again.")
-        STAMP.write_text(json.dumps({"digest": _digest(), "extras": extras}))
-    return str(PYTHON)
+        (venv / STAMP).write_text(json.dumps({"digest": _digest(), "extras": extras}))
+    return python
+
+
+def lower_bounds() -> list[str]:
+    """Pins to the lowest versions of all that bqwidget and its extras ask for; the tools of ``test`` stay the newest."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")  # an old Python has no tomllib
+    asked = text.partition("\ndependencies = [")[2].partition("\ntest = [")[0]
+    return [f"{name}=={version}" for name, version in re.findall(r'"([\w.-]+)(?:\[.*?\])?>=([\w.]+)', asked)]
 
 
 def node_environ() -> dict[str, str]:
@@ -54,12 +69,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _make() -> None:
+def _make(venv: Path) -> None:
     python = _new_python()
-    say(f"Making {VENV.name} with {python}")
-    made = subprocess.run([python, "-m", "venv", "--clear", str(VENV)], cwd=ROOT, check=False)
+    say(f"Making {venv.name} with {python}")
+    made = subprocess.run([python, "-m", "venv", "--clear", str(venv)], cwd=ROOT, check=False)
     if made.returncode:
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(venv, ignore_errors=True)
         sys.exit(
             f"{python} could not make a virtual environment. It needs its `venv` and `ensurepip` modules:\n"
             "on Debian and Ubuntu `sudo apt install python3-venv`, elsewhere a complete Python from your system\n"
@@ -94,10 +109,10 @@ def _new_node() -> bool:
     return version.startswith("v") and int(version[1:].split(".")[0]) >= OLDEST_NODE
 
 
-def _installed() -> list[str]:
+def _installed(venv: Path) -> list[str]:
     """The extras that are installed from these very sources; none where anything has changed."""
     try:
-        stamp = json.loads(STAMP.read_text())
+        stamp = json.loads((venv / STAMP).read_text())
     except (OSError, ValueError):
         return []
     return stamp["extras"] if stamp["digest"] == _digest() else []

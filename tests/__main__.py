@@ -1,6 +1,7 @@
 """``python3 tests``: every check of this project: style, types, the view's tests, pytest and the notebooks.
 
 ``python3 tests --quick``: ruff, and the tests that need neither a browser, a kernel, Jupyter nor NATS.
+``python3 tests --lowest``: these tests with the lowest versions that pyproject.toml admits, in ``.venv-lowest``.
 With other arguments, only pytest runs, with those arguments: ``python3 tests -k hub``. Both: ``--quick -k hub``.
 """
 
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,8 @@ def main(arguments: list[str]) -> int:
     environment = runpy.run_path(str(ROOT / ".ci" / "environment.py"))
     say = environment["say"]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
+    if "--lowest" in arguments:
+        return _run(_lowest(environment, [option for option in arguments if option != "--lowest"])).code
     python = environment["prepare"]("test")
     pytest = [python, "-m", "pytest"]
     style = [
@@ -57,6 +60,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         return _run(Step("pytest", [*pytest, *arguments])).code
 
+    lowest = _lowest(environment, [])
     npm = environment["node_environ"]()
     beside = [
         Step("mypy", [python, "-m", "mypy"]),
@@ -81,9 +85,16 @@ def main(arguments: list[str]) -> int:
             print(result.output, flush=True)
         alone = [*pytest, "-m", "alone", f"--junit-xml={reports}/alone.xml"]
         results.append(show(Step("pytest, alone", alone)))
+        results.append(show(lowest))
         say("── the slowest tests, and what was skipped")
         _print_reports(Path(reports))
     return _summary(results, say)
+
+
+def _lowest(environment: dict[str, Any], options: list[str]) -> Step:
+    """The quick tests, with the lowest versions of what bqwidget needs."""
+    python = environment["prepare"]("test", lowest=True)
+    return Step("pytest, lowest", [python, "-m", "pytest", "-q", *PARALLEL, "--quick", *options])
 
 
 def _run(step: Step, *, captures: bool = False) -> Result:
@@ -130,7 +141,7 @@ def _print_reports(folder: Path) -> None:
 def _summary(results: list[Result], say: Callable[[str], None]) -> int:
     say("── summary")
     for result in results:
-        print(f"{'FAILED' if result.code else 'passed'}  {result.name:<13} {result.seconds:6.1f} s")
+        print(f"{'FAILED' if result.code else 'passed'}  {result.name:<14} {result.seconds:6.1f} s")
     return int(any(result.code for result in results))
 
 
