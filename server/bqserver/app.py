@@ -33,6 +33,7 @@ from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
+from bqserver.storage.retention import parse_rules
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.context import AppContext
 from bqserver.web.fastpath.server import FastPathServer
@@ -254,7 +255,7 @@ class ChatServer(ServerSettings):
         if self.log_url == "memory":
             return MemoryLog()
         if kind == "sqlite" and rest:
-            return SqliteLog(user_path(rest))
+            return SqliteLog(user_path(rest), retain=parse_rules(self.retain))
         raise SettingError(f"--log={self.log_url} is not understood: use sqlite:PATH, nats://HOST[,HOST...] or memory")
 
     async def open_cluster(self, port: int) -> tuple[MessageLog, Join]:

@@ -18,6 +18,7 @@ from bqserver.config.limits import LimitSettings, Seconds
 from bqserver.config.paths import data_dir
 from bqserver.errors import SettingError, StartError
 from bqserver.files import user_path
+from bqserver.storage.retention import parse_rules
 
 from .application import Command
 
@@ -39,7 +40,7 @@ SWITCHES = {
 """Boolean traits with a flag that takes no value, and their help."""
 
 
-CLUSTER_FLAGS = "retain", "view", "single", "nats_creds", "nats_ca", "nats_monitor"
+CLUSTER_FLAGS = "view", "single", "nats_creds", "nats_ca", "nats_monitor"
 """Traits that only a log in a cluster uses."""
 HUB_FLAGS = "ip", "port", "base_url", "open", "open_network", "token_file", "named_tokens"
 """Traits that a service of JupyterHub does not use: the Hub says where it listens, and who comes in."""
@@ -74,7 +75,7 @@ class ServerSettings(LimitSettings, Command):
     ).tag(config=True)
     retain = List(
         Unicode(),
-        help="With nats: delete the oldest messages of some rooms, by age, size or both: 'class-*=30d', "
+        help="With sqlite and nats: delete the oldest messages of some rooms, by age, size or both: 'class-*=30d', "
         "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB). Repeatable; the first match applies.",
     ).tag(config=True)
     single = Bool(False, help=SWITCHES["single"]).tag(config=True)
@@ -178,6 +179,11 @@ class ServerSettings(LimitSettings, Command):
                         f"{_flag(name)} is for a cluster, and --log={self.log_url} is none: "
                         "remove it, or give --log=nats://HOST[,HOST...]"
                     )
+        if self.log_url == "memory" and self.retain:
+            raise SettingError(
+                "--retain is for a log that is stored, and --log=memory is none: remove it, or give --log=sqlite:PATH"
+            )
+        parse_rules(self.retain)
         if self.open and self.token_file:
             raise SettingError("--open asks for no token, so --token-file can't apply: remove one of them")
         if self.open_network and not self.open:

@@ -120,11 +120,15 @@ async def _send_entries(hub: Hub, peer: Peer, after: int, upto: int) -> bool:
         return True
     limit = FIRST_CHUNK_ENTRIES
     while entries := await log.entries(room, after=after, upto=upto, limit=limit):
+        if entries[0].prev > after:  # removed meanwhile
+            _send_gap(peer, after, entries[0].prev, "trimmed")
         data = b"".join([entry_frame(entry) for entry in entries])
         if not await peer.connection.drain(data):
             return False
         limit = max(1, min(MAX_REPLAY, REPLAY_CHUNK_BYTES * len(entries) // len(data)))
         after = entries[-1].seq
+    if after < upto:  # the rest too
+        _send_gap(peer, after, upto, "trimmed")
     return True
 
 

@@ -151,7 +151,8 @@ def sequence(
                         texts[room, ref] = _supersede(plan, held, before, after, entry)
                 elif before.deleted and isinstance(entry, Change) and entry.text is not None:
                     entry = replace(entry, text=None)
-            elif not 0 < ref <= state.trimmed(room):  # else the target existed when this draft was accepted
+            elif positions is None or not 0 < ref <= state.trimmed(room):
+                # else another log accepted this draft, and its target existed then
                 plan.outcomes.append(_missing(ref))
                 continue
         body = encode(entry)

@@ -11,8 +11,9 @@ from support.sqlite_logs import run_bqserver
 
 CLUSTER = "is for a cluster"
 FAULTS = [
-    (["--log=memory", "--retain=*=30d"], f"--retain {CLUSTER}, and --log=memory is none"),
-    (["--log=sqlite:h.sqlite", "--retain=nonsense"], f"--retain {CLUSTER}"),
+    (["--log=memory", "--retain=*=30d"], "--retain is for a log that is stored, and --log=memory is none"),
+    (["--log=sqlite:h.sqlite", "--retain=nonsense"], "--retain=nonsense is not understood: use PATTERN=AGE"),
+    (["--log=nats://h", "--retain=*=3x"], "--retain=*=3x is not understood: use PATTERN=AGE"),
     (["--log=memory", "--view=v.sqlite"], f"--view {CLUSTER}"),
     (["--log=memory", "--single"], f"--single {CLUSTER}"),
     (["--log=memory", "--nats-creds=c"], f"--nats-creds {CLUSTER}"),
@@ -42,7 +43,7 @@ def test_it_exits_with_2_and_a_sentence(tmp_path: Path) -> None:
     log = tmp_path / "history.sqlite"
     done = run_bqserver("--port=0", f"--log=sqlite:{log}", "--retain=nonsense")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("bqserver: --retain is for a cluster")
+    assert done.stderr.startswith("bqserver: --retain=nonsense is not understood")
     assert not log.exists()
     done = run_bqserver("purge", f"--log=sqlite:{log}", "--single", "lobby", 1)
     assert (done.returncode, "are for a cluster" in done.stderr) == (2, True)

@@ -28,10 +28,10 @@ from bqserver.jetstream.stream import REPLICAS, ensure_stream
 from bqserver.jetstream.watched_kv import ControlState
 from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.interface import Listener, read_view
+from bqserver.storage.retention import Rule, parse_rules
 from bqserver.storage.sequencer import Plan, deduplicate, target_seq
 from bqserver.storage.sqlite import queries
 
-from . import replica_state
 from .attachments import NatsAttachments
 from .consumers import Consumers
 from .erasure import Eraser, Superseded
@@ -39,7 +39,7 @@ from .precheck import Prechecker
 from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, HealthMonitor, PendingSend, Publisher
 from .records import submission_of
 from .replica import Applied, Replica
-from .retention import TRIM_KEY_PREFIX, Retention, Rule, parse_rules
+from .retention import TRIM_KEY_PREFIX, Retention
 from .snapshots import Snapshots
 
 MAX_PENDING_ENTRIES = 20_000
@@ -150,7 +150,7 @@ class NatsLog:
 
     async def bounds(self, room: str, *, min_seq: int = 0) -> Bounds:
         await self.consumers.reach(room, min_seq)
-        return await self._read(replica_state.bounds, room)
+        return await self._read(queries.bounds, room)
 
     async def count(self, room: str, *, after: int, upto: int, limit: int) -> int:
         await self.consumers.refresh(room, upto)
@@ -158,7 +158,7 @@ class NatsLog:
 
     async def entries(self, room: str, *, after: int, upto: int, limit: int) -> list[Stored]:
         await self.consumers.refresh(room, upto)
-        return await self._read(replica_state.entries, room, after, upto, limit)
+        return await self._read(queries.entries, room, after, upto, limit)
 
     async def messages(
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None

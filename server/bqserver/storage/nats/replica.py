@@ -27,8 +27,8 @@ from bqserver.storage.sequencer import Plan, sequence
 from bqserver.storage.sqlite.compaction import COMPACTION_DELAY, SEARCH_COMPACTION_DELAY, Compactor
 from bqserver.storage.sqlite.readers import ReaderPool
 from bqserver.storage.sqlite.schema import connect, explain, truncate_wal
+from bqserver.storage.sqlite.writer_state import WriterState
 
-from . import replica_state
 from .records import StreamMessage, submission_of
 
 MAX_COMMIT_MESSAGES = 2_000
@@ -76,7 +76,7 @@ class Replica:
         self._on_applied = on_applied
         self.on_redacted: OnRedacted = lambda *_: None
         """Gets a batch before ``on_applied`` if it has superseded the texts of earlier messages, and its plan."""
-        self._state = replica_state.ReplicaState(self._db)
+        self._state = WriterState(self._db)
         self._closing = self._truncated = False
         self._queue: queue.SimpleQueue[_PendingApply | None] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -211,7 +211,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     # A power cut can lose the last commits, which are filled again, but never part of one.
     db = connect(path, synchronous="NORMAL")
     db.execute("CREATE TABLE IF NOT EXISTS cursor (room TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID")
-    db.execute("CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID")
     return db
 
 

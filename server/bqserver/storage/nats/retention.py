@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
-from bqserver.errors import ClusterError, SettingError, StorageError
+from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.watched_kv import ControlState
+from bqserver.storage.retention import RetentionSize, Rule, find_rule
 
 from .attachment_retention import remove_unreferenced
 from .snapshots import trim_snapshot
@@ -29,91 +26,14 @@ from .snapshots import trim_snapshot
 SWEEP_INTERVAL = 600.0
 PROPAGATION_DELAY = 10.0
 """Seconds in which every node learns of a trim before the stream is purged; nodes poll every two."""
-AGE_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-SIZE_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-ROOM_PATTERN = re.compile(r"[A-Za-z0-9_*?-]+")
-LIMIT_PATTERN = re.compile(r"([1-9][0-9]{0,5})([A-Za-z]{1,2})")
 BATCH_SIZE = 500
 """Messages counted with one request."""
 TRIM_KEY_PREFIX = "trim."
 """The key of a trim in the control state, with the room's name after it; its value is the last seq removed."""
 MESSAGE_OVERHEAD_BYTES = 125
 """Bytes of a stored message besides its subject and payload: JetStream's own, and the header with its id."""
-BLOCKS_PER_LIMIT = 100
-"""Blocks into which a size limit is divided: messages are removed in whole blocks."""
 
 _log = logging.getLogger("bqserver.nats")
-
-
-class Rule(NamedTuple):
-    """Rooms that match ``pattern`` keep the messages of ``seconds``, and at most ``size`` bytes; None: no limit."""
-
-    pattern: str
-    seconds: float | None = None
-    size: int | None = None
-
-
-def parse_rules(options: Sequence[str]) -> list[Rule]:
-    """``PATTERN=AGE``, ``PATTERN=SIZE`` or ``PATTERN=AGE,SIZE`` each. Raises SettingError."""
-    return [_parse_rule(option) for option in options]
-
-
-def _parse_rule(option: str) -> Rule:
-    pattern, _, limits = option.partition("=")
-    rule = Rule(pattern)
-    for limit in limits.split(","):
-        found = LIMIT_PATTERN.fullmatch(limit)
-        if found and found[2] in AGE_UNITS and rule.seconds is None:
-            rule = rule._replace(seconds=int(found[1]) * AGE_UNITS[found[2]])
-        elif found and found[2] in SIZE_UNITS and rule.size is None:
-            rule = rule._replace(size=int(found[1]) * SIZE_UNITS[found[2]])
-        else:
-            break
-    else:
-        if ROOM_PATTERN.fullmatch(pattern):
-            return rule
-    raise SettingError(
-        f"--retain={option} is not understood: use PATTERN=AGE, PATTERN=SIZE or both, as 'class-*=30d', "
-        "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB)"
-    )
-
-
-class RetentionSize:
-    """The bytes of one room in the stream, counted message by message: JetStream reports only those of whole streams.
-
-    Pure, and of bounded size: about ``BLOCKS_PER_LIMIT`` blocks for any number of messages. ``limit``: bytes that the room
-    may have; ``last_seq``: of the last message counted.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.last_seq = 0
-        self.bytes = 0
-        self._limit = limit
-        self._blocks: deque[tuple[int, int]] = deque()
-        """The last seq of each block, and its bytes."""
-
-    def add(self, seq: int, size: int) -> None:
-        """Count a message, oldest first. ``size``: bytes of its subject and payload."""
-        size += MESSAGE_OVERHEAD_BYTES
-        self.bytes += size
-        self.last_seq = seq
-        if self._blocks and self._blocks[-1][1] + size <= self._limit // BLOCKS_PER_LIMIT:
-            size += self._blocks.pop()[1]
-        self._blocks.append((seq, size))
-
-    def remove(self, upto: int) -> None:
-        """Messages up to that seq were removed. A block that is partly removed still counts."""
-        while self._blocks and self._blocks[0][0] <= upto:
-            self.bytes -= self._blocks.popleft()[1]
-
-    def excess_upto(self) -> int:
-        """The seq up to which messages exceed the limit; 0: none do."""
-        excess, upto = self.bytes - self._limit, 0
-        for seq, size in self._blocks:
-            if excess <= 0:
-                break
-            excess, upto = excess - size, seq
-        return upto
 
 
 class Retention:
@@ -148,7 +68,7 @@ class Retention:
         names = await api.room_names(self._client)
         self._sizes = {room: size for room, size in self._sizes.items() if room in names}
         for room in sorted(names):
-            if (rule := self._rule(room)) is not None and (upto := await self._trim_upto(room, rule)):
+            if (rule := find_rule(self._rules, room)) is not None and (upto := await self._trim_upto(room, rule)):
                 trims[room] = upto
                 await self._control.put(f"{TRIM_KEY_PREFIX}{room}", b"%d" % upto)
         if trims:
@@ -163,12 +83,9 @@ class Retention:
         await remove_unreferenced(self._client, self._kept_since)
         return trims
 
-    def _rule(self, room: str) -> Rule | None:
-        return next((rule for rule in self._rules if fnmatchcase(room, rule.pattern)), None)
-
     async def _kept_since(self, room: str) -> float | None:
         """When the oldest kept message was stored; None: all are kept, or it is unknown now."""
-        if self._rule(room) is None:
+        if find_rule(self._rules, room) is None:
             return None
         messages, _ = await self._read(room, {"seq": 1, "batch": 1})
         if messages:
@@ -202,7 +119,9 @@ class Retention:
             messages, more = await self._read(room, {"seq": max(first, size.last_seq + 1), "batch": BATCH_SIZE})
             for msg in messages:
                 headers = msg.headers or {}
-                size.add(int(headers["Nats-Sequence"]), len(headers["Nats-Subject"]) + len(msg.data))
+                size.add(
+                    int(headers["Nats-Sequence"]), len(headers["Nats-Subject"]) + len(msg.data) + MESSAGE_OVERHEAD_BYTES
+                )
         return size.excess_upto()
 
     async def _first_seq(self, room: str, query: dict[str, object]) -> int:

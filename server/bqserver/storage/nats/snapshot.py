@@ -72,7 +72,7 @@ def take_snapshot(db: sqlite3.Connection, epoch: str, room: str) -> Snapshot | N
     db.execute("BEGIN")
     try:
         seq = replica_state.cursor(db, room)
-        bounds = replica_state.bounds(db, room)
+        bounds = queries.bounds(db, room)
         bodies = queries.messages(db, room, MAX_MESSAGES + 1, None, None)
     finally:
         db.execute("COMMIT")

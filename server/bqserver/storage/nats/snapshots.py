@@ -31,7 +31,6 @@ from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.schema import connect
 from bqwidget.protocol import encode
 
-from . import replica_state
 from .consumers import Consumers
 from .replica import Applied, Replica
 from .snapshot import Snapshot, decode_snapshot, take_snapshot
@@ -131,7 +130,7 @@ class Snapshots:
         return decode_snapshot(found.value) if found else None
 
     async def _trimmed(self, room: str) -> int:
-        return await self._replica.read(replica_state.trimmed, room)
+        return await self._replica.read(queries.trimmed, room)
 
     # ---- writing
 

@@ -75,6 +75,7 @@ def _wrong_meta(db: sqlite3.Connection) -> Iterator[str]:
 
 def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
     names = dict(db.execute("SELECT id, name FROM room"))
+    trimmed = _trimmed(db)
     last = None
     reads: dict[int, Message] = {}
     for values in db.execute("SELECT id, at, room, principal, cid, target, body, folded FROM entry ORDER BY id"):
@@ -87,18 +88,29 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
             yield f"{where}: its body can't be read: {error}"
             last = row
             continue
+        if (row.id & SEQ_MASK) <= trimmed.get(name, 0):
+            yield f"{where}: it is among the entries that were removed"
         for wrong in _wrong_columns(row, entry, name, last):
             yield f"{where}: {wrong}"
         about = entry.target if isinstance(entry, Change) else entry.re
         if about is not None:
             id_ = row.room << SEQ_BITS | (about & SEQ_MASK)
             before = reads.get(id_) or _message(db, id_)
-            if before is None or about >= entry.seq:
+            if before is None and 0 < about <= trimmed.get(name, 0):
+                pass  # it was removed, as --retain says
+            elif before is None or about >= entry.seq:
                 yield f"{where}: it refers to message {about}, which does not exist"
             else:
                 reads[id_] = apply_entry(before, entry)
         last = row
     yield from _wrong_folds(db, names, reads)
+
+
+def _trimmed(db: sqlite3.Connection) -> dict[str, int]:
+    """The last seq removed from each room; none in a file of an earlier version."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'trimmed'").fetchone() is None:
+        return {}
+    return dict(db.execute("SELECT room, upto FROM trimmed"))
 
 
 def _wrong_columns(row: _EntryRow, entry: Message | Change, name: str, last: _EntryRow | None) -> Iterator[str]:

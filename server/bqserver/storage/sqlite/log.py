@@ -14,14 +14,17 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bqserver.errors import QueueFull, StorageError
-from bqserver.model import Bounds, Outcome, Rejected, RoomRow, RoomView, Stored, Submission
-from bqserver.storage.batching import PendingAppend, take_batch
+from bqserver.model import Bounds, Outcome, References, Rejected, RoomRow, RoomView, Stored, Submission
+from bqserver.storage.batching import PendingAppend, WriterTask, take_batch
 from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.purge import request_path, serve_requests
+from bqserver.storage.retention import Rule
 from bqserver.storage.sequencer import Plan, sequence
 from bqwidget.protocol import encode
 
@@ -30,7 +33,8 @@ from .attachments import SqliteAttachments
 from .compaction import log_compactor
 from .lock import HistoryLock, OpenFiles
 from .readers import ReaderPool
-from .schema import connect, explain, preallocate_wal, read_epoch, truncate_wal
+from .retention import Retention
+from .schema import connect, explain_failure, read_epoch, renew_wal
 from .writer_state import WriterState
 
 MAX_COMMIT_ENTRIES = 512
@@ -43,6 +47,8 @@ CHECK_INTERVAL = 0.1
 """Seconds between two checks of the files while commits follow each other. Each check releases the interpreter
 lock, so that a check for every commit would slow it."""
 
+_T = TypeVar("_T")
+
 _log = logging.getLogger("bqserver.log")
 
 
@@ -50,7 +56,8 @@ class SqliteLog:
     """MessageLog in one SQLite file.
 
     ``append`` raises QueueFull when ``max_pending`` entries, or ``max_pending_bytes`` of them, wait for the disk.
-    Raises StorageError if the file can't be used, or another server uses it.
+    ``retain``: rules by which old messages are removed. Raises StorageError if the file can't be used, or another
+    server uses it.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class SqliteLog:
         synchronous: str = "FULL",
         max_pending: int = MAX_PENDING_ENTRIES,
         max_pending_bytes: int = MAX_PENDING_BYTES,
+        retain: Sequence[Rule] = (),
     ) -> None:
         self.path = Path(path).resolve()  # one lock per file, however many links lead to it
         self._lock = HistoryLock(self.path, create=True)
@@ -76,17 +84,20 @@ class SqliteLog:
         self._pending = self._pending_bytes = 0
         self._healthy = True
         self._checked_at = 0.0
-        self._closing = self._truncated = False
+        self._closing = False
         self._listeners: list[Listener] = []
         self._state = WriterState(self._db)
-        self._queue: queue.SimpleQueue[PendingAppend | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[PendingAppend | WriterTask | None] = queue.SimpleQueue()
         self._readers = ReaderPool(self.path, self._files.check)
         self._loop = asyncio.get_running_loop()
         self._compactor = log_compactor(self._truncate, self.attachments, self._readers)
         self.compact = self._compactor.run
         self._writer = threading.Thread(target=self._write, name="bqserver-write")
         self._writer.start()
-        self._purging = self._loop.create_task(serve_requests(self, request_path(self.path)))
+        works = [serve_requests(self, request_path(self.path))]
+        if retain:
+            works.append(Retention(retain, self._readers, self._trim).run())
+        self._tasks = [self._loop.create_task(work) for work in works]
         self._compactor.schedule()  # the process before this one may have been killed in between
 
     # ---- on the event loop
@@ -138,7 +149,8 @@ class SqliteLog:
     async def close(self) -> None:
         """The writer closes its connection last: SQLite then merges the write-ahead log, and one file is left."""
         self._closing = True
-        self._purging.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._compactor.close()
         await self._readers.close()
         await self.attachments.close()
@@ -149,7 +161,7 @@ class SqliteLog:
     def _on_commit(self, appends: list[PendingAppend], plan: Plan) -> None:
         """Resolve the futures of the senders, then call the listeners, all in one turn of the loop."""
         start = 0
-        for batch, size, done, _ in appends:
+        for batch, size, done in appends:
             self._pending -= len(batch)
             self._pending_bytes -= size
             stop = start + len(batch)
@@ -167,36 +179,41 @@ class SqliteLog:
 
     async def _truncate(self) -> bool:
         """Remove former texts from the write-ahead log."""
-        if self._closing:
-            return True  # the last connection removes the whole file
-        done: asyncio.Future[list[Outcome]] = self._loop.create_future()
-        self._queue.put(PendingAppend((), 0, done, compact=True))
-        await done
-        return self._truncated
+        # When closing, the last connection removes the whole file.
+        return self._closing or await self._on_writer(partial(renew_wal, self._db))
+
+    async def _trim(self, room: str, upto: int) -> None:
+        """Remove the room's entries up to that seq, and the attachments that only they reference."""
+        freed = await self._on_writer(partial(self._state.commit_trim, room, upto))
+        self.attachments.settle(References(freed=[(room, sha256) for sha256 in freed]))
+        self._compactor.schedule()
+
+    async def _on_writer(self, work: Callable[[], _T]) -> _T:
+        """Returns ``work()``, which runs on the writer's thread between two commits."""
+        done: asyncio.Future[_T] = self._loop.create_future()
+        self._queue.put(WriterTask(work, done))
+        return await done
 
     # ---- on the writer's thread
 
     def _write(self) -> None:
-        with contextlib.suppress(sqlite3.Error):  # only an optimisation; a commit reports a full disk
-            truncate_wal(self._db)
-            preallocate_wal(self._db)
-        taken: list[PendingAppend | None] = []
+        renew_wal(self._db)
+        taken: list[PendingAppend | WriterTask | None] = []
         while not taken or taken[-1] is not None:
             taken = take_batch(self._next(), self._queue, MAX_COMMIT_ENTRIES)
-            appends = [work for work in taken if work is not None and not work.compact]
+            appends = [work for work in taken if isinstance(work, PendingAppend)]
             plan = self._commit([one for work in appends for one in work.batch]) if appends else Plan()
             self._report(appends, plan)
             for work in taken:
-                if work is not None and work.compact:
-                    self._truncate_wal()
-                    self._report([work], Plan())
+                if isinstance(work, WriterTask):
+                    work.run()
         self._db.close()
 
     def _report(self, appends: list[PendingAppend], plan: Plan) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: no sender is left
             self._loop.call_soon_threadsafe(self._on_commit, appends, plan)
 
-    def _next(self) -> PendingAppend | None:
+    def _next(self) -> PendingAppend | WriterTask | None:
         """Wait for work. Check the files meanwhile; after a failure also the disk, so that ``healthy`` recovers."""
         while True:
             try:
@@ -220,12 +237,6 @@ class SqliteLog:
         self._lock.keep()
         self.attachments.check_files()
         self._files.check()
-
-    def _truncate_wal(self) -> None:
-        self._truncated = False
-        with contextlib.suppress(sqlite3.Error):  # tried again
-            self._truncated = truncate_wal(self._db)
-            preallocate_wal(self._db)
 
     def _commit(self, batch: Sequence[Submission]) -> Plan:
         try:
@@ -276,7 +287,7 @@ class SqliteLog:
 
     def _mark_failed(self, error: Exception) -> None:
         if self._healthy:
-            sentence = f"messages can't be stored: {_reason(error, self.path)}"
+            sentence = f"messages can't be stored: {explain_failure(error, self.path)}"
             _log.error(sentence)  # no arguments: another fault is no repetition (RepeatFilter)
             self._healthy = False
 
@@ -284,15 +295,6 @@ class SqliteLog:
         if not self._healthy:
             _log.warning("messages can be stored again")
             self._healthy = True
-
-
-def _reason(error: Exception, path: Path) -> str:
-    match error:
-        case sqlite3.Error():
-            return explain(error, path)
-        case StorageError():
-            return str(error)
-    return repr(error)
 
 
 _STOPPING = Rejected("restart", "the server is stopping: it will be back", 503, 1.0)

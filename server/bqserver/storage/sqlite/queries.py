@@ -16,7 +16,14 @@ def bounds(db: sqlite3.Connection, room: str) -> Bounds:
         "(SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2)",
         (low, high),
     ).fetchone()
-    return Bounds(oldest & SEQ_MASK, newest & SEQ_MASK) if newest else Bounds(0, 0)
+    upto = trimmed(db, room)
+    return Bounds(oldest & SEQ_MASK, newest & SEQ_MASK, upto) if newest else Bounds(upto, upto, upto)
+
+
+def trimmed(db: sqlite3.Connection, room: str) -> int:
+    """The room's entries up to this seq were removed; 0: none were."""
+    row = db.execute("SELECT upto FROM trimmed WHERE room = ?", (room,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def count(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int) -> int:
@@ -38,7 +45,7 @@ def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int
     if not rows:
         return []
     (before,) = db.execute("SELECT max(id) FROM entry WHERE id BETWEEN ? AND ?", (low, start)).fetchone()
-    keys = [before or low, *[row[0] for row in rows]]  # the seqs of a replica are not dense
+    keys = [before or trimmed(db, room), *[row[0] for row in rows]]  # the seqs of a replica are not dense
     return [
         Stored(room, key & SEQ_MASK, prev & SEQ_MASK, at, body, target is not None)
         for prev, (key, at, body, target) in zip(keys, rows, strict=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bqserver.errors import StorageError
@@ -47,6 +47,9 @@ CREATE TABLE reference (id INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (
 CREATE INDEX referenced ON reference (sha256, id)
 """
 
+_VERSION_3 = "CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID"
+"""Entries of a room up to this seq were removed. The replica of a cluster may have the table already."""
+
 BUSY_TIMEOUT_MS, TRUNCATE_TIMEOUT_MS = 10_000, 200
 """Milliseconds to wait for another connection; for readers, before the write-ahead log is truncated."""
 
@@ -64,7 +67,7 @@ def _version_2(db: sqlite3.Connection) -> None:
     redact_former_texts(db)
 
 
-MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1, _version_2]
+MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1, _version_2, _VERSION_3]
 """Step N upgrades a file from version N to N + 1. Never edit a released step."""
 
 
@@ -153,6 +156,15 @@ def truncate_wal(db: sqlite3.Connection) -> bool:
     return not busy
 
 
+def renew_wal(db: sqlite3.Connection) -> bool:
+    """Truncate the write-ahead log, and allocate it again; False if it has to be repeated."""
+    truncated = False
+    with suppress(sqlite3.Error):  # a commit reports a full disk
+        truncated = truncate_wal(db)
+        preallocate_wal(db)
+    return truncated
+
+
 def read_epoch(db: sqlite3.Connection) -> str:
     """Raises StorageError if the log has none."""
     try:
@@ -198,6 +210,16 @@ def explain(error: sqlite3.Error, path: Path) -> str:
     if name.startswith("SQLITE_IOERR"):
         return f"the disk of {path} fails ({error}): check the disk"
     return f"{path} can't be used: {error}"
+
+
+def explain_failure(error: Exception, path: Path) -> str:
+    """A sentence about any error of the log."""
+    match error:
+        case sqlite3.Error():
+            return explain(error, path)
+        case StorageError():
+            return str(error)
+    return repr(error)
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import msgspec
 
 from bqwidget.protocol import Message
 
+from . import queries
 from .queries import id_range, room_number
-from .schema import connect, create_database, read_epoch, transaction, truncate_wal
+from .schema import SEQ_MASK, connect, create_database, read_epoch, transaction, truncate_wal
 
 MAX_TRANSACTION_ENTRIES = 2_000
 """Entries indexed in one transaction, between which other searches run."""
@@ -73,9 +74,12 @@ class SearchIndex:
             db.close()
 
     def update(self, room: str) -> bool:
-        """Index the next new entries of a room; False if there were none. For a change, its message is indexed again."""
+        """Index the next new entries of a room, and remove old ones; False if there were none. For a change, its message
+        is indexed again.
+        """
         number = room_number(self._log, room)
         low, high = id_range(number)
+        trimmed = self._remove_trimmed(low, low + min(queries.trimmed(self._log, room), SEQ_MASK))
         row = self._db.execute("SELECT id FROM cursor WHERE room = ?", (number,)).fetchone()
         cursor = row[0] if row else low
         rows = self._log.execute(
@@ -87,7 +91,17 @@ class SearchIndex:
                 for key in {key if target is None else low | target for key, target in rows}:
                     self._index(key)
                 self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (number, rows[-1][0]))
-        return bool(rows)
+        return bool(rows or trimmed)
+
+    def _remove_trimmed(self, low: int, upto: int) -> bool:
+        """Remove the next messages that the log has removed; False if there were none."""
+        keys = self._db.execute(
+            "SELECT rowid FROM found WHERE rowid BETWEEN ? AND ? LIMIT ?", (low, upto, MAX_TRANSACTION_ENTRIES)
+        ).fetchall()
+        if keys:
+            with transaction(self._db):
+                self._db.executemany("DELETE FROM found WHERE rowid = ?", keys)
+        return bool(keys)
 
     def _index(self, key: int) -> None:
         body = self._body(key)

@@ -11,9 +11,10 @@ from bqserver.model import References, Stored
 from bqserver.storage.sequencer import IdempotencyKey, Plan, RoomHead, Target
 from bqwidget.protocol import Send
 
+from . import queries
 from .queries import id_range, is_referenced, room_number
 from .redaction import HAS_CHANGED_TEXT
-from .schema import SEQ_BITS, SEQ_MASK
+from .schema import SEQ_BITS, SEQ_MASK, transaction
 
 MAX_STATEMENT_ROWS = 512
 """Each ``execute`` releases the interpreter lock once, so few statements are better; SQLite accepts 32,766 values
@@ -37,7 +38,7 @@ class WriterState:
             row = self._db.execute(
                 "SELECT id, at FROM entry WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1", (low, high)
             ).fetchone()
-            head = self._heads[room] = RoomHead(row[0] & SEQ_MASK, row[1]) if row else RoomHead(0, 0)
+            head = self._heads[room] = RoomHead(row[0] & SEQ_MASK, row[1]) if row else RoomHead(self.trimmed(room), 0)
         return head
 
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]:
@@ -76,8 +77,32 @@ class WriterState:
         return {key & SEQ_MASK: body for key, body in rows}
 
     def trimmed(self, room: str) -> int:
-        del room
-        return 0  # the file keeps every entry
+        return queries.trimmed(self._db, room)
+
+    def trim(self, room: str, upto: int) -> list[str]:
+        """Remove the room's entries up to that seq. Returns the attachments that no message references any more."""
+        low, _ = id_range(self._number(room))
+        removed = low, low + min(upto, SEQ_MASK)
+        named = self._db.execute("SELECT DISTINCT sha256 FROM reference WHERE id BETWEEN ? AND ?", removed).fetchall()
+        self._db.execute("DELETE FROM reference WHERE id BETWEEN ? AND ?", removed)
+        self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", removed)
+        self._db.execute(
+            "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET upto = max(upto, excluded.upto)",
+            (room, upto),  # nodes may trim to different seqs, and what is removed stays removed
+        )
+        head = self._heads.get(room)
+        if head is not None:  # its time stays: the next entry is later, on every node
+            head.seq = max(head.seq, upto)
+        return [sha256 for (sha256,) in named if not is_referenced(self._db, room, sha256)]
+
+    def commit_trim(self, room: str, upto: int) -> list[str]:
+        """``trim`` in a transaction of its own. Raises sqlite3.Error."""
+        try:
+            with transaction(self._db):
+                return self.trim(room, upto)
+        except sqlite3.Error:
+            self.reset()
+            raise
 
     def store(self, plan: Plan) -> None:
         """Store everything of the plan, and set its ``references``."""

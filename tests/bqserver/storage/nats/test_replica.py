@@ -10,7 +10,6 @@ import pytest
 from bqserver.errors import StorageError
 from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.memory import MemoryLog
-from bqserver.storage.nats import replica_state
 from bqserver.storage.nats.records import (
     Record,
     StreamMessage,
@@ -97,8 +96,8 @@ def test_trimmed_entries_do_not_come_back_from_the_stream(tmp_path_factory, room
         await replica.apply(())
         found = [
             (
-                await replica.read(replica_state.bounds, room),
-                await replica.read(replica_state.entries, room, 0, 1 << 40, 500),
+                await replica.read(queries.bounds, room),
+                await replica.read(queries.entries, room, 0, 1 << 40, 500),
                 await replica.read(queries.messages, room, 500, None, None),
             )
             for room in names

@@ -19,13 +19,15 @@ from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.kv import KeyValue
 from bqserver.model import Bounds, Rejected, Stored, Submission
 from bqserver.storage.interface import read_view
-from bqserver.storage.nats import replica_state, retention, snapshot, snapshots
+from bqserver.storage.nats import retention, snapshot, snapshots
 from bqserver.storage.nats.consumer import Consumer
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.nats.records import Record, StreamMessage
 from bqserver.storage.nats.replica import Applied, Replica
-from bqserver.storage.nats.retention import TRIM_KEY_PREFIX, Retention, Rule
+from bqserver.storage.nats.retention import TRIM_KEY_PREFIX, Retention
 from bqserver.storage.nats.snapshot import Snapshot, decode_snapshot, take_snapshot
+from bqserver.storage.retention import Rule
+from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import running_server
@@ -402,7 +404,7 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path, monkeypatch):
     async def scenario() -> None:
         replica = Replica(tmp_path / "replica.sqlite", "e", lambda _: None)
         await replica.apply([message(1)])
-        loop, bounds = asyncio.get_running_loop(), replica_state.bounds
+        loop, bounds = asyncio.get_running_loop(), queries.bounds
 
         async def add() -> None:
             await replica.apply([message(2)])
@@ -413,7 +415,7 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path, monkeypatch):
 
         try:
             with monkeypatch.context() as patched:
-                patched.setattr(replica_state, "bounds", bounds_after_a_change)
+                patched.setattr(queries, "bounds", bounds_after_a_change)
                 old = await replica.read(take_snapshot, "e", "lobby")
             new = await replica.read(take_snapshot, "e", "lobby")
             nothing = await replica.read(take_snapshot, "e", "unused")

@@ -410,7 +410,7 @@ def full_disk(path: Path, spare: int) -> Iterator[None]:
 @pytest.fixture
 def no_preallocation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start with an empty write-ahead log, so that a full disk has an effect at once."""
-    monkeypatch.setattr("bqserver.storage.sqlite.log.preallocate_wal", lambda _: None)
+    monkeypatch.setattr("bqserver.storage.sqlite.schema.preallocate_wal", lambda _: None)
 
 
 def test_the_write_ahead_log_is_preallocated(path: Path):

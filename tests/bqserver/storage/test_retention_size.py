@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bqserver.storage.nats.retention import BLOCKS_PER_LIMIT, MESSAGE_OVERHEAD_BYTES, RetentionSize
+from bqserver.storage.retention import BLOCKS_PER_LIMIT, RetentionSize
 
 
 def counted(limit: int, sizes: list[int]) -> RetentionSize:
     counter = RetentionSize(limit)
     for seq, size in enumerate(sizes, 1):
-        counter.add(seq, size - MESSAGE_OVERHEAD_BYTES)
+        counter.add(seq, size)
     return counter
 
 
