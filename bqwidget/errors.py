@@ -22,11 +22,11 @@ from __future__ import annotations
 
 
 class BqwidgetError(Exception):
-    """The base of all errors of bqwidget."""
+    """The base of all errors of bqwidget. Example: ``except BqwidgetError as error: print(error)``"""
 
 
 class ArgumentError(BqwidgetError, ValueError):
-    """An argument with a wrong value. ``argument``: its name."""
+    """An argument with a wrong value. ``argument``: its name. Example: ``room.history(limit=-1)`` raises it."""
 
     def __init__(self, message: str, *, argument: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class ArgumentError(BqwidgetError, ValueError):
 
 
 class ArgumentTypeError(BqwidgetError, TypeError):
-    """An argument of a wrong type. ``argument``: its name."""
+    """An argument of a wrong type. ``argument``: its name. Example: ``room.history("x")`` raises it."""
 
     def __init__(self, message: str, *, argument: str) -> None:
         super().__init__(message)
@@ -42,7 +42,10 @@ class ArgumentTypeError(BqwidgetError, TypeError):
 
 
 class ProtocolError(BqwidgetError):
-    """A frame or body that is not valid chat.v1. ``code``: the wire's error code. ``field``: its path in the body."""
+    """A frame or body that is not valid chat.v1. ``code``: the wire's error code. ``field``: its path in the body.
+
+    Example: ``Room("my room")`` raises it.
+    """
 
     def __init__(self, code: str, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -51,7 +54,10 @@ class ProtocolError(BqwidgetError):
 
 
 class RoomClosed(BqwidgetError):
-    """The room is closed: by ``close()``, or by the server with ``close_code`` (4401, 4403, 4404)."""
+    """The room is closed: by ``close()``, or by the server with ``close_code`` (4401, 4403, 4404).
+
+    Example: ``except RoomClosed as error: print(error.close_code)``
+    """
 
     def __init__(self, message: str, *, close_code: int | None = None) -> None:
         super().__init__(message)
@@ -59,7 +65,10 @@ class RoomClosed(BqwidgetError):
 
 
 class MessageRefused(BqwidgetError):
-    """The server refused the message with ``code``. ``retry_after``: seconds after which it may be accepted."""
+    """The server refused the message with ``code``. ``retry_after``: seconds after which it may be accepted.
+
+    Example: ``except MessageRefused as error: print(error.code)``
+    """
 
     def __init__(self, code: str, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -69,7 +78,10 @@ class MessageRefused(BqwidgetError):
 
 
 class DeliveryTimeout(BqwidgetError, TimeoutError):
-    """No acknowledgement within ``timeout`` seconds. The message stays queued under ``cid`` and is retried."""
+    """No acknowledgement within ``timeout`` seconds. The message stays queued under ``cid`` and is retried.
+
+    Example: ``except DeliveryTimeout: pass  # it is delivered later``
+    """
 
     def __init__(self, message: str, *, cid: str, timeout: float) -> None:
         super().__init__(message)
@@ -78,7 +90,10 @@ class DeliveryTimeout(BqwidgetError, TimeoutError):
 
 
 class WaitTimeout(BqwidgetError, TimeoutError):
-    """The awaited message or state did not come within ``timeout`` seconds."""
+    """The awaited message or state did not come within ``timeout`` seconds.
+
+    Example: ``except WaitTimeout as error: print(error.timeout)``
+    """
 
     def __init__(self, message: str, *, timeout: float) -> None:
         super().__init__(message)
@@ -86,7 +101,10 @@ class WaitTimeout(BqwidgetError, TimeoutError):
 
 
 class ConnectionRefused(BqwidgetError):
-    """The server can't be reached, or answered with the HTTP ``status``. ``retry_after``: seconds to wait."""
+    """The server can't be reached, or answered with the HTTP ``status``. ``retry_after``: seconds to wait.
+
+    Example: ``except ConnectionRefused as error: print(error.status)``
+    """
 
     def __init__(
         self,
@@ -105,7 +123,10 @@ class ConnectionRefused(BqwidgetError):
 
 
 class LocalServerError(BqwidgetError):
-    """The user's local server can't be found or started. ``path``: the file or log with the reason."""
+    """The user's local server can't be found or started. ``path``: the file or log with the reason.
+
+    Example: ``except LocalServerError as error: print(error.path)``
+    """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message)

@@ -18,6 +18,7 @@ from bqwidget._room.arguments import check_count, check_flag, check_number, chec
 from bqwidget._room.callbacks.membership import KernelMember
 from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
+from bqwidget._room.observable import HIDDEN, CompletedType
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions import QuestionMixin
@@ -36,7 +37,7 @@ Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
+class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin, metaclass=CompletedType):
     """A member of the room ``name``. Returns at once and joins in the background.
 
     ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else
@@ -168,6 +169,9 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin):
 
             self._widget = ChatWidget(self)
         return self._widget
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in HIDDEN]
 
     def __repr__(self) -> str:
         if "user" not in self.__dict__:  # shown by a debugger after __init__ failed

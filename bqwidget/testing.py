@@ -71,6 +71,7 @@ class Member:
 
     @property
     def user(self) -> str:
+        """The name that others see. Example: ``bob.user``"""
         return str(self.room.user)
 
     def on(
@@ -206,7 +207,7 @@ def _matches(what: Matcher, message: Message) -> bool:
 
 
 class PrivateServer(NamedTuple):
-    """Its address and its token: ``Room("lobby", url=server.url, token=server.token)``."""
+    """Its address and its token. Example: ``Room("lobby", url=server.url, token=server.token)``."""
 
     url: str
     token: str

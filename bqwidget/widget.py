@@ -92,7 +92,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
             self.comm._reply_subshell_for = _existing_subshell
 
     def close(self) -> None:
-        """Close the window, and its Room if the window created it."""
+        """Close the window, and its Room if the window created it. Example: ``room.widget.close()``"""
         if unlisten := self.__dict__.pop("_unlisten", None):
             unlisten()
             if self._owns_room:

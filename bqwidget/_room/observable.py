@@ -60,6 +60,17 @@ def live_trait(kind: type[traitlets.TraitType[Any, Any]], help: str) -> Any:  # 
     return known[kind](read_only=True, help=help)
 
 
+HIDDEN = {name for name in dir(traitlets.HasTraits) if name[0] != "_"} - {"observe", "unobserve", "unobserve_all"}
+"""Methods of traitlets that completion does not offer; they work as in every HasTraits."""
+
+
+class CompletedType(traitlets.MetaHasTraits):
+    """The type of a class whose ``dir``, and so completion, shows verbs and traits without the methods of traitlets."""
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in HIDDEN]
+
+
 class Observable(traitlets.HasTraits):
     """Observers run in the callback loop, once for all changes since the last notification."""
 

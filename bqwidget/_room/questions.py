@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from bqwidget import dispatch
 from bqwidget._client.outbox import Delivery
@@ -82,6 +82,29 @@ class QuestionMixin(ReceiveMixin):
             no_answer = WaitTimeout(f"no answer to {printable(text)}{limit}", timeout=timeout or 0)
             return _default_or_raise(default, no_answer)
         return reply.text if reply.choice is None else reply.choice
+
+    @overload
+    def answer(
+        self,
+        question: Message | int,
+        text: str,
+        *,
+        wait: Literal[True] = True,
+        timeout: float | None = DELIVERY_TIMEOUT,
+    ) -> Message: ...
+    @overload
+    def answer(
+        self,
+        question: Message | int,
+        text: str,
+        *,
+        wait: Literal[False],
+        timeout: float | None = DELIVERY_TIMEOUT,
+    ) -> Sending: ...
+    @overload
+    def answer(
+        self, question: Message | int, text: str, *, wait: bool, timeout: float | None = DELIVERY_TIMEOUT
+    ) -> Message | Sending: ...
 
     def answer(
         self,

@@ -45,6 +45,16 @@ class SendMixin(DeliveryMixin):
         caption: str = "",
         *,
         name: str | None = None,
+        wait: Literal[False],
+        timeout: float | None = DELIVERY_TIMEOUT,
+    ) -> Sending: ...
+    @overload
+    def send(
+        self,
+        text: object,
+        caption: str = "",
+        *,
+        name: str | None = None,
         wait: bool,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending: ...
@@ -90,6 +100,15 @@ class SendMixin(DeliveryMixin):
         wait: Literal[True] = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message: ...
+    @overload
+    def reply(
+        self,
+        message: Message | int,
+        text: str,
+        *,
+        wait: Literal[False],
+        timeout: float | None = DELIVERY_TIMEOUT,
+    ) -> Sending: ...
     @overload
     def reply(
         self, message: Message | int, text: str, *, wait: bool, timeout: float | None = DELIVERY_TIMEOUT

@@ -72,6 +72,7 @@ class Message(Struct, frozen=True):
     ``seq`` grows within the room, not always by 1; ``at`` grows strictly. ``re``: the seq of the message to which this
     is a reply. ``edited``: the time of the last edit. ``reactions``: emoji to the users who gave it. Of a question:
     ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one.
+    Example: ``room.messages[-1].text``
     """
 
     seq: int

@@ -1,0 +1,148 @@
+"""What completion, a type checker and help show of the public names."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.paths import ROOT
+
+import bqwidget
+from bqwidget import ChatWidget, Room, testing
+from bqwidget._room.progress import Report
+
+SCRIPT = """
+from concurrent.futures import Future
+from datetime import datetime
+
+from bqwidget import ChatWidget, Message, Room
+from bqwidget.testing import Member, scripted_room
+
+room = Room("lobby", user="ada", url="http://127.0.0.1:9")
+
+
+@room.on_message
+def reply(message: Message) -> None:
+    room.reply(message, message.text.upper(), wait=False)
+
+
+@room.on_message(where=lambda message: message.text == "go", background=True)
+async def start(message: Message) -> None:
+    await room.asend(f"{message.time:%H:%M}")
+
+
+@room.live(pause=1)
+def newest(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages[-5:]]
+
+
+def work(flag: bool) -> None:
+    stored: Message = room.send("hi")
+    later: Future[Message] = room.send("hi", wait=False)
+    at: datetime = later.result(10).time
+    answered: Message = room.answer(stored, "yes")
+    choice: str = room.ask("?", ["yes", "no"])
+    maybe: str | None = room.ask("?", timeout=1, default=None)
+    texts: list[str] = [message.text for message in room.messages + room.history(limit=5) + room.pending()]
+    for number in room.track(range(3), "steps"):
+        number.bit_length()
+    with room.report("job") as report:
+        report.update(0.5, f"{at} {answered.text} {choice} {maybe} {texts}")
+    if room.status == "open" and room.error is None and room.latency is not None:
+        print(room.queued + 1, room.members[0].user, f"{room.latency:.1f}")
+    print(ChatWidget(room).messages[0].time)
+
+
+def scripted() -> None:
+    with scripted_room() as own, Member("bob", own) as bob:
+        bob.on("ping", say="pong").wait_for("pong")
+
+
+reveal_type(room.send("x", wait=False))
+reveal_type(room.reply(1, "x", wait=False))
+reveal_type(room.answer(1, "x", wait=False))
+reveal_type(room.send("x"))
+reveal_type(room.reply(1, "x"))
+reveal_type(room.messages[0])
+reveal_type(room.status)
+"""
+REVEALED = [
+    *["bqwidget._room.sending.Sending"] * 3,
+    *["bqwidget.protocol.entries.Message"] * 3,
+    "Literal['connecting'] | Literal['open'] | Literal['reconnecting'] | Literal['closed']",
+]
+
+
+@pytest.mark.slow
+def test_a_user_s_script_is_exact_for_a_strict_type_checker(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    options = ["--strict", "--follow-imports=silent", f"--cache-dir={tmp_path / 'cache'}", "--no-error-summary"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "--config-file=", script],
+        env={"MYPYPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    revealed = [line.partition("Revealed type is ")[2].strip('"') for line in checked.stdout.splitlines()]
+    assert "error" not in checked.stdout + checked.stderr
+    assert revealed == REVEALED
+
+
+def test_completion_shows_verbs_and_traits_without_those_of_traitlets(home: Path) -> None:
+    room = Room("lobby", user="ada", url="http://127.0.0.1:9")
+    try:
+        for shown in (dir(room), dir(Room)):
+            public = {name for name in shown if not name.startswith("_")}
+            own = {"name", "user", "keep"} if shown == dir(room) else set()
+            assert public == documented(Room) | own | {"observe", "unobserve", "unobserve_all"}
+        assert room.has_trait("messages")
+        assert set(Room.class_trait_names()) == set(room.trait_names()) == set(ChatWidget.class_trait_names()) & public
+    finally:
+        room.close()
+
+
+def documented(kind: type) -> set[str]:
+    bases = [base for base in kind.__mro__ if base.__module__.startswith("bqwidget")]
+    return {name for base in bases for name in vars(base) if not name.startswith("_")}
+
+
+def test_completion_of_the_module_shows_its_public_names() -> None:
+    assert [name for name in dir(bqwidget) if not name.startswith("_")] == sorted(bqwidget.__all__)
+    code = "import bqwidget, sys; print(dir(bqwidget), 'traitlets' in sys.modules)"
+    shown = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert "'Room'" in shown
+    assert "Any" not in shown
+    assert shown.endswith("False\n")
+
+
+def public_things() -> Iterator[tuple[str, Any]]:
+    for name in bqwidget.__all__:
+        yield name, getattr(bqwidget, name)
+    for name, thing in vars(testing).items():
+        if getattr(thing, "__module__", "") == testing.__name__ and not name.startswith("_") and thing.__doc__:
+            yield f"testing.{name}", thing
+    for kind in (Room, ChatWidget, testing.Member, Report):
+        for base in kind.__mro__:
+            if base.__module__.startswith("bqwidget"):
+                for name, thing in vars(base).items():
+                    if _is_verb(name, thing):
+                        yield f"{kind.__name__}.{name}", thing
+
+
+def _is_verb(name: str, thing: object) -> bool:
+    overrides = ("open", "set_state")  # of ipywidgets
+    is_verb = inspect.isfunction(thing) or isinstance(thing, property)
+    return is_verb and not name.startswith("_") and name not in overrides
+
+
+@pytest.mark.parametrize(("name", "thing"), [pytest.param(name, thing, id=name) for name, thing in public_things()])
+def test_every_public_docstring_has_an_example(name: str, thing: Any) -> None:
+    assert "Example: " in thing.__doc__ or "Example::\n" in thing.__doc__, name
