@@ -6,7 +6,7 @@ from .budget import Budget
 from .fair_queue import FairQueue
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Bytes in memory of bodies on their way in, and as many of answers on their way out."""
+"""Bytes in memory of bodies on their way in, and as many each of answers and of attachments on their way out."""
 
 
 class Shares:
@@ -16,6 +16,7 @@ class Shares:
         max_bytes = max(MAX_BYTES, 2 * max_attachment)
         self.incoming = Budget(max_bytes)
         self.outgoing = Budget(max_bytes)
+        self.attachments = Budget(max_bytes)  # apart: pictures that wait must not cut off a page or its script
         self.reads = FairQueue(slots=16, slots_each=2, max_waiting=1_000, waiting_each=200)
         self.searches = FairQueue(slots=6, slots_each=2, max_waiting=1_000, waiting_each=200)
         self.uploads = FairQueue(slots=4, slots_each=1, max_waiting=1_000, waiting_each=200)

@@ -121,7 +121,7 @@ class DownloadHandler(Handler):
         if f'"{sha256}"' in self.request.headers.get("If-None-Match", ""):
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
-        budget = self.context.hub.shares.outgoing
+        budget = self.context.hub.shares.attachments
         if not budget.acquire(self.member, part.size):
             body = None  # many may wait
             await self.reserve(budget, part.size)

@@ -9,7 +9,7 @@ import http.client
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from bqserver.testing import running_server
 from bqserver.web import attachments
 from support.eventually import eventually
 from support.pictures import HTML, PICTURES, POLYGLOT, SCRIPTED_SVG, png
-from support.raw_http import connect
+from support.raw_http import connect, read_to_end
 from support.ws_client import Answer, member, request
 
 from bqwidget.protocol import TABLE, Part
@@ -190,6 +190,20 @@ def test_a_class_behind_one_address_gets_every_picture(monkeypatch):
         sha256 = put(server, data).json["sha256"]
         answers = list(readers.map(lambda _: fetch(server, sha256), range(60)))
         assert [(answer.status, answer.body == data) for answer in answers] == [(200, True)] * 60
+
+
+def test_downloads_leave_room_for_the_page(monkeypatch):
+    monkeypatch.setattr("bqserver.fairness.shares.MAX_BYTES", 2_000_000)
+    with running_server(open=True, part_limit=1_000_000) as server:
+        sha256 = put(server, png(noise=990_000)).json["sha256"]  # no second one fits, nor a piece of a file
+        with ExitStack() as stack:
+            unread, page = (stack.enter_context(closing(connect(server.url, receive_buffer=1 << 16))) for _ in range(2))
+            unread.sendall(f"GET /rooms/lobby/parts/{sha256} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert unread.recv(1)
+            page.sendall(b"GET /static/page.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert request(server.url, "GET", "/health").status == 200
+            _, _, script = read_to_end(page).partition(b"\r\n\r\n")
+        assert script == request(server.url, "GET", "/static/page.js").body
 
 
 def test_a_download_that_is_not_read_is_closed(server, monkeypatch):
