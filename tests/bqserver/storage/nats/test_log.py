@@ -217,14 +217,14 @@ def test_a_deleted_replica_is_filled_again(nats_three, tmp_path: Path):
 def test_a_room_is_filled_with_one_request(two_nodes, monkeypatch):
     async def scenario(one: NatsLog, other: NatsLog) -> None:
         await stored(one, say("hi"))
-        requests = []
+        requests, bucket = [], []
 
         def record(client: NatsClient) -> None:
             request_many = client.request_many
 
             async def recorded(subject: str, payload: bytes, *more: object, **options: object) -> list[Msg]:
                 if b"next_by_subj" in payload:
-                    requests.append(client)
+                    (bucket if b"$KV." in payload else requests).append(client)
                 return await request_many(subject, payload, *more, **options)
 
             monkeypatch.setattr(client, "request_many", recorded)
@@ -235,6 +235,7 @@ def test_a_room_is_filled_with_one_request(two_nodes, monkeypatch):
         for _ in range(2):  # each later read makes one request; the first fill is fresh itself
             assert len(await other.messages("lobby", limit=50)) == 1
             assert requests == expected
+            assert len(bucket) == 1  # what is left of deleted messages, for the entries of the first fill
             expected.append(other.client)
 
     two_nodes(scenario)
