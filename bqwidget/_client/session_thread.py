@@ -23,6 +23,7 @@ from bqwidget.protocol import (
     Error,
     Hello,
     MessageFrame,
+    Send,
     ServerFrame,
     Typing,
 )
@@ -88,7 +89,7 @@ class SessionThread(LoopThread):
 
     # ---- from any thread ----
 
-    def send_transient(self, frame: Typing | Busy) -> None:
+    def send_transient(self, frame: Typing | Busy | Send) -> None:
         """Send ``frame`` if the room is connected, else drop it."""
 
         def send() -> None:

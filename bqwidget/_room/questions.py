@@ -73,10 +73,11 @@ class QuestionMixin(ReceiveMixin):
         ask = Ask(choices=_checked_choices(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:
-            question = await self._post_question(self._draft(text, ask=ask), timeout)
+            draft = self._draft(text, ask=ask)
+            question = await self._post_question(draft, timeout)
         except DeliveryTimeout as error:
             return _default_or_raise(default, error)
-        reply = await self._wait_for_answer(question, deadline)
+        reply = await self._wait_for_answer(draft, question, deadline)
         if reply is None:
             limit = f" within {timeout:g} s" if timeout is not None else ": the question was ended"
             no_answer = WaitTimeout(f"no answer to {printable(text)}{limit}", timeout=timeout or 0)
@@ -146,20 +147,34 @@ class QuestionMixin(ReceiveMixin):
         if submitted.exception() is None:
             self._submit(self._expire_draft(submitted.result().entry), own=True)
 
-    async def _wait_for_answer(self, question: Message, deadline: float | None) -> Message | None:
-        """The answer; None if the question ended without one. The question is ended if this is interrupted."""
+    async def _wait_for_answer(self, draft: Send, question: Message, deadline: float | None) -> Message | None:
+        """The answer; None if the question ended without one. The question is ended if this is interrupted.
+
+        ``draft`` is sent again after each join: it is no new message, and tells a server that has started again who
+        waits, so that the question ends with this process.
+        """
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         end_seqs: list[int] = []
+        hello = self._connection.session.hello
 
         def listener(frames: Sequence[Any]) -> None:
+            nonlocal hello
+            if hello is not self._connection.session.hello:
+                hello = self._connection.session.hello
+                self._connection.send_transient(draft)
             for frame in frames:
                 if isinstance(frame, ChangeFrame) and _ends(frame, question):
                     end_seqs.append(frame.entry.seq)
                     loop.call_soon_threadsafe(ended.set)
 
+        remove_listener = self._add_listener(listener)
+        with self._connection.lock:
+            kept = self._connection.session.messages.find(question.seq)
+        if kept is not None and kept.answer is None and (kept.expired is not None or kept.deleted):
+            remove_listener()
+            return None  # it ended before this listened
         answers = asyncio.ensure_future(self.next_message(lambda reply: is_answer(question, reply), after=question))
         ending = asyncio.ensure_future(ended.wait())
-        remove_listener = self._add_listener(listener)
         try:
             limit = None if deadline is None else max(0.0, deadline - loop.time())
             done, _ = await asyncio.wait({answers, ending}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import msgspec
 
 from bqwidget._client.outbox import Delivery
-from bqwidget.protocol import Edit, Limits, Message
+from bqwidget.protocol import Edit, Hello, Limits, Message
 
 from .sending import Sending, SendMixin
 
@@ -36,6 +36,8 @@ class StatusMessage:
         self._will = will
         self._state = state
         self._sent_state: object = None
+        self._hello: Hello | None = None
+        """Of the join after which it was sent last: a server that has started again does not know the will."""
         self._started_at = 0.0
         self._final: str | None = None
         self._seq: int | None = None
@@ -64,12 +66,14 @@ class StatusMessage:
             self._edit(self._final)
         else:
             self._started_at = asyncio.get_running_loop().time()
+            self._hello = self._room._connection.session.hello  # noqa: SLF001
             self._edit_if_changed()
 
     def _edit_if_changed(self) -> None:
         loop, state = asyncio.get_running_loop(), self._state()
-        if state != self._sent_state and not self._in_flight:
-            self._sent_state = state
+        hello = self._room._connection.session.hello  # noqa: SLF001
+        if (state != self._sent_state or hello is not self._hello) and not self._in_flight:
+            self._sent_state, self._hello = state, hello
             self._edit(self._text(), self._will())
         limits = self._room._connection.session.limits  # noqa: SLF001
         interval = edit_interval(limits, loop.time() - self._started_at)

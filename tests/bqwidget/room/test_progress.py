@@ -365,3 +365,36 @@ def test_the_progress_of_a_killed_process_ends_and_what_was_done_stays(home, mon
             assert epoch.startswith("✓ epoch 3: 100 % · 100/100 in ")
             assert later.startswith("✗ later: 0 % · 0/1 in ")
             assert later.endswith(" · its kernel is gone")
+
+
+ASKING = """
+from bqwidget import Room
+room = Room("lobby", user="run")
+with room.report("job") as report:
+    report.update(0.4, "loss 0.21")
+    room.ask("Continue?", choices=["yes", "no"])
+"""
+
+
+def test_what_a_killed_process_left_open_ends_also_after_a_restart_of_the_server(
+    home, monkeypatch, unused_port, tmp_path
+):
+    settings = {"open": True, "heartbeat": 0.5, "port": unused_port, "log": f"sqlite:{tmp_path / 'log.sqlite'}"}
+    monkeypatch.setenv("BQWIDGET_URL", f"http://127.0.0.1:{unused_port}")
+    with Room("lobby", user="bob") as watching:
+        with running_server(**settings):
+            process = subprocess.Popen([sys.executable, "-c", ASKING])
+            eventually(lambda: last(watching) == "Continue?", 30, "the question")
+            eventually(lambda: "40 %" in watching.messages[0].text, 30, "the progress")
+        edited = watching.messages[0].edited
+        with running_server(**settings):
+            try:
+                eventually(lambda: watching.messages[0].edited != edited, 30, "the progress after the restart")
+                assert watching.messages[1].expired is None
+            finally:
+                process.kill()
+                process.wait()
+            eventually(lambda: watching.messages[1].expired, 30, "the end of the question")
+            eventually(lambda: "⏳" not in watching.messages[0].text, 30, "the end of the progress")
+            assert watching.messages[0].text == "✗ job: 40 % · loss 0.21 · its kernel is gone"
+            assert len(watching.messages) == 2
