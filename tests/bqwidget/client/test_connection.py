@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -311,3 +314,24 @@ def test_two_hundred_rooms_leave_no_threads_and_no_files(server):
         with Room("lobby", user="ada", url=server.url, token=server.token) as room:
             room.wait_open(20)
     eventually(lambda: threads() <= before)
+
+
+FROZEN = """
+from bqwidget import Room
+room = Room("lobby", user="run").wait_open(20)
+room._connection.set_busy(busy=True)
+input()
+"""
+
+
+def test_a_frozen_kernel_is_busy_no_more_although_nothing_else_happens(monkeypatch):
+    with running_server(open=True, heartbeat=0.5) as server, joined(server, user="bob") as bob:
+        monkeypatch.setenv("BQWIDGET_URL", server.url)
+        process = subprocess.Popen([sys.executable, "-c", FROZEN], stdin=subprocess.PIPE)
+        try:
+            eventually(lambda: any(member.busy for member in bob.members), 30, "the busy kernel")
+            process.send_signal(signal.SIGSTOP)
+            eventually(lambda: [member.user for member in bob.members] == ["bob"], 30, "its end")
+        finally:
+            process.kill()
+            process.communicate()

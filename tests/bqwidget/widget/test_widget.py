@@ -66,6 +66,24 @@ def test_a_snapshot_tells_the_time(browser: Browser) -> None:
     assert before <= again["status"]["now"] + 1
 
 
+def test_the_window_can_tell_what_its_kernel_said(kernel: Kernel, bob: Room) -> None:
+    """From what another kernel said under the same name: also what its other Rooms said, and nothing else."""
+    cell = """\
+from bqwidget import ChatWidget, Room
+widget = ChatWidget("lobby", user="bob")
+widget.room.send("from here"), Room("lobby", user="bob").send("and here")
+print(widget._kernel_id)
+"""
+    kernel_id = kernel.run(cell)["printed"].strip()
+    bob.send("from elsewhere")
+    cids = {message.text: message.cid or "" for message in bob.messages}
+    said = {
+        text: cids[text].split(".")[1].startswith(kernel_id) for text in ("from here", "and here", "from elsewhere")
+    }
+    assert said == {"from here": True, "and here": True, "from elsewhere": False}
+    assert len(kernel_id) == 8
+
+
 def test_a_browsers_command_reaches_the_room_once(browser: Browser, bob: Room) -> None:
     k = browser.command("frame", frame=send("c1", "from the window"))
     browser.say({"client": "b1", "k": k, "do": "frame", "frame": send("c1", "from the window")})
