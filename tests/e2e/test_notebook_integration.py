@@ -182,3 +182,29 @@ def test_a_draft_survives_running_the_cell_again_and_the_window_shows_a_lost_ker
     window.region.get_by_role("alert").filter(has_text="your text is kept").wait_for()
     eventually(lambda: box.evaluate("box => box.clientHeight > 25"), what="a box with all its text")
     screenshot(page, "kernel-gone")
+
+
+def test_only_what_this_browser_and_its_kernel_said_can_be_edited(server, jupyter: Jupyter, pages):
+    lab, page = jupyter(), pages()
+    show = (
+        SHOW_CELL.format(url=server.url)
+        .replace('"ada"', '"jovyan"')
+        .replace("\nroom\n", '\nroom.send("by code")\nroom')
+    )
+    notebook = lab.open(page, lab.notebook("names.ipynb", show))
+    notebook.run(0)
+    window = notebook.room()
+    window.wait_for("by code")
+    window.say("typed")
+    window.wait_for("typed")
+    with member(server.url, "lobby") as other:
+        other.say("by another", "1.another", "jovyan")
+        other.until("ack")
+    window.wait_for("by another")
+    for text, own in (("by code", 1), ("typed", 1), ("by another", 0)):
+        window.messages.filter(has_text=text).hover()
+        actions = window.messages.filter(has_text=text).get_by_role("group", name="Message actions")
+        actions.wait_for()
+        assert actions.get_by_role("button", name="Edit").count() == own, text
+    window.region.get_by_text("Others may be called “jovyan” too").wait_for()
+    screenshot(page, "names")
