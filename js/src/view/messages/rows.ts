@@ -55,8 +55,8 @@ export function rowsOf(state: State, start: number, end: number, now: number): R
       kernel: kernelNames.has(message.user),
       verification: verificationOf(message.verified, mixed),
       profile: message.verified ? (profiles.get(message.user) ?? null) : null,
-      startsGroup: newDay || isUnread || !isSameGroup(before, message),
-      endsGroup: after === undefined || unread.firstSeq === after.seq || !isSameGroup(message, after),
+      startsGroup: newDay || isUnread || !isSameGroup(state, before, message),
+      endsGroup: after === undefined || unread.firstSeq === after.seq || !isSameGroup(state, message, after),
       day: newDay && (before !== undefined || state.complete) ? formatDay(message.at, now) : null,
       unread: isUnread,
       quoted,
@@ -67,6 +67,7 @@ export function rowsOf(state: State, start: number, end: number, now: number): R
   });
 }
 
-function isSameGroup(a: Message, b: Message): boolean {
-  return a.user === b.user && a.verified === b.verified && b.at - a.at < GROUP_INTERVAL_MS && isSameDay(a.at, b.at);
+function isSameGroup(state: State, a: Message, b: Message): boolean {
+  const sameAuthor = a.user === b.user && a.verified === b.verified && isOwn(state, a) === isOwn(state, b);
+  return sameAuthor && b.at - a.at < GROUP_INTERVAL_MS && isSameDay(a.at, b.at);
 }

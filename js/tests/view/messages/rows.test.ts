@@ -37,6 +37,7 @@ describe("a row", () => {
     const cids = ["1.here", "1.kernel0123456789ab", "1.there", "here", undefined];
     const said = cids.map((cid, index) => message(index + 1, "me", cid === undefined ? {} : { cid }));
     expect(rows(withAll(said)).map(({ own }) => own)).toEqual([true, true, false, false, false]);
+    expect(rows(withAll(said)).map(({ startsGroup }) => startsGroup)).toEqual([true, false, true, false, false]);
     expect(rows(withAll([message(1, "eve", { cid: "1.here" })]))[0]!.own).toBe(false);
   });
 
