@@ -27,6 +27,9 @@ class Plotly:
     def _repr_mimebundle_(self, **_):
         return {"application/vnd.plotly.v1+json": {}, "text/html": "<div></div>"}
 
+    def __repr__(self) -> str:
+        return "Plotly()"  # the test's name, the same in each process of pytest-xdist
+
 
 def case(verb, expected, *args, **options):
     return pytest.param(verb, expected, args, options, id=f"{verb} {args} {options}"[:70].replace("\n", " "))
