@@ -278,15 +278,21 @@ def find_chromium(playwright: Playwright) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One Chromium for the tests of a module; each test opens its own contexts in it.
+def playwright(chromium: str) -> Iterator[Playwright]:
+    """Playwright for all browsers of a module: a thread can run only one.
 
-    Its scope is the module, not the session: while it runs, Playwright occupies the main thread's event loop.
+    Its scope is the module, not the session: while it runs, it occupies the main thread's event loop.
     """
     from playwright.sync_api import sync_playwright
 
-    environ = {**os.environ, "HOME": str(tmp_path_factory.mktemp("browser-home"))}
     with sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS, env=environ)
-        yield launched
-        launched.close()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for the tests of a module; each test opens its own contexts in it."""
+    environ = {**os.environ, "HOME": str(tmp_path_factory.mktemp("browser-home"))}
+    launched = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS, env=environ)
+    yield launched
+    launched.close()

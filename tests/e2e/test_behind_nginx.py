@@ -55,15 +55,12 @@ def proxy(home, missing, unused_port):
 
 
 @pytest.fixture(scope="module")
-def remote_browser(chromium):
+def remote_browser(playwright, chromium):
     """A browser that resolves chat.example.org to this machine."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        flags = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
-        browser = started.chromium.launch(executable_path=chromium, args=flags)
-        yield browser
-        browser.close()
+    flags = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
+    browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+    yield browser
+    browser.close()
 
 
 @pytest.mark.parametrize("base", ["/", "/chat/"])

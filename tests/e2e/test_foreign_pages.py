@@ -83,15 +83,12 @@ def foreign_site() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def rebound_browser(chromium, tmp_path_factory):
+def rebound_browser(playwright, chromium):
     """A browser that resolves evil.example to this machine, as after DNS rebinding."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        flags = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
-        browser = started.chromium.launch(executable_path=chromium, args=flags)
-        yield browser
-        browser.close()
+    flags = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+    browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+    yield browser
+    browser.close()
 
 
 def attack(browser, site: str, server: str, cookies: list[dict[str, str]] = ()) -> dict[str, str]:

@@ -25,7 +25,7 @@ MONITOR_SCRIPT = r"""
   const allowed = {
     // The page's own HTML and the elements of message texts.
     main: { "data-room": word, "data-base": /^[\w/.:-]*$/, "data-session": /^(yes|no)$/ },
-    ol: { start: /^-?\d+$/ }, ul: {}, li: { "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+$/ },
+    ol: { start: /^-?\d+$/ }, ul: {}, li: { "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+\.\w+$/ },
     p: {}, b: {}, strong: {}, em: {}, del: {}, code: {}, pre: {}, blockquote: {}, br: {}, small: {}, q: {},
     time: { datetime: /^[\d:.TZ-]*$/ },
     // Attachments: an image has the URL of its bytes, and a table consists of cells.
