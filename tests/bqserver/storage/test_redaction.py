@@ -170,7 +170,7 @@ def test_the_files_have_nothing_of_it_after_a_while(tmp_path: Path, monkeypatch:
     for name in ("COMPACTION_DELAY", "SEARCH_COMPACTION_DELAY"):
         monkeypatch.setattr(compaction, name, 0.0)
     monkeypatch.setattr("bqserver.storage.sqlite.attachments.REMOVAL_DELAY", 0.0)
-    monkeypatch.setattr(compaction, "RETRY_INTERVAL", 0.01)
+    monkeypatch.setattr(compaction, "RETRY_INTERVAL", 0.5)
     picture = png(64, 64, color=(1, 2, 3))
     with running_server(log=f"sqlite:{tmp_path / 'log.sqlite'}", open=True) as server, member(server.url) as one:
         part = request(server.url, "POST", "/rooms/lobby/parts?name=p.png", picture, Content_Type="image/png").json

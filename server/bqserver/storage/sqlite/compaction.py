@@ -19,8 +19,8 @@ COMPACTION_DELAY = 30.0
 """Seconds after a change until the write-ahead log, and the attachments' file, have nothing of the former text."""
 SEARCH_COMPACTION_DELAY = 600.0
 """The same for the search index: compacting it takes seconds for a million messages, on the thread of searches."""
-RETRY_INTERVAL = 1.0
-"""Seconds until the next attempt, while readers keep the write-ahead log in use."""
+RETRY_INTERVAL = 5.0
+"""Seconds until the next attempt, while readers keep the write-ahead log in use: each stops the writer for 0.2 s."""
 
 _log = logging.getLogger("bqserver.log")
 

@@ -37,8 +37,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old messages are looked for without pause."""
-    monkeypatch.setattr(retention, "SWEEP_INTERVAL", 0.02)
+    """Old messages are looked for several times a second."""
+    monkeypatch.setattr(retention, "SWEEP_INTERVAL", 0.1)
 
 
 @contextlib.contextmanager
@@ -76,7 +76,7 @@ def test_an_attachment_goes_with_the_last_message_that_references_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("COMPACTION_DELAY", "SEARCH_COMPACTION_DELAY", "RETRY_INTERVAL"):
-        monkeypatch.setattr(compaction, name, 0.01)
+        monkeypatch.setattr(compaction, name, 0.5)  # less would stop the writer most of the time
     monkeypatch.setattr("bqserver.storage.sqlite.attachments.REMOVAL_DELAY", 0.0)
     pictures = [png(64, 64, color=(number, 2, 3)) for number in range(2)]
     with serving(path, retain=["lobby=20kB"]) as (url, one):
