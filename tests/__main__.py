@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
     lowest = _lowest(environment, [])
     npm = environment["node_environ"]()
-    beside = [
+    others = [
         Step("mypy", [python, "-m", "mypy"]),
         Step("js lint", ["npm", "run", "--silent", "lint"], JS, npm),
         Step("js tests", ["npm", "run", "--silent", "test"], JS, npm),
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
     if not _js_is_installed():
         results.append(show(Step("npm ci", ["npm", "ci", "--ignore-scripts"], JS, npm)))
     with tempfile.TemporaryDirectory() as reports, ThreadPoolExecutor(1) as executor:
-        waiting = [executor.submit(_run, step, captures=True) for step in beside]  # pytest leaves cores idle at times
+        waiting = [executor.submit(_run, step, captures=True) for step in others]  # pytest leaves cores idle at times
         parallel = [*pytest, *PARALLEL, "-m", "not alone", f"--junit-xml={reports}/parallel.xml"]
         results.append(show(Step("pytest", parallel)))
         for done in waiting:

@@ -1,7 +1,7 @@
 """A file of access rules whose last good state stays in effect while the file is missing, empty, cut off or faulty.
 
 A copy of the last good contents is kept, so that this holds after a restart too. The copy begins with their SHA-256: a
-damaged copy is never taken for good. Removing rules on purpose is a command (``accept``), which changes the copy.
+damaged copy is never accepted. Removing rules on purpose is a command (``accept``), which changes the copy.
 """
 
 from __future__ import annotations

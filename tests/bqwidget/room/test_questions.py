@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 from bqserver.testing import running_server
-from support.eventually import eventually
+from support.eventually import eventually, meanwhile
 
 from bqwidget import BqwidgetError, MessageRefused, Room, RoomClosed, WaitTimeout, connection
 from bqwidget.protocol import Expire
@@ -199,8 +199,7 @@ def test_a_question_cancelled_before_its_ack_ends_after_it(members):
 
 def test_closing_the_room_ends_an_ask(members):
     [ada] = members("ada")
-    threading.Timer(0.1, ada.close).start()
-    with pytest.raises(RoomClosed):
+    with meanwhile(ada.close), pytest.raises(RoomClosed):
         ada.ask("Continue?")
 
 

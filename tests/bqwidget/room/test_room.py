@@ -12,7 +12,7 @@ import zlib
 import pytest
 import traitlets
 from bqserver.testing import running_server
-from support.eventually import eventually
+from support.eventually import eventually, meanwhile
 
 from bqwidget import BqwidgetError, DeliveryTimeout, MessageRefused, Room, RoomClosed, WaitTimeout
 from bqwidget.protocol import ChangeFrame, Hello, Message, MessageFrame, Send, Synced, Typing
@@ -604,8 +604,8 @@ def test_a_handler_must_be_callable(ada):
 def test_wait_for_returns_the_first_newer_match(ada, bob):
     bob.send("go")
     wait_for_texts(ada, "go")
-    threading.Timer(0.05, lambda: [bob.send(text) for text in ("no", "go", "go")]).start()
-    found = ada.wait_for(lambda message: message.text == "go", timeout=20)
+    with meanwhile(lambda: [bob.send(text) for text in ("no", "go", "go")]):
+        found = ada.wait_for(lambda message: message.text == "go", timeout=20)
     assert found.seq == 3
 
 
@@ -658,14 +658,12 @@ def test_a_predicate_must_be_callable(ada):
 
 
 def test_an_error_in_a_predicate_ends_the_wait(ada, bob):
-    threading.Timer(0.05, bob.send, ["hi"]).start()
-    with pytest.raises(ZeroDivisionError):
+    with meanwhile(lambda: bob.send("hi")), pytest.raises(ZeroDivisionError):
         ada.wait_for(lambda message: 1 / 0, timeout=20)
 
 
 def test_closing_ends_a_wait(ada):
-    threading.Timer(0.05, ada.close).start()
-    with pytest.raises(RoomClosed):
+    with meanwhile(ada.close), pytest.raises(RoomClosed):
         ada.wait_for(timeout=20)
     with pytest.raises(RoomClosed):
         ada.wait_for(timeout=20)
