@@ -60,7 +60,6 @@ def main(arguments: list[str]) -> int:
     if arguments:
         return _run(Step("pytest", [*pytest, *arguments])).code
 
-    lowest = _lowest(environment, [])
     npm = environment["node_environ"]()
     others = [
         Step("mypy", [python, "-m", "mypy"]),
@@ -85,7 +84,6 @@ def main(arguments: list[str]) -> int:
             print(result.output, flush=True)
         alone = [*pytest, "-m", "alone", f"--junit-xml={reports}/alone.xml"]
         results.append(show(Step("pytest, alone", alone)))
-        results.append(show(lowest))
         say("── the slowest tests, and what was skipped")
         _print_reports(Path(reports))
     return _summary(results, say)
