@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from bqwidget._client.message_list import PAGE_SIZE, MessageList, PageRequest
-from bqwidget._client.outbox import MAX_IN_FLIGHT, Outbox, to_entry
+from bqwidget._client.outbox import MAX_IN_FLIGHT, Outbox
 
 from .protocol import (
     Ack,
@@ -35,6 +35,7 @@ from .protocol import (
     ServerFrame,
     Struct,
     Synced,
+    to_entry,
 )
 
 MAX_HELD_FRAMES = 10_000
@@ -293,4 +294,6 @@ class Session:
     def _deliver_acked(self) -> None:
         """Deliver acknowledged drafts whose entries were part of a folded page."""
         for draft, ack in self.outbox.acked_up_to(self.last_seq):
-            self.outbox.delivered(draft.cid, self.messages.find(ack.seq) or to_entry(draft, ack, self.room))
+            self.outbox.delivered(
+                draft.cid, self.messages.find(ack.seq) or to_entry(draft, room=self.room, seq=ack.seq, at=ack.at)
+            )

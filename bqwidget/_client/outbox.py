@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from heapq import heappop, heappush
 
-from bqwidget.protocol import Ack, Change, Delete, Draft, Edit, Entry, Error, Expire, Message, React, Send
+from bqwidget.protocol import Ack, Draft, Entry, Error
 
 MAX_IN_FLIGHT = 64
 """Unacknowledged drafts at once: enough to fill the server's commits, few enough that a refusal stops the rest."""
@@ -154,30 +153,3 @@ class Outbox:
         if self._in_flight.pop(item.draft.cid, None) is not None:
             item.sent = None
             heappush(self._waiting, (item.number, item.draft.cid))
-
-
-def to_entry(draft: Draft, ack: Ack, room: str) -> Entry:
-    """The entry that ``draft`` became, for when the log's copy is not available."""
-    change = partial(Change, seq=ack.seq, room=room, user=draft.user, at=ack.at, cid=draft.cid)
-    match draft:
-        case Send():
-            return Message(
-                seq=ack.seq,
-                room=room,
-                user=draft.user,
-                text=draft.text,
-                at=ack.at,
-                cid=draft.cid,
-                re=draft.re,
-                choice=draft.choice,
-                ask=draft.ask,
-                parts=draft.parts,
-            )
-        case Edit():
-            return change(kind="edit", target=draft.target, text=draft.text)
-        case Delete():
-            return change(kind="delete", target=draft.target)
-        case Expire():
-            return change(kind="expire", target=draft.target)
-        case React():
-            return change(kind="react", target=draft.target, emoji=draft.emoji, on=draft.on)

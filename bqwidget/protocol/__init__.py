@@ -9,8 +9,11 @@ their ``profile`` (Jupyter's). Only servers send these two.
 """
 
 from .base import *
+from .client_frames import *
 from .codec import *
+from .conversion import *
 from .entries import *
-from .frames import *
+from .folding import *
 from .limits import *
+from .server_frames import *
 from .validation import *

@@ -11,7 +11,8 @@ import msgspec
 
 from bqwidget.errors import ProtocolError
 
-from .frames import ClientFrame, Draft, Echo, Post, ServerFrame
+from .client_frames import ClientFrame, Draft, Post
+from .server_frames import Echo, ServerFrame
 
 encode = msgspec.json.Encoder().encode
 """A frame or entry as JSON bytes."""

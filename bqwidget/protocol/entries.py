@@ -36,11 +36,20 @@ def image_type(data: bytes) -> str | None:
 
 
 class Ask(Struct, frozen=True):
-    """Makes a message a question. ``from_``: only this user may answer. ``expires``: the time of its end."""
+    """Makes a message a question. ``from_``: only this user may answer. ``expires``: the time of its end.
+
+    ``poll``: every member has one vote, of which the last counts; only those in ``from_`` may vote, if there are any.
+    """
 
     choices: tuple[str, ...] | None = None
-    from_: str | None = msgspec.field(default=None, name="from")
+    from_: str | tuple[str, ...] | None = msgspec.field(default=None, name="from")
     expires: int | None = None
+    poll: bool = False
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The users in ``from_``; empty if every member may answer."""
+        return (self.from_,) if isinstance(self.from_, str) else self.from_ or ()
 
 
 class Part(Struct, frozen=True):
@@ -66,12 +75,34 @@ class Table(Struct, frozen=True):
     total_columns: int
 
 
+class Step(Struct, frozen=True):
+    """One step of what the author of a live message does, such as a search. ``ms``: how long it took."""
+
+    id: str
+    title: str
+    state: Literal["running", "done", "failed"]
+    text: str | None = None
+    ms: int | None = None
+
+
+class Progress(Struct, frozen=True):
+    """Makes a live message the progress of some work. ``fraction``: 0 to 1; None if the total is not known."""
+
+    fraction: float | None = None
+
+
+Ending = Literal["done", "stopped", "failed", "lost"]
+"""How a live message ended. ``lost``: its author has gone, and the server ended it."""
+
+
 class Message(Struct, frozen=True):
     """One message of a room, with all later changes folded in.
 
     ``seq`` grows within the room, not always by 1; ``at`` grows strictly. ``re``: the seq of the message to which this
     is a reply. ``edited``: the time of the last edit. ``reactions``: emoji to the users who gave it. Of a question:
-    ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one.
+    ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one; of a poll: ``votes`` are
+    its choices with the users who chose them, ``expired`` the time at which it ended. ``live``: it is being written,
+    so that its text and its ``steps`` still grow; ``end`` is how that ended, ``stopped_by`` the user who stopped it.
     Example: ``room.messages[-1].text``
     """
 
@@ -96,6 +127,12 @@ class Message(Struct, frozen=True):
     """Of a reply: the server's present time, where ``at`` differs from it because the clock was set."""
     redacted: bool = False
     """In the raw log: a later edit or delete has replaced what was sent, which is stored nowhere any more."""
+    live: bool = False
+    end: Ending | None = None
+    stopped_by: str | None = None
+    steps: tuple[Step, ...] = ()
+    progress: Progress | None = None
+    votes: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     @property
     def time(self) -> datetime:
@@ -121,74 +158,39 @@ def shown_time(message: Message) -> str:
 class Change(Struct, frozen=True):
     """An entry that changes the earlier message with the seq ``target``; it has a ``seq`` of its own.
 
-    An edit without ``text`` was superseded by a later edit or a delete: the server has removed its text.
+    An edit without ``text`` was superseded by a later edit or a delete: the server has removed its text. The same
+    holds for an append without ``text`` and ``length``.
     """
 
     seq: int
     room: str
     user: str
     at: int
-    kind: Literal["edit", "delete", "react", "expire"]
+    kind: Literal["edit", "delete", "react", "expire", "append", "step", "end", "vote"]
     target: int
     cid: str | None = None
     text: str | None = None
+    """The new text of an edit, the added text of an append, the whole text of an end if it replaces that."""
     emoji: str | None = None
     on: bool | None = None
+    offset: int | None = None
+    """Of an append: the code points of the text before it."""
+    length: int | None = None
+    """Of an append, to a member who was sent the pieces: the code points of ``text``, which is left out."""
+    replace: bool | None = None
+    """Of an append: what the message had from ``offset`` on is replaced."""
+    progress: Progress | None = None
+    id: str | None = None
+    """Of a step, as ``title``, ``state`` and ``ms``: the fields of ``Step``."""
+    title: str | None = None
+    state: Literal["running", "done", "failed"] | None = None
+    ms: int | None = None
+    end: Ending | None = None
+    stopped_by: str | None = None
+    choice: str | None = None
+    """Of a vote."""
+    real_at: int | None = None
+    """Of a vote: as ``Message.real_at``."""
 
 
 Entry = Message | Change
-
-
-def fold(message: Message, change: Change) -> Message:
-    """``message`` after ``change``. Folding the same change again has no further effect."""
-    replace = msgspec.structs.replace
-    if message.deleted:
-        return message
-    match change.kind:
-        case "edit":
-            text = message.text if change.text is None else change.text
-            return replace(message, text=text, edited=change.at, redacted=False)
-        case "delete":
-            return replace(without_content(message), deleted=True, edited=change.at, redacted=False)
-        case "expire":
-            return replace(message, expired=change.at)
-        case "react":
-            emoji = change.emoji or ""
-            users = tuple(user for user in message.reactions.get(emoji, ()) if user != change.user)
-            users = (*users, change.user) if change.on is not False else users
-            reactions = {**message.reactions, emoji: users}
-            return replace(message, reactions={key: who for key, who in reactions.items() if who})
-
-
-def without_content(message: Message) -> Message:
-    """``message`` without what its author wrote and others added; who sent it and when stays, and what it replies to.
-
-    ``choice`` stays too: one of the choices of a question, which still has them, decides whether that was answered.
-    """
-    return msgspec.structs.replace(message, text="", parts=(), ask=None, reactions={}, answer=None, expired=None)
-
-
-def is_empty(message: Message) -> bool:
-    """Whether nothing of the message is left to read: it was deleted, or its delete follows in the raw log."""
-    return message.deleted or (message.redacted and not message.text and not message.parts)
-
-
-def is_open(question: Message) -> bool:
-    """Whether it is a question without an answer that has not expired."""
-    return question.ask is not None and question.answer is None and question.expired is None
-
-
-def is_answer(question: Message, reply: Message) -> bool:
-    """Whether ``reply`` answers the open ``question``: in time, by an asked user, and with one of its choices."""
-    ask = question.ask
-    if ask is None or not is_open(question) or reply.re != question.seq:
-        return False
-    moment = reply.at if reply.real_at is None else reply.real_at
-    in_time = ask.expires is None or moment <= ask.expires
-    from_them = ask.from_ is None or reply.user == ask.from_
-    return in_time and from_them and (not ask.choices or reply.choice in ask.choices)
-
-
-def answered(question: Message, reply: Message) -> Message:
-    """``question`` after ``reply``, with ``answer`` set if that is its answer."""
-    return msgspec.structs.replace(question, answer=reply.seq) if is_answer(question, reply) else question

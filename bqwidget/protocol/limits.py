@@ -16,11 +16,23 @@ MAX_REACTIONS = 1_000
 """Reactions on one message: pairs of an emoji and a name."""
 MAX_CHOICES = 50
 MAX_CHOICE = 1_000
+MAX_ASKED = 200
+"""Users to whom one question is put."""
 MAX_PARTS = 20
 MAX_NAME = 255
 """Characters in an attachment's name."""
 MAX_INVITE_USES = 100
 MAX_INVITE_MINUTES = 7 * 24 * 60
+MAX_STEPS = 50
+"""Steps of one live message."""
+MAX_STEP_TITLE = 200
+MAX_STEP_TEXT = 4_000
+MAX_ACTIVITY = 80
+"""Characters in what a member says it is doing."""
+MAX_COMMANDS = 200
+MAX_COMMAND_NAME = 32
+MAX_COMMAND_USAGE = 200
+MAX_COMMAND_HELP = 200
 MAX_TIME = 1 << 53
 """JavaScript's numbers are not exact above it."""
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from bqwidget.errors import ProtocolError
 
 from .base import printable
-from .entries import Ask, Part
-from .frames import Draft, Edit, Post, React, Send
+from .client_frames import Append, Draft, Edit, End, Post, React, Send, SetStep, Vote
+from .entries import Ask, Part, Progress
 from .limits import (
+    MAX_ACTIVITY,
+    MAX_ASKED,
     MAX_CHOICE,
     MAX_CHOICES,
     MAX_CID,
+    MAX_COMMAND_HELP,
+    MAX_COMMAND_NAME,
+    MAX_COMMAND_USAGE,
+    MAX_COMMANDS,
     MAX_EMOJI,
     MAX_NAME,
     MAX_PARTS,
+    MAX_STEP_TEXT,
+    MAX_STEP_TITLE,
     MAX_TIME,
     ROOM_NAME,
     SHA256,
     Limits,
 )
+from .server_frames import Command
 
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 """Characters that Unicode classes as letters or marks but that are invisible: joiners, fillers, variation selectors."""
+
+
+COMMAND_NAME = re.compile(r"[\w-]+")
 
 
 def is_visible(name: str) -> bool:
@@ -38,14 +51,20 @@ def check(draft: Draft | Post, limits: Limits) -> None:
     _check_text("user", draft.user, limits.user)
     if not is_visible(draft.user):
         raise ProtocolError("empty", "user has no visible character: give it one", field="user")
-    if draft.cid is not None:
+    if draft.cid is not None and not isinstance(draft, Append):
         _check_text("cid", draft.cid, MAX_CID)
     if isinstance(draft, Send | Edit) and draft.will is not None:
         _check_text("will", draft.will, limits.text)
     match draft:
         case Send() | Post():
-            if draft.text or not draft.parts:
+            if isinstance(draft, Post) and draft.live:
+                raise ProtocolError(
+                    "bad_field", "live: a live message is opened by WebSocket, not by POST", field="live"
+                )
+            if draft.text or not (draft.parts or draft.live):
                 _check_text("text", draft.text, limits.text)
+            if isinstance(draft, Send) and draft.progress is not None:
+                _check_progress(draft.progress)
             if draft.choice is not None:
                 _check_text("choice", draft.choice, MAX_CHOICE)
             if draft.ask is not None:
@@ -58,6 +77,42 @@ def check(draft: Draft | Post, limits: Limits) -> None:
             _check_text("text", draft.text, limits.text)
         case React():
             _check_text("emoji", draft.emoji, MAX_EMOJI)
+        case Append():
+            if draft.offset < 0:
+                raise ProtocolError("bad_field", "offset: code points, 0 or more", field="offset")
+            _check_length("text", draft.text, limits.text)
+            if draft.progress is not None:
+                _check_progress(draft.progress)
+        case SetStep():
+            _check_text("id", draft.id, MAX_CID)
+            _check_text("title", draft.title, MAX_STEP_TITLE)
+            _check_length("text", draft.text or "", MAX_STEP_TEXT)
+            if draft.ms is not None and not 0 <= draft.ms < MAX_TIME:
+                raise ProtocolError("bad_field", "ms: milliseconds, 0 or more", field="ms")
+        case End():
+            _check_length("text", draft.text or "", limits.text)
+            if draft.stopped_by is not None:
+                _check_text("stopped_by", draft.stopped_by, limits.user)
+        case Vote():
+            _check_text("choice", draft.choice, MAX_CHOICE)
+
+
+def check_activity(text: str) -> None:
+    """Raises ProtocolError (``empty``, ``too_long``) unless ``text`` can be what a member says it is doing."""
+    _check_text("text", text, MAX_ACTIVITY)
+
+
+def check_commands(commands: Sequence[Command]) -> None:
+    """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``) with the field and the limit."""
+    if len(commands) > MAX_COMMANDS:
+        raise _too_many("commands", len(commands), MAX_COMMANDS)
+    for command in commands:
+        _check_text("commands.name", command.name, MAX_COMMAND_NAME)
+        if not COMMAND_NAME.fullmatch(command.name):
+            message = f"commands.name: {printable(command.name)} is not a name: letters, digits, _ and -"
+            raise ProtocolError("bad_field", message, field="commands.name")
+        _check_length("commands.usage", command.usage, MAX_COMMAND_USAGE)
+        _check_length("commands.help", command.help, MAX_COMMAND_HELP)
 
 
 def check_room(name: str) -> str:
@@ -77,10 +132,19 @@ def _check_ask(ask: Ask, limits: Limits) -> None:
         _check_text("ask.choices", choice, MAX_CHOICE)
     if len(set(choices)) < len(choices):
         raise ProtocolError("bad_field", "ask.choices: the same choice twice", field="ask.choices")
-    if ask.from_ is not None:
-        _check_text("ask.from", ask.from_, limits.user)
+    if ask.poll and not choices:
+        raise ProtocolError("bad_field", "ask.choices: a poll needs at least one choice", field="ask.choices")
+    if len(ask.asked) > MAX_ASKED:
+        raise _too_many("ask.from", len(ask.asked), MAX_ASKED)
+    for user in ask.asked:
+        _check_text("ask.from", user, limits.user)
     if ask.expires is not None and not 0 <= ask.expires < MAX_TIME:
         raise ProtocolError("bad_field", "ask.expires: milliseconds since the epoch", field="ask.expires")
+
+
+def _check_progress(progress: Progress) -> None:
+    if progress.fraction is not None and not 0 <= progress.fraction <= 1:
+        raise ProtocolError("bad_field", "progress.fraction: a number from 0 to 1", field="progress.fraction")
 
 
 def _check_part(part: Part) -> None:
@@ -96,8 +160,12 @@ def _too_many(field: str, count: int, limit: int) -> ProtocolError:
     return ProtocolError("too_long", f"{field} has {count:,} items; the limit is {limit:,}", field=field)
 
 
-def _check_text(field: str, value: str, limit: int) -> None:
+def _check_length(field: str, value: str, limit: int) -> None:
     if len(value) > limit:
         raise ProtocolError("too_long", f"{field} has {len(value):,} characters; the limit is {limit:,}", field=field)
+
+
+def _check_text(field: str, value: str, limit: int) -> None:
+    _check_length(field, value, limit)
     if not value.strip():
         raise ProtocolError("empty", f"{field} is empty: give it 1 to {limit:,} characters", field=field)

@@ -54,6 +54,7 @@ export const de: Strings = {
     "chat.edit": "Änderung nicht gespeichert",
     "chat.delete": "Nicht gelöscht",
     "chat.react": "Reaktion nicht gespeichert",
+    "chat.vote": "Stimme nicht gezählt",
   },
   quoteUnavailable: "eine frühere Nachricht",
   mentionsYou: "erwähnt dich",

@@ -53,6 +53,7 @@ export const en = {
     "chat.edit": "Edit not saved",
     "chat.delete": "Not deleted",
     "chat.react": "Reaction not saved",
+    "chat.vote": "Vote not counted",
   },
   quoteUnavailable: "an earlier message",
   mentionsYou: "mentions you",

@@ -1,6 +1,7 @@
 /** The list of messages during one call of `reduce`: copied at the first write, and only once. */
 
-import { fold, withAnswer, type Change, type Message } from "../protocol/entries";
+import type { Change, Message } from "../protocol/entries";
+import { fold, withAnswer } from "../protocol/folding";
 import { indexOfSeq } from "./state";
 
 export class MutableMessages {

@@ -17,6 +17,7 @@ export const DRAFT_SCHEMAS = {
   "chat.edit": object({ cid: string, user: string, target: uint, text: string }),
   "chat.delete": object({ cid: string, user: string, target: uint }),
   "chat.react": object({ cid: string, user: string, target: uint, emoji: string, on: optional(boolean) }),
+  "chat.vote": object({ cid: string, user: string, target: uint, choice: string }),
 };
 
 /** The frames that become an entry of the log. */
@@ -25,5 +26,6 @@ export type Draft = Tagged<typeof DRAFT_SCHEMAS>;
 export type ClientFrame =
   | Draft
   | { readonly type: "chat.typing"; readonly user?: string }
+  | { readonly type: "chat.stop"; readonly target: number; readonly user: string }
   | { readonly type: "chat.resume"; readonly after: number; readonly epoch?: string }
   | { readonly type: "chat.ping" };

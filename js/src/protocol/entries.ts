@@ -1,13 +1,37 @@
 /** The entries of a room's log: messages, and changes to earlier messages. */
 
 import { attachmentSchema } from "./attachments";
-import { array, boolean, nullish, number, object, oneOf, optional, record, string, uint, type Infer } from "./schema";
+import { array, boolean, nullish, number, object, oneOf, optional, record, string, uint } from "./schema";
+import type { Guard, Infer } from "./schema";
+
+const stepState = oneOf("running", "done", "failed");
+const ending = oneOf("done", "stopped", "failed", "lost");
+const oneOrMore: Guard<string | readonly string[]> = (value): value is string | readonly string[] =>
+  string(value) || array(string)(value);
+
+const stepSchema = object({
+  id: string,
+  title: string,
+  state: stepState,
+  text: nullish(string),
+  /** How long it took. */
+  ms: nullish(number),
+});
+/** One step of what the author of a live message does, such as a search. */
+export type Step = Infer<typeof stepSchema>;
+
+/** `fraction`: 0 to 1; absent if the total is not known. */
+export const progressSchema = object({ fraction: nullish(number) });
+/** Makes a live message the progress of some work. */
+export type Progress = Infer<typeof progressSchema>;
 
 export const askSchema = object({
   choices: nullish(array(string)),
-  from: nullish(string),
+  from: nullish(oneOrMore),
   /** Milliseconds since the epoch. */
   expires: nullish(number),
+  /** Every member has one vote, of which the last counts. */
+  poll: optional(boolean),
 });
 /** What makes a message a question: who may answer, with what, until when. */
 export type Ask = Infer<typeof askSchema>;
@@ -33,7 +57,16 @@ export const messageSchema = object({
   /** The server authenticated `user`; otherwise the client chose the name. */
   verified: optional(boolean),
   /** Of a reply: the server's present time, where `at` differs from it because the clock was set. */
-  real_at: optional(number),
+  real_at: nullish(number),
+  /** It is being written: its text and its steps still grow. */
+  live: optional(boolean),
+  /** How that ended; "lost": its author has gone, and the server ended it. */
+  end: nullish(ending),
+  stopped_by: nullish(string),
+  steps: optional(array(stepSchema)),
+  progress: nullish(progressSchema),
+  /** Of a poll: its choices with the users who chose them. */
+  votes: optional(record(array(string))),
 });
 /** A message with all later changes folded in. `seq` and `at` grow strictly; `seq` may skip values. */
 export type Message = Infer<typeof messageSchema>;
@@ -43,12 +76,29 @@ export const changeSchema = object({
   room: string,
   user: string,
   at: number,
-  kind: oneOf("edit", "delete", "react", "expire"),
+  kind: oneOf("edit", "delete", "react", "expire", "append", "step", "end", "vote"),
   target: uint,
   cid: nullish(string),
   text: nullish(string),
   emoji: nullish(string),
   on: nullish(boolean),
+  /** Of an append: the code points of the text before it. */
+  offset: nullish(uint),
+  /** Of an append whose pieces were sent before: the code points of `text`, which is left out. */
+  length: nullish(uint),
+  /** Of an append: what the message had from `offset` on is replaced. */
+  replace: nullish(boolean),
+  progress: nullish(progressSchema),
+  /** Of a step, as `title`, `state` and `ms`. */
+  id: nullish(string),
+  title: nullish(string),
+  state: nullish(stepState),
+  ms: nullish(number),
+  end: nullish(ending),
+  stopped_by: nullish(string),
+  /** Of a vote. */
+  choice: nullish(string),
+  real_at: nullish(number),
 });
 /** An entry that changes the earlier message `target`; it has a `seq` of its own. */
 export type Change = Infer<typeof changeSchema>;
@@ -56,44 +106,3 @@ export type Change = Infer<typeof changeSchema>;
 export type Entry = Message | Change;
 
 export const isChange = (entry: Entry): entry is Change => "kind" in entry;
-
-/** `message` after `change`; applying the same change twice gives the same result. */
-export function fold(message: Message, change: Change): Message {
-  if (message.deleted) return message;
-  switch (change.kind) {
-    case "edit":
-      // Without a text it was superseded: a later change of the same log has the text.
-      return { ...message, text: change.text ?? message.text, edited: change.at };
-    case "delete": {
-      const emptied: { -readonly [Field in keyof Message]: Message[Field] } = { ...message, text: "", parts: [] };
-      delete emptied.ask;
-      delete emptied.answer;
-      delete emptied.expired;
-      return { ...emptied, reactions: {}, deleted: true, edited: change.at };
-    }
-    case "expire":
-      return { ...message, expired: change.at };
-    case "react": {
-      const emoji = change.emoji ?? "";
-      // A Map and `fromEntries`, because "__proto__" is a valid reaction.
-      const reactions = new Map(Object.entries(message.reactions ?? {}));
-      const others = (reactions.get(emoji) ?? []).filter((user) => user !== change.user);
-      reactions.set(emoji, change.on === false ? others : [...others, change.user]);
-      return { ...message, reactions: Object.fromEntries([...reactions].filter(([, users]) => users.length > 0)) };
-    }
-  }
-}
-
-/** `question` after `reply`: the first valid answer in time counts. */
-export function withAnswer(question: Message, reply: Message): Message {
-  const { ask, answer, expired } = question;
-  if (ask === undefined || answer !== undefined || expired !== undefined || reply.re !== question.seq) return question;
-  const inTime = ask.expires === undefined || (reply.real_at ?? reply.at) <= ask.expires;
-  return inTime && isValidAnswer(ask, reply) ? { ...question, answer: reply.seq } : question;
-}
-
-/** Whether `reply` comes from the user who was asked and is one of the choices; it may still be late. */
-export function isValidAnswer(ask: Ask, reply: { readonly user: string; readonly choice?: string }): boolean {
-  if (ask.from !== undefined && ask.from !== reply.user) return false;
-  return !ask.choices?.length || (reply.choice !== undefined && ask.choices.includes(reply.choice));
-}

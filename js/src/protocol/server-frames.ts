@@ -4,10 +4,10 @@
  * so both can be added without a new version.
  */
 
-import { changeSchema, messageSchema } from "./entries";
+import { changeSchema, messageSchema, progressSchema } from "./entries";
 import { limitsSchema } from "./limits";
 import { array, boolean, json, nullable, nullish, number, object, oneOf, optional, string, uint } from "./schema";
-import type { Infer, Tagged } from "./schema";
+import type { Guard, Infer, Tagged } from "./schema";
 
 const errorInfoSchema = object({ code: string, message: string });
 /** Why something failed or waits: the server's short code, and its sentence. */
@@ -25,13 +25,21 @@ const profileSchema = object({
 /** How a verified member wants to be shown. Untrusted text. */
 export type Profile = Infer<typeof profileSchema>;
 
+const commandSchema = object({ name: string, usage: optional(string), help: optional(string) });
+/** A command that a member offers, such as "mean", which is sent as "/mean 3 4 8". */
+export type Command = Infer<typeof commandSchema>;
+
+const booleanOrText: Guard<boolean | string> = (value): value is boolean | string => boolean(value) || string(value);
+
 const memberSchema = object({
   user: string,
   kind: optional(string),
   busy: nullish(boolean),
-  typing: nullish(boolean),
+  /** Whether they write, or what they say they are doing, such as "thinking…". */
+  typing: nullish(booleanOrText),
   verified: optional(boolean),
   profile: nullish(profileSchema),
+  commands: optional(array(commandSchema)),
 });
 export type Member = Infer<typeof memberSchema>;
 
@@ -51,10 +59,27 @@ export const SERVER_FRAME_SCHEMAS = {
   }),
   message: object({ entry: messageSchema, prev: nullish(uint) }),
   change: object({ entry: changeSchema, prev: nullish(uint) }),
+  /** A piece of a live message that is not yet in the log. */
+  append: object({
+    target: uint,
+    offset: uint,
+    text: string,
+    replace: nullish(boolean),
+    progress: nullish(progressSchema),
+  }),
+  /** `user` asks the author of the live message `target` to stop. */
+  stop: object({ target: uint, user: string }),
   ack: object({ cid: string, seq: uint, at: number, dup: boolean }),
   synced: object({ seq: uint }),
   gap: object({ from: uint, to: uint, reason: oneOf("long", "slow", "trimmed", "epoch") }),
-  error: object({ code: string, message: string, cid: nullish(string), retry_ms: nullish(number) }),
+  error: object({
+    code: string,
+    message: string,
+    cid: nullish(string),
+    retry_ms: nullish(number),
+    /** The path of the field that is to blame, such as "ask.choices". */
+    field: nullish(string),
+  }),
   bye: object({ code: number, retry_ms: nullish(number) }),
   presence: object({ members: optional(array(memberSchema)) }),
   echo: object({ message: json }),
@@ -75,6 +100,8 @@ type Server<T extends ServerFrame["type"]> = Extract<ServerFrame, { readonly typ
 export type Hello = Server<"hello">;
 export type MessageFrame = Server<"message">;
 export type ChangeFrame = Server<"change">;
+export type AppendFrame = Server<"append">;
+export type StopFrame = Server<"stop">;
 export type Ack = Server<"ack">;
 export type Gap = Server<"gap">;
 export type ErrorFrame = Server<"error">;

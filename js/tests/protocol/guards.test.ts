@@ -15,7 +15,19 @@ interface Example {
 const examples = JSON.parse(readFileSync(new URL("../../../tests/frames.json", import.meta.url), "utf8")) as Example[];
 const examplesOf = (direction: Example["direction"]): Example[] => examples.filter((each) => each.direction === direction);
 const drafts: Readonly<Record<string, Guard<unknown>>> = DRAFT_SCHEMAS;
-const OTHER_CLIENT_TYPES = ["chat.typing", "chat.resume", "chat.ping", "wave"];
+const OTHER_CLIENT_TYPES = ["chat.typing", "chat.resume", "chat.ping", "chat.stop", "wave"];
+/** Only kernels and agents send these. */
+const KERNEL_TYPES = ["chat.append", "chat.step", "chat.end", "chat.commands"];
+const OPTIONAL = [
+  ...["type", "prev", "cid", "retry_ms", "members", "message", "motd", "shard", "user", "now"],
+  ...["field", "replace", "progress"],
+];
+/** Of a type that carries these optional fields in other frames. */
+const REQUIRED: Readonly<Record<string, readonly string[]>> = {
+  ack: ["cid", "seq", "at", "dup"],
+  stop: ["target", "user"],
+  error: ["code", "message"],
+};
 
 describe("the shared examples", () => {
   it.each(examplesOf("server"))("server $name", ({ name, json }) => {
@@ -29,7 +41,7 @@ describe("the shared examples", () => {
 
   it.each(examplesOf("client"))("client $name", ({ json }) => {
     const guard = drafts[String(json.type)];
-    if (guard === undefined) return expect(OTHER_CLIENT_TYPES).toContain(json.type);
+    if (guard === undefined) return expect([...OTHER_CLIENT_TYPES, ...KERNEL_TYPES]).toContain(json.type);
     expect(guard(json)).toBe(true);
     for (const field of ["cid", "user"]) expect(guard({ ...json, [field]: undefined }), `without ${field}`).toBe(false);
   });
@@ -37,9 +49,8 @@ describe("the shared examples", () => {
   it.each(examplesOf("server").filter(({ name }) => name !== "unknown-type"))(
     "server $name is rejected without any of its required fields",
     ({ json }) => {
-      const optional = ["type", "prev", "cid", "retry_ms", "members", "message", "motd", "shard", "user", "now"];
-      const required = Object.keys(json).filter((field) => !optional.includes(field) || json.type === "ack");
-      for (const field of required.filter((each) => each !== "type")) {
+      const required = REQUIRED[String(json.type)] ?? Object.keys(json).filter((field) => !OPTIONAL.includes(field));
+      for (const field of required) {
         const { [field]: _, ...rest } = json;
         expect(asServerFrame(rest), `without ${field}`).toBeNull();
         expect(asServerFrame({ ...rest, [field]: { wrong: [] } }), `with a wrong ${field}`).toBeNull();

@@ -1,7 +1,8 @@
 /** A room's log in memory, which answers like a server: appends, pages, replays. */
 
 import type { Effect, Input } from "../../src/model/state";
-import { fold, isChange, withAnswer, type Change, type Entry, type Message } from "../../src/protocol/entries";
+import { isChange, type Change, type Entry, type Message } from "../../src/protocol/entries";
+import { fold, withAnswer } from "../../src/protocol/folding";
 import type { Hello, ServerFrame } from "../../src/protocol/server-frames";
 
 export const LIMITS = { text: 16_000, user: 64, frame: 131_072, rate: 20, rate_ms: 10_000 };

@@ -28,7 +28,9 @@ def redact(held: dict[int, bytes], after: Message) -> dict[int, bytes]:
 
 
 def is_redacted(entry: Message | Change) -> bool:
-    return entry.redacted if isinstance(entry, Message) else entry.kind == "edit" and entry.text is None
+    if isinstance(entry, Message):
+        return entry.redacted
+    return entry.kind in ("edit", "append") and entry.text is None and entry.length is None
 
 
 def without_text(entry: Message | Change) -> Message | Change:

@@ -29,7 +29,6 @@ from bqwidget.protocol import (
     printable,
 )
 
-from .entries import make_entry as make_entry  # noqa: PLC0414 - part of this interface
 from .entries import new_entry
 from .redaction import decode_change, decode_message, is_redacted, redact, without_text
 
@@ -224,8 +223,7 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
     repeated draft of such an entry is a duplicate whatever its text: it must neither be stored again nor fail.
     """
     stored = (decode_change if first.change else decode_message)(first.body)
-    now = stored.real_at if isinstance(stored, Message) else None
-    entry = new_entry(submission._replace(now=now), first.seq, first.at)
+    entry = new_entry(submission._replace(now=stored.real_at), first.seq, first.at)
     if encode(entry) == first.body:
         return first._replace(dup=True)
     if is_redacted(stored) and without_text(entry) == without_text(stored):

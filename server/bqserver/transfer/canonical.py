@@ -18,9 +18,10 @@ import msgspec
 from msgspec.structs import replace
 
 from bqserver.model import RedactedSubmission, Submission
+from bqserver.storage.redaction import is_redacted
 from bqserver.storage.sqlite.queries import id_range
 from bqserver.storage.sqlite.schema import SEQ_MASK
-from bqwidget.protocol import Change, Delete, Draft, Edit, Expire, Message, Part, React, Send, encode
+from bqwidget.protocol import Change, Message, Part, encode, to_draft
 
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_change = msgspec.json.Decoder(Change).decode
@@ -77,10 +78,12 @@ def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submis
     room, principal, entry = original
     # The source log decided whether a change was its author's or a moderator's; a change does not record it.
     verified = isinstance(entry, Change) or entry.verified
-    now = entry.real_at if isinstance(entry, Message) else None
-    redacted = entry.redacted if isinstance(entry, Message) else entry.kind == "edit" and entry.text is None
-    draft = _draft(entry, seq)
-    kind = RedactedSubmission if redacted else Submission
+    now = entry.real_at
+    if isinstance(entry, Change):
+        draft = to_draft(replace(entry, target=seq(entry.target)))
+    else:
+        draft = to_draft(entry if entry.re is None else replace(entry, re=seq(entry.re)))
+    kind = RedactedSubmission if is_redacted(entry) else Submission
     return kind(room, principal, draft, verified=verified, moderator=True, now=now)
 
 
@@ -98,28 +101,3 @@ def _rank(seqs: list[int], seq: int) -> int | None:
     """The rank of ``seq`` in the sorted ``seqs``; None if it is not there."""
     place = bisect_left(seqs, seq)
     return place + 1 if place < len(seqs) and seqs[place] == seq else None
-
-
-def _draft(entry: Message | Change, seq: Callable[[int], int]) -> Draft:
-    cid, user = entry.cid or "", entry.user
-    if isinstance(entry, Message):
-        about = None if entry.re is None else seq(entry.re)
-        return Send(
-            cid=cid,
-            user=user,
-            text=entry.text,
-            re=about,
-            choice=entry.choice,
-            ask=entry.ask,
-            parts=entry.parts,
-        )
-    target = seq(entry.target)
-    match entry.kind:
-        case "edit":
-            return Edit(cid=cid, user=user, target=target, text=entry.text or "")
-        case "delete":
-            return Delete(cid=cid, user=user, target=target)
-        case "expire":
-            return Expire(cid=cid, user=user, target=target)
-        case "react":
-            return React(cid=cid, user=user, target=target, emoji=entry.emoji or "", on=entry.on is not False)

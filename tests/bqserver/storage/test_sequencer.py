@@ -8,7 +8,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 from bqserver.model import Outcome, Rejected, Stored, Submission
-from bqserver.storage.sequencer import IdempotencyKey, Plan, Position, RoomHead, Target, make_entry, sequence
+from bqserver.storage.sequencer import IdempotencyKey, Plan, Position, RoomHead, Target, sequence
 from hypothesis import given
 from hypothesis import strategies as st
 from support.submissions import submissions
@@ -281,12 +281,6 @@ def test_a_folded_message_is_its_entry_with_all_later_changes(drafts: list[Submi
     assert {key: target.body for key, target in state.targets.items()} == {
         key: encode(message) for key, message in folded.items()
     }
-
-
-@given(submissions(), st.integers(1, 9), st.integers(1, 9))
-def test_make_entry_is_deterministic(submission: Submission, seq: int, at: int):
-    room, draft = submission.room, submission.draft
-    assert encode(make_entry(draft, room, seq, at)) == encode(make_entry(draft, room, seq, at))
 
 
 def test_an_entry_that_refers_to_a_trimmed_one_is_kept():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bqwidget._client.outbox import Outbox, to_entry
-from bqwidget.protocol import Ack, Change, Delete, Edit, Error, Expire, Message, React, Send
+from bqwidget._client.outbox import Outbox
+from bqwidget.protocol import Ack, Change, Delete, Edit, Error, Expire, Message, React, Send, to_entry
 
 
 def draft(cid):
@@ -88,12 +88,14 @@ def test_after_a_refusal_the_window_starts_small():
 )
 def test_a_change_draft_becomes_a_change(made, fields):
     ack = Ack(cid="c", seq=5, at=50, dup=False)
-    assert to_entry(made, ack, "lobby") == Change(seq=5, room="lobby", user="ada", at=50, target=1, cid="c", **fields)
+    assert to_entry(made, room="lobby", seq=ack.seq, at=ack.at) == Change(
+        seq=5, room="lobby", user="ada", at=50, target=1, cid="c", **fields
+    )
 
 
 def test_a_send_draft_becomes_a_message():
     ack = Ack(cid="c", seq=5, at=50, dup=False)
     made = Send(cid="c", user="ada", text="yes", re=1, choice="yes")
-    assert to_entry(made, ack, "lobby") == Message(
+    assert to_entry(made, room="lobby", seq=ack.seq, at=ack.at) == Message(
         seq=5, room="lobby", user="ada", text="yes", at=50, cid="c", re=1, choice="yes"
     )

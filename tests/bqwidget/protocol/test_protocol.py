@@ -64,6 +64,18 @@ def test_entries_round_trip(data):
     assert json.loads(encode(entry)) == known(data, entry)
 
 
+FOLDING = json.loads((TESTS / "folding.json").read_text())
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in FOLDING])
+def test_changes_are_folded_alike_in_both_languages(case):
+    message, changes = decode_entry(case["message"]), [decode_entry(change) for change in case["changes"]]
+    for change in changes:
+        message = fold(message, change)
+        assert fold(message, change) == message  # again: no further effect
+    assert json.loads(encode(message)) == case["folded"]
+
+
 @pytest.mark.parametrize("data", golden("server"))
 def test_server_frames_round_trip(data):
     frame = decode_server(json.dumps(data))

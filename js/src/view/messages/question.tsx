@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 import { formatTime } from "../../i18n/format";
 import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
+import { askedUsers } from "../../protocol/folding";
 import { useNow } from "../shared/hooks";
 
 interface Props {
@@ -30,8 +31,9 @@ export function Question({ question, answer, endsAt, user, answering, onAnswer }
     );
   }
   if (!isOpen || (endsAt !== null && now >= endsAt)) return <p class="bq-outcome">{strings.expired}</p>;
-  const { choices, from } = question.ask ?? {};
-  const disabled = answering || (from !== undefined && from !== user);
+  const { choices } = question.ask ?? {};
+  const asked = askedUsers(question.ask ?? {});
+  const disabled = answering || (asked.length > 0 && !asked.includes(user));
   return (
     <>
       {choices?.length ? (
@@ -52,9 +54,9 @@ export function Question({ question, answer, endsAt, user, answering, onAnswer }
       ) : (
         <FreeAnswer disabled={disabled} onAnswer={(text) => onAnswer(question, text, false)} />
       )}
-      {(from !== undefined || endsAt !== null) && (
+      {(asked.length > 0 || endsAt !== null) && (
         <p class="bq-outcome" dir="auto">
-          {[from !== undefined && strings.onlyFrom(from), endsAt !== null && strings.openUntil(formatTime(endsAt))]
+          {[asked.length > 0 && strings.onlyFrom(asked.join(", ")), endsAt !== null && strings.openUntil(formatTime(endsAt))]
             .filter(Boolean)
             .join(" · ")}
         </p>

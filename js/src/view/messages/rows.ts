@@ -2,7 +2,8 @@
 
 import { formatDay, isSameDay } from "../../i18n/format";
 import { isOwn, messageBySeq, type State } from "../../model/state";
-import { isValidAnswer, type Message } from "../../protocol/entries";
+import type { Message } from "../../protocol/entries";
+import { isValidAnswer } from "../../protocol/folding";
 import type { Profile } from "../../protocol/server-frames";
 import { verificationOf, type Verification } from "../shared/verification-badge";
 

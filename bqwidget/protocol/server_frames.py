@@ -1,4 +1,4 @@
-"""Frames: those that a server sends, those that a client sends, and the body of a POST."""
+"""The frames that a server sends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 from .base import Struct
-from .entries import Ask, Change, Message, Part
+from .entries import Change, Message, Progress
 from .limits import Limits
-
-# ---- server to client ------------------------------------------------------------------------------
 
 
 class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
@@ -41,6 +39,23 @@ class ChangeFrame(Struct, frozen=True, tag_field="type", tag="change"):
     prev: int | None = None
 
 
+class AppendFrame(Struct, frozen=True, tag_field="type", tag="append"):
+    """A piece of the live message ``target``, not yet in the log; the fields are those of ``Change``."""
+
+    target: int
+    offset: int
+    text: str
+    replace: bool | None = None
+    progress: Progress | None = None
+
+
+class StopFrame(Struct, frozen=True, tag_field="type", tag="stop"):
+    """``user`` asks the author of the live message ``target`` to stop."""
+
+    target: int
+    user: str
+
+
 class Ack(Struct, frozen=True, tag_field="type", tag="ack", omit_defaults=False):
     """The entry sent under ``cid`` is durable. ``dup``: it was so before."""
 
@@ -65,12 +80,19 @@ class Gap(Struct, frozen=True, tag_field="type", tag="gap"):
 
 
 class Error(Struct, frozen=True, tag_field="type", tag="error"):
-    """A frame was refused. ``cid``: of the refused send. ``retry_ms``: when a retry may be accepted."""
+    """A frame was refused. ``cid``: of the refused send. ``retry_ms``: when a retry may be accepted.
+
+    ``field``: the path of the field that is to blame, such as ``ask.choices``. ``target``: the live message whose
+    ``chat.append`` was refused; with the code ``behind``, ``offset`` is where the next one has to begin.
+    """
 
     code: str
     message: str
     cid: str | None = None
     retry_ms: int | None = None
+    field: str | None = None
+    target: int | None = None
+    offset: int | None = None
 
 
 class Bye(Struct, frozen=True, tag_field="type", tag="bye"):
@@ -94,15 +116,27 @@ class Profile(Struct, frozen=True):
     avatar: str | None = None
 
 
+class Command(Struct, frozen=True):
+    """A command that a member offers, such as ``mean``, which is sent as "/mean 3 4 8"."""
+
+    name: str
+    usage: str = ""
+    help: str = ""
+
+
 class Member(Struct, frozen=True):
-    """A member of the room. ``kind``: ``person`` or ``kernel``. ``busy``: a kernel that runs a cell."""
+    """A member of the room. ``kind``: ``person``, ``kernel`` or ``agent``. ``busy``: a kernel that runs a cell.
+
+    ``typing``: whether they write, or what they say they are doing, such as "thinking…".
+    """
 
     user: str
     kind: str = "person"
     busy: bool | None = None
-    typing: bool | None = None
+    typing: bool | str | None = None
     verified: bool = False
     profile: Profile | None = None
+    commands: tuple[Command, ...] = ()
 
 
 class Presence(Struct, frozen=True, tag_field="type", tag="presence"):
@@ -115,89 +149,6 @@ class Echo(Struct, frozen=True, tag_field="type", tag="echo"):
     message: Any
 
 
-ServerFrame = Hello | MessageFrame | ChangeFrame | Ack | Synced | Gap | Error | Bye | Presence | Echo
-
-
-# ---- client to server ------------------------------------------------------------------------------
-
-
-class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
-    cid: str
-    user: str
-    text: str
-    re: int | None = None
-    choice: str | None = None
-    ask: Ask | None = None
-    parts: tuple[Part, ...] = ()
-    will: str | None = None
-    """The text that the server gives to the message when this client has been gone for a heartbeat. Not stored."""
-
-
-class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
-    """``will`` replaces an earlier one of the message; without it there is none any more."""
-
-    cid: str
-    user: str
-    target: int
-    text: str
-    will: str | None = None
-
-
-class Delete(Struct, frozen=True, tag_field="type", tag="chat.delete"):
-    cid: str
-    user: str
-    target: int
-
-
-class React(Struct, frozen=True, tag_field="type", tag="chat.react"):
-    cid: str
-    user: str
-    target: int
-    emoji: str
-    on: bool = True
-
-
-class Expire(Struct, frozen=True, tag_field="type", tag="chat.expire"):
-    """End the own open question ``target``."""
-
-    cid: str
-    user: str
-    target: int
-
-
-class Busy(Struct, frozen=True, tag_field="type", tag="chat.busy"):
-    """Whether this kernel runs a cell."""
-
-    busy: bool
-
-
-class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):
-    user: str | None = None
-
-
-class Resume(Struct, frozen=True, tag_field="type", tag="chat.resume"):
-    """Request all entries above ``after`` on this connection."""
-
-    after: int
-    epoch: str | None = None
-
-
-class Ping(Struct, frozen=True, tag_field="type", tag="chat.ping"):
-    """Answered with ``synced``."""
-
-
-ClientFrame = Send | Edit | Delete | React | Expire | Busy | Typing | Resume | Ping
-Draft = Send | Edit | Delete | React | Expire
-"""The frames that become an entry of the log."""
-
-
-class Post(Struct, frozen=True):
-    """The body of ``POST /rooms/{room}/messages``."""
-
-    user: str
-    text: str
-    cid: str | None = None
-    re: int | None = None
-    choice: str | None = None
-    ask: Ask | None = None
-    parts: tuple[Part, ...] = ()
+ServerFrame = (
+    Hello | MessageFrame | ChangeFrame | AppendFrame | StopFrame | Ack | Synced | Gap | Error | Bye | Presence | Echo
+)

@@ -1,0 +1,162 @@
+"""The frames that a client sends, and the body of a POST."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .base import Struct
+from .entries import Ask, Ending, Part, Progress
+from .server_frames import Command
+
+
+class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
+    cid: str
+    user: str
+    text: str
+    re: int | None = None
+    choice: str | None = None
+    ask: Ask | None = None
+    parts: tuple[Part, ...] = ()
+    will: str | None = None
+    """The text that the server gives to the message when this client has been gone for a heartbeat. Not stored."""
+    live: bool = False
+    """Opens a live message: its text may be empty and grows by ``chat.append``, until ``chat.end``."""
+    progress: Progress | None = None
+
+
+class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
+    """``will`` replaces an earlier one of the message; without it there is none any more."""
+
+    cid: str
+    user: str
+    target: int
+    text: str
+    will: str | None = None
+
+
+class Delete(Struct, frozen=True, tag_field="type", tag="chat.delete"):
+    cid: str
+    user: str
+    target: int
+
+
+class React(Struct, frozen=True, tag_field="type", tag="chat.react"):
+    cid: str
+    user: str
+    target: int
+    emoji: str
+    on: bool = True
+
+
+class Expire(Struct, frozen=True, tag_field="type", tag="chat.expire"):
+    """End the own open question ``target``."""
+
+    cid: str
+    user: str
+    target: int
+
+
+class Append(Struct, frozen=True, tag_field="type", tag="chat.append"):
+    """A piece of the own live message ``target``, after ``offset`` code points of its text. It is not acknowledged.
+
+    ``replace``: the message's text from ``offset`` on is replaced. ``progress``: the new progress.
+    """
+
+    target: int
+    offset: int
+    text: str
+    replace: bool | None = None
+    progress: Progress | None = None
+    cid: str = ""
+    user: str = ""
+    """Set by the server."""
+
+
+class SetStep(Struct, frozen=True, tag_field="type", tag="chat.step"):
+    """Add the step ``id`` to the own live message ``target``, or change it. The fields are those of ``Step``."""
+
+    cid: str
+    target: int
+    id: str
+    title: str
+    state: Literal["running", "done", "failed"]
+    text: str | None = None
+    ms: int | None = None
+    user: str = ""
+    """Set by the server."""
+
+
+class End(Struct, frozen=True, tag_field="type", tag="chat.end"):
+    """End the own live message ``target``. ``text``: replaces the whole text. ``stopped_by``: who asked for it."""
+
+    cid: str
+    target: int
+    end: Ending
+    text: str | None = None
+    stopped_by: str | None = None
+    user: str = ""
+    """Set by the server."""
+
+
+class Stop(Struct, frozen=True, tag_field="type", tag="chat.stop"):
+    """Ask the author of the live message ``target`` to stop."""
+
+    target: int
+    user: str
+
+
+class Vote(Struct, frozen=True, tag_field="type", tag="chat.vote"):
+    """Vote for ``choice`` in the poll ``target``; an earlier vote of the same user no longer counts."""
+
+    cid: str
+    user: str
+    target: int
+    choice: str
+
+
+class SetCommands(Struct, frozen=True, tag_field="type", tag="chat.commands"):
+    """All commands that this kernel or agent offers; they replace earlier ones."""
+
+    commands: tuple[Command, ...]
+
+
+class Busy(Struct, frozen=True, tag_field="type", tag="chat.busy"):
+    """Whether this kernel runs a cell."""
+
+    busy: bool
+
+
+class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):
+    """This member is writing, or does what ``text`` says; it holds for 5 s, or until the member sends."""
+
+    user: str | None = None
+    text: str | None = None
+
+
+class Resume(Struct, frozen=True, tag_field="type", tag="chat.resume"):
+    """Request all entries above ``after`` on this connection."""
+
+    after: int
+    epoch: str | None = None
+
+
+class Ping(Struct, frozen=True, tag_field="type", tag="chat.ping"):
+    """Answered with ``synced``."""
+
+
+Draft = Send | Edit | Delete | React | Expire | Append | SetStep | End | Vote
+"""The frames that become an entry of the log."""
+ClientFrame = Draft | Stop | SetCommands | Busy | Typing | Resume | Ping
+
+
+class Post(Struct, frozen=True):
+    """The body of ``POST /rooms/{room}/messages``. ``live`` is refused: a live message needs a WebSocket."""
+
+    user: str
+    text: str
+    cid: str | None = None
+    re: int | None = None
+    choice: str | None = None
+    ask: Ask | None = None
+    parts: tuple[Part, ...] = ()
+    live: bool = False
