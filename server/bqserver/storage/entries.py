@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from bqserver.model import RedactedSubmission, Submission
-from bqwidget.protocol import Change, Message, to_entry
+from bqwidget.protocol import Change, Draft, Message, Send, to_entry
 
 MAX_CLOCK_SKEW = 100
 """Milliseconds by which the ``at`` of a reply may differ from the time that counts for its question."""
@@ -19,3 +19,8 @@ def new_entry(submission: Submission, seq: int, at: int) -> Message | Change:
     if not isinstance(submission, RedactedSubmission):
         return entry
     return replace(entry, redacted=True) if isinstance(entry, Message) else replace(entry, text=None)
+
+
+def target_seq(draft: Draft) -> int | None:
+    """The seq of the message that ``draft`` changes or answers; None if it does neither."""
+    return draft.re if isinstance(draft, Send) else draft.target

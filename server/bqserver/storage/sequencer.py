@@ -13,24 +13,18 @@ from msgspec.structs import replace
 
 from bqserver.model import Outcome, References, Rejected, Stored, Submission
 from bqwidget.protocol import (
-    MAX_EMOJIS,
-    MAX_REACTIONS,
     Change,
-    Delete,
-    Draft,
     Message,
     Part,
-    Send,
     answered,
     encode,
     fold,
-    is_empty,
-    is_open,
     printable,
 )
 
-from .entries import new_entry
+from .entries import new_entry, target_seq
 from .redaction import decode_change, decode_message, is_redacted, redact, without_text
+from .rejections import missing, reject, reject_excess
 
 IdempotencyKey = tuple[str, str, str]
 """(room, principal, cid): identifies a draft that is sent again."""
@@ -134,9 +128,9 @@ def sequence(
             old = fresh.get((room, ref)) or state.target(room, ref)
             if old is not None:
                 before = changed.get((room, ref)) or decode_message(old.body)
-                rejection = _reject(submission, entry, old.principal, before)
+                rejection = reject(submission, entry, old.principal, before)
                 if rejection is None and positions is None:
-                    rejection = reject_reaction(before, entry)
+                    rejection = reject_excess(before, entry)
                 if rejection is not None:
                     plan.outcomes.append(rejection)
                     continue
@@ -152,7 +146,7 @@ def sequence(
                     entry = replace(entry, text=None)
             elif positions is None or not 0 < ref <= state.trimmed(room):
                 # else another log accepted this draft, and its target existed then
-                plan.outcomes.append(_missing(ref))
+                plan.outcomes.append(missing(ref))
                 continue
         body = encode(entry)
         stored = Stored(room, seq, head.seq, at, body, isinstance(entry, Change))
@@ -167,53 +161,16 @@ def sequence(
     return plan
 
 
-def target_seq(draft: Draft) -> int | None:
-    """The seq of the message that ``draft`` changes or answers; None if it does neither."""
-    return draft.re if isinstance(draft, Send) else draft.target
-
-
 def validate(submission: Submission, entry: Message | Change, target: Target | None) -> Rejected | None:
     """The reason why a draft, which would become ``entry``, can't change or answer ``target``; None: it can."""
     if target is None:
-        return _missing(target_seq(submission.draft))
-    return _reject(submission, entry, target.principal, decode_message(target.body))
-
-
-def reject_reaction(message: Message, entry: Message | Change) -> Rejected | None:
-    """The reason why ``entry`` is one reaction too many; None: it is not. Every reaction is part of the message, so the
-    cost of one grows with their number.
-
-    This decides about new drafts only: the entries of a stream or a copy, which an earlier version accepted, stay.
-    """
-    if not isinstance(entry, Change) or entry.kind != "react" or entry.on is False:
-        return None
-    users = message.reactions.get(entry.emoji or "", ())
-    if not users and len(message.reactions) >= MAX_EMOJIS:
-        text = f"message {message.seq} has {MAX_EMOJIS} different reactions, which is the limit: choose one of these"
-        return Rejected("too_many_reactions", text, 409)
-    if entry.user not in users and sum(map(len, message.reactions.values())) >= MAX_REACTIONS:
-        text = f"message {message.seq} has {MAX_REACTIONS:,} reactions, which is the limit: remove one first"
-        return Rejected("too_many_reactions", text, 409)
-    return None
-
-
-def _reject(submission: Submission, entry: Message | Change, author: str, message: Message) -> Rejected | None:
-    """The reason why ``entry`` can't change or answer ``message`` of ``author``; None: it can."""
-    _, principal, draft, verified, moderator, *_ = submission
-    if message.verified and not verified:
-        author = ""  # an unverified sender of the same name is not the author
-    if moderator and isinstance(draft, Delete):
-        author = principal  # a moderator may delete any message
-    return _reject_change(entry, principal, message, author)
+        return missing(target_seq(submission.draft))
+    return reject(submission, entry, target.principal, decode_message(target.body))
 
 
 def apply_entry(message: Message, entry: Message | Change) -> Message:
     """``message`` after ``entry``, which changes or answers it; the same object if nothing changes."""
     return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
-
-
-def _missing(seq: int | None) -> Rejected:
-    return Rejected("not_found", f"this room has no message {seq}", 404)
 
 
 def deduplicate(first: Stored, submission: Submission) -> Outcome:
@@ -244,20 +201,3 @@ def _supersede(
         return {after.seq: new[after.seq], entry.seq: encode(entry)}
     plan.emptied[after.room, after.seq] = before.parts
     return {}
-
-
-def _reject_change(entry: Message | Change, principal: str, message: Message, author: str) -> Rejected | None:
-    """The reason why ``entry`` can't apply to a message of ``author``; None: it can."""
-    seq = message.seq
-    match entry:
-        case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
-            return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
-        case _ if is_empty(message):
-            return None  # what it asked is not known any more
-        case Change(kind="expire") if not is_open(message):
-            return Rejected("conflict", f"message {seq} is not an open question", 409)
-        case Message(choice=str(choice)) if message.ask is None or choice not in (message.ask.choices or (choice,)):
-            return Rejected("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
-        case Message(choice=str(), user=user) if message.ask and message.ask.from_ not in (None, user):
-            return Rejected("forbidden", f"message {seq} is addressed to another member", 403)
-    return None

@@ -27,9 +27,10 @@ from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, ensure_stream
 from bqserver.jetstream.watched_kv import ControlState
 from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
+from bqserver.storage.entries import target_seq
 from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.retention import Rule, parse_rules
-from bqserver.storage.sequencer import Plan, deduplicate, target_seq
+from bqserver.storage.sequencer import Plan, deduplicate
 from bqserver.storage.sqlite import queries
 
 from .attachments import NatsAttachments
@@ -37,7 +38,6 @@ from .consumers import Consumers
 from .erasure import Eraser, Superseded
 from .precheck import Prechecker
 from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, HealthMonitor, PendingSend, Publisher
-from .records import submission_of
 from .replica import Applied, Replica
 from .retention import TRIM_KEY_PREFIX, Retention
 from .snapshots import Snapshots
@@ -286,7 +286,7 @@ class NatsLog:
     def _erase(self, batch: Sequence[Applied], plan: Plan) -> None:
         """Erase what messages of this node have superseded; the other nodes do the same with theirs."""
         own = {
-            (one.room, target_seq(submission_of(one.room, one.record).draft))
+            (one.room, target_seq(one.record.draft))
             for one, _ in batch
             if one.record is not None and one.record.node == self._publisher.node
         }

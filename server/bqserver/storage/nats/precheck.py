@@ -14,9 +14,10 @@ from collections.abc import Callable
 from bqserver.errors import StorageError
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.model import Outcome, Rejected, Submission
-from bqserver.storage.entries import new_entry
+from bqserver.storage.entries import new_entry, target_seq
 from bqserver.storage.redaction import decode_message
-from bqserver.storage.sequencer import deduplicate, reject_reaction, target_seq, validate
+from bqserver.storage.rejections import reject_excess
+from bqserver.storage.sequencer import deduplicate, validate
 
 from . import replica_state
 from .consumers import Consumers
@@ -93,7 +94,7 @@ class Prechecker:
             message = await self._replica.read(replica_state.target, room, target)
             rejected = validate(submission, entry, message)
             if rejected is None and message is not None:
-                rejected = reject_reaction(decode_message(message.body), entry)
+                rejected = reject_excess(decode_message(message.body), entry)
             if rejected is None:
                 return None
         return rejected

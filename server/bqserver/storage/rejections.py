@@ -1,0 +1,55 @@
+"""Why a draft can't change or answer a message. Pure."""
+
+from __future__ import annotations
+
+from bqserver.model import Rejected, Submission
+from bqwidget.protocol import MAX_EMOJIS, MAX_REACTIONS, Change, Delete, Message, is_empty, is_open, printable
+
+
+def reject_excess(message: Message, entry: Message | Change) -> Rejected | None:
+    """The reason why ``entry`` is one reaction too many; None: it is not. Every reaction is part of the message, so the
+    cost of one grows with their number.
+
+    This decides about new drafts only: the entries of a stream or a copy, which an earlier version accepted, stay.
+    """
+    if not isinstance(entry, Change) or entry.kind != "react" or entry.on is False:
+        return None
+    users = message.reactions.get(entry.emoji or "", ())
+    if not users and len(message.reactions) >= MAX_EMOJIS:
+        text = f"message {message.seq} has {MAX_EMOJIS} different reactions, which is the limit: choose one of these"
+        return Rejected("too_many_reactions", text, 409)
+    if entry.user not in users and sum(map(len, message.reactions.values())) >= MAX_REACTIONS:
+        text = f"message {message.seq} has {MAX_REACTIONS:,} reactions, which is the limit: remove one first"
+        return Rejected("too_many_reactions", text, 409)
+    return None
+
+
+def reject(submission: Submission, entry: Message | Change, author: str, message: Message) -> Rejected | None:
+    """The reason why ``entry`` can't change or answer ``message`` of ``author``; None: it can."""
+    _, principal, draft, verified, moderator, *_ = submission
+    if message.verified and not verified:
+        author = ""  # an unverified sender of the same name is not the author
+    if moderator and isinstance(draft, Delete):
+        author = principal  # a moderator may delete any message
+    return _reject_change(entry, principal, message, author)
+
+
+def missing(seq: int | None) -> Rejected:
+    return Rejected("not_found", f"this room has no message {seq}", 404)
+
+
+def _reject_change(entry: Message | Change, principal: str, message: Message, author: str) -> Rejected | None:
+    """The reason why ``entry`` can't apply to a message of ``author``; None: it can."""
+    seq = message.seq
+    match entry:
+        case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
+            return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
+        case _ if is_empty(message):
+            return None  # what it asked is not known any more
+        case Change(kind="expire") if not is_open(message):
+            return Rejected("conflict", f"message {seq} is not an open question", 409)
+        case Message(choice=str(choice)) if message.ask is None or choice not in (message.ask.choices or (choice,)):
+            return Rejected("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
+        case Message(choice=str(), user=user) if message.ask and message.ask.from_ not in (None, user):
+            return Rejected("forbidden", f"message {seq} is addressed to another member", 403)
+    return None
