@@ -14,6 +14,8 @@ MAX_EMOJIS = 50
 """Different emoji on one message."""
 MAX_REACTIONS = 1_000
 """Reactions on one message: pairs of an emoji and a name."""
+MAX_VOTES = 1_000
+"""Users who have voted in one poll."""
 MAX_CHOICES = 50
 MAX_CHOICE = 1_000
 MAX_ASKED = 200

@@ -22,7 +22,7 @@ class Submission(NamedTuple):
     """A draft on its way into the log.
 
     ``principal``: the sender according to the server. ``verified``: the server has authenticated that name.
-    ``moderator``: the sender may delete messages of others. ``now``: of a reply, the server's present time when it was
+    ``moderator``: the sender may delete messages of others. ``now``: of a reply or a vote, the server's present time when it was
     accepted (milliseconds since the epoch), for the question's end.
     """
 

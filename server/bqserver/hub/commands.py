@@ -23,6 +23,7 @@ from bqwidget.protocol import (
     Resume,
     Send,
     Typing,
+    Vote,
     cid_of,
     decode_client,
     encode,
@@ -48,7 +49,7 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
     try:
         frame = decode_client(message)
         match frame:
-            case Send() | Edit() | Delete() | React() | Expire():
+            case Send() | Edit() | Delete() | React() | Expire() | Vote():
                 return submit(hub, peer, frame)
             case Echo():
                 peer.write(text_frame(encode(frame)))

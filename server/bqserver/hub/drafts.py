@@ -11,7 +11,7 @@ from bqserver.auth.identity import Identity
 from bqserver.clock import steady_time_ms
 from bqserver.model import Rejected, Role, Submission
 from bqserver.storage.attachments import resolve_attachments
-from bqwidget.protocol import Draft, Post, Send, check
+from bqwidget.protocol import Draft, Post, Send, Vote, check
 
 from .hub import Hub
 
@@ -87,7 +87,7 @@ def _submission(identity: Identity, role: Role, room: str, draft: Draft) -> Subm
         draft,
         verified=principal is not None,
         moderator=role is Role.MODERATE,
-        now=steady_time_ms() if isinstance(draft, Send) and draft.re is not None else None,
+        now=steady_time_ms() if isinstance(draft, Vote) or (isinstance(draft, Send) and draft.re is not None) else None,
     )
 
 

@@ -8,7 +8,7 @@ from bqserver.model import RedactedSubmission, Submission
 from bqwidget.protocol import Change, Draft, Message, Send, to_entry
 
 MAX_CLOCK_SKEW = 100
-"""Milliseconds by which the ``at`` of a reply may differ from the time that counts for its question."""
+"""Milliseconds by which the ``at`` of a reply or a vote may differ from the time that counts for its question."""
 
 
 def new_entry(submission: Submission, seq: int, at: int) -> Message | Change:

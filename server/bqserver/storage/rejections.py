@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from bqserver.model import Rejected, Submission
-from bqwidget.protocol import MAX_EMOJIS, MAX_REACTIONS, Change, Delete, Message, is_empty, is_open, printable
+from bqwidget.protocol import (
+    MAX_EMOJIS,
+    MAX_REACTIONS,
+    MAX_VOTES,
+    Change,
+    Delete,
+    Message,
+    can_vote,
+    is_empty,
+    is_open,
+    printable,
+)
 
 
 def reject_excess(message: Message, entry: Message | Change) -> Rejected | None:
-    """The reason why ``entry`` is one reaction too many; None: it is not. Every reaction is part of the message, so the
-    cost of one grows with their number.
+    """The reason why ``entry`` is one reaction or vote too many; None: it is not. Each of them is part of the message, so
+    the cost of one grows with their number.
 
     This decides about new drafts only: the entries of a stream or a copy, which an earlier version accepted, stay.
     """
-    if not isinstance(entry, Change) or entry.kind != "react" or entry.on is False:
-        return None
+    match entry:
+        case Change(kind="react", on=on) if on is not False:
+            return _reject_reaction(message, entry)
+        case Change(kind="vote", user=user) if sum(map(len, message.votes.values())) >= MAX_VOTES:
+            if not any(user in users for users in message.votes.values()):
+                return Rejected(
+                    "too_many_votes", f"poll {message.seq} has {MAX_VOTES:,} votes, which is the limit", 409
+                )
+    return None
+
+
+def _reject_reaction(message: Message, entry: Change) -> Rejected | None:
     users = message.reactions.get(entry.emoji or "", ())
     if not users and len(message.reactions) >= MAX_EMOJIS:
         text = f"message {message.seq} has {MAX_EMOJIS} different reactions, which is the limit: choose one of these"
@@ -42,14 +63,36 @@ def _reject_change(entry: Message | Change, principal: str, message: Message, au
     """The reason why ``entry`` can't apply to a message of ``author``; None: it can."""
     seq = message.seq
     match entry:
+        case Change(kind="vote") if message.deleted:
+            return _not_a_poll(seq)
         case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
             return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
         case _ if is_empty(message):
             return None  # what it asked is not known any more
         case Change(kind="expire") if not is_open(message):
             return Rejected("conflict", f"message {seq} is not an open question", 409)
+        case Change(kind="vote"):
+            return _reject_vote(message, entry)
         case Message(choice=str(choice)) if message.ask is None or choice not in (message.ask.choices or (choice,)):
             return Rejected("bad_choice", f"message {seq} does not offer the choice {printable(choice)}", 400)
-        case Message(choice=str(), user=user) if message.ask and message.ask.from_ not in (None, user):
+        case Message(choice=str(), user=user) if message.ask and user not in (message.ask.asked or (user,)):
             return Rejected("forbidden", f"message {seq} is addressed to another member", 403)
     return None
+
+
+def _reject_vote(poll: Message, vote: Change) -> Rejected | None:
+    """The reason why ``vote`` does not count in ``poll``; None: it does."""
+    ask, seq, choice = poll.ask, poll.seq, vote.choice or ""
+    if ask is None or not ask.poll:
+        return _not_a_poll(seq)
+    if choice not in (ask.choices or ()):
+        return Rejected("bad_choice", f"poll {seq} does not offer the choice {printable(choice)}", 400)
+    if ask.asked and vote.user not in ask.asked:
+        return Rejected("forbidden", f"poll {seq} is addressed to other members", 403)
+    if not can_vote(poll, vote.user, choice, vote.at, vote.real_at):
+        return Rejected("conflict", f"poll {seq} has ended", 409)
+    return None
+
+
+def _not_a_poll(seq: int) -> Rejected:
+    return Rejected("not_a_poll", f"message {seq} is not a poll: reply to it", 400)
