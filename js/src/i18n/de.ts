@@ -84,6 +84,11 @@ export const de: Strings = {
   replyingTo: (user) => `Antwort an ${user}`,
   editing: "Du bearbeitest deine Nachricht",
 
+  commandList: "Befehle",
+  helpCommand: "Zählt die Befehle auf",
+  unknownCommand: (name) => `Kein Mitglied bietet /${name} an: nicht gesendet`,
+  sendAsText: "Als Text senden",
+
   memberCount: (count) => `${count} hier`,
   memberList: "Anwesende",
   kernelsBusy: (count) => (count === 1 ? "Kernel beschäftigt" : `${count} Kernel beschäftigt`),

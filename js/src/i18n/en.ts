@@ -83,6 +83,11 @@ export const en = {
   replyingTo: (user: string) => `Replying to ${user}`,
   editing: "Editing your message",
 
+  commandList: "Commands",
+  helpCommand: "Lists the commands",
+  unknownCommand: (name: string) => `No member offers /${name}: it was not sent`,
+  sendAsText: "Send as text",
+
   memberCount: (count: number) => `${count} here`,
   memberList: "People here",
   kernelsBusy: (count: number) => (count === 1 ? "kernel busy" : `${count} kernels busy`),

@@ -1,7 +1,7 @@
 /** The composer: writes new messages, replies and edits, and keeps its text until it can be sent. */
 
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { errorText, strings } from "../../i18n/strings";
 import { isOwn, messageBySeq, type State } from "../../model/state";
 import type { Attachment } from "../../protocol/attachments";
@@ -16,8 +16,10 @@ import { CheckIcon, CloseIcon, SendIcon } from "../shared/icons";
 import { loadDraft, saveDraft } from "../shared/storage";
 import { countCodePoints, MAX_QUOTE_CHARACTERS, toWellFormed, truncate } from "../shared/text";
 import { useAutoHeight } from "./auto-height";
-import { useMentionCompletion } from "./mention-completion";
-import { MentionList } from "./mention-list";
+import { CommandHint, UnknownCommand } from "./command-notices";
+import { commandName, offeredCommands } from "./commands";
+import { useCompletion } from "./completion";
+import { CompletionList } from "./completion-list";
 import { useRestoredDraft, type RestoredDraft } from "./restored-draft";
 import { useSentElsewhere } from "./sent-elsewhere";
 
@@ -41,13 +43,19 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   const box = useRef<HTMLTextAreaElement>(null);
   const [text, setText] = useState(() => loadDraft(state.room));
   const [problem, setProblem] = useState("");
+  /** The text is a command that was not sent, because no member offers it. */
+  const [refused, setRefused] = useState(false);
   const draftBeforeEdit = useRef("");
   const restored = useRestoredDraft(state, text, mode.kind === "new", setText);
-  const completion = useMentionCompletion(box, state, setText);
+  const editing = mode.kind === "edit";
+  const commands = editing ? [] : offeredCommands(state, strings.helpCommand);
+  const completion = useCompletion(box, state, commands, setText);
+  const commandId = useId();
+  const name = editing ? null : commandName(text);
+  const command = commands.find((each) => each.name === name);
   const uploads = useUploads(room, state.room, state.limits.part ?? 0);
   useFileDrop(box, uploads, () => box.current?.focus());
   useAutoHeight(box, text);
-  const editing = mode.kind === "edit";
   useEffect(() => {
     if (!editing) saveDraft(state.room, text);
   }, [text, mode, state.room]);
@@ -84,15 +92,17 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   };
   const attachments = editing ? [] : uploads.attachments;
   const empty = text.trim() === "" && attachments.length === 0;
-  const submit = (): void => {
+  const submit = (asText = false): void => {
     if (!editing && uploads.busy) return setProblem(strings.uploadPending);
     if (!editing && uploads.failed) return setProblem(strings.uploadUnresolved);
     if (empty || excess > 0 || !requireName()) return;
+    if (name !== null && command === undefined && !asText) return setRefused(true);
     if (!sendInMode(room, mode, text.trim() === "" ? "" : toWellFormed(text), attachments, restored.current)) {
       return setProblem(strings.notSent);
     }
     if (!editing) uploads.clear();
     setProblem("");
+    setRefused(false);
     setText(editing ? draftBeforeEdit.current : "");
     onMode(NEW_MESSAGE);
   };
@@ -113,6 +123,7 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
       onMode({ kind: "edit", message });
     }
   };
+  const hint = completion.suggestions.length === 0 ? command : undefined;
   const tooLong = excess > 0 ? strings.tooLong(excess, state.limits.text) : "";
   const error = tooLong || problem || (state.notice && errorText(state.notice));
   return (
@@ -129,6 +140,15 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
           {error}
         </p>
       )}
+      {refused && name !== null && command === undefined && (
+        <UnknownCommand
+          name={name}
+          onSend={() => {
+            submit(true);
+            box.current?.focus();
+          }}
+        />
+      )}
       {mode.kind !== "new" && (
         <div class="bq-mode">
           <span dir="auto">{mode.kind === "edit" ? strings.editing : strings.replyingTo(mode.to.user)}</span>
@@ -139,7 +159,8 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
         </div>
       )}
       {!editing && <UploadList uploads={uploads} />}
-      <MentionList completion={completion} />
+      <CompletionList completion={completion} />
+      {hint !== undefined && <CommandHint command={hint} id={commandId} />}
       <div class="bq-box">
         {!editing && (state.limits.part ?? 0) > 0 && <AttachButton uploads={uploads} />}
         <textarea
@@ -150,7 +171,9 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
           placeholder={strings.placeholder(state.room)}
           enterkeyhint="send"
           aria-autocomplete="list"
-          {...(completion.names.length > 0 && {
+          aria-describedby={hint && commandId}
+          {...(completion.suggestions.length > 0 && {
+            "aria-haspopup": "listbox" as const,
             "aria-controls": completion.id,
             "aria-activedescendant": `${completion.id}-${completion.selected}`,
           })}
@@ -168,6 +191,7 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
             setText(event.currentTarget.value);
             completion.update();
             setProblem("");
+            setRefused(false);
             if (state.notice !== null) room.dismissNotice();
             if (!editing) room.typing();
           }}

@@ -1,21 +1,14 @@
-/** Mentions of the form `@name`: finding them in a text, and completing one that is being written. */
+/** Mentions of the form `@name`: finding them in a text, and the names for one that is being written. */
 
 import { isOwnName, type State } from "../../model/state";
-
-export interface Mention {
-  /** The index of its `@`. */
-  readonly start: number;
-  /** The text between `@` and the caret. */
-  readonly query: string;
-}
+import type { Word } from "./words";
 
 const MENTION_BEFORE_CARET = /(?:^|[\s([{"'،、，。])@([^\s@]{0,64})$/u;
 const NAME_CONTINUES = /^[-.]?[\p{L}\p{N}_]/u;
-const MAX_CANDIDATES = 6;
 /** The authors of this many last messages can be mentioned too, even if they have left. */
 const RECENT_MESSAGES = 50;
 
-export function mentionAt(text: string, caret: number): Mention | null {
+export function mentionAt(text: string, caret: number): Word | null {
   const query = MENTION_BEFORE_CARET.exec(text.slice(0, caret))?.[1];
   return query === undefined ? null : { start: caret - query.length - 1, query };
 }
@@ -28,11 +21,11 @@ export function mentionableNames(state: State): string[] {
 }
 
 /** The names of which a word starts with the query; none if the query already is the only match. */
-export function candidates(names: readonly string[], { query }: Mention): string[] {
+export function candidates(names: readonly string[], { query }: Word): string[] {
   const prefix = query.toLocaleLowerCase();
   const matches = (name: string): boolean =>
     [name, ...name.split(/[\s._-]+/u)].some((word) => word.toLocaleLowerCase().startsWith(prefix));
-  const found = names.filter(matches).slice(0, MAX_CANDIDATES);
+  const found = names.filter(matches);
   return found.length === 1 && found[0] === query ? [] : found;
 }
 
@@ -46,11 +39,4 @@ export function mentions(text: string, name: string): boolean {
     if (!/[\p{L}\p{N}_]$/u.test(before) && !NAME_CONTINUES.test(after)) return true;
   }
   return false;
-}
-
-/** `text` with the mention replaced by the whole name, and the position of the caret after it. */
-export function completeMention(text: string, { start, query }: Mention, name: string): { text: string; caret: number } {
-  const head = `${text.slice(0, start)}@${name} `;
-  const tail = text.slice(start + 1 + query.length);
-  return { text: head + tail.replace(/^ /, ""), caret: head.length };
 }

@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-/** The composer: sending, drafts, edits, mentions. */
+/** The composer: sending, drafts, edits. */
 
 import { act } from "preact/test-utils";
 import { describe, expect, it } from "vitest";
@@ -229,52 +229,5 @@ describe("ArrowUp in the empty composer", () => {
     await press("ArrowUp");
     expect(root.querySelector(".bq-mode")).toBeNull();
     expect(box().value).toBe("a draft");
-  });
-});
-
-describe("@mentions", () => {
-  const options = (): string[] => [...root.querySelectorAll("[role=option]")].map((each) => each.querySelector("[dir]")!.textContent);
-  const chosen = (): string | undefined => root.querySelector(`#${box().getAttribute("aria-activedescendant")} [dir]`)?.textContent;
-  const people = (...users: string[]): Promise<void> =>
-    receive({ type: "presence", members: ["me", ...users].map((user) => ({ user })) });
-
-  it("offer members and recent authors, and complete the selected name by keyboard", async () => {
-    await people("bob", "Ada Lovelace");
-    await receiveMessage("alan", "hi");
-    await type("hi @");
-    expect(options()).toEqual(["bob", "Ada Lovelace", "alan"]);
-    await type("hi @lov");
-    expect(options()).toEqual(["Ada Lovelace"]);
-    await type("hi @A");
-    expect(chosen()).toBe("Ada Lovelace");
-    await press("ArrowDown");
-    expect(chosen()).toBe("alan");
-    await press("ArrowUp");
-    await press("Enter");
-    expect(box().value).toBe("hi @Ada Lovelace ");
-    expect(options()).toEqual([]);
-    expect(box().hasAttribute("aria-activedescendant")).toBe(false);
-    expect(source.drafts()).toEqual([]);
-    await press("Enter");
-    expect(source.drafts()).toMatchObject([{ text: "hi @Ada Lovelace " }]);
-  });
-
-  it("Escape closes the list until the next @, and keeps the text", async () => {
-    await people("bob");
-    await type("@b");
-    await press("Escape");
-    await type("@bo");
-    expect(options()).toEqual([]);
-    await type("@bo @");
-    expect(options()).toEqual(["bob"]);
-    await press("Tab");
-    expect(box().value).toBe("@bo @bob ");
-  });
-
-  it("a complete name is sent by Enter", async () => {
-    await people("bob");
-    await type("@bob");
-    await press("Enter");
-    expect(source.drafts()).toMatchObject([{ text: "@bob" }]);
   });
 });

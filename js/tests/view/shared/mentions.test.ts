@@ -1,7 +1,8 @@
 /** Mentions: found while they are written, completed, and found in a message. */
 
 import { describe, expect, it } from "vitest";
-import { candidates, completeMention, mentionAt, mentions } from "../../../src/view/shared/mentions";
+import { candidates, mentionAt, mentions } from "../../../src/view/shared/mentions";
+import { completeWord } from "../../../src/view/shared/words";
 
 describe("a mention", () => {
   it.each([
@@ -28,8 +29,8 @@ describe("a mention", () => {
   });
 
   it("is completed in place, followed by one space", () => {
-    expect(completeMention("hi @ad!", { start: 3, query: "ad" }, "Ada")).toEqual({ text: "hi @Ada !", caret: 8 });
-    expect(completeMention("@ad there", { start: 0, query: "ad" }, "Ada")).toEqual({ text: "@Ada there", caret: 5 });
+    expect(completeWord("hi @ad!", { start: 3, query: "ad" }, "@Ada")).toEqual({ text: "hi @Ada !", caret: 8 });
+    expect(completeWord("@ad there", { start: 0, query: "ad" }, "@Ada")).toEqual({ text: "@Ada there", caret: 5 });
   });
 });
 

@@ -1,0 +1,94 @@
+/** Completion of `@name` and `/command` in the composer: the state of the list and its keys. */
+
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { State } from "../../model/state";
+import { newId } from "../../protocol/ids";
+import { candidates, mentionableNames, mentionAt } from "../shared/mentions";
+import { completeWord, type Word } from "../shared/words";
+import { commandAt, matchingCommands, type OfferedCommand } from "./commands";
+
+/** What a word may become. */
+export type Suggestion =
+  | { readonly text: string; readonly user: string }
+  | { readonly text: string; readonly command: OfferedCommand };
+
+export interface Completion {
+  /** Empty while the list is closed. */
+  readonly suggestions: readonly Suggestion[];
+  readonly selected: number;
+  /** Of the list's element. */
+  readonly id: string;
+  /** To be called after the caret or the text changed. */
+  readonly update: () => void;
+  readonly accept: (suggestion: Suggestion) => void;
+  readonly close: () => void;
+  /** Returns true if the list used the key. */
+  readonly handleKey: (event: KeyboardEvent) => boolean;
+}
+
+export function useCompletion(
+  box: { readonly current: HTMLTextAreaElement | null },
+  state: State,
+  commands: readonly OfferedCommand[],
+  setText: (text: string) => void,
+): Completion {
+  const [id] = useState(() => `bq-${newId()}`);
+  const [word, setWord] = useState<CompletableWord | null>(null);
+  const [index, select] = useState(0);
+  /** The caret's position once the completed text is in the box. */
+  const caret = useRef<number | null>(null);
+  /** The start of the word for which the list was closed. */
+  const closedAt = useRef<number | null>(null);
+  useLayoutEffect(() => {
+    if (caret.current !== null) box.current?.setSelectionRange(caret.current, caret.current);
+    caret.current = null;
+  });
+  const suggestions = word === null ? [] : suggestionsFor(word, state, commands);
+  const selected = Math.min(index, suggestions.length - 1);
+  const update = (): void => {
+    const { value = "", selectionStart = 0, selectionEnd = 0 } = box.current ?? {};
+    const found = selectionStart === selectionEnd ? wordAt(value, selectionStart) : null;
+    if (found?.start !== closedAt.current) closedAt.current = null;
+    if (found?.query !== word?.query) select(0);
+    setWord(closedAt.current === null ? found : null);
+  };
+  const close = (): void => {
+    closedAt.current = word?.start ?? null;
+    setWord(null);
+  };
+  const accept = ({ text }: Suggestion): void => {
+    if (word === null || box.current === null) return;
+    const completed = completeWord(box.current.value, word, text);
+    caret.current = completed.caret;
+    setText(completed.text);
+    setWord(null);
+  };
+  const handleKey = ({ key, shiftKey }: KeyboardEvent): boolean => {
+    if (suggestions.length === 0 || shiftKey) return false;
+    if (key === "ArrowDown") select((selected + 1) % suggestions.length);
+    else if (key === "ArrowUp") select((selected + suggestions.length - 1) % suggestions.length);
+    else if (key === "Enter" || key === "Tab") accept(suggestions[selected]!);
+    else if (key === "Escape") close();
+    else return false;
+    return true;
+  };
+  return { suggestions, selected, id, update, accept, close, handleKey };
+}
+
+interface CompletableWord extends Word {
+  readonly kind: "mention" | "command";
+}
+
+function wordAt(text: string, caret: number): CompletableWord | null {
+  const command = commandAt(text, caret);
+  if (command !== null) return { kind: "command", ...command };
+  const mention = mentionAt(text, caret);
+  return mention === null ? null : { kind: "mention", ...mention };
+}
+
+function suggestionsFor(word: CompletableWord, state: State, commands: readonly OfferedCommand[]): Suggestion[] {
+  if (word.kind === "command") {
+    return matchingCommands(commands, word).map((command) => ({ text: `/${command.name}`, command }));
+  }
+  return candidates(mentionableNames(state), word).map((user) => ({ text: `@${user}`, user }));
+}
