@@ -13,7 +13,7 @@ from bqwidget._client.outbox import Delivery
 from bqwidget._client.session_thread import SessionThread, now_ms
 from bqwidget._client.subscription import Subscription
 
-from .errors import RoomClosed
+from .errors import ConnectionRefused, RoomClosed
 from .protocol import Draft, Message, plain
 
 Result = TypeVar("Result")
@@ -22,14 +22,20 @@ Result = TypeVar("Result")
 class Connection(SessionThread):
     """The futures that its methods return are completed on the room's thread."""
 
-    def request(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Future[Result]:
-        """The result of ``request``, which runs on this thread once the room is open."""
+    def request(
+        self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]], timeout: float | None = None
+    ) -> Future[Result]:
+        """The result of ``request``, which runs on this thread once the room is open.
+
+        Raises ConnectionRefused if it is not open within ``timeout`` seconds.
+        """
         self.check_process()
         future: Future[Result] = Future()
         future.set_running_or_notify_cancel()
 
         async def run() -> None:
             try:
+                await self._wait_until_open(timeout)
                 future.set_result(await self.requests.run(request))
             except asyncio.CancelledError:
                 future.set_exception(self.close_error or RoomClosed(f"{self.session.room} is closed"))
@@ -42,6 +48,14 @@ class Connection(SessionThread):
             else:
                 self.call_soon(self.requests.start, run)
         return future
+
+    async def _wait_until_open(self, timeout: float | None) -> None:  # noqa: ASYNC109 - raises ConnectionRefused
+        try:
+            async with asyncio.timeout(timeout):
+                await self.requests.room_is_open.wait()
+        except TimeoutError:
+            room, reason = self.session.room, self.error or "no answer"
+            raise ConnectionRefused(f"room {room} is {self.session.state}: {reason}", url="") from None
 
     def submit(self, draft: Draft, attachment: Attachment | None = None) -> Future[Delivery]:
         """Queue ``draft`` until it is acknowledged, refused (MessageRefused) or the room is closed (RoomClosed).

@@ -14,20 +14,21 @@ import msgspec
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.session_thread import now_ms
-from bqwidget._room.arguments import check_count, check_flag, check_number, check_timeout
+from bqwidget._room.arguments import check_flag, check_timeout
 from bqwidget._room.callbacks.membership import KernelMember
-from bqwidget._room.history import REQUEST_TIMEOUT, HistoryMixin
 from bqwidget._room.live_output import LiveOutputMixin
 from bqwidget._room.observable import HIDDEN, CompletedType
 from bqwidget._room.options import check_keep, check_options, check_user
+from bqwidget._room.page import PageMixin
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions import QuestionMixin
 from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
+from bqwidget._threads.loop_thread import CLOSE_TIMEOUT
 
 from .connection import Connection
-from .errors import ArgumentTypeError, ConnectionRefused, WaitTimeout
-from .protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES, Error, ServerFrame, printable
+from .errors import ArgumentTypeError, WaitTimeout
+from .protocol import Error, ServerFrame, printable
 from .session import Session, Status, StatusError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin, metaclass=CompletedType):
+class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, PageMixin, metaclass=CompletedType):
     """A member of the room ``name``. Returns at once and joins in the background.
 
     ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else
@@ -100,8 +101,21 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin, metaclas
         ``timeout``: seconds, None without limit. Raises ConnectionRefused if the server refuses permanently,
         RoomClosed, WaitTimeout. Example: ``room.wait_open(timeout=20)``
         """
-        timeout, connection = check_timeout(timeout), self._connection
-        connection.wait_until(lambda: connection.session.state in ("open", "closed"), timeout)
+        timeout = check_timeout(timeout)
+        self._connection.wait_until(self._has_joined_or_closed, timeout)
+        return self._joined(timeout)
+
+    async def await_open(self, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - raises WaitTimeout
+        """``wait_open`` for code that awaits. Example: ``await room.await_open(timeout=20)``"""
+        timeout = check_timeout(timeout)
+        await self._until(self._has_joined_or_closed, timeout)
+        return self._joined(timeout)
+
+    def _has_joined_or_closed(self) -> bool:
+        return self._connection.session.state in ("open", "closed")
+
+    def _joined(self, timeout: float | None) -> Self:
+        connection = self._connection
         if connection.session.state == "open":
             return self
         if connection.close_error is not None:
@@ -120,41 +134,24 @@ class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, HistoryMixin, metaclas
         self._connection.close()
         self._update_lifetime()
 
+    async def aclose(self) -> None:
+        """``close`` for code that awaits; ``async with Room(...)`` calls it. Example: ``await room.aclose()``"""
+        self._stop_handlers()
+        self._connection.close(wait=False)
+        await self._until(lambda: self._connection.session.state == "closed", CLOSE_TIMEOUT)
+        self._update_lifetime()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- the page ----
+    async def __aenter__(self) -> Self:
+        return self
 
-    @property
-    def url(self) -> str:
-        """The address of the room's page, for a browser. It never contains a secret.
-
-        Raises ConnectionRefused, LocalServerError or RoomClosed if no server is found. Example: ``print(room.url)``
-        """
-        connection = self._connection
-        connection.wait_until(lambda: connection.endpoint or connection.close_error, REQUEST_TIMEOUT)
-        if connection.endpoint is None:
-            raise connection.error or connection.close_error or ConnectionRefused("no server found", url="")
-        return connection.endpoint.http_url(f"rooms/{self.name}")
-
-    def invite(self, uses: int = 1, minutes: float = 10) -> str:
-        """A link that admits ``uses`` people within ``minutes``: a secret to share only with them.
-
-        Where people log in otherwise, as in Jupyter, the plain address of the page. Raises ConnectionRefused,
-        RoomClosed. Example: ``print(room.invite(uses=3, minutes=60))``
-        """
-        uses = check_count("uses", uses, least=1, most=MAX_INVITE_USES)
-        minutes = check_number("minutes", minutes, "minutes", most=MAX_INVITE_MINUTES, positive=True)
-        try:
-            body = self._request(lambda http: http.post("invites", {"uses": uses, "minutes": minutes}))
-        except ConnectionRefused as error:
-            if error.code != "no_invites":
-                raise
-            return self.url
-        return f"{self.url}#invite={msgspec.json.decode(body)['code']}"
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     # ---- the window ----
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import current_thread
 from typing import Any
 
@@ -103,6 +103,31 @@ class DeliveryMixin(Observable):
         if not done:
             raise self._delivery_timeout(draft, timeout or 0)
         return future.result()
+
+    async def _until(self, condition: Callable[[], object], timeout: float | None) -> bool:  # noqa: ASYNC109
+        """Wait on any event loop until ``condition()`` is true after a step; False after ``timeout`` seconds."""
+        self._connection.check_process()
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def on_change(_: Sequence[Any]) -> None:
+            with suppress(RuntimeError):  # that loop is closed
+                loop.call_soon_threadsafe(changed.set)
+
+        remove_listener = self._add_listener(on_change)
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    await changed.wait()
+                    changed.clear()
+        except TimeoutError:
+            return bool(condition())
+        finally:
+            remove_listener()
+        return True
+
+    def _add_listener(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:
+        """Call ``listener`` with all accepted frames, on the room's thread; see Room."""
+        raise NotImplementedError
 
     def _delivery_timeout(self, draft: Draft, timeout: float) -> DeliveryTimeout:
         connection = self._connection

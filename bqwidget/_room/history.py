@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from bqwidget._client.http_client import HttpClient
 from bqwidget._client.message_list import PAGE_SIZE, Messages
-from bqwidget.errors import BqwidgetError, ConnectionRefused
+from bqwidget.errors import BqwidgetError
 from bqwidget.protocol import SHA256, Message, Part
 
 from .arguments import check_all, check_count, check_flag, check_text, seq_of, wrong_type, wrong_value
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUEST_TIMEOUT = 30.0
-"""Seconds for a request to the server, including the join."""
+"""Seconds that a request waits for the room to open; the request itself has the limits of the HttpClient."""
 
 Result = TypeVar("Result")
+Request = Callable[[HttpClient], Coroutine[Any, Any, Result]]
 _decode_messages = msgspec.json.Decoder(list[Message]).decode
 
 
@@ -36,32 +39,33 @@ class HistoryMixin(SendMixin):
 
         Raises ConnectionRefused, RoomClosed. Example: ``older = room.history(before=message, limit=50)``
         """
-        seq = None if before is None else seq_of(before, "before", least=0)
-        limit = check_count("limit", limit)
-        return Messages(self._request(lambda http: _history(http, seq, limit)))
+        return self._request(_history_request(before, limit))
+
+    async def ahistory(self, before: Message | int | None = None, limit: int = 50) -> Messages:
+        """``history`` for code that awaits. Example: ``older = await room.ahistory(before=message)``"""
+        return await self._arequest(_history_request(before, limit))
 
     def search(self, text: str, limit: int = 50) -> Messages:
         """The newest ``limit`` (at most 200) messages of the whole room that contain all words of ``text``, oldest first.
 
         Raises ConnectionRefused, RoomClosed. Example: ``found = room.search("loss nan")``
         """
-        check_text("text", text, "'loss nan'")
-        limit = check_count("limit", limit, least=1, most=PAGE_SIZE)
-        return Messages(self._request(lambda http: _search(http, self.name, text, limit)))
+        return self._request(_search_request(self.name, text, limit))
+
+    async def asearch(self, text: str, limit: int = 50) -> Messages:
+        """``search`` for code that awaits. Example: ``found = await room.asearch("loss nan")``"""
+        return await self._arequest(_search_request(self.name, text, limit))
 
     def part(self, part: Part | str) -> bytes:
         """The bytes of the attachment ``part``: a Part such as ``message.parts[0]``, or its sha256.
 
         Raises ConnectionRefused, RoomClosed. Example: ``data = room.part(message.parts[0])``
         """
-        sha256 = part.sha256 if isinstance(part, Part) else part
-        if not isinstance(sha256, str):
-            raise wrong_type("part", "an attachment such as message.parts[0], or its sha256", part)
-        if not SHA256.fullmatch(sha256):
-            raise wrong_value(
-                "part", part, "write an attachment such as message.parts[0], or its sha256: 64 hex digits"
-            )
-        return self._request(lambda http: http.download(sha256))
+        return self._request(_part_request(part))
+
+    async def apart(self, part: Part | str) -> bytes:
+        """``part`` for code that awaits. Example: ``data = await room.apart(message.parts[0])``"""
+        return await self._arequest(_part_request(part))
 
     def df(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
         """The kept messages as a pandas DataFrame, one row each, oldest first.
@@ -71,19 +75,13 @@ class HistoryMixin(SendMixin):
         a reply or an answer refers to, ``choice`` the chosen answer, ``parts`` the names of the attachments.
         Raises BqwidgetError without pandas, ConnectionRefused, RoomClosed. Example: ``room.df(limit=500)``
         """
-        history = check_flag("history", history)
-        limit = None if limit is None else check_count("limit", limit)
-        try:
-            import pandas as pd  # noqa: PLC0415 - needed only for a DataFrame
-        except ImportError:
-            raise BqwidgetError("room.df() needs pandas: pip install pandas") from None
-        rows = [_row(message) for message in self._all(limit, history=history)]
-        frame = pd.DataFrame(rows, columns=_COLUMNS)
-        for name in _TIMES:
-            frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
-        for name in _SEQS:
-            frame[name] = frame[name].astype("Int64")
-        return frame
+        kept, request = self._newest(history, limit)
+        return _frame([*(self._request(request) if request else ()), *kept])
+
+    async def adf(self, *, history: bool = False, limit: int | None = None) -> pd.DataFrame:
+        """``df`` for code that awaits. Example: ``frame = await room.adf(history=True)``"""
+        kept, request = self._newest(history, limit)
+        return _frame([*(await self._arequest(request) if request else ()), *kept])
 
     def transcript(self, messages: Iterable[Message] | None = None) -> Transcript:
         """``messages`` (default: the kept ones) as static output of a cell; ``str`` of it is plain text.
@@ -94,33 +92,24 @@ class HistoryMixin(SendMixin):
             messages = check_all("messages", messages, Message, "room.messages[-5:]")
         return Transcript(self.name, self.messages if messages is None else messages)
 
-    def _all(self, limit: int | None, *, history: bool) -> list[Message]:
+    def _newest(self, history: object, limit: int | None) -> tuple[list[Message], Request[Messages] | None]:
+        """The kept messages, or the newest ``limit`` of them, and the request for the older ones that belong to them."""
+        history = check_flag("history", history)
+        limit = None if limit is None else check_count("limit", limit)
+        _import_pandas()  # without it, nothing is fetched
         kept: list[Message] = self.messages
         if limit is not None and limit <= len(kept):
-            return kept[len(kept) - limit :]
+            return kept[len(kept) - limit :], None
         if limit is None and not history:
-            return kept
+            return kept, None
         before = kept[0].seq if kept else None
-        older: list[list[Message]] = []
-        missing = None if limit is None else limit - len(kept)
-        while missing is None or missing > 0:
-            size = PAGE_SIZE if missing is None else min(PAGE_SIZE, missing)
-            page = self.history(before, size)
-            older.append(page)
-            if len(page) < size:
-                break
-            before = page[0].seq
-            missing = None if missing is None else missing - size
-        return [*(message for page in reversed(older) for message in page), *kept]
+        return kept, partial(_history, before=before, limit=None if limit is None else limit - len(kept))
 
-    def _request(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Result:
-        future = self._connection.request(request)
-        try:
-            return future.result(REQUEST_TIMEOUT)
-        except TimeoutError:
-            reason = self._connection.error or "no answer"
-            state = self._connection.session.state
-            raise ConnectionRefused(f"room {self.name} is {state}: {reason}", url="") from None
+    def _request(self, request: Request[Result]) -> Result:
+        return self._connection.request(request, REQUEST_TIMEOUT).result()
+
+    async def _arequest(self, request: Request[Result]) -> Result:
+        return await asyncio.wrap_future(self._connection.request(request, REQUEST_TIMEOUT))
 
 
 _COLUMNS = (
@@ -131,6 +120,24 @@ _TIMES = ("at", "edited", "expired")
 _SEQS = ("seq", "re", "answer")
 
 
+def _import_pandas() -> Any:
+    try:
+        import pandas as pd  # noqa: PLC0415 - needed only for a DataFrame
+    except ImportError:
+        raise BqwidgetError("room.df() needs pandas: pip install pandas") from None
+    return pd
+
+
+def _frame(messages: Iterable[Message]) -> pd.DataFrame:
+    pd = _import_pandas()
+    frame: Any = pd.DataFrame([_row(message) for message in messages], columns=_COLUMNS)
+    for name in _TIMES:
+        frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
+    for name in _SEQS:
+        frame[name] = frame[name].astype("Int64")
+    return frame
+
+
 def _row(message: Message) -> list[Any]:
     return [_names(message.parts) if name == "parts" else getattr(message, name) for name in _COLUMNS]
 
@@ -139,17 +146,38 @@ def _names(parts: Iterable[Part]) -> tuple[str, ...]:
     return tuple(part.name or part.mime for part in parts)
 
 
-async def _search(http: HttpClient, room: str, text: str, limit: int) -> list[Message]:
-    return _decode_messages(await http.get(f"rooms/{room}/search", q=text, limit=limit))
+def _history_request(before: Message | int | None, limit: int) -> Request[Messages]:
+    seq = None if before is None else seq_of(before, "before", least=0)
+    return partial(_history, before=seq, limit=check_count("limit", limit))
 
 
-async def _history(http: HttpClient, before: int | None, limit: int) -> list[Message]:
-    found: list[Message] = []
-    while len(found) < limit:
-        size = min(PAGE_SIZE, limit - len(found))
+def _search_request(room: str, text: str, limit: int) -> Request[Messages]:
+    check_text("text", text, "'loss nan'")
+    return partial(_search, room=room, text=text, limit=check_count("limit", limit, least=1, most=PAGE_SIZE))
+
+
+def _part_request(part: Part | str) -> Request[bytes]:
+    sha256 = part.sha256 if isinstance(part, Part) else part
+    if not isinstance(sha256, str):
+        raise wrong_type("part", "an attachment such as message.parts[0], or its sha256", part)
+    if not SHA256.fullmatch(sha256):
+        raise wrong_value("part", part, "write an attachment such as message.parts[0], or its sha256: 64 hex digits")
+    return lambda http: http.download(sha256)
+
+
+async def _search(http: HttpClient, *, room: str, text: str, limit: int) -> Messages:
+    return Messages(_decode_messages(await http.get(f"rooms/{room}/search", q=text, limit=limit)))
+
+
+async def _history(http: HttpClient, *, before: int | None, limit: int | None) -> Messages:
+    """The last ``limit`` messages below ``before``, or all of them, in pages."""
+    pages: list[list[Message]] = []
+    while limit is None or limit > 0:
+        size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
         page = await http.messages(before=before, limit=size)
-        found = [*page, *found]
+        pages.append(page)
         if len(page) < size:
             break
         before = page[0].seq
-    return found
+        limit = None if limit is None else limit - size
+    return Messages(message for page in reversed(pages) for message in page)

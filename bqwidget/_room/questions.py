@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar, overload
 
@@ -22,7 +22,7 @@ from bqwidget.protocol import Ask, ChangeFrame, Entry, Expire, Message, Send, is
 from .arguments import check_text, check_timeout, describe, seq_of, wrong_type, wrong_value
 from .delivery import DELIVERY_TIMEOUT, check_is_text
 from .receiving import ReceiveMixin
-from .sending import Sending
+from .sending import Sending, stored_message
 
 SETTLE_TIMEOUT = 5.0
 """Seconds to wait until the log shows which was first, an answer or the end of the question."""
@@ -121,6 +121,19 @@ class QuestionMixin(ReceiveMixin):
         those of ``send``; BqwidgetError if it is no question, or if ``text`` is not one of its choices.
         Example: ``room.answer(question, "yes")``
         """
+        return self._send_draft(self._answer_draft(question, text), wait=wait, timeout=timeout)
+
+    async def aanswer(
+        self,
+        question: Message | int,
+        text: str,
+        *,
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
+    ) -> Message:
+        """``answer`` for code that awaits. Example: ``await room.aanswer(question, "yes")``"""
+        return stored_message(await self._adeliver(self._answer_draft(question, text), timeout))
+
+    def _answer_draft(self, question: Message | int, text: str) -> Send:
         message = self._question(question)
         assert message.ask is not None
         choices = message.ask.choices
@@ -129,8 +142,7 @@ class QuestionMixin(ReceiveMixin):
             raise ArgumentError(
                 f"text: {printable(text)} is not a choice: use {', '.join(map(printable, choices))}", argument="text"
             )
-        draft = self._draft(text, re=message.seq, choice=text if choices else None)
-        return self._send_draft(draft, wait=wait, timeout=timeout)
+        return self._draft(text, re=message.seq, choice=text if choices else None)
 
     async def _post_question(self, draft: Send, timeout: float | None) -> Message:  # noqa: ASYNC109
         """Send the question. If this is interrupted, the question ends as soon as it is in the log."""
@@ -218,10 +230,6 @@ class QuestionMixin(ReceiveMixin):
         if found.ask is None:
             raise wrong_value("question", seq, "that is not a question: use room.reply(message, text)")
         return found
-
-    def _add_listener(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:
-        """Call ``listener`` with all accepted frames, on the room's thread; see Room."""
-        raise NotImplementedError
 
 
 def _checked_choices(choices: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 from weakref import WeakMethod
 
 from bqwidget import dispatch
@@ -22,6 +23,14 @@ from .sending import SendMixin
 
 MessageHandler = TypeVar("MessageHandler", bound=Callable[[Message], object])
 ReconnectHandler = TypeVar("ReconnectHandler", bound=Callable[[], object])
+
+
+class _Unread(NamedTuple):
+    """The messages since the last ``pending``, up to ``last_seq``. ``older``: those that the room no longer keeps."""
+
+    kept: list[Message]
+    last_seq: int | None
+    older: Future[list[Message]] | None
 
 
 class ReceiveMixin(SendMixin):
@@ -186,18 +195,33 @@ class ReceiveMixin(SendMixin):
         For polling in a long loop. Raises ConnectionRefused if messages must be fetched and can't be, RoomClosed.
         Example: ``stop = any(message.text == "stop" for message in room.pending())``
         """
+        unread = self._unread()
+        return self._mark_read(unread, unread.older.result() if unread.older else [])
+
+    async def apending(self) -> Messages:
+        """``pending`` for code that awaits. Example: ``new = await room.apending()``"""
+        unread = self._unread()
+        return self._mark_read(unread, await asyncio.wrap_future(unread.older) if unread.older else [])
+
+    def _unread(self) -> _Unread:
         connection, session = self._connection, self._connection.session
         with connection.lock:
             after = session.joined_seq if self._pending_seq is None else self._pending_seq
             if after is None:
-                return Messages()
-            messages, last_seq = session.messages.after(after), session.last_seq
-            gapless_after = session.messages.gapless_after
-        if after < gapless_after:  # more messages than the room keeps
-            request = connection.request(lambda http: http.messages_between(after, gapless_after))
-            messages = [*request.result(), *messages]
-        self._pending_seq = last_seq
-        return Messages(message for message in messages if not self._is_own(message) and not is_empty(message))
+                return _Unread([], None, None)
+            kept, last_seq, gapless_after = (
+                session.messages.after(after),
+                session.last_seq,
+                session.messages.gapless_after,
+            )
+        if after >= gapless_after:
+            return _Unread(kept, last_seq, None)
+        return _Unread(kept, last_seq, connection.request(lambda http: http.messages_between(after, gapless_after)))
+
+    def _mark_read(self, unread: _Unread, older: list[Message]) -> Messages:
+        self._pending_seq = unread.last_seq
+        new = (*older, *unread.kept)
+        return Messages(message for message in new if not self._is_own(message) and not is_empty(message))
 
     async def _first_match(
         self,

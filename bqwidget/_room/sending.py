@@ -9,7 +9,7 @@ from typing import Literal, overload
 import msgspec
 
 from bqwidget._client.outbox import Delivery
-from bqwidget.protocol import Change, Delete, Draft, Edit, Message, React, Send, fold, printable
+from bqwidget.protocol import Change, Delete, Edit, Message, React, Send, fold, printable
 
 from .arguments import check_emoji, check_flag, check_text, check_timeout, seq_of
 from .attachments import to_attachment
@@ -89,7 +89,7 @@ class SendMixin(DeliveryMixin):
         timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
     ) -> Message:
         """``send`` for code that awaits. Example: ``await room.asend("hi")``"""
-        return _stored_message(await self._adeliver(self._content_draft(text, caption, name), timeout))
+        return stored_message(await self._adeliver(self._content_draft(text, caption, name), timeout))
 
     @overload
     def reply(
@@ -129,23 +129,49 @@ class SendMixin(DeliveryMixin):
         """
         return self._send_draft(self._draft(text, re=seq_of(message)), wait=wait, timeout=timeout)
 
+    async def areply(
+        self,
+        message: Message | int,
+        text: str,
+        *,
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
+    ) -> Message:
+        """``reply`` for code that awaits. Example: ``await room.areply(message, "yes")``"""
+        return stored_message(await self._adeliver(self._draft(text, re=seq_of(message)), timeout))
+
     def edit(self, message: Message | int, text: str, *, timeout: float | None = DELIVERY_TIMEOUT) -> Message | None:
         """Replace the text of ``message`` (a Message or its seq) by ``text``.
 
         Returns the message after the edit, or None if only a seq was given and the message is not kept here.
         Raises the errors of ``send``. Example: ``room.edit(message, "hello")``
         """
-        check_is_text(text)
-        draft = Edit(cid=self._new_cid(), user=self.user, target=seq_of(message), text=text)
-        return self._change(message, draft, timeout)
+        return self._folded(message, self._deliver(self._edit_draft(message, text), timeout))
+
+    async def aedit(
+        self,
+        message: Message | int,
+        text: str,
+        *,
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
+    ) -> Message | None:
+        """``edit`` for code that awaits. Example: ``await room.aedit(message, "hello")``"""
+        return self._folded(message, await self._adeliver(self._edit_draft(message, text), timeout))
 
     def delete(self, message: Message | int, *, timeout: float | None = DELIVERY_TIMEOUT) -> None:
         """Delete the text and the attachments of ``message`` (a Message or its seq) for everyone; its place stays.
 
         Raises the errors of ``send``. Example: ``room.delete(message)``
         """
-        draft = Delete(cid=self._new_cid(), user=self.user, target=seq_of(message))
-        self._change(message, draft, timeout)
+        self._deliver(self._delete_draft(message), timeout)
+
+    async def adelete(
+        self,
+        message: Message | int,
+        *,
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
+    ) -> None:
+        """``delete`` for code that awaits. Example: ``await room.adelete(message)``"""
+        await self._adeliver(self._delete_draft(message), timeout)
 
     def react(
         self, message: Message | int, emoji: str, *, on: bool = True, timeout: float | None = DELIVERY_TIMEOUT
@@ -154,10 +180,30 @@ class SendMixin(DeliveryMixin):
 
         Returns and raises as ``edit``. Example: ``room.react(message, "👍")``
         """
+        return self._folded(message, self._deliver(self._react_draft(message, emoji, on=on), timeout))
+
+    async def areact(
+        self,
+        message: Message | int,
+        emoji: str,
+        *,
+        on: bool = True,
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
+    ) -> Message | None:
+        """``react`` for code that awaits. Example: ``await room.areact(message, "👍")``"""
+        return self._folded(message, await self._adeliver(self._react_draft(message, emoji, on=on), timeout))
+
+    def _edit_draft(self, message: Message | int, text: str) -> Edit:
+        check_is_text(text)
+        return Edit(cid=self._new_cid(), user=self.user, target=seq_of(message), text=text)
+
+    def _delete_draft(self, message: Message | int) -> Delete:
+        return Delete(cid=self._new_cid(), user=self.user, target=seq_of(message))
+
+    def _react_draft(self, message: Message | int, emoji: str, *, on: bool) -> React:
         check_emoji(emoji)
         on = check_flag("on", on)
-        draft = React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
-        return self._change(message, draft, timeout)
+        return React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
 
     def _content_draft(self, content: object, caption: str, name: str | None) -> Send:
         """The draft for ``content``. The bytes of an attachment are kept until the draft is submitted."""
@@ -176,14 +222,15 @@ class SendMixin(DeliveryMixin):
     def _send_draft(self, draft: Send, *, wait: bool, timeout: float | None) -> Message | Sending:
         timeout = check_timeout(timeout)
         if check_flag("wait", wait):
-            return _stored_message(self._deliver(draft, timeout))
+            return stored_message(self._deliver(draft, timeout))
         sending = Sending(draft.text or ", ".join(part.name or part.mime for part in draft.parts))
         sending.set_running_or_notify_cancel()
         self._submit(draft, own=True).add_done_callback(partial(_copy_outcome, sending))
         return sending
 
-    def _change(self, message: Message | int, draft: Draft, timeout: float | None) -> Message | None:
-        entry = self._deliver(draft, timeout).entry
+    def _folded(self, message: Message | int, delivery: Delivery) -> Message | None:
+        """``message`` after the change that was delivered; None if only its seq is known and it is not kept here."""
+        entry = delivery.entry
         with self._connection.lock:
             kept = self._connection.session.messages.find(seq_of(message))
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
@@ -191,7 +238,7 @@ class SendMixin(DeliveryMixin):
         return kept
 
 
-def _stored_message(delivery: Delivery) -> Message:
+def stored_message(delivery: Delivery) -> Message:
     assert isinstance(delivery.entry, Message)
     return delivery.entry
 
@@ -201,4 +248,4 @@ def _copy_outcome(sending: Sending, future: Future[Delivery]) -> None:
     if error is not None:
         sending.set_exception(error)
     else:
-        sending.set_result(_stored_message(future.result()))
+        sending.set_result(stored_message(future.result()))

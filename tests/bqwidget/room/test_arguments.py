@@ -44,6 +44,7 @@ TIMEOUTS = [
 ]
 WITH_TIMEOUT = {
     "wait_open": (),
+    "await_open": (),
     "send": ("hi",),
     "asend": ("hi",),
     "reply": (1, "hi"),
@@ -168,7 +169,14 @@ CASES = [
     case("invite", "minutes is 1000000", minutes=1_000_000),
     case("invite", "minutes must be", minutes="ten"),
 ]
-WITHOUT_ARGUMENTS = {"pending", "close"}
+TWINS = ("reply", "edit", "delete", "react", "answer", "history", "search", "part", "df", "invite")
+CASES += [
+    pytest.param(f"a{verb}", *rest, id=f"a{one.id}")
+    for one in CASES
+    for verb, *rest in [one.values]
+    if verb in TWINS and "wait" not in one.values[3]
+]
+WITHOUT_ARGUMENTS = {"pending", "apending", "close", "aclose"}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 import bqwidget.testing
 from bqwidget import ChatWidget, Message, Room
 from bqwidget._room.progress import Report
+from bqwidget.protocol import is_open
 from bqwidget.testing import Member, scripted_room
 
 INLINE = re.compile(r"Example: ``(.*?)``(?!`)", re.DOTALL)
@@ -94,7 +95,7 @@ def open_question(room: Room) -> Message:
     """An open question."""
     asking = threading.Thread(target=room.ask, args=("Which one",), kwargs={"timeout": 20, "default": None})
     asking.start()
-    return room.wait_for(lambda message: message.text == "Which one", 20, after=0)
+    return room.wait_for(lambda message: message.text == "Which one" and is_open(message), 20, after=0)
 
 
 def namespace(room: Room, bob: Member) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def namespace(room: Room, bob: Member) -> dict[str, Any]:
 
 
 BLOCKING = {"Room.wait_for", "Room.next_message", "Member.wait_for"}
-CLOSING = {"Room.close", "Member.leave", "Member.finish"}
+CLOSING = {"Room.close", "Room.aclose", "Member.leave", "Member.finish"}
 NOT_RUN = {
     "Room.stream",  # never ends
     *("Room", "private_server", "scripted_room"),  # start a server each
@@ -114,7 +115,7 @@ NOT_RUN = {
 def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
     room, bob = members
     given = namespace(room, bob)
-    if name == "Room.answer":
+    if name in ("Room.answer", "Room.aanswer"):
         given["question"] = open_question(bob.room)
     if name == "Report.update":
         given["report"] = room.report("training").__enter__()
