@@ -50,7 +50,7 @@ def to_entry(
 
 
 def to_draft(entry: Entry) -> Draft:
-    """The draft that ``entry`` was made from; an edit or append without its text has an empty one."""
+    """The draft that ``entry`` was made from; one whose text or choice was removed has an empty one."""
     if isinstance(entry, Message):
         return Send(
             cid=entry.cid or "",
@@ -68,4 +68,6 @@ def to_draft(entry: Entry) -> Draft:
     fields["cid"] = entry.cid or ""
     if draft is Edit or draft is Append:
         fields["text"] = entry.text or ""
+    elif draft is Vote:
+        fields["choice"] = entry.choice or ""
     return draft(**fields)

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 from bqserver.model import RedactedSubmission, Submission
 from bqwidget.protocol import Change, Draft, Message, Send, to_entry
 
+from .redaction import without_text
+
 MAX_CLOCK_SKEW = 100
 """Milliseconds by which the ``at`` of a reply or a vote may differ from the time that counts for its question."""
 
@@ -18,7 +20,7 @@ def new_entry(submission: Submission, seq: int, at: int) -> Message | Change:
     entry = to_entry(draft, room=room, seq=seq, at=at, verified=verified, real_at=real_at)
     if not isinstance(submission, RedactedSubmission):
         return entry
-    return replace(entry, redacted=True) if isinstance(entry, Message) else replace(entry, text=None)
+    return replace(entry, redacted=True) if isinstance(entry, Message) else without_text(entry)
 
 
 def target_seq(draft: Draft) -> int | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
-from bqwidget.protocol import Edit, Send
+from bqwidget.protocol import Edit, Send, Vote
 
 from .attachments import MemoryAttachments
 from .interface import Listener, read_view
@@ -36,6 +36,8 @@ class _RoomLog:
     cids: dict[tuple[str, str], int] = field(default_factory=dict)
     edits: dict[int, int] = field(default_factory=dict)
     """By message: the seq of its newest edit, the only one with a text."""
+    additions: dict[int, list[int]] = field(default_factory=dict)
+    """By message: the seqs of its ADDITIONS."""
     references: Counter[str] = field(default_factory=Counter)
     """By attachment: how many messages reference it."""
 
@@ -70,12 +72,15 @@ class MemoryLog:
                 self.attachments.settle(References(named=[(entry.room, sha256) for sha256 in hashes]))
             elif isinstance(submission.draft, Edit):
                 log.edits[submission.draft.target] = entry.seq
+            elif isinstance(submission.draft, Vote):
+                log.additions.setdefault(submission.draft.target, []).append(entry.seq)
         for (room, seq), body in plan.folded.items():
             targets = self._rooms[room].targets
             targets[seq] = targets[seq]._replace(body=body)
         for (room, seq), body in plan.redacted.items():
             self._redact(self._rooms[room], seq, body)
-        for (room, _), parts in plan.emptied.items():
+        for (room, seq), parts in plan.emptied.items():
+            self._rooms[room].additions.pop(seq, None)
             self._release(room, {part.sha256 for part in parts})
         for room in {row.entry.room for row in plan.rows}:
             if len(self._rooms[room].entries) > self._min_entries + self._min_entries // 8:
@@ -177,6 +182,10 @@ class MemoryLog:
         seqs = [seq, log.edits[seq]] if seq in log.edits else [seq]
         return {one: log.entries[log.index(one)].body for one in seqs}
 
+    def additions(self, room: str, seq: int) -> dict[int, bytes]:
+        log = self._rooms[room]
+        return {one: log.entries[log.index(one)].body for one in log.additions.get(seq, ())}
+
     def trimmed(self, room: str) -> int:
         del room
         return 0  # a draft that refers to a removed entry is rejected
@@ -200,6 +209,7 @@ class MemoryLog:
         for seq in log.messages[:count]:
             body = log.targets.pop(seq).body
             log.edits.pop(seq, None)
+            log.additions.pop(seq, None)
             if b'"parts":' in body:
                 self._release(room, {part.sha256 for part in decode_message(body).parts})
         log.messages = log.messages[count:]

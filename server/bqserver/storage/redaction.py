@@ -1,4 +1,4 @@
-"""What is left of raw entries whose text a later edit or delete has replaced. Pure."""
+"""What is left of raw entries after a later edit or delete of their message. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ decode_message = msgspec.json.Decoder(Message).decode
 decode_change = msgspec.json.Decoder(Change).decode
 
 
+ADDITIONS = ("vote",)
+"""The changes that add something to a message, beside a text: it stays until the message is deleted."""
+
+
 def redact(held: dict[int, bytes], after: Message) -> dict[int, bytes]:
-    """The raw entries in ``held``, which have texts of a message, when that has become ``after``.
+    """The raw entries in ``held``, which have a part of a message, when that has become ``after`` without this part.
 
     An edited message's own entry shows the newest text to clients that don't follow changes.
     """
     redacted = {}
     for seq, body in held.items():
         if seq != after.seq:
-            redacted[seq] = encode(replace(decode_change(body), text=None))
+            redacted[seq] = encode(without_text(decode_change(body)))
         elif not after.deleted:
             redacted[seq] = encode(replace(decode_message(body), text=after.text, redacted=True))
         else:
@@ -30,10 +34,13 @@ def redact(held: dict[int, bytes], after: Message) -> dict[int, bytes]:
 def is_redacted(entry: Message | Change) -> bool:
     if isinstance(entry, Message):
         return entry.redacted
+    if entry.kind == "vote":
+        return entry.choice is None
     return entry.kind in ("edit", "append") and entry.text is None and entry.length is None
 
 
 def without_text(entry: Message | Change) -> Message | Change:
+    """``entry`` without what it says; a choice is a text of the message that offers it."""
     if isinstance(entry, Message):
         return replace(without_content(entry), choice=None, redacted=False)
-    return replace(entry, text=None)
+    return replace(entry, text=None, choice=None)

@@ -65,6 +65,8 @@ def _reject_change(entry: Message | Change, principal: str, message: Message, au
     match entry:
         case Change(kind="vote") if message.deleted:
             return _not_a_poll(seq)
+        case Change(kind="vote", choice=None):
+            return None  # another log accepted it, and its poll is deleted there
         case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
             return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
         case _ if is_empty(message):
@@ -82,11 +84,11 @@ def _reject_change(entry: Message | Change, principal: str, message: Message, au
 
 def _reject_vote(poll: Message, vote: Change) -> Rejected | None:
     """The reason why ``vote`` does not count in ``poll``; None: it does."""
-    ask, seq, choice = poll.ask, poll.seq, vote.choice or ""
+    ask, seq, choice = poll.ask, poll.seq, vote.choice
     if ask is None or not ask.poll:
         return _not_a_poll(seq)
-    if choice not in (ask.choices or ()):
-        return Rejected("bad_choice", f"poll {seq} does not offer the choice {printable(choice)}", 400)
+    if choice is None or choice not in (ask.choices or ()):
+        return Rejected("bad_choice", f"poll {seq} does not offer the choice {printable(choice or '')}", 400)
     if ask.asked and vote.user not in ask.asked:
         return Rejected("forbidden", f"poll {seq} is addressed to other members", 403)
     if not can_vote(poll, vote.user, choice, vote.at, vote.real_at):

@@ -23,7 +23,7 @@ from bqwidget.protocol import (
 )
 
 from .entries import new_entry, target_seq
-from .redaction import decode_change, decode_message, is_redacted, redact, without_text
+from .redaction import ADDITIONS, decode_change, decode_message, is_redacted, redact, without_text
 from .rejections import missing, reject, reject_excess
 
 IdempotencyKey = tuple[str, str, str]
@@ -70,6 +70,10 @@ class LogState(Protocol):
         """The JSON, by seq, of the raw entries with a text of message ``seq``: its own, and its edits."""
         ...
 
+    def additions(self, room: str, seq: int) -> dict[int, bytes]:
+        """The JSON, by seq, of the raw changes that are ADDITIONS to message ``seq``."""
+        ...
+
     def trimmed(self, room: str) -> int:
         """Accepted entries up to this seq were removed since; 0: none were."""
         ...
@@ -112,7 +116,7 @@ def sequence(
     known = {} if assume_new else state.find_stored(keys)
     fresh: dict[tuple[str, int], Target] = {}
     changed: dict[tuple[str, int], Message] = {}  # decoded once: a batch may change one message many times
-    texts: dict[tuple[str, int], dict[int, bytes]] = {}
+    redactor = _Redactor(plan, state)
     for index, submission in enumerate(batch):
         room, principal, draft = submission[:3]
         first = known.get((room, principal, draft.cid)) if draft.cid else None
@@ -137,11 +141,9 @@ def sequence(
                 after = apply_entry(before, entry)
                 if after is not before:
                     if (room, ref) in fresh and (room, ref) not in changed:
-                        texts[room, ref] = {ref: old.body}  # a message of this batch: its raw entry
+                        redactor.texts[room, ref] = {ref: old.body}  # a message of this batch: its raw entry
                     fresh[room, ref], changed[room, ref] = old, after
-                    if after.deleted or after.edited != before.edited:
-                        held = texts[room, ref] if (room, ref) in texts else state.texts(room, ref)
-                        texts[room, ref] = _supersede(plan, held, before, after, entry)
+                    redactor.apply(before, after, entry)
                 elif before.deleted and isinstance(entry, Change) and entry.text is not None:
                     entry = replace(entry, text=None)
             elif positions is None or not 0 < ref <= state.trimmed(room):
@@ -189,15 +191,28 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
     return Rejected("conflict", f"cid {cid} was already used for another message: make a new cid", 409)
 
 
-def _supersede(
-    plan: Plan, held: dict[int, bytes], before: Message, after: Message, entry: Message | Change
-) -> dict[int, bytes]:
-    """Redact the raw entries ``held``, now that ``entry`` has changed a text. Returns those that still have one."""
-    new = redact(held, after)
-    for seq, body in new.items():
-        plan.redacted[after.room, seq] = body
-        plan.targets[after.room, seq] = after.seq
-    if not after.deleted:
-        return {after.seq: new[after.seq], entry.seq: encode(entry)}
-    plan.emptied[after.room, after.seq] = before.parts
-    return {}
+class _Redactor:
+    """Redacts raw entries, in ``plan``, whose text has been superseded. ``texts``: by message, those that have one."""
+
+    def __init__(self, plan: Plan, state: LogState) -> None:
+        self.texts: dict[tuple[str, int], dict[int, bytes]] = {}
+        self._additions: dict[tuple[str, int], dict[int, bytes]] = {}
+        self._plan = plan
+        self._state = state
+
+    def apply(self, before: Message, after: Message, entry: Message | Change) -> None:
+        """``entry`` has changed a message."""
+        key = after.room, after.seq
+        if isinstance(entry, Change) and entry.kind in ADDITIONS:
+            self._additions.setdefault(key, {})[entry.seq] = encode(entry)
+        if not after.deleted and after.edited == before.edited:
+            return
+        held = self.texts[key] if key in self.texts else self._state.texts(*key)
+        if after.deleted:
+            held = held | self._state.additions(*key) | self._additions.pop(key, {})
+            self._plan.emptied[key] = before.parts
+        new = redact(held, after)
+        for seq, body in new.items():
+            self._plan.redacted[after.room, seq] = body
+            self._plan.targets[after.room, seq] = after.seq
+        self.texts[key] = {} if after.deleted else {after.seq: new[after.seq], entry.seq: encode(entry)}

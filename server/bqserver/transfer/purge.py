@@ -8,7 +8,7 @@ from pathlib import Path
 from bqserver.storage.nats.erasure import Superseded
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.purge import find_message, purge
-from bqserver.storage.redaction import decode_change
+from bqserver.storage.redaction import ADDITIONS, decode_change
 
 PAGE_ENTRIES = 500
 
@@ -28,13 +28,15 @@ async def purge_in_stream(url: str, room: str, seq: int, *, single: bool, creden
 
 
 async def _texts(log: NatsLog, room: str, target: int) -> list[Superseded]:
-    """A deleted message and its edits."""
+    """A deleted message, its edits and its additions."""
     found, after = [Superseded(room, target, emptied=True)], target
     bounds = await log.bounds(room)
     while entries := await log.entries(room, after=after, upto=bounds.seq, limit=PAGE_ENTRIES):
         changes = [decode_change(entry.body) for entry in entries if entry.change]
         found += [
-            Superseded(room, one.seq, emptied=True) for one in changes if one.kind == "edit" and one.target == target
+            Superseded(room, one.seq, emptied=True)
+            for one in changes
+            if one.target == target and (one.kind == "edit" or one.kind in ADDITIONS)
         ]
         after = entries[-1].seq
     return found

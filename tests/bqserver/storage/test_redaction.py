@@ -96,6 +96,22 @@ def test_a_deleted_message_is_nowhere_and_the_seqs_are_exact(server: RunningServ
     assert [frame["entry"]["seq"] for frame in replay(server, after=seq)] == seqs[2:]
 
 
+def test_the_votes_of_a_deleted_poll_do_not_show_its_choices(server: RunningServer) -> None:
+    with member(server.url) as one:
+        seq = post(server, "Which?", "1", ask={"choices": [SECRET, "no"], "poll": True}).json["seq"]
+        votes = [change(one, "vote", seq, cid, choice=choice) for cid, choice in (("2", SECRET), ("3", "no"))]
+        change(one, "edit", seq, "4", text="Which one?")
+        assert b'"choice":"xyzzysecret"' in get(server, "/rooms/lobby/log")
+        change(one, "delete", seq, "5")
+        assert shown(server) == []
+        entries = json.loads(get(server, "/rooms/lobby/log"))
+        assert [(each["seq"], each.get("choice")) for each in entries if each.get("kind") == "vote"] == [
+            (each, None) for each in votes
+        ]
+        assert change(one, "vote", seq, "2", choice=SECRET) == votes[0]  # repeated: it is the same vote
+    assert SECRET not in json.dumps(replay(server))
+
+
 def test_only_the_newest_text_of_an_edited_message_is_shown(server: RunningServer) -> None:
     with member(server.url) as one:
         seq = post(server, SECRET, "1").json["seq"]
@@ -182,9 +198,11 @@ def test_the_files_have_nothing_of_it_after_a_while(tmp_path: Path, monkeypatch:
         assert shown(server)  # and builds the search index
         assert SECRET.encode() in contents(tmp_path)
         assert picture in contents(tmp_path)
+        poll = post(server, "Which?", "p", ask={"choices": [SECRET, "no"], "poll": True}).json["seq"]
+        change(one, "vote", poll, "p2", choice=SECRET)
         change(one, "edit", edited, "e2", text=f"{SECRET} again")
         change(one, "edit", edited, "e3", text="harmless")
-        for seq in seqs:
+        for seq in [*seqs, poll]:
             change(one, "delete", seq, f"d{seq}")
         eventually(lambda: SECRET.encode() not in contents(tmp_path), what="the end of the texts")
         eventually(lambda: picture not in contents(tmp_path), what="the end of the picture")
@@ -316,6 +334,9 @@ def test_a_stream_has_nothing_of_it_and_new_nodes_agree(
         part = request(server.url, "POST", "/rooms/lobby/parts?name=p.png", picture, Content_Type="image/png").json
         first = post(server, SECRET, "1", ask={"choices": [SECRET, "yes"]}, parts=[part]).json["seq"]
         post(server, "an answer", "2", re=first, choice="yes")
+        poll = post(server, SECRET, "p", ask={"choices": [SECRET], "poll": True}).json["seq"]
+        vote = change(one, "vote", poll, "p1", choice=SECRET)
+        change(one, "delete", poll, "p2")
         seq = post(server, f"{SECRET} too", "3").json["seq"]
         change(one, "edit", seq, "4", text=f"{SECRET} edited")
         change(one, "edit", seq, "5", text="harmless")
@@ -324,7 +345,7 @@ def test_a_stream_has_nothing_of_it_and_new_nodes_agree(
         answer = json.loads(get(server, "/rooms/lobby/log"))[1]["seq"]
         change(one, "delete", answer, "7")
         with running_server(**traits, view=str(tmp_path / "b.sqlite")) as other:
-            eventually(lambda: erased(url, (first, seq, seq + 1)), what="the end of the texts")
+            eventually(lambda: erased(url, (first, poll, vote, seq, seq + 1)), what="the end of the texts")
             assert SECRET.encode() not in stream_files(tmp_path / "nats", url)
             post(server, "last", "8")
             expected = json.loads(get(server, "/rooms/lobby/log"))

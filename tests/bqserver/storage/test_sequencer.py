@@ -44,6 +44,9 @@ class DictState:
             if entry.room == room and (entry.seq == seq if not entry.change else _edits(entry, seq))
         }
 
+    def additions(self, room: str, seq: int) -> dict[int, bytes]:
+        return {one.seq: one.body for one in self.entries if one.room == room and one.change and _votes(one, seq)}
+
     def trimmed(self, room: str) -> int:
         return self.trimmed_upto
 
@@ -76,6 +79,11 @@ class DictState:
 def _edits(entry: Stored, seq: int) -> bool:
     change = msgspec.json.decode(entry.body, type=Change)
     return change.target == seq and change.text is not None
+
+
+def _votes(entry: Stored, seq: int) -> bool:
+    change = msgspec.json.decode(entry.body, type=Change)
+    return change.target == seq and change.choice is not None
 
 
 def by(who: str, draft: Draft, room: str = "lobby") -> Submission:

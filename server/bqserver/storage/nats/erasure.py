@@ -24,7 +24,7 @@ from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.kv import KeyValue
 from bqserver.jetstream.stream import error_code
-from bqwidget.protocol import Edit, Send, encode
+from bqwidget.protocol import Edit, Send, Vote, encode
 
 from .records import Record, StreamMessage, decode_record
 
@@ -179,4 +179,6 @@ def _without_text(record: Record, *, emptied: bool) -> Record:
             draft = msgspec.structs.replace(draft, ask=None, parts=())
     elif isinstance(draft, Edit):
         draft = msgspec.structs.replace(draft, text="")
+    elif isinstance(draft, Vote):
+        draft = msgspec.structs.replace(draft, choice="")
     return msgspec.structs.replace(record, draft=draft, node="", number=0, redacted=True)

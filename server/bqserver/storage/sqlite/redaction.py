@@ -18,6 +18,12 @@ from bqwidget.protocol import Message, encode, without_content
 HAS_CHANGED_TEXT = "target IS NOT NULL AND instr(body, CAST('\"text\":' AS BLOB)) > 0"
 """Whether a change has a text; quotes within a JSON string are escaped, so no name or emoji looks like the field."""
 
+HAS_ADDITION = (
+    "target IS NOT NULL "
+    "AND (instr(body, CAST('\"choice\":' AS BLOB)) > 0 OR instr(body, CAST('\"title\":' AS BLOB)) > 0)"
+)
+"""Whether a change has what is removed only with its message: a vote's choice, a step's title."""
+
 
 def redact_former_texts(db: sqlite3.Connection) -> None:
     """Redact every message that was changed, and list the attachments that messages reference."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from bqserver.errors import StorageError
 from bqserver.files import create_private, make_folder, make_private, unwritable_error
 
-from .redaction import HAS_CHANGED_TEXT, redact_former_texts
+from .redaction import HAS_ADDITION, HAS_CHANGED_TEXT, redact_former_texts
 
 APPLICATION_ID = 0x62717764  # "bqwd": identifies the files of this program
 SEQ_BITS = 40
@@ -50,6 +50,8 @@ CREATE INDEX referenced ON reference (sha256, id)
 _VERSION_3 = "CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID"
 """Entries of a room up to this seq were removed. The replica of a cluster may have the table already."""
 
+_VERSION_4 = f"CREATE INDEX addition ON entry (room, target) WHERE {HAS_ADDITION}"
+
 BUSY_TIMEOUT_MS, TRUNCATE_TIMEOUT_MS = 10_000, 200
 """Milliseconds to wait for another connection; for readers, before the write-ahead log is truncated."""
 
@@ -67,7 +69,7 @@ def _version_2(db: sqlite3.Connection) -> None:
     redact_former_texts(db)
 
 
-MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1, _version_2, _VERSION_3]
+MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1, _version_2, _VERSION_3, _VERSION_4]
 """Step N upgrades a file from version N to N + 1. Never edit a released step."""
 
 

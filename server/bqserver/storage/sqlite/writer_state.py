@@ -13,7 +13,7 @@ from bqwidget.protocol import Send
 
 from . import queries
 from .queries import id_range, is_referenced, room_number
-from .redaction import HAS_CHANGED_TEXT
+from .redaction import HAS_ADDITION, HAS_CHANGED_TEXT
 from .schema import SEQ_BITS, SEQ_MASK, transaction
 
 MAX_STATEMENT_ROWS = 512
@@ -73,6 +73,13 @@ class WriterState:
             "SELECT id, body FROM entry WHERE id = ? UNION ALL "
             f"SELECT id, body FROM entry INDEXED BY edit WHERE room = ? AND target = ? AND {HAS_CHANGED_TEXT}",
             (number << SEQ_BITS | seq, number, seq),
+        )
+        return {key & SEQ_MASK: body for key, body in rows}
+
+    def additions(self, room: str, seq: int) -> dict[int, bytes]:
+        rows = self._db.execute(
+            f"SELECT id, body FROM entry INDEXED BY addition WHERE room = ? AND target = ? AND {HAS_ADDITION}",
+            (self._find_number(room), seq),
         )
         return {key & SEQ_MASK: body for key, body in rows}
 
