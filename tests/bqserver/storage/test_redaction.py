@@ -311,9 +311,11 @@ def test_a_killed_server_leaves_nothing_after_its_next_start(history: Path) -> N
 
 
 def stream_files(folder: Path, url: str) -> bytes:
-    """What NATS has on disk of the stream."""
-    [stream] = folder.rglob(f"streams/{url.rpartition('/')[2]}")
-    return b"".join(file.read_bytes() for file in sorted(stream.rglob("*")) if file.is_file())
+    """What NATS has on disk of the stream, and of what is left of erased messages."""
+    name = url.rpartition("/")[2]
+    found = [one for one in folder.rglob("streams/*") if one.name in (name, f"KV_{name}-redacted")]
+    assert name in {one.name for one in found}
+    return b"".join(file.read_bytes() for one in found for file in sorted(one.rglob("*")) if file.is_file())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.submissions import submissions
 
-from bqwidget.protocol import Ask, Change, Delete, Draft, Edit, Message, Part, React, Send, encode, fold
+from bqwidget.protocol import Ask, Change, Delete, Draft, Edit, Message, Part, React, Send, Vote, encode, fold
 
 NOW = 1_700_000_000_000
 
@@ -254,6 +254,15 @@ def test_a_rejection_uses_no_seq():
     state = DictState()
     outcomes = state.add([hi("c"), hi("c", "other"), by("ada", Delete(cid="d", user="ada", target=50)), hi()])
     assert [one.seq for one in outcomes if isinstance(one, Stored)] == [1, 2]
+
+
+def test_the_choices_of_a_deleted_poll_are_removed_from_votes_of_the_same_batch():
+    asked = Send(cid="", user="ada", text="Which?", ask=Ask(choices=("left", "right"), poll=True))
+    drafts = [Vote(cid="", user="ada", target=1, choice="left"), Delete(cid="", user="ada", target=1)]
+    state = DictState()
+    state.add([by("ada", draft) for draft in (asked, *drafts)])
+    assert len(state.entries) == 3
+    assert not [entry.body for entry in state.entries if b"left" in entry.body]
 
 
 # ---- properties

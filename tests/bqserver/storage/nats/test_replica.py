@@ -22,9 +22,10 @@ from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.submissions import submissions
 
-from bqwidget.protocol import Edit, Send
+from bqwidget.protocol import Ask, Delete, Edit, Send, Vote
 
 
 def message(seq: int, submission: Submission, at: int = 0) -> StreamMessage:
@@ -70,6 +71,25 @@ def test_every_node_computes_the_same_outcomes_for_any_batches(tmp_path_factory,
     async def scenario() -> None:
         first = await apply_all(folder / "a.sqlite", stream, one)
         assert first == await apply_all(folder / "b.sqlite", stream, other)
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_has_an_erased_poll_applies_its_erased_votes(tmp_path):
+    """It was down while the poll was deleted: it has the poll as it was, and reads the votes as they are now."""
+    asked = Send(cid="1", user="ada", text="Which?", ask=Ask(choices=("x", "y"), poll=True))
+    poll, delete = (Submission("a", "ada", draft) for draft in (asked, Delete(cid="2", user="ada", target=10)))
+    vote = Submission("a", "bob", Vote(cid="3", user="bob", target=10, choice="x"))
+    erased = message(20, vote._replace(draft=replace(vote.draft, choice="")))
+    erased = erased._replace(record=replace(erased.record, redacted=True))
+
+    async def scenario() -> None:
+        _, whole = await apply_all(
+            tmp_path / "a.sqlite", [message(10, poll), message(20, vote), message(30, delete)], 3
+        )
+        _, late = await apply_all(tmp_path / "b.sqlite", [message(10, poll), erased, message(30, delete)], 1)
+        assert late == whole
+        assert len(whole["a"]) == 1 + 3
 
     asyncio.run(scenario())
 
