@@ -12,7 +12,7 @@ decode_change = msgspec.json.Decoder(Change).decode
 
 
 ADDITIONS = ("vote",)
-"""The changes that add something to a message, beside a text: it stays until the message is deleted."""
+"""Changes whose content is part of a message until that is deleted: an edit does not replace it."""
 
 
 def redact(held: dict[int, bytes], after: Message) -> dict[int, bytes]:
