@@ -1,8 +1,8 @@
 /** The list of messages during one call of `reduce`: copied at the first write, and only once. */
 
-import type { Change, Message } from "../protocol/entries";
-import { fold, withAnswer } from "../protocol/folding";
-import { indexOfSeq } from "./state";
+import type { Message } from "../protocol/entries";
+import { appended, fold, lacksText, withAnswer } from "../protocol/folding";
+import { indexOfSeq, messageBySeq, type Update } from "./state";
 
 export class MutableMessages {
   #messages: readonly Message[];
@@ -26,22 +26,35 @@ export class MutableMessages {
     copy.push(message);
   }
 
+  get(seq: number): Message | undefined {
+    return messageBySeq(this.messages, seq);
+  }
+
   /** Returns false if the target is not in the list. */
-  change(change: Change): boolean {
-    const index = indexOfSeq(this.messages, change.target);
-    if (this.messages[index]?.seq !== change.target) return false;
-    const copy = this.#writable();
-    copy[index] = fold(copy[index]!, change);
+  update(update: Update): boolean {
+    const index = indexOfSeq(this.messages, update.target);
+    const message = this.messages[index];
+    if (message?.seq !== update.target) return false;
+    const updated = "kind" in update ? fold(message, update) : appended(message, update);
+    if (updated !== message) this.#writable()[index] = updated;
     return true;
   }
 
-  /** Adds older messages at the start, and applies the changes that arrived after their page was read. */
-  prepend(page: readonly Message[], lateChanges: readonly Change[]): void {
+  /** Adds older messages at the start, and applies what arrived after their page was read.
+   *
+   * Returns false, and adds nothing, if the page was read too early: a live message in it lacks text.
+   */
+  prepend(page: readonly Message[], lateUpdates: readonly Update[]): boolean {
     const older = new MutableMessages(page);
-    for (const change of lateChanges) older.change(change);
+    for (const update of lateUpdates) {
+      const message = older.get(update.target);
+      if (message !== undefined && "kind" in update && lacksText(message, update)) return false;
+      older.update(update);
+    }
     const copy = older.#writable();
     for (const message of this.messages) markAnswer(copy, message);
     this.#copy = [...copy, ...this.messages];
+    return true;
   }
 
   keepNewest(count: number): void {

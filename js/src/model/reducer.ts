@@ -4,19 +4,23 @@
  * accepted, and any other entry causes a resume from `lastSeq`; a new epoch reloads. A gap is filled over REST:
  * with raw log entries if it is short, otherwise by loading the newest messages again. So `messages` is always the
  * tail of the log, even if the network lost, duplicated or reordered frames.
+ *
+ * The pieces of a live message are folded in as they arrive. A lost piece shows when the log saves it: the entry then
+ * has only the length of text that the message lacks, and is replayed, with its text, by a resume.
  */
 
-import type { Draft } from "../protocol/client-frames";
 import { isChange, type Change, type Entry, type Message } from "../protocol/entries";
-import type { ChangeFrame, ErrorFrame, Gap, Hello, MessageFrame, ServerFrame } from "../protocol/server-frames";
+import { lacksText, reaches } from "../protocol/folding";
+import type { AppendFrame, ChangeFrame, Gap, Hello, MessageFrame, ServerFrame } from "../protocol/server-frames";
+import { DraftReducer } from "./draft-reducer";
 import { welcomed } from "./hello";
 import { MutableMessages } from "./mutable-messages";
 import * as pending from "./pending";
 import { withMembers } from "./presence";
 import { readSnapshot } from "./snapshot";
 import { isOwn, KEPT_MESSAGES, LOG_PAGE_SIZE, MAX_GAP_SEQS, MAX_HELD_FRAMES, PAGE_RETRY_DELAY_MS, PAGE_SIZE } from "./state";
-import type { Effect, Input, PageRequest, State } from "./state";
-import { afterVisibility, NO_UNREAD } from "./unread";
+import type { Effect, Input, PageRequest, State, Update } from "./state";
+import { afterVisibility, NO_UNREAD, withUnread } from "./unread";
 
 /** Applies a batch of inputs that arrived at `now`; the message list is copied at most once per batch. */
 export function reduce(state: State, inputs: readonly Input[], now?: number): [State, Effect[]] {
@@ -27,16 +31,14 @@ export function reduce(state: State, inputs: readonly Input[], now?: number): [S
   return [messages === reducer.state.messages ? reducer.state : { ...reducer.state, messages }, reducer.effects];
 }
 
-class Reducer {
-  /** All but the messages, which are in `list` until the batch ends. */
-  state: State;
+class Reducer extends DraftReducer {
+  /** The messages of `state`, until the batch ends. */
   readonly list: MutableMessages;
-  readonly effects: Effect[] = [];
 
   readonly #now: number | undefined;
 
   constructor(state: State, now?: number) {
-    this.state = state;
+    super(state);
     this.#now = now;
     this.list = new MutableMessages(state.messages);
   }
@@ -48,18 +50,22 @@ class Reducer {
       case "message":
       case "change":
         return this.#entry(input);
+      case "append":
+        return this.#piece(input);
+      case "stop":
+        return this.#stop(input.target);
       case "synced":
         return this.#synced(input.seq);
       case "gap":
         return this.#gap(input);
       case "ack":
-        return this.#set({ pending: pending.acknowledged(this.state.pending, input, this.state.lastSeq) });
+        return this.set({ pending: pending.acknowledged(this.state.pending, input, this.state.lastSeq) });
       case "error":
-        return this.#rejected(input);
+        return this.rejected(input);
       case "presence":
-        return this.#set(withMembers(this.state, input.members ?? []));
+        return this.set(withMembers(this.state, input.members ?? []));
       case "status":
-        return this.#set({ status: input });
+        return this.set({ status: input });
       case "snapshot":
         return this.#snapshot(input.frames);
       case "page":
@@ -71,91 +77,119 @@ class Reducer {
       case "older":
         return this.#requestOlder();
       case "draft":
-        return this.#draft(input.draft, input.at);
+        return this.draft(input.draft, input.at);
       case "retry":
-        return this.#retry(input.cid);
+        return this.retry(input.cid);
       case "discard":
-        return this.#set({ pending: pending.without(this.state.pending, input.cid) });
+        return this.set({ pending: pending.without(this.state.pending, input.cid) });
       case "undeliverable":
-        return this.#set({ pending: pending.allFailed(this.state.pending, input.error) });
+        return this.set({ pending: pending.allFailed(this.state.pending, input.error) });
       case "comm":
-        return this.#set({ comm: input.status });
+        return this.set({ comm: input.status });
       case "user":
-        return this.#set({ user: input.user });
+        return this.set({ user: input.user });
       case "visibility":
         return this.#visibility(input.visible);
       case "dismiss":
-        return this.#set({ notice: null });
+        return this.set({ notice: null });
       case "bye": // handled by the source
       case "echo":
         return;
     }
   }
 
-  #set(fields: Partial<State>): void {
-    this.state = { ...this.state, ...fields };
-  }
-
   // ---- the chain of entries ----------------------------------------------------------------------
 
   #hello(hello: Hello): void {
     const { epoch } = this.state;
-    this.#set({ ...welcomed(this.state, hello, this.#now), resuming: false });
+    this.set({ ...welcomed(this.state, hello, this.#now), resuming: false, stopping: new Set() });
     if (hello.epoch !== epoch) {
-      this.#set({ epoch: hello.epoch });
+      this.set({ epoch: hello.epoch });
       this.#reload(hello.seq);
     }
-    this.#resendUnacknowledged();
+    this.resendUnacknowledged();
   }
 
   #entry(frame: MessageFrame | ChangeFrame): void {
-    const { lastSeq, request, heldFrames, resuming, epoch } = this.state;
+    const { lastSeq, request, resuming, epoch } = this.state;
     const { entry, prev } = frame;
     if (epoch === null) return;
-    if (entry.seq <= lastSeq) return this.#confirm(entry);
-    if (request?.kind === "log") {
-      if (heldFrames.length < MAX_HELD_FRAMES) this.#set({ heldFrames: [...heldFrames, frame] });
-      return;
-    }
-    if (prev === undefined || prev === lastSeq) return this.#accept(entry);
+    if (entry.seq <= lastSeq) return this.confirm(entry);
+    if (request?.kind === "log") return this.#hold(frame);
+    if ((prev === undefined || prev === lastSeq) && !this.#lacks(entry)) return this.#accept(entry);
     if (resuming) return;
-    this.#set({ resuming: true });
+    this.set({ resuming: true });
     this.effects.push({ do: "resume", after: lastSeq, epoch });
   }
 
+  #lacks(entry: Entry): boolean {
+    const message = isChange(entry) ? this.list.get(entry.target) : undefined;
+    return message !== undefined && isChange(entry) && lacksText(message, entry);
+  }
+
+  #hold(frame: MessageFrame | ChangeFrame | AppendFrame): void {
+    const { heldFrames } = this.state;
+    if (heldFrames.length < MAX_HELD_FRAMES) this.set({ heldFrames: [...heldFrames, frame] });
+  }
+
   #accept(entry: Entry): void {
-    this.#set({ lastSeq: entry.seq });
+    this.set({ lastSeq: entry.seq });
     if (isChange(entry)) this.#change(entry);
     else this.#append(entry);
-    this.#confirm(entry);
+    this.confirm(entry);
   }
 
   #append(message: Message): void {
-    const { latestVisible, unread, request } = this.state;
+    const { latestVisible, request } = this.state;
     this.list.append(message);
     if (latestVisible && request === null && this.list.messages.length > KEPT_MESSAGES * 1.5) {
       this.list.keepNewest(KEPT_MESSAGES);
-      this.#set({ complete: false });
+      this.set({ complete: false });
     }
-    if (isOwn(this.state, message)) this.#set({ unread: NO_UNREAD });
-    else if (!latestVisible) this.#set({ unread: { firstSeq: unread.firstSeq ?? message.seq, count: unread.count + 1 } });
+    if (isOwn(this.state, message)) this.set({ unread: NO_UNREAD });
+    else this.#countUnread(message, true);
+  }
+
+  #countUnread(message: Message, isNew: boolean): void {
+    const { latestVisible, unread } = this.state;
+    if (latestVisible || isOwn(this.state, message)) return;
+    this.set({ unread: withUnread(unread, message.seq, isNew) });
   }
 
   #visibility(visible: boolean): void {
     if (visible === this.state.latestVisible) return;
-    this.#set({ latestVisible: visible, unread: afterVisibility(this.state.unread, visible) });
+    this.set({ latestVisible: visible, unread: afterVisibility(this.state.unread, visible) });
   }
 
   #change(change: Change): void {
-    const { request, lateChanges } = this.state;
-    // The page that is being fetched may have been read before this change was written.
-    if (!this.list.change(change) && request !== null) this.#set({ lateChanges: [...lateChanges, change] });
+    const before = this.list.get(change.target);
+    if (before === undefined) return this.#late(change);
+    this.list.update(change);
+    // The reader may have left while it was written.
+    if (before.live === true && change.kind === "end") this.#countUnread(before, false);
+  }
+
+  /** The page that is being fetched may have been read before this was written. */
+  #late(update: Update): void {
+    const { request, lateUpdates } = this.state;
+    if (request !== null) this.set({ lateUpdates: [...lateUpdates, update] });
+  }
+
+  #piece(piece: AppendFrame): void {
+    const message = this.list.get(piece.target);
+    const filling = this.state.request?.kind === "log";
+    if (filling && (message === undefined || !reaches(message, piece))) return this.#hold(piece);
+    if (!this.list.update(piece)) this.#late(piece);
+  }
+
+  #stop(target: number): void {
+    this.set({ stopping: new Set([...this.state.stopping, target]) });
   }
 
   #synced(seq: number): void {
     const { lastSeq, epoch, request } = this.state;
     if (seq < lastSeq || request?.kind === "log") return;
-    this.#set({ resuming: seq > lastSeq });
+    this.set({ resuming: seq > lastSeq });
     if (seq > lastSeq) this.effects.push({ do: "resume", after: lastSeq, epoch });
   }
 
@@ -172,12 +206,12 @@ class Reducer {
   /** Loads the newest messages again; the log ends at `lastSeq`. */
   #reload(lastSeq: number): void {
     this.list.replace([]);
-    this.#set({
+    this.set({
       lastSeq,
       complete: lastSeq === 0,
       loaded: lastSeq === 0,
       heldFrames: [],
-      lateChanges: [],
+      lateUpdates: [],
       resuming: false,
       request: null,
       unread: NO_UNREAD,
@@ -193,7 +227,7 @@ class Reducer {
 
   #requestPage(request: Omit<PageRequest, "id">, delay = 0): void {
     const id = this.state.requestCount + 1;
-    this.#set({ request: { ...request, id }, requestCount: id });
+    this.set({ request: { ...request, id }, requestCount: id });
     const { lastSeq } = this.state;
     if (request.kind === "log") {
       this.effects.push({ do: "log", id, after: lastSeq, limit: LOG_PAGE_SIZE, delay });
@@ -204,12 +238,13 @@ class Reducer {
   }
 
   #page(input: { id: number; messages: readonly Message[]; limit: number }): void {
-    const { request, lastSeq, lateChanges, oldestSeq } = this.state;
+    const { request, lastSeq, lateUpdates, oldestSeq } = this.state;
     if (request?.id !== input.id) return;
     const first = this.list.firstSeq ?? lastSeq + 1;
-    this.list.prepend(input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq), lateChanges);
+    const older = input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq);
+    if (!this.list.prepend(older, lateUpdates)) return this.#requestPage(request, PAGE_RETRY_DELAY_MS);
     const complete = input.messages.length < input.limit || (this.list.firstSeq ?? 0) <= oldestSeq;
-    this.#set({ complete, loaded: true, request: null, lateChanges: [] });
+    this.set({ complete, loaded: true, request: null, lateUpdates: [] });
   }
 
   #log(input: { id: number; entries: readonly Entry[]; limit: number }): void {
@@ -219,15 +254,15 @@ class Reducer {
     const to = request.to ?? 0;
     if (this.state.lastSeq < to && input.entries.length === input.limit) return this.#requestPage(request);
     const { heldFrames } = this.state;
-    this.#set({ request: null, heldFrames: [], lateChanges: [], lastSeq: Math.max(this.state.lastSeq, to) });
-    for (const frame of heldFrames) this.#entry(frame);
+    this.set({ request: null, heldFrames: [], lateUpdates: [], lastSeq: Math.max(this.state.lastSeq, to) });
+    for (const frame of heldFrames) this.apply(frame);
   }
 
   #pageFailed(input: { id: number; permanent: boolean }): void {
     const { request, lastSeq } = this.state;
     if (request?.id !== input.id) return;
     if (request.kind === "log" && input.permanent) return this.#reload(Math.max(lastSeq, request.to ?? 0));
-    if (request.kind === "older" || input.permanent) this.#set({ request: null, lateChanges: [] });
+    if (request.kind === "older" || input.permanent) this.set({ request: null, lateUpdates: [] });
     else this.#requestPage(request, PAGE_RETRY_DELAY_MS);
   }
 
@@ -235,61 +270,24 @@ class Reducer {
   #snapshot(frames: readonly ServerFrame[]): void {
     const { epoch, loaded } = this.state;
     const knownSeq = loaded ? this.state.lastSeq : Infinity;
+    const growing = new Set(this.list.messages.flatMap(({ seq, live }) => (live ? [seq] : [])));
     const { hello, messages, changes, rest, lastSeq } = readSnapshot(frames);
-    if (hello !== null) this.#set({ ...welcomed(this.state, hello, this.#now), epoch: hello.epoch });
+    if (hello !== null) this.set({ ...welcomed(this.state, hello, this.#now), epoch: hello.epoch });
     this.#reload(0);
     this.list.replace(messages);
     const complete = (messages[0]?.seq ?? 0) <= this.state.oldestSeq;
     // Without a hello the kernel has not joined the room yet, and nothing is known about its messages.
-    this.#set({ complete, loaded: this.state.epoch !== null });
+    this.set({ complete, loaded: this.state.epoch !== null });
     for (const change of changes) this.#change(change);
-    this.#set({ lastSeq });
-    for (const message of messages) this.#confirm(message);
+    this.set({ lastSeq });
+    for (const message of messages) this.confirm(message);
     for (const frame of rest) this.apply(frame);
     const sameEpoch = epoch !== null && epoch === this.state.epoch;
-    const missed = messages.filter((each) => sameEpoch && each.seq > knownSeq && !isOwn(this.state, each));
+    const isNew = ({ seq, live }: Message): boolean => seq > knownSeq || (growing.has(seq) && !live);
+    const missed = messages.filter((each) => sameEpoch && isNew(each) && !isOwn(this.state, each));
     if (!this.state.latestVisible && missed.length > 0) {
-      this.#set({ unread: { firstSeq: missed[0]!.seq, count: missed.length } });
+      this.set({ unread: { firstSeq: missed[0]!.seq, count: missed.length } });
     }
-    this.#resendUnacknowledged();
-  }
-
-  // ---- drafts ------------------------------------------------------------------------------------
-
-  #send(draft: Draft, delay = 0): void {
-    this.effects.push({ do: "send", draft, delay });
-  }
-
-  #draft(draft: Draft, at: number): void {
-    const added: pending.PendingDraft = { cid: draft.cid, draft, at, state: "sending" };
-    this.#set({ pending: [...this.state.pending, added], notice: null });
-    if (draft.type === "chat.send") this.#set({ unread: NO_UNREAD });
-    this.#send(draft);
-  }
-
-  #retry(cid: string): void {
-    const found = pending.find(this.state.pending, cid);
-    if (found === undefined) return;
-    this.#set({ pending: pending.retried(this.state.pending, cid) });
-    this.#send(found.draft);
-  }
-
-  #resendUnacknowledged(): void {
-    for (const { draft } of pending.unacknowledged(this.state.pending)) this.#send(draft);
-  }
-
-  /** `entry` is in the list: its draft is done. An author other than the draft's is our verified name. */
-  #confirm(entry: Entry): void {
-    if (this.state.pending.length === 0) return;
-    const mine = pending.find(this.state.pending, entry.cid);
-    if (mine !== undefined && entry.user !== mine.draft.user) this.#set({ principal: entry.user });
-    this.#set({ pending: pending.confirmed(this.state.pending, entry) });
-  }
-
-  #rejected(error: ErrorFrame): void {
-    const found = pending.find(this.state.pending, error.cid);
-    if (error.cid === undefined) this.#set({ notice: { code: error.code, message: error.message } });
-    this.#set({ pending: pending.rejected(this.state.pending, error) });
-    if (found !== undefined && error.retry_ms !== undefined) this.#send(found.draft, error.retry_ms);
+    this.resendUnacknowledged();
   }
 }

@@ -4,7 +4,8 @@ import type { Draft } from "../protocol/client-frames";
 import type { Change, Entry, Message } from "../protocol/entries";
 import { isMadeBy, newClientId } from "../protocol/ids";
 import { DEFAULT_LIMITS, type Limits } from "../protocol/limits";
-import type { ChangeFrame, ErrorInfo, Member, MessageFrame, Profile, ServerFrame, Status } from "../protocol/server-frames";
+import type { AppendFrame, ChangeFrame, ErrorInfo, Member, MessageFrame } from "../protocol/server-frames";
+import type { Profile, ServerFrame, Status } from "../protocol/server-frames";
 import type { PendingDraft } from "./pending";
 import { NO_UNREAD, type Unread } from "./unread";
 
@@ -15,6 +16,9 @@ export interface PageRequest {
   readonly kind: "tail" | "older" | "log";
   readonly to?: number;
 }
+
+/** A change of the log, or a piece of a live message that is not in the log yet. */
+export type Update = Change | AppendFrame;
 
 /** The notebook's comm: the kernel acknowledges commands, is slow to do so, or the comm is closed. */
 export type CommStatus = "ok" | "busy" | "gone";
@@ -34,7 +38,10 @@ export interface State {
   readonly limits: Limits;
   /** The server's clock minus the reader's, in milliseconds: questions end by the server's. */
   readonly clockOffset: number;
-  /** All messages of the log from `messages[0]` to `lastSeq`, with their changes folded in. */
+  /** All messages of the log from `messages[0]` to `lastSeq`, with their changes folded in.
+   *
+   * A live message has at least the text of the log, and beyond it the pieces that are not in the log yet.
+   */
   readonly messages: readonly Message[];
   /** The log has no message before `messages[0]`. */
   readonly complete: boolean;
@@ -44,10 +51,12 @@ export interface State {
   readonly requestCount: number;
   /** A resume was sent: entries that do not follow `lastSeq` are dropped until `synced`. */
   readonly resuming: boolean;
-  /** Live frames that wait for the log page with the entries before them. */
-  readonly heldFrames: readonly (MessageFrame | ChangeFrame)[];
-  /** Changes that arrived while a page was being fetched, and may be missing in it. */
-  readonly lateChanges: readonly Change[];
+  /** Frames that wait for the log page with the entries before them. */
+  readonly heldFrames: readonly (MessageFrame | ChangeFrame | AppendFrame)[];
+  /** What arrived while a page was being fetched, and may be missing in it. */
+  readonly lateUpdates: readonly Update[];
+  /** The live messages whose authors were asked to stop. */
+  readonly stopping: ReadonlySet<number>;
 
   readonly pending: readonly PendingDraft[];
   readonly members: readonly Member[];
@@ -123,7 +132,8 @@ export function initialState(room: string, user = "", clients: readonly string[]
     requestCount: 0,
     resuming: false,
     heldFrames: [],
-    lateChanges: [],
+    lateUpdates: [],
+    stopping: new Set(),
     pending: [],
     members: [],
     kernelNames: new Set(),

@@ -50,11 +50,20 @@ export type Piece = Pick<Change, "target" | "offset" | "text" | "replace" | "pro
 /** `message` after `piece`, which has no effect if the text does not reach its offset, or the message has ended. */
 export function appended(message: Message, piece: Piece): Message {
   if (message.live !== true || piece.text === undefined || piece.offset === undefined) return message;
-  return {
-    ...message,
-    text: spliced(message.text, piece.offset, piece.text, piece.replace === true),
-    ...(piece.progress !== undefined && { progress: piece.progress }),
-  };
+  const text = spliced(message.text, piece.offset, piece.text, piece.replace === true);
+  if (text === message.text && piece.progress === undefined) return message;
+  return { ...message, text, ...(piece.progress !== undefined && { progress: piece.progress }) };
+}
+
+/** Whether the text of `message` reaches the offset of `piece`; what is not live has no more pieces to wait for. */
+export function reaches(message: Message, piece: Piece): boolean {
+  return message.live !== true || codePoints(message.text) >= (piece.offset ?? 0);
+}
+
+/** Whether `message` lacks a part of the text that `change` has saved and does not repeat. */
+export function lacksText(message: Message, { kind, text, offset = 0, length }: Change): boolean {
+  if (kind !== "append" || text !== undefined || length === undefined) return false;
+  return message.live === true && codePoints(message.text) < offset + length;
 }
 
 /** `text` with `piece` at `offset`, in code points; the overlap of the two is dropped.

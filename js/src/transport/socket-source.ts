@@ -194,7 +194,7 @@ export class SocketSource implements Source {
 }
 
 function joinUrl({ base, room }: SocketOptions, { after, epoch }: Cursor, user: string): string {
-  const query = new URLSearchParams({ kind: "person" });
+  const query = new URLSearchParams({ kind: "person", live: "1" });
   if (epoch !== null) {
     query.set("after", String(after));
     query.set("epoch", epoch);

@@ -1,6 +1,6 @@
 /** The list is the tail of the log, even if the network loses, duplicates, delays or reorders frames.
  *
- * A random server (appends, changes, restores with a new epoch) talks to `reduce` over a random network. Pages are
+ * A random server (messages, changes, pieces of live messages, restores with a new epoch) talks to `reduce` over a random network. Pages are
  * read some time after the request, and arrive some time after that. At the end everything that is on its way
  * arrives, `synced` is repeated as an idle server does, and the list must equal the log.
  */
@@ -9,12 +9,16 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { reduce } from "../../src/model/reducer";
 import { initialState, type Effect, type Input, type State } from "../../src/model/state";
+import type { Message } from "../../src/protocol/entries";
+import { codePoints } from "../../src/protocol/folding";
 import type { ServerFrame } from "../../src/protocol/server-frames";
 import { FakeLog } from "../support/fake-log";
 
 type Step =
   | { do: "say"; step: number; asks: boolean; re: number | null }
   | { do: "change"; kind: "edit" | "delete" | "react" | "expire"; target: number }
+  | { do: "open" | "save" | "step" | "end"; target: number }
+  | { do: "write"; target: number; text: string; replace: number | null }
   | { do: "deliver" | "lose" | "double" | "swap" | "answer" | "read" | "fail" | "older" | "idle" | "reconnect" | "restore" };
 
 const step = (name: Step["do"]): fc.Arbitrary<Step> => fc.constant({ do: name } as Step);
@@ -37,14 +41,30 @@ const steps = fc.array(
         target: fc.nat(30),
       }),
     },
-    { weight: 12, arbitrary: step("deliver") },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        do: fc.constantFrom("open" as const, "save" as const, "save" as const, "step" as const, "end" as const),
+        target: fc.nat(3),
+      }),
+    },
+    {
+      weight: 10,
+      arbitrary: fc.record({
+        do: fc.constant("write" as const),
+        target: fc.nat(3),
+        text: fc.string({ unit: fc.constantFrom("a", "b", "🙂", "\n", "e\u0301"), minLength: 1, maxLength: 5 }),
+        replace: fc.oneof({ weight: 20, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: fc.nat(20) }),
+      }),
+    },
+    { weight: 20, arbitrary: step("deliver") },
     ...(["lose", "double", "swap", "answer", "read", "fail", "older", "idle", "reconnect"] as const).map((name) => ({
       weight: 2,
       arbitrary: step(name),
     })),
     { weight: 1, arbitrary: step("restore") },
   ),
-  { minLength: 1, maxLength: 120 },
+  { minLength: 1, maxLength: 120, size: "max" },
 );
 
 /** A client, its server, and the network between them. */
@@ -56,6 +76,8 @@ class World {
   #requested: Effect[] = [];
   #unarrived: Input[] = [];
   #texts = 0;
+  /** The messages of which text was replaced: a client may have another text until their end. */
+  readonly replaced = new Set<number>();
 
   constructor(history: number) {
     for (let index = 0; index < history; index += 1) this.log.append("ada", `old ${index}`);
@@ -71,10 +93,37 @@ class World {
       }
       case "change": {
         const target = this.log.entries.at(-1 - step.target)?.seq;
-        if (target === undefined) return;
+        if (target === undefined || (step.kind === "edit" && this.log.get(target)?.live)) return;
         const fields = { edit: { text: `edit ${this.#texts++}` }, react: { emoji: "👍", on: this.#texts++ % 3 > 0 } };
         const extra = step.kind === "edit" || step.kind === "react" ? fields[step.kind] : {};
         return this.#broadcast(this.log.change({ kind: step.kind, target, ...extra }));
+      }
+      case "open":
+        return this.#broadcast(this.log.append("bot", "", 1, { live: true }));
+      case "write": {
+        const message = this.#live(step.target);
+        if (message === undefined) return;
+        if (step.replace === null) return void this.#wire.push(this.log.write(message.seq, step.text));
+        this.replaced.add(message.seq);
+        const offset = Math.min(step.replace, codePoints(message.text));
+        return void this.#wire.push(this.log.write(message.seq, step.text, { offset }));
+      }
+      case "save": {
+        const message = this.#live(step.target);
+        if (message !== undefined) for (const change of this.log.save(message.seq)) this.#broadcast(change);
+        return;
+      }
+      case "step": {
+        const message = this.#live(step.target);
+        const id = `${this.#texts++ % 3}`;
+        const target = message?.seq;
+        if (target !== undefined) this.#broadcast(this.log.change({ kind: "step", target, id, title: id, state: "done" }));
+        return;
+      }
+      case "end": {
+        const message = this.#live(step.target);
+        if (message !== undefined) this.#end(message);
+        return;
       }
       case "deliver": {
         const frame = this.#wire.shift();
@@ -113,8 +162,7 @@ class World {
         this.#wire = [];
         return this.#join();
       case "restore":
-        this.log.epoch = `${this.log.epoch}+`;
-        this.log.entries = this.log.entries.slice(0, Math.ceil(this.log.entries.length / 2));
+        this.log.restore();
         this.#wire = [];
         return this.#join();
     }
@@ -122,6 +170,10 @@ class World {
 
   /** The network recovers: everything arrives, with `synced`, until nothing more happens. */
   heal(): void {
+    for (const message of this.log.folded().filter(({ live }) => live)) {
+      if (this.replaced.has(message.seq)) this.#end(message);
+      else for (const change of this.log.save(message.seq)) this.#broadcast(change);
+    }
     for (let round = 0; round < 200; round += 1) {
       this.#wire.push({ type: "synced", seq: this.log.last });
       this.#take(this.#wire.splice(0));
@@ -140,10 +192,23 @@ class World {
     this.#take([this.log.hello(resuming)]);
     if (resuming) this.#wire.push(...this.log.replay(lastSeq, epoch));
     else this.#wire.push({ type: "synced", seq: this.log.last });
+    this.#wire.push(...this.log.tails);
   }
 
+  /** The present connection was sent all pieces of the live messages, so an append repeats none of them. */
   #broadcast(entry: Parameters<FakeLog["frame"]>[0]): void {
-    this.#wire.push(this.log.frame(entry));
+    this.#wire.push(this.log.shortFrame(entry));
+  }
+
+  #live(index: number): Message | undefined {
+    return this.log.folded().filter(({ live }) => live).at(-1 - index);
+  }
+
+  /** The last text of what was replaced is sent whole, so that all clients have the same. */
+  #end({ seq: target, text }: Message): void {
+    for (const change of this.log.save(target)) this.#broadcast(change);
+    const whole = this.replaced.has(target) ? { text } : {};
+    this.#broadcast(this.log.change({ kind: "end", target, end: "done", ...whole }));
   }
 
   #read(): void {
@@ -162,6 +227,15 @@ class World {
   }
 }
 
+/** A live message never shows what its author did not write, not even for a moment. */
+function expectBeginnings({ state, log, replaced }: World): void {
+  const texts = new Map(log.folded().map(({ seq, live, text }) => [seq, live ? text : null]));
+  for (const { seq, live, text } of state.messages) {
+    const written = texts.get(seq);
+    if (live && written != null && !replaced.has(seq)) expect(written.startsWith(text)).toBe(true);
+  }
+}
+
 describe("the list is the log's tail", () => {
   it("after any loss, duplication, reordering, reconnect and restore", () => {
     fc.assert(
@@ -172,6 +246,7 @@ describe("the list is the log's tail", () => {
           const seqs = world.state.messages.map(({ seq }) => seq);
           expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
           expect(seqs.every((seq) => seq <= world.state.lastSeq)).toBe(true);
+          expectBeginnings(world);
         }
         world.heal();
         const { messages, complete } = world.state;

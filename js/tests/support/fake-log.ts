@@ -1,9 +1,9 @@
-/** A room's log in memory, which answers like a server: appends, pages, replays. */
+/** A room's log in memory, which answers like a server: appends, pages, replays, and the pieces of live messages. */
 
 import type { Effect, Input } from "../../src/model/state";
 import { isChange, type Change, type Entry, type Message } from "../../src/protocol/entries";
-import { fold, withAnswer } from "../../src/protocol/folding";
-import type { Hello, ServerFrame } from "../../src/protocol/server-frames";
+import { appended, codePoints, fold, withAnswer } from "../../src/protocol/folding";
+import type { AppendFrame, Hello, ServerFrame } from "../../src/protocol/server-frames";
 
 export const LIMITS = { text: 16_000, user: 64, frame: 131_072, rate: 20, rate_ms: 10_000 };
 const MAX_REPLAY = 5;
@@ -11,6 +11,8 @@ const MAX_REPLAY = 5;
 export class FakeLog {
   entries: Entry[] = [];
   epoch = "e1";
+  /** The end of each live message that is not in the log yet, as one piece. */
+  readonly #tails = new Map<number, AppendFrame>();
   #at = 1_760_000_000_000;
 
   /** `step`: the difference to the seq before, which need not be 1. A user's client has the user's name. */
@@ -27,11 +29,49 @@ export class FakeLog {
     return entry;
   }
 
+  /** Adds `text` to a live message, without saving it. Returns the frame that members get. */
+  write(target: number, text: string, replace?: { offset: number }): AppendFrame {
+    const message = this.get(target)!;
+    const offset = replace?.offset ?? codePoints(message.text);
+    const piece: AppendFrame = { type: "append", target, offset, text, ...(replace && { replace: true }) };
+    const tail = this.#tails.get(target) ?? { ...piece, text: "" };
+    const from = Math.min(tail.offset, offset);
+    const whole = Array.from(appended(message, piece).text).slice(from).join("");
+    const replaces = replace !== undefined || tail.replace === true;
+    this.#tails.set(target, { type: "append", target, offset: from, text: whole, ...(replaces && { replace: true }) });
+    return piece;
+  }
+
+  /** Saves what is not in the log yet of a live message. */
+  save(target: number): Change[] {
+    const tail = this.#tails.get(target);
+    this.#tails.delete(target);
+    if (tail === undefined) return [];
+    const { offset, text, replace } = tail;
+    return [this.change({ kind: "append", target, offset, text, ...(replace && { replace }) })];
+  }
+
+  get(seq: number): Message | undefined {
+    return this.folded().find((message) => message.seq === seq);
+  }
+
+  /** What is not saved yet, as a member who joins gets it. */
+  get tails(): readonly AppendFrame[] {
+    return [...this.#tails.values()];
+  }
+
+  /** Loses the newest entries, and all that is not saved. */
+  restore(): void {
+    this.epoch = `${this.epoch}+`;
+    this.entries = this.entries.slice(0, Math.ceil(this.entries.length / 2));
+    this.#tails.clear();
+  }
+
   get last(): number {
     return this.entries.at(-1)?.seq ?? 0;
   }
 
-  /** All messages up to a seq, with their changes. */
+  /** All messages up to a seq, with their changes; the newest texts of live messages without `upTo`. */
   folded(upTo = Infinity): Message[] {
     const messages = new Map<number, Message>();
     for (const entry of this.entries.filter(({ seq }) => seq <= upTo)) {
@@ -41,12 +81,24 @@ export class FakeLog {
         if (question !== undefined) messages.set(question.seq, withAnswer(question, entry));
       } else if (messages.has(entry.target)) messages.set(entry.target, fold(messages.get(entry.target)!, entry));
     }
-    return [...messages.values()];
+    if (upTo !== Infinity) return [...messages.values()];
+    return [...messages.values()].map((message) => {
+      const tail = this.#tails.get(message.seq);
+      return tail === undefined ? message : appended(message, tail);
+    });
   }
 
   frame(entry: Entry): ServerFrame {
     const prev = this.entries[this.entries.indexOf(entry) - 1]?.seq ?? 0;
     return isChange(entry) ? { type: "change", entry, prev } : { type: "message", entry, prev };
+  }
+
+  /** As `frame`, for a member who was sent the pieces of an append. */
+  shortFrame(entry: Entry): ServerFrame {
+    const frame = this.frame(entry);
+    if (frame.type !== "change" || frame.entry.kind !== "append") return frame;
+    const { text = "", ...rest } = frame.entry;
+    return { ...frame, entry: { ...rest, length: codePoints(text) } };
   }
 
   hello(resumed: boolean): Hello {

@@ -96,7 +96,7 @@ describe("joining", () => {
     const { request } = await joined();
     const url = new URL(request.url ?? "", "http://x");
     expect(url.pathname).toBe("/hub/rooms/lobby");
-    expect(Object.fromEntries(url.searchParams)).toEqual({ kind: "person", after: "41", epoch: "e 1", user: "ada & co" });
+    expect(Object.fromEntries(url.searchParams)).toEqual({ kind: "person", live: "1", after: "41", epoch: "e 1", user: "ada & co" });
     expect(request.headers["sec-websocket-protocol"]).toBe("chat.v1");
   });
 
