@@ -16,6 +16,7 @@ from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.session_thread import now_ms
 from bqwidget._room.arguments import check_flag, check_timeout
 from bqwidget._room.callbacks.membership import KernelMember
+from bqwidget._room.conversation.verbs import ConversationMixin
 from bqwidget._room.live_output import LiveOutputMixin
 from bqwidget._room.observable import HIDDEN, CompletedType
 from bqwidget._room.options import check_keep, check_options, check_user
@@ -38,7 +39,7 @@ Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, PageMixin, metaclass=CompletedType):
+class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, PageMixin, metaclass=CompletedType):
     """A member of the room ``name``. Returns at once and joins in the background.
 
     ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else

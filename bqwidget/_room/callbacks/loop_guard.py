@@ -19,6 +19,8 @@ MAX_ANSWERS = 20
 """Counted answers of one Room to one message of a person."""
 MAX_ROOTS = 1000
 _CID = re.compile(r"[0-9]{1,12}-([0-9]{1,6})-([0-9]{1,19})\.[0-9a-f]{20}")
+_PLAIN_CID = re.compile(r"[0-9]{1,12}\.[0-9a-f]{20}")
+"""Sent by code that runs in no callback."""
 
 
 class Chain(NamedTuple):
@@ -34,11 +36,13 @@ class Chain(NamedTuple):
 
 
 _chain: ContextVar[Chain | None] = ContextVar("bqwidget_chain", default=None)
+_message: ContextVar[Message | None] = ContextVar("bqwidget_message", default=None)
 
 
 def begin(*args: Any) -> None:
     """A callback begins, with a message, or with the change of a list of messages."""
     cause = args[0] if args else None
+    _message.set(cause if isinstance(cause, Message) else None)
     if not isinstance(cause, Message):
         new = getattr(cause, "new", None)
         cause = new[-1] if isinstance(new, list | tuple) and new and isinstance(new[-1], Message) else None
@@ -53,6 +57,20 @@ def begin(*args: Any) -> None:
 def current_chain() -> Chain | None:
     """The chain that a message sent now continues, or None outside of callbacks."""
     return _chain.get()
+
+
+def current_message() -> Message | None:
+    """The message that the current callback handles, or None."""
+    return _message.get()
+
+
+def is_sent_in_callback(cid: str | None) -> bool:
+    return _CID.fullmatch(cid or "") is not None
+
+
+def is_sent_by_code(cid: str | None) -> bool:
+    """Whether a verb made ``cid``. Those of browsers have another form."""
+    return is_sent_in_callback(cid) or _PLAIN_CID.fullmatch(cid or "") is not None
 
 
 class LoopGuard:

@@ -158,6 +158,14 @@ CASES = [
     case("df", "history must be True or False", history="all"),
     case("df", "limit is -5", limit=-5),
     case("df", "limit must be", limit="5"),
+    case("conversation", "format must be text such as 'openai', not 3", 3),
+    case("conversation", "format is 'gemini': write 'openai', 'anthropic', 'pydantic_ai'", "gemini"),
+    case("conversation", "last is 0", last=0),
+    case("conversation", "last must be a whole number", last="all"),
+    case("conversation", "max_chars is 0", max_chars=0),
+    case("conversation", "pictures is -1", pictures=-1),
+    case("conversation", "pictures must be a whole number", pictures=True),
+    case("conversation", "upto must be a Message or its seq", upto="x"),
     case("transcript", r"messages must be a list such as room.messages\[-5:\]", PLAIN),
     case("transcript", "messages must be a list", "text"),
     case("transcript", "messages must be a list .*not 3", [3]),
@@ -169,7 +177,7 @@ CASES = [
     case("invite", "minutes is 1000000", minutes=1_000_000),
     case("invite", "minutes must be", minutes="ten"),
 ]
-TWINS = ("reply", "edit", "delete", "react", "answer", "history", "search", "part", "df", "invite")
+TWINS = ("reply", "edit", "delete", "react", "answer", "history", "search", "part", "df", "invite", "conversation")
 CASES += [
     pytest.param(f"a{verb}", *rest, id=f"a{one.id}")
     for one in CASES

@@ -28,13 +28,14 @@ CALLS = {
     "asearch": lambda room, _: room.asearch("first"),
     "apart": lambda room, _: room.apart(next(each for each in room.messages if each.parts).parts[0]),
     "adf": lambda room, _: room.adf(history=True),
+    "aconversation": lambda room, _: room.aconversation(),
     "ainvite": lambda room, _: room.ainvite(uses=2),
     "await_open": lambda room, _: room.await_open(20),
 }
 VERBS = {name: "wait_open" if name == "await_open" else name.removeprefix("a") for name in CALLS}
 VERBS["next_message"] = "wait_for"
-SAME_AS_OFFLINE = {"next_message", "aask"}
-"""The first reads the kept messages; the second ends by its own time."""
+SAME_AS_OFFLINE = {"next_message", "aask", "aconversation"}
+"""They read the kept messages, or end by their own time."""
 
 
 def test_every_verb_that_waits_has_a_twin_with_its_arguments() -> None:

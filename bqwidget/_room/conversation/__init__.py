@@ -1,0 +1,1 @@
+"""A room's messages as the messages of a language model's API."""
