@@ -21,7 +21,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   room: ["protocol", "model", "transport/source", "@preact/signals"],
   "view/shared": ["protocol", "model", "i18n", "worker", "preact"],
   "view/attachments": ["protocol", "i18n", "room", "view/shared", "preact"],
-  "view/messages": ["protocol", "model", "i18n", "worker", "room", "view/shared", "view/attachments", "preact", "marked"],
+  "view/questions": ["protocol", "model", "i18n", "view/shared", "preact"],
+  "view/messages": [
+    ...["protocol", "model", "i18n", "worker", "room", "view/shared", "view/attachments", "view/questions", "preact", "marked"],
+  ],
   "view/composer": ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "preact"],
   view: ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "view/messages", "view/composer", "preact"],
   // The entry points.

@@ -64,6 +64,15 @@ export const de: Strings = {
   copy: "Kopieren",
   copied: "Kopiert",
 
+  poll: "Umfrage",
+  choices: "Auswahl",
+  yourVote: "deine Stimme",
+  votes: (count) => `${count} ${plural(count, "Stimme", "Stimmen")}`,
+  votesOf: (count, asked) => `${count} von ${asked} haben abgestimmt`,
+  votersAsked: (users) => `Nur ${users} darf abstimmen`,
+  showVoters: "Zeigen, wer abgestimmt hat",
+  pollEnds: { all: "Alle haben abgestimmt", time: "Die Abstimmung ist zu Ende", closed: "Die Abstimmung wurde geschlossen" },
+
   question: "Frage",
   answer: "Antworten",
   yourAnswer: "Deine Antwort",

@@ -63,6 +63,15 @@ export const en = {
   copy: "Copy",
   copied: "Copied",
 
+  poll: "Poll",
+  choices: "Choices",
+  yourVote: "your vote",
+  votes: (count: number) => `${count} ${plural(count, "vote", "votes")}`,
+  votesOf: (count: number, asked: number) => `${count} of ${asked} voted`,
+  votersAsked: (users: string) => `Only ${users} can vote`,
+  showVoters: "Show who voted",
+  pollEnds: { all: "All have voted", time: "Voting has ended", closed: "Voting was closed" },
+
   question: "Question",
   answer: "Answer",
   yourAnswer: "Your answer",

@@ -70,6 +70,14 @@ export class Room {
     return this.#submit({ type: "chat.send", ...this.#newDraft(), text: choice, re: question.seq, choice });
   }
 
+  /** Counts instead of an earlier vote, also instead of one that failed. */
+  vote(poll: Message, choice: string): boolean {
+    for (const { cid, draft, state } of this.#state.value.pending) {
+      if (draft.type === "chat.vote" && draft.target === poll.seq && state === "failed") this.discard(cid);
+    }
+    return this.#submit({ type: "chat.vote", ...this.#newDraft(), target: poll.seq, choice });
+  }
+
   edit(message: Message, text: string): boolean {
     return this.#submit({ type: "chat.edit", ...this.#newDraft(), target: message.seq, text });
   }

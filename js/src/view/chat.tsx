@@ -79,5 +79,7 @@ function messageActions(room: Room, setMode: (mode: ComposerMode) => void, requi
     onReact: (message, emoji, on) => requireName() && room.react(message, emoji, on),
     onAnswer: (question, text, choice) =>
       requireName() && (choice ? room.answer(question, text) : room.send(text, question)),
+    onVote: (poll, choice) => requireName() && room.vote(poll, choice),
+    onDiscard: (cid) => room.discard(cid),
   };
 }

@@ -3,14 +3,16 @@
 import { Component, type JSX } from "preact";
 import { formatDateTime, formatTime, toIsoString } from "../../i18n/format";
 import { strings } from "../../i18n/strings";
+import type { PendingDraft } from "../../model/pending";
 import { Attachments } from "../attachments/attachments";
+import { Poll } from "../questions/poll";
+import { Question } from "../questions/question";
 import { Avatar } from "../shared/avatar";
 import { CheckIcon } from "../shared/icons";
 import { mentions } from "../shared/mentions";
 import { VerificationBadge, verificationTitle } from "../shared/verification-badge";
 import { MessageText } from "./message-text";
 import { MessageToolbar, type MessageActions } from "./message-toolbar";
-import { Question } from "./question";
 import { Quote } from "./quote";
 import { Reactions } from "./reactions";
 import type { Row } from "./rows";
@@ -21,6 +23,8 @@ interface Props extends Row {
   readonly active: boolean;
   /** An answer of the reader to this question is being sent. */
   readonly answering: boolean;
+  /** The reader's last vote in this poll, if it is being sent or failed. */
+  readonly vote: PendingDraft | null;
   readonly actions: MessageActions;
 }
 
@@ -67,7 +71,7 @@ export class MessageItem extends Component<Props> {
   }
 
   bubble(): JSX.Element {
-    const { message, own, quoted, answer, endsAt, user, answering, active, actions } = this.props;
+    const { message, own, user, active, actions } = this.props;
     if (message.deleted) {
       return (
         <div class="bq-bubble bq-deleted">
@@ -83,32 +87,67 @@ export class MessageItem extends Component<Props> {
       <>
         <div class={`bq-bubble${message.ask ? " bq-question" : ""}${mentioned ? " bq-mentioned" : ""}`}>
           {mentioned && <span class="bq-sr">{strings.mentionsYou}</span>}
-          {message.ask && <p class="bq-label">{strings.question}</p>}
-          {message.re !== undefined && <Quote message={quoted} />}
-          {message.parts?.length ? <Attachments attachments={message.parts} /> : null}
-          {message.ask && (
-            <>
-              <MessageText text={message.text} />
-              <Question
-                question={message}
-                answer={answer}
-                endsAt={endsAt}
-                user={user}
-                answering={answering}
-                onAnswer={actions.onAnswer}
-              />
-            </>
-          )}
-          <div class="bq-line">
-            {!message.ask && message.text !== "" && <MessageText text={message.text} />}
-            {this.meta()}
-          </div>
+          {this.content()}
           {active && <MessageToolbar message={message} own={own} {...actions} />}
         </div>
         {message.reactions && (
           <Reactions reactions={message.reactions} user={user} onReact={(emoji, on) => actions.onReact(message, emoji, on)} />
         )}
       </>
+    );
+  }
+
+  content(): JSX.Element {
+    const { message, quoted, answer, endsAt, user, answering, vote, actions } = this.props;
+    const above = (
+      <>
+        {message.re !== undefined && <Quote message={quoted} />}
+        {message.parts?.length ? <Attachments attachments={message.parts} /> : null}
+      </>
+    );
+    const text = message.text === "" ? null : <MessageText text={message.text} />;
+    if (message.ask === undefined) {
+      return (
+        <>
+          {above}
+          <div class="bq-line">
+            {text}
+            {this.meta()}
+          </div>
+        </>
+      );
+    }
+    if (message.ask.poll) {
+      return (
+        <>
+          <p class="bq-label">{strings.poll}</p>
+          {above}
+          {text}
+          <Poll
+            poll={message}
+            endsAt={endsAt}
+            user={user}
+            vote={vote}
+            meta={this.meta()}
+            onVote={actions.onVote}
+            onDiscard={actions.onDiscard}
+          />
+        </>
+      );
+    }
+    return (
+      <Question
+        question={message}
+        answer={answer}
+        endsAt={endsAt}
+        user={user}
+        answering={answering}
+        onAnswer={actions.onAnswer}
+        meta={this.meta()}
+      >
+        {above}
+        {text}
+      </Question>
     );
   }
 

@@ -175,8 +175,9 @@ export class MessageList extends Component<Props, ListState> {
     const { start, end } = rangeOf(window, messages, calm ? DEFAULT_ROWS : rowsThatFit(height));
     const atEnd = end === messages.length;
     const rows = rowsOf(state, start, end, Date.now());
-    const drafts = pending.filter(({ draft, state }) => draft.type === "chat.send" || state === "failed");
+    const drafts = pending.filter(({ draft, state }) => draft.type === "chat.send" || (state === "failed" && draft.type !== "chat.vote"));
     const answered = new Set(pending.map(({ draft, state }) => state === "sending" && "re" in draft && draft.re));
+    const votes = new Map(pending.flatMap((each) => (each.draft.type === "chat.vote" ? [[each.draft.target, each]] : [])));
     return (
       <div class="bq-messages">
         <div
@@ -206,6 +207,7 @@ export class MessageList extends Component<Props, ListState> {
                 user={principal ?? user}
                 active={activeSeq === row.message.seq}
                 answering={answered.has(row.message.seq)}
+                vote={votes.get(row.message.seq) ?? null}
                 actions={actions}
               />
             ))}

@@ -16,6 +16,8 @@ export interface MessageActions {
   readonly onRemove: (message: Message) => boolean;
   readonly onReact: (message: Message, emoji: string, on: boolean) => boolean;
   readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
+  readonly onVote: (poll: Message, choice: string) => boolean;
+  readonly onDiscard: (cid: string) => void;
 }
 
 interface Props extends MessageActions {

@@ -25,6 +25,7 @@ export const PeopleIcon = icon(
   "M9 11.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3 19.5c0-3.5 2.5-5.5 6-5.5s6 2 6 5.5M15.5 5a3.2 3.2 0 0 1 0 6.2M17 14.3c2.5.6 4 2.4 4 5.2",
 );
 export const SpeechIcon = icon("M5 5.5h14a1.5 1.5 0 0 1 1.5 1.5v8.5A1.5 1.5 0 0 1 19 17h-7l-4.5 3.5V17H5a1.5 1.5 0 0 1-1.5-1.5V7A1.5 1.5 0 0 1 5 5.5z");
+export const ExpandIcon = icon("m6 9.5 6 6 6-6");
 export const CloseIcon = icon("m6.5 6.5 11 11m0-11-11 11");
 export const FileIcon = icon("M7 3.5h7l4 4v13H7zM14 3.5v4h4");
 export const AttachIcon = icon(

@@ -65,42 +65,6 @@ describe("the list", () => {
   });
 });
 
-describe("a question", () => {
-  it("is answered by one click, and shows who answered", async () => {
-    await receiveMessage("trainer", "Continue?", { ask: { choices: ["yes", "no"] } });
-    await click("yes");
-    expect(source.drafts()).toMatchObject([{ text: "yes", re: 1, choice: "yes" }]);
-    expect(button("no").disabled).toBe(true);
-    await receiveMessage("ada", "no", { re: 1, choice: "no" });
-    await receiveMessage("me", "yes", { re: 1, choice: "yes", cid: source.drafts()[0]!.cid });
-    expect(rows()[0]?.textContent).toContain("ada answered: no");
-    expect(rows()[0]?.querySelector(".bq-choice")).toBeNull();
-    expect(rows()[2]?.textContent).toContain("already answered");
-  });
-
-  it("without choices is answered with a text", async () => {
-    await receiveMessage("trainer", "Which label?", { ask: {} });
-    await type("cat", find<HTMLInputElement>("input[aria-label='Your answer']"));
-    await click("Answer");
-    expect(source.drafts()).toMatchObject([{ text: "cat", re: 1 }]);
-    expect(source.drafts()[0]).not.toHaveProperty("choice");
-  });
-
-  it("for another user cannot be answered", async () => {
-    await receiveMessage("trainer", "Continue?", { ask: { choices: ["yes"], from: "ada" } });
-    expect(button("yes").disabled).toBe(true);
-    expect(rows()[0]?.textContent).toContain("Only ada can answer");
-  });
-
-  it("that expired is marked, and so is a late answer", async () => {
-    await receiveMessage("trainer", "Continue?", { ask: { choices: ["yes"] } });
-    await receive(source.log.frame(source.log.change({ kind: "expire", target: 1, at: Date.now() + 5_000 })));
-    expect(rows()[0]?.textContent).toContain("Expired without an answer"); // the server's clock may be ahead
-    await receiveMessage("ada", "yes", { re: 1, choice: "yes" });
-    expect(rows()[1]?.textContent).toContain("late answer");
-  });
-});
-
 describe("a message that mentions the reader", () => {
   const marked = (): boolean[] => rows().map((row) => row.querySelector(".bq-mentioned") !== null);
 

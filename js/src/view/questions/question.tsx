@@ -1,12 +1,13 @@
-/** The controls of a question: a button per choice or a text field; afterwards the outcome. */
+/** A question: a button per choice or a text field; once it is answered or has expired, one line. */
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { formatTime } from "../../i18n/format";
 import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
 import { askedUsers } from "../../protocol/folding";
 import { useNow } from "../shared/hooks";
+import { EndedQuestion } from "./ended-question";
 
 interface Props {
   readonly question: Message;
@@ -18,24 +19,29 @@ interface Props {
   /** An answer of the reader is being sent. */
   readonly answering: boolean;
   readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
+  /** The time and the state of the message. */
+  readonly meta: JSX.Element;
+  /** The text of the message, with what it quotes and its attachments. */
+  readonly children: ComponentChildren;
 }
 
-export function Question({ question, answer, endsAt, user, answering, onAnswer }: Props): JSX.Element {
+export function Question({ question, answer, endsAt, user, answering, onAnswer, meta, children }: Props): JSX.Element {
   const isOpen = question.answer === undefined && question.expired === undefined;
   const now = useNow(isOpen ? endsAt : null);
-  if (question.answer !== undefined) {
+  if (!isOpen || (endsAt !== null && now >= endsAt)) {
     return (
-      <p class="bq-outcome bq-answered" dir="auto">
-        {answer === null ? strings.answered : strings.answeredBy(answer.user, answer.choice ?? answer.text)}
-      </p>
+      <EndedQuestion question={question} answer={answer} meta={meta}>
+        {children}
+      </EndedQuestion>
     );
   }
-  if (!isOpen || (endsAt !== null && now >= endsAt)) return <p class="bq-outcome">{strings.expired}</p>;
   const { choices } = question.ask ?? {};
   const asked = askedUsers(question.ask ?? {});
   const disabled = answering || (asked.length > 0 && !asked.includes(user));
   return (
     <>
+      <p class="bq-label">{strings.question}</p>
+      {children}
       {choices?.length ? (
         <div class="bq-choices">
           {[...new Set(choices)].map((choice) => (
@@ -54,13 +60,16 @@ export function Question({ question, answer, endsAt, user, answering, onAnswer }
       ) : (
         <FreeAnswer disabled={disabled} onAnswer={(text) => onAnswer(question, text, false)} />
       )}
-      {(asked.length > 0 || endsAt !== null) && (
-        <p class="bq-outcome" dir="auto">
-          {[asked.length > 0 && strings.onlyFrom(asked.join(", ")), endsAt !== null && strings.openUntil(formatTime(endsAt))]
-            .filter(Boolean)
-            .join(" · ")}
-        </p>
-      )}
+      <div class="bq-line">
+        {(asked.length > 0 || endsAt !== null) && (
+          <p class="bq-outcome" dir="auto">
+            {[asked.length > 0 && strings.onlyFrom(asked.join(", ")), endsAt !== null && strings.openUntil(formatTime(endsAt))]
+              .filter(Boolean)
+              .join(" · ")}
+          </p>
+        )}
+        {meta}
+      </div>
     </>
   );
 }
