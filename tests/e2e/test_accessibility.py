@@ -42,7 +42,7 @@ def open_room(page: Page, server, room: str, user: str = "me") -> None:
 
 
 def fill(server, room: str) -> None:
-    """Send every kind of message: text, code, a reply, a reaction, an edit, a deleted one, questions of every outcome."""
+    """Send every kind of message: text, code, a reply, a reaction, an edit, a deleted one, questions and polls of every outcome."""
     with member(server.url, room) as sender:
 
         def say(user: str, text: str, **more) -> int:
@@ -50,7 +50,7 @@ def fill(server, room: str) -> None:
             return sender.until("ack")["seq"]
 
         def change(kind: str, user: str, target: int, **more) -> None:
-            more |= {"cid": f"{kind}{target}", "user": user, "target": target}
+            more = {"cid": f"{kind}{target}{user}", "user": user, "target": target, **more}
             sender.send({"type": f"chat.{kind}", **more})
             sender.until("ack")
 
@@ -71,6 +71,11 @@ def fill(server, room: str) -> None:
         change("expire", "trainer", say("trainer", "Anyone?", ask={}))
         say("trainer", "For ada", ask={"choices": ["yes"], "from": "ada"})
         say("trainer", "In words?", ask={})
+        say("bob", "yes", re=say("trainer", "line\n" * 3, ask={"choices": ["yes"]}), choice="yes")
+        polls = [say("trainer", f"Poll {n}", ask={"choices": ["cat", "dog"], "poll": True}) for n in range(2)]
+        for poll, user in [(poll, user) for poll in polls for user in ("ada", "bob", "cy", "eve", "me")]:
+            change("vote", user, poll, choice="dog")
+        change("expire", "trainer", polls[0])
         say("trainer", "Continue?", ask={"choices": ["yes", "no"]})
 
 
@@ -186,7 +191,7 @@ def tab_to(page: Page, name: str, key: str = "Tab") -> None:
 
 @pytest.fixture
 def keys(server, pages) -> Page:
-    """A room with three messages, joined and used by keyboard alone."""
+    """A room with four messages, joined and used by keyboard alone."""
     page = pages()
     page.goto(f"{server.url}/rooms/keys")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
@@ -200,6 +205,7 @@ def keys(server, pages) -> Page:
     item(page, "second line").wait_for()
     with member(server.url, "keys") as bob:
         bob.say("to be answered", "q", "bob", ask={"choices": ["yes", "no"]})
+        bob.say("to be voted on", "v", "bob", ask={"choices": ["cat", "dog"], "poll": True})
         bob.say("to be liked", "l", "bob")
     item(page, "to be liked").wait_for()
     return page
@@ -237,6 +243,9 @@ def test_every_action_works_by_keyboard_alone(keys):
 
     act("to be answered", "yes")
     item(keys, "me answered: yes").wait_for()
+
+    act("to be voted on", "dog")
+    item(keys, "to be voted on").get_by_role("button", name="dog", pressed=True).wait_for()
 
     tab_to(keys, "1 here", "Shift+Tab")
     keys.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""The composer: input methods, drafts, rejected messages, edits, reactions, mentions and screen readers."""
+"""Writing and answering: input methods, drafts, rejections, edits, reactions, polls, mentions and screen readers."""
 
 from __future__ import annotations
 
@@ -165,6 +165,32 @@ def test_messages_are_edited_replied_to_reacted_to_and_deleted(server, pages):
     mine.get_by_role("button", name="Delete").click()
     row(there, "This message was deleted").wait_for()
     assert there.messages.filter(has_text="first").count() == 0
+
+
+def test_two_readers_vote_and_see_the_tally_of_an_open_and_an_ended_poll(server, pages):
+    mine, theirs = pages(), pages()
+    here, there = open_room(mine, server, "polls", "me"), open_room(theirs, server, "polls", "ada")
+    with member(server.url, "polls", "?kind=kernel&user=bot") as bot:
+        bot.say("Which day?", "p1", "bot", ask={"choices": ["Tuesday", "Friday"], "poll": True, "from": ["me", "ada"]})
+        bot.say("Which room?", "p2", "bot", ask={"choices": ["big", "small"], "poll": True, "from": "ada"})
+        row(here, "Which day?").get_by_role("button", name="Tuesday").click()
+        row(there, "Which day?").get_by_text("1 of 2 voted").wait_for()
+        row(here, "Which day?").get_by_role("button", name="Friday").click()
+        friday = row(there, "Which day?").locator("li").filter(has_text="Friday")
+        friday.get_by_text("me", exact=True).wait_for()
+        assert row(here, "Which day?").get_by_role("button", name="Friday", pressed=True).count() == 1
+        assert row(here, "Which room?").get_by_role("button", name="big").is_disabled()
+        row(there, "Which day?").get_by_role("button", name="Friday").click()
+        for window in (here, there):
+            ended = row(window, "Which day?")
+            ended.get_by_text("All have voted · 2 votes").wait_for()
+            assert ended.get_by_role("button", name="Friday").count() == 0
+            assert ended.locator("li").filter(has_text="Friday").locator(".bq-voters").inner_text() == "me, ada"
+            bar = "bar => getComputedStyle(bar, '::before').width + ' of ' + getComputedStyle(bar).width"
+            widths = ended.locator("li").filter(has_text="Friday").evaluate(bar).replace("px", "").split(" of ")
+            assert 0 < float(widths[0]) <= float(widths[1])
+        mine.reload()
+        row(here, "Which day?").get_by_text("All have voted · 2 votes").wait_for()
 
 
 def test_typing_users_are_shown_and_mentions_highlighted(server, pages):
