@@ -125,6 +125,8 @@ export const de: Strings = {
   tooManyAttachments: (limit) => `Eine Nachricht kann höchstens ${limit} Anhänge haben`,
   image: "Bild",
   table: "Tabelle",
+  done: "Erledigt",
+  notDone: "Offen",
   enlarge: (name) => `${name} vergrößern`,
   close: "Schließen",
   loadingAttachment: (name) => `${name} wird geladen…`,

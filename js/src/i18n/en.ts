@@ -124,6 +124,8 @@ export const en = {
   tooManyAttachments: (limit: number) => `A message can have at most ${limit} attachments`,
   image: "Picture",
   table: "Table",
+  done: "Done",
+  notDone: "Not done",
   enlarge: (name: string) => `Enlarge ${name}`,
   close: "Close",
   loadingAttachment: (name: string) => `Loading ${name}…`,

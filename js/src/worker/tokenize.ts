@@ -1,29 +1,51 @@
-/** Splits Markdown into tokens: plain data, so that a worker can do it, and never HTML. */
+/** Splits Markdown into tokens: plain data, so that a worker can do it, and never HTML.
+ *
+ * The rules differ from GitHub's where a text that was not meant as Markdown would be changed: see js/README.md.
+ */
 
-import { Lexer, Tokenizer, type MarkedOptions, type Token } from "marked";
+import { Hooks, Lexer, type MarkedOptions, type Token, type Tokens } from "marked";
+import { chatBlock, ChatTokenizer } from "./markdown/blocks";
+import type { SourceLexer } from "./markdown/inlines";
+import { inlineMath, maskMath, mathStart } from "./markdown/math";
 
 /** Generated text, which takes the parser more than a few milliseconds, is shown as it was written. */
 const LONG_WORD = /\S{2000}/;
-const DELIMITERS = /[*_~`[\]<>!]/g;
+const DELIMITERS = /[*_~`[\]<>!$\\]/g;
 const MAX_DELIMITERS = 1_000;
 
-const disabled = (): undefined => undefined;
-
-/** Without the syntax that would hide text, or that the view has no element for. */
-class ChatTokenizer extends Tokenizer {
-  override html = disabled;
-  override tag = disabled;
-  override def = disabled;
-  override table = disabled;
-  override lheading = disabled;
-  override hr = disabled;
-  override reflink = disabled;
+class MathHooks extends Hooks {
+  override emStrongMask = maskMath;
 }
 
-const OPTIONS: MarkedOptions = { gfm: true, breaks: true, tokenizer: new ChatTokenizer() };
+function mathInText(this: { lexer: Lexer }, src: string): Tokens.Generic | undefined {
+  const { source } = this.lexer as SourceLexer;
+  return inlineMath(src, source.charAt(source.length - src.length - 1));
+}
+
+const OPTIONS: MarkedOptions = {
+  gfm: true,
+  breaks: true,
+  tokenizer: new ChatTokenizer(),
+  hooks: new MathHooks(),
+  extensions: { renderers: {}, childTokens: {}, block: [chatBlock], inline: [mathInText], startInline: [mathStart] },
+};
+
+class ChatLexer extends Lexer implements SourceLexer {
+  source = "";
+
+  override inlineTokens(src: string, tokens: Token[] = []): Token[] {
+    const outer = this.source;
+    this.source = src;
+    try {
+      return super.inlineTokens(src, tokens);
+    } finally {
+      this.source = outer;
+    }
+  }
+}
 
 /** Contains no character that can begin syntax: most messages match, and skip the parser. */
-const PLAIN_TEXT = /^[^\\`*_~[\]<>#&|\n\t:/@+\-.)0-9][^\\`*_~[\]<>#&|\n\t:/@]*$/;
+const PLAIN_TEXT = /^[^\\`*_~[\]<>#&|$\n\t:/@+\-.)0-9 ][^\\`*_~[\]<>#&|$\n\t:/@]*$/;
 
 export function isPlain(text: string): boolean {
   if (text.length < 2_000) return PLAIN_TEXT.test(text) && !text.includes("www.");
@@ -35,7 +57,7 @@ export function tokenize(text: string): readonly Token[] | null {
   if (isPlain(text)) return null;
   try {
     // A copy: marked's array has more properties than its type says, which `postMessage` could not clone.
-    return [...new Lexer(OPTIONS).lex(text)];
+    return [...new ChatLexer(OPTIONS).lex(text)];
   } catch {
     // Too deeply nested for the parser's recursion.
     return null;

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
-import { Markdown } from "./markdown";
+import { Markdown } from "../markdown/markdown";
 
 const MAX_UNFOLDED_CHARACTERS = 2_000;
 const MAX_UNFOLDED_LINES = 30;

@@ -4,13 +4,20 @@
 import fc from "fast-check";
 import { render } from "preact";
 import { describe, expect, it, vi } from "vitest";
-import { Markdown, safeUrl } from "../../../src/view/messages/markdown";
+import { safeUrl } from "../../../src/view/markdown/inlines";
+import { Markdown } from "../../../src/view/markdown/markdown";
 import { isPlain, tokenize } from "../../../src/worker/tokenize";
 import { workerClient } from "../../../src/worker/worker-client";
 import { cpuTime } from "../../support/cpu-time";
 
-const ELEMENTS = ["P", "BR", "STRONG", "EM", "DEL", "CODE", "PRE", "BLOCKQUOTE", "UL", "OL", "LI", "A", "DIV", "BUTTON"];
-const ATTRIBUTES = ["dir", "href", "target", "rel", "title", "start", "class", "type", "tabindex", "role", "aria-label"];
+const ELEMENTS = [
+  ...["P", "STRONG", "EM", "DEL", "CODE", "PRE", "BLOCKQUOTE", "UL", "OL", "LI", "A", "DIV", "SPAN", "BUTTON", "INPUT"],
+  ...["H1", "H2", "H3", "H4", "H5", "H6", "HR", "TABLE", "THEAD", "TBODY", "TR", "TH", "TD"],
+];
+const ATTRIBUTES = [
+  ...["dir", "href", "target", "rel", "title", "start", "value", "class", "type", "tabindex", "role", "aria-label"],
+  ...["disabled", "checked"],
+];
 
 function draw(text: string): HTMLElement {
   const root = document.createElement("div");
@@ -35,15 +42,15 @@ function expectSafe(root: HTMLElement): void {
 describe("markdown", () => {
   it.each([
     ["*em* **strong** ~~del~~ `code`", "em strong del code", "em, strong, del, code"],
-    ["line one\nline two", "line oneline two", "br"],
+    ["line one\nline two", "line one\nline two", "p"],
     ["- a\n- b", "ab", "ul > li + li"],
     ["3. c\n4. d", "cd", "ol[start='3'] > li + li"],
     ["> quoted", "quoted", "blockquote > p"],
-    ["# Title", "Title", "p > strong"],
+    ["# Title", "Title", "h1"],
     ["```py\nx = 1\n```", "x = 1Copy", "pre[aria-label=py] > code"],
     ["see https://example.com/a_b_c!", "see https://example.com/a_b_c!", "a[href='https://example.com/a_b_c']"],
     ["[text](mailto:a@b.co)", "text", "a[href='mailto:a@b.co']"],
-    ["- [x] done", "☑ done", "li"],
+    ["- [x] done", "done", "li > input[type=checkbox]:disabled:checked"],
   ])("%j", (text, content, selector) => {
     const root = draw(text);
     expect(root.textContent).toBe(content);

@@ -1,0 +1,122 @@
+/** Renders Markdown with elements from an allow-list; everything else stays text.
+ *
+ * The list: paragraphs, headings, rules, emphasis, code, lists, quotes, tables, formulas, and links to http, https and
+ * mailto. Line breaks and spaces are those of the text (`white-space: pre-wrap`).
+ */
+
+import type { Token, Tokens } from "marked";
+import type { ComponentChildren, JSX } from "preact";
+import { strings } from "../../i18n/strings";
+import type { NumberedItem, TypedToken } from "../../worker/markdown/blocks";
+import type { MathToken } from "../../worker/markdown/math";
+import { isPlain, tokenize } from "../../worker/tokenize";
+import { useWorkerJob } from "../shared/hooks";
+import { CodeBlock } from "./code-block";
+import { Formula } from "./formula";
+import { inlines, MAX_DEPTH, withLinks } from "./inlines";
+
+/** Longer text is parsed in the worker, and shown as it was written until then. */
+const MAX_SYNC_CHARACTERS = 2_000;
+
+/** `plain`: the text is not Markdown, only its addresses are links. */
+export function Markdown({ text, plain = false }: { readonly text: string; readonly plain?: boolean }): JSX.Element {
+  const large = !plain && text.length > MAX_SYNC_CHARACTERS && !isPlain(text);
+  const parsed = useWorkerJob(large ? { do: "parse", text } : null);
+  if (plain) return <p dir="auto">{withLinks(text)}</p>;
+  const tokens = large ? parsed : tokenize(text);
+  return tokens === null ? <p dir="auto">{text}</p> : <>{topBlocks(tokens)}</>;
+}
+
+/** With the line breaks between the blocks, which have no height there: a selection copies the text as typed. */
+const topBlocks = (tokens: readonly Token[]): ComponentChildren =>
+  tokens.map((token) => [block(token, 0), token.type === "space" ? token.raw : /\n*$/.exec(token.raw)![0]]);
+
+function blocks(tokens: readonly Token[], depth: number): ComponentChildren {
+  return tokens.map((token) => block(token, depth));
+}
+
+/** Outer blocks take their direction from their first letter; inner ones inherit it, as `auto` skips elements with a `dir`. */
+const direction = (depth: number): { dir?: "auto" } => (depth === 0 ? { dir: "auto" } : {});
+
+function block(token: Token, depth: number): ComponentChildren {
+  if (depth > MAX_DEPTH) return <p>{token.raw}</p>;
+  switch (token.type) {
+    case "space":
+      return null;
+    case "typed":
+      return <pre class="bq-typed">{withLinks((token as TypedToken).text)}</pre>;
+    case "code": {
+      const { text, lang } = token as Tokens.Code;
+      // An empty code block is probably a typing error: show the source.
+      return text === "" ? <p {...direction(depth)}>{token.raw.trim()}</p> : <CodeBlock text={text} info={lang ?? ""} />;
+    }
+    case "math":
+      return (
+        <p>
+          <Formula {...(token as MathToken)} />
+        </p>
+      );
+    case "blockquote":
+      return <blockquote {...direction(depth)}>{blocks((token as Tokens.Blockquote).tokens, depth + 1)}</blockquote>;
+    case "list":
+      return list(token as Tokens.List, depth);
+    case "table":
+      return table(token as Tokens.Table, depth);
+    case "hr":
+      return <hr />;
+    case "heading":
+      return heading(token as Tokens.Heading, depth);
+    case "paragraph":
+      return <p {...direction(depth)}>{inlines((token as Tokens.Paragraph).tokens, depth + 1)}</p>;
+    case "text": {
+      // The text of a list item: without a paragraph, which would add space between the items.
+      const { tokens, text } = token as Tokens.Text;
+      return <span class="bq-lines">{tokens ? inlines(tokens, depth + 1) : text}</span>;
+    }
+    default:
+      return <p {...direction(depth)}>{token.raw}</p>;
+  }
+}
+
+const HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"] as const;
+
+function heading({ depth: level, tokens }: Tokens.Heading, depth: number): JSX.Element {
+  const Heading = HEADINGS[level - 1] ?? "h6";
+  return <Heading {...direction(depth)}>{inlines(tokens, depth + 1)}</Heading>;
+}
+
+function list(token: Tokens.List, depth: number): JSX.Element {
+  const items = token.items.map((item: NumberedItem) => (
+    <li class={item.task ? "bq-task" : undefined} value={item.value}>
+      {item.task && <input type="checkbox" disabled checked={item.checked === true} aria-label={item.checked ? strings.done : strings.notDone} />}
+      {item.tokens.map((part) => (part.type === "checkbox" ? null : block(part, depth + 1)))}
+    </li>
+  ));
+  if (!token.ordered) return <ul {...direction(depth)}>{items}</ul>;
+  return (
+    <ol start={Number(token.start)} {...direction(depth)}>
+      {items}
+    </ol>
+  );
+}
+
+function table({ header, rows }: Tokens.Table, depth: number): JSX.Element {
+  const cells = (Cell: "th" | "td", row: readonly Tokens.TableCell[]): JSX.Element => (
+    <tr>
+      {row.map(({ tokens, align }) => (
+        <Cell dir="auto" class={align === null ? undefined : `bq-${align}`}>
+          {inlines(tokens, depth + 1)}
+        </Cell>
+      ))}
+    </tr>
+  );
+  return (
+    // Focusable, so that the keyboard can scroll it.
+    <div class="bq-grid" tabIndex={0} role="group" aria-label={strings.table}>
+      <table>
+        <thead>{cells("th", header)}</thead>
+        {rows.length > 0 && <tbody>{rows.map((row) => cells("td", row))}</tbody>}
+      </table>
+    </div>
+  );
+}
