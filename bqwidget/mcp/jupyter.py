@@ -1,11 +1,32 @@
-"""The same tools as functions, for ``jupyter-server-mcp``: members of the rooms of the Jupyter server's user."""
+"""The same tools as functions, for ``jupyter-server-mcp``: in the rooms of the Jupyter server that offers them."""
 
 from __future__ import annotations
 
-from .rooms import AgentRooms
+import os
+from collections.abc import Mapping
+
+from jupyter_server.serverapp import ServerApp
+
+from .rooms import AgentRoom, AgentRooms
 from .tools import AgentTools
 
-_tools = AgentTools(AgentRooms("agent"))
+AGENT = "agent"
+"""The name under which they write."""
+
+
+def _environment() -> Mapping[str, str]:
+    """Address and token of the rooms inside this Jupyter server; the process's own where it has none."""
+    settings = ServerApp.instance().web_app.settings if ServerApp.initialized() else {}
+    make_environment = settings.get("bqserver_agent_environment")
+    return os.environ if make_environment is None else make_environment(AGENT)
+
+
+def _join(name: str) -> AgentRoom:
+    environment = _environment()
+    return AgentRoom(name, AGENT, url=environment.get("BQWIDGET_URL"), token=environment.get("BQWIDGET_TOKEN"))
+
+
+_tools = AgentTools(AgentRooms(_join))
 
 list_rooms = _tools.list_rooms
 read_messages = _tools.read_messages

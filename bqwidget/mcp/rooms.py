@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,6 +16,8 @@ from bqwidget.room import Room
 
 JOIN_TIMEOUT = 20.0
 """Seconds for a join."""
+CLOCK_TOLERANCE = 0.05
+"""Seconds after the end of a question until it is looked at again."""
 POLL_INTERVAL = 2.0
 """Seconds between two looks at a question that is older than the kept messages."""
 
@@ -28,14 +29,15 @@ class AgentRoom(Room):
 
     _kind = "agent"
 
+    def __init__(self, name: str, user: str | None, *, url: str | None, token: str | None) -> None:
+        super().__init__(name, user, url=url, token=token, separate=True)
+
 
 class AgentRooms:
-    """``user``: the agent's name. ``url``, ``token``: as for Room. ``allowed``: the only rooms; empty: all."""
+    """``join``: makes a member of the room with the given name. ``allowed``: the only rooms; empty: all."""
 
-    def __init__(
-        self, user: str | None = None, *, url: str | None = None, token: str | None = None, allowed: Sequence[str] = ()
-    ) -> None:
-        self._join = functools.partial(AgentRoom, user=user, url=url, token=token, separate=True)
+    def __init__(self, join: Callable[[str], AgentRoom], *, allowed: Sequence[str] = ()) -> None:
+        self._join = join
         self._allowed = tuple(allowed)
         self._rooms: dict[str, AgentRoom] = {}
 
@@ -124,24 +126,28 @@ async def wait_until_answered(room: Room, seq: int, patience: float, on_wait: On
             if question.ask is None and not question.deleted:
                 raise MessageRefused("bad_field", f"message {seq} of room {room.name} is not a question")
             passed = loop.time() - started
-            if not is_open(question) or has_expired(room, question) or passed >= patience:
+            left = _seconds_left(room, question)
+            if not is_open(question) or left < 0 or passed >= patience:
                 return question
             await on_wait(passed)
+            pause = min(POLL_INTERVAL, patience - passed, left + CLOCK_TOLERANCE)
             with connection.lock:
                 is_kept = connection.session.messages.find(seq) is not None
             if not is_kept:
-                await asyncio.sleep(min(POLL_INTERVAL, patience - passed))
+                await asyncio.sleep(pause)
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), min(POLL_INTERVAL, patience - passed))
+                await asyncio.wait_for(changed.wait(), pause)
     finally:
         remove()
 
 
 def has_expired(room: Room, question: Message) -> bool:
     """Whether the question has ended without an answer, by the server's clock."""
-    if question.expired is not None:
-        return True
-    expires = question.ask.expires if question.ask else None
-    now = room._connection.server_time_ms()  # noqa: SLF001
-    return question.answer is None and expires is not None and now > expires
+    return question.expired is not None or (question.answer is None and _seconds_left(room, question) < 0)
+
+
+def _seconds_left(room: Room, question: Message) -> float:
+    if question.ask is None or question.ask.expires is None:
+        return float("inf")
+    return (question.ask.expires - room._connection.server_time_ms()) / 1000  # noqa: SLF001

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from mcp.server import MCPServer
 
 from . import NAMES
-from .rooms import AgentRooms
+from .rooms import AgentRoom, AgentRooms
 from .tools import CALL_TIMEOUT, AgentTools, on_wait
 
 READING = frozenset(NAMES) - {"send_message", "ask_people", "report"}
@@ -33,7 +34,8 @@ def make_server(tools: AgentTools, *, read_only: bool = False) -> MCPServer:
 
 def serve(user: str, *, url: str | None, rooms: Sequence[str], read_only: bool) -> None:
     """Serve stdin and stdout until stdin ends, then leave the rooms."""
-    tools = AgentTools(AgentRooms(user, url=url, token=os.environ.get("BQWIDGET_TOKEN"), allowed=rooms))
+    join = functools.partial(AgentRoom, user=user, url=url, token=os.environ.get("BQWIDGET_TOKEN"))
+    tools = AgentTools(AgentRooms(join, allowed=rooms))
 
     async def run() -> None:
         try:

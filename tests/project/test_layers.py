@@ -38,6 +38,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "bqwidget.testing": {"errors", "protocol", "room"},
     "bqwidget._widget": {"errors", "protocol", "_client", "connection"},
+    "bqwidget.mcp": {"errors", "protocol", "_client", "_room", "room"},
     "bqwidget.widget": {"errors", "protocol", "_threads", "_room", "room", "_widget"},
     "bqwidget": {"errors", "protocol", "room", "widget"},
     # bqserver: a package, and the packages of bqserver that it may import.
@@ -86,7 +87,10 @@ IMPURE = {"asyncio", "random", "socket", "threading", "time", "tornado", "websoc
 JUPYTER = {"IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_server", "jupyterhub"}  # fmt: skip
 THIRD_PARTY_OWNERS = {
     "anywidget": {"bqwidget.widget"},
-    "jupyter_server": {"bqserver.jupyter"},
+    "mcp": {"bqwidget.mcp"},
+    "mcp_types": {"bqwidget.mcp"},
+    "pydantic": {"bqwidget.mcp"},
+    "jupyter_server": {"bqserver.jupyter", "bqwidget.mcp"},
     "jupyterhub": {"bqserver.jupyter"},
     "nats": {"bqserver.jetstream", "bqserver.storage.nats", "bqserver.cluster", "bqserver.transfer"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from support.paths import PYTHONPATH, ROOT
 from support.ws_client import request
 from websockets.sync.client import connect
 
-CONFIG_PATH = str(ROOT / "server")
-"""JUPYTER_CONFIG_PATH: the configuration that installing bqwidget adds to Jupyter."""
+CONFIG_PATH = os.pathsep.join([str(ROOT / "tests" / "support" / "jupyter_config"), str(ROOT / "server")])
+"""JUPYTER_CONFIG_PATH: the configuration that installing bqwidget adds to Jupyter, and no other extension of the tests."""
 
 
 class JupyterServer:

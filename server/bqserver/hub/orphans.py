@@ -45,7 +45,12 @@ class Orphans:
                 timer.cancel()
 
     def asked(self, peer: Peer, question: Submission, seq: int) -> None:
-        """``peer`` has asked ``question``, which is the entry ``seq``. It expires in the name under which it was asked."""
+        """``peer`` has asked ``question``, which is the entry ``seq``. It expires in the name under which it was asked.
+
+        An agent's stays open until its time: its next session looks for the answer.
+        """
+        if peer.kind == "agent":
+            return
         self._keep(peer, question._replace(draft=Expire(cid="", user=question.draft.user, target=seq)), seq)
 
     def willed(self, peer: Peer, submission: Submission, seq: int, will: str | None) -> None:

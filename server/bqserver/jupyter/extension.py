@@ -146,7 +146,13 @@ class BqserverExtension(LimitSettings, ExtensionApp):
             self.kernel_tokens.bind(environment, kernel)
             return kernel
 
+        # For the tools that jupyter-server-mcp runs inside this process (bqwidget.mcp.jupyter).
+        self.serverapp.web_app.settings["bqserver_agent_environment"] = self.agent_environment
         manager.start_kernel = start_kernel  # type: ignore[method-assign]  # Jupyter has no hook for it
+
+    def agent_environment(self, name: str) -> dict[str, str]:
+        """The address, and a token by which an agent inside this process is the member ``name``."""
+        return self.kernel_tokens.make_environment(self.url(), Identity(name), {})
 
     def url(self) -> str:
         """The address for kernels, which run on this machine."""

@@ -17,6 +17,7 @@ from .handler import Handler
 from .page_template import CSP, DEFAULT_PAGE_MESSAGES, render
 from .requests import is_upgrade
 
+KINDS = ("person", "kernel", "agent")
 EMPTY_VIEW = RoomView(Bounds(0, 0), [])
 
 
@@ -38,7 +39,7 @@ class RoomPageHandler(Handler):
         hub, policy = self.context.hub, self.context.hub.policy
         after = self.query_integer("after", 0)
         epoch = self.get_query_argument("epoch", None)
-        user = requested_name(self)
+        user, kind = requested_name(self), self.get_query_argument("kind", "")
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         if not handshake.accepted:
             raise ApiError(handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake")
@@ -53,7 +54,7 @@ class RoomPageHandler(Handler):
             identity=self.identity,
             role=policy.authenticator.role(self.identity, room),
             user=user,
-            kind="kernel" if self.get_query_argument("kind", "") == "kernel" else "person",
+            kind=kind if kind in KINDS else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
             reauthenticate=self.reauthenticator(),
         )

@@ -16,14 +16,16 @@ from bqserver.testing import RunningServer, running_server
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from support.eventually import eventually
-from support.injections import INJECTIONS
-from support.paths import PYTHONPATH
+from support.paths import PYTHONPATH, TESTS
 from support.pictures import png
 
 from bqwidget import Room
 from bqwidget.mcp import NAMES, TOOLS
 from bqwidget.mcp.server import READING
+from bqwidget.protocol import Message
 
+INJECTIONS: list[str] = json.loads((TESTS / "injections.json").read_text())
+"""Fifty texts by which a person might try to speak to an agent as its tool or its user."""
 READ_ONLY_NAMES = {name for name in NAMES if name in READING}
 
 
@@ -102,10 +104,10 @@ def test_an_agent_uses_every_tool(server: RunningServer):
 
 def test_a_question_is_answered_while_the_call_waits_and_the_client_hears_of_the_wait(server: RunningServer):
     bob = member(server, "asking")
-    progress: list[str | None] = []
+    progress: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def heard(_done: float, _total: float | None, message: str | None) -> None:
-        progress.append(message)
+        progress.put_nowait(message)
 
     async def session():
         async with agent(server) as client:
@@ -114,53 +116,53 @@ def test_a_question_is_answered_while_the_call_waits_and_the_client_hears_of_the
             question = await bob.next_message(lambda each: each.ask is not None, timeout=30, after=0)
             assert question.user == "helper"
             assert question.ask.choices == ("yes", "no")
+            assert await progress.get() == f"waiting for an answer to message {question.seq} in asking"
             await asyncio.to_thread(bob.answer, question, "no")
             data = (await calling).structured_content
             assert data == {"answer": "no", "user": "bob", "verified": False, "question": question.seq}
-            assert f"waiting for an answer to message {question.seq} in asking" in progress
 
     asyncio.run(session())
     bob.close()
+
+
+INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+
+
+def ask_and_die(server: RunningServer, reader: Room) -> Message:
+    """The question of an agent whose process was killed while it waited for the answer."""
+    command = [sys.executable, "-m", "bqwidget.mcp", "--url", server.url, "--user", "helper"]
+    environ = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    process = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    arguments = {"room": reader.name, "question": "Which host?"}
+    frames = (
+        {"id": 1, "method": "initialize", "params": INITIALIZE},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": {"name": "ask_people", "arguments": arguments}},
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"".join(json.dumps({"jsonrpc": "2.0", **frame}).encode() + b"\n" for frame in frames))
+    process.stdin.flush()
+    question = reader.wait_for(lambda message: message.ask is not None, timeout=60)
+    process.kill()
+    process.communicate()
+    return question
 
 
 def test_a_question_outlives_the_agent_and_the_next_session_gets_the_answer(server: RunningServer):
     bob = member(server, "durable")
 
-    async def ask_and_die() -> int:
-        command = [sys.executable, "-m", "bqwidget.mcp", "--url", server.url, "--user", "helper"]
-        environ = {**os.environ, "PYTHONPATH": PYTHONPATH}
-        process = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin is not None
-        for frame in (
-            {"id": 1, "method": "initialize", "params": INITIALIZE},
-            {"method": "notifications/initialized"},
-            {
-                "id": 2,
-                "method": "tools/call",
-                "params": {"name": "ask_people", "arguments": {"room": "durable", "question": "Which host?"}},
-            },
-        ):
-            process.stdin.write(json.dumps({"jsonrpc": "2.0", **frame}).encode() + b"\n")
-        process.stdin.flush()
-        question = await bob.next_message(lambda each: each.ask is not None, timeout=30, after=0)
-        process.kill()
-        process.communicate()
-        return question.seq
+    question = ask_and_die(server, bob)
 
     async def session():
-        seq = await ask_and_die()
         await asyncio.to_thread(eventually, lambda: "helper" not in {each.user for each in bob.members})
-        await asyncio.to_thread(bob.answer, seq, "the second")
+        await asyncio.to_thread(bob.answer, question, "the second")
         async with agent(server) as client:
-            answer = await call(client, "check_answer", room="durable", question=seq)
-            assert answer == {"answer": "the second", "user": "bob", "verified": False, "question": seq}
+            answer = await call(client, "check_answer", room="durable", question=question.seq)
+            assert answer == {"answer": "the second", "user": "bob", "verified": False, "question": question.seq}
 
     asyncio.run(session())
     assert next(each for each in bob.messages if each.ask).expired is None
     bob.close()
-
-
-INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 
 
 def test_a_question_without_an_answer_in_time_is_expired(server: RunningServer):
@@ -228,7 +230,7 @@ def test_what_people_write_arrives_as_data(server: RunningServer):
             kinds = [block.type for block in returned.content]
             assert kinds == ["text", "text", "image"]
             assert json.loads(returned.content[0].text) == data
-            assert json.loads(returned.content[1].text)["name"] == INJECTIONS[2][:100]
+            assert json.loads(returned.content[1].text)["name"] == bob.messages[-1].parts[0].name
             assert base64.b64decode(returned.content[2].data) == png(8, 8)
 
     asyncio.run(session())
@@ -269,8 +271,8 @@ def test_two_agents_and_two_people_share_a_room(server: RunningServer):
             assert [each["text"] for each in seen["messages"]] == [
                 *("built", "tested", "Ship?", "not mine to say", "ship it")
             ]
-            agents = {each["user"] for each in seen["members"] if each["kind"] == "agent"}
-            assert agents == {"builder", "tester"}
+            while {each["user"] for each in seen["members"] if each["kind"] == "agent"} != {"builder", "tester"}:
+                seen = await call(builder, "read_messages", room="team")  # presence follows after 0.1 s
 
     asyncio.run(session())
     for person in people:
