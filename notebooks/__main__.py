@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
         arguments.append(str(HERE / "quickstart.ipynb"))
     environment = runpy.run_path(str(HERE.parent / ".ci" / "environment.py"))
     python = environment["prepare"]("lab")
+    if str(HERE / "agent.ipynb") in arguments:
+        environment["prepare"]("agents")
     command = [python, "-m", "jupyterlab", *arguments]
     if hasattr(os, "getuid") and os.getuid() == 0:  # in a container: JupyterLab refuses root by default
         command.append("--allow-root")

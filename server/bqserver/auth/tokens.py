@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -43,6 +44,8 @@ class Grant(Struct, frozen=True, forbid_unknown_fields=True):
     read_only: bool = False
     expires: datetime | None = None
     revoked: datetime | None = None
+    kind: Literal["agent"] | None = None
+    """``agent``: the holder is shown as one, whatever their client says."""
 
     def max_role(self, room: str) -> Role:
         """Upper bound on the role in ``room``, in addition to the holder's permissions."""
@@ -116,6 +119,7 @@ def add_grant(
     rooms: Iterable[str] = (),
     read_only: bool = False,
     expires: datetime | None = None,
+    kind: Literal["agent"] | None = None,
     spare_folder: Path | None = None,
 ) -> tuple[str, Grant]:
     """Create a token for ``name`` and add its grant to the file. The token itself is only returned, not stored.
@@ -137,6 +141,7 @@ def add_grant(
         rooms=tuple(rooms),
         read_only=read_only,
         expires=expires,
+        kind=kind,
     )
     with _locked(path):
         file = AccessFile(path, TOKENS, spare_folder=spare_folder)

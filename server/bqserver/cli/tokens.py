@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from traitlets import Bool, Dict, List, Unicode, default
+from traitlets import Bool, Dict, Enum, List, Unicode, default
 
 import bqwidget
 from bqserver.auth import tokens
@@ -59,7 +59,15 @@ class Add(TokenCommand):
     )
     read_only = Bool(False, help="Allow reading only.").tag(config=True)
     expires = Unicode("", help="Expiry: 90d, 12h, or a time such as 2027-01-31T12:00Z.").tag(config=True)
-    aliases = Dict({"named-tokens": "TokenCommand.named_tokens", "rooms": "Add.rooms", "expires": "Add.expires"})
+    kind = Enum(["agent"], None, allow_none=True, help="agent: its holder is shown as an agent.").tag(config=True)
+    aliases = Dict(
+        {
+            "named-tokens": "TokenCommand.named_tokens",
+            "rooms": "Add.rooms",
+            "expires": "Add.expires",
+            "kind": "Add.kind",
+        }
+    )
     flags = Dict({"read-only": ({"Add": {"read_only": True}}, "Allow reading only.")})
 
     def run(self, path: Path) -> None:
@@ -71,6 +79,7 @@ class Add(TokenCommand):
             rooms=rooms,
             read_only=self.read_only,
             expires=expires,
+            kind="agent" if self.kind else None,
             spare_folder=data_dir(),
         )
         print(token)
@@ -160,4 +169,5 @@ def describe_grant(grant: tokens.Grant) -> str:
     access = "reads" if grant.read_only else "reads and writes"
     rooms = ", ".join(grant.rooms) or "every room"
     name = printable(grant.name)[1:-1]
+    name = f"{name} (agent)" if grant.kind == "agent" else name
     return f"{grant.id}  {name}  {access} {rooms}  {state}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from http import HTTPStatus
 
+from bqserver.auth.identity import Identity
 from bqserver.auth.policy import name_taken
 from bqserver.hub import session
 from bqserver.hub.peer import Peer
@@ -19,6 +20,12 @@ from .requests import is_upgrade
 
 KINDS = ("person", "kernel", "agent")
 EMPTY_VIEW = RoomView(Bounds(0, 0), [])
+
+
+def is_agent(identity: Identity) -> bool:
+    """Whether the identity's own token is one for agents; a guest's is that of the member who invited them."""
+    grant = identity.grant
+    return grant is not None and grant.kind == "agent" and grant.name == identity.principal
 
 
 class RoomPageHandler(Handler):
@@ -54,7 +61,7 @@ class RoomPageHandler(Handler):
             identity=self.identity,
             role=policy.authenticator.role(self.identity, room),
             user=user,
-            kind=kind if kind in KINDS else "person",
+            kind="agent" if is_agent(self.identity) else kind if kind in KINDS else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
             reauthenticate=self.reauthenticator(),
         )

@@ -196,6 +196,14 @@ def test_a_named_token_overrides_the_claimed_user_name(path):
             assert [m["user"] for m in one.until("presence")["members"]] == ["ada"]
 
 
+def test_the_holder_of_an_agents_token_is_shown_as_an_agent(path):
+    token, grant = tokens.add_grant(path, "helper", kind="agent")
+    assert tokens.read_grants(path).all == (grant,)
+    with running_server() as server, member(server.url, query="?kind=kernel&user=x", **bearer(token)) as one:
+        shown = one.until("presence")["members"]
+        assert [(each["user"], each["kind"]) for each in shown] == [("helper", "agent")]
+
+
 def test_others_can_not_use_the_name_of_a_token_holder(path):
     tokens.add_grant(path, "ada")
     with running_server() as server:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from bqserver.auth.tokens import add_grant
 from bqserver.testing import RunningServer, running_server
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -200,15 +201,27 @@ def test_an_agent_is_limited_to_its_rooms_and_to_reading(server: RunningServer):
     bob.close()
 
 
-def test_a_server_that_refuses_the_agent_says_so_with_its_code(tmp_path, monkeypatch):
-    with running_server() as guarded:
+def test_the_server_refuses_an_agent_by_its_token_with_its_own_code(tmp_path, monkeypatch):
+    """A token for one room, and one that may only read; the tool's answer is the server's sentence and code."""
+    path = tmp_path / "tokens.json"
+    writer, _ = add_grant(path, "helper", rooms=["team"], kind="agent")
+    reader, _ = add_grant(path, "watcher", rooms=["team"], read_only=True, kind="agent")
+    with running_server(named_tokens=str(path)) as guarded:
 
-        async def session(token: str):
+        async def session(token: str, tool: str, **arguments):
             monkeypatch.setenv("BQWIDGET_TOKEN", token)
-            async with agent(guarded) as client:
-                return await error_of(client, "send_message", room="lobby", text="hi")
+            async with agent(guarded, user="owner") as client:
+                returned = await client.call_tool(tool, arguments)
+                return returned.content[0].text.rpartition("(")[2] if returned.is_error else returned.structured_content
 
-        assert asyncio.run(session("wrong-token-of-somebody")).endswith("(unauthorized)")
+        say = {"tool": "send_message", "room": "team", "text": "hi"}
+        assert asyncio.run(session("wrong", **say)) == "unauthorized)"
+        assert asyncio.run(session(writer, **{**say, "room": "lobby"})) == "forbidden)"
+        assert asyncio.run(session(reader, **say)) == "read_only)"
+        assert asyncio.run(session(writer, **say))["seq"] == 1
+        read = asyncio.run(session(reader, "read_messages", room="team"))
+        assert [(each["user"], each["verified"]) for each in read["messages"]] == [("helper", True)]
+        assert read["members"] == [{"user": "watcher", "kind": "agent", "verified": True}]
 
 
 def test_what_people_write_arrives_as_data(server: RunningServer):
