@@ -50,7 +50,7 @@ def to_entry(
 
 
 def to_draft(entry: Entry) -> Draft:
-    """The draft that ``entry`` was made from; one whose text or choice was removed has an empty one."""
+    """The draft that ``entry`` was made from; one whose text, choice or title was removed has an empty one."""
     if isinstance(entry, Message):
         return Send(
             cid=entry.cid or "",
@@ -70,4 +70,6 @@ def to_draft(entry: Entry) -> Draft:
         fields["text"] = entry.text or ""
     elif draft is Vote:
         fields["choice"] = entry.choice or ""
+    elif draft is SetStep:
+        fields["title"] = entry.title or ""
     return draft(**fields)

@@ -48,9 +48,10 @@ def is_visible(name: str) -> bool:
 
 def check(draft: Draft | Post, limits: Limits) -> None:
     """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``) with the field and the limit."""
-    _check_text("user", draft.user, limits.user)
-    if not is_visible(draft.user):
-        raise ProtocolError("empty", "user has no visible character: give it one", field="user")
+    if not isinstance(draft, Append | SetStep | End):  # the server sets their user
+        _check_text("user", draft.user, limits.user)
+        if not is_visible(draft.user):
+            raise ProtocolError("empty", "user has no visible character: give it one", field="user")
     if draft.cid is not None and not isinstance(draft, Append):
         _check_text("cid", draft.cid, MAX_CID)
     if isinstance(draft, Send | Edit) and draft.will is not None:

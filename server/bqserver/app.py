@@ -203,6 +203,7 @@ class ChatServer(ServerSettings):
             )
             opened.pop_all()
             opened.push_async_callback(hub.close)  # closes the log too
+            await hub.resume_live()
             if join is not None:
                 await join(hub)
             opened.pop_all()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from bqwidget.errors import ProtocolError
 from bqwidget.protocol import Draft
 
 
@@ -22,8 +23,9 @@ class Submission(NamedTuple):
     """A draft on its way into the log.
 
     ``principal``: the sender according to the server. ``verified``: the server has authenticated that name.
-    ``moderator``: the sender may delete messages of others. ``now``: of a reply or a vote, the server's present time when it was
-    accepted (milliseconds since the epoch), for the question's end.
+    ``moderator``: the sender may delete messages of others. ``now``: of a reply or a vote, the server's present time
+    when it was accepted (milliseconds since the epoch), for the question's end. ``author``: of a live message,
+    ``Peer.author`` of its sender, who is so known again after a restart of the server.
     """
 
     room: str
@@ -32,6 +34,7 @@ class Submission(NamedTuple):
     verified: bool = False
     moderator: bool = False
     now: int | None = None
+    author: str | None = None
 
 
 class RedactedSubmission(Submission):
@@ -53,12 +56,22 @@ class Stored(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A request or a draft that was not accepted: the error's code and message, its HTTP status, and seconds to wait."""
+    """A request or a draft that was not accepted: the error's code and message, its HTTP status, and seconds to wait.
+
+    ``field``: the path of the field that is to blame. ``target``, ``offset``: as in the wire's ``error``.
+    """
 
     code: str
     message: str
     status: int
     retry_after: float | None = None
+    field: str | None = None
+    target: int | None = None
+    offset: int | None = None
+
+    @classmethod
+    def of(cls, error: ProtocolError, target: int | None = None) -> Rejected:
+        return cls(error.code, str(error), 400, field=error.field, target=target)
 
 
 Outcome = Stored | Rejected
@@ -80,6 +93,15 @@ class Bounds(NamedTuple):
     oldest: int
     seq: int
     trimmed: int = 0
+
+
+class LiveRow(NamedTuple):
+    """A live message of the log: its folded JSON, and ``Submission.author``."""
+
+    room: str
+    seq: int
+    author: str
+    body: bytes
 
 
 class RoomRow(NamedTuple):

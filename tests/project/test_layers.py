@@ -78,7 +78,7 @@ UPWARD_IMPORT = ("bqwidget.room", "bqwidget.widget")
 PURE = {
     "bqwidget.errors", "bqwidget.protocol", "bqwidget.session", "bqwidget._client.outbox",
     "bqwidget._client.message_list", "bqwidget._client.validation", "bqserver.errors", "bqserver.model",
-    "bqserver.storage.sequencer", "bqserver.storage.redaction",
+    "bqserver.storage.sequencer", "bqserver.storage.redaction", "bqserver.storage.rejections",
     "bqserver.storage.entries", "bqserver.auth.permissions", "bqserver.auth.tokens",
 }  # fmt: skip
 """Modules and packages without I/O and without a clock."""

@@ -18,6 +18,7 @@ from bqwidget.protocol import MAX_REPLAY, Gap, Hello, encode
 from . import presence
 from .frames import entry_frame
 from .hub import Hub
+from .live.variants import plain_replay
 from .peer import Peer
 from .room import ActiveRoom
 
@@ -105,7 +106,10 @@ async def _replay(hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after:
             after = bounds.trimmed
         if not await _send_entries(hub, peer, after, bounds.seq):
             return
+    hub.flush_now()  # held back, and complete; sent later, it would lack the texts that other members have
     peer.end_catch_up(bounds.seq, room.seq)
+    if peer.follows_live:
+        peer.write(b"".join(hub.live.tails(room.name)))
 
 
 async def _send_entries(hub: Hub, peer: Peer, after: int, upto: int) -> bool:
@@ -122,10 +126,13 @@ async def _send_entries(hub: Hub, peer: Peer, after: int, upto: int) -> bool:
     while entries := await log.entries(room, after=after, upto=upto, limit=limit):
         if entries[0].prev > after:  # removed meanwhile
             _send_gap(peer, after, entries[0].prev, "trimmed")
-        data = b"".join([entry_frame(entry) for entry in entries])
+        if peer.follows_live:
+            data = b"".join([entry_frame(entry) for entry in entries])
+        else:
+            data = await plain_replay(log, entries)
         if not await peer.connection.drain(data):
             return False
-        limit = max(1, min(MAX_REPLAY, REPLAY_CHUNK_BYTES * len(entries) // len(data)))
+        limit = max(1, min(MAX_REPLAY, REPLAY_CHUNK_BYTES * len(entries) // (len(data) or 1)))
         after = entries[-1].seq
     if after < upto:  # the rest too
         _send_gap(peer, after, upto, "trimmed")

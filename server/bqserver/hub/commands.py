@@ -11,17 +11,21 @@ from bqserver.model import Outcome, Rejected, Role, Stored, Submission
 from bqserver.websocket.framing import text_frame
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import (
+    Append,
     Busy,
     Bye,
     Delete,
     Draft,
     Echo,
     Edit,
+    End,
     Expire,
     Ping,
     React,
     Resume,
     Send,
+    SetStep,
+    Stop,
     Typing,
     Vote,
     cid_of,
@@ -33,6 +37,7 @@ from .catch_up import start_resume
 from .drafts import accept
 from .frames import error_frame, synced_frame
 from .hub import Hub
+from .live import requests
 from .peer import Peer
 from .room import ActiveRoom
 
@@ -49,8 +54,14 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
     try:
         frame = decode_client(message)
         match frame:
-            case Send() | Edit() | Delete() | React() | Expire() | Vote():
+            case Append():
+                if rejected := requests.append(hub, peer, frame):
+                    _reject(peer, rejected, None)
+            case Send() | Edit() | Delete() | React() | Expire() | Vote() | SetStep() | End():
                 return submit(hub, peer, frame)
+            case Stop():
+                if rejected := requests.stop(hub, peer, frame):
+                    return _on_rejected(hub, peer, rejected, None)
             case Echo():
                 peer.write(text_frame(encode(frame)))
             case Ping():
@@ -67,13 +78,20 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
                 hub.presence.peer_changed(room, peer)
                 loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end
     except ProtocolError as error:
-        return _on_rejected(hub, peer, Rejected(error.code, str(error), 400), cid_of(message))
+        return _on_rejected(hub, peer, Rejected.of(error), cid_of(message))
     return None
 
 
 def submit(hub: Hub, peer: Peer, draft: Draft) -> Awaitable[None] | None:
     """Append a draft, or answer why not. Raises ProtocolError; returns what has to be awaited, if anything."""
-    decision = accept(hub, peer, draft)
+    allowed: Draft | Rejected = draft
+    if isinstance(draft, SetStep | End):
+        allowed = requests.as_author(hub, peer, draft)
+    elif isinstance(draft, Send) and draft.live:
+        allowed = requests.check_open(hub, peer, draft) or draft
+    if isinstance(allowed, Rejected):
+        return _on_rejected(hub, peer, allowed, draft.cid)
+    decision = accept(hub, peer, allowed)
     if isinstance(decision, Submission):
         _append(hub, peer, decision)
     elif isinstance(decision, Rejected):
@@ -110,7 +128,15 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
     if peer.typing_until and isinstance(submission.draft, Send) and (room := hub.peers.get(peer)) is not None:
         peer.typing_until = 0.0
         hub.presence.peer_changed(room, peer)
-    hub.submit(submission, partial(_on_outcome, hub, peer, submission))
+    draft = submission.draft
+    if isinstance(draft, Send) and draft.live:
+        submission = submission._replace(author=peer.author)
+    on_outcome = partial(_on_outcome, hub, peer, submission)
+    live = hub.live.find(submission.room, draft.target) if isinstance(draft, End) else None
+    if live is not None:
+        hub.live.finish(live, submission, on_outcome)
+    else:
+        hub.submit(submission, on_outcome)
 
 
 def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) -> None:
@@ -121,6 +147,8 @@ def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) 
                 hub.orphans.asked(peer, submission, outcome.seq)
             if draft.will is not None:
                 hub.orphans.willed(peer, submission, outcome.seq, draft.will)
+            if draft.live:
+                hub.live.opened(outcome.seq, submission)
         elif isinstance(draft, Edit):
             hub.orphans.willed(peer, submission, draft.target, draft.will)
     what = type(draft).__name__.lower()

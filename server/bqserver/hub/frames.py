@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from bqserver.model import Outcome, Rejected, Stored
 from bqserver.websocket.framing import text_frame
-from bqwidget.protocol import Ack, Error, Synced, encode
+from bqwidget.protocol import Ack, AppendFrame, Error, Synced, encode
 
 
 def entry_frame(entry: Stored) -> bytes:
     """``message`` or ``change``, from the entry's stored bytes."""
     kind = b"change" if entry.change else b"message"
     return text_frame(b'{"type":"%b","entry":%b,"prev":%d}' % (kind, entry.body, entry.prev))
+
+
+def change_frame(body: bytes, prev: int) -> bytes:
+    return text_frame(b'{"type":"change","entry":%b,"prev":%d}' % (body, prev))
+
+
+def finished_frame(body: bytes) -> bytes:
+    """A live message that has ended, for members that were not shown it before."""
+    return text_frame(b'{"type":"message","entry":%b}' % body)
+
+
+def append_frame(frame: AppendFrame) -> bytes:
+    return text_frame(encode(frame))
 
 
 def synced_frame(seq: int) -> bytes:
@@ -26,4 +39,13 @@ def outcome_frame(cid: str, outcome: Outcome) -> bytes:
 
 def error_frame(rejected: Rejected, cid: str | None) -> bytes:
     retry_ms = None if rejected.retry_after is None else int(rejected.retry_after * 1000)
-    return text_frame(encode(Error(code=rejected.code, message=rejected.message, cid=cid, retry_ms=retry_ms)))
+    error = Error(
+        code=rejected.code,
+        message=rejected.message,
+        cid=cid,
+        retry_ms=retry_ms,
+        field=rejected.field,
+        target=rejected.target,
+        offset=rejected.offset,
+    )
+    return text_frame(encode(error))

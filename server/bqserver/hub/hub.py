@@ -24,13 +24,14 @@ from bqserver.fairness.shares import Shares
 from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
-from bqserver.websocket.compression import MIN_COMPRESSED_BYTES, compress
+from bqserver.websocket.compression import compress
 from bqserver.websocket.framing import text_frame
-from bqwidget.protocol import Bye, Limits, encode
+from bqwidget.protocol import AppendFrame, Bye, Limits, StopFrame, encode
 
 from .cluster import Membership
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT_INTERVAL, Heartbeat
+from .live.messages import LiveMessages
 from .orphans import Orphans
 from .peer import Peer
 from .presence import PresenceAnnouncer, presence_frame
@@ -73,6 +74,7 @@ class Hub:
         self.membership: Membership | None = None
         self.presence = PresenceAnnouncer(self._announce_members)
         self.orphans = Orphans(self.submit, heartbeat)
+        self.live = LiveMessages(self.submit, self.publish_live, self.orphans, heartbeat)
         self._loop = asyncio.get_running_loop()
         self.last_active_at = self._loop.time()
         self._batch: list[Submission] = []
@@ -142,10 +144,13 @@ class Hub:
         rooms = self.rooms
         self.audit.counters.entries += len(entries)
         for entry in entries:
+            variant = self.live.on_entry(entry)
             room = rooms.get(entry.room)
             if room is None:
                 continue
             room.seq = entry.seq
+            if variant is not None:
+                room.variants[entry.seq] = variant
             room.frames.append((entry.seq, entry_frame(entry)))
             self._dirty[room] = None
         if self._dirty:
@@ -161,19 +166,7 @@ class Hub:
         acked, self._acked = self._acked, {}
         dirty, self._dirty = self._dirty, {}
         for room in dirty:
-            frames, room.frames = room.frames, []
-            data = b"".join([frame for _, frame in frames])
-            long = room.compressing and len(data) >= MIN_COMPRESSED_BYTES
-            packed = b"".join([compress(frame) for _, frame in frames]) if long else data
-            self.audit.counters.deliveries += len(frames) * len(room.peers)
-            buffered = list(room.buffered_peers)  # mostly senders, which have waited longest
-            for peer in buffered:
-                peer.deliver(frames, packed if peer.connection.compresses else data)
-            plain, compressing = room.direct_writers
-            plain.write(data)
-            compressing.write(packed)
-            for peer in buffered:
-                room.enable_direct(peer)
+            self.audit.counters.deliveries += room.flush() * len(room.peers)
         for peer in acked:
             if peer.acks:
                 peer.write(peer.take_acks())
@@ -184,6 +177,21 @@ class Hub:
         for peer in list(room.peers):
             if peer.live:
                 peer.write(packed if peer.connection.compresses else frame)
+
+    def publish_live(self, name: str, frame: AppendFrame | StopFrame) -> None:
+        """Send ``frame``, which is no entry of the log, to the members of the room that follow live messages."""
+        room = self.rooms.get(name)
+        if room is not None:
+            room.write_live(text_frame(encode(frame)))
+
+    def flush_now(self) -> None:
+        """Send what this turn has brought so far: a peer that goes live next is not sent it later."""
+        if self._dirty:
+            self._flush()
+
+    async def resume_live(self) -> None:
+        """Continue the live messages that an earlier process has left in the log: call this before there are peers."""
+        self.live.load(await self.log.live_messages())
 
     def _announce_members(self, room: ActiveRoom) -> None:
         self.broadcast(room, presence_frame(room))
@@ -252,6 +260,7 @@ class Hub:
         """Commit and acknowledge what was submitted, then send ``bye`` (1001) with a time to come back that spreads the
         return of many peers. One second is enough for the close frames of peers that still read.
         """
+        await self.live.save_all()
         self._closed = True
         self._heartbeat.stop()
         self.presence.close()

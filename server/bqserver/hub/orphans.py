@@ -1,7 +1,7 @@
 """Ends what a client that is gone has left open: a kernel that dies leaves no open question and no running progress.
 
-A question expires; a message with a will gets that text. A dead kernel and a short loss of its network look alike at
-first, so this happens only when the same client has not come back for a heartbeat.
+A question expires, a message with a will gets that text, and a live message is lost. A dead kernel and a short loss of
+its network look alike at first, so this happens only when the same client has not come back for a heartbeat.
 """
 
 from __future__ import annotations
@@ -16,33 +16,39 @@ from bqwidget.protocol import Edit, Expire
 
 from .peer import Peer
 
-ENDED_CODES = ("conflict", "not_found")
+ENDED_CODES = ("conflict", "not_found", "not_live")
 """Codes by which the log rejects the end of what was answered, ended or removed meanwhile."""
 MAX_OPEN = 1_000
 """Questions and wills of one client that are kept; of more, the oldest stay open."""
+MAX_SILENT_GRACES = 3
+"""Graces after the last byte of a client until it counts as gone. The heartbeat notices a lost one after up to three."""
+
+End = Callable[[Callable[[Outcome], None]], None]
+"""Ends something, and gives the outcome to a function."""
 
 _log = logging.getLogger("bqserver.orphans")
 
 
 class Orphans:
-    """What each connected client has open: by room and message, the submission that ends it.
+    """What each author has open: by what it is, its room and its seq, the function that ends it.
 
-    ``submit`` appends a submission and gives its outcome to a function; ``grace``: seconds a client may be away.
+    An author is ``Peer.author``. ``submit`` appends a submission and gives its outcome to a function; ``grace``: seconds
+    a client may be away.
     """
 
     def __init__(self, submit: Callable[[Submission, Callable[[Outcome], None]], None], grace: float) -> None:
         self._submit = submit
         self._grace = grace
-        self._open: dict[str, dict[tuple[str, int], Submission]] = {}
+        self._open: dict[str, dict[tuple[str, str, int], End]] = {}
         self._connections: dict[str, int] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
 
     def connected(self, peer: Peer) -> None:
-        if peer.client:
-            self._connections[peer.client] = self._connections.get(peer.client, 0) + 1
-            if timer := self._leaving.pop(peer.client, None):
-                timer.cancel()
+        author = peer.author
+        self._connections[author] = self._connections.get(author, 0) + 1
+        if timer := self._leaving.pop(author, None):
+            timer.cancel()
 
     def asked(self, peer: Peer, question: Submission, seq: int) -> None:
         """``peer`` has asked ``question``, which is the entry ``seq``. It expires in the name under which it was asked.
@@ -51,60 +57,75 @@ class Orphans:
         """
         if peer.kind == "agent":
             return
-        self._keep(peer, question._replace(draft=Expire(cid="", user=question.draft.user, target=seq)), seq)
+        expiry = question._replace(draft=Expire(cid="", user=question.draft.user, target=seq))
+        self._keep_submission(peer, "ask", expiry, seq)
 
     def willed(self, peer: Peer, submission: Submission, seq: int, will: str | None) -> None:
         """``peer`` has sent or edited the message ``seq``, with the text that it gets once ``peer`` is gone, if any."""
         if will is not None:
-            self._keep(
-                peer, submission._replace(draft=Edit(cid="", user=submission.draft.user, target=seq, text=will)), seq
-            )
-        elif peer.client in self._open:
-            self._open[peer.client].pop((submission.room, seq), None)
+            edit = submission._replace(draft=Edit(cid="", user=submission.draft.user, target=seq, text=will))
+            self._keep_submission(peer, "will", edit, seq)
+        else:
+            self._discard(peer.author, ("will", submission.room, seq))
 
-    def _keep(self, peer: Peer, ending: Submission, seq: int) -> None:
+    def writes(self, author: str, room: str, seq: int, end: End, grace: float) -> None:
+        """``author`` writes the live message ``seq``, which ``end`` ends. ``grace``: seconds until an author who is not
+        connected counts as gone.
+        """
+        self._open.setdefault(author, {})["live", room, seq] = end
+        self._end_later(author, grace)
+
+    def has_written(self, author: str, room: str, seq: int) -> None:
+        """The live message has ended."""
+        self._discard(author, ("live", room, seq))
+
+    def _keep_submission(self, peer: Peer, what: str, ending: Submission, seq: int) -> None:
         if not peer.client:
             return
-        kept = self._open.setdefault(peer.client, {})
-        kept[ending.room, seq] = ending
-        if len(kept) > MAX_OPEN:
-            del kept[next(iter(kept))]
-        self._end_later(peer.client)  # the author may have gone before the message was stored
+        kept = self._open.setdefault(peer.author, {})
+        kept[what, ending.room, seq] = partial(self._submit, ending)
+        if len(kept) > MAX_OPEN and (oldest := next((key for key in kept if key[0] != "live"), None)):
+            del kept[oldest]
+        self._end_later(peer.author, self._grace)  # the author may have gone before the message was stored
+
+    def _discard(self, author: str, key: tuple[str, str, int]) -> None:
+        kept = self._open.get(author, {})
+        if kept.pop(key, None) is not None and not kept:
+            del self._open[author]
 
     def disconnected(self, peer: Peer) -> None:
-        client = peer.client
-        if not client:
+        author = peer.author
+        self._connections[author] -= 1
+        if self._connections[author]:
             return
-        self._connections[client] -= 1
-        if self._connections[client]:
-            return
-        del self._connections[client]
-        self._end_later(client)
+        del self._connections[author]
+        silent = asyncio.get_running_loop().time() - peer.connection.last_received_at
+        self._end_later(author, max(0.0, min(self._grace, MAX_SILENT_GRACES * self._grace - silent)))
 
     def close(self) -> None:
         self._closed = True
         for timer in self._leaving.values():
             timer.cancel()
 
-    def _end_later(self, client: str) -> None:
-        """End what ``client`` has open after the grace, if it is not connected."""
-        if client in self._open and client not in self._connections and client not in self._leaving:
+    def _end_later(self, author: str, seconds: float) -> None:
+        """End what ``author`` has open after ``seconds``, if it is not connected."""
+        if author in self._open and author not in self._connections and author not in self._leaving:
             loop = asyncio.get_running_loop()
-            self._leaving[client] = loop.call_later(self._grace, self._end_all, client)
+            self._leaving[author] = loop.call_later(seconds, self._end_all, author)
 
-    def _end_all(self, client: str) -> None:
-        del self._leaving[client]
-        for ending in self._open.pop(client).values():
-            self._end(ending)
+    def _end_all(self, author: str) -> None:
+        del self._leaving[author]
+        for (_, room, _), end in self._open.pop(author, {}).items():
+            self._end(end, room)
 
-    def _end(self, ending: Submission) -> None:
+    def _end(self, end: End, room: str) -> None:
         if not self._closed:
-            self._submit(ending, partial(self._on_outcome, ending))
+            end(partial(self._on_outcome, end, room))
 
-    def _on_outcome(self, ending: Submission, outcome: Outcome) -> None:
+    def _on_outcome(self, end: End, room: str, outcome: Outcome) -> None:
         if not isinstance(outcome, Rejected) or outcome.code in ENDED_CODES:
             return
         if outcome.retry_after is None:
-            _log.error("a message of %s stays open without its author: %s", ending.room, outcome.message)
+            _log.error("a message of %s stays open without its author: %s", room, outcome.message)
             return
-        asyncio.get_running_loop().call_later(outcome.retry_after, self._end, ending)
+        asyncio.get_running_loop().call_later(outcome.retry_after, self._end, end, room)

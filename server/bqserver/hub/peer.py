@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 from bqserver.audit import AuditLog
@@ -22,13 +24,15 @@ class Peer:
 
     ``user``: the name to show; ``identity.principal`` is the verified one, None where names are self-asserted.
     ``role``: what it may do in the room now. ``kind``: ``person`` or ``kernel``. ``client``: its program's own name
-    for itself, the same after a reconnect. ``reauthenticate``: asks again who it is; None where the server itself
+    for itself, the same after a reconnect. ``author``: a digest of the verified name and ``client``, the same after a
+    reconnect if there is one of them. ``follows_live``: it understands live messages. ``reauthenticate``: asks again who it is; None where the server itself
     follows every change. ``buffer``: bytes that may be held back during a catch-up.
 
     ``live``: the fan-out writes to it; until then its frames are held back. ``skip_up_to``: the last seq that a
     catch-up covered, for the log may show an entry to a reader just before the fan-out delivers it. ``rejections``:
     how many messages in a row were rejected for their rate. ``accepted``: how many were submitted to the log, of which
-    ``answered`` have an outcome; ``unstored`` of these added nothing to the log. ``catch_up_task``: the catch-up that runs now or ran last.
+    ``answered`` have an outcome; ``unstored`` of these added nothing to the log. ``appended``: pieces of live
+    messages that were accepted. ``catch_up_task``: the catch-up that runs now or ran last.
     """
 
     __slots__ = (
@@ -39,13 +43,16 @@ class Peer:
         "acks",
         "address",
         "answered",
+        "appended",
         "audit",
+        "author",
         "buffer",
         "busy",
         "catch_up_task",
         "client",
         "connection",
         "direct_writers",
+        "follows_live",
         "identity",
         "kind",
         "live",
@@ -72,6 +79,7 @@ class Peer:
         user: str | None = None,
         kind: str = "person",
         client: str | None = None,
+        follows_live: bool = False,
         reauthenticate: Reauthenticator | None = None,
     ) -> None:
         self.connection = connection
@@ -84,6 +92,8 @@ class Peer:
         self.user = identity.principal or user
         self.kind = kind
         self.client = client
+        self.author = _author(identity.principal, client)
+        self.follows_live = follows_live
         self.reauthenticate = reauthenticate
         self.busy: bool | None = None
         self.live = False
@@ -95,6 +105,7 @@ class Peer:
         self.accepted = 0
         self.answered = 0
         self.unstored = 0
+        self.appended = 0
         self._settled: asyncio.Future[None] | None = None
         self.catch_up_task: asyncio.Task[None] | None = None
         self._held: list[tuple[int, bytes]] = []
@@ -160,12 +171,14 @@ class Peer:
 
     # ---- writing
 
-    def deliver(self, frames: Sequence[tuple[int, bytes]], data: bytes) -> None:
+    def deliver(
+        self, frames: Sequence[tuple[int, bytes]], data: bytes, full: Sequence[tuple[int, bytes]] | None = None
+    ) -> None:
         """Write a turn's ``frames`` (``data``: the same, joined) after the pending acks, without those that a
-        catch-up covered; hold them back during a catch-up.
+        catch-up covered; hold them back during a catch-up. ``full``: what is held back in place of ``frames``.
         """
         if not self.live:
-            self.hold(frames)
+            self.hold(frames if full is None else full)
             return
         if self.skip_up_to:
             data = b"".join([frame for seq, frame in frames if seq > self.skip_up_to])
@@ -189,3 +202,9 @@ class Peer:
             where = {"room": self.room_name, "address": self.address, "claimed_name": self.user}
             self.audit.record("expel", self.identity, **where, code=str(code))
         self.connection.close(code, reason)
+
+
+def _author(principal: str | None, client: str | None) -> str:
+    if principal is None and client is None:
+        return secrets.token_hex(16)  # this connection alone
+    return hashlib.sha256(f"{principal or ''}\n{client or ''}".encode()).hexdigest()[:32]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bqserver.websocket.compression import MIN_COMPRESSED_BYTES, compress
 from bqwidget.protocol import Member
 
 from .direct_writes import DirectWriters
+from .live.variants import Variant
 from .peer import Peer
 
 
 class ActiveRoom:
     """The peers of one room, and the frames that the present turn of the event loop brought for them.
 
-    ``buffered_peers``: peers outside the direct writers, for they have something pending or can't be written to
-    directly. ``direct_writers``: the peers that take plain frames, and those that take compressed ones.
+    ``variants``: by seq, what members are sent in place of an entry of a live message. ``buffered_peers``: peers
+    outside the direct writers, for they have something pending or can't be written to directly. ``direct_writers``: of
+    the peers that don't follow live messages, and of those that do: those that take plain frames, and those that take
+    compressed ones.
     ``compressing``: how many peers take compressed frames. ``remote_members``: by node, when it reported them (loop
     time) and the members. ``presence_due``: when the members may be announced again (monotonic seconds).
     """
@@ -27,6 +33,7 @@ class ActiveRoom:
         "presence_due",
         "remote_members",
         "seq",
+        "variants",
     )
 
     def __init__(self, name: str) -> None:
@@ -35,9 +42,10 @@ class ActiveRoom:
         self.presence_due = 0.0
         self.peers: set[Peer] = set()
         self.buffered_peers: set[Peer] = set()
-        self.direct_writers = DirectWriters(), DirectWriters()
+        self.direct_writers = (DirectWriters(), DirectWriters()), (DirectWriters(), DirectWriters())
         self.compressing = 0
         self.frames: list[tuple[int, bytes]] = []
+        self.variants: dict[int, Variant] = {}
         self.remote_members: dict[str, tuple[float, tuple[Member, ...]]] = {}
 
     def add(self, peer: Peer) -> None:
@@ -52,11 +60,64 @@ class ActiveRoom:
         self.peers.discard(peer)
         self.compressing -= peer.connection.compresses
 
+    def flush(self) -> int:
+        """Write this turn's frames to every peer, in one write each. Returns how many frames there were."""
+        frames, self.frames = self.frames, []
+        if self.variants:
+            self._flush_variants(frames)
+            return len(frames)
+        data = b"".join([frame for _, frame in frames])
+        packed = self._packed(frames, data)
+        buffered = list(self.buffered_peers)  # mostly senders, which have waited longest
+        for peer in buffered:
+            peer.deliver(frames, packed if peer.connection.compresses else data)
+        for plain, compressing in self.direct_writers:
+            plain.write(data)
+            compressing.write(packed)
+        for peer in buffered:
+            self.enable_direct(peer)
+        return len(frames)
+
+    def _flush_variants(self, frames: list[tuple[int, bytes]]) -> None:
+        """``flush`` for a turn with entries of live messages: who does not follow these is sent other frames."""
+        variants, self.variants = self.variants, {}
+        plain, live, full = list(frames), list(frames), list(frames)
+        for index, (seq, _) in enumerate(frames):
+            if variant := variants.get(seq):
+                plain[index], live[index], full[index] = (seq, variant.plain), (seq, variant.live), (seq, variant.full)
+        buffered = list(self.buffered_peers)
+        for follows, sent, held in ((False, plain, plain), (True, live, full)):
+            data = b"".join([frame for _, frame in sent])
+            packed = self._packed(sent, data)
+            for peer in buffered:
+                if peer.follows_live is follows:
+                    peer.deliver(sent, packed if peer.connection.compresses else data, held)
+            if data:
+                self.direct_writers[follows][False].write(data)
+                self.direct_writers[follows][True].write(packed)
+        for peer in buffered:
+            self.enable_direct(peer)
+
+    def write_live(self, frame: bytes) -> None:
+        """Write a frame that is no entry to the peers that follow live messages, and are up to date."""
+        packed = self._packed([(0, frame)], frame)
+        for peer in list(self.buffered_peers):
+            if peer.follows_live and peer.live:
+                peer.write(packed if peer.connection.compresses else frame)
+        plain, compressing = self.direct_writers[True]
+        plain.write(frame)
+        compressing.write(packed)
+
+    def _packed(self, frames: Sequence[tuple[int, bytes]], data: bytes) -> bytes:
+        """The frames, compressed where that is worth it. ``data``: the same, joined."""
+        long = self.compressing and len(data) >= MIN_COMPRESSED_BYTES
+        return b"".join([compress(frame) for _, frame in frames]) if long else data
+
     def enable_direct(self, peer: Peer) -> None:
         """Write to ``peer`` directly from now on, if nothing is pending for it."""
         send = peer.connection.direct_send
         if peer.live and not peer.skip_up_to and send is not None:
-            peer.direct_writers = self.direct_writers[peer.connection.compresses]
+            peer.direct_writers = self.direct_writers[peer.follows_live][peer.connection.compresses]
             peer.direct_writers.add(send, peer.write)
             self.buffered_peers.discard(peer)
 

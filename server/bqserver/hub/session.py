@@ -33,13 +33,15 @@ async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoc
                 await asyncio.wait([joining])
             frames, excess = connection.frames_received, float(connection.frames_received - frames)
             for message in messages:
-                accepted = peer.accepted
+                accepted, appended = peer.accepted, peer.appended
                 if not isinstance(message, str):
                     connection.close(1003, "frames are JSON text")
                 elif (pending := dispatch(hub, room, peer, message)) is not None:
                     await pending  # the next message must come after this one in the log
                 if peer.accepted != accepted:
                     excess -= 1
+                elif peer.appended != appended:
+                    excess += len(message) / BYTES_PER_FRAME - 1  # by its bytes alone: an answer has many pieces
                 else:
                     excess += len(message) // BYTES_PER_FRAME
             unstored, excess = peer.unstored, excess + (peer.unstored - unstored) / UNSTORED_PER_FRAME

@@ -103,6 +103,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
             )
             unowned.pop_all()
         opened.push_async_callback(hub.close)  # closes the log too
+        await hub.resume_live()
         opened.callback(CredentialWatcher(files, authenticator, hub.review).close)
         self.kernel_tokens = KernelTokens(self.serverapp.kernel_manager.__contains__)
         base = url_path_join(self.serverapp.base_url, NAME, "/")

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from bqserver.model import Bounds, Outcome, RoomRow, RoomView, Stored, Submission
+from bqserver.model import Bounds, LiveRow, Outcome, RoomRow, RoomView, Stored, Submission
 
 from .attachments import AttachmentStore
 
@@ -61,6 +61,9 @@ class MessageLog(Protocol):
 
     async def rooms(self) -> list[RoomRow]:
         """Every room that has an entry, sorted by name."""
+
+    async def live_messages(self) -> list[LiveRow]:
+        """The messages of all rooms that are being written, as an earlier process has left them."""
 
     def healthy(self) -> bool:
         """Whether the last attempt to write succeeded."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
-from bqwidget.protocol import Edit, Send, Vote
+from bqserver.model import Bounds, LiveRow, Outcome, References, RoomRow, RoomView, Stored, Submission
+from bqwidget.protocol import Append, Delete, Edit, End, Send, SetStep, Vote
 
 from .attachments import MemoryAttachments
 from .interface import Listener, read_view
@@ -34,8 +34,10 @@ class _RoomLog:
     messages: list[int] = field(default_factory=list)
     targets: dict[int, Target] = field(default_factory=dict)
     cids: dict[tuple[str, str], int] = field(default_factory=dict)
-    edits: dict[int, int] = field(default_factory=dict)
-    """By message: the seq of its newest edit, the only one with a text."""
+    texts: dict[int, set[int]] = field(default_factory=dict)
+    """By message: the seqs of the changes that have a text of it."""
+    live: dict[int, str] = field(default_factory=dict)
+    """The live messages, and ``Submission.author`` of each."""
     additions: dict[int, list[int]] = field(default_factory=dict)
     """By message: the seqs of its ADDITIONS."""
     references: Counter[str] = field(default_factory=Counter)
@@ -66,19 +68,12 @@ class MemoryLog:
                 log.targets[entry.seq] = Target(submission.principal, entry.body)
             if submission.draft.cid:
                 log.cids[submission.principal, submission.draft.cid] = entry.seq
-            if isinstance(submission.draft, Send) and submission.draft.parts:
-                hashes = {part.sha256 for part in submission.draft.parts}
-                log.references.update(hashes)
-                self.attachments.settle(References(named=[(entry.room, sha256) for sha256 in hashes]))
-            elif isinstance(submission.draft, Edit):
-                log.edits[submission.draft.target] = entry.seq
-            elif isinstance(submission.draft, Vote):
-                log.additions.setdefault(submission.draft.target, []).append(entry.seq)
+            self._index(log, entry, submission)
         for (room, seq), body in plan.folded.items():
             targets = self._rooms[room].targets
             targets[seq] = targets[seq]._replace(body=body)
         for (room, seq), body in plan.redacted.items():
-            self._redact(self._rooms[room], seq, body)
+            self._redact(self._rooms[room], seq, body, plan.targets[room, seq])
         for (room, seq), parts in plan.emptied.items():
             self._rooms[room].additions.pop(seq, None)
             self._release(room, {part.sha256 for part in parts})
@@ -141,7 +136,7 @@ class MemoryLog:
                 await asyncio.sleep(0)
             message = decode_message(body)
             text = f"{message.user} {message.text}".casefold()
-            if wanted and not message.deleted and all(word in text for word in wanted):
+            if wanted and not message.deleted and not message.live and all(word in text for word in wanted):
                 found.append(body)
                 if len(found) == limit:
                     break
@@ -149,6 +144,13 @@ class MemoryLog:
 
     async def rooms(self) -> list[RoomRow]:
         return [RoomRow(name, log.head.seq) for name, log in sorted(self._rooms.items()) if log.entries]
+
+    async def live_messages(self) -> list[LiveRow]:
+        return [
+            LiveRow(room, seq, author, log.targets[seq].body)
+            for room, log in self._rooms.items()
+            for seq, author in log.live.items()
+        ]
 
     def healthy(self) -> bool:
         return True
@@ -179,7 +181,7 @@ class MemoryLog:
 
     def texts(self, room: str, seq: int) -> dict[int, bytes]:
         log = self._rooms[room]
-        seqs = [seq, log.edits[seq]] if seq in log.edits else [seq]
+        seqs = [seq, *sorted(log.texts.get(seq, ()))]
         return {one: log.entries[log.index(one)].body for one in seqs}
 
     def additions(self, room: str, seq: int) -> dict[int, bytes]:
@@ -190,7 +192,29 @@ class MemoryLog:
         del room
         return 0  # a draft that refers to a removed entry is rejected
 
-    def _redact(self, log: _RoomLog, seq: int, body: bytes) -> None:
+    def _index(self, log: _RoomLog, entry: Stored, submission: Submission) -> None:
+        """Note what ``entry`` references, and where the parts of a message are."""
+        match submission.draft:
+            case Send(parts=parts, live=live):
+                if parts:
+                    hashes = {part.sha256 for part in parts}
+                    log.references.update(hashes)
+                    self.attachments.settle(References(named=[(entry.room, sha256) for sha256 in hashes]))
+                if live:
+                    log.live[entry.seq] = submission.author or ""
+            case Edit(target=target) | Append(target=target):
+                log.texts.setdefault(target, set()).add(entry.seq)
+            case Vote(target=target) | SetStep(target=target):
+                log.additions.setdefault(target, []).append(entry.seq)
+            case End(target=target, text=text):
+                log.live.pop(target, None)
+                if text is not None:
+                    log.texts.setdefault(target, set()).add(entry.seq)
+            case Delete(target=target):
+                log.live.pop(target, None)
+
+    def _redact(self, log: _RoomLog, seq: int, body: bytes, target: int) -> None:
+        log.texts.get(target, set()).discard(seq)
         index = log.index(seq)
         log.entries[index] = log.entries[index]._replace(body=body)
 
@@ -208,7 +232,8 @@ class MemoryLog:
         count = bisect_right(log.messages, last)
         for seq in log.messages[:count]:
             body = log.targets.pop(seq).body
-            log.edits.pop(seq, None)
+            log.texts.pop(seq, None)
+            log.live.pop(seq, None)
             log.additions.pop(seq, None)
             if b'"parts":' in body:
                 self._release(room, {part.sha256 for part in decode_message(body).parts})

@@ -6,6 +6,7 @@ from bqserver.model import Rejected, Submission
 from bqwidget.protocol import (
     MAX_EMOJIS,
     MAX_REACTIONS,
+    MAX_STEPS,
     MAX_VOTES,
     Change,
     Delete,
@@ -69,6 +70,10 @@ def _reject_change(entry: Message | Change, principal: str, message: Message, au
             return None  # another log accepted it, and its poll is deleted there
         case Change(kind="edit" | "delete" | "expire" as kind) if author != principal:
             return Rejected("forbidden", f"only its author may {kind} message {seq}", 403)
+        case Change(kind="edit") if message.live:
+            return Rejected("live", f"message {seq} is still being written: end it, then edit it", 409, target=seq)
+        case Change(kind="append" | "step" | "end"):
+            return _reject_writing(entry, principal, message, author)
         case _ if is_empty(message):
             return None  # what it asked is not known any more
         case Change(kind="expire") if not is_open(message):
@@ -93,6 +98,20 @@ def _reject_vote(poll: Message, vote: Change) -> Rejected | None:
         return Rejected("forbidden", f"poll {seq} is addressed to other members", 403)
     if not can_vote(poll, vote.user, choice, vote.at, vote.real_at):
         return Rejected("conflict", f"poll {seq} has ended", 409)
+    return None
+
+
+def _reject_writing(change: Change, principal: str, message: Message, author: str) -> Rejected | None:
+    """The reason why ``change`` can't be written on the live ``message`` of ``author``; None: it can."""
+    seq = message.seq
+    if author != principal:
+        return Rejected("forbidden", f"only its author may write on message {seq}", 403, target=seq)
+    if not message.live:
+        return Rejected("not_live", f"message {seq} is not being written any more", 409, target=seq)
+    is_new = change.kind == "step" and all(step.id != change.id for step in message.steps)
+    if is_new and len(message.steps) >= MAX_STEPS:
+        text = f"message {seq} has {MAX_STEPS} steps, which is the limit: change one of these"
+        return Rejected("too_many_steps", text, 409, target=seq)
     return None
 
 

@@ -23,7 +23,7 @@ from bqwidget.protocol import (
 )
 
 from .entries import new_entry, target_seq
-from .redaction import ADDITIONS, decode_change, decode_message, is_redacted, redact, without_text
+from .redaction import ADDITIONS, LIVE_KINDS, decode_change, decode_message, is_redacted, redact, without_text
 from .rejections import missing, reject, reject_excess
 
 IdempotencyKey = tuple[str, str, str]
@@ -67,7 +67,7 @@ class LogState(Protocol):
     def find_stored(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, Stored]: ...
     def target(self, room: str, seq: int) -> Target | None: ...
     def texts(self, room: str, seq: int) -> dict[int, bytes]:
-        """The JSON, by seq, of the raw entries with a text of message ``seq``: its own, and its edits."""
+        """The JSON, by seq, of the raw entries with a text of message ``seq``: its own, and those of its changes."""
         ...
 
     def additions(self, room: str, seq: int) -> dict[int, bytes]:
@@ -132,6 +132,7 @@ def sequence(
             old = fresh.get((room, ref)) or state.target(room, ref)
             if old is not None:
                 before = changed.get((room, ref)) or decode_message(old.body)
+                entry = _by_author(entry, before)
                 rejection = reject(submission, entry, old.principal, before)
                 if rejection is None and positions is None:
                     rejection = reject_excess(before, entry)
@@ -170,6 +171,13 @@ def validate(submission: Submission, entry: Message | Change, target: Target | N
     return reject(submission, entry, target.principal, decode_message(target.body))
 
 
+def _by_author(entry: Message | Change, other: Message | Change) -> Message | Change:
+    """``entry`` in the name of ``other``, if only the author of a live message can have sent it."""
+    if isinstance(entry, Change) and entry.kind in LIVE_KINDS:
+        return replace(entry, user=other.user)
+    return entry
+
+
 def apply_entry(message: Message, entry: Message | Change) -> Message:
     """``message`` after ``entry``, which changes or answers it; the same object if nothing changes."""
     return fold(message, entry) if isinstance(entry, Change) else answered(message, entry)
@@ -182,7 +190,7 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
     repeated draft of such an entry is a duplicate whatever its text: it must neither be stored again nor fail.
     """
     stored = (decode_change if first.change else decode_message)(first.body)
-    entry = new_entry(submission._replace(now=stored.real_at), first.seq, first.at)
+    entry = _by_author(new_entry(submission._replace(now=stored.real_at), first.seq, first.at), stored)
     if encode(entry) == first.body:
         return first._replace(dup=True)
     if is_redacted(stored) and without_text(entry) == without_text(stored):
@@ -192,11 +200,14 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
 
 
 class _Redactor:
-    """Redacts raw entries, in ``plan``, whose text has been superseded. ``texts``: by message, those that have one."""
+    """Redacts raw entries, in ``plan``, whose text has been superseded. ``texts``: by message, those that have one, apart
+    from the changes of live messages in this batch.
+    """
 
     def __init__(self, plan: Plan, state: LogState) -> None:
         self.texts: dict[tuple[str, int], dict[int, bytes]] = {}
         self._additions: dict[tuple[str, int], dict[int, bytes]] = {}
+        self._written: dict[tuple[str, int], dict[int, bytes]] = {}
         self._plan = plan
         self._state = state
 
@@ -205,9 +216,12 @@ class _Redactor:
         key = after.room, after.seq
         if isinstance(entry, Change) and entry.kind in ADDITIONS:
             self._additions.setdefault(key, {})[entry.seq] = encode(entry)
+        elif isinstance(entry, Change) and entry.kind in LIVE_KINDS and entry.text is not None:
+            self._written.setdefault(key, {})[entry.seq] = encode(entry)
         if not after.deleted and after.edited == before.edited:
             return
         held = self.texts[key] if key in self.texts else self._state.texts(*key)
+        held = held | self._written.pop(key, {})
         if after.deleted:
             held = held | self._state.additions(*key) | self._additions.pop(key, {})
             self._plan.emptied[key] = before.parts

@@ -10,7 +10,7 @@ from http import HTTPStatus
 import msgspec
 
 from bqserver.errors import StorageError
-from bqserver.model import Role
+from bqserver.model import Rejected, Role
 from bqserver.storage.attachments import AttachmentStore, StoredAttachment
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, Part, encode, printable
@@ -65,7 +65,7 @@ class UploadHandler(BodyHandler):
         try:
             part = await asyncio.to_thread(inspect, self.mime, data)
         except ProtocolError as error:
-            raise ApiError(400, error.code, str(error)) from None
+            raise ApiError.of(Rejected.of(error)) from None
         try:
             put = partial(self.store().put, room, StoredAttachment(part, data))
             await self.in_turn(self.context.hub.shares.uploads, put)
@@ -150,4 +150,6 @@ class DownloadHandler(Handler):
 
 def _check_name(name: str | None) -> None:
     if name is not None and not 0 < len(name) <= MAX_NAME:
-        raise ProtocolError("too_long", f"name has {len(name):,} characters; it must have 1 to {MAX_NAME}")
+        raise ProtocolError(
+            "too_long", f"name has {len(name):,} characters; it must have 1 to {MAX_NAME}", field="name"
+        )

@@ -1,4 +1,4 @@
-"""HTTP answers of 4xx and 5xx, as JSON: ``{"error": {"code", "message"}}``."""
+"""HTTP answers of 4xx and 5xx, as JSON: ``{"error": {"code", "message", "field"?}}``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from bqwidget.protocol import encode
 
 
 class ApiError(HTTPError):
-    """An HTTP answer of 4xx or 5xx with the wire's ``code`` and ``message``. ``retry_after``: seconds."""
+    """An HTTP answer of 4xx or 5xx with the wire's ``code`` and ``message``. ``retry_after``: seconds.
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+    ``field``: the path of the field that is to blame.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after: float | None = None, field: str | None = None
+    ) -> None:
         super().__init__(status, log_message=message.replace("%", "%%"))
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.field = field
 
     @classmethod
     def of(cls, refused: Rejected) -> ApiError:
-        return cls(refused.status, refused.code, refused.message, retry_after=refused.retry_after)
+        return cls(refused.status, refused.code, refused.message, retry_after=refused.retry_after, field=refused.field)
 
 
 @contextmanager
@@ -32,8 +38,9 @@ def bad_request() -> Iterator[None]:
     try:
         yield
     except ProtocolError as error:
-        raise ApiError(400, error.code, str(error)) from None
+        raise ApiError.of(Rejected.of(error)) from None
 
 
-def error_body(code: str, message: str) -> bytes:
-    return encode({"error": {"code": code, "message": message}})
+def error_body(code: str, message: str, field: str | None = None) -> bytes:
+    error = {"code": code, "message": message}
+    return encode({"error": error if field is None else {**error, "field": field}})

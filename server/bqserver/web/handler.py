@@ -248,22 +248,23 @@ class Handler(FairHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         phrase = responses.get(status_code, "Unknown")
-        code, message = (
+        code, message, field = (
             phrase.lower().replace(" ", "_"),
             f"{self.request.method} {self.request.path}: {phrase}",
+            None,
         )
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ApiError):
             self.error_code = error.code
             self.context.hub.audit.counters.rejections[error.code] += 1
-            code, message = error.code, error.message
+            code, message, field = error.code, error.message, error.field
             if error.retry_after is not None:
                 self.set_header("Retry-After", retry_header(error.retry_after))
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self.methods()))
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
-        self.finish(error_body(code, message))
+        self.finish(error_body(code, message, field))
 
 
 def log_request(handler: Handler) -> None:

@@ -37,7 +37,8 @@ class MessagesHandler(BodyHandler):
             before=self.query_integer("before", 0),
             after=self.query_integer("after", 0),
         )
-        await self.finish_json(b"[%b]" % b",".join(await self.read(hub.shares.reads, query)))
+        bodies = hub.live.newest(room, await self.read(hub.shares.reads, query))
+        await self.finish_json(b"[%b]" % b",".join(bodies))
 
     async def post(self, room: str = LOBBY) -> None:
         hub = self.context.hub

@@ -63,6 +63,7 @@ class RoomPageHandler(Handler):
             user=user,
             kind="agent" if is_agent(self.identity) else kind if kind in KINDS else "person",
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
+            follows_live=self.get_query_argument("live", "") == "1",
             reauthenticate=self.reauthenticator(),
         )
         # On a task of its own, so that the request and everything that Tornado keeps for it can be freed.
@@ -75,6 +76,7 @@ class RoomPageHandler(Handler):
             self.authorize(room, Role.READ)
             view = partial(log.room_view, room, limit=DEFAULT_PAGE_MESSAGES)
             bounds, bodies = await self.read(self.context.hub.shares.reads, view)
+            bodies = self.context.hub.live.newest(room, bodies)
         else:
             bounds, bodies = EMPTY_VIEW
         self.set_header("Content-Type", "text/html; charset=UTF-8")

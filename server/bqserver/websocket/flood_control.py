@@ -16,7 +16,8 @@ class FloodControl:
     """A token bucket over everything that one connection sends, except messages that were accepted.
 
     Those have a rate limit of their own, or none on loopback. Counted are control frames, fragments, echoes,
-    ``chat.ping``, ``chat.typing``, rejected and repeated messages, longer ones as several. The clock is passed in, in seconds.
+    ``chat.ping``, ``chat.typing``, rejected and repeated messages, longer ones as several; pieces of live messages by
+    their bytes. The clock is passed in, in seconds.
     """
 
     __slots__ = ("_at", "_throttled_since", "_tokens")

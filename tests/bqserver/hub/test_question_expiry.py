@@ -184,7 +184,7 @@ def test_setting_the_clock_changes_no_deadline(tmp_path, monkeypatch, shift, whe
 
 
 class Asker:
-    client, room_name = "k1", "lobby"
+    client, author, kind, room_name, connection = "k1", "k1", "kernel", "lobby", RecordingConnection()
 
 
 def test_an_expiry_that_can_not_be_stored_is_tried_again(caplog):

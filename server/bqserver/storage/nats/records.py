@@ -34,6 +34,8 @@ class Record(Struct, frozen=True):
     """``Submission.now``."""
     redacted: bool = False
     """Its text was replaced by an edit or a delete that follows, and is not in the draft any more."""
+    author: str | None = None
+    """``Submission.author``."""
 
 
 class StreamMessage(NamedTuple):
@@ -57,7 +59,7 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def encode_record(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
-    _, principal, draft, verified, moderator, now = submission
+    _, principal, draft, verified, moderator, now, author = submission
     return encode(
         Record(
             by=principal,
@@ -69,6 +71,7 @@ def encode_record(submission: Submission, node: str, number: int, at: int | None
             at=at,
             now=now,
             redacted=isinstance(submission, RedactedSubmission),
+            author=author,
         )
     )
 
@@ -96,7 +99,7 @@ def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes)
 
 def submission_of(room: str, record: Record) -> Submission:
     kind = RedactedSubmission if record.redacted else Submission
-    return kind(room, record.by, record.draft, record.verified, record.moderator, record.now)
+    return kind(room, record.by, record.draft, record.verified, record.moderator, record.now, record.author)
 
 
 def message_id(room: str, principal: str, cid: str, rejections: int = 0) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bqserver.errors import QueueFull, StorageError
-from bqserver.model import Bounds, Outcome, References, Rejected, RoomRow, RoomView, Stored, Submission
+from bqserver.model import Bounds, Outcome, References, Rejected, RoomView, Stored, Submission
 from bqserver.storage.batching import PendingAppend, WriterTask, take_batch
 from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.purge import request_path, serve_requests
@@ -89,6 +89,8 @@ class SqliteLog:
         self._state = WriterState(self._db)
         self._queue: queue.SimpleQueue[PendingAppend | WriterTask | None] = queue.SimpleQueue()
         self._readers = ReaderPool(self.path, self._files.check)
+        self.rooms = partial(self._readers.read, queries.rooms)
+        self.live_messages = partial(self._readers.read, queries.live_messages)
         self._loop = asyncio.get_running_loop()
         self._compactor = log_compactor(self._truncate, self.attachments, self._readers)
         self.compact = self._compactor.run
@@ -142,9 +144,6 @@ class SqliteLog:
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         return await self._readers.search(room, words, limit)
-
-    async def rooms(self) -> list[RoomRow]:
-        return await self._readers.read(queries.rooms)
 
     async def close(self) -> None:
         """The writer closes its connection last: SQLite then merges the write-ahead log, and one file is left."""

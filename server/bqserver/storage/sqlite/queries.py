@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from bqserver.model import Bounds, RoomRow, Stored
+from bqserver.model import Bounds, LiveRow, RoomRow, Stored
 
 from .schema import SEQ_BITS, SEQ_MASK
 
@@ -70,6 +70,14 @@ def rooms(db: sqlite3.Connection) -> list[RoomRow]:
     newest = f"SELECT max(id) FROM entry WHERE id BETWEEN room.id << {SEQ_BITS} AND room.id << {SEQ_BITS} | {SEQ_MASK}"
     rows = db.execute(f"SELECT name, ({newest}) FROM room ORDER BY name").fetchall()
     return [RoomRow(name, id_ & SEQ_MASK) for name, id_ in rows if id_]
+
+
+def live_messages(db: sqlite3.Connection) -> list[LiveRow]:
+    rows = db.execute(
+        "SELECT room.name, live.id, live.author, coalesce(entry.folded, entry.body) "
+        "FROM live JOIN entry USING (id) JOIN room ON room.id = entry.room"
+    )
+    return [LiveRow(name, key & SEQ_MASK, author, body) for name, key, author, body in rows]
 
 
 def is_referenced(db: sqlite3.Connection, room: str, sha256: str) -> bool:

@@ -52,6 +52,9 @@ _VERSION_3 = "CREATE TABLE IF NOT EXISTS trimmed (room TEXT PRIMARY KEY, upto IN
 
 _VERSION_4 = f"CREATE INDEX addition ON entry (room, target) WHERE {HAS_ADDITION}"
 
+_VERSION_5 = "CREATE TABLE live (id INTEGER PRIMARY KEY, author TEXT NOT NULL)"
+"""The messages that are being written, and ``Submission.author`` of each."""
+
 BUSY_TIMEOUT_MS, TRUNCATE_TIMEOUT_MS = 10_000, 200
 """Milliseconds to wait for another connection; for readers, before the write-ahead log is truncated."""
 
@@ -69,7 +72,13 @@ def _version_2(db: sqlite3.Connection) -> None:
     redact_former_texts(db)
 
 
-MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [_VERSION_1, _version_2, _VERSION_3, _VERSION_4]
+MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [
+    _VERSION_1,
+    _version_2,
+    _VERSION_3,
+    _VERSION_4,
+    _VERSION_5,
+]
 """Step N upgrades a file from version N to N + 1. Never edit a released step."""
 
 

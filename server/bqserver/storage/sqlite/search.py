@@ -109,7 +109,7 @@ class SearchIndex:
             return
         message = _decode(body)
         self._db.execute("DELETE FROM found WHERE rowid = ?", (key,))
-        if not message.deleted:
+        if not message.deleted and not message.live:  # the change that ends it comes here too
             self._db.execute(
                 "INSERT INTO found (rowid, user, text) VALUES (?, ?, ?)", (key, message.user, message.text)
             )

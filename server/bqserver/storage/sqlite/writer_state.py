@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from bqserver.model import References, Stored
 from bqserver.storage.sequencer import IdempotencyKey, Plan, RoomHead, Target
-from bqwidget.protocol import Send
+from bqwidget.protocol import Delete, End, Send
 
 from . import queries
 from .queries import id_range, is_referenced, room_number
@@ -93,6 +93,7 @@ class WriterState:
         named = self._db.execute("SELECT DISTINCT sha256 FROM reference WHERE id BETWEEN ? AND ?", removed).fetchall()
         self._db.execute("DELETE FROM reference WHERE id BETWEEN ? AND ?", removed)
         self._db.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", removed)
+        self._db.execute("DELETE FROM live WHERE id BETWEEN ? AND ?", removed)
         self._db.execute(
             "INSERT INTO trimmed VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET upto = max(upto, excluded.upto)",
             (room, upto),  # nodes may trim to different seqs, and what is removed stays removed
@@ -113,7 +114,7 @@ class WriterState:
 
     def store(self, plan: Plan) -> None:
         """Store everything of the plan, and set its ``references``."""
-        named = []
+        named, opened, ended = [], [], []
         for rows in _chunks(plan.rows):
             values: list[Any] = []
             for entry, submission, target in rows:
@@ -127,8 +128,14 @@ class WriterState:
                     target,
                     entry.body,
                 )
-                if isinstance(submission.draft, Send) and submission.draft.parts:
-                    named += [(entry, part.sha256) for part in submission.draft.parts]
+                draft = submission.draft
+                if isinstance(draft, Send):
+                    if draft.parts:
+                        named += [(entry, part.sha256) for part in draft.parts]
+                    if draft.live:
+                        opened.append((number << SEQ_BITS | entry.seq, submission.author or ""))
+                elif isinstance(draft, End | Delete):
+                    ended.append((number << SEQ_BITS | draft.target,))
             self._db.execute(
                 "INSERT INTO entry (id, at, room, principal, cid, target, body) VALUES " + _values(7, len(rows)),
                 values,
@@ -137,6 +144,10 @@ class WriterState:
             self._db.execute("UPDATE entry SET folded = ? WHERE id = ?", (body, self._number(room) << SEQ_BITS | seq))
         for (room, seq), body in plan.redacted.items():
             self._db.execute("UPDATE entry SET body = ? WHERE id = ?", (body, self._number(room) << SEQ_BITS | seq))
+        if opened:
+            self._db.executemany("INSERT OR REPLACE INTO live VALUES (?, ?)", opened)
+        if ended:
+            self._db.executemany("DELETE FROM live WHERE id = ?", ended)
         if named or plan.emptied:
             self._store_references(plan, named)
 

@@ -89,7 +89,7 @@ class FastPath:
             data = response(status, outcome.body, now)
         else:
             status = outcome.status
-            body = error_body(outcome.code, outcome.message)
+            body = error_body(outcome.code, outcome.message, outcome.field)
             data = response(status, body, now, retry_after=outcome.retry_after)
             audit.counters.rejections[outcome.code] += 1
         audit.counters.requests[status] += 1

@@ -240,6 +240,7 @@ def test_a_file_of_the_version_before_opens(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(path)) as db, db:
             db.execute("PRAGMA user_version = 2")
             db.execute("DROP INDEX addition")
+            db.execute("DROP TABLE live")
             db.execute(statement)
         assert list_problems(path) == []
         with serving(path) as (url, _):

@@ -1,0 +1,77 @@
+"""One live message as the hub knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+
+from bqserver.model import Submission
+from bqwidget.protocol import Append, AppendFrame, Draft, Message
+
+from .content import Content, Piece, difference
+
+
+class LiveMessage:
+    """A message that is being written.
+
+    ``message``: what the log has, all its changes folded in. ``author``: ``Peer.author`` of its author, who alone may
+    write on it; None until that is known. ``newest``: what the author has written, ``sent``: of this, what members
+    have been sent, at ``sent_at`` (loop time). ``submitted``: what the log was given last, at ``saved_at``; ``saving``: done
+    when that is stored or rejected. ``ending``: its end was submitted. ``timers``: to send the next
+    piece, and to save.
+    """
+
+    __slots__ = (
+        "author",
+        "ending",
+        "message",
+        "newest",
+        "save_timer",
+        "saved_at",
+        "saving",
+        "send_timer",
+        "sent",
+        "sent_at",
+        "submitted",
+    )
+
+    def __init__(self, message: Message, now: float) -> None:
+        self.message = message
+        self.author: str | None = None
+        self.newest = self.sent = self.submitted = Content.of(message)
+        self.sent_at = -inf
+        self.saved_at = now
+        self.saving: asyncio.Future[None] | None = None
+        self.ending = False
+        self.send_timer: asyncio.TimerHandle | None = None
+        self.save_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def saved(self) -> Content:
+        """What the log has."""
+        return Content.of(self.message)
+
+    def tail(self) -> Piece | None:
+        """What a member is sent who has all entries of the log; None if nothing is missing."""
+        saved, submitted, newest = self.saved.text, self.submitted.text, self.newest.text
+        if self.saving is not None and not (submitted.startswith(saved) and newest.startswith(submitted)):
+            # The member may have the entry that is being stored already: only the whole text is certain.
+            return Piece(0, newest, replace=True, progress=self.newest.progress)
+        return difference(self.saved, self.newest)
+
+    def submission(self, draft: Draft) -> Submission:
+        """``draft``, in the name of the author."""
+        return Submission(self.message.room, self.message.user, draft, verified=self.message.verified)
+
+    def append_draft(self) -> Append | None:
+        """What the log does not have; None if it has everything."""
+        piece = difference(self.saved, self.newest)
+        return None if piece is None else Append(target=self.message.seq, **piece._asdict(), user=self.message.user)
+
+    def frame(self, piece: Piece) -> AppendFrame:
+        return AppendFrame(target=self.message.seq, **piece._asdict())
+
+    def cancel_timers(self) -> None:
+        for timer in (self.send_timer, self.save_timer):
+            if timer is not None:
+                timer.cancel()

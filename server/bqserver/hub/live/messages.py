@@ -1,0 +1,245 @@
+"""The live messages of all rooms: their pieces are passed on at once, and the log gets them joined.
+
+A piece goes to the members that follow live messages, joined with those of the next 40 ms where they come faster. The
+log gets what it does not have at most once in 2 s, and at the end. A text that is replaced, not added to, is a state
+of which only the newest counts: the log gets that at most once in 30 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from msgspec.structs import replace
+
+from bqserver.hub.frames import append_frame
+from bqserver.hub.orphans import Orphans
+from bqserver.model import LiveRow, Outcome, Rejected, Stored, Submission
+from bqserver.storage.redaction import decode_change, decode_message
+from bqserver.storage.sequencer import apply_entry
+from bqwidget.protocol import Append, AppendFrame, End, StopFrame, encode
+
+from .content import difference, grows
+from .message import LiveMessage
+from .variants import OPENS, Variant, changing, opening
+
+JOIN_INTERVAL = 0.04
+"""Seconds between two pieces of one message that members are sent."""
+SAVE_INTERVAL = 2.0
+"""Seconds between two entries of a text that grows, and after its first piece."""
+SAVE_REPLACED_INTERVAL = 30.0
+"""The same for a text that was replaced, or a progress."""
+GONE_CODES = ("not_found", "not_live")
+"""Codes by which the log rejects what is written on a message that was removed or deleted."""
+FINAL_SAVE_TIMEOUT = 5.0
+"""Seconds for which the end of the server waits until the log has all texts."""
+
+Submit = Callable[[Submission, Callable[[Outcome], None]], None]
+
+
+class LiveMessages:
+    """``submit`` appends to the log; ``publish`` sends a frame to the members of a room that follow live messages.
+
+    ``orphans`` ends the message of an author that is gone; ``grace``: seconds after a restart until that, at least.
+    """
+
+    def __init__(
+        self, submit: Submit, publish: Callable[[str, AppendFrame | StopFrame], None], orphans: Orphans, grace: float
+    ) -> None:
+        self._submit = submit
+        self._publish = publish
+        self._orphans = orphans
+        self._grace = grace
+        self._rooms: dict[str, dict[int, LiveMessage]] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def find(self, room: str, seq: int) -> LiveMessage | None:
+        """The live message ``seq``; None if there is none, or its end was submitted."""
+        live = self._rooms.get(room, {}).get(seq)
+        return None if live is None or live.ending else live
+
+    def count(self, author: str) -> int:
+        """How many messages the author writes now."""
+        return sum(live.author == author for lives in self._rooms.values() for live in lives.values())
+
+    def load(self, rows: Iterable[LiveRow]) -> None:
+        """Continue the messages that an earlier process has left. Their authors have two graces to come back."""
+        for room, seq, author, body in rows:
+            live = LiveMessage(decode_message(body), self._loop.time())
+            self._rooms.setdefault(room, {})[seq] = live
+            self._set_author(live, author, 2 * self._grace)
+
+    # ---- what the log has stored
+
+    def on_entry(self, entry: Stored) -> Variant | None:
+        """Note an entry. Returns what members are sent in its place; None: the entry itself."""
+        lives = self._rooms.get(entry.room)
+        if not entry.change:
+            if OPENS in entry.body:
+                message = decode_message(entry.body)
+                self._rooms.setdefault(entry.room, {})[entry.seq] = LiveMessage(message, self._loop.time())
+                return opening(entry)
+            if lives and b'"re":' in entry.body:
+                reply = decode_message(entry.body)
+                if reply.re is not None and (asked := lives.get(reply.re)) is not None:
+                    asked.message = apply_entry(asked.message, reply)
+            return None
+        if not lives:
+            return None
+        change = decode_change(entry.body)
+        live = lives.get(change.target)
+        if live is None:
+            return None
+        live.message = apply_entry(live.message, change)
+        if not live.message.live:
+            self._forget(live)
+        return changing(entry, change, live.message)
+
+    def opened(self, seq: int, submission: Submission) -> None:
+        """``submission`` is stored as the live message ``seq``."""
+        live = self.find(submission.room, seq)
+        if live is not None and live.author is None and submission.author is not None:
+            self._set_author(live, submission.author, self._grace)
+
+    # ---- what its author writes
+
+    def append(self, live: LiveMessage, piece: Append) -> None:
+        """Pass on a piece, which begins within the text or at its end, and save it later."""
+        newest = live.newest.after(piece)
+        if newest == live.newest:
+            return
+        live.newest = newest
+        if live.send_timer is None:
+            due = live.sent_at + JOIN_INTERVAL
+            if self._loop.time() >= due:
+                self._send(live)
+            else:
+                live.send_timer = self._loop.call_at(due, self._send, live)
+        self._save_later(live, SAVE_INTERVAL)
+
+    def finish(self, live: LiveMessage, end: Submission, on_outcome: Callable[[Outcome], None]) -> None:
+        """Submit the end of a message, after the rest of its text."""
+        live.ending = True
+        self._send(live)
+        if live.saving is not None:
+            live.saving.add_done_callback(lambda _: self._submit_end(live, end, on_outcome))
+        else:
+            self._submit_end(live, end, on_outcome)
+
+    # ---- for members
+
+    def tails(self, room: str) -> list[bytes]:
+        """The frames with what the log does not have yet, for a member that has all its entries."""
+        found = [(live, live.tail()) for live in self._rooms.get(room, {}).values()]
+        return [append_frame(live.frame(piece)) for live, piece in found if piece is not None]
+
+    def newest(self, room: str, bodies: list[bytes]) -> list[bytes]:
+        """Folded messages of the log, with the newest texts."""
+        lives = self._rooms.get(room)
+        return [self._newest(lives, body) if OPENS in body else body for body in bodies] if lives else bodies
+
+    def _newest(self, lives: dict[int, LiveMessage], body: bytes) -> bytes:
+        message = decode_message(body)
+        live = lives.get(message.seq)
+        if live is None:
+            return body
+        return encode(replace(message, text=live.newest.text, progress=live.newest.progress))
+
+    # ---- saving
+
+    async def save_all(self) -> None:
+        """Give the log what it does not have, and wait until it is stored."""
+        lives = [live for lives in self._rooms.values() for live in lives.values() if not live.ending]
+        pending = [self._loop.create_task(self._save_now(live)) for live in lives]
+        if pending:
+            await asyncio.wait(pending, timeout=FINAL_SAVE_TIMEOUT)
+
+    async def _save_now(self, live: LiveMessage) -> None:
+        if live.saving is not None:
+            await asyncio.wait([live.saving])
+        self._save(live)
+        if live.saving is not None:
+            await asyncio.wait([live.saving])
+
+    def _save_later(self, live: LiveMessage, seconds: float) -> None:
+        if live.save_timer is None:
+            live.save_timer = self._loop.call_later(seconds, self._save_if_due, live)
+
+    def _save_if_due(self, live: LiveMessage) -> None:
+        live.save_timer = None
+        if live.ending or live.saving is not None:
+            return
+        wait = 0.0
+        if not grows(live.submitted, live.newest):
+            wait = live.saved_at + SAVE_REPLACED_INTERVAL - self._loop.time()
+        if wait > 0:
+            self._save_later(live, wait)
+        else:
+            self._save(live)
+
+    def _save(self, live: LiveMessage) -> None:
+        self._send(live)  # those who were sent all of it get the entry without its text
+        draft = live.append_draft()
+        if draft is not None and not live.ending:
+            live.submitted, live.saved_at = live.newest, self._loop.time()
+            live.saving = self._loop.create_future()
+            self._submit(live.submission(draft), partial(self._on_saved, live))
+
+    def _on_saved(self, live: LiveMessage, outcome: Outcome) -> None:
+        saving, live.saving = live.saving, None
+        if saving is not None:
+            saving.set_result(None)
+        live.submitted = live.saved
+        if isinstance(outcome, Rejected) and outcome.code in GONE_CODES:
+            self._forget(live)
+        elif live.newest != live.saved:
+            self._save_later(live, SAVE_INTERVAL)
+
+    def _submit_end(self, live: LiveMessage, end: Submission, on_outcome: Callable[[Outcome], None]) -> None:
+        draft, rest = end.draft, live.append_draft()
+        replaced = isinstance(draft, End) and draft.text is not None
+        if rest is not None and not (replaced and rest.progress is None):
+            self._submit(live.submission(rest), lambda _: None)  # both in one commit: the end is not stored without it
+        self._submit(end, partial(self._on_ended, live, on_outcome))
+
+    def _on_ended(self, live: LiveMessage, on_outcome: Callable[[Outcome], None], outcome: Outcome) -> None:
+        if isinstance(outcome, Rejected):
+            live.ending = False
+            if outcome.code in GONE_CODES:
+                self._forget(live)
+            elif live.author is not None:
+                self._set_author(live, live.author, self._grace)  # who may have gone meanwhile
+                self._save_later(live, SAVE_INTERVAL)
+        on_outcome(outcome)
+
+    # ----
+
+    def _send(self, live: LiveMessage) -> None:
+        if live.send_timer is not None:
+            live.send_timer.cancel()
+            live.send_timer = None
+        piece = difference(live.sent, live.newest)
+        if piece is not None:
+            live.sent, live.sent_at = live.newest, self._loop.time()
+            self._publish(live.message.room, live.frame(piece))
+
+    def _set_author(self, live: LiveMessage, author: str, grace: float) -> None:
+        live.author = author
+        self._orphans.writes(author, live.message.room, live.message.seq, partial(self._lose, live), grace)
+
+    def _lose(self, live: LiveMessage, on_outcome: Callable[[Outcome], None]) -> None:
+        """The author is gone. ``on_outcome`` repeats this if the end can't be stored now."""
+        message = live.message
+        if self.find(message.room, message.seq) is live:
+            end = End(cid="", target=message.seq, end="lost", user=message.user)
+            self.finish(live, live.submission(end), on_outcome)
+
+    def _forget(self, live: LiveMessage) -> None:
+        live.cancel_timers()
+        room, seq = live.message.room, live.message.seq
+        lives = self._rooms.get(room, {})
+        if lives.pop(seq, None) is not None and not lives:
+            del self._rooms[room]
+        if live.author is not None:
+            self._orphans.has_written(live.author, room, seq)

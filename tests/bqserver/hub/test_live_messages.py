@@ -1,0 +1,367 @@
+"""Live messages: pieces at once, few entries, one end, for members that follow them and for those that do not."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from bqserver.auth import tokens
+from bqserver.testing import running_server
+from support.ws_client import Member, member, request
+
+TEXT = "One, two, 🦊 three."
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def server(request, log_traits):
+    with running_server(**log_traits(request.param), open=True, heartbeat=1.0) as running:
+        yield running
+
+
+@contextmanager
+def members(server, *names: str, **headers: str):
+    """Members that follow live messages, each with a client of its own."""
+    with ExitStack() as stack:
+        found = []
+        for name in names:
+            one = stack.enter_context(member(server.url, query=f"?user={name}&client={name}&live=1", **headers))
+            one.until("synced")
+            found.append(one)
+        yield found
+
+
+def opened(bot: Member, text: str = "", cid: str = "open", **more) -> int:
+    bot.say(text, cid=cid, user="bot", live=True, **more)
+    return bot.until("ack")["seq"]
+
+
+def append(bot: Member, seq: int, offset: int, text: str, **more) -> None:
+    bot.send({"type": "chat.append", "target": seq, "offset": offset, "text": text, **more})
+
+
+def ended(bot: Member, seq: int, end: str = "done", **more) -> dict:
+    bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": end, **more})
+    return bot.until("ack")
+
+
+def append_all(bot: Member, seq: int, text: str, size: int = 3) -> None:
+    for start in range(0, len(text), size):
+        append(bot, seq, start, text[start : start + size])
+
+
+def until_text(one: Member, length: int) -> str:
+    """What the pieces make of an empty text, when it has so many characters."""
+    text = ""
+    while len(text) < length:
+        piece = one.until("append")
+        assert piece["offset"] <= len(text)
+        text = (
+            text[: piece["offset"]] + piece["text"]
+            if piece.get("replace")
+            else text + piece["text"][len(text) - piece["offset"] :]
+        )
+    return text
+
+
+def changes(one: Member, upto: str = "end") -> list[dict]:
+    found = [one.until("change")["entry"]]
+    while found[-1]["kind"] != upto:
+        found.append(one.until("change")["entry"])
+    return found
+
+
+def newest(server) -> dict:
+    return request(server.url, "GET", "/messages").json[-1]
+
+
+def log(server) -> list[dict]:
+    return request(server.url, "GET", "/rooms/lobby/log?limit=200").json
+
+
+def kinds(server) -> list[str]:
+    return [entry.get("kind", "message") for entry in log(server)]
+
+
+# ---- growing
+
+
+def test_pieces_are_passed_on_and_the_log_gets_them_once(server):
+    with members(server, "bot", "ada") as (bot, ada):
+        seq = opened(bot)
+        assert ada.until("message")["entry"]["live"] is True
+        append_all(bot, seq, TEXT)
+        assert until_text(ada, len(TEXT)) == TEXT
+        ended(bot, seq)
+        written, end = changes(ada)
+        assert (written["kind"], written["offset"], written["length"]) == ("append", 0, len(TEXT))
+        assert "text" not in written  # ada was sent the pieces
+        assert (end["end"], end["user"]) == ("done", "bot")
+    assert kinds(server) == ["message", "append", "end"]
+    assert log(server)[1]["text"] == TEXT
+    message = newest(server)
+    assert (message["text"], message["end"]) == (TEXT, "done")
+    assert "live" not in message
+    assert "edited" not in message
+
+
+def test_an_overlap_is_dropped_and_a_piece_beyond_the_text_is_refused(server):
+    with members(server, "bot", "ada") as (bot, ada):
+        seq = opened(bot, "ab")
+        append(bot, seq, 1, "bcd")
+        append(bot, seq, 0, "abcd")  # all of it is known
+        append(bot, seq, 9, "x")
+        error = bot.until("error")
+        assert (error["code"], error["target"], error["offset"]) == ("behind", seq, 4)
+        append(bot, seq, 4, "e")
+        pieces = [ada.until("append")]
+        while sum(len(piece["text"]) for piece in pieces) < 3:
+            pieces.append(ada.until("append"))
+        assert "".join(piece["text"] for piece in pieces) == "cde"
+        ended(bot, seq)
+    assert newest(server)["text"] == "abcde"
+
+
+def test_a_replaced_text_and_a_progress(server):
+    with members(server, "bot", "ada") as (bot, ada):
+        seq = opened(bot, "1 of 9", progress={"fraction": 0.1})
+        append(bot, seq, 0, "2 of 9", replace=True, progress={"fraction": 0.2})
+        piece = ada.until("append")
+        assert ("1 of 9"[: piece["offset"]] + piece["text"], piece["replace"]) == ("2 of 9", True)
+        assert piece["progress"] == {"fraction": 0.2}
+        assert newest(server)["progress"] == {"fraction": 0.2}
+        ended(bot, seq, text="9 of 9")
+        assert changes(ada)[-1]["text"] == "9 of 9"
+    assert newest(server)["text"] == "9 of 9"
+
+
+def test_a_text_of_the_end_replaces_the_whole(server):
+    with members(server, "bot", "ada") as (bot, ada):
+        seq = opened(bot)
+        append(bot, seq, 0, "draft")
+        ended(bot, seq, "failed", text="KeyError: 'x'")
+        assert changes(ada)[-1]["text"] == "KeyError: 'x'"
+    assert kinds(server) == ["message", "end"]  # what was replaced is not written first
+    assert (newest(server)["text"], newest(server)["end"]) == ("KeyError: 'x'", "failed")
+
+
+def test_steps(server):
+    with members(server, "bot", "ada") as (bot, ada):
+        seq = opened(bot)
+        step = {"type": "chat.step", "target": seq, "id": "a", "title": "search", "state": "running"}
+        bot.send({**step, "cid": "1"})
+        assert bot.until("ack")["dup"] is False
+        bot.send({**step, "cid": "2", "state": "done", "text": "3 hits", "ms": 12})
+        bot.until("ack")
+        assert [change["state"] for change in (ada.until("change")["entry"], ada.until("change")["entry"])] == [
+            "running",
+            "done",
+        ]
+        assert newest(server)["steps"] == [{"id": "a", "title": "search", "state": "done", "text": "3 hits", "ms": 12}]
+        for number in range(49):
+            bot.send({**step, "cid": f"more-{number}", "id": str(number)})
+            bot.until("ack")
+        bot.send({**step, "cid": "51", "id": "51"})
+        assert bot.until("error")["code"] == "too_many_steps"
+        bot.send({**step, "cid": "52", "title": "changed"})  # not a new one
+        bot.until("ack")
+        bot.send({**step, "cid": "53", "title": "x" * 201})
+        assert (error := bot.until("error"))["code"] == "too_long"
+        assert error["field"] == "title"
+        ended(bot, seq)
+
+
+# ---- who may write
+
+
+@pytest.mark.parametrize("frame", ["append", "step", "end"])
+def test_only_its_author_writes_on_it(server, frame):
+    frames = {
+        "append": {"type": "chat.append", "offset": 0, "text": "x"},
+        "step": {"type": "chat.step", "cid": "c", "id": "a", "title": "t", "state": "done"},
+        "end": {"type": "chat.end", "cid": "c", "end": "done"},
+    }
+    with members(server, "bot", "eve") as (bot, eve):
+        seq = opened(bot)
+        eve.send({**frames[frame], "target": seq})
+        error = eve.until("error")
+        assert (error["code"], error["target"]) == ("forbidden", seq)
+        ended(bot, seq)
+        bot.send({**frames[frame], "cid": "later", "target": seq})
+        error = bot.until("error")
+        assert (error["code"], error["target"]) == ("not_live", seq)
+    assert kinds(server) == ["message", "end"]
+
+
+def test_an_edit_is_refused_while_it_is_live(server):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        edit = {"type": "chat.edit", "user": "bot", "target": seq, "text": "other"}
+        bot.send({**edit, "cid": "1"})
+        assert bot.until("error")["code"] == "live"
+        ended(bot, seq)
+        bot.send({**edit, "cid": "2"})
+        bot.until("ack")
+    assert newest(server)["text"] == "other"
+
+
+def test_deleting_it_ends_it(server):
+    with members(server, "bot", "ada") as (bot, ada):
+        seq = opened(bot)
+        append(bot, seq, 0, "secret")
+        bot.send({"type": "chat.delete", "cid": "d", "user": "bot", "target": seq})
+        bot.until("ack")
+        append(bot, seq, 6, "x")
+        assert bot.until("error")["code"] == "not_live"
+        ada.until("change")
+    assert newest(server)["deleted"] is True
+    assert "secret" not in json.dumps(log(server))
+
+
+def test_a_repeated_end_is_a_duplicate(server):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        first = ended(bot, seq)
+        assert ended(bot, seq) == {**first, "dup": True}
+
+
+def test_a_live_message_needs_a_websocket(server):
+    answer = request(server.url, "POST", "/messages", {"user": "bot", "text": "", "live": True})
+    assert (answer.status, answer.code, answer.json["error"]["field"]) == (400, "bad_field", "live")
+
+
+def test_clients_can_not_say_that_the_author_is_lost(server):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        bot.send({"type": "chat.end", "cid": "e", "target": seq, "end": "lost"})
+        assert (error := bot.until("error"))["code"] == "bad_field"
+        assert error["field"] == "end"
+
+
+def test_the_limit_of_a_text():
+    with running_server(open=True, text_limit=10) as server, members(server, "bot") as (bot,):
+        seq = opened(bot, "12345")
+        append(bot, seq, 5, "6789012")
+        error = bot.until("error")
+        assert (error["code"], error["target"], error["field"]) == ("too_long", seq, "text")
+        append(bot, seq, 5, "67890")
+        ended(bot, seq)
+        assert newest(server)["text"] == "1234567890"
+
+
+# ---- stopping
+
+
+def test_anyone_who_may_write_stops_it(server):
+    with members(server, "bot", "ada") as (bot, ada), member(server.url) as plain:
+        plain.until("synced")
+        seq = opened(bot)
+        ada.send({"type": "chat.stop", "target": seq, "user": "ada"})
+        assert bot.until("stop") == ada.until("stop") == {"type": "stop", "target": seq, "user": "ada"}
+        ended(bot, seq, "stopped", stopped_by="ada")
+        plain.send({"type": "chat.stop", "target": seq, "user": "eve"})
+        assert (error := plain.until("error"))["code"] == "not_live"
+        assert error["target"] == seq
+    assert newest(server)["stopped_by"] == "ada"
+
+
+def test_readers_can_not_stop_it(home):
+    path = home / "data" / "tokens.json"
+    bot_key, eve_key = ({"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("bot", "eve"))
+    path.with_name("rights.toml").write_text('["*"]\neve = "read"\nbot = "write"\n')
+    with (
+        running_server() as server,
+        member(server.url, query="?client=b&live=1", **bot_key) as bot,
+        member(server.url, query="?live=1", **eve_key) as eve,
+    ):
+        bot.until("synced")
+        seq = opened(bot)
+        eve.send({"type": "chat.stop", "target": seq, "user": "eve"})
+        assert (error := eve.until("error"))["code"] == "read_only"
+        assert error["target"] == seq
+
+
+# ---- who sees what
+
+
+def test_a_plain_client_gets_it_once_when_it_has_ended(server):
+    with members(server, "bot") as (bot,), member(server.url) as plain:
+        plain.until("synced")
+        seq = opened(bot)
+        append(bot, seq, 0, TEXT)
+        bot.send({"type": "chat.step", "cid": "s", "target": seq, "id": "a", "title": "t", "state": "done"})
+        bot.until("ack")
+        plain.say("hi", cid="p", user="ada")
+        entry = plain.until("message")["entry"]
+        assert entry["text"] == "hi"
+        ended(bot, seq)
+        frame = plain.recv() if (frame := plain.recv())["type"] != "message" else frame
+        while frame["type"] != "message":
+            frame = plain.recv()
+        assert frame == {"type": "message", "entry": newest_of(server, seq)}
+        plain.say("bye", cid="q", user="ada")
+        assert plain.until("message")["entry"]["text"] == "bye"
+
+
+def newest_of(server, seq: int) -> dict:
+    return next(message for message in request(server.url, "GET", "/messages").json if message["seq"] == seq)
+
+
+def test_a_plain_client_that_resumes_gets_it_once(server):
+    with members(server, "bot") as (bot,):
+        bot.say("before", cid="before", user="bot")
+        after = bot.until("ack")["seq"]
+        seq = opened(bot)
+        append(bot, seq, 0, TEXT)
+        with member(server.url, query=f"?after={after}") as plain:
+            plain.until("hello")
+            assert plain.recv()["type"] == "synced"  # nothing of it
+        ended(bot, seq)
+    with member(server.url, query=f"?after={after}") as plain:
+        plain.until("hello")
+        assert plain.recv() == {"type": "message", "entry": newest_of(server, seq)}
+        assert plain.recv()["type"] == "synced"
+
+
+def test_who_joins_in_the_middle_gets_the_tail(server):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        append(bot, seq, 0, TEXT)
+        append(bot, seq, 99, "")  # answered, so what was sent before it has arrived
+        bot.until("error")
+        with member(server.url, query="?live=1&after=0") as late:
+            late.until("hello")
+            assert late.recv()["entry"]["live"] is True
+            assert late.recv()["type"] == "synced"
+            assert late.recv() == {"type": "append", "target": seq, "offset": 0, "text": TEXT}
+            assert newest(server)["text"] == TEXT
+            append(bot, seq, len(TEXT), "!")
+            assert late.until("append") == {"type": "append", "target": seq, "offset": len(TEXT), "text": "!"}
+
+
+# ---- the end of its author
+
+
+def test_an_author_that_is_gone_is_lost(server):
+    with members(server, "ada") as (ada,):
+        with members(server, "bot") as (bot,):
+            seq = opened(bot)
+            append(bot, seq, 0, TEXT)
+            ada.until("append")
+            bot.socket.socket.shutdown(socket.SHUT_RDWR)
+        end = changes(ada)[-1]
+        assert (end["end"], end["target"], end["user"]) == ("lost", seq, "bot")
+    assert (newest(server)["text"], newest(server)["end"]) == (TEXT, "lost")
+
+
+def test_an_author_that_comes_back_goes_on(server):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        append(bot, seq, 0, "One, ")
+        append(bot, seq, 99, "")
+        bot.until("error")
+    with members(server, "bot") as (bot,):
+        append(bot, seq, 5, TEXT[5:])
+        ended(bot, seq)
+    assert (newest(server)["text"], newest(server)["end"]) == (TEXT, "done")
