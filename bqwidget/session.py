@@ -197,7 +197,7 @@ class Session:
                 self.outbox.on_error(frame, now)
                 accepted.append(frame)
             case Presence():
-                self.members = frame.members
+                self.members = frame.after(self.members)
                 accepted.append(frame)
             case _:
                 pass  # bye and echo do not concern the log

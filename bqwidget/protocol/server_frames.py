@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -140,9 +141,23 @@ class Member(Struct, frozen=True):
 
 
 class Presence(Struct, frozen=True, tag_field="type", tag="presence"):
-    """All members who are in the room now."""
+    """All members who are in the room now.
+
+    ``same_commands``: the members' commands are left out, because they are those of the frame before.
+    """
 
     members: tuple[Member, ...] = ()
+    same_commands: bool = False
+
+    def after(self, before: Sequence[Member]) -> tuple[Member, ...]:
+        """The members, complete. ``before``: those of the frame before this one."""
+        if not self.same_commands:
+            return self.members
+        commands = {(each.user, each.kind, each.verified): each.commands for each in before}
+        return tuple(
+            msgspec.structs.replace(each, commands=commands.get((each.user, each.kind, each.verified), ()))
+            for each in self.members
+        )
 
 
 class Echo(Struct, frozen=True, tag_field="type", tag="echo"):

@@ -1,10 +1,23 @@
 /** What the state keeps of the members in the room, also after they have left. */
 
-import type { Member, Profile } from "../protocol/server-frames";
+import type { Member, PresenceFrame, Profile } from "../protocol/server-frames";
 import type { State } from "./state";
 
 const PROFILE_FIELDS = ["name", "initials", "color", "avatar"] as const;
 const isSameProfile = (a: Profile | undefined, b: Profile): boolean => PROFILE_FIELDS.every((name) => a?.[name] === b[name]);
+
+const isSameMember = (a: Member, b: Member): boolean =>
+  a.user === b.user && (a.kind ?? "person") === (b.kind ?? "person") && (a.verified ?? false) === (b.verified ?? false);
+
+/** The members of a `presence` frame, complete. `before`: those of the frame before it. */
+export function membersAfter(before: readonly Member[], frame: PresenceFrame): readonly Member[] {
+  const members = frame.members ?? [];
+  if (frame.same_commands !== true) return members;
+  return members.map((member) => {
+    const commands = before.find((each) => isSameMember(each, member))?.commands;
+    return commands === undefined ? member : { ...member, commands };
+  });
+}
 
 /** The fields of `state` that `members` changes; sets and maps without a change keep their identity. */
 export function withMembers({ kernelNames, profiles }: State, members: readonly Member[]): Partial<State> {

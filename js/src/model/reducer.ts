@@ -16,7 +16,7 @@ import { DraftReducer } from "./draft-reducer";
 import { welcomed } from "./hello";
 import { MutableMessages } from "./mutable-messages";
 import * as pending from "./pending";
-import { withMembers } from "./presence";
+import { membersAfter, withMembers } from "./presence";
 import { readSnapshot } from "./snapshot";
 import { isOwn, KEPT_MESSAGES, LOG_PAGE_SIZE, MAX_GAP_SEQS, MAX_HELD_FRAMES, PAGE_RETRY_DELAY_MS, PAGE_SIZE } from "./state";
 import type { Effect, Input, PageRequest, State, Update } from "./state";
@@ -63,7 +63,7 @@ class Reducer extends DraftReducer {
       case "error":
         return this.rejected(input);
       case "presence":
-        return this.set(withMembers(this.state, input.members ?? []));
+        return this.set(withMembers(this.state, membersAfter(this.state.members, input)));
       case "status":
         return this.set({ status: input });
       case "snapshot":

@@ -81,7 +81,11 @@ export const SERVER_FRAME_SCHEMAS = {
     field: nullish(string),
   }),
   bye: object({ code: number, retry_ms: nullish(number) }),
-  presence: object({ members: optional(array(memberSchema)) }),
+  presence: object({
+    members: optional(array(memberSchema)),
+    /** The members' commands are left out, because they are those of the frame before. */
+    same_commands: optional(boolean),
+  }),
   echo: object({ message: json }),
   /** The state of the room's connection. Sources make it; over the comm the kernel sends it. */
   status: object({
@@ -105,4 +109,5 @@ export type StopFrame = Server<"stop">;
 export type Ack = Server<"ack">;
 export type Gap = Server<"gap">;
 export type ErrorFrame = Server<"error">;
+export type PresenceFrame = Server<"presence">;
 export type Status = Server<"status">;

@@ -276,3 +276,15 @@ describe("folding", () => {
     expect(({} as Record<string, unknown>).ada).toBeUndefined();
   });
 });
+
+describe("members", () => {
+  it("keep their commands where a frame leaves them out", () => {
+    const bot = { user: "bot", kind: "agent", commands: [{ name: "mean" }] };
+    const kinds = ["agent", "kernel"].map((kind) => ({ user: "bot", kind, typing: true }));
+    const [full] = reduce(joined().state, [{ type: "presence", members: [bot] }]);
+    const [brief] = reduce(full, [{ type: "presence", members: kinds, same_commands: true }]);
+    expect(brief.members).toEqual([{ ...kinds[0], commands: bot.commands }, kinds[1]]);
+    const [without] = reduce(brief, [{ type: "presence", members: kinds }]);
+    expect(without.members).toEqual(kinds);
+  });
+});

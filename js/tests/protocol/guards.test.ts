@@ -20,7 +20,7 @@ const OTHER_CLIENT_TYPES = ["chat.typing", "chat.resume", "chat.ping", "chat.sto
 const KERNEL_TYPES = ["chat.append", "chat.step", "chat.end", "chat.commands"];
 const OPTIONAL = [
   ...["type", "prev", "cid", "retry_ms", "members", "message", "motd", "shard", "user", "now"],
-  ...["field", "replace", "progress"],
+  ...["field", "replace", "progress", "same_commands"],
 ];
 /** Of a type that carries these optional fields in other frames. */
 const REQUIRED: Readonly<Record<string, readonly string[]>> = {

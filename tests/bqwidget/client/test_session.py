@@ -16,10 +16,12 @@ from bqwidget.protocol import (
     Ack,
     Change,
     ChangeFrame,
+    Command,
     Error,
     Gap,
     Hello,
     Limits,
+    Member,
     Message,
     MessageFrame,
     Ping,
@@ -308,6 +310,18 @@ def test_members_come_and_go():
     one = joined()
     presence = Presence(members=())
     assert one.receive([presence], 0) == [presence]
+
+
+def test_members_keep_their_commands_where_a_frame_leaves_them_out():
+    one = joined()
+    bot = Member(user="bot", kind="agent", commands=(Command(name="mean"),))
+    one.receive([Presence(members=(bot, Member(user="bot")))], 0)
+    brief = tuple(Member(user="bot", kind=kind, typing=True) for kind in ("agent", "kernel", "person"))
+    one.receive([Presence(members=brief, same_commands=True)], 0)
+    assert [member.commands for member in one.members] == [bot.commands, (), ()]
+    assert all(member.typing for member in one.members)
+    one.receive([Presence(members=brief)], 0)
+    assert [member.commands for member in one.members] == [(), (), ()]
 
 
 # ---- sends ----
