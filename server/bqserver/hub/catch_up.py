@@ -15,11 +15,11 @@ from bqserver.model import Bounds
 from bqserver.websocket.framing import text_frame
 from bqwidget.protocol import MAX_REPLAY, Gap, Hello, encode
 
-from . import presence
 from .frames import entry_frame
 from .hub import Hub
 from .live.variants import plain_replay
 from .peer import Peer
+from .presence import next_announcement
 from .room import ActiveRoom
 
 REPLAY_CHUNK_BYTES = 64 * 1024
@@ -82,13 +82,18 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
 
 async def _join(hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after: int | None, *, known: bool) -> None:
     await _replay(hub, room, peer, bounds, after, known=known)
-    if peer.live and presence.members(room):
-        peer.write(presence.presence_frame(room))
+    _announce_members(room, peer)
 
 
 async def _resume(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> None:
     bounds = await hub.log.bounds(room.name, min_seq=after or 0)
     await _replay(hub, room, peer, bounds, after, known=_is_known(hub, bounds, after, epoch))
+    _announce_members(room, peer)
+
+
+def _announce_members(room: ActiveRoom, peer: Peer) -> None:
+    for frame, _ in next_announcement(room, [peer]):
+        peer.write(frame)
 
 
 def _is_known(hub: Hub, bounds: Bounds, after: int | None, epoch: str | None) -> bool:

@@ -24,10 +24,13 @@ from bqwidget.protocol import (
     React,
     Resume,
     Send,
+    SetCommands,
     SetStep,
     Stop,
     Typing,
     Vote,
+    check_activity,
+    check_commands,
     cid_of,
     decode_client,
     encode,
@@ -72,11 +75,13 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
                 peer.busy = busy
                 hub.presence.peer_changed(room, peer)
             case Typing(user=user) if peer.role >= Role.WRITE and _may_use(hub, peer, user):
-                loop = asyncio.get_running_loop()
-                peer.typing_until = loop.time() + TYPING_TIMEOUT
-                peer.user = peer.principal or peer.user or user
+                _set_typing(hub, room, peer, frame)
+            case SetCommands(commands=commands):
+                if peer.kind == "person":
+                    return _on_rejected(hub, peer, _NO_COMMANDS, None)
+                check_commands(commands)
+                peer.commands = commands
                 hub.presence.peer_changed(room, peer)
-                loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end
     except ProtocolError as error:
         return _on_rejected(hub, peer, Rejected.of(error), cid_of(message))
     return None
@@ -108,6 +113,17 @@ async def close_for_rate(peer: Peer, reason: str, retry_after: float) -> None:
     bye = Bye(code=4029, retry_ms=int(retry_after * 1000))
     peer.connection.write(peer.take_acks() + text_frame(encode(bye)))
     peer.connection.close(4029, reason, discard_input=True)
+
+
+def _set_typing(hub: Hub, room: ActiveRoom, peer: Peer, typing: Typing) -> None:
+    if typing.text is not None:
+        check_activity(typing.text)
+    loop = asyncio.get_running_loop()
+    peer.typing_until = loop.time() + TYPING_TIMEOUT
+    peer.activity = typing.text
+    peer.user = peer.principal or peer.user or typing.user
+    hub.presence.peer_changed(room, peer)
+    loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end
 
 
 def _may_use(hub: Hub, peer: Peer, user: str | None) -> bool:
@@ -178,3 +194,8 @@ def _reject(peer: Peer, rejected: Rejected, cid: str | None) -> None:
     peer.audit.counters.rejections[rejected.code] += 1
     peer.record("refused", code=rejected.code)
     peer.write(error_frame(rejected, cid))
+
+
+_NO_COMMANDS = Rejected(
+    "forbidden", "only a kernel or an agent offers commands: join with kind=kernel or kind=agent", 403
+)

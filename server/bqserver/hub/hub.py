@@ -34,7 +34,7 @@ from .heartbeat import HEARTBEAT_INTERVAL, Heartbeat
 from .live.messages import LiveMessages
 from .orphans import Orphans
 from .peer import Peer
-from .presence import PresenceAnnouncer, presence_frame
+from .presence import PresenceAnnouncer, next_announcement
 from .room import ActiveRoom
 
 OnOutcome = Callable[[Outcome], None]
@@ -172,9 +172,12 @@ class Hub:
                 peer.write(peer.take_acks())
 
     def broadcast(self, room: ActiveRoom, frame: bytes) -> None:
-        """Send a frame that is no entry of the log: presence, typing."""
-        packed = compress(frame) if room.compressing else frame
-        for peer in list(room.peers):
+        """Send a frame that is no entry of the log."""
+        self._write_to(list(room.peers), frame)
+
+    def _write_to(self, peers: Sequence[Peer], frame: bytes) -> None:
+        packed = compress(frame) if any(peer.connection.compresses for peer in peers) else frame
+        for peer in peers:
             if peer.live:
                 peer.write(packed if peer.connection.compresses else frame)
 
@@ -194,7 +197,8 @@ class Hub:
         self.live.load(await self.log.live_messages())
 
     def _announce_members(self, room: ActiveRoom) -> None:
-        self.broadcast(room, presence_frame(room))
+        for frame, peers in next_announcement(room, room.peers):
+            self._write_to(peers, frame)
         if self.membership is not None:
             self.membership.publish_members(room)
 

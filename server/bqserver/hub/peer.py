@@ -11,6 +11,7 @@ from bqserver.audit import AuditLog
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.model import Role
 from bqserver.websocket.connection import WebSocketConnection
+from bqwidget.protocol import Command
 
 from .direct_writes import DirectWriters
 from .frames import synced_frame
@@ -23,10 +24,13 @@ class Peer:
     """The outbound end of one member's connection.
 
     ``user``: the name to show; ``identity.principal`` is the verified one, None where names are self-asserted.
-    ``role``: what it may do in the room now. ``kind``: ``person`` or ``kernel``. ``client``: its program's own name
-    for itself, the same after a reconnect. ``author``: a digest of the verified name and ``client``, the same after a
-    reconnect if there is one of them. ``follows_live``: it understands live messages. ``reauthenticate``: asks again who it is; None where the server itself
-    follows every change. ``buffer``: bytes that may be held back during a catch-up.
+    ``role``: what it may do in the room now. ``kind``: ``person``, ``kernel`` or ``agent``. ``client``: its program's own
+    name for itself, the same after a reconnect. ``author``: a digest of the verified name and ``client``, the same after
+    a reconnect if there is one of them. ``follows_live``: it understands live messages. ``reauthenticate``: asks again
+    who it is; None where the server itself follows every change. ``buffer``: bytes that may be held back during a catch-up.
+
+    ``activity``: what it says it is doing, until ``typing_until``. ``commands``: those that it offers.
+    ``announcement_number``: the last announcement of members that it was sent.
 
     ``live``: the fan-out writes to it; until then its frames are held back. ``skip_up_to``: the last seq that a
     catch-up covered, for the log may show an entry to a reader just before the fan-out delivers it. ``rejections``:
@@ -41,7 +45,9 @@ class Peer:
         "_settled",
         "accepted",
         "acks",
+        "activity",
         "address",
+        "announcement_number",
         "answered",
         "appended",
         "audit",
@@ -50,6 +56,7 @@ class Peer:
         "busy",
         "catch_up_task",
         "client",
+        "commands",
         "connection",
         "direct_writers",
         "follows_live",
@@ -96,6 +103,9 @@ class Peer:
         self.follows_live = follows_live
         self.reauthenticate = reauthenticate
         self.busy: bool | None = None
+        self.activity: str | None = None
+        self.commands: tuple[Command, ...] = ()
+        self.announcement_number = 0
         self.live = False
         self.skip_up_to = 0
         self.acks: list[bytes] = []

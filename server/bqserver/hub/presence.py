@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
 from bqserver.websocket.framing import text_frame
-from bqwidget import protocol
-from bqwidget.protocol import Member, encode
+from bqwidget.protocol import MAX_COMMANDS, Member, Presence, encode
 
 from .peer import Peer
-from .room import ActiveRoom
+from .room import ActiveRoom, Announcement
 
 PRESENCE_INTERVAL = 0.1
 """Seconds between two presence frames of a room, at least."""
@@ -23,6 +22,10 @@ MAX_MEMBERS = 200
 """Members listed in one frame: a larger room needs a count, not a list."""
 MAX_AVATARS = 8
 """Pictures in one frame: every peer of a room gets the frame whenever a member types."""
+MAX_COMMANDS_BYTES = 128 * 1024
+"""Of all commands in one frame, as JSON: those of one member that has as many as it may, and of some others."""
+BRIEF_COMMANDS_BYTES = 4 * 1024
+"""Longer ones are sent only when a member's commands have changed, and not whenever a member types."""
 
 
 class PresenceAnnouncer:
@@ -62,13 +65,44 @@ class PresenceAnnouncer:
             room.presence_due, now = sent + (sent - now) * PRESENCE_SHARE, sent
 
 
+def next_announcement(room: ActiveRoom, peers: Iterable[Peer]) -> list[tuple[bytes, Sequence[Peer]]]:
+    """The frames that bring ``peers`` up to date about the members of ``room``, each with those that get it.
+
+    Peers that are catching up get none. Every peer that is returned counts as having its frame.
+    """
+    latest = room.announcement
+    _update(latest, members(room))
+    full, brief = list[Peer](), list[Peer]()
+    for peer in peers:
+        if peer.live and peer.announcement_number != latest.number:
+            (full if peer.announcement_number < latest.commands_number else brief).append(peer)
+            peer.announcement_number = latest.number
+    return [(frame, each) for frame, each in ((latest.full, full), (latest.brief, brief)) if each]
+
+
+def _update(latest: Announcement, found: tuple[Member, ...]) -> None:
+    if latest.members == found:
+        return
+    latest.members = found
+    latest.number += 1
+    latest.full = latest.brief = text_frame(encode(Presence(members=found)))
+    commands = {_key(member): member.commands for member in found if member.commands}
+    if latest.commands != commands:
+        latest.commands = commands
+        latest.commands_number = latest.number
+    if len(encode(list(commands.values()))) > BRIEF_COMMANDS_BYTES:
+        without = tuple(replace(member, commands=()) if member.commands else member for member in found)
+        latest.brief = text_frame(encode(Presence(members=without, same_commands=True)))
+
+
 def members(room: ActiveRoom) -> tuple[Member, ...]:
     """Every member with a name, once each, on whatever node, sorted by name."""
     found = {_key(member): member for member in local_members(room)}
     for _, remote in room.remote_members.values():
         for member in remote:
-            found.setdefault(_key(member), member)
-    return _with_few_avatars([found[key] for key in sorted(found)[:MAX_MEMBERS]])
+            key = _key(member)
+            found[key] = _merged(found[key], member) if key in found else member
+    return _bounded([found[key] for key in sorted(found)[:MAX_MEMBERS]])
 
 
 def local_members(room: ActiveRoom) -> tuple[Member, ...]:
@@ -77,34 +111,54 @@ def local_members(room: ActiveRoom) -> tuple[Member, ...]:
     """
     now = asyncio.get_running_loop().time()
     found: dict[tuple[str, str, bool], Member] = {}
-    for peer in room.peers:
+    for peer in sorted(room.peers, key=_last_typed):
         if peer.user:
             verified = peer.principal is not None
-            key = (peer.user, peer.kind, verified)
-            typing = peer.typing_until > now or bool(key in found and found[key].typing)
-            found[key] = Member(
+            typing = (peer.activity or True) if peer.typing_until > now else None
+            member = Member(
                 user=peer.user,
                 kind=peer.kind,
                 busy=peer.busy,
-                typing=typing or None,
+                typing=typing,
                 verified=verified,
                 profile=peer.identity.profile if verified else None,
+                commands=peer.commands,
             )
-    return _with_few_avatars([found[key] for key in sorted(found)[:MAX_MEMBERS]])
+            key = _key(member)
+            found[key] = _merged(member, found[key]) if key in found else member
+    return _bounded([found[key] for key in sorted(found)[:MAX_MEMBERS]])
 
 
-def presence_frame(room: ActiveRoom) -> bytes:
-    return text_frame(encode(protocol.Presence(members=members(room))))
+def _last_typed(peer: Peer) -> float:
+    return peer.typing_until
 
 
-def _with_few_avatars(named: list[Member]) -> tuple[Member, ...]:
-    """The same members, with the first ``MAX_AVATARS`` pictures only."""
+def _merged(one: Member, other: Member) -> Member:
+    """One member that has two connections: typing or busy at either, with the commands of both."""
+    busy = one.busy if other.busy is None else one.busy or other.busy
+    commands = one.commands or other.commands
+    if other.commands and other.commands != commands:
+        by_name = {each.name: each for each in sorted({*commands, *other.commands}, key=encode)}
+        commands = tuple(by_name.values())[:MAX_COMMANDS]  # the same in any order of the connections
+    return replace(one, busy=busy, typing=one.typing or other.typing, commands=commands)
+
+
+def _bounded(named: list[Member]) -> tuple[Member, ...]:
+    """The same members, with the first ``MAX_AVATARS`` pictures and ``MAX_COMMANDS_BYTES`` of commands only, the
+    shortest lists first.
+    """
     avatars = 0
     for index, member in enumerate(named):
         if member.profile is not None and member.profile.avatar is not None:
             avatars += 1
             if avatars > MAX_AVATARS:
                 named[index] = replace(member, profile=replace(member.profile, avatar=None))
+    sizes = sorted((len(encode(member.commands)), index) for index, member in enumerate(named) if member.commands)
+    room_left = MAX_COMMANDS_BYTES
+    for size, index in sizes:
+        room_left -= size
+        if room_left < 0:
+            named[index] = replace(named[index], commands=())
     return tuple(named)
 
 

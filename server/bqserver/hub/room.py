@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bqserver.websocket.compression import MIN_COMPRESSED_BYTES, compress
-from bqwidget.protocol import Member
+from bqwidget.protocol import Command, Member
 
 from .direct_writes import DirectWriters
 from .live.variants import Variant
 from .peer import Peer
+
+
+class Announcement:
+    """The members of a room as they were last computed for its peers.
+
+    ``number``: of the announcement, 0 while there were no members; a peer keeps the one that it was sent.
+    ``commands_number``: that of the last one with other commands than before. ``full``, ``brief``: the frames with the
+    commands and without; equal if these are short.
+    """
+
+    __slots__ = ("brief", "commands", "commands_number", "full", "members", "number")
+
+    def __init__(self) -> None:
+        self.members: tuple[Member, ...] = ()
+        self.commands: dict[tuple[str, str, bool], tuple[Command, ...]] = {}
+        self.number = self.commands_number = 0
+        self.full = self.brief = b""
 
 
 class ActiveRoom:
@@ -21,9 +38,11 @@ class ActiveRoom:
     compressed ones.
     ``compressing``: how many peers take compressed frames. ``remote_members``: by node, when it reported them (loop
     time) and the members. ``presence_due``: when the members may be announced again (monotonic seconds).
+    ``announcement``: what was announced of them last.
     """
 
     __slots__ = (
+        "announcement",
         "buffered_peers",
         "compressing",
         "direct_writers",
@@ -40,6 +59,7 @@ class ActiveRoom:
         self.name = name
         self.seq = 0
         self.presence_due = 0.0
+        self.announcement = Announcement()
         self.peers: set[Peer] = set()
         self.buffered_peers: set[Peer] = set()
         self.direct_writers = (DirectWriters(), DirectWriters()), (DirectWriters(), DirectWriters())

@@ -61,7 +61,7 @@ class RoomPageHandler(Handler):
             identity=self.identity,
             role=policy.authenticator.role(self.identity, room),
             user=user,
-            kind="agent" if is_agent(self.identity) else kind if kind in KINDS else "person",
+            kind="agent" if is_agent(self.identity) else next((each for each in KINDS if each == kind), "person"),
             client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
             follows_live=self.get_query_argument("live", "") == "1",
             reauthenticate=self.reauthenticator(),

@@ -108,6 +108,34 @@ def test_members_of_both_nodes_share_a_room(two_nodes: Nodes):
             wait_for_members(ada, ["ada"])
 
 
+def test_what_a_member_does_and_offers_is_shown_on_both_nodes(two_nodes: Nodes, monkeypatch):
+    monkeypatch.setattr("bqserver.hub.commands.TYPING_TIMEOUT", 0.5)
+    here, there = two_nodes
+    mean, stop = {"name": "mean", "usage": "/mean NUMBERS..."}, {"name": "stop"}
+    ada = {"user": "ada"}
+
+    def until_bot(one: Member, **more: object) -> None:
+        while one.until("presence")["members"] != [ada, {"user": "bot", "kind": "agent"} | more]:
+            pass
+
+    with member(here.url, query="?user=ada") as one, member(there.url, query="?user=bot&kind=agent") as bot:
+        bot.send({"type": "chat.commands", "commands": [mean]})
+        until_bot(one, commands=[mean])
+        bot.send({"type": "chat.typing", "text": "thinking…"})
+        until_bot(one, commands=[mean], typing="thinking…")
+        until_bot(one, commands=[mean])  # it has ended, and has not been repeated
+        with member(here.url, query="?user=bot&kind=agent") as other:
+            other.send({"type": "chat.commands", "commands": [stop]})
+            until_bot(one, commands=[mean, stop])
+            until_bot(bot, commands=[mean, stop])
+            bot.send({"type": "chat.typing", "text": "writing"})
+            until_bot(one, commands=[mean, stop], typing="writing")
+        until_bot(one, commands=[mean])
+        bot.socket.close()
+        while one.until("presence")["members"] != [ada]:
+            pass
+
+
 def test_the_list_of_rooms_counts_the_members_of_all_nodes(nats_single, tmp_path: Path):
     def counts(node: RunningServer) -> dict[str, int]:
         return {row["name"]: row["members"] for row in request(node.url, "GET", "/rooms").json}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 from bqserver.auth.identity import Identity
+from bqserver.hub.hub import Hub
 from bqserver.hub.presence import MAX_AVATARS, members
 from bqserver.jupyter.profiles import MAX_AVATAR_LENGTH, make_profile
+from bqserver.storage.memory import MemoryLog
+from support.hub import joined
 
 from bqwidget.protocol import Profile
 
@@ -70,20 +72,12 @@ def test_names_are_cut_to_one_printable_line():
 
 def test_a_presence_frame_has_a_limited_number_of_pictures():
     looks = make_profile("Name", avatar=PIXEL)
-    peers = [
-        SimpleNamespace(
-            user=f"user-{number:02}",
-            principal=f"user-{number:02}",
-            kind="person",
-            busy=None,
-            typing_until=0.0,
-            identity=Identity(f"user-{number:02}", profile=looks),
-        )
-        for number in range(MAX_AVATARS + 3)
-    ]
 
     async def listed():
-        return members(SimpleNamespace(peers=peers, remote_members={}))
+        hub = Hub(MemoryLog())
+        for number in range(MAX_AVATARS + 3):
+            one = await joined(hub, identity=Identity(f"user-{number:02}", profile=looks))
+        return members(hub.peers[one])
 
     profiles = [member.profile for member in asyncio.run(listed())]
     assert [profile.avatar for profile in profiles] == [PIXEL] * MAX_AVATARS + [None] * 3
