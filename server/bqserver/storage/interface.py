@@ -14,6 +14,7 @@ from typing import Protocol
 from bqserver.model import Bounds, LiveRow, Outcome, RoomRow, RoomView, Stored, Submission
 
 from .attachments import AttachmentStore
+from .redaction import decode_change
 
 Listener = Callable[[Sequence[Stored]], None]
 
@@ -70,6 +71,20 @@ class MessageLog(Protocol):
 
     async def close(self) -> None:
         """Finish pending appends, then close files and threads."""
+
+
+async def messages_around(log: MessageLog, room: str, seq: int, limit: int) -> list[bytes]:
+    """Message ``seq`` (of a change: its target), half of ``limit`` before and half after it, folded, oldest first.
+
+    At the ends of the log the other side fills up. Without an entry of that seq: the messages next to it.
+    """
+    for entry in await log.entries(room, after=seq - 1, upto=seq, limit=1):
+        if entry.change:
+            seq = decode_change(entry.body).target
+    older = await log.messages(room, limit=limit, before=seq + 1)
+    newer = await log.messages(room, limit=limit, after=seq)
+    count = min(len(newer), max((limit - 1) // 2, limit - len(older)))
+    return [*older[max(0, len(older) - (limit - count)) :], *newer[:count]]
 
 
 async def read_view(log: MessageLog, room: str, limit: int) -> RoomView:

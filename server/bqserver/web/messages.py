@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from bqserver.hub.drafts import Poster, accept
 from bqserver.model import Rejected, Role, Stored, Submission
+from bqserver.storage.interface import messages_around
 from bqwidget.protocol import decode_post, encode
 
 from .body import BodyHandler
@@ -30,13 +31,14 @@ class MessagesHandler(BodyHandler):
     async def get(self, room: str = LOBBY) -> None:
         self.authorize(room, Role.READ)
         hub = self.context.hub
-        query = partial(
-            hub.log.messages,
-            room,
-            limit=self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES,
-            before=self.query_integer("before", 0),
-            after=self.query_integer("after", 0),
-        )
+        limit = self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES
+        before, after, around = (self.query_integer(name, 0) for name in ("before", "after", "around"))
+        if around is None:
+            query = partial(hub.log.messages, room, limit=limit, before=before, after=after)
+        elif before is not None or after is not None:
+            raise ApiError(400, "bad_around", "around can't be combined with before or after: give one of them")
+        else:
+            query = partial(messages_around, hub.log, room, around, limit)
         bodies = hub.live.newest(room, await self.read(hub.shares.reads, query))
         await self.finish_json(b"[%b]" % b",".join(bodies))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bqserver.model import Bounds, Outcome, Rejected, RoomRow, Stored, Submission
-from bqserver.storage.interface import MessageLog
+from bqserver.storage.interface import MessageLog, messages_around
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.log import SqliteLog
@@ -208,3 +208,26 @@ def _timeless(body: bytes) -> dict[str, object]:
     assert message.pop("at")
     message.pop("edited", None)
     return message
+
+
+def test_a_page_around_a_message_has_half_of_it_on_each_side(new_log: Opener):
+    async def scenario(log: MessageLog) -> None:
+        stored = await log.append([hi(str(number)) for number in range(9)])
+        seqs = [one.seq for one in stored]
+        (changed,) = await log.append([edit(seqs[4], "four")])
+
+        async def around(seq: int, limit: int) -> list[str]:
+            return [json.loads(body)["text"] for body in await messages_around(log, "lobby", seq, limit)]
+
+        assert await around(seqs[4], 5) == ["2", "3", "four", "5", "6"]
+        assert await around(seqs[4], 4) == ["2", "3", "four", "5"]
+        assert await around(seqs[4], 1) == ["four"]
+        assert await around(changed.seq, 3) == ["3", "four", "5"]
+        assert await around(seqs[0], 4) == ["0", "1", "2", "3"]
+        assert await around(seqs[1], 4) == ["0", "1", "2", "3"]
+        assert await around(seqs[8], 4) == ["5", "6", "7", "8"]
+        assert await around(seqs[7], 20) == ["0", "1", "2", "3", "four", "5", "6", "7", "8"]
+        assert await around(changed.seq + 100, 2) == ["7", "8"]
+        assert await messages_around(log, "empty", 1, 5) == []
+
+    run_scenario(new_log, scenario)

@@ -53,6 +53,10 @@ def test_the_last_50_come_oldest_first_and_both_ways_page(server):
     assert texts(f"?after={seqs[10]}&limit=3") == ["11", "12", "13"]
     assert texts("?after=0&limit=2") == ["0", "1"]
     assert texts(f"?after={seqs[-1]}") == []
+    assert texts(f"?around={seqs[10]}&limit=3") == ["9", "10", "11"]
+    for other in ("before", "after"):
+        refused = request(server.url, "GET", f"/messages?around={seqs[10]}&{other}={seqs[11]}")
+        assert (refused.status, refused.json["error"]["code"]) == (400, "bad_around")
 
 
 def test_at_grows_strictly(server):
