@@ -67,9 +67,11 @@ class HttpClient:
         self._client.close()
         self._streams.close_streams()
 
-    async def messages(self, *, before: int | None = None, after: int | None = None, limit: int) -> list[Message]:
-        """Folded messages, ascending: the last below ``before``, or the first above ``after``."""
-        body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, limit=limit)
+    async def messages(
+        self, *, before: int | None = None, after: int | None = None, around: int | None = None, limit: int
+    ) -> list[Message]:
+        """Folded messages, ascending: the last below ``before``, the first above ``after``, or those next to ``around``."""
+        body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, around=around, limit=limit)
         return self._decoded(_decode_messages, body)
 
     async def messages_between(self, after: int, upto: int) -> list[Message]:

@@ -56,6 +56,28 @@ class HistoryMixin(SendMixin):
         """``search`` for code that awaits. Example: ``found = await room.asearch("loss nan")``"""
         return await self._arequest(_search_request(self.name, text, limit))
 
+    def get(self, seq: int) -> Message | None:
+        """Message ``seq`` as it reads now; None if the room has none of that number.
+
+        Raises ConnectionRefused, RoomClosed. Example: ``question = room.get(41)``
+        """
+        return self._request(_get_request(seq))
+
+    async def aget(self, seq: int) -> Message | None:
+        """``get`` for code that awaits. Example: ``question = await room.aget(41)``"""
+        return await self._arequest(_get_request(seq))
+
+    def thread(self, message: Message | int) -> Messages:
+        """``message`` (a Message or a seq) and the replies to it, oldest first. It reads all that came after it.
+
+        Raises ConnectionRefused, RoomClosed. Example: ``answers = room.thread(message)[1:]``
+        """
+        return self._request(_thread_request(message))
+
+    async def athread(self, message: Message | int) -> Messages:
+        """``thread`` for code that awaits. Example: ``answers = await room.athread(message)``"""
+        return await self._arequest(_thread_request(message))
+
     def part(self, part: Part | str) -> bytes:
         """The bytes of the attachment ``part``: a Part such as ``message.parts[0]``, or its sha256.
 
@@ -156,6 +178,14 @@ def _search_request(room: str, text: str, limit: int) -> Request[Messages]:
     return partial(_search, room=room, text=text, limit=check_count("limit", limit, least=1, most=PAGE_SIZE))
 
 
+def _get_request(seq: int) -> Request[Message | None]:
+    return partial(_get, seq=seq_of(seq, "seq"))
+
+
+def _thread_request(message: Message | int) -> Request[Messages]:
+    return partial(_thread, seq=seq_of(message))
+
+
 def _part_request(part: Part | str) -> Request[bytes]:
     sha256 = part.sha256 if isinstance(part, Part) else part
     if not isinstance(sha256, str):
@@ -167,6 +197,19 @@ def _part_request(part: Part | str) -> Request[bytes]:
 
 async def _search(http: HttpClient, *, room: str, text: str, limit: int) -> Messages:
     return Messages(_decode_messages(await http.get(f"rooms/{room}/search", q=text, limit=limit)))
+
+
+async def _get(http: HttpClient, *, seq: int) -> Message | None:
+    found = await http.messages(around=seq, limit=1)
+    return next((message for message in found if message.seq == seq), None)
+
+
+async def _thread(http: HttpClient, *, seq: int) -> Messages:
+    found = Messages(message for message in await http.messages(around=seq, limit=1) if message.seq == seq)
+    while page := await http.messages(after=seq, limit=PAGE_SIZE):
+        found += [message for message in page if found and message.re == found[0].seq]
+        seq = page[-1].seq
+    return found
 
 
 async def _history(http: HttpClient, *, before: int | None, limit: int | None) -> Messages:

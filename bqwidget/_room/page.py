@@ -9,10 +9,11 @@ from bqwidget.errors import ConnectionRefused
 from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES
 
 from .arguments import check_count, check_number
-from .history import REQUEST_TIMEOUT, HistoryMixin, Request
+from .history import REQUEST_TIMEOUT, Request
+from .moderation import ModerationMixin
 
 
-class PageMixin(HistoryMixin):
+class PageMixin(ModerationMixin):
     @property
     def url(self) -> str:
         """The address of the room's page, for a browser. It never contains a secret.

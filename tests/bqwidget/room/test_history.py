@@ -53,6 +53,32 @@ def test_an_empty_search_is_an_error(join):
         join().search(" ")
 
 
+# ---- one message, and a thread ----
+
+
+def test_one_message_as_it_reads_now(join):
+    room = join(keep=1)
+    first = room.send("frist")
+    edited = room.edit(first, "first")
+    room.send("second")
+    assert room.get(first.seq) == edited
+    assert room.get(999) is None
+    assert room.get(first.seq + 1) is None  # the edit, which is no message
+    with pytest.raises(ArgumentError, match="seq"):
+        room.get(0)
+
+
+def test_a_thread_is_a_message_and_its_replies(join):
+    room = join(keep=2)
+    question = room.send("which?")
+    replies = [room.reply(question, str(number)) for number in range(3)]
+    room.reply(replies[0], "to another")
+    room.send("elsewhere")
+    assert room.thread(question) == [question, *replies]
+    assert room.thread(question.seq) == room.thread(question)
+    assert room.thread(999) == []
+
+
 # ---- the data frame ----
 
 
