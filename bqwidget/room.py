@@ -14,13 +14,13 @@ import msgspec
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.session_thread import now_ms
+from bqwidget._room.access import AccessMixin
 from bqwidget._room.arguments import check_flag, check_timeout
 from bqwidget._room.callbacks.membership import KernelMember
 from bqwidget._room.conversation.verbs import ConversationMixin
 from bqwidget._room.live_output import LiveOutputMixin
 from bqwidget._room.observable import HIDDEN, CompletedType
 from bqwidget._room.options import check_keep, check_options, check_user
-from bqwidget._room.page import PageMixin
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions import QuestionMixin
 from bqwidget._threads.cell_registry import replace_previous
@@ -39,7 +39,7 @@ Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, PageMixin, metaclass=CompletedType):
+class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, AccessMixin, metaclass=CompletedType):
     """A member of the room ``name``. Returns at once and joins in the background.
 
     ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else

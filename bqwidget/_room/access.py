@@ -1,0 +1,112 @@
+"""Who gets into the room: its page's address, the links that admit people, and a moderator's orders."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from bqwidget._client.http_client import HttpClient
+from bqwidget.errors import ConnectionRefused
+from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES
+
+from .arguments import check_count, check_number, check_text
+from .history import REQUEST_TIMEOUT, HistoryMixin, Request
+
+
+class AccessMixin(HistoryMixin):
+    """A moderator's verbs raise ConnectionRefused (``forbidden``) for others."""
+
+    @property
+    def url(self) -> str:
+        """The address of the room's page, for a browser. It never contains a secret.
+
+        Raises ConnectionRefused, LocalServerError or RoomClosed if no server is found. Example: ``print(room.url)``
+        """
+        connection = self._connection
+        connection.wait_until(lambda: connection.endpoint or connection.close_error, REQUEST_TIMEOUT)
+        if connection.endpoint is None:
+            raise connection.error or connection.close_error or ConnectionRefused("no server found", url="")
+        return connection.endpoint.http_url(f"rooms/{self.name}")
+
+    def invite(self, uses: int = 1, minutes: float = 10) -> str:
+        """A link that admits ``uses`` people within ``minutes``: a secret to share only with them.
+
+        Where people log in otherwise, as in Jupyter, the plain address of the page. Raises ConnectionRefused,
+        RoomClosed. Example: ``print(room.invite(uses=3, minutes=60))``
+        """
+        return self.url + self._request(_invite_request(uses, minutes))
+
+    async def ainvite(self, uses: int = 1, minutes: float = 10) -> str:
+        """``invite`` for code that awaits. Example: ``print(await room.ainvite(uses=3))``"""
+        fragment = await self._arequest(_invite_request(uses, minutes))
+        return self.url + fragment  # known by now, so that this does not wait
+
+    def mute(self, user: str, minutes: float | None = None) -> None:
+        """Reject what ``user`` sends to this room, for ``minutes``, or until ``unmute``. Example: ``room.mute("bob", 10)``"""
+        self._request(_order_request(self.name, "mute", user, minutes))
+
+    async def amute(self, user: str, minutes: float | None = None) -> None:
+        """``mute`` for code that awaits. Example: ``await room.amute("bob", minutes=10)``"""
+        await self._arequest(_order_request(self.name, "mute", user, minutes))
+
+    def unmute(self, user: str) -> None:
+        """Accept messages of ``user`` again. Example: ``room.unmute("bob")``"""
+        self._request(_order_request(self.name, "unmute", user))
+
+    async def aunmute(self, user: str) -> None:
+        """``unmute`` for code that awaits. Example: ``await room.aunmute("bob")``"""
+        await self._arequest(_order_request(self.name, "unmute", user))
+
+    def lock(self) -> None:
+        """Close the room: only moderators may read it and write to it. Example: ``room.lock()``"""
+        self._request(_order_request(self.name, "close"))
+
+    async def alock(self) -> None:
+        """``lock`` for code that awaits. Example: ``await room.alock()``"""
+        await self._arequest(_order_request(self.name, "close"))
+
+    def unlock(self) -> None:
+        """Reopen the room for everyone whom its rights admit. Example: ``room.unlock()``"""
+        self._request(_order_request(self.name, "reopen"))
+
+    async def aunlock(self) -> None:
+        """``unlock`` for code that awaits. Example: ``await room.aunlock()``"""
+        await self._arequest(_order_request(self.name, "reopen"))
+
+
+def _invite_request(uses: int, minutes: float) -> Request[str]:
+    """The end of the link; empty where people log in otherwise."""
+    uses = check_count("uses", uses, least=1, most=MAX_INVITE_USES)
+    minutes = check_number("minutes", minutes, "minutes", most=MAX_INVITE_MINUTES, positive=True)
+
+    async def request(http: HttpClient) -> str:
+        try:
+            body = await http.post("invites", {"uses": uses, "minutes": minutes})
+        except ConnectionRefused as error:
+            if error.code != "no_invites":
+                raise
+            return ""
+        return f"#invite={msgspec.json.decode(body)['code']}"
+
+    return request
+
+
+def _order_request(
+    room: str,
+    do: Literal["mute", "unmute", "close", "reopen"],
+    user: str | None = None,
+    minutes: float | None = None,
+) -> Request[None]:
+    """A moderator's order; ``user`` for the first two, ``minutes`` for a mute."""
+    body: dict[str, object] = {"do": do}
+    if do in ("mute", "unmute"):
+        check_text("user", user, "'bob'")
+        body["user"] = user
+    if minutes is not None:
+        body["minutes"] = check_number("minutes", minutes, "minutes", positive=True)
+
+    async def request(http: HttpClient) -> None:
+        await http.post(f"rooms/{room}/moderation", body)
+
+    return request
