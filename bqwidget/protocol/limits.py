@@ -45,10 +45,10 @@ MAX_REPLAY = 500
 class Limits(Struct, frozen=True, omit_defaults=False):
     """What the server accepts, sent to every member in ``hello``."""
 
-    text: int = 16_000
+    text: int = 32_000
     """Characters (Unicode code points) in ``text``."""
     user: int = 64
-    frame: int = 128 * 1024
+    frame: int = 256 * 1024
     """Bytes in one frame or request body."""
     rate: int = 20
     """Messages per ``rate_ms`` and principal; 0: unlimited."""

@@ -32,7 +32,7 @@ CASES = [
     *(["9.*"] if SIZE >= 100 else []),
 ]
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024 + 1024
-"""The suite's longest message and its header; the chat server's default limit is 128 KiB."""
+"""The suite's longest message and its header; the chat server's default limit is 256 KiB."""
 
 
 class Echo(tornado.web.RequestHandler):

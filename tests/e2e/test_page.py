@@ -185,8 +185,8 @@ def test_the_page_uses_the_browser_s_language(server, pages):
     page.get_by_role("region", name="Chatraum sprache").wait_for()
     page.get_by_role("status").filter(has_text="Verbunden").wait_for()
     page.get_by_role("list", name="Nachrichten").get_by_text("Heute").wait_for()
-    page.get_by_role("textbox", name="Nachricht", exact=True).fill("x" * 16_001)
-    page.get_by_text("1 Zeichen zu viel: höchstens 16.000 sind erlaubt").wait_for()
+    page.get_by_role("textbox", name="Nachricht", exact=True).fill("x" * 32_001)
+    page.get_by_text("1 Zeichen zu viel: höchstens 32.000 sind erlaubt").wait_for()
     assert page.evaluate("document.documentElement.lang") == "de"
     other = pages(locale="fr-FR")
     open_room(other, server, "sprache")

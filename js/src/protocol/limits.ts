@@ -17,9 +17,9 @@ export const limitsSchema = object({
 export type Limits = Infer<typeof limitsSchema>;
 
 export const DEFAULT_LIMITS: Limits = {
-  text: 16_000,
+  text: 32_000,
   user: 64,
-  frame: 128 * 1024,
+  frame: 256 * 1024,
   rate: 20,
   rate_ms: 10_000,
   part: 10 * 1024 * 1024,

@@ -5,7 +5,7 @@ import { isChange, type Change, type Entry, type Message } from "../../src/proto
 import { appended, codePoints, fold, withAnswer } from "../../src/protocol/folding";
 import type { AppendFrame, Hello, ServerFrame } from "../../src/protocol/server-frames";
 
-export const LIMITS = { text: 16_000, user: 64, frame: 131_072, rate: 20, rate_ms: 10_000 };
+export const LIMITS = { text: 32_000, user: 64, frame: 262_144, rate: 20, rate_ms: 10_000 };
 const MAX_REPLAY = 5;
 
 export class FakeLog {

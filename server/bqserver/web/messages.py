@@ -39,8 +39,8 @@ class MessagesHandler(BodyHandler):
             raise ApiError(400, "bad_around", "around can't be combined with before or after: give one of them")
         else:
             query = partial(messages_around, hub.log, room, around, limit)
-        bodies = hub.live.newest(room, await self.read(hub.shares.reads, query))
-        await self.finish_json(b"[%b]" % b",".join(bodies))
+        # Not in a variable, which would keep the bodies as long as the answer.
+        await self.finish_json(b"[%b]" % b",".join(hub.live.newest(room, await self.read(hub.shares.reads, query))))
 
     async def post(self, room: str = LOBBY) -> None:
         hub = self.context.hub

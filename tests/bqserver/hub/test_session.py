@@ -47,9 +47,9 @@ def test_hello_has_the_room_its_log_and_the_limits(server):
             "oldest": 0,
             "resumed": False,
             "limits": {
-                "text": 16_000,
+                "text": 32_000,
                 "user": 64,
-                "frame": 131_072,
+                "frame": 262_144,
                 "rate": 0,
                 "rate_ms": 10_000,
                 "room": 64,
@@ -187,7 +187,7 @@ def test_the_same_cid_from_two_senders_is_two_messages(server):
 @pytest.mark.parametrize(
     ("frame", "code", "names"),
     [
-        ({"user": "ada", "text": "x" * 16_001}, "too_long", "16,000"),
+        ({"user": "ada", "text": "x" * 32_001}, "too_long", "32,000"),
         ({"user": "ada", "text": ""}, "empty", "text"),
         ({"user": "ada"}, "bad_field", "text"),
         ({"user": 7, "text": "x"}, "bad_field", "user"),
@@ -344,7 +344,7 @@ def test_a_binary_frame_closes_with_1003(server):
 def test_a_frame_that_is_too_long_closes_with_1009(server):
     with member(server.url) as one:
         one.until("synced")
-        one.send("x" * (128 * 1024 + 1))
+        one.send("x" * (256 * 1024 + 1))
         assert one.close_code() == 1009
 
 

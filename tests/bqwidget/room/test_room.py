@@ -221,7 +221,7 @@ def test_a_change_of_a_message_that_is_not_kept_returns_it_folded(make):
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("", "empty"), ("  ", "empty"), ("x" * 16_001, "too_long"), ("half a \ud83d", "bad_text")],
+    [("", "empty"), ("  ", "empty"), ("x" * 32_001, "too_long"), ("half a \ud83d", "bad_text")],
     ids=["empty", "blank", "long", "half a character"],
 )
 def test_invalid_messages_are_refused_before_they_are_sent(ada, text, code):

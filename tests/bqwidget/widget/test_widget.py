@@ -97,10 +97,10 @@ def test_a_browsers_command_reaches_the_room_once(browser: Browser, bob: Room) -
 
 
 def test_a_refused_message_is_answered_under_its_cid(browser: Browser) -> None:
-    browser.command("frame", frame=send("c1", "x" * 16_001))
+    browser.command("frame", frame=send("c1", "x" * 32_001))
     error = browser.frame("error", cid="c1")
     assert error["code"] == "too_long"
-    assert "16,000" in error["message"]
+    assert "32,000" in error["message"]
 
 
 def test_older_pages_are_sent_on_request(browser: Browser, bob: Room) -> None:

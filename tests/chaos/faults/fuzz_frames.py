@@ -155,11 +155,11 @@ PAYLOADS = [
     b"\x00\x01ab",
     b"\x0f\xa0\xff",
     b"a" * 126,
-    b"x" * 200_000,
+    b"x" * 300_000,
     b'{"a":1}',
     "é".encode(),
 ]
-MAX_MESSAGE_BYTES = 128 * 1024
+MAX_MESSAGE_BYTES = 256 * 1024
 
 
 def expected_close_code(opcode: int, first: int, payload: bytes, mask: bytes | None) -> int | None:

@@ -97,7 +97,7 @@ def http_body(rng: random.Random) -> bytes:
     if kind == 1:
         return json.dumps(json_value(rng, 3)).encode()
     if kind == 2:
-        return b"x" * 200_000
+        return b"x" * 300_000
     post: dict[str, Any] = {"user": "ada", "text": "hi", "cid": f"h{rng.random()}"}
     post[rng.choice(FIELDS)] = rng.choice([*VALUES, *WORDS])
     return json.dumps(post).encode()

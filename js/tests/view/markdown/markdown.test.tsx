@@ -110,9 +110,9 @@ describe("markdown", () => {
   });
 
   it.each([
-    [">".repeat(16_000)],
+    [">".repeat(32_000)],
     ["> ".repeat(8_000)],
-    ["[".repeat(16_000)],
+    ["[".repeat(32_000)],
     ["a_".repeat(8_000)],
     ["**a*".repeat(4_000)],
     ["`a ".repeat(5_000)],
