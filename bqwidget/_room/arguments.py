@@ -151,6 +151,11 @@ def check_emoji(given: object) -> None:
         raise wrong_value("emoji", given, f"write one character such as '👍', at most {MAX_EMOJI} code points")
 
 
+def check_format(given: object) -> None:
+    if given not in (None, "plain"):
+        raise wrong_value("format", given, "write 'plain' for a text that is not Markdown, or leave it out")
+
+
 def check_function(argument: str, given: object, example: str, verb: str = "it") -> None:
     if not callable(given):
         raise ArgumentTypeError(

@@ -11,7 +11,7 @@ import msgspec
 from bqwidget._client.outbox import Delivery
 from bqwidget.protocol import Change, Delete, Edit, Message, React, Send, fold, printable
 
-from .arguments import check_emoji, check_flag, check_text, check_timeout, seq_of
+from .arguments import check_emoji, check_flag, check_format, check_text, check_timeout, seq_of
 from .attachments import to_attachment
 from .delivery import DELIVERY_TIMEOUT, DeliveryMixin, check_is_text
 
@@ -35,6 +35,7 @@ class SendMixin(DeliveryMixin):
         caption: str = "",
         *,
         name: str | None = None,
+        format: Literal["plain"] | None = None,
         wait: Literal[True] = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message: ...
@@ -45,6 +46,7 @@ class SendMixin(DeliveryMixin):
         caption: str = "",
         *,
         name: str | None = None,
+        format: Literal["plain"] | None = None,
         wait: Literal[False],
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Sending: ...
@@ -55,6 +57,7 @@ class SendMixin(DeliveryMixin):
         caption: str = "",
         *,
         name: str | None = None,
+        format: Literal["plain"] | None = None,
         wait: bool,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending: ...
@@ -65,6 +68,7 @@ class SendMixin(DeliveryMixin):
         caption: str = "",
         *,
         name: str | None = None,
+        format: Literal["plain"] | None = None,  # noqa: A002 - its name on the wire
         wait: bool = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
@@ -73,12 +77,13 @@ class SendMixin(DeliveryMixin):
         ``text``: a str; or an object to attach under ``name``, with ``caption`` as the text: a matplotlib figure,
         a picture (PIL, bytes, or a Path), a pandas DataFrame or Series, or an object with ``_repr_png_``,
         ``_repr_jpeg_`` or ``_repr_svg_``. ``wait=False``: return a Sending at once; offline, the message is queued.
-        ``timeout``: seconds to wait, None without limit. A retry never creates a second message.
+        ``timeout``: seconds to wait, None without limit. A retry never creates a second message. The text is Markdown;
+        with ``format="plain"`` it is shown as it is.
 
         Raises TypeError for another object, MessageRefused, DeliveryTimeout (the message stays queued), RoomClosed.
         Example: ``room.send("hi")``
         """
-        return self._send_draft(self._content_draft(text, caption, name), wait=wait, timeout=timeout)
+        return self._send_draft(self._content_draft(text, caption, name, format), wait=wait, timeout=timeout)
 
     async def asend(
         self,
@@ -86,10 +91,11 @@ class SendMixin(DeliveryMixin):
         caption: str = "",
         *,
         name: str | None = None,
+        format: Literal["plain"] | None = None,  # noqa: A002 - its name on the wire
         timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
     ) -> Message:
         """``send`` for code that awaits. Example: ``await room.asend("hi")``"""
-        return stored_message(await self._adeliver(self._content_draft(text, caption, name), timeout))
+        return stored_message(await self._adeliver(self._content_draft(text, caption, name, format), timeout))
 
     @overload
     def reply(
@@ -205,17 +211,20 @@ class SendMixin(DeliveryMixin):
         on = check_flag("on", on)
         return React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
 
-    def _content_draft(self, content: object, caption: str, name: str | None) -> Send:
+    def _content_draft(
+        self, content: object, caption: str, name: str | None, text_format: Literal["plain"] | None
+    ) -> Send:
         """The draft for ``content``. The bytes of an attachment are kept until the draft is submitted."""
+        check_format(text_format)
         check_text("caption", caption, "'run 7'", empty=True)
         if name is not None:
             check_text("name", name, "'loss.png'", empty=True)
         if isinstance(content, str):
             if caption or name is not None:
                 raise TypeError("caption and name are for attachments: write them into the text")
-            return self._draft(content)
+            return msgspec.structs.replace(self._draft(content), format=text_format)
         attachment = to_attachment(content, name)
-        draft = msgspec.structs.replace(self._draft(caption), parts=(attachment.part,))
+        draft = msgspec.structs.replace(self._draft(caption), parts=(attachment.part,), format=text_format)
         self._attachments[draft.cid] = attachment
         return draft
 

@@ -22,6 +22,8 @@ class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
     live: bool = False
     """Opens a live message: its text may be empty and grows by ``chat.append``, until ``chat.end``."""
     progress: Progress | None = None
+    format: Literal["plain"] | None = None
+    """``plain``: the text is shown as it is; without it, the text is Markdown."""
 
 
 class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
@@ -160,3 +162,4 @@ class Post(Struct, frozen=True):
     ask: Ask | None = None
     parts: tuple[Part, ...] = ()
     live: bool = False
+    format: Literal["plain"] | None = None

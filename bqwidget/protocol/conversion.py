@@ -43,6 +43,7 @@ def to_entry(
             real_at=real_at,
             live=draft.live,
             progress=draft.progress,
+            format=draft.format,
         )
     fields: dict[str, Any] = {name: getattr(draft, name) for name in _SHARED[type(draft)]}
     fields.update(cid=draft.cid or None, real_at=real_at)
@@ -62,6 +63,7 @@ def to_draft(entry: Entry) -> Draft:
             parts=entry.parts,
             live=entry.live,
             progress=entry.progress,
+            format="plain" if entry.format == "plain" else None,
         )
     draft = _CHANGES[entry.kind]
     fields: dict[str, Any] = {name: getattr(entry, name) for name in _SHARED[draft]}

@@ -103,6 +103,7 @@ class Message(Struct, frozen=True):
     ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one; of a poll: ``votes`` are
     its choices with the users who chose them, ``expired`` the time at which it ended. ``live``: it is being written,
     so that its text and its ``steps`` still grow; ``end`` is how that ended, ``stopped_by`` the user who stopped it.
+    ``format``: "plain" if the text is shown as it is, None if it is Markdown.
     Example: ``room.messages[-1].text``
     """
 
@@ -133,6 +134,7 @@ class Message(Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     progress: Progress | None = None
     votes: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    format: str | None = None
 
     @property
     def time(self) -> datetime:

@@ -27,7 +27,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "view/messages": [
     ...["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "view/questions", "view/markdown", "preact"],
   ],
-  "view/composer": ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "preact"],
+  "view/composer": ["protocol", "model", "i18n", "worker", "room", "view/shared", "view/attachments", "preact"],
   view: ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "view/messages", "view/composer", "preact"],
   // The entry points.
   ".": ["protocol", "model", "i18n", "room", "transport", "view", "view/shared", "preact", "@preact/signals"],

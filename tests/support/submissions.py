@@ -21,7 +21,7 @@ def submissions(draw: st.DrawFn) -> Submission:
     user, cid = draw(users), draw(cids)
     draft = draw(
         st.one_of(
-            st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts),
+            st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, format=st.sampled_from([None, "plain"])),
             st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, ask=polls),
             st.builds(Expire, cid=st.just(cid), user=st.just(user), target=targets),
             st.builds(Vote, cid=st.just(cid), user=st.just(user), target=targets, choice=texts),

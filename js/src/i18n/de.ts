@@ -13,6 +13,7 @@ export const de: Strings = {
   yourName: "Dein Name",
   youAre: "Du bist",
   send: "Senden",
+  plainText: "Als reinen Text senden, ohne Formatierung",
   save: "Speichern",
   cancel: "Abbrechen",
   retry: "Erneut versuchen",

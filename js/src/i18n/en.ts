@@ -11,6 +11,7 @@ export const en = {
   yourName: "Your name",
   youAre: "You are",
   send: "Send",
+  plainText: "Send as plain text, without formatting",
   save: "Save",
   cancel: "Cancel",
   retry: "Retry",

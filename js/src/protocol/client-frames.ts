@@ -13,6 +13,8 @@ export const DRAFT_SCHEMAS = {
     choice: nullish(string),
     ask: nullish(askSchema),
     parts: optional(array(attachmentSchema)),
+    /** "plain": the text is shown as it is; otherwise it is Markdown. */
+    format: nullish(string),
   }),
   "chat.edit": object({ cid: string, user: string, target: uint, text: string }),
   "chat.delete": object({ cid: string, user: string, target: uint }),

@@ -67,6 +67,8 @@ export const messageSchema = object({
   progress: nullish(progressSchema),
   /** Of a poll: its choices with the users who chose them. */
   votes: optional(record(array(string))),
+  /** "plain": the text is shown as it is; otherwise it is Markdown. */
+  format: nullish(string),
 });
 /** A message with all later changes folded in. `seq` and `at` grow strictly; `seq` may skip values. */
 export type Message = Infer<typeof messageSchema>;

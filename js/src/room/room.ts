@@ -54,8 +54,8 @@ export class Room {
   // ---- what the view does ------------------------------------------------------------------------
 
   /** Like all that send a draft, returns false if nothing can be sent any more: the form then keeps its text. */
-  send(text: string, re?: Message, parts: readonly Attachment[] = []): boolean {
-    const optional = { ...(re && { re: re.seq }), ...(parts.length > 0 && { parts }) };
+  send(text: string, re?: Message, parts: readonly Attachment[] = [], plain = false): boolean {
+    const optional = { ...(re && { re: re.seq }), ...(parts.length > 0 && { parts }), ...(plain && { format: "plain" }) };
     return this.#submit({ type: "chat.send", ...this.#newDraft(), text, ...optional });
   }
 

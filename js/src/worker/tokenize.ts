@@ -52,6 +52,21 @@ export function isPlain(text: string): boolean {
   return LONG_WORD.test(text) || (text.match(DELIMITERS)?.length ?? 0) > MAX_DELIMITERS;
 }
 
+/** Longer texts are parsed in the worker. */
+export const MAX_SYNC_CHARACTERS = 2_000;
+
+/** Whether anything of `text` is shown in another form than typed. Links and code without a fence are not. */
+export function isFormatted(text: string): boolean {
+  if (text.length > MAX_SYNC_CHARACTERS) return true;
+  const asTyped = (token: Token): boolean =>
+    token.type === "space" ||
+    token.type === "typed" ||
+    (token.type === "text" && !("tokens" in token)) ||
+    (token.type === "link" && token.raw === (token as Tokens.Link).text) ||
+    (token.type === "paragraph" && (token as Tokens.Paragraph).tokens.every(asTyped));
+  return tokenize(text)?.every(asTyped) === false;
+}
+
 /** Null if the text is to be shown as it was written. */
 export function tokenize(text: string): readonly Token[] | null {
   if (isPlain(text)) return null;

@@ -101,4 +101,5 @@ def _as_send(post: Post) -> Send:
         choice=post.choice,
         ask=post.ask,
         parts=post.parts,
+        format=post.format,
     )

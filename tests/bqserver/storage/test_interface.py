@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bqserver.model import Bounds, Outcome, Rejected, RoomRow, Stored, Submission
@@ -50,6 +51,22 @@ def hi(text: str = "hi", cid: str = "", room: str = "lobby") -> Submission:
 
 def edit(target: int, text: str) -> Submission:
     return Submission("lobby", "ada", Edit(cid=f"edit-{target}-{text}", user="ada", target=target, text=text))
+
+
+def test_the_format_of_a_text_is_stored_and_part_of_what_a_cid_stands_for(new_log: Opener):
+    def send(**more: Any) -> Submission:
+        return Submission("lobby", "ada", Send(cid="one", user="ada", text="2*3*4", **more))
+
+    async def scenario(log: MessageLog) -> None:
+        assert isinstance((await log.append([send(format="plain")]))[0], Stored)
+        again, other = await log.append([send(format="plain"), send()])
+        assert isinstance(again, Stored)
+        assert again.dup
+        assert isinstance(other, Rejected)
+        assert other.code == "conflict"
+        assert [json.loads(body)["format"] for body in await log.messages("lobby", limit=50)] == ["plain"]
+
+    run_scenario(new_log, scenario)
 
 
 def run_scenario(new_log: Opener, scenario: Callable[[MessageLog], Awaitable[None]]) -> None:

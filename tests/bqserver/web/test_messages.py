@@ -35,6 +35,13 @@ def test_a_post_answers_with_the_entry_and_lists_it(server):
     assert request(server.url, "GET", "/messages").json == [entry]
 
 
+def test_a_post_can_be_plain_text(server):
+    answer = post(server, "2*3*4", format="plain")
+    assert (answer.status, answer.json["format"]) == (201, "plain")
+    assert request(server.url, "GET", "/messages?limit=1").json == [answer.json]
+    assert "format" not in post(server, "*hi*").json
+
+
 def test_messages_is_the_lobby_and_rooms_are_separate(server):
     post(server, "in the lobby")
     post(server, "elsewhere", "/rooms/other/messages")
@@ -104,6 +111,7 @@ def test_the_same_cid_and_body_is_the_same_message(server):
             "50",
         ),
         ({"user": "ada", "text": "?", "ask": {"from": "u" * 65}}, 400, "too_long", "ask.from"),
+        ({"user": "ada", "text": "hi", "format": "html"}, 400, "bad_field", "format"),
         ({"user": "ada", "text": "?", "ask": {"expires": 1 << 60}}, 400, "bad_field", "ask.expires"),
         (
             {"user": "ada", "text": "x", "parts": [{"mime": "a/b", "sha256": "zz", "size": 1}]},

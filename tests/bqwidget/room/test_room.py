@@ -182,6 +182,18 @@ def test_send_returns_the_stored_message_which_is_then_in_the_list(ada, bob):
     assert bob.messages == [sent]
 
 
+def test_a_text_can_be_sent_as_plain_text(ada, bob):
+    plain = ada.send("2*3*4", format="plain")
+    also = asyncio.run(ada.asend("*x*", format="plain"))
+    markdown = ada.send("*x*")
+    assert [plain.format, also.format, markdown.format] == ["plain", "plain", None]
+    assert ada.edit(plain, "2*3*5").format == "plain"
+    eventually(lambda: [message.text for message in bob.messages][:1] == ["2*3*5"], what="the edit")
+    assert bob.messages[0].format == "plain"
+    with pytest.raises(ValueError, match="format is 'html': write 'plain'"):
+        ada.send("<b>", format="html")
+
+
 def test_sending_without_waiting(ada, bob):
     sending = ada.send("hi", wait=False)
     assert sending.result(20) == ada.messages[0]

@@ -1,18 +1,19 @@
 /** The composer: writes new messages, replies and edits, and keeps its text until it can be sent. */
 
 import type { JSX } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { errorText, strings } from "../../i18n/strings";
 import { isOwn, messageBySeq, type State } from "../../model/state";
 import type { Attachment } from "../../protocol/attachments";
 import type { Message } from "../../protocol/entries";
 import type { Room } from "../../room/room";
+import { isFormatted } from "../../worker/tokenize";
 import { summary } from "../attachments/names";
 import { AttachButton, UploadList } from "../attachments/upload-list";
 import { useFileDrop } from "../attachments/use-file-drop";
 import { useUploads } from "../attachments/use-uploads";
 import { IconButton } from "../shared/icon-button";
-import { CheckIcon, CloseIcon, SendIcon } from "../shared/icons";
+import { CheckIcon, CloseIcon, SendIcon, TextIcon } from "../shared/icons";
 import { loadDraft, saveDraft } from "../shared/storage";
 import { countCodePoints, MAX_QUOTE_CHARACTERS, toWellFormed, truncate } from "../shared/text";
 import { useAutoHeight } from "./auto-height";
@@ -45,6 +46,7 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   const [problem, setProblem] = useState("");
   /** The text is a command that was not sent, because no member offers it. */
   const [refused, setRefused] = useState(false);
+  const [plain, setPlain] = useState(false);
   const draftBeforeEdit = useRef("");
   const restored = useRestoredDraft(state, text, mode.kind === "new", setText);
   const editing = mode.kind === "edit";
@@ -85,6 +87,9 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
     onMode(NEW_MESSAGE);
   }, [deleted]);
 
+  /** Only then is there a choice. */
+  const formatted = useMemo(() => !editing && isFormatted(text), [editing, text]);
+
   const excess = countCodePoints(text) - state.limits.text;
   const leaveMode = (): void => {
     setText(editing ? draftBeforeEdit.current : text);
@@ -97,12 +102,13 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
     if (!editing && uploads.failed) return setProblem(strings.uploadUnresolved);
     if (empty || excess > 0 || !requireName()) return;
     if (name !== null && command === undefined && !asText) return setRefused(true);
-    if (!sendInMode(room, mode, text.trim() === "" ? "" : toWellFormed(text), attachments, restored.current)) {
+    if (!sendInMode(room, mode, text.trim() === "" ? "" : toWellFormed(text), attachments, restored.current, formatted && plain)) {
       return setProblem(strings.notSent);
     }
     if (!editing) uploads.clear();
     setProblem("");
     setRefused(false);
+    setPlain(false);
     setText(editing ? draftBeforeEdit.current : "");
     onMode(NEW_MESSAGE);
   };
@@ -196,6 +202,19 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
             if (!editing) room.typing();
           }}
         />
+        {formatted && (
+          <IconButton
+            class="bq-plain"
+            label={strings.plainText}
+            aria-pressed={plain}
+            onClick={() => {
+              setPlain(!plain);
+              box.current?.focus();
+            }}
+          >
+            <TextIcon />
+          </IconButton>
+        )}
         <IconButton
           type="submit"
           class="bq-send"
@@ -226,12 +245,13 @@ function sendInMode(
   text: string,
   attachments: readonly Attachment[],
   restored: RestoredDraft | null,
+  plain: boolean,
 ): boolean {
   if (mode.kind === "edit") return mode.message.text === text || room.edit(mode.message, text);
-  if (mode.kind === "reply") return room.send(text, mode.to, attachments);
+  if (mode.kind === "reply") return room.send(text, mode.to, attachments, plain);
   // The restored text unchanged is the same message: a retry under its cid cannot duplicate it.
-  if (restored?.text === text && attachments.length === 0) return room.retry(restored.cid);
-  return room.send(text, undefined, attachments);
+  if (!plain && restored?.text === text && attachments.length === 0) return room.retry(restored.cid);
+  return room.send(text, undefined, attachments, plain);
 }
 
 const isSameList = (a: readonly Attachment[], b: readonly Attachment[]): boolean =>

@@ -9,14 +9,11 @@ import type { ComponentChildren, JSX } from "preact";
 import { strings } from "../../i18n/strings";
 import type { NumberedItem, TypedToken } from "../../worker/markdown/blocks";
 import type { MathToken } from "../../worker/markdown/math";
-import { isPlain, tokenize } from "../../worker/tokenize";
+import { isPlain, MAX_SYNC_CHARACTERS, tokenize } from "../../worker/tokenize";
 import { useWorkerJob } from "../shared/hooks";
 import { CodeBlock } from "./code-block";
 import { Formula } from "./formula";
 import { inlines, MAX_DEPTH, withLinks } from "./inlines";
-
-/** Longer text is parsed in the worker, and shown as it was written until then. */
-const MAX_SYNC_CHARACTERS = 2_000;
 
 /** `plain`: the text is not Markdown, only its addresses are links. */
 export function Markdown({ text, plain = false }: { readonly text: string; readonly plain?: boolean }): JSX.Element {

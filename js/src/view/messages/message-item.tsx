@@ -105,7 +105,7 @@ export class MessageItem extends Component<Props> {
         {message.parts?.length ? <Attachments attachments={message.parts} /> : null}
       </>
     );
-    const text = message.text === "" ? null : <MessageText text={message.text} />;
+    const text = message.text === "" ? null : <MessageText text={message.text} format={message.format} />;
     if (message.ask === undefined) {
       return (
         <>

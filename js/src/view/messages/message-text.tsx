@@ -11,14 +11,20 @@ const MAX_UNFOLDED_LINES = 30;
 const EMOJI = String.raw`\p{RI}{2}|\p{ExtPict}(?:\p{EMod}|\uFE0F|\u200D\p{ExtPict})*`;
 const EMOJI_ONLY = new RegExp(`^(?:(?:${EMOJI})\\s?){1,3}$`, "u");
 
-export function MessageText({ text }: { readonly text: string }): JSX.Element {
+interface Props {
+  readonly text: string;
+  /** "plain": it is not Markdown. */
+  readonly format?: string | undefined;
+}
+
+export function MessageText({ text, format }: Props): JSX.Element {
   const [open, setOpen] = useState(false);
   const lines = text.split("\n", MAX_UNFOLDED_LINES + 1).length;
   const long = text.length > MAX_UNFOLDED_CHARACTERS || lines > MAX_UNFOLDED_LINES;
   const emojiOnly = text.length < 40 && EMOJI_ONLY.test(text.trim());
   return (
     <div class={`bq-text${long && !open ? " bq-folded" : ""}${emojiOnly ? " bq-big" : ""}`}>
-      <Markdown text={text} />
+      <Markdown text={text} plain={format === "plain"} />
       {long && (
         <button type="button" class="bq-fold" aria-expanded={open} onClick={() => setOpen(!open)}>
           {open ? strings.showLess : strings.showAll}

@@ -28,7 +28,7 @@ export function PendingItem({ pending, startsGroup, onRetry, onDiscard }: Props)
             <div class="bq-bubble">
               {attachments.length > 0 && <Attachments attachments={attachments} />}
               <div class="bq-line">
-                {text !== "" && <MessageText text={text} />}
+                {text !== "" && <MessageText text={text} format={draft.type === "chat.send" ? draft.format : undefined} />}
                 <p class="bq-meta">
                   {!failed && <span>{strings.sending}</span>}
                   <time dir="auto" dateTime={toIsoString(at)}>{formatTime(at)}</time>

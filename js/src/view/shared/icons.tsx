@@ -12,6 +12,7 @@ const icon = (path: string) =>
   };
 
 export const SendIcon = icon("M12 19V5.5M5.5 12 12 5.5l6.5 6.5");
+export const TextIcon = icon("M6 8V5.5h12V8M12 5.5v13M9.5 18.5h5");
 export const DownIcon = icon("M12 5v13.5M5.5 12 12 18.5l6.5-6.5");
 export const CheckIcon = icon("m5 12.5 4.5 4.5L19 7.5");
 export const VerifiedIcon = icon("m8.5 12 2.5 2.5 4.5-5M12 3.5l6.5 2.5v5c0 4.5-2.5 7.5-6.5 9.5-4-2-6.5-5-6.5-9.5V6z");

@@ -45,6 +45,26 @@ describe("the composer", () => {
     expect(box().value).toBe("にほん");
   });
 
+  it("offers plain text only for a text with formatting, and only for that message", async () => {
+    const offered = (): Element | null => root.querySelector("button[aria-label^='Send as plain text']");
+    await type("2*3*4 and __init__, see https://example.org/a_b");
+    expect(offered()).toBeNull();
+    await type("*stars*");
+    await click("Send as plain text, without formatting");
+    expect(offered()?.getAttribute("aria-pressed")).toBe("true");
+    await press("Enter");
+    expect(rows().at(-1)?.querySelector("em")).toBeNull();
+    expect(rows().at(-1)?.textContent).toContain("*stars*");
+    await type("*more*");
+    expect(offered()?.getAttribute("aria-pressed")).toBe("false");
+    await press("Enter");
+    expect(source.drafts()).toMatchObject([{ text: "*stars*", format: "plain" }, { text: "*more*" }]);
+    expect(source.drafts()[1]).not.toHaveProperty("format");
+    await receiveMessage("ada", "*kept* as it is, https://example.org/a", { format: "plain" });
+    expect(find("[data-seq='1'] .bq-text").textContent).toBe("*kept* as it is, https://example.org/a");
+    expect(root.querySelector("[data-seq='1'] a")).not.toBeNull();
+  });
+
   it("does not send white space", async () => {
     await type(" \n ");
     await press("Enter");
