@@ -184,6 +184,44 @@ def test_a_draft_survives_running_the_cell_again_and_the_window_shows_a_lost_ker
     screenshot(page, "kernel-gone")
 
 
+def test_the_column_is_as_wide_as_reading_needs_and_the_wheel_leaves_the_chat_at_its_end(server, jupyter, pages):
+    lab, page = jupyter(), pages(viewport={"width": 1900, "height": 700})
+    cells = [SHOW_CELL.format(url=server.url), "print(*range(200), sep=chr(10))", "room.close()"]
+    notebook = lab.open(page, lab.notebook("wheel.ipynb", *cells))
+    notebook.run(1).get_by_text("199").wait_for(timeout=SLOW_TIMEOUT)
+    notebook.run(0)
+    window = notebook.room()
+    window.wait_connected()
+    send_messages(server.url)
+    window.say("\n".join(["mine"] * 40))
+    window.wait_for("mine")
+    column = window.region.get_by_role("list", name="Messages").evaluate(
+        "list => list.clientWidth - 2 * parseFloat(getComputedStyle(list).paddingInlineStart)"
+    )
+    assert 800 < column < 900 < window.region.evaluate("region => region.clientWidth")
+
+    chat = window.region.locator(".bq-scroll")
+    from_end, top = (
+        "chat => chat.scrollHeight - chat.clientHeight - chat.scrollTop",
+        "chat => chat.getBoundingClientRect().top",
+    )
+    chat.hover()
+    page.mouse.wheel(0, -100)
+    eventually(lambda: chat.evaluate(from_end) > 50, what="the chat scrolled up")
+    before = chat.evaluate(top)
+
+    def notebook_scrolls() -> bool:
+        page.mouse.wheel(0, 100)
+        return chat.evaluate(top) < before
+
+    eventually(notebook_scrolls, 20, "the notebook scrolled down")
+    assert chat.evaluate(from_end) < 1
+    notebook.run(2)
+    window.status.filter(has_text="You left: run the cell again to come back").wait_for(timeout=SLOW_TIMEOUT)
+    assert "bq-bad" not in (window.status.get_attribute("class") or "")
+    screenshot(page, "left")
+
+
 def test_only_what_this_browser_and_its_kernel_said_can_be_edited(server, jupyter: Jupyter, pages):
     lab, page = jupyter(), pages()
     show = (

@@ -5,7 +5,7 @@ import { errorText, strings } from "../i18n/strings";
 import type { State } from "../model/state";
 import { useNow } from "./shared/hooks";
 
-type Tone = "good" | "wait" | "bad";
+type Tone = "good" | "wait" | "left" | "bad";
 
 interface ConnectionStatus {
   readonly tone: Tone;
@@ -14,27 +14,28 @@ interface ConnectionStatus {
   readonly retryAt: number | null;
 }
 
-function connectionStatus({ status, comm, loaded }: State): ConnectionStatus {
+function connectionStatus({ status, comm, loaded }: State, queued: number): ConnectionStatus {
   const make = (tone: Tone, text: string, retryAt: number | null = null): ConnectionStatus => ({ tone, text, retryAt });
   if (comm === "gone") return make("bad", strings.commClosed);
   const reason = status.error === null ? null : errorText(status.error);
-  if (status.status === "closed") return make("bad", reason ?? strings.roomClosed);
-  if (comm === "busy") return make("wait", strings.kernelBusy);
+  // Without an error the notebook's own code has closed it.
+  if (status.status === "closed") return reason === null ? make("left", strings.left) : make("bad", reason);
+  if (comm === "busy") return make("wait", queued > 0 ? strings.kernelBusyQueued : strings.kernelBusy);
   if (status.status === "reconnecting") return make("wait", reason ?? strings.offline, status.retry_at);
   if (status.status === "connecting") return make("wait", reason ?? strings.connecting, status.retry_at);
   return loaded ? make("good", strings.connected) : make("wait", strings.loading);
 }
 
 export function StatusLine({ state }: { readonly state: State }): JSX.Element {
-  const { tone, text, retryAt } = connectionStatus(state);
-  const queued = tone === "good" ? 0 : state.pending.filter((draft) => draft.state === "sending").length;
+  const queued = state.pending.filter((draft) => draft.state === "sending").length;
+  const { tone, text, retryAt } = connectionStatus(state, queued);
   return (
     <p class={`bq-status bq-${tone}`} role="status">
       <span class="bq-dot" aria-hidden="true" />
       <span class="bq-status-text">
         {text}
         {retryAt !== null && <Countdown until={retryAt} />}
-        {queued > 0 && ` · ${strings.queuedMessages(queued)}`}
+        {tone !== "good" && queued > 0 && ` · ${strings.queuedMessages(queued)}`}
       </span>
     </p>
   );

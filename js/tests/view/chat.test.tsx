@@ -40,13 +40,24 @@ describe("accessible names", () => {
 describe("the status line", () => {
   it("shows a busy kernel, offline with a countdown, closed with the reason", async () => {
     await setCommStatus("busy");
-    expect(statusText()).toBe("Kernel busy, queued");
+    expect(statusText()).toBe("Kernel busy");
+    await type("waits");
+    await press("Enter");
+    expect(statusText()).toBe("Kernel busy, queued · 1 message waiting");
+    await receiveMessage("me", "waits", { cid: source.drafts()[0]!.cid });
     await setCommStatus("ok");
     await receive({ type: "status", status: "reconnecting", error: null, retry_at: Date.now() + 4_000, queued: 0 });
     expect(statusText()).toBe("Offline · retrying in 4 s");
     expect(find("[role=status] [aria-hidden=true]:last-child").textContent).toContain("4 s");
     await receive(statusFrame("closed", "You do not have access to this room"));
     expect(statusText()).toBe("You do not have access to this room");
+    expect(find("[role=status]").classList.contains("bq-bad")).toBe(true);
+  });
+
+  it("does not take for a fault that the notebook has left", async () => {
+    await receive(statusFrame("closed"));
+    expect(statusText()).toBe("You left: run the cell again to come back");
+    expect(find("[role=status]").classList.contains("bq-bad")).toBe(false);
   });
 });
 

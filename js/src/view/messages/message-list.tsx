@@ -4,7 +4,8 @@ import { Component, createRef, type JSX } from "preact";
 import { strings } from "../../i18n/strings";
 import type { State } from "../../model/state";
 import type { Room } from "../../room/room";
-import { DownIcon, SpeechIcon } from "../shared/icons";
+import { DownIcon } from "../shared/icons";
+import { EmptyRoom } from "./empty-room";
 import { MessageItem } from "./message-item";
 import type { MessageActions } from "./message-toolbar";
 import { PendingItem } from "./pending-item";
@@ -193,10 +194,7 @@ export class MessageList extends Component<Props, ListState> {
             {start === 0 && complete && messages.length > 0 && <p>{strings.roomStart(state.room)}</p>}
             {start === 0 && !complete && loaded && messages.length > 0 && <p>{strings.loadingOlder}</p>}
             {loaded && messages.length === 0 && drafts.length === 0 && (
-              <p class="bq-empty">
-                <SpeechIcon />
-                {strings.roomEmpty}
-              </p>
+              <EmptyRoom room={state.room} />
             )}
           </div>
           <ol class="bq-list" ref={this.#list} aria-label={strings.messages}>
