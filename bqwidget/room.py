@@ -22,7 +22,7 @@ from bqwidget._room.live_output import LiveOutputMixin
 from bqwidget._room.observable import HIDDEN, CompletedType
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
-from bqwidget._room.questions import QuestionMixin
+from bqwidget._room.questions.polls import PollMixin
 from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
 from bqwidget._threads.loop_thread import CLOSE_TIMEOUT
@@ -39,7 +39,7 @@ Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(QuestionMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, AccessMixin, metaclass=CompletedType):
+class Room(PollMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, AccessMixin, metaclass=CompletedType):
     """A member of the room ``name``. Returns at once and joins in the background.
 
     ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else

@@ -118,7 +118,7 @@ class HistoryMixin(SendMixin):
         """The kept messages, or the newest ``limit`` of them, and the request for the older ones that belong to them."""
         history = check_flag("history", history)
         limit = None if limit is None else check_count("limit", limit)
-        _import_pandas()  # without it, nothing is fetched
+        import_pandas()  # without it, nothing is fetched
         kept: list[Message] = self.messages
         if limit is not None and limit <= len(kept):
             return kept[len(kept) - limit :], None
@@ -142,7 +142,7 @@ _TIMES = ("at", "edited", "expired")
 _SEQS = ("seq", "re", "answer")
 
 
-def _import_pandas() -> Any:
+def import_pandas() -> Any:
     try:
         import pandas as pd  # noqa: PLC0415 - needed only for a DataFrame
     except ImportError:
@@ -151,7 +151,7 @@ def _import_pandas() -> Any:
 
 
 def _frame(messages: Iterable[Message]) -> pd.DataFrame:
-    pd = _import_pandas()
+    pd = import_pandas()
     frame: Any = pd.DataFrame([_row(message) for message in messages], columns=_COLUMNS)
     for name in _TIMES:
         frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)

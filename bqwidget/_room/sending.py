@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Literal, overload
@@ -9,7 +10,7 @@ from typing import Literal, overload
 import msgspec
 
 from bqwidget._client.outbox import Delivery
-from bqwidget.protocol import Change, Delete, Edit, Message, React, Send, fold, printable
+from bqwidget.protocol import Change, Delete, Edit, Message, React, Send, Vote, fold, printable
 
 from .arguments import check_emoji, check_flag, check_format, check_text, check_timeout, seq_of
 from .attachments import to_attachment
@@ -228,13 +229,21 @@ class SendMixin(DeliveryMixin):
         self._attachments[draft.cid] = attachment
         return draft
 
-    def _send_draft(self, draft: Send, *, wait: bool, timeout: float | None) -> Message | Sending:
-        timeout = check_timeout(timeout)
+    def _send_draft(
+        self,
+        draft: Send | Vote,
+        *,
+        wait: bool,
+        timeout: float | None,
+        result: Callable[[Delivery], Message] | None = None,
+    ) -> Message | Sending:
+        """``result``: the Message of what was delivered; by default the stored one."""
+        timeout, result = check_timeout(timeout), result or stored_message
         if check_flag("wait", wait):
-            return stored_message(self._deliver(draft, timeout))
-        sending = Sending(draft.text or ", ".join(part.name or part.mime for part in draft.parts))
+            return result(self._deliver(draft, timeout))
+        sending = Sending(_description(draft))
         sending.set_running_or_notify_cancel()
-        self._submit(draft, own=True).add_done_callback(partial(_copy_outcome, sending))
+        self._submit(draft, own=True).add_done_callback(partial(_copy_outcome, sending, result))
         return sending
 
     def _folded(self, message: Message | int, delivery: Delivery) -> Message | None:
@@ -252,9 +261,15 @@ def stored_message(delivery: Delivery) -> Message:
     return delivery.entry
 
 
-def _copy_outcome(sending: Sending, future: Future[Delivery]) -> None:
+def _description(draft: Send | Vote) -> str:
+    if isinstance(draft, Vote):
+        return draft.choice
+    return draft.text or ", ".join(part.name or part.mime for part in draft.parts)
+
+
+def _copy_outcome(sending: Sending, result: Callable[[Delivery], Message], future: Future[Delivery]) -> None:
     error = future.exception()
     if error is not None:
         sending.set_exception(error)
     else:
-        sending.set_result(stored_message(future.result()))
+        sending.set_result(result(future.result()))

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bqwidget.protocol import Ack, Delete, Edit, Error, Message, React, Send, Struct, Typing
+from bqwidget.protocol import Ack, Delete, Edit, Error, Message, React, Send, Struct, Typing, Vote
 
 FRAMES_PER_ENVELOPE = 500
 MAX_UNSEEN_ENVELOPES = 40
@@ -47,7 +47,7 @@ class PingCommand(_Command, frozen=True, tag="ping"):
 class FrameCommand(_Command, frozen=True, tag="frame"):
     """Send a client frame to the room."""
 
-    frame: Send | Edit | Delete | React | Typing
+    frame: Send | Edit | Delete | React | Vote | Typing
 
 
 class HistoryCommand(_Command, frozen=True, tag="history"):

@@ -27,6 +27,7 @@ from support.paths import ROOT
 
 import bqwidget
 from bqwidget import ChatWidget, Room, errors, protocol, testing
+from bqwidget._room.questions.poll import Poll
 
 GUIDES = {
     path: (ROOT / path).read_text()
@@ -144,6 +145,7 @@ def test_the_api_guide_names_every_public_name() -> None:
         "widget": defined_here(ChatWidget, anywidget.AnyWidget) | {"room", "close"},
         "member": defined_here(testing.Member) | {"room"},
         "report": {"update"},
+        "poll": defined_here(Poll),
     }
     named = {owner: set(re.findall(rf"`(?:with )?{owner}\.(\w+)", "\n".join(table_rows(API)))) for owner in documented}
     assert named == documented
@@ -158,7 +160,7 @@ def test_the_api_guide_names_every_export() -> None:
 
 
 def test_the_signatures_are_those_of_the_code() -> None:
-    owners = {"room": Room, "member": testing.Member, "report": bqwidget._room.progress.Report}
+    owners = {"room": Room, "member": testing.Member, "report": bqwidget._room.progress.Report, "poll": Poll}
     checked = set()
     for text, owner, name in SIGNATURE.findall(API):
         if owner == "widget":

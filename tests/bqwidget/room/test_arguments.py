@@ -53,6 +53,7 @@ WITH_TIMEOUT = {
     "react": (1, "👍"),
     "ask": ("?",),
     "aask": ("?",),
+    "poll": ("?", ["a", "b"]),
     "answer": (QUESTION, "yes"),
     "wait_for": (),
     "next_message": (),
@@ -107,6 +108,15 @@ CASES = [
     case("ask", "choices must be distinct", "?", ["yes", "yes"]),
     case("ask", "from_ must be text such as 'bob'", "?", from_=3),
     case("ask", "from_ is ''", "?", from_=""),
+    case("poll", "text: .*not NoneType", None, ["a"]),
+    case("poll", "choices is None: write a list of texts", "?", None),
+    case("poll", r"not one text: did you mean \['yes'\]", "?", "yes"),
+    case("poll", "choices must be distinct", "?", ["a", "a"]),
+    case("poll", r"from_ must be a list such as \['ann', 'bob'\], the names of members, not 3", "?", ["a"], from_=3),
+    case("poll", r"from_ must be a list .*not 3", "?", ["a"], from_=["bob", 3]),
+    case("poll", "from_ is '': write text such as 'bob'", "?", ["a"], from_=["bob", ""]),
+    case("poll", "from_ is .*let everyone vote", "?", ["a"], from_=[]),
+    case("poll", "wait must be True or False", "?", ["a"], wait="no"),
     case("answer", "question is 1: that is not a question: use room.reply", PLAIN, "yes"),
     case("answer", r"question is 999: it is not kept here: .*room\.history", 999, "yes"),
     case("answer", "'maybe' is not a choice: use 'yes', 'no'", QUESTION, "maybe"),
@@ -177,12 +187,25 @@ CASES = [
     case("invite", "minutes is 1000000", minutes=1_000_000),
     case("invite", "minutes must be", minutes="ten"),
 ]
-TWINS = ("reply", "edit", "delete", "react", "answer", "history", "search", "part", "df", "invite", "conversation")
+TWINS = (
+    "poll",
+    "reply",
+    "edit",
+    "delete",
+    "react",
+    "answer",
+    "history",
+    "search",
+    "part",
+    "df",
+    "invite",
+    "conversation",
+)
 CASES += [
     pytest.param(f"a{verb}", *rest, id=f"a{one.id}")
     for one in CASES
     for verb, *rest in [one.values]
-    if verb in TWINS and "wait" not in one.values[3]
+    if verb in TWINS and (verb == "poll" or "wait" not in one.values[3])
 ]
 WITHOUT_ARGUMENTS = {"pending", "apending", "close", "aclose"}
 

@@ -15,6 +15,7 @@ from support.paths import ROOT
 import bqwidget
 from bqwidget import ChatWidget, Room, testing
 from bqwidget._room.progress import Report
+from bqwidget._room.questions.poll import Poll
 
 SCRIPT = """
 from concurrent.futures import Future
@@ -47,7 +48,10 @@ def work(flag: bool) -> None:
     at: datetime = later.result(10).time
     answered: Message = room.answer(stored, "yes")
     choice: str = room.ask("?", ["yes", "no"])
-    maybe: str | None = room.ask("?", timeout=1, default=None)
+    poll = room.poll("Which?", ["a", "b"], timeout=60, from_=["ann", "bob"])
+    winner: tuple[str, int] = max(poll.counts.items(), key=lambda one: one[1])
+    mine: str | None = poll.close().votes.get(winner[0])
+    maybe: str | None = mine or room.ask("?", timeout=1, default=None)
     texts: list[str] = [message.text for message in room.messages + room.history(limit=5) + room.pending()]
     for number in room.track(range(3), "steps"):
         number.bit_length()
@@ -129,7 +133,7 @@ def public_things() -> Iterator[tuple[str, Any]]:
     for name, thing in vars(testing).items():
         if getattr(thing, "__module__", "") == testing.__name__ and not name.startswith("_") and thing.__doc__:
             yield f"testing.{name}", thing
-    for kind in (Room, ChatWidget, testing.Member, Report):
+    for kind in (Room, ChatWidget, testing.Member, Report, Poll):
         for base in kind.__mro__:
             if base.__module__.startswith("bqwidget"):
                 for name, thing in vars(base).items():

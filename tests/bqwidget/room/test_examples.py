@@ -16,6 +16,7 @@ import pytest
 import bqwidget.testing
 from bqwidget import ChatWidget, Message, Room
 from bqwidget._room.progress import Report
+from bqwidget._room.questions.poll import Poll
 from bqwidget.protocol import is_open
 from bqwidget.testing import Member, scripted_room
 
@@ -45,6 +46,7 @@ DOCUMENTED = {
     **{f"Member.{name}": function for name, function in public_names(Member) if name != "user"},
     "Room": Room,
     "Report.update": Report.update,
+    **{f"Poll.{name}": function for name, function in public_names(Poll) if name != "is_open"},
     "Member": Member,
     "private_server": bqwidget.testing.private_server,
     "scripted_room": bqwidget.testing.scripted_room,
@@ -69,7 +71,7 @@ def run(code: str, namespace: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def members() -> Iterator[tuple[Room, Member]]:
     with scripted_room() as room, Member("bob", room) as bob:
-        bob.on("?", answer="yes")
+        bob.on("Which?", answer="a").on("?", answer="yes")
         yield room, bob
 
 
@@ -119,6 +121,8 @@ def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
     given = namespace(room, bob)
     if name in ("Room.answer", "Room.aanswer"):
         given["question"] = open_question(bob.room)
+    if name.startswith("Poll."):
+        given["poll"] = room.poll("Which plot", ["a", "b"], wait=False)
     if name == "Report.update":
         given["report"] = room.report("training").__enter__()
     run(example(DOCUMENTED[name]) or "", given)

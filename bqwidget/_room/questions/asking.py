@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from bqwidget import dispatch
 from bqwidget._client.outbox import Delivery
+from bqwidget._room.arguments import check_text, check_timeout, describe, seq_of, wrong_type, wrong_value
+from bqwidget._room.delivery import DELIVERY_TIMEOUT, check_is_text
+from bqwidget._room.receiving import ReceiveMixin
+from bqwidget._room.sending import Sending
 from bqwidget.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -17,12 +22,7 @@ from bqwidget.errors import (
     MessageRefused,
     WaitTimeout,
 )
-from bqwidget.protocol import Ask, ChangeFrame, Entry, Expire, Message, Send, is_answer, printable
-
-from .arguments import check_text, check_timeout, describe, seq_of, wrong_type, wrong_value
-from .delivery import DELIVERY_TIMEOUT, check_is_text
-from .receiving import ReceiveMixin
-from .sending import Sending, stored_message
+from bqwidget.protocol import Ask, ChangeFrame, Entry, Expire, Message, Send, Vote, is_answer, printable
 
 SETTLE_TIMEOUT = 5.0
 """Seconds to wait until the log shows which was first, an answer or the end of the question."""
@@ -70,7 +70,7 @@ class QuestionMixin(ReceiveMixin):
         if from_ is not None:
             check_text("from_", from_, "'bob', the name of a member")
         expires = None if timeout is None else self._connection.server_time_ms() + int(timeout * 1000)
-        ask = Ask(choices=_checked_choices(choices), from_=from_, expires=expires)
+        ask = Ask(choices=check_choices(choices), from_=from_, expires=expires)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:
             draft = self._draft(text, ask=ask)
@@ -117,11 +117,13 @@ class QuestionMixin(ReceiveMixin):
     ) -> Message | Sending:
         """Answer ``question`` (a Message or its seq) with ``text``, as its button or input field does.
 
-        The first answer counts; a later one is marked as late. ``wait``, ``timeout``, the result and the errors are
+        The first answer counts; a later one is marked as late. In a poll it is this member's vote, of which the last
+        counts, and the result is the poll. ``wait``, ``timeout``, the result and the errors are
         those of ``send``; BqwidgetError if it is no question, or if ``text`` is not one of its choices.
         Example: ``room.answer(question, "yes")``
         """
-        return self._send_draft(self._answer_draft(question, text), wait=wait, timeout=timeout)
+        asked, draft = self._answer_draft(question, text)
+        return self._send_draft(draft, wait=wait, timeout=timeout, result=partial(self._answered, asked))
 
     async def aanswer(
         self,
@@ -131,9 +133,10 @@ class QuestionMixin(ReceiveMixin):
         timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
     ) -> Message:
         """``answer`` for code that awaits. Example: ``await room.aanswer(question, "yes")``"""
-        return stored_message(await self._adeliver(self._answer_draft(question, text), timeout))
+        asked, draft = self._answer_draft(question, text)
+        return self._answered(asked, await self._adeliver(draft, timeout))
 
-    def _answer_draft(self, question: Message | int, text: str) -> Send:
+    def _answer_draft(self, question: Message | int, text: str) -> tuple[Message, Send | Vote]:
         message = self._question(question)
         assert message.ask is not None
         choices = message.ask.choices
@@ -142,7 +145,14 @@ class QuestionMixin(ReceiveMixin):
             raise ArgumentError(
                 f"text: {printable(text)} is not a choice: use {', '.join(map(printable, choices))}", argument="text"
             )
-        return self._draft(text, re=message.seq, choice=text if choices else None)
+        if message.ask.poll:
+            return message, Vote(cid=self._new_cid(), user=self.user, target=message.seq, choice=text)
+        return message, self._draft(text, re=message.seq, choice=text if choices else None)
+
+    def _answered(self, question: Message, delivery: Delivery) -> Message:
+        """What was stored: the answer, or the poll with the vote."""
+        entry = delivery.entry
+        return entry if isinstance(entry, Message) else self._folded(question, delivery) or question
 
     async def _post_question(self, draft: Send, timeout: float | None) -> Message:  # noqa: ASYNC109
         """Send the question. If this is interrupted, the question ends as soon as it is in the log."""
@@ -160,20 +170,13 @@ class QuestionMixin(ReceiveMixin):
             self._submit(self._expire_draft(submitted.result().entry), own=True)
 
     async def _wait_for_answer(self, draft: Send, question: Message, deadline: float | None) -> Message | None:
-        """The answer; None if the question ended without one. The question is ended if this is interrupted.
-
-        ``draft`` is sent again after each join: it is no new message, and tells a server that has started again who
-        waits, so that the question ends with this process.
-        """
+        """The answer; None if the question ended without one. The question is ended if this is interrupted."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         end_seqs: list[int] = []
-        hello = self._connection.session.hello
+        ask_again = self._asks_again(draft)
 
         def listener(frames: Sequence[Any]) -> None:
-            nonlocal hello
-            if hello is not self._connection.session.hello:
-                hello = self._connection.session.hello
-                self._connection.send_transient(draft)
+            ask_again()
             for frame in frames:
                 if isinstance(frame, ChangeFrame) and _ends(frame, question):
                     end_seqs.append(frame.entry.seq)
@@ -204,6 +207,21 @@ class QuestionMixin(ReceiveMixin):
             ending.cancel()
             await asyncio.gather(answers, ending, return_exceptions=True)
 
+    def _asks_again(self, draft: Send) -> Callable[[], None]:
+        """A function to call on the room's thread after every step: it sends the question again after each join.
+
+        It is no new message, and tells a server that has started again who waits, so that it ends with this process.
+        """
+        hello = self._connection.session.hello
+
+        def ask_again() -> None:
+            nonlocal hello
+            if hello is not self._connection.session.hello:
+                hello = self._connection.session.hello
+                self._connection.send_transient(draft)
+
+        return ask_again
+
     async def _expire(self, question: Message) -> bool:
         """End the question for everyone; False if it was answered first."""
         try:
@@ -232,7 +250,7 @@ class QuestionMixin(ReceiveMixin):
         return found
 
 
-def _checked_choices(choices: Iterable[str] | None) -> tuple[str, ...] | None:
+def check_choices(choices: Iterable[str] | None) -> tuple[str, ...] | None:
     if choices is None:
         return None
     if isinstance(choices, str):
