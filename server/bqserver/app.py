@@ -71,6 +71,7 @@ class ChatServer(ServerSettings):
     subcommands = Dict(
         {
             "token": ("bqserver.cli.tokens.Token", "Named tokens: add, list, revoke."),
+            "invite": ("bqserver.cli.invite.Invite", "Print a link that lets people into a room."),
             "rights": ("bqserver.cli.access.Rights", "Rights in rooms: accept."),
             "moderation": ("bqserver.cli.access.Moderation", "Closed rooms and mutes: accept."),
             "backup": ("bqserver.cli.maintenance.Backup", "Copy the log to a file; the server may run."),

@@ -1,4 +1,4 @@
-"""The folder for histories, tokens and rights."""
+"""The folder for histories, tokens and rights, and the runtime file of the user's local server."""
 
 from __future__ import annotations
 
@@ -23,3 +23,11 @@ def data_dir() -> Path:
         raise StartError(
             "this user has no home folder: set BQWIDGET_DATA_DIR to a folder for the history and the token"
         ) from None
+
+
+def runtime_file() -> Path:
+    """Where the user's local server, which notebooks start, writes its address and token (``bqwidget.local``)."""
+    for variable, below in (("BQWIDGET_RUNTIME_DIR", "."), ("XDG_RUNTIME_DIR", "bqwidget")):
+        if folder := os.environ.get(variable):
+            return Path(folder) / below / "server.json"
+    return data_dir() / "runtime" / "server.json"
