@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bqwidget._client.http_client import Attachment, HttpClient
+from bqwidget._client.live.drafts import LiveDraft
 from bqwidget._client.outbox import Delivery
 from bqwidget._client.session_thread import SessionThread, now_ms
 from bqwidget._client.subscription import Subscription
 
 from .errors import ConnectionRefused, RoomClosed
-from .protocol import Draft, Message, plain
+from .protocol import Draft, Ending, Message, SetStep, plain
 
 Result = TypeVar("Result")
 
@@ -78,6 +79,36 @@ class Connection(SessionThread):
             else:
                 self.call_soon(self.requests.start, partial(self._put_after, draft, attachment))
         return future
+
+    def submit_live(self, draft: LiveDraft) -> tuple[Future[Delivery], Future[Delivery]]:
+        """Queue the message that ``draft`` writes. Returns the futures of its first entry, and of its end."""
+        end: Future[Delivery] = Future()
+        end.set_running_or_notify_cancel()
+        with self.lock:
+            if self.close_error is not None:
+                end.set_exception(self.close_error)
+            else:
+                self._futures[draft.end_cid] = end
+                self.call_soon(self.session.live_drafts.add, draft)
+            return self.submit(draft.send), end
+
+    def submit_step(self, draft: LiveDraft, step: SetStep) -> None:
+        self.call_soon(draft.set_step, step)
+        self.advance(draft)
+
+    def end_live(self, draft: LiveDraft, ending: Ending) -> None:
+        self.call_soon(draft.end, ending)
+        self.call_soon(self._advance, [])
+
+    def advance(self, draft: LiveDraft) -> None:
+        """Send what has been added to ``draft``; many calls are one."""
+        if not draft.is_woken:
+            draft.is_woken = True
+            self.call_soon(self._send_live, draft)
+
+    def _send_live(self, draft: LiveDraft) -> None:
+        draft.is_woken = False
+        self._advance([])
 
     def subscribe(self) -> Subscription:
         """A subscription to every message that is accepted from now on."""

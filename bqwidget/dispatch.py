@@ -26,12 +26,15 @@ from .errors import BqwidgetError
 MAX_TURN_SECONDS = 0.01
 """Seconds of callbacks in one turn of a loop, before other work of the loop gets its turn."""
 UNFINISHED_POLL_INTERVAL = 0.02
-"""Seconds between two turns given to async callbacks that started in a nested loop whose wait has ended."""
+"""Seconds between two turns given to async callbacks that started in a nested loop whose wait has ended and that wait
+for something."""
 
 Result = TypeVar("Result")
 _callback_loops: list[CallbackLoop] = []
 _fallback: list[ThreadCallbackLoop] = []
 _thread_loops: WeakSet[ThreadCallbackLoop] = WeakSet()
+_with_next_turn: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+"""The loops in which a callback only waits for the next turn."""
 _lock = threading.RLock()
 # Reentrant: a finalizer, which may stop a ThreadCallbackLoop, can run at any point of any thread.
 
@@ -115,16 +118,20 @@ class CallbackLoop:
     def _run_unfinished(self) -> None:
         """Run each unfinished loop for one turn, repeatedly, until its tasks are done or the next wait uses it."""
         loops, self._unfinished = self._unfinished, []
+        interval = UNFINISHED_POLL_INTERVAL
         for loop in loops:
+            _with_next_turn.discard(loop)
             with without_running_loop():
                 loop.call_soon(loop.stop)
                 loop.run_forever()
+            if loop in _with_next_turn:
+                interval = 0.0
             if asyncio.all_tasks(loop):
                 self._unfinished.append(loop)
             else:
                 loop.close()
         if self._unfinished:
-            asyncio.get_running_loop().call_later(UNFINISHED_POLL_INTERVAL, self._run_unfinished)
+            asyncio.get_running_loop().call_later(interval, self._run_unfinished)
 
 
 class ThreadCallbackLoop(CallbackLoop):
@@ -162,6 +169,12 @@ class ThreadCallbackLoop(CallbackLoop):
         finally:
             self._queue.clear()
             close_loop(loop)
+
+
+async def next_turn() -> None:
+    """Let all else that is due in this loop run first."""
+    _with_next_turn.add(asyncio.get_running_loop())
+    await asyncio.sleep(0)
 
 
 def callback_loop() -> CallbackLoop:

@@ -14,6 +14,7 @@ import msgspec
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.session_thread import now_ms
+from bqwidget._client.status import Status, StatusError
 from bqwidget._room.access import AccessMixin
 from bqwidget._room.arguments import check_flag, check_timeout
 from bqwidget._room.callbacks.membership import KernelMember
@@ -30,7 +31,7 @@ from bqwidget._threads.loop_thread import CLOSE_TIMEOUT
 from .connection import Connection
 from .errors import ArgumentTypeError, WaitTimeout
 from .protocol import Error, ServerFrame, printable
-from .session import Session, Status, StatusError
+from .session import Session
 
 if TYPE_CHECKING:
     from .widget import ChatWidget
@@ -87,7 +88,7 @@ class Room(PollMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, AccessM
         self._connection = Connection(
             Session(name, keep=keep, random=random.random),
             endpoint,
-            query={"user": self.user, "kind": self._kind, "client": token_hex(8)},
+            query={"user": self.user, "kind": self._kind, "client": token_hex(8), "live": "1"},
             on_update=lambda accepted: (method := on_update()) and method(accepted),
         )
         self._connection.start()

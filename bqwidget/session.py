@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Literal
 
 from msgspec.structs import replace
 
+from bqwidget._client.backoff import Backoff
+from bqwidget._client.live.drafts import LiveDrafts
 from bqwidget._client.message_list import PAGE_SIZE, MessageList, PageRequest
 from bqwidget._client.outbox import MAX_IN_FLIGHT, Outbox
+from bqwidget._client.status import State
 
 from .protocol import (
     Ack,
+    AppendFrame,
     Change,
     ChangeFrame,
     ClientFrame,
@@ -33,7 +36,7 @@ from .protocol import (
     Presence,
     Resume,
     ServerFrame,
-    Struct,
+    StopFrame,
     Synced,
     to_entry,
 )
@@ -42,28 +45,6 @@ MAX_HELD_FRAMES = 10_000
 """Live frames held while a page is fetched; more are dropped, and requested again afterwards."""
 RESUME_INTERVAL = 1.0
 """Seconds before the same ``chat.resume`` is sent again."""
-INITIAL_BACKOFF, MAX_BACKOFF, BACKOFF_RESET_AGE = 0.25, 10.0, 5.0
-"""Seconds: the first and the highest bound of the delay between joins; a connection that lasted as long as the
-third resets the bound to the first."""
-
-State = Literal["connecting", "open", "reconnecting", "closed"]
-
-
-class StatusError(Struct, frozen=True, omit_defaults=False):
-    code: str
-    message: str
-
-
-class Status(Struct, frozen=True, tag_field="type", tag="status", omit_defaults=False):
-    """The state of the room. ``retry_at``: the time of the next join, ``now``: this computer's clock, both in
-    milliseconds since the epoch.
-    """
-
-    status: State
-    error: StatusError | None = None
-    retry_at: int | None = None
-    queued: int = 0
-    now: int = 0
 
 
 class Session:
@@ -73,6 +54,7 @@ class Session:
         self.room = room
         self.messages = MessageList(keep)
         self.outbox = Outbox()
+        self.live_drafts = LiveDrafts()
         self.hello: Hello | None = None
         self.limits = Limits()
         self.members: tuple[Member, ...] = ()
@@ -84,9 +66,7 @@ class Session:
         self.state: State = "connecting"
         self.attempts = 0
         """Joins attempted since the room was last open."""
-        self._random = random
-        self._failures = 0
-        self._opened_at: float | None = None
+        self._backoff = Backoff(random)
         self._hello_at = 0.0
         self._joined = False
         self._control: list[ClientFrame] = []
@@ -112,13 +92,9 @@ class Session:
         return {"after": str(self.last_seq), "epoch": self.hello.epoch} if self.hello else {}
 
     def on_disconnect(self, now: float, retry_ms: int | None = None) -> float:
-        """The connection, or an attempt, has ended. Returns the seconds to wait before the next: full jitter."""
-        if self._opened_at is not None and now - self._opened_at >= BACKOFF_RESET_AGE:
-            self._failures = 0
-        ceiling = min(MAX_BACKOFF, INITIAL_BACKOFF * 2.0 ** min(self._failures, 16))
-        self._failures += 1
+        """The connection, or an attempt, has ended. Returns the seconds to wait before the next."""
         self.attempts += 1
-        self._opened_at, self._joined = None, False
+        self._joined = False
         self._held_frames.clear()
         self._control.clear()
         if self.wanted_page is not None and self.wanted_page.kind == "log":
@@ -127,13 +103,14 @@ class Session:
         self.outbox.on_disconnect()
         if self.state == "open":
             self.state = "reconnecting"
-        return (retry_ms or 0) / 1000 + self._random() * ceiling
+        return (retry_ms or 0) / 1000 + self._backoff.on_disconnect(now)
 
     def close(self) -> list[str]:
         """Close permanently. Returns the cids of the drafts that will not be delivered."""
         self.state = "closed"
         self.wanted_page = None
         self.members = ()
+        self.live_drafts.clear()
         return self.outbox.clear()
 
     # ---- frames in ----
@@ -142,7 +119,7 @@ class Session:
         accepted: list[ServerFrame] = []
         for frame in frames:
             self._receive_frame(frame, now, accepted)
-        self._deliver_acked()
+        self._settle()
         return accepted
 
     def receive_page(self, page: PageRequest, entries: Sequence[Entry], now: float) -> list[ServerFrame]:
@@ -158,24 +135,30 @@ class Session:
             held, self._held_frames = self._held_frames, []
             for frame in held:
                 self._receive_frame(frame, now, accepted)
-        self._deliver_acked()
+        self._settle()
         return accepted
 
     def _receive_frame(self, frame: ServerFrame, now: float, accepted: list[ServerFrame]) -> None:
         match frame:
-            case MessageFrame() | ChangeFrame() | Gap() | Synced() if not self._joined:
+            case MessageFrame() | ChangeFrame() | AppendFrame() | Gap() | Synced() if not self._joined:
                 pass  # ignored before hello
-            case MessageFrame() | ChangeFrame() | Gap() | Synced() if self.wanted_page is not None:
+            case MessageFrame() | ChangeFrame() | AppendFrame() | Gap() | Synced() if self.wanted_page is not None:
                 if len(self._held_frames) < MAX_HELD_FRAMES:
                     self._held_frames.append(frame)
             case MessageFrame() | ChangeFrame():
                 entry = frame.entry
                 if entry.seq <= self.last_seq:
                     return
-                if frame.prev is not None and frame.prev > self.last_seq:
+                if (frame.prev is not None and frame.prev > self.last_seq) or self.messages.lacks(entry):
                     self._resume(now)
                     return
                 self._accept(frame, accepted)
+            case AppendFrame():
+                if self.messages.grow(frame) is not None:
+                    accepted.append(frame)
+            case StopFrame():
+                self.live_drafts.on_frame(frame)
+                accepted.append(frame)
             case Synced():
                 if frame.seq > self.last_seq:
                     self._resume(now)
@@ -195,6 +178,7 @@ class Session:
                     accepted.append(frame)
             case Error():
                 self.outbox.on_error(frame, now)
+                self.live_drafts.on_frame(frame)
                 accepted.append(frame)
             case Presence():
                 self.members = frame.after(self.members)
@@ -208,7 +192,9 @@ class Session:
         # Half of the allowed rate, so that a burst above it is refused only a few times.
         rate = hello.limits.rate
         self.outbox.max_in_flight = max(1, min(MAX_IN_FLIGHT, rate // 2)) if rate else MAX_IN_FLIGHT
-        self._opened_at, self._hello_at, self._joined = now, now, True
+        self._backoff.on_open(now)
+        self._hello_at, self._joined = now, True
+        self.live_drafts.on_hello(self.messages)
         self._last_resume = (-1, 0.0)
         if known is None or known.epoch != hello.epoch:
             self._reload(hello.seq)
@@ -219,11 +205,20 @@ class Session:
         if isinstance(entry, Message):
             self.messages.append(entry)
         else:
-            self.messages.fold(entry)
+            frame = self._fold(ChangeFrame(entry=entry, prev=frame.prev))
         draft = self.outbox.find(entry.cid)
         if draft is not None and self.is_from(entry, draft.user):
             self.outbox.delivered(draft.cid, entry)
         accepted.append(frame)
+
+    def _fold(self, frame: ChangeFrame) -> ChangeFrame:
+        """Fold a change, and return it as windows need it: an end that drops unsaved text has the text."""
+        entry = frame.entry
+        before, after = self.messages.find(entry.target), self.messages.fold(entry)
+        self.live_drafts.on_frame(frame)
+        if entry.kind == "end" and before is not None and after is not None and after.text != before.text:
+            return ChangeFrame(entry=replace(entry, text=after.text), prev=frame.prev)
+        return frame
 
     def _resume(self, now: float) -> None:
         """Request the missing entries, unless the same request was sent less than RESUME_INTERVAL ago."""
@@ -273,11 +268,15 @@ class Session:
         if not self._joined:
             return []
         control, self._control = self._control, []
-        return [*control, *self.outbox.take(now)]
+        pieces = self.live_drafts.take(now, self.outbox)
+        return [*control, *pieces, *self.outbox.take(now)]
 
     def next_send_at(self) -> float | None:
         """When ``outgoing`` has drafts again without another event, or None."""
-        return self.outbox.next_send_at() if self._joined else None
+        if not self._joined:
+            return None
+        dues = (self.outbox.next_send_at(), self.live_drafts.next_send_at())
+        return min((due for due in dues if due is not None), default=None)
 
     def snapshot(self, limit: int, server_time: int) -> list[ServerFrame]:
         """Frames from which a view can build the newest ``limit`` messages. ``server_time``: of now, in milliseconds."""
@@ -291,9 +290,10 @@ class Session:
         frames += [MessageFrame(entry=message) for message in self.messages.newest(limit)]
         return [*frames, Synced(seq=self.last_seq)]
 
-    def _deliver_acked(self) -> None:
-        """Deliver acknowledged drafts whose entries were part of a folded page."""
+    def _settle(self) -> None:
+        """Deliver acknowledged drafts whose entries were part of a folded page, and what the live drafts wait for."""
         for draft, ack in self.outbox.acked_up_to(self.last_seq):
             self.outbox.delivered(
                 draft.cid, self.messages.find(ack.seq) or to_entry(draft, room=self.room, seq=ack.seq, at=ack.at)
             )
+        self.live_drafts.settle(self.outbox)

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Literal, NoReturn
 
-from bqwidget.protocol import Change, Message, answered, fold, shown_time, visible
+from bqwidget.protocol import (
+    AppendFrame,
+    Change,
+    ChangeFrame,
+    Entry,
+    Message,
+    MessageFrame,
+    ServerFrame,
+    answered,
+    fold,
+    shown_time,
+    visible,
+)
+
+from .live.text import LiveText
 
 PAGE_SIZE = 200
 """Entries in one page: the most that the HTTP API returns."""
@@ -44,8 +59,12 @@ class MessageList:
         self.keep = keep
         self.gapless_after = 0
         """Every message of the log above this seq, up to the session's ``last_seq``, is in the list."""
+        self.ended: deque[tuple[int, Message]] = deque(maxlen=keep)
+        """Live messages that ended lately, with the seq of their end: that is when code hears of them."""
         self._items: list[Message] = []
         self._start = 0
+        self._live: dict[int, LiveText] = {}
+        """The live messages, also those before the newest ``keep``."""
 
     def __len__(self) -> int:
         return len(self._items) - self._start
@@ -56,6 +75,8 @@ class MessageList:
         if message.re is not None and (at := self._index(message.re)) is not None:
             items[at] = answered(items[at], message)
         items.append(message)
+        if message.live:
+            self._live[message.seq] = LiveText(message)
         if len(items) - self._start > self.keep:
             self.gapless_after = items[self._start].seq
             self._start += 1
@@ -64,20 +85,53 @@ class MessageList:
                 self._start = 0
 
     def fold(self, change: Change) -> Message | None:
-        """The message after ``change``; None if it is not in the list."""
-        at = self._index(change.target)
-        if at is None:
+        """The message after ``change``; None if it is neither in the list nor live."""
+        live, at = self._live.get(change.target), self._index(change.target)
+        if live is not None:
+            message = live.fold(change)
+            if not message.live:
+                del self._live[change.target]
+                if not message.deleted:
+                    self.ended.append((change.seq, message))
+        elif at is None:
             return None
-        self._items[at] = folded = fold(self._items[at], change)
-        return folded
+        else:
+            message = fold(self._items[at], change)
+        if at is not None:
+            self._items[at] = message
+        return message
+
+    def grow(self, piece: AppendFrame) -> Message | None:
+        """The live message after ``piece``, which is not in the log yet; None if it changes nothing."""
+        live = self._live.get(piece.target)
+        if live is None or not live.grow(piece):
+            return None
+        at = self._index(piece.target)
+        if at is not None:
+            self._items[at] = live.message
+        return live.message
+
+    def lacks(self, entry: Entry) -> bool:
+        """Whether ``entry`` saves pieces of a live message that have not arrived here."""
+        live = self._live.get(entry.target) if isinstance(entry, Change) else None
+        return live is not None and isinstance(entry, Change) and live.lacks(entry)
+
+    def live_text(self, seq: int) -> LiveText | None:
+        return self._live.get(seq)
 
     def find(self, seq: int) -> Message | None:
+        """The message with this seq, if it is in the list or live."""
         at = self._index(seq)
-        return None if at is None else self._items[at]
+        if at is not None:
+            return self._items[at]
+        live = self._live.get(seq)
+        return None if live is None else live.message
 
     def load(self, messages: Iterable[Message], *, gapless_after: int) -> None:
         """Replace the list by ``messages`` (ascending), which are complete above the seq ``gapless_after``."""
         self._items, self._start = [], 0
+        self._live.clear()
+        self.ended.clear()
         self.gapless_after = gapless_after
         for message in messages:
             self.append(message)
@@ -91,6 +145,36 @@ class MessageList:
     def after(self, seq: int) -> list[Message]:
         """The messages in the list above ``seq``: complete if ``seq >= gapless_after``."""
         return self._items[bisect_right(self._items, seq, lo=self._start, key=_seq) :]
+
+    def heard(self, frames: Iterable[ServerFrame]) -> list[tuple[int, Message]]:
+        """The messages that code hears of by accepted ``frames``, each with its seq, or with that of its end."""
+        ended = dict(self.ended)
+        found: list[tuple[int, Message]] = []
+        for frame in frames:
+            match frame:
+                case MessageFrame(entry=entry) if not entry.live:
+                    found.append((entry.seq, entry))
+                case ChangeFrame(entry=change) if change.kind == "end" and change.seq in ended:
+                    found.append((change.seq, ended[change.seq]))
+        return found
+
+    def grown(self, frames: Iterable[ServerFrame]) -> list[Message]:
+        """The live messages, as they are now, that accepted ``frames`` began or changed."""
+        seqs: dict[int, None] = {}
+        for frame in frames:
+            match frame:
+                case MessageFrame(entry=entry) if entry.live:
+                    seqs[entry.seq] = None
+                case ChangeFrame(entry=Change(target=target)) | AppendFrame(target=target):
+                    seqs[target] = None
+        return [self._live[seq].message for seq in seqs if seq in self._live]
+
+    def finished_after(self, seq: int) -> list[Message]:
+        """The messages above ``seq``, of which a live one counts as new when it ends: then its end is above it."""
+        ends = {message.seq: end for end, message in self.ended}
+        found = [(ends.get(message.seq, message.seq), message) for message in self.after(seq) if not message.live]
+        found += [(end, self.find(message.seq) or message) for end, message in self.ended if end > seq >= message.seq]
+        return [message for _, message in sorted(found, key=itemgetter(0))]
 
     def _index(self, seq: int) -> int | None:
         at = bisect_left(self._items, seq, lo=self._start, key=_seq)

@@ -13,26 +13,30 @@ import websockets
 
 from bqwidget._threads import kernel_busy
 from bqwidget._threads.loop_thread import CLOSE_TIMEOUT, LoopThread, run_in_thread
-from bqwidget.errors import BqwidgetError, ConnectionRefused, LocalServerError, MessageRefused, RoomClosed
+from bqwidget.errors import BqwidgetError, ConnectionRefused, LocalServerError, RoomClosed
 from bqwidget.protocol import (
+    Append,
+    AppendFrame,
     Busy,
     ChangeFrame,
     ClientFrame,
     Draft,
     Entry,
-    Error,
     Hello,
     MessageFrame,
     Send,
     ServerFrame,
+    Stop,
     Typing,
 )
 from bqwidget.session import Session
 
 from .endpoint import Endpoint, local_endpoint
 from .http_client import Attachment, is_permanent
+from .live.drafts import to_piece
 from .message_list import PageRequest
 from .outbox import Delivery
+from .outcomes import resolve, to_refusal
 from .requests import RoomRequests
 from .subscription import Subscription
 from .undelivered import report_undelivered
@@ -40,6 +44,8 @@ from .validation import is_encodable, validate
 from .websocket_client import ConnectionLost, WebSocketClient
 
 UNAUTHORIZED = 401
+BACKLOG_POLL_INTERVAL = 0.05
+"""Seconds after which a live message grows further when the network is slow."""
 CLOSE_REASONS = {4403: "your access to it was revoked", 4404: "the server has closed it permanently"}
 """The close codes after which joining again is pointless."""
 
@@ -89,7 +95,7 @@ class SessionThread(LoopThread):
 
     # ---- from any thread ----
 
-    def send_transient(self, frame: Typing | Busy | Send) -> None:
+    def send_transient(self, frame: Typing | Busy | Send | Stop) -> None:
         """Send ``frame`` if the room is connected, else drop it."""
 
         def send() -> None:
@@ -187,7 +193,7 @@ class SessionThread(LoopThread):
 
     def _publish(self, accepted: Iterable[ServerFrame]) -> None:
         """Under the same lock as the change of the list, so that a new subscription and the list never overlap."""
-        messages = [frame.entry for frame in accepted if isinstance(frame, MessageFrame)]
+        messages = [message for _, message in self.session.messages.heard(accepted)]
         for subscription in list(self._subscriptions) if messages else ():
             subscription.put(messages)
 
@@ -204,7 +210,7 @@ class SessionThread(LoopThread):
             with self.lock:
                 future = self._futures.pop(draft.cid, None)
             if future is not None:
-                future.set_exception(_to_refusal(error))
+                future.set_exception(to_refusal(error))
             self._advance([])
         else:
             self._put(draft)
@@ -213,6 +219,8 @@ class SessionThread(LoopThread):
         """After every change of the session: send frames, request pages, complete futures, call ``on_update``."""
         session = self.session
         if self._websocket is not None:
+            if self._websocket.has_backlog:
+                session.live_drafts.hold(self._loop.time() + BACKLOG_POLL_INTERVAL)
             self._websocket.send(self._outgoing(accepted))
             self._websocket.request_page(session.wanted_page)
         if self._timer is not None:
@@ -220,7 +228,7 @@ class SessionThread(LoopThread):
         due = session.next_send_at()
         self._timer = None if due is None else self._loop.call_at(due, self._advance, [])
         with self.lock:
-            if any(isinstance(frame, MessageFrame | ChangeFrame | Hello) for frame in accepted):
+            if any(isinstance(frame, MessageFrame | ChangeFrame | AppendFrame | Hello) for frame in accepted):
                 self.version += 1
             if session.state == "open" and not self.requests.room_is_open.is_set():
                 self.error = None
@@ -232,15 +240,22 @@ class SessionThread(LoopThread):
         self._on_update(accepted)
         for future, result in futures:
             if future is not None:
-                _resolve(future, result)
+                resolve(future, result)
         if self._closing and not self._futures:
             self._main.cancel()
 
     def _outgoing(self, accepted: list[ServerFrame]) -> list[ClientFrame]:
-        """The frames to send. A draft for which the server would end the connection is refused here instead."""
+        """The frames to send. A draft for which the server would end the connection is refused here instead.
+
+        Pieces of a live message that this member writes are shown here at once.
+        """
         frames: list[ClientFrame] = []
         for frame in self.session.outgoing(self._loop.time()):
-            if isinstance(frame, Draft) and (error := validate(frame, self.session.limits)) is not None:
+            if isinstance(frame, Append):
+                frames.append(frame)
+                with self.lock:
+                    accepted += self.session.receive([to_piece(frame)], self._loop.time())
+            elif isinstance(frame, Draft) and (error := validate(frame, self.session.limits)) is not None:
                 accepted += self.session.receive([error], self._loop.time())
             else:
                 frames.append(frame)
@@ -250,6 +265,10 @@ class SessionThread(LoopThread):
 
     def _begin_close(self) -> None:
         self._closing = True
+        for draft in self.session.live_drafts:
+            draft.end("stopped")
+            draft.on_stop()
+        self._advance([])
         if self._futures:
             self._loop.call_later(CLOSE_TIMEOUT, self._main.cancel)
         else:
@@ -272,20 +291,6 @@ class SessionThread(LoopThread):
             future.set_exception(self.close_error)
         self._on_update([])
         self.requests.close()
-
-
-def _to_refusal(error: Exception) -> Exception:
-    """The error of a failed upload, as the error of its message."""
-    if not isinstance(error, ConnectionRefused):
-        return error
-    return MessageRefused(error.code or "refused", str(error), status=error.status)
-
-
-def _resolve(future: Future[Delivery], result: Delivery | Error) -> None:
-    if isinstance(result, Error):
-        future.set_exception(MessageRefused(result.code, result.message))
-    else:
-        future.set_result(result)
 
 
 def now_ms() -> int:

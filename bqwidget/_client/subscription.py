@@ -14,7 +14,7 @@ Predicate = Callable[[Message], object]
 
 
 class Subscription:
-    """A queue of messages for one reader, without those that were deleted. The connection refers to it weakly."""
+    """A queue of messages for one reader, without deleted ones and those that are still being written. The connection refers to it weakly."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._messages = deque(_kept(messages))
@@ -91,7 +91,7 @@ class MessageStream(AsyncIterator[Message]):
 
 
 def _kept(messages: Iterable[Message]) -> list[Message]:
-    return [message for message in messages if not is_empty(message)]
+    return [message for message in messages if not is_empty(message) and not message.live]
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

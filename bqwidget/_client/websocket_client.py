@@ -76,6 +76,11 @@ class WebSocketClient:
         self._outgoing.extend(frames)
         self._outgoing_added.set()
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether frames wait for the network."""
+        return bool(self._outgoing)
+
     def request_page(self, page: PageRequest | None) -> None:
         """Fetch ``page``, unless that is in progress."""
         if page is not None and page is not self._page:

@@ -11,6 +11,7 @@ from operator import index
 from types import ModuleType
 from typing import Any, TypeVar
 
+from bqwidget._client.subscription import Predicate
 from bqwidget.errors import ArgumentError, ArgumentTypeError, MessageRefused
 from bqwidget.protocol import MAX_EMOJI, Message, is_text, printable
 
@@ -179,3 +180,13 @@ def _named(name: str) -> str | None:
         return unicodedata.lookup(name)
     except KeyError:
         return None
+
+
+def check_predicate(given: Predicate | None, argument: str = "predicate") -> Predicate:
+    """``given``, or for None a function that is true for every message."""
+    if given is not None and not callable(given):
+        hint = "a time limit is timeout=" if isinstance(given, int | float) else "such as lambda message: ..."
+        raise ArgumentTypeError(
+            f"{argument} must be a function of a message, not {describe(given)}: {hint}", argument=argument
+        )
+    return given or (lambda _: True)

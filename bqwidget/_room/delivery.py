@@ -58,15 +58,20 @@ class DeliveryMixin(Observable):
         """Queue ``draft`` without waiting; the future is its acknowledgement, with its entry."""
         attachment = self._attachments.pop(draft.cid, None)
         if own:
-            session = self._connection.session
-            limits = _UNKNOWN_LIMITS if session.hello is None else session.limits
-            try:
-                check(draft, limits)
-            except ProtocolError as error:
-                raise InvalidMessageError(error.code, str(error)) from None
+            limits = self._check_draft(draft)
             if attachment is not None and attachment.part.size > limits.part:
                 raise _too_big(attachment.part.size, limits.part)
         return self._connection.submit(draft, attachment)
+
+    def _check_draft(self, draft: Draft) -> Limits:
+        """The limits of the server, which ``draft`` obeys. Raises InvalidMessageError."""
+        session = self._connection.session
+        limits = _UNKNOWN_LIMITS if session.hello is None else session.limits
+        try:
+            check(draft, limits)
+        except ProtocolError as error:
+            raise InvalidMessageError(error.code, str(error)) from None
+        return limits
 
     def _deliver(self, draft: Draft, timeout: float | None) -> Delivery:
         if current_thread() is self._connection.thread:

@@ -17,7 +17,7 @@ from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget._threads.figures import open_figures, take_figure
 from bqwidget.dispatch import CallbackLoop
-from bqwidget.protocol import ChangeFrame, Hello, MessageFrame, ServerFrame
+from bqwidget.protocol import AppendFrame, ChangeFrame, Hello, MessageFrame, ServerFrame
 
 from .arguments import check_function, check_number
 from .receiving import ReceiveMixin
@@ -77,7 +77,7 @@ class LiveOutputMixin(ReceiveMixin):
 
     def _refresh_live_outputs(self, accepted: Sequence[ServerFrame]) -> None:
         """After every step of the connection."""
-        changed = any(isinstance(frame, MessageFrame | ChangeFrame | Hello) for frame in accepted)
+        changed = any(isinstance(frame, MessageFrame | ChangeFrame | AppendFrame | Hello) for frame in accepted)
         closed = self._connection.session.state == "closed"
         for live in self._live_outputs:
             if changed:

@@ -14,12 +14,12 @@ import traitlets
 from traitlets.utils.bunch import Bunch
 
 from bqwidget._client.message_list import MessageSnapshot
+from bqwidget._client.status import State
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 from bqwidget.errors import ArgumentError, BqwidgetError
 from bqwidget.protocol import Member
-from bqwidget.session import State
 
 from .arguments import wrong_type
 from .callbacks import loop_guard
@@ -158,7 +158,10 @@ class Observable(traitlets.HasTraits):
         keep_alive(self, needed=self.status != "closed" and self._has_callbacks())
 
     def _make_callback(
-        self, function: Callable[..., object], before: Callable[..., None] = loop_guard.begin
+        self,
+        function: Callable[..., object],
+        before: Callable[..., None] = loop_guard.begin,
+        on_result: Callable[..., object] | None = None,
     ) -> Callback:
         """A callback for ``function``. It does not keep this object alive."""
         if isinstance(self._callback_loop, ThreadCallbackLoop):
@@ -169,7 +172,7 @@ class Observable(traitlets.HasTraits):
             if (method := on_callback_error()) is not None:
                 method(function, error)
 
-        return Callback(function, on_error, before)
+        return Callback(function, on_error, before, on_result)
 
     def _mark_changed(self) -> None:
         """Note on any thread that the live traits may have new values."""

@@ -18,9 +18,8 @@ from bqwidget.errors import BqwidgetError
 from .arguments import check_count, check_text, wrong_type, wrong_value
 from .sending import SendMixin
 from .status_message import StatusMessage
+from .writing.lines import error_line, truncate
 
-MAX_LABEL_LENGTH = 200
-"""Characters of a label, of a report's text, and of an error's line."""
 RATE_WINDOW = 10.0
 """Seconds over which the rate is measured."""
 ROUNDING = 1e-6
@@ -221,17 +220,6 @@ class ProgressRate:
             self._samples.popleft()
         since, before = self._samples[0]
         return (done - before) / (now - since) if now > since else 0.0
-
-
-def truncate(text: str) -> str:
-    return text if len(text) <= MAX_LABEL_LENGTH else text[: MAX_LABEL_LENGTH - 1] + "…"
-
-
-def error_line(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    lines = str(error).strip().splitlines()
-    return truncate(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
 
 
 def format_duration(seconds: float) -> str:

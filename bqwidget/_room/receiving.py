@@ -1,4 +1,4 @@
-"""Receiving: the verbs that react to messages: handlers, waits, streams, and polling."""
+"""Receiving: the verbs that take messages as they come: waits, streams, and polling."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, overload
-from weakref import WeakMethod
+from typing import Any, NamedTuple
 
 from bqwidget import dispatch
 from bqwidget._client.message_list import Messages
 from bqwidget._client.subscription import MessageStream, Predicate, Subscription
-from bqwidget.errors import ArgumentTypeError, WaitTimeout
-from bqwidget.protocol import Hello, Message, MessageFrame, ServerFrame, is_empty
+from bqwidget.errors import WaitTimeout
+from bqwidget.protocol import Hello, Message, ServerFrame, is_empty
 
-from .arguments import check_flag, check_function, check_timeout, describe, seq_of
-from .callbacks.handlers import HandlerRegistration, HandlerRegistry
-from .callbacks.membership import earlier_rooms
-from .callbacks.registrations import Registration, Registrations, print_note
-from .sending import SendMixin
-
-MessageHandler = TypeVar("MessageHandler", bound=Callable[[Message], object])
-ReconnectHandler = TypeVar("ReconnectHandler", bound=Callable[[], object])
+from .arguments import check_predicate, check_timeout, seq_of
+from .callbacks.verbs import HandlerMixin
 
 
 class _Unread(NamedTuple):
@@ -33,118 +26,12 @@ class _Unread(NamedTuple):
     older: Future[list[Message]] | None
 
 
-class ReceiveMixin(SendMixin):
-    """Handlers run under the thread rule; waits, streams and ``pending`` work while a cell is busy."""
+class ReceiveMixin(HandlerMixin):
+    """Waits, streams and ``pending`` work while a cell is busy."""
 
     def __init__(self) -> None:
         super().__init__()
-        is_own = WeakMethod(self._is_own)
-        update_lifetime = WeakMethod(self._update_lifetime)
-
-        def on_change() -> None:
-            if (method := update_lifetime()) is not None:
-                method()
-
-        self._handlers = HandlerRegistry(
-            lambda message: (method := is_own()) is not None and method(message), on_change
-        )
-        self._reconnect_handlers: Registrations[Registration] = Registrations("on_reconnect", on_change)
         self._pending_seq: int | None = None
-
-    # ---- handlers ----
-
-    @overload
-    def on_message(self, function: MessageHandler) -> MessageHandler: ...
-    @overload
-    def on_message(
-        self, *, where: Predicate | None = None, background: bool = False, own: bool = False
-    ) -> Callable[[MessageHandler], MessageHandler]: ...
-
-    def on_message(
-        self,
-        function: Callable[[Message], object] | None = None,
-        *,
-        where: Predicate | None = None,
-        background: bool = False,
-        own: bool = False,
-    ) -> Any:
-        """Call ``function(message)`` for each new message; a decorator.
-
-        ``where``: only messages for which ``where(message)`` is true. ``own``: also messages that this Room's verbs
-        sent, or those of another Room of this kernel with its name and user. ``background``: call it at once on a thread of its own, even while a cell is busy; else it runs under
-        the thread rule. A new run of a cell replaces all that the cell registered, and a function that of the same
-        name in another cell. The function may be async. Returns ``function``; raises TypeError if it is not callable.
-        Example::
-
-            @room.on_message
-            def reply(message):
-                room.reply(message, "thanks")
-        """
-        if where is not None:
-            _checked_predicate(where, "where")
-        background, own = check_flag("background", background), check_flag("own", own)
-        if function is None:
-            return partial(self._register_handler, where=where, background=background, own=own)
-        return self._register_handler(function, where=where, background=background, own=own)
-
-    def _register_handler(
-        self, function: Callable[[Message], object], *, where: Predicate | None, background: bool, own: bool
-    ) -> Callable[[Message], object]:
-        check_function("function", function, "a function", "on_message")
-        callback, loop = self._make_callback(function), self._callback_loop
-        session = self._connection.session
-        with self._connection.lock:
-            since = session.last_seq
-        self._handlers.add(
-            HandlerRegistration(
-                callback,
-                loop,
-                since=since,
-                where=where,
-                background=background,
-                own=own,
-                latest=lambda: session.last_seq,
-            )
-        )
-        self._take_over()
-        return function
-
-    def off_message(self, function: Callable[..., object]) -> bool:
-        """Remove the handler ``function``, or the one of its name; False if there is none.
-
-        Example: ``room.off_message(reply)``
-        """
-        check_function("function", function, "the function of a handler", "off_message")
-        return self._handlers.remove(function)
-
-    def on_reconnect(self, function: ReconnectHandler) -> ReconnectHandler:
-        """Call ``function()`` whenever the room is open again after a lost connection; a decorator.
-
-        Replaced as by ``on_message``. Returns ``function``. Example: ``room.on_reconnect(lambda: print("connected again"))``
-        """
-        check_function("function", function, "a function", "on_reconnect")
-        self._reconnect_handlers.add(Registration(self._make_callback(function)))
-        self._take_over()
-        return function
-
-    def _take_over(self) -> None:
-        """Remove the handlers of this member's earlier Rooms: a member answers once."""
-        for earlier in earlier_rooms(self):
-            if earlier._stop_handlers():  # noqa: SLF001
-                print_note(
-                    f"this {self!r} answers now; the handlers of the earlier one in this kernel were removed."
-                    " To have both, use that Room, or pass separate=True"
-                )
-
-    def _stop_handlers(self) -> bool:
-        """Remove all handlers; False if there are none."""
-        found = bool(len(self._handlers) or len(self._reconnect_handlers))
-        self._handlers.clear()
-        self._reconnect_handlers.clear()
-        return found
-
-    def _has_callbacks(self) -> bool:
-        return bool(len(self._handlers) or len(self._reconnect_handlers)) or super()._has_callbacks()
 
     # ---- waiting ----
 
@@ -159,7 +46,7 @@ class ReceiveMixin(SendMixin):
 
         Example: ``message = await room.next_message(timeout=60)``
         """
-        matches, timeout = _checked_predicate(predicate), check_timeout(timeout)
+        matches, timeout = check_predicate(predicate), check_timeout(timeout)
         return self._first_match(self._subscribe(after), matches, timeout)
 
     def wait_for(
@@ -186,7 +73,7 @@ class ReceiveMixin(SendMixin):
             async for message in room.stream():
                 print(message.user, message.text)
         """
-        matches = _checked_predicate(predicate)
+        matches = check_predicate(predicate)
         return MessageStream(self, self._subscribe(after), matches)
 
     def pending(self) -> Messages:
@@ -210,7 +97,7 @@ class ReceiveMixin(SendMixin):
             if after is None:
                 return _Unread([], None, None)
             kept, last_seq, gapless_after = (
-                session.messages.after(after),
+                session.messages.finished_after(after),
                 session.last_seq,
                 session.messages.gapless_after,
             )
@@ -220,7 +107,7 @@ class ReceiveMixin(SendMixin):
 
     def _mark_read(self, unread: _Unread, older: list[Message]) -> Messages:
         self._pending_seq = unread.last_seq
-        new = (*older, *unread.kept)
+        new = (*(message for message in older if not message.live), *unread.kept)
         return Messages(message for message in new if not self._is_own(message) and not is_empty(message))
 
     async def _first_match(
@@ -247,35 +134,7 @@ class ReceiveMixin(SendMixin):
             return self._connection.subscribe()
         return partial(self._connection.subscribe_after, seq_of(after, "after", least=0))
 
-    # ---- on the room's thread ----
-
     def _on_frames(self, accepted: Sequence[ServerFrame]) -> None:
-        """Post new messages to the loops of the handlers."""
-        messages: list[Message] = []
-        for frame in accepted:
-            if isinstance(frame, MessageFrame) and not is_empty(frame.entry):
-                messages.append(frame.entry)
-            elif isinstance(frame, Hello):  # the list was reloaded: what it contains is not new
-                messages.clear()
-                self._handlers.reset()
-                self._pending_seq = None
-        if messages:
-            for loop in self._handlers.loops():
-                loop.post(self._handlers.handle, messages, loop)
-
-    def _on_reconnected(self) -> None:
-        for handler in self._reconnect_handlers:
-            self._callback_loop.post(handler.callback)
-
-
-def _checked_predicate(predicate: Predicate | None, argument: str = "predicate") -> Predicate:
-    if predicate is not None and not callable(predicate):
-        hint = "a time limit is timeout=" if isinstance(predicate, int | float) else "such as lambda message: ..."
-        raise ArgumentTypeError(
-            f"{argument} must be a function of a message, not {describe(predicate)}: {hint}", argument=argument
-        )
-    return predicate or _anything
-
-
-def _anything(_: Message) -> bool:
-    return True
+        super()._on_frames(accepted)
+        if any(isinstance(frame, Hello) for frame in accepted):  # the list was reloaded: what it contains is not new
+            self._pending_seq = None

@@ -20,8 +20,9 @@ from .interrupts import INTERRUPTED, InterruptibleSteps, interruptible, suspenda
 class Callback:
     """Calls ``function`` so that its output and its errors appear in the cell that registered it.
 
-    ``on_error(error)`` is called after the traceback was printed, ``before(*args)`` in the function's context. Calls of an async function run one after the
-    other; while one is suspended, other callbacks run.
+    ``on_error(error)`` is called after the traceback was printed. In the function's context, ``before(*args)`` is
+    called first, and at last ``on_result(result, figures, *args)``, which may return an awaitable, with the figures that
+    were open before. Calls that await run one after the other; while one is suspended, other callbacks run.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class Callback:
         function: Callable[..., object],
         on_error: Callable[[BaseException], None],
         before: Callable[..., None] | None = None,
+        on_result: Callable[..., object] | None = None,
     ) -> None:
         self.function = function
+        self._on_result = on_result
         self._context = copy_context()
         self._output_context = OutputContext()
         self.interrupted = False
@@ -53,6 +56,8 @@ class Callback:
             with self._output_context.active(), interruptible():
                 figures = open_figures()
                 result = context.run(self.function, *args)
+                if self._on_result is not None:
+                    result = context.run(self._on_result, result, figures, *args)
                 if not inspect.isawaitable(result):
                     context.run(show_new_figures, figures)
         except BaseException as error:  # noqa: BLE001 - an error in one callback never stops the others
@@ -64,6 +69,11 @@ class Callback:
             suspendable(task)
             task.add_done_callback(self._done)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a call awaits something."""
+        return self._running is not None
+
     def check(self, predicate: Callable[..., object], *args: Any) -> bool:
         """The truth of the user's ``predicate(*args)``; False if it raises, and then its error is shown."""
         try:
@@ -74,9 +84,9 @@ class Callback:
             return False
 
     def show_error(self, error: BaseException) -> None:
-        """Print the traceback where the callback was registered, without the frames of this module."""
+        """Print the traceback where the callback was registered, without the frames around the callback."""
         trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
+        while trace is not None and trace.tb_frame.f_globals.get("__package__") in _AROUND:
             trace = trace.tb_next
         shown = traceback.TracebackException(type(error), error, trace)
         if isinstance(error, KeyboardInterrupt):  # only what the user wrote
@@ -123,4 +133,5 @@ async def _await(awaitable: Awaitable[object], figures: set[int]) -> BaseExcepti
     return None
 
 
+_AROUND = (__package__, "bqwidget._room.writing")
 _PACKAGE = Path(__file__).parents[1]

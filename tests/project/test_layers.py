@@ -25,16 +25,24 @@ LAYERS: dict[str, set[str]] = {
     "bqwidget._threads": {"errors"},
     "bqwidget.dispatch": {"errors", "_threads"},
     "bqwidget._client.outbox": {"protocol"},
-    "bqwidget._client.message_list": {"protocol"},
-    "bqwidget.session": {"protocol", "_client.outbox", "_client.message_list"},
+    "bqwidget._client.live.text": {"protocol"},
+    "bqwidget._client.message_list": {"protocol", "_client.live.text"},
+    "bqwidget._client.live.drafts": {"protocol", "_client.outbox", "_client.message_list"},
+    "bqwidget._client.status": {"protocol"},
+    "bqwidget._client.backoff": set(),
+    "bqwidget.session": {
+        "protocol", "_client.outbox", "_client.message_list", "_client.live.drafts", "_client.status",
+        "_client.backoff",
+    },
     "bqwidget._client": {"errors", "protocol", "local", "_threads", "_client.outbox", "_client.message_list", "session"},
-    "bqwidget.connection": {"errors", "protocol", "_client", "_client.outbox"},
+    "bqwidget.connection": {"errors", "protocol", "_client", "_client.outbox", "_client.live.drafts"},
     "bqwidget._room": {
-        "errors", "protocol", "_threads", "dispatch", "_client", "_client.outbox", "_client.message_list", "session",
-        "connection",
+        "errors", "protocol", "_threads", "dispatch", "_client", "_client.outbox", "_client.message_list",
+        "_client.live.drafts", "_client.status", "session", "connection",
     },
     "bqwidget.room": {
-        "errors", "protocol", "_threads", "_client", "_client.message_list", "session", "connection", "_room",
+        "errors", "protocol", "_threads", "_client", "_client.message_list", "_client.status", "session", "connection",
+        "_room",
     },
     "bqwidget.testing": {"errors", "protocol", "room"},
     "bqwidget._widget": {"errors", "protocol", "_client", "connection"},
@@ -77,7 +85,8 @@ UPWARD_IMPORT = ("bqwidget.room", "bqwidget.widget")
 
 PURE = {
     "bqwidget.errors", "bqwidget.protocol", "bqwidget.session", "bqwidget._client.outbox",
-    "bqwidget._client.message_list", "bqwidget._client.validation", "bqserver.errors", "bqserver.model",
+    "bqwidget._client.message_list", "bqwidget._client.live.text", "bqwidget._client.live.drafts",
+    "bqwidget._client.status", "bqwidget._client.backoff", "bqwidget._client.validation", "bqserver.errors", "bqserver.model",
     "bqserver.storage.sequencer", "bqserver.storage.redaction", "bqserver.storage.rejections",
     "bqserver.storage.entries", "bqserver.auth.permissions", "bqserver.auth.tokens",
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Lock
 from weakref import finalize
 
 from bqwidget._client.subscription import Predicate
@@ -28,6 +29,7 @@ class HandlerRegistration(Registration):
         where: Predicate | None,
         background: bool,
         own: bool,
+        live: bool,
         latest: Callable[[], int],
     ) -> None:
         super().__init__(callback)
@@ -37,19 +39,28 @@ class HandlerRegistration(Registration):
         self.where = where
         self.background = background
         self.own = own
+        self.live = live
         if background:
             name = getattr(callback.function, "__name__", "handler")
             self.loop = thread = ThreadCallbackLoop(f"bqwidget-{name}")
             finalize(self, thread.stop)
 
-    def handle(self, message: Message, *, own: bool) -> None:
-        if message.seq <= self.since or (own and not self.own):
+    def handle(self, message: Message, seq: int, *, own: bool) -> None:
+        """``seq``: of the message, or of the end of one that was live."""
+        if seq <= self.since or (own and not self.own):
             return
-        self.since = message.seq
+        self.since = seq
         if self.where is None or self.callback.check(self.where, message):
             self.callback(message)
         if self.callback.interrupted:
             self.since = max(self.since, self._latest())
+
+    def grow(self, message: Message, *, own: bool) -> None:
+        """A live message has grown. While the handler awaits, later growth is not reported one by one."""
+        if not self.live or (own and not self.own) or self.callback.is_running:
+            return
+        if self.where is None or self.callback.check(self.where, message):
+            self.callback(message)
 
     def stop(self) -> int:
         """End its thread. Its successor also gets the messages that it has not been called with."""
@@ -64,6 +75,8 @@ class HandlerRegistry(Registrations[HandlerRegistration]):
     def __init__(self, is_own: Callable[[Message], bool], on_change: Callable[[], None]) -> None:
         super().__init__("on_message", on_change)
         self._is_own = is_own
+        self._grown: dict[CallbackLoop, dict[int, Message]] = {}
+        self._grown_lock = Lock()
 
     def add(self, new: HandlerRegistration) -> None:
         since = super().add(new)
@@ -78,10 +91,32 @@ class HandlerRegistry(Registrations[HandlerRegistration]):
     def loops(self) -> set[CallbackLoop]:
         return {handler.loop for handler in self}
 
-    def handle(self, messages: Iterable[Message], loop: CallbackLoop) -> None:
-        """Call the handlers of ``loop``, in which this runs, with ``messages``."""
-        for message in messages:
+    def handle(self, messages: Iterable[tuple[int, Message]], loop: CallbackLoop) -> None:
+        """Call the handlers of ``loop``, in which this runs, with ``messages``, each with the seq that makes it new."""
+        for seq, message in messages:
             own = self._is_own(message)
             for handler in self:
                 if handler.loop is loop:
-                    handler.handle(message, own=own)
+                    handler.handle(message, seq, own=own)
+
+    @property
+    def hear_growth(self) -> bool:
+        return any(handler.live for handler in self)
+
+    def grow(self, messages: Iterable[Message]) -> None:
+        """Live messages have grown: call the handlers that hear it, once for all growth until their loop is free."""
+        for loop in {handler.loop for handler in self if handler.live}:
+            with self._grown_lock:
+                first = loop not in self._grown
+                self._grown.setdefault(loop, {}).update((message.seq, message) for message in messages)
+            if first:
+                loop.post(self._handle_grown, loop)
+
+    def _handle_grown(self, loop: CallbackLoop) -> None:
+        with self._grown_lock:
+            grown = self._grown.pop(loop, {})
+        for message in grown.values():
+            own = self._is_own(message)
+            for handler in self:
+                if handler.loop is loop:
+                    handler.grow(message, own=own)

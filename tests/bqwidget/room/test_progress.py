@@ -18,15 +18,13 @@ from tqdm import tqdm
 
 from bqwidget import BqwidgetError, Room
 from bqwidget._room.progress import (
-    MAX_LABEL_LENGTH,
     ProgressRate,
-    error_line,
     exited_deliberately,
     format_duration,
     format_number,
-    truncate,
 )
 from bqwidget._room.status_message import MAX_EDIT_INTERVAL, MIN_EDIT_INTERVAL, edit_interval
+from bqwidget._room.writing.lines import MAX_LABEL_LENGTH, error_line, truncate
 from bqwidget.protocol import Limits
 
 

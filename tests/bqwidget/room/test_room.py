@@ -15,8 +15,8 @@ from bqserver.testing import running_server
 from support.eventually import eventually, meanwhile
 
 from bqwidget import BqwidgetError, DeliveryTimeout, MessageRefused, Room, RoomClosed, WaitTimeout
+from bqwidget._client.status import Status
 from bqwidget.protocol import ChangeFrame, Hello, Message, MessageFrame, Send, Synced, Typing
-from bqwidget.session import Status
 
 
 @pytest.fixture(scope="module")

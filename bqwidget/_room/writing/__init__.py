@@ -1,0 +1,1 @@
+"""Live messages that this member writes: by hand, or as the result of a handler."""

@@ -1,0 +1,91 @@
+"""The verbs of live messages: write one, say what this member is doing, ask another author to stop."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from bqwidget._room.arguments import check_text, check_timeout, seq_of
+from bqwidget._room.delivery import DELIVERY_TIMEOUT
+from bqwidget._room.sending import SendMixin
+from bqwidget.connection import Connection
+from bqwidget.protocol import MAX_ACTIVITY, Message, Stop, Typing
+
+from .writer import Writer
+
+ACTIVITY_INTERVAL = 2.0
+"""Seconds between two repetitions of an activity, which holds for 5 s."""
+
+
+class WriteMixin(SendMixin):
+    def write(self, *, re: Message | int | None = None, timeout: float | None = DELIVERY_TIMEOUT) -> Writer:
+        """A context manager that writes one message, which others see grow; also for ``async with``. See ``Writer``.
+
+        ``re``: the message, or its seq, to which it is a reply. ``timeout``: seconds to wait for the server at the
+        begin and at the end, None without limit. The message ends with the block: as failed, with the exception's
+        line, after an exception; as stopped after an interrupt, or if somebody asked to stop (``out.stopped``). If
+        this process dies, the server ends it. Raises MessageRefused, DeliveryTimeout, RoomClosed. Example::
+
+            with room.write(re=message) as out:
+                with out.step("search papers") as step:
+                    step.append("3 hits")
+                for word in ["one ", "two"]:
+                    out.append(word)
+        """
+        return Writer(self, None if re is None else seq_of(re, "re"), check_timeout(timeout))
+
+    def activity(self, text: str = "thinking…") -> Activity:
+        """A context manager: the room shows this member with ``text`` until it sends, or 5 s after the block.
+
+        ``text``: 1 to 80 characters; more are cut. Also for ``async with``. Example::
+
+            with room.activity("reading the paper…"):
+                answer = "42"
+        """
+        check_text("text", text, "'thinking…'")
+        shown = text if len(text) <= MAX_ACTIVITY else f"{text[: MAX_ACTIVITY - 1]}…"
+        return Activity(self._connection, Typing(user=self.user, text=str.__str__(shown)))
+
+    def stop(self, message: Message | int) -> None:
+        """Ask the author of the live ``message`` (a Message or its seq) to stop, as the window's *Stop* does.
+
+        Waits for the join, not for the author, who ends the message. Without effect if it has ended.
+        Example: ``room.stop(message)``
+        """
+        frame, connection = Stop(target=seq_of(message), user=self.user), self._connection
+        connection.wait_until(lambda: connection.session.state in ("open", "closed"), DELIVERY_TIMEOUT)
+        if connection.close_error is not None:
+            raise connection.close_error
+        connection.send_transient(frame)
+
+
+class Activity:
+    """What a member is doing, repeated until the end of the block. ``room.activity`` returns it."""
+
+    def __init__(self, connection: Connection, frame: Typing) -> None:
+        self._connection = connection
+        self._frame = frame
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        self._is_open = True
+        self._connection.call_soon(self._repeat)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _repeat(self) -> None:
+        if self._is_open:
+            self._connection.send_transient(self._frame)
+            self._connection.call_later(ACTIVITY_INTERVAL, self._repeat)
