@@ -86,7 +86,7 @@ class Room(PollMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, AccessM
         self._member = KernelMember(endpoint.base if endpoint else "", name, self.user, separate=separate)
         on_update = WeakMethod(self._on_update)
         self._connection = Connection(
-            Session(name, keep=keep, random=random.random),
+            Session(name, keep=self.keep, random=random.random),
             endpoint,
             query={"user": self.user, "kind": self._kind, "client": token_hex(8), "live": "1"},
             on_update=lambda accepted: (method := on_update()) and method(accepted),

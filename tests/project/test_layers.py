@@ -34,7 +34,9 @@ LAYERS: dict[str, set[str]] = {
         "protocol", "_client.outbox", "_client.message_list", "_client.live.drafts", "_client.status",
         "_client.backoff",
     },
-    "bqwidget._client": {"errors", "protocol", "local", "_threads", "_client.outbox", "_client.message_list", "session"},
+    "bqwidget._client": {
+        "errors", "protocol", "local", "_threads", "_client.outbox", "_client.message_list", "_client.live.drafts", "session",
+    },
     "bqwidget.connection": {"errors", "protocol", "_client", "_client.outbox", "_client.live.drafts"},
     "bqwidget._room": {
         "errors", "protocol", "_threads", "dispatch", "_client", "_client.outbox", "_client.message_list",

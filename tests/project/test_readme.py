@@ -28,6 +28,8 @@ from support.paths import ROOT
 import bqwidget
 from bqwidget import ChatWidget, Room, errors, protocol, testing
 from bqwidget._room.questions.poll import Poll
+from bqwidget._room.writing.step import Step
+from bqwidget._room.writing.writer import Writer
 
 GUIDES = {
     path: (ROOT / path).read_text()
@@ -146,6 +148,8 @@ def test_the_api_guide_names_every_public_name() -> None:
         "member": defined_here(testing.Member) | {"room"},
         "report": {"update"},
         "poll": defined_here(Poll),
+        "out": defined_here(Writer),
+        "step": defined_here(Step),
     }
     named = {owner: set(re.findall(rf"`(?:with )?{owner}\.(\w+)", "\n".join(table_rows(API)))) for owner in documented}
     assert named == documented
@@ -161,6 +165,7 @@ def test_the_api_guide_names_every_export() -> None:
 
 def test_the_signatures_are_those_of_the_code() -> None:
     owners = {"room": Room, "member": testing.Member, "report": bqwidget._room.progress.Report, "poll": Poll}
+    owners |= {"out": Writer, "step": Step}
     checked = set()
     for text, owner, name in SIGNATURE.findall(API):
         if owner == "widget":

@@ -49,14 +49,26 @@ class WriteMixin(SendMixin):
     def stop(self, message: Message | int) -> None:
         """Ask the author of the live ``message`` (a Message or its seq) to stop, as the window's *Stop* does.
 
-        Waits for the join, not for the author, who ends the message. Without effect if it has ended.
-        Example: ``room.stop(message)``
+        Waits for the join, not for the author, who ends the message. Without effect if it has ended. Raises
+        RoomClosed. Example: ``room.stop(message)``
         """
-        frame, connection = Stop(target=seq_of(message), user=self.user), self._connection
-        connection.wait_until(lambda: connection.session.state in ("open", "closed"), DELIVERY_TIMEOUT)
-        if connection.close_error is not None:
-            raise connection.close_error
-        connection.send_transient(frame)
+        frame = Stop(target=seq_of(message), user=self.user)
+        self._connection.wait_until(self._can_stop, DELIVERY_TIMEOUT)
+        self._ask_to_stop(frame)
+
+    async def astop(self, message: Message | int) -> None:
+        """``stop`` for code that awaits. Example: ``await room.astop(message)``"""
+        frame = Stop(target=seq_of(message), user=self.user)
+        await self._until(self._can_stop, DELIVERY_TIMEOUT)
+        self._ask_to_stop(frame)
+
+    def _can_stop(self) -> bool:
+        return self._connection.session.state in ("open", "closed")
+
+    def _ask_to_stop(self, frame: Stop) -> None:
+        if self._connection.close_error is not None:
+            raise self._connection.close_error
+        self._connection.send_transient(frame)
 
 
 class Activity:

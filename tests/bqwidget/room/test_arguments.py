@@ -126,6 +126,12 @@ CASES = [
     case("on_message", "where must be a function of a message, not 'go'", where="go"),
     case("on_message", "background must be True or False", background="yes"),
     case("on_message", "own must be True or False", own=None),
+    case("on_message", "live must be True or False", live=1),
+    case("write", "re must be a Message or its seq", re="x"),
+    case("write", "timeout is -1", timeout=-1),
+    case("activity", "text must be text such as 'thinking", 3),
+    case("activity", "text is ''", ""),
+    case("stop", "message must be a Message or its seq", None),
     case("off_message", "function is 'reply'", "reply"),
     case("off_message", "function is None", None),
     case("on_reconnect", "function is 3", 3),
@@ -189,6 +195,7 @@ CASES = [
 ]
 TWINS = (
     "poll",
+    "stop",
     "reply",
     "edit",
     "delete",
