@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bqwidget.protocol import Ack, Delete, Edit, Error, Message, React, Send, Struct, Typing, Vote
+from bqwidget.protocol import Ack, AppendFrame, Delete, Edit, Error, Message, React, Send, Stop, Struct, Typing, Vote, spliced
 
 FRAMES_PER_ENVELOPE = 500
 MAX_UNSEEN_ENVELOPES = 40
@@ -47,7 +47,7 @@ class PingCommand(_Command, frozen=True, tag="ping"):
 class FrameCommand(_Command, frozen=True, tag="frame"):
     """Send a client frame to the room."""
 
-    frame: Send | Edit | Delete | React | Vote | Typing
+    frame: Send | Edit | Delete | React | Vote | Typing | Stop
 
 
 class HistoryCommand(_Command, frozen=True, tag="history"):
@@ -127,8 +127,23 @@ class CommServer:
         self._paused = False
 
     def push(self, frames: Iterable[Any]) -> None:
-        """Queue frames for all browsers until the next ``drain``."""
-        self._frames.extend(frames)
+        """Queue frames for all browsers until the next ``drain``. Pieces of a live message are joined."""
+        for frame in frames:
+            if not (isinstance(frame, AppendFrame) and self._join(frame)):
+                self._frames.append(frame)
+
+    def _join(self, piece: AppendFrame) -> bool:
+        """Join ``piece`` with the one before it of the same message, if only pieces are queued after that."""
+        for at in range(len(self._frames) - 1, -1, -1):
+            before = self._frames[at]
+            if not isinstance(before, AppendFrame):
+                return False
+            if before.target == piece.target:
+                joined = _joined(before, piece)
+                if joined is not None:
+                    self._frames[at] = joined
+                return joined is not None
+        return False
 
     def reply(self, command: HistoryCommand | _InvalidCommand, answer: Sequence[Message] | Error) -> None:
         """Queue the reply to a history command until the next ``drain``."""
@@ -236,6 +251,16 @@ def _parse(content: object) -> OpenCommand | PingCommand | AckCommand | Request 
     cid = header.frame.get("cid") if isinstance(header.frame, dict) else None
     answer = Error(code="bad_field", message=reason, cid=cid if isinstance(cid, str) else None)
     return _InvalidCommand(client=header.client, k=header.k, do=header.do, error=answer)
+
+
+def _joined(before: AppendFrame, piece: AppendFrame) -> AppendFrame | None:
+    """One piece that has the effect of both, where they fit together."""
+    progress = piece.progress or before.progress
+    at = piece.offset - before.offset
+    if 0 <= at <= len(before.text):
+        text = before.text[:at] + piece.text if piece.replace else spliced(before.text, at, piece.text)
+        return msgspec.structs.replace(before, text=text, progress=progress, replace=piece.replace or before.replace)
+    return msgspec.structs.replace(piece, progress=progress) if at < 0 and piece.replace else None
 
 
 def _is_answer(frame: object) -> bool:

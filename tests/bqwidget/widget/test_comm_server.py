@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bqwidget._client.message_list import MessageList
 from bqwidget._widget.comm_server import (
     FRAMES_PER_ENVELOPE,
     MAX_BROWSERS,
@@ -16,7 +17,7 @@ from bqwidget._widget.comm_server import (
     FrameCommand,
     HistoryCommand,
 )
-from bqwidget.protocol import Ack, Error, Message, MessageFrame, Send, Synced
+from bqwidget.protocol import Ack, AppendFrame, Error, Message, MessageFrame, Send, Stop, StopFrame, Synced
 
 TAIL = 20
 
@@ -122,6 +123,53 @@ def test_envelopes_are_plain_json(envelopes: CommServer, room: Room) -> None:
     assert [frame["type"] for frame in envelope["frames"]] == ["message", "ack"]
 
 
+def piece(target: int, offset: int, text: str, *, replace: bool = False) -> AppendFrame:
+    return AppendFrame(target=target, offset=offset, text=text, replace=replace or None)
+
+
+def test_pieces_of_a_live_message_are_joined_between_other_frames(envelopes: CommServer, room: Room) -> None:
+    envelopes.push([piece(1, 0, "one"), piece(2, 0, "1"), piece(1, 3, " two"), piece(2, 1, "2")])
+    envelopes.push([StopFrame(target=1, user="bob"), piece(1, 7, "!")])
+    (envelope,) = envelopes.drain()
+    assert [(frame["type"], frame.get("text")) for frame in envelope["frames"]] == [
+        ("append", "one two"),
+        ("append", "12"),
+        ("stop", None),
+        ("append", "!"),
+    ]
+
+
+@given(
+    start=st.text("abc🙂", max_size=6),
+    states=st.lists(st.tuples(st.text("abc🙂", max_size=6), st.integers(0, 9), st.booleans()), max_size=8),
+)
+def test_joined_pieces_have_the_effect_of_all(start: str, states: list[tuple[str, int, bool]]) -> None:
+    """An author adds to the text, repeats some of it, or replaces its end."""
+    room = Room()
+    pieces, text = [], start
+    for added, back, replace in states:
+        offset = max(0, len(text) - back)
+        overlap = "" if replace else text[offset:]
+        pieces.append(piece(1, offset, overlap + added, replace=replace))
+        text = text[:offset] + overlap + added
+    envelopes = CommServer(room.snapshot)
+    envelopes.push(pieces)
+    joined = [frame for envelope in envelopes.drain() for frame in envelope["frames"]]
+    assert len(joined) <= 1 or any(replace for _, _, replace in states)
+    shown = MessageList(10)
+    shown.append(Message(seq=1, room="lobby", user="bot", text=start, at=1, live=True))
+    for frame in joined:
+        shown.grow(msgspec.convert(frame, AppendFrame))
+    assert shown.newest(1)[0].text == text
+
+
+def test_a_window_may_ask_to_stop(envelopes: CommServer) -> None:
+    stop = {"type": "chat.stop", "target": 7, "user": "ada"}
+    [command] = envelopes.receive(Browser("b1").command("frame", frame=stop))
+    assert isinstance(command, FrameCommand)
+    assert command.frame == Stop(target=7, user="ada")
+
+
 def test_a_command_is_executed_once_and_in_order(envelopes: CommServer) -> None:
     browser = Browser("b1")
     first, second, third = (browser.command("frame", frame=send(f"c{n}")) for n in range(3))
@@ -146,6 +194,8 @@ def test_commands_far_ahead_are_dropped(envelopes: CommServer) -> None:
         ({"type": "chat.send", "cid": "c1", "user": "ada", "text": 7}, "text"),
         ({"type": "chat.resume", "cid": "c1", "after": 0}, "chat.resume"),
         ({"type": "eval", "cid": "c1", "code": "1/0"}, "eval"),
+        ({"type": "chat.stop", "cid": "c1", "target": "7", "user": "ada"}, "target"),
+        ({"type": "chat.append", "cid": "c1", "target": 7, "offset": 0, "text": "x"}, "chat.append"),
         ({"cid": "c1"}, "type"),
     ],
 )
