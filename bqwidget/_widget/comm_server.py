@@ -17,7 +17,21 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bqwidget.protocol import Ack, AppendFrame, Delete, Edit, Error, Message, React, Send, Stop, Struct, Typing, Vote, spliced
+from bqwidget.protocol import (
+    Ack,
+    AppendFrame,
+    Delete,
+    Edit,
+    Error,
+    Message,
+    React,
+    Send,
+    Stop,
+    Struct,
+    Typing,
+    Vote,
+    spliced,
+)
 
 FRAMES_PER_ENVELOPE = 500
 MAX_UNSEEN_ENVELOPES = 40
