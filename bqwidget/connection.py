@@ -123,7 +123,7 @@ class Connection(SessionThread):
             await asyncio.wrap_future(self.request(_nothing))
         with self.lock:
             gapless_after = self.session.messages.gapless_after
-            subscription = self._new_subscription(self.session.messages.after(seq))
+            subscription = self._new_subscription(self.session.messages.finished_after(seq))
         if seq < gapless_after:
             request = self.request(lambda http: http.messages_between(seq, gapless_after))
             earlier = await asyncio.wrap_future(request)

@@ -47,8 +47,8 @@ class Replies:
             return self._stream(aiter(result), message)
         if isinstance(result, Iterator):
             return self._stream(_in_turns(result), message)
-        if result is None or result == "" or isinstance(result, Message | Future):  # the last two: it has sent itself
-            return None
+        if result is None or isinstance(result, Message | Future) or (isinstance(result, str) and not result):
+            return None  # a Message or a Sending: the handler has sent it
         return self._send(result, figures, message)
 
     async def _await(self, result: Awaitable[object], figures: set[int], message: Message) -> None:
