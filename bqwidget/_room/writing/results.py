@@ -61,7 +61,7 @@ class Replies:
         if room is None or message.live:
             return None
         try:
-            draft = room._content_draft(result, "", None)
+            draft = room._content_draft(result, "", None, None)
         except TypeError:
             if self._is_reported:
                 return None
