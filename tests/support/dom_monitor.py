@@ -21,7 +21,7 @@ MONITOR_SCRIPT = r"""
   const paint = new RegExp(`^(background(-image)?: (${picture}|${rgb}|${picture} ${rgb}); ?|color: ${rgb}; ?)+$`);
   const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/,
                 "data-lm-suppress-shortcuts": flag };
-  const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete)$/;
+  const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete|busy)$/;
   const allowed = {
     // The page's own HTML and the elements of message texts.
     main: { "data-room": word, "data-base": /^[\w/.:-]*$/, "data-session": /^(yes|no)$/ },

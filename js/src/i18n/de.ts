@@ -88,6 +88,18 @@ export const de: Strings = {
   lateAnswer: "zu späte Antwort",
   secondAnswer: "schon beantwortet",
 
+  writing: "schreibt…",
+  stop: "Anhalten",
+  stopping: "wird angehalten…",
+  stopped: "angehalten",
+  stoppedBy: (user) => `angehalten von ${user}`,
+  failed: "fehlgeschlagen",
+  authorGone: "beendet: der Absender ist nicht mehr da",
+  steps: "Schritte",
+  stepCount: (count) => `${count} ${plural(count, "Schritt", "Schritte")}`,
+  stepsFailed: (count) => `${count} fehlgeschlagen`,
+  stepStates: { running: "läuft", done: "fertig", failed: "fehlgeschlagen" },
+
   messageActions: "Nachrichtenaktionen",
   reply: "Antworten",
   edit: "Bearbeiten",
@@ -112,6 +124,7 @@ export const de: Strings = {
   roomUrl: "Link zu diesem Raum",
   typing: (users) =>
     users.length > 2 ? "Mehrere schreiben…" : `${users.join(" und ")} ${plural(users.length, "schreibt", "schreiben")}…`,
+  activity: (user, text) => `${user}: ${text}`,
   announce: (count, user, text) =>
     count === 1 ? `${user}: ${text}` : `${count} neue Nachrichten. Die letzte, von ${user}: ${text}`,
 

@@ -87,6 +87,18 @@ export const en = {
   lateAnswer: "late answer",
   secondAnswer: "already answered",
 
+  writing: "writing…",
+  stop: "Stop",
+  stopping: "stopping…",
+  stopped: "stopped",
+  stoppedBy: (user: string) => `stopped by ${user}`,
+  failed: "failed",
+  authorGone: "ended: its author is gone",
+  steps: "Steps",
+  stepCount: (count: number) => `${count} ${plural(count, "step", "steps")}`,
+  stepsFailed: (count: number) => `${count} failed`,
+  stepStates: { running: "running", done: "done", failed: "failed" },
+
   messageActions: "Message actions",
   reply: "Reply",
   edit: "Edit",
@@ -111,6 +123,7 @@ export const en = {
   roomUrl: "Link to this room",
   typing: (users: readonly string[]) =>
     users.length > 2 ? "Several people are typing…" : `${users.join(" and ")} ${plural(users.length, "is", "are")} typing…`,
+  activity: (user: string, text: string) => `${user}: ${text}`,
   announce: (count: number, user: string, text: string) =>
     count === 1 ? `${user}: ${text}` : `${count} new messages. The last, from ${user}: ${text}`,
 

@@ -40,6 +40,14 @@ export function formatDay(at: number, now: number): string {
   return format(sameYear ? "day" : "dayAndYear", at);
 }
 
+/** `ms` in milliseconds: 0.4 s, 12 s, 3 min. */
+export function formatDuration(ms: number): string {
+  const seconds = Math.max(ms, 0) / 1_000;
+  const [value, unit] = seconds < 99.5 ? [seconds, "second"] : [seconds / 60, "minute"];
+  const maximumFractionDigits = value < 9.95 ? 1 : 0;
+  return new Intl.NumberFormat(locale, { style: "unit", unit, maximumFractionDigits }).format(value);
+}
+
 export function formatBytes(bytes: number): string {
   const [size, unit] =
     bytes < 1_000 ? [bytes, "byte"] : bytes < 1_000_000 ? [bytes / 1_000, "kilobyte"] : [bytes / 1_000_000, "megabyte"];

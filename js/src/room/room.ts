@@ -90,6 +90,15 @@ export class Room {
     return this.#submit({ type: "chat.react", ...this.#newDraft(), target: message.seq, emoji, on });
   }
 
+  /** Asks the author of a live message to end it. Returns false if nothing can be sent now. */
+  stopMessage({ seq: target }: Message): boolean {
+    const { user, status } = this.#state.value;
+    if (this.#hasEnded() || status.status !== "open") return false;
+    if (!this.#source.send({ type: "chat.stop", target, user })) return false;
+    this.#dispatch({ type: "stop", target, user });
+    return true;
+  }
+
   retry(cid: string): boolean {
     if (this.#hasEnded()) return false;
     this.#dispatch({ type: "retry", cid });

@@ -63,10 +63,13 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", shar
 
 function Typing({ state }: { readonly state: State }): JSX.Element {
   const own = state.principal ?? state.user;
-  const users = state.members.filter(({ typing, user }) => typing && user !== own).map(({ user }) => user);
+  const active = state.members.filter(({ typing, user }) => typing && user !== own);
+  const users = active.flatMap(({ typing, user }) => (typing === true ? [user] : []));
+  const activities = active.flatMap(({ typing, user }) => (typeof typing === "string" ? [strings.activity(user, typing)] : []));
+  const shown = [...activities, ...(users.length > 0 ? [strings.typing(users)] : [])];
   return (
     <p class="bq-typing" aria-hidden="true" dir="auto">
-      {users.length > 0 && strings.typing(users)}
+      {shown.length > 0 && shown.join(" · ")}
     </p>
   );
 }
@@ -81,5 +84,6 @@ function messageActions(room: Room, setMode: (mode: ComposerMode) => void, requi
       requireName() && (choice ? room.answer(question, text) : room.send(text, question)),
     onVote: (poll, choice) => requireName() && room.vote(poll, choice),
     onDiscard: (cid) => room.discard(cid),
+    onStop: (message) => requireName() && room.stopMessage(message),
   };
 }

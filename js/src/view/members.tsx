@@ -42,7 +42,7 @@ export function Members({ members }: { readonly members: readonly Member[] }): J
             <li key={index}>
               <Avatar user={member.user} kernel={member.kind === "kernel"} profile={member.verified ? member.profile : null} />
               <Name member={member} mixed={mixed} />
-              <small>{activity(member)}</small>
+              <small dir="auto">{activity(member)}</small>
             </li>
           ))}
         </ul>
@@ -69,7 +69,7 @@ function Name({ member, mixed }: { readonly member: Member; readonly mixed: bool
 }
 
 function activity({ kind, busy, typing }: Member): string {
-  if (typing) return strings.isTyping;
+  if (typing) return typing === true ? strings.isTyping : typing;
   if (kind !== "kernel") return "";
   return busy ? strings.busy : strings.idle;
 }

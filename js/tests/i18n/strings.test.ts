@@ -6,7 +6,7 @@ import { formatDateTime, formatDay } from "../../src/i18n/format";
 import { CATALOGUES, errorText, locale, setLanguage, strings } from "../../src/i18n/strings";
 
 /** Strings without words, which are the same in every language. */
-const SAME: Readonly<Record<string, readonly string[]>> = { de: ["reactionLabel"] };
+const SAME: Readonly<Record<string, readonly string[]>> = { de: ["reactionLabel", "activity"] };
 /** Arguments for the functions of a catalogue, with names that are not words; all others get 2. */
 const SAMPLES: Readonly<Record<string, readonly unknown[]>> = {
   tooLong: [1_234, 16_000],

@@ -4,12 +4,18 @@ import type { ComponentChildren, JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { CodeToken } from "../../worker/highlight";
-import { useCopy, useWorkerJob } from "../shared/hooks";
+import { useCopy, useSettled, useWorkerJob } from "../shared/hooks";
 
 export function CodeBlock({ text, info }: { readonly text: string; readonly info: string }): JSX.Element {
   const { copied, copy } = useCopy();
   const language = languageOf(info);
-  const tokens = useWorkerJob(language === "" ? null : { do: "highlight", text, language });
+  // Not while it grows: each state would be highlighted, and be in colour only until the next one.
+  const settled = useSettled(text);
+  const tokens = useWorkerJob(language === "" || !settled ? null : { do: "highlight", text, language });
+  const highlighted = useRef<{ text: string; language: string; tokens: readonly CodeToken[] } | null>(null);
+  if (tokens !== null) highlighted.current = { text, language, tokens };
+  const kept = highlighted.current;
+  const grown = kept !== null && kept.language === language && text.startsWith(kept.text);
   const block = useRef<HTMLPreElement>(null);
   const copyOrSelect = async (): Promise<void> => {
     if (!(await copy(text)) && block.current !== null) getSelection()?.selectAllChildren(block.current);
@@ -18,7 +24,7 @@ export function CodeBlock({ text, info }: { readonly text: string; readonly info
     <div class="bq-code">
       {/* Focusable, so that the keyboard can scroll it. */}
       <pre ref={block} dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? strings.code : language}>
-        <code>{tokens === null ? text : tokens.map(renderToken)}</code>
+        <code>{grown ? [...kept.tokens.map(renderToken), text.slice(kept.text.length)] : text}</code>
       </pre>
       <button type="button" class="bq-copy" onClick={() => void copyOrSelect()}>
         {copied ? strings.copied : strings.copy}

@@ -5,8 +5,10 @@
  */
 
 import type { Token, Tokens } from "marked";
-import type { ComponentChildren, JSX } from "preact";
+import { Component, type ComponentChildren, type JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
+import { BlockParser } from "../../worker/block-parser";
 import type { NumberedItem, TypedToken } from "../../worker/markdown/blocks";
 import type { MathToken } from "../../worker/markdown/math";
 import { isPlain, MAX_SYNC_CHARACTERS, tokenize } from "../../worker/tokenize";
@@ -15,18 +17,51 @@ import { CodeBlock } from "./code-block";
 import { Formula } from "./formula";
 import { inlines, MAX_DEPTH, withLinks } from "./inlines";
 
-/** `plain`: the text is not Markdown, only its addresses are links. */
-export function Markdown({ text, plain = false }: { readonly text: string; readonly plain?: boolean }): JSX.Element {
-  const large = !plain && text.length > MAX_SYNC_CHARACTERS && !isPlain(text);
-  const parsed = useWorkerJob(large ? { do: "parse", text } : null);
-  if (plain) return <p dir="auto">{withLinks(text)}</p>;
-  const tokens = large ? parsed : tokenize(text);
-  return tokens === null ? <p dir="auto">{text}</p> : <>{topBlocks(tokens)}</>;
+interface Props {
+  readonly text: string;
+  /** The text is not Markdown, only its addresses are links. */
+  readonly plain?: boolean;
+  /** It is being written: it is drawn block by block, also after its end, so that what was drawn stays. */
+  readonly live?: boolean;
 }
 
-/** With the line breaks between the blocks, which have no height there: a selection copies the text as typed. */
-const topBlocks = (tokens: readonly Token[]): ComponentChildren =>
-  tokens.map((token) => [block(token, 0), token.type === "space" ? token.raw : /\n*$/.exec(token.raw)![0]]);
+export function Markdown({ text, plain = false, live = false }: Props): JSX.Element {
+  const growing = useGrowingBlocks(text, live && !plain);
+  const large = growing === null && !plain && text.length > MAX_SYNC_CHARACTERS && !isPlain(text);
+  const parsed = useWorkerJob(large ? { do: "parse", text } : null);
+  if (plain) return <p dir="auto">{withLinks(text)}</p>;
+  const tokens = growing ?? (large ? parsed : tokenize(text));
+  return tokens === null ? <p dir="auto">{text}</p> : <>{tokens.map((token) => <TopBlock token={token} />)}</>;
+}
+
+/** The blocks of a text that is or was live; null for other texts. */
+function useGrowingBlocks(text: string, live: boolean): readonly Token[] | null {
+  const parser = useRef<BlockParser | null>(null);
+  const [, rerender] = useState({});
+  if (live) parser.current ??= new BlockParser(() => performance.now());
+  const delay = parser.current?.update(text) ?? 0;
+  useEffect(() => {
+    if (delay === 0) return undefined;
+    const timer = setTimeout(() => rerender({}), delay);
+    return () => clearTimeout(timer);
+  }, [text, delay]);
+  return parser.current?.tokens ?? null;
+}
+
+/** With the line breaks after it, which have no height there: a selection copies the text as typed.
+ *
+ * Rendered again only with another token.
+ */
+class TopBlock extends Component<{ readonly token: Token }> {
+  override shouldComponentUpdate({ token }: { readonly token: Token }): boolean {
+    return token !== this.props.token;
+  }
+
+  render(): ComponentChildren {
+    const { token } = this.props;
+    return [block(token, 0), token.type === "space" ? token.raw : /\n*$/.exec(token.raw)![0]];
+  }
+}
 
 function blocks(tokens: readonly Token[], depth: number): ComponentChildren {
   return tokens.map((token) => block(token, depth));

@@ -11,11 +11,13 @@ import { Avatar } from "../shared/avatar";
 import { CheckIcon } from "../shared/icons";
 import { mentions } from "../shared/mentions";
 import { VerificationBadge, verificationTitle } from "../shared/verification-badge";
+import { LiveState } from "./live-state";
 import { MessageText } from "./message-text";
 import { MessageToolbar, type MessageActions } from "./message-toolbar";
 import { Quote } from "./quote";
 import { Reactions } from "./reactions";
 import type { Row } from "./rows";
+import { Steps } from "./steps";
 
 interface Props extends Row {
   readonly user: string;
@@ -37,7 +39,7 @@ export class MessageItem extends Component<Props> {
   render({ message, own, kernel, verification, profile, startsGroup, endsGroup, day, unread, active }: Props): JSX.Element {
     const classes = ["bq-row", own && "bq-own", startsGroup && "bq-first", endsGroup && "bq-last", active && "bq-active"];
     return (
-      <li class={classes.filter(Boolean).join(" ")} data-row data-seq={message.seq} tabIndex={-1}>
+      <li class={classes.filter(Boolean).join(" ")} data-row data-seq={message.seq} tabIndex={-1} aria-busy={message.live}>
         {day !== null && (
           <div class="bq-divider">
             <span>{day}</span>
@@ -103,15 +105,19 @@ export class MessageItem extends Component<Props> {
       <>
         {message.re !== undefined && <Quote message={quoted} />}
         {message.parts?.length ? <Attachments attachments={message.parts} /> : null}
+        {message.steps?.length ? <Steps steps={message.steps} live={message.live === true} /> : null}
       </>
     );
-    const text = message.text === "" ? null : <MessageText text={message.text} format={message.format} />;
+    const text = message.text === "" ? null : (
+      <MessageText text={message.text} format={message.format} live={message.live === true} />
+    );
     if (message.ask === undefined) {
       return (
         <>
           {above}
-          <div class="bq-line">
+          <div class={`bq-line${message.live || message.end ? " bq-written" : ""}`}>
             {text}
+            <LiveState message={message} stopping={this.props.stopping} onStop={actions.onStop} />
             {this.meta()}
           </div>
         </>

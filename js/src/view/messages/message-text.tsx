@@ -15,16 +15,18 @@ interface Props {
   readonly text: string;
   /** "plain": it is not Markdown. */
   readonly format?: string | undefined;
+  /** It is being written: it is not folded, and stays open at its end. */
+  readonly live?: boolean;
 }
 
-export function MessageText({ text, format }: Props): JSX.Element {
-  const [open, setOpen] = useState(false);
+export function MessageText({ text, format, live = false }: Props): JSX.Element {
+  const [open, setOpen] = useState(live);
   const lines = text.split("\n", MAX_UNFOLDED_LINES + 1).length;
-  const long = text.length > MAX_UNFOLDED_CHARACTERS || lines > MAX_UNFOLDED_LINES;
+  const long = !live && (text.length > MAX_UNFOLDED_CHARACTERS || lines > MAX_UNFOLDED_LINES);
   const emojiOnly = text.length < 40 && EMOJI_ONLY.test(text.trim());
   return (
     <div class={`bq-text${long && !open ? " bq-folded" : ""}${emojiOnly ? " bq-big" : ""}`}>
-      <Markdown text={text} plain={format === "plain"} />
+      <Markdown text={text} plain={format === "plain"} live={live} />
       {long && (
         <button type="button" class="bq-fold" aria-expanded={open} onClick={() => setOpen(!open)}>
           {open ? strings.showLess : strings.showAll}

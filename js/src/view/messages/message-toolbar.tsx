@@ -18,6 +18,8 @@ export interface MessageActions {
   readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
   readonly onVote: (poll: Message, choice: string) => boolean;
   readonly onDiscard: (cid: string) => void;
+  /** Asks the author of a live message to end it. */
+  readonly onStop: (message: Message) => boolean;
 }
 
 interface Props extends MessageActions {
@@ -49,9 +51,11 @@ export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element
           </IconButton>
           {own && (
             <>
-              <IconButton label={strings.edit} onClick={() => actions.onEdit(message)}>
-                <EditIcon />
-              </IconButton>
+              {!message.live && (
+                <IconButton label={strings.edit} onClick={() => actions.onEdit(message)}>
+                  <EditIcon />
+                </IconButton>
+              )}
               <IconButton label={strings.remove} onClick={() => actions.onRemove(message)}>
                 <DeleteIcon />
               </IconButton>

@@ -32,6 +32,8 @@ export interface Row {
   readonly endsAt: number | null;
   /** Of an answer that does not count: the key of the string that says why. */
   readonly rejectedAs: "lateAnswer" | "secondAnswer" | null;
+  /** Its author was asked to stop. */
+  readonly stopping: boolean;
 }
 
 
@@ -64,6 +66,7 @@ export function rowsOf(state: State, start: number, end: number, now: number): R
       answer: message.answer === undefined ? null : (messageBySeq(messages, message.answer) ?? null),
       endsAt: message.ask?.expires == null ? null : message.ask.expires - state.clockOffset,
       rejectedAs: rejectionOf(message, quoted),
+      stopping: state.stopping.has(message.seq),
     };
   });
 }

@@ -1,10 +1,11 @@
-/** Hooks for a clock, the clipboard and the worker. */
+/** Hooks for time, the clipboard and the worker. */
 
 import { useEffect, useState } from "preact/hooks";
 import type { Job, JobResult } from "../../worker/jobs";
 import { workerClient } from "../../worker/worker-client";
 
 const COPIED_NOTICE_MS = 1_500;
+const SETTLED_AFTER_MS = 300;
 
 /** The current time, updated every second until `until`; not at all if that is null. */
 export function useNow(until: number | null): number {
@@ -20,6 +21,17 @@ export function useNow(until: number | null): number {
     return () => clearInterval(timer);
   }, [until]);
   return now;
+}
+
+/** Whether `value` has not changed for a moment, or never. */
+export function useSettled(value: string): boolean {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    if (settled === value) return undefined;
+    const timer = setTimeout(() => setSettled(value), SETTLED_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [value, settled]);
+  return settled === value;
 }
 
 /** `copied` is true for a moment after `copy`, which resolves to false where copying is not allowed. */
