@@ -18,6 +18,7 @@ from bqwidget._client.status import Status, StatusError
 from bqwidget._room.access import AccessMixin
 from bqwidget._room.arguments import check_flag, check_timeout
 from bqwidget._room.callbacks.membership import KernelMember
+from bqwidget._room.commands.verbs import CommandMixin
 from bqwidget._room.conversation.verbs import ConversationMixin
 from bqwidget._room.live_output import LiveOutputMixin
 from bqwidget._room.observable import HIDDEN, CompletedType
@@ -40,7 +41,9 @@ Frames = Sequence[ServerFrame | Status]
 Listener = Callable[[Frames], object]
 
 
-class Room(PollMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, AccessMixin, metaclass=CompletedType):
+class Room(
+    PollMixin, CommandMixin, LiveOutputMixin, ProgressMixin, ConversationMixin, AccessMixin, metaclass=CompletedType
+):
     """A member of the room ``name``. Returns at once and joins in the background.
 
     ``name``: 1 to 64 of ``A-Z a-z 0-9 _ -``. ``user``: the name that others see; default: Jupyter's identity, else

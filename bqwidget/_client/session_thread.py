@@ -26,6 +26,7 @@ from bqwidget.protocol import (
     MessageFrame,
     Send,
     ServerFrame,
+    SetCommands,
     Stop,
     Typing,
 )
@@ -95,7 +96,7 @@ class SessionThread(LoopThread):
 
     # ---- from any thread ----
 
-    def send_transient(self, frame: Typing | Busy | Send | Stop) -> None:
+    def send_transient(self, frame: Typing | Busy | Send | Stop | SetCommands) -> None:
         """Send ``frame`` if the room is connected, else drop it."""
 
         def send() -> None:

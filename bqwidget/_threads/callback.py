@@ -133,5 +133,5 @@ async def _await(awaitable: Awaitable[object], figures: set[int]) -> BaseExcepti
     return None
 
 
-_AROUND = (__package__, "bqwidget._room.writing")
+_AROUND = (__package__, "bqwidget._room.writing", "bqwidget._room.commands")
 _PACKAGE = Path(__file__).parents[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from threading import Lock
+from typing import TypeVar
 from weakref import finalize
 
 from bqwidget._client.subscription import Predicate
@@ -69,16 +70,21 @@ class HandlerRegistration(Registration):
         return self.since
 
 
-class HandlerRegistry(Registrations[HandlerRegistration]):
-    """``is_own(message)``: whether the room's own verbs sent it."""
+Handler = TypeVar("Handler", bound=HandlerRegistration)
 
-    def __init__(self, is_own: Callable[[Message], bool], on_change: Callable[[], None]) -> None:
-        super().__init__("on_message", on_change)
+
+class HandlerRegistry(Registrations[Handler]):
+    """Handlers that ``verb`` registers. ``is_own(message)``: whether the room's own verbs sent it."""
+
+    def __init__(
+        self, is_own: Callable[[Message], bool], on_change: Callable[[], object], verb: str = "on_message"
+    ) -> None:
+        super().__init__(verb, on_change)
         self._is_own = is_own
         self._grown: dict[CallbackLoop, dict[int, Message]] = {}
         self._grown_lock = Lock()
 
-    def add(self, new: HandlerRegistration) -> None:
+    def add(self, new: Handler) -> None:
         since = super().add(new)
         if isinstance(since, int):
             new.since = min(since, new.since)

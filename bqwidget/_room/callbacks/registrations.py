@@ -54,7 +54,7 @@ Kind = TypeVar("Kind", bound=Registration)
 class Registrations(Generic[Kind]):
     """The registrations under ``verb``, in order. Readable on every thread. ``on_change``: called after a change."""
 
-    def __init__(self, verb: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, verb: str, on_change: Callable[[], object]) -> None:
         self._verb = verb
         self._on_change = on_change
         self._all: tuple[Kind, ...] = ()

@@ -33,7 +33,7 @@ class HandlerMixin(WriteMixin):
             if (method := update_lifetime()) is not None:
                 method()
 
-        self._handlers = HandlerRegistry(
+        self._handlers: HandlerRegistry[HandlerRegistration] = HandlerRegistry(
             lambda message: (method := is_own()) is not None and method(message), on_change
         )
         self._reconnect_handlers: Registrations[Registration] = Registrations("on_reconnect", on_change)

@@ -31,6 +31,15 @@ class Plotly:
         return "Plotly()"  # the test's name, the same in each process of pytest-xdist
 
 
+class Unnamed:
+    """A function without a name."""
+
+    def __call__(self) -> None: ...
+
+    def __repr__(self) -> str:
+        return "Unnamed()"
+
+
 def case(verb, expected, *args, **options):
     return pytest.param(verb, expected, args, options, id=f"{verb} {args} {options}"[:70].replace("\n", " "))
 
@@ -174,6 +183,14 @@ CASES = [
     case("df", "history must be True or False", history="all"),
     case("df", "limit is -5", limit=-5),
     case("df", "limit must be", limit="5"),
+    case("command", "function is 'mean' .*command takes a function, not str", "mean"),
+    case("command", "name is 'my mean': write a name of letters", name="my mean"),
+    case("command", "name must be text", name=3),
+    case("command", "name is '': write text such as 'mean'", Unnamed()),
+    case("command", "background must be True or False", background="yes"),
+    case("off_command", "command is 3", 3),
+    case("on_mention", "function is 'go'", "go"),
+    case("on_mention", "background must be True or False", background="yes"),
     case("conversation", "format must be text such as 'openai', not 3", 3),
     case("conversation", "format is 'gemini': write 'openai', 'anthropic', 'pydantic_ai'", "gemini"),
     case("conversation", "last is 0", last=0),

@@ -37,6 +37,21 @@ async def start(message: Message) -> None:
     await room.asend(f"{message.time:%H:%M}")
 
 
+@room.command
+def mean(*numbers: float) -> float:
+    return sum(numbers) / len(numbers)
+
+
+@room.command(name="again", background=True)
+async def repeat(message: Message, text: str = "") -> str:
+    return text or f"{mean(1, 2):.1f}"
+
+
+@room.on_mention
+def here(message: Message) -> str:
+    return f"yes, {message.user}?"
+
+
 @room.live(pause=1)
 def newest(messages: list[Message]) -> list[str]:
     return [message.text for message in messages[-5:]]
