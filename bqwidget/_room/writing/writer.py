@@ -92,7 +92,12 @@ class Writer:
     def stopped(self) -> bool:
         """Whether somebody asked to stop, or the message has ended otherwise, as when it was deleted.
 
-        The message ends as stopped at the end of the block. Example: ``if out.stopped: break``
+        The message ends as stopped at the end of the block. Example::
+
+            for word in ["one ", "two"]:
+                if out.stopped:
+                    break
+                out.append(word)
         """
         draft = self._draft
         return draft is not None and (draft.stopped_by is not None or draft.is_over)

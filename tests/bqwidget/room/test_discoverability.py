@@ -16,8 +16,11 @@ import bqwidget
 from bqwidget import ChatWidget, Room, testing
 from bqwidget._room.progress import Report
 from bqwidget._room.questions.poll import Poll
+from bqwidget._room.writing.step import Step
+from bqwidget._room.writing.writer import Writer
 
 SCRIPT = """
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -52,6 +55,17 @@ def here(message: Message) -> str:
     return f"yes, {message.user}?"
 
 
+@room.on_message
+def answer(message: Message) -> Iterator[str]:
+    yield message.text
+
+
+@room.on_message(live=True)
+async def stream(message: Message) -> AsyncIterator[str]:
+    if not message.live and message.end == "done":
+        yield "".join(step.title for step in message.steps)
+
+
 @room.live(pause=1)
 def newest(messages: list[Message]) -> list[str]:
     return [message.text for message in messages[-5:]]
@@ -72,9 +86,21 @@ def work(flag: bool) -> None:
         number.bit_length()
     with room.report("job") as report:
         report.update(0.5, f"{at} {answered.text} {choice} {maybe} {texts}")
+    with room.write(re=stored) as out, room.activity("thinking…"):
+        with out.step("search") as step:
+            step.append("3 hits")
+        if not out.stopped:
+            out.append(out.message.text)
+    room.stop(stored)
     if room.status == "open" and room.error is None and room.latency is not None:
         print(room.queued + 1, room.members[0].user, f"{room.latency:.1f}")
     print(ChatWidget(room).messages[0].time)
+
+
+async def write() -> None:
+    async with room.write() as out, room.activity():
+        out.replace("now")
+    await room.astop(out.message)
 
 
 def scripted() -> None:
@@ -148,7 +174,7 @@ def public_things() -> Iterator[tuple[str, Any]]:
     for name, thing in vars(testing).items():
         if getattr(thing, "__module__", "") == testing.__name__ and not name.startswith("_") and thing.__doc__:
             yield f"testing.{name}", thing
-    for kind in (Room, ChatWidget, testing.Member, Report, Poll):
+    for kind in (Room, ChatWidget, testing.Member, Report, Poll, Writer, Step):
         for base in kind.__mro__:
             if base.__module__.startswith("bqwidget"):
                 for name, thing in vars(base).items():

@@ -17,6 +17,8 @@ import bqwidget.testing
 from bqwidget import ChatWidget, Message, Room
 from bqwidget._room.progress import Report
 from bqwidget._room.questions.poll import Poll
+from bqwidget._room.writing.step import Step
+from bqwidget._room.writing.writer import Writer
 from bqwidget.protocol import is_open
 from bqwidget.testing import Member, scripted_room
 
@@ -46,6 +48,8 @@ DOCUMENTED = {
     **{f"Member.{name}": function for name, function in public_names(Member) if name != "user"},
     "Room": Room,
     "Report.update": Report.update,
+    **{f"Writer.{name}": function for name, function in public_names(Writer)},
+    "Step.append": Step.append,
     **{f"Poll.{name}": function for name, function in public_names(Poll) if name != "is_open"},
     "Member": Member,
     "private_server": bqwidget.testing.private_server,
@@ -125,7 +129,12 @@ def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
         given["poll"] = room.poll("Which plot", ["a", "b"], wait=False)
     if name == "Report.update":
         given["report"] = room.report("training").__enter__()
+    if name.startswith(("Writer.", "Step.")):
+        given["out"] = room.write().__enter__()
+        given["step"] = given["out"].step("search").__enter__()
     run(example(DOCUMENTED[name]) or "", given)
+    if name.startswith(("Writer.", "Step.")):
+        given["out"].__exit__(None, None, None)
     room.unobserve_all()
 
 
