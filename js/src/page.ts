@@ -10,7 +10,7 @@ import { parseJson } from "./protocol/schema";
 import { Room } from "./room/room";
 import { SocketSource } from "./transport/socket-source";
 import { Chat } from "./view/chat";
-import { InviteScreen } from "./view/invite-screen";
+import { InviteScreen, parseInvite } from "./view/invite-screen";
 import { loadClientId, loadName } from "./view/shared/storage";
 
 const UNREAD_DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
@@ -21,7 +21,7 @@ const LOADED_AGAIN = "bqwidget-loaded-again";
 function start(main: HTMLElement): void {
   // The HTML's `lang` is that of the server's own few words: the server does not know the reader's language.
   document.documentElement.lang = setLanguage(navigator.languages);
-  const { room: name = "lobby", base: path = "/", session } = main.dataset;
+  const { room: name = "", base: path = "/", session } = main.dataset;
   const base = new URL(path, location.href).href;
   const code = takeInviteCode();
   if (session === "no") {
@@ -29,6 +29,7 @@ function start(main: HTMLElement): void {
     void askForInvite(main, base, name, code);
     return;
   }
+  if (name === "") return; // the list of rooms, which is complete
   const embedded = parseJson(document.getElementById("bqwidget-state")?.textContent ?? "");
   const data = isObject(embedded) ? embedded : {};
   const principal = typeof data.user === "string" ? data.user : null;
@@ -52,11 +53,15 @@ async function askForInvite(main: HTMLElement, base: string, room: string, code:
     location.reload();
     return;
   }
-  render(h(InviteScreen, { room, code, redeem: (invite) => redeemInvite(base, invite) }), main);
+  const redeem = (given: string): Promise<string | null> => {
+    const invite = parseInvite(given);
+    return redeemInvite(base, invite.code, room === "" && invite.room !== null ? `${base}rooms/${invite.room}` : null);
+  };
+  render(h(InviteScreen, { room, code, redeem }), main);
 }
 
 async function hasSession(base: string, room: string): Promise<boolean> {
-  const url = `${base}rooms/${encodeURIComponent(room)}/messages?limit=1`;
+  const url = room === "" ? `${base}rooms` : `${base}rooms/${encodeURIComponent(room)}/messages?limit=1`;
   const status = await fetch(url).then(
     (response) => response.status,
     () => 0,
@@ -90,15 +95,16 @@ function takeInviteCode(): string | null {
   return code;
 }
 
-/** Exchanges the code for a session cookie; returns null on success, otherwise the reason to show. */
-async function redeemInvite(base: string, invite: string): Promise<string | null> {
+/** Exchanges the code for a session cookie, and goes to the page `next` or loads this one; else why it was refused. */
+async function redeemInvite(base: string, invite: string, next: string | null): Promise<string | null> {
   const response = await fetch(`${base}session`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ invite }),
   });
   if (response.ok) {
-    location.reload();
+    if (next === null) location.reload();
+    else location.assign(next);
     return null;
   }
   const body: unknown = await response.json().catch(() => null);

@@ -66,6 +66,29 @@ def test_a_used_invite_link_shows_an_error_and_no_room(server_with_people, pages
     assert second.context.cookies() == []
 
 
+def test_a_browser_comes_in_by_the_servers_address_and_an_invite(server_with_people, pages):
+    """A wrong code is answered at the box; a whole link leads to its room; then the address lists the rooms."""
+    server, _, _ = server_with_people
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    welcome = {"user": "eve", "text": "welcome"}
+    assert request(server.url, "POST", "/rooms/team/messages", welcome, **bearer).status == 201
+    code = request(server.url, "POST", "/invites", {}, **bearer).json["code"]
+    page = pages()
+    page.goto(server.url)
+    box = page.get_by_role("textbox", name="Invite link or code")
+    box.fill("wrong")
+    box.press("Enter")
+    page.get_by_role("alert").filter(has_text="was used or has expired").wait_for()
+    assert box.get_attribute("aria-invalid") == "true"
+    box.fill(f"{server.url}/rooms/team#invite={code}")
+    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("region", name="Chat room team").get_by_text("welcome").wait_for()
+    assert page.url == f"{server.url}/rooms/team"
+    page.goto(server.url)
+    page.get_by_role("navigation", name="Rooms").get_by_role("link", name="team").click()
+    page.get_by_role("region", name="Chat room team").get_by_text("welcome").wait_for()
+
+
 def test_revoking_a_token_ends_the_access_of_its_guests(server_with_people, pages):
     server, people, file = server_with_people
     guest = Page(pages(), server, people["bob"])

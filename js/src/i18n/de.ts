@@ -154,6 +154,9 @@ export const de: Strings = {
   rows: (count, one) => `${count} ${one ? "Zeile" : "Zeilen"}`,
   columns: (count, one) => `${count} ${one ? "Spalte" : "Spalten"}`,
 
+  rooms: "Räume",
+  inviteLabel: "Einladungslink oder Code",
+  comeIn: "Hereinkommen",
   roomOpening: "Der Raum wird geöffnet…",
   inviteRequired: [
     "Du brauchst einen Einladungslink. Bitte ein Mitglied darum: in einem Notebook erstellt ihn ",

@@ -153,6 +153,9 @@ export const en = {
   rows: (count: string, one: boolean) => `${count} ${one ? "row" : "rows"}`,
   columns: (count: string, one: boolean) => `${count} ${one ? "column" : "columns"}`,
 
+  rooms: "Rooms",
+  inviteLabel: "Invite link or code",
+  comeIn: "Come in",
   roomOpening: "Opening the room…",
   /** The texts before and after `room.invite()`. */
   inviteRequired: [

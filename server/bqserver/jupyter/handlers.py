@@ -19,8 +19,8 @@ from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.model import Role
 from bqserver.web.errors import ApiError
 from bqserver.web.handler import SAFE_METHODS, Handler
+from bqserver.web.pages.page import PageHandler
 from bqserver.web.requests import is_upgrade
-from bqserver.web.room_page import RoomPageHandler
 
 from .kernel_tokens import KernelTokens
 from .logouts import LogoutTracker
@@ -94,7 +94,7 @@ class JupyterHandlerMixin(Handler):
 
     def accept_identity(self, found: Identity | Denied) -> None:
         super().accept_identity(found)
-        if not isinstance(self, RoomPageHandler) or is_upgrade(self.request):
+        if not isinstance(self, PageHandler) or is_upgrade(self.request):
             return
         if self.denied is None:
             as_jupyter_handler(self).xsrf_token  # noqa: B018 - sets the cookie that the page's posts need

@@ -17,8 +17,8 @@ from tornado.routing import URLSpec
 from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.web.context import AppContext
 from bqserver.web.handler import Handler
+from bqserver.web.pages.page import PageHandler
 from bqserver.web.requests import is_upgrade
-from bqserver.web.room_page import RoomPageHandler
 from bqserver.web.routes import routes
 
 LOGIN_REQUIRED = Denied("unauthorized", "log in to the Hub first, or send a Hub token that may access this service")
@@ -48,7 +48,7 @@ class HubHandler(HubOAuthenticated, Handler):
 
     def accept_identity(self, found: Identity | Denied) -> None:
         super().accept_identity(found)
-        if self.denied is not None and isinstance(self, RoomPageHandler) and not is_upgrade(self.request):
+        if self.denied is not None and isinstance(self, PageHandler) and not is_upgrade(self.request):
             self.redirect(self.get_login_url())
 
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from http import HTTPStatus
 
 from bqserver.hub.drafts import Poster, accept
 from bqserver.model import Rejected, Role, Stored, Submission
 from bqserver.storage.interface import messages_around
-from bqwidget.protocol import decode_post, encode
+from bqwidget.protocol import decode_post
 
 from .body import BodyHandler
 from .errors import ApiError, bad_request
 from .handler import Handler
-from .page_template import DEFAULT_PAGE_MESSAGES
+from .pages.template import DEFAULT_PAGE_MESSAGES
 
 LOBBY = "lobby"
 
 MAX_PAGE_MESSAGES = 200
 
 MAX_QUERY_LENGTH = 200
-ROOMS_PER_TURN = 500
-"""Rooms that are listed in one turn of the event loop: others' work goes on between them."""
 
 
 class MessagesHandler(BodyHandler):
@@ -56,24 +53,6 @@ class MessagesHandler(BodyHandler):
         if not isinstance(outcome, Stored):
             raise ApiError.of(outcome)
         await self.finish_json(outcome.body, HTTPStatus.OK if outcome.dup else HTTPStatus.CREATED)
-
-
-class RoomsHandler(Handler):
-    async def get(self) -> None:
-        hub = self.context.hub
-        known = {row.name: row.seq for row in await self.read(hub.shares.reads, hub.log.rooms)}
-        remote = {} if hub.membership is None else await hub.membership.remote_peer_counts()
-        everywhere = sorted({*known, *hub.rooms, *remote})
-        found: list[bytes] = []
-        for start in range(0, len(everywhere), ROOMS_PER_TURN):
-            if start:
-                await asyncio.sleep(0)
-            for name in everywhere[start : start + ROOMS_PER_TURN]:
-                if not hub.policy.check_role(self.identity, name, Role.READ):
-                    here = len(hub.rooms[name].peers) if name in hub.rooms else 0
-                    members = remote.get(name, 0) + here
-                    found.append(encode({"name": name, "seq": known.get(name, 0), "members": members}))
-        await self.finish_json(b"[%b]" % b",".join(found))
 
 
 class RawLogHandler(Handler):

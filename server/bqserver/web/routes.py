@@ -15,11 +15,13 @@ from .attachments import DownloadHandler, UploadHandler
 from .context import AppContext
 from .errors import ApiError
 from .handler import Handler, NotFoundHandler
-from .messages import MessagesHandler, RawLogHandler, RoomsHandler, SearchHandler
+from .messages import MessagesHandler, RawLogHandler, SearchHandler
 from .metrics import MetricsHandler
 from .moderation import ModerationHandler
-from .page_template import STATIC_FOLDER
-from .room_page import JoinCheckHandler, RoomPageHandler
+from .pages.index import IndexHandler
+from .pages.room import JoinCheckHandler, RoomPageHandler
+from .pages.template import STATIC_FOLDER
+from .rooms import RoomsHandler
 from .sessions import InvitesHandler, NoInvitesHandler, SessionHandler
 
 FILE_CHUNK_BYTES = 64 * 1024
@@ -30,6 +32,7 @@ def routes(context: AppContext, *, with_invites: bool = True) -> list[URLSpec]:
     """Every route below ``context.base``; the Jupyter extension mounts the same ones, without invites."""
     base, kwargs = re.escape(context.base), {"context": context}
     table: list[tuple[str, type]] = [
+        (r"", IndexHandler),
         (r"health", HealthHandler),
         (r"metrics", MetricsHandler),
         (r"messages", MessagesHandler),

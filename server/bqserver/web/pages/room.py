@@ -10,13 +10,14 @@ from bqserver.auth.policy import name_taken
 from bqserver.hub import session
 from bqserver.hub.peer import Peer
 from bqserver.model import Bounds, Role, RoomView
+from bqserver.web.errors import ApiError, bad_request
+from bqserver.web.handler import Handler
+from bqserver.web.requests import is_upgrade
 from bqserver.websocket.connection import Handshake, WebSocketConnection
 from bqwidget.protocol import MAX_CID, check_room
 
-from .errors import ApiError, bad_request
-from .handler import Handler
-from .page_template import CSP, DEFAULT_PAGE_MESSAGES, render
-from .requests import is_upgrade
+from .page import PageHandler
+from .template import DEFAULT_PAGE_MESSAGES, render
 
 KINDS = ("person", "kernel", "agent")
 EMPTY_VIEW = RoomView(Bounds(0, 0), [])
@@ -28,10 +29,8 @@ def is_agent(identity: Identity) -> bool:
     return grant is not None and grant.kind == "agent" and grant.name == identity.principal
 
 
-class RoomPageHandler(Handler):
+class RoomPageHandler(PageHandler):
     """``GET /rooms/{room}``."""
-
-    public = True  # without a session the page is an empty shell that can take an invite
 
     async def get(self, room: str) -> None:
         with bad_request():
@@ -79,11 +78,7 @@ class RoomPageHandler(Handler):
             bodies = self.context.hub.live.newest(room, bodies)
         else:
             bounds, bodies = EMPTY_VIEW
-        self.set_header("Content-Type", "text/html; charset=UTF-8")
-        self.set_header("Content-Security-Policy", CSP)
-        self.set_header("X-Frame-Options", "DENY")
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
-        await self.finish_json(
+        await self.finish_page(
             render(
                 room=room,
                 base=self.context.base,

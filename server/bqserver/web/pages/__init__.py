@@ -1,0 +1,1 @@
+"""The HTML pages: the list of rooms, and a room."""
