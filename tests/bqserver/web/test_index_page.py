@@ -49,4 +49,6 @@ def test_only_rooms_that_one_may_read_are_listed(tmp_path: Path):
     with running_server(named_tokens=str(path), rights=str(rights)) as server:
         for room in ("staff", "open"):
             request(server.url, "POST", f"/rooms/{room}/messages", {"user": "a", "text": "hi"}, **bearer(server.token))
-        assert [name for _, name in rooms_in(request(server.url, "GET", "/", **bearer(token)).body.decode())] == ["open"]
+        assert [name for _, name in rooms_in(request(server.url, "GET", "/", **bearer(token)).body.decode())] == [
+            "open"
+        ]
