@@ -44,7 +44,9 @@ class RedactedSubmission(Submission):
 
 
 class Stored(NamedTuple):
-    """An entry of the log. ``body``: its JSON. ``prev``: the seq before it. ``dup``: it was stored already."""
+    """An entry of the log. ``body``: its JSON. ``prev``: the seq before it. ``dup``: it was stored already. ``author``:
+    ``Submission.author``, when it is new.
+    """
 
     room: str
     seq: int
@@ -53,6 +55,7 @@ class Stored(NamedTuple):
     body: bytes
     change: bool = False
     dup: bool = False
+    author: str | None = None
 
 
 class Rejected(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bqserver.model import Submission
 from hypothesis import strategies as st
 
-from bqwidget.protocol import Ask, Delete, Edit, Expire, React, Send, Vote
+from bqwidget.protocol import Append, Ask, Delete, Edit, End, Expire, React, Send, SetStep, Vote
 
 rooms, users, cids = (
     st.sampled_from("ab"),
@@ -24,6 +24,21 @@ def submissions(draw: st.DrawFn) -> Submission:
             st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, format=st.sampled_from([None, "plain"])),
             st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, ask=polls),
             st.builds(Expire, cid=st.just(cid), user=st.just(user), target=targets),
+            st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, live=st.just(True)),
+            st.builds(
+                Append, target=targets, offset=st.integers(0, 2), text=texts, replace=st.sampled_from([None, True])
+            ),
+            st.builds(
+                SetStep,
+                cid=st.just(cid),
+                target=targets,
+                id=texts,
+                title=texts,
+                state=st.sampled_from(["running", "done"]),
+            ),
+            st.builds(
+                End, cid=st.just(cid), target=targets, end=st.sampled_from(["done", "lost"]), text=st.none() | texts
+            ),
             st.builds(Vote, cid=st.just(cid), user=st.just(user), target=targets, choice=texts),
             st.builds(Edit, cid=st.just(cid), user=st.just(user), target=targets, text=texts),
             st.builds(Delete, cid=st.just(cid), user=st.just(user), target=targets),

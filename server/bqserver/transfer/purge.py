@@ -8,7 +8,7 @@ from pathlib import Path
 from bqserver.storage.nats.erasure import Superseded
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.purge import find_message, purge
-from bqserver.storage.redaction import ADDITIONS, decode_change
+from bqserver.storage.redaction import ADDITIONS, LIVE_KINDS, decode_change
 
 PAGE_ENTRIES = 500
 
@@ -28,7 +28,7 @@ async def purge_in_stream(url: str, room: str, seq: int, *, single: bool, creden
 
 
 async def _texts(log: NatsLog, room: str, target: int) -> list[Superseded]:
-    """A deleted message, its edits and its additions."""
+    """A deleted message, and its changes that have a text."""
     found, after = [Superseded(room, target, emptied=True)], target
     bounds = await log.bounds(room)
     while entries := await log.entries(room, after=after, upto=bounds.seq, limit=PAGE_ENTRIES):
@@ -36,7 +36,7 @@ async def _texts(log: NatsLog, room: str, target: int) -> list[Superseded]:
         found += [
             Superseded(room, one.seq, emptied=True)
             for one in changes
-            if one.target == target and (one.kind == "edit" or one.kind in ADDITIONS)
+            if one.target == target and (one.kind == "edit" or one.kind in ADDITIONS | LIVE_KINDS)
         ]
         after = entries[-1].seq
     return found

@@ -24,7 +24,7 @@ from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.kv import KeyValue
 from bqserver.jetstream.stream import error_code
-from bqwidget.protocol import Edit, Send, Vote, encode
+from bqwidget.protocol import Append, Edit, End, Send, SetStep, Vote, encode
 
 from .records import Record, StreamMessage, decode_record
 
@@ -176,9 +176,13 @@ def _without_text(record: Record, *, emptied: bool) -> Record:
     if isinstance(draft, Send):
         draft = msgspec.structs.replace(draft, text="")
         if emptied:
-            draft = msgspec.structs.replace(draft, ask=None, parts=())
-    elif isinstance(draft, Edit):
+            draft = msgspec.structs.replace(draft, ask=None, parts=(), progress=None)
+    elif isinstance(draft, Edit | Append):
         draft = msgspec.structs.replace(draft, text="")
     elif isinstance(draft, Vote):
         draft = msgspec.structs.replace(draft, choice="")
+    elif isinstance(draft, SetStep):
+        draft = msgspec.structs.replace(draft, title="", text=None)
+    elif isinstance(draft, End):
+        draft = msgspec.structs.replace(draft, text=None)
     return msgspec.structs.replace(record, draft=draft, node="", number=0, redacted=True)

@@ -26,7 +26,7 @@ from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, ensure_stream
 from bqserver.jetstream.watched_kv import ControlState
-from bqserver.model import Bounds, LiveRow, Outcome, References, RoomRow, RoomView, Stored, Submission
+from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.entries import target_seq
 from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.retention import Rule, parse_rules
@@ -105,6 +105,7 @@ class NatsLog:
         self._publisher = Publisher(client, self._on_accepted)
         self._max_pending = max_pending
         self._read = self.replica.read
+        self.live_messages = partial(self._read, queries.live_messages)
         self._listeners: list[Listener] = []
         self.consumers = Consumers(client, bulk_client, self.replica)
         self._snapshots = Snapshots(client, self.replica, self.consumers, self._publisher.node, replicas)
@@ -183,9 +184,6 @@ class NatsLog:
             last_seqs = await api.last_seqs(self.client, sorted(names - self.consumers.filled_rooms()))
             known.update({name: RoomRow(name, seq) for name, seq in last_seqs.items()})
         return [known[name] for name in sorted(known)]
-
-    async def live_messages(self) -> list[LiveRow]:
-        return []  # their authors may be members of other nodes
 
     async def compact(self) -> None:
         """Remove what was deleted from all files now, and what this node deleted from the stream. Raises StorageError."""
