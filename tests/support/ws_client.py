@@ -6,7 +6,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,3 +108,58 @@ def request(url: str, method: str, path: str, body: Any = None, **headers: str) 
         return Answer(connection.getresponse())
     finally:
         connection.close()
+
+
+# ---- live messages
+
+
+@contextmanager
+def members(server, *names: str, **headers: str):
+    """Members that follow live messages, each with a client of its own."""
+    with ExitStack() as stack:
+        found = []
+        for name in names:
+            one = stack.enter_context(member(server.url, query=f"?user={name}&client={name}&live=1", **headers))
+            one.until("synced")
+            found.append(one)
+        yield found
+
+
+def opened(bot: Member, text: str = "", cid: str = "open", **more) -> int:
+    bot.say(text, cid=cid, user="bot", live=True, **more)
+    return bot.until("ack")["seq"]
+
+
+def append(bot: Member, seq: int, offset: int, text: str, **more) -> None:
+    bot.send({"type": "chat.append", "target": seq, "offset": offset, "text": text, **more})
+
+
+def ended(bot: Member, seq: int, end: str = "done", **more) -> dict:
+    bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": end, **more})
+    return bot.until("ack")
+
+
+def append_all(bot: Member, seq: int, text: str, size: int = 3) -> None:
+    for start in range(0, len(text), size):
+        append(bot, seq, start, text[start : start + size])
+
+
+def until_text(one: Member, length: int) -> str:
+    """What the pieces make of an empty text, when it has so many characters."""
+    text = ""
+    while len(text) < length:
+        piece = one.until("append")
+        assert piece["offset"] <= len(text)
+        text = (
+            text[: piece["offset"]] + piece["text"]
+            if piece.get("replace")
+            else text + piece["text"][len(text) - piece["offset"] :]
+        )
+    return text
+
+
+def changes(one: Member, upto: str = "end") -> list[dict]:
+    found = [one.until("change")["entry"]]
+    while found[-1]["kind"] != upto:
+        found.append(one.until("change")["entry"])
+    return found

@@ -22,6 +22,8 @@ from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqwidget.protocol import Member, Struct, encode
 
+from .live_messages import NatsLiveRelay
+
 if TYPE_CHECKING:
     from bqserver.auth.rate_limit import RateLimit
     from bqserver.hub.hub import Hub
@@ -60,6 +62,7 @@ class NatsMembership:
         self.node = token_hex(8)
         self._client = client
         self._hub = hub
+        self._live_relay = NatsLiveRelay(client, hub)
         self._stream = client.address.stream
         self._published: dict[str, tuple[Member, ...]] = {}
         self._last_seen: dict[str, float] = {}
@@ -72,6 +75,7 @@ class NatsMembership:
         self._tasks = [loop.create_task(work) for work in works]
 
     async def open(self) -> None:
+        await self._live_relay.open()
         await self._client.subscribe(f"{self._stream}.nodes", self._on_node)
         await self._client.subscribe(f"{self._stream}.peers", self._on_peers_request)
         self._publish("nodes", NodeState(self.node, ask=True))
@@ -79,6 +83,7 @@ class NatsMembership:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+        await self._live_relay.close()
         bye = self._client.publish(f"{self._stream}.nodes", encode(NodeState(self.node, bye=True)))
         with contextlib.suppress(*CONNECTION_ERRORS):
             await asyncio.wait_for(bye, ANSWER_TIMEOUT)

@@ -9,8 +9,19 @@ from __future__ import annotations
 from typing import Protocol
 
 from bqserver.auth.rate_limit import RateLimit
+from bqwidget.protocol import AppendFrame, StopFrame
 
 from .room import ActiveRoom
+
+
+class LiveRelay(Protocol):
+    """What nodes tell each other about live messages at once, beside the log. Called on the event loop."""
+
+    def send(self, room: str, frame: AppendFrame | StopFrame, before: str = "") -> None:
+        """Pass on what the members of this node are sent. ``before``: the text before that piece."""
+
+    def ask(self, room: str, seq: int) -> None:
+        """Ask for the whole text of a live message: this node lacks a part of it."""
 
 
 class Membership(Protocol):

@@ -163,8 +163,6 @@ def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) 
                 hub.orphans.asked(peer, submission, outcome.seq)
             if draft.will is not None:
                 hub.orphans.willed(peer, submission, outcome.seq, draft.will)
-            if draft.live:
-                hub.live.opened(outcome.seq, submission)
         elif isinstance(draft, Edit):
             hub.orphans.willed(peer, submission, draft.target, draft.will)
     what = type(draft).__name__.lower()

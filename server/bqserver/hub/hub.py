@@ -26,7 +26,7 @@ from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.websocket.compression import compress
 from bqserver.websocket.framing import text_frame
-from bqwidget.protocol import AppendFrame, Bye, Limits, StopFrame, encode
+from bqwidget.protocol import Bye, Limits, encode
 
 from .cluster import Membership
 from .frames import entry_frame, outcome_frame
@@ -74,7 +74,7 @@ class Hub:
         self.membership: Membership | None = None
         self.presence = PresenceAnnouncer(self._announce_members)
         self.orphans = Orphans(self.submit, heartbeat)
-        self.live = LiveMessages(self.submit, self.publish_live, self.orphans, heartbeat)
+        self.live = LiveMessages(self.submit, self.rooms, self.orphans, heartbeat)
         self._loop = asyncio.get_running_loop()
         self.last_active_at = self._loop.time()
         self._batch: list[Submission] = []
@@ -180,12 +180,6 @@ class Hub:
         for peer in peers:
             if peer.live:
                 peer.write(packed if peer.connection.compresses else frame)
-
-    def publish_live(self, name: str, frame: AppendFrame | StopFrame) -> None:
-        """Send ``frame``, which is no entry of the log, to the members of the room that follow live messages."""
-        room = self.rooms.get(name)
-        if room is not None:
-            room.write_live(text_frame(encode(frame)))
 
     def flush_now(self) -> None:
         """Send what this turn has brought so far: a peer that goes live next is not sent it later."""

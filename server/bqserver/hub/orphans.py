@@ -41,14 +41,37 @@ class Orphans:
         self._grace = grace
         self._open: dict[str, dict[tuple[str, str, int], End]] = {}
         self._connections: dict[str, int] = {}
+        self.remote: Callable[[str], bool] = lambda _: False
+        """Whether an author is connected to another node."""
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
 
     def connected(self, peer: Peer) -> None:
         author = peer.author
         self._connections[author] = self._connections.get(author, 0) + 1
+        self.returned(author)
+
+    def returned(self, author: str) -> None:
+        """``author`` has connected, here or to another node."""
         if timer := self._leaving.pop(author, None):
             timer.cancel()
+
+    def left(self, author: str, seconds: float) -> None:
+        """``author`` is not connected to another node any more. ``seconds``: until it counts as gone."""
+        self._end_later(author, seconds)
+
+    def is_connected(self, author: str) -> bool:
+        """Whether ``author`` is connected, to this node or to another."""
+        return author in self._connections or self.remote(author)
+
+    def writing(self) -> dict[str, set[str]]:
+        """The authors connected to this node that have live messages, and the rooms of these."""
+        found = {
+            author: {room for what, room, _ in kept if what == "live"}
+            for author, kept in self._open.items()
+            if author in self._connections
+        }
+        return {author: rooms for author, rooms in found.items() if rooms}
 
     def asked(self, peer: Peer, question: Submission, seq: int) -> None:
         """``peer`` has asked ``question``, which is the entry ``seq``. It expires in the name under which it was asked.
@@ -109,7 +132,7 @@ class Orphans:
 
     def _end_later(self, author: str, seconds: float) -> None:
         """End what ``author`` has open after ``seconds``, if it is not connected."""
-        if author in self._open and author not in self._connections and author not in self._leaving:
+        if author in self._open and author not in self._leaving and not self.is_connected(author):
             loop = asyncio.get_running_loop()
             self._leaving[author] = loop.call_later(seconds, self._end_all, author)
 

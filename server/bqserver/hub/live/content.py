@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bqwidget.protocol import Append, Message, Progress, spliced
+from bqwidget.protocol import Append, AppendFrame, Message, Progress, spliced
 
 
 class Content(NamedTuple):
@@ -17,7 +17,7 @@ class Content(NamedTuple):
     def of(cls, message: Message) -> Content:
         return cls(message.text, message.progress)
 
-    def after(self, append: Append) -> Content:
+    def after(self, append: Append | AppendFrame) -> Content:
         """The content with that piece, whose overlap is dropped. It begins within the text, or at its end."""
         text = spliced(self.text, append.offset, append.text, replace=bool(append.replace))
         return Content(text, append.progress or self.progress)

@@ -17,7 +17,8 @@ class LiveMessage:
     ``message``: what the log has, all its changes folded in. ``author``: ``Peer.author`` of its author, who alone may
     write on it; None until that is known. ``newest``: what the author has written, ``sent``: of this, what members
     have been sent, at ``sent_at`` (loop time). ``submitted``: what the log was given last, at ``saved_at``; ``saving``: done
-    when that is stored or rejected. ``ending``: its end was submitted. ``timers``: to send the next
+    when that is stored or rejected. ``ending``: its end was submitted. ``written_here``: the last piece came from a member of this node, not from
+    another node. ``timers``: to send the next
     piece, and to save.
     """
 
@@ -33,6 +34,7 @@ class LiveMessage:
         "sent",
         "sent_at",
         "submitted",
+        "written_here",
     )
 
     def __init__(self, message: Message, now: float) -> None:
@@ -43,6 +45,7 @@ class LiveMessage:
         self.saved_at = now
         self.saving: asyncio.Future[None] | None = None
         self.ending = False
+        self.written_here = False
         self.send_timer: asyncio.TimerHandle | None = None
         self.save_timer: asyncio.TimerHandle | None = None
 
@@ -57,7 +60,14 @@ class LiveMessage:
         if self.saving is not None and not (submitted.startswith(saved) and newest.startswith(submitted)):
             # The member may have the entry that is being stored already: only the whole text is certain.
             return Piece(0, newest, replace=True, progress=self.newest.progress)
-        return difference(self.saved, self.newest)
+        piece = difference(self.saved, self.newest)
+        if piece is not None and piece.replace:
+            return self.whole()  # the member's log may be newer than what this node has noted of it
+        return piece
+
+    def whole(self) -> Piece:
+        """All that members have been sent."""
+        return Piece(0, self.sent.text, replace=True, progress=self.sent.progress)
 
     def submission(self, draft: Draft) -> Submission:
         """``draft``, in the name of the author."""

@@ -8,19 +8,22 @@ of which only the newest counts: the log gets that at most once in 30 s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from msgspec.structs import replace
 
+from bqserver.hub.cluster import LiveRelay
 from bqserver.hub.frames import append_frame
 from bqserver.hub.orphans import Orphans
+from bqserver.hub.room import ActiveRoom
 from bqserver.model import LiveRow, Outcome, Rejected, Stored, Submission
 from bqserver.storage.redaction import decode_change, decode_message
 from bqserver.storage.sequencer import apply_entry
-from bqwidget.protocol import Append, AppendFrame, End, StopFrame, encode
+from bqserver.websocket.framing import text_frame
+from bqwidget.protocol import Append, AppendFrame, Change, End, StopFrame, encode
 
-from .content import difference, grows
+from .content import Content, difference, grows
 from .message import LiveMessage
 from .variants import OPENS, Variant, changing, opening
 
@@ -39,16 +42,16 @@ Submit = Callable[[Submission, Callable[[Outcome], None]], None]
 
 
 class LiveMessages:
-    """``submit`` appends to the log; ``publish`` sends a frame to the members of a room that follow live messages.
+    """``submit`` appends to the log; ``active``: the rooms that have members here.
 
     ``orphans`` ends the message of an author that is gone; ``grace``: seconds after a restart until that, at least.
+    ``relay``: to the other nodes, if there are any.
     """
 
-    def __init__(
-        self, submit: Submit, publish: Callable[[str, AppendFrame | StopFrame], None], orphans: Orphans, grace: float
-    ) -> None:
+    def __init__(self, submit: Submit, active: Mapping[str, ActiveRoom], orphans: Orphans, grace: float) -> None:
+        self.relay: LiveRelay | None = None
         self._submit = submit
-        self._publish = publish
+        self._active = active
         self._orphans = orphans
         self._grace = grace
         self._rooms: dict[str, dict[int, LiveMessage]] = {}
@@ -77,8 +80,7 @@ class LiveMessages:
         lives = self._rooms.get(entry.room)
         if not entry.change:
             if OPENS in entry.body:
-                message = decode_message(entry.body)
-                self._rooms.setdefault(entry.room, {})[entry.seq] = LiveMessage(message, self._loop.time())
+                self._open(entry)
                 return opening(entry)
             if lives and b'"re":' in entry.body:
                 reply = decode_message(entry.body)
@@ -94,13 +96,42 @@ class LiveMessages:
         live.message = apply_entry(live.message, change)
         if not live.message.live:
             self._forget(live)
-        return changing(entry, change, live.message)
+        return changing(entry, change, live.message, sent=self._was_sent(live, change))
 
-    def opened(self, seq: int, submission: Submission) -> None:
-        """``submission`` is stored as the live message ``seq``."""
-        live = self.find(submission.room, seq)
-        if live is not None and live.author is None and submission.author is not None:
-            self._set_author(live, submission.author, self._grace)
+    def _open(self, entry: Stored) -> None:
+        live = LiveMessage(decode_message(entry.body), self._loop.time())
+        self._rooms.setdefault(entry.room, {})[entry.seq] = live
+        if entry.author is not None:
+            self._set_author(live, entry.author, self._grace)
+        self._loop.call_soon(self._ask, live)  # its first pieces may have come before it
+
+    def _was_sent(self, live: LiveMessage, change: Change) -> bool:
+        """Whether the members that follow live messages were sent the text of ``change``."""
+        saved = live.saved
+        if self.relay is None or live.written_here or live.sent.text.startswith(saved.text):
+            return True
+        self._ask(live)
+        if change.replace:
+            return True  # it may be older than what they have: the answer decides
+        live.newest = live.sent = saved
+        return False
+
+    # ---- other nodes
+
+    def show(self, live: LiveMessage, content: Content) -> None:
+        """Send the members here what another node has passed on."""
+        live.newest, live.written_here = content, False
+        self._send(live, relay=False)
+
+    def ask_all(self) -> None:
+        """Ask for the texts that other nodes have: this one may have missed pieces."""
+        for live in [live for lives in self._rooms.values() for live in lives.values()]:
+            self._ask(live)
+
+    def _ask(self, live: LiveMessage) -> None:
+        room, seq = live.message.room, live.message.seq
+        if self.relay is not None and self.find(room, seq) is live and not live.written_here:
+            self.relay.ask(room, seq)
 
     # ---- what its author writes
 
@@ -109,7 +140,7 @@ class LiveMessages:
         newest = live.newest.after(piece)
         if newest == live.newest:
             return
-        live.newest = newest
+        live.newest, live.written_here = newest, True
         if live.send_timer is None:
             due = live.sent_at + JOIN_INTERVAL
             if self._loop.time() >= due:
@@ -199,9 +230,14 @@ class LiveMessages:
     def _submit_end(self, live: LiveMessage, end: Submission, on_outcome: Callable[[Outcome], None]) -> None:
         draft, rest = end.draft, live.append_draft()
         replaced = isinstance(draft, End) and draft.text is not None
-        if rest is not None and not (replaced and rest.progress is None):
-            self._submit(live.submission(rest), lambda _: None)  # both in one commit: the end is not stored without it
-        self._submit(end, partial(self._on_ended, live, on_outcome))
+        submit_end = partial(self._submit, end, partial(self._on_ended, live, on_outcome))
+        if rest is None or (replaced and rest.progress is None):
+            submit_end()
+        elif self.relay is None:
+            self._submit(live.submission(rest), lambda _: None)
+            submit_end()  # in one commit: the end is not stored without the text
+        else:
+            self._submit(live.submission(rest), lambda _: submit_end())  # a stream may get them in any order
 
     def _on_ended(self, live: LiveMessage, on_outcome: Callable[[Outcome], None], outcome: Outcome) -> None:
         if isinstance(outcome, Rejected):
@@ -215,14 +251,27 @@ class LiveMessages:
 
     # ----
 
-    def _send(self, live: LiveMessage) -> None:
+    def publish(self, room: str, frame: AppendFrame | StopFrame) -> None:
+        """Send a frame that is no entry of the log to the members here that follow live messages."""
+        if (active := self._active.get(room)) is not None:
+            active.write_live(text_frame(encode(frame)))
+
+    def stop(self, room: str, request: StopFrame) -> None:
+        """Tell the members of all nodes that a live message should stop."""
+        self.publish(room, request)
+        if self.relay is not None:
+            self.relay.send(room, request)
+
+    def _send(self, live: LiveMessage, *, relay: bool = True) -> None:
         if live.send_timer is not None:
             live.send_timer.cancel()
             live.send_timer = None
         piece = difference(live.sent, live.newest)
         if piece is not None:
-            live.sent, live.sent_at = live.newest, self._loop.time()
-            self._publish(live.message.room, live.frame(piece))
+            before, live.sent, live.sent_at = live.sent.text, live.newest, self._loop.time()
+            self.publish(live.message.room, live.frame(piece))
+            if relay and self.relay is not None:
+                self.relay.send(live.message.room, live.frame(piece), before)
 
     def _set_author(self, live: LiveMessage, author: str, grace: float) -> None:
         live.author = author
@@ -231,7 +280,13 @@ class LiveMessages:
     def _lose(self, live: LiveMessage, on_outcome: Callable[[Outcome], None]) -> None:
         """The author is gone. ``on_outcome`` repeats this if the end can't be stored now."""
         message = live.message
-        if self.find(message.room, message.seq) is live:
+        if self.find(message.room, message.seq) is not live:
+            return
+        if live.author is not None and self._orphans.is_connected(
+            live.author
+        ):  # since this was tried for the first time
+            self._set_author(live, live.author, self._grace)
+        else:
             end = End(cid="", target=message.seq, end="lost", user=message.user)
             self.finish(live, live.submission(end), on_outcome)
 

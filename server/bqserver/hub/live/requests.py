@@ -76,7 +76,7 @@ def stop(hub: Hub, peer: Peer, request: Stop) -> Rejected | None:
         return _not_live(target)
     if rejected := hub.too_fast(peer.principal or peer.address):
         return rejected._replace(target=target)
-    hub.publish_live(peer.room_name, StopFrame(target=target, user=user))
+    hub.live.stop(peer.room_name, StopFrame(target=target, user=user))
     return None
 
 

@@ -33,12 +33,15 @@ def opening(entry: Stored) -> Variant:
     return Variant(frame, frame, b"")
 
 
-def changing(entry: Stored, change: Change, message: Message) -> Variant | None:
-    """For a change of a live message, which is ``message`` after it; None: everyone gets the entry."""
+def changing(entry: Stored, change: Change, message: Message, *, sent: bool) -> Variant | None:
+    """For a change of a live message, which is ``message`` after it; None: everyone gets the entry.
+
+    ``sent``: the members that follow live messages were sent its text.
+    """
     if change.kind not in LIVE_KINDS:
         return None
     full = entry_frame(entry)
-    if change.kind == "append" and change.text is not None:
+    if change.kind == "append" and change.text is not None and sent:
         body = encode(replace(change, text=None, length=len(change.text)))
         return Variant(change_frame(body, entry.prev), full, b"")
     return Variant(full, full, finished_frame(encode(message)) if change.kind == "end" else b"")
