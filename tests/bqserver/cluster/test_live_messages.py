@@ -145,11 +145,27 @@ def test_an_author_continues_on_another_node(two_nodes: Nodes):
                 piece = ada.until("append")
                 text = text[: piece["offset"]] + piece["text"]
             assert text == TEXT
-            time.sleep(1.3 * HEARTBEAT)  # longer than an author may be away
+            wait_longer_than_an_author_may_be_away(ada)
             assert folded(here, seq)["live"]
             ended(bot, seq)
         assert [until_end(one)["end"] for one in (ada, eve)] == ["done", "done"]
     assert folded(here, seq)["text"] == folded(there, seq)["text"] == TEXT
+
+
+def wait_longer_than_an_author_may_be_away(one: Member) -> None:
+    """``synced`` comes once in a heartbeat to a member that is told nothing else."""
+    for _ in range(3):
+        one.until("synced")
+
+
+def test_all_messages_of_an_author_stay_live_on_every_node(two_nodes: Nodes):
+    here, there = two_nodes
+    with members(here, "bot") as (bot,), members(there, "eve") as (eve,):
+        seqs = [opened(bot)]
+        asyncio.run(wait_for_sign(here.app.log_url, ["lobby"]))
+        seqs.append(opened(bot, cid="second"))
+        wait_longer_than_an_author_may_be_away(eve)
+        assert [folded(there, seq).get("live") for seq in seqs] == [True, True]
 
 
 def test_only_the_author_writes_on_any_node(two_nodes: Nodes):
