@@ -53,11 +53,10 @@ class LiveSign(Struct, frozen=True):
 
 
 class Writing(Struct, frozen=True):
-    """``authors``: those connected to the node that have live messages, and the rooms of these. ``bye``: it stops."""
+    """``authors``: those connected to the node that have live messages, and the rooms of these."""
 
     node: str
-    authors: dict[str, list[str]] = msgspec.field(default_factory=dict)
-    bye: bool = False
+    authors: dict[str, list[str]]
 
 
 _Said = TypeVar("_Said")
@@ -90,12 +89,10 @@ class NatsLiveRelay:
         await self._client.subscribe(f"{self._stream}.pieces.*", self._on_sign)
         await self._client.subscribe(f"{self._stream}.writing", self._on_writing)
 
-    async def close(self) -> None:
+    def close(self) -> None:
+        """Its authors have a heartbeat to come to another node before that counts this one as stopped."""
         for task in self._tasks:
             task.cancel()
-        bye = self._client.publish(f"{self._stream}.writing", encode(Writing(node=self.node, bye=True)))
-        with contextlib.suppress(*CONNECTION_ERRORS):
-            await asyncio.wait_for(bye, ASK_INTERVAL)
 
     # ---- LiveRelay
 
@@ -143,12 +140,8 @@ class NatsLiveRelay:
         said = _read(_decode_writing, msg)
         if said is None or said.node == self.node:
             return
-        if said.bye:
-            self._seen_at.pop(said.node, None)
-            self._lose(said.node)
-        else:
-            self._seen_at[said.node] = self._loop.time()
-            self._set_authors(said.node, said.authors)
+        self._seen_at[said.node] = self._loop.time()
+        self._set_authors(said.node, said.authors)
 
     def _set_authors(self, node: str, authors: dict[str, list[str]]) -> None:
         before = self._authors.pop(node, {})

@@ -83,7 +83,7 @@ class NatsMembership:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await self._live_relay.close()
+        self._live_relay.close()
         bye = self._client.publish(f"{self._stream}.nodes", encode(NodeState(self.node, bye=True)))
         with contextlib.suppress(*CONNECTION_ERRORS):
             await asyncio.wait_for(bye, ANSWER_TIMEOUT)
