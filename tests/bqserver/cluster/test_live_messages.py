@@ -42,8 +42,8 @@ def two_nodes(nats_single, tmp_path: Path) -> Iterator[Nodes]:
 
 
 @contextmanager
-def killable(log: str, folder: Path) -> Iterator[ServerProcess]:
-    options = ("--single", f"--view={folder / 'killed.sqlite'}", f"--heartbeat={HEARTBEAT}")
+def killable(log: str, folder: Path, heartbeat: float = HEARTBEAT) -> Iterator[ServerProcess]:
+    options = ("--single", f"--view={folder / 'killed.sqlite'}", f"--heartbeat={heartbeat}")
     with server_process(log, *options) as process:
         yield process
 
@@ -225,8 +225,8 @@ def test_a_node_that_is_gone_leaves_no_live_message(nats_single, tmp_path: Path,
     """The others end it with the text that their members saw; also one in a room that they had nothing of."""
     log = nats_single.log()
     with (
-        killable(log, tmp_path) as gone,
-        nodes(log, tmp_path) as (here, there),
+        killable(log, tmp_path, 2.0) as gone,
+        nodes(log, tmp_path, heartbeat=2.0) as (here, there),
         members(here, "ada") as (ada,),
         members(there, "eve") as (eve,),
     ):
@@ -241,7 +241,7 @@ def test_a_node_that_is_gone_leaves_no_live_message(nats_single, tmp_path: Path,
             gone.kill() if how == "kill" else gone.stop()
             for one in (ada, eve):
                 assert until_end(one)["end"] == "lost"
-            assert time.monotonic() - since < 3 * HEARTBEAT
+            assert time.monotonic() - since < 3 * 2.0
         assert folded(here, seq)["text"] == folded(there, seq)["text"] == TEXT
         draft = eventually(lambda: asyncio.run(last_end(log, "alone")), what="the end in a room that nobody reads")
         assert (draft["target"], draft["end"]) == (alone, "lost")
