@@ -37,7 +37,9 @@ from .protocol import Error, Message, Stop, Typing
 from .room import Room
 
 FLUSH_INTERVAL = 0.025
-"""Seconds between two flushes. Frames are batched because Jupyter silently drops floods of comm messages."""
+"""Seconds between two flushes under load. Frames are batched because Jupyter silently drops floods of comm messages."""
+FLUSH_BURST = 4
+"""Flushes that need not wait: a message and its acknowledgement, status and presence, in a calm room."""
 SNAPSHOT_LIMIT = 200
 """Messages in a snapshot; the view requests older ones when they are scrolled to."""
 STATIC = Path(__file__).parent / "static"
@@ -79,7 +81,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         self._comm_server = CommServer(lambda: room._snapshot_frames(SNAPSHOT_LIMIT))
         self._transfer = ChunkedTransfer(room._connection)
         self._flush_timer: asyncio.TimerHandle | None = None
-        self._flushed_at = 0.0
+        self._next_flush = 0.0
         self.on_msg(_on_comm_message)
         names = {"room_name": room.name, "user": room.user, "_kernel_id": room._member.kernel_id}
         super().__init__(**names, **({} if layout is None else {"layout": layout}))
@@ -167,18 +169,18 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         page.add_done_callback(answered)
 
     def _flush_soon(self) -> None:
-        """Flush when FLUSH_INTERVAL has passed since the last flush."""
+        """Flush at once, or under load when FLUSH_INTERVAL has passed for each flush."""
         if self.room.status == "closed":  # its loop has ended
             self._flush()
         elif self._flush_timer is None:
-            wait = max(0.0, self._flushed_at + FLUSH_INTERVAL - time.monotonic())
+            wait = max(0.0, self._next_flush - FLUSH_BURST * FLUSH_INTERVAL - time.monotonic())
             self._flush_timer = asyncio.get_running_loop().call_later(wait, self._flush)
 
     def _flush(self) -> None:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
-        self._flushed_at = time.monotonic()
+        self._next_flush = max(self._next_flush, time.monotonic()) + FLUSH_INTERVAL
         for envelope in self._comm_server.drain():
             self.send(envelope)
 

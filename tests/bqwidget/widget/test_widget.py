@@ -7,6 +7,7 @@ import time
 
 import pytest
 from bqserver.testing import RunningServer
+from support.eventually import eventually
 from support.widget_browser import SUBSHELLS, WIDGET_MIME, Browser, Kernel, bob, browser, kernel, server
 
 from bqwidget import Room
@@ -59,11 +60,14 @@ def test_a_snapshot_is_followed_by_new_messages(browser: Browser, bob: Room) -> 
 
 def test_a_snapshot_tells_the_time(browser: Browser) -> None:
     """Of the server, by which questions end, and of this computer, by which the next attempt starts."""
-    frames = {frame["type"]: frame for frame in browser.snapshot()}
+
+    def now(kind: str) -> int:
+        return next(frame["now"] for frame in browser.snapshot() if frame["type"] == kind)
+
     before = time.time() * 1000
-    again = {frame["type"]: frame for frame in browser.snapshot()}
-    assert frames["hello"]["now"] <= before <= again["hello"]["now"] + 1
-    assert before <= again["status"]["now"] + 1
+    # The server's time is known from its hello, which took a moment to arrive: it is a little behind.
+    eventually(lambda: now("hello") >= before)
+    assert now("status") >= before - 1
 
 
 def test_the_window_can_tell_what_its_kernel_said(kernel: Kernel, bob: Room) -> None:
