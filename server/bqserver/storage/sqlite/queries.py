@@ -12,9 +12,9 @@ from .schema import SEQ_BITS, SEQ_MASK
 def bounds(db: sqlite3.Connection, room: str) -> Bounds:
     low, high = id_range(room_number(db, room))
     oldest, newest = db.execute(
-        "SELECT (SELECT min(id) FROM entry WHERE id BETWEEN ?1 AND ?2), "
-        "(SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2)",
-        (low, high),
+        "SELECT (SELECT min(id) FROM entry WHERE id BETWEEN :low AND :high), "
+        "(SELECT max(id) FROM entry WHERE id BETWEEN :low AND :high)",
+        {"low": low, "high": high},
     ).fetchone()
     upto = trimmed(db, room)
     return Bounds(oldest & SEQ_MASK, newest & SEQ_MASK, upto) if newest else Bounds(upto, upto, upto)

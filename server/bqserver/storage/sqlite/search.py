@@ -6,6 +6,7 @@ builds it again.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -33,13 +34,16 @@ class SearchIndex:
     """Searches one SQLite log. All methods run on one thread and may block it."""
 
     def __init__(self, log: Path) -> None:
-        self._log = connect(log, readonly=True)
         path = index_path(log)
-        try:
-            self._db = _open(path, read_epoch(self._log))
-        except sqlite3.DatabaseError:  # damaged, or of another epoch: it holds no data of its own
-            path.unlink(missing_ok=True)
-            self._db = _open(path, read_epoch(self._log))
+        with contextlib.ExitStack() as on_error:
+            self._log = on_error.enter_context(contextlib.closing(connect(log, readonly=True)))
+            epoch = read_epoch(self._log)
+            try:
+                self._db = _open(path, epoch)
+            except sqlite3.DatabaseError:  # damaged, or of another epoch: it holds no data of its own
+                path.unlink(missing_ok=True)
+                self._db = _open(path, epoch)
+            on_error.pop_all()
 
     @property
     def connections(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
@@ -127,6 +131,15 @@ def index_path(log: Path) -> Path:
 def _open(path: Path, epoch: str) -> sqlite3.Connection:
     create_database(path)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, epoch)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, epoch: str) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     # A power cut may lose the newest transactions, which are indexed again, and never splits one.
     db.execute("PRAGMA synchronous = NORMAL")
@@ -136,9 +149,7 @@ def _open(path: Path, epoch: str) -> sqlite3.Connection:
     if row is None:
         db.execute("INSERT INTO meta VALUES (?)", (epoch,))
     elif row[0] != epoch:
-        db.close()
         raise sqlite3.DatabaseError("the index of another epoch")
-    return db
 
 
 def _match(words: str) -> str:
