@@ -154,7 +154,8 @@ def _frame(messages: Iterable[Message]) -> pd.DataFrame:
     pd = import_pandas()
     frame: Any = pd.DataFrame([_row(message) for message in messages], columns=_COLUMNS)
     for name in _TIMES:
-        frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="ms", utc=True)
+        # float64 is exact for milliseconds; pandas 2's way from Int64 warns with NumPy 2.5
+        frame[name] = pd.to_datetime(frame[name].astype("float64"), unit="ms", utc=True)
     for name in _SEQS:
         frame[name] = frame[name].astype("Int64")
     return frame
