@@ -42,9 +42,9 @@ class Engine(NamedTuple):
 def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     if request.param == "nats":
         monkeypatch.setattr(nats_retention, "PROPAGATION_DELAY", 0.3)
-        monkeypatch.setattr(nats_retention, "SWEEP_INTERVAL", 0.05)
+        monkeypatch.setattr(nats_retention.Retention, "interval", 0.05)
         return nats_engine(request.getfixturevalue("nats_single").log(), tmp_path)
-    monkeypatch.setattr(sqlite_retention, "SWEEP_INTERVAL", 0.05)
+    monkeypatch.setattr(sqlite_retention.Retention, "interval", 0.05)
     monkeypatch.setattr(sqlite_retention, "MAX_TRIM_ENTRIES", 2)
     path = tmp_path / "log.sqlite"
 

@@ -12,7 +12,7 @@ from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.retry import retry
 
-from . import replica_state
+from . import replica
 from .consumer import Consumer
 from .replica import Replica
 
@@ -147,7 +147,7 @@ class Consumers:
         return await asyncio.shield(opening)
 
     async def _create(self, room: str) -> Consumer:
-        last_seq = await self._replica.read(replica_state.cursor, room)
+        last_seq = await self._replica.read(replica.cursor, room)
         consumer = Consumer(room, last_seq, self._client, self._bulk_client, self._replica.apply)
         await consumer.open()
         self._opened[room] = consumer

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from base64 import b64decode
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -99,7 +99,7 @@ class Eraser:
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
 
-    def add(self, superseded: Sequence[Superseded]) -> None:
+    def add(self, superseded: Iterable[Superseded]) -> None:
         self._waiting.extend(superseded)
         self._wake.set()
 

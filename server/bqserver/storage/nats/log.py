@@ -36,8 +36,9 @@ from bqserver.storage.sqlite import queries
 from .attachments import NatsAttachments
 from .consumers import Consumers
 from .erasure import Eraser, Superseded
+from .health import HealthMonitor
 from .precheck import Prechecker
-from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, HealthMonitor, PendingSend, Publisher
+from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, PendingSend, Publisher
 from .replica import Applied, Replica
 from .retention import TRIM_KEY_PREFIX, Retention
 from .snapshots import Snapshots
@@ -288,11 +289,10 @@ class NatsLog:
             for one, _ in batch
             if one.record is not None and one.record.node == self._publisher.node
         }
-        superseded = [
+        self.eraser.add(
             Superseded(room, seq, (room, target) in plan.emptied)
             for (room, seq), target in plan.targets.items()
             if (room, target) in own
-        ]
-        self.eraser.add(superseded)
+        )
         rooms = {room for room, _ in own}
         self.attachments.settle(References(freed=[one for one in plan.references.freed if one[0] in rooms]))

@@ -19,7 +19,7 @@ from bqserver.storage.redaction import decode_message
 from bqserver.storage.rejections import reject_excess
 from bqserver.storage.sequencer import deduplicate, validate
 
-from . import replica_state
+from . import replica
 from .consumers import Consumers
 from .publisher import RETRY_AFTER_SECONDS, STOPPING, Publisher
 from .replica import Replica
@@ -88,10 +88,10 @@ class Prechecker:
             if is_fresh:  # before a rejection: the replica may have been behind
                 await self._consumers.refresh(room)
             if draft.cid:
-                first = await self._replica.read(replica_state.find_stored, (room, principal, draft.cid))
+                first = await self._replica.read(replica.find_stored, (room, principal, draft.cid))
                 if first is not None:
                     return deduplicate(first, submission)
-            message = await self._replica.read(replica_state.target, room, target)
+            message = await self._replica.read(replica.target, room, target)
             rejected = validate(submission, entry, message)
             if rejected is None and message is not None:
                 rejected = reject_excess(decode_message(message.body), entry)

@@ -2,8 +2,7 @@
 
 Every publication of a send has the same ``Nats-Msg-Id``, so the stream stores it once even if an acknowledgement is
 lost. An acknowledged send is settled when the replica has applied it. A send that the stream does not acknowledge
-within ``PUBLISH_TIMEOUT`` is rejected as unavailable: its sender may repeat it with the same cid. ``HealthMonitor``
-finds out whether the cluster takes messages before one is sent.
+within ``PUBLISH_TIMEOUT`` is rejected as unavailable: its sender may repeat it with the same cid.
 """
 
 from __future__ import annotations
@@ -20,14 +19,12 @@ from secrets import token_hex
 
 from nats.aio.msg import Msg
 
-from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.model import Outcome, Rejected, Submission
 
-from .consumers import COMPARE_INTERVAL, Consumers
 from .records import encode_record, message_id
-from .replica import Applied, Replica
+from .replica import Applied
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds that a send may wait for the cluster: longer than the election of a new leader takes."""
@@ -190,56 +187,6 @@ class Publisher:
                 if not pending.seq:
                     pending.retry_at = 0.0
             self._wake.set()
-
-
-class HealthMonitor:
-    """Checks every ``COMPARE_INTERVAL`` seconds. ``replaced``: the stream has another epoch, so nothing here is valid."""
-
-    def __init__(
-        self, client: NatsClient, epoch: str, consumers: Consumers, publisher: Publisher, replica: Replica
-    ) -> None:
-        self.on_unavailable: Callable[[], None] = lambda: None
-        """Called each time the cluster stops taking messages: rooms can still be read, and sends wait."""
-        self.replaced = False
-        self._client = client
-        self._epoch = epoch
-        self._consumers = consumers
-        self._publisher = publisher
-        self._replica = replica
-        self._reachable = True
-        self._reported = False
-        self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._run())
-
-    def healthy(self) -> bool:
-        """Whether a message that is sent now is expected to be stored."""
-        return (
-            self._reachable
-            and self._client.connected.is_set()
-            and self._replica.healthy
-            and self._loop.time() - self._publisher.failed_at > PUBLISH_TIMEOUT
-        )
-
-    def close(self) -> None:
-        self._task.cancel()
-
-    async def _run(self) -> None:
-        while not self.replaced:
-            await asyncio.sleep(COMPARE_INTERVAL)
-            try:
-                epoch = await api.leader_epoch(self._client)
-                self._reachable = epoch == self._epoch
-                self.replaced = epoch not in (None, self._epoch)
-                if not self.replaced:
-                    await self._consumers.compare()
-                    await self._consumers.close_idle()
-            except CONNECTION_ERRORS:
-                self._reachable = False
-            unavailable = not self.healthy()
-            if unavailable and not self._reported:
-                self.on_unavailable()
-            self._reported = unavailable
-        _log.error("the stream was replaced by another one: restart this server")
 
 
 _UNAVAILABLE = Rejected(

@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 from bqserver.errors import StorageError
 from bqserver.files import LockFile
-from bqserver.model import Outcome, Rejected
+from bqserver.model import Outcome, Rejected, Stored
 from bqserver.storage.batching import take_batch
-from bqserver.storage.sequencer import Plan, sequence
+from bqserver.storage.sequencer import IdempotencyKey, Plan, Target, sequence
+from bqserver.storage.sqlite import queries
 from bqserver.storage.sqlite.compaction import COMPACTION_DELAY, SEARCH_COMPACTION_DELAY, Compactor
 from bqserver.storage.sqlite.readers import ReaderPool
 from bqserver.storage.sqlite.schema import connect, explain, truncate_wal
@@ -215,3 +216,28 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 _FOREIGN = Rejected("bad_json", "another program has stored this: it is not a message of bqserver", 400)
+
+
+# ---- reads, on a reader thread
+
+
+def cursor(db: sqlite3.Connection, room: str) -> int:
+    """The seq of the room's last applied message; 0: none."""
+    row = db.execute("SELECT seq FROM cursor WHERE room = ?", (room,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def target(db: sqlite3.Connection, room: str, seq: int) -> Target | None:
+    return _ReadOnlyState(db).target(room, seq)
+
+
+def find_stored(db: sqlite3.Connection, key: IdempotencyKey) -> Stored | None:
+    """The entry with that room, principal and cid."""
+    return _ReadOnlyState(db).find_stored([key]).get(key)
+
+
+class _ReadOnlyState(WriterState):
+    """A reader's state: it assigns no room numbers."""
+
+    def _number(self, room: str) -> int:
+        return queries.room_number(self._db, room)

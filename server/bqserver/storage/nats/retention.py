@@ -16,14 +16,14 @@ from nats.aio.msg import Msg
 from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
-from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
+from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.watched_kv import ControlState
-from bqserver.storage.retention import RetentionSize, Rule, find_rule
+from bqserver.storage.retention import Rule, find_rule
+from bqserver.storage.sweeper import Sweeper
 
 from .attachment_retention import remove_unreferenced
 from .snapshots import trim_snapshot
 
-SWEEP_INTERVAL = 600.0
 PROPAGATION_DELAY = 10.0
 """Seconds in which every node learns of a trim before the stream is purged; nodes poll every two."""
 BATCH_SIZE = 500
@@ -33,42 +33,23 @@ TRIM_KEY_PREFIX = "trim."
 MESSAGE_OVERHEAD_BYTES = 125
 """Bytes of a stored message besides its subject and payload: JetStream's own, and the header with its id."""
 
-_log = logging.getLogger("bqserver.nats")
 
-
-class Retention:
-    """``rules``: the first that matches a room applies; a room without a rule keeps everything. ``clock``: seconds
-    since the epoch.
-    """
+class Retention(Sweeper):
+    interval = 600.0
+    expected_errors = (StorageError, *CONNECTION_ERRORS)
+    logger = logging.getLogger("bqserver.nats")
 
     def __init__(
         self, client: NatsClient, control: ControlState, rules: Sequence[Rule], clock: Callable[[], float]
     ) -> None:
+        super().__init__(rules, clock)
         self._client = client
         self._control = control
-        self._rules = rules
-        self._clock = clock
-        self._sizes: dict[str, RetentionSize] = {}
-
-    async def run(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except (StorageError, *CONNECTION_ERRORS) as error:
-                _log.warning("old messages could not be removed, retrying later: %s", error_text(error))
-            except Exception:  # noqa: BLE001 - one failure must not end retention
-                _log.exception("old messages could not be removed because of an internal error")
-            await asyncio.sleep(SWEEP_INTERVAL)
 
     async def sweep(self) -> dict[str, int]:
-        """Remove what exceeds the limits. Returns the last seq removed, by room. Raises CONNECTION_ERRORS or
-        StorageError.
-        """
         trims = {}
-        names = await api.room_names(self._client)
-        self._sizes = {room: size for room, size in self._sizes.items() if room in names}
-        for room in sorted(names):
-            if (rule := find_rule(self._rules, room)) is not None and (upto := await self._trim_upto(room, rule)):
+        for room, rule in self._limited(sorted(await api.room_names(self._client))):
+            if upto := await self._trim_upto(room, rule):
                 trims[room] = upto
                 await self._control.put(f"{TRIM_KEY_PREFIX}{room}", b"%d" % upto)
         if trims:
@@ -112,7 +93,7 @@ class Retention:
 
     async def _last_over_size(self, room: str, first: int, limit: int) -> int:
         """The seq of the last message that exceeds the limit. Reads the room once, and then only new messages."""
-        size = self._sizes.setdefault(room, RetentionSize(limit))
+        size = self._size(room, limit)
         size.remove(first - 1)
         more = True
         while more:

@@ -14,7 +14,7 @@ from bqserver.storage.redaction import decode_message
 from bqserver.storage.sqlite import queries
 from bqwidget.protocol import MAX_TIME, Struct
 
-from . import replica_state
+from . import replica
 
 MAX_MESSAGES = 50
 """Messages of a snapshot: what a client requests first of a room."""
@@ -71,7 +71,7 @@ def take_snapshot(db: sqlite3.Connection, epoch: str, room: str) -> Snapshot | N
     """What a replica has of the room at one moment. None if it has nothing, or the newest message is too large."""
     db.execute("BEGIN")
     try:
-        seq = replica_state.cursor(db, room)
+        seq = replica.cursor(db, room)
         bounds = queries.bounds(db, room)
         bodies = queries.messages(db, room, MAX_MESSAGES + 1, None, None)
     finally:

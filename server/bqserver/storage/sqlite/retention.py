@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bqserver.errors import StorageError
-from bqserver.storage.retention import RetentionSize, Rule, find_rule
+from bqserver.storage.retention import RetentionSize, Rule
+from bqserver.storage.sweeper import Sweeper
 
 from .queries import bounds, id_range, room_number, rooms
 from .readers import ReaderPool
 from .schema import SEQ_MASK
 
-SWEEP_INTERVAL = 60.0
-"""Seconds between two looks for old messages. The first is at the start."""
 MAX_TRIM_ENTRIES = 500
 """Entries removed in one transaction, for which new messages wait some milliseconds."""
 MAX_READ_ROOMS = 100
@@ -24,13 +22,13 @@ MAX_READ_ROOMS = 100
 ROW_OVERHEAD_BYTES = 150
 """Bytes of a stored entry besides its JSON: its columns, and its rows in the indexes. Measured: 151 with a cid."""
 
-_log = logging.getLogger("bqserver.log")
 
+class Retention(Sweeper):
+    """``trim`` removes the entries of a room up to a seq."""
 
-class Retention:
-    """``rules``: the first that matches a room applies; a room without a rule keeps everything. ``trim`` removes the
-    entries of a room up to a seq. ``clock``: seconds since the epoch, as those that entries are stored with.
-    """
+    interval = 60.0
+    expected_errors = (StorageError, sqlite3.Error)
+    logger = logging.getLogger("bqserver.log")
 
     def __init__(
         self,
@@ -39,30 +37,13 @@ class Retention:
         trim: Callable[[str, int], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._rules = rules
+        super().__init__(rules, clock)
         self._readers = readers
         self._trim = trim
-        self._clock = clock
-        self._sizes: dict[str, RetentionSize] = {}
-
-    async def run(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except (StorageError, sqlite3.Error) as error:
-                _log.warning("old messages could not be removed, retrying later: %s", error)
-            except Exception:  # noqa: BLE001 - one failure must not end retention
-                _log.exception("old messages could not be removed because of an internal error")
-            await asyncio.sleep(SWEEP_INTERVAL)
 
     async def sweep(self) -> dict[str, int]:
-        """Remove what exceeds the limits. Returns the last seq removed, by room. Raises StorageError and
-        sqlite3.Error.
-        """
         trims = {}
-        found = [row.name for row in await self._readers.read(rooms)]
-        self._sizes = {room: size for room, size in self._sizes.items() if room in found}
-        limited = [(room, rule) for room in found if (rule := find_rule(self._rules, room)) is not None]
+        limited = self._limited([row.name for row in await self._readers.read(rooms)])
         for start in range(0, len(limited), MAX_READ_ROOMS):
             part = limited[start : start + MAX_READ_ROOMS]
             for room, oldest, upto in await self._readers.read(self._excess, part):
@@ -83,7 +64,7 @@ class Retention:
             if rule.seconds is not None:
                 upto = _last_older(db, room, int((self._clock() - rule.seconds) * 1000), newest)
             if rule.size is not None:
-                size = self._sizes.setdefault(room, RetentionSize(rule.size))
+                size = self._size(room, rule.size)
                 _count(db, room, size, newest)
                 size.remove(max(upto, oldest - 1))
                 upto = max(upto, size.excess_upto())

@@ -13,7 +13,7 @@ import pytest
 from bqserver.errors import StorageError
 from bqserver.jetstream.client import NatsClient
 from bqserver.model import Bounds, Rejected, Stored, Submission
-from bqserver.storage.nats import publisher, replica_state
+from bqserver.storage.nats import publisher, replica
 from bqserver.storage.nats.consumer import Consumer
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.nats.records import encode_record, message_id
@@ -350,7 +350,7 @@ def test_a_cancelled_reader_that_opened_a_room_does_not_block_the_next(two_nodes
         read, asked, answers = other.replica.read, asyncio.Event(), asyncio.Event()
 
         async def slowly(query: Callable[..., Any], *args: Any) -> Any:
-            if query is replica_state.cursor:
+            if query is replica.cursor:
                 asked.set()
                 await answers.wait()
             return await read(query, *args)

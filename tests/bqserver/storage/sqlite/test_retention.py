@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Old messages are looked for several times a second."""
-    monkeypatch.setattr(retention, "SWEEP_INTERVAL", 0.1)
+    monkeypatch.setattr(retention.Retention, "interval", 0.1)
 
 
 @contextlib.contextmanager
