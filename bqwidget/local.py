@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -159,17 +159,24 @@ def _start(runtime_file: Path, deadline: float) -> LocalServer:
             env=environ,
             start_new_session=True,  # the server survives Ctrl+C and the kernel
         )
-    # Collects the exit status, so that no zombie remains while this kernel runs.
-    ended = threading.Thread(target=process.wait, name="bqwidget-local-server", daemon=True)
-    ended.start()
     while time.monotonic() < deadline:
         if server := _find_running(runtime_file, deadline):
+            _collect(process)
             return server
-        ended.join(_POLL_INTERVAL)
-        if not ended.is_alive():
-            raise _start_error(f"the local server ended with code {process.returncode} when it started", log)
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(_POLL_INTERVAL)
+            raise _start_error(f"the local server ended with code {code} when it started", log)
     process.terminate()
+    _collect(process)
     raise _start_error("the local server did not answer in time", log)
+
+
+def _collect(process: subprocess.Popen[bytes]) -> None:
+    """Collect its exit status when it ends, so that no zombie remains while this kernel runs."""
+    try:
+        threading.Thread(target=process.wait, name="bqwidget-local-server", daemon=True).start()
+    except RuntimeError:  # this interpreter ends, from Python 3.12 on
+        process.returncode = 0  # no warning that it still runs
 
 
 def _start_error(what: str, log: Path) -> LocalServerError:

@@ -32,13 +32,17 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._loop.getaddrinfo = _getaddrinfo  # type: ignore[method-assign]  # works at the interpreter's exit too
-        self._main: asyncio.Task[None] = self._loop.create_task(self._work())
         self.thread = Thread(target=self._run, name=name, daemon=True)
         self._process = os.getpid()
 
     def start(self) -> None:
+        """Raises RuntimeError at the interpreter's exit, from Python 3.12 on."""
+        try:
+            self.thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
         _started.add(self)
-        self.thread.start()
 
     def check_process(self) -> None:
         """Raises BqwidgetError in a forked child, where the thread does not run and locks may stay held."""
@@ -74,6 +78,7 @@ class LoopThread:
         """The last call on the thread; functions that are passed to ``call_soon`` later do not run."""
 
     def _run(self) -> None:
+        self._main = self._loop.create_task(self._work())
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 self._loop.run_until_complete(self._main)

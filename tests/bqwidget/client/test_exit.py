@@ -17,7 +17,9 @@ ENDINGS = {
     "close": "room = Room('lobby')\nroom.send('last words', wait=False)\nroom.close()",
     "sys.exit": "room = Room('lobby')\nroom.send('last words', wait=False)\nsys.exit()",
     "an exception": "room = Room('lobby')\nroom.send('last words', wait=False)\nraise ValueError('the end')",
-    "a thread": "threading.Thread(target=lambda: Room('lobby').send('last words', wait=False)).start()",
+    "a thread": "made = threading.Event()\ndef speak():\n"
+    "    room = Room('lobby'); made.set(); threading.main_thread().join(); room.send('last words', wait=False)\n"
+    "threading.Thread(target=speak).start(); made.wait()",
     "collected": "room = Room('lobby')\nroom.send('last words', wait=False)\ndel room\ngc.collect()",
     "an attachment": f"Room('lobby').send(base64.b64decode({PNG!r}), 'last words', wait=False)",
     "a host's name": "Room('lobby', url=os.environ['BQWIDGET_URL'].replace('127.0.0.1', 'localhost')).send("
@@ -39,6 +41,20 @@ def test_queued_messages_are_delivered_at_the_end(home_environ: dict[str, str], 
             assert [message.text for message in reader.history()] == ["last words"], ended.stderr
     assert "not delivered" not in ended.stderr
     assert ended.returncode == ("ValueError" in code)
+
+
+def test_a_room_that_a_thread_makes_after_the_main_thread_is_delivered_or_refused(home_environ: dict[str, str]) -> None:
+    code = "def speak(): threading.main_thread().join(); Room('lobby').send('last words', wait=False)\n"
+    with running_server(open=True) as server:
+        ended = run_script(
+            {**home_environ, "BQWIDGET_URL": server.url}, f"{code}threading.Thread(target=speak).start()"
+        )
+        with Room("lobby", user="reader", url=server.url) as reader:
+            delivered = [message.text for message in reader.history()]
+    if delivered or sys.version_info < (3, 12):
+        assert (delivered, ended.stderr) == (["last words"], "")
+    else:  # such a Python starts no thread any more
+        assert ended.stderr.rstrip().endswith("interpreter shutdown"), "one error, and no warning of what is left open"
 
 
 def test_a_local_server_is_started_for_them(home_environ: dict[str, str]) -> None:
