@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from bqserver.hub.catch_up import start_join
 from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 
 from bqwidget.protocol import Send
+
+Result = TypeVar("Result")
 
 
 class RecordingConnection:
@@ -41,6 +46,9 @@ class RecordingConnection:
         self.closed = 1006
 
 
+TEXT_FRAME = 0x81
+
+
 def frames(data: bytes) -> list[dict]:
     """The JSON of the unmasked text frames in ``data`` (RFC 6455, 5.2)."""
     found = []
@@ -50,7 +58,8 @@ def frames(data: bytes) -> list[dict]:
             size, start = int.from_bytes(data[2:4], "big"), 4
         elif size == 127:
             size, start = int.from_bytes(data[2:10], "big"), 10
-        found.append(json.loads(data[start : start + size]))
+        if data[0] == TEXT_FRAME:  # else a ping
+            found.append(json.loads(data[start : start + size]))
         data = data[start + size :]
     return found
 
@@ -84,3 +93,31 @@ async def settle() -> None:
 
 def run(scenario) -> None:
     asyncio.run(scenario())
+
+
+# ---- virtual time: timers pass at once, in their order
+
+
+class _Selector(selectors.SelectSelector):
+    """Waits in virtual time. Nothing but timers may wake the loop: no sockets, no threads."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "nothing will ever happen: no timer is set"
+        self.now += timeout
+        return super().select(0)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._virtual = _Selector()
+        super().__init__(self._virtual)
+
+    def time(self) -> float:
+        return self._virtual.now
+
+
+def run_in_virtual_time(work: Coroutine[Any, Any, Result]) -> Result:
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        return runner.run(work)

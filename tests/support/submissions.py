@@ -12,6 +12,7 @@ rooms, users, cids = (
     st.sampled_from(["ada", "bob"]),
     st.sampled_from(["", "1", "2", "3"]),
 )
+optional_texts = st.sampled_from([None, "x", "z"])
 texts, targets = st.sampled_from(["x", "y"]), st.integers(0, 8)
 polls = st.builds(Ask, choices=st.just(("x", "y")), from_=st.sampled_from([None, ("ada", "bob")]), poll=st.just(True))
 
@@ -22,6 +23,7 @@ def submissions(draw: st.DrawFn) -> Submission:
     draft = draw(
         st.one_of(
             st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, format=st.sampled_from([None, "plain"])),
+            st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, live=st.booleans()),
             st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, ask=polls),
             st.builds(Expire, cid=st.just(cid), user=st.just(user), target=targets),
             st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, live=st.just(True)),
@@ -41,6 +43,19 @@ def submissions(draw: st.DrawFn) -> Submission:
             ),
             st.builds(Vote, cid=st.just(cid), user=st.just(user), target=targets, choice=texts),
             st.builds(Edit, cid=st.just(cid), user=st.just(user), target=targets, text=texts),
+            st.builds(
+                Append, target=targets, offset=st.integers(0, 3), text=texts, replace=st.sampled_from([None, True])
+            ),
+            st.builds(
+                SetStep,
+                cid=st.just(cid),
+                target=targets,
+                id=texts,
+                title=texts,
+                state=st.just("done"),
+                text=optional_texts,
+            ),
+            st.builds(End, cid=st.just(cid), target=targets, end=st.just("done"), text=optional_texts),
             st.builds(Delete, cid=st.just(cid), user=st.just(user), target=targets),
             st.builds(React, cid=st.just(cid), user=st.just(user), target=targets, emoji=texts, on=st.booleans()),
         )

@@ -112,6 +112,7 @@ async def _replay(hub: Hub, room: ActiveRoom, peer: Peer, bounds: Bounds, after:
         if not await _send_entries(hub, peer, after, bounds.seq):
             return
     hub.flush_now()  # held back, and complete; sent later, it would lack the texts that other members have
+    hub.live.send_pending(room.name)
     peer.end_catch_up(bounds.seq, room.seq)
     if peer.follows_live:
         peer.write(b"".join(hub.live.tails(room.name)))

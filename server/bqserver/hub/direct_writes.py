@@ -15,29 +15,31 @@ from bqserver.websocket.framing import SocketSend
 
 
 class DirectWriters:
-    """Sockets that take whole frames, each with the function that writes the rest of a frame a socket did not take."""
+    """Sockets that take whole frames, each with the function that writes the rest of a frame a socket did not take
+    (``writes``).
+    """
 
-    __slots__ = ("_writes",)
+    __slots__ = ("writes",)
 
     def __init__(self) -> None:
-        self._writes: dict[SocketSend, Callable[[bytes], None]] = {}
+        self.writes: dict[SocketSend, Callable[[bytes], None]] = {}
 
     def add(self, send: SocketSend, write: Callable[[bytes], None]) -> None:
-        self._writes[send] = write
+        self.writes[send] = write
 
     def discard(self, send: SocketSend) -> None:
-        self._writes.pop(send, None)
+        self.writes.pop(send, None)
 
     def write(self, data: bytes) -> None:
         """Send ``data`` to every socket; what a socket does not take now is given to its write function."""
         size = len(data)
         rest = []
-        for send in self._writes:
+        for send in self.writes:
             try:
                 sent = send(data)
             except OSError:
                 sent = 0
             if sent != size:
-                rest.append((self._writes[send], sent))
+                rest.append((self.writes[send], sent))
         for write, sent in rest:
             write(data[sent:])

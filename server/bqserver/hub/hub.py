@@ -32,6 +32,7 @@ from .cluster import Membership
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT_INTERVAL, Heartbeat
 from .live.messages import LiveMessages
+from .live.variants import OPENS
 from .orphans import Orphans
 from .peer import Peer
 from .presence import PresenceAnnouncer, next_announcement
@@ -141,10 +142,10 @@ class Hub:
     # ---- fan-out
 
     def _on_entries(self, entries: Sequence[Stored]) -> None:
-        rooms = self.rooms
+        rooms, live = self.rooms, self.live
         self.audit.counters.entries += len(entries)
         for entry in entries:
-            variant = self.live.on_entry(entry)
+            variant = live.on_entry(entry) if live.rooms or OPENS in entry.body else None
             room = rooms.get(entry.room)
             if room is None:
                 continue

@@ -87,13 +87,15 @@ class ActiveRoom:
             self._flush_variants(frames)
             return len(frames)
         data = b"".join([frame for _, frame in frames])
-        packed = self._packed(frames, data)
+        packed = self._packed(frames, data) if self.compressing else data
         buffered = list(self.buffered_peers)  # mostly senders, which have waited longest
         for peer in buffered:
             peer.deliver(frames, packed if peer.connection.compresses else data)
         for plain, compressing in self.direct_writers:
-            plain.write(data)
-            compressing.write(packed)
+            if plain.writes:
+                plain.write(data)
+            if compressing.writes:
+                compressing.write(packed)
         for peer in buffered:
             self.enable_direct(peer)
         return len(frames)

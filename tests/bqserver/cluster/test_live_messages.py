@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nats
 import pytest
-from bqserver.hub.live import messages
+from bqserver.hub.live import saving
 from bqserver.jetstream.address import parse_address
 from bqserver.testing import RunningServer, running_server
 from chaos.load.server_process import ServerProcess, server_process
@@ -181,7 +181,7 @@ def test_only_the_author_writes_on_any_node(two_nodes: Nodes):
 
 def test_a_node_that_has_missed_pieces_asks_for_the_text(nats_single, tmp_path: Path, monkeypatch):
     """Its connection to NATS was lost meanwhile, and the log does not have the text."""
-    monkeypatch.setattr(messages, "SAVE_INTERVAL", 600.0)
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 600.0)
     log = nats_single.log()
     address = parse_address(log)
     with tcp_proxy(int(address.servers[0].rpartition(":")[2])) as proxy:

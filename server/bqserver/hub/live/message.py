@@ -16,10 +16,11 @@ class LiveMessage:
 
     ``message``: what the log has, all its changes folded in. ``author``: ``Peer.author`` of its author, who alone may
     write on it; None until that is known. ``newest``: what the author has written, ``sent``: of this, what members
-    have been sent, at ``sent_at`` (loop time). ``submitted``: what the log was given last, at ``saved_at``; ``saving``: done
-    when that is stored or rejected. ``ending``: its end was submitted. ``written_here``: the last piece came from a member of this node, not from
-    another node. ``timers``: to send the next
-    piece, and to save.
+    have been sent, at ``sent_at`` (loop time). ``submitted``: what the log was given last, at ``saved_at``; ``saving``:
+    done when that is stored or rejected. ``ending``: its end was submitted. ``written_here``: the last piece came from a
+    member of this node, not from another node. ``rewritten``: members may have another text than the first part of the
+    newest, for it was replaced, or a server that crashed has lost what they have; who joins again is sent all of it.
+    ``timers``: to send the next piece, and to save.
     """
 
     __slots__ = (
@@ -27,6 +28,7 @@ class LiveMessage:
         "ending",
         "message",
         "newest",
+        "rewritten",
         "save_timer",
         "saved_at",
         "saving",
@@ -45,6 +47,7 @@ class LiveMessage:
         self.saved_at = now
         self.saving: asyncio.Future[None] | None = None
         self.ending = False
+        self.rewritten = False
         self.written_here = False
         self.send_timer: asyncio.TimerHandle | None = None
         self.save_timer: asyncio.TimerHandle | None = None
@@ -56,13 +59,9 @@ class LiveMessage:
 
     def tail(self) -> Piece | None:
         """What a member is sent who has all entries of the log; None if nothing is missing."""
-        saved, submitted, newest = self.saved.text, self.submitted.text, self.newest.text
-        if self.saving is not None and not (submitted.startswith(saved) and newest.startswith(submitted)):
-            # The member may have the entry that is being stored already: only the whole text is certain.
-            return Piece(0, newest, replace=True, progress=self.newest.progress)
         piece = difference(self.saved, self.newest)
-        if piece is not None and piece.replace:
-            return self.whole()  # the member's log may be newer than what this node has noted of it
+        if self.rewritten or (piece is not None and piece.replace):
+            return self.whole()
         return piece
 
     def whole(self) -> Piece:

@@ -23,26 +23,18 @@ from bqserver.storage.sequencer import apply_entry
 from bqserver.websocket.framing import text_frame
 from bqwidget.protocol import Append, AppendFrame, Change, End, StopFrame, encode
 
-from .content import Content, difference, grows
+from .content import Content, difference
 from .message import LiveMessage
+from .saving import GONE_CODES, Saver, Submit
 from .variants import OPENS, Variant, changing, opening
 
 JOIN_INTERVAL = 0.04
 """Seconds between two pieces of one message that members are sent."""
-SAVE_INTERVAL = 2.0
-"""Seconds between two entries of a text that grows, and after its first piece."""
-SAVE_REPLACED_INTERVAL = 30.0
-"""The same for a text that was replaced, or a progress."""
-GONE_CODES = ("not_found", "not_live")
-"""Codes by which the log rejects what is written on a message that was removed or deleted."""
-FINAL_SAVE_TIMEOUT = 5.0
-"""Seconds for which the end of the server waits until the log has all texts."""
-
-Submit = Callable[[Submission, Callable[[Outcome], None]], None]
 
 
 class LiveMessages:
-    """``submit`` appends to the log; ``active``: the rooms that have members here.
+    """The live messages, by room and seq (``rooms``). ``submit`` appends to the log; ``active``: the rooms that have
+    members here.
 
     ``orphans`` ends the message of an author that is gone; ``grace``: seconds after a restart until that, at least.
     ``relay``: to the other nodes, if there are any.
@@ -54,30 +46,32 @@ class LiveMessages:
         self._active = active
         self._orphans = orphans
         self._grace = grace
-        self._rooms: dict[str, dict[int, LiveMessage]] = {}
+        self.rooms: dict[str, dict[int, LiveMessage]] = {}
+        self._saver = Saver(submit, self._send, self._forget)
         self._loop = asyncio.get_running_loop()
 
     def find(self, room: str, seq: int) -> LiveMessage | None:
         """The live message ``seq``; None if there is none, or its end was submitted."""
-        live = self._rooms.get(room, {}).get(seq)
+        live = self.rooms.get(room, {}).get(seq)
         return None if live is None or live.ending else live
 
     def count(self, author: str) -> int:
         """How many messages the author writes now."""
-        return sum(live.author == author for lives in self._rooms.values() for live in lives.values())
+        return sum(live.author == author for lives in self.rooms.values() for live in lives.values())
 
     def load(self, rows: Iterable[LiveRow]) -> None:
         """Continue the messages that an earlier process has left. Their authors have two graces to come back."""
         for room, seq, author, body in rows:
             live = LiveMessage(decode_message(body), self._loop.time())
-            self._rooms.setdefault(room, {})[seq] = live
+            self.rooms.setdefault(room, {})[seq] = live
+            live.rewritten = True
             self._set_author(live, author, 2 * self._grace)
 
     # ---- what the log has stored
 
     def on_entry(self, entry: Stored) -> Variant | None:
         """Note an entry. Returns what members are sent in its place; None: the entry itself."""
-        lives = self._rooms.get(entry.room)
+        lives = self.rooms.get(entry.room)
         if not entry.change:
             if OPENS in entry.body:
                 self._open(entry)
@@ -96,11 +90,12 @@ class LiveMessages:
         live.message = apply_entry(live.message, change)
         if not live.message.live:
             self._forget(live)
-        return changing(entry, change, live.message, sent=self._was_sent(live, change))
+        sent = len(live.sent.text) if self._was_sent(live, change) else None
+        return changing(entry, change, live.message, sent)
 
     def _open(self, entry: Stored) -> None:
         live = LiveMessage(decode_message(entry.body), self._loop.time())
-        self._rooms.setdefault(entry.room, {})[entry.seq] = live
+        self.rooms.setdefault(entry.room, {})[entry.seq] = live
         if entry.author is not None:
             self._set_author(live, entry.author, self._grace)
         self._loop.call_soon(self._ask, live)  # its first pieces may have come before it
@@ -120,12 +115,13 @@ class LiveMessages:
 
     def show(self, live: LiveMessage, content: Content) -> None:
         """Send the members here what another node has passed on."""
+        live.rewritten = live.rewritten or not content.text.startswith(live.newest.text)
         live.newest, live.written_here = content, False
         self._send(live, relay=False)
 
     def ask_all(self) -> None:
         """Ask for the texts that other nodes have: this one may have missed pieces."""
-        for live in [live for lives in self._rooms.values() for live in lives.values()]:
+        for live in [live for lives in self.rooms.values() for live in lives.values()]:
             self._ask(live)
 
     def _ask(self, live: LiveMessage) -> None:
@@ -140,6 +136,7 @@ class LiveMessages:
         newest = live.newest.after(piece)
         if newest == live.newest:
             return
+        live.rewritten = live.rewritten or not newest.text.startswith(live.newest.text)
         live.newest, live.written_here = newest, True
         if live.send_timer is None:
             due = live.sent_at + JOIN_INTERVAL
@@ -147,7 +144,7 @@ class LiveMessages:
                 self._send(live)
             else:
                 live.send_timer = self._loop.call_at(due, self._send, live)
-        self._save_later(live, SAVE_INTERVAL)
+        self._saver.later(live)
 
     def finish(self, live: LiveMessage, end: Submission, on_outcome: Callable[[Outcome], None]) -> None:
         """Submit the end of a message, after the rest of its text."""
@@ -160,14 +157,19 @@ class LiveMessages:
 
     # ---- for members
 
+    def send_pending(self, room: str) -> None:
+        """Pass on all pieces now: who joins next is sent the newest texts, and what follows them."""
+        for live in self.rooms.get(room, {}).values():
+            self._send(live)
+
     def tails(self, room: str) -> list[bytes]:
         """The frames with what the log does not have yet, for a member that has all its entries."""
-        found = [(live, live.tail()) for live in self._rooms.get(room, {}).values()]
+        found = [(live, live.tail()) for live in self.rooms.get(room, {}).values()]
         return [append_frame(live.frame(piece)) for live, piece in found if piece is not None]
 
     def newest(self, room: str, bodies: list[bytes]) -> list[bytes]:
         """Folded messages of the log, with the newest texts."""
-        lives = self._rooms.get(room)
+        lives = self.rooms.get(room)
         return [self._newest(lives, body) if OPENS in body else body for body in bodies] if lives else bodies
 
     def _newest(self, lives: dict[int, LiveMessage], body: bytes) -> bytes:
@@ -177,55 +179,13 @@ class LiveMessages:
             return body
         return encode(replace(message, text=live.newest.text, progress=live.newest.progress))
 
-    # ---- saving
+    # ---- the end
 
     async def save_all(self) -> None:
         """Give the log what it does not have, and wait until it is stored."""
-        lives = [live for lives in self._rooms.values() for live in lives.values() if not live.ending]
-        pending = [self._loop.create_task(self._save_now(live)) for live in lives]
-        if pending:
-            await asyncio.wait(pending, timeout=FINAL_SAVE_TIMEOUT)
-
-    async def _save_now(self, live: LiveMessage) -> None:
-        if live.saving is not None:
-            await asyncio.wait([live.saving])
-        self._save(live)
-        if live.saving is not None:
-            await asyncio.wait([live.saving])
-
-    def _save_later(self, live: LiveMessage, seconds: float) -> None:
-        if live.save_timer is None:
-            live.save_timer = self._loop.call_later(seconds, self._save_if_due, live)
-
-    def _save_if_due(self, live: LiveMessage) -> None:
-        live.save_timer = None
-        if live.ending or live.saving is not None:
-            return
-        wait = 0.0
-        if not grows(live.submitted, live.newest):
-            wait = live.saved_at + SAVE_REPLACED_INTERVAL - self._loop.time()
-        if wait > 0:
-            self._save_later(live, wait)
-        else:
-            self._save(live)
-
-    def _save(self, live: LiveMessage) -> None:
-        self._send(live)  # those who were sent all of it get the entry without its text
-        draft = live.append_draft()
-        if draft is not None and not live.ending:
-            live.submitted, live.saved_at = live.newest, self._loop.time()
-            live.saving = self._loop.create_future()
-            self._submit(live.submission(draft), partial(self._on_saved, live))
-
-    def _on_saved(self, live: LiveMessage, outcome: Outcome) -> None:
-        saving, live.saving = live.saving, None
-        if saving is not None:
-            saving.set_result(None)
-        live.submitted = live.saved
-        if isinstance(outcome, Rejected) and outcome.code in GONE_CODES:
-            self._forget(live)
-        elif live.newest != live.saved:
-            self._save_later(live, SAVE_INTERVAL)
+        await self._saver.save_all(
+            [live for lives in self.rooms.values() for live in lives.values() if not live.ending]
+        )
 
     def _submit_end(self, live: LiveMessage, end: Submission, on_outcome: Callable[[Outcome], None]) -> None:
         draft, rest = end.draft, live.append_draft()
@@ -246,7 +206,7 @@ class LiveMessages:
                 self._forget(live)
             elif live.author is not None:
                 self._set_author(live, live.author, self._grace)  # who may have gone meanwhile
-                self._save_later(live, SAVE_INTERVAL)
+                self._saver.later(live)
         on_outcome(outcome)
 
     # ----
@@ -293,8 +253,8 @@ class LiveMessages:
     def _forget(self, live: LiveMessage) -> None:
         live.cancel_timers()
         room, seq = live.message.room, live.message.seq
-        lives = self._rooms.get(room, {})
+        lives = self.rooms.get(room, {})
         if lives.pop(seq, None) is not None and not lives:
-            del self._rooms[room]
+            del self.rooms[room]
         if live.author is not None:
             self._orphans.has_written(live.author, room, seq)

@@ -33,16 +33,18 @@ def opening(entry: Stored) -> Variant:
     return Variant(frame, frame, b"")
 
 
-def changing(entry: Stored, change: Change, message: Message, *, sent: bool) -> Variant | None:
+def changing(entry: Stored, change: Change, message: Message, sent: int | None) -> Variant | None:
     """For a change of a live message, which is ``message`` after it; None: everyone gets the entry.
 
-    ``sent``: the members that follow live messages were sent its text.
+    ``sent``: the characters that the members that follow live messages have of it; None if they were not sent the text
+    of this change. They may have fewer than are stored, if the text was replaced.
     """
     if change.kind not in LIVE_KINDS:
         return None
     full = entry_frame(entry)
-    if change.kind == "append" and change.text is not None and sent:
-        body = encode(replace(change, text=None, length=len(change.text)))
+    if change.kind == "append" and change.text is not None and change.offset is not None and sent is not None:
+        offset = min(change.offset, sent)
+        body = encode(replace(change, text=None, offset=offset, length=min(len(change.text), sent - offset)))
         return Variant(change_frame(body, entry.prev), full, b"")
     return Variant(full, full, finished_frame(encode(message)) if change.kind == "end" else b"")
 
