@@ -179,7 +179,8 @@ class Session:
             case Error():
                 self.outbox.on_error(frame, now)
                 self.live_drafts.on_frame(frame)
-                accepted.append(frame)
+                if frame.cid is not None or frame.target is None:  # else it is about a piece, which is sent again
+                    accepted.append(frame)
             case Presence():
                 self.members = frame.after(self.members)
                 accepted.append(frame)

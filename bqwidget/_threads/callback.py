@@ -64,7 +64,7 @@ class Callback:
             self.show_error(error)
             return
         if inspect.isawaitable(result):
-            task = asyncio.get_running_loop().create_task(_await(result, figures), context=context)
+            task = asyncio.get_running_loop().create_task(self._await(result, figures), context=context)
             self._running = task
             suspendable(task)
             task.add_done_callback(self._done)
@@ -97,6 +97,15 @@ class Callback:
         self._context.copy().run(_print_error, text)
         self._on_error(error)
 
+    async def _await(self, awaitable: Awaitable[object], figures: set[int]) -> BaseException | None:
+        """Run ``awaitable``, show its figures, and return an error that would end the event loop."""
+        try:
+            await InterruptibleSteps(awaitable, self._output_context.active)
+            show_new_figures(figures)
+        except (KeyboardInterrupt, SystemExit) as error:
+            return error
+        return None
+
     def _done(self, task: asyncio.Task[BaseException | None]) -> None:
         self._running = None
         try:
@@ -121,16 +130,6 @@ class Callback:
 def _print_error(text: str) -> None:
     sys.stdout.flush()  # keep the order of what was printed before
     print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - errors of a cell belong into its output
-
-
-async def _await(awaitable: Awaitable[object], figures: set[int]) -> BaseException | None:
-    """Run ``awaitable``, show its figures, and return an error that would end the event loop."""
-    try:
-        await InterruptibleSteps(awaitable)
-        show_new_figures(figures)
-    except (KeyboardInterrupt, SystemExit) as error:
-        return error
-    return None
 
 
 _AROUND = (__package__, "bqwidget._room.writing", "bqwidget._room.commands")

@@ -60,7 +60,7 @@ class OutputContext:
     """Directs displays to the cell in which this object was created.
 
     ipykernel 7 keeps the cell in a context variable. ipykernel 6 keeps it in an attribute, which ``active`` sets
-    while a function runs (not across the awaits of an async function).
+    while a function, or a step of an async one, runs.
     """
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ import ctypes
 import signal
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 from weakref import WeakSet
@@ -137,17 +137,18 @@ def suspendable(task: asyncio.Task[Any]) -> None:
 
 
 class InterruptibleSteps:
-    """An awaitable, of which every step may be interrupted."""
+    """An awaitable, of which every step may be interrupted, and runs in ``context()``."""
 
-    def __init__(self, awaitable: Awaitable[object]) -> None:
+    def __init__(self, awaitable: Awaitable[object], context: Callable[[], AbstractContextManager[None]]) -> None:
         self._awaitable = awaitable
+        self._context = context
 
     def __await__(self) -> Generator[Any, Any, object]:
         steps = self._awaitable.__await__()
         send, value = steps.__next__, ()
         while True:
             try:
-                with interruptible():
+                with self._context(), interruptible():
                     waiting_for = send(*value)
             except StopIteration as end:
                 return end.value

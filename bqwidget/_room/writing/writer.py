@@ -177,9 +177,9 @@ class Writer:
                 ending = "stopped"
             elif error is not None:
                 ending, (text, progress) = "failed", draft.content
-                line = f"✗ {error_line(error)}"
-                text = f"{text[: self._limit() - len(line) - 2]}\n\n" if text else ""
-                draft.content = text + line, progress
+                line, limit = f"✗ {error_line(error)}", self._limit()
+                text = f"{text[: max(0, limit - len(line) - 2)]}\n\n" if text else ""
+                draft.content = (text + line)[:limit], progress
             self._room._connection.end_live(draft, ending)  # noqa: SLF001
 
     def _on_end(self, end: Future[Delivery]) -> None:
