@@ -206,3 +206,36 @@ def test_options_with_an_existing_room_are_refused(bob: Room) -> None:
 
     with pytest.raises(TypeError, match=r"keep: .* pass options to Room"):
         ChatWidget(bob, keep=5)
+
+
+def test_a_window_sees_a_message_grow_and_stops_it(browser: Browser, kernel: Kernel, bob: Room) -> None:
+    """Pieces of a handler of this kernel, of which each is sent once, and of another member."""
+    kernel.run("""
+import asyncio
+@widget.room.on_message
+async def answer(message):
+    for number in range(100):
+        yield f"{number} "
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(10**6)
+""")
+    bob.send("?")
+    target = browser.frame("message", live=True)["entry"]["seq"]
+    whole = "".join(f"{number} " for number in range(100))
+
+    def pieces() -> list[dict]:
+        frames = [frame for envelope in browser.envelopes() for frame in envelope.get("frames", ())]
+        return [frame for frame in frames if frame["type"] == "append" and frame["target"] == target]
+
+    browser.until(lambda _: "".join(piece["text"] for piece in pieces()) == whole)
+    offsets = [piece["offset"] for piece in pieces()]
+    assert offsets == sorted(set(offsets))
+    assert len(offsets) < 50  # joined
+    [shown] = [frame["entry"] for frame in browser.snapshot() if frame.get("entry", {}).get("seq") == target]
+    assert (shown["text"], shown["live"]) == (whole, True)
+    browser.command("frame", frame={"type": "chat.stop", "target": target, "user": "ada"})
+    browser.frame("stop", target=target, user="ada")
+    assert browser.frame("change", end="stopped", target=target)["entry"]["stopped_by"] == "ada"
+    with bob.write() as out:
+        out.append("of another member")
+        browser.frame("append", target=out.message.seq, text="of another member")
