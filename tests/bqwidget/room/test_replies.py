@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 
@@ -141,6 +142,24 @@ def test_a_handler_may_return_an_iterator(ada, bob):
         return map(str.upper, message.text)
 
     assert reply_to(bob, bob.send("abc")).text == "ABC"
+
+
+def test_a_generator_that_somebody_else_keeps_is_closed_too(ada, bob):
+    kept = []
+
+    def count(message):
+        for number in range(ENDLESS):
+            yield f"{number} "
+
+    @ada.on_message
+    def answer(message):
+        kept.append(count(message))
+        return kept[0]
+
+    question = bob.send("?")
+    bob.stop(growing(bob, question))
+    assert reply_to(bob, question).end == "stopped"
+    assert inspect.getgeneratorstate(kept[0]) == inspect.GEN_CLOSED
 
 
 def test_a_generator_that_yields_nothing_replies_nothing(ada, bob):

@@ -85,7 +85,7 @@ def test_a_replaced_text_is_the_same_for_all_at_its_end(ada, bob):
 def test_steps_run_and_are_done_or_failed(ada, bob):
     with ada.write() as out:
         with out.step("search papers") as step:
-            eventually(lambda: [step.state for step in newest(bob).steps] == ["running"])
+            eventually(lambda: newest(bob) and [step.state for step in newest(bob).steps] == ["running"])
             step.append("3 ")
             step.append("hits")
         with pytest.raises(ValueError, match="no paper"), out.step("t" * 300) as step:
@@ -194,7 +194,7 @@ def test_deleting_it_ends_it(ada, bob):
         eventually(lambda: out.stopped)
         out.append(" more")
     assert out.message.deleted
-    eventually(lambda: newest(bob).deleted)
+    eventually(lambda: newest(bob) and newest(bob).deleted)
     assert bob.history(limit=1)[0].text == ""
 
 
@@ -298,6 +298,30 @@ def test_nothing_is_lost_when_the_connection_is(room_server):
         assert out.message.text == "".join(words)
         assert ended(bob) == out.message
         assert bob.history(limit=1) == [out.message]
+
+
+def test_a_writer_that_was_away_for_too_long_gives_the_message_all_of_its_text():
+    """Until then the server has ended it. The rest comes as an edit, so that no word is lost."""
+    with (
+        running_server(open=True, heartbeat=0.5) as server,
+        tcp_proxy(server.port) as proxy,
+        Room("lobby", "ada", url=proxy.url) as ada,
+        Room("lobby", "bob", url=server.url) as bob,
+    ):
+        bob.wait_open(20)
+        with ada.write() as out:
+            out.append("seen ")
+            sees(bob, "seen ")
+            proxy.freeze()
+            proxy.cut()
+            assert (ended(bob).text, ended(bob).end) == ("seen ", "lost")
+            out.append("and not seen")
+            proxy.unfreeze()
+            proxy.cut()  # what had begun meanwhile
+            eventually(lambda: out.stopped)
+        done = sees(bob, "seen and not seen")
+        assert (done.end, bool(done.edited)) == ("lost", True)
+        assert sees(ada, done.text) == done
 
 
 def test_a_restarted_server_gets_what_it_had_not_saved(tmp_path, unused_port):
