@@ -50,7 +50,7 @@ def get(server: RunningServer | str, path: str) -> bytes:
 
 def replay(server: RunningServer, after: int = 0) -> list[dict[str, object]]:
     """The frames with an entry that a member gets who rejoins after that seq."""
-    with member(server.url, "lobby", f"?after={after}") as late:
+    with member(server.url, "lobby", f"?live=1&after={after}") as late:
         return _until_synced(late)
 
 
@@ -339,6 +339,9 @@ def test_a_stream_has_nothing_of_it_and_new_nodes_agree(
         poll = post(server, SECRET, "p", ask={"choices": [SECRET], "poll": True}).json["seq"]
         vote = change(one, "vote", poll, "p1", choice=SECRET)
         change(one, "delete", poll, "p2")
+        grown, replaced = write_live(one, "grown"), write_live(one, "replaced", text=SECRET)
+        for message in (grown, replaced):
+            change(one, "delete", message[0], f"delete-{message[0]}")
         seq = post(server, f"{SECRET} too", "3").json["seq"]
         change(one, "edit", seq, "4", text=f"{SECRET} edited")
         change(one, "edit", seq, "5", text="harmless")
@@ -347,7 +350,10 @@ def test_a_stream_has_nothing_of_it_and_new_nodes_agree(
         answer = json.loads(get(server, "/rooms/lobby/log"))[1]["seq"]
         change(one, "delete", answer, "7")
         with running_server(**traits, view=str(tmp_path / "b.sqlite")) as other:
-            eventually(lambda: erased(url, (first, poll, vote, seq, seq + 1)), what="the end of the texts")
+            eventually(
+                lambda: erased(url, (first, poll, vote, *grown[:-1], *replaced, seq, seq + 1)),
+                what="the end of the texts",
+            )
             assert SECRET.encode() not in stream_files(tmp_path / "nats", url)
             post(server, "last", "8")
             expected = json.loads(get(server, "/rooms/lobby/log"))
@@ -360,6 +366,16 @@ def test_a_stream_has_nothing_of_it_and_new_nodes_agree(
     done = run_bqserver("copy", "--single", url, f"sqlite:{tmp_path / 'copy.sqlite'}")
     assert done.returncode == 0, done.stderr
     assert list_problems(tmp_path / "copy.sqlite") == []
+
+
+def write_live(one: Member, cid: str, **end: str) -> list[int]:
+    """Write a live message with the secret in every part. Returns the seqs of all its entries, of which the last ends it."""
+    one.say(SECRET, cid=cid, live=True)
+    seq = one.until("ack")["seq"]
+    step = change(one, "step", seq, f"{cid}-step", id="1", title=SECRET, state="done", text=SECRET)
+    one.send({"type": "chat.append", "target": seq, "offset": len(SECRET), "text": SECRET})
+    last = change(one, "end", seq, f"{cid}-end", end="done", **end)
+    return [seq, *range(step, last + 1)]
 
 
 def erased(url: str, seqs: tuple[int, ...]) -> bool:
