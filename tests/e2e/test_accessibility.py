@@ -100,6 +100,20 @@ def test_axe_finds_no_violation_in_any_state(server, pages, axe, scheme, width):
     page.get_by_role("listbox").wait_for()
     assert axe(page) == [], "the list of mentions"
     page.keyboard.press("Escape")
+    with member(server.url, room, "?kind=kernel&user=bot") as bot:
+        bot.send({"type": "chat.commands", "commands": [{"name": f"c{n}", "help": "what it does"} for n in range(9)]})
+        page.get_by_role("textbox", name="Message", exact=True).fill("/")
+        page.get_by_role("listbox", name="Commands").wait_for()
+        assert axe(page) == [], "the list of commands"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Backspace")
+        page.locator("p.bq-command").wait_for()
+        assert axe(page) == [], "the usage of a command"
+    page.get_by_role("textbox", name="Message", exact=True).fill("/nothing")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Send as text").wait_for()
+    assert axe(page) == [], "a command that no member offers"
+    page.get_by_role("textbox", name="Message", exact=True).fill("")
     page.locator(".bq-picture").scroll_into_view_if_needed()  # distant pictures aren't fetched
     page.get_by_role("button", name="loss.png").click()
     page.get_by_role("dialog", name="loss.png").wait_for()

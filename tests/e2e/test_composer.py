@@ -1,4 +1,4 @@
-"""Writing and answering: input methods, drafts, rejections, edits, reactions, polls, mentions and screen readers."""
+"""Writing and answering: input methods, drafts, rejections, edits, reactions, polls, commands, mentions and screen readers."""
 
 from __future__ import annotations
 
@@ -191,6 +191,36 @@ def test_two_readers_vote_and_see_the_tally_of_an_open_and_an_ended_poll(server,
             assert 0 < float(widths[0]) <= float(widths[1])
         mine.reload()
         row(here, "Which day?").get_by_text("All have voted · 2 votes").wait_for()
+
+
+def test_commands_of_a_kernel_are_completed_and_others_are_not_sent(server, pages):
+    page = pages()
+    window = open_room(page, server, "commands")
+    with member(server.url, "commands", "?kind=kernel&user=bot") as bot:
+        mean = {"name": "mean", "usage": "/mean NUMBERS...", "help": "The mean of numbers."}
+        bot.send({"type": "chat.commands", "commands": [mean, {"name": "median"}]})
+        box_of(page).press_sequentially("/m")
+        page.get_by_role("option", name="/mean NUMBERS... bot The mean of numbers.", selected=True).wait_for()
+        box_of(page).press("ArrowDown")
+        page.get_by_role("option", name="/median bot", selected=True).wait_for()
+        box_of(page).press("ArrowUp")
+        box_of(page).press("Tab")
+        assert box_of(page).input_value() == "/mean "
+        page.keyboard.type("3 4 8")
+        page.get_by_text("The mean of numbers.").wait_for()
+        page.keyboard.press("Enter")
+        assert bot.until("message")["entry"]["text"] == "/mean 3 4 8"
+        window.say("/maen 3")
+        page.get_by_role("alert").filter(has_text="No member offers /maen").wait_for()
+        assert box_of(page).input_value() == "/maen 3"
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Enter")
+        assert bot.until("message")["entry"]["text"] == "/maen 3"
+        box_of(page).fill("/help")
+    page.get_by_role("button", name="1 here").wait_for()
+    box_of(page).press("Enter")  # the kernel has left
+    page.get_by_role("alert").filter(has_text="No member offers /help").wait_for()
 
 
 def test_typing_users_are_shown_and_mentions_highlighted(server, pages):

@@ -2,7 +2,8 @@
 
 Each room has fifty messages, as many as a page's HTML contains, with one payload per message, which is its text, its
 author's name, its choice, its picture's name and content, its table and, as a quote, part of the next message. Every
-second question is answered, so that both the button and the answer are shown. The monitor
+second question is answered, so that both the button and the answer are shown, and every fourth is a poll in which the
+author votes. The monitor
 (tests/support/dom_monitor.py) must report nothing. The last tests add a vulnerability, which it must report.
 """
 
@@ -32,6 +33,8 @@ PAYLOADS = payloads()
 MESSAGES_PER_PAGE = 50
 USER, EMOJI, NAME = 64, 16, 255
 """The maximum lengths of a user name, a reaction and a file name, to which payloads are truncated."""
+POLL = 3
+"""Of four messages, the one that is a poll."""
 TALL = {"width": 1280, "height": 30_000}
 """A viewport in which all pictures and tables of a room are in view: distant ones are not fetched."""
 
@@ -39,7 +42,8 @@ SHOWN_ROWS = """
 () => [...document.querySelectorAll(".bq-chat li[data-seq]")].map((item) => ({
   seq: Number(item.dataset.seq),
   user: item.querySelector(".bq-author b, .bq-sr b").textContent,
-  choice: item.querySelector(".bq-choice")?.textContent ?? null,
+  choice: item.querySelector(".bq-choice, .bq-option")?.textContent ?? null,
+  voter: item.querySelector(".bq-voters")?.textContent ?? null,
   file: item.querySelector(".bq-picture img").alt,
   cells: [...item.querySelectorAll(".bq-table :is(th, td)")].map((cell) => cell.textContent),
   quoted: item.querySelector(".bq-quote b")?.textContent ?? null,
@@ -48,6 +52,8 @@ SHOWN_ROWS = """
 """
 
 
+OPEN_ALL = "document.querySelectorAll('.bq-settled [aria-expanded=false]').forEach((button) => button.click())"
+"""Answered questions are one line until they are opened."""
 SETTLED = """
 (count) => document.querySelectorAll(".bq-chat .bq-table").length === count &&
   [...document.querySelectorAll(".bq-chat .bq-picture")].filter((each) =>
@@ -72,13 +78,18 @@ def post(server, room: str, texts: list[str]) -> list[int]:
     seqs: list[int] = []
     with member(server.url, room) as attacker:
         for number, text in enumerate(texts):
-            more = {"ask": {"choices": [text]}, "parts": attach(server, room, text)}
+            poll = number % 4 == POLL
+            more = {"ask": {"choices": [text], "poll": poll}, "parts": attach(server, room, text)}
             if number % 2:
                 more |= {"re": seqs[-1], "choice": texts[number - 1]}
             elif number:
                 more |= {"re": seqs[-1]}
             attacker.say(text, f"c{number}", text[:USER], **more)
             seqs.append(attacker.until("ack")["seq"])
+            if poll:
+                vote = {"cid": f"v{number}", "user": text[:USER], "target": seqs[-1], "choice": text}
+                attacker.send({"type": "chat.vote", **vote})
+                attacker.until("ack")
     return seqs
 
 
@@ -119,6 +130,7 @@ def edit(server, room: str, texts: list[str], seqs: list[int]) -> None:
 def check_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) -> None:
     """Check that each payload is shown as text, since a payload that is not shown is not tested."""
     page.locator(f".bq-chat li[data-seq='{seqs[-1]}'] {'.bq-reaction' if edited else ''}").first.wait_for()
+    page.evaluate(OPEN_ALL)
     page.wait_for_function(SETTLED, arg=len(seqs))
     shown = page.evaluate(SHOWN_ROWS)
     assert [row["seq"] for row in shown] == seqs
@@ -130,6 +142,7 @@ def check_shown(page: Page, texts: list[str], seqs: list[int], *, edited: bool) 
     for number, row in enumerate(shown):
         is_open = number % 2 or (last_is_open and number == len(texts) - 1)
         assert row["choice"] == (texts[number] if is_open else None)
+        assert row["voter"] == (texts[number][:USER] if number % 4 == POLL else None)
     if edited:
         assert [row["reaction"] for row in shown] == [text[:EMOJI] for text in texts]
 
@@ -192,6 +205,9 @@ def test_payloads_in_errors_and_names_of_members_stay_text(server, pages):
     page.goto(f"{server.url}/rooms/errors")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
     names = [{"user": text, "kind": "person", "typing": number < 2} for number, text in enumerate(PAYLOADS)]
+    names[0]["commands"] = [
+        {"name": f"{number:04d}{text}", "usage": text, "help": text} for number, text in enumerate(PAYLOADS)
+    ]
     routes[0].send(json.dumps({"type": "presence", "members": names}))
     page.get_by_role("button", name=f"{len(names)} here").click()
     people = page.get_by_role("list", name="People here").locator("li > [dir]")
@@ -200,6 +216,12 @@ def test_payloads_in_errors_and_names_of_members_stay_text(server, pages):
     box = page.get_by_role("textbox", name="Message", exact=True)
     box.press_sequentially("@")
     page.get_by_role("listbox").get_by_role("option").first.wait_for()
+    box.fill("/")
+    commands = page.get_by_role("listbox", name="Commands").locator("li[aria-selected=true]")
+    for number in range(0, len(PAYLOADS), 20):
+        box.fill(f"/{number:04d}")
+        page.get_by_role("option").filter(has_text=f"/{number:04d}").first.wait_for()
+        assert commands.locator("> div > span").all_text_contents() == [PAYLOADS[number]]
     box.fill("")
     notice = page.locator(".bq-composer [role=alert]")
     for text in PAYLOADS[::20]:

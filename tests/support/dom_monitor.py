@@ -22,10 +22,11 @@ MONITOR_SCRIPT = r"""
   const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/,
                 "data-lm-suppress-shortcuts": flag };
   const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete|busy)$/;
+  const lists = /^aria-(describedby|setsize|posinset|valuenow|valuemin|valuemax)$/, share = /^--share: [\d.]+;?$/;
   const allowed = {
     // The page's own HTML and the elements of message texts.
     main: { "data-room": word, "data-base": /^[\w/.:-]*$/, "data-session": /^(yes|no)$/ },
-    ol: { start: /^-?\d+$/ }, ul: {}, li: { "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+\.\w+$/ },
+    ol: { start: /^-?\d+$/ }, ul: {}, dl: {}, dt: {}, dd: {}, li: { style: share, "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+\.\w+$/ },
     p: {}, b: {}, strong: {}, em: {}, del: {}, code: {}, pre: {}, blockquote: {}, br: {}, small: {}, q: {},
     time: { datetime: /^[\d:.TZ-]*$/ },
     // Attachments: an image has the URL of its bytes, and a table consists of cells.
@@ -45,7 +46,7 @@ MONITOR_SCRIPT = r"""
   const found = new Set(), ran = [], blocked = [];
   const attribute = (element, { name, value }) => {
     const rules = Object.hasOwn(allowed, element.localName) ? allowed[element.localName] : {};
-    const rule = rules[name] ?? own[name] ?? (aria.test(name) || name === "id" && /^bq(widget$|-)/.test(value) ? any : null);
+    const rule = rules[name] ?? own[name] ?? (aria.test(name) || lists.test(name) || name === "id" && /^bq(widget$|-)/.test(value) ? any : null);
     if (!rule?.test(value)) found.add(`<${element.localName} ${name}="${value}">`);
   };
   const element = (each) => {
