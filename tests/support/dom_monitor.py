@@ -19,7 +19,7 @@ MONITOR_SCRIPT = r"""
   // An avatar's background colour, text colour, and image, which has a data: URL.
   const rgb = "rgb\\(\\d+, \\d+, \\d+\\)", picture = 'url\\("data:image/(png|jpeg|gif|webp);base64,[\\w+/=]+"\\)';
   const paint = new RegExp(`^(background(-image)?: (${picture}|${rgb}|${picture} ${rgb}); ?|color: ${rgb}; ?)+$`);
-  const own = { class: word, role: /^(alert|group|listbox|option|status)$/, title: any, dir, tabindex: /^(0|-1)$/,
+  const own = { class: word, role: /^(alert|group|listbox|option|progressbar|status)$/, title: any, dir, tabindex: /^(0|-1)$/,
                 "data-lm-suppress-shortcuts": flag };
   const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete|busy)$/;
   const lists = /^aria-(describedby|setsize|posinset|valuenow|valuemin|valuemax)$/, share = /^--share: [\d.]+;?$/;
@@ -37,7 +37,7 @@ MONITOR_SCRIPT = r"""
     a: { href: /^(https?|mailto):/, target: /^_blank$/, rel: /^noopener noreferrer$/ },
     // The chat window.
     section: {}, header: {}, footer: {}, h1: {}, h2: {}, span: { style: paint },
-    div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
+    div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$|^--share: [\d.]+;?$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
     input: { type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w+\/,]*$/, placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
              disabled: flag, type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w/+., -]*$/ },
     textarea: { rows: /^1$/, placeholder: word, enterkeyhint: /^send$/, style: /^height: (auto|[\d.]+px);$/ },

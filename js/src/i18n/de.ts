@@ -89,6 +89,7 @@ export const de: Strings = {
   secondAnswer: "schon beantwortet",
 
   writing: "schreibt…",
+  running: "läuft…",
   stop: "Anhalten",
   stopping: "wird angehalten…",
   stopped: "angehalten",

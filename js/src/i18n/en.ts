@@ -88,6 +88,7 @@ export const en = {
   secondAnswer: "already answered",
 
   writing: "writing…",
+  running: "running…",
   stop: "Stop",
   stopping: "stopping…",
   stopped: "stopped",

@@ -15,7 +15,7 @@ export function LiveState({ message, stopping, onStop }: Props): JSX.Element | n
   if (message.live) {
     return (
       <div class="bq-live">
-        <span class="bq-writing">{stopping ? strings.stopping : strings.writing}</span>
+        <span class="bq-writing">{stopping ? strings.stopping : message.progress ? strings.running : strings.writing}</span>
         {/* Still there while it stops: an author who was offline did not get it. */}
         <button type="button" class="bq-stop" onClick={() => onStop(message)}>
           {strings.stop}

@@ -14,6 +14,7 @@ import { VerificationBadge, verificationTitle } from "../shared/verification-bad
 import { LiveState } from "./live-state";
 import { MessageText } from "./message-text";
 import { MessageToolbar, type MessageActions } from "./message-toolbar";
+import { ProgressCard } from "./progress-card";
 import { Quote } from "./quote";
 import { Reactions } from "./reactions";
 import type { Row } from "./rows";
@@ -112,14 +113,23 @@ export class MessageItem extends Component<Props> {
       <MessageText text={message.text} format={message.format} live={message.live === true} />
     );
     if (message.ask === undefined) {
+      const state = (
+        <>
+          <LiveState message={message} stopping={this.props.stopping} onStop={actions.onStop} />
+          {this.meta()}
+        </>
+      );
       return (
         <>
           {above}
-          <div class={`bq-line${message.live || message.end ? " bq-written" : ""}`}>
-            {text}
-            <LiveState message={message} stopping={this.props.stopping} onStop={actions.onStop} />
-            {this.meta()}
-          </div>
+          {message.progress === undefined ? (
+            <div class={`bq-line${message.live || message.end ? " bq-written" : ""}`}>
+              {text}
+              {state}
+            </div>
+          ) : (
+            <ProgressCard message={message}>{state}</ProgressCard>
+          )}
         </>
       );
     }

@@ -27,6 +27,7 @@ export const PeopleIcon = icon(
 );
 export const SpeechIcon = icon("M5 5.5h14a1.5 1.5 0 0 1 1.5 1.5v8.5A1.5 1.5 0 0 1 19 17h-7l-4.5 3.5V17H5a1.5 1.5 0 0 1-1.5-1.5V7A1.5 1.5 0 0 1 5 5.5z");
 export const ExpandIcon = icon("m6 9.5 6 6 6-6");
+export const StopIcon = icon("M7 7h10v10H7z");
 export const CloseIcon = icon("m6.5 6.5 11 11m0-11-11 11");
 export const FileIcon = icon("M7 3.5h7l4 4v13H7zM14 3.5v4h4");
 export const AttachIcon = icon(
