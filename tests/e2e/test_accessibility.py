@@ -100,20 +100,6 @@ def test_axe_finds_no_violation_in_any_state(server, pages, axe, scheme, width):
     page.get_by_role("listbox").wait_for()
     assert axe(page) == [], "the list of mentions"
     page.keyboard.press("Escape")
-    with member(server.url, room, "?kind=kernel&user=bot") as bot:
-        bot.send({"type": "chat.commands", "commands": [{"name": f"c{n}", "help": "what it does"} for n in range(9)]})
-        page.get_by_role("textbox", name="Message", exact=True).fill("/")
-        page.get_by_role("listbox", name="Commands").wait_for()
-        assert axe(page) == [], "the list of commands"
-        page.keyboard.press("Enter")
-        page.keyboard.press("Backspace")
-        page.locator("p.bq-command").wait_for()
-        assert axe(page) == [], "the usage of a command"
-    page.get_by_role("textbox", name="Message", exact=True).fill("/nothing")
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="Send as text").wait_for()
-    assert axe(page) == [], "a command that no member offers"
-    page.get_by_role("textbox", name="Message", exact=True).fill("")
     page.locator(".bq-picture").scroll_into_view_if_needed()  # distant pictures aren't fetched
     page.get_by_role("button", name="loss.png").click()
     page.get_by_role("dialog", name="loss.png").wait_for()
@@ -142,6 +128,35 @@ def test_axe_finds_no_violation_in_any_state(server, pages, axe, scheme, width):
     page.get_by_role("textbox", name="Message", exact=True).press("Enter")
     page.get_by_role("alert").filter(has_text="name first").wait_for()
     assert axe(page) == [], "without a name"
+
+
+@pytest.mark.parametrize("width", [250, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_in_what_a_bot_offers_and_does(server, pages, axe, scheme, width):
+    page = pages(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 700})
+    room = f"bot-{scheme}-{width}"
+    open_room(page, server, room)
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    with member(server.url, room, "?kind=kernel&user=bot&live=1&client=1") as bot:
+        bot.send({"type": "chat.commands", "commands": [{"name": f"c{n}", "help": "what it does"} for n in range(9)]})
+        for number, end in enumerate(("done", "stopped", "failed", None)):
+            bot.say(f"epoch {number}\n1 of 9", f"p{number}", "bot", live=True, progress={"fraction": 0.1})
+            target = bot.until("ack")["seq"]
+            if end is not None:
+                bot.send({"type": "chat.end", "cid": f"e{number}", "target": target, "end": end})
+        box.fill("/")
+        page.get_by_role("listbox", name="Commands").wait_for()
+        page.get_by_role("progressbar", name="epoch 3").wait_for()
+        assert axe(page) == [], "the list of commands, and progress"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Backspace")
+        page.locator("p.bq-command").wait_for()
+        assert axe(page) == [], "the usage of a command"
+    box.fill("/nothing")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Send as text").wait_for()
+    assert axe(page) == [], "a command that no member offers"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

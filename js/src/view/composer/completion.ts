@@ -37,8 +37,8 @@ export function useCompletion(
   const [index, select] = useState(0);
   /** The caret's position once the completed text is in the box. */
   const caret = useRef<number | null>(null);
-  /** The start of the word for which the list was closed. */
-  const closedAt = useRef<number | null>(null);
+  /** The word for which the list was closed. */
+  const closedFor = useRef<CompletableWord | null>(null);
   useLayoutEffect(() => {
     if (caret.current !== null) box.current?.setSelectionRange(caret.current, caret.current);
     caret.current = null;
@@ -48,12 +48,12 @@ export function useCompletion(
   const update = (): void => {
     const { value = "", selectionStart = 0, selectionEnd = 0 } = box.current ?? {};
     const found = selectionStart === selectionEnd ? wordAt(value, selectionStart) : null;
-    if (found?.start !== closedAt.current) closedAt.current = null;
+    if (found?.start !== closedFor.current?.start || found?.kind !== closedFor.current?.kind) closedFor.current = null;
     if (found?.query !== word?.query) select(0);
-    setWord(closedAt.current === null ? found : null);
+    setWord(closedFor.current === null ? found : null);
   };
   const close = (): void => {
-    closedAt.current = word?.start ?? null;
+    closedFor.current = word;
     setWord(null);
   };
   const accept = ({ text }: Suggestion): void => {

@@ -108,6 +108,14 @@ describe("/commands", () => {
     expect(leakedKeys).toEqual([]);
   });
 
+  it("open their list also where that of a name was closed", async () => {
+    await offer(MEAN);
+    await type("@");
+    await press("Escape");
+    await type("/");
+    expect(options()).toEqual(["/help", "/mean NUMBERS..."]);
+  });
+
   it("that no member offers are not sent, but can be sent as text", async () => {
     await offer(MEAN);
     await type("/maen 3 4");
