@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         MessageRefused,
         ProtocolError,
         RoomClosed,
+        TrackStopped,
         WaitTimeout,
     )
     from .protocol import Message
@@ -44,6 +45,7 @@ _MODULES = {
     "MessageRefused": "errors",
     "ProtocolError": "errors",
     "RoomClosed": "errors",
+    "TrackStopped": "errors",
     "WaitTimeout": "errors",
 }
 
@@ -60,6 +62,7 @@ __all__ = [
     "ProtocolError",
     "Room",
     "RoomClosed",
+    "TrackStopped",
     "WaitTimeout",
 ]
 

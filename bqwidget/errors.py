@@ -10,6 +10,7 @@
     ├── MessageRefused         the server refused the message: ``code``, ``status``, ``retry_after``
     ├── DeliveryTimeout        not acknowledged in time; stays queued: ``cid``, ``timeout``  (a TimeoutError)
     ├── WaitTimeout            the awaited event did not happen in time: ``timeout``         (a TimeoutError)
+    ├── TrackStopped           a member stopped the loop of ``room.track(..., stop=True)``: ``user``
     ├── ConnectionRefused      the server can't be joined: ``url``, ``status``, ``code``, ``retry_after``
     └── LocalServerError       the local server can't be found or started: ``path``
 
@@ -98,6 +99,17 @@ class WaitTimeout(BqwidgetError, TimeoutError):
     def __init__(self, message: str, *, timeout: float) -> None:
         super().__init__(message)
         self.timeout = timeout
+
+
+class TrackStopped(BqwidgetError):
+    """A member, ``user``, stopped the loop of ``room.track(..., stop=True)``.
+
+    Example: ``except TrackStopped as error: print(error.user)``
+    """
+
+    def __init__(self, message: str, *, user: str) -> None:
+        super().__init__(message)
+        self.user = user
 
 
 class ConnectionRefused(BqwidgetError):

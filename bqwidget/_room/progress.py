@@ -1,4 +1,4 @@
-"""Progress of a loop or a job, shown to the room as one message that is edited in place."""
+"""Progress of a loop or a job, shown to the room as one live message."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import dis
 import operator
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from numbers import Real
 from types import FrameType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from bqwidget._threads.cells import ipython_shell
-from bqwidget.errors import BqwidgetError
+from bqwidget.errors import BqwidgetError, TrackStopped
+from bqwidget.protocol import Ending, printable, visible
 
-from .arguments import check_count, check_text, wrong_type, wrong_value
+from .arguments import check_count, check_flag, check_text, wrong_type, wrong_value
 from .sending import SendMixin
-from .status_message import StatusMessage
 from .writing.lines import error_line, truncate
+from .writing.progress import ProgressMessage, State
+from .writing.rate import Clock, ProgressRate, format_duration
+from .writing.writer import INTERRUPTS
 
-RATE_WINDOW = 10.0
-"""Seconds over which the rate is measured."""
 ROUNDING = 1e-6
-GONE = "its kernel is gone"
-"""The end of a message whose process ended first; the server writes it."""
+ERROR_TIMEOUT = 0.5
+"""Seconds to wait for the end of the cell, which names the exception that ended a loop in it."""
 
 Item = TypeVar("Item")
-Clock = Callable[[], float]
 
 
 class ProgressMixin(SendMixin):
     """Neither verb waits for the network. Offline, the current state is sent when the room is open again."""
 
-    def track(self, iterable: Iterable[Item], label: str = "progress", *, total: int | None = None) -> Track[Item]:
+    def track(
+        self, iterable: Iterable[Item], label: str = "progress", *, total: int | None = None, stop: bool = False
+    ) -> Track[Item]:
         """Iterate over ``iterable``, and show the room the position, the rate, and the time left.
 
-        ``total``: the number of items, if ``len(iterable)`` does not give it. The message ends with ✓ after the last
-        item, ✗ after an exception or an interrupt, ■ after ``break``. Example::
+        ``total``: the number of items, if ``len(iterable)`` does not give it. ``stop``: if a member stops it, as by its
+        button, the loop ends before the next item by TrackStopped; without, the message only shows who asked. It ends
+        with ✓ after the last item, ✗ after an exception or an interrupt, ■ after ``break`` or a stop. Example::
 
             for step in room.track(range(100), "epoch 3"):
                 print(step)
@@ -46,12 +48,14 @@ class ProgressMixin(SendMixin):
             example = f"range({iterable})" if isinstance(iterable, int) else "range(100)"
             raise wrong_type("iterable", f"something to iterate over, such as {example}", iterable)
         check_text("label", label, "'epoch 3'", empty=True)
-        return Track(self, iterable, label, None if total is None else check_count("total", total))
+        total = None if total is None else check_count("total", total)
+        return Track(self, iterable, label, total, stops=check_flag("stop", stop))
 
     def report(self, title: str) -> Report:
         """A context manager that shows the room the progress of a job; see ``Report.update``.
 
-        The message ends with ✓, or with ✗ and the first line of the exception. Example::
+        The message ends with ✓, or with ✗ and the first line of the exception, or with ■ if a member asked to stop, as
+        ``report.stopped`` tells. Example::
 
             with room.report("training") as report:
                 report.update(0.4, "loss 0.21")
@@ -63,11 +67,14 @@ class ProgressMixin(SendMixin):
 class Track(Generic[Item]):
     """An iterable that reports its position. Each iteration sets one attribute, and does not read the clock."""
 
-    def __init__(self, room: SendMixin, iterable: Iterable[Item], label: str, total: int | None) -> None:
+    def __init__(
+        self, room: SendMixin, iterable: Iterable[Item], label: str, total: int | None, *, stops: bool
+    ) -> None:
         self._room = room
         self._iterable = iterable
         self._label = label
         self._total = operator.length_hint(iterable, -1) if total is None else total
+        self._stops = stops
         self._at = -1
 
     def __len__(self) -> int:
@@ -82,36 +89,51 @@ class Track(Generic[Item]):
     def _run(self, clock: Clock) -> Generator[Item]:
         self._at = -1
         rate = ProgressRate(self._total, clock)
-        label = truncate(self._label)
-        message = StatusMessage(
+        label, stops = truncate(self._label), self._stops
+        message = ProgressMessage(
             self._room,
-            text=lambda: f"⏳ {label}: {rate.line(max(self._at, 0))}",
-            will=lambda: f"✗ {label}: {rate.summary(max(self._at, 0))} · {GONE}",
-            state=lambda: self._at,
+            lambda: self._state(f"{label}\n{rate.line(max(self._at, 0))}", max(self._at, 0)),
+            lambda: self._at,
         )
         message.start()
 
-        def end(sign: str, summary: str, *more: str) -> None:
-            message.finish(" · ".join([f"{sign} {label}: {summary}", *more]))
+        def end(ending: Ending, sign: str, done: int, *more: str, delay: float = 0.0) -> None:
+            text = " · ".join([f"{sign} {label}: {rate.summary(done)}", *more])
+            message.finish(self._state(text, done), ending, delay=delay)
 
         try:
             for self._at, item in enumerate(self._iterable):  # noqa: B020 - read by the room's thread
                 yield item
+                if stops and message.stopped_by is not None:
+                    raise self._stopped(message.stopped_by)
         except GeneratorExit:
-            summary = rate.summary(max(self._at, 0))
+            done = max(self._at, 0)
             loop = sys._getframe().f_back  # noqa: SLF001 - the frame of the loop; None at the interpreter's exit
+            rate.freeze()
+            waits = loop is not None and _on_cell_error(
+                loop, lambda error: end(_ending(error), _sign(error), done, error_line(error))
+            )
             if loop is None or exited_deliberately(loop):
-                end("■", summary, "stopped")
+                end("stopped", "■", done, "stopped")
             else:
-                end("✗", summary, "ended by an exception")
-            if loop is not None:
-                _on_cell_error(loop, lambda error: end("✗", summary, error_line(error)))
+                end("failed", "✗", done, "ended by an exception", delay=ERROR_TIMEOUT if waits else 0.0)
+            raise
+        except TrackStopped as error:
+            end("stopped", "■", self._at + 1, f"stopped by {visible(error.user)}")
             raise
         except BaseException as error:
-            end("✗", rate.summary(max(self._at, 0)), error_line(error))
+            end(_ending(error), "✗", max(self._at, 0), error_line(error))
             raise
         else:
-            end("✓", rate.summary(self._at + 1))
+            end("done", "✓", self._at + 1)
+
+    def _state(self, text: str, done: int) -> State:
+        return State(text, min(1.0, done / self._total) if self._total > 0 else None)
+
+    def _stopped(self, user: str) -> TrackStopped:
+        total = f" of {self._total:,}" if self._total >= 0 else ""
+        message = f"{printable(user)} stopped {printable(self._label)} after {self._at + 1:,}{total} items"
+        return TrackStopped(message, user=user)
 
 
 class Report:
@@ -119,11 +141,19 @@ class Report:
 
     def __init__(self, room: SendMixin, title: str) -> None:
         self._title = title
-        self._status_message = StatusMessage(room, self._line, self._will, state=self._progress_parts)
+        self._message = ProgressMessage(room, self._running_state, self._progress_parts)
         self._rate = ProgressRate(-1, time.monotonic)
         self._fraction: float | None = None
         self._text = ""
         self._is_open = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a member asked to stop, as by the button of the window: leave the block then.
+
+        Example: ``if report.stopped: print("stopping")``
+        """
+        return self._message.stopped_by is not None
 
     def update(self, fraction: float | None = None, text: str | None = None) -> None:
         """Set the done ``fraction`` (0 to 1) and a short ``text``; None keeps the earlier value.
@@ -146,7 +176,7 @@ class Report:
 
     def __enter__(self) -> Self:
         self._rate = ProgressRate(-1, time.monotonic)
-        self._status_message.start()
+        self._message.start()
         self._is_open = True
         return self
 
@@ -154,87 +184,27 @@ class Report:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_open = False
-        if error is None:
-            parts = [
-                f"done in {format_duration(self._rate.elapsed())}",
-                *([self._text] if self._text else []),
-            ]
+        elapsed, stopped_by = format_duration(self._rate.elapsed()), self._message.stopped_by
+        ending: Ending = "done" if stopped_by is None else "stopped"
+        if error is not None:
+            ending, sign, parts = _ending(error), _sign(error), [*self._progress_parts(), error_line(error)]
+        elif stopped_by is not None:
+            sign, parts = "■", [*self._progress_parts(), f"stopped by {visible(stopped_by)} after {elapsed}"]
         else:
-            parts = [*self._progress_parts(), error_line(error)]
-        sign = "✓" if error is None else "✗"
-        self._status_message.finish(f"{sign} {truncate(self._title)}: {' · '.join(parts)}")
+            sign, parts = "✓", [f"done in {elapsed}", *([self._text] if self._text else [])]
+        text = f"{sign} {truncate(self._title)}: {' · '.join(parts)}"
+        self._message.finish(State(text, self._fraction), ending)
 
-    def _line(self) -> str:
+    def _running_state(self) -> State:
         parts = self._progress_parts()
         if self._fraction:
             left = self._rate.elapsed() * (1 - self._fraction) / self._fraction
             parts.append(f"{format_duration(left)} left")
-        return f"⏳ {truncate(self._title)}" + (": " if parts else "") + " · ".join(parts)
-
-    def _will(self) -> str:
-        return f"✗ {truncate(self._title)}: {' · '.join([*self._progress_parts(), GONE])}"
+        return State("\n".join([truncate(self._title), *([" · ".join(parts)] if parts else [])]), self._fraction)
 
     def _progress_parts(self) -> list[str]:
         parts = [] if self._fraction is None else [f"{int(self._fraction * 100)} %"]
         return [*parts, self._text] if self._text else parts
-
-
-class ProgressRate:
-    """Position and rate as text. ``total`` below 0: unknown."""
-
-    def __init__(self, total: int, clock: Clock) -> None:
-        self._total = total
-        self._clock = clock
-        self._started_at = clock()
-        self._samples: deque[tuple[float, int]] = deque([(self._started_at, 0)])
-
-    def elapsed(self) -> float:
-        return self._clock() - self._started_at
-
-    def line(self, done: int) -> str:
-        """The text after ``done`` items, during the loop."""
-        parts = [self._count(done)]
-        rate = self._rate(done)
-        if rate > 0:
-            parts.append(f"{format_number(rate)}/s")
-            if self._total > done:
-                parts.append(f"{format_duration((self._total - done) / rate)} left")
-        return " · ".join(parts)
-
-    def summary(self, done: int) -> str:
-        """The text at the end of the loop."""
-        elapsed = self.elapsed()
-        rate = f" · {format_number(done / elapsed)}/s" if done and elapsed > 0 else ""
-        return f"{self._count(done)} in {format_duration(elapsed)}{rate}"
-
-    def _count(self, done: int) -> str:
-        if self._total <= 0:
-            return f"{done:,}"
-        return f"{min(100, 100 * done // self._total)} % · {done:,}/{self._total:,}"
-
-    def _rate(self, done: int) -> float:
-        """Items per second, over the last RATE_WINDOW seconds."""
-        now = self._clock()
-        self._samples.append((now, done))
-        while len(self._samples) > 2 and self._samples[1][0] <= now - RATE_WINDOW:  # noqa: PLR2004 - the two ends
-            self._samples.popleft()
-        since, before = self._samples[0]
-        return (done - before) / (now - since) if now > since else 0.0
-
-
-def format_duration(seconds: float) -> str:
-    """``0.42 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    if seconds < 10:  # noqa: PLR2004
-        return f"{seconds:.2g} s" if seconds >= 0.01 else "0 s"  # noqa: PLR2004
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def format_number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004
 
 
 _EXIT_OPCODES = ("POP_", "END_FOR", "FOR_ITER", "STORE_", "DELETE_", "RETURN_", "SWAP")
@@ -249,11 +219,19 @@ def exited_deliberately(frame: FrameType) -> bool:
     return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(_EXIT_OPCODES)
 
 
-def _on_cell_error(frame: FrameType, failed: Callable[[BaseException], None]) -> None:
-    """In a notebook: call ``failed(error)`` if an error that passed ``frame`` ends the running cell."""
+def _ending(error: BaseException) -> Ending:
+    return "stopped" if isinstance(error, (*INTERRUPTS, TrackStopped)) else "failed"
+
+
+def _sign(error: BaseException) -> str:
+    return "■" if isinstance(error, TrackStopped) else "✗"
+
+
+def _on_cell_error(frame: FrameType, failed: Callable[[BaseException], None]) -> bool:
+    """In a notebook: call ``failed(error)`` if an error that passed ``frame`` ends the running cell. False elsewhere."""
     shell = ipython_shell()
     if shell is None or not shell.display_trap.is_active:
-        return
+        return False
 
     def ended(result: Any) -> None:
         shell.events.unregister("post_run_cell", ended)
@@ -266,3 +244,4 @@ def _on_cell_error(frame: FrameType, failed: Callable[[BaseException], None]) ->
             trace = trace.tb_next
 
     shell.events.register("post_run_cell", ended)
+    return True

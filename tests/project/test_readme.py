@@ -27,6 +27,7 @@ from support.paths import ROOT
 
 import bqwidget
 from bqwidget import ChatWidget, Room, errors, protocol, testing
+from bqwidget._room.progress import Report
 from bqwidget._room.questions.poll import Poll
 from bqwidget._room.writing.step import Step
 from bqwidget._room.writing.writer import Writer
@@ -146,7 +147,7 @@ def test_the_api_guide_names_every_public_name() -> None:
         "room": defined_here(Room, traitlets.HasTraits) | {"name", "user", "keep"},
         "widget": defined_here(ChatWidget, anywidget.AnyWidget) | {"room", "close"},
         "member": defined_here(testing.Member) | {"room"},
-        "report": {"update"},
+        "report": defined_here(Report),
         "poll": defined_here(Poll),
         "out": defined_here(Writer),
         "step": defined_here(Step),
@@ -164,7 +165,7 @@ def test_the_api_guide_names_every_export() -> None:
 
 
 def test_the_signatures_are_those_of_the_code() -> None:
-    owners = {"room": Room, "member": testing.Member, "report": bqwidget._room.progress.Report, "poll": Poll}
+    owners = {"room": Room, "member": testing.Member, "report": Report, "poll": Poll}
     owners |= {"out": Writer, "step": Step}
     checked = set()
     for text, owner, name in SIGNATURE.findall(API):
@@ -213,7 +214,9 @@ def test_the_fields_of_a_message_are_those_of_the_protocol() -> None:
 
 def test_the_errors_and_their_attributes_are_those_of_the_code() -> None:
     rows = {
-        row.split("`")[1]: row for row in table_rows(API) if re.match(r"\| `\w+(Error|Closed|Refused|Timeout)`", row)
+        row.split("`")[1]: row
+        for row in table_rows(API)
+        if re.match(r"\| `\w+(Error|Closed|Refused|Timeout|Stopped)`", row)
     }
     kinds = {
         name: kind

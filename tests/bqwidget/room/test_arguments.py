@@ -161,6 +161,7 @@ CASES = [
     case("track", "label must be text", [1], 3),
     case("track", "total must be a whole number", [1], total="many"),
     case("track", "total is -1", [1], total=-1),
+    case("track", "stop must be True or False", [1], stop="yes"),
     case("report", "title must be text such as 'training'", None),
     case("report", "title is ''", ""),
     case("live", "live takes a function of the messages, not str", "go"),

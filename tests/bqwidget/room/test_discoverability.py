@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from datetime import datetime
 
-from bqwidget import ChatWidget, Message, Room
+from bqwidget import ChatWidget, Message, Room, TrackStopped
 from bqwidget.testing import Member, scripted_room
 
 room = Room("lobby", user="ada", url="http://127.0.0.1:9")
@@ -82,10 +82,14 @@ def work(flag: bool) -> None:
     mine: str | None = poll.close().votes.get(winner[0])
     maybe: str | None = mine or room.ask("?", timeout=1, default=None)
     texts: list[str] = [message.text for message in room.messages + room.history(limit=5) + room.pending()]
-    for number in room.track(range(3), "steps"):
-        number.bit_length()
+    try:
+        for number in room.track(range(3), "steps", stop=True):
+            number.bit_length()
+    except TrackStopped as error:
+        error.user.upper()
     with room.report("job") as report:
-        report.update(0.5, f"{at} {answered.text} {choice} {maybe} {texts}")
+        done: bool = report.stopped
+        report.update(0.5, f"{at} {answered.text} {choice} {maybe} {texts} {done}")
     with room.write(re=stored) as out, room.activity("thinking…"):
         with out.step("search") as step:
             step.append("3 hits")

@@ -50,6 +50,7 @@ DOCUMENTED = {
     "Report.update": Report.update,
     **{f"Writer.{name}": function for name, function in public_names(Writer)},
     "Step.append": Step.append,
+    "Report.stopped": Report.stopped.fget,
     **{f"Poll.{name}": function for name, function in public_names(Poll) if name != "is_open"},
     "Member": Member,
     "private_server": bqwidget.testing.private_server,
@@ -127,7 +128,7 @@ def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
         given["question"] = open_question(bob.room)
     if name.startswith("Poll."):
         given["poll"] = room.poll("Which plot", ["a", "b"], wait=False)
-    if name == "Report.update":
+    if name.startswith("Report."):
         given["report"] = room.report("training").__enter__()
     if name.startswith(("Writer.", "Step.")):
         given["out"] = room.write().__enter__()

@@ -16,16 +16,12 @@ from bqserver.testing import running_server
 from support.eventually import eventually
 from tqdm import tqdm
 
-from bqwidget import BqwidgetError, Room
-from bqwidget._room.progress import (
-    ProgressRate,
-    exited_deliberately,
-    format_duration,
-    format_number,
-)
-from bqwidget._room.status_message import MAX_EDIT_INTERVAL, MIN_EDIT_INTERVAL, edit_interval
+from bqwidget import BqwidgetError, Room, TrackStopped
+from bqwidget._room.progress import exited_deliberately
 from bqwidget._room.writing.lines import MAX_LABEL_LENGTH, error_line, truncate
-from bqwidget.protocol import Limits
+from bqwidget._room.writing.progress import UPDATE_INTERVAL
+from bqwidget._room.writing.rate import ProgressRate, format_duration, format_number
+from bqwidget.protocol import AppendFrame
 
 
 class Clock:
@@ -46,13 +42,24 @@ def wait_for_end(room, start, *parts):
     assert len(room.messages) == 1
 
 
-def edits(server, room):
-    """The edits of the room, as raw entries of the log."""
+def entries(server, room):
+    """The raw entries of the log."""
     request = Request(
         f"{server.url}/rooms/{room.name}/log?limit=200", headers={"Authorization": f"Bearer {server.token}"}
     )
     with urlopen(request) as answer:
-        return [entry for entry in json.load(answer) if entry.get("kind") == "edit"]
+        return json.load(answer)
+
+
+def updates(room):
+    """A list that gets the time and the target of each update that reaches the room."""
+    seen = []
+
+    def listener(frames):
+        seen.extend((time.monotonic(), frame.target) for frame in frames if isinstance(frame, AppendFrame))
+
+    room._add_listener(listener)
+    return seen
 
 
 # ---- the texts ----
@@ -108,33 +115,32 @@ def test_a_completed_loop_ends_with_a_check_mark(join):
     wait_for_end(room, "✓ epoch 3: 100 % · 1,000/1,000 in ", "/s")
 
 
-def test_progress_is_one_edited_message(join, room_server):
+def test_progress_is_one_live_message(join, room_server):
     ada, bob = join("ada"), join("bob")
     seen = []
-    bob.observe(lambda change: seen.append(change.new[-1].text), "messages")
-    moved = Event()
-    for item in ada.track(itertools.count(), "epoch 3"):
-        if item % 1000 == 0 and len({text for text in seen if text.startswith("⏳ epoch 3: ")}) > 2:
-            moved.set()
+    bob.observe(lambda change: seen.append(change.new[-1]), "messages")
+    for item in ada.track(range(10**9), "epoch 3"):
+        if item % 1000 == 0 and len({message.text for message in seen if message.live}) > 2:
             break
-    assert moved.is_set()
     wait_for_end(bob, "■ epoch 3: ", "stopped")
-    (first, *_) = {message.seq for message in bob.messages}
-    assert {edit["target"] for edit in edits(room_server, bob)} == {first}
+    running = [message for message in seen if message.live and not message.text.startswith("■")]
+    ended = bob.messages[0]
+    assert all(message.text.startswith("epoch 3\n0 % · ") for message in running)
+    assert 0 < running[-1].progress.fraction < 0.1
+    assert (ended.end, ended.live, ended.edited, ended.stopped_by) == ("stopped", False, None, None)
+    assert [entry.get("kind") for entry in entries(room_server, bob)][-1] == "end"
 
 
-def test_there_are_at_most_two_edits_per_second(join, room_server):
-    room = join()
+def test_updates_are_not_in_the_log_and_at_most_two_per_second(join, room_server):
+    ada, bob = join("ada"), join("bob")
+    seen = updates(bob)
     began = time.monotonic()
-    for _ in room.track(itertools.count(), "epoch 3"):
+    for _ in ada.track(itertools.count(), "epoch 3"):
         if time.monotonic() - began > 3:
             break
-    wait_for_end(room, "■ epoch 3")
-    *going, last_one = edits(room_server, room)
-    assert 4 <= len(going) <= 7
-    gaps = [after["at"] - before["at"] for before, after in itertools.pairwise(going)]
-    assert min(gaps) >= 1000 * MIN_EDIT_INTERVAL - 60  # the server's clock has jitter
-    assert last_one["text"].startswith("■")
+    wait_for_end(bob, "■ epoch 3")
+    assert 4 <= len(seen) <= 3 / UPDATE_INTERVAL + 3  # and the first one, and the end
+    assert len(entries(room_server, bob)) <= 4
 
 
 def test_an_exception_in_the_loop_is_shown(join):
@@ -274,9 +280,9 @@ def test_a_report_shows_its_updates(join):
     ada, bob = join("ada"), join("bob")
     with ada.report("training") as report:
         report.update(0.4, "loss 0.21")
-        eventually(lambda: bob.messages and "40 % · loss 0.21 · " in last(bob))
-        assert last(bob).startswith("⏳ training: ")
+        eventually(lambda: last(bob).startswith("training\n40 % · loss 0.21 · "))
         assert last(bob).endswith(" left")
+        assert bob.messages[0].progress.fraction == 0.4
         report.update(text="loss 0.1")
         eventually(lambda: "40 % · loss 0.1 · " in last(bob))
     wait_for_end(bob, "✓ training: done in ", "loss 0.1")
@@ -305,29 +311,151 @@ def test_an_invalid_fraction_is_an_error(join):
             report.update(40)
 
 
-def test_progress_uses_at_most_half_of_the_rate_limit():
-    assert edit_interval(Limits(rate=0), 0) == MIN_EDIT_INTERVAL
-    assert edit_interval(Limits(rate=20, rate_ms=10_000), 0) == 1.0
-    assert edit_interval(Limits(rate=1000, rate_ms=1000), 0) == MIN_EDIT_INTERVAL
-
-
-def test_older_progress_is_edited_less_often():
-    paces = [edit_interval(Limits(rate=0), age) for age in (10, 60, 120, 3600, 86400)]
-    assert paces == [MIN_EDIT_INTERVAL, 1.0, 2.0, MAX_EDIT_INTERVAL, MAX_EDIT_INTERVAL]
-
-
-def test_unchanged_progress_is_not_edited(join, room_server):
-    """Two reports in one room: while one has three edits, the unchanged other has one."""
-    room = join()
-    with room.report("still") as still, room.report("moving") as moving:
+def test_unchanged_progress_is_not_sent(join):
+    """Two reports in one room: while one has three updates, the unchanged other has one."""
+    ada, bob = join("ada"), join("bob")
+    seen = updates(bob)
+    with ada.report("still") as still, ada.report("moving") as moving:
         still.update(0.5)
         for step in range(1, 4):
             moving.update(step / 10)
-            eventually(lambda step=step: any(f"moving: {step}0 %" in m.text for m in room.messages))
-        targets = [entry["target"] for entry in edits(room_server, room)]  # the log keeps only the newest texts
-        first, second = (message.seq for message in room.messages)
+            eventually(lambda step=step: any(f"moving\n{step}0 %" in m.text for m in bob.messages))
+        targets = [target for _, target in seen]
+        first, second = (message.seq for message in bob.messages)
     assert targets.count(first) == 1
     assert targets.count(second) >= 3
+
+
+# ---- stop ----
+
+
+def test_a_stop_ends_the_loop_by_an_exception(join):
+    ada, bob = join("ada"), join("bob")
+    done = []
+    with pytest.raises(TrackStopped, match=r"'bob' stopped 'epoch 3' after [0-9,]+ of 1,000,000,000 items") as raised:
+        for item in ada.track(range(10**9), "epoch 3", stop=True):
+            done.append(item)
+            if bob.messages and not done[:-1].count(-1):
+                bob.stop(bob.messages[0])
+                done.append(-1)
+            Event().wait(0.001)
+    assert raised.value.user == "bob"
+    wait_for_end(bob, "■ epoch 3: ", "stopped by bob")
+    assert (bob.messages[0].end, bob.messages[0].stopped_by) == ("stopped", "bob")
+
+
+def test_without_stop_the_message_shows_who_asked(join):
+    ada, bob = join("ada"), join("bob")
+    for item in ada.track(itertools.count(), "epoch 3"):
+        if item == 0:
+            eventually(lambda: bob.messages)
+            bob.stop(bob.messages[0])
+        if last(bob).endswith(" · bob asked to stop"):
+            break
+    wait_for_end(bob, "■ epoch 3")
+
+
+def test_a_report_tells_that_it_is_stopped(join):
+    ada, bob = join("ada"), join("bob")
+    with ada.report("training") as report:
+        assert not report.stopped
+        eventually(lambda: bob.messages)
+        bob.stop(bob.messages[0])
+        eventually(lambda: report.stopped)
+    wait_for_end(bob, "■ training: stopped by bob after ")
+    assert (bob.messages[0].end, bob.messages[0].stopped_by) == ("stopped", "bob")
+
+
+def test_a_stopped_loop_stops_the_report_around_it(join):
+    ada, bob = join("ada"), join("bob")
+    with pytest.raises(TrackStopped), ada.report("all") as report:
+        for _ in ada.track(itertools.count(), "one", stop=True):
+            if len(bob.messages) == 2:
+                bob.stop(bob.messages[1])
+            Event().wait(0.001)
+    eventually(lambda: [message.end for message in bob.messages] == ["stopped", "stopped"])
+    assert bob.messages[0].text.startswith("■ all: TrackStopped: 'bob' stopped 'one'")
+    assert not report.stopped
+
+
+# ---- losses ----
+
+
+def test_another_message_goes_on_where_the_server_has_ended_the_first(unused_port, tmp_path):
+    """As after a laptop's sleep: the server took this member for gone."""
+    from bqserver.testing import running_server
+
+    settings = {"open": True, "port": unused_port, "heartbeat": 0.3, "log": f"sqlite:{tmp_path / 'log.sqlite'}"}
+    with Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}") as ada:
+        with running_server(**settings) as server:
+            ada.wait_open(20)
+            report, short = ada.report("training"), ada.report("short")
+            report.__enter__()
+            with short:
+                eventually(lambda: len(ada.messages) == 2)
+                server.stop()
+        with (
+            running_server(**{**settings, "port": 0}) as elsewhere,
+            Room("lobby", user="bob", url=elsewhere.url) as bob,
+        ):
+            eventually(lambda: [message.end for message in bob.messages] == ["lost", "lost"])
+        report.update(0.5)
+        with running_server(**settings) as server, Room("lobby", user="bob", url=server.url) as bob:
+            eventually(lambda: len(bob.messages) == 4 and bob.messages[3].end == "done")
+            assert bob.messages[3].text.startswith("✓ short: done in ")
+            running = bob.messages[2].seq
+            eventually(lambda: bob.messages[2].text.startswith("training\n50 %"))
+            report.__exit__(None, None, None)
+            eventually(lambda: bob.messages[2].end == "done")
+            assert bob.messages[2].text.startswith("✓ training: done in ")
+            assert (len(bob.messages), bob.messages[2].seq) == (4, running)
+            ada.close()
+
+
+def test_a_deleted_message_stays_deleted(join):
+    ada, bob = join("ada"), join("bob")
+    with ada.report("training") as report:
+        eventually(lambda: bob.messages)
+        ada.delete(bob.messages[0].seq)
+        eventually(lambda: report._message._draft.is_over)
+        report.update(0.5)
+    ada.send("after")
+    assert [message.deleted for message in ada.messages] == [True, False]
+
+
+FAILING_CELL = """
+from bqwidget import Room
+room = Room('lobby', user='ada').wait_open()
+for number in room.track(range(10), 'epoch 3'):
+    if number == 4:
+        raise ValueError('boom')
+"""
+CAUGHT = """
+try:
+    for number in room.track(range(10), 'caught'):
+        if number == 4:
+            raise ValueError('boom')
+except ValueError:
+    pass
+while len(room.messages) < 2 or not room.messages[-1].end:
+    time.sleep(0.01)
+print(room.messages[-1].text)
+"""
+
+
+def test_a_notebook_names_the_exception_that_ended_a_loop(home_environ, kernel):
+    with (
+        running_server(open=True) as server,
+        Room("lobby", user="bob", url=server.url) as bob,
+        kernel({**home_environ, "BQWIDGET_URL": server.url}) as notebook,
+    ):
+        bob.wait_open(20)
+        cell = notebook.begin(FAILING_CELL)
+        notebook.until(lambda: cell.is_done, "the end of the cell")
+        assert cell.errors == ["ValueError"]
+        wait_for_end(bob, "✗ epoch 3: 40 % · 4/10 in ", "ValueError: boom")
+        assert (bob.messages[0].end, bob.messages[0].edited) == ("failed", None)
+        notebook.run(f"import time{CAUGHT}").shows("✗ caught: 40 % · 4/10 in ").shows("ended by an exception")
 
 
 KILLED = """
@@ -357,12 +485,12 @@ def test_the_progress_of_a_killed_process_ends_and_what_was_done_stays(home, mon
                 process.kill()
                 process.wait()
                 process.stdin.close()
-            eventually(lambda: "⏳" not in "".join(m.text for m in watching.messages), 30, "the end of all progress")
+            eventually(lambda: not any(m.live for m in watching.messages), 30, "the end of all progress")
+            assert [message.end for message in watching.messages] == ["lost", "done", "lost"]
             job, epoch, later = (message.text for message in watching.messages)
-            assert job == "✗ job: 40 % · loss 0.21 · its kernel is gone"
+            assert job.startswith("job\n40 % · loss 0.21")
             assert epoch.startswith("✓ epoch 3: 100 % · 100/100 in ")
-            assert later.startswith("✗ later: 0 % · 0/1 in ")
-            assert later.endswith(" · its kernel is gone")
+            assert later.startswith("later\n0 % · 0/1")
 
 
 ASKING = """
@@ -384,15 +512,15 @@ def test_what_a_killed_process_left_open_ends_also_after_a_restart_of_the_server
             process = subprocess.Popen([sys.executable, "-c", ASKING])
             eventually(lambda: last(watching) == "Continue?", 30, "the question")
             eventually(lambda: "40 %" in watching.messages[0].text, 30, "the progress")
-        edited = watching.messages[0].edited
         with running_server(**settings):
             try:
-                eventually(lambda: watching.messages[0].edited != edited, 30, "the progress after the restart")
+                eventually(lambda: "run" in {member.user for member in watching.members}, 30, "the return of the other")
+                assert watching.messages[0].live
                 assert watching.messages[1].expired is None
             finally:
                 process.kill()
                 process.wait()
             eventually(lambda: watching.messages[1].expired, 30, "the end of the question")
-            eventually(lambda: "⏳" not in watching.messages[0].text, 30, "the end of the progress")
-            assert watching.messages[0].text == "✗ job: 40 % · loss 0.21 · its kernel is gone"
+            eventually(lambda: watching.messages[0].end == "lost", 30, "the end of the progress")
+            assert watching.messages[0].text.startswith("job\n40 % · loss 0.21")
             assert len(watching.messages) == 2
