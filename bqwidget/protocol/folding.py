@@ -24,9 +24,11 @@ def fold(message: Message, change: Change) -> Message:
             emoji = change.emoji or ""
             return replace(message, reactions=_marked(message.reactions, emoji, change.user, on=change.on is not False))
         case "append":
-            if not message.live or change.text is None or change.offset is None:
+            if not message.live or change.length is not None:
                 return message
-            text = spliced(message.text, change.offset, change.text, replace=bool(change.replace))
+            text = message.text
+            if change.text is not None and change.offset is not None:  # else it was removed
+                text = spliced(text, change.offset, change.text, replace=bool(change.replace))
             return replace(message, text=text, progress=change.progress or message.progress)
         case "step":
             return _with_step(message, change)

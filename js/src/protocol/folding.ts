@@ -27,7 +27,7 @@ export function fold(message: Message, change: Change): Message {
       return { ...message, reactions };
     }
     case "append":
-      return appended(message, change);
+      return change.length === undefined ? appended(message, change) : message;
     case "step":
       return withStep(message, change);
     case "end":
@@ -49,8 +49,10 @@ export type Piece = Pick<Change, "target" | "offset" | "text" | "replace" | "pro
 
 /** `message` after `piece`, which has no effect if the text does not reach its offset, or the message has ended. */
 export function appended(message: Message, piece: Piece): Message {
-  if (message.live !== true || piece.text === undefined || piece.offset === undefined) return message;
-  const text = spliced(message.text, piece.offset, piece.text, piece.replace === true);
+  if (message.live !== true) return message;
+  const { text: added, offset } = piece;
+  const removed = added === undefined || offset === undefined; // by an edit that follows
+  const text = removed ? message.text : spliced(message.text, offset, added, piece.replace === true);
   if (text === message.text && piece.progress === undefined) return message;
   return { ...message, text, ...(piece.progress !== undefined && { progress: piece.progress }) };
 }

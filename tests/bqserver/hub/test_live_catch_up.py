@@ -236,6 +236,57 @@ def test_a_text_that_is_stored_in_the_turn_in_which_a_member_goes_live():
     run_in_virtual_time(scenario())
 
 
+def test_how_long_an_author_may_be_away():
+    """A heartbeat; after a restart of the server, two."""
+
+    async def scenario() -> None:
+        log = MemoryLog()
+        hub = Hub(log, heartbeat=10.0)
+        bot = await join_room(hub, new_peer(hub, RecordingConnection(), client="bot", user="bot"))
+        for cid in "ab":
+            dispatch(hub, hub.rooms["lobby"], bot, encode(Send(cid=cid, user="bot", text="", live=True)).decode())
+        await asyncio.sleep(100)
+        dispatch(hub, hub.rooms["lobby"], bot, encode(End(cid="end", target=1, end="done")).decode())
+        hub.leave(bot)
+        await asyncio.sleep(9)
+        bot = await join_room(hub, new_peer(hub, RecordingConnection(), client="bot", user="bot"))
+        await asyncio.sleep(100)
+        assert hub.live.find("lobby", 2) is not None
+        hub.leave(bot)
+        await asyncio.sleep(9)
+        assert hub.live.find("lobby", 2) is not None
+        after = Hub(log, heartbeat=10.0)  # the first one has crashed
+        hub.orphans.close()
+        await after.resume_live()
+        await asyncio.sleep(19)
+        assert after.live.find("lobby", 2) is not None
+        await asyncio.sleep(2)
+        assert after.live.find("lobby", 2) is None
+        messages = [msgspec.json.decode(body, type=Message) for body in await log.messages("lobby", limit=2)]
+        assert [message.end for message in messages] == ["done", "lost"]
+
+    run_in_virtual_time(scenario())
+
+
+def test_an_author_whose_connection_is_silent_is_lost_within_three_heartbeats():
+    async def scenario() -> None:
+        hub = Hub(MemoryLog(), heartbeat=10.0)
+        connection = RecordingConnection()
+        bot = await join_room(hub, new_peer(hub, connection, client="bot", user="bot"))
+        dispatch(hub, hub.rooms["lobby"], bot, encode(Send(cid="a", user="bot", text="", live=True)).decode())
+        await asyncio.sleep(1)
+        connection.last_received_at = asyncio.get_running_loop().time()  # and nothing from then on
+        while connection.closed is None:
+            await asyncio.sleep(0.1)
+        hub.leave(bot)
+        while hub.live.find("lobby", 1) is not None:
+            await asyncio.sleep(0.1)
+        assert asyncio.get_running_loop().time() - connection.last_received_at <= 30.5
+        await hub.close()
+
+    run_in_virtual_time(scenario())
+
+
 def test_saves_are_few():
     """A text that grows is saved at most once in 2 s, one that is replaced once in 30 s."""
 

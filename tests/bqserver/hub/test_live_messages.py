@@ -8,6 +8,7 @@ import socket
 import pytest
 from bqserver.auth import tokens
 from bqserver.testing import running_server
+from bqserver.websocket import flood_control
 from support.ws_client import append, append_all, changes, ended, member, members, opened, request, until_text
 
 TEXT = "One, two, 🦊 three."
@@ -195,6 +196,16 @@ def test_the_limit_of_a_text():
         append(bot, seq, 5, "67890")
         ended(bot, seq)
         assert newest(server)["text"] == "1234567890"
+
+
+def test_pieces_count_by_their_bytes(server, monkeypatch):
+    """As frames they would exceed what a connection may send at once, and it would wait for hours."""
+    monkeypatch.setattr(flood_control, "FRAMES_PER_SECOND", 0.001)
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        append_all(bot, seq, "x" * 3 * flood_control.BURST_FRAMES, size=1)
+        ended(bot, seq)
+    assert len(newest(server)["text"]) == 3 * flood_control.BURST_FRAMES
 
 
 # ---- stopping

@@ -112,6 +112,46 @@ def test_the_votes_of_a_deleted_poll_do_not_show_its_choices(server: RunningServ
     assert SECRET not in json.dumps(replay(server))
 
 
+def write_and_end(one: Member, cid: str) -> int:
+    """A live message that ``one`` (joined with a ``client``) has written, and ended with another text."""
+    one.send({"type": "chat.send", "cid": cid, "user": "ada", "text": f"{SECRET} opened", "live": True})
+    seq = int(one.until("ack")["seq"])
+    one.send({"type": "chat.append", "target": seq, "offset": 0, "text": f"{SECRET} written", "replace": True})
+    change(one, "step", seq, f"{cid}-step", id="a", title=f"{SECRET} step", state="running")
+    change(one, "step", seq, f"{cid}-more", id="b", title=f"{SECRET} step", state="done", text=f"{SECRET} result")
+    change(one, "end", seq, f"{cid}-end", end="done")
+    return seq
+
+
+JOIN = "?user=ada&client=c1&live=1"
+
+
+def test_nothing_is_left_of_a_deleted_live_message(server: RunningServer) -> None:
+    with member(server.url, query=JOIN) as one:
+        seq = write_and_end(one, "1")
+        end = change(one, "end", seq, "1-end", end="done")  # repeated
+        raw = get(server, "/rooms/lobby/log")
+        assert [text.encode() in raw for text in ("opened", "written", "step", "result")] == [True] * 4
+        assert b"written" in get(server, f"/rooms/lobby/search?q={SECRET}")
+        change(one, "delete", seq, "2")
+        assert shown(server) == []
+        assert change(one, "end", seq, "1-end", end="done") == end
+        assert change(one, "step", seq, "1-step", id="a", title=f"{SECRET} step", state="running") < end
+    assert SECRET not in json.dumps(replay(server))
+    with member(server.url, "lobby", f"{JOIN}&after=0") as late:
+        assert SECRET not in json.dumps(_until_synced(late))
+
+
+def test_the_steps_stay_when_the_text_of_a_live_message_is_edited(server: RunningServer) -> None:
+    with member(server.url, query=JOIN) as one:
+        seq = write_and_end(one, "1")
+        change(one, "edit", seq, "2", text="new")
+    raw = get(server, "/rooms/lobby/log")
+    assert [text.encode() in raw for text in ("opened", "written", "step", "result")] == [False, False, True, True]
+    [folded] = json.loads(get(server, "/messages"))
+    assert (folded["text"], len(folded["steps"]), folded["end"]) == ("new", 2, "done")
+
+
 def test_only_the_newest_text_of_an_edited_message_is_shown(server: RunningServer) -> None:
     with member(server.url) as one:
         seq = post(server, SECRET, "1").json["seq"]
@@ -188,7 +228,8 @@ def test_the_files_have_nothing_of_it_after_a_while(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("bqserver.storage.sqlite.attachments.REMOVAL_DELAY", 0.0)
     monkeypatch.setattr(compaction, "RETRY_INTERVAL", 0.5)
     picture = png(64, 64, color=(1, 2, 3))
-    with running_server(log=f"sqlite:{tmp_path / 'log.sqlite'}", open=True) as server, member(server.url) as one:
+    log = f"sqlite:{tmp_path / 'log.sqlite'}"
+    with running_server(log=log, open=True) as server, member(server.url, query=JOIN) as one:
         part = request(server.url, "POST", "/rooms/lobby/parts?name=p.png", picture, Content_Type="image/png").json
         long = SECRET * 1_000  # overflow pages
         for number in range(200):
@@ -202,7 +243,8 @@ def test_the_files_have_nothing_of_it_after_a_while(tmp_path: Path, monkeypatch:
         change(one, "vote", poll, "p2", choice=SECRET)
         change(one, "edit", edited, "e2", text=f"{SECRET} again")
         change(one, "edit", edited, "e3", text="harmless")
-        for seq in [*seqs, poll]:
+        live = write_and_end(one, "live")
+        for seq in [*seqs, poll, live]:
             change(one, "delete", seq, f"d{seq}")
         eventually(lambda: SECRET.encode() not in contents(tmp_path), what="the end of the texts")
         eventually(lambda: picture not in contents(tmp_path), what="the end of the picture")

@@ -60,6 +60,8 @@ KINDS = {
     "typing": text({"type": "chat.typing", "user": "eve"}),
     "bad send": text({"type": "chat.send", "cid": "c", "user": "", "text": ""}),
     "edit of nothing": text({"type": "chat.edit", "cid": "c", "user": "eve", "target": 9_999, "text": "x"}),
+    "append to nothing": text({"type": "chat.append", "target": 9_999, "offset": 0, "text": "x"}),
+    "stop of nothing": text({"type": "chat.stop", "target": 9_999, "user": "eve"}),
     "the same send": text({"type": "chat.send", "cid": "c", "user": "eve", "text": "x"}),
     "not JSON": frame(TEXT, b"{"),
     "empty": frame(TEXT, b""),

@@ -78,6 +78,7 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
     trimmed = _trimmed(db)
     last = None
     reads: dict[int, Message] = {}
+    opened: set[int] = set()
     for values in db.execute("SELECT id, at, room, principal, cid, target, body, folded FROM entry ORDER BY id"):
         row = _EntryRow(*values)
         name = names.get(row.room, "")
@@ -92,6 +93,8 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
             yield f"{where}: it is among the entries that were removed"
         for wrong in _wrong_columns(row, entry, name, last):
             yield f"{where}: {wrong}"
+        if isinstance(entry, Message) and entry.live:
+            opened.add(row.id)
         about = entry.target if isinstance(entry, Change) else entry.re
         if about is not None:
             id_ = row.room << SEQ_BITS | (about & SEQ_MASK)
@@ -104,6 +107,7 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
                 reads[id_] = apply_entry(before, entry)
         last = row
     yield from _wrong_folds(db, names, reads)
+    yield from _wrong_live(db, names, {id_ for id_ in opened if id_ not in reads or reads[id_].live})
 
 
 def _trimmed(db: sqlite3.Connection) -> dict[str, int]:
@@ -145,6 +149,19 @@ def _wrong_folds(db: sqlite3.Connection, names: dict[int, str], reads: dict[int,
         if found not in (expected, encode(now)):
             name = names.get(id_ >> SEQ_BITS, "")
             yield f"room {name}, seq {id_ & SEQ_MASK}: its folded text does not match its changes"
+
+
+def _wrong_live(db: sqlite3.Connection, names: dict[int, str], live: set[int]) -> Iterator[str]:
+    """The table ``live``, which files of earlier versions don't have, must list the messages that are being written."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'live'").fetchone() is None:
+        return
+    noted = {id_ for (id_,) in db.execute("SELECT id FROM live")}
+    for id_ in sorted(live ^ noted):
+        where = f"room {names.get(id_ >> SEQ_BITS, '')}, seq {id_ & SEQ_MASK}"
+        if id_ in live:
+            yield f"{where}: it is being written, and is not noted as such"
+        else:
+            yield f"{where}: it is noted as being written, and is not"
 
 
 def _message(db: sqlite3.Connection, id_: int) -> Message | None:

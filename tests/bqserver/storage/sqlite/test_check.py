@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
 
 import pytest
+from bqserver.model import Submission
 from bqserver.storage.sqlite.attachments import attachments_path
+from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.testing import running_server
 from support.sqlite_logs import (
     corrupt,
@@ -17,6 +20,8 @@ from support.sqlite_logs import (
     run_bqserver,
 )
 from support.ws_client import request
+
+from bqwidget.protocol import Append, End, Send
 
 pytestmark = pytest.mark.sqlite
 
@@ -77,6 +82,37 @@ def test_each_rule_is_checked(log: Path, change: str, text: str):
         assert db.execute(change).rowcount == 1
         db.commit()
     assert any(text in problem for problem in list_problems(log)), list_problems(log)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            "DELETE FROM live WHERE id = (1 << 40 | 1)",
+            "room lobby, seq 1: it is being written, and is not noted as such",
+        ),
+        ("INSERT INTO live VALUES (1 << 40 | 3, '')", "room lobby, seq 3: it is noted as being written, and is not"),
+    ],
+)
+def test_live_messages_are_checked(tmp_path: Path, change: str, problem: str):
+    async def write() -> None:
+        log = SqliteLog(tmp_path / "log.sqlite")
+        drafts = [
+            Send(cid="1", user="ada", text="", live=True),
+            Append(target=1, offset=0, text="one"),
+            Send(cid="2", user="ada", text="", live=True),
+            End(cid="3", target=3, end="done"),
+        ]
+        await log.append([Submission("lobby", "ada", draft) for draft in drafts])
+        await log.close()
+
+    asyncio.run(write())
+    path = tmp_path / "log.sqlite"
+    assert list_problems(path) == []
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute(change).rowcount == 1
+        db.commit()
+    assert list_problems(path) == [problem]
 
 
 def test_a_damaged_file_has_problems(log: Path):

@@ -1,0 +1,159 @@
+"""Live messages whose server, or whose author, is killed: none stays live, and nothing that was saved is lost."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from chaos.load.server_process import ServerProcess
+from support.eventually import eventually
+from support.sqlite_logs import list_problems
+from support.ws_client import Member, member, request
+
+HEARTBEAT = 1.0
+TEXT = "One, two, 🦊 three."
+
+
+@pytest.fixture
+def server(tmp_path: Path):
+    server = ServerProcess(f"sqlite:{tmp_path / 'log.sqlite'}", f"--heartbeat={HEARTBEAT}")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def members(server: ServerProcess, *names: str):
+    with ExitStack() as stack:
+        found = [stack.enter_context(member(server.url, query=f"?user={name}&client={name}&live=1")) for name in names]
+        for one in found:
+            one.until("synced")
+        yield found
+
+
+def opened(bot: Member, cid: str = "open") -> int:
+    bot.say("", cid=cid, user="bot", live=True)
+    return bot.until("ack")["seq"]
+
+
+def append(bot: Member, seq: int, offset: int, text: str) -> None:
+    bot.send({"type": "chat.append", "target": seq, "offset": offset, "text": text})
+
+
+def settled(bot: Member, seq: int) -> int:
+    """The length of the text at the server, when it has read all pieces."""
+    append(bot, seq, 1 << 20, "")
+    return bot.until("error")["offset"]
+
+
+def newest(server: ServerProcess, seq: int) -> dict:
+    return next(one for one in request(server.url, "GET", "/messages").json if one["seq"] == seq)
+
+
+def test_a_server_that_stops_saves_what_was_written(server):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        append(bot, seq, 0, TEXT)
+        assert settled(bot, seq) == len(TEXT)
+        assert server.stop()[0] == 0
+    server.start()
+    assert newest(server, seq)["text"] == TEXT
+    with members(server, "bot") as (bot,):  # it is known again
+        append(bot, seq, len(TEXT), "!")
+        bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": "done"})
+        bot.until("ack")
+    assert newest(server, seq)["text"] == TEXT + "!"
+
+
+def test_after_a_crash_the_author_goes_on_from_what_was_saved(server, tmp_path):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        append(bot, seq, 0, "saved")
+        assert bot.until("change")["entry"]["length"] == 5
+        append(bot, seq, 5, ", lost")
+        settled(bot, seq)
+        server.kill()
+    server.start()
+    assert newest(server, seq)["text"] == "saved"
+    with members(server, "bot", "eve") as (bot, eve):
+        append(eve, seq, 5, "x")
+        assert eve.until("error")["code"] == "forbidden"
+        append(bot, seq, 11, " again")
+        error = bot.until("error")
+        assert (error["code"], error["offset"]) == ("behind", 5)
+        append(bot, seq, 5, ", lost again")
+        bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": "done"})
+        bot.until("ack")
+    assert newest(server, seq)["text"] == "saved, lost again"
+    server.stop()
+    assert list_problems(tmp_path / "log.sqlite") == []
+
+
+def test_who_joins_after_a_crash_is_sent_what_was_saved(server):
+    """What a member has seen beyond it is lost, so that everybody has the same text."""
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        append(bot, seq, 0, "saved")
+        bot.until("change")
+        server.kill()
+    server.start()
+    with members(server, "ada") as (ada,):
+        assert ada.until("append") == {"type": "append", "target": seq, "offset": 0, "text": "saved", "replace": True}
+
+
+def test_an_author_that_does_not_come_back_after_a_crash_is_lost(server):
+    with members(server, "bot") as (bot,):
+        first, second = opened(bot), opened(bot, "two")
+        append(bot, first, 0, TEXT)
+        bot.until("change")
+        server.kill()
+    server.start()
+    with members(server, "ada") as (ada,):
+        ends = {}
+        while len(ends) < 2:
+            entry = ada.until("change")["entry"]
+            ends[entry["target"]] = entry["end"]
+        assert ends == {first: "lost", second: "lost"}
+    assert newest(server, first)["text"] == TEXT
+    server.kill()
+    server.start()
+    assert "live" not in newest(server, first)
+
+
+def test_a_message_that_was_deleted_is_not_continued(server):
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+        bot.send({"type": "chat.delete", "cid": "d", "user": "bot", "target": seq})
+        bot.until("ack")
+        server.kill()
+    server.start()
+    with members(server, "bot") as (bot,):
+        append(bot, seq, 0, "x")
+        assert bot.until("error")["code"] == "not_live"
+
+
+def test_kills_of_the_server_while_messages_are_live(server):
+    """Ten rounds: the author goes on after each, and everybody has its whole text in the end."""
+    with members(server, "bot") as (bot,):
+        seq = opened(bot)
+    text = ""
+    for number in range(10):
+        with members(server, "bot") as (bot,):
+            piece = f"piece {number} "
+            start = settled(bot, seq)
+            append(bot, seq, start, (text + piece)[start:])
+            text += piece
+            assert settled(bot, seq) == len(text)
+            server.kill()
+        server.start()
+    with members(server, "bot", "ada") as (bot, ada):
+        start = settled(bot, seq)
+        append(bot, seq, start, text[start:])
+        bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": "done"})
+        bot.until("ack")
+        ada.until("change")
+    eventually(lambda: newest(server, seq).get("end") == "done")
+    assert newest(server, seq)["text"] == text
