@@ -40,10 +40,11 @@ export class Scroller {
     const { scrollTop, clientHeight } = this.#element;
     // Hidden, or visible again at another size: `restore` comes next.
     if (clientHeight === 0 || clientHeight !== this.#height) return false;
+    const { following } = this;
     if (atEnd && this.fromEnd <= END_TOLERANCE_PX) this.following = true;
     else if (scrollTop < this.#top - 1 || !atEnd) this.following = false;
     // Without a movement the anchor stays, and `restore` moves the rows back to it.
-    if (Math.abs(scrollTop - this.#top) >= 0.5) this.#saveAnchor();
+    if (Math.abs(scrollTop - this.#top) >= 0.5 || following !== this.following) this.#saveAnchor();
     return true;
   }
 
@@ -72,22 +73,30 @@ export class Scroller {
     this.#height = this.#element.clientHeight;
   }
 
-  /** Saves the position of the first visible row. */
+  /** Saves the position of what is at the top of the view; not while following, which does not need it. */
   #saveAnchor(): void {
     this.#saveGeometry();
-    const rows = this.#element.querySelectorAll<HTMLElement>("[data-row]");
+    this.#anchor = null;
+    if (this.following) return;
+    const row = this.#firstVisible(this.#element.querySelectorAll<HTMLElement>("[data-row]"));
+    // The block of its text, because what is above that in a live message may be folded or grow. Otherwise the bubble,
+    // because the day and the name above it depend on the row before.
+    const block = row && this.#firstVisible(row.querySelectorAll<HTMLElement>(".bq-written > .bq-text > *"));
+    const anchor = block ?? row?.querySelector<HTMLElement>(".bq-bubble") ?? row;
+    if (anchor !== undefined) this.#anchor = { element: anchor, offset: this.#offset(anchor) };
+  }
+
+  /** The first of `elements`, which are below each other, that is not above the view. */
+  #firstVisible(elements: NodeListOf<HTMLElement>): HTMLElement | undefined {
     let low = 0;
-    let high = rows.length;
+    let high = elements.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const row = rows[middle]!;
-      if (this.#offset(row) + row.offsetHeight <= 0) low = middle + 1;
+      const element = elements[middle]!;
+      if (this.#offset(element) + element.offsetHeight <= 0) low = middle + 1;
       else high = middle;
     }
-    const row = rows[low];
-    // The bubble, because the day and the name above it depend on the row before.
-    const anchor = row?.querySelector<HTMLElement>(".bq-bubble") ?? row;
-    this.#anchor = anchor === undefined ? null : { element: anchor, offset: this.#offset(anchor) };
+    return elements[low];
   }
 
   #offset(row: HTMLElement): number {
