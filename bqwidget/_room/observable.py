@@ -133,6 +133,14 @@ class Observable(traitlets.HasTraits):
         super().observe(callback, names, type)
         self._update_lifetime()
 
+    def unobserve(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
+        """End what ``observe`` with the same arguments has begun. Raises ValueError for a name that is no trait.
+
+        Example: ``room.unobserve(announce, "messages")``
+        """
+        self._check_observer(handler, names)
+        super().unobserve(handler, names, type)
+
     def _check_observer(self, handler: object, names: Any) -> None:
         if not callable(handler):
             raise wrong_type("handler", "a function of a change, before the names of traits", handler)

@@ -45,7 +45,7 @@ class AuditLog:
     def __init__(self, path: str | None = None) -> None:
         self.counters = Counters()
         self._handler: logging.Handler | None = None
-        self._repeats: Repeats[dict[str, object]] = Repeats(self._summarise)
+        self._repeats: Repeats[dict[str, object]] = Repeats(self._summarise, combine=_common_facts)
         if path == "-":
             self._handler = logging.StreamHandler()
         elif path is not None:
@@ -73,7 +73,8 @@ class AuditLog:
         """Write one line. ``claimed_name``: the self-asserted name, used if ``identity`` has no verified one.
 
         ``repeated``: the kind of an event that a client can cause at will. Of one kind, and of one member, or address
-        where the member is not verified, the first is written, and then once a minute how many there were.
+        where the member is not verified, the first is written, and then once a minute how many there were, with
+        the facts that are the same for all of them.
         """
         if self._handler is None:
             return
@@ -109,6 +110,11 @@ class AuditLog:
     def _write(self, line: dict[str, object]) -> None:
         if self._handler is not None:
             self._handler.handle(logging.makeLogRecord({"msg": msgspec.json.encode(line).decode()}))
+
+
+def _common_facts(earlier: dict[str, object], later: dict[str, object]) -> dict[str, object]:
+    """``later`` without the facts that differ: no room if there were two."""
+    return {name: value for name, value in later.items() if name in {"at", "what"} or earlier.get(name) == value}
 
 
 class _FileHandler(WatchedFileHandler):

@@ -31,13 +31,21 @@ class _Count(Generic[E]):
 
 
 class Repeats(Generic[E]):
-    """Counts events by key. ``summarise(event, repeats)`` gets the last of ``repeats`` events that were only counted.
+    """Counts events by key. ``summarise(event, repeats)`` gets the last of ``repeats`` events that were only counted, or what
+    ``combine(earlier, later)`` makes of them.
 
     It may be used on several threads. Summaries are due on the event loop if there is one, else at the next event.
     """
 
-    def __init__(self, summarise: Callable[[E, int], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        summarise: Callable[[E, int], None],
+        *,
+        combine: Callable[[E, E], E] = lambda _, later: later,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._summarise = summarise
+        self._combine = combine
         self._clock = clock
         self._counts: dict[Hashable, _Count[E]] = {}  # in the order of ``began``
         self._lock = threading.Lock()
@@ -49,8 +57,8 @@ class Repeats(Generic[E]):
         with self._lock:
             count = self._counts.get(key)
             if count is not None:
+                count.last = self._combine(count.last, event) if count.repeats else event
                 count.repeats += 1
-                count.last = event
                 return False
             self._counts[key] = _Count(self._clock(), 0, event)
             oldest = self._counts.pop(next(iter(self._counts))) if len(self._counts) > MAX_KEYS else None

@@ -73,11 +73,6 @@ class ServerSettings(LimitSettings, Command):
         Unicode(),
         help="With nats: a server's monitoring URL, such as http://host:8222, to check sync_interval. Repeatable.",
     ).tag(config=True)
-    retain = List(
-        Unicode(),
-        help="With sqlite and nats: delete the oldest messages of some rooms, by age, size or both: 'class-*=30d', "
-        "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB). Repeatable; the first match applies.",
-    ).tag(config=True)
     single = Bool(False, help=SWITCHES["single"]).tag(config=True)
     open = Bool(False, help=SWITCHES["open"]).tag(config=True)
     open_network = Bool(False, help=SWITCHES["open_network"]).tag(config=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from traitlets import Float, Int, TraitError
+from traitlets import Float, Int, List, TraitError, Unicode
 from traitlets.config import Configurable
 
 from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
@@ -55,6 +55,11 @@ class LimitSettings(Configurable):
     part_limit = Int(DEFAULT_LIMITS.part, min=0, max=MAX_COUNT, help="Bytes in an attachment; 0: no attachments.").tag(
         config=True
     )
+    retain = List(
+        Unicode(),
+        help="With sqlite and nats: delete the oldest messages of some rooms, by age, size or both: 'class-*=30d', "
+        "'logs-*=100MB' or '*=52w,1GB' (m, h, d, w; kB, MB, GB, TB). Repeatable; the first match applies.",
+    ).tag(config=True)
     rate_limit = _optional_limit(
         "Messages per rate_seconds and principal; 0: no limit. Default: 20, none on loopback or inside Jupyter."
     )

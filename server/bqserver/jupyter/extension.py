@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +39,7 @@ from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
 from bqserver.storage.interface import MessageLog
 from bqserver.storage.memory import MemoryLog
+from bqserver.storage.retention import Rule, parse_rules
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.context import AppContext
 from bqserver.web.fastpath.server import FastPathServer
@@ -169,15 +170,18 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         return False
 
     def make_log(self) -> MessageLog:
+        rules = parse_rules(self.retain)
         if self.log_url == "memory":
+            if rules:
+                raise SettingError("retain: for rooms that are stored, and log_url is memory; remove one of them")
             return MemoryLog()
         if self.log_url.startswith(("nats:", "tls:")):
             raise SettingError(
                 "log_url: the rooms of a cluster are not served inside Jupyter; run bqserver --log=nats://..."
             )
         if self.log_url:
-            return SqliteLog(self.log_url.removeprefix("sqlite:"))
-        return open_default_log(f"{self.serverapp.root_dir} {self.serverapp.base_url}")
+            return SqliteLog(self.log_url.removeprefix("sqlite:"), retain=rules)
+        return open_default_log(f"{self.serverapp.root_dir} {self.serverapp.base_url}", rules)
 
     async def stop_extension(self) -> None:
         await self.opened.aclose()
@@ -190,7 +194,7 @@ def kernel_requester() -> Identity:
     return identity_from_user(user) if isinstance(user, User) else Identity()
 
 
-def open_default_log(server: str) -> SqliteLog:
+def open_default_log(server: str, retain: Sequence[Rule] = ()) -> SqliteLog:
     """The history of the Jupyter server named ``server``; more of that name at the same time get files of their own.
 
     Raises StorageError.
@@ -198,8 +202,9 @@ def open_default_log(server: str) -> SqliteLog:
     stem = f"jupyter-{hashlib.sha256(server.encode()).hexdigest()[:12]}"
     for number in range(1, 9):
         with contextlib.suppress(StorageError):
-            return SqliteLog(data_dir() / (f"{stem}.sqlite" if number == 1 else f"{stem}-{number}.sqlite"))
-    return SqliteLog(data_dir() / f"{stem}.sqlite")  # raises the error of the first one
+            path = data_dir() / (f"{stem}.sqlite" if number == 1 else f"{stem}-{number}.sqlite")
+            return SqliteLog(path, retain=retain)
+    return SqliteLog(data_dir() / f"{stem}.sqlite", retain=retain)  # raises the error of the first one
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

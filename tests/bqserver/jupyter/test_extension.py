@@ -392,3 +392,19 @@ def test_a_kernel_token_is_valid_while_its_kernel_is_alive():
     assert kernels.identify("guess") is None
     alive.clear()
     assert kernels.identify(token) == KERNEL_ENDED
+
+
+def test_retain_removes_old_messages_of_the_rooms_that_it_names(home, config, home_environ, jupyter_server):
+    config.write_text("c.BqserverExtension.retain = ['logs-*=10kB']")
+    with jupyter_server(home, home_environ) as server:
+        for room in ("logs-a", "lobby"):
+            for number in range(20):
+                body = {"user": "ada", "text": f"{number}" * 1_000}
+                assert server.ask("POST", f"/bqserver/rooms/{room}/messages", body).status == 201
+    with jupyter_server(home, home_environ) as server:
+
+        def kept(room: str) -> int:
+            return len(server.ask("GET", f"/bqserver/rooms/{room}/messages?limit=100").json)
+
+        eventually(lambda: 0 < kept("logs-a") < 10)
+        assert kept("lobby") == 20

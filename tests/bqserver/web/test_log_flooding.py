@@ -65,6 +65,20 @@ def test_refused_frames_are_written_once_and_counted(home: Path, code: str):
         assert (line["who"], line["token"], line["room"]) == ("eve", grant.id, "lobby")
 
 
+def test_refused_frames_in_two_rooms_are_not_counted_for_one(home: Path):
+    token, grant = tokens.add_grant(home / "data" / "tokens.json", "eve", read_only=True)
+    path = home / "audit.jsonl"
+    with running_server(audit_log=str(path)) as server:
+        for room in ("first", "second", "second", "third"):
+            with member(server.url, room, **bearer(token)) as eve:
+                eve.until("synced")
+                eve.send(FRAMES["read_only"])
+                eve.until("error")
+    refused = [line for line in lines(path) if line["what"] == "refused"]
+    assert [(line.get("room"), stands_for(line)) for line in refused] == [("first", 1), (None, 3)]
+    assert {(line["who"], line["token"], line["code"]) for line in refused} == {("eve", grant.id, "read_only")}
+
+
 REQUESTS = {
     "wrong token": ("GET", "/messages", None, bearer("guess"), "401 unauthorized"),
     "no token": ("GET", "/messages", None, {}, "401 unauthorized"),

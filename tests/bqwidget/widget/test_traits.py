@@ -86,17 +86,19 @@ def seen(change):
 {this}.observe(seen, ["messages", "status"])
 {this}.unobserve(seen, ["messages", "status"])
 {this}.observe(lambda change: print("done"), "messages")
-for names in ("mesages", ["messages", "user_count"]):
-    try:
-        {this}.observe(seen, names)
-    except ValueError as error:
-        print(error)
+for verb in ({this}.observe, {this}.unobserve):
+    for names in ("mesages", ["messages", "user_count"]):
+        try:
+            verb(seen, names)
+        except ValueError as error:
+            print(verb.__name__, error)
 """)
     bob.send("second")
     cell.shows("done")
     assert "seen" not in cell.text
-    assert "names has 'mesages', which is not a trait: did you mean 'messages'?" in cell.text
-    assert "names has 'user_count', which is not a trait: use error, " in cell.text
+    for verb in ("observe", "unobserve"):
+        assert f"{verb} names has 'mesages', which is not a trait: did you mean 'messages'?" in cell.text
+        assert f"{verb} names has 'user_count', which is not a trait: use error, " in cell.text
 
 
 @each_object
