@@ -239,6 +239,7 @@ class Operator:
         self.settle(before)
 
 
+@pytest.mark.slow("makes slips for five seconds")
 @pytest.mark.timeout(120 + 2 * RUN_SECONDS)
 def test_slips_never_open_more_than_the_last_good_state(home: Path):
     data = home / "data"

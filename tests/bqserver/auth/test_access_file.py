@@ -25,6 +25,9 @@ from support.eventually import eventually
 from support.processes import ServerProcess, bqserver, run_to_exit, server_process
 from support.ws_client import member
 
+EACH_SLIP = [
+    pytest.param(slip, marks=[pytest.mark.slow("starts servers")] if slip != "emptied" else []) for slip in SLIPS
+]
 RULES = '["*"]\nada = "moderate"\n\n[staff]\n"*" = "none"\nbob = "write"\n'
 
 
@@ -49,7 +52,7 @@ def statuses(server: ServerProcess, room: str, *who: str) -> list[int]:
     return [server.ask("GET", f"/rooms/{room}/messages", token=token).status for token in who]
 
 
-@pytest.mark.parametrize("slip", SLIPS)
+@pytest.mark.parametrize("slip", EACH_SLIP)
 def test_a_slip_in_the_rights_opens_no_room_and_a_restart_neither(data: Path, slip: str):
     rights = data / "rights.toml"
     bob, eve = (tokens.add_grant(data / "tokens.json", name)[0] for name in ("bob", "eve"))
@@ -114,7 +117,7 @@ def test_lost_rights_open_no_room_on_a_node_of_a_cluster(data: Path, nats_single
         eventually(lambda: statuses(server, "lobby", eve) == [401], what="the revocation")
 
 
-@pytest.mark.parametrize("slip", SLIPS)
+@pytest.mark.parametrize("slip", EACH_SLIP)
 def test_a_slip_in_the_tokens_changes_nothing_and_the_next_command_repairs_the_file(data: Path, slip: str):
     path = data / "tokens.json"
     ada, eve = (tokens.add_grant(path, name)[0] for name in ("ada", "eve"))
@@ -137,7 +140,7 @@ def test_a_slip_in_the_tokens_changes_nothing_and_the_next_command_repairs_the_f
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("slip", SLIPS)
+@pytest.mark.parametrize("slip", EACH_SLIP)
 def test_a_slip_in_the_moderation_opens_no_closed_room_after_a_restart(data: Path, slip: str):
     ada, eve = (tokens.add_grant(data / "tokens.json", name)[0] for name in ("ada", "eve"))
     path = data / "history.moderation.json"

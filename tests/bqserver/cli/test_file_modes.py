@@ -69,6 +69,7 @@ def use_everything(server: ServerProcess, token: str) -> None:
     assert server.ask("POST", "/rooms/x/moderation", {"do": "close"}, token=token).status == 204
 
 
+@pytest.mark.slow("runs many commands")
 @pytest.mark.parametrize("umask", [0, 0o277], ids=oct)
 def test_every_file_has_mode_0600_at_every_moment(home, umask):
     folder = home / "data"
@@ -136,6 +137,7 @@ def not_of_the_service(folder: Path) -> dict[str, tuple[int, int]]:
     return {name: owner for name, owner in owners.items() if owner != (OTHER_UID, OTHER_UID)}
 
 
+@pytest.mark.slow("runs many commands")
 def test_what_root_writes_remains_usable_by_a_service_of_another_user(service_folder: Path):
     log = f"--log=sqlite:{service_folder / 'history.sqlite'}"
     ada = command("token", "add", "ada")  # the first file in the folder
@@ -160,6 +162,7 @@ def test_what_root_writes_remains_usable_by_a_service_of_another_user(service_fo
         assert [one["text"] for one in server.ask("GET", "/messages", token=ada).json] == ["one", "three"]
 
 
+@pytest.mark.slow("runs many commands")
 def test_a_server_that_root_ran_once_leaves_files_that_the_service_can_use(service_folder: Path):
     (service_folder / "rights.toml").write_text('["*"]\nada = "moderate"\n')
     os.chown(service_folder / "rights.toml", OTHER_UID, OTHER_UID)

@@ -15,7 +15,6 @@ from bqserver.testing import running_server
 from chaos.load.memory import rss
 from chaos.load.server_process import ServerProcess, server_process
 from support.eventually import eventually
-from support.jupyter_server import jupyter_server
 from support.raw_http import connect, post
 from support.ws_client import request
 
@@ -129,7 +128,7 @@ def test_unread_answers_of_one_member_leave_room_for_another(tmp_path: Path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
-def test_unread_answers_inside_jupyter_cost_little_memory(home: Path, home_environ: dict[str, str]):
+def test_unread_answers_inside_jupyter_cost_little_memory(home: Path, home_environ: dict[str, str], jupyter_server):
     with jupyter_server(home, home_environ) as server, ExitStack() as stack:
         bearer = f"token {server.token}"
         rooms = server.origin + server.rooms

@@ -282,6 +282,7 @@ def test_closing_sends_what_is_queued_first(server):
         eventually(lambda: len(bob.messages) == 300)
 
 
+@pytest.mark.usefixtures("closes_soon")
 def test_closing_offline_drops_the_queue():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
         future = room.send("hi", wait=False)

@@ -74,10 +74,8 @@ def test_what_was_not_delivered_is_reported(home_environ: dict[str, str]) -> Non
     assert "Traceback" not in ended.stderr
 
 
-def test_closing_without_a_server_reports_and_raises(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], unused_port: int
-) -> None:
-    monkeypatch.setattr("bqwidget._client.session_thread.CLOSE_TIMEOUT", 0.2)
+@pytest.mark.usefixtures("closes_soon")
+def test_closing_without_a_server_reports_and_raises(capfd: pytest.CaptureFixture[str], unused_port: int) -> None:
     with Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}") as room:
         sending = room.send("last words", wait=False)
     with pytest.raises(RoomClosed):

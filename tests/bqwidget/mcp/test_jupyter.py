@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mcp.client import Client
 from support.eventually import eventually
-from support.jupyter_server import jupyter_server
 
 from bqwidget.mcp import NAMES, TOOLS
 
@@ -20,7 +19,7 @@ print(room.send("hello agent").seq)
 """
 
 
-def test_a_jupyter_server_offers_the_tools_with_no_setting(home: Path, home_environ: dict[str, str]):
+def test_a_jupyter_server_offers_the_tools_with_no_setting(home: Path, home_environ: dict[str, str], jupyter_server):
     assert [point.load() for point in entry_points(group="jupyter_server_mcp.tools") if point.name == "bqwidget"] == [
         TOOLS
     ]

@@ -272,6 +272,7 @@ def test_an_attachment_sent_offline_arrives_once_after_the_reconnect(tmp_path, u
         room.close()
 
 
+@pytest.mark.usefixtures("closes_soon")
 def test_closing_drops_an_attachment_that_cannot_be_uploaded(unused_port):
     room = Room("r", user="ada", url=f"http://127.0.0.1:{unused_port}")
     sending = room.send(PNG, wait=False)

@@ -220,6 +220,7 @@ def test_the_total_number_of_items(join):
         len(room.track(x for x in ()))
 
 
+@pytest.mark.usefixtures("closes_soon")
 def test_progress_works_offline_without_waiting(unused_port):
     room = Room("offline", user="ada", url=f"http://127.0.0.1:{unused_port}")
     try:

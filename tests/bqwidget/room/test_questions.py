@@ -203,6 +203,7 @@ def test_closing_the_room_ends_an_ask(members):
         ada.ask("Continue?")
 
 
+@pytest.mark.usefixtures("closes_soon")
 def test_a_question_asked_offline_returns_the_default():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
         assert room.ask("Continue?", timeout=0.05, default="no") == "no"

@@ -283,6 +283,7 @@ def test_messages_of_others_cannot_be_changed(ada, bob):
         bob.delete("hi")
 
 
+@pytest.mark.usefixtures("closes_soon")
 def test_a_send_that_times_out_stays_queued():
     with Room("lobby", user="ada", url="http://127.0.0.1:9") as room:
         with pytest.raises(DeliveryTimeout, match="stays queued") as raised:
