@@ -46,12 +46,13 @@ STATIC = Path(__file__).parent / "static"
 
 try:
     _LOADER, *_CODE = [(STATIC / name).read_bytes() for name in ("loader.js", "widget.js", "widget.css")]
+    _PROGRAMS = {name: (STATIC / f"{name}.js").read_bytes() for name in ("worker", "math")}
 except FileNotFoundError as error:
     raise BqwidgetError(
         f"the window's bundle {error.filename} is missing: reinstall bqwidget,"
         " or in a checkout run `npm ci && npm run build` in js/"
     ) from None
-_CODE_VERSION = hashlib.sha256(b"".join(_CODE)).hexdigest()[:16]
+_CODE_VERSION = hashlib.sha256(b"".join([*_CODE, *_PROGRAMS.values()])).hexdigest()[:16]
 
 
 class ChatWidget(Observable, anywidget.AnyWidget):
@@ -140,6 +141,11 @@ class ChatWidget(Observable, anywidget.AnyWidget):
     def _on_command(self, content: object, data: bytes = b"") -> None:
         if content == {"do": "code"}:
             self.send({"code": _CODE_VERSION}, _CODE)
+            return
+        if isinstance(content, dict) and content.get("do") == "code":  # for a worker of the window, when it needs one
+            name = content.get("name")
+            if isinstance(name, str) and name in _PROGRAMS:
+                self.send({"code": _CODE_VERSION, "name": name}, [_PROGRAMS[name]])
             return
         for command in self._comm_server.receive(content, data):
             match command:

@@ -1,4 +1,4 @@
-/** Bundles both entry points into the Python package: `node build.mjs [--watch]`.
+/** Bundles the entry points, and the programs of the workers, into the Python package: `node build.mjs [--watch]`.
  *
  * Without source maps, which would contain paths of the machine that built them.
  */
@@ -9,7 +9,10 @@ import { options } from "./bundle.mjs";
 
 const build = await context({
   ...options,
-  entryPoints: ["src/loader.ts", "src/widget.ts", "src/widget.css", "src/page.ts", "src/page.css"],
+  entryPoints: ["loader.ts", "widget.ts", "widget.css", "page.ts", "page.css", "math.ts", "worker/worker.ts"].map((name) => ({
+    in: `src/${name}`,
+    out: name.replace(/^.*\/|\.\w+$/g, ""),
+  })),
   outdir: fileURLToPath(new URL("../bqwidget/static", import.meta.url)),
   logLevel: "info",
 });

@@ -12,6 +12,7 @@ import { SocketSource } from "./transport/socket-source";
 import { Chat } from "./view/chat";
 import { InviteScreen, parseInvite } from "./view/invite-screen";
 import { loadClientId, loadName } from "./view/shared/storage";
+import { addProgramLoader } from "./worker/worker-client";
 
 const UNREAD_DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
 
@@ -40,6 +41,11 @@ function start(main: HTMLElement): void {
   const shareUrl = location.origin + location.pathname;
   render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1", shareUrl }), main);
   room.start();
+  addProgramLoader(async (program) => {
+    const response = await fetch(new URL(`${program}.js`, import.meta.url));
+    if (!response.ok) throw new Error(`${program}.js: ${response.status}`);
+    return response.text();
+  });
   showUnread(room);
 }
 

@@ -10,9 +10,11 @@ import { initialState } from "./model/state";
 import { newId } from "./protocol/ids";
 import { Room } from "./room/room";
 import type { Model } from "./transport/comm-commands";
+import { fetchCode } from "./transport/comm-code";
 import { CommSource } from "./transport/comm-source";
 import { Chat } from "./view/chat";
 import { loadClientId, loadName } from "./view/shared/storage";
+import { addProgramLoader } from "./worker/worker-client";
 
 interface InitializeProps {
   readonly model: Model;
@@ -25,6 +27,7 @@ interface RenderProps extends InitializeProps {
 
 export default function widget() {
   let room: Room | null = null;
+  let removeLoader = (): void => undefined;
   const text = (model: Model, name: string): string => {
     const value = model.get(name);
     return typeof value === "string" ? value : "";
@@ -36,6 +39,7 @@ export default function widget() {
     const state = initialState(text(model, "room_name"), loadName(text(model, "user")), clients);
     const opened = new Room(new CommSource(model, newId()), state);
     opened.start();
+    removeLoader = addProgramLoader((name) => fetchCode(model, name));
     return opened;
   }
 
@@ -44,6 +48,7 @@ export default function widget() {
       room = open(model);
       const close = (): void => {
         room?.stop();
+        removeLoader();
         room = null;
       };
       signal?.addEventListener("abort", close);

@@ -16,7 +16,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   model: ["protocol"],
   i18n: ["protocol"],
   "worker/markdown": ["marked"],
-  worker: ["worker/markdown", "marked", "lowlight", "highlight.js/lib/languages", "worker:source"],
+  worker: ["worker/markdown", "marked", "lowlight", "highlight.js/lib/languages"],
   transport: ["protocol", "model"],
   // The interface, but neither the socket nor the comm.
   room: ["protocol", "model", "transport/source", "@preact/signals"],
@@ -30,7 +30,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "view/composer": ["protocol", "model", "i18n", "worker", "room", "view/shared", "view/attachments", "preact"],
   view: ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "view/messages", "view/composer", "preact"],
   // The entry points.
-  ".": ["protocol", "model", "i18n", "room", "transport", "view", "view/shared", "preact", "@preact/signals"],
+  ".": ["protocol", "model", "i18n", "room", "transport", "worker", "view", "view/shared", "preact", "@preact/signals", "temml"],
 };
 
 const modules = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((name) => /\.tsx?$/.test(name));

@@ -15,7 +15,7 @@ import pytest
 from support.paths import ROOT
 
 pytestmark = pytest.mark.slow("builds the wheel and installs it")
-BUNDLE_FILES = ("loader.js", "widget.js", "widget.css", "page.js", "page.css")
+BUNDLE_FILES = ("loader.js", "widget.js", "widget.css", "page.js", "page.css", "worker.js", "math.js")
 
 
 def run(*command: object, **options) -> str:

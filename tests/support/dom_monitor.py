@@ -23,10 +23,15 @@ MONITOR_SCRIPT = r"""
                 "data-lm-suppress-shortcuts": flag };
   const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete|busy)$/;
   const lists = /^aria-(describedby|setsize|posinset|valuenow|valuemin|valuemax)$/, share = /^--share: [\d.]+;?$/;
+  // Formulas: numbers with units, and words. A style is of padding, borders, colours and sizes.
+  const mathStyle = /^((padding|margin|border|width|height|color|background-color|display|position|left|right|top|bottom|text-align|font-weight|math-depth)[a-z-]*: [\w\s#%.,()-]+; ?)+$/;
+  const mathRules = new Proxy({ style: mathStyle }, { get: (rules, name) => rules[name] ?? (/^(display|mathvariant|[lr]space|stretchy|fence|form|symmetric|(min|max|math)size|movablelimits|largeop|separator|accent|notation|linethickness|displaystyle|scriptlevel|width|height|depth|voffset|math(color|background))$/.test(name) ? /^[\w\s#%.+-]*$/ : undefined) });
+  const formulas = Object.fromEntries("math mrow mi mo mn mtext ms mspace msup msub msubsup mover munder munderover mfrac msqrt mroot mtable mtr mtd mstyle mpadded mphantom menclose mmultiscripts mprescripts none".split(" ").map((name) => [name, mathRules]));
   const allowed = {
     // The page's own HTML and the elements of message texts.
     main: { "data-room": word, "data-base": /^[\w/.:-]*$/, "data-session": /^(yes|no)$/ },
-    ol: { start: /^-?\d+$/ }, ul: {}, dl: {}, dt: {}, dd: {}, li: { style: share, "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+\.\w+$/ },
+    ol: { start: /^-?\d+$/ }, ul: {}, dl: {}, dt: {}, dd: {}, li: { value: /^\d+$/, style: share, "data-row": flag, "data-seq": /^\d+$/, "data-cid": /^\w+\.\w+$/ },
+    h3: {}, h4: {}, h5: {}, h6: {}, hr: {}, ...formulas,
     p: {}, b: {}, strong: {}, em: {}, del: {}, code: {}, pre: {}, blockquote: {}, br: {}, small: {}, q: {},
     time: { datetime: /^[\d:.TZ-]*$/ },
     // Attachments: an image has the URL of its bytes, and a table consists of cells.
@@ -38,8 +43,8 @@ MONITOR_SCRIPT = r"""
     // The chat window.
     section: {}, header: {}, footer: {}, h1: {}, h2: {}, span: { style: paint },
     div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$|^--share: [\d.]+;?$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
-    input: { type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w+\/,]*$/, placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
-             disabled: flag, type: /^file$/, hidden: flag, multiple: flag, accept: /^[\w/+., -]*$/ },
+    input: { checked: flag, type: /^(file|checkbox)$/, hidden: flag, multiple: flag, accept: /^[\w+\/,]*$/, placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
+             disabled: flag, type: /^(file|checkbox)$/, hidden: flag, multiple: flag, accept: /^[\w/+., -]*$/ },
     textarea: { rows: /^1$/, placeholder: word, enterkeyhint: /^send$/, style: /^height: (auto|[\d.]+px);$/ },
     svg: { viewBox: /^0 0 24 24$/, focusable: /^false$/ }, path: { d: /^[\d\sA-Za-z.,-]*$/ },
   };

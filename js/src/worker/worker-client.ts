@@ -1,10 +1,9 @@
-/** Runs jobs off the main thread: in a worker made from this bundle, otherwise on the main thread when it is idle.
+/** Runs jobs off the main thread: in a worker made from a program, otherwise on the main thread when it is idle.
  *
  * The worker starts with the first job and ends after an idle time. It runs one job at a time; a job that takes too
  * long is ended together with the worker, so that hostile text costs no more than that.
  */
 
-import source from "worker:source";
 import type { Job, JobResult, WorkerModule } from "./jobs";
 import { tokenize } from "./tokenize";
 
@@ -13,6 +12,8 @@ const JOB_TIMEOUT_MS = 5_000;
 const IDLE_TIMEOUT_MS = 30_000;
 /** So that a row that is scrolled back into view is rendered at once. */
 const MAX_CACHED_RESULTS = 300;
+/** Until a program that could not be loaded is asked for again. */
+const RELOAD_INTERVAL_MS = 5_000;
 /** Longer code is not highlighted without a worker. */
 const MAX_MAIN_THREAD_CHARACTERS = 4_000;
 
@@ -23,16 +24,17 @@ interface QueuedJob {
 }
 
 export class WorkerClient {
-  readonly #program: string;
+  readonly #program: string | (() => Promise<string>);
   readonly #cache = new Map<string, JobResult>();
   readonly #queue: QueuedJob[] = [];
   #busy = false;
   #worker: Worker | null = null;
   #workerAvailable: boolean;
-  #url: string | undefined;
+  #url = "";
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(program: string) {
+  /** `program`: its text, or a function that loads it with the first job, and again after a failure. */
+  constructor(program: string | (() => Promise<string>)) {
     this.#program = program;
     this.#workerAvailable = program !== "" && typeof Worker === "function";
   }
@@ -57,19 +59,43 @@ export class WorkerClient {
     clearTimeout(this.#idleTimer);
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       if (next.signal.aborted) continue;
-      next.resolve(this.cached(next.job) ?? (await this.#execute(next.job)));
+      const result = this.cached(next.job) ?? (await this.#execute(next.job));
+      if (result === undefined) this.#retryLater(next);
+      else next.resolve(result);
     }
     this.#busy = false;
     this.#idleTimer = setTimeout(() => this.#terminate(), IDLE_TIMEOUT_MS);
   }
 
-  async #execute(job: Job): Promise<JobResult> {
-    while (this.#workerAvailable) {
+  /** False if the program cannot be loaded now. */
+  async #load(): Promise<boolean> {
+    if (this.#url !== "") return true;
+    try {
+      const program = typeof this.#program === "string" ? this.#program : await this.#program();
+      this.#url = URL.createObjectURL(new Blob([program], { type: "text/javascript" }));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #retryLater(next: QueuedJob): void {
+    setTimeout(() => {
+      this.#queue.push(next);
+      if (!this.#busy) void this.#run();
+    }, RELOAD_INTERVAL_MS);
+  }
+
+  /** Undefined if the program cannot be loaded now. */
+  async #execute(job: Job): Promise<JobResult | undefined> {
+    const loaded = (this.#workerAvailable || job.do !== "parse") && (await this.#load());
+    while (loaded && this.#workerAvailable) {
       const result = await this.#runInWorker(job);
       if (result !== undefined) return result;
     }
     await whenIdle();
     if (job.do === "parse") return tokenize(job.text);
+    if (!loaded) return undefined;
     return job.text.length > MAX_MAIN_THREAD_CHARACTERS ? null : this.#runOnMainThread(job);
   }
 
@@ -85,7 +111,7 @@ export class WorkerClient {
         end(null);
       }, JOB_TIMEOUT_MS);
       try {
-        this.#worker ??= new Worker(trustedScriptUrl(this.#programUrl()) as string, { type: "module" });
+        this.#worker ??= new Worker(trustedScriptUrl(this.#url) as string, { type: "module" });
         this.#worker.onmessage = ({ data }: MessageEvent<JobResult>) => end(data);
         this.#worker.onerror = () => {
           this.#workerAvailable = false;
@@ -102,15 +128,10 @@ export class WorkerClient {
 
   async #runOnMainThread(job: Job): Promise<JobResult> {
     try {
-      return ((await import(/* @vite-ignore */ this.#programUrl())) as WorkerModule).runJob(job);
+      return ((await import(/* @vite-ignore */ this.#url)) as WorkerModule).runJob(job);
     } catch {
       return null; // the page's content security policy forbids this too
     }
-  }
-
-  #programUrl(): string {
-    this.#url ??= URL.createObjectURL(new Blob([this.#program], { type: "text/javascript" }));
-    return this.#url;
   }
 
   #terminate(): void {
@@ -125,9 +146,35 @@ export class WorkerClient {
   }
 }
 
-export const workerClient = new WorkerClient(source);
+/** A program of `build.mjs`. */
+export type ProgramName = "worker" | "math";
+type ProgramLoader = (name: ProgramName) => Promise<string>;
 
-const keyOf = (job: Job): string => (job.do === "parse" ? `parse ${job.text}` : `${job.language} ${job.text}`);
+const loaders = new Set<ProgramLoader>();
+
+/** `load` loads programs from where this bundle came from. Returns a function that removes it. */
+export function addProgramLoader(load: ProgramLoader): () => void {
+  loaders.add(load);
+  return () => loaders.delete(load);
+}
+
+async function loadProgram(name: ProgramName): Promise<string> {
+  for (const load of loaders) {
+    const program = await load(name).catch(() => null);
+    if (program !== null) return program;
+  }
+  throw new Error(`${name} cannot be loaded`);
+}
+
+const clients = { worker: new WorkerClient(() => loadProgram("worker")), math: new WorkerClient(() => loadProgram("math")) };
+
+/** Formulas have a program of their own, because most pages need none of it. */
+export const clientOf = (job: Job): WorkerClient => clients[job.do === "math" ? "math" : "worker"];
+
+const keyOf = (job: Job): string => {
+  if (job.do === "highlight") return `${job.language} ${job.text}`;
+  return job.do === "parse" ? `parse ${job.text}` : `${job.display} ${job.text}`;
+};
 
 const whenIdle = (): Promise<void> =>
   new Promise((resolve) => {
@@ -141,13 +188,18 @@ interface TrustedTypes {
   };
 }
 
-/** On a page that requires Trusted Types: `url` from a policy that accepts no other URL. */
+const trustedUrls = new Set<string>();
+let policy: ReturnType<TrustedTypes["createPolicy"]> | undefined;
+
+/** On a page that requires Trusted Types: `url` from a policy that accepts no other URL than those of programs. */
 function trustedScriptUrl(url: string): unknown {
   const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
   if (trustedTypes === undefined) return url;
+  trustedUrls.add(url);
   const createScriptURL = (requested: string): string => {
-    if (requested !== url) throw new TypeError(`unexpected script: ${requested}`);
+    if (!trustedUrls.has(requested)) throw new TypeError(`unexpected script: ${requested}`);
     return requested;
   };
-  return trustedTypes.createPolicy("bqwidget", { createScriptURL }).createScriptURL(url);
+  policy ??= trustedTypes.createPolicy("bqwidget", { createScriptURL });
+  return policy.createScriptURL(url);
 }

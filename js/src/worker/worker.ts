@@ -6,7 +6,8 @@ import { tokenize } from "./tokenize";
 
 export function runJob(job: Job): JobResult {
   try {
-    return job.do === "parse" ? tokenize(job.text) : highlight(job.text, job.language);
+    if (job.do === "parse") return tokenize(job.text);
+    return job.do === "highlight" ? highlight(job.text, job.language) : null;
   } catch {
     return null; // the grammar exceeded its own limits
   }

@@ -15,9 +15,9 @@ const VULNERABLE_MARKDOWN = `
 const vulnerability = {
   name: "vulnerability",
   setup({ onLoad }) {
-    onLoad({ filter: /messages[/\\]markdown\.tsx$/ }, () => ({
+    onLoad({ filter: /markdown[/\\]markdown\.tsx$/ }, () => ({
       contents: VULNERABLE_MARKDOWN,
-      resolveDir: fileURLToPath(new URL("../../src/view/messages", import.meta.url)),
+      resolveDir: fileURLToPath(new URL("../../src/view/markdown", import.meta.url)),
       loader: "js",
     }));
   },

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { Job, JobResult } from "../../worker/jobs";
-import { workerClient } from "../../worker/worker-client";
+import { clientOf } from "../../worker/worker-client";
 
 const COPIED_NOTICE_MS = 1_500;
 const SETTLED_AFTER_MS = 300;
@@ -73,11 +73,11 @@ function copyBySelection(text: string): boolean {
 /** The worker's result; null until it is there, without a job, and where the text is to be shown as written. */
 export function useWorkerJob<J extends Job>(job: J | null): JobResult<J> | null {
   const [, rerender] = useState({});
-  const cached = job === null ? null : workerClient.cached(job);
+  const cached = job === null ? null : clientOf(job).cached(job);
   useEffect(() => {
     if (job === null || cached !== undefined) return undefined;
     const unmounted = new AbortController();
-    workerClient.submit(job, unmounted.signal, () => rerender({}));
+    clientOf(job).submit(job, unmounted.signal, () => rerender({}));
     return () => unmounted.abort();
   }, [job?.do, job?.text, cached === undefined]);
   return cached ?? null;

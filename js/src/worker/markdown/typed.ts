@@ -4,6 +4,8 @@
  * above one) and goes on with what belongs to it: indented lines, comments, closing brackets, more code.
  */
 
+import { maskMath } from "./math";
+
 const MAX_LINE = 500;
 
 /** From here to the next blank line everything belongs to it, such as a command's output. */
@@ -20,9 +22,9 @@ const STICKY = [
 
 /** A traceback of several exceptions, or of IPython's frames, has blank lines in it. */
 const TRACEBACK = /^\s*Traceback \(most recent call last\):/;
-const MORE_TRACEBACK = /^(?:\s|During handling of|The above exception|Traceback|File |Cell In|[\w.]+(?:Error|Exception|Warning|Interrupt|Exit)\b)/;
+const MORE_TRACEBACK = /^(?:\s*(?:-+> )?\d+ +\S|\s+File |During handling of|The above exception|Traceback|File |Cell In|[\w.]+(?:Error|Exception|Warning|Interrupt|Exit)\b)/;
 
-const NAME = String.raw`[A-Za-z_$][\w.$]*(?:\[[^\]\n]*\])?`;
+const NAME = String.raw`\$?[A-Za-z_][\w.$]*(?:\[[^\]\n]*\])?`;
 const TYPE = String.raw`(?:let|const|var|auto|int|float|double|char|long|bool|static|final|public|private|export|set)\s+`;
 const ASSIGNMENT = new RegExp(
   String.raw`^\s*(?:${TYPE})*[*&]*${NAME}(?:\s*:\s*[\w.[\], |]+?)?(?:\s*,\s*\*?${NAME})*\s*(?:[-+*/%&|^@:]|\*\*|//|<<|>>|<)?[=](?![=~>])\s*(.*)$`,
@@ -100,6 +102,7 @@ function isCode(lines: readonly string[], index: number): boolean {
   if (STICKY.some((pattern) => pattern.test(line)) || STATEMENTS.some((pattern) => pattern.test(line))) return true;
   if (COMMANDS.some((pattern) => pattern.test(line))) return true;
   if (COMPOUND.test(line)) return /^[ \t]+(?![-*+] )\S/.test(lines[index + 1] ?? "");
+  if (maskMath(line) !== line) return false;
   const value = ASSIGNMENT.exec(line)?.[1];
   return (value !== undefined && value !== "" && !isProse(value)) || (CALL.test(line) && !isProse(line));
 }

@@ -7,7 +7,7 @@ import { describe, expect, it, vi } from "vitest";
 import { safeUrl } from "../../../src/view/markdown/inlines";
 import { Markdown } from "../../../src/view/markdown/markdown";
 import { isPlain, tokenize } from "../../../src/worker/tokenize";
-import { workerClient } from "../../../src/worker/worker-client";
+import { clientOf } from "../../../src/worker/worker-client";
 import { cpuTime } from "../../support/cpu-time";
 
 const ELEMENTS = [
@@ -126,7 +126,7 @@ describe("markdown", () => {
     });
     expect(time).toBeLessThan(250);
     expectSafe(root);
-    await vi.waitFor(() => expect(workerClient.cached({ do: "parse", text }) ?? isPlain(text)).toBeTruthy(), { timeout: 18_000 });
+    await vi.waitFor(() => expect(clientOf({ do: "parse", text }).cached({ do: "parse", text }) ?? isPlain(text)).toBeTruthy(), { timeout: 18_000 });
     expectSafe(root);
   });
 });

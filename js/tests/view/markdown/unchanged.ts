@@ -65,6 +65,12 @@ Traceback (most recent call last):
   File "a.py", line 1, in <module>
     __x__ * __y__
 NameError: name '__x__' is not defined`,
+  "a traceback and a table": `Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+ValueError: x
+
+      loss    acc
+0   0.2100   0.91`,
   "IPython's traceback": `---------------------------------------------------------------------------
 NameError                                 Traceback (most recent call last)
 Cell In[1], line 1
