@@ -86,7 +86,9 @@ def test_payloads_in_formulas_cells_and_headings_run_nothing(server, pages):
     texts, parts, shown = [], [], []
     for payload in PAYLOADS:
         one = payload.replace("\n", " ").replace("\r", " ")
-        part = f"# {one}\n\n| a |\n|---|\n| {one} |\n\n${one}$ and \\({one}\\)\n\n$$\n{one}\n$$\n\n$\\text{{{one}}}$\n\n"
+        part = (
+            f"# {one}\n\n| a |\n|---|\n| {one} |\n\n${one}$ and \\({one}\\)\n\n$$\n{one}\n$$\n\n$\\text{{{one}}}$\n\n"
+        )
         if parts and sum(map(len, parts)) + len(part) > MESSAGE_CHARACTERS:
             texts.append("".join(parts))
             parts = []

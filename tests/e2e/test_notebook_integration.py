@@ -222,6 +222,18 @@ def test_the_column_is_as_wide_as_reading_needs_and_the_wheel_leaves_the_chat_at
     screenshot(page, "left")
 
 
+def test_formulas_and_the_colours_of_code_come_from_the_kernel(server, jupyter: Jupyter, pages):
+    lab, page = jupyter(), pages()
+    notebook = lab.open(page, lab.notebook("formula.ipynb", SHOW_CELL.format(url=server.url)))
+    notebook.run(0)
+    window = notebook.room()
+    with member(server.url, "lobby") as other:
+        other.say("so $\\frac12$\n\n```py\nimport this\n```", "c-formula", "bob")
+        other.until("ack")
+    window.region.locator("math mfrac").wait_for()
+    window.region.locator(".bq-code-keyword").get_by_text("import", exact=True).wait_for()
+
+
 def test_only_what_this_browser_and_its_kernel_said_can_be_edited(server, jupyter: Jupyter, pages):
     lab, page = jupyter(), pages()
     show = (

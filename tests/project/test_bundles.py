@@ -20,7 +20,7 @@ def test_a_bundle_is_small(name):
     assert len(gzip.compress(script, 6)) + len(gzip.compress(style, 6)) <= MAX_BUNDLE_BYTES
 
 
-@pytest.mark.parametrize("name", ["widget", "page"])
+@pytest.mark.parametrize("name", ["widget", "page", "worker", "math"])
 def test_a_bundle_has_no_imports_and_no_local_paths(name):
     script = (STATIC / f"{name}.js").read_text(encoding="utf-8")
     assert not re.search(r"""(?:^|[;}\s])import\s*["'{*]|\bfrom\s*["']\.""", script)

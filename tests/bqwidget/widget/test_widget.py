@@ -43,6 +43,18 @@ widget
         assert "between us" not in text
 
 
+def test_the_programs_of_the_windows_workers_come_over_the_comm(browser: Browser) -> None:
+    for name in ("nosuch", "../widget", 7, "worker", "math"):
+        browser.say({"do": "code", "name": name})
+    last = browser.until(lambda envelope: envelope if envelope.get("name") == "math" else None)
+    names = [envelope["name"] for envelope in browser.envelopes() if "code" in envelope]
+    assert names == ["worker", "math"]
+    (opened,) = [
+        comm for comm in browser.kernel.comms if comm["type"] == "comm_open" and "_esm" in comm["data"]["state"]
+    ]
+    assert last["code"] == opened["data"]["state"]["_version"]
+
+
 def test_a_name_is_never_markup(kernel: Kernel) -> None:
     shown = kernel.run("from bqwidget import ChatWidget\nChatWidget('lobby', user='<b>\\x1b[31mada')")
     assert shown["data"]["text/plain"] == r"ChatWidget('lobby', user='<b>\x1b[31mada')"
