@@ -75,7 +75,7 @@ MESSAGES = [
     (-1, "is -1"),
     (True, "not True"),
 ]
-WITH_MESSAGE = {"reply": ("hi",), "edit": ("hi",), "delete": (), "react": ("👍",), "answer": ("yes",)}
+WITH_MESSAGE = {"thread": (), "reply": ("hi",), "edit": ("hi",), "delete": (), "react": ("👍",), "answer": ("yes",)}
 
 CASES = [
     *(case(verb, text, *given, timeout=value) for verb, given in WITH_TIMEOUT.items() for value, text in TIMEOUTS),
@@ -203,6 +203,12 @@ CASES = [
     case("transcript", r"messages must be a list such as room.messages\[-5:\]", PLAIN),
     case("transcript", "messages must be a list", "text"),
     case("transcript", "messages must be a list .*not 3", [3]),
+    case("get", "seq must be a Message or its seq", "x"),
+    case("get", "seq is 0", 0),
+    case("mute", "user must be text such as 'bob'", 3),
+    case("mute", "minutes is 0", "bob", 0),
+    case("mute", "minutes must be a number of minutes", "bob", "ten"),
+    case("unmute", "user is ''", ""),
     case("invite", "uses is 0: write a whole number, from 1 to 100", uses=0),
     case("invite", "uses is 101", uses=101),
     case("invite", "uses must be a whole number", uses="two"),
@@ -225,6 +231,10 @@ TWINS = (
     "df",
     "invite",
     "conversation",
+    "get",
+    "thread",
+    "mute",
+    "unmute",
 )
 CASES += [
     pytest.param(f"a{verb}", *rest, id=f"a{one.id}")
@@ -232,7 +242,7 @@ CASES += [
     for verb, *rest in [one.values]
     if verb in TWINS and (verb == "poll" or "wait" not in one.values[3])
 ]
-WITHOUT_ARGUMENTS = {"pending", "apending", "close", "aclose"}
+WITHOUT_ARGUMENTS = {"pending", "apending", "close", "aclose", "lock", "alock", "unlock", "aunlock"}
 
 
 @pytest.fixture(scope="module")
