@@ -256,5 +256,10 @@ def test_only_what_this_browser_and_its_kernel_said_can_be_edited(server, jupyte
         actions = window.messages.filter(has_text=text).get_by_role("group", name="Message actions")
         actions.wait_for()
         assert actions.get_by_role("button", name="Edit").count() == own, text
+    window.messages.filter(has_text="by code").get_by_text("your kernel").wait_for()
+    sides = [
+        window.messages.filter(has_text=text).locator(".bq-bubble").bounding_box() for text in ("by code", "typed")
+    ]
+    assert sides[0]["x"] + sides[0]["width"] < sides[1]["x"]  # only what the reader typed is on their side
     window.region.get_by_text("Others may be called “jovyan” too").wait_for()
     screenshot(page, "names")

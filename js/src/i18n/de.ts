@@ -45,7 +45,7 @@ export const de: Strings = {
   roomEmptyCode: "Auch Code in einem Notebook kann mitreden:",
   examples: { open: "öffnet diesen Raum", send: "sagt etwas", ask: "wartet, bis jemand klickt", track: "zeigt, wie weit eine Schleife ist" },
   loadingOlder: "Frühere Nachrichten werden geladen…",
-  kernel: "Kernel",
+  programs: { kernel: "Kernel", yourKernel: "dein Kernel", agent: "Agent" },
   verified: "vom Server bestätigt",
   unverified: "nicht bestätigt",
   unverifiedHint: "Selbst gewählter Name, nicht vom Server bestätigt",

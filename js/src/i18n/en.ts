@@ -44,7 +44,7 @@ export const en = {
   roomEmptyCode: "Code in a notebook can take part too:",
   examples: { open: "opens this room", send: "says something", ask: "waits until someone clicks", track: "shows how far a loop is" },
   loadingOlder: "Loading earlier messages…",
-  kernel: "kernel",
+  programs: { kernel: "kernel", yourKernel: "your kernel", agent: "agent" },
   verified: "verified by the server",
   unverified: "not verified",
   unverifiedHint: "A self-chosen name, not verified by the server",

@@ -1,7 +1,7 @@
 /** What the state keeps of the members in the room, also after they have left. */
 
 import type { Member, PresenceFrame, Profile } from "../protocol/server-frames";
-import type { State } from "./state";
+import type { Program, State } from "./state";
 
 const PROFILE_FIELDS = ["name", "initials", "color", "avatar"] as const;
 const isSameProfile = (a: Profile | undefined, b: Profile): boolean => PROFILE_FIELDS.every((name) => a?.[name] === b[name]);
@@ -20,14 +20,16 @@ export function membersAfter(before: readonly Member[], frame: PresenceFrame): r
 }
 
 /** The fields of `state` that `members` changes; sets and maps without a change keep their identity. */
-export function withMembers({ kernelNames, profiles }: State, members: readonly Member[]): Partial<State> {
-  const kernels = members.flatMap(({ user, kind }) => (kind === "kernel" && !kernelNames.has(user) ? [user] : []));
+export function withMembers({ programs, profiles }: State, members: readonly Member[]): Partial<State> {
+  const joined = members.flatMap(({ user, kind }) => (isProgram(kind) && programs.get(user) !== kind ? [[user, kind] as const] : []));
   const changed = members.flatMap(({ user, verified, profile }) =>
     verified && profile !== undefined && !isSameProfile(profiles.get(user), profile) ? [[user, profile] as const] : [],
   );
   return {
     members,
-    kernelNames: kernels.length > 0 ? new Set([...kernelNames, ...kernels]) : kernelNames,
+    programs: joined.length > 0 ? new Map([...programs, ...joined]) : programs,
     profiles: changed.length > 0 ? new Map([...profiles, ...changed]) : profiles,
   };
 }
+
+const isProgram = (kind: string | undefined): kind is Program => kind === "kernel" || kind === "agent";

@@ -23,6 +23,9 @@ export type Update = Change | AppendFrame;
 /** The notebook's comm: the kernel acknowledges commands, is slow to do so, or the comm is closed. */
 export type CommStatus = "ok" | "busy" | "gone";
 
+/** What a member is that is not a person. */
+export type Program = "kernel" | "agent";
+
 export interface State {
   readonly room: string;
   readonly user: string;
@@ -60,8 +63,8 @@ export interface State {
 
   readonly pending: readonly PendingDraft[];
   readonly members: readonly Member[];
-  /** The names of all kernels seen so far: their messages are marked. */
-  readonly kernelNames: ReadonlySet<string>;
+  /** The names of all kernels and agents seen so far: their messages are marked. */
+  readonly programs: ReadonlyMap<string, Program>;
   /** The last known profiles of verified members, by name. */
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly status: Status;
@@ -136,7 +139,7 @@ export function initialState(room: string, user = "", clients: readonly string[]
     stopping: new Set(),
     pending: [],
     members: [],
-    kernelNames: new Set(),
+    programs: new Map(),
     profiles: new Map(),
     status: { type: "status", status: "connecting", error: null, retry_at: null, queued: 0 },
     comm: "ok",

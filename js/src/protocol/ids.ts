@@ -13,5 +13,14 @@ export const newClientId = (): string => newId().slice(-12);
 /** A cid that ends in the sender's own id. All members can read it: a mark, not a proof. */
 export const newCid = (client: string): string => `${newId()}.${client}`;
 
+/** Whether a Python program made `cid`, or a browser; null if that cannot be seen.
+ *
+ * A program's ids end in its own 8 hexadecimal digits and a signature of 12, those of a browser in its own 12.
+ */
+export function isFromProgram(cid: string): boolean | null {
+  const digits = /^[^.]+\.([0-9a-f]+)$/.exec(cid)?.[1]?.length;
+  return digits === 20 ? true : digits === 12 ? false : null;
+}
+
 /** Whether `cid` was made by `client`: a browser, or a kernel, which adds a signature to its id. */
 export const isMadeBy = (cid: string, client: string): boolean => cid.split(".")[1]?.startsWith(client) ?? false;

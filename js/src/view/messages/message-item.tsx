@@ -37,10 +37,9 @@ export class MessageItem extends Component<Props> {
     return (Object.keys(next) as (keyof Props)[]).some((name) => next[name] !== this.props[name]);
   }
 
-  render({ message, own, kernel, verification, profile, startsGroup, endsGroup, day, unread, active }: Props): JSX.Element {
-    const classes = ["bq-row", own && "bq-own", startsGroup && "bq-first", endsGroup && "bq-last", active && "bq-active"];
+  render({ message, mine, program, verification, profile, startsGroup, day, unread }: Props): JSX.Element {
     return (
-      <li class={classes.filter(Boolean).join(" ")} data-row data-seq={message.seq} tabIndex={-1} aria-busy={message.live}>
+      <li class={this.classes()} data-row data-seq={message.seq} tabIndex={-1} aria-busy={message.live}>
         {day !== null && (
           <div class="bq-divider">
             <span>{day}</span>
@@ -52,19 +51,19 @@ export class MessageItem extends Component<Props> {
           </div>
         )}
         <div class="bq-message">
-          {startsGroup && !own && <Avatar user={message.user} kernel={kernel} profile={profile} />}
+          {startsGroup && !mine && <Avatar user={message.user} kernel={program !== null} profile={profile} />}
           <div class="bq-column">
-            <p class={startsGroup && !own ? "bq-author" : "bq-sr"}>
+            <p class={startsGroup && !mine ? "bq-author" : "bq-sr"}>
               <b dir="auto" title={verificationTitle(verification)}>
                 {message.user}
               </b>
-              {startsGroup && !own && <VerificationBadge verification={verification} />}
+              {startsGroup && !mine && <VerificationBadge verification={verification} />}
               {profile?.name && (
                 <span class="bq-alias" dir="auto">
                   {profile.name}
                 </span>
               )}
-              {kernel && <span class="bq-badge">{strings.kernel}</span>}
+              {program !== null && <span class="bq-badge">{strings.programs[program]}</span>}
             </p>
             {this.bubble()}
           </div>
@@ -73,8 +72,15 @@ export class MessageItem extends Component<Props> {
     );
   }
 
+  classes(): string {
+    const { mine, startsGroup, endsGroup, timed, active } = this.props;
+    const optional = { own: mine, first: startsGroup, last: endsGroup, active, untimed: !timed };
+    const chosen = Object.entries(optional).flatMap(([name, chosen]) => (chosen ? [` bq-${name}`] : []));
+    return `bq-row${chosen.join("")}`;
+  }
+
   bubble(): JSX.Element {
-    const { message, own, user, active, actions } = this.props;
+    const { message, own, mine, user, active, actions } = this.props;
     if (message.deleted) {
       return (
         <div class="bq-bubble bq-deleted">
@@ -85,7 +91,7 @@ export class MessageItem extends Component<Props> {
         </div>
       );
     }
-    const mentioned = !own && mentions(message.text, user);
+    const mentioned = !mine && mentions(message.text, user);
     return (
       <>
         <div class={`bq-bubble${message.ask ? " bq-question" : ""}${mentioned ? " bq-mentioned" : ""}`}>
@@ -168,7 +174,7 @@ export class MessageItem extends Component<Props> {
   }
 
   meta(): JSX.Element {
-    const { message, own, rejectedAs } = this.props;
+    const { message, mine, rejectedAs } = this.props;
     return (
       <p class="bq-meta">
         {rejectedAs !== null && <span class="bq-rejected">{strings[rejectedAs]}</span>}
@@ -176,7 +182,7 @@ export class MessageItem extends Component<Props> {
         <time dir="auto" dateTime={toIsoString(message.at)} title={formatDateTime(message.at)}>
           {formatTime(message.at)}
         </time>
-        {own && (
+        {mine && (
           <span class="bq-tick" title={strings.sent}>
             <CheckIcon />
             <span class="bq-sr">{strings.sent}</span>

@@ -214,7 +214,7 @@ export class MessageList extends Component<Props, ListState> {
                 <PendingItem
                   key={draft.cid}
                   pending={draft}
-                  startsGroup={index === 0 && !rows.at(-1)?.own}
+                  startsGroup={index === 0 && !rows.at(-1)?.mine}
                   onRetry={(cid) => room.retry(cid)}
                   onDiscard={(cid) => room.discard(cid)}
                 />

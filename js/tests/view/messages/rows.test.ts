@@ -41,6 +41,29 @@ describe("a row", () => {
     expect(rows(withAll([message(1, "eve", { cid: "1.here" })]))[0]!.own).toBe(false);
   });
 
+  it("tells a person from the program of the same name", () => {
+    const [here, kernel] = ["0123456789ab", "89abcdef"];
+    const said = [`a1.${here}`, `1.${kernel}0123456789ab`, `2.${kernel}0123456789ab`, `a2.${here}`, "c3"].map((cid, index) =>
+      message(index + 1, "me", { cid }),
+    );
+    const start = { ...withAll(said), clients: [here, kernel] };
+    expect(rows(start).map(({ program }) => program)).toEqual([null, "yourKernel", "yourKernel", null, null]);
+    expect(rows(start).map(({ mine }) => mine)).toEqual([true, false, false, true, false]);
+    expect(rows(start).map(({ own }) => own)).toEqual([true, true, true, true, false]);
+    expect(rows(start).map(({ startsGroup }) => startsGroup)).toEqual([true, true, false, true, true]);
+    const theirs = { ...start, clients: ["ffffffffffff"] };
+    expect(rows(theirs).map(({ program }) => program)).toEqual([null, "kernel", "kernel", null, null]);
+    const [agent] = reduce(theirs, [{ type: "presence", members: [{ user: "me", kind: "agent" }] }]);
+    expect(rows(agent).map(({ program }) => program)).toEqual([null, "agent", "agent", null, "agent"]);
+  });
+
+  it("shows one time for a group, and one in each five minutes of a long one", () => {
+    const minute = 60_000;
+    const said = [0, 1, 2, 3, 6, 9, 12].map((at, index) => message(index + 1, "ada", { at: 1_760_000_100_000 + at * minute }));
+    const state = withAll([...said, message(8, "bob", { at: said.at(-1)!.at })]);
+    expect(rows(state).map(({ timed }) => timed)).toEqual([false, false, false, true, false, true, true, true]);
+  });
+
   it("has the last known profile of its verified author", () => {
     const profile = { initials: "AL", color: "#123" };
     const there: Member[] = [{ user: "ada", verified: true, profile }, { user: "eve", profile: { initials: "AL" } }];
