@@ -7,6 +7,8 @@ import { strings } from "../../i18n/strings";
 import type { Step } from "../../protocol/entries";
 import { CheckIcon, CloseIcon } from "../shared/icons";
 
+const MIN_SHOWN_MS = 100;
+
 interface Props {
   readonly steps: readonly Step[];
   readonly live: boolean;
@@ -51,7 +53,7 @@ function StepItem({ step: { title, state, text, ms } }: { readonly step: Step })
       ) : (
         name
       )}
-      {ms !== undefined && <small>{formatDuration(ms)}</small>}
+      {ms !== undefined && ms >= MIN_SHOWN_MS && <small>{formatDuration(ms)}</small>}
       {text && open && (
         <p class="bq-step-text" dir="auto">
           {text}
