@@ -12,6 +12,8 @@ import { inlineMath, maskMath, mathStart } from "./markdown/math";
 const LONG_WORD = /\S{2000}/;
 const DELIMITERS = /[*_~`[\]<>!$\\]/g;
 const MAX_DELIMITERS = 1_000;
+/** A block of code to its end, or to that of the text; the parser does not look into it. */
+const FENCED = /^ {0,3}(`{3,}|~{3,})[^\n]*\n[^]*?(?:\n {0,3}\1|$(?![^]))/gm;
 
 class MathHooks extends Hooks {
   override emStrongMask = maskMath;
@@ -49,7 +51,8 @@ const PLAIN_TEXT = /^[^\\`*_~[\]<>#&|$\n\t:/@+\-.)0-9 ][^\\`*_~[\]<>#&|$\n\t:/@]
 
 export function isPlain(text: string): boolean {
   if (text.length < 2_000) return PLAIN_TEXT.test(text) && !text.includes("www.");
-  return LONG_WORD.test(text) || (text.match(DELIMITERS)?.length ?? 0) > MAX_DELIMITERS;
+  const parsed = text.replace(FENCED, "");
+  return LONG_WORD.test(parsed) || (parsed.match(DELIMITERS)?.length ?? 0) > MAX_DELIMITERS;
 }
 
 /** Longer texts are parsed in the worker. */
