@@ -95,8 +95,3 @@ class CredentialWatcher:
             _log.info("tokens and rights were reloaded")
         if changed or any(grant.expires for grant in self._authenticator.grants.all):
             self._on_change()
-
-
-def read_permissions(path: Path) -> Permissions:
-    """The permissions in ``path``; the default if it does not exist. Raises AccessFileError."""
-    return AccessFile(path, RIGHTS).value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bqserver.auth.file_watcher import read_permissions
+from bqserver.auth.access_file import AccessFile
+from bqserver.auth.file_watcher import RIGHTS
 from bqserver.auth.permissions import Permissions, parse_permissions
 from bqserver.errors import AccessFileError
 from bqserver.model import Role
@@ -46,7 +47,7 @@ def test_the_most_specific_table_with_a_line_for_the_name_decides(name, room, ro
 
 
 def test_without_a_file_every_member_may_write(tmp_path):
-    assert read_permissions(tmp_path / "none").role("ada", "lobby") is Role.WRITE
+    assert AccessFile(tmp_path / "none", RIGHTS).value.role("ada", "lobby") is Role.WRITE
     assert Permissions().role(None, "lobby") is Role.WRITE
 
 
@@ -65,7 +66,7 @@ def test_the_error_of_a_faulty_file_names_the_line_and_the_file(tmp_path, text, 
     path = tmp_path / "rights.toml"
     path.write_text(text)
     with pytest.raises(AccessFileError) as refused:
-        read_permissions(path)
+        AccessFile(path, RIGHTS)
     assert all(name in str(refused.value) for name in [*names, str(path)])
 
 
@@ -74,6 +75,6 @@ def test_a_file_that_others_can_write_is_an_error(tmp_path):
     path.write_text(FILE)
     path.chmod(0o666)
     with pytest.raises(AccessFileError, match="chmod go-w"):
-        read_permissions(path)
+        AccessFile(path, RIGHTS)
     path.chmod(0o644)
-    assert read_permissions(path).role("ada", "lobby") is Role.MODERATE
+    assert AccessFile(path, RIGHTS).value.role("ada", "lobby") is Role.MODERATE
