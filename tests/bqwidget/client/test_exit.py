@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from bqserver.testing import running_server
+from support.paths import ROOT
 
 from bqwidget import Room, RoomClosed
 
@@ -62,6 +63,17 @@ def test_a_local_server_is_started_for_them(home_environ: dict[str, str]) -> Non
     assert (ended.returncode, ended.stderr) == (0, "")
     with Room("lobby", user="reader") as reader:
         assert [message.text for message in reader.history()] == ["last words"]
+
+
+def test_a_sigterm_delivers_as_the_guide_says(home_environ: dict[str, str]) -> None:
+    handler = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))"
+    assert f"`{handler}`" in (ROOT / "bqwidget" / "README.md").read_text()
+    code = "Room('lobby').send('last words', wait=False)\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()"
+    with running_server(open=True) as server:
+        ended = run_script({**home_environ, "BQWIDGET_URL": server.url}, f"import signal\n{handler}\n{code}")
+        with Room("lobby", user="reader", url=server.url) as reader:
+            assert [message.text for message in reader.history()] == ["last words"], ended.stderr
+    assert (ended.returncode, ended.stderr) == (143, "")
 
 
 def test_what_was_not_delivered_is_reported(home_environ: dict[str, str]) -> None:
