@@ -48,6 +48,7 @@ class CallbackLoop:
         self._loops = [loop]
         self._wake_scheduled = False
         self._unfinished: list[asyncio.AbstractEventLoop] = []
+        self._is_polling = False
 
     @property
     def is_open(self) -> bool:
@@ -100,11 +101,10 @@ class CallbackLoop:
 
     def exit_nested_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self._switch_loop(loop)
-        if asyncio.all_tasks(loop):  # async callbacks that started in this wait and are suspended
-            self._unfinished.append(loop)
+        self._run_turn(loop)
+        if self._unfinished and not self._is_polling:
+            self._is_polling = True
             self._loops[0].call_soon_threadsafe(self._run_unfinished)
-        else:
-            loop.close()
 
     def _switch_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         with _lock:
@@ -122,16 +122,25 @@ class CallbackLoop:
         for loop in loops:
             _with_next_turn.discard(loop)
             with without_running_loop():
-                loop.call_soon(loop.stop)
-                loop.run_forever()
+                self._run_turn(loop)
             if loop in _with_next_turn:
                 interval = 0.0
-            if asyncio.all_tasks(loop):
-                self._unfinished.append(loop)
-            else:
-                loop.close()
-        if self._unfinished:
+        self._is_polling = bool(self._unfinished)
+        if self._is_polling:
             asyncio.get_running_loop().call_later(interval, self._run_unfinished)
+
+    def _run_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One turn of ``loop``, and then what the end of its tasks calls. Without tasks, it is closed."""
+        ended = True
+        while ended:
+            before = asyncio.all_tasks(loop)
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            ended = bool(before - asyncio.all_tasks(loop))
+        if asyncio.all_tasks(loop):  # async callbacks that are suspended
+            self._unfinished.append(loop)
+        else:
+            loop.close()
 
 
 class ThreadCallbackLoop(CallbackLoop):

@@ -122,6 +122,28 @@ def test_an_async_callback_continues_after_its_wait():
     assert order == ["begins", "ends"]
 
 
+def test_calls_of_an_async_callback_go_on_whenever_waits_end():
+    """Also when a call and the wait in which it runs end in the same turn of the loop."""
+    done, errors = [], []
+
+    async def handler(number, pauses):
+        await turns(pauses)
+        done.append(number)
+        raise ValueError(number)
+
+    async def main():
+        here, each = callback_loop(), callback(handler, errors.append)
+        for number in range(60):
+            here.post(each, number, number % 4)
+            wait(turns(number // 4 % 6))
+        while len(errors) < 60:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert done == [*range(60)]
+    assert [error.args[0] for error in errors] == done
+
+
 def test_the_next_wait_runs_unfinished_callbacks():
     order = []
 
@@ -466,8 +488,8 @@ def test_an_interrupt_ends_a_wait_but_not_the_room(notebook, bob):
     for _ in range(5):  # on a busy machine, the kernel may have to wait for the processor
         waits = notebook.begin(
             cell("""
-                print("started")
                 try:
+                    print("started", flush=True)
                     room.wait_for(lambda message: False)
                 except KeyboardInterrupt:
                     print("stopped at", time.time(), "end")
