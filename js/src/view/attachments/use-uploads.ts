@@ -12,6 +12,9 @@ import type { Room } from "../../room/room";
 import { loadAttachments, saveAttachments } from "../shared/storage";
 import { toWellFormed, truncate } from "../shared/text";
 
+/** The server's codes for files that no retry makes acceptable. */
+const REFUSALS = new Set(["bad_type", "bad_part", "too_big", "empty", "no_parts"]);
+
 export interface Upload {
   readonly id: string;
   readonly name: string;
@@ -23,6 +26,8 @@ export interface Upload {
   readonly progress: number;
   readonly attachment: Attachment | null;
   readonly error: string | null;
+  /** No retry would change that: the message is sent without it. */
+  readonly refused: boolean;
 }
 
 export interface Uploads {
@@ -30,6 +35,7 @@ export interface Uploads {
   /** Of the finished uploads, in the order they were added. */
   readonly attachments: readonly Attachment[];
   readonly busy: boolean;
+  /** An upload failed that a retry may bring. */
   readonly failed: boolean;
   /** Returns false if there is no file to add. */
   readonly add: (files: Iterable<File> | null | undefined) => boolean;
@@ -56,13 +62,14 @@ export function useUploads(room: Room, roomName: string, maxBytes: number): Uplo
     if (file === null) return;
     const abort = new AbortController();
     running.current.set(id, abort);
-    update(id, { error: null, progress: 0 });
+    update(id, { error: null, refused: false, progress: 0 });
     try {
       const attachment = await room.upload(file, (progress) => update(id, { progress }), abort.signal);
       update(id, { attachment: { ...attachment, name } });
     } catch (error) {
       if (abort.signal.aborted) return;
-      update(id, { error: error instanceof RequestError ? errorText(error.info) : strings.uploadFailed });
+      const info = error instanceof RequestError ? error.info : null;
+      update(id, { error: info === null ? strings.uploadFailed : errorText(info), refused: REFUSALS.has(info?.code ?? "") });
     } finally {
       running.current.delete(id);
     }
@@ -78,13 +85,13 @@ export function useUploads(room: Room, roomName: string, maxBytes: number): Uplo
     items,
     attachments,
     busy: items.some(({ attachment, error }) => attachment === null && error === null),
-    failed: items.some(({ error }) => error !== null),
+    failed: items.some(({ error, refused }) => error !== null && !refused),
     add(files) {
       const added = [...(files ?? [])].map((file, index): Upload => {
         const full = items.length + index >= MAX_ATTACHMENTS ? strings.tooManyAttachments(MAX_ATTACHMENTS) : null;
         const error = full ?? validationError(file, maxBytes);
         const name = truncate(toWellFormed(file.name), MAX_NAME_CHARACTERS - 1); // one for the ellipsis
-        return newUpload(name, error === null ? { file, preview: previewUrl(file) } : { error });
+        return newUpload(name, error === null ? { file, preview: previewUrl(file) } : { error, refused: true });
       });
       setItems((now) => [...now, ...added]);
       for (const item of added) void upload(item);
@@ -100,7 +107,7 @@ export function useUploads(room: Room, roomName: string, maxBytes: number): Uplo
 }
 
 const newUpload = (name: string, fields: Partial<Upload>): Upload => {
-  const empty = { file: null, preview: "", progress: 0, attachment: null, error: null };
+  const empty = { file: null, preview: "", progress: 0, attachment: null, error: null, refused: false };
   return { id: newId(), name: name || strings.image, ...empty, ...fields };
 };
 
