@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -128,14 +129,14 @@ class MemoryLog:
         return await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
-        wanted = words.casefold().split()
+        wanted = unicodedata.normalize("NFKC", words).casefold().split()
         targets = self._rooms[room].targets if room in self._rooms else {}
         found: list[bytes] = []
         for number, body in enumerate([target.body for target in reversed(targets.values())]):
             if number % MAX_SEARCHED_AT_ONCE == MAX_SEARCHED_AT_ONCE - 1:
                 await asyncio.sleep(0)
             message = decode_message(body)
-            text = f"{message.user} {message.text}".casefold()
+            text = unicodedata.normalize("NFKC", f"{message.user} {message.text}").casefold()
             if wanted and not message.deleted and not message.live and all(word in text for word in wanted):
                 found.append(body)
                 if len(found) == limit:

@@ -35,6 +35,25 @@ def test_all_words_must_occur_oldest_first(server):
     assert find(server, "ada accuracy") == ["Accuracy up"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "other"),
+    [
+        ("我家在上海东边", "上海", "海上"),
+        ("明日は東京へ行きます", "東京", "京東"),
+        ("プログラムを直した", "グラム", "ムラグ"),
+        ("나는서울에산다", "서울", "울서"),
+        ("GPU显存不足", "显存 gpu", "存显"),
+        ("ＧＰＵ２枚", "gpu", "gpu3"),
+        ("ผมอยู่กรุงเทพ", "กรุงเทพ", "เทพกรุง"),
+        ("naïve Straße", "straß", "strasz"),
+    ],
+)
+def test_words_are_found_in_scripts_without_spaces(server, text, words, other):
+    say(server, "else", text)
+    assert find(server, words) == [text]
+    assert find(server, other) == []
+
+
 def test_a_search_finds_only_messages_of_its_room(server):
     say(server, "here")
     say(server, "here too", room="other")

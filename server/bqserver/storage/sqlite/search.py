@@ -1,13 +1,16 @@
 """Full-text search by SQLite's FTS5: an index of the log, updated room by room when a search runs.
 
 The index is a separate file, so that it adds no cost to a commit of the log. It can be deleted: the next search
-builds it again.
+builds it again, as it does if an earlier version wrote it. Chinese, Japanese, Korean and other scripts without spaces
+between words are indexed character by character, and searched for as phrases, so that words inside a text are found.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
+import unicodedata
 from pathlib import Path
 
 import msgspec
@@ -20,6 +23,16 @@ from .schema import SEQ_MASK, connect, create_database, read_epoch, transaction,
 
 MAX_TRANSACTION_ENTRIES = 2_000
 """Entries indexed in one transaction, between which other searches run."""
+
+INDEX_VERSION = 1
+"""Of the indexed text, in the file's ``user_version``."""
+
+_WITHOUT_SPACES = re.compile(
+    "[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff"
+    "\u3100-\u318f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\U00020000-\U000323af]"
+)
+"""A character of a script without spaces between words: Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (epoch TEXT NOT NULL);
@@ -115,12 +128,21 @@ class SearchIndex:
         self._db.execute("DELETE FROM found WHERE rowid = ?", (key,))
         if not message.deleted and not message.live:  # the change that ends it comes here too
             self._db.execute(
-                "INSERT INTO found (rowid, user, text) VALUES (?, ?, ?)", (key, message.user, message.text)
+                "INSERT INTO found (rowid, user, text) VALUES (?, ?, ?)",
+                (key, searchable(message.user), searchable(message.text)),
             )
 
     def _body(self, key: int) -> bytes | None:
         row = self._log.execute("SELECT coalesce(folded, body) FROM entry WHERE id = ?", (key,)).fetchone()
         return row[0] if row else None
+
+
+def searchable(text: str) -> str:
+    """``text`` as it is indexed: wide and narrow forms are alike, and characters without spaces between words are words.
+
+    Example: ``searchable("ＧＰＵ在上海") == "GPU 在  上  海 "``
+    """
+    return _WITHOUT_SPACES.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
 
 
 def index_path(log: Path) -> Path:
@@ -145,14 +167,15 @@ def _prepare(db: sqlite3.Connection, epoch: str) -> None:
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA secure_delete = ON")
     db.executescript(_SCHEMA)
-    row = db.execute("SELECT epoch FROM meta").fetchone()
+    row = db.execute("SELECT epoch, user_version FROM meta, pragma_user_version").fetchone()
     if row is None:
+        db.execute(f"PRAGMA user_version = {INDEX_VERSION}")
         db.execute("INSERT INTO meta VALUES (?)", (epoch,))
-    elif row[0] != epoch:
-        raise sqlite3.DatabaseError("the index of another epoch")
+    elif row != (epoch, INDEX_VERSION):
+        raise sqlite3.DatabaseError("the index of another epoch or version")
 
 
 def _match(words: str) -> str:
     """An FTS5 query for all words, the last one as a prefix; quoted, so that no word is an operator."""
-    quoted = ['"' + word.replace('"', '""') + '"' for word in words.split()]
+    quoted = ['"' + searchable(word).replace('"', '""') + '"' for word in words.split()]
     return " ".join(quoted) + "*" if quoted else ""
