@@ -8,10 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import math
 import re
 import stat
-import sys
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -20,21 +18,18 @@ from typing import Any
 
 from bqwidget._client.http_client import Attachment
 from bqwidget.errors import BqwidgetError, MessageRefused
-from bqwidget.protocol import MAX_NAME, TABLE, Part, Table, encode, image_type
+from bqwidget.protocol import MAX_NAME, TABLE, Part, encode, image_type
 
 from .arguments import describe
+from .tables import to_table
 
-MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 50, 20
-"""The part of a table that is sent."""
-MAX_CELL_LENGTH = 200
 SNIFFED_BYTES = 64 * 1024
 """Bytes at the beginning of a file by which a picture is recognised."""
 MAX_IMAGE_BYTES = 100 * 1024 * 1024
 """Larger picture files are not read: no server accepts them."""
-MAX_SAFE_INTEGER = 1 << 53
-"""JavaScript's numbers are not exact above it."""
 SUPPORTED_TYPES = (
-    "a matplotlib figure, a picture (PIL, bytes, or a Path to its file), a pandas DataFrame or Series, "
+    "a matplotlib figure, a picture (PIL, bytes, or a Path to its file), a DataFrame or Series of pandas or polars, "
+    "a table of pyarrow, an array of NumPy, "
     "and an object with _repr_png_, _repr_jpeg_ or _repr_svg_ can be attached"
 )
 
@@ -59,7 +54,7 @@ def to_attachment(thing: object, name: str | None = None) -> Attachment:
         return _image(_read(path), name or path.name, str(path))
     if isinstance(thing, bytes | bytearray | memoryview):
         return _image(bytes(thing), name, "these bytes")
-    if (table := _table(thing)) is not None:
+    if (table := to_table(thing)) is not None:
         return _attachment(TABLE, encode(table), name)
     if (data := _rendered(thing)) is not None:
         return _image(data, name or _figure_title(thing), f"the picture of {type(thing).__name__}")
@@ -150,60 +145,3 @@ def _figure_title(thing: Any) -> str | None:
         if callable(getattr(one, "get_title", None)) and isinstance(title := one.get_title(), str) and title:
             return title
     return None
-
-
-# ---- tables
-
-
-def _table(thing: Any) -> Table | None:
-    pandas = sys.modules.get("pandas")
-    if pandas is None or not isinstance(thing, pandas.DataFrame | pandas.Series):
-        return None
-    frame = thing.to_frame() if isinstance(thing, pandas.Series) else thing
-    shown = frame.iloc[:MAX_TABLE_ROWS]
-    columns = [_column_name(name) for name in frame.columns]
-    count = min(len(columns), MAX_TABLE_COLUMNS)
-    cells = [[_cell_value(value) for value in shown.iloc[:, number]] for number in range(count)]
-    total = len(columns)
-    if not isinstance(frame.index, pandas.RangeIndex):
-        index_name = frame.index.name if frame.index.nlevels == 1 else frame.index.names
-        columns = [_column_name(index_name), *columns]
-        cells = [[_column_name(label) for label in shown.index], *cells]
-        total += 1
-    cells = cells[:MAX_TABLE_COLUMNS]
-    return Table(
-        columns=tuple(columns[: len(cells)]),
-        rows=tuple(zip(*cells, strict=True)),
-        total_rows=len(frame),
-        total_columns=total,
-    )
-
-
-def _column_name(label: Any) -> str:
-    if isinstance(label, str):
-        return _cell_text(label)
-    if isinstance(label, tuple | list) or type(label).__name__ == "FrozenList":
-        return " / ".join("" if each is None else _cell_text(each) for each in label)
-    return "" if label is None else _cell_text(label)
-
-
-def _cell_value(value: Any) -> str | int | float | bool | None:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    value = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
-    if isinstance(value, bool | str):
-        return _cell_text(value) if isinstance(value, str) else value
-    if isinstance(value, int):
-        return value if abs(value) < MAX_SAFE_INTEGER else str(value)
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        return value if math.isfinite(value) else str(value)
-    return _cell_text(value)
-
-
-def _cell_text(value: object) -> str:
-    """Truncated text without lone surrogates, which can't be sent."""
-    text = str(value)
-    text = text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
-    return text.encode(errors="replace").decode()

@@ -76,7 +76,7 @@ class SendMixin(DeliveryMixin):
         """Send ``text``, or attach an object, and return the stored Message.
 
         ``text``: a str; or an object to attach under ``name``, with ``caption`` as the text: a matplotlib figure,
-        a picture (PIL, bytes, or a Path), a pandas DataFrame or Series, or an object with ``_repr_png_``,
+        a picture (PIL, bytes, or a Path), a table (of pandas, polars, pyarrow or NumPy), or an object with ``_repr_png_``,
         ``_repr_jpeg_`` or ``_repr_svg_``. ``wait=False``: return a Sending at once; offline, the message is queued.
         ``timeout``: seconds to wait, None without limit. A retry never creates a second message. The text is Markdown;
         with ``format="plain"`` it is shown as it is.

@@ -7,10 +7,13 @@ import base64
 import io
 import os
 import struct
+import sys
 
 import msgspec
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from bqserver.testing import running_server
 from support.eventually import eventually
@@ -18,7 +21,8 @@ from support.pictures import GIF, HTML, JPEG, SVG, WEBP, png
 from support.ws_client import member
 
 from bqwidget import BqwidgetError, MessageRefused, Room, RoomClosed
-from bqwidget._room.attachments import MAX_CELL_LENGTH, MAX_TABLE_COLUMNS, MAX_TABLE_ROWS, to_attachment
+from bqwidget._room.attachments import to_attachment
+from bqwidget._room.tables import MAX_CELL_LENGTH, MAX_TABLE_COLUMNS, MAX_TABLE_ROWS
 from bqwidget.protocol import TABLE, Table
 
 PNG = png(30, 20)
@@ -177,6 +181,59 @@ def test_cells_of_every_type_become_json_values():
         None,
         "half ?",
     )
+
+
+TABLES = {
+    "polars": lambda: pl.DataFrame({"n": [1, None], "x": [1234567.89, 0.1], "s": ["<b>", None], "d": [[1], [2, 3]]}),
+    "pyarrow": lambda: pa.table({"n": [1, None], "x": [1234567.89, 0.1], "s": ["<b>", None], "d": [[1], [2, 3]]}),
+    "a batch": lambda: pa.record_batch(
+        {"n": [1, None], "x": [1234567.89, 0.1], "s": ["<b>", None], "d": [[1], [2, 3]]}
+    ),
+}
+
+
+class Stream:
+    """A table of another library, which only has the interchange protocol of Arrow."""
+
+    def __init__(self, table):
+        self.__arrow_c_stream__ = table.__arrow_c_stream__
+
+
+@pytest.mark.parametrize("loaded", ["polars", "pyarrow"])
+@pytest.mark.parametrize("name", [*TABLES, "a stream"])
+def test_tables_of_other_libraries_are_sent_like_those_of_pandas(name, loaded, monkeypatch):
+    if loaded == "pyarrow":
+        monkeypatch.delitem(sys.modules, "polars")
+    made = Stream(TABLES["pyarrow"]()) if name == "a stream" else TABLES[name]()
+    table = table_of(made)
+    assert table.columns == ("n", "x", "s", "d")
+    assert table.rows == ((1, 1234567.89, "<b>", "[1]"), (None, 0.1, None, "[2, 3]"))
+    assert (table.total_rows, table.total_columns) == (2, 4)
+
+
+def test_a_long_table_of_another_library_is_cut_and_counted():
+    columns = {f"c{n}": range(1_000) for n in range(30)}
+    for made in (pl.DataFrame(columns), pa.table({name: list(values) for name, values in columns.items()})):
+        table = table_of(made)
+        assert (len(table.rows), len(table.columns)) == (MAX_TABLE_ROWS, MAX_TABLE_COLUMNS)
+        assert (table.total_rows, table.total_columns) == (1_000, 30)
+
+
+def test_columns_and_arrays_become_tables():
+    assert table_of(pl.Series("s", [1, 2])).columns == ("s",)
+    assert table_of(pa.array([1, 2])).total_rows == 2
+    assert table_of(pa.chunked_array([[1], [2]])).rows == ((1,), (2,))
+    assert table_of(np.array([1.5, np.nan])).rows == ((1.5,), (None,))
+    array = table_of(np.arange(200_000).reshape(-1, 40))
+    assert array.columns == tuple(map(str, range(MAX_TABLE_COLUMNS)))
+    assert (array.rows[1][0], array.total_rows, array.total_columns) == (40, 5_000, 40)
+    records = np.array([("a", 1, "2027-01-02")], dtype=[("s", "U3"), ("n", "i8"), ("t", "M8[ns]")])
+    assert table_of(records).columns == ("s", "n", "t")
+    assert table_of(records).rows == (("a", 1, "2027-01-02T00:00:00.000000000"),)
+    assert table_of(np.array(["2027-01-02", "NaT"], dtype="M8[D]")).rows == (("2027-01-02",), (None,))
+    for wrong in (np.zeros((2, 2, 2)), np.array(1)):
+        with pytest.raises(TypeError, match="one or two dimensions"):
+            to_attachment(wrong)
 
 
 def test_multi_indexes_series_and_empty_frames_become_tables():

@@ -14,7 +14,9 @@ import { useAttachment } from "./use-attachment";
 /** The sender may have sent more. */
 const MAX_ROWS = 100;
 const MAX_COLUMNS = 30;
-const SIGNIFICANT_DIGITS = 6;
+/** As pandas shows them; smaller numbers are exact. */
+const DECIMALS = 6;
+const LEAST_ROUNDED = 0.001;
 
 const readText = ({ blob }: AttachmentHandle): Promise<string> => blob.then((content) => content.text());
 
@@ -63,7 +65,7 @@ function DataTable({ json, name, named }: Props): JSX.Element {
                 {columns.map((_, column) => {
                   const cell = row[column] ?? null;
                   return (
-                    <td key={column} dir="auto" class={typeof cell === "number" ? "bq-number" : ""}>
+                    <td key={column} dir="auto" title={typeof cell === "number" ? String(cell) : undefined} class={typeof cell === "number" ? "bq-number" : ""}>
                       {cellText(cell)}
                     </td>
                   );
@@ -95,9 +97,10 @@ function isNumeric(rows: Table["rows"], column: number): boolean {
   return typeof cell === "number";
 }
 
-/** As in a notebook: numbers other than integers have six digits. */
-function cellText(cell: Cell): string {
+/** Numbers have six decimals at most, as in a notebook. */
+export function cellText(cell: Cell): string {
   if (cell === null) return "–";
-  if (typeof cell !== "number" || Number.isInteger(cell)) return String(cell);
-  return String(Number(cell.toPrecision(SIGNIFICANT_DIGITS)));
+  const exact = String(cell);
+  if (typeof cell !== "number" || Math.abs(cell) < LEAST_ROUNDED || !/\.\d{7,}$/.test(exact)) return exact;
+  return cell.toFixed(DECIMALS).replace(/\.?0+$/, "");
 }

@@ -1,0 +1,132 @@
+"""Tables: the first rows and columns of what pandas, polars, pyarrow and NumPy have in memory.
+
+No library is imported for this: the library of an object's type is loaded already.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from bqwidget.protocol import Table
+
+MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 50, 20
+"""The part of a table that is sent."""
+MAX_CELL_LENGTH = 200
+MAX_SAFE_INTEGER = 1 << 53
+"""JavaScript's numbers are not exact above it."""
+
+
+def to_table(thing: Any) -> Table | None:
+    """The first rows and columns of a table; None if ``thing`` is none that a loaded library can read.
+
+    A table is one of pandas or NumPy, or has ``__arrow_c_stream__``, as those of polars, pyarrow and others have. Raises TypeError for an array of more than two dimensions, or none.
+    """
+    if isinstance(thing, type | ModuleType):
+        return None
+    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+    if pandas is not None and isinstance(thing, pandas.DataFrame | pandas.Series):
+        return _of_pandas(pandas, thing)
+    if numpy is not None and isinstance(thing, numpy.ndarray):
+        return _of_numpy(thing)
+    pyarrow, polars = sys.modules.get("pyarrow"), sys.modules.get("polars")
+    if pyarrow is not None and isinstance(thing, pyarrow.Array | pyarrow.ChunkedArray):
+        return _of_pyarrow(pyarrow.table({"0": thing}))
+    if hasattr(thing, "__arrow_c_stream__") and polars is not None:
+        return _of_polars(polars.DataFrame(thing))
+    if hasattr(thing, "__arrow_c_stream__") and pyarrow is not None:
+        return _of_pyarrow(pyarrow.table(thing))
+    return None
+
+
+def _of_pandas(pandas: Any, thing: Any) -> Table:
+    frame = thing.to_frame() if isinstance(thing, pandas.Series) else thing
+    shown = frame.iloc[:MAX_TABLE_ROWS]
+    columns = [_column_name(name) for name in frame.columns]
+    count = min(len(columns), MAX_TABLE_COLUMNS)
+    cells = [[_cell_value(value) for value in shown.iloc[:, number]] for number in range(count)]
+    total = len(columns)
+    if not isinstance(frame.index, pandas.RangeIndex):
+        index_name = frame.index.name if frame.index.nlevels == 1 else frame.index.names
+        columns = [_column_name(index_name), *columns]
+        cells = [[_column_name(label) for label in shown.index], *cells]
+        total += 1
+    cells = cells[:MAX_TABLE_COLUMNS]
+    return Table(
+        columns=tuple(columns[: len(cells)]),
+        rows=tuple(zip(*cells, strict=True)),
+        total_rows=len(frame),
+        total_columns=total,
+    )
+
+
+def _of_numpy(array: Any) -> Table:
+    """The rows of an array of two dimensions; a column for one of one dimension, or for each field of its records."""
+    names = array.dtype.names
+    is_matrix = array.ndim == 2  # noqa: PLR2004 - rows and columns
+    if not (array.ndim == 1 or (is_matrix and not names)):
+        raise TypeError(f"text is an array of the shape {array.shape}: a table has one or two dimensions")
+    shown = array[:MAX_TABLE_ROWS]
+    if names:
+        columns = [(name, list(shown[name])) for name in names[:MAX_TABLE_COLUMNS]]
+    elif array.ndim == 1:
+        columns = [("0", list(shown))]
+    else:
+        columns = [(str(number), list(shown[:, number])) for number in range(min(array.shape[1], MAX_TABLE_COLUMNS))]
+    return _of_columns(columns, len(array), array.shape[1] if is_matrix else len(names or "1"))
+
+
+def _of_polars(frame: Any) -> Table:
+    shown = [(name, frame[name][:MAX_TABLE_ROWS].to_list()) for name in frame.columns[:MAX_TABLE_COLUMNS]]
+    return _of_columns(shown, frame.height, frame.width)
+
+
+def _of_pyarrow(table: Any) -> Table:
+    first = table.slice(0, MAX_TABLE_ROWS)
+    shown = [(name, first[number].to_pylist()) for number, name in enumerate(table.column_names[:MAX_TABLE_COLUMNS])]
+    return _of_columns(shown, table.num_rows, table.num_columns)
+
+
+def _of_columns(columns: Sequence[tuple[str, Sequence[object]]], total_rows: int, total_columns: int) -> Table:
+    cells = [[_cell_value(value) for value in values] for _, values in columns]
+    return Table(
+        columns=tuple(_column_name(name) for name, _ in columns),
+        rows=tuple(zip(*cells, strict=True)),
+        total_rows=total_rows,
+        total_columns=total_columns,
+    )
+
+
+def _column_name(label: Any) -> str:
+    if isinstance(label, str):
+        return _cell_text(label)
+    if isinstance(label, tuple | list) or type(label).__name__ == "FrozenList":
+        return " / ".join("" if each is None else _cell_text(each) for each in label)
+    return "" if label is None else _cell_text(label)
+
+
+def _cell_value(value: Any) -> str | int | float | bool | None:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if type(value).__name__ in ("datetime64", "timedelta64"):  # `item` of nanoseconds is a number
+        return None if str(value) == "NaT" else _cell_text(value)
+    value = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    if isinstance(value, bool | str):
+        return _cell_text(value) if isinstance(value, str) else value
+    if isinstance(value, int):
+        return value if abs(value) < MAX_SAFE_INTEGER else str(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return value if math.isfinite(value) else str(value)
+    return _cell_text(value)
+
+
+def _cell_text(value: object) -> str:
+    """Truncated text without lone surrogates, which can't be sent."""
+    text = str(value)
+    text = text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
+    return text.encode(errors="replace").decode()
