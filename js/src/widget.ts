@@ -34,7 +34,7 @@ export default function widget() {
   };
 
   function open(model: Model): Room {
-    setLanguage([document.documentElement.lang, ...navigator.languages]); // JupyterLab's language is in `lang`
+    setLanguage(navigator.languages, document.documentElement.lang); // JupyterLab's language is in `lang`
     const clients = [loadClientId(), text(model, "_kernel_id")].filter((id) => id !== "");
     const state = initialState(text(model, "room_name"), loadName(text(model, "user")), clients);
     const opened = new Room(new CommSource(model, newId()), state);

@@ -52,16 +52,22 @@ it("the accessible names in English are those of DESIGN", () => {
 });
 
 describe("the language", () => {
-  it.each([
+  it.each<[string[], string, string, string?]>([
     [["de"], "de", "de"],
     [["de", "de-AT", "en"], "de", "de-AT"],
     [["de_DE"], "de", "de-DE"],
     [["en", "de-DE"], "en", "en"],
     [["xx", "", "not a tag", "DE-ch"], "de", "DE-ch"],
-    [["constructor", "fr-FR"], "en", "en"],
+    [["constructor", "fr-FR"], "en", "fr-FR"],
+    [["fr-FR", "de"], "de", "fr-FR"],
+    [["ja"], "en", "ja"],
     [[], "en", "en"],
-  ])("for %j is %s, with the locale %s", (preferred, language, expectedLocale) => {
-    expect([setLanguage(preferred), locale]).toEqual([language, expectedLocale]);
+    [["fr-FR", "en"], "en", "fr-FR", "en"],
+    [["de-AT"], "de", "de-AT", "de"],
+    [["en-US"], "de", "de", "de"],
+    [["de-AT"], "en", "de-AT", "en"],
+  ])("for %j is %s, with the locale %s, in a page in %j", (preferred, language, expectedLocale, page = "") => {
+    expect([setLanguage(preferred, page), locale]).toEqual([language, expectedLocale]);
     expect(strings).toBe(CATALOGUES[language]);
   });
 
@@ -72,6 +78,10 @@ describe("the language", () => {
     expect(formatDateTime(at)).toContain("März");
     setLanguage(["en-GB"]);
     expect(formatDateTime(at)).toContain("3 March 2026");
+    setLanguage(["fr-FR"], "en");
+    expect(formatDateTime(at)).toContain("3 mars 2026");
+    setLanguage(["ja-JP"]);
+    expect(formatDateTime(at)).toContain("2026年3月3日");
   });
 
   it("applies to errors with a known code; others keep the server's message", () => {
