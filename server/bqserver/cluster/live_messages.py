@@ -28,14 +28,14 @@ from bqserver.errors import StorageError
 from bqserver.hub.live.content import Content
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
-from bqwidget.protocol import AppendFrame, StopFrame, Struct, encode
+from bqwidget.protocol import NOT_JSON, AppendFrame, StopFrame, Struct, encode
 
 if TYPE_CHECKING:
     from bqserver.hub.hub import Hub
 
-SIGNS_PER_HEARTBEAT = 4
+SIGNS_PER_HEARTBEAT = 8
 """How often a node says which authors it has."""
-SPREAD = 0.25
+SPREAD = 0.1
 """Of a heartbeat, by which nodes differ in the time at which they end a message: one is enough."""
 ASK_INTERVAL = 0.25
 """Seconds between two requests for the text of one message."""
@@ -72,7 +72,8 @@ class NatsLiveRelay:
         self._client = client
         self._hub = hub
         self._stream = client.address.stream
-        self._asked_at: dict[tuple[str, int], float] = {}
+        self._asked: dict[tuple[str, int], bool] = {}
+        """The messages for whose text this node has asked just now, and whether it has to ask again."""
         self._authors: dict[str, dict[str, list[str]]] = {}
         """By node: its authors, and the rooms in which they write."""
         self._seen_at: dict[str, float] = {}
@@ -101,12 +102,16 @@ class NatsLiveRelay:
         self._publish(f"pieces.{room}", LiveSign(node=self.node, frame=frame, after=after))
 
     def ask(self, room: str, seq: int) -> None:
-        now = self._loop.time()
-        if now - self._asked_at.get((room, seq), -ASK_INTERVAL) < ASK_INTERVAL:
+        if (room, seq) in self._asked:
+            self._asked[room, seq] = True
             return
-        self._asked_at = {key: at for key, at in self._asked_at.items() if now - at < ASK_INTERVAL}
-        self._asked_at[room, seq] = now
+        self._asked[room, seq] = False
         self._publish(f"pieces.{room}", LiveSign(node=self.node, ask=seq))
+        self._loop.call_later(ASK_INTERVAL, self._ask_again, room, seq)
+
+    def _ask_again(self, room: str, seq: int) -> None:
+        if self._asked.pop((room, seq)):
+            self.ask(room, seq)
 
     # ---- what other nodes say
 
@@ -209,5 +214,5 @@ def _checksum(text: str) -> int:
 def _read(decode: Callable[[bytes], _Said], msg: Msg) -> _Said | None:
     try:
         return decode(msg.data)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None

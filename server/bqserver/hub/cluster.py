@@ -15,7 +15,7 @@ from .room import ActiveRoom
 
 
 class LiveRelay(Protocol):
-    """What nodes tell each other about live messages at once, beside the log. Called on the event loop."""
+    """What nodes tell each other about live messages at once, in addition to the log. Called on the event loop."""
 
     def send(self, room: str, frame: AppendFrame | StopFrame, before: str = "") -> None:
         """Pass on what the members of this node are sent. ``before``: the text before that piece."""

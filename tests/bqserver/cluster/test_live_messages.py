@@ -243,7 +243,7 @@ def test_a_node_that_is_gone_leaves_no_live_message(nats_single, tmp_path: Path,
                 assert until_end(one)["end"] == "lost"
             assert time.monotonic() - since < 3 * 2.0
         assert folded(here, seq)["text"] == folded(there, seq)["text"] == TEXT
-        draft = eventually(lambda: asyncio.run(last_end(log, "alone")), what="the end in a room that nobody reads")
+        draft = eventually(lambda: asyncio.run(last_end(log, "alone")), what="the end in a room that is not read")
         assert (draft["target"], draft["end"]) == (alone, "lost")
         for room in ("lobby", "alone"):
             entries = request(here.url, "GET", f"/rooms/{room}/log").json
