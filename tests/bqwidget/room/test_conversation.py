@@ -262,6 +262,9 @@ class Requests(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        if self.seen[-1].get("stream"):
+            self._stream(openai_events() if self.path.endswith("completions") else anthropic_events())
+            return
         usage = {"input_tokens": 1, "output_tokens": 1}
         answer: dict[str, Any] = {"id": "1", "type": "message", "role": "assistant", "model": "m", "usage": usage}
         answer["content"] = [{"type": "text", "text": "ok"}]
@@ -275,8 +278,40 @@ class Requests(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def _stream(self, events: list[dict[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for event in events:
+            kind = f"event: {event['type']}\n" if "type" in event else ""
+            self.wfile.write(f"{kind}data: {json.dumps(event)}\n\n".encode())
+        if "type" not in events[0]:
+            self.wfile.write(b"data: [DONE]\n\n")
+
     def log_message(self, *_: object) -> None:
         pass
+
+
+def openai_events() -> list[dict[str, Any]]:
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return [{**chunk, "choices": [{"index": 0, "delta": {"content": text}}]} for text in ("all ", "is ", "well")]
+
+
+def anthropic_events() -> list[dict[str, Any]]:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    message = {"id": "1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
+    deltas = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+        for text in ("all ", "is ", "well")
+    ]
+    return [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *deltas,
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+        {"type": "message_stop"},
+    ]
 
 
 @pytest.fixture
@@ -348,6 +383,67 @@ def test_an_agent_of_pydantic_ai_answers_it(talk: Room) -> None:
     assert first.content == "bob: what is this?"
     assert second.content[0] == "eve: look"
     assert second.content[1].data == PICTURE
+
+
+def assert_it_answers(ada: Room, bob: Room) -> None:
+    """One reply, which was a live message."""
+    asked = bob.send("@ada is all well?")
+    answer = bob.wait_for(lambda each: each.re == asked.seq, 20, after=asked)
+    assert (answer.text, answer.end) == ("all is well", "done")
+
+
+def test_an_answer_of_openai_is_streamed(talk: Room, join: Any, api: tuple[str, list[Any]]) -> None:
+    import openai
+
+    url, seen = api
+
+    @talk.on_mention(background=True)
+    async def assistant(_: Message):
+        async with openai.AsyncOpenAI(base_url=url, api_key="-") as client:
+            stream = await client.chat.completions.create(model="m", messages=talk.conversation("openai"), stream=True)
+            async for event in stream:
+                yield event.choices[0].delta.content or ""
+
+    assert_it_answers(talk, join("bob"))
+    assert seen[0]["messages"][-1]["content"] == "bob: @ada is all well?"
+
+
+def test_an_answer_of_anthropic_is_streamed(talk: Room, join: Any, api: tuple[str, list[Any]]) -> None:
+    import anthropic
+
+    url, seen = api
+
+    @talk.on_mention(background=True)
+    async def assistant(_: Message):
+        async with (
+            anthropic.AsyncAnthropic(base_url=url, api_key="-") as client,
+            client.messages.stream(model="m", max_tokens=1000, messages=talk.conversation("anthropic")) as stream,
+        ):
+            async for text in stream.text_stream:
+                yield text
+
+    assert_it_answers(talk, join("bob"))
+    assert seen[0]["messages"][-1]["content"][-1]["text"] == "bob: @ada is all well?"
+
+
+def test_an_agent_s_answer_is_streamed(talk: Room, join: Any) -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.function import FunctionModel
+
+    async def model(messages: list[Any], _: object):
+        assert messages[-1].parts[-1].content == "bob: @ada is all well?"
+        for text in ("all ", "is ", "well"):
+            yield text
+
+    agent = Agent(FunctionModel(stream_function=model))
+
+    @talk.on_mention(background=True)
+    async def assistant(_: Message):
+        async with agent.run_stream(message_history=talk.conversation("pydantic_ai")) as result:
+            async for text in result.stream_text(delta=True):
+                yield text
+
+    assert_it_answers(talk, join("bob"))
 
 
 def test_every_format_is_tested() -> None:
