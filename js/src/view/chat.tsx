@@ -13,6 +13,7 @@ import { Header } from "./header";
 import { useKeyboardIsolation } from "./keyboard-isolation";
 import { MessageList } from "./messages/message-list";
 import type { MessageActions } from "./messages/message-toolbar";
+import { NamesContext, useNames } from "./shared/mention-text";
 import { saveName } from "./shared/storage";
 
 interface Props {
@@ -33,6 +34,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", shar
   const [mode, setMode] = useState<ComposerMode>(NEW_MESSAGE);
   const [nameMissing, setNameMissing] = useState(false);
   useKeyboardIsolation(region);
+  const names = useNames(state);
   const requireName = (): boolean => {
     const named = state.user.trim() !== "";
     setNameMissing(!named);
@@ -51,7 +53,9 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", shar
     <section class="bq-chat" ref={region} aria-label={strings.region(state.room)} data-lm-suppress-shortcuts="true">
       <Header state={state} heading={heading} shareUrl={shareUrl} />
       <AttachmentCacheContext.Provider value={room.attachments}>
-        <MessageList room={room} state={state} actions={actions} />
+        <NamesContext.Provider value={names}>
+          <MessageList room={room} state={state} actions={actions} />
+        </NamesContext.Provider>
       </AttachmentCacheContext.Provider>
       <Typing state={state} />
       <Composer room={room} state={state} mode={mode} onMode={setMode} requireName={requireName} />

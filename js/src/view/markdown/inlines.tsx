@@ -3,6 +3,7 @@
 import type { Token, Tokens } from "marked";
 import type { ComponentChildren } from "preact";
 import type { MathToken } from "../../worker/markdown/math";
+import { MentionText } from "../shared/mention-text";
 import { Formula } from "./formula";
 
 /** Deeper than people write; below it the source is shown. */
@@ -17,7 +18,7 @@ function inline(token: Token, depth: number): ComponentChildren {
   switch (token.type) {
     case "text": {
       const { tokens, text } = token as Tokens.Text;
-      return tokens ? inlines(tokens, depth + 1) : text;
+      return tokens ? inlines(tokens, depth + 1) : withMentions(text);
     }
     case "escape":
       return (token as Tokens.Escape).text;
@@ -72,4 +73,6 @@ const ADDRESS = /(https?:\/\/[^\s<>"'`(){}[\]]*[^\s<>"'`(){}[\].,;:!?*])/;
 
 /** Text as typed, in which only addresses are links. */
 export const withLinks = (text: string): ComponentChildren =>
-  text.split(ADDRESS).map((part, index) => (index % 2 === 0 ? part : anchor(part, part, part)));
+  text.split(ADDRESS).map((part, index) => (index % 2 === 0 ? withMentions(part) : anchor(part, part, part)));
+
+const withMentions = (text: string): ComponentChildren => (text.includes("@") ? <MentionText text={text} /> : text);

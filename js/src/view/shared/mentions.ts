@@ -4,6 +4,7 @@ import { isOwnName, type State } from "../../model/state";
 import type { Word } from "./words";
 
 const MENTION_BEFORE_CARET = /(?:^|[\s([{"'،、，。])@([^\s@]{0,64})$/u;
+const NAME_BEFORE = /[\p{L}\p{N}_]$/u;
 const NAME_CONTINUES = /^[-.]?[\p{L}\p{N}_]/u;
 /** The authors of this many last messages can be mentioned too, even if they have left. */
 const RECENT_MESSAGES = 50;
@@ -36,7 +37,27 @@ export function mentions(text: string, name: string): boolean {
   const lower = text.toLocaleLowerCase();
   for (let at = lower.indexOf(mention); at >= 0; at = lower.indexOf(mention, at + 1)) {
     const [before, after] = [lower.slice(0, at), lower.slice(at + mention.length)];
-    if (!/[\p{L}\p{N}_]$/u.test(before) && !NAME_CONTINUES.test(after)) return true;
+    if (!NAME_BEFORE.test(before) && !NAME_CONTINUES.test(after)) return true;
   }
   return false;
+}
+
+/** `text` in parts, of which every second one is a mention. `names`: the longest first. */
+export function splitMentions(text: string, names: readonly string[]): string[] {
+  const parts: string[] = [];
+  let done = 0;
+  for (let at = text.indexOf("@"); at >= 0; at = text.indexOf("@", at + 1)) {
+    if (NAME_BEFORE.test(text.slice(Math.max(0, at - 2), at))) continue;
+    const name = names.find((each) => isNamedAt(text, at + 1, each));
+    if (name === undefined) continue;
+    const end = at + 1 + name.length;
+    parts.push(text.slice(done, at), text.slice(at, end));
+    done = end;
+  }
+  return [...parts, text.slice(done)];
+}
+
+function isNamedAt(text: string, start: number, name: string): boolean {
+  const end = start + name.length;
+  return text.slice(start, end).toLocaleLowerCase() === name.toLocaleLowerCase() && !NAME_CONTINUES.test(text.slice(end, end + 3));
 }

@@ -77,6 +77,15 @@ describe("a message that mentions the reader", () => {
     await receive({ ...source.log.hello(true), user: "bob" });
     expect(marked()).toEqual([false, true, false]);
   });
+
+  it("has the names of all members marked, once they are known", async () => {
+    const names = (): string[] => [...root.querySelectorAll(".bq-at")].map((each) => each.className + each.textContent);
+    await receiveMessage("ada", "**@me**, @bob and @nobody");
+    expect(names()).toEqual(["bq-at bq-at-own@me"]);
+    await receive({ type: "presence", members: [{ user: "bob" }] });
+    await receive({ type: "presence", members: [] });
+    expect(names()).toEqual(["bq-at bq-at-own@me", "bq-at@bob"]);
+  });
 });
 
 describe("the toolbar of a message", () => {

@@ -1,7 +1,7 @@
 /** Mentions: found while they are written, completed, and found in a message. */
 
 import { describe, expect, it } from "vitest";
-import { candidates, mentionAt, mentions } from "../../../src/view/shared/mentions";
+import { candidates, mentionAt, mentions, splitMentions } from "../../../src/view/shared/mentions";
 import { completeWord } from "../../../src/view/shared/words";
 
 describe("a mention", () => {
@@ -47,5 +47,22 @@ describe("a name is mentioned", () => {
     expect(mentions("@Ada Lovelace, look", "Ada Lovelace")).toBe(true);
     expect(mentions("@Ada look", "Ada Lovelace")).toBe(false);
     expect(mentions("@ @", "")).toBe(false);
+  });
+});
+
+describe("the mentions in a text", () => {
+  const names = ["Ada Lovelace", "Ada", "bob", "İpek", "c++"];
+  it.each([
+    ["hi @Ada and @bob!", ["hi ", "@Ada", " and ", "@bob", "!"]],
+    ["@ada lovelace, look", ["", "@ada lovelace", ", look"]],
+    ["@adam, me@bob.org, @bob_2, @nobody", ["@adam, me@bob.org, @bob_2, @nobody"]],
+    ["@BOB", ["", "@BOB", ""]],
+    ["@İpek @bob", ["", "@İpek", " ", "@bob", ""]],
+    ["你好，@bob。", ["你好，", "@bob", "。"]],
+    ["@c++ @", ["", "@c++", " @"]],
+    ["none", ["none"]],
+  ])("%j: %j", (text, parts) => {
+    expect(splitMentions(text, names)).toEqual(parts);
+    expect(splitMentions(text, names).join("")).toBe(text);
   });
 });
