@@ -82,7 +82,11 @@ async def wait_in_pieces(server: RunningServer, bob: Room, minutes: float) -> tu
 
 def main(kills: int = 100, log: str = "memory", minutes: float = 0) -> int:
     generator = random.Random(kills)
-    with running_server(log=log, open=True) as server, Room(ROOM, user="bob", url=server.url).wait_open(60) as bob:
+    cluster = {"single": True} if log.startswith("nats") else {}
+    with (
+        running_server(log=log, open=True, **cluster) as server,
+        Room(ROOM, user="bob", url=server.url).wait_open(60) as bob,
+    ):
         questions = []
         for number in range(kills):
             questions.append(ask_and_kill(server, bob, f"question {number}", generator))
