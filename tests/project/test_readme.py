@@ -177,7 +177,7 @@ def test_the_signatures_are_those_of_the_code() -> None:
         assert parameters_of_code(function) == parameters_as_printed(printed), text
         checked.add(f"{owner}.{name}" if owner else name)
     verbs = {f"room.{name}" for name in defined_here(Room) if inspect.isfunction(getattr(Room, name, None))}
-    assert verbs - {"room.observe"} <= checked
+    assert verbs - {"room.observe", "room.unobserve"} <= checked
 
 
 def parameters_of_code(function: Callable[..., object]) -> dict[str, object]:
@@ -286,9 +286,10 @@ def test_the_limits_are_those_of_the_server() -> None:
     section = SERVER[SERVER.index("### Limits") :].partition("\n## ")[0]
     named = {name for row in table_rows(section) for name in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert named == {name for name in vars(LimitSettings) if LimitSettings.class_traits(config=True).get(name)} - {
-        "recheck"
+        *("recheck", "retain")
     }
     assert "`c.ChatServer.recheck`" in SERVER
+    assert "| `--retain` |" in SERVER
 
 
 def test_the_routes_are_those_of_the_server() -> None:

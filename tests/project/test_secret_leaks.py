@@ -31,7 +31,7 @@ def fails(make):
         make()
     except Exception:
         print(traceback.format_exc())
-fails(lambda: room.send("x" * 20_000))
+fails(lambda: room.send("x" * 40_000))
 fails(lambda: Room("lobby", url="http://chat.example.org"))
 fails(lambda: Room("lobby", url=os.environ["BQWIDGET_URL"], token=os.environ["BQWIDGET_TOKEN"] + "x").wait_open(2))
 fails(lambda: Room("bad room"))
@@ -44,7 +44,7 @@ CELLS = [
     "from bqwidget import Room\nroom = Room('lobby', user='ada').wait_open(20)\nroom.send('hi')\nroom",
     "room.widget",
     "print(room, room.url)\nroom.transcript()",
-    "room.send('x' * 20_000)",
+    "room.send('x' * 40_000)",
 ]
 
 
