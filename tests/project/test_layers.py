@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -119,21 +120,13 @@ MODULES = {
 }
 
 
-def imports(name: str, *, lazy: bool = True) -> set[str]:
-    """Dotted names of everything that a module imports; ``lazy``: imports inside functions too."""
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Dotted names of everything that a module imports, inside functions too."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    tree = ast.parse(path.read_text())
-    inner = {
-        node
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
-    found = set()
-    for node in ast.walk(tree):
-        if node in inner and not lazy:
-            continue
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -144,12 +137,12 @@ def imports(name: str, *, lazy: bool = True) -> set[str]:
             for alias in node.names:
                 full = f"{base}.{alias.name}"
                 found.add(full if full in MODULES else base)
-    return found
+    return frozenset(found)
 
 
-def ours(name: str, *, lazy: bool = True) -> set[str]:
+def ours(name: str) -> set[str]:
     """The modules of this project that a module imports."""
-    return {found for found in imports(name, lazy=lazy) if found in MODULES} - {name}
+    return {found for found in imports(name) if found in MODULES} - {name}
 
 
 def layer(name: str) -> str:
