@@ -93,6 +93,9 @@ CHANGES = {
     "questions": lambda number: {
         "type": "chat.send", "cid": f"c{number}", "user": "ada", "text": "?", "ask": {"choices": ["a"]}
     },
+    "votes": lambda number: {
+        "type": "chat.vote", "cid": f"c{number}", "user": f"user {number % 1000}", "target": 1, "choice": "ab"[number % 2]
+    },
     "answers": lambda number: {"type": "chat.send", "cid": f"c{number}", "user": "ada", "text": "x", "re": 1},
 }  # fmt: skip
 
@@ -100,10 +103,10 @@ CHANGES = {
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", CHANGES)
 def test_the_last_of_5000_changes_costs_as_much_as_the_first(kind, tmp_path: Path):
-    """Processor time of the server for the first 500 and for the last 500; with names it grows up to the limit."""
+    """Processor time of the server for the first 500 and for the last 500; with names and votes it grows up to the limit."""
     with server_process(tmp_path / "log.sqlite") as server, member(server.url, query="?client=c") as ada:
         ada.until("synced")
-        ada.say("the target", cid="first", user="ada")
+        ada.say("the target", cid="first", user="ada", ask={"choices": ["a", "b"], "poll": True})
         ada.until("ack")
         times = []
         for start in range(0, 5_000, 500):
