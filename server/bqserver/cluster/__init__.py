@@ -1,1 +1,1 @@
-"""What the nodes of a cluster share besides the log: members, rate limits, invites and revoked tokens."""
+"""What the nodes of a cluster share in addition to the log: members, live messages, rate limits, invites and revoked tokens."""

@@ -1,4 +1,4 @@
-"""Connects a hub to the other nodes of its cluster: members, moderation, revoked tokens, invites and rate limits."""
+"""Connects a hub to the other nodes of its cluster: members, live messages, moderation, revoked tokens, invites and rate limits."""
 
 from __future__ import annotations
 
