@@ -6,7 +6,7 @@
 
 import type { Token, Tokens } from "marked";
 import { Component, type ComponentChildren, type JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import { BlockParser } from "../../worker/block-parser";
 import type { NumberedItem, TypedToken } from "../../worker/markdown/blocks";
@@ -40,7 +40,8 @@ function useGrowingBlocks(text: string, live: boolean): readonly Token[] | null 
   const [, rerender] = useState({});
   if (live) parser.current ??= new BlockParser(() => performance.now());
   const delay = parser.current?.update(text) ?? 0;
-  useEffect(() => {
+  // Not an effect, which would request a frame of its own with each piece.
+  useLayoutEffect(() => {
     if (delay === 0) return undefined;
     const timer = setTimeout(() => rerender({}), delay);
     return () => clearTimeout(timer);

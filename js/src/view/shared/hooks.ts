@@ -1,6 +1,6 @@
 /** Hooks for time, the clipboard and the worker. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import type { Job, JobResult } from "../../worker/jobs";
 import { clientOf } from "../../worker/worker-client";
 
@@ -26,7 +26,8 @@ export function useNow(until: number | null): number {
 /** Whether `value` has not changed for a moment, or never. */
 export function useSettled(value: string): boolean {
   const [settled, setSettled] = useState(value);
-  useEffect(() => {
+  // Not an effect, which would request a frame of its own with each change.
+  useLayoutEffect(() => {
     if (settled === value) return undefined;
     const timer = setTimeout(() => setSettled(value), SETTLED_AFTER_MS);
     return () => clearTimeout(timer);
