@@ -5,6 +5,7 @@ The authors are real members, ``Room.write`` in this process or in a kernel; wha
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -107,6 +108,36 @@ def test_a_live_message_grows_without_a_flicker(server, pages, bot):
     window.wait_connected()
     live.get_by_role("button", name="Show all").click()
     assert live.locator(".bq-text > *").count() == 8 * 7 + 1, "as it was drawn piece by piece"
+
+
+LONG_ANSWER = ANSWER * 20 + "```python\n" + "value = compute(value, 0.5)  # once more\n" * 300 + "```\n"
+"""About 20,000 characters."""
+
+
+def test_twenty_thousand_characters_block_the_page_for_no_50_ms(server, pages, bot):
+    """In CPU time, which other programs on this machine do not lengthen; the highlighting of the code included."""
+    assert len(LONG_ANSWER) > 18_000
+    page, window = open_page(pages, server, bot)
+    browser = page.context.browser
+    browser.start_tracing(page=page, categories=["toplevel"])
+    with bot.write() as out:
+        for number, piece in enumerate(pieces(LONG_ANSWER, 100), 1):
+            out.append(piece)
+            if number % 5 == 0:  # so that the page draws it piece by piece, as from a model
+                page.evaluate("new Promise(requestAnimationFrame)")
+    window.messages.last.get_by_text("writing…").wait_for(state="detached")
+    page.wait_for_function("() => document.querySelectorAll('.bq-code-comment').length >= 300")
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    names = {(each["pid"], each["tid"]): each["args"]["name"] for each in events if each["name"] == "thread_name"}
+    tasks = [
+        each["tdur"] / 1_000
+        for each in events
+        if each["name"].endswith("RunTask")
+        and "tdur" in each
+        and names.get((each["pid"], each["tid"])) == "CrRendererMain"
+    ]
+    assert len(tasks) > 100
+    assert max(tasks) < 50
 
 
 READ_ON = """

@@ -4,7 +4,10 @@ import type { ComponentChildren, JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { CodeToken } from "../../worker/highlight";
-import { useCopy, useSettled, useWorkerJob } from "../shared/hooks";
+import { useCopy, useGradually, useSettled, useWorkerJob } from "../shared/hooks";
+
+/** Thousands of elements at once would block the page. */
+const TOKENS_PER_STEP = 800;
 
 export function CodeBlock({ text, info }: { readonly text: string; readonly info: string }): JSX.Element {
   const { copied, copy } = useCopy();
@@ -14,8 +17,10 @@ export function CodeBlock({ text, info }: { readonly text: string; readonly info
   const tokens = useWorkerJob(language === "" || !settled ? null : { do: "highlight", text, language });
   const highlighted = useRef<{ text: string; language: string; tokens: readonly CodeToken[] } | null>(null);
   if (tokens !== null) highlighted.current = { text, language, tokens };
-  const kept = highlighted.current;
-  const grown = kept !== null && kept.language === language && text.startsWith(kept.text);
+  const previous = highlighted.current;
+  const kept = previous?.language === language && text.startsWith(previous.text) ? previous.tokens : [];
+  const shown = kept.slice(0, useGradually(kept.length, TOKENS_PER_STEP));
+  const rest = text.slice(shown.reduce((length, token) => length + textOf(token).length, 0));
   const block = useRef<HTMLPreElement>(null);
   const copyOrSelect = async (): Promise<void> => {
     if (!(await copy(text)) && block.current !== null) getSelection()?.selectAllChildren(block.current);
@@ -24,7 +29,7 @@ export function CodeBlock({ text, info }: { readonly text: string; readonly info
     <div class="bq-code">
       {/* Focusable, so that the keyboard can scroll it. */}
       <pre ref={block} dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? strings.code : language}>
-        <code>{grown ? [...kept.tokens.map(renderToken), text.slice(kept.text.length)] : text}</code>
+        <code>{[...shown.map(renderToken), rest]}</code>
       </pre>
       <button type="button" class="bq-copy" onClick={() => void copyOrSelect()}>
         {copied ? strings.copied : strings.copy}
@@ -35,6 +40,8 @@ export function CodeBlock({ text, info }: { readonly text: string; readonly info
 
 /** The first word after the fence: `python title="x"` is Python. */
 const languageOf = (info: string): string => (/^[^\s{,]*/.exec(info)?.[0] ?? "").toLowerCase();
+
+const textOf = (token: CodeToken): string => (typeof token === "string" ? token : token[1]);
 
 const renderToken = (token: CodeToken): ComponentChildren =>
   typeof token === "string" ? token : <span class={`bq-code-${token[0]}`}>{token[1]}</span>;

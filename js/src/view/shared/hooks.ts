@@ -35,6 +35,17 @@ export function useSettled(value: string): boolean {
   return settled === value;
 }
 
+/** `total`, reached in steps, one after the other. */
+export function useGradually(total: number, step: number): number {
+  const [count, setCount] = useState(step);
+  useEffect(() => {
+    if (count >= total) return undefined;
+    const timer = setTimeout(() => setCount(count + step));
+    return () => clearTimeout(timer);
+  }, [count, total]);
+  return Math.min(count, total);
+}
+
 /** `copied` is true for a moment after `copy`, which resolves to false where copying is not allowed. */
 export function useCopy(): { readonly copied: boolean; readonly copy: (text: string) => Promise<boolean> } {
   const [copied, setCopied] = useState(false);
