@@ -109,7 +109,7 @@ def wait_until_run(notebook: Notebook) -> None:
 @pytest.mark.timeout(600)
 def test_a_finished_notebook_has_a_connected_window(jupyter: Callable[..., Jupyter], pages) -> None:
     lab = jupyter()
-    for name in ("quickstart", "react", "watch", "pictures", "bot", "class"):
+    for name in ("quickstart", "react", "watch", "pictures", "bot", "assistant", "class"):
         notebook = run_all(lab, pages, name)
         wait_until_run(notebook)
         notebook.room(name).wait_connected()
