@@ -210,7 +210,7 @@ def test_payloads_in_errors_and_names_of_members_stay_text(server, pages):
     ]
     routes[0].send(json.dumps({"type": "presence", "members": names}))
     page.get_by_role("button", name=f"{len(names)} here").click()
-    people = page.get_by_role("list", name="People here").locator("li > [dir]")
+    people = page.get_by_role("list", name="People here").locator("li > span[dir]")
     people.nth(len(names) - 1).wait_for()
     assert people.all_text_contents() == PAYLOADS
     box = page.get_by_role("textbox", name="Message", exact=True)
