@@ -80,6 +80,25 @@ def test_a_wide_table_scrolls_in_itself(server, pages):
     page.wait_for_function("grid => grid.scrollLeft > 0", arg=grid.element_handle())
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_complete_markdown(server, pages, axe, scheme):
+    page = pages(color_scheme=scheme)
+    room = f"complete-{scheme}"
+    rows = open_room(
+        page,
+        server,
+        room,
+        "# One\n\n### Three\n\n###### Six\n\ntext\n\n---\n\n> a\n>> b\n\n- [x] done\n- [ ] open\n\n3. a\n7. b",
+        "a | b\n:-- | --:\n1 | **2**",
+        f"inline ${FORMULA}$\n\n$$\n{FORMULA}\n$$",
+        "x = 1\n# done\n\nTraceback (most recent call last):\n  File x\nValueError: y",
+    )
+    rows.nth(2).locator("math").nth(1).wait_for()
+    page.get_by_role("textbox", name="Message").fill("*formatted*")
+    page.get_by_role("button", name="Send as plain text").click()
+    assert axe(page) == []
+
+
 def test_payloads_in_formulas_cells_and_headings_run_nothing(server, pages):
     page = pages()
     monitor = DomMonitor(page, server.url)

@@ -21,7 +21,7 @@ MONITOR_SCRIPT = r"""
   const paint = new RegExp(`^(background(-image)?: (${picture}|${rgb}|${picture} ${rgb}); ?|color: ${rgb}; ?)+$`);
   const own = { class: word, role: /^(alert|group|listbox|option|progressbar|status)$/, title: any, dir, tabindex: /^(0|-1)$/,
                 "data-lm-suppress-shortcuts": flag };
-  const aria = /^aria-(label|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete|busy)$/;
+  const aria = /^aria-(label|level|hidden|live|atomic|expanded|pressed|disabled|controls|activedescendant|selected|haspopup|autocomplete|busy)$/;
   const lists = /^aria-(describedby|setsize|posinset|valuenow|valuemin|valuemax)$/, share = /^--share: [\d.]+;?$/;
   // Formulas: numbers with units, and words. A style is of padding, borders, colours and sizes.
   const mathStyle = /^((padding|margin|border|width|height|color|background-color|display|position|left|right|top|bottom|text-align|font-weight|math-depth)[a-z-]*: [\w\s#%.,()-]+; ?)+$/;

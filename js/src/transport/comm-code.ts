@@ -4,30 +4,41 @@ import { isObject } from "../protocol/schema";
 import type { Model } from "./comm-commands";
 
 const TIMEOUT_MS = 30_000;
+/** A busy kernel answers all requests when it is idle again, so they are few. */
+const MIN_RESEND_INTERVAL_MS = 300_000;
 
-/** The text of the program `name`, of the kernel's version. Rejects if no kernel answers in time. */
-export function fetchCode(model: Model, name: string): Promise<string> {
-  return new Promise((resolve, reject) => {
+interface Request {
+  /** The answer, however late. */
+  readonly answer: Promise<string>;
+  sentAt: number;
+}
+
+const requests = new WeakMap<Model, Map<string, Request>>();
+
+/** The text of the program `name`, of the kernel's version. Rejects if no kernel answers in time, or the comm is closed. */
+export async function fetchCode(model: Model, name: string): Promise<string> {
+  const known = requests.get(model) ?? new Map<string, Request>();
+  requests.set(model, known);
+  const request = known.get(name) ?? { answer: answerTo(model, name), sentAt: -Infinity };
+  known.set(name, request);
+  if (Date.now() - request.sentAt >= MIN_RESEND_INTERVAL_MS) {
+    model.send({ do: "code", name });
+    request.sentAt = Date.now();
+  }
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no kernel has sent ${name}`)), TIMEOUT_MS);
+  });
+  return Promise.race([request.answer, timeout]).finally(() => clearTimeout(timer));
+}
+
+const answerTo = (model: Model, name: string): Promise<string> =>
+  new Promise((resolve) => {
     const receive = (content: unknown, buffers: readonly DataView[] = []): void => {
       const [program] = buffers;
       if (!isObject(content) || content.name !== name || typeof content.code !== "string" || program === undefined) return;
-      end();
+      model.off("msg:custom", receive);
       resolve(new TextDecoder().decode(program));
     };
-    const end = (): void => {
-      clearTimeout(timer);
-      model.off("msg:custom", receive);
-    };
-    const timer = setTimeout(() => {
-      end();
-      reject(new Error(`no kernel has sent ${name}`));
-    }, TIMEOUT_MS);
     model.on("msg:custom", receive);
-    try {
-      model.send({ do: "code", name });
-    } catch {
-      end();
-      reject(new Error("the comm is closed"));
-    }
   });
-}

@@ -159,7 +159,8 @@ export function addProgramLoader(load: ProgramLoader): () => void {
 }
 
 async function loadProgram(name: ProgramName): Promise<string> {
-  for (const load of loaders) {
+  // The newest first: an older window's kernel may be gone.
+  for (const load of [...loaders].reverse()) {
     const program = await load(name).catch(() => null);
     if (program !== null) return program;
   }

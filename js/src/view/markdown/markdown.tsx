@@ -111,11 +111,17 @@ function block(token: Token, depth: number): ComponentChildren {
   }
 }
 
+/** In the outline of the page, in which the levels of many messages would make no order. */
+const PAGE_LEVEL = 2;
 const HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"] as const;
 
 function heading({ depth: level, tokens }: Tokens.Heading, depth: number): JSX.Element {
   const Heading = HEADINGS[level - 1] ?? "h6";
-  return <Heading {...direction(depth)}>{inlines(tokens, depth + 1)}</Heading>;
+  return (
+    <Heading aria-level={PAGE_LEVEL} {...direction(depth)}>
+      {inlines(tokens, depth + 1)}
+    </Heading>
+  );
 }
 
 function list(token: Tokens.List, depth: number): JSX.Element {

@@ -15,7 +15,7 @@ const ELEMENTS = [
   ...["H1", "H2", "H3", "H4", "H5", "H6", "HR", "TABLE", "THEAD", "TBODY", "TR", "TH", "TD"],
 ];
 const ATTRIBUTES = [
-  ...["dir", "href", "target", "rel", "title", "start", "value", "class", "type", "tabindex", "role", "aria-label"],
+  ...["dir", "href", "target", "rel", "title", "start", "value", "class", "type", "tabindex", "role", "aria-label", "aria-level"],
   ...["disabled", "checked"],
 ];
 
