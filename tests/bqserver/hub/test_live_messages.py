@@ -208,6 +208,65 @@ def test_pieces_count_by_their_bytes(server, monkeypatch):
     assert len(newest(server)["text"]) == 3 * flood_control.BURST_FRAMES
 
 
+def test_a_muted_author_may_only_end_it(home):
+    path = home / "data" / "tokens.json"
+    bot_key, boss_key = ({"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("bot", "boss"))
+    path.with_name("rights.toml").write_text('["*"]\nboss = "moderate"\nbot = "write"\n')
+    with running_server() as server, member(server.url, query="?client=b&live=1", **bot_key) as bot:
+        bot.until("synced")
+        seq = opened(bot)
+        order = {"do": "mute", "user": "bot", "minutes": 10}
+        assert request(server.url, "POST", "/rooms/lobby/moderation", order, **boss_key).status < 300
+        append(bot, seq, 0, "x")
+        assert (error := bot.until("error"))["code"] == "muted"
+        assert error["target"] == seq
+        bot.send({"type": "chat.end", "cid": "1", "target": seq, "end": "done", "text": "x"})
+        assert bot.until("error")["code"] == "muted"
+        ended(bot, seq)
+        [message] = request(server.url, "GET", "/messages", **boss_key).json
+        assert (message["text"], message["end"]) == ("", "done")
+
+
+def test_a_client_of_another_member_is_not_the_author(home):
+    """Of the same name for itself: the server knows them apart by their tokens."""
+    path = home / "data" / "tokens.json"
+    bot_key, eve_key = ({"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("bot", "eve"))
+    with (
+        running_server() as server,
+        member(server.url, query="?client=b&live=1", **bot_key) as bot,
+        member(server.url, query="?client=b&live=1", **eve_key) as eve,
+    ):
+        bot.until("synced")
+        seq = opened(bot)
+        append(eve, seq, 0, "x")
+        assert eve.until("error")["code"] == "forbidden"
+
+
+def test_too_many_at_once_are_refused(server, monkeypatch):
+    monkeypatch.setattr("bqserver.hub.live.requests.MAX_LIVE_MESSAGES", 2)
+    with members(server, "bot", "ada") as (bot, ada):
+        first, _ = opened(bot, cid="1"), opened(bot, cid="2")
+        bot.say("", cid="3", user="bot", live=True)
+        assert bot.until("error")["code"] == "too_many_live"
+        opened(ada, cid="4")
+        ended(bot, first)
+        opened(bot, cid="3")
+
+
+def test_a_search_finds_it_when_it_has_ended(server):
+    def found() -> list[str]:
+        return [message["text"] for message in request(server.url, "GET", "/rooms/lobby/search?q=needle").json]
+
+    with members(server, "bot") as (bot,):
+        seq = opened(bot, "needle")
+        bot.send({"type": "chat.step", "cid": "s", "target": seq, "id": "a", "title": "t", "state": "done"})
+        bot.until("ack")
+        assert found() == []
+        append(bot, seq, 6, " in a haystack")
+        ended(bot, seq)
+        assert found() == ["needle in a haystack"]
+
+
 # ---- stopping
 
 
