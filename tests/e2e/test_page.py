@@ -265,7 +265,7 @@ def test_long_messages_are_compressed_in_both_directions(server, pages, monkeypa
         sent_compressed.append(frame.rsv1)
         return decode(self, frame, **options)
 
-    monkeypatch.setattr("bqserver.hub.hub.compress", recording_compress)
+    monkeypatch.setattr("bqserver.hub.room.compress", recording_compress)
     monkeypatch.setattr(PerMessageDeflate, "decode", recording_decode)
     page = pages()
     responses = []

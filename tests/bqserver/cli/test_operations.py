@@ -10,6 +10,7 @@ import subprocess
 
 from bqserver.app import ChatServer
 from bqserver.cli.application import check_arguments
+from bqserver.cli.invite import Invite
 from bqserver.cli.tokens import Add
 from bqserver.testing import running_server
 from support.paths import ROOT
@@ -75,5 +76,5 @@ def test_the_nginx_snippet_sends_the_headers_that_the_server_needs(home):
 def test_every_flag_in_the_guide_exists():
     without_benchmarks = re.sub(r"`python3? tests[^`]*`", "", GUIDE)
     named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", without_benchmarks))
-    server, add = ChatServer(), Add()
-    assert named <= {*server.flags, *server.aliases, *add.flags, *add.aliases, "help-all"}
+    commands = (ChatServer(), Add(), Invite())
+    assert named <= {"help-all"}.union(*([*command.flags, *command.aliases] for command in commands))

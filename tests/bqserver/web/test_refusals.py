@@ -304,7 +304,7 @@ def flood(stage: Stage, room: Room) -> None:
 
 
 def too_big(stage: Stage, room: Room) -> None:
-    frame = Send(cid="big", user="bob", text="x" * 200_000)
+    frame = Send(cid="big", user="bob", text="x" * 300_000)
     room._connection.call_soon(room._connection._websocket.send, [frame])
 
 

@@ -9,7 +9,6 @@ import string
 import zlib
 
 import pytest
-from bqserver.hub import hub as hub_module
 from bqserver.hub.commands import submit
 from bqserver.hub.hub import Hub
 from bqserver.storage.memory import MemoryLog
@@ -48,7 +47,8 @@ def compressed(monkeypatch) -> list[int]:
             sizes.append(len(frame))
         return compress(frame)
 
-    monkeypatch.setattr(hub_module, "compress", counting)
+    for module in ("room", "hub"):
+        monkeypatch.setattr(f"bqserver.hub.{module}.compress", counting)
     return sizes
 
 
