@@ -156,6 +156,8 @@ CASES = [
     case("observe", "names must be strings, not int", print, ["messages", 3]),
     case("observe", "names must be the name of a trait", print, 3),
     case("observe", "handler must be a function of a change", "messages", print),
+    case("unobserve", "names has 'mesages', which is not a trait: did you mean 'messages'", print, "mesages"),
+    case("unobserve", "handler must be a function of a change", "messages", print),
     case("track", r"iterable must be something to iterate over, such as range\(10\), not 10", 10),
     case("track", "iterable must be .*not None", None),
     case("track", "label must be text", [1], 3),

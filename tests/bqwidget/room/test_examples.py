@@ -107,7 +107,7 @@ def open_question(room: Room) -> Message:
 
 def namespace(room: Room, bob: Member) -> dict[str, Any]:
     message = room.send(b"\x89PNG\r\n\x1a\n")
-    return {"room": room, "bob": bob, "message": message, "Member": Member, "reply": print}
+    return {"room": room, "bob": bob, "message": message, "Member": Member, "reply": print, "announce": print}
 
 
 BLOCKING = {"Room.wait_for", "Room.next_message", "Member.wait_for"}
@@ -126,6 +126,8 @@ def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
     given = namespace(room, bob)
     if name in ("Room.answer", "Room.aanswer"):
         given["question"] = open_question(bob.room)
+    if name == "Room.unobserve":
+        room.observe(print, "messages")
     if name.startswith("Poll."):
         given["poll"] = room.poll("Which plot", ["a", "b"], wait=False)
     if name.startswith("Report."):
