@@ -1,5 +1,6 @@
 /** The program that turns formulas into MathML: a worker's, which is loaded with the first formula. See js/README.md. */
 
+/*! Temml, MIT License, Copyright (c) 2020 Ron Kok */
 import temml from "temml";
 import type { Job, MathTree } from "./worker/jobs";
 
