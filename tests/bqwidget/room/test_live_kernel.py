@@ -13,7 +13,7 @@ from support.eventually import eventually
 from bqwidget import Room
 
 SETUP = """
-import asyncio, itertools, threading, time
+import asyncio, itertools, signal, threading, time
 from bqwidget import Room
 room = Room({name!r}, user="ada").wait_open(20)
 closed = []
@@ -39,7 +39,12 @@ async def answer(message):
         closed.append(time.time())
         print("closed")
 """
-BACKGROUND = SYNC.replace("on_message", "on_message(background=True)")
+BACKGROUND = SYNC.replace("on_message", "on_message(background=True)").replace(
+    "    try:\n",
+    "    while signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # the main thread is about to handle it\n"
+    "        time.sleep(0.001)\n"
+    "    try:\n",
+)
 
 
 @pytest.fixture
