@@ -152,6 +152,10 @@ class InterruptibleSteps:
                     waiting_for = send(*value)
             except StopIteration as end:
                 return end.value
+            except BaseException:
+                if (close := getattr(steps, "close", None)) is not None:
+                    close()  # an interrupt just before or after the step: the awaitable has not got it
+                raise
             try:
                 send, value = steps.send, ((yield waiting_for),)  # type: ignore[assignment]
             except BaseException as error:  # noqa: BLE001 - belongs to the awaitable
