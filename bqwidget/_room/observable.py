@@ -136,7 +136,11 @@ class Observable(traitlets.HasTraits):
     def unobserve(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
         """End what ``observe`` with the same arguments has begun. Raises ValueError for a name that is no trait.
 
-        Example: ``room.unobserve(announce, "messages")``
+        Example::
+
+            def announce(change): print(len(change.new), "messages")
+            room.observe(announce, "messages")
+            room.unobserve(announce, "messages")
         """
         self._check_observer(handler, names)
         super().unobserve(handler, names, type)
