@@ -57,7 +57,7 @@ def test_the_help_names_the_notebooks_and_installs_nothing(clean: dict[str, str]
         check=True,
     )
     assert printed.stdout.startswith("usage: python3 notebooks ")
-    assert "ask, bot, class, controls, pictures, quickstart, react, server, watch" in printed.stdout
+    assert "agent, ask, assistant, bot, class, controls, pictures, quickstart, react, server, watch" in printed.stdout
 
 
 @pytest.mark.usefixtures("jupyter_server")
