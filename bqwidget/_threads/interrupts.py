@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -31,6 +32,8 @@ INTERRUPTED = "interrupted"
 _lock = threading.RLock()
 _background: Counter[int] = Counter()
 """Running callbacks by their thread."""
+_interrupted: set[int] = set()
+"""The threads of ``_background`` in which KeyboardInterrupt was raised."""
 _suspended: WeakSet[asyncio.Task[Any]] = WeakSet()
 _on_main = [0]
 """How many callbacks the main thread runs, one inside another's wait."""
@@ -92,14 +95,26 @@ def _interruptible_in_background() -> Iterator[None]:
     finally:
         while True:
             try:
-                with _lock:
-                    _background[thread] -= 1
-                    if _background[thread] <= 0:
-                        del _background[thread]
-                        _raise_in(thread, None)  # one that came too late
+                _leave_background(thread)
                 break
-            except KeyboardInterrupt:  # just before
+            except KeyboardInterrupt:  # just before, or one that came too late
                 continue
+
+
+def _leave_background(thread: int) -> None:
+    """No interrupt reaches ``thread`` after this has returned. Raises KeyboardInterrupt if one is on its way."""
+    with _lock:
+        _background[thread] -= 1
+        if _background[thread] > 0:
+            return
+        del _background[thread]
+        if thread not in _interrupted:
+            return
+        _interrupted.discard(thread)
+        _raise_in(thread)  # in place of one that has not arrived yet
+    # It is not withdrawn: then Python 3.11 would go on to look for it, before every call, and with a debugger forever.
+    while True:
+        time.sleep(0)
 
 
 def _handle_between_cells() -> None:
@@ -114,7 +129,8 @@ def _handle_between_cells() -> None:
 def _on_sigint(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
     with _lock:
         for thread in _background:
-            _raise_in(thread, KeyboardInterrupt)
+            _interrupted.add(thread)
+            _raise_in(thread)
     for task in list(_suspended):
         with suppress(RuntimeError):
             task.get_loop().call_soon_threadsafe(task.cancel, INTERRUPTED)
@@ -123,8 +139,8 @@ def _on_sigint(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
         raise KeyboardInterrupt
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error) if error else None)
+def _raise_in(thread: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
 
 
 def _in_kernel() -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from support.eventually import eventually
 from support.kernels import Kernel
+from support.paths import PYTHONPATH
 
 from bqwidget import Room
 
+ENVIRON = {**os.environ, "PYTHONPATH": PYTHONPATH}
 ENDLESS = """
 import asyncio, time
 def endless(*_):
@@ -126,3 +131,34 @@ def test_stop_between_cells_without_a_callback_does_nothing(notebook: Kernel, bo
     notebook.interrupt()
     notebook.until(lambda: running.is_done, "the end of the cell")
     assert running.errors == ["KeyboardInterrupt"]
+
+
+TRACED = """
+import sys, threading, time
+from bqwidget._threads import interrupts
+
+def callback(interrupt):
+    try:
+        with interrupts.interruptible():
+            if interrupt:
+                with interrupts._lock:
+                    interrupts._interrupted.update(interrupts._background)
+    except KeyboardInterrupt:
+        return
+
+for interrupt in (False, True):
+    thread = threading.Thread(target=callback, args=[interrupt])
+    thread.start()
+    thread.join()
+    assert not interrupts._interrupted and not interrupts._background
+sys.settrace(lambda *_: None)  # as a debugger does
+(lambda: print("goes on"))()
+"""
+
+
+def test_a_background_callback_leaves_nothing_that_stops_a_traced_program() -> None:
+    """With what a withdrawn interrupt leaves, Python 3.11 ran the first call of a traced program forever."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=60, check=False, env=ENVIRON
+    )
+    assert (done.stdout, done.returncode) == ("goes on\n", 0), done.stderr
