@@ -149,6 +149,7 @@ class ThreadCallbackLoop(CallbackLoop):
     def __init__(self, name: str) -> None:
         super().__init__(asyncio.new_event_loop(), None)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._is_stopping = False
         _thread_loops.add(self)
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
@@ -162,6 +163,9 @@ class ThreadCallbackLoop(CallbackLoop):
     def stop(self) -> None:
         """End the thread after the running callback, without waiting for it."""
         with _lock:
+            if self._is_stopping:
+                return  # a second stop would end the loop while it ends its tasks
+            self._is_stopping = True
             unused, self.thread = self.thread is None, self.thread or -1
         loop = self._loops[0]
         if unused:

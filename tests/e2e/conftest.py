@@ -172,7 +172,9 @@ def start_lab(home: Path, environ: dict[str, str], folder: Path, theme: str) -> 
     folder.mkdir()
     disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
     disabled.parent.mkdir(parents=True, exist_ok=True)
-    disabled.write_text(json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False}}}))
+    disabled.write_text(
+        json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False, "jupyter_server_mcp": False}}})
+    )
     command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
     paths = {
         "PYTHONPATH": PYTHONPATH,
