@@ -67,7 +67,7 @@ class AccessMixin(HistoryMixin):
         await self._arequest(_order_request(self.name, "close"))
 
     def unlock(self) -> None:
-        """Reopen the room for everyone whom its rights admit. Example: ``room.unlock()``"""
+        """Reopen the room for everyone with rights in it. Example: ``room.unlock()``"""
         self._request(_order_request(self.name, "reopen"))
 
     async def aunlock(self) -> None:

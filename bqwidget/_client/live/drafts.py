@@ -26,7 +26,7 @@ OVER = frozenset({"not_live", "too_long", "forbidden"})
 class LiveDraft:
     """``send`` opens the message, ``end_cid`` is the cid of its end.
 
-    The session's thread calls ``on_stop`` when somebody asked to stop, or no more is accepted.
+    The session's thread calls ``on_stop`` when someone asked to stop, or no more is accepted.
     """
 
     def __init__(self, send: Send, end_cid: str, on_stop: Callable[[], object]) -> None:

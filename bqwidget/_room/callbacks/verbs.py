@@ -63,7 +63,7 @@ class HandlerMixin(WriteMixin):
         replaces all that the cell registered, and a function that of the same name in another cell.
 
         The function may be async, or a generator, sync or async: others see its reply grow with each text that it
-        yields. If somebody stops the reply, the generator is closed; if it raises, the reply ends as failed. What
+        yields. If someone stops the reply, the generator is closed; if it raises, the reply ends as failed. What
         ``room.send`` takes can be returned. Returns ``function``; raises TypeError if it is not callable. Example::
 
             @room.on_message

@@ -47,7 +47,7 @@ class CommandMixin(HandlerMixin):
     def command(
         self, function: Callable[..., object] | None = None, *, name: str | None = None, background: bool = False
     ) -> Any:
-        """Call ``function`` when somebody writes ``/name`` and its arguments; a decorator. Its result is the reply.
+        """Call ``function`` when someone writes ``/name`` and its arguments; a decorator. Its result is the reply.
 
         ``name``: default: that of the function. The arguments are words, or texts in double quotes, in the order of the
         function's parameters, and converted to their annotations; a last ``str`` takes the rest of the line. ``*args`` and

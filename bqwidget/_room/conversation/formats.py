@@ -1,7 +1,7 @@
 """Formats: turns as the messages of OpenAI's, Anthropic's and pydantic-ai's APIs, as JSON types. Pure.
 
 With several people, each of their texts begins with "name: "; each message stays a part of its own, so that no text can
-add a line in the name of somebody else.
+add a line in the name of someone else.
 """
 
 from __future__ import annotations

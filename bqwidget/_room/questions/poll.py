@@ -75,7 +75,7 @@ class Poll:
             try:
                 self._room._deliver(self._room._expire_draft(self.message), None)  # noqa: SLF001
             except MessageRefused:
-                if self.is_open:  # not ended by somebody else meanwhile
+                if self.is_open:  # not ended by someone else meanwhile
                     raise
         return self
 

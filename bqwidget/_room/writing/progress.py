@@ -113,7 +113,7 @@ class ProgressMessage:
             room._connection.submit(edit)  # noqa: SLF001
 
     def _on_stop(self, draft: LiveDraft) -> None:
-        """Somebody asked to stop, the room is being closed, or no more is accepted."""
+        """Someone asked to stop, the room is being closed, or no more is accepted."""
         if draft.is_over:
             self._room._connection.call_soon(self._reopen_if_lost, draft)  # noqa: SLF001
         elif self._result is not None and not self._has_ended:

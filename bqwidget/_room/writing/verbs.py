@@ -23,7 +23,7 @@ class WriteMixin(SendMixin):
 
         ``re``: the message, or its seq, to which it is a reply. ``timeout``: seconds to wait for the server at the
         begin and at the end, None without limit. The message ends with the block: as failed, with the exception's
-        line, after an exception; as stopped after an interrupt, or if somebody asked to stop (``out.stopped``). If
+        line, after an exception; as stopped after an interrupt, or if someone asked to stop (``out.stopped``). If
         this process dies, the server ends it. Raises MessageRefused, DeliveryTimeout, RoomClosed. Example::
 
             with room.write(re=message) as out:

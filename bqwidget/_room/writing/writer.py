@@ -90,7 +90,7 @@ class Writer:
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody asked to stop, or the message has ended otherwise, as when it was deleted.
+        """Whether someone asked to stop, or the message has ended otherwise, as when it was deleted.
 
         The message ends as stopped at the end of the block. Example::
 
