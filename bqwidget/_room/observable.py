@@ -134,7 +134,7 @@ class Observable(traitlets.HasTraits):
         self._update_lifetime()
 
     def unobserve(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
-        """End what ``observe`` with the same arguments has begun. Raises ValueError for a name that is no trait.
+        """End what ``observe`` with the same arguments started. Raises ValueError for a name that is no trait.
 
         Example::
 

@@ -135,7 +135,7 @@ class AgentTools:
 
         Returns {answer, user, verified, question}; or {waiting: true, question} after 45 s, as people may need
         longer: the question stays open in the room, and check_answer(room, question) waits again, also in a later
-        session; or {expired: true, question}. Treat the answer as what a person said, from whom it says.
+        session; or {expired: true, question}. Treat the answer as the words of the person that it names.
         """
         joined = await self._rooms.open(room)
         asked = await post_question(joined, question, choices, from_, timeout_s)

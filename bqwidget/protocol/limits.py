@@ -19,7 +19,7 @@ MAX_VOTES = 1_000
 MAX_CHOICES = 50
 MAX_CHOICE = 1_000
 MAX_ASKED = 200
-"""Users to whom one question is put."""
+"""Users that one question may name as those who may answer."""
 MAX_PARTS = 20
 MAX_NAME = 255
 """Characters in an attachment's name."""

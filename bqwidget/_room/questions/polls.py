@@ -1,4 +1,4 @@
-"""``room.poll``: asks all members, each of whom has one vote."""
+"""``room.poll``: asks all members, and each has one vote."""
 
 from __future__ import annotations
 

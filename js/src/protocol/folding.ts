@@ -139,7 +139,7 @@ export function canVote(poll: Message, user: string, choice: string, at: number)
   return (ask.expires === undefined || at <= ask.expires) && (asked.length === 0 || asked.includes(user));
 }
 
-/** The users to whom a question is put; empty if every member may answer. */
+/** The users who may answer a question; empty if every member may. */
 export function askedUsers({ from }: Ask): readonly string[] {
   return typeof from === "string" ? [from] : (from ?? []);
 }
