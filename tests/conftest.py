@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -90,6 +91,16 @@ def missing() -> Callable[[str], NoReturn]:
         pytest.skip(f"{SKIPPED}{tool}")
 
     return report
+
+
+_captured_files: list[object] = []
+
+
+@pytest.fixture
+def capsys(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """Keeps its files: ``print`` in a thread crashes if sys.stdout is freed meanwhile (python/cpython#130163)."""
+    _captured_files.extend((sys.stdout, sys.stderr))
+    return capsys
 
 
 # ---- folders ---------------------------------------------------------------------------------------

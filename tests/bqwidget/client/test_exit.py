@@ -87,9 +87,9 @@ def test_what_was_not_delivered_is_reported(home_environ: dict[str, str]) -> Non
 
 
 @pytest.mark.usefixtures("closes_soon")
-def test_closing_without_a_server_reports_and_raises(capfd: pytest.CaptureFixture[str], unused_port: int) -> None:
+def test_closing_without_a_server_reports_and_raises(capsys: pytest.CaptureFixture[str], unused_port: int) -> None:
     with Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}") as room:
         sending = room.send("last words", wait=False)
     with pytest.raises(RoomClosed):
         sending.result(0)
-    assert "bqwidget: 1 message or change was not delivered to room lobby (" in capfd.readouterr().err
+    assert "bqwidget: 1 message or change was not delivered to room lobby (" in capsys.readouterr().err

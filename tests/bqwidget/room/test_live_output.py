@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
+from subprocess import PIPE, Popen
 
 import pytest
 from support.eventually import eventually
@@ -159,13 +161,23 @@ def test_live_needs_a_function(join):
         join().live("table")
 
 
-def test_a_script_prints_the_live_output(join, capfd):
-    ada, bob = join("ada"), join("bob")
-    ada.live(lambda messages: f"{len(messages)} so far")
-    bob.send("one")
-    printed = []
-    eventually(lambda: printed.append(capfd.readouterr().out) or "1 so far" in "".join(printed))
-    assert "".join(printed).splitlines() == ["0 so far", "1 so far"]
+SCRIPT = """
+import sys
+from bqwidget import Room
+with Room(sys.argv[1], user="ada") as room:
+    room.live(lambda messages: f"{len(messages)} so far")
+    sys.stdin.read()
+"""
+
+
+def test_a_script_prints_the_live_output(room_server, home_environ, bob):
+    environ = {**home_environ, "BQWIDGET_URL": room_server.url, "BQWIDGET_TOKEN": room_server.token}
+    command = [sys.executable, "-u", "-c", SCRIPT, bob.name]
+    with Popen(command, env=environ, stdin=PIPE, stdout=PIPE, text=True) as script:
+        assert script.stdout.readline() == "0 so far\n"
+        bob.send("one")
+        assert script.stdout.readline() == "1 so far\n"
+        assert script.communicate() == ("", None)
 
 
 # ---- figures ----
