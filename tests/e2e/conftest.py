@@ -159,7 +159,7 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
     for process in started:
         process.terminate()
     for process in started:
-        process.wait(30)
+        wait_ended(process)
 
 
 @pytest.fixture
@@ -224,6 +224,19 @@ def run_jupyter(
     eventually(lambda: process.poll() is not None or _read(info), 600, "JupyterLab's start")
     assert process.poll() is None, Path(log.name).read_text()
     return process, Jupyter(_read(info)["url"], token, folder)
+
+
+def wait_ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a Jupyter server ends, which was told to; kill it if it does not.
+
+    Jupyter stays when SIGTERM comes while a kernel starts (InvalidStateError in ``cleanup_kernels``) or while it reads
+    a file (a thread of anyio is not ended). Its kernels end when they have lost it.
+    """
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _write_setting(home: Path, name: str, value: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e.conftest import SLOW_TIMEOUT, Notebook, Window, run_jupyter
+from e2e.conftest import SLOW_TIMEOUT, Notebook, Window, run_jupyter, wait_ended
 from support.paths import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -40,7 +40,7 @@ def test_python3_notebooks_opens_a_working_quickstart(home: Path, clean: dict[st
         page_window.wait_for("I am")
     finally:
         process.terminate()
-        process.wait(30)
+        wait_ended(process)
 
 
 def test_the_help_names_the_notebooks_and_installs_nothing(clean: dict[str, str], tmp_path: Path) -> None:

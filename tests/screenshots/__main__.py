@@ -21,7 +21,7 @@ ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT), str(ROOT / "server")]
 
 from conftest import CHROMIUM_FLAGS, find_chromium, stop_local_server  # noqa: E402
-from e2e.conftest import Jupyter, Window, start_lab  # noqa: E402
+from e2e.conftest import Jupyter, Window, start_lab, wait_ended  # noqa: E402
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 
 from bqwidget.testing import Member  # noqa: E402
@@ -147,7 +147,7 @@ def jupyter(home: Path, theme: str) -> Iterator[Jupyter]:
         yield server
     finally:
         process.terminate()
-        process.wait(30)
+        wait_ended(process)
         stop_local_server(home / "runtime")
 
 
