@@ -1,10 +1,10 @@
-"""From a draft to the entry that it becomes, and back."""
+"""From a draft to the entry that it becomes, and back. A field is copied to the field of its name."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .client_frames import Append, Delete, Draft, Edit, End, Expire, React, Send, SetStep, Vote
+from .client_frames import Append, Delete, Draft, Edit, End, Expire, Post, React, Send, SetStep, Vote
 from .entries import Change, Entry, Message
 
 _CHANGES: dict[str, type[Edit | Delete | React | Expire | Append | SetStep | End | Vote]] = {
@@ -18,23 +18,32 @@ _CHANGES: dict[str, type[Edit | Delete | React | Expire | Append | SetStep | End
     "vote": Vote,
 }
 _KINDS = {draft: kind for kind, draft in _CHANGES.items()}
-_SHARED = {
-    draft: tuple(name for name in draft.__struct_fields__ if name in Change.__struct_fields__) for draft in _KINDS
-}
+
+
+def _shared(draft: type, entry: type) -> tuple[str, ...]:
+    """The fields that both structs have, without ``cid``: that of an entry is None where a draft's is empty."""
+    names = draft.__struct_fields__  # type: ignore[attr-defined]
+    return tuple(name for name in names if name in entry.__struct_fields__ and name != "cid")  # type: ignore[attr-defined]
+
+
+_OF_MESSAGE = _shared(Send, Message)
+_OF_POST = _shared(Post, Send)
+_OF_CHANGE = {draft: _shared(draft, Change) for draft in _KINDS}
 
 
 def to_entry(
     draft: Draft, *, room: str, seq: int, at: int, verified: bool = False, real_at: int | None = None
 ) -> Entry:
     """The entry that ``draft`` becomes at this seq and time. ``real_at``: see ``Message``."""
+    cid = draft.cid or None
     if isinstance(draft, Send):
-        return Message(
+        return Message(  # each field by name: five times as fast, for every message of the server
             seq=seq,
             room=room,
             user=draft.user,
             text=draft.text,
             at=at,
-            cid=draft.cid or None,
+            cid=cid,
             re=draft.re,
             choice=draft.choice,
             ask=draft.ask,
@@ -45,33 +54,30 @@ def to_entry(
             progress=draft.progress,
             format=draft.format,
         )
-    fields: dict[str, Any] = {name: getattr(draft, name) for name in _SHARED[type(draft)]}
-    fields.update(cid=draft.cid or None, real_at=real_at)
-    return Change(seq=seq, room=room, at=at, kind=_KINDS[type(draft)], **fields)  # type: ignore[arg-type]
+    fields = _fields(draft, _OF_CHANGE[type(draft)])
+    return Change(seq=seq, room=room, at=at, cid=cid, real_at=real_at, kind=_KINDS[type(draft)], **fields)  # type: ignore[arg-type]
 
 
 def to_draft(entry: Entry) -> Draft:
     """The draft that ``entry`` was made from; one whose text, choice or title was removed has an empty one."""
+    cid = entry.cid or ""
     if isinstance(entry, Message):
-        return Send(
-            cid=entry.cid or "",
-            user=entry.user,
-            text=entry.text,
-            re=entry.re,
-            choice=entry.choice,
-            ask=entry.ask,
-            parts=entry.parts,
-            live=entry.live,
-            progress=entry.progress,
-            format="plain" if entry.format == "plain" else None,
-        )
+        fields = _fields(entry, _OF_MESSAGE)
+        return Send(cid=cid, **fields | {"format": "plain" if entry.format == "plain" else None})
     draft = _CHANGES[entry.kind]
-    fields: dict[str, Any] = {name: getattr(entry, name) for name in _SHARED[draft]}
-    fields["cid"] = entry.cid or ""
+    fields = _fields(entry, _OF_CHANGE[draft])
     if draft is Edit or draft is Append:
         fields["text"] = entry.text or ""
     elif draft is Vote:
         fields["choice"] = entry.choice or ""
     elif draft is SetStep:
         fields["title"] = entry.title or ""
-    return draft(**fields)
+    return draft(cid=cid, **fields)
+
+
+def to_send(post: Post) -> Send:
+    return Send(cid=post.cid or "", **_fields(post, _OF_POST))
+
+
+def _fields(struct: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in names}

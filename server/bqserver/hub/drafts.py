@@ -11,7 +11,7 @@ from bqserver.auth.identity import Identity
 from bqserver.clock import steady_time_ms
 from bqserver.model import Rejected, Role, Submission
 from bqserver.storage.attachments import resolve_attachments
-from bqwidget.protocol import Draft, End, Post, Send, Vote, check
+from bqwidget.protocol import Draft, End, Post, Send, Vote, check, to_send
 
 from .hub import Hub
 
@@ -60,7 +60,7 @@ def accept(hub: Hub, author: Author, draft: Draft | Post) -> Decision | Awaitabl
     if rejected := hub.too_fast(identity.principal or author.address):
         return rejected
     if isinstance(draft, Post):
-        draft = _as_send(draft)
+        draft = to_send(draft)
     if isinstance(draft, Send) and draft.parts:
         return _with_attachments(hub, author, draft)
     return _submission(identity, author.role, author.room_name, draft)
@@ -89,17 +89,4 @@ def _submission(identity: Identity, role: Role, room: str, draft: Draft) -> Subm
         verified=principal is not None,
         moderator=role is Role.MODERATE,
         now=steady_time_ms() if isinstance(draft, Vote) or (isinstance(draft, Send) and draft.re is not None) else None,
-    )
-
-
-def _as_send(post: Post) -> Send:
-    return Send(
-        cid=post.cid or "",
-        user=post.user,
-        text=post.text,
-        re=post.re,
-        choice=post.choice,
-        ask=post.ask,
-        parts=post.parts,
-        format=post.format,
     )

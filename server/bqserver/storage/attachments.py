@@ -10,21 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from bqserver.errors import StorageError
 from bqserver.model import References, Rejected
-from bqwidget.protocol import Part, Post, Send, printable
+from bqwidget.protocol import Part, Send, printable
 
 MAX_STORED_BYTES = 256 * 1024 * 1024
 """Bytes that the in-memory store keeps; above it the oldest attachments are removed, as the oldest messages are."""
 
 REMOVAL_DELAY = 20.0
 """Seconds that an attachment of deleted messages is only hidden: a message on its way to the log may reference it."""
-
-Draft = TypeVar("Draft", Send, Post)
 
 _log = logging.getLogger("bqserver.parts")
 
@@ -91,7 +89,7 @@ class MemoryAttachments:
         self._stored.clear()
 
 
-async def resolve_attachments(store: AttachmentStore | None, room: str, draft: Draft) -> Draft | Rejected:
+async def resolve_attachments(store: AttachmentStore | None, room: str, draft: Send) -> Send | Rejected:
     """``draft`` with its ``parts`` as stored; rejected if one does not exist, or has another type or size."""
     if store is None:
         return _NOT_SUPPORTED
