@@ -110,6 +110,14 @@ class Connection(SessionThread):
         draft.is_woken = False
         self._advance([])
 
+    def has_joined_or_closed(self) -> bool:
+        return self.session.state in ("open", "closed")
+
+    def find(self, seq: int) -> Message | None:
+        """The message with this seq as it reads now, if the list has it."""
+        with self.lock:
+            return self.session.messages.find(seq)
+
     def subscribe(self) -> Subscription:
         """A subscription to every message that is accepted from now on."""
         self.check_process()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakMethod, finalize
+from weakref import finalize
 
 import msgspec
 
@@ -28,6 +28,7 @@ from bqwidget._room.questions.polls import PollMixin
 from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
 from bqwidget._threads.loop_thread import CLOSE_TIMEOUT
+from bqwidget._threads.weak import weak
 
 from .connection import Connection
 from .errors import ArgumentTypeError, WaitTimeout
@@ -87,12 +88,11 @@ class Room(
         self._widget: ChatWidget | None = None
         endpoint = configured_endpoint(url, token, insecure=insecure)
         self._member = KernelMember(endpoint.base if endpoint else "", name, self.user, separate=separate)
-        on_update = WeakMethod(self._on_update)
         self._connection = Connection(
             Session(name, keep=self.keep, random=random.random),
             endpoint,
             query={"user": self.user, "kind": self._kind, "client": token_hex(8), "live": "1"},
-            on_update=lambda accepted: (method := on_update()) and method(accepted),
+            on_update=weak(self._on_update),
         )
         self._connection.start()
         finalize(self, self._connection.close, wait=False).atexit = False
@@ -107,17 +107,14 @@ class Room(
         RoomClosed, WaitTimeout. Example: ``room.wait_open(timeout=20)``
         """
         timeout = check_timeout(timeout)
-        self._connection.wait_until(self._has_joined_or_closed, timeout)
+        self._connection.wait_until(self._connection.has_joined_or_closed, timeout)
         return self._joined(timeout)
 
     async def await_open(self, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - raises WaitTimeout
         """``wait_open`` for code that awaits. Example: ``await room.await_open(timeout=20)``"""
         timeout = check_timeout(timeout)
-        await self._until(self._has_joined_or_closed, timeout)
+        await self._until(self._connection.has_joined_or_closed, timeout)
         return self._joined(timeout)
-
-    def _has_joined_or_closed(self) -> bool:
-        return self._connection.session.state in ("open", "closed")
 
     def _joined(self, timeout: float | None) -> Self:
         connection = self._connection

@@ -19,8 +19,9 @@ from bqwidget.protocol import (
     ServerFrame,
     answered,
     fold,
+    one_line,
     shown_time,
-    visible,
+    truncate,
 )
 
 from .live.text import LiveText
@@ -60,7 +61,7 @@ class MessageList:
         self.gapless_after = 0
         """Every message of the log above this seq, up to the session's ``last_seq``, is in the list."""
         self.ended: deque[tuple[int, Message]] = deque(maxlen=keep)
-        """Live messages that ended lately, with the seq of their end: that is when code hears of them."""
+        """Live messages that ended lately, with the seq of their end: that makes them new."""
         self._items: list[Message] = []
         self._start = 0
         self._live: dict[int, LiveText] = {}
@@ -146,8 +147,8 @@ class MessageList:
         """The messages in the list above ``seq``: complete if ``seq >= gapless_after``."""
         return self._items[bisect_right(self._items, seq, lo=self._start, key=_seq) :]
 
-    def heard(self, frames: Iterable[ServerFrame]) -> list[tuple[int, Message]]:
-        """The messages that code hears of by accepted ``frames``, each with its seq, or with that of its end."""
+    def completed(self, frames: Iterable[ServerFrame]) -> list[tuple[int, Message]]:
+        """The messages that are new by accepted ``frames``, each with its seq; a live one when it ends, with that of its end."""
         ended = dict(self.ended)
         found: list[tuple[int, Message]] = []
         for frame in frames:
@@ -218,11 +219,6 @@ def _row(message: Message) -> tuple[str, str, str, str]:
     return (
         str(message.seq),
         shown_time(message),
-        _truncate(message.user, SHOWN_USER),
-        _truncate(text, SHOWN_TEXT),
+        truncate(one_line(message.user), SHOWN_USER),
+        truncate(one_line(text), SHOWN_TEXT),
     )
-
-
-def _truncate(text: str, length: int) -> str:
-    text = visible(" ".join(text.split()))
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -194,7 +194,7 @@ class SessionThread(LoopThread):
 
     def _publish(self, accepted: Iterable[ServerFrame]) -> None:
         """Under the same lock as the change of the list, so that a new subscription and the list never overlap."""
-        messages = [message for _, message in self.session.messages.heard(accepted)]
+        messages = [message for _, message in self.session.messages.completed(accepted)]
         for subscription in list(self._subscriptions) if messages else ():
             subscription.put(messages)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from bqwidget._client.subscription import Predicate
 from bqwidget.errors import ArgumentError, ArgumentTypeError, MessageRefused
-from bqwidget.protocol import MAX_EMOJI, Message, is_text, printable
+from bqwidget.protocol import MAX_EMOJI, Message, is_text, printable, truncate
 
 SHOWN = 60
 """Characters of an argument in an error."""
@@ -62,7 +62,7 @@ def describe(given: object) -> str:
         text = printable(given)[:SHOWN] if isinstance(given, str) else " ".join(repr(given).split())
     except Exception:  # noqa: BLE001 - the repr of someone's class
         text = "an object"
-    return f"{text if len(text) <= SHOWN else text[: SHOWN - 1] + '…'} ({type(given).__name__})"
+    return f"{truncate(text, SHOWN)} ({type(given).__name__})"
 
 
 def wrong_type(argument: str, expected: str, given: object) -> ArgumentTypeError:

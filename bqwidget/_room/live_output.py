@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any, TypeVar, overload
-from weakref import WeakMethod
 
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
 from bqwidget._threads.figures import open_figures, take_figure
+from bqwidget._threads.weak import weak
 from bqwidget.dispatch import CallbackLoop
 from bqwidget.protocol import AppendFrame, ChangeFrame, Hello, MessageFrame, ServerFrame
 
@@ -58,8 +58,7 @@ class LiveOutputMixin(ReceiveMixin):
             return partial(self.live, pause=pause)
         check_function("function", function, "a function of the messages", "live")
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
-        remove = WeakMethod(self._remove_live_output)
-        replace_previous(live, "live", lambda live: (method := remove()) and method(live), group=CALLBACKS)
+        replace_previous(live, "live", weak(self._remove_live_output), group=CALLBACKS)
         live.start(self._make_callback(live.recompute), self._callback_loop)
         self._live_outputs = [*self._live_outputs, live]
         self._update_lifetime()

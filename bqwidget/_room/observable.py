@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from threading import Lock
 from typing import Any, NoReturn, SupportsIndex
-from weakref import WeakMethod, ref
+from weakref import ref
 
 import traitlets
 from traitlets.utils.bunch import Bunch
@@ -17,6 +18,7 @@ from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.status import State
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
+from bqwidget._threads.weak import weak
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 from bqwidget.errors import ArgumentError, BqwidgetError
 from bqwidget.protocol import Member
@@ -178,13 +180,7 @@ class Observable(traitlets.HasTraits):
         """A callback for ``function``. It does not keep this object alive."""
         if isinstance(self._callback_loop, ThreadCallbackLoop):
             self._callback_loop = callback_loop()  # the main thread may have a loop by now
-        on_callback_error = WeakMethod(self._on_callback_error)
-
-        def on_error(error: BaseException) -> None:
-            if (method := on_callback_error()) is not None:
-                method(function, error)
-
-        return Callback(function, on_error, before, on_result)
+        return Callback(function, partial(weak(self._on_callback_error), function), before, on_result)
 
     def _mark_changed(self) -> None:
         """Note on any thread that the live traits may have new values."""

@@ -13,11 +13,11 @@ from typing import Any, Generic, Self, TypeVar
 
 from bqwidget._threads.cells import ipython_shell
 from bqwidget.errors import BqwidgetError, TrackStopped
-from bqwidget.protocol import Ending, printable, visible
+from bqwidget.protocol import Ending, printable, truncate, visible
 
 from .arguments import check_count, check_flag, check_text, wrong_type, wrong_value
 from .sending import SendMixin
-from .writing.lines import error_line, truncate
+from .writing.lines import MAX_LABEL_LENGTH, error_line
 from .writing.progress import ProgressMessage, State
 from .writing.rate import Clock, ProgressRate, format_duration
 from .writing.writer import INTERRUPTS
@@ -89,7 +89,7 @@ class Track(Generic[Item]):
     def _run(self, clock: Clock) -> Generator[Item]:
         self._at = -1
         rate = ProgressRate(self._total, clock)
-        label, stops = truncate(self._label), self._stops
+        label, stops = truncate(self._label, MAX_LABEL_LENGTH), self._stops
         message = ProgressMessage(
             self._room,
             lambda: self._state(f"{label}\n{rate.line(max(self._at, 0))}", max(self._at, 0)),
@@ -140,7 +140,7 @@ class Report:
     """The progress of a job; ``room.report`` returns it."""
 
     def __init__(self, room: SendMixin, title: str) -> None:
-        self._title = title
+        self._title = truncate(title, MAX_LABEL_LENGTH)
         self._message = ProgressMessage(room, self._running_state, self._progress_parts)
         self._rate = ProgressRate(-1, time.monotonic)
         self._fraction: float | None = None
@@ -172,7 +172,7 @@ class Report:
                 raise wrong_value("fraction", fraction, f"it must be from 0 to 1{percent}")
             self._fraction = min(max(float(fraction), 0.0), 1.0)
         if text is not None:
-            self._text = truncate(str(text))
+            self._text = truncate(str(text), MAX_LABEL_LENGTH)
 
     def __enter__(self) -> Self:
         self._rate = ProgressRate(-1, time.monotonic)
@@ -192,7 +192,7 @@ class Report:
             sign, parts = "■", [*self._progress_parts(), f"stopped by {visible(stopped_by)} after {elapsed}"]
         else:
             sign, parts = "✓", [f"done in {elapsed}", *([self._text] if self._text else [])]
-        text = f"{sign} {truncate(self._title)}: {' · '.join(parts)}"
+        text = f"{sign} {self._title}: {' · '.join(parts)}"
         self._message.finish(State(text, self._fraction), ending)
 
     def _running_state(self) -> State:
@@ -200,7 +200,7 @@ class Report:
         if self._fraction:
             left = self._rate.elapsed() * (1 - self._fraction) / self._fraction
             parts.append(f"{format_duration(left)} left")
-        return State("\n".join([truncate(self._title), *([" · ".join(parts)] if parts else [])]), self._fraction)
+        return State("\n".join([self._title, *([" · ".join(parts)] if parts else [])]), self._fraction)
 
     def _progress_parts(self) -> list[str]:
         parts = [] if self._fraction is None else [f"{int(self._fraction * 100)} %"]

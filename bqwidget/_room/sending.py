@@ -249,8 +249,7 @@ class SendMixin(DeliveryMixin):
     def _folded(self, message: Message | int, delivery: Delivery) -> Message | None:
         """``message`` after the change that was delivered; None if only its seq is known and it is not kept here."""
         entry = delivery.entry
-        with self._connection.lock:
-            kept = self._connection.session.messages.find(seq_of(message))
+        kept = self._connection.find(seq_of(message))
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
             return fold(message, entry)
         return kept

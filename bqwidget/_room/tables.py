@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from bqwidget.protocol import Table
+from bqwidget.protocol import Table, truncate
 
 MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 50, 20
 """The part of a table that is sent."""
@@ -127,6 +127,4 @@ def _cell_value(value: Any) -> str | int | float | bool | None:
 
 def _cell_text(value: object) -> str:
     """Truncated text without lone surrogates, which can't be sent."""
-    text = str(value)
-    text = text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
-    return text.encode(errors="replace").decode()
+    return truncate(str(value), MAX_CELL_LENGTH).encode(errors="replace").decode()

@@ -100,8 +100,7 @@ async def post_question(
 async def current(room: Room, seq: int) -> Message:
     """Message ``seq`` as it reads now. Raises MessageRefused (``not_found``) if there is none."""
     connection = room._connection  # noqa: SLF001
-    with connection.lock:
-        kept = connection.session.messages.find(seq)
+    kept = connection.find(seq)
     if kept is not None:
         return kept
     page = await asyncio.wrap_future(connection.request(lambda http: http.messages(before=seq + 1, limit=1)))
@@ -131,9 +130,7 @@ async def wait_until_answered(room: Room, seq: int, patience: float, on_wait: On
                 return question
             await on_wait(passed)
             pause = min(POLL_INTERVAL, patience - passed, left + CLOCK_TOLERANCE)
-            with connection.lock:
-                is_kept = connection.session.messages.find(seq) is not None
-            if not is_kept:
+            if connection.find(seq) is None:
                 await asyncio.sleep(pause)
                 continue
             with suppress(TimeoutError):

@@ -27,9 +27,19 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def truncate(text: str, length: int) -> str:
+    """``text``, or its first ``length`` characters with an … as the last."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def printable(text: str) -> str:
     """``text`` quoted, with control, bidi and ANSI characters escaped, and truncated to SHOWN characters."""
-    return repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
+    return repr(truncate(text, SHOWN))
+
+
+def one_line(text: str) -> str:
+    """``visible`` text, with one space for each line break, tab or run of spaces."""
+    return visible(" ".join(text.split()))
 
 
 def is_text(text: str) -> bool:

@@ -94,11 +94,13 @@ class HandlerRegistry(Registrations[Handler]):
         for handler in self:
             handler.since = 0
 
-    def loops(self) -> set[CallbackLoop]:
-        return {handler.loop for handler in self}
+    def post(self, messages: list[tuple[int, Message]]) -> None:
+        """Call the handlers, each in its loop, with ``messages``, each with the seq that makes it new."""
+        if messages:
+            for loop in {handler.loop for handler in self}:
+                loop.post(self._handle, messages, loop)
 
-    def handle(self, messages: Iterable[tuple[int, Message]], loop: CallbackLoop) -> None:
-        """Call the handlers of ``loop``, in which this runs, with ``messages``, each with the seq that makes it new."""
+    def _handle(self, messages: Iterable[tuple[int, Message]], loop: CallbackLoop) -> None:
         for seq, message in messages:
             own = self._is_own(message)
             for handler in self:
@@ -106,11 +108,11 @@ class HandlerRegistry(Registrations[Handler]):
                     handler.handle(message, seq, own=own)
 
     @property
-    def hear_growth(self) -> bool:
+    def has_live(self) -> bool:
         return any(handler.live for handler in self)
 
     def grow(self, messages: Iterable[Message]) -> None:
-        """Live messages have grown: call the handlers that hear it, once for all growth until their loop is free."""
+        """Live messages have grown: call the handlers with ``live``, once for all growth until their loop is free."""
         for loop in {handler.loop for handler in self if handler.live}:
             with self._grown_lock:
                 first = loop not in self._grown

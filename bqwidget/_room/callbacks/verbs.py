@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, overload
-from weakref import WeakMethod, ref
+from weakref import ref
 
 from bqwidget._client.subscription import Predicate
 from bqwidget._room.arguments import check_flag, check_function, check_predicate
 from bqwidget._room.writing.results import Replies
 from bqwidget._room.writing.verbs import WriteMixin
+from bqwidget._threads.weak import weak
 from bqwidget.protocol import Hello, Message, ServerFrame, is_empty
 
 from .handlers import HandlerRegistration, HandlerRegistry
@@ -26,16 +27,8 @@ class HandlerMixin(WriteMixin):
 
     def __init__(self) -> None:
         super().__init__()
-        is_own = WeakMethod(self._is_own)
-        update_lifetime = WeakMethod(self._update_lifetime)
-
-        def on_change() -> None:
-            if (method := update_lifetime()) is not None:
-                method()
-
-        self._handlers: HandlerRegistry[HandlerRegistration] = HandlerRegistry(
-            lambda message: (method := is_own()) is not None and method(message), on_change
-        )
+        on_change = weak(self._update_lifetime)
+        self._handlers: HandlerRegistry[HandlerRegistration] = HandlerRegistry(weak(self._is_own), on_change)
         self._reconnect_handlers: Registrations[Registration] = Registrations("on_reconnect", on_change)
 
     @overload
@@ -83,18 +76,12 @@ class HandlerMixin(WriteMixin):
     ) -> Callable[[Message], object]:
         check_function("function", function, "a function", "on_message")
         callback = self._make_callback(function, on_result=Replies(ref(self), function))
-        loop = self._callback_loop
         session = self._connection.session
         with self._connection.lock:
             since = session.last_seq
         self._handlers.add(
             HandlerRegistration(
-                callback,
-                loop,
-                since=since,
-                where=where,
-                **flags,
-                latest=lambda: session.last_seq,
+                callback, self._callback_loop, since=since, where=where, **flags, latest=lambda: session.last_seq
             )
         )
         self._take_over()
@@ -140,18 +127,22 @@ class HandlerMixin(WriteMixin):
     # ---- on the room's thread ----
 
     def _on_frames(self, accepted: Sequence[ServerFrame]) -> None:
-        """Post new messages to the loops of the handlers, and live ones to those that hear them grow."""
+        """Post new messages to the loops of the handlers, and live ones to those that take them while they grow."""
         hello = next((at for at, frame in enumerate(accepted) if isinstance(frame, Hello)), None)
         if hello is not None:  # the list was reloaded: what it contains is not new
-            self._handlers.reset()
+            self._reset_handlers()
             accepted = accepted[hello + 1 :]
         messages = self._connection.session.messages
-        heard = [(seq, message) for seq, message in messages.heard(accepted) if not is_empty(message)]
-        if heard:
-            for loop in self._handlers.loops():
-                loop.post(self._handlers.handle, heard, loop)
-        if self._handlers.hear_growth:
+        self._on_messages(messages.completed(accepted))
+        if self._handlers.has_live:
             self._handlers.grow([message for message in messages.grown(accepted) if not is_empty(message)])
+
+    def _reset_handlers(self) -> None:
+        self._handlers.reset()
+
+    def _on_messages(self, messages: Sequence[tuple[int, Message]]) -> None:
+        """``messages``: as of ``MessageList.completed``."""
+        self._handlers.post([(seq, message) for seq, message in messages if not is_empty(message)])
 
     def _on_reconnected(self) -> None:
         for handler in self._reconnect_handlers:

@@ -11,7 +11,7 @@ from inspect import Parameter
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from bqwidget._room.arguments import describe
-from bqwidget.protocol import MAX_COMMAND_HELP, MAX_COMMAND_USAGE, Command, Message, printable
+from bqwidget.protocol import MAX_COMMAND_HELP, MAX_COMMAND_USAGE, Command, Message, printable, truncate
 
 from .words import split_arguments
 
@@ -44,9 +44,8 @@ class CommandSignature:
     def command(self) -> Command:
         """What is announced."""
         help_line = " ".join(self.doc.partition("\n\n")[0].split())
-        return Command(
-            name=self.name, usage=_cut(self.usage, MAX_COMMAND_USAGE), help=_cut(help_line, MAX_COMMAND_HELP)
-        )
+        usage = truncate(self.usage, MAX_COMMAND_USAGE)
+        return Command(name=self.name, usage=usage, help=truncate(help_line, MAX_COMMAND_HELP))
 
     def bind(self, text: str, message: Message) -> tuple[list[Any], dict[str, Any]]:
         """The arguments in ``text``, for the function. Raises UsageError."""
@@ -181,7 +180,3 @@ def _describe_type(kind: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of {', '.join(each.name for each in kind)}"
     return _KINDS.get(kind) or f"a {getattr(kind, '__name__', describe(kind))}"
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

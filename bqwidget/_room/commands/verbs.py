@@ -7,7 +7,7 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from typing import Any, TypeVar, overload
-from weakref import WeakMethod, ref
+from weakref import ref
 
 from bqwidget._room.arguments import check_flag, check_function, check_text, wrong_value
 from bqwidget._room.callbacks import loop_guard
@@ -15,6 +15,7 @@ from bqwidget._room.callbacks.handlers import HandlerRegistry
 from bqwidget._room.callbacks.verbs import HandlerMixin, MessageHandler
 from bqwidget._room.writing.lines import error_line
 from bqwidget._room.writing.results import Replies
+from bqwidget._threads.weak import weak
 from bqwidget.errors import BqwidgetError
 from bqwidget.protocol import COMMAND_NAME, MAX_COMMAND_NAME, MAX_COMMANDS, Hello, Message, ServerFrame, SetCommands
 
@@ -29,11 +30,8 @@ CommandFunction = TypeVar("CommandFunction", bound=Callable[..., object])
 class CommandMixin(HandlerMixin):
     def __init__(self) -> None:
         super().__init__()
-        is_own, on_change = WeakMethod(self._is_own), WeakMethod(self._on_commands_changed)
         self._commands: HandlerRegistry[CommandRegistration] = HandlerRegistry(
-            lambda message: (method := is_own()) is not None and method(message),
-            lambda: (method := on_change()) and method(),
-            "command",
+            weak(self._is_own), weak(self._on_commands_changed), "command"
         )
         self._announced_to: Hello | None = None
 
@@ -99,12 +97,7 @@ class CommandMixin(HandlerMixin):
                 return f"Yes, {message.user}?"
         """
         flags = {"background": check_flag("background", background), "own": False, "live": False}
-        is_mentioned = WeakMethod(self._is_mentioned)
-
-        def where(message: Message) -> bool:
-            return (method := is_mentioned()) is not None and method(message)
-
-        register = partial(self._register_handler, where=where, flags=flags)
+        register = partial(self._register_handler, where=weak(self._is_mentioned), flags=flags)
         return register if function is None else register(function)
 
     def _is_mentioned(self, message: Message) -> bool:
@@ -123,8 +116,7 @@ class CommandMixin(HandlerMixin):
                 f"a member offers at most {MAX_COMMANDS} commands: remove one by room.off_command(name)"
             )
         session = self._connection.session
-        report = WeakMethod(self._report_failure)
-        call = caller(signature, function, lambda *failure: (method := report()) and method(*failure))
+        call = caller(signature, function, weak(self._report_failure))
         with self._connection.lock:
             since = session.last_seq
         self._commands.add(
@@ -172,24 +164,21 @@ class CommandMixin(HandlerMixin):
         self._connection.send_transient(SetCommands(commands=commands))
 
     def _on_frames(self, accepted: Sequence[ServerFrame]) -> None:
-        """Announce the commands after each join, and post messages to them."""
+        """Announce the commands after each join."""
         super()._on_frames(accepted)
-        if not len(self._commands):
-            return
-        if self._announced_to is not self._connection.session.hello:
+        if len(self._commands) and self._announced_to is not self._connection.session.hello:
             self._announce_commands()
-        hello = next((at for at, frame in enumerate(accepted) if isinstance(frame, Hello)), None)
-        if hello is not None:  # the list was reloaded: what it contains is not new
-            self._commands.reset()
-            accepted = accepted[hello + 1 :]
-        heard = [
-            (seq, message)
-            for seq, message in self._connection.session.messages.heard(accepted)
-            if parse_command(message)
-        ]
-        for loop in self._commands.loops() if heard else ():
-            loop.post(self._commands.handle, heard, loop)
-        self._answer_help(message for _, message in heard)
+
+    def _reset_handlers(self) -> None:
+        super()._reset_handlers()
+        self._commands.reset()
+
+    def _on_messages(self, messages: Sequence[tuple[int, Message]]) -> None:
+        super()._on_messages(messages)
+        if len(self._commands):
+            commands = [(seq, message) for seq, message in messages if parse_command(message)]
+            self._commands.post(commands)
+            self._answer_help(message for _, message in commands)
 
     def _answer_help(self, messages: Iterable[Message]) -> None:
         """No code of the user is needed, so that ``/help`` is answered in a busy kernel too."""

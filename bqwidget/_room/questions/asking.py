@@ -183,8 +183,7 @@ class QuestionMixin(ReceiveMixin):
                     loop.call_soon_threadsafe(ended.set)
 
         remove_listener = self._add_listener(listener)
-        with self._connection.lock:
-            kept = self._connection.session.messages.find(question.seq)
+        kept = self._connection.find(question.seq)
         if kept is not None and kept.answer is None and (kept.expired is not None or kept.deleted):
             remove_listener()
             return None  # it ended before this listened
@@ -230,8 +229,7 @@ class QuestionMixin(ReceiveMixin):
             return True  # the draft stays queued, and ends the question when the room is open again
         except MessageRefused:
             return False
-        with self._connection.lock:
-            kept = self._connection.session.messages.find(question.seq)
+        kept = self._connection.find(question.seq)
         return kept is None or kept.answer is None
 
     def _expire_draft(self, question: Entry) -> Expire:
@@ -239,8 +237,7 @@ class QuestionMixin(ReceiveMixin):
 
     def _question(self, question: Message | int) -> Message:
         seq = seq_of(question, "question")
-        with self._connection.lock:
-            found = self._connection.session.messages.find(seq)
+        found = self._connection.find(seq)
         if found is None and isinstance(question, Message):
             found = question
         if found is None:

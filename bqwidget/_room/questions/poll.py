@@ -36,10 +36,7 @@ class Poll:
     @property
     def message(self) -> Message:
         """The poll as a message, with ``votes``, as it reads now. Example: ``poll.message.seq``"""
-        connection = self._room._connection  # noqa: SLF001
-        with connection.lock:
-            kept = connection.session.messages.find(self._message.seq)
-        return self._message if kept is None else kept
+        return self._room._connection.find(self._message.seq) or self._message  # noqa: SLF001
 
     @property
     def is_open(self) -> bool:

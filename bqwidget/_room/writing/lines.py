@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from bqwidget.protocol import truncate
+
 MAX_LABEL_LENGTH = 200
 """Characters of a label, of a report's text, and of an error's line."""
-
-
-def truncate(text: str) -> str:
-    return text if len(text) <= MAX_LABEL_LENGTH else text[: MAX_LABEL_LENGTH - 1] + "…"
 
 
 def error_line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     lines = str(error).strip().splitlines()
-    return truncate(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
+    return truncate(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__, MAX_LABEL_LENGTH)

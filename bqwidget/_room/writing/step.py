@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from bqwidget._room.arguments import check_text
 from bqwidget.errors import BqwidgetError
-from bqwidget.protocol import MAX_STEP_TEXT, MAX_STEP_TITLE, SetStep
+from bqwidget.protocol import MAX_STEP_TEXT, MAX_STEP_TITLE, SetStep, truncate
 
 from .lines import error_line
 
@@ -23,7 +23,7 @@ class Step:
 
     def __init__(self, number: str, title: str, send: Callable[[SetStep], None]) -> None:
         self._id = number
-        self._title = _truncated(title, MAX_STEP_TITLE)
+        self._title = truncate(title, MAX_STEP_TITLE)
         self._send = send
         self._text = ""
         self._lock = Lock()
@@ -40,7 +40,7 @@ class Step:
         with self._lock:
             if not self._is_open:
                 raise BqwidgetError("a step's text is written inside of its block: with out.step('search') as step:")
-            self._text = _truncated(self._text + str.__str__(text), MAX_STEP_TEXT)
+            self._text = truncate(self._text + str.__str__(text), MAX_STEP_TEXT)
             if time.monotonic() - self._sent_at >= SEND_INTERVAL:
                 self._show("running")
 
@@ -75,7 +75,3 @@ class Step:
         ms = None if state == "running" else int((self._sent_at - self._started_at) * 1000)
         text = self._text or None
         self._send(SetStep(cid="", target=0, id=self._id, title=self._title, state=state, text=text, ms=ms))
-
-
-def _truncated(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -9,7 +9,7 @@ from bqwidget._room.arguments import check_text, check_timeout, seq_of
 from bqwidget._room.delivery import DELIVERY_TIMEOUT
 from bqwidget._room.sending import SendMixin
 from bqwidget.connection import Connection
-from bqwidget.protocol import MAX_ACTIVITY, Message, Stop, Typing
+from bqwidget.protocol import MAX_ACTIVITY, Message, Stop, Typing, truncate
 
 from .writer import Writer
 
@@ -43,8 +43,8 @@ class WriteMixin(SendMixin):
                 answer = "42"
         """
         check_text("text", text, "'thinking…'")
-        shown = text if len(text) <= MAX_ACTIVITY else f"{text[: MAX_ACTIVITY - 1]}…"
-        return Activity(self._connection, Typing(user=self.user, text=str.__str__(shown)))
+        shown = truncate(str.__str__(text), MAX_ACTIVITY)
+        return Activity(self._connection, Typing(user=self.user, text=shown))
 
     def stop(self, message: Message | int) -> None:
         """Ask the author of the live ``message`` (a Message or its seq) to stop, as the window's *Stop* does.
@@ -53,17 +53,14 @@ class WriteMixin(SendMixin):
         RoomClosed. Example: ``room.stop(message)``
         """
         frame = Stop(target=seq_of(message), user=self.user)
-        self._connection.wait_until(self._can_stop, DELIVERY_TIMEOUT)
+        self._connection.wait_until(self._connection.has_joined_or_closed, DELIVERY_TIMEOUT)
         self._ask_to_stop(frame)
 
     async def astop(self, message: Message | int) -> None:
         """``stop`` for code that awaits. Example: ``await room.astop(message)``"""
         frame = Stop(target=seq_of(message), user=self.user)
-        await self._until(self._can_stop, DELIVERY_TIMEOUT)
+        await self._until(self._connection.has_joined_or_closed, DELIVERY_TIMEOUT)
         self._ask_to_stop(frame)
-
-    def _can_stop(self) -> bool:
-        return self._connection.session.state in ("open", "closed")
 
     def _ask_to_stop(self, frame: Stop) -> None:
         if self._connection.close_error is not None:

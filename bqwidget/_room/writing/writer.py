@@ -114,8 +114,7 @@ class Writer:
             raise _outside()
         stored = self._result(self._opened).entry
         assert isinstance(stored, Message)
-        with self._room._connection.lock:  # noqa: SLF001 - part of the room
-            return self._room._connection.session.messages.find(stored.seq) or stored  # noqa: SLF001
+        return self._room._connection.find(stored.seq) or stored  # noqa: SLF001 - part of the room
 
     # ---- the block ----
 

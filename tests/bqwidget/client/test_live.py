@@ -126,7 +126,7 @@ def test_a_live_message_that_is_not_kept_any_more_is_heard_at_its_end():
     one.receive([opened(1, 0), MessageFrame(entry=Message(seq=2, room="lobby", user="a", text="b", at=2), prev=1)], 0)
     one.receive([piece(0, "late")], 0)
     end = changed(4, 2, "append", offset=0, text="late!"), changed(5, 4, "end", end="done")
-    [(seq, message)] = one.messages.heard(one.receive(end, 0))
+    [(seq, message)] = one.messages.completed(one.receive(end, 0))
     assert (seq, message.text, seqs(one)) == (5, "late!", [2])
     assert [m.seq for m in one.messages.finished_after(2)] == [1]
     assert one.messages.finished_after(5) == []
@@ -140,16 +140,16 @@ def test_code_hears_a_live_message_once_when_it_has_ended():
         changed(2, 1, "append", offset=0, length=1),
         changed(3, 2, "end", end="done"),
     ]
-    assert [one.messages.heard(one.receive([frame], 0)) for frame in frames[:3]] == [[], [], []]
+    assert [one.messages.completed(one.receive([frame], 0)) for frame in frames[:3]] == [[], [], []]
     assert [m.text for m in one.messages.grown(frames[:3])] == ["x"]
-    [(seq, message)] = one.messages.heard(one.receive(frames[3:], 0))
+    [(seq, message)] = one.messages.completed(one.receive(frames[3:], 0))
     assert (seq, message.seq, message.text, message.live) == (3, 1, "x", False)
 
 
 def test_a_deleted_live_message_is_not_heard():
     one = reading("x")
     delete = changed(2, 1, "delete")
-    assert one.messages.heard(one.receive([delete, changed(3, 2, "end", end="done")], 0)) == []
+    assert one.messages.completed(one.receive([delete, changed(3, 2, "end", end="done")], 0)) == []
     assert one.messages.find(1).deleted
 
 
