@@ -43,6 +43,7 @@ class Peer:
         "_held",
         "_held_bytes",
         "_settled",
+        "_settled_at",
         "accepted",
         "acks",
         "activity",
@@ -117,6 +118,7 @@ class Peer:
         self.unstored = 0
         self.appended = 0
         self._settled: asyncio.Future[None] | None = None
+        self._settled_at = 0
         self.catch_up_task: asyncio.Task[None] | None = None
         self._held: list[tuple[int, bytes]] = []
         self._held_bytes = 0
@@ -124,6 +126,11 @@ class Peer:
     @property
     def principal(self) -> str | None:
         return self.identity.principal
+
+    @property
+    def member(self) -> str:
+        """Who has a share of the server: the verified name, else the address."""
+        return self.principal or self.address
 
     def record(
         self, what: str, *, claimed_name: str | None = None, code: str | None = None, seq: int | None = None
@@ -168,15 +175,20 @@ class Peer:
 
     # ---- outcomes
 
+    @property
+    def unanswered(self) -> int:
+        """How many submissions have no outcome yet."""
+        return self.accepted - self.answered
+
     def on_outcome(self) -> None:
         self.answered += 1
-        if self._settled is not None and self.answered == self.accepted and not self._settled.done():
+        if self._settled is not None and self.unanswered <= self._settled_at and not self._settled.done():
             self._settled.set_result(None)
 
-    async def wait_for_outcomes(self) -> None:
-        """Wait until everything that was submitted has an outcome, so that ``acks`` are complete."""
-        if self.answered < self.accepted:
-            self._settled = asyncio.get_running_loop().create_future()
+    async def wait_for_outcomes(self, left: int = 0) -> None:
+        """Wait until all but ``left`` submissions have an outcome; with 0, ``acks`` are then complete."""
+        if self.unanswered > left:
+            self._settled, self._settled_at = asyncio.get_running_loop().create_future(), left
             await self._settled
 
     # ---- writing

@@ -13,6 +13,11 @@ from .hub import Hub
 from .peer import Peer
 from .room import ActiveRoom
 
+MAX_UNANSWERED = 128
+"""Submissions of one connection that may wait for the log: a longer queue would delay the acks of all others. bqwidget
+sends 64.
+"""
+
 _log = logging.getLogger("bqserver.peer")
 
 
@@ -38,6 +43,8 @@ async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoc
                     connection.close(1003, "frames are JSON text")
                 elif (pending := dispatch(hub, room, peer, message)) is not None:
                     await pending  # the next message must come after this one in the log
+                if peer.unanswered >= MAX_UNANSWERED:
+                    await peer.wait_for_outcomes(MAX_UNANSWERED // 2)
                 if peer.accepted != accepted:
                     excess -= 1
                 elif peer.appended != appended:
