@@ -16,6 +16,7 @@ import tornado.web
 from bqserver.websocket.compression import compress
 from bqserver.websocket.connection import Handshake, WebSocketConnection
 from bqserver.websocket.framing import text_frame
+from bqserver.websocket.turns import Turns
 from kosoku import FailureError, run_fuzzingclient
 from kosoku._caseindex import initialize_shims
 from tornado.httpserver import HTTPServer
@@ -40,7 +41,7 @@ class Echo(tornado.web.RequestHandler):
         handshake = Handshake(self.request.uri or "/", self.request.headers)
         assert handshake.accepted
         connection = WebSocketConnection(
-            self.detach(), handshake, buffer=MAX_MESSAGE_BYTES, max_frame=MAX_MESSAGE_BYTES
+            self.detach(), handshake, buffer=MAX_MESSAGE_BYTES, max_frame=MAX_MESSAGE_BYTES, turns=Turns()
         )
         task = asyncio.create_task(self.echo(connection))
         self.application.settings["tasks"].append(task)

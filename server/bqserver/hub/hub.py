@@ -26,6 +26,7 @@ from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.websocket.compression import compress
 from bqserver.websocket.framing import text_frame
+from bqserver.websocket.turns import Turns
 from bqwidget.protocol import Bye, Limits, encode
 
 from .cluster import Membership
@@ -64,6 +65,7 @@ class Hub:
         limits = limits or Limits()
         self.limits = msgspec.structs.replace(limits, buffer=buffer, part=limits.part if attachments else 0)
         self.shares = Shares(self.limits.part)
+        self.turns = Turns()
         self.heartbeat = heartbeat
         self.buffer = buffer
         self.rate = RateLimit(self.limits.rate, self.limits.rate_ms / 1000)

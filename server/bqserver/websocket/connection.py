@@ -25,6 +25,7 @@ from bqwidget.protocol import SUBPROTOCOL
 from .compression import PERMESSAGE_DEFLATE, has_full_window
 from .decoder import Decoder, logger
 from .framing import SocketSend
+from .turns import Turns
 
 READ_BYTES = 64 * 1024
 CLOSE_TIMEOUT = 5.0
@@ -51,7 +52,7 @@ class Handshake:
 
 class WebSocketConnection:
     """An accepted WebSocket. ``buffer``: bytes that may be queued for a slow reader; ``max_frame``: bytes of the
-    longest message it accepts.
+    longest message it accepts; ``turns``: shared with the server's other connections.
 
     ``open``: frames may still be sent. ``last_received_at``: when any bytes, such as a pong, arrived last (loop time).
     ``compresses``: it takes compressed frames in place of plain ones. ``send``: the socket's. ``on_buffered`` is called
@@ -66,6 +67,7 @@ class WebSocketConnection:
         "_protocol",
         "_queued",
         "_stream",
+        "_turns",
         "compresses",
         "last_received_at",
         "on_buffered",
@@ -73,8 +75,9 @@ class WebSocketConnection:
         "send",
     )
 
-    def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int) -> None:
+    def __init__(self, stream: IOStream, handshake: Handshake, *, buffer: int, max_frame: int, turns: Turns) -> None:
         self._stream = stream
+        self._turns = turns
         self._decoder = Decoder(max_frame, handshake.extensions)
         self._protocol = self._decoder.protocol
         self._buffer = buffer
@@ -104,7 +107,7 @@ class WebSocketConnection:
         """The messages that arrived, in order, maybe none; None when the connection is over."""
         if self._decoder.pending and not self._discards:
             data = b""
-            await asyncio.sleep(0)
+            await self._turns.next()
         else:
             try:
                 reading = asyncio.ensure_future(self._stream.read_bytes(READ_BYTES, partial=True))

@@ -14,6 +14,7 @@ from bqserver.hub.peer import Peer
 from bqserver.model import Submission
 from bqserver.storage.memory import MemoryLog
 from bqserver.websocket.connection import WebSocketConnection
+from bqserver.websocket.turns import Turns
 from support.handshake import MAX_MESSAGE_BYTES, handshake
 from support.hub import draft, frames, join, new_peer, settle
 from tornado.iostream import IOStream
@@ -34,7 +35,9 @@ def in_a_room(story: Story, members: int = 3) -> None:
                 stack.enter_context(theirs).setblocking(False)
                 stream = IOStream(ours)
                 stack.callback(stream.close)
-                connection = WebSocketConnection(stream, handshake(None), buffer=BUFFER, max_frame=MAX_MESSAGE_BYTES)
+                connection = WebSocketConnection(
+                    stream, handshake(None), buffer=BUFFER, max_frame=MAX_MESSAGE_BYTES, turns=Turns()
+                )
                 peers.append(new_peer(hub, connection))
                 await join(hub, peers[-1])
                 ends.append(theirs)

@@ -163,7 +163,7 @@ def test_a_stalled_reader_is_measured_by_its_own_queued_bytes():
         streams = [IOStream(ours) for ours, _ in pairs]
         try:
             connections = [
-                WebSocketConnection(stream, handshake(offer), buffer=hub.buffer, max_frame=1 << 17)
+                WebSocketConnection(stream, handshake(offer), buffer=hub.buffer, max_frame=1 << 17, turns=hub.turns)
                 for stream, offer in zip(streams, (None, OFFER), strict=True)
             ]
             plain, taking = [new_peer(hub, connection) for connection in connections]

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from bqserver.websocket.connection import WebSocketConnection
 from bqserver.websocket.framing import text_frame
+from bqserver.websocket.turns import Turns
 from chaos.load.raw_websocket import close_code, frame
 from support.handshake import MAX_MESSAGE_BYTES, OFFER, handshake
 from tornado.iostream import IOStream
@@ -30,7 +31,9 @@ def over_a_pair(
         with theirs:
             theirs.settimeout(5)
             stream = IOStream(ours)
-            wire = WebSocketConnection(stream, handshake(offer), buffer=buffer, max_frame=MAX_MESSAGE_BYTES)
+            wire = WebSocketConnection(
+                stream, handshake(offer), buffer=buffer, max_frame=MAX_MESSAGE_BYTES, turns=Turns()
+            )
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += theirs.recv(1)

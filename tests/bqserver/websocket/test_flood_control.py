@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import socket
+import sqlite3
 import statistics
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Self
 
 import psutil
 import pytest
+from bqserver.hub.session import MAX_UNANSWERED
 from bqserver.testing import running_server
 from bqserver.websocket import connection, flood_control
 from bqserver.websocket.flood_control import (
@@ -21,6 +26,7 @@ from bqserver.websocket.flood_control import (
     MAX_THROTTLED_SECONDS,
     FloodControl,
 )
+from bqserver.websocket.turns import Turns
 from chaos.load.raw_websocket import frame, join
 from chaos.load.server_process import server_process
 from support.ws_client import member, request
@@ -71,17 +77,24 @@ KINDS = {
 }
 
 
+def new_sends() -> Iterator[bytes]:
+    """Messages that are all accepted."""
+    for number in itertools.count():
+        cids = range(1_000 * number, 1_000 * (number + 1))
+        yield b"".join([text({"type": "chat.send", "cid": f"n{cid}", "user": "eve", "text": "x"}) for cid in cids])
+
+
 class Flooder:
-    """Sends one kind of frame without pause, and reads all answers, on threads.
+    """Sends ``blocks``, or one kind of frame, without pause, and reads all answers, on threads.
 
     ``stops``: it sends no more once the close frame has arrived, and waits for the end of the connection.
     """
 
-    def __init__(self, url: str, data: bytes, *, stops: bool = False) -> None:
+    def __init__(self, url: str, blocks: bytes | Iterator[bytes], *, stops: bool = False) -> None:
         self.socket = join(url)
         self.socket.settimeout(60)
         self.received = b""
-        self._data = data * (65536 // len(data))
+        self._blocks = itertools.repeat(blocks * (65536 // len(blocks))) if isinstance(blocks, bytes) else blocks
         self._stops = stops
         self._threads = [threading.Thread(target=run) for run in (self._send, self._read)]
         for thread in self._threads:
@@ -90,7 +103,7 @@ class Flooder:
     def _send(self) -> None:
         try:
             while not (self._stops and self.is_closed):
-                self.socket.sendall(self._data)
+                self.socket.sendall(next(self._blocks))
             if not self._stops:
                 self.socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -157,10 +170,59 @@ def test_what_was_accepted_before_a_flood_is_acknowledged_first(home: Path) -> N
 # ---- the others
 
 
+def test_messages_of_one_connection_do_not_hold_up_those_of_another(tmp_path: Path) -> None:
+    """Nothing can be stored for a while, and one member sends on."""
+    path = tmp_path / "log.sqlite"
+    with (
+        running_server(log=f"sqlite:{path}", open=True) as server,
+        member(server.url) as eve,
+        member(server.url) as ada,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        ada.until("synced")
+        other.execute("BEGIN IMMEDIATE")
+        eve.socket.socket.sendall(next(new_sends()))
+        for _ in range(50):  # each answer is at least one turn of the loop, in which 64 frames of eve are read
+            ada.send({"type": "chat.ping"})
+            ada.until("synced")
+        ada.say("y", user="ada")
+        ada.send({"type": "chat.ping"})
+        ada.until("synced")
+        other.execute("ROLLBACK")
+        assert ada.until("ack")["seq"] == MAX_UNANSWERED + 1
+
+
+def test_of_many_connections_one_has_a_turn_at_a_time() -> None:
+    async def order() -> list[str]:
+        turns, found = Turns(), []
+
+        async def use(name: str) -> None:
+            for _ in range(2):
+                await turns.next()
+                found.append(name)
+
+        async def count_turns() -> None:
+            while len(found) < 6:
+                found.append("")
+                await asyncio.sleep(0)
+                assert len("".join(found[-2:])) <= 1
+
+        cancelled = asyncio.create_task(use("x"))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(use("a"), use("b"), count_turns())
+        return [name for name in found if name]
+
+    assert asyncio.run(order()) == ["a", "b", "a", "b"]
+
+
 @pytest.mark.alone
-@pytest.mark.parametrize("kind", ["chat.ping", "echo", "ping", "bad send"])
-def test_the_others_are_answered_quickly_beside_a_flooder(kind: str, tmp_path: Path) -> None:
-    """``GET /health``, in a process of its own, without and with one flooder.
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("chat.ping", 1), ("echo", 1), ("ping", 1), ("bad send", 1), ("new sends", 1), ("chat.ping", 30)],
+)
+def test_the_others_are_answered_quickly_beside_flooders(kind: str, count: int, tmp_path: Path) -> None:
+    """``GET /health``, in a process of its own, without and with flooders.
 
     What the server does before it answers is its processor time, which other programs hardly change: p99 of it.
     """
@@ -184,7 +246,9 @@ def test_the_others_are_answered_quickly_beside_a_flooder(kind: str, tmp_path: P
             return statistics.median(waited) * 1000, sorted(worked)[-3] * 1000
 
         quiet = milliseconds()
-        with Flooder(server.url, KINDS[kind]):
+        with ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(Flooder(server.url, KINDS.get(kind) or new_sends()))
             flooded = milliseconds()
-    print(f"{kind}: {quiet} ms quiet, {flooded} ms flooded")
+    print(f"{count} x {kind}: {quiet} ms quiet, {flooded} ms flooded")
     assert max(flooded) < 50

@@ -50,7 +50,9 @@ class RoomPageHandler(PageHandler):
         if not handshake.accepted:
             raise ApiError(handshake.response.status_code, "bad_handshake", "this is not a WebSocket handshake")
         check_join(self, user)
-        connection = WebSocketConnection(self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame)
+        connection = WebSocketConnection(
+            self.detach(), handshake, buffer=hub.buffer, max_frame=hub.limits.frame, turns=hub.turns
+        )
         peer = Peer(
             connection,
             room,
