@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec.structs import replace
 
 from bqserver.websocket.framing import text_frame
-from bqwidget.protocol import MAX_COMMANDS, Member, Presence, encode
+from bqwidget.protocol import MAX_COMMANDS, Command, Member, Presence, encode
 
 from .peer import Peer
 from .room import ActiveRoom, Announcement
@@ -111,6 +111,7 @@ def local_members(room: ActiveRoom) -> tuple[Member, ...]:
     """
     now = asyncio.get_running_loop().time()
     found: dict[tuple[str, str, bool], Member] = {}
+    commands = _local_commands(room)
     for peer in sorted(room.peers, key=_last_typed):
         if peer.user:
             verified = peer.principal is not None
@@ -122,11 +123,32 @@ def local_members(room: ActiveRoom) -> tuple[Member, ...]:
                 typing=typing,
                 verified=verified,
                 profile=peer.identity.profile if verified else None,
-                commands=peer.commands,
+                commands=commands.get((peer.user, peer.kind, verified), ()),
             )
             key = _key(member)
             found[key] = _merged(member, found[key]) if key in found else member
     return _bounded([found[key] for key in sorted(found)[:MAX_MEMBERS]])
+
+
+def _local_commands(room: ActiveRoom) -> dict[tuple[str, str, bool], tuple[Command, ...]]:
+    """What all connections of a member offer together, the same whichever of them has typed last."""
+    offered: dict[tuple[str, str, bool], tuple[Command, ...]] = {}
+    for peer in sorted([peer for peer in room.peers if peer.user and peer.commands], key=_author):
+        key = peer.user or "", peer.kind, peer.principal is not None
+        known = offered.setdefault(key, peer.commands)
+        if known != peer.commands and len(known) < MAX_COMMANDS:  # else the others are not even looked at
+            offered[key] = _union(known, peer.commands)
+    return offered
+
+
+def _union(one: tuple[Command, ...], other: tuple[Command, ...]) -> tuple[Command, ...]:
+    """At most MAX_COMMANDS, the same in any order of the two."""
+    by_name = {each.name: each for each in sorted({*one, *other}, key=encode)}
+    return tuple(by_name.values())[:MAX_COMMANDS]
+
+
+def _author(peer: Peer) -> str:
+    return peer.author
 
 
 def _last_typed(peer: Peer) -> float:
@@ -134,12 +156,11 @@ def _last_typed(peer: Peer) -> float:
 
 
 def _merged(one: Member, other: Member) -> Member:
-    """One member that has two connections: typing or busy at either, with the commands of both."""
+    """One member that has two connections, maybe to two nodes: typing or busy at either, with the commands of both."""
     busy = one.busy if other.busy is None else one.busy or other.busy
     commands = one.commands or other.commands
     if other.commands and other.commands != commands:
-        by_name = {each.name: each for each in sorted({*commands, *other.commands}, key=encode)}
-        commands = tuple(by_name.values())[:MAX_COMMANDS]  # the same in any order of the connections
+        commands = _union(commands, other.commands)
     return replace(one, busy=busy, typing=one.typing or other.typing, commands=commands)
 
 

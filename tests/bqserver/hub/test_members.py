@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from bqserver.hub import presence
 from bqserver.hub.catch_up import start_resume
 from bqserver.hub.hub import Hub
-from bqserver.hub.presence import BRIEF_COMMANDS_BYTES, MAX_COMMANDS_BYTES, next_announcement
+from bqserver.hub.presence import BRIEF_COMMANDS_BYTES, MAX_COMMANDS_BYTES, local_members, next_announcement
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import RunningServer, running_server
 from support.hub import frames, joined, new_peer, run
@@ -145,6 +146,24 @@ def test_a_peer_that_was_catching_up_gets_what_it_has_missed() -> None:
 
 
 # ---- commands
+
+
+def test_the_commands_of_many_connections_are_merged_only_until_there_are_enough(monkeypatch) -> None:
+    async def scenario() -> None:
+        hub, merges = Hub(MemoryLog()), []
+        peers = [await joined(hub, user="bot", kind="kernel", client=str(number)) for number in range(30)]
+        for number, peer in enumerate(peers):
+            peer.commands = tuple(Command(name=f"c{number}-{each}") for each in range(MAX_COMMANDS))
+        union = presence._union
+        monkeypatch.setattr(presence, "_union", lambda *both: merges.append(1) or union(*both))
+        room = hub.peers[peers[0]]
+        [before] = local_members(room)
+        assert (len(before.commands), len(merges)) == (MAX_COMMANDS, 0)
+        peers[7].typing_until = 2e12  # now the last in the order of members
+        [after] = local_members(room)
+        assert after.commands == before.commands
+
+    run(scenario)
 
 
 @pytest.mark.parametrize("kind", ["kernel", "agent"])
