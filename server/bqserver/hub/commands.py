@@ -92,8 +92,6 @@ def submit(hub: Hub, peer: Peer, draft: Draft) -> Awaitable[None] | None:
     allowed: Draft | Rejected = draft
     if isinstance(draft, SetStep | End):
         allowed = requests.as_author(hub, peer, draft)
-    elif isinstance(draft, Send) and draft.live:
-        allowed = requests.check_open(hub, peer, draft) or draft
     if isinstance(allowed, Rejected):
         return _on_rejected(hub, peer, allowed, draft.cid)
     decision = accept(hub, peer, allowed)
@@ -139,14 +137,17 @@ async def _submit_later(hub: Hub, peer: Peer, pending: Awaitable[Submission | Re
 
 
 def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
-    peer.rejections = 0
-    peer.accepted += 1
-    if peer.typing_until and isinstance(submission.draft, Send) and (room := hub.peers.get(peer)) is not None:
-        peer.typing_until = 0.0
-        hub.presence.peer_changed(room, peer)
     draft = submission.draft
     if isinstance(draft, Send) and draft.live:
+        if rejected := requests.reserve(hub, peer):
+            _reject(peer, rejected, draft.cid)
+            return
         submission = submission._replace(author=peer.author)
+    peer.rejections = 0
+    peer.accepted += 1
+    if peer.typing_until and isinstance(draft, Send) and (room := hub.peers.get(peer)) is not None:
+        peer.typing_until = 0.0
+        hub.presence.peer_changed(room, peer)
     on_outcome = partial(_on_outcome, hub, peer, submission)
     live = hub.live.find(submission.room, draft.target) if isinstance(draft, End) else None
     if live is not None:
@@ -157,6 +158,8 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
 
 def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) -> None:
     draft = submission.draft
+    if isinstance(draft, Send) and draft.live:
+        hub.live.places.opened(peer.member, submission.room, outcome)
     if isinstance(outcome, Stored):
         if isinstance(draft, Send):
             if draft.ask is not None:
@@ -179,7 +182,7 @@ def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) 
 def _on_rejected(hub: Hub, peer: Peer, rejected: Rejected, cid: str | None) -> Awaitable[None] | None:
     """Answer; a refused frame counts as a message, whatever the reason."""
     if rejected.code != "rate":
-        rejected = hub.too_fast(peer.principal or peer.address) or rejected
+        rejected = hub.too_fast(peer.member) or rejected
     if rejected.code == "rate":
         peer.rejections += 1
         if peer.rejections > MAX_CONSECUTIVE_REJECTIONS:

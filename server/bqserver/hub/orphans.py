@@ -73,6 +73,10 @@ class Orphans:
         }
         return {author: rooms for author, rooms in found.items() if rooms}
 
+    def count_live(self, author: str) -> int:
+        """How many messages the author writes now."""
+        return sum(what == "live" for what, _, _ in self._open.get(author, {}))
+
     def asked(self, peer: Peer, question: Submission, seq: int) -> None:
         """``peer`` has asked ``question``, which is the entry ``seq``. It expires in the name under which it was asked.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from bqserver.websocket.compression import MIN_COMPRESSED_BYTES, compress
@@ -32,7 +33,8 @@ class Announcement:
 class ActiveRoom:
     """The peers of one room, and the frames that the present turn of the event loop brought for them.
 
-    ``variants``: by seq, what members are sent in place of an entry of a live message. ``buffered_peers``: peers
+    ``frames``: entries; ``live_frames``: what is no entry. ``variants``: by seq, what members are sent in place of an entry
+    of a live message. ``buffered_peers``: peers
     outside the direct writers, for they have something pending or can't be written to directly. ``direct_writers``: of
     the peers that don't follow live messages, and of those that do: those that take plain frames, and those that take
     compressed ones.
@@ -47,6 +49,7 @@ class ActiveRoom:
         "compressing",
         "direct_writers",
         "frames",
+        "live_frames",
         "name",
         "peers",
         "presence_due",
@@ -65,6 +68,7 @@ class ActiveRoom:
         self.direct_writers = (DirectWriters(), DirectWriters()), (DirectWriters(), DirectWriters())
         self.compressing = 0
         self.frames: list[tuple[int, bytes]] = []
+        self.live_frames: list[tuple[int, bytes]] = []
         self.variants: dict[int, Variant] = {}
         self.remote_members: dict[str, tuple[float, tuple[Member, ...]]] = {}
 
@@ -82,6 +86,7 @@ class ActiveRoom:
 
     def flush(self) -> int:
         """Write this turn's frames to every peer, in one write each. Returns how many frames there were."""
+        self.flush_live()  # an entry that saves pieces comes after them
         frames, self.frames = self.frames, []
         if self.variants:
             self._flush_variants(frames)
@@ -121,13 +126,23 @@ class ActiveRoom:
             self.enable_direct(peer)
 
     def write_live(self, frame: bytes) -> None:
-        """Write a frame that is no entry to the peers that follow live messages, and are up to date."""
-        packed = self._packed([(0, frame)], frame)
+        """Write a frame that is no entry to the peers that follow live messages, with the others of this turn."""
+        if not self.live_frames:
+            asyncio.get_running_loop().call_soon(self.flush_live)
+        self.live_frames.append((0, frame))
+
+    def flush_live(self) -> None:
+        """Write the frames of ``write_live`` now, to the peers that are up to date."""
+        frames, self.live_frames = self.live_frames, []
+        if not frames:
+            return
+        data = b"".join([frame for _, frame in frames])
+        packed = self._packed(frames, data)
         for peer in list(self.buffered_peers):
             if peer.follows_live and peer.live:
-                peer.write(packed if peer.connection.compresses else frame)
+                peer.write(packed if peer.connection.compresses else data)
         plain, compressing = self.direct_writers[True]
-        plain.write(frame)
+        plain.write(data)
         compressing.write(packed)
 
     def _packed(self, frames: Sequence[tuple[int, bytes]], data: bytes) -> bytes:

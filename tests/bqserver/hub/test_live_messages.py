@@ -7,9 +7,15 @@ import socket
 
 import pytest
 from bqserver.auth import tokens
+from bqserver.hub.commands import submit
+from bqserver.hub.hub import Hub
+from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from bqserver.websocket import flood_control
+from support.hub import frames, joined, run, settle
 from support.ws_client import append, append_all, changes, ended, member, members, opened, request, until_text
+
+from bqwidget.protocol import Send, StopFrame
 
 TEXT = "One, two, 🦊 three."
 
@@ -243,7 +249,7 @@ def test_a_client_of_another_member_is_not_the_author(home):
 
 
 def test_too_many_at_once_are_refused(server, monkeypatch):
-    monkeypatch.setattr("bqserver.hub.live.requests.MAX_LIVE_MESSAGES", 2)
+    monkeypatch.setattr("bqserver.hub.live.places.MAX_LIVE_MESSAGES", 2)
     with members(server, "bot", "ada") as (bot, ada):
         first, _ = opened(bot, cid="1"), opened(bot, cid="2")
         bot.say("", cid="3", user="bot", live=True)
@@ -251,6 +257,46 @@ def test_too_many_at_once_are_refused(server, monkeypatch):
         opened(ada, cid="4")
         ended(bot, first)
         opened(bot, cid="3")
+
+
+def test_the_frames_of_one_turn_are_one_write() -> None:
+    """To a member without direct writes, the entries come after the pieces."""
+
+    async def scenario() -> None:
+        hub = Hub(MemoryLog())
+        follower, other = await joined(hub, follows_live=True), await joined(hub)
+        for user in ("ada", "bob"):
+            hub.live.stop("lobby", StopFrame(target=1, user=user))
+        submit(hub, other, Send(cid="1", user="ada", text="x"))
+        await settle()
+        first, *_ = follower.connection.writes
+        assert [each["user"] for each in frames(first)] == ["ada", "bob"]
+        assert [each["type"] for each in frames(b"".join(follower.connection.writes))] == ["stop", "stop", "message"]
+        assert all(each["type"] != "stop" for each in frames(b"".join(other.connection.writes)))
+
+    run(scenario)
+
+
+def test_one_member_has_half_of_all_places(home, monkeypatch):
+    """Whatever clients it has; a place is free again when the message has ended, or was not stored."""
+    monkeypatch.setattr("bqserver.hub.live.places.MAX_LIVE_MESSAGES_IN_ALL", 4)
+    path = home / "data" / "tokens.json"
+    bot_key, eve_key = ({"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("bot", "eve"))
+    with (
+        running_server() as server,
+        member(server.url, query="?client=a&live=1", **bot_key) as one,
+        member(server.url, query="?client=b&live=1", **bot_key) as other,
+        member(server.url, query="?client=c&live=1", **eve_key) as eve,
+    ):
+        first = opened(one, cid="1")
+        one.say("", cid="1", user="bot", live=True)
+        assert one.until("ack")["dup"]
+        opened(other, cid="2")
+        other.say("", cid="3", user="bot", live=True)
+        assert other.until("error")["code"] == "too_many_live"
+        opened(eve, cid="4")
+        ended(one, first)
+        opened(other, cid="3")
 
 
 def test_a_search_finds_it_when_it_has_ended(server):

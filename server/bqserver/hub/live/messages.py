@@ -25,6 +25,7 @@ from bqwidget.protocol import Append, AppendFrame, Change, End, StopFrame, encod
 
 from .content import Content, difference
 from .message import LiveMessage
+from .places import LivePlaces
 from .saving import GONE_CODES, Saver, Submit
 from .variants import OPENS, Variant, changing, opening
 
@@ -47,6 +48,7 @@ class LiveMessages:
         self._orphans = orphans
         self._grace = grace
         self.rooms: dict[str, dict[int, LiveMessage]] = {}
+        self.places = LivePlaces(self._is_live)
         self._saver = Saver(submit, self._send, self._forget)
         self._loop = asyncio.get_running_loop()
 
@@ -54,10 +56,6 @@ class LiveMessages:
         """The live message ``seq``; None if there is none, or its end was submitted."""
         live = self.rooms.get(room, {}).get(seq)
         return None if live is None or live.ending else live
-
-    def count(self, author: str) -> int:
-        """How many messages the author writes now."""
-        return sum(live.author == author for lives in self.rooms.values() for live in lives.values())
 
     def load(self, rows: Iterable[LiveRow]) -> None:
         """Continue the messages that an earlier process has left. Their authors have two graces to come back."""
@@ -161,6 +159,8 @@ class LiveMessages:
         """Pass on all pieces now: who joins next is sent the newest texts, and what follows them."""
         for live in self.rooms.get(room, {}).values():
             self._send(live)
+        if (active := self._active.get(room)) is not None:
+            active.flush_live()
 
     def tails(self, room: str) -> list[bytes]:
         """The frames with what the log does not have yet, for a member that has all its entries."""
@@ -233,6 +233,9 @@ class LiveMessages:
             if relay and self.relay is not None:
                 self.relay.send(live.message.room, live.frame(piece), before)
 
+    def _is_live(self, room: str, seq: int) -> bool:
+        return seq in self.rooms.get(room, {})
+
     def _set_author(self, live: LiveMessage, author: str, grace: float) -> None:
         live.author = author
         self._orphans.writes(author, live.message.room, live.message.seq, partial(self._lose, live), grace)
@@ -253,6 +256,7 @@ class LiveMessages:
     def _forget(self, live: LiveMessage) -> None:
         live.cancel_timers()
         room, seq = live.message.room, live.message.seq
+        self.places.leave(room, seq)
         lives = self.rooms.get(room, {})
         if lives.pop(seq, None) is not None and not lives:
             del self.rooms[room]

@@ -8,18 +8,19 @@ from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 from bqserver.model import Rejected
 from bqwidget.errors import ProtocolError
-from bqwidget.protocol import Append, End, Send, SetStep, Stop, StopFrame, check, is_visible
+from bqwidget.protocol import Append, End, SetStep, Stop, StopFrame, check, is_visible
 
+from . import places
 from .message import LiveMessage
 
-MAX_LIVE_MESSAGES = 100
-"""Messages that one author writes at once."""
 
-
-def check_open(hub: Hub, peer: Peer, draft: Send) -> Rejected | None:
-    """Why ``peer`` may not open one more live message; None if it may."""
-    if draft.live and hub.live.count(peer.author) >= MAX_LIVE_MESSAGES:
-        return Rejected("too_many_live", f"you write {MAX_LIVE_MESSAGES} messages at once: end one first", 409)
+def reserve(hub: Hub, peer: Peer) -> Rejected | None:
+    """Why ``peer`` may not open one more live message; None if it may, and has a place for it."""
+    if hub.orphans.count_live(peer.author) >= places.MAX_LIVE_MESSAGES:
+        message = f"you write {places.MAX_LIVE_MESSAGES} messages at once: end one first"
+        return Rejected("too_many_live", message, 409)
+    if not hub.live.places.take(peer.member):
+        return Rejected("too_many_live", "too many messages are being written at once: end one of yours first", 409)
     return None
 
 
@@ -74,7 +75,7 @@ def stop(hub: Hub, peer: Peer, request: Stop) -> Rejected | None:
         return rejected._replace(target=target)
     if hub.live.find(peer.room_name, target) is None:
         return _not_live(target)
-    if rejected := hub.too_fast(peer.principal or peer.address):
+    if rejected := hub.too_fast(peer.member):
         return rejected._replace(target=target)
     hub.live.stop(peer.room_name, StopFrame(target=target, user=user))
     return None
