@@ -6,9 +6,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from bqserver.hub.live import saving
+from bqserver.storage.sqlite.retention import Retention
+from bqserver.testing import RunningServer, running_server
 from chaos.load.server_process import ServerProcess
 from support.eventually import eventually
-from support.sqlite_logs import list_problems
+from support.sqlite_logs import list_problems, run_bqserver
 from support.ws_client import Member, member, request
 
 HEARTBEAT = 1.0
@@ -26,7 +29,7 @@ def server(tmp_path: Path):
 
 
 @contextmanager
-def members(server: ServerProcess, *names: str):
+def members(server: ServerProcess | RunningServer, *names: str):
     with ExitStack() as stack:
         found = [stack.enter_context(member(server.url, query=f"?user={name}&client={name}&live=1")) for name in names]
         for one in found:
@@ -50,7 +53,15 @@ def settled(bot: Member, seq: int) -> int:
 
 
 def newest(server: ServerProcess, seq: int) -> dict:
-    return next(one for one in request(server.url, "GET", "/messages").json if one["seq"] == seq)
+    return next(one for one in messages(server) if one["seq"] == seq)
+
+
+def messages(server: ServerProcess | RunningServer) -> list[dict]:
+    return request(server.url, "GET", "/messages").json
+
+
+def raw_texts(server: ServerProcess) -> list[str | None]:
+    return [entry.get("text") for entry in request(server.url, "GET", "/rooms/lobby/log?after=0").json]
 
 
 def test_a_server_that_stops_saves_what_was_written(server):
@@ -157,3 +168,64 @@ def test_kills_of_the_server_while_messages_are_live(server):
         ada.until("change")
     eventually(lambda: newest(server, seq).get("end") == "done")
     assert newest(server, seq)["text"] == text
+
+
+def test_a_message_that_retention_removes_is_not_live_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its author is told so, and it has not come back after a restart."""
+    path = tmp_path / "log.sqlite"
+    monkeypatch.setattr(Retention, "interval", 0.05)
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 0.05)
+    options = {"log": f"sqlite:{path}", "retain": ["*=1kB"], "open": True}
+    with running_server(**options) as server, members(server, "bot", "ada") as (bot, ada):
+        seq = opened(bot)
+        append(bot, seq, 0, TEXT)
+        for number in range(10):
+            ada.say("x" * 300, cid=str(number))
+        eventually(lambda: all(one["seq"] > seq for one in messages(server)), what="the end of its time")
+
+        def is_over() -> bool:
+            append(bot, seq, 0, TEXT + "!" * 1000)
+            bot.send({"type": "chat.ping"})
+            while (frame := bot.recv())["type"] not in ("synced", "error"):
+                pass
+            return frame.get("code") == "not_live"
+
+        append(bot, seq, len(TEXT), " More.")
+        eventually(is_over, what="the refusal of its pieces")
+        bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": "done"})
+        while (frame := bot.until("error")).get("cid") != "end":
+            pass
+        assert frame["code"] in ("not_found", "not_live")
+        opened(bot, cid="next")
+    assert list_problems(path) == []
+    with running_server(**options) as server, members(server, "bot") as (bot,):
+        append(bot, seq, 0, TEXT)
+        assert bot.until("error")["code"] == "not_live"
+
+
+def test_a_backup_taken_while_a_message_is_live_restores_it_live(server: ServerProcess, tmp_path: Path) -> None:
+    """Its author, whose text is longer, is told where to go on; one that does not come back is lost."""
+    log, backup = tmp_path / "log.sqlite", tmp_path / "backup"
+    with members(server, "bot", "other") as (bot, other):
+        seq, orphaned = opened(bot), opened(other, cid="other")
+        append(bot, seq, 0, TEXT)
+        eventually(lambda: raw_texts(server) == ["", "", TEXT], what="the saved text")
+        run_bqserver("backup", f"--log=sqlite:{log}", backup).check_returncode()
+        append(bot, seq, len(TEXT), " More.")
+        bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": "done"})
+        bot.until("ack")
+        assert server.stop()[0] == 0
+    run_bqserver("restore", f"--log=sqlite:{log}", backup).check_returncode()
+    assert list_problems(log) == []
+    server.start()
+    with members(server, "bot") as (bot,):
+        assert newest(server, seq)["live"]
+        append(bot, seq, len(TEXT) + 6, "!")
+        assert bot.until("error")["offset"] == len(TEXT)
+        append(bot, seq, len(TEXT), " More.!")
+        bot.send({"type": "chat.end", "cid": "end", "target": seq, "end": "done"})
+        assert not bot.until("ack")["dup"]
+        assert newest(server, seq)["text"] == TEXT + " More.!"
+        eventually(lambda: newest(server, orphaned).get("end") == "lost", what="the end of the other one")
+    assert server.stop()[0] == 0
+    assert list_problems(log) == []

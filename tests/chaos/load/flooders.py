@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 import sys
@@ -20,11 +21,20 @@ IDLE_CONNECTIONS, UNREAD_GETS, SLOW_UPLOADS, HELD_BODIES = 300, 20, 7, 10
 HELD_BYTES = 8 * 1024 * 1024
 
 
+TOGETHER, LIVE = 20, 100
+
+
 def frame(opcode: int, payload: bytes, first: int = 0x80) -> bytes:
-    assert len(payload) < 126
-    return bytes((first | opcode, 0x80 | len(payload))) + bytes(4) + payload
+    size = len(payload)
+    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return bytes((first | opcode,)) + length + bytes(4) + payload
 
 
+def text(sent: dict[str, object]) -> bytes:
+    return frame(1, json.dumps(sent).encode())
+
+
+MESSAGE = {"type": "chat.send", "user": "eve", "text": "x"}
 SEND = b'{"type":"chat.send","cid":"c","user":"eve","text":"x"}'
 FLOODS = {
     "pings": frame(1, b'{"type":"chat.ping"}'),
@@ -42,6 +52,7 @@ class Flooders:
     def start(self) -> None:
         tasks: list[Callable[[], None]] = [self.idle, self.unread, self.uploads, self.held]
         tasks += [lambda data=data: self.flood(data) for data in FLOODS.values()]  # type: ignore[misc]
+        tasks += [self.sends, self.pieces, *[self.pings] * TOGETHER]
         for task in tasks:
             threading.Thread(target=repeat, args=(task,), daemon=True).start()
 
@@ -54,15 +65,39 @@ class Flooders:
         lines = [f"{line} HTTP/1.1", f"Host: {self._host}:{self._port}", *headers]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    def flood(self, data: bytes) -> None:
-        """Frames without pause; all answers are read."""
+    def join(self, query: str = "", *headers: str) -> socket.socket:
+        """A member of the room "flooded", whose answers are read."""
         upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
-        key, bearer = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Authorization: Bearer {self._token}"
-        with self.connect(self.head("GET /rooms/flooded", *upgrade, key, bearer)) as client:
-            threading.Thread(target=drain, args=(client,), daemon=True).start()
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        client = self.connect(self.head(f"GET /rooms/flooded{query}", *upgrade, key, *headers))
+        threading.Thread(target=drain, args=(client,), daemon=True).start()
+        return client
+
+    def flood(self, data: bytes) -> None:
+        """Frames of a member who may only read, without pause."""
+        with self.join("", f"Authorization: Bearer {self._token}") as client:
             block = data * (16_384 // len(data))
             while True:
                 client.sendall(block)
+
+    def pings(self) -> None:
+        """One of many connections that flood together."""
+        self.flood(FLOODS["pings"])
+
+    def sends(self) -> None:
+        """Messages that are all accepted, without pause: on loopback there is no rate limit."""
+        with self.join() as client:
+            while True:
+                client.sendall(b"".join([text({**MESSAGE, "cid": os.urandom(8).hex()}) for _ in range(200)]))
+
+    def pieces(self) -> None:
+        """Pieces of many live messages; the first are numbered from 1, and what is not live is refused."""
+        with self.join("?client=eve&live=1&kind=kernel") as client:
+            client.sendall(b"".join([text({**MESSAGE, "cid": f"l{each}", "live": True}) for each in range(LIVE)]))
+            while True:
+                piece = {"type": "chat.append", "offset": 0, "text": os.urandom(20).hex(), "replace": True}
+                for kind in (piece, {"type": "chat.stop", "user": "eve"}, {"type": "chat.typing", "text": "x" * 80}):
+                    client.sendall(b"".join([text({**kind, "target": each}) for each in range(1, LIVE)]))
 
     def idle(self) -> None:
         """Connections that send nothing, or the beginning of a head."""

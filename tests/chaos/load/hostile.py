@@ -18,7 +18,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from chaos.load.client import LoadClient
-from chaos.load.memory import rss
+from chaos.load.memory import processor_time, rss
 from chaos.load.server_process import ServerProcess
 from support.ws_client import request
 
@@ -30,10 +30,13 @@ MEMBERS_LINES = ("send", "join", "leave")
 
 @dataclass
 class Figures:
-    """Seconds until each message was acknowledged, without and with neighbours; memory and logs in bytes."""
+    """Seconds until each message was acknowledged, without and with neighbours; ``worked``: of these, the processor time of
+    the server's event loop, which other programs hardly change (Linux). Memory and logs in bytes.
+    """
 
     quiet: list[float] = field(default_factory=list)
     flooded: list[float] = field(default_factory=list)
+    worked: list[float] = field(default_factory=list)
     unacknowledged: int = 0
     closed: int = 0
     memory: int = 0
@@ -43,7 +46,8 @@ class Figures:
     def __str__(self) -> str:
         quiet, flooded = percentile(self.quiet), percentile(self.flooded)
         return (
-            f"p99 {quiet * 1000:.0f} ms quiet, {flooded * 1000:.0f} ms with neighbours (p50 {median(self.flooded) * 1000:.0f}); "
+            f"p99 {quiet * 1000:.0f} ms quiet, {flooded * 1000:.0f} ms with neighbours (p50 {median(self.flooded) * 1000:.0f}), "
+            f"of which the server worked {percentile(self.worked) * 1000:.0f} ms (p50 {median(self.worked) * 1000:.0f}); "
             f"{self.unacknowledged} of {len(self.flooded) + self.unacknowledged} not acknowledged, {self.closed} members "
             f"closed; memory +{self.memory / 1e6:.0f} MB; logs {self.log / 1e3:.0f} kB in {self.lines} lines"
         )
@@ -60,11 +64,13 @@ def median(values: list[float]) -> float:
 class WellBehaved:
     """Sends a message each ``SEND_INTERVAL`` and notes how long its ack takes."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pid: int) -> None:
         self.name = name
+        self.pid = pid
         self.client: LoadClient | None = None
-        self.sent: dict[str, float] = {}
+        self.sent: dict[str, tuple[float, float]] = {}
         self.times: list[float] = []
+        self.worked: list[float] = []
         self._count = 0
 
     async def join(self, url: str, room: str) -> None:
@@ -76,14 +82,16 @@ class WellBehaved:
         while time.perf_counter() < until and not self.client.closed.is_set():
             cid = f"{self.name}-{self._count}"
             self._count += 1
-            self.sent[cid] = time.perf_counter()
+            self.sent[cid] = time.perf_counter(), processor_time(self.pid)
             self.client.send(json.dumps({"type": "chat.send", "cid": cid, "user": self.name, "text": "hello"}).encode())
             await asyncio.sleep(SEND_INTERVAL)
 
     def _on_payloads(self, payloads: list[bytes]) -> None:
         for payload in payloads:
             if payload.startswith(b'{"type":"ack"'):
-                self.times.append(time.perf_counter() - self.sent.pop(json.loads(payload)["cid"]))
+                sent, worked = self.sent.pop(json.loads(payload)["cid"])
+                self.times.append(time.perf_counter() - sent)
+                self.worked.append(processor_time(self.pid) - worked)
 
 
 async def run_members(members: list[WellBehaved], seconds: float) -> list[float]:
@@ -101,15 +109,24 @@ async def run_members(members: list[WellBehaved], seconds: float) -> list[float]
     return times
 
 
+def take_worked(members: list[WellBehaved]) -> list[float]:
+    """The processor time before each ack since the last call."""
+    worked = [one for member in members for one in member.worked]
+    for member in members:
+        member.worked.clear()
+    return worked
+
+
 async def measure(server: ServerProcess, token: str, *, seconds: float, count: int) -> Figures:
     """``token``: of a member who may only read."""
     figures = Figures()
     for _ in range(200):
         request(server.url, "POST", "/rooms/long/messages", {"user": "eve", "text": "long " * 3_000})
-    members = [WellBehaved(f"member-{number}") for number in range(count)]
+    members = [WellBehaved(f"member-{number}", server.pid) for number in range(count)]
     for number, member in enumerate(members):
         await member.join(server.url, f"room-{number % ROOMS}")
     figures.quiet = await run_members(members, min(seconds, 10.0))
+    take_worked(members)
     before, used = rss(server.pid), [0]
 
     async def watch() -> None:
@@ -122,6 +139,7 @@ async def measure(server: ServerProcess, token: str, *, seconds: float, count: i
     flooders = await asyncio.create_subprocess_exec(*program, stdin=subprocess.PIPE)
     try:
         figures.flooded = await run_members(members, seconds)
+        figures.worked = take_worked(members)
     finally:
         flooders.kill()
         await flooders.wait()
