@@ -19,7 +19,7 @@ from .arguments import check_count, check_flag, check_text, wrong_type, wrong_va
 from .sending import SendMixin
 from .writing.lines import MAX_LABEL_LENGTH, error_line
 from .writing.progress import ProgressMessage, State
-from .writing.rate import Clock, ProgressRate, format_duration
+from .writing.rate import Clock, ProgressRate, format_duration, to_ms
 from .writing.writer import INTERRUPTS
 
 ROUNDING = 1e-6
@@ -38,7 +38,7 @@ class ProgressMixin(SendMixin):
         """Iterate over ``iterable``, and show the room the position, the rate, and the time left.
 
         ``total``: the number of items, if ``len(iterable)`` does not give it. ``stop``: if a member stops it, as by its
-        button, the loop ends before the next item by TrackStopped; without, the message only shows who asked. It ends
+        button, the loop ends before the next item by TrackStopped; without, there is no button. It ends
         with ✓ after the last item, ✗ after an exception or an interrupt, ■ after ``break`` or a stop. Example::
 
             for step in room.track(range(100), "epoch 3"):
@@ -90,11 +90,13 @@ class Track(Generic[Item]):
         self._at = -1
         rate = ProgressRate(self._total, clock)
         label, stops = truncate(self._label, MAX_LABEL_LENGTH), self._stops
-        message = ProgressMessage(
-            self._room,
-            lambda: self._state(f"{label}\n{rate.line(max(self._at, 0))}", max(self._at, 0)),
-            lambda: self._at,
-        )
+
+        def running() -> State:
+            done = max(self._at, 0)
+            state = self._state(f"{label}\n{rate.line(done)}", done)
+            return state._replace(left_ms=rate.left_ms)
+
+        message = ProgressMessage(self._room, running, lambda: self._at, stoppable=stops)
         message.start()
 
         def end(ending: Ending, sign: str, done: int, *more: str, delay: float = 0.0) -> None:
@@ -153,7 +155,12 @@ class Report:
 
         Example: ``if report.stopped: print("stopping")``
         """
-        return self._message.stopped_by is not None
+        return self.stopped_by is not None
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Who asked to stop; None if no member did. Example: ``if report.stopped: print(report.stopped_by)``"""
+        return self._message.stopped_by
 
     def update(self, fraction: float | None = None, text: str | None = None) -> None:
         """Set the done ``fraction`` (0 to 1) and a short ``text``; None keeps the earlier value.
@@ -196,11 +203,10 @@ class Report:
         self._message.finish(State(text, self._fraction), ending)
 
     def _running_state(self) -> State:
-        parts = self._progress_parts()
-        if self._fraction:
-            left = self._rate.elapsed() * (1 - self._fraction) / self._fraction
-            parts.append(f"{format_duration(left)} left")
-        return State("\n".join([self._title, *([" · ".join(parts)] if parts else [])]), self._fraction)
+        parts, fraction, left_ms = self._progress_parts(), self._fraction, None
+        if fraction:
+            left_ms = to_ms(self._rate.elapsed() * (1 - fraction) / fraction)
+        return State("\n".join([self._title, *([" · ".join(parts)] if parts else [])]), fraction, left_ms)
 
     def _progress_parts(self) -> list[str]:
         parts = [] if self._fraction is None else [f"{int(self._fraction * 100)} %"]

@@ -181,7 +181,10 @@ class AgentTools:
         text: Annotated[str | None, Field(description="A short line: where you are, or how it ended")] = None,
         end: Annotated[Literal["done", "failed"] | None, Field(description="Ends the report")] = None,
     ) -> CallToolResult:
-        """Show a room the progress of your work as one message that changes in place."""
+        """Show a room the progress of your work as one message that changes in place.
+
+        "stopped_by" in the result names a member who asks you to stop: end the report, and say what was done.
+        """
         joined = await self._rooms.open(room)
         key = (room, title)
         if key not in self._reports:
@@ -194,7 +197,8 @@ class AgentTools:
             del self._reports[key]
             failed = ReportedError(text or "failed") if end == "failed" else None
             stack.__exit__(type(failed) if failed else None, failed, None)
-        return result({"room": room, "title": title, "end": end})
+        data = {"room": room, "title": title, "end": end}
+        return result(data if report.stopped_by is None else {**data, "stopped_by": report.stopped_by})
 
     async def close(self) -> None:
         """Leave all rooms."""

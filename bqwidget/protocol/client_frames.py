@@ -24,6 +24,8 @@ class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
     progress: Progress | None = None
     format: Literal["plain"] | None = None
     """``plain``: the text is shown as it is; without it, the text is Markdown."""
+    stoppable: bool = True
+    """False: the author of this live message does not stop when asked to, so windows don't offer it."""
 
 
 class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
@@ -129,10 +131,14 @@ class Busy(Struct, frozen=True, tag_field="type", tag="chat.busy"):
 
 
 class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):
-    """This member is writing, or does what ``text`` says; it holds for 5 s, or until the member sends."""
+    """This member is writing, or does what ``text`` says; it holds for 5 s, or until the member sends.
+
+    ``on``: False if it does so no more.
+    """
 
     user: str | None = None
     text: str | None = None
+    on: bool = True
 
 
 class Resume(Struct, frozen=True, tag_field="type", tag="chat.resume"):

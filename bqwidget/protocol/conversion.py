@@ -32,9 +32,16 @@ _OF_CHANGE = {draft: _shared(draft, Change) for draft in _KINDS}
 
 
 def to_entry(
-    draft: Draft, *, room: str, seq: int, at: int, verified: bool = False, real_at: int | None = None
+    draft: Draft,
+    *,
+    room: str,
+    seq: int,
+    at: int,
+    verified: bool = False,
+    real_at: int | None = None,
+    author_kind: str | None = None,
 ) -> Entry:
-    """The entry that ``draft`` becomes at this seq and time. ``real_at``: see ``Message``."""
+    """The entry that ``draft`` becomes at this seq and time. ``real_at``, ``author_kind``: see ``Message``."""
     cid = draft.cid or None
     if isinstance(draft, Send):
         return Message(  # each field by name: five times as fast, for every message of the server
@@ -53,6 +60,8 @@ def to_entry(
             live=draft.live,
             progress=draft.progress,
             format=draft.format,
+            stoppable=draft.stoppable,
+            author_kind=author_kind,
         )
     fields = _fields(draft, _OF_CHANGE[type(draft)])
     return Change(seq=seq, room=room, at=at, cid=cid, real_at=real_at, kind=_KINDS[type(draft)], **fields)  # type: ignore[arg-type]

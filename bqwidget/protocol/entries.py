@@ -86,9 +86,13 @@ class Step(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """Makes a live message the progress of some work. ``fraction``: 0 to 1; None if the total is not known."""
+    """Makes a live message the progress of some work. ``fraction``: 0 to 1; None if the total is not known.
+
+    ``left_ms``: the time left, estimated. It is no part of the text, for it means nothing once the message has ended.
+    """
 
     fraction: float | None = None
+    left_ms: int | None = None
 
 
 Ending = Literal["done", "stopped", "failed", "lost"]
@@ -103,7 +107,8 @@ class Message(Struct, frozen=True):
     ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one; of a poll: ``votes`` are
     its choices with the users who chose them, ``expired`` the time at which it ended. ``live``: it is being written,
     so that its text and its ``steps`` still grow; ``end`` is how that ended, ``stopped_by`` the user who stopped it.
-    ``format``: "plain" if the text is shown as it is, None if it is Markdown.
+    ``stoppable``: a live message may be asked to stop. ``format``: "plain" if the text is shown as it is, None if it is
+    Markdown. ``author_kind``: "agent" if an agent wrote it, None for people and kernels.
     Example: ``room.messages[-1].text``
     """
 
@@ -135,6 +140,8 @@ class Message(Struct, frozen=True):
     progress: Progress | None = None
     votes: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     format: str | None = None
+    stoppable: bool = True
+    author_kind: str | None = None
 
     @property
     def time(self) -> datetime:

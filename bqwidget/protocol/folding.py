@@ -36,7 +36,10 @@ def fold(message: Message, change: Change) -> Message:
             if not message.live:
                 return message
             text = message.text if change.text is None else change.text
-            return replace(message, text=text, live=False, end=change.end, stopped_by=change.stopped_by)
+            progress = message.progress and replace(message.progress, left_ms=None)
+            return replace(
+                message, text=text, live=False, end=change.end, stopped_by=change.stopped_by, progress=progress
+            )
         case "vote":
             return _with_vote(message, change)
 

@@ -146,6 +146,8 @@ def _check_ask(ask: Ask, limits: Limits) -> None:
 def _check_progress(progress: Progress) -> None:
     if progress.fraction is not None and not 0 <= progress.fraction <= 1:
         raise ProtocolError("bad_field", "progress.fraction: a number from 0 to 1", field="progress.fraction")
+    if progress.left_ms is not None and not 0 <= progress.left_ms < MAX_TIME:
+        raise ProtocolError("bad_field", "progress.left_ms: milliseconds, 0 or more", field="progress.left_ms")
 
 
 def _check_part(part: Part) -> None:

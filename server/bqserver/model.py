@@ -25,7 +25,8 @@ class Submission(NamedTuple):
     ``principal``: the sender according to the server. ``verified``: the server has authenticated that name.
     ``moderator``: the sender may delete messages of others. ``now``: of a reply or a vote, the server's present time
     when it was accepted (milliseconds since the epoch), for the question's end. ``author``: of a live message,
-    ``Peer.author`` of its sender, who is so known again after a restart of the server.
+    ``Peer.author`` of its sender, who is so known again after a restart of the server. ``author_kind``: of the message,
+    "agent" or None.
     """
 
     room: str
@@ -35,6 +36,7 @@ class Submission(NamedTuple):
     moderator: bool = False
     now: int | None = None
     author: str | None = None
+    author_kind: str | None = None
 
 
 class RedactedSubmission(Submission):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from bqwidget._room.callbacks.loop_guard import is_sent_in_callback
@@ -28,10 +28,10 @@ class Turn(NamedTuple):
     pictures: tuple[Picture, ...] = ()
 
 
-def is_of_program(message: Message, agents: Collection[str]) -> bool:
-    """Whether a program wrote ``message``: one of ``agents``, a callback, or code that streams, reports, or asks."""
+def is_of_program(message: Message) -> bool:
+    """Whether a program wrote ``message``: an agent, a callback, or code that streams, reports, or asks."""
     return (
-        message.user in agents
+        message.author_kind == "agent"
         or message.live
         or message.end is not None
         or message.progress is not None
@@ -43,7 +43,6 @@ def is_of_program(message: Message, agents: Collection[str]) -> bool:
 def select(
     messages: Sequence[Message],
     is_own: Callable[[Message], bool],
-    agents: Collection[str],
     upto: int | None,
 ) -> list[Message]:
     """The messages of people and the own ones, up to the seq ``upto``, in the order in which a model reads them.
@@ -56,7 +55,7 @@ def select(
         own = is_own(message)
         if is_empty(message) or message.live or message.progress is not None:
             continue
-        if not own and is_of_program(message, agents):
+        if not own and is_of_program(message):
             continue
         if upto is None or message.seq <= upto:
             taken.append(((message.seq, 0), message))

@@ -98,7 +98,7 @@ class ConversationMixin(HistoryMixin):
         limit = check_count("pictures", pictures)
         upto = current_message() if upto is None else upto
         seq = None if upto is None else seq_of(upto, "upto")
-        messages = within(select(self.messages, self._is_assistant, self._agents(), seq), last, max_chars)
+        messages = within(select(self.messages, self._is_assistant, seq), last, max_chars)
         wanted = wanted_pictures(messages, self._is_assistant, limit)
         missing = {part.sha256 for part in wanted} - self._pictures.keys()
         return _Plan(known, messages, wanted, sorted(missing))
@@ -112,12 +112,6 @@ class ConversationMixin(HistoryMixin):
     def _is_assistant(self, message: Message) -> bool:
         """Sent by code under this member's name, also by an earlier kernel. What people type in a window is not."""
         return is_sent_by_code(message.cid) and self._connection.session.is_from(message, self.user)
-
-    def _agents(self) -> set[str]:
-        members = self._connection.session.members
-        return {each.user for each in members if each.kind == "agent"} - {
-            each.user for each in members if each.kind != "agent"
-        }
 
 
 async def _fetch(http: HttpClient, *, digests: Sequence[str]) -> dict[str, bytes]:

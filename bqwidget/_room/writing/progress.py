@@ -23,21 +23,31 @@ UPDATE_INTERVAL = 0.5
 
 
 class State(NamedTuple):
-    """What others see. ``fraction``: 0 to 1, or None."""
+    """What others see. ``fraction``, ``left_ms``: as in ``Progress``."""
 
     text: str
     fraction: float | None
+    left_ms: int | None = None
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(fraction=self.fraction, left_ms=self.left_ms)
 
 
 class ProgressMessage:
     """Calls ``state()`` on the room's thread for each update, if ``key()`` has changed. Never blocks the caller.
 
+    ``stoppable``: whether windows offer to stop it.
+
     Offline, only the newest state is kept. If the server has ended the message, because this member was away for too
     long, another one goes on.
     """
 
-    def __init__(self, room: SendMixin, state: Callable[[], State], key: Callable[[], object]) -> None:
+    def __init__(
+        self, room: SendMixin, state: Callable[[], State], key: Callable[[], object], *, stoppable: bool = True
+    ) -> None:
         self._room = room
+        self._stoppable = stoppable
         self._state = state
         self._key = key
         self._draft: LiveDraft | None = None
@@ -65,16 +75,16 @@ class ProgressMessage:
             connection.call_soon(self._finish)
 
     def _current(self) -> State:
-        text, fraction = self._state()
-        if self.stopped_by is not None:
-            text = f"{text} · {visible(self.stopped_by)} asked to stop"
-        return State(text, fraction)
+        state = self._state()
+        if self.stopped_by is None:
+            return state
+        return state._replace(text=f"{state.text} · {visible(self.stopped_by)} asked to stop")
 
     def _open(self, state: State) -> None:
         """Begin a message. Raises MessageRefused."""
         room = self._room
         send = room._draft(state.text)  # noqa: SLF001
-        send = msgspec.structs.replace(send, live=True, progress=Progress(fraction=state.fraction))
+        send = msgspec.structs.replace(send, live=True, progress=state.progress, stoppable=self._stoppable)
         room._check_draft(send)  # noqa: SLF001
         draft = LiveDraft(send, room._new_cid(), lambda: self._on_stop(draft))  # noqa: SLF001
         _, end = room._connection.submit_live(draft)  # noqa: SLF001
@@ -94,7 +104,7 @@ class ProgressMessage:
         self._timer = asyncio.get_running_loop().call_later(UPDATE_INTERVAL, self._update)
 
     def _show(self, draft: LiveDraft, state: State) -> None:
-        draft.content = (state.text, Progress(fraction=state.fraction))
+        draft.content = (state.text, state.progress)
         self._room._connection.advance(draft)  # noqa: SLF001
 
     def _finish(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from bqwidget.protocol import MAX_TIME
+
 RATE_WINDOW = 10.0
 """Seconds over which the rate is measured."""
 
@@ -20,6 +22,8 @@ class ProgressRate:
         self._started_at = clock()
         self._frozen_at: float | None = None
         self._samples: deque[tuple[float, int]] = deque([(self._started_at, 0)])
+        self.left_ms: int | None = None
+        """The time left, as of the last ``line``; None if it can't be known."""
 
     def elapsed(self) -> float:
         return (self._clock() if self._frozen_at is None else self._frozen_at) - self._started_at
@@ -32,10 +36,11 @@ class ProgressRate:
         """The text after ``done`` items, during the loop."""
         parts = [self._count(done)]
         rate = self._rate(done)
+        self.left_ms = None
         if rate > 0:
             parts.append(f"{format_number(rate)}/s")
             if self._total > done:
-                parts.append(f"{format_duration((self._total - done) / rate)} left")
+                self.left_ms = to_ms((self._total - done) / rate)
         return " · ".join(parts)
 
     def summary(self, done: int) -> str:
@@ -57,6 +62,11 @@ class ProgressRate:
             self._samples.popleft()
         since, before = self._samples[0]
         return (done - before) / (now - since) if now > since else 0.0
+
+
+def to_ms(seconds: float) -> int:
+    """``seconds`` as ``left_ms``, which is bounded."""
+    return min(int(seconds * 1_000), MAX_TIME - 1)
 
 
 def format_duration(seconds: float) -> str:

@@ -18,6 +18,10 @@ ACTIVITY_INTERVAL = 2.0
 
 
 class WriteMixin(SendMixin):
+    def __init__(self) -> None:
+        super().__init__()
+        self._activities: list[Activity] = []
+
     def write(self, *, re: Message | int | None = None, timeout: float | None = DELIVERY_TIMEOUT) -> Writer:
         """A context manager that writes one message, which others see grow; also for ``async with``. See ``Writer``.
 
@@ -35,7 +39,7 @@ class WriteMixin(SendMixin):
         return Writer(self, None if re is None else seq_of(re, "re"), check_timeout(timeout))
 
     def activity(self, text: str = "thinking…") -> Activity:
-        """A context manager: the room shows this member with ``text`` until it sends, or 5 s after the block.
+        """A context manager: the room shows this member with ``text`` until the end of the block.
 
         ``text``: 1 to 80 characters; more are cut. Also for ``async with``. Example::
 
@@ -44,7 +48,7 @@ class WriteMixin(SendMixin):
         """
         check_text("text", text, "'thinking…'")
         shown = truncate(str.__str__(text), MAX_ACTIVITY)
-        return Activity(self._connection, Typing(user=self.user, text=shown))
+        return Activity(self._connection, Typing(user=self.user, text=shown), self._activities)
 
     def stop(self, message: Message | int) -> None:
         """Ask the author of the live ``message`` (a Message or its seq) to stop, as the window's *Stop* does.
@@ -69,22 +73,24 @@ class WriteMixin(SendMixin):
 
 
 class Activity:
-    """What a member is doing, repeated until the end of the block. ``room.activity`` returns it."""
+    """What a member is doing, repeated until the end of the block. ``room.activity`` returns it.
 
-    def __init__(self, connection: Connection, frame: Typing) -> None:
+    ``open``: the activities of the member whose blocks run; the newest is shown.
+    """
+
+    def __init__(self, connection: Connection, frame: Typing, open: list[Activity]) -> None:  # noqa: A002
         self._connection = connection
         self._frame = frame
-        self._is_open = False
+        self._open = open
 
     def __enter__(self) -> Self:
-        self._is_open = True
-        self._connection.call_soon(self._repeat)
+        self._connection.call_soon(self._begin)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_open = False
+        self._connection.call_soon(self._end)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -94,7 +100,20 @@ class Activity:
     ) -> None:
         self.__exit__(kind, error, trace)
 
+    # ---- on the room's thread ----
+
+    def _begin(self) -> None:
+        self._open.append(self)
+        self._repeat()
+
     def _repeat(self) -> None:
-        if self._is_open:
-            self._connection.send_transient(self._frame)
+        if self in self._open:
+            if self is self._open[-1]:
+                self._connection.send_transient(self._frame)
             self._connection.call_later(ACTIVITY_INTERVAL, self._repeat)
+
+    def _end(self) -> None:
+        if self in self._open:
+            self._open.remove(self)
+            shown = self._open[-1]._frame if self._open else Typing(user=self._frame.user, on=False)  # noqa: SLF001
+            self._connection.send_transient(shown)

@@ -116,11 +116,13 @@ export const de: Strings = {
   sendAsText: "Als Text senden",
 
   memberCount: (count) => `${count} hier`,
+  agentCount: (count) => (count === 1 ? "1 Agent" : `${count} Agenten`),
   memberList: "Anwesende",
   kernelsBusy: (count) => (count === 1 ? "Kernel beschäftigt" : `${count} Kernel beschäftigt`),
   busy: "beschäftigt",
   idle: "bereit",
   isTyping: "schreibt…",
+  timeLeft: (duration) => `noch ${duration}`,
   copyLink: "Link kopieren",
   roomUrl: "Link zu diesem Raum",
   typing: (users) =>

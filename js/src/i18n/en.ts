@@ -115,11 +115,13 @@ export const en = {
   sendAsText: "Send as text",
 
   memberCount: (count: number) => `${count} here`,
+  agentCount: (count: number) => (count === 1 ? "1 agent" : `${count} agents`),
   memberList: "People here",
   kernelsBusy: (count: number) => (count === 1 ? "kernel busy" : `${count} kernels busy`),
   busy: "busy",
   idle: "idle",
   isTyping: "typing…",
+  timeLeft: (duration: string) => `${duration} left`,
   copyLink: "Copy link",
   roomUrl: "Link to this room",
   typing: (users: readonly string[]) =>

@@ -1,7 +1,7 @@
 /** What the state keeps of the members in the room, also after they have left. */
 
 import type { Member, PresenceFrame, Profile } from "../protocol/server-frames";
-import type { Program, State } from "./state";
+import type { State } from "./state";
 
 const PROFILE_FIELDS = ["name", "initials", "color", "avatar"] as const;
 const isSameProfile = (a: Profile | undefined, b: Profile): boolean => PROFILE_FIELDS.every((name) => a?.[name] === b[name]);
@@ -20,16 +20,14 @@ export function membersAfter(before: readonly Member[], frame: PresenceFrame): r
 }
 
 /** The fields of `state` that `members` changes; sets and maps without a change keep their identity. */
-export function withMembers({ programs, profiles }: State, members: readonly Member[]): Partial<State> {
-  const joined = members.flatMap(({ user, kind }) => (isProgram(kind) && programs.get(user) !== kind ? [[user, kind] as const] : []));
+export function withMembers({ kernels, profiles }: State, members: readonly Member[]): Partial<State> {
+  const joined = members.flatMap(({ user, kind }) => (kind === "kernel" && !kernels.has(user) ? [user] : []));
   const changed = members.flatMap(({ user, verified, profile }) =>
     verified && profile !== undefined && !isSameProfile(profiles.get(user), profile) ? [[user, profile] as const] : [],
   );
   return {
     members,
-    programs: joined.length > 0 ? new Map([...programs, ...joined]) : programs,
+    kernels: joined.length > 0 ? new Set([...kernels, ...joined]) : kernels,
     profiles: changed.length > 0 ? new Map([...profiles, ...changed]) : profiles,
   };
 }
-
-const isProgram = (kind: string | undefined): kind is Program => kind === "kernel" || kind === "agent";

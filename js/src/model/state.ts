@@ -23,9 +23,6 @@ export type Update = Change | AppendFrame;
 /** The notebook's comm: the kernel acknowledges commands, is slow to do so, or the comm is closed. */
 export type CommStatus = "ok" | "busy" | "gone";
 
-/** What a member is that is not a person. */
-export type Program = "kernel" | "agent";
-
 export interface State {
   readonly room: string;
   readonly user: string;
@@ -63,8 +60,8 @@ export interface State {
 
   readonly pending: readonly PendingDraft[];
   readonly members: readonly Member[];
-  /** The names of all kernels and agents seen so far: their messages are marked. */
-  readonly programs: ReadonlyMap<string, Program>;
+  /** The names of all kernels seen so far: their messages are marked. */
+  readonly kernels: ReadonlySet<string>;
   /** The last known profiles of verified members, by name. */
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly status: Status;
@@ -139,7 +136,7 @@ export function initialState(room: string, user = "", clients: readonly string[]
     stopping: new Set(),
     pending: [],
     members: [],
-    programs: new Map(),
+    kernels: new Set(),
     profiles: new Map(),
     status: { type: "status", status: "connecting", error: null, retry_at: null, queued: 0 },
     comm: "ok",

@@ -20,8 +20,8 @@ const stepSchema = object({
 /** One step of what the author of a live message does, such as a search. */
 export type Step = Infer<typeof stepSchema>;
 
-/** `fraction`: 0 to 1; absent if the total is not known. */
-export const progressSchema = object({ fraction: nullish(number) });
+/** `fraction`: 0 to 1; absent if the total is not known. `left_ms`: the time left, estimated. */
+export const progressSchema = object({ fraction: nullish(number), left_ms: nullish(number) });
 /** Makes a live message the progress of some work. */
 export type Progress = Infer<typeof progressSchema>;
 
@@ -69,6 +69,10 @@ export const messageSchema = object({
   votes: optional(record(array(string))),
   /** "plain": the text is shown as it is; otherwise it is Markdown. */
   format: nullish(string),
+  /** False: its author does not stop a live message when asked to. */
+  stoppable: optional(boolean),
+  /** "agent" if an agent wrote it; absent for people and kernels. */
+  author_kind: nullish(string),
 });
 /** A message with all later changes folded in. `seq` and `at` grow strictly; `seq` may skip values. */
 export type Message = Infer<typeof messageSchema>;

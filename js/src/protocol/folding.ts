@@ -1,6 +1,6 @@
 /** What becomes of a message by later entries: edits, reactions, appended text, steps, votes, answers. */
 
-import type { Ask, Change, Message, Step } from "./entries";
+import type { Ask, Change, Message, Progress, Step } from "./entries";
 
 /** `message` after `change`; applying the same change twice gives the same result. */
 export function fold(message: Message, change: Change): Message {
@@ -36,6 +36,7 @@ export function fold(message: Message, change: Change): Message {
         ...message,
         text: change.text ?? message.text,
         live: false,
+        ...(message.progress !== undefined && { progress: withoutTimeLeft(message.progress) }),
         ...(change.end !== undefined && { end: change.end }),
         ...(change.stopped_by !== undefined && { stopped_by: change.stopped_by }),
       };
@@ -43,6 +44,8 @@ export function fold(message: Message, change: Change): Message {
       return withVote(message, change);
   }
 }
+
+const withoutTimeLeft = ({ fraction }: Progress): Progress => (fraction === undefined ? {} : { fraction });
 
 /** A piece of a live message: a change of the log, or what is sent before that is written. */
 export type Piece = Pick<Change, "target" | "offset" | "text" | "replace" | "progress">;

@@ -1,4 +1,4 @@
-/** The members in the room: a count that opens the list of names, with the state of each kernel. */
+/** The members in the room: a count, also of agents, that opens the list of names, with the state of each kernel. */
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
@@ -29,19 +29,22 @@ export function Members({ members }: { readonly members: readonly Member[] }): J
   };
   const mixed = members.some(({ verified }) => verified);
   const busy = members.filter((member) => member.busy).length;
+  const agents = members.filter(({ kind }) => kind === "agent").length;
   return (
     <div class="bq-members" ref={container} onKeyDown={closeOnEscape}>
       <button ref={button} type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
         <PeopleIcon />
         <span>{strings.memberCount(members.length)}</span>
+        {agents > 0 && <span class="bq-agents">{strings.agentCount(agents)}</span>}
         {busy > 0 && <span class="bq-busy">{strings.kernelsBusy(busy)}</span>}
       </button>
       {open && (
         <ul class="bq-people" aria-label={strings.memberList} tabIndex={0}>
           {members.map((member, index) => (
             <li key={index}>
-              <Avatar user={member.user} kernel={member.kind === "kernel"} profile={member.verified ? member.profile : null} />
+              <Avatar user={member.user} program={(member.kind ?? "person") !== "person"} profile={member.verified ? member.profile : null} />
               <Name member={member} mixed={mixed} />
+              {member.kind === "agent" && <span class="bq-badge">{strings.programs.agent}</span>}
               <small dir="auto">{activity(member)}</small>
             </li>
           ))}

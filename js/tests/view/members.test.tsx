@@ -22,6 +22,13 @@ function draw(element: Parameters<typeof render>[0]): HTMLElement {
   return place;
 }
 describe("members", () => {
+  it("says which of them are agents", async () => {
+    const drawn = draw(<Members members={[{ user: "ada" }, { user: "helper", kind: "agent" }, { user: "run", kind: "kernel" }]} />);
+    expect(drawn.querySelector("button")!.textContent).toBe("3 here1 agent");
+    await act(() => drawn.querySelector("button")!.click());
+    expect([...drawn.querySelectorAll("li")].map(({ textContent }) => textContent)).toEqual(["Aada", "Hhelperagent", "Rrunidle"]);
+  });
+
   it("are marked like their messages, with their display names", async () => {
     const members: Member[] = [
       { user: "ada", verified: true, profile: { name: "Ada Lovelace", initials: "AL" } },

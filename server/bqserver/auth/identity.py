@@ -30,6 +30,12 @@ UNVERIFIED = Identity()
 """Admitted under a self-asserted name."""
 
 
+def is_agent(identity: Identity) -> bool:
+    """Whether the identity's own token is one for agents; a guest's is that of the member who invited them."""
+    grant = identity.grant
+    return grant is not None and grant.kind == "agent" and grant.name == identity.principal
+
+
 class Denied(NamedTuple):
     """Why authentication failed: the error's code and message on the wire."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import zlib
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 SIGNS_PER_HEARTBEAT = 8
 """How often a node says which authors it has."""
+ROOM_MEMORY = 2.0
+"""Heartbeats for which a room counts that a node's authors have left: by then the node has ended their messages."""
 SPREAD = 0.1
 """Of a heartbeat, by which nodes differ in the time at which they end a message: one is enough."""
 ASK_INTERVAL = 0.25
@@ -59,6 +62,8 @@ class Writing(Struct, frozen=True):
     authors: dict[str, list[str]]
 
 
+_log = logging.getLogger("bqserver.nats")
+
 _Said = TypeVar("_Said")
 _decode_sign = msgspec.json.Decoder(LiveSign).decode
 _decode_writing = msgspec.json.Decoder(Writing).decode
@@ -76,9 +81,12 @@ class NatsLiveRelay:
         """The messages for whose text this node has asked just now, and whether it has to ask again."""
         self._authors: dict[str, dict[str, list[str]]] = {}
         """By node: its authors, and the rooms in which they write."""
+        self._rooms: dict[str, dict[str, float]] = {}
+        """By node: the rooms in which its authors write or wrote, and when it said so last (the loop's clock)."""
         self._seen_at: dict[str, float] = {}
-        """When each of these nodes has last given a sign (the loop's clock)."""
-        self._said = False
+        """When each of these nodes has last given a sign."""
+        self._says_until = 0.0
+        """Until when this node gives signs without any author."""
         self._outbox: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._tasks = {self._loop.create_task(work) for work in (self._send_queued(), self._repeat())}
@@ -145,7 +153,11 @@ class NatsLiveRelay:
         said = _read(_decode_writing, msg)
         if said is None or said.node == self.node:
             return
-        self._seen_at[said.node] = self._loop.time()
+        self._seen_at[said.node] = now = self._loop.time()
+        # The authors that have just left a node have a heartbeat to come back before it ends their messages.
+        since = now - ROOM_MEMORY * self._hub.heartbeat
+        rooms = {room: at for room, at in self._rooms.get(said.node, {}).items() if at > since}
+        self._rooms[said.node] = {**rooms, **{room: now for named in said.authors.values() for room in named}}
         self._set_authors(said.node, said.authors)
 
     def _set_authors(self, node: str, authors: dict[str, list[str]]) -> None:
@@ -173,10 +185,12 @@ class NatsLiveRelay:
         while True:
             await asyncio.sleep(self._hub.heartbeat / SIGNS_PER_HEARTBEAT)
             authors = {author: sorted(rooms) for author, rooms in self._hub.orphans.writing().items()}
-            if authors or self._said:
+            now, heartbeat = self._loop.time(), self._hub.heartbeat
+            if authors:
+                self._says_until = now + (ROOM_MEMORY + 1) * heartbeat
+            if now < self._says_until:
                 self._publish("writing", Writing(node=self.node, authors=authors))
-            self._said = bool(authors)
-            silent_since = self._loop.time() - self._hub.heartbeat
+            silent_since = now - heartbeat
             for node, seen_at in list(self._seen_at.items()):
                 if seen_at < silent_since:
                     del self._seen_at[node]
@@ -184,17 +198,22 @@ class NatsLiveRelay:
 
     def _lose(self, node: str) -> None:
         """The node has stopped: read the rooms in which its authors wrote, and wait for them."""
-        rooms = {room for rooms in self._authors.get(node, {}).values() for room in rooms}
+        rooms = self._rooms.pop(node, {})
         if rooms:
-            task = self._loop.create_task(self._read_rooms(rooms))
+            task = self._loop.create_task(self._read_rooms(list(rooms)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._set_authors(node, {})
 
-    async def _read_rooms(self, rooms: set[str]) -> None:
-        for room in rooms:
-            with contextlib.suppress(StorageError):
-                await self._hub.log.bounds(room)
+    async def _read_rooms(self, rooms: list[str]) -> None:
+        """Until each was read: a room that is not read keeps its live messages."""
+        while rooms:
+            try:
+                await self._hub.log.bounds(rooms[-1])
+                rooms.pop()
+            except (StorageError, *CONNECTION_ERRORS) as error:
+                _log.warning("room %s, in which a lost node had authors, can't be read yet: %s", rooms[-1], error)
+                await asyncio.sleep(self._hub.heartbeat)
 
     def _publish(self, subject: str, sign: LiveSign | Writing) -> None:
         self._outbox.put_nowait(partial(self._client.publish, f"{self._stream}.{subject}", encode(sign)))

@@ -117,11 +117,12 @@ def _set_typing(hub: Hub, room: ActiveRoom, peer: Peer, typing: Typing) -> None:
     if typing.text is not None:
         check_activity(typing.text)
     loop = asyncio.get_running_loop()
-    peer.typing_until = loop.time() + TYPING_TIMEOUT
+    peer.typing_until = loop.time() + TYPING_TIMEOUT if typing.on else 0.0
     peer.activity = typing.text
     peer.user = peer.principal or peer.user or typing.user
     hub.presence.peer_changed(room, peer)
-    loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end
+    if typing.on:
+        loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end
 
 
 def _may_use(hub: Hub, peer: Peer, user: str | None) -> bool:

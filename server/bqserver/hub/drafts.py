@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from bqserver.auth.identity import Identity
+from bqserver.auth.identity import Identity, is_agent
 from bqserver.clock import steady_time_ms
 from bqserver.model import Rejected, Role, Submission
 from bqserver.storage.attachments import resolve_attachments
@@ -20,6 +20,7 @@ class Author(Protocol):
     """Who sends a draft: a peer, or the ``Poster`` of a request.
 
     ``role``: what they may do in the room now. ``address``: what the rate of an unverified author is counted by.
+    ``kind``: ``person``, ``kernel`` or ``agent``.
     """
 
     @property
@@ -30,6 +31,8 @@ class Author(Protocol):
     def room_name(self) -> str: ...
     @property
     def address(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
 
 
 class Poster(NamedTuple):
@@ -39,6 +42,10 @@ class Poster(NamedTuple):
     room_name: str
     address: str
     role: Role = Role.WRITE
+
+    @property
+    def kind(self) -> str:
+        return "agent" if is_agent(self.identity) else "person"
 
 
 Decision = Submission | Rejected
@@ -63,7 +70,7 @@ def accept(hub: Hub, author: Author, draft: Draft | Post) -> Decision | Awaitabl
         draft = to_send(draft)
     if isinstance(draft, Send) and draft.parts:
         return _with_attachments(hub, author, draft)
-    return _submission(identity, author.role, author.room_name, draft)
+    return _submission(author, identity, author.role, draft)
 
 
 async def _with_attachments(hub: Hub, author: Author, draft: Send) -> Decision:
@@ -77,16 +84,17 @@ async def _with_attachments(hub: Hub, author: Author, draft: Send) -> Decision:
         return identity
     role = hub.policy.authenticator.role(identity, room)
     rejected = hub.policy.check_can_write(identity, role, room, draft.user)
-    return rejected or _submission(identity, role, room, checked)
+    return rejected or _submission(author, identity, role, checked)
 
 
-def _submission(identity: Identity, role: Role, room: str, draft: Draft) -> Submission:
+def _submission(author: Author, identity: Identity, role: Role, draft: Draft) -> Submission:
     principal = identity.principal
     return Submission(
-        room,
+        author.room_name,
         principal or draft.user,
         draft,
         verified=principal is not None,
         moderator=role is Role.MODERATE,
         now=steady_time_ms() if isinstance(draft, Vote) or (isinstance(draft, Send) and draft.re is not None) else None,
+        author_kind="agent" if author.kind == "agent" and isinstance(draft, Send) else None,
     )

@@ -190,7 +190,10 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
     repeated draft of such an entry is a duplicate whatever its text: it must neither be stored again nor fail.
     """
     stored = (decode_change if first.change else decode_message)(first.body)
-    entry = _by_author(new_entry(submission._replace(now=stored.real_at), first.seq, first.at), stored)
+    # What an earlier release stored does not say what its author is.
+    author_kind = None if isinstance(stored, Change) else stored.author_kind
+    same = submission._replace(now=stored.real_at, author_kind=author_kind)
+    entry = _by_author(new_entry(same, first.seq, first.at), stored)
     if encode(entry) == first.body:
         return first._replace(dup=True)
     if is_redacted(stored) and without_text(entry) == without_text(stored):

@@ -84,7 +84,8 @@ def to_submission(original: CanonicalEntry, seq: Callable[[int], int]) -> Submis
     else:
         draft = to_draft(entry if entry.re is None else replace(entry, re=seq(entry.re)))
     kind = RedactedSubmission if is_redacted(entry) else Submission
-    return kind(room, principal, draft, verified=verified, moderator=True, now=now)
+    author_kind = None if isinstance(entry, Change) else entry.author_kind
+    return kind(room, principal, draft, verified=verified, moderator=True, now=now, author_kind=author_kind)
 
 
 def referenced_attachments(entries: Iterable[CanonicalEntry]) -> Iterator[tuple[str, Part]]:

@@ -9,13 +9,16 @@ import pytest
 from bqserver.auth import tokens
 from bqserver.hub.commands import submit
 from bqserver.hub.hub import Hub
+from bqserver.hub.live.content import Content
+from bqserver.hub.live.message import LiveMessage
+from bqserver.hub.live.saving import SAVE_INTERVAL
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from bqserver.websocket import flood_control
 from support.hub import frames, joined, run, settle
 from support.ws_client import append, append_all, changes, ended, member, members, opened, request, until_text
 
-from bqwidget.protocol import Send, StopFrame
+from bqwidget.protocol import Message, Send, StopFrame
 
 TEXT = "One, two, 🦊 three."
 
@@ -58,6 +61,37 @@ def test_pieces_are_passed_on_and_the_log_gets_them_once(server):
     assert (message["text"], message["end"]) == (TEXT, "done")
     assert "live" not in message
     assert "edited" not in message
+
+
+@pytest.mark.parametrize(
+    ("characters", "rate", "longest_wait"),
+    [(4, 100, 0.05), (8, 30, 0.12), (8, 100, 0.04), (4, 8, 0.0), (20, 24, 0.0)],
+)
+def test_members_are_sent_at_most_four_bytes_for_each_of_many_pieces_and_calm_ones_at_once(
+    characters: int, rate: int, longest_wait: float
+):
+    """On the page: with the frame's 55 bytes, and the entry of the log once in two seconds."""
+    live, seconds = LiveMessage(Message(seq=41, room="lobby", user="bot", text="", at=0, live=True), 0.0), 10
+    frames, waits, waiting = 0, [], []
+
+    def send(now: float) -> None:
+        nonlocal frames
+        frames, live.sent, live.sent_at = frames + 1, live.newest, now
+        waits.extend(now - at for at in waiting)
+        waiting.clear()
+
+    for number in range(seconds * rate):
+        now = number / rate
+        if waiting and live.send_due() <= now:
+            send(live.send_due())
+        live.newest = Content(live.newest.text + "x" * characters)
+        waiting.append(now)
+        if live.send_due() <= now:
+            send(now)
+    size = len(live.newest.text)
+    entries = seconds / SAVE_INTERVAL * 150
+    assert max(waits) <= longest_wait + 1e-9
+    assert rate < 30 or frames * 55 + size + entries <= 4 * size
 
 
 def test_an_overlap_is_dropped_and_a_piece_beyond_the_text_is_refused(server):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from bqserver.hub import presence
 from bqserver.hub.catch_up import start_resume
+from bqserver.hub.commands import TYPING_TIMEOUT
 from bqserver.hub.hub import Hub
 from bqserver.hub.presence import BRIEF_COMMANDS_BYTES, MAX_COMMANDS_BYTES, local_members, next_announcement
 from bqserver.storage.memory import MemoryLog
@@ -85,6 +87,16 @@ def test_a_member_says_what_it_is_doing_until_it_sends(server: RunningServer, ad
         until(ada, "bot", lambda one: one.get("typing") == "writing")
         bot.say("done", user="bot")
         until(ada, "bot", lambda one: "typing" not in one)
+
+
+def test_a_member_says_that_it_does_so_no_more(server: RunningServer, ada: Member) -> None:
+    with member(server.url, query="?user=bot&kind=agent") as bot:
+        bot.send(typing("thinking…"))
+        until(ada, "bot", lambda one: one.get("typing") == "thinking…")
+        started = time.monotonic()
+        bot.send({"type": "chat.typing", "on": False})
+        until(ada, "bot", lambda one: "typing" not in one)
+        assert time.monotonic() - started < TYPING_TIMEOUT
 
 
 def test_an_activity_that_is_not_repeated_ends(server: RunningServer, ada: Member, monkeypatch) -> None:

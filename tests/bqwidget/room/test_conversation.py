@@ -41,9 +41,9 @@ def message(seq: int, user: str, text: str = "hi", cid: str = WINDOW, **fields: 
     return Message(seq=seq, room="lobby", user=user, text=text, at=seq, cid=cid, **fields)
 
 
-def chosen(*messages: Message, upto: int | None = None, agents: tuple[str, ...] = ()) -> list[int]:
+def chosen(*messages: Message, upto: int | None = None) -> list[int]:
     own = {each.seq for each in messages if each.user == "bot"}
-    return [each.seq for each in select(messages, lambda each: each.seq in own, agents, upto)]
+    return [each.seq for each in select(messages, lambda each: each.seq in own, upto)]
 
 
 def test_programs_are_not_taken_for_people() -> None:
@@ -54,10 +54,10 @@ def test_programs_are_not_taken_for_people() -> None:
         message(6, "other", cid=CODE, end="done"),
         message(7, "other", cid=CODE, progress=Progress(fraction=1), end="done"),
         message(8, "other", cid=CODE, ask=Ask()),
-        message(9, "helper", cid=CODE),
+        message(9, "helper", cid=CODE, author_kind="agent"),
         message(10, "bot", cid=CODE, progress=Progress(), end="done"),
     ]
-    assert chosen(*words, *programs, agents=("helper",)) == [1, 2, 3]
+    assert chosen(*words, *programs) == [1, 2, 3]
 
 
 def test_deleted_and_unfinished_messages_are_left_out() -> None:

@@ -6,11 +6,17 @@ import asyncio
 import inspect
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import matplotlib.figure
 import pandas as pd
 import pytest
 from support.eventually import eventually
+
+from bqwidget import Room
+from bqwidget.protocol import Message
 
 ENDLESS = 10**9
 
@@ -383,3 +389,60 @@ def test_many_bots_and_many_questions(join):
         replies = [message for message in reader.messages if message.re == question.seq]
         assert sorted(reply.user for reply in replies) == ["bot0", "bot1", "bot2"]
         assert {reply.text for reply in replies} == {question.text.removesuffix("?") + " is so"}
+
+
+# ---- bots and people in one room
+
+
+QUESTIONS = 50
+BOTS = ("ada-bot", "bob-bot", "eve-bot")
+PEOPLE = ("ann", "ben", "cy")
+
+
+def start_sync(bot: Room) -> None:
+    @bot.on_mention
+    def answer(message: Message) -> Iterator[str]:
+        yield from ("answer ", "to ", message.text)
+
+
+def start_async(bot: Room) -> None:
+    @bot.on_mention
+    async def answer(message: Message) -> Any:
+        for word in ("answer ", "to "):
+            await asyncio.sleep(0)
+            yield word
+        yield message.text
+
+
+def start_background(bot: Room) -> None:
+    @bot.on_mention(background=True)
+    def answer(message: Message) -> Iterator[str]:
+        yield from ("answer ", "to ", message.text)
+
+
+@pytest.mark.timeout(240)
+def test_each_of_fifty_questions_at_once_is_answered_once_in_one_message(join: Any) -> None:
+    """Every answer names a bot, as the question does: the bots do not take it for a question."""
+    bots = [join(name, separate=True) for name in BOTS]
+    people = [join(name, separate=True) for name in PEOPLE]
+    for bot, start in zip(bots, (start_sync, start_async, start_background), strict=True):
+        start(bot)
+
+    def ask(number: int) -> Message:
+        sent: Message = people[number % len(people)].send(f"@{BOTS[number % len(BOTS)]} question {number}")
+        return sent
+
+    with ThreadPoolExecutor(QUESTIONS) as pool:
+        asked = list(pool.map(ask, range(QUESTIONS)))
+
+    def answers(room: Room) -> list[Message]:
+        return [message for message in room.messages if message.re is not None and message.end is not None]
+
+    for room in [*people, *bots]:
+        eventually(lambda room=room: len(answers(room)) >= QUESTIONS, 120, "all answers")
+    for room in [*people, *bots]:
+        assert len(room.messages) == 2 * QUESTIONS
+        by_question = {message.re: message for message in answers(room)}
+        for number, question in enumerate(asked):
+            reply = by_question[question.seq]
+            assert (reply.user, reply.text, reply.end) == (BOTS[number % 3], f"answer to {question.text}", "done")

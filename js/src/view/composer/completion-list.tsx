@@ -40,7 +40,7 @@ export function CompletionList({ completion }: { readonly completion: Completion
 function NameOption({ user }: { readonly user: string }): JSX.Element {
   return (
     <>
-      <Avatar user={user} kernel={false} />
+      <Avatar user={user} program={false} />
       <span dir="auto">{user}</span>
     </>
   );

@@ -16,10 +16,12 @@ export function LiveState({ message, stopping, onStop }: Props): JSX.Element | n
     return (
       <div class="bq-live">
         <span class="bq-writing">{stopping ? strings.stopping : message.progress ? strings.running : strings.writing}</span>
-        {/* Still there while it stops: an author who was offline did not get it. */}
-        <button type="button" class="bq-stop" onClick={() => onStop(message)}>
-          {strings.stop}
-        </button>
+        {message.stoppable !== false && (
+          /* Still there while it stops: an author who was offline did not get it. */
+          <button type="button" class="bq-stop" onClick={() => onStop(message)}>
+            {strings.stop}
+          </button>
+        )}
       </div>
     );
   }
@@ -27,8 +29,9 @@ export function LiveState({ message, stopping, onStop }: Props): JSX.Element | n
   return ending === "" ? null : <p class={`bq-live${message.end === "stopped" ? "" : " bq-ended-badly"}`} dir="auto">{ending}</p>;
 }
 
-/** How a live message ended, unless that was by itself. */
-export function endingOf({ end, stopped_by }: Message): string {
+/** How a live message ended, unless that was by itself, or its text says so, as that of `track` and `report`. */
+export function endingOf({ end, stopped_by, progress, text }: Message): string {
+  if (progress !== undefined && stopped_by !== undefined && text.includes(`stopped by ${stopped_by}`)) return "";
   if (end === "stopped") return stopped_by === undefined ? strings.stopped : strings.stoppedBy(stopped_by);
   if (end === "failed") return strings.failed;
   return end === "lost" ? strings.authorGone : "";

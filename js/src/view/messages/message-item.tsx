@@ -51,7 +51,7 @@ export class MessageItem extends Component<Props> {
           </div>
         )}
         <div class="bq-message">
-          {startsGroup && !mine && <Avatar user={message.user} kernel={program !== null} profile={profile} />}
+          {startsGroup && !mine && <Avatar user={message.user} program={program !== null} profile={profile} />}
           <div class="bq-column">
             <p class={startsGroup && !mine ? "bq-author" : "bq-sr"}>
               <b dir="auto" title={verificationTitle(verification)}>

@@ -1,6 +1,7 @@
 /** The progress of some work: a live message with a bar, its lines, and how it ended. */
 
 import type { ComponentChildren, JSX } from "preact";
+import { formatDuration } from "../../i18n/format";
 import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
 import { CheckIcon, CloseIcon, StopIcon } from "../shared/icons";
@@ -17,7 +18,9 @@ const ICONS = { done: CheckIcon, stopped: StopIcon, failed: CloseIcon, lost: Clo
 
 export function ProgressCard({ message, children }: Props): JSX.Element {
   const { text, progress, live, end = "done" } = message;
-  const [first = "", ...lines] = text.trim().split("\n");
+  const [first = "", ...rest] = text.trim().split("\n");
+  const left = live && progress?.left_ms !== undefined ? strings.timeLeft(formatDuration(progress.left_ms)) : "";
+  const lines = [rest.join("\n"), left].filter(Boolean).join(" · ");
   const title = first.replace(STATE_SIGN, "");
   const fraction = progress?.fraction === undefined ? null : Math.min(Math.max(progress.fraction, 0), 1);
   const hasBar = live === true || (end !== "done" && fraction !== null);
@@ -43,9 +46,9 @@ export function ProgressCard({ message, children }: Props): JSX.Element {
         />
       )}
       <div class="bq-line">
-        {lines.length > 0 && (
+        {lines !== "" && (
           <p class="bq-progress-lines" dir="auto">
-            {lines.join("\n")}
+            {lines}
           </p>
         )}
         {children}

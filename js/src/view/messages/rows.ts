@@ -1,7 +1,7 @@
 /** What each row of the list shows: which message starts a group, a day, or the unread messages. */
 
 import { formatDay, isSameDay } from "../../i18n/format";
-import { isOwn, messageBySeq, type Program, type State } from "../../model/state";
+import { isOwn, messageBySeq, type State } from "../../model/state";
 import type { Message } from "../../protocol/entries";
 import { isValidAnswer } from "../../protocol/folding";
 import { isFromProgram } from "../../protocol/ids";
@@ -18,7 +18,7 @@ export interface Row {
   /** The reader wrote it: it is on their side. */
   readonly mine: boolean;
   /** What wrote it, if it was not a person. */
-  readonly program: Program | "yourKernel" | null;
+  readonly program: "kernel" | "yourKernel" | "agent" | null;
   readonly verification: Verification;
   /** Of a verified author. */
   readonly profile: Profile | null;
@@ -88,11 +88,12 @@ const intervalOf = ({ at }: Message): number => Math.floor(at / GROUP_INTERVAL_M
 
 /** A person and their kernel may have one name: the id of the message tells them apart. */
 function programOf(state: State, message: Message): Row["program"] {
-  const { user, cid = "" } = message;
+  const { user, cid = "", author_kind } = message;
+  if (author_kind === "agent") return "agent";
   const sent = isFromProgram(cid);
   if (sent === false) return null;
-  const program = state.programs.get(user) ?? (sent ? "kernel" : null);
-  return program === "kernel" && isOwn(state, message) ? "yourKernel" : program;
+  if (!sent && !state.kernels.has(user)) return null;
+  return isOwn(state, message) ? "yourKernel" : "kernel";
 }
 
 function isSameGroup(state: State, a: Message, b: Message): boolean {

@@ -28,11 +28,11 @@ const AVATAR_URL = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{1,50
 
 interface Props {
   readonly user: string;
-  readonly kernel: boolean;
+  readonly program: boolean;
   readonly profile?: Profile | null | undefined;
 }
 
-export function Avatar({ user, kernel, profile }: Props): JSX.Element {
+export function Avatar({ user, program, profile }: Props): JSX.Element {
   const { initials, color, avatar } = profile ?? {};
   const picture = avatar !== undefined && AVATAR_URL.test(avatar);
   const style = {
@@ -40,7 +40,7 @@ export function Avatar({ user, kernel, profile }: Props): JSX.Element {
     ...(picture ? { backgroundImage: `url("${avatar}")` } : {}),
   };
   return (
-    <span class={`bq-avatar bq-hue-${hueOf(user)}${kernel ? " bq-square" : ""}`} style={style} aria-hidden="true">
+    <span class={`bq-avatar bq-hue-${hueOf(user)}${program ? " bq-square" : ""}`} style={style} aria-hidden="true">
       {picture ? "" : initials?.trim() ? graphemes(initials.trim()).slice(0, MAX_INITIALS).join("") : initialsOf(user)}
     </span>
   );

@@ -48,6 +48,27 @@ it("is stopped by a button while it runs", async () => {
   expect(rows()[0]?.textContent).not.toContain("■");
 });
 
+it("names who stopped it once", async () => {
+  await start("epoch 3", 0.1);
+  await end("stopped", { stopped_by: "ada", text: "■ epoch 3: 10 % · stopped by ada" });
+  expect(rows()[0]?.textContent.match(/stopped by ada/gu)).toHaveLength(1);
+});
+
+it("offers no button where its author does not stop", async () => {
+  await receiveMessage("trainer", "epoch 3", { live: true, progress: { fraction: 0.1 }, stoppable: false });
+  expect(rows()[0]?.textContent).toContain("running…");
+  expect(() => button("Stop")).toThrow();
+});
+
+it("shows the time left while it runs, and no more when its author is gone", async () => {
+  await receiveMessage("trainer", "epoch 3\n10 %", { live: true, progress: { fraction: 0.1, left_ms: 90_000 } });
+  expect(rows()[0]?.textContent).toContain("10 % · 90 sec left");
+  await receive({ type: "append", target: 1, offset: 7, text: "\n20 %", replace: true, progress: { fraction: 0.2, left_ms: 600_000 } });
+  expect(rows()[0]?.textContent).toContain("20 % · 10 min left");
+  await end("lost");
+  expect(rows()[0]?.textContent).not.toContain("left");
+});
+
 it.each([
   ["failed", "failed"],
   ["lost", "ended: its author is gone"],

@@ -53,8 +53,12 @@ describe("a row", () => {
     expect(rows(start).map(({ startsGroup }) => startsGroup)).toEqual([true, true, false, true, true]);
     const theirs = { ...start, clients: ["ffffffffffff"] };
     expect(rows(theirs).map(({ program }) => program)).toEqual([null, "kernel", "kernel", null, null]);
-    const [agent] = reduce(theirs, [{ type: "presence", members: [{ user: "me", kind: "agent" }] }]);
-    expect(rows(agent).map(({ program }) => program)).toEqual([null, "agent", "agent", null, "agent"]);
+  });
+
+  it("knows an agent by the message, also when the agent is not here", () => {
+    const helper = { user: "helper", cid: "1.89abcdef0123456789ab" };
+    const said = [message(1, "helper", { ...helper, author_kind: "agent" }), message(2, "helper", helper)];
+    expect(rows(withAll(said)).map(({ program, startsGroup }) => [program, startsGroup])).toEqual([["agent", true], ["kernel", true]]);
   });
 
   it("shows one time for a group, and one in each five minutes of a long one", () => {

@@ -24,7 +24,7 @@ function draw(element: Parameters<typeof render>[0]): HTMLElement {
   return place;
 }
 const avatar = (profile?: Profile): HTMLElement =>
-  draw(<Avatar user="ada lovelace" kernel={false} profile={profile} />).firstElementChild as HTMLElement;
+  draw(<Avatar user="ada lovelace" program={false} profile={profile} />).firstElementChild as HTMLElement;
 
 describe("an avatar", () => {
   it("has the initials and the colour of the profile, and a readable text colour", () => {

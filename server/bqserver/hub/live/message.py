@@ -10,6 +10,13 @@ from bqwidget.protocol import Append, AppendFrame, Draft, Message
 
 from .content import Content, Piece, difference
 
+JOIN_INTERVAL = 0.04
+"""Seconds between two pieces of one message that members are sent, at least."""
+MAX_JOIN_INTERVAL = 0.12
+"""The same for a piece of fewer than MIN_CHARACTERS."""
+MIN_CHARACTERS = 20
+"""A frame has 55 bytes besides its text: with so many characters, it has about four times their bytes."""
+
 
 class LiveMessage:
     """A message that is being written.
@@ -51,6 +58,11 @@ class LiveMessage:
         self.written_here = False
         self.send_timer: asyncio.TimerHandle | None = None
         self.save_timer: asyncio.TimerHandle | None = None
+
+    def send_due(self) -> float:
+        """When members are sent what they have not been sent yet (loop time)."""
+        waiting = len(self.newest.text) - len(self.sent.text)
+        return self.sent_at + (MAX_JOIN_INTERVAL if 0 < waiting < MIN_CHARACTERS else JOIN_INTERVAL)
 
     @property
     def saved(self) -> Content:

@@ -1,7 +1,7 @@
 """The live messages of all rooms: their pieces are passed on at once, and the log gets them joined.
 
-A piece goes to the members that follow live messages, joined with those of the next 40 ms where they come faster. The
-log gets what it does not have at most once in 2 s, and at the end. A text that is replaced, not added to, is a state
+A piece goes to the members that follow live messages, at once where the one before is 120 ms old; else joined with what
+follows, until that is worth a frame. The log gets what it does not have at most once in 2 s, and at the end. A text that is replaced, not added to, is a state
 of which only the newest counts: the log gets that at most once in 30 s.
 """
 
@@ -28,9 +28,6 @@ from .message import LiveMessage
 from .places import LivePlaces
 from .saving import GONE_CODES, Saver, Submit
 from .variants import OPENS, Variant, changing, opening
-
-JOIN_INTERVAL = 0.04
-"""Seconds between two pieces of one message that members are sent."""
 
 
 class LiveMessages:
@@ -136,13 +133,17 @@ class LiveMessages:
             return
         live.rewritten = live.rewritten or not newest.text.startswith(live.newest.text)
         live.newest, live.written_here = newest, True
-        if live.send_timer is None:
-            due = live.sent_at + JOIN_INTERVAL
-            if self._loop.time() >= due:
-                self._send(live)
-            else:
-                live.send_timer = self._loop.call_at(due, self._send, live)
+        self._send_when_due(live)
         self._saver.later(live)
+
+    def _send_when_due(self, live: LiveMessage) -> None:
+        due = live.send_due()
+        if self._loop.time() >= due:
+            self._send(live)
+        elif live.send_timer is None or live.send_timer.when() > due:
+            if live.send_timer is not None:
+                live.send_timer.cancel()
+            live.send_timer = self._loop.call_at(due, self._send, live)
 
     def finish(self, live: LiveMessage, end: Submission, on_outcome: Callable[[Outcome], None]) -> None:
         """Submit the end of a message, after the rest of its text."""

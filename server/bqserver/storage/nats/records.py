@@ -36,6 +36,8 @@ class Record(Struct, frozen=True):
     """Its text was replaced by an edit or a delete that follows, and is not in the draft any more."""
     author: str | None = None
     """``Submission.author``."""
+    author_kind: str | None = None
+    """``Submission.author_kind``."""
 
 
 class StreamMessage(NamedTuple):
@@ -59,7 +61,7 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def encode_record(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
-    _, principal, draft, verified, moderator, now, author = submission
+    _, principal, draft, verified, moderator, now, author, author_kind = submission
     return encode(
         Record(
             by=principal,
@@ -72,6 +74,7 @@ def encode_record(submission: Submission, node: str, number: int, at: int | None
             now=now,
             redacted=isinstance(submission, RedactedSubmission),
             author=author,
+            author_kind=author_kind,
         )
     )
 
@@ -99,7 +102,16 @@ def decode_stream_message(room: str, headers: Mapping[str, str], payload: bytes)
 
 def submission_of(room: str, record: Record) -> Submission:
     kind = RedactedSubmission if record.redacted else Submission
-    return kind(room, record.by, record.draft, record.verified, record.moderator, record.now, record.author)
+    return kind(
+        room,
+        record.by,
+        record.draft,
+        record.verified,
+        record.moderator,
+        record.now,
+        record.author,
+        record.author_kind,
+    )
 
 
 def message_id(room: str, principal: str, cid: str, rejections: int = 0) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from http import HTTPStatus
 
-from bqserver.auth.identity import Identity
+from bqserver.auth.identity import is_agent
 from bqserver.auth.policy import name_taken
 from bqserver.hub import session
 from bqserver.hub.peer import Peer
@@ -21,12 +21,6 @@ from .template import DEFAULT_PAGE_MESSAGES, render
 
 KINDS = ("person", "kernel", "agent")
 EMPTY_VIEW = RoomView(Bounds(0, 0), [])
-
-
-def is_agent(identity: Identity) -> bool:
-    """Whether the identity's own token is one for agents; a guest's is that of the member who invited them."""
-    grant = identity.grant
-    return grant is not None and grant.kind == "agent" and grant.name == identity.principal
 
 
 class RoomPageHandler(PageHandler):
