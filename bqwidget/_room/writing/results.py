@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -78,6 +78,17 @@ class Replies:
     async def _deliver(self, room: SendMixin, draft: Send) -> None:
         await room._adeliver(draft, None)
 
+    def _checked(self, piece: object) -> str:
+        """What was yielded, if it is text. Raises ArgumentTypeError."""
+        if isinstance(piece, str):
+            return piece
+        nested = isinstance(piece, AsyncIterable | Iterable) and not isinstance(piece, bytes)
+        more = ", or what is in it, by a loop" if nested else ""
+        name = getattr(self._function, "__name__", "the handler")
+        raise ArgumentTypeError(
+            f"{name} yielded {describe(piece)}, which can't be sent: yield text{more}", argument="result"
+        )
+
     async def _stream(self, pieces: AsyncIterator[object], message: Message) -> None:
         """Write what ``pieces`` yield; the first one, which may be empty, opens the message."""
         room = self._room()
@@ -92,7 +103,7 @@ class Replies:
                     writer._open(reading.stop)
                     is_begun = True
                 if piece is not None:
-                    writer.append(piece)  # type: ignore[arg-type]  # checked there
+                    writer.append(self._checked(piece))
                 if writer.stopped:
                     break
         except BaseException as caught:  # noqa: BLE001 - raised below, when the message has ended
@@ -137,9 +148,17 @@ class _Reading:
 
 
 async def _in_turns(pieces: Iterator[object]) -> AsyncIterator[object]:
-    """One piece for each turn of the loop, so that cells and other callbacks run between them."""
+    """One piece for each turn of the loop, so that cells and other callbacks run between them; what a generator returns
+    is its last one.
+    """
     try:
-        for piece in pieces:
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as end:
+                if end.value is not None:
+                    yield end.value
+                return
             yield piece
             await next_turn()
     finally:

@@ -317,16 +317,32 @@ def test_an_exception_ends_the_reply_as_failed(ada, bob, capsys, pieces):
     assert printed.endswith("RuntimeError: no model\nin sight\n")
 
 
-def test_a_piece_that_is_no_text_fails(ada, bob):
+@pytest.mark.parametrize(
+    ("piece", "said"),
+    [
+        (2, "answer yielded 2 (int), which can't be sent: yield text"),
+        (b"two", "answer yielded b'two' (bytes), which can't be sent: yield text"),
+        (["two"], "answer yielded ['two'] (list), which can't be sent: yield text, or what is in it, by a loop"),
+    ],
+)
+def test_a_piece_that_is_no_text_fails(ada, bob, piece, said):
     @ada.on_message
     def answer(message):
         yield "one"
-        yield 2
+        yield piece
 
     reply = reply_to(bob, bob.send("?"))
     assert reply.end == "failed"
-    assert "text must be text" in reply.text
-    assert "2 (int)" in reply.text
+    assert reply.text == f"one\n\n✗ ArgumentTypeError: {said}"
+
+
+def test_what_a_generator_returns_is_the_last_piece(ada, bob):
+    @ada.on_message
+    def answer(message):
+        yield "one "
+        return "two"
+
+    assert reply_to(bob, bob.send("?")).text == "one two"
 
 
 def test_closing_the_room_closes_the_generator(ada, bob):
