@@ -250,6 +250,27 @@ def test_a_node_that_is_gone_leaves_no_live_message(nats_single, tmp_path: Path,
             assert [each["end"] for each in entries if each.get("kind") == "end"] == ["lost"]
 
 
+def test_a_node_that_can_not_read_the_rooms_of_a_lost_one_does_so_later(nats_single, tmp_path: Path, caplog):
+    """Its connection to NATS is lost at that moment, as under high load, and it has nothing of the room."""
+    log = nats_single.log()
+    address = parse_address(log)
+    with tcp_proxy(int(address.servers[0].rpartition(":")[2])) as proxy, killable(log, tmp_path) as gone:
+        proxied = f"nats://{proxy.url.removeprefix('http://')}/{address.stream}"
+        options = {"single": True, "open": True, "heartbeat": HEARTBEAT, "view": str(tmp_path / "here.sqlite")}
+        with running_server(log=proxied, **options):
+            with member(gone.url, "alone", "?user=bot&client=bot&live=1") as bot:
+                bot.until("synced")
+                seq = opened(bot)
+                asyncio.run(wait_for_sign(log, ["alone"]))
+                proxy.freeze()
+                gone.kill()
+            eventually(lambda: "room alone, in which a lost node had authors" in caplog.text, what="the first try")
+            proxy.unfreeze()
+            proxy.cut()
+            draft = eventually(lambda: asyncio.run(last_end(log, "alone")), what="the end")
+            assert (draft["target"], draft["end"]) == (seq, "lost")
+
+
 async def last_end(log: str, room: str) -> dict | None:
     """The draft of the newest message of a room in the stream, if it ends a live message."""
     address = parse_address(log)

@@ -262,7 +262,7 @@ def test_a_page_is_bounded_and_says_that_there_is_more(server: RunningServer):
             rest = await call(client, "read_messages", room="long", after=seqs[1])
             assert ([each["seq"] for each in rest["messages"]], rest["more"]) == (seqs[2:], False)
             newest = await call(client, "read_messages", room="long")
-            assert [each["seq"] for each in newest["messages"]] == seqs[2:]
+            assert ([each["seq"] for each in newest["messages"]], newest["older_left_out"]) == (seqs[2:], True)
 
     asyncio.run(session())
     bob.close()

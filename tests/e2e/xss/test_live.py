@@ -97,10 +97,10 @@ def test_payloads_that_are_written_live_stay_text(server, pages):
             for round_ in range(ROUNDS):
                 for seq, text, at in zip(seqs, texts, pieces, strict=True):
                     append(bot, seq, at[round_], text[at[round_] : at[round_ + 1]])
-                activity = room[round_ * len(room) // ROUNDS][:MAX_ACTIVITY].strip()
-                bot.send({"type": "chat.typing", "text": activity})
                 for seq, payload in zip(seqs, room, strict=True):
                     set_step(bot, seq, payload, round_)
+                activity = room[round_ * len(room) // ROUNDS][:MAX_ACTIVITY].strip()
+                bot.send({"type": "chat.typing", "text": activity})
                 page.locator(".bq-typing").filter(has_text=activity).wait_for(state="attached")
                 assert monitor.report() == [], f"while it is written, {name}"
             check_steps(page, room)
