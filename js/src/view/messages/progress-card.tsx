@@ -14,12 +14,15 @@ interface Props {
 
 /** A text that is shown alone begins with its state. */
 const STATE_SIGN = /^[⏳✓✗■]\s*/u;
+/** A first estimate, made after some milliseconds, means nothing. */
+const MIN_LEFT_MS = 1_000;
 const ICONS = { done: CheckIcon, stopped: StopIcon, failed: CloseIcon, lost: CloseIcon };
 
 export function ProgressCard({ message, children }: Props): JSX.Element {
   const { text, progress, live, end = "done" } = message;
   const [first = "", ...rest] = text.trim().split("\n");
-  const left = live && progress?.left_ms !== undefined ? strings.timeLeft(formatDuration(progress.left_ms)) : "";
+  const leftMs = live ? (progress?.left_ms ?? 0) : 0;
+  const left = leftMs < MIN_LEFT_MS ? "" : strings.timeLeft(formatDuration(leftMs));
   const lines = [rest.join("\n"), left].filter(Boolean).join(" · ");
   const title = first.replace(STATE_SIGN, "");
   const fraction = progress?.fraction === undefined ? null : Math.min(Math.max(progress.fraction, 0), 1);
