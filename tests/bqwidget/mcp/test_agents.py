@@ -62,7 +62,13 @@ def member(server: RunningServer, room: str, user: str = "bob") -> Room:
     return Room(room, user=user, url=server.url, separate=True).wait_open(30)
 
 
-def test_an_agent_uses_every_tool(server: RunningServer):
+@pytest.mark.parametrize("kind", ["sqlite", "nats"])
+def test_an_agent_uses_every_tool(kind: str, log_traits):
+    with running_server(**log_traits(kind), open=True) as server:
+        check_every_tool(server)
+
+
+def check_every_tool(server: RunningServer) -> None:
     bob = member(server, "tools")
 
     async def session():
