@@ -174,7 +174,7 @@ def open_lab(browser: Browser, stack: ExitStack, home: Path, url: str) -> Page:
     environ = {**os.environ, **folders, "HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "jupyter-runtime")}
     process, lab = start_lab(home, environ, home / "notebooks", "JupyterLab Light")
     stack.callback(process.wait)
-    stack.callback(process.terminate)
+    stack.callback(process.kill)
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     lab.open(page, lab.notebook("streaming.ipynb", WINDOW.format(url=url))).run(0)
     page.get_by_role("status").filter(has_text="Connected").wait_for(timeout=60_000)
