@@ -44,7 +44,6 @@ class Result(NamedTuple):
 def main(arguments: list[str]) -> int:
     environment = runpy.run_path(str(ROOT / ".ci" / "environment.py"))
     say = environment["say"]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
     if "--lowest" in arguments:
         return _run(_lowest(environment, [option for option in arguments if option != "--lowest"])).code
     python = environment["prepare"]("test")

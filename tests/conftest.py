@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from support.kernels import Kernel
     from support.nats_cluster import NatsCluster
 
-pytest_plugins = ["selection"]
+sys.dont_write_bytecode = False  # thousands of modules would be compiled again, by each process of a test
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+pytest_plugins = ["selection", "support.progress"]
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
 ORDER = os.environ.get("BQWIDGET_TEST_ORDER", "")
 SKIPPED = "missing: "
