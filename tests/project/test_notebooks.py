@@ -23,10 +23,11 @@ each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: 
 def run_nbval(notebook: Path, environ: dict[str, str]) -> None:
     """Run all cells in a new kernel and compare their outputs with the saved ones."""
     command = [*(sys.executable, "-m", "pytest", "--nbval", notebook), *("-p", "no:cacheprovider", "-q")]
-    command += ["--nbval-current-env", "--nbval-cell-timeout=60", "--override-ini=addopts="]
+    command += ["--nbval-current-env", "--nbval-cell-timeout=60", "-p", "nbval.plugin"]
+    command += ["--override-ini=addopts=", "-W", "ignore::pytest.PytestConfigWarning"]  # options of other plugins
     done = subprocess.run(
         command,
-        env={**environ, "PYTHONPATH": PYTHONPATH},
+        env={**environ, "PYTHONPATH": PYTHONPATH, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,28 +5,16 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from support.forking.server import start
 from support.ws_client import Answer, request
 
 OTHER_UID = 4711
 """A user of this machine without a name, as a container or a systemd service with DynamicUser has."""
-
-_START = """
-import os, sys
-import bqserver.app, bqserver.cli.tokens, bqserver.cli.maintenance, encodings.idna, tornado.locale
-uid = int(sys.argv.pop(1))
-if uid:
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-bqserver.app.main(sys.argv[1:])
-"""
-"""Starts ``bqserver`` as another user, who need not be able to read the installed modules."""
 
 
 def is_running(pid: int) -> bool:
@@ -41,13 +29,7 @@ def is_running(pid: int) -> bool:
 def bqserver(
     *args: str, stdout: int | IO[str] = subprocess.PIPE, stderr: int | IO[str] = subprocess.PIPE, **env: str
 ) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bqserver", *args],
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-        env={**os.environ, **env},
-    )
+    process = start(*args, stdout=stdout, stderr=stderr, env={**os.environ, **env})
     try:
         yield process
     finally:
@@ -100,13 +82,8 @@ class ServerProcess:
 @contextmanager
 def server_process(*args: str, uid: int = 0, umask: int = -1, **environ: str) -> Iterator[ServerProcess]:
     """A ``bqserver`` on a free port in a process of its own; stopped at the end, if the test has not done so."""
-    command = [sys.executable, "-c", _START, str(uid), "--port=0", *args]
-    with (
-        tempfile.TemporaryFile(buffering=0) as errors,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, umask=umask, env={**os.environ, **environ}
-        ) as process,
-    ):
+    options = {"stdout": subprocess.PIPE, "uid": uid, "umask": umask, "env": {**os.environ, **environ}}
+    with tempfile.TemporaryFile(buffering=0) as errors, start("--port=0", *args, stderr=errors, **options) as process:
         try:
             server = ServerProcess(process, errors)
             yield server

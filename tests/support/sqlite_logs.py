@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 from bqserver.storage.sqlite.check import find_problems
 from bqserver.storage.sqlite.schema import connect
 from bqserver.testing import RunningServer, running_server
 
+from .forking.server import run
 from .pictures import png
 from .ws_client import member, request
 
@@ -57,8 +57,7 @@ def list_problems(path: Path) -> list[str]:
 
 
 def run_bqserver(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bqserver", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run(*arguments)
 
 
 def corrupt(path: Path) -> None:

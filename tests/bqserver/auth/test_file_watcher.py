@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +14,7 @@ from bqserver.errors import AccessFileError
 from bqserver.model import Role
 from bqserver.testing import running_server
 from support.eventually import eventually
+from support.forking.server import start
 from support.ws_client import member, request
 
 
@@ -101,8 +101,7 @@ def test_a_deleted_file_changes_nothing(path, caplog):
 
 def test_sighup_reloads_the_files_at_once(path, home):
     token, _ = tokens.add_grant(path, "ada")
-    command = [sys.executable, "-m", "bqserver", "--port=0", "--log=memory"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with start("--port=0", "--log=memory", stdout=subprocess.PIPE) as process:
         try:
             url = process.stdout.readline().split()[-1]
             with member(url, **bearer(token)) as one:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 import threading
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.forking.server import run
 from support.pictures import png
 from support.processes import OTHER_UID, ServerProcess, server_process
 
@@ -21,14 +21,7 @@ pytestmark = pytest.mark.sqlite
 
 
 def command(*args: object, umask: int = -1, code: int = 0, **environ: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "bqserver", *map(str, args)],
-        capture_output=True,
-        text=True,
-        check=False,
-        umask=umask,
-        env={**os.environ, **environ},
-    )
+    done = run(*args, umask=umask, env={**os.environ, **environ})
     assert done.returncode == code, done.stderr
     return done.stdout.strip()
 

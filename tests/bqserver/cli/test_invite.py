@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from bqserver.config import paths
 from bqserver.testing import running_server
+from support.forking.server import run
 from support.ws_client import request
 
 from bqwidget import Room, local
 
 
 def bqserver_invite(*args: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bqserver", "invite", *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})
+    done = run("invite", *args, env={**os.environ, **environ})
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from bqserver.auth import tokens
 from bqserver.auth.tokens import read_grants
 from bqserver.cli.tokens import describe_grant, parse_expiry
+from support.forking.server import run
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 
@@ -20,9 +20,7 @@ def path(home):
 
 
 def bqserver(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bqserver", "token", *args], capture_output=True, text=True, check=False
-    )
+    done = run("token", *args)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

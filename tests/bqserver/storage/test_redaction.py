@@ -7,7 +7,6 @@ import contextlib
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bqserver.storage.sqlite import compaction
 from bqserver.testing import RunningServer, running_server
 from nats.aio.client import Client
 from support.eventually import eventually
+from support.forking.server import start
 from support.nats_cluster import NatsCluster, nats_cluster
 from support.pictures import png
 from support.sqlite_logs import list_problems, run_bqserver
@@ -334,8 +334,7 @@ def test_a_backup_keeps_a_redaction(history: Path, tmp_path: Path) -> None:
 
 @pytest.mark.sqlite
 def test_a_killed_server_leaves_nothing_after_its_next_start(history: Path) -> None:
-    command = [sys.executable, "-m", "bqserver", "--port=0", "--open", f"--log=sqlite:{history}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with start("--port=0", "--open", f"--log=sqlite:{history}", stdout=subprocess.PIPE) as process:
         url = process.stdout.readline().split()[-1]
         with member(url) as one:
             change(one, "delete", 2, "d")

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from bqserver.testing import running_server
+from support.forking.server import start
 from support.release.files import bqserver, expected, serving, unpack
 from support.release.report import SECTIONS, bearer, redact, redacted
 from support.ws_client import member, request
@@ -68,9 +68,8 @@ def test_a_session_of_the_release_continues(url: str, label: str) -> None:
 
 
 def test_the_command_finds_everything_under_its_default_name(data: Path) -> None:
-    command = [sys.executable, "-m", "bqserver", "--port=0"]
     environ = {**os.environ, "BQWIDGET_DATA_DIR": str(data)}
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+    with start("--port=0", env=environ, stdout=subprocess.PIPE) as process:
         try:
             address = process.stdout.readline().split()[-1]
             for section in ("rooms", "repeats"):

@@ -26,6 +26,7 @@ from bqserver.transfer.copy import from_stream, to_stream
 from bqserver.transfer.stream_export import Progress
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.forking.server import run
 from support.submissions import submissions
 from support.ws_client import request
 
@@ -36,8 +37,7 @@ ENTRY_COUNT = int(os.environ.get("BQWIDGET_COPY", "3000"))
 
 
 def run_copy(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bqserver", "copy", "--single", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run("copy", "--single", *arguments)
 
 
 def submit(number: int, room: str = "lobby", re: int | None = None) -> Submission:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bqserver.auth.identity import Identity
 from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.repeats import RepeatFilter
 from bqserver.testing import running_server
+from support.forking.server import start
 from support.ws_client import member, request
 
 COUNT = 200
@@ -165,8 +165,7 @@ def test_a_summary_comes_without_another_event(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_servers_log_has_a_repeated_line_once(home: Path):
-    command = [sys.executable, "-m", "bqserver", "--port=0", "--log=memory"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start("--port=0", "--log=memory", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         url = process.stdout.readline().split()[-1]

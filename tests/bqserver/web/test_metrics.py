@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 
 import pytest
 from bqserver.audit import AuditLog
@@ -17,6 +16,7 @@ from bqserver.errors import StartError
 from bqserver.testing import running_server
 from prometheus_client.parser import text_string_to_metric_families
 from support.eventually import eventually
+from support.forking.server import start
 from support.ws_client import member, request
 
 TEXT = "between us"
@@ -113,8 +113,7 @@ def test_the_audit_log_has_who_did_what_where(home):
 
 def test_a_rotated_audit_log_is_created_again_on_sighup(home):
     path = home / "audit.jsonl"
-    command = [sys.executable, "-m", "bqserver", "--port=0", "--log=memory", "--open", f"--audit-log={path}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with start("--port=0", "--log=memory", "--open", f"--audit-log={path}", stdout=subprocess.PIPE) as process:
         try:
             url = process.stdout.readline().split()[-1]
             request(url, "GET", "/messages")

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.forking.server import start
 from support.ports import free_port
 
 MODULE = ("-m", "bqserver")
@@ -32,7 +33,9 @@ class ServerProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         arguments = (f"--port={self.port}", "--open", f"--log={log}", *options)
+        self._arguments = arguments
         self._command = [*prefix, sys.executable, *program, *arguments]
+        self._forks = program == MODULE and not prefix
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[str] | None = None
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - ``close`` closes it
@@ -50,13 +53,9 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start the server; returns when it listens."""
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._environ,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            bufsize=1,
+        options = {"env": self._environ, "stdout": subprocess.PIPE, "stderr": self._errors, "bufsize": 1}
+        self._process = (
+            start(*self._arguments, **options) if self._forks else subprocess.Popen(self._command, text=True, **options)
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from bqserver.testing import running_server
+from support.forking.server import run
 from support.paths import TESTS
 
 RELEASE = TESTS / "fixtures" / "release_938af9b"
@@ -39,9 +39,7 @@ def unpack(name: str, folder: Path) -> Path:
 
 def bqserver(data: Path, *words: object) -> subprocess.CompletedProcess[str]:
     """Run a subcommand to its end, with ``data`` as the data folder."""
-    command = [sys.executable, "-m", "bqserver", *map(str, words)]
-    environ = {**os.environ, "BQWIDGET_DATA_DIR": str(data)}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return run(*words, env={**os.environ, "BQWIDGET_DATA_DIR": str(data)})
 
 
 @contextmanager

@@ -23,8 +23,7 @@ class Progress:
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
         crash = getattr(report.longrepr, "reprcrash", None)
         message = crash.message.splitlines()[0] if crash else report.longreprtext.strip().splitlines()[-1]
-        terminal.ensure_newline()
-        terminal.write_line(f"FAILED {report.nodeid}: {message}", red=True)
+        terminal.write_line(f"\nFAILED {report.nodeid}: {message}", red=True)
         if report.when == CRASHED:
             pytest.exit(message, returncode=pytest.ExitCode.TESTS_FAILED)
 
