@@ -134,7 +134,8 @@ class Operator:
         self.repair_rights()
 
     def repair_rights(self) -> None:
-        put_back(self.rights, self.model.text().encode() + b"\n" * self.random.randrange(1, 9))
+        # Without the first line it might be the beginning of what it was, which counts as cut off.
+        put_back(self.rights, f"# edit {len(self.steps)}\n{self.model.text()}\n".encode())
         self.cut_off = False
 
     def rights_are_known(self) -> None:
