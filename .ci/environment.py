@@ -27,24 +27,21 @@ def prepare(extra: str, *, lowest: bool = False) -> str:
     """The path of a Python in which bqwidget is installed, editable, with ``extra``.
 
     Installs only what has changed since the last time; the stamp file says what that was. ``lowest``: in an environment
-    of its own, with the lowest versions that pyproject.toml admits.
+    of its own, with the lowest versions that pyproject.toml admits in place of those of `.venv`.
     """
+    base = prepare(extra) if lowest else ""
     venv = LOWEST_VENV if lowest else VENV
     python = str(venv / BIN / ("python.exe" if os.name == "nt" else "python"))
     if not _runs(python):
-        _make(venv)
+        _make(venv, base)
     extras = _installed(venv)
     if extra not in extras:
         extras = sorted({*extras, extra})
-        target = f".[{','.join(extras)}]"
-        say(f"Installing {target} into {venv.name} (the first time takes a few minutes)")
-        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--editable", target]
-        if lowest:
-            pins = venv / "lowest.txt"
-            pins.write_text("\n".join(lower_bounds()))
-            pip += ["--constraint", str(pins)]
+        packages = ["--no-deps", *lower_bounds()] if lowest else ["--editable", f".[{','.join(extras)}]"]
+        say(f"Installing {' '.join(packages)} into {venv.name} (the first time takes a few minutes)")
+        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", *packages]
         if subprocess.run(pip, cwd=ROOT, check=False).returncode:
-            sys.exit(f"pip could not install {target}: see its message above, then run this command again.")
+            sys.exit("pip could not install them: see its message above, then run this command again.")
         (venv / STAMP).write_text(json.dumps({"digest": _digest(), "extras": extras}))
     return python
 
@@ -69,10 +66,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _make(venv: Path) -> None:
-    python = _new_python()
+def _make(venv: Path, base: str) -> None:
+    """With the packages of the Python ``base``, if one is given: as links, so that it takes seconds."""
+    python = base or _new_python()
     say(f"Making {venv.name} with {python}")
-    made = subprocess.run([python, "-m", "venv", "--clear", str(venv)], cwd=ROOT, check=False)
+    options = ["--clear", *(["--without-pip"] if base else [])]
+    made = subprocess.run([python, "-m", "venv", *options, str(venv)], cwd=ROOT, check=False)
     if made.returncode:
         shutil.rmtree(venv, ignore_errors=True)
         sys.exit(
@@ -80,6 +79,15 @@ def _make(venv: Path) -> None:
             "on Debian and Ubuntu `sudo apt install python3-venv`, elsewhere a complete Python from your system\n"
             "or python.org. Then run this command again."
         )
+    if base:
+        theirs, own = (_packages(each) for each in (base, str(venv / BIN / Path(base).name)))
+        shutil.copytree(theirs, own, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
+
+
+def _packages(python: str) -> str:
+    """The folder of its installed packages."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _new_python() -> str:
