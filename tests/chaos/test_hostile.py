@@ -6,6 +6,7 @@ measures for a minute. Judged is what does not: every message is acknowledged, m
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,17 @@ def test_members_are_served_next_to_a_flooder_of_every_kind(tmp_path: Path):
     assert (figures.unacknowledged, figures.closed) == (0, 0)
     assert figures.memory < MAX_MEMORY_BYTES
     assert figures.log < MAX_LOG_BYTES
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(seconds(90))
+def test_members_of_a_jupyter_server_are_served_next_to_them(home: Path, home_environ: dict[str, str], jupyter_server):
+    """The same within Jupyter, whose other pages are answered meanwhile."""
+    with jupyter_server(home, home_environ) as server:
+        url, token = server.origin + server.rooms, server.token
+        figures = asyncio.run(hostile.measure(url, server.process.pid, token, token, seconds=SECONDS, count=MEMBERS))
+        assert server.ask("GET", "/api/status").status == 200
+    print(figures)
+    assert len(figures.flooded) > MEMBERS
+    assert (figures.unacknowledged, figures.closed) == (0, 0)
+    assert figures.memory < MAX_MEMORY_BYTES

@@ -37,6 +37,7 @@ class LoadClient(asyncio.Protocol):
         query: str = "",
         *,
         receive_buffer: int | None = None,
+        token: str = "",
     ) -> LoadClient:
         """Connect and join. Raises OSError if there is no server, ConnectionError if it refuses.
 
@@ -55,7 +56,7 @@ class LoadClient(asyncio.Protocol):
             raw.close()
             raise
         transport, client = await loop.create_connection(lambda: cls(on_payloads), sock=raw)
-        transport.write(upgrade(address.port, f"/rooms/{room}{query}"))
+        transport.write(upgrade(address.port, f"{address.path}/rooms/{room}{query}", token))
         await client.joined
         return client
 

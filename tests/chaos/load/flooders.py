@@ -1,6 +1,6 @@
 """Hostile neighbours: a process with one flooder of every kind, each on a thread, until its standard input ends.
 
-``python flooders.py URL READ_ONLY_TOKEN``. A flooder that is refused or closed comes back after a short pause.
+``python flooders.py URL READ_ONLY_TOKEN [TOKEN]``; TOKEN where even the others need one. A flooder that is refused or closed comes back after a short pause.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def text(sent: dict[str, object]) -> bytes:
     return frame(1, json.dumps(sent).encode())
 
 
-MESSAGE = {"type": "chat.send", "user": "eve", "text": "x"}
+MESSAGE = {"type": "chat.send", "user": "mallory", "text": "x"}
 SEND = b'{"type":"chat.send","cid":"c","user":"eve","text":"x"}'
 FLOODS = {
     "pings": frame(1, b'{"type":"chat.ping"}'),
@@ -45,9 +45,10 @@ FLOODS = {
 
 
 class Flooders:
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, own: str = "") -> None:
         address = urlsplit(url)
-        self._host, self._port, self._token = address.hostname or "", address.port or 0, token
+        self._host, self._port, self._base = address.hostname or "", address.port or 0, address.path
+        self._token, self._own = token, own
 
     def start(self) -> None:
         tasks: list[Callable[[], None]] = [self.idle, self.unread, self.uploads, self.held]
@@ -61,21 +62,23 @@ class Flooders:
         client.sendall(data)
         return client
 
-    def head(self, line: str, *headers: str) -> bytes:
-        lines = [f"{line} HTTP/1.1", f"Host: {self._host}:{self._port}", *headers]
+    def head(self, method: str, path: str, *headers: str, token: str | None = None) -> bytes:
+        lines = [f"{method} {self._base}{path} HTTP/1.1", f"Host: {self._host}:{self._port}", *headers]
+        if token := self._own if token is None else token:
+            lines.append(f"Authorization: Bearer {token}")
         return "\r\n".join([*lines, "", ""]).encode()
 
-    def join(self, query: str = "", *headers: str) -> socket.socket:
+    def join(self, query: str = "", token: str | None = None) -> socket.socket:
         """A member of the room "flooded", whose answers are read."""
         upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
         key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-        client = self.connect(self.head(f"GET /rooms/flooded{query}", *upgrade, key, *headers))
+        client = self.connect(self.head("GET", f"/rooms/flooded{query}", *upgrade, key, token=token))
         threading.Thread(target=drain, args=(client,), daemon=True).start()
         return client
 
     def flood(self, data: bytes) -> None:
         """Frames of a member who may only read, without pause."""
-        with self.join("", f"Authorization: Bearer {self._token}") as client:
+        with self.join(token=self._token) as client:
             block = data * (16_384 // len(data))
             while True:
                 client.sendall(block)
@@ -92,11 +95,11 @@ class Flooders:
 
     def pieces(self) -> None:
         """Pieces of many live messages; the first are numbered from 1, and what is not live is refused."""
-        with self.join("?client=eve&live=1&kind=kernel") as client:
+        with self.join("?client=mallory&live=1&kind=kernel") as client:
             client.sendall(b"".join([text({**MESSAGE, "cid": f"l{each}", "live": True}) for each in range(LIVE)]))
             while True:
                 piece = {"type": "chat.append", "offset": 0, "text": os.urandom(20).hex(), "replace": True}
-                for kind in (piece, {"type": "chat.stop", "user": "eve"}, {"type": "chat.typing", "text": "x" * 80}):
+                for kind in (piece, {"type": "chat.stop", "user": "mallory"}, {"type": "chat.typing", "text": "x" * 80}):
                     client.sendall(b"".join([text({**kind, "target": each}) for each in range(1, LIVE)]))
 
     def idle(self) -> None:
@@ -105,17 +108,17 @@ class Flooders:
 
     def unread(self) -> None:
         """Requests for long answers that are never read."""
-        request = self.head("GET /rooms/long/messages?limit=200")
+        request = self.head("GET", "/rooms/long/messages?limit=200")
         self.hold(lambda _: self.connect(request * 5), UNREAD_GETS)
 
     def uploads(self) -> None:
         """Uploads of which a byte comes now and then."""
-        head = self.head("POST /rooms/lobby/parts", "Content-Type: image/png", "Content-Length: 9000000")
+        head = self.head("POST", "/rooms/lobby/parts", "Content-Type: image/png", "Content-Length: 9000000")
         self.hold(lambda _: self.connect(head + b"\x89PNG"), SLOW_UPLOADS, drip=b"x")
 
     def held(self) -> None:
         """Bodies that are not needed, and of which the last byte is held back."""
-        head = self.head("GET /health", f"Content-Length: {HELD_BYTES + 1}")
+        head = self.head("GET", "/health", f"Content-Length: {HELD_BYTES + 1}")
         self.hold(lambda _: self.connect(head + bytes(HELD_BYTES)), HELD_BODIES)
 
     def hold(self, connect: Callable[[int], socket.socket], count: int, drip: bytes = b"") -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -73,8 +74,8 @@ class WellBehaved:
         self.worked: list[float] = []
         self._count = 0
 
-    async def join(self, url: str, room: str) -> None:
-        self.client = await LoadClient.join(url, room, self._on_payloads)
+    async def join(self, url: str, room: str, token: str) -> None:
+        self.client = await LoadClient.join(url, room, self._on_payloads, token=token)
 
     async def run(self, until: float, offset: float) -> None:
         assert self.client is not None
@@ -117,25 +118,26 @@ def take_worked(members: list[WellBehaved]) -> list[float]:
     return worked
 
 
-async def measure(server: ServerProcess, token: str, *, seconds: float, count: int) -> Figures:
-    """``token``: of a member who may only read."""
+async def measure(url: str, pid: int, token: str, own: str = "", *, seconds: float, count: int) -> Figures:
+    """``token``: of a member who may only read; ``own``: that of all others, if they need one."""
     figures = Figures()
+    path, headers = f"{urlsplit(url).path}/rooms/long/messages", {"Authorization": f"Bearer {own}"} if own else {}
     for _ in range(200):
-        request(server.url, "POST", "/rooms/long/messages", {"user": "eve", "text": "long " * 3_000})
-    members = [WellBehaved(f"member-{number}", server.pid) for number in range(count)]
+        assert request(url, "POST", path, {"user": "filler", "text": "long " * 3_000}, **headers).status == 201
+    members = [WellBehaved(f"member-{number}", pid) for number in range(count)]
     for number, member in enumerate(members):
-        await member.join(server.url, f"room-{number % ROOMS}")
+        await member.join(url, f"room-{number % ROOMS}", own)
     figures.quiet = await run_members(members, min(seconds, 10.0))
     take_worked(members)
-    before, used = rss(server.pid), [0]
+    before, used = rss(pid), [0]
 
     async def watch() -> None:
         while True:
-            used.append(rss(server.pid))
+            used.append(rss(pid))
             await asyncio.sleep(0.1)
 
     watching = asyncio.create_task(watch())
-    program = [sys.executable, str(Path(__file__).with_name("flooders.py")), server.url, token]
+    program = [sys.executable, str(Path(__file__).with_name("flooders.py")), url, token, own]
     flooders = await asyncio.create_subprocess_exec(*program, stdin=subprocess.PIPE)
     try:
         figures.flooded = await run_members(members, seconds)
@@ -168,7 +170,7 @@ def run(folder: Path, *, seconds: float, count: int) -> Figures:
     )
     try:
         server.start()
-        figures = asyncio.run(measure(server, token, seconds=seconds, count=count))
+        figures = asyncio.run(measure(server.url, server.pid, token, seconds=seconds, count=count))
         lines = [line for line in audit.read_text().splitlines() if json.loads(line)["what"] not in MEMBERS_LINES]
         lines += server.stderr_output().splitlines()
         figures.log, figures.lines = sum(map(len, lines)), len(lines)

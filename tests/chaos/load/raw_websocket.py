@@ -27,10 +27,11 @@ def join(url: str, room: str = "lobby", query: str = "", *, receive_buffer: int 
     return raw
 
 
-def upgrade(port: int, path: str) -> bytes:
+def upgrade(port: int, path: str, token: str = "") -> bytes:
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        + (f"Authorization: Bearer {token}\r\n" if token else "")
+        + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ).encode()
 
 
