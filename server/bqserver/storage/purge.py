@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from bqserver.errors import AccessFileError, StorageError
-from bqserver.files import read_private, write_private
+from bqserver.files import open_private, read_private, write_private
 from bqserver.model import Rejected, Submission
 from bqwidget.protocol import Delete, Message, Struct
 
@@ -84,7 +84,7 @@ def request_purge(log: Path, room: str, seq: int) -> str:
     """``purge`` by the server that has the file ``log`` open; waits for it. Raises StorageError and AccessFileError."""
     path = request_path(log)
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(open_private(path, os.O_WRONLY | os.O_EXCL))
     except FileExistsError:
         raise StorageError(f"another purge is running: wait for it, or delete {path} if there is none") from None
     except OSError as error:

@@ -169,3 +169,28 @@ def test_a_server_that_root_ran_once_leaves_files_that_the_service_can_use(servi
             body = {"user": "ada", "text": f"as {uid}"}
             assert server.ask("POST", "/messages", body, token=ada).status == 201
     assert len((service_folder / "audit.jsonl").read_text().splitlines()) > 2
+
+
+@pytest.mark.slow("runs many commands")
+def test_what_root_accepts_and_purges_remains_usable_by_the_service(service_folder: Path):
+    rights, moderation = service_folder / "rights.toml", service_folder / "history.moderation.json"
+    rights.write_text('["*"]\nada = "moderate"\n')
+    os.chown(rights, OTHER_UID, OTHER_UID)
+    log = f"--log=sqlite:{service_folder / 'history.sqlite'}"
+    ada = command("token", "add", "ada")
+    with server_process(log, uid=OTHER_UID) as server:
+        use_everything(server, ada)
+        command("purge", log, "lobby", 1)
+        assert server.ask("GET", "/messages", token=ada).json[0]["deleted"]
+        rights.unlink()
+        command("rights", "accept")
+        assert not_of_the_service(service_folder) == {}
+        assert server.ask("POST", "/messages", {"user": "ada", "text": "two"}, token=ada).status == 201
+    command("purge", log, "lobby", 3)
+    moderation.unlink()
+    command("moderation", "accept", log)
+    assert not_of_the_service(service_folder) == {}
+    with server_process(log, uid=OTHER_UID) as server:
+        assert server.ask("POST", "/messages", {"user": "ada", "text": "three"}, token=ada).status == 201
+        texts = [one["text"] for one in server.ask("GET", "/messages", token=ada).json]
+        assert texts == ["", "", "three"]

@@ -99,7 +99,11 @@ class Flooders:
             client.sendall(b"".join([text({**MESSAGE, "cid": f"l{each}", "live": True}) for each in range(LIVE)]))
             while True:
                 piece = {"type": "chat.append", "offset": 0, "text": os.urandom(20).hex(), "replace": True}
-                for kind in (piece, {"type": "chat.stop", "user": "mallory"}, {"type": "chat.typing", "text": "x" * 80}):
+                for kind in (
+                    piece,
+                    {"type": "chat.stop", "user": "mallory"},
+                    {"type": "chat.typing", "text": "x" * 80},
+                ):
                     client.sendall(b"".join([text({**kind, "target": each}) for each in range(1, LIVE)]))
 
     def idle(self) -> None:
