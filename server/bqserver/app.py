@@ -16,7 +16,6 @@ from typing import Any
 import tornado.web
 from traitlets import Dict
 
-import bqwidget
 from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.file_watcher import CredentialWatcher
 from bqserver.auth.moderation import Moderation
@@ -59,8 +58,6 @@ class ChatServer(ServerSettings):
     """A chat server: rooms over REST and WebSocket, every acknowledged message on disk."""
 
     name = "bqserver"
-    version = bqwidget.__version__
-    description = __doc__
     examples = """
     bqserver                                  rooms for this machine; prints an invite link
     bqserver --port=0 --log=memory --open     no token, nothing stored: for trying things out

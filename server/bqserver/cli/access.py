@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from traitlets import Dict, Unicode, default
+from traitlets import Dict
 
-import bqwidget
 from bqserver.auth.access_file import accept
 from bqserver.auth.file_watcher import RIGHTS
 from bqserver.auth.moderation import MODERATION, moderation_path
-from bqserver.config.paths import data_dir
+from bqserver.config.paths import DataFile, data_dir
 from bqserver.storage.sqlite.lock import HistoryLock
 
-from .application import Command
+from .application import Command, CommandGroup
 from .maintenance import LogCommand
 
 
@@ -27,15 +26,10 @@ class AcceptRights(Command):
     """
 
     name = "bqserver rights accept"
-    description = __doc__
-    version = bqwidget.__version__
-    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(config=True)
+    rights = DataFile("rights.toml", help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
+        config=True
+    )
     aliases = Dict({"rights": "AcceptRights.rights"})
-    flags = Dict({})
-
-    @default("rights")
-    def _default_rights(self) -> str:
-        return str(data_dir() / "rights.toml")
 
     def start(self) -> None:
         super().start()
@@ -50,7 +44,6 @@ class AcceptModeration(LogCommand):
     """
 
     name = "bqserver moderation accept"
-    description = __doc__
 
     def run(self, log: Path) -> None:
         lock = HistoryLock(log.resolve())
@@ -60,28 +53,17 @@ class AcceptModeration(LogCommand):
             lock.release()
 
 
-class _Group(Command):
-    """A command with subcommands."""
-
-    version = bqwidget.__version__
-
-    def start(self) -> None:
-        if self.subapp is None:
-            self.exit_with_usage_error("give a command: accept")
-        super().start()
-
-
-class Rights(_Group):
+class Rights(CommandGroup):
     """The rights of members in rooms, which are edited in a file."""
 
     name = "bqserver rights"
-    description = __doc__
+    usage = "accept"
     subcommands = Dict({"accept": (AcceptRights, "Let the file be as it is, also if it is missing.")})
 
 
-class Moderation(_Group):
+class Moderation(CommandGroup):
     """Closed rooms and mutes, which moderators set in their rooms."""
 
     name = "bqserver moderation"
-    description = __doc__
+    usage = "accept"
     subcommands = Dict({"accept": (AcceptModeration, "Let the file be as it is, also if it is missing.")})

@@ -12,9 +12,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
-from traitlets import Unicode
+from traitlets import Dict, Unicode
 from traitlets.config import Application
 
+import bqwidget
 from bqserver.errors import ServerError, SettingError
 
 TRAITLETS_OPTIONS = ("help", "help-all", "h", "version", "show-config", "show-config-json", "debug", "quiet")
@@ -23,6 +24,10 @@ TRAITLETS_OPTIONS = ("help", "help-all", "h", "version", "show-config", "show-co
 class Command(Application):
     """An Application that names a wrong argument and exits with 2. ``max_arguments``: positional arguments it takes."""
 
+    version = bqwidget.__version__
+    description = ""
+    """Empty: ``--help`` shows the class's docstring."""
+    flags = Dict({})
     max_arguments = 0
     config_file = Unicode("", help="Load this configuration file (Python, c.ChatServer...).").tag(config=True)
     started = False
@@ -65,6 +70,17 @@ class Command(Application):
     def exit(self, exit_status: int | str | None = 0) -> None:
         """traitlets exits with 1 for an invalid value; on a command line the status is 2."""
         super().exit(2 if exit_status == 1 and not self.started else exit_status)
+
+
+class CommandGroup(Command):
+    """A command that only has ``subcommands``. ``usage``: them, with their arguments."""
+
+    usage: str
+
+    def start(self) -> None:
+        if self.subapp is None:
+            self.exit_with_usage_error(f"give a command: {self.usage}")
+        Command.start(self)  # not that of a subcommand, whose settings Token has too
 
 
 def check_arguments(app: Command, argv: list[str]) -> str | None:

@@ -8,7 +8,6 @@ import time
 
 from traitlets import Bool, Dict, Unicode
 
-import bqwidget
 from bqserver.files import user_path
 
 from .application import Command
@@ -22,8 +21,6 @@ class Copy(Command):
     """
 
     name = "bqserver copy"
-    description = __doc__
-    version = bqwidget.__version__
     examples = "bqserver copy sqlite:history.sqlite nats://n1,n2,n3/rooms"
     max_arguments = 2
     single = Bool(False, help="Accept a single NATS server: losing its disk loses messages.").tag(config=True)

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from traitlets import Dict, Float, Int, Unicode
 
-import bqwidget
 from bqserver.auth.origins import is_loopback
 from bqserver.config.paths import runtime_file
 from bqserver.errors import SettingError, StartError
@@ -28,8 +27,6 @@ class Invite(Command):
     """Print a link that lets people into ROOM (default: lobby) of a running server."""
 
     name = "bqserver invite"
-    version = bqwidget.__version__
-    description = __doc__
     examples = "bqserver invite team --uses=20 --minutes=90 --url=https://chat.example.org"
     max_arguments = 1
     uses = Int(1, min=1, max=MAX_INVITE_USES, help="How many people may come in by it.").tag(config=True)
@@ -39,7 +36,6 @@ class Invite(Command):
         help="The server's address, with a token in $BQWIDGET_TOKEN. Default: $BQWIDGET_URL, else your local server.",
     ).tag(config=True)
     aliases = Dict({"uses": "Invite.uses", "minutes": "Invite.minutes", "url": "Invite.url"})
-    flags = Dict({})
 
     def start(self) -> None:
         super().start()

@@ -7,10 +7,9 @@ import contextlib
 from itertools import chain, islice
 from pathlib import Path
 
-from traitlets import Bool, Dict, Unicode, default
+from traitlets import Bool, Dict, Unicode
 
-import bqwidget
-from bqserver.config.paths import data_dir
+from bqserver.config.paths import DataFile
 from bqserver.errors import SettingError, StorageError
 from bqserver.files import is_locked, user_path
 from bqserver.storage.purge import purge, request_purge
@@ -37,18 +36,14 @@ MAX_PRINTED_PROBLEMS = 20
 class LogCommand(Command):
     """A command on the file of ``--log``. Exit status: 0 done, 1 failed, 2 wrong usage."""
 
-    version = bqwidget.__version__
-    log_url = Unicode("", help="The log: sqlite:PATH. Default: the one in your data folder, as for the server.").tag(
-        config=True
-    )
+    log_url = DataFile(
+        "history.sqlite",
+        scheme="sqlite:",
+        help="The log: sqlite:PATH. Default: the one in your data folder, as for the server.",
+    ).tag(config=True)
     aliases = Dict({"log": "LogCommand.log_url"})
-    flags = Dict({})
     arguments = "one file", "FILE"
     """What to give, in words and in the usage."""
-
-    @default("log_url")
-    def _default_log(self) -> str:
-        return f"sqlite:{data_dir() / 'history.sqlite'}"
 
     def start(self) -> None:
         super().start()
@@ -73,7 +68,6 @@ class Backup(LogCommand):
     """Copy the log to FILE, complete and consistent, whether its server runs or not."""
 
     name = "bqserver backup"
-    description = __doc__
     examples = "bqserver backup ~/history-monday.sqlite"
     max_arguments = 1
 
@@ -89,7 +83,6 @@ class Restore(LogCommand):
     """Replace the log by the backup FILE. Its server must be stopped; clients then reload their rooms."""
 
     name = "bqserver restore"
-    description = __doc__
     examples = "bqserver restore ~/history-monday.sqlite"
     max_arguments = 1
 
@@ -111,7 +104,6 @@ class Check(LogCommand):
     """Verify the log, whether its server runs or not: SQLite's own check, and the consistency of each room's entries."""
 
     name = "bqserver check"
-    description = __doc__
     examples = "bqserver check --log=sqlite:~/history-monday.sqlite"
 
     def run(self, log: Path) -> None:
@@ -135,7 +127,6 @@ class Purge(LogCommand):
     """Delete message SEQ of ROOM and remove its text and attachments from the files, whether the server runs or not."""
 
     name = "bqserver purge"
-    description = __doc__
     examples = "bqserver purge lobby 1234"
     max_arguments = 2
     arguments = "a room and the seq of a message", "ROOM SEQ"

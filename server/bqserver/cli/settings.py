@@ -15,7 +15,7 @@ from bqserver.auth.moderation import moderation_path
 from bqserver.auth.origins import is_host, is_loopback, is_origin
 from bqserver.auth.token_file import read_or_create_token, read_token
 from bqserver.config.limits import LimitSettings, Seconds
-from bqserver.config.paths import data_dir
+from bqserver.config.paths import DataFile, data_dir
 from bqserver.errors import SettingError, StartError
 from bqserver.files import user_path
 from bqserver.storage.retention import parse_rules
@@ -56,8 +56,9 @@ class ServerSettings(LimitSettings, Command):
     base_url = Unicode(
         "/", help="Path before all routes, such as /chat/, behind a proxy that serves other paths too."
     ).tag(config=True)
-    log_url = Unicode(
-        "",
+    log_url = DataFile(
+        "history.sqlite",
+        scheme="sqlite:",
         help="Where messages are stored: sqlite:PATH, nats://HOST[,HOST...][/STREAM] or memory. "
         "Default: sqlite in your data folder.",
     ).tag(config=True)
@@ -79,8 +80,12 @@ class ServerSettings(LimitSettings, Command):
     token_file = Unicode(
         "", help="File (mode 0600) with the token. Default: $BQSERVER_TOKEN, else one created for you."
     ).tag(config=True)
-    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(config=True)
-    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(config=True)
+    named_tokens = DataFile("tokens.json", help="File of named tokens. Default: tokens.json in your data folder.").tag(
+        config=True
+    )
+    rights = DataFile("rights.toml", help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
+        config=True
+    )
     certfile = Unicode("", help="TLS certificate (PEM).").tag(config=True)
     keyfile = Unicode("", help="TLS private key (PEM).").tag(config=True)
     allow_origin = List(
@@ -121,18 +126,6 @@ class ServerSettings(LimitSettings, Command):
                 f"the environment variable PORT is {port}; a port is a number from 0 to {MAX_PORT:,}"
             )
         return int(port)
-
-    @default("log_url")
-    def _default_log(self) -> str:
-        return f"sqlite:{data_dir() / 'history.sqlite'}"
-
-    @default("named_tokens")
-    def _default_named_tokens(self) -> str:
-        return str(data_dir() / "tokens.json")
-
-    @default("rights")
-    def _default_rights(self) -> str:
-        return str(data_dir() / "rights.toml")
 
     def is_exposed(self) -> bool:
         return not is_loopback(self.ip) or self.behind_proxy

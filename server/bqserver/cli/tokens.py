@@ -7,17 +7,16 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from traitlets import Bool, Dict, Enum, List, Unicode, default
+from traitlets import Bool, Dict, Enum, List, Unicode
 
-import bqwidget
 from bqserver.auth import tokens
 from bqserver.auth.access_file import accept
-from bqserver.config.paths import data_dir
+from bqserver.config.paths import DataFile, data_dir
 from bqserver.errors import SettingError
 from bqserver.files import user_path
 from bqwidget.protocol import printable
 
-from .application import Command
+from .application import Command, CommandGroup
 
 DURATION_PATTERN = re.compile(r"(\d{1,5})([mhdw])")
 DURATION_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -26,14 +25,10 @@ DURATION_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 class TokenCommand(Command):
     """A command on the file of named tokens."""
 
-    version = bqwidget.__version__
-    named_tokens = Unicode(help="File of named tokens. Default: tokens.json in your data folder.").tag(config=True)
+    named_tokens = DataFile("tokens.json", help="File of named tokens. Default: tokens.json in your data folder.").tag(
+        config=True
+    )
     aliases = Dict({"named-tokens": "TokenCommand.named_tokens"})
-    flags = Dict({})
-
-    @default("named_tokens")
-    def _default_named_tokens(self) -> str:
-        return str(data_dir() / "tokens.json")
 
     def start(self) -> None:
         super().start()
@@ -51,7 +46,6 @@ class Add(TokenCommand):
     """Create a token for NAME. It is printed once, on standard output, and not stored."""
 
     name = "bqserver token add"
-    description = __doc__
     examples = "bqserver token add ada --expires=90d > ada.token"
     max_arguments = 1
     rooms = List(Unicode(), help="Valid only in this room, or in rooms with this prefix (class-*). Repeatable.").tag(
@@ -93,7 +87,6 @@ class ListTokens(TokenCommand):
     """List the tokens: holder, rooms, expiry."""
 
     name = "bqserver token list"
-    description = __doc__
 
     def run(self, path: Path) -> None:
         for grant in tokens.read_grants(path, spare_folder=data_dir()).all:
@@ -104,7 +97,6 @@ class Revoke(TokenCommand):
     """Revoke every token of NAME, or the one with that id, and close their connections."""
 
     name = "bqserver token revoke"
-    description = __doc__
     max_arguments = 1
 
     def run(self, path: Path) -> None:
@@ -116,17 +108,16 @@ class AcceptTokens(TokenCommand):
     """Let the file be as it is now. Needed after deleting or emptying it: a server keeps the tokens it has known."""
 
     name = "bqserver token accept"
-    description = __doc__
 
     def run(self, path: Path) -> None:
         print(accept(path, tokens.TOKENS, spare_folder=data_dir()))
 
 
-class Token(TokenCommand):
+class Token(CommandGroup, TokenCommand):
     """Named tokens, each for one person or program. The server verifies the name of its holder."""
 
     name = "bqserver token"
-    description = __doc__
+    usage = "add NAME, list, revoke NAME, or accept"
     subcommands = Dict(
         {
             "add": (Add, "Create a token."),
@@ -135,11 +126,6 @@ class Token(TokenCommand):
             "accept": (AcceptTokens, "Let the file be as it is, also if it is missing."),
         }
     )
-
-    def start(self) -> None:
-        if self.subapp is None:
-            self.exit_with_usage_error("give a command: add NAME, list, revoke NAME, or accept")
-        Command.start(self)
 
 
 def parse_expiry(text: str, now: datetime) -> datetime:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_data_path
+from traitlets import Unicode
 
 from bqserver.errors import StartError
 
@@ -23,6 +25,18 @@ def data_dir() -> Path:
         raise StartError(
             "this user has no home folder: set BQWIDGET_DATA_DIR to a folder for the history and the token"
         ) from None
+
+
+class DataFile(Unicode[str, str | bytes]):
+    """A setting that names a file; by default ``name`` in the data folder, after ``scheme``."""
+
+    def __init__(self, name: str, *, help: str, scheme: str = "") -> None:  # noqa: A002 - traitlets' name
+        super().__init__(help=help)
+        self._name = name
+        self._scheme = scheme
+
+    def default(self, obj: Any = None) -> str:
+        return "" if obj is None else f"{self._scheme}{data_dir() / self._name}"
 
 
 def runtime_file() -> Path:

@@ -22,7 +22,7 @@ from jupyter_server.serverapp import WILDCARD_IPS, ServerApp
 from jupyter_server.utils import url_path_join
 from tornado.netutil import bind_sockets
 from tornado.web import Application
-from traitlets import Unicode, default
+from traitlets import Unicode
 
 from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
 from bqserver.auth.authenticator import Authenticator
@@ -33,7 +33,7 @@ from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
 from bqserver.clock import steady_time
 from bqserver.config.limits import LimitSettings, max_sockets
-from bqserver.config.paths import data_dir
+from bqserver.config.paths import DataFile, data_dir
 from bqserver.errors import ServerError, SettingError, StorageError
 from bqserver.hub.hub import Hub
 from bqserver.hub.reauthentication import Reauthentication
@@ -61,16 +61,14 @@ class BqserverExtension(LimitSettings, ExtensionApp):
     log_url = Unicode(
         help="Where messages are stored: sqlite:PATH or memory. Default: a file in your data folder."
     ).tag(config=True)
-    rights = Unicode(help="File of rights in rooms. Default: rights.toml in your data folder.").tag(config=True)
+    rights = DataFile("rights.toml", help="File of rights in rooms. Default: rights.toml in your data folder.").tag(
+        config=True
+    )
 
     serverapp: ServerApp
     hub: Hub | None = None
     opened: contextlib.AsyncExitStack
     kernel_server_url = ""
-
-    @default("rights")
-    def _default_rights(self) -> str:
-        return str(data_dir() / "rights.toml")
 
     def initialize_handlers(self) -> None:
         self.opened = contextlib.AsyncExitStack()
