@@ -6,6 +6,7 @@ import { errorText, strings } from "../../i18n/strings";
 import { isOwn, messageBySeq, type State } from "../../model/state";
 import type { Attachment } from "../../protocol/attachments";
 import type { Message } from "../../protocol/entries";
+import { codePoints } from "../../protocol/folding";
 import type { Room } from "../../room/room";
 import { isFormatted } from "../../worker/tokenize";
 import { summary } from "../attachments/names";
@@ -15,7 +16,7 @@ import { useUploads } from "../attachments/use-uploads";
 import { IconButton } from "../shared/icon-button";
 import { CheckIcon, CloseIcon, SendIcon, TextIcon } from "../shared/icons";
 import { loadDraft, saveDraft } from "../shared/storage";
-import { countCodePoints, MAX_QUOTE_CHARACTERS, toWellFormed, truncate } from "../shared/text";
+import { MAX_QUOTE_CHARACTERS, toWellFormed, truncate } from "../shared/text";
 import { useAutoHeight } from "./auto-height";
 import { CommandHint, UnknownCommand } from "./command-notices";
 import { commandName, offeredCommands } from "./commands";
@@ -90,7 +91,7 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   /** Only then is there a choice. */
   const formatted = useMemo(() => !editing && isFormatted(text), [editing, text]);
 
-  const excess = countCodePoints(text) - state.limits.text;
+  const excess = codePoints(text) - state.limits.text;
   const leaveMode = (): void => {
     setText(editing ? draftBeforeEdit.current : text);
     onMode(NEW_MESSAGE);

@@ -1,12 +1,6 @@
-/** Counts and truncates text by code points, as the server does with Python's `len`, and never inside one. */
+/** Truncates text by code points, as the server does with Python's `len`, and never inside one. */
 
 export const MAX_QUOTE_CHARACTERS = 160;
-
-export function countCodePoints(text: string): number {
-  let count = 0;
-  for (const _ of text) count += 1;
-  return count;
-}
 
 /** The first `max` code points, with an ellipsis if there are more. */
 export function truncate(text: string, max: number): string {

@@ -1,11 +1,12 @@
 /** Counting, truncating and repairing text. */
 
 import { describe, expect, it } from "vitest";
-import { countCodePoints, toWellFormed, truncate } from "../../../src/view/shared/text";
+import { codePoints } from "../../../src/protocol/folding";
+import { toWellFormed, truncate } from "../../../src/view/shared/text";
 
 describe("text", () => {
   it("is counted and truncated by code points, as on the server", () => {
-    expect(countCodePoints("a🦊b")).toBe(3);
+    expect(codePoints("a🦊b")).toBe(3);
     expect(truncate("🦊🦊🦊", 2)).toBe("🦊🦊…");
     expect(truncate("🦊🦊", 2)).toBe("🦊🦊");
     expect(truncate("short", 5)).toBe("short");
