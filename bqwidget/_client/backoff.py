@@ -1,4 +1,4 @@
-"""Backoff: how long to wait before the next join."""
+"""Backoff: how long to wait before the next attempt, such as a join."""
 
 from __future__ import annotations
 

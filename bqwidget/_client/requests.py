@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
-from itertools import count
 from typing import Any, TypeVar
 
 from bqwidget.errors import ConnectionRefused
 from bqwidget.protocol import Part
 
+from .backoff import Backoff
 from .endpoint import Endpoint
 from .http_client import Attachment, HttpClient, is_permanent
-
-INITIAL_RETRY_DELAY, MAX_RETRY_DELAY = 0.25, 10.0
-"""Seconds between two attempts to upload; doubled after each attempt."""
 
 Result = TypeVar("Result")
 
@@ -46,15 +44,14 @@ class RoomRequests:
 
     async def upload(self, attachment: Attachment) -> Part:
         """Upload, and retry until the server has it. Raises ConnectionRefused if it is refused permanently."""
-        for attempt in count():
+        backoff = Backoff(random.random)
+        while True:
             try:
                 return await self.run(lambda client: client.upload(attachment))
             except ConnectionRefused as error:
                 if is_permanent(error):
                     raise
-                delay = min(MAX_RETRY_DELAY, INITIAL_RETRY_DELAY * 2.0**attempt)
-                await asyncio.sleep(error.retry_after or delay)
-        raise AssertionError
+                await asyncio.sleep(error.retry_after or backoff.on_disconnect(0.0))
 
     def close(self) -> None:
         if self._client is not None:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
 from bqwidget._client.http_client import HttpClient
 from bqwidget._client.message_list import PAGE_SIZE, Messages
 from bqwidget.errors import BqwidgetError
@@ -26,7 +24,6 @@ REQUEST_TIMEOUT = 30.0
 
 Result = TypeVar("Result")
 Request = Callable[[HttpClient], Coroutine[Any, Any, Result]]
-_decode_messages = msgspec.json.Decoder(list[Message]).decode
 
 
 class HistoryMixin(SendMixin):
@@ -50,11 +47,11 @@ class HistoryMixin(SendMixin):
 
         Raises ConnectionRefused, RoomClosed. Example: ``found = room.search("loss nan")``
         """
-        return self._request(_search_request(self.name, text, limit))
+        return self._request(_search_request(text, limit))
 
     async def asearch(self, text: str, limit: int = 50) -> Messages:
         """``search`` for code that awaits. Example: ``found = await room.asearch("loss nan")``"""
-        return await self._arequest(_search_request(self.name, text, limit))
+        return await self._arequest(_search_request(text, limit))
 
     def get(self, seq: int) -> Message | None:
         """Message ``seq`` as it reads now; None if the room has none of that number.
@@ -174,9 +171,9 @@ def _history_request(before: Message | int | None, limit: int) -> Request[Messag
     return partial(_history, before=seq, limit=check_count("limit", limit))
 
 
-def _search_request(room: str, text: str, limit: int) -> Request[Messages]:
+def _search_request(text: str, limit: int) -> Request[Messages]:
     check_text("text", text, "'loss nan'")
-    return partial(_search, room=room, text=text, limit=check_count("limit", limit, least=1, most=PAGE_SIZE))
+    return partial(_search, text=text, limit=check_count("limit", limit, least=1, most=PAGE_SIZE))
 
 
 def _get_request(seq: int) -> Request[Message | None]:
@@ -196,8 +193,8 @@ def _part_request(part: Part | str) -> Request[bytes]:
     return lambda http: http.download(sha256)
 
 
-async def _search(http: HttpClient, *, room: str, text: str, limit: int) -> Messages:
-    return Messages(_decode_messages(await http.get(f"rooms/{room}/search", q=text, limit=limit)))
+async def _search(http: HttpClient, *, text: str, limit: int) -> Messages:
+    return Messages(await http.search(text, limit))
 
 
 async def _get(http: HttpClient, *, seq: int) -> Message | None:

@@ -79,6 +79,8 @@ class Rejected(NamedTuple):
         return cls(error.code, str(error), 400, field=error.field, target=target)
 
 
+STOPPING = Rejected("restart", "the server is stopping: it will be back", 503, 1.0)
+
 Outcome = Stored | Rejected
 
 

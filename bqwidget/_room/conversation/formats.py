@@ -95,8 +95,8 @@ def text_of(turn: Turn, *, several: bool) -> str:
 
 def _alternating(turns: Sequence[Turn]) -> list[tuple[bool, list[Turn]]]:
     """Groups of consecutive turns of one role, from the first of a person on."""
-    begun = dropwhile(lambda turn: turn.own, turns)
-    return [(own, list(group)) for own, group in groupby(begun, key=lambda turn: turn.own)]
+    from_other = dropwhile(lambda turn: turn.own, turns)
+    return [(own, list(group)) for own, group in groupby(from_other, key=lambda turn: turn.own)]
 
 
 def _pydantic_ai_content(turn: Turn, *, several: bool) -> str | list[Any]:

@@ -95,13 +95,13 @@ class Replies:
         if room is None or message.live:
             await _close(pieces)
             return
-        writer, reading, is_begun = Writer(room, message.seq, None), _Reading(), False
+        writer, reading, has_started = Writer(room, message.seq, None), _Reading(), False
         error: BaseException | None = None
         try:
             async for piece in pieces:
-                if not is_begun:
+                if not has_started:
                     writer._open(reading.stop)
-                    is_begun = True
+                    has_started = True
                 if piece is not None:
                     writer.append(self._checked(piece))
                 if writer.stopped:
@@ -116,12 +116,12 @@ class Replies:
         if isinstance(error, asyncio.CancelledError) and writer.stopped and INTERRUPTED not in error.args:
             reading.task.uncancel()
             error = None
-        if not is_begun and error is not None and not isinstance(error, (*INTERRUPTS, MessageRefused)):
+        if not has_started and error is not None and not isinstance(error, (*INTERRUPTS, MessageRefused)):
             writer._open()  # so that the room sees why there is no answer
         writer._end(error)
         if error is not None:
             raise error
-        if is_begun:
+        if has_started:
             await writer._aresult(writer._ended)
 
 

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from bqserver.hub.presence import local_members
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
-from bqwidget.protocol import Member, Struct, encode
+from bqwidget.protocol import NOT_JSON, Member, Struct, encode
 
 from .live_messages import NatsLiveRelay
 
@@ -216,5 +216,5 @@ class NatsMembership:
 def _read(msg: Msg) -> NodeState | None:
     try:
         return _decode(msg.data)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None

@@ -21,7 +21,7 @@ from bqserver.auth.policy import Policy, open_policy
 from bqserver.auth.rate_limit import RateLimit
 from bqserver.errors import QueueFull
 from bqserver.fairness.shares import Shares
-from bqserver.model import Outcome, Rejected, Stored, Submission
+from bqserver.model import STOPPING, Outcome, Rejected, Stored, Submission
 from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.websocket.compression import compress
@@ -95,7 +95,7 @@ class Hub:
     def submit(self, submission: Submission, on_outcome: OnOutcome) -> None:
         """Append with everything else of this turn; ``on_outcome`` gets the outcome once it is durable."""
         if self._closed:
-            on_outcome(Rejected("restart", "the server is stopping: it will be back", 503, 1.0))
+            on_outcome(STOPPING)
             return
         if not self._batch:
             self._loop.call_soon(self._append)

@@ -51,10 +51,7 @@ class JupyterHandlerMixin(Handler):
     def check_xsrf_cookie(self) -> None:
         """Do nothing: Tornado calls this before the user is known; ``check_page`` checks the token."""
 
-    def identify(self) -> Awaitable[Identity | Denied]:
-        return self._identify()
-
-    async def _identify(self) -> Identity | Denied:
+    async def identify(self) -> Identity | Denied:
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and (kernel := self.kernel_tokens.identify(token.strip())):
             return kernel
@@ -75,7 +72,7 @@ class JupyterHandlerMixin(Handler):
     async def _reauthenticate(self) -> Identity | Denied:
         for cached in ("_jupyter_current_user", "_cached_hub_user"):  # else it returns the first answer
             self.__dict__.pop(cached, None)
-        return await self._identify()
+        return await self.identify()
 
     def check_page(self, handler: JupyterHandler) -> None:
         """Browsers send the cookie with requests of every page, so the page must be Jupyter's or an allowed one.

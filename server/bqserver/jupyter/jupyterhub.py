@@ -30,10 +30,7 @@ class HubHandler(HubOAuthenticated, Handler):
     def check_xsrf_cookie(self) -> None:
         """Do nothing: ``check_source`` requires the exact Origin for every change and every join."""
 
-    def identify(self) -> Awaitable[Identity | Denied]:
-        return self._identify()
-
-    async def _identify(self) -> Identity | Denied:
+    async def identify(self) -> Identity | Denied:
         model = await self.hub_auth.get_user(self, sync=False)
         if not model or not self.hub_auth.check_scopes(self.hub_auth.access_scopes, model):
             return LOGIN_REQUIRED
@@ -44,7 +41,7 @@ class HubHandler(HubOAuthenticated, Handler):
 
     async def _reauthenticate(self) -> Identity | Denied:
         self.__dict__.pop("_cached_hub_user", None)  # else it would return the first answer
-        return await self._identify()
+        return await self.identify()
 
     def accept_identity(self, found: Identity | Denied) -> None:
         super().accept_identity(found)

@@ -14,17 +14,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from bqserver.model import RedactedSubmission, Submission
-from bqserver.storage.redaction import is_redacted
+from bqserver.storage.redaction import decode_change, decode_message, is_redacted
 from bqserver.storage.sqlite.queries import id_range
 from bqserver.storage.sqlite.schema import SEQ_MASK
 from bqwidget.protocol import Change, Message, Part, encode, to_draft
-
-_decode_message = msgspec.json.Decoder(Message).decode
-_decode_change = msgspec.json.Decoder(Change).decode
 
 
 class CanonicalEntry(NamedTuple):
@@ -53,7 +49,7 @@ def _room_entries(db: sqlite3.Connection, room: str, number: int) -> Iterator[Ca
         "SELECT id, principal, target, body FROM entry WHERE id BETWEEN ? AND ? ORDER BY id", id_range(number)
     )
     for key, principal, target, body in rows:
-        entry = _decode_message(body) if target is None else _decode_change(body)
+        entry = decode_message(body) if target is None else decode_change(body)
         about = entry.target if isinstance(entry, Change) else entry.re
         rank = None if about is None else _rank(seqs, about)
         if isinstance(entry, Change) and rank is None:

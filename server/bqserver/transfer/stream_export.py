@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import nats.errors
+from nats.aio.msg import Msg
 
-from bqserver.errors import ClusterError, StorageError
+from bqserver.errors import ClusterError
 from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.watched_kv import ControlState
 from bqserver.storage.nats.erasure import Remains
-from bqserver.storage.nats.records import StreamMessage, decode_stream_message
+from bqserver.storage.nats.records import decode_stream_message
 from bqserver.storage.nats.replica import Replica
 from bqserver.storage.nats.retention import TRIM_KEY_PREFIX
 from bqserver.storage.sequencer import Position, sequence
@@ -47,20 +48,11 @@ async def read_stream(client: NatsClient, path: Path, on_progress: Progress) -> 
         cursor = await replica.read(_last_seq)
         remains = Remains(client)
         while cursor < last:
-            try:
+            messages: list[Msg] = []
+            with _reported("the stream"), contextlib.suppress(nats.errors.NoRespondersError):  # it is electing a leader
                 messages, _ = await api.get_batch(
-                    client,
-                    address.stream,
-                    seq=cursor + 1,
-                    batch=BATCH_SIZE,
-                    next_by_subj=address.subject("*"),
+                    client, address.stream, seq=cursor + 1, batch=BATCH_SIZE, next_by_subj=address.subject("*")
                 )
-            except nats.errors.NoRespondersError:
-                messages = []  # the cluster is electing a leader
-            except CONNECTION_ERRORS as error:
-                raise StorageError(
-                    f"the stream can't be read: {error_text(error)}; run the same command again"
-                ) from error
             placed = [
                 decode_stream_message(address.room(headers["Nats-Subject"]), headers, msg.data)
                 for msg in messages
@@ -69,7 +61,9 @@ async def read_stream(client: NatsClient, path: Path, on_progress: Progress) -> 
             if not placed:
                 await asyncio.sleep(0.05)  # the server that answered is behind
                 continue
-            await replica.apply(await _fill_in(remains, cursor, placed))
+            with _reported("the stream"):
+                placed = await remains.fill_in(cursor, placed)
+            await replica.apply(placed)
             cursor = placed[-1].seq
             on_progress(cursor, last)
     finally:
@@ -78,23 +72,21 @@ async def read_stream(client: NatsClient, path: Path, on_progress: Progress) -> 
         return compute_totals(read_entries(db))
 
 
-async def _fill_in(remains: Remains, after: int, placed: list[StreamMessage]) -> list[StreamMessage]:
+@contextlib.contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """Raises ClusterError for an error of the connection."""
     try:
-        return await remains.fill_in(after, placed)
+        yield
     except CONNECTION_ERRORS as error:
-        raise StorageError(f"the stream can't be read: {error_text(error)}; run the same command again") from error
+        raise ClusterError(f"{what} can't be read: {error_text(error)}; run the same command again") from error
 
 
 async def read_control_state(client: NatsClient, on_value: Callable[[str, bytes], None]) -> None:
     """Pass all control state of the stream's rooms (moderation, trimming) to ``on_value``. Raises StorageError."""
     control_state = ControlState(client, 1, on_value, lambda: None)
-    try:
+    with _reported("moderation and trimming"):
         if await control_state.exists():
             await control_state.refresh()
-    except CONNECTION_ERRORS as error:
-        raise ClusterError(
-            f"moderation and trimming can't be read: {error_text(error)}; run the same command again"
-        ) from error
 
 
 def _apply_trim(replica: Replica, key: str, value: bytes) -> None:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 import msgspec
 
 from bqserver.errors import StorageError
-from bqserver.model import Rejected, Role
+from bqserver.model import Role
 from bqserver.storage.attachments import AttachmentStore, StoredAttachment
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import MAX_NAME, SHA256, Part, encode, printable
@@ -62,10 +62,8 @@ class UploadHandler(BodyHandler):
         data = self.body()
         if not data:
             raise ApiError(400, "empty", "the attachment is empty: send its bytes as the body")
-        try:
+        with bad_request():
             part = await asyncio.to_thread(inspect, self.mime, data)
-        except ProtocolError as error:
-            raise ApiError.of(Rejected.of(error)) from None
         try:
             put = partial(self.store().put, room, StoredAttachment(part, data))
             await self.in_turn(self.context.hub.shares.uploads, put)

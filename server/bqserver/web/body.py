@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from tornado.web import stream_request_body
 
 from bqserver.fairness.pace import PIECE_BYTES, PIECE_TIMEOUT, BodyClock
+from bqwidget.protocol import NOT_JSON
 
 from .context import AppContext
 from .errors import ApiError
@@ -23,6 +25,8 @@ DISCARD_LIMIT = 4 * 1024 * 1024
 """Bytes of a body that are read and dropped, so that its sender sees the 413; a longer one closes the connection."""
 MAX_BODY_SECONDS = 24 * 3600.0
 """The clock ends a slow body; Tornado's own timeout would also end a long one."""
+
+Body = TypeVar("Body")
 
 
 @stream_request_body
@@ -100,6 +104,13 @@ class BodyHandler(Handler):
         body = bytes(self._body)
         self._body.clear()
         return body
+
+    def decoded_body(self, kind: type[Body]) -> Body:
+        """``body``, which is JSON, as a ``kind``; an empty one is ``{}``. Raises ApiError."""
+        try:
+            return msgspec.json.decode(self.body() or b"{}", type=kind)
+        except NOT_JSON as error:
+            raise ApiError(400, "bad_json", f"the body is not understood: {error}") from None
 
     def on_finish(self) -> None:
         super().on_finish()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Literal
 
-import msgspec
-
 from bqserver.auth.moderation import Mute
 from bqserver.clock import steady_time
 from bqserver.model import Role
@@ -32,10 +30,7 @@ class ModerationHandler(BodyHandler):
     async def post(self, room: str) -> None:
         self.authorize(room, Role.MODERATE)
         hub, principal = self.context.hub, self.identity.principal or ""
-        try:
-            order = msgspec.json.decode(self.body(), type=ModerationRequest)
-        except protocol.NOT_JSON as error:
-            raise ApiError(400, "bad_json", f"the body is not understood: {error}") from None
+        order = self.decoded_body(ModerationRequest)
         mutes = order.do in ("mute", "unmute")
         if mutes != bool(order.user) or (order.minutes is not None and (order.do != "mute" or order.minutes <= 0)):
             raise ApiError(

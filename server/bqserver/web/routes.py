@@ -14,7 +14,7 @@ from bqserver.fairness.pace import hold_unsent
 from .attachments import DownloadHandler, UploadHandler
 from .context import AppContext
 from .errors import ApiError
-from .handler import Handler, NotFoundHandler
+from .handler import Handler
 from .messages import MessagesHandler, RawLogHandler, SearchHandler
 from .metrics import MetricsHandler
 from .moderation import ModerationHandler
@@ -84,6 +84,3 @@ class StaticHandler(Handler, StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         del path
         self.set_header("Cache-Control", "no-cache")
-
-
-__all__ = ["NotFoundHandler", "routes"]

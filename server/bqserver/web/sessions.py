@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 
-import msgspec
-
 from bqserver.errors import TooManyInvites
 from bqwidget import protocol
 from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES, encode
@@ -34,10 +32,7 @@ class InvitesHandler(BodyHandler):
             raise ApiError(403, "forbidden", "making an invite needs a token")
         if grant is not None and grant.read_only:
             raise ApiError(403, "read_only", "a read-only token can't make invites")
-        try:
-            wanted = msgspec.json.decode(self.body() or b"{}", type=InviteRequest)
-        except protocol.NOT_JSON as error:
-            raise ApiError(400, "bad_json", f"the invite is not understood: {error}") from None
+        wanted = self.decoded_body(InviteRequest)
         if not (1 <= wanted.uses <= MAX_INVITE_USES and 0 < wanted.minutes <= MAX_INVITE_MINUTES):
             raise ApiError(
                 400, "bad_field", f"uses must be 1 to {MAX_INVITE_USES}, minutes up to {MAX_INVITE_MINUTES:,}"
@@ -67,10 +62,7 @@ class SessionHandler(BodyHandler):
     public = True
 
     async def post(self) -> None:
-        try:
-            code = msgspec.json.decode(self.body(), type=RedeemRequest).invite
-        except protocol.NOT_JSON as error:
-            raise ApiError(400, "bad_json", f"the invite is not understood: {error}") from None
+        code = self.decoded_body(RedeemRequest).invite
         self.check_throttle(code)
         session = await self.context.authenticator.redeem_invite(code)
         if session is None:

@@ -14,8 +14,8 @@ PATH = post_path("/")
 
 
 def head(first: str = "POST /messages HTTP/1.1", end: str = "\r\n", **lines: str | None) -> bytes:
-    told = {**LINES, **{name.replace("_", "-"): value for name, value in lines.items()}}
-    said = [first, *(f"{name}: {value}" for name, value in told.items() if value is not None)]
+    given = {**LINES, **{name.replace("_", "-"): value for name, value in lines.items()}}
+    said = [first, *(f"{name}: {value}" for name, value in given.items() if value is not None)]
     return "".join(f"{line}{end}" for line in [*said, ""]).encode("latin1")
 
 
@@ -127,8 +127,8 @@ def test_the_path_is_below_the_base():
 
 
 def test_a_response_has_its_date_and_length():
-    told = response(429, b"{}", 1_000_000_000, retry_after=1.2)
-    assert told.startswith(b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n")
-    assert b"Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in told
-    assert told.endswith(b"Retry-After: 2\r\nContent-Length: 2\r\n\r\n{}")
+    answer = response(429, b"{}", 1_000_000_000, retry_after=1.2)
+    assert answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n")
+    assert b"Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n" in answer
+    assert answer.endswith(b"Retry-After: 2\r\nContent-Length: 2\r\n\r\n{}")
     assert b"Retry-After" not in response(201, b"{}", 1_000_000_000)

@@ -151,7 +151,7 @@ CASES = {
     "a room that may only be read": Case(403, room="read"),
     "a room that may not be entered": Case(403, room="secret"),
     "a closed room": Case(403, room="shut"),
-    "somebody muted": Case(403, who="eve", room="muted"),
+    "a muted user": Case(403, who="eve", room="muted"),
     "a member's name": Case(403, HI, who="shared"),
     "too much": Case(413, said("x" * 280_000)),
     "a long text": Case(201, said("x" * 32_000), mine=True),
@@ -523,11 +523,11 @@ def test_waiting_for_a_response_is_not_silence(home, held, late, monkeypatch):
 @pytest.mark.sqlite
 def test_pending_posts_are_answered_before_the_server_ends(tmp_path, monkeypatch, taken):
     path = tmp_path / "log.sqlite"
-    begun, go = threading.Event(), threading.Event()
+    started, go = threading.Event(), threading.Event()
     commit = SqliteLog._commit
 
     def slow(log: SqliteLog, batch):
-        begun.set()
+        started.set()
         assert go.wait(30)
         return commit(log, batch)
 
@@ -538,7 +538,7 @@ def test_pending_posts_are_answered_before_the_server_ends(tmp_path, monkeypatch
         closing(connect(server.url)) as later,
     ):
         raw.sendall(post(HI))
-        assert begun.wait(30)
+        assert started.wait(30)
         server.app.stop()
         eventually(lambda: refuses(server.port), what="the end of listening")
         later.sendall(post(HI))
@@ -652,16 +652,16 @@ def exchange(url: str, pieces: list[bytes]) -> tuple[bytes, bool]:
     """What a server says to that, but for the times; and whether it shut the door on what was still to be said, for
     then the end of its words may be lost on the way.
     """
-    told, reset = b"", False
+    received, reset = b"", False
     with closing(connect(url)) as raw:
         try:
             for piece in pieces:
                 raw.sendall(piece)
             while more := raw.recv(1 << 16):
-                told += more
+                received += more
         except (ConnectionResetError, BrokenPipeError):
             reset = True
-    return timeless(told), reset
+    return timeless(received), reset
 
 
 def timeless(data: bytes) -> bytes:

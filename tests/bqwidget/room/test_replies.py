@@ -150,7 +150,7 @@ def test_a_handler_may_return_an_iterator(ada, bob):
     assert reply_to(bob, bob.send("abc")).text == "ABC"
 
 
-def test_a_generator_that_somebody_else_keeps_is_closed_too(ada, bob):
+def test_a_generator_that_other_code_keeps_is_closed_too(ada, bob):
     kept = []
 
     def count(message):

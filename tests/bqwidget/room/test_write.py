@@ -220,7 +220,7 @@ def test_wrong_use_says_how_it_is_used(ada):
         for wrong in (None, 3, "\ud83d"):
             with pytest.raises(ValueError if wrong == "\ud83d" else TypeError, match="text"):
                 out.append(wrong)
-        step = out.step("never begun")
+        step = out.step("never started")
         with pytest.raises(BqwidgetError, match=r"with out\.step"):
             step.append("x")
     with pytest.raises(BqwidgetError, match=r"with room\.write\(\) as out"):

@@ -26,7 +26,7 @@ from bqserver.jetstream.connection import CONNECTION_ERRORS
 from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, ensure_stream
 from bqserver.jetstream.watched_kv import ControlState
-from bqserver.model import Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
+from bqserver.model import STOPPING, Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.entries import target_seq
 from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.retention import Rule, parse_rules
@@ -38,7 +38,7 @@ from .consumers import Consumers
 from .erasure import Eraser, Superseded
 from .health import HealthMonitor
 from .precheck import Prechecker
-from .publisher import PUBLISH_TIMEOUT, STOPPING, STREAM_REPLACED, PendingSend, Publisher
+from .publisher import PUBLISH_TIMEOUT, STREAM_REPLACED, PendingSend, Publisher
 from .replica import Applied, Replica
 from .retention import TRIM_KEY_PREFIX, Retention
 from .snapshots import Snapshots

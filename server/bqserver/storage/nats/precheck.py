@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from bqserver.errors import StorageError
 from bqserver.jetstream.connection import CONNECTION_ERRORS
-from bqserver.model import Outcome, Rejected, Submission
+from bqserver.model import STOPPING, Outcome, Rejected, Submission
 from bqserver.storage.entries import new_entry, target_seq
 from bqserver.storage.redaction import decode_message
 from bqserver.storage.rejections import reject_excess
@@ -21,7 +21,7 @@ from bqserver.storage.sequencer import deduplicate, validate
 
 from . import replica
 from .consumers import Consumers
-from .publisher import RETRY_AFTER_SECONDS, STOPPING, Publisher
+from .publisher import RETRY_AFTER_SECONDS, Publisher
 from .replica import Replica
 
 Answer = Callable[[Outcome], None]

@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
-from bqserver.model import Outcome, Rejected, Submission
+from bqserver.model import STOPPING, Outcome, Rejected, Submission
 
 from .records import encode_record, message_id
 from .replica import Applied
@@ -198,4 +198,3 @@ _UNAVAILABLE = Rejected(
 STREAM_REPLACED = Rejected(
     "unavailable", "the cluster's stream was replaced by another one: restart this server", 503, 5.0
 )
-STOPPING = Rejected("restart", "the server is stopping: it will be back", 503, 1.0)

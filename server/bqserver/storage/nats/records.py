@@ -15,7 +15,7 @@ import msgspec
 
 from bqserver.model import RedactedSubmission, Submission
 from bqserver.storage.sequencer import Position
-from bqwidget.protocol import Draft, Struct, encode
+from bqwidget.protocol import NOT_JSON, Draft, Struct, encode
 
 
 class Record(Struct, frozen=True):
@@ -83,7 +83,7 @@ def decode_record(payload: bytes) -> Record | None:
     """None if another program has stored it."""
     try:
         return _decode(payload)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
 
 

@@ -12,7 +12,7 @@ import msgspec
 from bqserver.model import Bounds
 from bqserver.storage.redaction import decode_message
 from bqserver.storage.sqlite import queries
-from bqwidget.protocol import MAX_TIME, Struct
+from bqwidget.protocol import MAX_TIME, NOT_JSON, Struct
 
 from . import replica
 
@@ -62,7 +62,7 @@ def decode_snapshot(value: bytes) -> Snapshot | None:
     try:
         snapshot = _decode(value)
         times = [decode_message(raw).at for raw in snapshot.messages]
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
     return snapshot if snapshot.seq > 0 and all(0 <= at < MAX_TIME for at in times) else None
 

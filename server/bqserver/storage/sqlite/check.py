@@ -15,15 +15,13 @@ from typing import NamedTuple
 import msgspec
 
 from bqserver.errors import StorageError
+from bqserver.storage.redaction import decode_change, decode_message
 from bqserver.storage.sequencer import apply_entry
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import Change, Message, check_room, encode, printable, without_content
 
 from .attachments import connect_attachments
 from .schema import SEQ_BITS, SEQ_MASK
-
-_decode_message = msgspec.json.Decoder(Message).decode
-_decode_change = msgspec.json.Decoder(Change).decode
 
 
 class Contents(NamedTuple):
@@ -84,7 +82,7 @@ def _wrong_entries(db: sqlite3.Connection) -> Iterator[str]:
         name = names.get(row.room, "")
         where = f"room {name or row.room}, seq {row.id & SEQ_MASK}"
         try:
-            entry = (_decode_message if row.target is None else _decode_change)(row.body)
+            entry = (decode_message if row.target is None else decode_change)(row.body)
         except msgspec.DecodeError as error:
             yield f"{where}: its body can't be read: {error}"
             last = row
@@ -145,7 +143,7 @@ def _wrong_folds(db: sqlite3.Connection, names: dict[int, str], reads: dict[int,
         expected = None if now == original else encode(now)
         found = folded.get(id_)
         if found and now.deleted:  # an earlier version kept the choices of a deleted question
-            found = encode(without_content(_decode_message(found)))
+            found = encode(without_content(decode_message(found)))
         if found not in (expected, encode(now)):
             name = names.get(id_ >> SEQ_BITS, "")
             yield f"room {name}, seq {id_ & SEQ_MASK}: its folded text does not match its changes"
@@ -167,7 +165,7 @@ def _wrong_live(db: sqlite3.Connection, names: dict[int, str], live: set[int]) -
 def _message(db: sqlite3.Connection, id_: int) -> Message | None:
     row = db.execute("SELECT body FROM entry WHERE id = ? AND target IS NULL", (id_,)).fetchone()
     try:
-        return _decode_message(row[0]) if row else None
+        return decode_message(row[0]) if row else None
     except msgspec.DecodeError:
         return None
 
@@ -223,7 +221,7 @@ def _referenced(log: sqlite3.Connection) -> _References:
     for room, key, body in rows:
         name = rooms.get(room, "")
         with contextlib.suppress(msgspec.DecodeError):  # find_problems reports it
-            for part in _decode_message(body).parts:
+            for part in decode_message(body).parts:
                 what = f"room {name}, seq {key & SEQ_MASK}: its attachment {printable(part.name or part.sha256)}"
                 found.setdefault((name, part.sha256), what)
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bqserver.errors import StorageError
@@ -102,20 +102,16 @@ def open_file(
     """A connection, prepared by ``set_up``, that one thread at a time may use. Raises StorageError."""
     if not readonly:
         create_database(path)
-    db = None
-    try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000)
-        if readonly:
-            db.execute("PRAGMA query_only = ON")
-        set_up(db)
-    except sqlite3.DatabaseError as error:
-        if db is not None:
-            db.close()
-        raise StorageError(explain(error, path)) from error
-    except StorageError:
-        if db is not None:
-            db.close()
-        raise
+    with ExitStack() as opened:
+        try:
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000)
+            opened.callback(db.close)
+            if readonly:
+                db.execute("PRAGMA query_only = ON")
+            set_up(db)
+        except sqlite3.DatabaseError as error:
+            raise StorageError(explain(error, path)) from error
+        opened.pop_all()
     return db
 
 

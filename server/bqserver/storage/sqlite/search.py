@@ -13,9 +13,7 @@ import sqlite3
 import unicodedata
 from pathlib import Path
 
-import msgspec
-
-from bqwidget.protocol import Message
+from bqserver.storage.redaction import decode_message
 
 from . import queries
 from .queries import id_range, room_number
@@ -39,8 +37,6 @@ CREATE TABLE IF NOT EXISTS meta (epoch TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor (room INTEGER PRIMARY KEY, id INTEGER NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS found USING fts5 (user, text, tokenize = "unicode61 remove_diacritics 2");
 """
-
-_decode = msgspec.json.Decoder(Message).decode
 
 
 class SearchIndex:
@@ -124,7 +120,7 @@ class SearchIndex:
         body = self._body(key)
         if body is None:
             return
-        message = _decode(body)
+        message = decode_message(body)
         self._db.execute("DELETE FROM found WHERE rowid = ?", (key,))
         if not message.deleted and not message.live:  # the change that ends it comes here too
             self._db.execute(

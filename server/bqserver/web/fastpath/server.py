@@ -190,7 +190,7 @@ class FastPathServer(HTTPServer):
             max_open=max_open, max_per_address=max_per_address, idle_timeout=self.conn_params.header_timeout
         )
         self._acceptors: list[Acceptor] = []
-        self._trouble = Repeats(_log_repeats)
+        self._problem = Repeats(_log_repeats)
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         self._acceptors += [Acceptor(listener, self._on_accepted, self._on_exhausted) for listener in sockets]
@@ -261,13 +261,13 @@ class FastPathServer(HTTPServer):
         self._warn(f"connections have to wait: {error.strerror}; raise the limit of open files (ulimit -n)")
         return self._connections_open.evict_some()
 
-    def _warn(self, trouble: str) -> None:
-        if self._trouble.first(trouble, trouble):
-            _log.warning(trouble)
+    def _warn(self, problem: str) -> None:
+        if self._problem.first(problem, problem):
+            _log.warning(problem)
 
 
-def _log_repeats(trouble: str, repeats: int) -> None:
-    _log.warning("%s (%d times more)", trouble, repeats)
+def _log_repeats(problem: str, repeats: int) -> None:
+    _log.warning("%s (%d times more)", problem, repeats)
 
 
 FULL = "connections are refused: the server is full"
