@@ -36,7 +36,8 @@ LAYERS: dict[str, set[str]] = {
         "_client.backoff",
     },
     "bqwidget._client": {
-        "errors", "protocol", "local", "_threads", "_client.outbox", "_client.message_list", "_client.live.drafts", "session",
+        "errors", "protocol", "local", "_threads", "_client.outbox", "_client.message_list", "_client.live.drafts",
+        "_client.backoff", "session",
     },
     "bqwidget.connection": {"errors", "protocol", "_client", "_client.outbox", "_client.live.drafts"},
     "bqwidget._room": {
