@@ -42,6 +42,9 @@ class Result(NamedTuple):
 
 
 def main(arguments: list[str]) -> int:
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     environment = runpy.run_path(str(ROOT / ".ci" / "environment.py"))
     say = environment["say"]
     if "--lowest" in arguments:
