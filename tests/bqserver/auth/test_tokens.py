@@ -202,6 +202,8 @@ def test_the_holder_of_an_agents_token_is_shown_as_an_agent(path):
     with running_server() as server, member(server.url, query="?kind=kernel&user=x", **bearer(token)) as one:
         shown = one.until("presence")["members"]
         assert [(each["user"], each["kind"]) for each in shown] == [("helper", "agent")]
+        posted = request(server.url, "POST", "/messages", {"user": "x", "text": "hi"}, **bearer(token)).json
+        assert (posted["user"], posted["author_kind"]) == ("helper", "agent")
 
 
 def test_others_can_not_use_the_name_of_a_token_holder(path):

@@ -462,3 +462,24 @@ def test_an_author_that_comes_back_goes_on(server):
         append(bot, seq, 5, TEXT[5:])
         ended(bot, seq)
     assert (newest(server)["text"], newest(server)["end"]) == (TEXT, "done")
+
+
+# ---- agents
+
+
+def test_the_log_says_which_messages_are_an_agent_s(server):
+    """Of a live message too, and after the agent has left; a kernel and a person of that name are none."""
+    for kind in ("agent", "kernel", "person"):
+        with member(server.url, query=f"?user=bot&client={kind}&kind={kind}&live=1") as bot:
+            bot.until("synced")
+            bot.say("hi", cid=f"{kind}-1", user="bot")
+            bot.until("ack")
+            seq = opened(bot, "live", cid=f"{kind}-2", stoppable=kind == "kernel")
+            bot.send({"type": "chat.end", "cid": f"{kind}-3", "target": seq, "end": "done"})
+            bot.until("ack")
+    found = [message for message in request(server.url, "GET", "/messages").json if message["user"] == "bot"]
+    assert [message.get("author_kind") for message in found] == ["agent", "agent", None, None, None, None]
+    assert [message.get("stoppable") for message in found] == [None, False, None, None, None, False]
+    assert [entry.get("author_kind") for entry in log(server) if "kind" not in entry] == [
+        message.get("author_kind") for message in found
+    ]

@@ -112,6 +112,17 @@ def test_seqs_start_at_1_in_each_room_and_prev_is_the_seq_before():
     ]
 
 
+def test_a_message_of_an_agent_says_so_and_one_that_an_earlier_release_stored_is_still_its_duplicate():
+    state = DictState()
+    by_agent = hi("a")._replace(author_kind="agent")
+    [first] = state.add([by_agent])
+    assert msgspec.json.decode(stored(first).body)["author_kind"] == "agent"
+    [earlier] = state.add([hi("b")])  # as an earlier release stored it
+    assert "author_kind" not in msgspec.json.decode(stored(earlier).body)
+    for repeated in state.add([by_agent, hi("b")._replace(author_kind="agent")]):
+        assert stored(repeated).dup
+
+
 def test_at_increases_strictly_in_a_room_even_if_the_clock_goes_back():
     state = DictState()
     for now in (NOW, NOW, NOW - 5_000, NOW + 10):

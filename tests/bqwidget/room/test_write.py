@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from urllib.request import Request, urlopen
 
 import pytest
+from bqserver.hub.commands import TYPING_TIMEOUT
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.tcp_proxy import tcp_proxy
@@ -345,3 +347,20 @@ def test_an_unreachable_room_raises_after_the_timeout(unused_port):
     room = Room("lobby", "ada", url=f"http://127.0.0.1:{unused_port}")
     with room, pytest.raises(DeliveryTimeout), room.write(timeout=0.1):
         raise AssertionError("not reached")
+
+
+# ---- activity
+
+
+def test_an_activity_ends_with_its_block_and_the_one_around_it_is_shown_again(ada, bob):
+    def activity():
+        return next((member.typing for member in bob.members if member.user == "ada"), None)
+
+    with ada.activity("reading"):
+        eventually(lambda: activity() == "reading")
+        with ada.activity("searching"):
+            eventually(lambda: activity() == "searching")
+        eventually(lambda: activity() == "reading")
+        ended_at = time.monotonic()
+    eventually(lambda: activity() is None)
+    assert time.monotonic() - ended_at < TYPING_TIMEOUT
