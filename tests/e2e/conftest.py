@@ -6,8 +6,8 @@ import json
 import re
 import secrets
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import nbformat
 import pytest
 from support.eventually import eventually
+from support.forking.server import start
 from support.paths import PYTHONPATH, ROOT
 from support.ports import free_port
 
@@ -147,7 +148,7 @@ def jupyter(home: Path, home_environ: dict[str, str]) -> Iterator[Callable[..., 
 
     Our own extension is disabled in it, so that its kernels use the user's local server.
     """
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[subprocess.Popen[str]] = []
 
     def start(theme: str = "JupyterLab Light", environ: dict[str, str] | None = None) -> Jupyter:
         folder = home / f"notebooks-{len(started)}"
@@ -167,7 +168,7 @@ def unused_port() -> int:
     return free_port()
 
 
-def start_lab(home: Path, environ: dict[str, str], folder: Path, theme: str) -> tuple[subprocess.Popen[bytes], Jupyter]:
+def start_lab(home: Path, environ: dict[str, str], folder: Path, theme: str) -> tuple[subprocess.Popen[str], Jupyter]:
     """Create ``folder`` and start JupyterLab in it, without this project's Jupyter extension."""
     folder.mkdir()
     disabled = home / "first" / "jupyter_server_config.d" / "bqserver.json"
@@ -175,12 +176,12 @@ def start_lab(home: Path, environ: dict[str, str], folder: Path, theme: str) -> 
     disabled.write_text(
         json.dumps({"ServerApp": {"jpserver_extensions": {"bqserver.extension": False, "jupyter_server_mcp": False}}})
     )
-    command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
+    begin = partial(start, "--allow-root", f"--ServerApp.root_dir={folder}", module="jupyterlab.labapp")
     paths = {
         "PYTHONPATH": PYTHONPATH,
         "JUPYTER_CONFIG_PATH": str(home / "first"),
     }
-    return run_jupyter(command, home, {**paths, **environ}, folder, {"themes": {"theme": theme}})
+    return run_jupyter(begin, home, {**paths, **environ}, folder, {"themes": {"theme": theme}})
 
 
 def save_widget_state(home: Path) -> None:
@@ -191,13 +192,13 @@ def save_widget_state(home: Path) -> None:
 
 
 def run_jupyter(
-    command: list[str],
+    begin: Callable[..., subprocess.Popen[str]],
     home: Path,
     environ: dict[str, str],
     folder: Path,
     settings: dict[str, dict[str, object]] | None = None,
-) -> tuple[subprocess.Popen[bytes], Jupyter]:
-    """Start ``command``, which starts a Jupyter server in this folder, and wait until it serves.
+) -> tuple[subprocess.Popen[str], Jupyter]:
+    """Call ``begin(*arguments, **options)``, which starts a Jupyter server in this folder, and wait until it serves.
 
     It fetches no news and does not autosave; ``settings`` are JupyterLab's for apputils-extension.
     """
@@ -207,8 +208,9 @@ def run_jupyter(
     _write_setting(home, "docmanager-extension/plugin", {"autosave": False})
     token = secrets.token_hex(16)
     with (home / "jupyter.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--no-browser", "--ServerApp.port=0"],
+        process = begin(
+            "--no-browser",
+            "--ServerApp.port=0",
             env={
                 **environ,
                 "JUPYTER_TOKEN": token,
@@ -226,7 +228,7 @@ def run_jupyter(
     return process, Jupyter(_read(info)["url"], token, folder)
 
 
-def wait_ended(process: subprocess.Popen[bytes]) -> None:
+def wait_ended(process: subprocess.Popen[str]) -> None:
     """Wait until a Jupyter server ends, which was told to; kill it if it does not.
 
     Jupyter stays when SIGTERM comes while a kernel starts (InvalidStateError in ``cleanup_kernels``) or while it reads

@@ -21,7 +21,10 @@ def clean(home_environ: dict[str, str]) -> dict[str, str]:
 
 
 def test_python3_notebooks_opens_a_working_quickstart(home: Path, clean: dict[str, str], pages) -> None:
-    process, server = run_jupyter([sys.executable, "notebooks"], home, clean, ROOT)
+    def start_notebooks(*arguments: str, **options) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "notebooks", *arguments], text=True, **options)
+
+    process, server = run_jupyter(start_notebooks, home, clean, ROOT)
     try:
         page = pages()
         notebook: Notebook = server.open(page, "quickstart.ipynb")

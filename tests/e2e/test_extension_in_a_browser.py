@@ -122,7 +122,7 @@ def test_two_notebooks_and_a_page_share_a_room_under_verified_names(home, home_e
     config.parent.mkdir()
     config.write_text(IDENTITY_CONFIG.replace("PICTURE", repr(PICTURE)))
     cell = "from bqwidget import Room\nRoom('lobby', user='anything')"
-    with jupyter_server(home, home_environ, base="/user/team", app="jupyterlab") as server:
+    with jupyter_server(home, home_environ, base="/user/team", app="jupyterlab.labapp") as server:
         names = [notebook(home / "notebooks" / f"{who}.ipynb", cell) for who in ("ada", "bob")]
         with nginx(PROXY.format(port=unused_port, origin=server.origin), unused_port, home, missing):
             url = f"http://127.0.0.1:{unused_port}{server.base}"
@@ -149,7 +149,7 @@ def test_the_launcher_opens_the_rooms_of_this_server(home, home_environ, pages):
     installed.mkdir(parents=True)
     shutil.copytree(ROOT / "server" / "labextension", installed / "bqwidget-launcher")
     environ = {**home_environ, "JUPYTER_PATH": str(home / "share")}
-    with jupyter_server(home, environ, base="/user/team", app="jupyterlab") as server:
+    with jupyter_server(home, environ, base="/user/team", app="jupyterlab.labapp") as server:
         page = pages()
         page.goto(f"{server.origin}{server.base}/lab?token={server.token}")
         card = page.locator(".jp-LauncherCard", has_text="Chat rooms")

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from support.certificate import unverified_context
 from support.eventually import eventually
+from support.forking.server import start
 from support.paths import PYTHONPATH, ROOT
 from support.ws_client import request
 from websockets.sync.client import connect
@@ -84,7 +84,7 @@ class Kernel:
 
 @contextmanager
 def jupyter_server(
-    home: Path, environ: dict[str, str], *args: str, base: str = "/", app: str = "jupyter_server"
+    home: Path, environ: dict[str, str], *args: str, base: str = "/", app: str = "jupyter_server.serverapp"
 ) -> Iterator[JupyterServer]:
     """A Jupyter server in ``home``, with bqserver's extension unless ``args`` disable it."""
     token = secrets.token_hex(16)
@@ -92,7 +92,7 @@ def jupyter_server(
     folder.mkdir(exist_ok=True)
     log = home / f"{app}-{secrets.token_hex(2)}.log"
     command = [
-        *(sys.executable, "-m", app, "--no-browser", "--allow-root"),
+        *("--no-browser", "--allow-root"),
         *("--ServerApp.port=0", f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base}", *args),
     ]
     environ = {
@@ -102,8 +102,9 @@ def jupyter_server(
         "PYTHONPATH": PYTHONPATH,
     }
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
+        process = start(
+            *command,
+            module=app,
             env=environ,
             cwd=folder,
             stdin=subprocess.DEVNULL,

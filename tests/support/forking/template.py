@@ -1,13 +1,14 @@
-"""A process that has imported ``bqserver`` and forks a copy of itself for each command that a test starts.
+"""A process that has imported a program, and forks a copy of itself for each start of it in a test.
 
-A script: its argument is the number of a socket. A request is a JSON object, with the descriptors for standard output,
-standard error and the exit status; the answer is the pid. It ends when the other end of the socket is closed.
+A script: its arguments are a row of MODULES and the number of a socket. A request is a JSON object, with the descriptors
+for standard input, output and error, and for the exit status; the answer is the pid. It ends when the other end of the
+socket is closed.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - bqserver imports these when it serves, perhaps as a user who can't read them
 import gc
+import importlib
 import json
 import os
 import signal
@@ -16,9 +17,26 @@ import struct
 import sys
 from typing import Any
 
-import tornado.locale  # noqa: F401
-from bqserver.app import main
-
+MODULES = {
+    "bqserver": (
+        "bqserver.app",
+        "bqserver.cli.access",
+        "bqserver.cli.copy",
+        "bqserver.cli.invite",
+        "bqserver.cli.maintenance",
+        "bqserver.cli.tokens",
+        "encodings.idna",  # this and the next: when it serves, perhaps as a user who can't read them
+        "tornado.locale",
+    ),
+    "jupyter": (  # not jupyterlab.labapp, which reads the environment when it is imported
+        "jupyter_server.serverapp",
+        "jupyterlab_server.app",
+        "jupyterlab.commands",
+        "jupyter_client.ioloop",
+        "nbconvert.exporters",
+        "notebook_shim.shim",
+    ),
+}
 STATUS = struct.Struct("=i")
 MAX_REQUEST_BYTES = 1 << 20
 
@@ -30,24 +48,23 @@ def serve(requests: socket.socket) -> dict[str, Any]:
     gc.collect()
     gc.freeze()
     while True:
-        data, descriptors, *_ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 3)
+        data, descriptors, *_ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 4)
         if not data:
             sys.exit()
-        output, errors, status = descriptors
+        *streams, status = descriptors
         if os.fork() == 0:  # the watcher: it reports the exit status of the command
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             pid = os.fork()
             if pid == 0:
                 requests.close()
                 os.close(status)
-                os.dup2(output, 1)
-                os.dup2(errors, 2)
-                os.close(output)
-                os.close(errors)
+                for number, stream in enumerate(streams):
+                    os.dup2(stream, number)
+                    os.close(stream)
                 return json.loads(data)
             requests.send(STATUS.pack(pid))
             requests.close()
-            for descriptor in (0, 1, 2, output, errors):
+            for descriptor in (0, 1, 2, *streams):
                 os.close(descriptor)
             os.write(status, STATUS.pack(os.waitpid(pid, 0)[1]))
             os._exit(0)
@@ -71,5 +88,8 @@ def become(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    become(serve(socket.socket(fileno=int(sys.argv[1]))))
-    main(sys.argv[1:])
+    for module in MODULES[sys.argv[1]]:
+        importlib.import_module(module)
+    request = serve(socket.socket(fileno=int(sys.argv[2])))
+    become(request)
+    importlib.import_module(request["module"]).main(sys.argv[1:])
