@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 import zlib
 
 import pytest
@@ -654,10 +653,8 @@ def test_after_works_before_the_join(server, ada):
 
 
 def test_a_wait_without_a_match_times_out(ada):
-    began = time.monotonic()
     with pytest.raises(WaitTimeout, match=r"within 0\.1 s") as raised:
         ada.wait_for(lambda message: True, timeout=0.1)
-    assert time.monotonic() - began < 2
     assert isinstance(raised.value, TimeoutError)
     assert raised.value.timeout == 0.1
 
