@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import nbformat
 import pytest
+from bleach import clean
 from bqserver.testing import running_server
 from e2e.conftest import SLOW_TIMEOUT, save_widget_state
+from nbconvert import HTMLExporter
+from support.paths import ROOT
 
 from bqwidget import Room
 
@@ -80,3 +85,43 @@ def test_a_reopened_notebook_says_how_to_open_its_window(server, home, jupyter, 
     assert reopened.room().region.count() == 0
     reopened.run(0)
     reopened.room().wait_for("between us")
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_a_reopened_notebook_without_saved_widgets_says_it_too(server, home, jupyter, pages, app):
+    """Trusted, and its widgets are not saved, as by default; ipywidgets alone says "model not found"."""
+    extensions = home / "share" / "labextensions"
+    extensions.mkdir(parents=True)
+    shutil.copytree(ROOT / "server" / "labextension", extensions / "bqwidget-launcher")
+    lab, page = jupyter(environ={"JUPYTER_PATH": str(home / "share")}), pages()
+    name = lab.notebook("reopened.ipynb", CELL.format(url=server.url), "room.widget")
+    notebook = lab.open(page, name, app=app)
+    notebook.run(0)
+    notebook.room().wait_connected()
+    notebook.run(1)
+    notebook.room(index=1).wait_connected()
+    notebook.save()
+    saved = nbformat.read(lab.folder / name, 4)
+    assert "widgets" not in saved.metadata
+    assert len(json.dumps([cell.outputs for cell in saved.cells])) < 2 * 1_000
+
+    sentence = "Chat room lobby: run this cell to open its window."
+    lab.end_kernels()
+    again = pages()
+    reopened = lab.open(again, name, app=app)
+    for cell in (reopened.cell(0), reopened.cell(1)):
+        cell.locator(".jp-Cell-outputArea").get_by_text(sentence, exact=True).wait_for(timeout=SLOW_TIMEOUT)
+    if shots := os.environ.get("BQWIDGET_TEST_SHOTS"):
+        again.screenshot(path=f"{shots}/reopened-{app}.png")
+    reopened.run(0)
+    reopened.room().wait_connected()
+    assert reopened.cell(0).get_by_text(sentence, exact=True).count() == 0
+
+    exported, _ = HTMLExporter().from_notebook_node(saved)
+    page_file = home / "exported.html"
+    page_file.write_text(exported)
+    offline = pages(offline=True)
+    offline.goto(page_file.as_uri(), wait_until="domcontentloaded")
+    offline.get_by_text(sentence, exact=True).nth(1).wait_for()
+    output = saved.cells[0].outputs[0].data["text/html"]
+    assert clean(output, tags={"p", "b"}, attributes={}) == output  # no renderer of HTML removes any of it
