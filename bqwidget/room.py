@@ -91,7 +91,13 @@ class Room(
         self._connection = Connection(
             Session(name, keep=self.keep, random=random.random),
             endpoint,
-            query={"user": self.user, "kind": self._kind, "client": token_hex(8), "live": "1"},
+            query={
+                "user": self.user,
+                "kind": self._kind,
+                "client": token_hex(8),
+                "member": self._member.id,
+                "live": "1",
+            },
             on_update=weak(self._on_update),
         )
         self._connection.start()

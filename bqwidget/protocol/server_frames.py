@@ -26,6 +26,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     """The verified name under which this member writes; absent if its frames may set the name."""
     now: int | None = None
     """The server's clock, which sets ``at`` and ends questions."""
+    member: str | None = None
+    """The ``id`` of this client among the members; absent if they are told apart by their verified names."""
 
 
 class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):
@@ -128,7 +130,8 @@ class Command(Struct, frozen=True):
 class Member(Struct, frozen=True):
     """A member of the room. ``kind``: ``person``, ``kernel`` or ``agent``. ``busy``: a kernel that runs a cell.
 
-    ``typing``: whether they write, or what they say they are doing, such as "thinking…".
+    ``typing``: whether they write, or what they say they are doing, such as "thinking…". ``id``: tells apart those who
+    use the same unverified name, and is absent where one member does.
     """
 
     user: str
@@ -138,6 +141,12 @@ class Member(Struct, frozen=True):
     verified: bool = False
     profile: Profile | None = None
     commands: tuple[Command, ...] = ()
+    id: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, bool, str]:
+        """Equal for all connections of one member, and different for two members."""
+        return self.user, self.kind, self.verified, self.id or ""
 
 
 class Presence(Struct, frozen=True, tag_field="type", tag="presence"):
@@ -153,11 +162,8 @@ class Presence(Struct, frozen=True, tag_field="type", tag="presence"):
         """The members, complete. ``before``: those of the frame before this one."""
         if not self.same_commands:
             return self.members
-        commands = {(each.user, each.kind, each.verified): each.commands for each in before}
-        return tuple(
-            msgspec.structs.replace(each, commands=commands.get((each.user, each.kind, each.verified), ()))
-            for each in self.members
-        )
+        commands = {each.key: each.commands for each in before}
+        return tuple(msgspec.structs.replace(each, commands=commands.get(each.key, ())) for each in self.members)
 
 
 class Echo(Struct, frozen=True, tag_field="type", tag="echo"):

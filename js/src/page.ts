@@ -34,8 +34,9 @@ function start(main: HTMLElement): void {
   const embedded = parseJson(document.getElementById("bqwidget-state")?.textContent ?? "");
   const data = isObject(embedded) ? embedded : {};
   const principal = typeof data.user === "string" ? data.user : null;
-  const state = { ...initialState(name, principal ?? loadName(""), [loadClientId()]), principal };
-  const room = new Room(new SocketSource({ base, room: name }), withEmbedded(state, data));
+  const member = loadClientId();
+  const state = { ...initialState(name, principal ?? loadName(""), [member]), principal };
+  const room = new Room(new SocketSource({ base, room: name, member }), withEmbedded(state, data));
   main.replaceChildren();
   // Not `location.href`: its query or fragment may contain a secret.
   const shareUrl = location.origin + location.pathname;

@@ -152,6 +152,10 @@ def test_two_people_of_one_unverified_name_are_two(server, pages):
     one.get_by_role("button", name="Edit").wait_for()
     window.messages.nth(5).hover()
     one.get_by_role("button", name="Edit").wait_for(state="detached")
+    other.get_by_role("textbox", name="Message").press_sequentially("I")
+    one.get_by_text("jovyan is typing…").wait_for()
+    one.get_by_role("button", name="2 here").click()
+    one.get_by_role("list", name="People here").get_by_text("you", exact=True).wait_for()
 
 
 # ---- title and language

@@ -118,6 +118,7 @@ export const de: Strings = {
   memberCount: (count) => `${count} hier`,
   agentCount: (count) => (count === 1 ? "1 Agent" : `${count} Agenten`),
   memberList: "Anwesende",
+  you: "du",
   kernelsBusy: (count) => (count === 1 ? "Kernel beschäftigt" : `${count} Kernel beschäftigt`),
   busy: "beschäftigt",
   idle: "bereit",

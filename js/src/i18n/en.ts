@@ -117,6 +117,7 @@ export const en = {
   memberCount: (count: number) => `${count} here`,
   agentCount: (count: number) => (count === 1 ? "1 agent" : `${count} agents`),
   memberList: "People here",
+  you: "you",
   kernelsBusy: (count: number) => (count === 1 ? "kernel busy" : `${count} kernels busy`),
   busy: "busy",
   idle: "idle",

@@ -9,6 +9,7 @@ export function welcomed(state: State, hello: Hello, now: number | undefined): P
     oldestSeq: hello.oldest,
     limits: hello.limits,
     principal: hello.user ?? state.principal,
+    member: hello.member ?? null,
     clockOffset: hello.now == null || now === undefined ? state.clockOffset : hello.now - now,
   };
 }

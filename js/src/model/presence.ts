@@ -7,7 +7,16 @@ const PROFILE_FIELDS = ["name", "initials", "color", "avatar"] as const;
 const isSameProfile = (a: Profile | undefined, b: Profile): boolean => PROFILE_FIELDS.every((name) => a?.[name] === b[name]);
 
 const isSameMember = (a: Member, b: Member): boolean =>
-  a.user === b.user && (a.kind ?? "person") === (b.kind ?? "person") && (a.verified ?? false) === (b.verified ?? false);
+  a.user === b.user &&
+  (a.kind ?? "person") === (b.kind ?? "person") &&
+  (a.verified ?? false) === (b.verified ?? false) &&
+  (a.id ?? null) === (b.id ?? null);
+
+/** Whether `member` is the reader: by the id where both have one, for several may use one unverified name. */
+export function isReader({ user, principal, member: id }: State, member: Member): boolean {
+  if (id !== null && member.id != null) return member.id === id;
+  return member.user === (principal ?? user);
+}
 
 /** The members of a `presence` frame, complete. `before`: those of the frame before it. */
 export function membersAfter(before: readonly Member[], frame: PresenceFrame): readonly Member[] {

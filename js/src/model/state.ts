@@ -60,6 +60,8 @@ export interface State {
 
   readonly pending: readonly PendingDraft[];
   readonly members: readonly Member[];
+  /** The reader's `id` among them; null if the server gives none. */
+  readonly member: string | null;
   /** The names of all kernels seen so far: their messages are marked. */
   readonly kernels: ReadonlySet<string>;
   /** The last known profiles of verified members, by name. */
@@ -136,6 +138,7 @@ export function initialState(room: string, user = "", clients: readonly string[]
     stopping: new Set(),
     pending: [],
     members: [],
+    member: null,
     kernels: new Set(),
     profiles: new Map(),
     status: { type: "status", status: "connecting", error: null, retry_at: null, queued: 0 },

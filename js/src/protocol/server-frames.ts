@@ -40,6 +40,8 @@ const memberSchema = object({
   verified: optional(boolean),
   profile: nullish(profileSchema),
   commands: optional(array(commandSchema)),
+  /** Tells apart those who use the same unverified name; absent where one member does. */
+  id: nullish(string),
 });
 export type Member = Infer<typeof memberSchema>;
 
@@ -56,6 +58,8 @@ export const SERVER_FRAME_SCHEMAS = {
     user: nullish(string),
     /** The server's clock, by which questions end, in milliseconds since the epoch. */
     now: nullish(number),
+    /** The `id` of this client among the members; absent if they are told apart by their verified names. */
+    member: nullish(string),
   }),
   message: object({ entry: messageSchema, prev: nullish(uint) }),
   change: object({ entry: changeSchema, prev: nullish(uint) }),

@@ -37,6 +37,8 @@ export interface SocketOptions {
   /** The server's base URL, ending in a slash. */
   readonly base: string;
   readonly room: string;
+  /** The same for all windows of this reader, who is one member: others may use the same unverified name. */
+  readonly member: string;
   readonly responseTimeoutMs?: number;
   readonly random?: () => number;
   readonly createSocket?: (url: string, protocol: string) => WebSocket;
@@ -193,8 +195,8 @@ export class SocketSource implements Source {
   }
 }
 
-function joinUrl({ base, room }: SocketOptions, { after, epoch }: Cursor, user: string): string {
-  const query = new URLSearchParams({ kind: "person", live: "1" });
+function joinUrl({ base, room, member }: SocketOptions, { after, epoch }: Cursor, user: string): string {
+  const query = new URLSearchParams({ kind: "person", live: "1", member });
   if (epoch !== null) {
     query.set("after", String(after));
     query.set("epoch", epoch);

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
 import { strings } from "../i18n/strings";
+import { isReader } from "../model/presence";
 import type { State } from "../model/state";
 import type { Room } from "../room/room";
 import { Announcer } from "./announcer";
@@ -66,8 +67,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", shar
 }
 
 function Typing({ state }: { readonly state: State }): JSX.Element {
-  const own = state.principal ?? state.user;
-  const active = state.members.filter(({ typing, user }) => typing && user !== own);
+  const active = state.members.filter((member) => member.typing && !isReader(state, member));
   const users = active.flatMap(({ typing, user }) => (typing === true ? [user] : []));
   const activities = active.flatMap(({ typing, user }) => (typeof typing === "string" ? [strings.activity(user, typing)] : []));
   const shown = [...activities, ...(users.length > 0 ? [strings.typing(users)] : [])];

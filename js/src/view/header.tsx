@@ -1,6 +1,7 @@
 /** The room's name, its members, and the button that copies its link. */
 
 import type { JSX } from "preact";
+import { isReader } from "../model/presence";
 import type { State } from "../model/state";
 import { Members } from "./members";
 import { ShareButton } from "./share-button";
@@ -18,7 +19,7 @@ export function Header({ state, heading: Heading, shareUrl }: Props): JSX.Elemen
       <Heading class="bq-room" dir="auto">
         {state.room}
       </Heading>
-      <Members members={ended ? [] : state.members} />
+      <Members members={ended ? [] : state.members} isReader={(member) => isReader(state, member)} />
       {shareUrl !== undefined && <ShareButton url={shareUrl} />}
     </header>
   );

@@ -8,7 +8,12 @@ import { Avatar } from "./shared/avatar";
 import { PeopleIcon } from "./shared/icons";
 import { VerificationBadge, verificationOf, verificationTitle } from "./shared/verification-badge";
 
-export function Members({ members }: { readonly members: readonly Member[] }): JSX.Element | null {
+interface Props {
+  readonly members: readonly Member[];
+  readonly isReader: (member: Member) => boolean;
+}
+
+export function Members({ members, isReader }: Props): JSX.Element | null {
   const [open, setOpen] = useState(false);
   const container = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
@@ -45,6 +50,7 @@ export function Members({ members }: { readonly members: readonly Member[] }): J
               <Avatar user={member.user} program={(member.kind ?? "person") !== "person"} profile={member.verified ? member.profile : null} />
               <Name member={member} mixed={mixed} />
               {member.kind === "agent" && <span class="bq-badge">{strings.programs.agent}</span>}
+              {isReader(member) && hasNamesake(member, members) && <small>{readerLabel(member)}</small>}
               <small dir="auto">{activity(member)}</small>
             </li>
           ))}
@@ -70,6 +76,11 @@ function Name({ member, mixed }: { readonly member: Member; readonly mixed: bool
     </>
   );
 }
+
+const hasNamesake = (member: Member, members: readonly Member[]): boolean =>
+  members.some((other) => other !== member && other.user === member.user);
+
+const readerLabel = ({ kind }: Member): string => (kind === "kernel" ? strings.programs.yourKernel : strings.you);
 
 function activity({ kind, busy, typing }: Member): string {
   if (typing) return typing === true ? strings.isTyping : typing;

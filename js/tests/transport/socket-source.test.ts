@@ -70,6 +70,7 @@ function start(options: { responseTimeoutMs?: number } = {}): void {
   source = new SocketSource({
     base: `http://127.0.0.1:${(http.address() as AddressInfo).port}/hub/`,
     room: "lobby",
+    member: "c0ffee",
     random: () => 0,
     // Outside a browser an error without a listener would be thrown; the close after it is what counts.
     createSocket: (url, protocol) => new WebSocket(url, [protocol]).on("error", () => undefined) as unknown as globalThis.WebSocket,
@@ -96,7 +97,7 @@ describe("joining", () => {
     const { request } = await joined();
     const url = new URL(request.url ?? "", "http://x");
     expect(url.pathname).toBe("/hub/rooms/lobby");
-    expect(Object.fromEntries(url.searchParams)).toEqual({ kind: "person", live: "1", after: "41", epoch: "e 1", user: "ada & co" });
+    expect(Object.fromEntries(url.searchParams)).toEqual({ kind: "person", live: "1", member: "c0ffee", after: "41", epoch: "e 1", user: "ada & co" });
     expect(request.headers["sec-websocket-protocol"]).toBe("chat.v1");
   });
 

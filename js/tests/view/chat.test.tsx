@@ -112,6 +112,17 @@ describe("the typing line", () => {
     await receive({ type: "presence", members: [{ user: "ada", typing: true }, { user: "bob", typing: true }] });
     expect(find(".bq-typing").textContent).toBe("ada is typing…");
   });
+
+  it("shows another of the same unverified name, whom the list tells apart", async () => {
+    await receive({ ...source.log.hello(true), member: "1" });
+    const members = [{ user: "me", id: "1" }, { user: "me", id: "2" }];
+    await receive({ type: "presence", members: members.map((each) => ({ ...each, typing: each.id === "1" })) });
+    expect(find(".bq-typing").textContent).toBe("");
+    await receive({ type: "presence", members: members.map((each) => ({ ...each, typing: each.id === "2" })) });
+    expect(find(".bq-typing").textContent).toBe("me is typing…");
+    await click("2 here");
+    expect([...root.querySelectorAll(".bq-people li")].map((each) => each.textContent)).toEqual(["Mmeyou", "Mmetyping…"]);
+  });
 });
 
 describe("the link to the room", () => {

@@ -34,7 +34,7 @@ describe("members", () => {
       { user: "ada", verified: true, profile: { name: "Ada Lovelace", initials: "AL" } },
       { user: "eve", profile: { name: "The Boss", initials: "TB" } },
     ];
-    const drawn = draw(<Members members={members} />);
+    const drawn = draw(<Members members={members} isReader={() => false} />);
     await act(() => drawn.querySelector("button")!.click());
     const [ada, eve] = [...drawn.querySelectorAll("li")];
     expect(ada!.textContent).toBe("ALadaverified by the serverAda Lovelace");

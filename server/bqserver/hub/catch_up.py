@@ -75,6 +75,7 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
         heartbeat_ms=int(hub.heartbeat * 1000),
         user=peer.principal,
         now=steady_time_ms(),
+        member=peer.member_id,
     )
     peer.connection.write(text_frame(encode(hello)))
     _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))

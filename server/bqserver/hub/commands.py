@@ -119,7 +119,8 @@ def _set_typing(hub: Hub, room: ActiveRoom, peer: Peer, typing: Typing) -> None:
     loop = asyncio.get_running_loop()
     peer.typing_until = loop.time() + TYPING_TIMEOUT if typing.on else 0.0
     peer.activity = typing.text
-    peer.user = peer.principal or peer.user or typing.user
+    renamed = typing.user if peer.kind == "person" else None  # a kernel types for the people at its window
+    peer.user = peer.principal or renamed or peer.user or typing.user
     hub.presence.peer_changed(room, peer)
     if typing.on:
         loop.call_at(peer.typing_until, hub.presence.peer_changed, room, peer)  # to announce the end

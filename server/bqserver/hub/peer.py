@@ -26,8 +26,10 @@ class Peer:
     ``user``: the name to show; ``identity.principal`` is the verified one, None where names are self-asserted.
     ``role``: what it may do in the room now. ``kind``: ``person``, ``kernel`` or ``agent``. ``client``: its program's own
     name for itself, the same after a reconnect. ``author``: a digest of the verified name and ``client``, the same after
-    a reconnect if there is one of them. ``follows_live``: it understands live messages. ``reauthenticate``: asks again
-    who it is; None where the server itself follows every change. ``buffer``: bytes that may be held back during a catch-up.
+    a reconnect if there is one of them. ``member``: its name for all clients of the same person or kernel, without which
+    ``client`` counts; ``member_id`` is a digest of it, None for a verified name. ``follows_live``: it understands live
+    messages. ``reauthenticate``: asks again who it is; None where the server itself follows every change. ``buffer``:
+    bytes that may be held back during a catch-up.
 
     ``activity``: what it says it is doing, until ``typing_until``. ``commands``: those that it offers.
     ``announcement_number``: the last announcement of members that it was sent.
@@ -64,6 +66,7 @@ class Peer:
         "identity",
         "kind",
         "live",
+        "member_id",
         "reauthenticate",
         "rejections",
         "role",
@@ -87,6 +90,7 @@ class Peer:
         user: str | None = None,
         kind: str = "person",
         client: str | None = None,
+        member: str | None = None,
         follows_live: bool = False,
         reauthenticate: Reauthenticator | None = None,
     ) -> None:
@@ -101,6 +105,7 @@ class Peer:
         self.kind = kind
         self.client = client
         self.author = _author(identity.principal, client)
+        self.member_id = _member_id(identity.principal, member or client)
         self.follows_live = follows_live
         self.reauthenticate = reauthenticate
         self.busy: bool | None = None
@@ -230,3 +235,10 @@ def _author(principal: str | None, client: str | None) -> str:
     if principal is None and client is None:
         return secrets.token_hex(16)  # this connection alone
     return hashlib.sha256(f"{principal or ''}\n{client or ''}".encode()).hexdigest()[:32]
+
+
+def _member_id(principal: str | None, member: str | None) -> str | None:
+    """Everyone is shown the digest; with ``client`` itself, another could continue what its author writes."""
+    if principal is not None or member is None:
+        return None
+    return hashlib.sha256(f"member\n{member}".encode()).hexdigest()[:16]

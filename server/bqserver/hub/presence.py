@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
@@ -26,6 +27,8 @@ MAX_COMMANDS_BYTES = 128 * 1024
 """Of all commands in one frame, as JSON: those of one member that has as many as it may, and of some others."""
 BRIEF_COMMANDS_BYTES = 4 * 1024
 """Longer ones are sent only when a member's commands have changed, and not whenever a member types."""
+
+MemberKey = tuple[str, str, bool, str]
 
 
 class PresenceAnnouncer:
@@ -86,7 +89,7 @@ def _update(latest: Announcement, found: tuple[Member, ...]) -> None:
     latest.members = found
     latest.number += 1
     latest.full = latest.brief = text_frame(encode(Presence(members=found)))
-    commands = {_key(member): member.commands for member in found if member.commands}
+    commands = {member.key: member.commands for member in found if member.commands}
     if latest.commands != commands:
         latest.commands = commands
         latest.commands_number = latest.number
@@ -96,21 +99,22 @@ def _update(latest: Announcement, found: tuple[Member, ...]) -> None:
 
 
 def members(room: ActiveRoom) -> tuple[Member, ...]:
-    """Every member with a name, once each, on whatever node, sorted by name."""
-    found = {_key(member): member for member in local_members(room)}
+    """Every member with a name, once each, on whatever node, sorted by name. Only those of one name have ids."""
+    found = {member.key: member for member in local_members(room)}
     for _, remote in room.remote_members.values():
         for member in remote:
-            key = _key(member)
-            found[key] = _merged(found[key], member) if key in found else member
-    return _bounded([found[key] for key in sorted(found)[:MAX_MEMBERS]])
+            found[member.key] = _merged(found[member.key], member) if member.key in found else member
+    namesakes = Counter(key[:3] for key in found)
+    listed = [(key, found[key]) for key in sorted(found)[:MAX_MEMBERS]]
+    return _bounded([member if namesakes[key[:3]] > 1 else replace(member, id=None) for key, member in listed])
 
 
 def local_members(room: ActiveRoom) -> tuple[Member, ...]:
     """The members on this node. A person with three windows is one member; an unverified user of the same name is
-    another one.
+    another one, and two of those are two if their clients have told who they are.
     """
     now = asyncio.get_running_loop().time()
-    found: dict[tuple[str, str, bool], Member] = {}
+    found: dict[MemberKey, Member] = {}
     commands = _local_commands(room)
     for peer in sorted(room.peers, key=_last_typed):
         if peer.user:
@@ -123,18 +127,18 @@ def local_members(room: ActiveRoom) -> tuple[Member, ...]:
                 typing=typing,
                 verified=verified,
                 profile=peer.identity.profile if verified else None,
-                commands=commands.get((peer.user, peer.kind, verified), ()),
+                commands=commands.get(_key(peer), ()),
+                id=peer.member_id,
             )
-            key = _key(member)
-            found[key] = _merged(member, found[key]) if key in found else member
+            found[member.key] = _merged(member, found[member.key]) if member.key in found else member
     return _bounded([found[key] for key in sorted(found)[:MAX_MEMBERS]])
 
 
-def _local_commands(room: ActiveRoom) -> dict[tuple[str, str, bool], tuple[Command, ...]]:
+def _local_commands(room: ActiveRoom) -> dict[MemberKey, tuple[Command, ...]]:
     """What all connections of a member offer together, the same whichever of them has typed last."""
-    offered: dict[tuple[str, str, bool], tuple[Command, ...]] = {}
+    offered: dict[MemberKey, tuple[Command, ...]] = {}
     for peer in sorted([peer for peer in room.peers if peer.user and peer.commands], key=_author):
-        key = peer.user or "", peer.kind, peer.principal is not None
+        key = _key(peer)
         known = offered.setdefault(key, peer.commands)
         if known != peer.commands and len(known) < MAX_COMMANDS:  # else the others are not even looked at
             offered[key] = _union(known, peer.commands)
@@ -145,6 +149,11 @@ def _union(one: tuple[Command, ...], other: tuple[Command, ...]) -> tuple[Comman
     """At most MAX_COMMANDS, the same in any order of the two."""
     by_name = {each.name: each for each in sorted({*one, *other}, key=encode)}
     return tuple(by_name.values())[:MAX_COMMANDS]
+
+
+def _key(peer: Peer) -> MemberKey:
+    """The ``key`` of the Member that ``peer`` is a connection of."""
+    return peer.user or "", peer.kind, peer.principal is not None, peer.member_id or ""
 
 
 def _author(peer: Peer) -> str:
@@ -181,7 +190,3 @@ def _bounded(named: list[Member]) -> tuple[Member, ...]:
         if room_left < 0:
             named[index] = replace(named[index], commands=())
     return tuple(named)
-
-
-def _key(member: Member) -> tuple[str, str, bool]:
-    return member.user, member.kind, member.verified

@@ -25,7 +25,7 @@ class Announcement:
 
     def __init__(self) -> None:
         self.members: tuple[Member, ...] = ()
-        self.commands: dict[tuple[str, str, bool], tuple[Command, ...]] = {}
+        self.commands: dict[tuple[str, str, bool, str], tuple[Command, ...]] = {}
         self.number = self.commands_number = 0
         self.full = self.brief = b""
 

@@ -61,6 +61,16 @@ def wait_for_members(one: Member, names: list[str], typing: str = "") -> None:
             return
 
 
+def test_two_of_one_unverified_name_are_two_on_two_nodes(two_nodes: Nodes) -> None:
+    one, other = two_nodes
+    with (
+        member(one.url, query="?user=ann&client=1") as ann,
+        member(other.url, query="?user=ann&client=1"),
+        member(other.url, query="?user=ann&client=2"),
+    ):
+        wait_for_members(ann, ["ann", "ann"])
+
+
 def post(node: RunningServer | ServerProcess, who: dict[str, str], text: str = "hi") -> Answer:
     return request(node.url, "POST", "/rooms/lobby/messages", {"user": "x", "text": text}, **who)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
+from bqserver.auth import tokens
 from bqserver.hub import presence
 from bqserver.hub.catch_up import start_resume
 from bqserver.hub.commands import TYPING_TIMEOUT
@@ -155,6 +158,63 @@ def test_a_peer_that_was_catching_up_gets_what_it_has_missed() -> None:
         assert found[-1]["members"][1]["commands"] == [{"name": "mean"}]
 
     run(scenario)
+
+
+# ---- members of one name
+
+
+def one_member(server: RunningServer, query: str) -> AbstractContextManager[Member]:
+    return member(server.url, query=f"?user=jovyan&{query}")
+
+
+def ids(frame: Frame) -> list[str | None]:
+    return [each.get("id") for each in frame["members"] if each["user"] == "jovyan"]
+
+
+@pytest.mark.parametrize("field", ["client", "member"])
+def test_two_of_one_unverified_name_are_two(server: RunningServer, ada: Member, field: str) -> None:
+    with one_member(server, f"{field}=1") as one, one_member(server, f"{field}=2") as other:
+        own = [each.until("hello")["member"] for each in (one, other)]
+        other.send(typing())
+        found = until(ada, "jovyan", lambda each: each.get("typing"))
+        assert sorted(ids(found)) == sorted(own)
+        assert [each["id"] for each in found["members"] if each.get("typing")] == own[1:]
+        assert not {"1", "2"}.intersection(own)  # what a client calls itself is its own
+
+
+@pytest.mark.parametrize("queries", [("", ""), ("member=1&client=1", "member=1&client=2"), ("client=1", "client=1")])
+def test_windows_of_one_member_are_one(server: RunningServer, ada: Member, queries: tuple[str, str]) -> None:
+    with one_member(server, queries[0]) as one, one_member(server, queries[1]) as other:
+        for each in (one, other):
+            each.until("hello")
+        other.send(typing())
+        assert len(ids(until(ada, "jovyan", lambda each: each.get("typing")))) == 1
+        one.socket.close()
+        other.say("done", user="jovyan")
+        assert len(ids(until(ada, "jovyan", lambda each: not each.get("typing")))) == 1
+
+
+def test_a_verified_name_is_one_member(home: Path) -> None:
+    bearer = {"Authorization": f"Bearer {tokens.add_grant(home / 'data' / 'tokens.json', 'ann')[0]}"}
+    with (
+        running_server() as server,
+        member(server.url, query="?client=1", **bearer) as one,
+        member(server.url, query="?client=2", **bearer) as other,
+    ):
+        assert "member" not in one.until("hello")
+        other.send(typing())
+        assert until(one, "ann", lambda each: each.get("typing"))["members"] == [
+            {"user": "ann", "typing": True, "verified": True}
+        ]
+
+
+def test_a_person_who_takes_another_name_is_shown_with_it(server: RunningServer, ada: Member) -> None:
+    with one_member(server, "client=1") as one, member(server.url, query="?user=bot&kind=kernel") as kernel:
+        until(ada, "jovyan", lambda _: True)
+        one.send({**typing(), "user": "ann"})
+        assert "jovyan" not in [each["user"] for each in until(ada, "ann", lambda each: each.get("typing"))["members"]]
+        kernel.send({**typing(), "user": "ann"})  # a person at its window
+        until(ada, "bot", lambda each: each.get("typing"))
 
 
 # ---- commands

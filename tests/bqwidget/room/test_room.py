@@ -427,6 +427,19 @@ def test_a_separate_room_hears_the_other(make):
     received.wait("hi")
 
 
+def test_rooms_of_one_member_are_listed_once(make, bob):
+    def kernels():
+        return [each for each in bob.members if each.kind == "kernel" and each.user == "bot"]
+
+    rooms = [make("bot"), make("bot")]
+    make("bot", separate=True)
+    eventually(lambda: len(kernels()) == 2)
+    assert len({each.id for each in kernels()}) == 2
+    for each in rooms:
+        each.close()
+    eventually(lambda: [each.id for each in kernels()] == [None])  # the only one of its name needs none
+
+
 def test_bots_that_answer_each_other_stop_until_a_person_writes(make, bob, capsys):
     for user in ("one", "two"):
         bot = make(user)

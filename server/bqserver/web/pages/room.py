@@ -57,7 +57,8 @@ class RoomPageHandler(PageHandler):
             role=policy.authenticator.role(self.identity, room),
             user=user,
             kind="agent" if is_agent(self.identity) else next((each for each in KINDS if each == kind), "person"),
-            client=(self.get_query_argument("client", None) or "")[:MAX_CID] or None,
+            client=self.get_query_argument("client", "")[:MAX_CID] or None,
+            member=self.get_query_argument("member", "")[:MAX_CID] or None,
             follows_live=self.get_query_argument("live", "") == "1",
             reauthenticate=self.reauthenticator(),
         )
