@@ -21,7 +21,7 @@ from bqwidget._room.callbacks.membership import KernelMember
 from bqwidget._room.commands.verbs import CommandMixin
 from bqwidget._room.conversation.verbs import ConversationMixin
 from bqwidget._room.live_output import LiveOutputMixin
-from bqwidget._room.observable import HIDDEN, CompletedType
+from bqwidget._room.observable import CompletedType
 from bqwidget._room.options import check_keep, check_options, check_user
 from bqwidget._room.progress import ProgressMixin
 from bqwidget._room.questions.polls import PollMixin
@@ -174,9 +174,6 @@ class Room(
 
             self._widget = ChatWidget(self)
         return self._widget
-
-    def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name not in HIDDEN]
 
     def __repr__(self) -> str:
         if "user" not in self.__dict__:  # shown by a debugger after __init__ failed

@@ -23,7 +23,7 @@ from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 from bqwidget.errors import ArgumentError, BqwidgetError
 from bqwidget.protocol import Member
 
-from .arguments import wrong_type
+from .arguments import wrong_type, wrong_value
 from .callbacks import loop_guard
 from .callbacks.lifetime import keep_alive
 
@@ -97,6 +97,16 @@ class Observable(traitlets.HasTraits):
         """The value of a live trait; called on any thread."""
         raise NotImplementedError
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in HIDDEN]
+
+    def __copy__(self) -> NoReturn:
+        """Before that of ipywidgets, whose error does not say what to do."""
+        self.__reduce_ex__(2)
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self.__reduce_ex__(2)
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """For copy and pickle."""
         kind = type(self).__name__
@@ -118,7 +128,7 @@ class Observable(traitlets.HasTraits):
         if isinstance(handler, traitlets.EventHandler):  # of a class, registered before __init__
             super().observe(handler, names, type)
             return
-        self._check_observer(handler, names)
+        self._check_observer(handler, names, type)
         is_link = isinstance(getattr(handler, "__self__", None), traitlets.link)
         callback = self._make_callback(handler, _begin_link if is_link else loop_guard.begin)
         reference = ref(self)
@@ -144,10 +154,12 @@ class Observable(traitlets.HasTraits):
             room.observe(announce, "messages")
             room.unobserve(announce, "messages")
         """
-        self._check_observer(handler, names)
+        self._check_observer(handler, names, type)
         super().unobserve(handler, names, type)
 
-    def _check_observer(self, handler: object, names: Any) -> None:
+    def _check_observer(self, handler: object, names: Any, event: object) -> None:
+        if event not in ("change", traitlets.All):
+            raise wrong_value("type", event, "leave it out: what traits tell is 'change'")
         if not callable(handler):
             raise wrong_type("handler", "a function of a change, before the names of traits", handler)
         if names is not traitlets.All and not isinstance(names, Collection):

@@ -105,7 +105,7 @@ class Bye(Struct, frozen=True, tag_field="type", tag="bye"):
     retry_ms: int | None = None
 
 
-class Profile(Struct, frozen=True):
+class Profile(Struct, frozen=True, repr_omit_defaults=True):
     """How to show a verified member. Sent with the presence, not kept in the log.
 
     ``name``: a display name, shown with ``user``. ``initials``: shown without a picture. ``color``: a CSS colour,
@@ -119,7 +119,7 @@ class Profile(Struct, frozen=True):
     avatar: str | None = None
 
 
-class Command(Struct, frozen=True):
+class Command(Struct, frozen=True, repr_omit_defaults=True):
     """A command that a member offers, such as ``mean``, which is sent as "/mean 3 4 8"."""
 
     name: str
@@ -127,7 +127,7 @@ class Command(Struct, frozen=True):
     help: str = ""
 
 
-class Member(Struct, frozen=True):
+class Member(Struct, frozen=True, repr_omit_defaults=True):
     """A member of the room. ``kind``: ``person``, ``kernel`` or ``agent``. ``busy``: a kernel that runs a cell.
 
     ``typing``: whether they write, or what they say they are doing, such as "thinking…". ``id``: tells apart those who

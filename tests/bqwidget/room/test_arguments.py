@@ -153,6 +153,7 @@ CASES = [
     case("stream", "predicate must be", "go"),
     case("stream", "after must be", after="x"),
     case("observe", "names has 'mesages', which is not a trait: did you mean 'messages'", print, "mesages"),
+    case("observe", "type is 'chnge': leave it out", print, "messages", "chnge"),
     case("observe", "names must be strings, not int", print, ["messages", 3]),
     case("observe", "names must be the name of a trait", print, 3),
     case("observe", "handler must be a function of a change", "messages", print),

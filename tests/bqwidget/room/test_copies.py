@@ -13,6 +13,7 @@ import pytest
 from support.paths import PYTHONPATH, ROOT
 
 from bqwidget import Message
+from bqwidget.protocol import Member
 
 TABLE = """\
 3 messages
@@ -53,6 +54,8 @@ def test_a_room_that_is_copied_says_what_to_do(join, make):
     room = join("ada")
     with pytest.raises(TypeError, match=r"a Room is a live connection, .*: make another Room; room\.messages"):
         make(room)
+    with pytest.raises(TypeError, match="a ChatWidget is a live connection"):
+        make(room.widget)
     assert room.send("still here").text == "still here"
 
 
@@ -72,6 +75,10 @@ def test_a_message_is_printed_with_its_time():
     assert repr(message) == "Message(seq=7, user='ada', text='hi', time='2023-11-14 22:13:20 UTC')"
     late = msgspec.structs.replace(message, at=2**53)
     assert repr(late) == f"Message(seq=7, user='ada', text='hi', time='{2**53} UTC')"
+
+
+def test_a_member_is_printed_without_what_it_has_not():
+    assert repr(Member(user="ada", kind="kernel", busy=True)) == "Member(user='ada', kind='kernel', busy=True)"
 
 
 def test_a_list_of_messages_is_printed_as_a_table(join):

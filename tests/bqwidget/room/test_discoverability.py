@@ -153,6 +153,7 @@ def test_completion_shows_verbs_and_traits_without_those_of_traitlets(home: Path
             own = {"name", "user", "keep"} if shown == dir(room) else set()
             assert public == documented(Room) | own | {"observe", "unobserve", "unobserve_all"}
         assert room.has_trait("messages")
+        assert not {"class_traits", "hold_trait_notifications"}.intersection(dir(room.widget))
         assert set(Room.class_trait_names()) == set(room.trait_names()) == set(ChatWidget.class_trait_names()) & public
     finally:
         room.close()
