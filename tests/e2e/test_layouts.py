@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CELL = """
 from bqwidget import ChatWidget, Room
-from ipywidgets import HTML, Accordion, Box, HBox, Layout, Tab, VBox
+from ipywidgets import HTML, Accordion, AppLayout, Box, HBox, Layout, Tab, VBox
 
 def fixed(widget):
     widget.layout.height = "300px"
@@ -33,6 +33,7 @@ LAYOUTS = {
     "VBox([room.widget, HTML('below')], layout=Layout(height='600px'))": (848, 560),
     "Box([room.widget], layout=Layout(width='fit-content'))": (482, 442),
     "Box([room.widget], layout=Layout(width='200px'))": (200, 442),
+    "AppLayout(left_sidebar=room.widget, center=plot)": (280, 600),
     "Tab([room.widget])": (820, 442),
     "Accordion([room.widget], selected_index=0)": (820, 442),
     "fixed(ChatWidget(room))": (848, 296),

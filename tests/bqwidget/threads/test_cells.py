@@ -18,6 +18,17 @@ REGISTER = {
     "on_message, an async function": "@room.on_message\nasync def reply(message): note('A')",
     "observe, a lambda": "room.observe(lambda change: note('A'), 'messages')",
     "observe, a function": "def seen(change): note('A')\nroom.observe(seen, 'messages')",
+    "observe of a widget": "room.widget.observe(lambda change: note('A'), 'messages')",
+    "observe of a list of traits": "room.observe(lambda change: note('A'), ['messages', 'queued'])",
+    "on_message, a generator": "@room.on_message\ndef reply(message):\n    note('A')\n    yield ''",
+    "on_mention": "@room.on_mention\ndef mentioned(message): note('A')",
+    "a link": """
+from traitlets import HasTraits, Unicode, dlink
+class Target(HasTraits):
+    text = Unicode()
+dlink((room, 'messages'), (Target(), 'text'), lambda messages: note('A') or '')
+words.clear()
+""",
 }
 
 
@@ -62,7 +73,7 @@ def words_after(notebook: Kernel, bob: Room, text: str = "hi", count: int = 1) -
 def test_a_new_run_replaces_what_the_cell_registered(notebook: Kernel, bob: Room, code: str) -> None:
     for _ in range(3):
         notebook.run(code, cell_id="registers")
-    assert words_after(notebook, bob) == "['A']"
+    assert words_after(notebook, bob, "hi, @ada") == "['A']"
 
 
 def test_a_new_run_replaces_several_registrations_of_any_verb(notebook: Kernel, bob: Room) -> None:

@@ -25,6 +25,12 @@ async def blocks(*_):
 async def suspended(*_):
     print("begins", flush=True)
     while True: await asyncio.sleep(.05)
+def yields(message):
+    yield "begins"
+    endless()
+from traitlets import HasTraits, Unicode, dlink
+class Target(HasTraits):
+    text = Unicode()
 async def blocks_later(*_):
     await asyncio.sleep(0)
     endless()
@@ -39,6 +45,11 @@ CALLBACKS = {
     "a suspended background handler": "room.on_message(background=True)(suspended)",
     "an observer": "room.observe(endless, 'messages')",
     "a live output": "room.live(lambda messages: endless() if messages else None)",
+    "a mention": "room.on_mention(endless)",
+    "a command": "room.command(endless, name='endless')",
+    "a generator": "room.on_message(yields)",
+    "a widget's observer": "room.widget.observe(endless, 'messages')",
+    "a link": "dlink((room, 'messages'), (Target(), 'text'), lambda messages: endless() if messages else '')",
 }
 
 
@@ -61,7 +72,7 @@ def is_busy(bob: Room) -> bool:
 @pytest.mark.parametrize("code", CALLBACKS.values(), ids=list(CALLBACKS))
 def test_stop_ends_a_callback_at_the_first_interrupt(notebook: Kernel, bob: Room, code: str) -> None:
     registered = notebook.run(code, cell_id="registers")
-    bob.send("one")
+    bob.send("/endless" if "command" in code else "one, @ada")
     registered.shows("begins")
     if "suspended" not in code:
         eventually(lambda: is_busy(bob), what="busy")
