@@ -223,7 +223,7 @@ def test_a_person_who_takes_another_name_is_shown_with_it(server: RunningServer,
 def test_the_commands_of_many_connections_are_merged_only_until_there_are_enough(monkeypatch) -> None:
     async def scenario() -> None:
         hub, merges = Hub(MemoryLog()), []
-        peers = [await joined(hub, user="bot", kind="kernel", client=str(number)) for number in range(30)]
+        peers = [await joined(hub, user="bot", kind="kernel", client=str(number), member="bot") for number in range(30)]
         for number, peer in enumerate(peers):
             peer.commands = tuple(Command(name=f"c{number}-{each}") for each in range(MAX_COMMANDS))
         union = presence._union
