@@ -23,7 +23,7 @@ function draw(element: Parameters<typeof render>[0]): HTMLElement {
 }
 describe("members", () => {
   it("says which of them are agents", async () => {
-    const drawn = draw(<Members members={[{ user: "ada" }, { user: "helper", kind: "agent" }, { user: "run", kind: "kernel" }]} />);
+    const drawn = draw(<Members members={[{ user: "ada" }, { user: "helper", kind: "agent" }, { user: "run", kind: "kernel" }]} isReader={() => false} />);
     expect(drawn.querySelector("button")!.textContent).toBe("3 here1 agent");
     await act(() => drawn.querySelector("button")!.click());
     expect([...drawn.querySelectorAll("li")].map(({ textContent }) => textContent)).toEqual(["Aada", "Hhelperagent", "Rrunidle"]);
