@@ -40,12 +40,20 @@ RIGHTS = AccessFormat("rights", _parse_rights, b"", secret=False, narrow=Narrowe
 class CredentialFiles:
     """The contents of both files; either may be missing. ``tokens`` is None if Jupyter or its Hub authenticates members.
 
-    Raises AccessFileError if one can't be used, and its last good state is not known.
+    ``names_rights``: the operator has named the file of rights, so that there must be one. Raises AccessFileError if
+    one can't be used, and its last good state is not known.
     """
 
-    def __init__(self, tokens: Path | None, rights: Path, *, spare_folder: Path | None = None) -> None:
+    def __init__(
+        self, tokens: Path | None, rights: Path, *, names_rights: bool, spare_folder: Path | None = None
+    ) -> None:
         self._tokens = None if tokens is None else AccessFile(tokens.expanduser(), TOKENS, spare_folder=spare_folder)
         self._rights = AccessFile(rights.expanduser(), RIGHTS, spare_folder=spare_folder)
+        if names_rights and not self._rights.is_known:
+            raise AccessFileError(
+                f"the file of rights {rights} does not exist, and without it every room is open to all members: "
+                "correct its name, or create it; it may be empty"
+            )
 
     @property
     def grants(self) -> Grants:

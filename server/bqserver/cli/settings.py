@@ -140,7 +140,8 @@ class ServerSettings(LimitSettings, Command):
         """Raises AccessFileError."""
         self.token = None if self.open or self.jupyterhub else self.find_token()
         tokens = None if self.jupyterhub else Path(self.named_tokens)
-        files = CredentialFiles(tokens, Path(self.rights), spare_folder=data_dir())
+        names_rights = self.rights != self._default_rights()
+        files = CredentialFiles(tokens, Path(self.rights), names_rights=names_rights, spare_folder=data_dir())
         authenticator = Authenticator(token=self.token, is_open=self.open, clock=time.time)
         authenticator.grants, authenticator.permissions = files.grants, files.permissions
         return files, authenticator

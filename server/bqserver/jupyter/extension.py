@@ -86,7 +86,8 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         """Open all that the rooms need. What must be closed, in whatever step this fails, is entered into ``opened``:
         a thread that is left would keep Jupyter from stopping.
         """
-        files = CredentialFiles(None, Path(self.rights), spare_folder=data_dir())
+        names_rights = self.rights != self._default_rights()
+        files = CredentialFiles(None, Path(self.rights), names_rights=names_rights, spare_folder=data_dir())
         log = self.make_log()
         async with contextlib.AsyncExitStack() as unowned:
             unowned.push_async_callback(log.close)

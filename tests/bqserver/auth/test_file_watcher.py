@@ -82,7 +82,7 @@ def test_a_deleted_file_changes_nothing(path, caplog):
     token, _ = tokens.add_grant(path, "ada")
     rights = path.with_name("rights.toml")
     rights.write_text('[staff]\n"*" = "none"\n')
-    files = CredentialFiles(path, rights)
+    files = CredentialFiles(path, rights, names_rights=False)
     for lost in (path, rights):
         kept = lost.read_text()
         lost.unlink()

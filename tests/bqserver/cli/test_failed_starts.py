@@ -48,6 +48,10 @@ def break_rights(home: Path, _: pytest.MonkeyPatch) -> dict[str, object]:
     return {"rights": str(home / "rights.toml")}
 
 
+def name_missing_rights(home: Path, _: pytest.MonkeyPatch) -> dict[str, object]:
+    return {"rights": str(home / "rihgts.toml")}
+
+
 def remove_epoch(home: Path, _: pytest.MonkeyPatch) -> dict[str, object]:
     with contextlib.closing(connect(make_log(home / "log.sqlite"))) as db:
         db.execute("DELETE FROM meta WHERE name = 'epoch'")
@@ -80,8 +84,8 @@ def fail_when_ready(_: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, objec
 
 
 STEPS: list[Callable[[Path, pytest.MonkeyPatch], dict[str, object]]] = [
-    break_rights, break_moderation, remove_epoch, foreign_attachments, runtime_file_in_a_file,
-    fail_to_make_the_hub, fail_to_serve, fail_when_ready,
+    break_rights, name_missing_rights, break_moderation, remove_epoch, foreign_attachments,
+    runtime_file_in_a_file, fail_to_make_the_hub, fail_to_serve, fail_when_ready,
 ]  # fmt: skip
 
 
