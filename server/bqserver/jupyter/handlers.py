@@ -13,14 +13,14 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado.httputil import url_concat
 from tornado.routing import URLSpec
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bqserver.auth.identity import Denied, Identity, shorten_name
 from bqserver.model import Role
 from bqserver.web.errors import ApiError
 from bqserver.web.handler import SAFE_METHODS, Handler
 from bqserver.web.pages.page import PageHandler
-from bqserver.web.requests import is_upgrade
+from bqserver.web.requests import MAX_UNUSED_BODY_BYTES, is_upgrade
 
 from .kernel_tokens import KernelTokens
 from .logouts import LogoutTracker
@@ -42,6 +42,7 @@ class JupyterHandlerMixin(Handler):
 
     kernel_tokens: ClassVar[KernelTokens]
     logouts: ClassVar[LogoutTracker]
+    unused_bytes = 0
 
     def check_source(self) -> None:
         """Check the Host only: ``check_page`` checks the Origin if the credential is a cookie."""
@@ -101,6 +102,13 @@ class JupyterHandlerMixin(Handler):
             self.redirect(login if has_query else url_concat(login, {"next": self.request.uri or "/"}))
 
 
+def _drop_body(self: JupyterHandlerMixin, chunk: bytes) -> None:
+    """Take a part of a body that no handler needs; too long a body ends the connection."""
+    self.unused_bytes += len(chunk)
+    if self.unused_bytes > MAX_UNUSED_BODY_BYTES:
+        self.client_stream.close()
+
+
 def wrap_route(spec: URLSpec, kernel_tokens: KernelTokens, logouts: LogoutTracker) -> URLSpec:
     """The route with a handler that is a ``JupyterHandler`` too."""
     base = spec.handler_class
@@ -112,7 +120,14 @@ def wrap_route(spec: URLSpec, kernel_tokens: KernelTokens, logouts: LogoutTracke
         if method is not RequestHandler._unimplemented_method  # noqa: SLF001 - the only way to find out
     }
     members |= {"kernel_tokens": kernel_tokens, "logouts": logouts}
+    needs_body = base.data_received is not RequestHandler.data_received
+    if not needs_body:
+        members["data_received"] = _drop_body
     handler = type(f"Jupyter{base.__name__}", (JupyterHandlerMixin, base, JupyterHandler), members)
+    if (
+        not needs_body
+    ):  # else Tornado would keep a body of 500 MB, as Jupyter lets it, before anyone is asked for a token
+        handler = stream_request_body(handler)
     return URLSpec(spec.regex.pattern, handler, spec.kwargs)
 
 

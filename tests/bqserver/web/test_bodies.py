@@ -74,3 +74,28 @@ def test_a_thousand_held_back_bodies_cost_little_memory(tmp_path: Path):
         for client in clients:
             response(client)
         assert rss(process.pid) - before < 20 * 1024 * 1024
+
+
+def test_inside_jupyter_an_unused_body_ends_the_connection(home: Path, home_environ: dict[str, str], jupyter_server):
+    with jupyter_server(home, home_environ) as server, ExitStack() as stack:
+        port = int(server.origin.rpartition(":")[2])
+        before = rss(server.process.pid)
+        for path in (
+            "/health",
+            "/rooms",
+            "/rooms/lobby",
+            "/rooms/lobby/messages",
+            "/rooms/lobby/log",
+            "/static/page.js",
+        ):
+            head = f"GET {server.rooms}{path} HTTP/1.1"
+            client = stack.enter_context(send(port, head, b"Content-Length: %d\r\n\r\n" % LENGTH))
+            with pytest.raises(OSError):
+                while True:
+                    client.sendall(bytes(1 << 16))
+        assert rss(server.process.pid) - before < 20 * 1024 * 1024
+        with send(
+            port, f"GET {server.rooms}/health HTTP/1.1", b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+        ) as client:
+            assert b" 200 " in response(client).split(b"\r\n", 1)[0]
+        assert server.ask("GET", "/bqserver/messages").status == 200
