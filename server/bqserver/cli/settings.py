@@ -140,7 +140,7 @@ class ServerSettings(LimitSettings, Command):
         """Raises AccessFileError."""
         self.token = None if self.open or self.jupyterhub else self.find_token()
         tokens = None if self.jupyterhub else Path(self.named_tokens)
-        names_rights = self.rights != self._default_rights()
+        names_rights = self.rights != str(data_dir() / "rights.toml")
         files = CredentialFiles(tokens, Path(self.rights), names_rights=names_rights, spare_folder=data_dir())
         authenticator = Authenticator(token=self.token, is_open=self.open, clock=time.time)
         authenticator.grants, authenticator.permissions = files.grants, files.permissions

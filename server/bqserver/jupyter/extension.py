@@ -86,7 +86,7 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         """Open all that the rooms need. What must be closed, in whatever step this fails, is entered into ``opened``:
         a thread that is left would keep Jupyter from stopping.
         """
-        names_rights = self.rights != self._default_rights()
+        names_rights = self.rights != str(data_dir() / "rights.toml")
         files = CredentialFiles(None, Path(self.rights), names_rights=names_rights, spare_folder=data_dir())
         log = self.make_log()
         async with contextlib.AsyncExitStack() as unowned:
