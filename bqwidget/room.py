@@ -258,6 +258,8 @@ class Room(
                 return connection.session.state
             case "members":
                 return list(connection.session.members)
+            case "unread":
+                return self._count_unread()
             case "queued":
                 return len(connection.session.outbox)
             case "reconnect_attempts":

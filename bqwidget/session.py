@@ -34,6 +34,7 @@ from .protocol import (
     Message,
     MessageFrame,
     Presence,
+    ReadFrame,
     Resume,
     ServerFrame,
     StopFrame,
@@ -107,9 +108,7 @@ class Session:
 
     def close(self) -> list[str]:
         """Close permanently. Returns the cids of the drafts that will not be delivered."""
-        self.state = "closed"
-        self.wanted_page = None
-        self.members = ()
+        self.state, self.wanted_page, self.members = "closed", None, ()
         self.live_drafts.clear()
         return self.outbox.clear()
 
@@ -184,8 +183,9 @@ class Session:
             case Presence():
                 self.members = frame.after(self.members)
                 accepted.append(frame)
-            case _:
-                pass  # bye and echo do not concern the log
+            case ReadFrame() if self.hello is not None:
+                self.hello = replace(self.hello, read=max(frame.seq, self.hello.read or 0))
+                accepted.append(frame)
 
     def _on_hello(self, hello: Hello, now: float) -> None:
         known, self.hello = self.hello, hello
@@ -287,9 +287,8 @@ class Session:
         if oldest == 0 and self.messages.gapless_after == 0:  # the room was empty, and all since then is in the list
             oldest = next((message.seq for message in self.messages.after(0)), 0)
         hello = replace(self.hello, now=server_time, oldest=oldest)
-        frames: list[ServerFrame] = [hello, Presence(members=self.members)]
-        frames += [MessageFrame(entry=message) for message in self.messages.newest(limit)]
-        return [*frames, Synced(seq=self.last_seq)]
+        messages = [MessageFrame(entry=message) for message in self.messages.newest(limit)]
+        return [hello, Presence(members=self.members), *messages, Synced(seq=self.last_seq)]
 
     def _settle(self) -> None:
         """Deliver acknowledged drafts whose entries were part of a folded page, and what the live drafts wait for."""

@@ -33,7 +33,7 @@ from bqwidget._widget.comm_server import (
 )
 
 from .errors import BqwidgetError
-from .protocol import Error, Message, Stop, Typing
+from .protocol import Error, Message, Read, Stop, Typing
 from .room import Room
 
 FLUSH_INTERVAL = 0.025
@@ -155,9 +155,9 @@ class ChatWidget(Observable, anywidget.AnyWidget):
                     self._transfer.upload(command, self.send)
                 case HistoryCommand():
                     self._send_history(command)
-                case FrameCommand(frame=frame) if isinstance(frame, Typing | Stop):
+                case FrameCommand(frame=frame) if isinstance(frame, Typing | Stop | Read):
                     self.room._connection.send_transient(frame)
-                case FrameCommand(frame=frame) if not isinstance(frame, Typing | Stop):
+                case FrameCommand(frame=frame) if not isinstance(frame, Typing | Stop | Read):
                     self.room._submit(frame, own=False)
         self._flush_soon()
 

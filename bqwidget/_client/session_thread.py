@@ -24,6 +24,7 @@ from bqwidget.protocol import (
     Entry,
     Hello,
     MessageFrame,
+    Read,
     Send,
     ServerFrame,
     SetCommands,
@@ -96,7 +97,7 @@ class SessionThread(LoopThread):
 
     # ---- from any thread ----
 
-    def send_transient(self, frame: Typing | Busy | Send | Stop | SetCommands) -> None:
+    def send_transient(self, frame: Typing | Busy | Send | Stop | SetCommands | Read) -> None:
         """Send ``frame`` if the room is connected, else drop it."""
 
         def send() -> None:

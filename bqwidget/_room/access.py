@@ -11,10 +11,11 @@ from bqwidget.errors import ConnectionRefused
 from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES
 
 from .arguments import check_count, check_number, check_text
-from .history import REQUEST_TIMEOUT, HistoryMixin, Request
+from .history import REQUEST_TIMEOUT, Request
+from .reading.verbs import ReadingMixin
 
 
-class AccessMixin(HistoryMixin):
+class AccessMixin(ReadingMixin):
     """A moderator's verbs raise ConnectionRefused (``forbidden``) for others."""
 
     @property

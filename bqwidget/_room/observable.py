@@ -82,6 +82,7 @@ class Observable(traitlets.HasTraits):
     error: BqwidgetError | None = live_trait(traitlets.Any, "The last error of the connection, or None.")
     latency: float | None = live_trait(traitlets.Any, "The last measured round-trip time, in seconds.")
     members: list[Member] = live_trait(traitlets.List, "The members who are in the room now.")
+    unread: int = live_trait(traitlets.Any, "How many of the messages of others are not read yet.")
     queued: int = live_trait(traitlets.Any, "The number of sends that are not acknowledged.")
     reconnect_attempts: int = live_trait(traitlets.Any, "Joins attempted since the room was last open.")
     last_disconnected_at: int | None = live_trait(traitlets.Any, "When it was last lost, in ms since the epoch.")

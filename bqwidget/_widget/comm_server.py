@@ -25,6 +25,7 @@ from bqwidget.protocol import (
     Error,
     Message,
     React,
+    Read,
     Send,
     Stop,
     Struct,
@@ -61,7 +62,7 @@ class PingCommand(_Command, frozen=True, tag="ping"):
 class FrameCommand(_Command, frozen=True, tag="frame"):
     """Send a client frame to the room."""
 
-    frame: Send | Edit | Delete | React | Vote | Typing | Stop
+    frame: Send | Edit | Delete | React | Vote | Typing | Stop | Read
 
 
 class HistoryCommand(_Command, frozen=True, tag="history"):

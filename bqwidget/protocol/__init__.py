@@ -15,5 +15,6 @@ from .conversion import *
 from .entries import *
 from .folding import *
 from .limits import *
+from .mentions import *
 from .server_frames import *
 from .validation import *

@@ -148,13 +148,19 @@ class Resume(Struct, frozen=True, tag_field="type", tag="chat.resume"):
     epoch: str | None = None
 
 
+class Read(Struct, frozen=True, tag_field="type", tag="chat.read"):
+    """This verified member has read everything up to ``seq``. Not part of the log; a lower one has no effect."""
+
+    seq: int
+
+
 class Ping(Struct, frozen=True, tag_field="type", tag="chat.ping"):
     """Answered with ``synced``."""
 
 
 Draft = Send | Edit | Delete | React | Expire | Append | SetStep | End | Vote
 """The frames that become an entry of the log."""
-ClientFrame = Draft | Stop | SetCommands | Busy | Typing | Resume | Ping
+ClientFrame = Draft | Stop | SetCommands | Busy | Typing | Resume | Read | Ping
 
 
 class Post(Struct, frozen=True):

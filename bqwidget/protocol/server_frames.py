@@ -28,6 +28,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     """The server's clock, which sets ``at`` and ends questions."""
     member: str | None = None
     """The ``id`` of this client among the members; absent if they are told apart by their verified names."""
+    read: int | None = None
+    """Up to where this verified member has read, in any window; 0: nothing. Absent if that is not known."""
 
 
 class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):
@@ -96,6 +98,12 @@ class Error(Struct, frozen=True, tag_field="type", tag="error"):
     field: str | None = None
     target: int | None = None
     offset: int | None = None
+
+
+class ReadFrame(Struct, frozen=True, tag_field="type", tag="read"):
+    """This verified member has read everything up to ``seq``, in any window."""
+
+    seq: int
 
 
 class Bye(Struct, frozen=True, tag_field="type", tag="bye"):
@@ -171,5 +179,17 @@ class Echo(Struct, frozen=True, tag_field="type", tag="echo"):
 
 
 ServerFrame = (
-    Hello | MessageFrame | ChangeFrame | AppendFrame | StopFrame | Ack | Synced | Gap | Error | Bye | Presence | Echo
+    Hello
+    | MessageFrame
+    | ChangeFrame
+    | AppendFrame
+    | StopFrame
+    | ReadFrame
+    | Ack
+    | Synced
+    | Gap
+    | Error
+    | Bye
+    | Presence
+    | Echo
 )

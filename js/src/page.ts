@@ -11,7 +11,7 @@ import { Room } from "./room/room";
 import { SocketSource } from "./transport/socket-source";
 import { Chat } from "./view/chat";
 import { InviteScreen, parseInvite } from "./view/invite-screen";
-import { loadClientId, loadName } from "./view/shared/storage";
+import { loadClientId, loadName, loadRead, saveRead } from "./view/shared/storage";
 import { addProgramLoader } from "./worker/worker-client";
 
 const UNREAD_DOT = "%3Ccircle cx='25' cy='7' r='7' fill='%23d6303a' stroke='%23fff' stroke-width='2'/%3E";
@@ -35,8 +35,9 @@ function start(main: HTMLElement): void {
   const data = isObject(embedded) ? embedded : {};
   const principal = typeof data.user === "string" ? data.user : null;
   const member = loadClientId();
-  const state = { ...initialState(name, principal ?? loadName(""), [member]), principal };
-  const room = new Room(new SocketSource({ base, room: name, member }), withEmbedded(state, data));
+  const state = { ...initialState(name, principal ?? loadName(""), [member], loadRead(name)), principal };
+  const source = new SocketSource({ base, room: name, member });
+  const room = new Room(source, withEmbedded(state, data), (position) => saveRead(name, position));
   main.replaceChildren();
   // Not `location.href`: its query or fragment may contain a secret.
   const shareUrl = location.origin + location.pathname;

@@ -13,7 +13,7 @@ import type { Model } from "./transport/comm-commands";
 import { fetchCode } from "./transport/comm-code";
 import { CommSource } from "./transport/comm-source";
 import { Chat } from "./view/chat";
-import { loadClientId, loadName } from "./view/shared/storage";
+import { loadClientId, loadName, loadRead, saveRead } from "./view/shared/storage";
 import { addProgramLoader } from "./worker/worker-client";
 
 interface InitializeProps {
@@ -36,8 +36,9 @@ export default function widget() {
   function open(model: Model): Room {
     setLanguage(navigator.languages, document.documentElement.lang); // JupyterLab's language is in `lang`
     const clients = [loadClientId(), text(model, "_kernel_id")].filter((id) => id !== "");
-    const state = initialState(text(model, "room_name"), loadName(text(model, "user")), clients);
-    const opened = new Room(new CommSource(model, newId()), state);
+    const name = text(model, "room_name");
+    const state = initialState(name, loadName(text(model, "user")), clients, loadRead(name));
+    const opened = new Room(new CommSource(model, newId()), state, (position) => saveRead(name, position));
     opened.start();
     removeLoader = addProgramLoader((name) => fetchCode(model, name));
     return opened;

@@ -68,7 +68,7 @@ LAYERS: dict[str, set[str]] = {
     "bqserver.storage.sqlite": {"errors", "model", "files", "storage"},
     "bqserver.storage.nats": {"errors", "model", "files", "storage", "storage.sqlite", "jetstream"},
     "bqserver.hub": {"errors", "model", "fairness", "clock", "audit", "auth", "storage", "websocket"},
-    "bqserver.cluster": {"errors", "model", "auth", "hub", "jetstream", "storage.nats"},
+    "bqserver.cluster": {"errors", "model", "auth", "hub", "jetstream", "storage", "storage.nats"},
     "bqserver.transfer": {"errors", "model", "files", "auth", "storage", "storage.sqlite", "storage.nats", "jetstream"},
     "bqserver.web": {"errors", "model", "fairness", "clock", "audit", "auth", "storage", "websocket", "hub"},
     "bqserver.web.fastpath": {"errors", "model", "repeats", "fairness", "auth", "hub", "web"},

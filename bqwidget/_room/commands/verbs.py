@@ -17,11 +17,20 @@ from bqwidget._room.writing.lines import error_line
 from bqwidget._room.writing.results import Replies
 from bqwidget._threads.weak import weak
 from bqwidget.errors import BqwidgetError
-from bqwidget.protocol import COMMAND_NAME, MAX_COMMAND_NAME, MAX_COMMANDS, Hello, Message, ServerFrame, SetCommands
+from bqwidget.protocol import (
+    COMMAND_NAME,
+    MAX_COMMAND_NAME,
+    MAX_COMMANDS,
+    Hello,
+    Message,
+    ServerFrame,
+    SetCommands,
+    mentions,
+)
 
 from .registry import CommandRegistration, caller, help_text
 from .signature import CommandSignature
-from .words import mentions, parse_command
+from .words import parse_command
 
 HELP = "help"
 CommandFunction = TypeVar("CommandFunction", bound=Callable[..., object])

@@ -1,4 +1,4 @@
-"""The words of a message: the command that it is, its arguments, and the members that it mentions."""
+"""The words of a message: the command that it is, and its arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from bqwidget.protocol import Message
 
 _COMMAND = re.compile(r"/([\w-]+)(?:\s+(.*))?", re.DOTALL)
 _OPTION = re.compile(r"--([A-Za-z_][\w-]*)(?:=(.*))?", re.DOTALL)
-_CONTINUES_NAME = re.compile(r"[-.]?\w")
 _QUOTES = str.maketrans("“”„", '"""')
 """What phones make of quotation marks."""
 
@@ -36,18 +35,3 @@ def split_arguments(text: str) -> tuple[list[str], dict[str, str | None]]:
         else:
             words.append(word)
     return words, options
-
-
-def mentions(text: str, name: str) -> bool:
-    """Whether ``text`` has ``@name``: not as the start of a longer name, and not as the end of a mail address.
-
-    The window finds mentions in the same way (js/src/view/shared/mentions.ts).
-    """
-    text, mention = text.lower(), f"@{name.lower()}"
-    at = text.find(mention)
-    while at >= 0:
-        before, after = text[:at], text[at + len(mention) :]
-        if not re.search(r"\w\Z", before) and not _CONTINUES_NAME.match(after):
-            return True
-        at = text.find(mention, at + 1)
-    return False

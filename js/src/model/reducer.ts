@@ -12,37 +12,25 @@
 import { isChange, type Change, type Entry, type Message } from "../protocol/entries";
 import { lacksText, reaches } from "../protocol/folding";
 import type { AppendFrame, ChangeFrame, Gap, Hello, MessageFrame, ServerFrame } from "../protocol/server-frames";
-import { DraftReducer } from "./draft-reducer";
-import { welcomed } from "./hello";
-import { MutableMessages } from "./mutable-messages";
 import * as pending from "./pending";
 import { membersAfter, withMembers } from "./presence";
+import { ReadingReducer } from "./reading-reducer";
 import { readSnapshot } from "./snapshot";
 import { isOwn, KEPT_MESSAGES, LOG_PAGE_SIZE, MAX_GAP_SEQS, MAX_HELD_FRAMES, PAGE_RETRY_DELAY_MS, PAGE_SIZE } from "./state";
 import type { Effect, Input, PageRequest, State, Update } from "./state";
-import { afterVisibility, NO_UNREAD, withUnread } from "./unread";
+import { NO_UNREAD } from "./unread";
 
 /** Applies a batch of inputs that arrived at `now`; the message list is copied at most once per batch. */
 export function reduce(state: State, inputs: readonly Input[], now?: number): [State, Effect[]] {
   const reducer = new Reducer(state, now);
   for (const input of inputs) reducer.apply(input);
+  reducer.readLatest();
   const { messages } = reducer.list;
   // A batch that changes nothing returns the same object, so that the view does not render.
   return [messages === reducer.state.messages ? reducer.state : { ...reducer.state, messages }, reducer.effects];
 }
 
-class Reducer extends DraftReducer {
-  /** The messages of `state`, until the batch ends. */
-  readonly list: MutableMessages;
-
-  readonly #now: number | undefined;
-
-  constructor(state: State, now?: number) {
-    super(state);
-    this.#now = now;
-    this.list = new MutableMessages(state.messages);
-  }
-
+class Reducer extends ReadingReducer {
   apply(input: Input): void {
     switch (input.type) {
       case "hello":
@@ -64,8 +52,10 @@ class Reducer extends DraftReducer {
         return this.rejected(input);
       case "presence":
         return this.set(withMembers(this.state, membersAfter(this.state.members, input)));
+      case "read":
+        return this.read(input.seq);
       case "status":
-        return this.set({ status: input });
+        return this.status(input);
       case "snapshot":
         return this.#snapshot(input.frames);
       case "page":
@@ -89,7 +79,7 @@ class Reducer extends DraftReducer {
       case "user":
         return this.set({ user: input.user });
       case "visibility":
-        return this.#visibility(input.visible);
+        return this.visibility(input.visible);
       case "dismiss":
         return this.set({ notice: null });
       case "bye": // handled by the source
@@ -101,9 +91,9 @@ class Reducer extends DraftReducer {
   // ---- the chain of entries ----------------------------------------------------------------------
 
   #hello(hello: Hello): void {
-    const { epoch } = this.state;
-    this.set({ ...welcomed(this.state, hello, this.#now), resuming: false, stopping: new Set() });
-    if (hello.epoch !== epoch) {
+    this.welcome(hello);
+    this.set({ resuming: false, stopping: new Set() });
+    if (hello.epoch !== this.state.epoch) {
       this.set({ epoch: hello.epoch });
       this.#reload(hello.seq);
     }
@@ -147,18 +137,7 @@ class Reducer extends DraftReducer {
       this.set({ complete: false });
     }
     if (isOwn(this.state, message)) this.set({ unread: NO_UNREAD });
-    else this.#countUnread(message, true);
-  }
-
-  #countUnread(message: Message, isNew: boolean): void {
-    const { latestVisible, unread } = this.state;
-    if (latestVisible || isOwn(this.state, message)) return;
-    this.set({ unread: withUnread(unread, message.seq, isNew) });
-  }
-
-  #visibility(visible: boolean): void {
-    if (visible === this.state.latestVisible) return;
-    this.set({ latestVisible: visible, unread: afterVisibility(this.state.unread, visible) });
+    else this.countUnread(message, true);
   }
 
   #change(change: Change): void {
@@ -166,7 +145,7 @@ class Reducer extends DraftReducer {
     if (before === undefined) return this.#late(change);
     this.list.update(change);
     // The reader may have left while it was written.
-    if (before.live === true && change.kind === "end") this.#countUnread(before, false);
+    if (before.live === true && change.kind === "end") this.countUnread(before, false);
   }
 
   /** The page that is being fetched may have been read before this was written. */
@@ -215,6 +194,7 @@ class Reducer extends DraftReducer {
       resuming: false,
       request: null,
       unread: NO_UNREAD,
+      reading: { ...this.state.reading, openedAt: this.state.reading.seq ?? 0 },
       pending: pending.confirmedUpTo(this.state.pending, lastSeq),
     });
     if (lastSeq > 0) this.#requestPage({ kind: "tail" });
@@ -245,6 +225,7 @@ class Reducer extends DraftReducer {
     if (!this.list.prepend(older, lateUpdates)) return this.#requestPage(request, PAGE_RETRY_DELAY_MS);
     const complete = input.messages.length < input.limit || (this.list.firstSeq ?? 0) <= oldestSeq;
     this.set({ complete, loaded: true, request: null, lateUpdates: [] });
+    if (this.state.reading.openedAt < first - 1) this.showUnread();
   }
 
   #log(input: { id: number; entries: readonly Entry[]; limit: number }): void {
@@ -272,7 +253,11 @@ class Reducer extends DraftReducer {
     const knownSeq = loaded ? this.state.lastSeq : Infinity;
     const growing = new Set(this.list.messages.flatMap(({ seq, live }) => (live ? [seq] : [])));
     const { hello, messages, changes, rest, lastSeq } = readSnapshot(frames);
-    if (hello !== null) this.set({ ...welcomed(this.state, hello, this.#now), epoch: hello.epoch });
+    const opening = this.state.reading.seq === null;
+    if (hello !== null) {
+      this.welcome(hello);
+      this.set({ epoch: hello.epoch });
+    }
     this.#reload(0);
     this.list.replace(messages);
     const complete = (messages[0]?.seq ?? 0) <= this.state.oldestSeq;
@@ -288,6 +273,7 @@ class Reducer extends DraftReducer {
     if (!this.state.latestVisible && missed.length > 0) {
       this.set({ unread: { firstSeq: missed[0]!.seq, count: missed.length } });
     }
+    if (opening) this.showUnread();
     this.resendUnacknowledged();
   }
 }

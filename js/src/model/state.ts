@@ -7,6 +7,7 @@ import { DEFAULT_LIMITS, type Limits } from "../protocol/limits";
 import type { AppendFrame, ChangeFrame, ErrorInfo, Member, MessageFrame } from "../protocol/server-frames";
 import type { Profile, ServerFrame, Status } from "../protocol/server-frames";
 import type { PendingDraft } from "./pending";
+import { NOTHING_READ, type KeptPosition, type Reading } from "./reading";
 import { NO_UNREAD, type Unread } from "./unread";
 
 /** The one page that is being fetched; a result with another `id` belongs to an earlier list and is ignored. */
@@ -73,6 +74,7 @@ export interface State {
   /** The reader sees the newest message. */
   readonly latestVisible: boolean;
   readonly unread: Unread;
+  readonly reading: Reading;
 }
 
 /** Everything that can happen to a room. */
@@ -97,6 +99,8 @@ export type Input =
 /** What the caller of `reduce` has to do. `delay` in milliseconds. */
 export type Effect =
   | { readonly do: "send"; readonly draft: Draft; readonly delay: number }
+  /** Keep that everything up to `seq` is read: on the server, or in this browser. */
+  | { readonly do: "read"; readonly seq: number }
   | { readonly do: "resume"; readonly after: number; readonly epoch: string | null }
   | {
       readonly do: "page";
@@ -116,7 +120,12 @@ export const MAX_HELD_FRAMES = 1_000;
 export const KEPT_MESSAGES = 2_000;
 export const PAGE_RETRY_DELAY_MS = 2_000;
 
-export function initialState(room: string, user = "", clients: readonly string[] = [newClientId()]): State {
+export function initialState(
+  room: string,
+  user = "",
+  clients: readonly string[] = [newClientId()],
+  kept: KeptPosition | null = null,
+): State {
   return {
     room,
     user,
@@ -146,6 +155,7 @@ export function initialState(room: string, user = "", clients: readonly string[]
     notice: null,
     latestVisible: false,
     unread: NO_UNREAD,
+    reading: { ...NOTHING_READ, kept },
   };
 }
 

@@ -30,4 +30,5 @@ export type ClientFrame =
   | { readonly type: "chat.typing"; readonly user?: string }
   | { readonly type: "chat.stop"; readonly target: number; readonly user: string }
   | { readonly type: "chat.resume"; readonly after: number; readonly epoch?: string }
+  | { readonly type: "chat.read"; readonly seq: number }
   | { readonly type: "chat.ping" };

@@ -60,6 +60,8 @@ export const SERVER_FRAME_SCHEMAS = {
     now: nullish(number),
     /** The `id` of this client among the members; absent if they are told apart by their verified names. */
     member: nullish(string),
+    /** Up to where this verified member has read, in any window. */
+    read: nullish(uint),
   }),
   message: object({ entry: messageSchema, prev: nullish(uint) }),
   change: object({ entry: changeSchema, prev: nullish(uint) }),
@@ -73,6 +75,8 @@ export const SERVER_FRAME_SCHEMAS = {
   }),
   /** `user` asks the author of the live message `target` to stop. */
   stop: object({ target: uint, user: string }),
+  /** This verified member has read everything up to `seq`, in any window. */
+  read: object({ seq: uint }),
   ack: object({ cid: string, seq: uint, at: number, dup: boolean }),
   synced: object({ seq: uint }),
   gap: object({ from: uint, to: uint, reason: oneOf("long", "slow", "trimmed", "epoch") }),

@@ -2,6 +2,7 @@
 
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { reduce } from "../model/reducer";
+import type { KeptPosition } from "../model/reading";
 import type { Effect, Input, State } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { Draft } from "../protocol/client-frames";
@@ -12,6 +13,8 @@ import type { OnProgress, Source } from "../transport/source";
 import { AttachmentCache } from "./attachment-cache";
 
 const TYPING_INTERVAL_MS = 3_000;
+/** What was read within this time is kept at once. */
+const READ_INTERVAL_MS = 300;
 
 export class Room {
   readonly attachments: AttachmentCache;
@@ -23,9 +26,13 @@ export class Room {
   readonly #visibleViews = new Set<unknown>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #lastTypingAt = 0;
+  readonly #keepRead: (position: KeptPosition) => void;
+  #readTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(source: Source, state: State) {
+  /** `keepRead` keeps in this browser how far the reader has read, where the server does not. */
+  constructor(source: Source, state: State, keepRead: (position: KeptPosition) => void = () => undefined) {
     this.#source = source;
+    this.#keepRead = keepRead;
     this.#state = signal(state);
     this.attachments = new AttachmentCache((attachment, signal) => source.fetchAttachment(attachment, signal));
   }
@@ -36,7 +43,12 @@ export class Room {
 
   start(): void {
     // A tab that is hidden after requesting an animation frame would not get it: flush at that moment.
-    document.addEventListener("visibilitychange", () => this.#flush(), { signal: this.#stopped.signal });
+    // And its timers may stop.
+    const onVisibility = (): void => {
+      this.#flush();
+      if (document.visibilityState === "hidden" && this.#readTimer !== undefined) this.#saveRead();
+    };
+    document.addEventListener("visibilitychange", onVisibility, { signal: this.#stopped.signal });
     this.#source.start({
       dispatch: (inputs) => this.#enqueue(inputs),
       cursor: () => ({ after: this.#state.value.lastSeq, epoch: this.#state.value.epoch }),
@@ -47,6 +59,7 @@ export class Room {
   stop(): void {
     this.#stopped.abort();
     for (const timer of this.#timers) clearTimeout(timer);
+    if (this.#readTimer !== undefined) this.#saveRead();
     this.attachments.stop();
     this.#source.stop();
   }
@@ -180,6 +193,9 @@ export class Room {
 
   #run(effect: Effect): void {
     switch (effect.do) {
+      case "read":
+        this.#readTimer ??= setTimeout(() => this.#saveRead(), READ_INTERVAL_MS);
+        return;
       case "resume":
         return this.#source.resume({ after: effect.after, epoch: effect.epoch });
       case "send":
@@ -188,6 +204,15 @@ export class Room {
       case "log":
         return this.#schedule(effect.delay, () => void this.#fetch(effect));
     }
+  }
+
+  #saveRead(): void {
+    clearTimeout(this.#readTimer);
+    this.#readTimer = undefined;
+    const { epoch, reading } = this.#state.value;
+    if (reading.seq === null || epoch === null) return;
+    if (!reading.onServer) this.#keepRead({ epoch, seq: reading.seq });
+    else if (!this.#hasEnded()) this.#source.send({ type: "chat.read", seq: reading.seq });
   }
 
   async #fetch(effect: Effect & { do: "page" | "log" }): Promise<void> {

@@ -109,7 +109,7 @@ export class CommandQueue {
   /** Whether something that the reader waits for has not been acknowledged for a while. */
   isBusy(): boolean {
     const overdue = Date.now() - BUSY_AFTER_MS;
-    return [...this.#unacked.values()].some(({ command, sentAt }) => command.do !== "ping" && sentAt <= overdue);
+    return [...this.#unacked.values()].some(({ command, sentAt }) => isAwaited(command) && sentAt <= overdue);
   }
 
   /** Whether the kernel does not know this comm: it processed a command twice (an acknowledgement may be lost). */
@@ -131,3 +131,7 @@ export class CommandQueue {
     return this.post({ k, ...unacked.command }, { iopub: { status } }, unacked.buffer);
   }
 }
+
+/** Whether the reader waits for it: not that the kernel is there, or learns what they have read. */
+const isAwaited = (command: Command): boolean =>
+  command.do !== "ping" && !(command.do === "frame" && command.frame.type === "chat.read");

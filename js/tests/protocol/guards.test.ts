@@ -15,7 +15,7 @@ interface Example {
 const examples = JSON.parse(readFileSync(new URL("../../../tests/frames.json", import.meta.url), "utf8")) as Example[];
 const examplesOf = (direction: Example["direction"]): Example[] => examples.filter((each) => each.direction === direction);
 const drafts: Readonly<Record<string, Guard<unknown>>> = DRAFT_SCHEMAS;
-const OTHER_CLIENT_TYPES = ["chat.typing", "chat.resume", "chat.ping", "chat.stop", "wave"];
+const OTHER_CLIENT_TYPES = ["chat.typing", "chat.resume", "chat.ping", "chat.read", "chat.stop", "wave"];
 /** Only kernels and agents send these. */
 const KERNEL_TYPES = ["chat.append", "chat.step", "chat.end", "chat.commands"];
 const OPTIONAL = [

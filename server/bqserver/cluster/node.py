@@ -1,4 +1,4 @@
-"""Connects a hub to the other nodes of its cluster: members, live messages, moderation, revoked tokens, invites and rate limits."""
+"""Connects a hub to the other nodes of its cluster: members, live messages, moderation, revoked tokens, invites, rate limits and read positions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bqserver.storage.nats.publisher import RETRY_AFTER_SECONDS
 
 from .invites import NatsInvites
 from .membership import NatsMembership
+from .read_positions import NatsReadPositions
 from .revocations import REVOKED_KEY_PREFIX, publish_revocations
 
 
@@ -32,6 +33,8 @@ async def join(log: NatsLog, hub: Hub) -> None:
     invites = NatsInvites(log.client, log.replicas, time.time)
     await invites.open()
     authenticator.invite_store = invites
+    log.read_positions = positions = NatsReadPositions(log.client, log.replicas, log.epoch, hub.reading.tell)
+    await positions.open()
     moderation.store = control
     membership.share_limit("messages", hub.rate)
     log.health.on_unavailable = partial(_broadcast_unavailable, hub)

@@ -76,6 +76,7 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
         user=peer.principal,
         now=steady_time_ms(),
         member=peer.member_id,
+        read=await hub.reading.position(peer.principal, room.name, bounds.seq),
     )
     peer.connection.write(text_frame(encode(hello)))
     _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))

@@ -22,6 +22,7 @@ from bqwidget.protocol import (
     Expire,
     Ping,
     React,
+    Read,
     Resume,
     Send,
     SetCommands,
@@ -71,6 +72,9 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
                 peer.write(synced_frame(room.seq))
             case Resume(after=after, epoch=epoch):
                 start_resume(hub, room, peer, after, epoch)
+            case Read(seq=seq):
+                if rejected := hub.reading.mark(room, peer, seq):
+                    return _on_rejected(hub, peer, rejected, None)
             case Busy(busy=busy):
                 peer.busy = busy
                 hub.presence.peer_changed(room, peer)

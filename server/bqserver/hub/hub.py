@@ -37,6 +37,7 @@ from .live.variants import OPENS
 from .orphans import Orphans
 from .peer import Peer
 from .presence import PresenceAnnouncer, next_announcement
+from .reading.marks import ReadMarks
 from .room import ActiveRoom
 
 OnOutcome = Callable[[Outcome], None]
@@ -78,6 +79,7 @@ class Hub:
         self.presence = PresenceAnnouncer(self._announce_members)
         self.orphans = Orphans(self.submit, heartbeat)
         self.live = LiveMessages(self.submit, self.rooms, self.orphans, heartbeat)
+        self.reading = ReadMarks(log, self.rooms)
         self._loop = asyncio.get_running_loop()
         self.last_active_at = self._loop.time()
         self._batch: list[Submission] = []
@@ -262,6 +264,7 @@ class Hub:
         return of many peers. One second is enough for the close frames of peers that still read.
         """
         await self.live.save_all()
+        await self.reading.close()
         self._closed = True
         self._heartbeat.stop()
         self.presence.close()

@@ -14,6 +14,7 @@ from typing import Protocol
 from bqserver.model import Bounds, LiveRow, Outcome, RoomRow, RoomView, Stored, Submission
 
 from .attachments import AttachmentStore
+from .read_positions import ReadPositions
 from .redaction import decode_change
 
 Listener = Callable[[Sequence[Stored]], None]
@@ -28,6 +29,10 @@ class MessageLog(Protocol):
     @property
     def attachments(self) -> AttachmentStore:
         """The attachments that messages of this log reference. ``close`` closes them too."""
+
+    @property
+    def read_positions(self) -> ReadPositions:
+        """How far the verified members have read."""
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         """Append durably. The future returns the outcomes, in the order of the batch, after the commit.

@@ -17,6 +17,7 @@ from bqwidget.protocol import Append, Delete, Edit, End, Send, SetStep, Vote
 
 from .attachments import MemoryAttachments
 from .interface import Listener, read_view
+from .read_positions import MemoryReadPositions
 from .redaction import decode_message
 from .sequencer import IdempotencyKey, RoomHead, Target, sequence
 
@@ -55,6 +56,7 @@ class MemoryLog:
     def __init__(self, *, min_entries: int = MIN_ROOM_ENTRIES) -> None:
         self.epoch = secrets.token_hex(8)
         self.attachments = MemoryAttachments()
+        self.read_positions = MemoryReadPositions()
         self._min_entries = min_entries
         self._rooms: dict[str, _RoomLog] = {}
         self._listeners: list[Listener] = []

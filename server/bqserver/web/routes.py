@@ -21,6 +21,7 @@ from .moderation import ModerationHandler
 from .pages.index import IndexHandler
 from .pages.room import JoinCheckHandler, RoomPageHandler
 from .pages.template import STATIC_FOLDER
+from .reading import ReadHandler
 from .rooms import RoomsHandler
 from .sessions import InvitesHandler, NoInvitesHandler, SessionHandler
 
@@ -43,6 +44,7 @@ def routes(context: AppContext, *, with_invites: bool = True) -> list[URLSpec]:
         (r"rooms/([^/]*)/log", RawLogHandler),
         (r"rooms/([^/]*)/search", SearchHandler),
         (r"rooms/([^/]*)/moderation", ModerationHandler),
+        (r"rooms/([^/]*)/read", ReadHandler),
         (r"rooms/([^/]*)/parts", UploadHandler),
         (r"rooms/([^/]*)/parts/([^/]*)", DownloadHandler),
         (r"invites", InvitesHandler if with_invites else NoInvitesHandler),

@@ -322,3 +322,22 @@ def test_members_get_an_error_when_their_node_has_lost_the_cluster(nats_server: 
         eventually(lambda: request(server.url, "GET", "/health").status == 200, what="health")
         ada.say("after", cid="c2")
         assert ada.until("ack")["seq"] > seq
+
+
+def test_a_read_position_is_told_and_kept_on_both_nodes(nats_single, tmp_path: Path, people) -> None:
+    with nodes(nats_single.log(), tmp_path) as (one, other):
+        for text in ("one", "two"):
+            posted = request(one.url, "POST", "/messages", {"user": "", "text": text}, **people["eve"])
+        last = posted.json["seq"]
+        with member(one.url, **people["ada"]) as desk, member(other.url, **people["ada"]) as phone:
+            desk.until("synced")
+            while phone.until("synced")["seq"] < last:
+                phone.send({"type": "chat.ping"})
+            desk.send({"type": "chat.read", "seq": last - 1})
+            assert phone.until("read") == {"type": "read", "seq": last - 1}
+            phone.send({"type": "chat.read", "seq": last})
+            while desk.until("read")["seq"] < last:
+                pass
+        for node in (one, other):
+            with member(node.url, **people["ada"]) as again:
+                assert again.until("hello")["read"] == last

@@ -70,6 +70,7 @@ ROUTES = {
     "upload": Route("POST", "/rooms/lobby/parts", WRITERS, 201, PICTURE, kind="image/png"),
     "download": Route("GET", f"/rooms/lobby/parts/{sha256(PICTURE).hexdigest()}", KNOWN, 200),
     "invite": Route("POST", "/invites", INVITERS, 201, {}),
+    "read": Route("POST", "/rooms/lobby/read", {"reader", "moderator"}, 200, {"seq": 1}),
     "moderate": Route("POST", "/rooms/lobby/moderation", MODERATORS, 204, {"do": "unmute", "user": "eve"}),
 }
 

@@ -213,6 +213,7 @@ CASES = [
     case("mute", "minutes must be a number of minutes", "bob", "ten"),
     case("unmute", "user is ''", ""),
     case("invite", "uses is 0: write a whole number, from 1 to 100", uses=0),
+    *(case("mark_read", text, value) for value, text in MESSAGES[1:]),
     case("invite", "uses is 101", uses=101),
     case("invite", "uses must be a whole number", uses="two"),
     case("invite", "uses must be", uses=None),
@@ -236,6 +237,7 @@ TWINS = (
     "conversation",
     "get",
     "thread",
+    "mark_read",
     "mute",
     "unmute",
 )

@@ -32,6 +32,7 @@ CALLS = {
     "aconversation": lambda room, _: room.aconversation(),
     "aget": lambda room, sent: room.aget(sent.seq),
     "athread": lambda room, sent: room.athread(sent),
+    "amark_read": lambda room, sent: room.amark_read(sent),
     "astop": lambda room, sent: room.astop(sent),
     "ainvite": lambda room, _: room.ainvite(uses=2),
     "amute": lambda room, _: room.amute("eve", minutes=1),

@@ -343,7 +343,7 @@ def test_all_live_values_are_traits(server, make):
     bob.close()
     eventually(lambda: [member.user for member in ada.members] == ["ada"])
     assert set(ada.trait_names()) >= {
-        *("messages", "status", "error", "latency", "members", "queued"),
+        *("messages", "status", "error", "latency", "members", "queued", "unread"),
         *("reconnect_attempts", "last_disconnected_at"),
     }
     for name in ada.trait_names():

@@ -1,5 +1,6 @@
-/** What the browser stores: its id, the reader's name, and drafts with their attachments. Storage may be full or forbidden. */
+/** What the browser stores: its id, the reader's name, how far they have read, and drafts with their attachments. Storage may be full or forbidden. */
 
+import type { KeptPosition } from "../../model/reading";
 import type { Attachment } from "../../protocol/attachments";
 import { asAttachments } from "../../protocol/guards";
 import { newClientId } from "../../protocol/ids";
@@ -9,6 +10,8 @@ const nameKey = (defaultName: string): string => `bqwidget:name:${defaultName}`;
 const CLIENT_KEY = "bqwidget:client";
 const draftKey = (room: string): string => `bqwidget:draft:${room}`;
 const attachmentsKey = (room: string): string => `bqwidget:parts:${room}`;
+
+const readKey = (room: string): string => `bqwidget:read:${room}`;
 
 function orElse<T>(action: () => T, fallback: T): T {
   try {
@@ -38,6 +41,15 @@ export function loadClientId(): string {
   if (client !== stored) save(() => localStorage, CLIENT_KEY, client);
   return client;
 }
+
+/** How far the reader has read the room, by the seq and the epoch of its log. */
+export function loadRead(room: string): KeptPosition | null {
+  const [epoch, seq] = (load(() => localStorage, readKey(room)) ?? "").split(" ");
+  return epoch && /^\d+$/.test(seq ?? "") ? { epoch, seq: Number(seq) } : null;
+}
+
+export const saveRead = (room: string, { epoch, seq }: KeptPosition): void =>
+  save(() => localStorage, readKey(room), `${epoch} ${seq}`);
 
 export const loadDraft = (room: string): string => load(() => sessionStorage, draftKey(room)) ?? "";
 

@@ -29,6 +29,7 @@ from bqserver.jetstream.watched_kv import ControlState
 from bqserver.model import STOPPING, Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.entries import target_seq
 from bqserver.storage.interface import Listener, read_view
+from bqserver.storage.read_positions import MemoryReadPositions, ReadPositions
 from bqserver.storage.retention import Rule, parse_rules
 from bqserver.storage.sequencer import Plan, deduplicate
 from bqserver.storage.sqlite import queries
@@ -100,6 +101,7 @@ class NatsLog:
         self.attachments = NatsAttachments(client, replicas)
         self.attachments.is_referenced = self._is_referenced
         self.replicas = replicas
+        self.read_positions: ReadPositions = MemoryReadPositions()  # until the node has joined
         self._control: ControlState | None = None
         self._rules = rules
         self._tasks: set[asyncio.Task[None]] = set()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bqserver.errors import QueueFull, StorageError
-from bqserver.model import Bounds, Outcome, References, Rejected, RoomView, Stored, Submission
+from bqserver.model import Bounds, Outcome, References, Rejected, Stored, Submission
 from bqserver.storage.batching import PendingAppend, WriterTask, take_batch
 from bqserver.storage.interface import Listener, read_view
 from bqserver.storage.purge import request_path, serve_requests
@@ -32,6 +32,7 @@ from . import queries
 from .attachments import SqliteAttachments
 from .compaction import log_compactor
 from .lock import HistoryLock, OpenFiles
+from .read_positions import SqliteReadPositions
 from .readers import ReaderPool
 from .retention import Retention
 from .schema import connect, explain_failure, read_epoch, renew_wal
@@ -91,6 +92,8 @@ class SqliteLog:
         self._readers = ReaderPool(self.path, self._files.check)
         self.rooms = partial(self._readers.read, queries.rooms)
         self.live_messages = partial(self._readers.read, queries.live_messages)
+        self.room_view = partial(read_view, self)
+        self.read_positions = SqliteReadPositions(self._db, self._readers, self._on_writer)
         self._loop = asyncio.get_running_loop()
         self._compactor = log_compactor(self._truncate, self.attachments, self._readers)
         self.compact = self._compactor.run
@@ -138,9 +141,6 @@ class SqliteLog:
         self, room: str, *, limit: int, before: int | None = None, after: int | None = None
     ) -> list[bytes]:
         return await self._readers.read(queries.messages, room, limit, before, after)
-
-    async def room_view(self, room: str, *, limit: int) -> RoomView:
-        return await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         return await self._readers.search(room, words, limit)

@@ -55,6 +55,13 @@ _VERSION_4 = f"CREATE INDEX addition ON entry (room, target) WHERE {HAS_ADDITION
 _VERSION_5 = "CREATE TABLE live (id INTEGER PRIMARY KEY, author TEXT NOT NULL)"
 """The messages that are being written, and ``Submission.author`` of each."""
 
+_VERSION_6 = """
+CREATE TABLE read_position (
+  user TEXT NOT NULL, room TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (user, room)
+) WITHOUT ROWID
+"""
+"""How far verified members have read."""
+
 BUSY_TIMEOUT_MS, TRUNCATE_TIMEOUT_MS = 10_000, 200
 """Milliseconds to wait for another connection; for readers, before the write-ahead log is truncated."""
 
@@ -78,6 +85,7 @@ MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [
     _VERSION_3,
     _VERSION_4,
     _VERSION_5,
+    _VERSION_6,
 ]
 """Step N upgrades a file from version N to N + 1. Never edit a released step."""
 

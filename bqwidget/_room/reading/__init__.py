@@ -1,0 +1,1 @@
+"""What is unread in a room, and marking it as read."""
