@@ -5,9 +5,9 @@ import type { Hello, Status } from "../protocol/server-frames";
 import { DraftReducer } from "./draft-reducer";
 import { welcomed } from "./hello";
 import { MutableMessages } from "./mutable-messages";
-import { opened, readingLatest, unreadAfter } from "./reading";
+import { opened } from "./reading";
 import { isOwn, type State } from "./state";
-import { afterVisibility, withUnread } from "./unread";
+import { afterVisibility, NO_UNREAD, withUnread, type Unread } from "./unread";
 
 export class ReadingReducer extends DraftReducer {
   /** The messages of `state`, until the batch ends. */
@@ -33,9 +33,10 @@ export class ReadingReducer extends DraftReducer {
 
   /** At the end of a batch. */
   readLatest(): void {
-    const reading = readingLatest(this.state, this.list.messages);
-    if (reading === null) return;
-    this.set({ reading });
+    const { reading, latestVisible } = this.state;
+    const seq = this.list.messages.at(-1)?.seq ?? 0;
+    if (!latestVisible || reading.seq === null || seq <= reading.seq) return;
+    this.set({ reading: { ...reading, seq } });
     this.saveRead();
   }
 
@@ -45,7 +46,7 @@ export class ReadingReducer extends DraftReducer {
     const saved = Math.max(seq, reading.saved);
     this.set({ reading: { ...reading, saved, seq: Math.max(saved, reading.seq ?? 0) } });
     if (seq <= (reading.seq ?? 0)) return;
-    const { firstSeq, count } = unreadAfter(this.state, this.list.messages, seq);
+    const { firstSeq, count } = this.#unreadAfter(seq);
     this.set({ unread: { firstSeq: latestVisible ? unread.firstSeq : firstSeq, count } });
   }
 
@@ -55,7 +56,7 @@ export class ReadingReducer extends DraftReducer {
   }
 
   protected showUnread(): void {
-    this.set({ unread: unreadAfter(this.state, this.list.messages, this.state.reading.openedAt) });
+    this.set({ unread: this.#unreadAfter(this.state.reading.openedAt) });
   }
 
   protected status(status: Status): void {
@@ -67,8 +68,16 @@ export class ReadingReducer extends DraftReducer {
   protected welcome(hello: Hello): void {
     const first = this.state.reading.seq === null || hello.epoch !== this.state.epoch;
     this.set(welcomed(this.state, hello, this.now));
-    if (first) this.set({ reading: opened(this.state, hello) });
+    if (first) this.set({ reading: opened(this.state.reading, hello) });
     else if (hello.read != null) this.read(hello.read);
     if (first) this.showUnread();
+  }
+
+  /** The messages of others after `after`. Someone who has never read here gets no divider above everything. */
+  #unreadAfter(after: number): Unread {
+    if (after === 0) return NO_UNREAD;
+    const isUnread = (each: Message): boolean => each.seq > after && !each.deleted && !each.live && !isOwn(this.state, each);
+    const found = this.list.messages.filter(isUnread);
+    return { firstSeq: found[0]?.seq ?? null, count: this.state.latestVisible ? 0 : found.length };
   }
 }

@@ -1,9 +1,6 @@
 /** How far the reader has read: kept by the server for verified members, for others by this browser. */
 
-import type { Message } from "../protocol/entries";
 import type { Hello } from "../protocol/server-frames";
-import { isOwn, type State } from "./state";
-import { NO_UNREAD, type Unread } from "./unread";
 
 /** A position that this browser has kept. */
 export interface KeptPosition {
@@ -26,21 +23,8 @@ export interface Reading {
 export const NOTHING_READ: Reading = { seq: null, openedAt: 0, saved: 0, onServer: false, kept: null };
 
 /** At the first hello of an epoch: without a position, what was there before counts as read. */
-export function opened({ reading }: State, { epoch, read, seq }: Hello): Reading {
+export function opened(reading: Reading, { epoch, read, seq }: Hello): Reading {
   const kept = reading.kept?.epoch === epoch ? reading.kept.seq : seq;
   const position = read ?? kept;
   return { ...reading, seq: position, openedAt: position, saved: read ?? 0, onServer: read != null };
-}
-
-/** The reader sees the newest of `messages`; null if that was read before. */
-export function readingLatest({ reading, latestVisible }: State, messages: readonly Message[]): Reading | null {
-  const seq = messages.at(-1)?.seq ?? 0;
-  return latestVisible && reading.seq !== null && seq > reading.seq ? { ...reading, seq } : null;
-}
-
-/** The messages of others after `after`. Someone who has never read here is not shown a divider above everything. */
-export function unreadAfter(state: State, messages: readonly Message[], after: number): Unread {
-  if (after === 0) return NO_UNREAD;
-  const found = messages.filter((each) => each.seq > after && !each.deleted && !each.live && !isOwn(state, each));
-  return { firstSeq: found[0]?.seq ?? null, count: state.latestVisible ? 0 : found.length };
 }
