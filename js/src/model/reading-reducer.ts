@@ -35,9 +35,10 @@ export class ReadingReducer extends DraftReducer {
   readLatest(): void {
     const { reading, latestVisible } = this.state;
     const seq = this.list.messages.at(-1)?.seq ?? 0;
-    if (!latestVisible || reading.seq === null || seq <= reading.seq) return;
-    this.set({ reading: { ...reading, seq } });
-    this.saveRead();
+    const known = reading.onServer ? reading.seq : reading.saved; // at a first visit nothing is kept yet
+    if (!latestVisible || reading.seq === null || seq <= (known ?? 0)) return;
+    this.effects.push({ do: "read", seq });
+    this.set({ reading: { ...reading, seq, saved: reading.onServer ? reading.saved : seq } });
   }
 
   /** The server has the position `seq`, from this window or another one. */
@@ -68,9 +69,9 @@ export class ReadingReducer extends DraftReducer {
   protected welcome(hello: Hello): void {
     const first = this.state.reading.seq === null || hello.epoch !== this.state.epoch;
     this.set(welcomed(this.state, hello, this.now));
-    if (first) this.set({ reading: opened(this.state.reading, hello) });
-    else if (hello.read != null) this.read(hello.read);
-    if (first) this.showUnread();
+    if (!first) return hello.read == null ? undefined : this.read(hello.read);
+    this.set({ reading: opened(this.state.reading, hello) });
+    this.showUnread();
   }
 
   /** The messages of others after `after`. Someone who has never read here gets no divider above everything. */

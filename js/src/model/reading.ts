@@ -13,7 +13,7 @@ export interface Reading {
   readonly seq: number | null;
   /** `seq` when the list was loaded: the divider is above the first message after it. */
   readonly openedAt: number;
-  /** The position that the server has, in which it tells those of other windows. */
+  /** The position that is kept already. */
   readonly saved: number;
   /** The server keeps the position; otherwise this browser does. */
   readonly onServer: boolean;
@@ -24,7 +24,7 @@ export const NOTHING_READ: Reading = { seq: null, openedAt: 0, saved: 0, onServe
 
 /** At the first hello of an epoch: without a position, what was there before counts as read. */
 export function opened(reading: Reading, { epoch, read, seq }: Hello): Reading {
-  const kept = reading.kept?.epoch === epoch ? reading.kept.seq : seq;
-  const position = read ?? kept;
-  return { ...reading, seq: position, openedAt: position, saved: read ?? 0, onServer: read != null };
+  const saved = read ?? (reading.kept?.epoch === epoch ? reading.kept.seq : null);
+  const position = saved ?? seq;
+  return { ...reading, seq: position, openedAt: position, saved: saved ?? 0, onServer: read != null };
 }

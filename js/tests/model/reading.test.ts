@@ -41,6 +41,13 @@ describe("the position at the first hello", () => {
     expect(joined(log, undefined, 4)[0].unread).toEqual({ firstSeq: null, count: 0 });
   });
 
+  it("of a first visit is what was there, which this browser keeps", () => {
+    const [state, effects] = joined(logOf(5), undefined, null, SEEN);
+    expect(state.unread).toEqual({ firstSeq: null, count: 0 });
+    expect(reads(effects)).toEqual([5]);
+    expect(reads(reduce(state, [{ type: "dismiss" }])[1])).toEqual([]);
+  });
+
   it("of someone who has never read here shows no divider, but is kept", () => {
     const [state, effects] = joined(logOf(5), 0, null, SEEN);
     expect(state.unread).toEqual({ firstSeq: null, count: 0 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ class ReadMarks:
         self._rooms = rooms
         self._unsaved: dict[Reader, int] = {}
         self._saving: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def mark(self, room: ActiveRoom, peer: Peer, seq: int) -> Rejected | None:
         """The member has read up to ``seq``: save it soon. Returns why not, if so."""
@@ -65,19 +67,18 @@ class ReadMarks:
 
     async def close(self) -> None:
         """Save the rest."""
+        self._closing.set()
         if self._saving is not None:
-            self._saving.cancel()
-        await self._save_once()
+            await self._saving
 
     async def _save(self) -> None:
         while self._unsaved:
             await self._save_once()
-            await asyncio.sleep(SAVE_INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), SAVE_INTERVAL)
 
     async def _save_once(self) -> None:
         positions, self._unsaved = self._unsaved, {}
-        if not positions:
-            return
         try:
             await self._log.read_positions.advance(positions)
         except StorageError as error:  # the windows send them again when they next join
