@@ -3,6 +3,7 @@
 import { effect } from "@preact/signals";
 import { h, render } from "preact";
 import { errorText, setLanguage, strings } from "./i18n/strings";
+import { openedAt } from "./model/reading-reducer";
 import { hydratedState, initialState, type State } from "./model/state";
 import { asMessages } from "./protocol/guards";
 import { isObject } from "./protocol/schema";
@@ -91,9 +92,10 @@ function showUnread(room: Room): void {
 }
 
 function withEmbedded(state: State, data: Readonly<Record<string, unknown>>): State {
-  const { messages, epoch, seq, oldest } = data;
+  const { messages, epoch, seq, oldest, read } = data;
   if (typeof epoch !== "string" || typeof seq !== "number" || typeof oldest !== "number") return state;
-  return hydratedState(state, { messages: asMessages(messages), epoch, seq, oldest });
+  const hydrated = hydratedState(state, { messages: asMessages(messages), epoch, seq, oldest });
+  return openedAt(hydrated, { epoch, seq, ...(typeof read === "number" && { read }) });
 }
 
 /** The code of `#invite=CODE`; it is removed from the address, so that a copied link does not contain it. */

@@ -47,7 +47,7 @@ export class ReadingReducer extends DraftReducer {
     const saved = Math.max(seq, reading.saved);
     this.set({ reading: { ...reading, saved, seq: Math.max(saved, reading.seq ?? 0) } });
     if (seq <= (reading.seq ?? 0)) return;
-    const { firstSeq, count } = this.#unreadAfter(seq);
+    const { firstSeq, count } = unreadAfter(this.state, this.list.messages, seq);
     this.set({ unread: { firstSeq: latestVisible ? unread.firstSeq : firstSeq, count } });
   }
 
@@ -57,7 +57,7 @@ export class ReadingReducer extends DraftReducer {
   }
 
   protected showUnread(): void {
-    this.set({ unread: this.#unreadAfter(this.state.reading.openedAt) });
+    this.set({ unread: unreadAfter(this.state, this.list.messages, this.state.reading.openedAt) });
   }
 
   protected status(status: Status): void {
@@ -69,16 +69,26 @@ export class ReadingReducer extends DraftReducer {
   protected welcome(hello: Hello): void {
     const first = this.state.reading.seq === null || hello.epoch !== this.state.epoch;
     this.set(welcomed(this.state, hello, this.now));
-    if (!first) return hello.read == null ? undefined : this.read(hello.read);
+    if (!first) {
+      if (hello.read == null) return;
+      this.set({ reading: { ...this.state.reading, onServer: true } });
+      return this.read(hello.read);
+    }
     this.set({ reading: opened(this.state.reading, hello) });
     this.showUnread();
   }
+}
 
-  /** The messages of others after `after`. Someone who has never read here gets no divider above everything. */
-  #unreadAfter(after: number): Unread {
-    if (after === 0) return NO_UNREAD;
-    const isUnread = (each: Message): boolean => each.seq > after && !each.deleted && !each.live && !isOwn(this.state, each);
-    const found = this.list.messages.filter(isUnread);
-    return { firstSeq: found[0]?.seq ?? null, count: this.state.latestVisible ? 0 : found.length };
-  }
+/** `state` with the position of a hello, or of the page's HTML, and what is unread from there. */
+export function openedAt(state: State, hello: Pick<Hello, "epoch" | "read" | "seq">): State {
+  const reading = opened(state.reading, hello);
+  return { ...state, reading, unread: unreadAfter(state, state.messages, reading.openedAt) };
+}
+
+/** The messages of others after `after`. Someone who has never read here gets no divider above everything. */
+function unreadAfter(state: State, messages: readonly Message[], after: number): Unread {
+  if (after === 0) return NO_UNREAD;
+  const isUnread = (each: Message): boolean => each.seq > after && !each.deleted && !each.live && !isOwn(state, each);
+  const found = messages.filter(isUnread);
+  return { firstSeq: found[0]?.seq ?? null, count: state.latestVisible ? 0 : found.length };
 }

@@ -23,7 +23,7 @@ export interface Reading {
 export const NOTHING_READ: Reading = { seq: null, openedAt: 0, saved: 0, onServer: false, kept: null };
 
 /** At the first hello of an epoch: without a position, what was there before counts as read. */
-export function opened(reading: Reading, { epoch, read, seq }: Hello): Reading {
+export function opened(reading: Reading, { epoch, read, seq }: Pick<Hello, "epoch" | "read" | "seq">): Reading {
   const saved = read ?? (reading.kept?.epoch === epoch ? reading.kept.seq : null);
   const position = saved ?? seq;
   return { ...reading, seq: position, openedAt: position, saved: saved ?? 0, onServer: read != null };

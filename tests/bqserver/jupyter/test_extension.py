@@ -154,7 +154,7 @@ def test_jupyters_user_names_are_verified_and_reserved(home, home_environ, confi
         posted = server.ask("POST", "/bqserver/messages", POST, **cookies, Origin=server.origin)
         assert (posted.json["user"], posted.json["verified"]) == ("bob", True)
         page = server.ask("GET", "/bqserver/rooms/lobby", **cookies).body
-        assert b'"user":"bob"}' in page.partition(b"bqwidget-state")[2]
+        assert b'"user":"bob",' in page.partition(b"bqwidget-state")[2]
 
 
 def test_a_logout_closes_connections_and_invalidates_copies_of_the_cookie(server):

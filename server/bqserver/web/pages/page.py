@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from tornado.iostream import StreamClosedError
+
 from bqserver.web.handler import Handler
 
 CSP = (
@@ -16,9 +20,21 @@ class PageHandler(Handler):
 
     public = True
 
+    async def start_page(self, html: bytes) -> None:
+        """Send the headers and the start of the page now, so that the browser asks for style and script meanwhile."""
+        self._set_page_headers()
+        self.set_header("X-Accel-Buffering", "no")  # nginx would keep it until the page ends
+        self.write(html)
+        with contextlib.suppress(StreamClosedError):
+            await self.flush()
+
     async def finish_page(self, html: bytes) -> None:
+        """Send the page, or the rest of it."""
+        self._set_page_headers()
+        await self.finish_json(html)
+
+    def _set_page_headers(self) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Content-Security-Policy", CSP)
         self.set_header("X-Frame-Options", "DENY")
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
-        await self.finish_json(html)

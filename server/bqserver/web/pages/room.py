@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from http import HTTPStatus
 
+from tornado.web import HTTPError
+
 from bqserver.auth.identity import is_agent
 from bqserver.auth.policy import name_taken
+from bqserver.errors import ServerError
 from bqserver.hub import session
 from bqserver.hub.peer import Peer
-from bqserver.model import Bounds, Role, RoomView
+from bqserver.model import Role
 from bqserver.web.errors import ApiError, bad_request
 from bqserver.web.handler import Handler
 from bqserver.web.requests import is_upgrade
@@ -17,10 +21,16 @@ from bqserver.websocket.connection import Handshake, WebSocketConnection
 from bqwidget.protocol import MAX_CID, check_room
 
 from .page import PageHandler
-from .template import DEFAULT_PAGE_MESSAGES, render
+from .template import (
+    DEFAULT_PAGE_MESSAGES,
+    PageState,
+    render_failure,
+    render_invite,
+    render_messages,
+    render_start,
+)
 
 KINDS = ("person", "kernel", "agent")
-EMPTY_VIEW = RoomView(Bounds(0, 0), [])
 
 
 class RoomPageHandler(PageHandler):
@@ -66,27 +76,23 @@ class RoomPageHandler(PageHandler):
         session.start(hub, peer, after, epoch)
 
     async def show(self, room: str) -> None:
-        log = self.context.hub.log
-        has_session = self.denied is None
-        if has_session:
-            self.authorize(room, Role.READ)
-            view = partial(log.room_view, room, limit=DEFAULT_PAGE_MESSAGES)
-            bounds, bodies = await self.read(self.context.hub.shares.reads, view)
-            bodies = self.context.hub.live.newest(room, bodies)
-        else:
-            bounds, bodies = EMPTY_VIEW
-        await self.finish_page(
-            render(
-                room=room,
-                base=self.context.base,
-                session=has_session,
-                bodies=bodies,
-                epoch=log.epoch,
-                seq=bounds.seq,
-                oldest=bounds.oldest,
-                user=self.identity.principal,
-            )
-        )
+        if self.denied is not None:
+            await self.finish_page(render_start(room, self.context.base, session=False) + render_invite())
+            return
+        self.authorize(room, Role.READ)
+        await self.start_page(render_start(room, self.context.base, session=True))
+        hub, user = self.context.hub, self.identity.principal
+        try:
+            view = partial(hub.log.room_view, room, limit=DEFAULT_PAGE_MESSAGES)
+            bounds, bodies = await self.read(hub.shares.reads, view)
+            read = await hub.reading.position(user, room, bounds.seq)
+        except (HTTPError, ServerError):  # too late for another status: the view asks again
+            self.error_code = "unavailable"
+            self.log_exception(*sys.exc_info())
+            await self.finish_page(render_failure())
+            return
+        state = PageState(epoch=hub.log.epoch, seq=bounds.seq, oldest=bounds.oldest, user=user, read=read)
+        await self.finish_page(render_messages(room, self.context.base, hub.live.newest(room, bodies), state))
 
 
 class JoinCheckHandler(Handler):

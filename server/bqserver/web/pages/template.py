@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from tornado.template import Template
 
-from bqwidget.protocol import Message
+from bqwidget.protocol import Message, Struct, encode
 
 STATIC_FOLDER = Path(str(files("bqwidget"))) / "static"
 DEFAULT_PAGE_MESSAGES = 50
@@ -22,7 +22,7 @@ ICON = (
 )
 """Inline: no further request, and the script can draw the dot for unread messages on it."""
 
-_SHELL = Template(
+_START = Template(
     """<!doctype html>
 <html lang="en">
 <head>
@@ -35,19 +35,35 @@ _SHELL = Template(
 </head>
 <body>
 <main id="bqwidget" data-room="{{ room }}" data-base="{{ base }}" data-session="{{ 'yes' if session else 'no' }}">
-{% if session %}{% raw body %}{% else %}<noscript>This page needs JavaScript to take your invite.</noscript>{% end %}
-</main>
-<script type="application/json" id="bqwidget-state">{% raw state %}</script>
-</body>
-</html>
-""",
+{% if room and session %}<h1 class="bq-static-head" dir="auto">{{ room }}</h1>
+<noscript><p class="bq-static-note">To write here, and to see new messages, switch on JavaScript.</p></noscript>
+{% end %}""",
     whitespace="all",
 )
+_END = b"""
+</main>
+<script type="application/json" id="bqwidget-state">%b</script>
+</body>
+</html>
+"""
+_INVITE = b"<noscript>This page needs JavaScript to take your invite.</noscript>"
+_FAILURE = b'<p class="bq-static">The messages can\'t be read just now: load this page again.</p>'
 _MESSAGES = Template(
     """<ol class="bq-static">
 {% for message in messages %}<li data-seq="{{ message.seq }}"><b dir="auto">{{ message.user }}</b> \
-<time datetime="{{ when(message.at) }}">{{ when(message.at)[11:16] }}</time> {% for part in message.parts %}<span dir="auto">[{{ part.name or part.mime }}]</span> {% end %}\
-<p dir="auto">{{ message.text }}</p></li>
+<time datetime="{{ when(message.at) }}">{{ when(message.at)[:10] }} {{ when(message.at)[11:16] }} UTC</time>\
+{% if message.edited %} <span>edited</span>{% end %}\
+{% if message.deleted %}<p>This message was deleted.</p>{% else %}\
+{% if message.re %} <span>in reply to message {{ message.re }}</span>{% end %}\
+{% for part in message.parts %} <a dir="auto" rel="noopener noreferrer" href="{{ base }}rooms/{{ room }}/parts/{{ part.sha256 }}">[{{ part.name or part.mime }}]</a>{% end %}\
+{% for step in message.steps %} <span dir="auto">{{ step.title }}: {{ step.state }}</span>{% end %}\
+<p dir="auto">{{ message.text }}</p>\
+{% if message.ask and message.ask.choices %}<ul>{% for choice in message.ask.choices %}\
+<li dir="auto">{{ choice }}{% if message.ask.poll %}: {{ len((message.votes or {}).get(choice, ())) }}{% end %}</li>{% end %}</ul>{% end %}\
+{% if message.reactions %}{% for emoji, users in message.reactions.items() %}<span>{{ emoji }} {{ len(users) }}</span> {% end %}{% end %}\
+{% if message.live %}<span>is being written</span>{% end %}\
+{% if message.end in ("stopped", "failed", "lost") %}<span>{{ message.end }}</span>{% end %}\
+{% end %}</li>
 {% end %}</ol>""",
     whitespace="all",
 )
@@ -56,7 +72,7 @@ _ROOMS = Template(
 <h1 id="bq-rooms">Rooms</h1>
 {% if rooms %}<ul>
 {% for room in rooms %}<li><a href="{{ base }}rooms/{{ room.name }}">{{ room.name }}</a>\
-{% if room.members %} <span>{{ room.members }} here</span>{% end %}</li>
+{% if room.unread and room.unread.unread %} <b>{{ room.unread.unread }} new</b>{% end %}{% if room.members %} <span>{{ room.members }} here</span>{% end %}</li>
 {% end %}</ul>{% else %}<p>There is no room with messages that you may read. <a href="{{ base }}rooms/lobby">Begin in the lobby.</a></p>{% end %}
 </nav>""",
     whitespace="all",
@@ -65,38 +81,43 @@ _ROOMS = Template(
 _decode = msgspec.json.Decoder(Message).decode
 
 
-def render(
-    *,
-    room: str,
-    base: str,
-    session: bool,
-    bodies: list[bytes],
-    epoch: str,
-    seq: int,
-    oldest: int,
-    user: str | None,
-) -> bytes:
-    """The page as UTF-8 HTML. ``bodies``: the room's last messages as JSON, oldest first; left out without a session."""
-    state = b'{"messages":[%b],"epoch":%b,"seq":%d,"oldest":%d,"user":%b}' % (
-        b",".join(bodies),
-        msgspec.json.encode(epoch),
-        seq,
-        oldest,
-        msgspec.json.encode(user),
-    )
+class PageState(Struct, frozen=True, omit_defaults=False):
+    """What the view continues from, besides the messages. ``read``: up to where a verified member has read."""
+
+    epoch: str
+    seq: int
+    oldest: int
+    user: str | None
+    read: int | None
+
+
+def render_start(room: str, base: str, *, session: bool) -> bytes:
+    """A page up to its content, as UTF-8 HTML; ``room`` is empty for the list of rooms. It needs nothing of the log."""
+    return _START.generate(room=room, base=base, icon=ICON, session=session)
+
+
+def render_messages(room: str, base: str, bodies: list[bytes], state: PageState) -> bytes:
+    """The rest of a room's page. ``bodies``: its last messages as JSON, oldest first."""
+    data = b'{"messages":[%b],%b' % (b",".join(bodies), encode(state)[1:])
     messages = [_decode(body) for body in bodies]
+    rows = _MESSAGES.generate(messages=messages, when=_when, room=room, base=base)
     # In a script element only "<" can end or change it, and in JSON it occurs only inside strings.
-    state = state.replace(b"<", b"\\u003c") if session else b"null"
-    return _shell(room, base, session=session, body=_MESSAGES.generate(messages=messages, when=_when), state=state)
+    return rows + _END % data.replace(b"<", b"\\u003c")
 
 
-def render_rooms(rooms: Iterable[object], *, base: str, session: bool) -> bytes:
-    """The list of ``rooms`` (each with ``name`` and ``members``) as UTF-8 HTML; left out without a session."""
-    return _shell("", base, session=session, body=_ROOMS.generate(rooms=rooms, base=base), state=b"null")
+def render_rooms(rooms: Iterable[object], base: str) -> bytes:
+    """The rest of the list of ``rooms``, each with ``name``, ``members`` and ``unread``."""
+    return _ROOMS.generate(rooms=rooms, base=base) + _END % b"null"
 
 
-def _shell(room: str, base: str, *, session: bool, body: bytes, state: bytes) -> bytes:
-    return _SHELL.generate(room=room, base=base, icon=ICON, session=session, body=body, state=state)
+def render_invite() -> bytes:
+    """The rest of a page without a session."""
+    return _INVITE + _END % b"null"
+
+
+def render_failure() -> bytes:
+    """The rest of a page whose messages can't be read."""
+    return _FAILURE + _END % b"null"
 
 
 def _when(at: int) -> str:
