@@ -168,7 +168,9 @@ def test_payloads_in_all_fields_of_a_message_stay_text(server, pages):
         # HTML parsers drop NUL characters.
         assert items.locator("> p").all_text_contents() == [text.replace("\0", "") for text in edited(texts)]
         tags = set(plain.locator("body *").evaluate_all("all => all.map((each) => each.localName)"))
-        assert tags <= {"main", "h1", "noscript", "ol", "li", "b", "time", "p", "span", "script"}, f"without JavaScript, {room}"
+        assert tags <= {"main", "h1", "noscript", "ol", "li", "b", "time", "p", "span", "script"}, (
+            f"without JavaScript, {room}"
+        )
         assert plain.locator("script").count() == 2, f"without JavaScript, {room}"
         assert monitors[1].report() == []
 
