@@ -19,9 +19,13 @@ class PageHandler(Handler):
     """Answers browsers. Without a session a page is an empty shell that can take an invite."""
 
     public = True
+    _start = b""
 
     async def start_page(self, html: bytes) -> None:
         """Send the headers and the start of the page now, so that the browser asks for style and script meanwhile."""
+        if self.request.method == "HEAD":  # its Content-Length is that of the whole page
+            self._start = html
+            return
         self._set_page_headers()
         self.set_header("X-Accel-Buffering", "no")  # nginx would keep it until the page ends
         self.write(html)
@@ -31,7 +35,7 @@ class PageHandler(Handler):
     async def finish_page(self, html: bytes) -> None:
         """Send the page, or the rest of it."""
         self._set_page_headers()
-        await self.finish_json(html)
+        await self.finish_json(self._start + html)
 
     def _set_page_headers(self) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")
