@@ -299,4 +299,7 @@ def test_every_action_works_by_keyboard_alone(keys):
     item(keys, "second line, edited").wait_for()
 
     act("second line, edited", "Delete")
+    keys.get_by_role("group", name="Delete this message?").wait_for()
+    keys.keyboard.press("Shift+Tab")  # the focus is on Cancel
+    keys.keyboard.press("Enter")
     item(keys, "This message was deleted").wait_for()

@@ -163,6 +163,10 @@ def test_messages_are_edited_replied_to_reacted_to_and_deleted(server, pages):
 
     row(here, "first").hover()
     mine.get_by_role("button", name="Delete").click()
+    mine.get_by_role("group", name="Delete this message?").get_by_role("button", name="Cancel").click()
+    row(here, "first").hover()
+    mine.get_by_role("button", name="Delete").click()
+    mine.get_by_role("group", name="Delete this message?").get_by_role("button", name="Delete").click()
     row(there, "This message was deleted").wait_for()
     assert there.messages.filter(has_text="first").count() == 0
 

@@ -106,6 +106,8 @@ def test_the_page_works_on_a_phone(server, pages):
     box = page.get_by_role("textbox", name="Message", exact=True)
     box.tap()
     box.fill("from my phone")
+    box.press("Enter")
+    assert box.input_value() == "from my phone\n"  # a phone has no Shift+Enter
     page.get_by_role("button", name="Send").tap()
     window.wait_for("from my phone")
     window.messages.filter(has_text="hello").get_by_text("hello").tap()
@@ -114,6 +116,7 @@ def test_the_page_works_on_a_phone(server, pages):
     page.get_by_role("button", name="Cancel").tap()
     window.messages.filter(has_text="from my phone").get_by_text("from my phone").tap()
     page.get_by_role("button", name="Delete").tap()
+    page.get_by_role("group", name="Delete this message?").get_by_role("button", name="Delete").tap()
     window.messages.get_by_text("This message was deleted").wait_for()
     for one in page.locator(".bq-chat button:visible, .bq-chat input:visible").all():
         size = one.bounding_box()

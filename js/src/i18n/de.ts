@@ -105,6 +105,7 @@ export const de: Strings = {
   reply: "Antworten",
   edit: "Bearbeiten",
   remove: "Löschen",
+  confirmRemoval: "Diese Nachricht löschen?",
   react: "Reagieren",
   reactionLabel: (emoji, users) => `${emoji} ${users.length}: ${users.join(", ")}`,
   replyingTo: (user) => `Antwort an ${user}`,

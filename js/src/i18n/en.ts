@@ -104,6 +104,7 @@ export const en = {
   reply: "Reply",
   edit: "Edit",
   remove: "Delete",
+  confirmRemoval: "Delete this message?",
   react: "React",
   reactionLabel: (emoji: string, users: readonly string[]) => `${emoji} ${users.length}: ${users.join(", ")}`,
   replyingTo: (user: string) => `Replying to ${user}`,

@@ -102,7 +102,7 @@ describe("reading", () => {
   it("is kept again after a reconnection, unless the server has confirmed it", () => {
     const log = logOf(3);
     const [state] = joined(log, 1, null, OPEN, SEEN);
-    const lost: Input = { ...OPEN, status: "reconnecting" } as Input;
+    const lost: Input = { ...OPEN, status: "reconnecting" };
     expect(reads(reduce(state, [lost, OPEN])[1])).toEqual([3]);
     const [confirmed] = reduce(state, [{ type: "read", seq: 3 }]);
     expect(reads(reduce(confirmed, [lost, OPEN])[1])).toEqual([]);

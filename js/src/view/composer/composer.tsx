@@ -118,7 +118,7 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- no other field says it there
     if (event.isComposing || event.keyCode === 229) return;
     if (completion.handleKey(event)) return event.preventDefault();
-    if (event.key === "Enter" && !event.shiftKey) {
+    if (event.key === "Enter" && !event.shiftKey && !hasTouchKeyboard()) {
       event.preventDefault();
       submit();
     } else if (event.key === "Escape" && mode.kind !== "new") {
@@ -176,7 +176,7 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
           dir="auto"
           aria-label={strings.message}
           placeholder={strings.placeholder(state.room)}
-          enterkeyhint="send"
+          enterkeyhint={hasTouchKeyboard() ? "enter" : "send"}
           aria-autocomplete="list"
           aria-describedby={hint && commandId}
           {...(completion.suggestions.length > 0 && {
@@ -228,6 +228,9 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
     </form>
   );
 }
+
+/** A phone's keyboard has no Shift+Enter: there Enter begins a line, and the button sends. */
+const hasTouchKeyboard = (): boolean => matchMedia("(pointer: coarse)").matches;
 
 /** The reader's newest message that ArrowUp edits; answers to questions with choices cannot be edited. */
 function lastEditableMessage(state: State): Message | undefined {

@@ -1,7 +1,7 @@
 /** The actions on a message: a toolbar on the message that is pointed at or focused. */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
 import { IconButton } from "../shared/icon-button";
@@ -29,6 +29,8 @@ interface Props extends MessageActions {
 
 export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element {
   const [pickerOpen, setPickerOpen] = useState(false);
+  const [asked, setAsked] = useState(false);
+  if (asked) return <Confirmation onDelete={() => actions.onRemove(message)} onClose={() => setAsked(false)} />;
   const react = (emoji: string): void => {
     setPickerOpen(false);
     actions.onReact(message, emoji, true);
@@ -56,13 +58,47 @@ export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element
                   <EditIcon />
                 </IconButton>
               )}
-              <IconButton label={strings.remove} onClick={() => actions.onRemove(message)}>
+              <IconButton label={strings.remove} onClick={() => setAsked(true)}>
                 <DeleteIcon />
               </IconButton>
             </>
           )}
         </>
       )}
+    </div>
+  );
+}
+
+interface ConfirmationProps {
+  readonly onDelete: () => void;
+  readonly onClose: () => void;
+}
+
+/** In place of the toolbar, with the focus on what does no harm. */
+function Confirmation({ onDelete, onClose }: ConfirmationProps): JSX.Element {
+  const cancel = useRef<HTMLButtonElement>(null);
+  useLayoutEffect(() => cancel.current?.focus(), []);
+  const handleKey = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    onClose();
+  };
+  return (
+    <div class="bq-actions bq-confirm" role="group" aria-label={strings.confirmRemoval} onKeyDown={handleKey}>
+      <span>{strings.confirmRemoval}</span>
+      <button
+        type="button"
+        class="bq-danger"
+        onClick={() => {
+          onClose();
+          onDelete();
+        }}
+      >
+        {strings.remove}
+      </button>
+      <button type="button" ref={cancel} onClick={onClose}>
+        {strings.cancel}
+      </button>
     </div>
   );
 }

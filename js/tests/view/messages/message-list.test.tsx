@@ -137,6 +137,10 @@ describe("the toolbar of a message", () => {
     await click("🎉");
     await point(2);
     await click("Delete");
+    expect(source.drafts()).toHaveLength(1);
+    await click("Cancel");
+    await click("Delete");
+    await click("Delete");
     expect(source.drafts()).toMatchObject([
       { type: "chat.react", target: 1, emoji: "🎉", on: true },
       { type: "chat.delete", target: 2 },
