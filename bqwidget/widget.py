@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,17 @@ from bqwidget._room.observable import Observable
 from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
 from bqwidget._widget.chunked_transfer import ChunkedTransfer
-from bqwidget._widget.comm_server import (
-    CommServer,
+from bqwidget._widget.comm_server import CommServer
+from bqwidget._widget.commands import (
     DownloadCommand,
     FrameCommand,
     HistoryCommand,
+    LinkCommand,
+    Query,
+    SearchCommand,
     UploadCommand,
 )
+from bqwidget._widget.queries import query
 
 from .errors import BqwidgetError
 from .protocol import Error, Message, Read, Stop, Typing
@@ -153,26 +158,25 @@ class ChatWidget(Observable, anywidget.AnyWidget):
                     self._transfer.download(command, self.send)
                 case UploadCommand():
                     self._transfer.upload(command, self.send)
-                case HistoryCommand():
-                    self._send_history(command)
+                case HistoryCommand() | SearchCommand() | LinkCommand():
+                    self._answer(command)
                 case FrameCommand(frame=frame) if isinstance(frame, Typing | Stop | Read):
                     self.room._connection.send_transient(frame)
                 case FrameCommand(frame=frame) if not isinstance(frame, Typing | Stop | Read):
                     self.room._submit(frame, own=False)
         self._flush_soon()
 
-    def _send_history(self, command: HistoryCommand) -> None:
-        def answered(page: Future[list[Message]]) -> None:
+    def _answer(self, command: Query) -> None:
+        def answered(result: Future[list[Message] | str]) -> None:
             try:
-                answer: Sequence[Message] | Error = page.result()
+                answer: Sequence[Message] | str | Error = result.result()
             except BqwidgetError as error:
                 answer = Error(code=getattr(error, "code", None) or "unreachable", message=str(error))
             self._comm_server.reply(command, answer)
             self._flush_soon()
 
-        before, limit = command.before, command.limit
-        page = self.room._connection.request(lambda http: http.messages(before=before, limit=limit))
-        page.add_done_callback(answered)
+        request = partial(query, command, self.room.name)
+        self.room._connection.request(request).add_done_callback(answered)
 
     def _flush_soon(self) -> None:
         """Flush at once, or under load when FLUSH_INTERVAL has passed for each flush."""

@@ -21,8 +21,8 @@ from .message_list import PAGE_SIZE, PageRequest
 
 Decoded = TypeVar("Decoded")
 
-REQUEST_TIMEOUT, TRANSFER_TIMEOUT = 20.0, 120.0
-"""Seconds for a request, and for a request that carries an attachment."""
+REQUEST_TIMEOUT, TRANSFER_TIMEOUT, SEARCH_TIMEOUT = 20.0, 120.0, 120.0
+"""Seconds for a request, one that carries an attachment, and a search: the first of a large room builds its index."""
 RETRYABLE_STATUSES = frozenset({408, 425, 429})
 """Statuses below 500 after which the same request may succeed later."""
 
@@ -68,10 +68,23 @@ class HttpClient:
         self._streams.close_streams()
 
     async def messages(
-        self, *, before: int | None = None, after: int | None = None, around: int | None = None, limit: int
+        self,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+        at: int | None = None,
+        limit: int,
     ) -> list[Message]:
-        """Folded messages, ascending: the last below ``before``, the first above ``after``, or those next to ``around``."""
-        body = await self.get(f"rooms/{self._room}/messages", before=before, after=after, around=around, limit=limit)
+        """Folded messages, ascending: the last below ``before``, the first above ``after``, or those next to ``around``,
+        or to the time ``at`` (ms).
+        """
+        position = {"before": before, "after": after, "around": around, "at": at}
+        return self._decoded(_decode_messages, await self.get(f"rooms/{self._room}/messages", **position, limit=limit))
+
+    async def search(self, words: str, limit: int) -> list[Message]:
+        """The newest ``limit`` messages that contain all ``words``, ascending."""
+        body = await self.get(f"rooms/{self._room}/search", timeout=SEARCH_TIMEOUT, q=words, limit=limit)
         return self._decoded(_decode_messages, body)
 
     async def search(self, text: str, limit: int) -> list[Message]:
@@ -95,8 +108,8 @@ class HttpClient:
         body = await self.get(f"rooms/{self._room}/log", after=page.seq, limit=page.limit)
         return [_to_entry(fields) for fields in self._decoded(_decode_objects, body)]
 
-    async def get(self, path: str, **query: object) -> bytes:
-        return await self._request(HTTPRequest(self.endpoint.http_url(path, **query)))
+    async def get(self, path: str, timeout: float | None = None, **query: object) -> bytes:  # noqa: ASYNC109
+        return await self._request(HTTPRequest(self.endpoint.http_url(path, **query)), timeout)
 
     async def post(self, path: str, body: object) -> bytes:
         return await self._request(

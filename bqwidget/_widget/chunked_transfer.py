@@ -24,7 +24,7 @@ from bqwidget.connection import Connection
 from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import Part
 
-from .comm_server import DownloadCommand, UploadCommand
+from .commands import DownloadCommand, UploadCommand
 
 CHUNK_SIZE = 256 * 1024
 """Bytes."""

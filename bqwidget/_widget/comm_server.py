@@ -13,25 +13,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from bqwidget.protocol import (
-    Ack,
-    AppendFrame,
-    Delete,
-    Edit,
-    Error,
-    Message,
-    React,
-    Read,
-    Send,
-    Stop,
-    Struct,
-    Typing,
-    Vote,
-    spliced,
+from bqwidget.protocol import Ack, AppendFrame, Error, Message, spliced
+
+from .commands import (
+    AckCommand,
+    InvalidCommand,
+    OpenCommand,
+    PingCommand,
+    Query,
+    Request,
+    UploadCommand,
+    parse_command,
 )
 
 FRAMES_PER_ENVELOPE = 500
@@ -42,86 +38,13 @@ MAX_EARLY_COMMANDS = 100
 MAX_BROWSERS = 256
 """Browsers known per window; each page load is a new one, and the least recently active is dropped."""
 
-_Client = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-_Number = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class _Command(Struct, frozen=True, tag_field="do"):
-    client: _Client
-    k: _Number
-
-
-class OpenCommand(_Command, frozen=True, tag="open"):
-    """Send a snapshot: a browser's first command, repeated when an envelope is missing."""
-
-
-class PingCommand(_Command, frozen=True, tag="ping"):
-    """Only be acknowledged: a quiet browser asks whether this kernel still knows the comm."""
-
-
-class FrameCommand(_Command, frozen=True, tag="frame"):
-    """Send a client frame to the room."""
-
-    frame: Send | Edit | Delete | React | Vote | Typing | Stop | Read
-
-
-class HistoryCommand(_Command, frozen=True, tag="history"):
-    """Reply with the ``limit`` messages before the seq ``before`` (None: the newest)."""
-
-    before: int | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
-
-
-class DownloadCommand(_Command, frozen=True, tag="part"):
-    """Reply with one chunk of an attachment, from the byte ``at`` on, in a buffer."""
-
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    at: Annotated[int, msgspec.Meta(ge=0)] = 0
-
-
-class UploadCommand(_Command, frozen=True, tag="put"):
-    """Add one chunk of an attachment, from a buffer; after the last one, upload it and reply with the part."""
-
-    upload: _Client
-    mime: Annotated[str, msgspec.Meta(max_length=100)]
-    size: _Number
-    at: Annotated[int, msgspec.Meta(ge=0)] = 0
-    data: bytes = b""
-
-
-class AckCommand(Struct, frozen=True, tag_field="do", tag="seen"):
-    """The browser has shown all envelopes up to ``n``."""
-
-    client: _Client
-    n: Annotated[int, msgspec.Meta(ge=0)]
-
-
-Request = FrameCommand | HistoryCommand | DownloadCommand | UploadCommand
-"""The commands that the widget executes; the others concern the comm itself."""
-
-
-class _CommandHeader(Struct, frozen=True):
-    """The fields that an invalid command needs to get an error reply."""
-
-    client: _Client
-    k: _Number
-    do: str = ""
-    frame: Any = None
-
-
-class _InvalidCommand(Struct, frozen=True):
-    client: str
-    k: int
-    do: str
-    error: Error
-
 
 class _Browser:
     """The state of one browser: the last command executed, early commands, the last envelope shown."""
 
     def __init__(self) -> None:
         self.last_done = 0
-        self.early: dict[int, OpenCommand | PingCommand | Request | _InvalidCommand] = {}
+        self.early: dict[int, OpenCommand | PingCommand | Request | InvalidCommand] = {}
         self.seen: int | None = None
 
 
@@ -160,13 +83,16 @@ class CommServer:
                 return joined is not None
         return False
 
-    def reply(self, command: HistoryCommand | _InvalidCommand, answer: Sequence[Message] | Error) -> None:
-        """Queue the reply to a history command until the next ``drain``."""
+    def reply(self, command: Query | InvalidCommand, answer: Sequence[Message] | str | Error) -> None:
+        """Queue the reply to a query, which may be a link, until the next ``drain``."""
         envelope: dict[str, Any] = {"to": command.client, "reply": command.k}
-        if isinstance(answer, Error):
-            envelope["error"] = {"code": answer.code, "message": answer.message}
-        else:
-            envelope["messages"] = msgspec.to_builtins(list(answer))
+        match answer:
+            case Error():
+                envelope["error"] = {"code": answer.code, "message": answer.message}
+            case str():
+                envelope["url"] = answer
+            case _:
+                envelope["messages"] = msgspec.to_builtins(list(answer))
         self._replies.append(envelope)
 
     def receive(self, content: object, data: bytes = b"") -> list[Request]:
@@ -174,7 +100,7 @@ class CommServer:
 
         Returns the commands to execute now, in the browser's order: usually one, but possibly none or several.
         """
-        command = _parse(content)
+        command = parse_command(content)
         if isinstance(command, UploadCommand):
             command = msgspec.structs.replace(command, data=data)
         if command is None:
@@ -195,9 +121,9 @@ class CommServer:
                     self._opened[due.client] = None
                 case PingCommand():
                     pass
-                case _InvalidCommand(do="history" | "part" | "put"):
+                case InvalidCommand(do="history" | "search" | "link" | "part" | "put"):
                     self.reply(due, due.error)
-                case _InvalidCommand():
+                case InvalidCommand():
                     self._frames.append(due.error)
                 case _:
                     todo.append(due)
@@ -251,21 +177,6 @@ class CommServer:
         if len(self._browsers) > MAX_BROWSERS:
             self._browsers.popitem(last=False)
         return browser
-
-
-def _parse(content: object) -> OpenCommand | PingCommand | AckCommand | Request | _InvalidCommand | None:
-    """The command; an _InvalidCommand if an error can be sent to the browser; else None."""
-    try:
-        return msgspec.convert(content, OpenCommand | PingCommand | AckCommand | Request)
-    except msgspec.ValidationError as error:
-        reason = str(error)
-    try:
-        header = msgspec.convert(content, _CommandHeader)
-    except msgspec.ValidationError:
-        return None
-    cid = header.frame.get("cid") if isinstance(header.frame, dict) else None
-    answer = Error(code="bad_field", message=reason, cid=cid if isinstance(cid, str) else None)
-    return _InvalidCommand(client=header.client, k=header.k, do=header.do, error=answer)
 
 
 def _joined(before: AppendFrame, piece: AppendFrame) -> AppendFrame | None:

@@ -40,9 +40,7 @@ function start(main: HTMLElement): void {
   const source = new SocketSource({ base, room: name, member });
   const room = new Room(source, withEmbedded(state, data), (position) => saveRead(name, position));
   main.replaceChildren();
-  // Not `location.href`: its query or fragment may contain a secret.
-  const shareUrl = location.origin + location.pathname;
-  render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1", shareUrl }), main);
+  render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1" }), main);
   room.start();
   addProgramLoader(async (program) => {
     const response = await fetch(new URL(`${program}.js`, import.meta.url));
@@ -100,8 +98,11 @@ function withEmbedded(state: State, data: Readonly<Record<string, unknown>>): St
 
 /** The code of `#invite=CODE`; it is removed from the address, so that a copied link does not contain it. */
 function takeInviteCode(): string | null {
-  const code = new URLSearchParams(location.hash.slice(1)).get("invite");
-  if (code !== null) history.replaceState(null, "", location.pathname + location.search);
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const code = fragment.get("invite");
+  fragment.delete("invite");
+  const rest = fragment.size > 0 ? `#${fragment}` : "";
+  if (code !== null) history.replaceState(null, "", location.pathname + location.search + rest);
   return code;
 }
 

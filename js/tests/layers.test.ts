@@ -28,7 +28,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     ...["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "view/questions", "view/markdown", "preact"],
   ],
   "view/composer": ["protocol", "model", "i18n", "worker", "room", "view/shared", "view/attachments", "preact"],
-  view: ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "view/messages", "view/composer", "preact"],
+  "view/finding": ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "preact"],
+  view: ["protocol", "model", "i18n", "room", "view/shared", "view/finding", "view/attachments", "view/messages", "view/composer", "preact"],
   // The entry points.
   ".": ["protocol", "model", "i18n", "room", "transport", "worker", "view", "view/shared", "preact", "@preact/signals", "temml"],
 };

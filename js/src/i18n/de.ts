@@ -68,6 +68,26 @@ export const de: Strings = {
   copy: "Kopieren",
   copied: "Kopiert",
 
+  search: "Suchen",
+  searchMessages: "Nachrichten durchsuchen",
+  searchResults: "Suchergebnisse",
+  searchHint: "Alle Wörter, im ganzen Raum. Das letzte darf der Anfang eines Wortes sein.",
+  searching: "Suche läuft…",
+  searchFailed: "Die Suche ist fehlgeschlagen: versuchen Sie es noch einmal",
+  found: (count: number) =>
+    count === 0
+      ? "Keine Nachricht enthält alle diese Wörter"
+      : `${count === 50 ? "Die letzten 50" : count} ${plural(count, "Nachricht", "Nachrichten")}`,
+  closeSearch: "Suche schließen",
+  date: "Datum",
+  goToDate: "Zum Datum",
+  showQuoted: "Diese Nachricht zeigen",
+  copyMessageLink: "Link zu dieser Nachricht kopieren",
+  share: "Teilen",
+  shareHint: "Der Link ist für Personen mit Zugang. Der Einladungslink lässt eine Person ein, innerhalb einer Stunde.",
+  linkFailed: "Der Link konnte nicht erstellt werden: versuchen Sie es noch einmal",
+  copyInvite: "Einladungslink kopieren",
+
   poll: "Umfrage",
   choices: "Auswahl",
   yourVote: "deine Stimme",
@@ -194,6 +214,7 @@ export const de: Strings = {
     room_closed: "Dieser Raum wurde geschlossen",
     too_big: "Das ist zu groß für den Server",
     too_long: "Das ist zu lang",
+    not_loaded: "Die Nachricht konnte nicht geladen werden: versuchen Sie es noch einmal",
     too_many_connections: "Zu viele Verbindungen von deiner Adresse",
     too_many_joins: "Zu viele Versuche: warte einen Moment",
     unauthorized: "Dein Zugang ist abgelaufen: öffne einen neuen Einladungslink",

@@ -67,6 +67,24 @@ export const en = {
   copy: "Copy",
   copied: "Copied",
 
+  search: "Search",
+  searchMessages: "Search messages",
+  searchResults: "Search results",
+  searchHint: "All words, in the whole room. The last one may be the beginning of a word.",
+  searching: "Searching…",
+  searchFailed: "The search failed: try again",
+  found: (count: number) =>
+    count === 0 ? "No message contains all these words" : `${count === 50 ? "The last 50" : count} ${plural(count, "message", "messages")}`,
+  closeSearch: "Close search",
+  date: "Date",
+  goToDate: "Go to date",
+  showQuoted: "Show this message",
+  copyMessageLink: "Copy link to this message",
+  share: "Share",
+  shareHint: "The link is for people who can already come in. The invite link lets one person in, within an hour.",
+  linkFailed: "The link could not be made: try again",
+  copyInvite: "Copy invite link",
+
   poll: "Poll",
   choices: "Choices",
   yourVote: "your vote",
@@ -173,6 +191,7 @@ export const en = {
   /** By the server's error code; for other codes the server's own message is shown. */
   errors: {
     full: "The server is full",
+    not_loaded: "The message could not be loaded: try again",
     too_many_connections: "Too many connections from your address",
   } as Readonly<Record<string, string>>,
 };

@@ -6,6 +6,8 @@ const STYLES = {
   clock: { timeStyle: "short" },
   day: { weekday: "long", day: "numeric", month: "long" },
   dayAndYear: { day: "numeric", month: "long", year: "numeric" },
+  short: { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" },
+  shortAndYear: { day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit" },
   full: { dateStyle: "full", timeStyle: "medium" },
 } as const satisfies Record<string, Intl.DateTimeFormatOptions>;
 
@@ -38,6 +40,12 @@ export function formatDay(at: number, now: number): string {
   if (isSameDay(at, before.getTime())) return strings.yesterday;
   const sameYear = date(at).getFullYear() === date(now).getFullYear();
   return format(sameYear ? "day" : "dayAndYear", at);
+}
+
+/** The day too, unless it is today, and the year if it is another one. */
+export function formatDateAndTime(at: number, now: number): string {
+  if (isSameDay(at, now)) return formatTime(at);
+  return format(date(at).getFullYear() === date(now).getFullYear() ? "short" : "shortAndYear", at);
 }
 
 /** `ms` in milliseconds: 0.4 s, 12 s, 3 min. */

@@ -26,6 +26,11 @@ export class MutableMessages {
     copy.push(message);
   }
 
+  /** Marks the questions in the list that `replies` answer. */
+  markAnswers(replies: readonly Message[]): void {
+    for (const reply of replies) if (reply.re !== undefined && this.get(reply.re) !== undefined) markAnswer(this.#writable(), reply);
+  }
+
   get(seq: number): Message | undefined {
     return messageBySeq(this.messages, seq);
   }

@@ -12,12 +12,12 @@
 import { isChange, type Change, type Entry, type Message } from "../protocol/entries";
 import { lacksText, reaches } from "../protocol/folding";
 import type { AppendFrame, ChangeFrame, Gap, Hello, MessageFrame, ServerFrame } from "../protocol/server-frames";
+import { ExcerptReducer } from "./excerpt-reducer";
 import * as pending from "./pending";
 import { membersAfter, withMembers } from "./presence";
-import { ReadingReducer } from "./reading-reducer";
 import { readSnapshot } from "./snapshot";
 import { isOwn, KEPT_MESSAGES, LOG_PAGE_SIZE, MAX_GAP_SEQS, MAX_HELD_FRAMES, PAGE_RETRY_DELAY_MS, PAGE_SIZE } from "./state";
-import type { Effect, Input, PageRequest, State, Update } from "./state";
+import type { Effect, Input, PageRequest, State } from "./state";
 import { NO_UNREAD } from "./unread";
 
 /** Applies a batch of inputs that arrived at `now`; the message list is copied at most once per batch. */
@@ -30,7 +30,7 @@ export function reduce(state: State, inputs: readonly Input[], now?: number): [S
   return [messages === reducer.state.messages ? reducer.state : { ...reducer.state, messages }, reducer.effects];
 }
 
-class Reducer extends ReadingReducer {
+class Reducer extends ExcerptReducer {
   apply(input: Input): void {
     switch (input.type) {
       case "hello":
@@ -65,7 +65,12 @@ class Reducer extends ReadingReducer {
       case "page-failed":
         return this.#pageFailed(input);
       case "older":
-        return this.#requestOlder();
+      case "newer":
+        return this.extend(input.view, input.type) || input.type === "newer" ? undefined : this.#requestOlder();
+      case "latest":
+        return this.latest(input.view);
+      case "jump":
+        return this.jump(input.view, input.to);
       case "draft":
         return this.draft(input.draft, input.at);
       case "retry":
@@ -95,7 +100,7 @@ class Reducer extends ReadingReducer {
     this.set({ resuming: false, stopping: new Set() });
     if (hello.epoch !== this.state.epoch) {
       this.set({ epoch: hello.epoch });
-      this.#reload(hello.seq);
+      this.#reload(hello.seq, true);
     }
     this.resendUnacknowledged();
   }
@@ -113,7 +118,7 @@ class Reducer extends ReadingReducer {
   }
 
   #lacks(entry: Entry): boolean {
-    const message = isChange(entry) ? this.list.get(entry.target) : undefined;
+    const message = isChange(entry) ? this.find(entry.target) : undefined;
     return message !== undefined && isChange(entry) && lacksText(message, entry);
   }
 
@@ -132,6 +137,7 @@ class Reducer extends ReadingReducer {
   #append(message: Message): void {
     const { latestVisible, request } = this.state;
     this.list.append(message);
+    this.answerInExcerpts(message);
     if (latestVisible && request === null && this.list.messages.length > KEPT_MESSAGES * 1.5) {
       this.list.keepNewest(KEPT_MESSAGES);
       this.set({ complete: false });
@@ -142,23 +148,19 @@ class Reducer extends ReadingReducer {
 
   #change(change: Change): void {
     const before = this.list.get(change.target);
-    if (before === undefined) return this.#late(change);
+    this.updateExcerpts(change);
+    if (before === undefined) return this.late(change);
     this.list.update(change);
     // The reader may have left while it was written.
     if (before.live === true && change.kind === "end") this.countUnread(before, false);
   }
 
-  /** The page that is being fetched may have been read before this was written. */
-  #late(update: Update): void {
-    const { request, lateUpdates } = this.state;
-    if (request !== null) this.set({ lateUpdates: [...lateUpdates, update] });
-  }
-
   #piece(piece: AppendFrame): void {
-    const message = this.list.get(piece.target);
+    const message = this.find(piece.target);
     const filling = this.state.request?.kind === "log";
     if (filling && (message === undefined || !reaches(message, piece))) return this.#hold(piece);
-    if (!this.list.update(piece)) this.#late(piece);
+    this.updateExcerpts(piece);
+    if (!this.list.update(piece)) this.late(piece);
   }
 
   #stop(target: number): void {
@@ -174,7 +176,7 @@ class Reducer extends ReadingReducer {
 
   #gap(gap: Gap): void {
     const { lastSeq, request, loaded } = this.state;
-    if (gap.reason === "epoch") return this.#reload(gap.to);
+    if (gap.reason === "epoch") return this.#reload(gap.to, true);
     if (gap.to <= lastSeq || request?.kind === "log") return;
     if (!loaded || gap.reason === "trimmed" || gap.to - lastSeq > MAX_GAP_SEQS) return this.#reload(gap.to);
     this.#requestPage({ kind: "log", to: gap.to });
@@ -183,20 +185,22 @@ class Reducer extends ReadingReducer {
   // ---- pages -------------------------------------------------------------------------------------
 
   /** Loads the newest messages again; the log ends at `lastSeq`. */
-  #reload(lastSeq: number): void {
+  #reload(lastSeq: number, newEpoch = false): void {
+    if (newEpoch) this.dropExcerpts();
     this.list.replace([]);
     this.set({
       lastSeq,
       complete: lastSeq === 0,
       loaded: lastSeq === 0,
       heldFrames: [],
-      lateUpdates: [],
       resuming: false,
       request: null,
       unread: NO_UNREAD,
       reading: { ...this.state.reading, openedAt: this.state.reading.seq ?? 0 },
       pending: pending.confirmedUpTo(this.state.pending, lastSeq),
     });
+    this.forgetLate();
+    this.refreshExcerpts();
     if (lastSeq > 0) this.#requestPage({ kind: "tail" });
   }
 
@@ -212,19 +216,20 @@ class Reducer extends ReadingReducer {
     if (request.kind === "log") {
       this.effects.push({ do: "log", id, after: lastSeq, limit: LOG_PAGE_SIZE, delay });
     } else {
-      const before = request.kind === "tail" ? null : (this.list.firstSeq ?? lastSeq + 1);
-      this.effects.push({ do: "page", id, before, limit: PAGE_SIZE, delay });
+      const position = request.kind === "tail" ? {} : { before: this.list.firstSeq ?? lastSeq + 1 };
+      this.effects.push({ do: "page", id, position, limit: PAGE_SIZE, delay });
     }
   }
 
   #page(input: { id: number; messages: readonly Message[]; limit: number }): void {
     const { request, lastSeq, lateUpdates, oldestSeq } = this.state;
-    if (request?.id !== input.id) return;
+    if (this.excerptPage(input.id, input.messages, input.limit) || request?.id !== input.id) return;
     const first = this.list.firstSeq ?? lastSeq + 1;
     const older = input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq);
     if (!this.list.prepend(older, lateUpdates)) return this.#requestPage(request, PAGE_RETRY_DELAY_MS);
     const complete = input.messages.length < input.limit || (this.list.firstSeq ?? 0) <= oldestSeq;
-    this.set({ complete, loaded: true, request: null, lateUpdates: [] });
+    this.set({ complete, loaded: true, request: null });
+    this.forgetLate();
     if (this.state.reading.openedAt < first - 1) this.showUnread();
   }
 
@@ -235,16 +240,19 @@ class Reducer extends ReadingReducer {
     const to = request.to ?? 0;
     if (this.state.lastSeq < to && input.entries.length === input.limit) return this.#requestPage(request);
     const { heldFrames } = this.state;
-    this.set({ request: null, heldFrames: [], lateUpdates: [], lastSeq: Math.max(this.state.lastSeq, to) });
+    this.set({ request: null, heldFrames: [], lastSeq: Math.max(this.state.lastSeq, to) });
+    this.forgetLate();
     for (const frame of heldFrames) this.apply(frame);
   }
 
-  #pageFailed(input: { id: number; permanent: boolean }): void {
+  #pageFailed(input: { id: number; permanent: boolean; message: string }): void {
     const { request, lastSeq } = this.state;
-    if (request?.id !== input.id) return;
+    if (this.excerptFailed(input.id, input.permanent, input.message) || request?.id !== input.id) return;
     if (request.kind === "log" && input.permanent) return this.#reload(Math.max(lastSeq, request.to ?? 0));
-    if (request.kind === "older" || input.permanent) this.set({ request: null, lateUpdates: [] });
-    else this.#requestPage(request, PAGE_RETRY_DELAY_MS);
+    if (request.kind === "older" || input.permanent) {
+      this.set({ request: null });
+      this.forgetLate();
+    } else this.#requestPage(request, PAGE_RETRY_DELAY_MS);
   }
 
   /** Replaces everything by what the kernel sent as its answer to `open`. */
@@ -258,7 +266,7 @@ class Reducer extends ReadingReducer {
       this.welcome(hello);
       this.set({ epoch: hello.epoch });
     }
-    this.#reload(0);
+    this.#reload(0, this.state.epoch !== epoch);
     this.list.replace(messages);
     const complete = (messages[0]?.seq ?? 0) <= this.state.oldestSeq;
     // Without a hello the kernel has not joined the room yet, and nothing is known about its messages.

@@ -18,11 +18,41 @@ export interface PageRequest {
   readonly to?: number;
 }
 
+/** Where a page of messages is: the last ones before a seq, the first ones after it, those around it or around a time.
+ *
+ * A time is in milliseconds since the epoch. Without any of these: the newest ones.
+ */
+export interface PagePosition {
+  readonly before?: number;
+  readonly after?: number;
+  readonly around?: number;
+  readonly at?: number;
+}
+
 /** A change of the log, or a piece of a live message that is not in the log yet. */
 export type Update = Change | AppendFrame;
 
 /** The notebook's comm: the kernel acknowledges commands, is slow to do so, or the comm is closed. */
 export type CommStatus = "ok" | "busy" | "gone";
+
+/** A window of this room, by identity: one room may have several. */
+export type View = object;
+
+/** What one view shows after its reader went to a message: a stretch of the log before the newest messages. */
+export interface Excerpt {
+  /** All messages of the log from the first of these to the last; null: the view shows the newest messages. */
+  readonly messages: readonly Message[] | null;
+  /** The log has no message before the first of `messages`. */
+  readonly complete: boolean;
+  /** The page that is being fetched. `refresh`: the same messages again, because changes of them may be missing. */
+  readonly request: {
+    readonly id: number;
+    readonly kind: "jump" | "refresh" | "older" | "newer";
+    readonly position: PagePosition;
+  } | null;
+  /** The message to which the reader went, a new object each time. */
+  readonly target: { readonly seq: number } | null;
+}
 
 export interface State {
   readonly room: string;
@@ -56,6 +86,8 @@ export interface State {
   readonly heldFrames: readonly (MessageFrame | ChangeFrame | AppendFrame)[];
   /** What arrived while a page was being fetched, and may be missing in it. */
   readonly lateUpdates: readonly Update[];
+  /** What views show that were moved to a message; the other views show `messages`. */
+  readonly excerpts: ReadonlyMap<View, Excerpt>;
   /** The live messages whose authors were asked to stop. */
   readonly stopping: ReadonlySet<number>;
 
@@ -84,8 +116,10 @@ export type Input =
   | { readonly type: "page"; readonly id: number; readonly messages: readonly Message[]; readonly limit: number }
   | { readonly type: "log"; readonly id: number; readonly entries: readonly Entry[]; readonly limit: number }
   /** `permanent`: a retry would fail too. */
-  | { readonly type: "page-failed"; readonly id: number; readonly permanent: boolean }
-  | { readonly type: "older" }
+  | { readonly type: "page-failed"; readonly id: number; readonly permanent: boolean; readonly message: string }
+  | { readonly type: "older" | "newer" | "latest"; readonly view: View }
+  /** Shows the message `around`, or the first one since the time `at`, to the reader of a view. */
+  | { readonly type: "jump"; readonly view: View; readonly to: PagePosition }
   | { readonly type: "draft"; readonly draft: Draft; readonly at: number }
   | { readonly type: "retry"; readonly cid: string }
   | { readonly type: "discard"; readonly cid: string }
@@ -105,7 +139,7 @@ export type Effect =
   | {
       readonly do: "page";
       readonly id: number;
-      readonly before: number | null;
+      readonly position: PagePosition;
       readonly limit: number;
       readonly delay: number;
     }
@@ -144,6 +178,7 @@ export function initialState(
     resuming: false,
     heldFrames: [],
     lateUpdates: [],
+    excerpts: new Map(),
     stopping: new Set(),
     pending: [],
     members: [],

@@ -3,7 +3,7 @@
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { reduce } from "../model/reducer";
 import type { KeptPosition } from "../model/reading";
-import type { Effect, Input, State } from "../model/state";
+import type { Effect, Input, PagePosition, State, View } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { Draft } from "../protocol/client-frames";
 import type { Message } from "../protocol/entries";
@@ -12,6 +12,8 @@ import { newCid } from "../protocol/ids";
 import type { OnProgress, Source } from "../transport/source";
 import { AttachmentCache } from "./attachment-cache";
 
+/** Of one search. */
+const MAX_HITS = 50;
 const TYPING_INTERVAL_MS = 3_000;
 /** What was read within this time is kept at once. */
 const READ_INTERVAL_MS = 300;
@@ -23,7 +25,7 @@ export class Room {
   readonly #inputs: Input[] = [];
   #scheduled = false;
   readonly #stopped = new AbortController();
-  readonly #visibleViews = new Set<unknown>();
+  readonly #visibleViews = new Set<View>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #lastTypingAt = 0;
   readonly #keepRead: (position: KeptPosition) => void;
@@ -139,15 +141,36 @@ export class Room {
     this.#source.send({ type: "chat.typing", user });
   }
 
-  loadOlder(): void {
-    this.#dispatch({ type: "older" });
+  /** Loads messages before those that `view` shows, or after them. */
+  load(view: View, type: "older" | "newer"): void {
+    this.#dispatch({ type, view });
+  }
+
+  /** Makes `view` show the message with the seq `around`, or the first one since the time `at`. */
+  jump(view: View, to: PagePosition): void {
+    this.#dispatch({ type: "jump", view, to });
+  }
+
+  /** Makes `view` show the newest messages again. */
+  showLatest(view: View): void {
+    this.#dispatch({ type: "latest", view });
+  }
+
+  /** The newest messages of the whole room that contain all of `words`, newest first. Rejects with an Error. */
+  async search(words: string, signal: AbortSignal): Promise<Message[]> {
+    return (await this.#source.search(words, MAX_HITS, signal)).reverse();
   }
 
   /** Whether `view` shows the newest message to the reader. One of several views is enough to have read it. */
-  setVisible(view: unknown, visible: boolean): void {
+  setVisible(view: View, visible: boolean): void {
     if (visible) this.#visibleViews.add(view);
     else this.#visibleViews.delete(view);
     this.#dispatch({ type: "visibility", visible: this.#visibleViews.size > 0 });
+  }
+
+  /** The address of the room's page; `invite`: one that lets one person in. Rejects with an Error. */
+  link(invite = false): Promise<string> {
+    return this.#source.fetchLink(invite);
   }
 
   #newDraft(): { cid: string; user: string } {
@@ -219,12 +242,13 @@ export class Room {
     const { id, limit } = effect;
     try {
       if (effect.do === "page") {
-        this.#enqueue([{ type: "page", id, limit, messages: await this.#source.fetchPage(effect.before, limit) }]);
+        this.#enqueue([{ type: "page", id, limit, messages: await this.#source.fetchPage(effect.position, limit) }]);
       } else {
         this.#enqueue([{ type: "log", id, limit, entries: await this.#source.fetchLog(effect.after, limit) }]);
       }
     } catch (error) {
-      this.#enqueue([{ type: "page-failed", id, permanent: error instanceof PageUnavailableError }]);
+      const message = error instanceof Error ? error.message : String(error);
+      this.#enqueue([{ type: "page-failed", id, permanent: error instanceof PageUnavailableError, message }]);
     }
   }
 

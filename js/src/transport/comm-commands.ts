@@ -4,6 +4,7 @@
  * that does not know this comm: it was restarted, possibly in another tab.
  */
 
+import type { PagePosition } from "../model/state";
 import type { ClientFrame } from "../protocol/client-frames";
 import { isObject } from "../protocol/schema";
 import type { ChunkCommand } from "./comm-attachments";
@@ -24,7 +25,9 @@ interface Callbacks {
 export type Command =
   | { readonly do: "open" | "ping" }
   | { readonly do: "frame"; readonly frame: ClientFrame }
-  | { readonly do: "history"; readonly before: number | null; readonly limit: number }
+  | ({ readonly do: "history"; readonly limit: number } & PagePosition)
+  | { readonly do: "link"; readonly invite: boolean }
+  | { readonly do: "search"; readonly q: string; readonly limit: number }
   | ChunkCommand;
 
 interface UnackedCommand {

@@ -5,7 +5,7 @@
  * The Python side is in `bqwidget/_widget`.
  */
 
-import type { CommStatus } from "../model/state";
+import type { CommStatus, PagePosition } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
@@ -83,9 +83,20 @@ export class CommSource implements Source {
     this.#requestSnapshot();
   }
 
-  async fetchPage(before: number | null, limit: number): Promise<Message[]> {
-    const { envelope } = await this.#request({ do: "history", before, limit });
+  async fetchPage(position: PagePosition, limit: number): Promise<Message[]> {
+    const { envelope } = await this.#request({ do: "history", ...position, limit });
     return asMessages(envelope.messages);
+  }
+
+  async search(words: string, limit: number): Promise<Message[]> {
+    const { envelope } = await this.#request({ do: "search", q: words, limit });
+    return asMessages(envelope.messages);
+  }
+
+  async fetchLink(invite: boolean): Promise<string> {
+    const { envelope } = await this.#request({ do: "link", invite });
+    if (typeof envelope.url !== "string") throw new PageUnavailableError("no link");
+    return envelope.url;
   }
 
   fetchLog(): Promise<Entry[]> {

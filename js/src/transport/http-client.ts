@@ -1,11 +1,14 @@
 /** The room over HTTP: pages of messages, the raw log, and the reason for a rejected join. */
 
+import type { PagePosition } from "../model/state";
 import type { Entry, Message } from "../protocol/entries";
 import { RequestError } from "../protocol/errors";
 import { asEntries, asMessages } from "../protocol/guards";
 import { isObject } from "../protocol/schema";
 
 const REQUEST_TIMEOUT_MS = 15_000;
+/** The first search of a large room builds its index. */
+const SEARCH_TIMEOUT_MS = 120_000;
 
 /** The server answered with an error. */
 export class HttpError extends RequestError {
@@ -29,8 +32,12 @@ export class HttpClient {
     this.roomUrl = `${base}rooms/${encodeURIComponent(room)}`;
   }
 
-  async fetchPage(before: number | null, limit: number): Promise<Message[]> {
-    return asMessages(await this.#get("messages", { limit, ...(before === null ? {} : { before }) }));
+  async fetchPage(position: PagePosition, limit: number): Promise<Message[]> {
+    return asMessages(await this.#get("messages", { limit, ...position }));
+  }
+
+  async search(words: string, limit: number, signal: AbortSignal): Promise<Message[]> {
+    return asMessages(await this.#get("search", { q: words, limit }, AbortSignal.any([signal, AbortSignal.timeout(SEARCH_TIMEOUT_MS)])));
   }
 
   async fetchLog(after: number, limit: number): Promise<Entry[]> {
@@ -47,11 +54,15 @@ export class HttpClient {
     }
   }
 
-  async #get(path: string, query: Readonly<Record<string, number | string>>): Promise<unknown> {
+  async #get(
+    path: string,
+    query: Readonly<Record<string, number | string>>,
+    signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+  ): Promise<unknown> {
     const parameters = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
     const response = await fetch(`${this.roomUrl}/${path}?${parameters}`, {
       headers: { accept: "application/json" },
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      signal,
     });
     const body: unknown = await response.json().catch(() => null);
     if (!response.ok) throw httpError(response, body);

@@ -4,6 +4,7 @@
  * unacknowledged drafts again.
  */
 
+import type { PagePosition } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
@@ -90,8 +91,17 @@ export class SocketSource implements Source {
     this.send({ type: "chat.resume", after, ...(epoch === null ? {} : { epoch }) });
   }
 
-  fetchPage(before: number | null, limit: number): Promise<Message[]> {
-    return this.#http.fetchPage(before, limit).catch(throwPageError);
+  fetchPage(position: PagePosition, limit: number): Promise<Message[]> {
+    return this.#http.fetchPage(position, limit).catch(throwPageError);
+  }
+
+  search(words: string, limit: number, signal: AbortSignal): Promise<Message[]> {
+    return this.#http.search(words, limit, signal);
+  }
+
+  /** A page's session cannot make invites. */
+  fetchLink(): Promise<string> {
+    return Promise.resolve(this.#http.roomUrl);
   }
 
   fetchLog(after: number, limit: number): Promise<Entry[]> {

@@ -1,6 +1,6 @@
 /** The interface between a room and its transport: the notebook's comm or a WebSocket. */
 
-import type { Input } from "../model/state";
+import type { Input, PagePosition } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
@@ -25,8 +25,12 @@ export interface Source {
   /** Returns false if it cannot be queued. A source may drop a frame while offline: a new `hello` sends it again. */
   send(frame: ClientFrame): boolean;
   resume(cursor: Cursor): void;
-  /** The last `limit` messages below `before` (null: the newest), oldest first. Rejects with PageUnavailableError. */
-  fetchPage(before: number | null, limit: number): Promise<Message[]>;
+  /** At most `limit` messages, oldest first. Rejects with PageUnavailableError. */
+  fetchPage(position: PagePosition, limit: number): Promise<Message[]>;
+  /** The newest `limit` messages that contain all of `words`, oldest first. Rejects with an Error. */
+  search(words: string, limit: number, signal: AbortSignal): Promise<Message[]>;
+  /** The address of the room's page; `invite`: one that lets one person in. Rejects with RequestError. */
+  fetchLink(invite: boolean): Promise<string>;
   /** The first `limit` raw entries above `after`. Rejects with PageUnavailableError. */
   fetchLog(after: number, limit: number): Promise<Entry[]>;
   /** The content of an attachment. Rejects with RequestError. */

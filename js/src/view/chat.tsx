@@ -4,11 +4,14 @@ import type { JSX } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
 import { strings } from "../i18n/strings";
 import { isReader } from "../model/presence";
-import type { State } from "../model/state";
+import type { State, View } from "../model/state";
 import type { Room } from "../room/room";
 import { Announcer } from "./announcer";
 import { AttachmentCacheContext } from "./attachments/use-attachment";
 import { Composer, NEW_MESSAGE, type ComposerMode } from "./composer/composer";
+import { addressOf } from "./finding/permalink";
+import { SearchPanel } from "./finding/search-panel";
+import { useFinding } from "./finding/use-finding";
 import { Footer } from "./footer";
 import { Header } from "./header";
 import { useKeyboardIsolation } from "./keyboard-isolation";
@@ -25,15 +28,15 @@ interface Props {
   readonly verified?: boolean;
   /** `h1` on a page, where it is the only heading; `h2` in a notebook, below the notebook's own. */
   readonly heading?: "h1" | "h2";
-  readonly shareUrl?: string;
 }
 
-export function Chat({ room, defaultName, verified = false, heading = "h2", shareUrl }: Props): JSX.Element {
+export function Chat({ room, defaultName, verified = false, heading = "h2" }: Props): JSX.Element {
   const state = room.state.value;
   const region = useRef<HTMLElement>(null);
   const nameInput = useRef<HTMLInputElement>(null);
   const [mode, setMode] = useState<ComposerMode>(NEW_MESSAGE);
   const [nameMissing, setNameMissing] = useState(false);
+  const { view, go, searching, setSearching, searchButton, onLink } = useFinding(room, state, region, heading === "h1");
   useKeyboardIsolation(region);
   const names = useNames(state);
   const requireName = (): boolean => {
@@ -44,18 +47,32 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", shar
   };
   const latestRequireName = useRef(requireName);
   latestRequireName.current = requireName;
-  const actions = useMemo(() => messageActions(room, setMode, () => latestRequireName.current()), [room]);
+  const actions = useMemo(() => messageActions(room, setMode, () => latestRequireName.current(), view), [room]);
   const rename = (user: string): void => {
     setNameMissing(false);
     room.rename(user);
     saveName(defaultName, user);
   };
   return (
-    <section class="bq-chat" ref={region} aria-label={strings.region(state.room)} data-lm-suppress-shortcuts="true">
-      <Header state={state} heading={heading} shareUrl={shareUrl} />
+    <section
+      class="bq-chat"
+      ref={region}
+      aria-label={strings.region(state.room)}
+      data-lm-suppress-shortcuts="true"
+      onClick={onLink}
+    >
+      <Header
+        state={state}
+        heading={heading}
+        searchButton={searchButton}
+        searching={searching}
+        onSearch={() => setSearching(true)}
+        link={(invite) => room.link(invite)}
+      />
+      <SearchPanel room={room} open={searching} onClose={() => setSearching(false)} onGo={go} />
       <AttachmentCacheContext.Provider value={room.attachments}>
         <NamesContext.Provider value={names}>
-          <MessageList room={room} state={state} actions={actions} />
+          <MessageList room={room} view={view} state={state} actions={actions} />
         </NamesContext.Provider>
       </AttachmentCacheContext.Provider>
       <Typing state={state} />
@@ -78,8 +95,10 @@ function Typing({ state }: { readonly state: State }): JSX.Element {
   );
 }
 
-function messageActions(room: Room, setMode: (mode: ComposerMode) => void, requireName: () => boolean): MessageActions {
+function messageActions(room: Room, setMode: (mode: ComposerMode) => void, requireName: () => boolean, view: View): MessageActions {
   return {
+    onGo: (seq) => room.jump(view, { around: seq }),
+    addressOf: async ({ seq }) => addressOf(await room.link(), seq),
     onReply: (to) => setMode({ kind: "reply", to }),
     onEdit: (message) => setMode({ kind: "edit", message }),
     onRemove: (message) => requireName() && room.remove(message),

@@ -1,26 +1,35 @@
-/** The room's name, its members, and the button that copies its link. */
+/** The room's name, the search, its members, and the button that copies its link. */
 
-import type { JSX } from "preact";
+import type { JSX, RefObject } from "preact";
+import { strings } from "../i18n/strings";
 import { isReader } from "../model/presence";
 import type { State } from "../model/state";
 import { Members } from "./members";
 import { ShareButton } from "./share-button";
+import { IconButton } from "./shared/icon-button";
+import { SearchIcon } from "./shared/icons";
 
 interface Props {
   readonly state: State;
   readonly heading: "h1" | "h2";
-  readonly shareUrl: string | undefined;
+  readonly searchButton: RefObject<HTMLButtonElement | null>;
+  readonly searching: boolean;
+  readonly onSearch: () => void;
+  readonly link: (invite: boolean) => Promise<string>;
 }
 
-export function Header({ state, heading: Heading, shareUrl }: Props): JSX.Element {
+export function Header({ state, heading: Heading, searchButton, searching, onSearch, link }: Props): JSX.Element {
   const ended = state.status.status === "closed" || state.comm === "gone";
   return (
     <header class="bq-header">
       <Heading class="bq-room" dir="auto">
         {state.room}
       </Heading>
+      <IconButton ref={searchButton} class="bq-header-button" label={strings.search} aria-expanded={searching} onClick={onSearch}>
+        <SearchIcon />
+      </IconButton>
       <Members members={ended ? [] : state.members} isReader={(member) => isReader(state, member)} />
-      {shareUrl !== undefined && <ShareButton url={shareUrl} />}
+      {!ended && <ShareButton link={link} invites={Heading === "h2"} />}
     </header>
   );
 }

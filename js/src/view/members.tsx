@@ -1,10 +1,10 @@
 /** The members in the room: a count, also of agents, that opens the list of names, with the state of each kernel. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../i18n/strings";
 import type { Member } from "../protocol/server-frames";
 import { Avatar } from "./shared/avatar";
+import { Disclosure } from "./shared/disclosure";
 import { PeopleIcon } from "./shared/icons";
 import { VerificationBadge, verificationOf, verificationTitle } from "./shared/verification-badge";
 
@@ -14,49 +14,34 @@ interface Props {
 }
 
 export function Members({ members, isReader }: Props): JSX.Element | null {
-  const [open, setOpen] = useState(false);
-  const container = useRef<HTMLDivElement>(null);
-  const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
-    if (!open) return undefined;
-    const closeOutside = (event: Event): void => {
-      // Inside a shadow root (marimo) the event's target is the host; only the path contains the element.
-      if (container.current !== null && !event.composedPath().includes(container.current)) setOpen(false);
-    };
-    document.addEventListener("pointerdown", closeOutside);
-    return () => document.removeEventListener("pointerdown", closeOutside);
-  }, [open]);
   if (members.length === 0) return null;
-  const closeOnEscape = (event: KeyboardEvent): void => {
-    if (event.key !== "Escape" || !open) return;
-    setOpen(false);
-    button.current?.focus();
-  };
   const mixed = members.some(({ verified }) => verified);
   const busy = members.filter((member) => member.busy).length;
   const agents = members.filter(({ kind }) => kind === "agent").length;
   return (
-    <div class="bq-members" ref={container} onKeyDown={closeOnEscape}>
-      <button ref={button} type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
-        <PeopleIcon />
-        <span>{strings.memberCount(members.length)}</span>
-        {agents > 0 && <span class="bq-agents">{strings.agentCount(agents)}</span>}
-        {busy > 0 && <span class="bq-busy">{strings.kernelsBusy(busy)}</span>}
-      </button>
-      {open && (
-        <ul class="bq-people" aria-label={strings.memberList} tabIndex={0}>
-          {members.map((member, index) => (
-            <li key={index}>
-              <Avatar user={member.user} program={(member.kind ?? "person") !== "person"} profile={member.verified ? member.profile : null} />
-              <Name member={member} mixed={mixed} />
-              {member.kind === "agent" && <span class="bq-badge">{strings.programs.agent}</span>}
-              {isReader(member) && hasNamesake(member, members) && <small>{readerLabel(member)}</small>}
-              <small dir="auto">{activity(member)}</small>
-            </li>
-          ))}
-        </ul>
-      )}
-    </div>
+    <Disclosure
+      class="bq-members"
+      button={
+        <>
+          <PeopleIcon />
+          <span>{strings.memberCount(members.length)}</span>
+          {agents > 0 && <span class="bq-agents">{strings.agentCount(agents)}</span>}
+          {busy > 0 && <span class="bq-busy">{strings.kernelsBusy(busy)}</span>}
+        </>
+      }
+    >
+      <ul class="bq-people" aria-label={strings.memberList} tabIndex={0}>
+        {members.map((member, index) => (
+          <li key={index}>
+            <Avatar user={member.user} program={(member.kind ?? "person") !== "person"} profile={member.verified ? member.profile : null} />
+            <Name member={member} mixed={mixed} />
+            {member.kind === "agent" && <span class="bq-badge">{strings.programs.agent}</span>}
+            {isReader(member) && hasNamesake(member, members) && <small>{readerLabel(member)}</small>}
+            <small dir="auto">{activity(member)}</small>
+          </li>
+        ))}
+      </ul>
+    </Disclosure>
   );
 }
 

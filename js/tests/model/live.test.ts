@@ -62,7 +62,7 @@ describe("a piece of a live message", () => {
     const page = answers(made.log, effects);
     made.log.write(made.live.seq, "lost");
     const [again, more] = reduce(joining, [...saved(made.log, made.live), ...page]);
-    expect(more).toMatchObject([{ do: "page", before: null, delay: 2_000 }]);
+    expect(more).toMatchObject([{ do: "page", position: {}, delay: 2_000 }]);
     expect(again.loaded).toBe(false);
     expect(text(after(again, ...answers(made.log, more)))).toBe("lost");
   });

@@ -64,8 +64,8 @@ describe("the position at the first hello", () => {
     const log = logOf(120);
     const [state] = joined(log, 20, null, SEEN);
     expect(state.unread.firstSeq).toBe(71);
-    const [asked, effects] = reduce(state, [{ type: "older" }]);
-    const [once, more] = reduce(asked, [log.answer(effects[0]!)!, { type: "older" }]);
+    const [asked, effects] = reduce(state, [{ type: "older", view: {} }]);
+    const [once, more] = reduce(asked, [log.answer(effects[0]!)!, { type: "older", view: {} }]);
     expect(once.unread.firstSeq).toBe(21);
     expect(reduce(once, [log.answer(more[0]!)!])[0].unread.firstSeq).toBe(21);
   });

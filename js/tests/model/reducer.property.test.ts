@@ -149,12 +149,12 @@ class World {
       case "fail": {
         const effect = this.#requested.shift();
         if (effect?.do === "page" || effect?.do === "log") {
-          this.#take([{ type: "page-failed", id: effect.id, permanent: effect.do === "log" && this.#texts % 2 === 0 }]);
+          this.#take([{ type: "page-failed", id: effect.id, permanent: effect.do === "log" && this.#texts % 2 === 0, message: "x" }]);
         }
         return;
       }
       case "older":
-        return this.#take([{ type: "older" }]);
+        return this.#take([{ type: "older", view: {} }]);
       case "idle":
         this.#wire.push({ type: "synced", seq: this.log.last });
         return;

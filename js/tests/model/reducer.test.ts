@@ -26,8 +26,8 @@ describe("joining", () => {
     const { log, state } = joined(120);
     expect(state.messages).toEqual(log.folded().slice(-50));
     expect(state.complete).toBe(false);
-    const [asked, effects] = reduce(state, [{ type: "older" }, { type: "older" }]);
-    expect(effects).toMatchObject([{ do: "page", before: 71 }]);
+    const [asked, effects] = reduce(state, [{ type: "older", view: {} }, { type: "older", view: {} }]);
+    expect(effects).toMatchObject([{ do: "page", position: { before: 71 } }]);
     const [older] = reduce(asked, [log.answer(effects[0]!)!]);
     expect(older.messages).toEqual(log.folded().slice(-100));
   });
@@ -69,7 +69,7 @@ describe("a gap", () => {
     const { log, state } = joined(3);
     for (let index = 0; index < 1_200; index += 1) log.append("ada", `missed ${index}`);
     const [next, effects] = reduce(state, [{ type: "gap", from: 3, to: log.last, reason: "long" }]);
-    expect(effects).toMatchObject([{ do: "page", before: null }]);
+    expect(effects).toMatchObject([{ do: "page", position: {} }]);
     const [reloaded] = reduce(next, [log.answer(effects[0]!)!]);
     expect(reloaded.messages).toEqual(log.folded().slice(-50));
   });
@@ -79,10 +79,10 @@ describe("a gap", () => {
     log.append("ada", "missed");
     const [filling, [ask]] = reduce(state, [{ type: "gap", from: 3, to: 4, reason: "slow" }]);
     if (ask?.do !== "log") throw new Error("expected a log page");
-    const [, again] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: false }]);
+    const [, again] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: false, message: "x" }]);
     expect(again).toMatchObject([{ do: "log", after: 3, delay: 2_000 }]);
-    const [, instead] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: true }]);
-    expect(instead).toMatchObject([{ do: "page", before: null }]);
+    const [, instead] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: true, message: "x" }]);
+    expect(instead).toMatchObject([{ do: "page", position: {} }]);
   });
 
   it("between two entries causes one resume, from the last entry", () => {

@@ -3,7 +3,7 @@
 import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeEach } from "vitest";
-import { initialState, type CommStatus } from "../../src/model/state";
+import { initialState, type CommStatus, type PagePosition } from "../../src/model/state";
 import type { Attachment } from "../../src/protocol/attachments";
 import type { ClientFrame, Draft } from "../../src/protocol/client-frames";
 import type { Message } from "../../src/protocol/entries";
@@ -17,10 +17,11 @@ import { FakeLog } from "./fake-log";
 /** A source that a test controls; it records the frames that the window sends. */
 class FakeSource implements Source {
   readonly sent: ClientFrame[] = [];
-  readonly log = new FakeLog();
   /** The content of attachments, by hash. */
   readonly attachments = new Map<string, Blob>();
   events!: SourceEvents;
+
+  constructor(readonly log: FakeLog) {}
 
   start(events: SourceEvents): void {
     this.events = events;
@@ -36,8 +37,17 @@ class FakeSource implements Source {
     this.events.dispatch(this.log.replay(after, epoch));
   }
 
-  fetchPage(before: number | null, limit: number): Promise<Message[]> {
-    return Promise.resolve(this.log.folded().filter(({ seq }) => before === null || seq < before).slice(-limit));
+  fetchPage(position: PagePosition, limit: number): Promise<Message[]> {
+    return Promise.resolve(this.log.page(position, limit));
+  }
+
+  search(words: string, limit: number): Promise<Message[]> {
+    const found = this.log.folded().filter(({ text }) => words.split(/\s+/).every((word) => text.includes(word)));
+    return Promise.resolve(found.slice(-limit));
+  }
+
+  fetchLink(invite: boolean): Promise<string> {
+    return Promise.resolve(`http://chat.test/rooms/lobby${invite ? "#invite=CODE" : ""}`);
   }
 
   fetchLog(): Promise<never> {
@@ -129,11 +139,11 @@ export const click = (name: string): Promise<void> =>
     await nextFrame();
   });
 
-export async function open(user = "me", shareUrl?: string): Promise<void> {
-  source = new FakeSource();
+export async function open(user = "me", heading: "h1" | "h2" = "h2", log = new FakeLog()): Promise<void> {
+  source = new FakeSource(log);
   room = new Room(source, initialState("lobby", user, [user]));
   root = document.body.appendChild(document.createElement("div"));
-  await act(() => render(<Chat room={room} defaultName={user} {...(shareUrl !== undefined && { shareUrl })} />, root));
+  await act(() => render(<Chat room={room} defaultName={user} heading={heading} />, root));
   room.start();
   await receive(statusFrame("open"), source.log.hello(false));
 }

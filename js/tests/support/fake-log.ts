@@ -1,6 +1,6 @@
 /** A room's log in memory, which answers like a server: appends, pages, replays, and the pieces of live messages. */
 
-import type { Effect, Input } from "../../src/model/state";
+import type { Effect, Input, PagePosition } from "../../src/model/state";
 import { isChange, type Change, type Entry, type Message } from "../../src/protocol/entries";
 import { appended, codePoints, fold, withAnswer } from "../../src/protocol/folding";
 import type { AppendFrame, Hello, ServerFrame } from "../../src/protocol/server-frames";
@@ -120,11 +120,21 @@ export class FakeLog {
     return [...gap, ...kept.map((entry) => this.frame(entry)), synced];
   }
 
+  /** The messages at a position, as `GET /messages` gives them. */
+  page({ before = Infinity, after, around, at }: PagePosition, limit: number): Message[] {
+    const messages = this.folded();
+    if (after !== undefined) return messages.filter(({ seq }) => seq > after).slice(0, limit);
+    if (around === undefined && at === undefined) return messages.filter(({ seq }) => seq < before).slice(-limit);
+    const found = messages.findIndex((message) => (around === undefined ? message.at >= at! : message.seq >= around));
+    const middle = found === -1 ? messages.length - 1 : found;
+    const start = Math.max(0, Math.min(middle - (limit >> 1), messages.length - limit));
+    return messages.slice(start, start + limit);
+  }
+
   /** The result of a page or log effect, read from the log in its present state. */
   answer(effect: Effect): Input | null {
     if (effect.do === "page") {
-      const below = this.folded().filter(({ seq }) => effect.before === null || seq < effect.before);
-      return { type: "page", id: effect.id, limit: effect.limit, messages: below.slice(-effect.limit) };
+      return { type: "page", id: effect.id, limit: effect.limit, messages: this.page(effect.position, effect.limit) };
     }
     if (effect.do === "log") {
       const above = this.entries.filter(({ seq }) => seq > effect.after);

@@ -223,7 +223,7 @@ describe("to the kernel", () => {
 
   it("requests history, and rejects with the kernel's error", async () => {
     open();
-    const [page, refused] = [source.fetchPage(41, 50), source.fetchPage(1, 50)];
+    const [page, refused] = [source.fetchPage({ before: 41 }, 50), source.fetchPage({ around: 1 }, 50)];
     expect(kernel.commands("history")[0]).toEqual({ client: "me", k: 2, do: "history", before: 41, limit: 50 });
     const message = log.append("ada", "old");
     kernel.send({ to: "me", reply: 2, messages: [message, { seq: "wrong" }] });

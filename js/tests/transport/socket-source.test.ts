@@ -237,7 +237,7 @@ describe("pages", () => {
   it("are read over HTTP; permanent errors differ from temporary ones", async () => {
     start();
     await joined();
-    await expect(source.fetchPage(9, 50)).resolves.toEqual([]);
+    await expect(source.fetchPage({ before: 9 }, 50)).resolves.toEqual([]);
     await expect(source.fetchLog(9, 50)).resolves.toEqual([]);
     rejection = { status: 404, body: "{}" };
     await expect(source.fetchLog(9, 50)).rejects.toThrow(PageUnavailableError);

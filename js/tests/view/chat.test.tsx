@@ -126,17 +126,27 @@ describe("the typing line", () => {
 });
 
 describe("the link to the room", () => {
-  it("is copied, or shown where copying is not allowed; a notebook has none", async () => {
-    expect(() => button("Copy link")).toThrow();
+  it("is copied, or shown where copying is not allowed", async () => {
     close();
-    await open("me", "http://127.0.0.1:1/rooms/lobby");
+    await open("me", "h1");
     await navigator.clipboard.writeText("");
     await click("Copy link");
-    expect(await navigator.clipboard.readText()).toBe("http://127.0.0.1:1/rooms/lobby");
+    expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby");
     expect(button("Copied")).toBeDefined();
     const refusing = vi.spyOn(navigator.clipboard, "writeText").mockRejectedValue(new Error("not allowed"));
     await click("Copied");
     refusing.mockRestore();
-    expect(find<HTMLInputElement>(".bq-url").value).toBe("http://127.0.0.1:1/rooms/lobby");
+    expect(find<HTMLInputElement>(".bq-url").value).toBe("http://chat.test/rooms/lobby");
+  });
+
+  it("is one of two in a notebook: the other one lets a person in", async () => {
+    await click("Share");
+    await click("Copy link");
+    expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby");
+    await click("Copy invite link");
+    expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby#invite=CODE");
+    await press("Escape", {}, button("Share"));
+    expect(() => button("Copy invite link")).toThrow();
+    expect(document.activeElement).toBe(button("Share"));
   });
 });

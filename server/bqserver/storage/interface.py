@@ -86,10 +86,36 @@ async def messages_around(log: MessageLog, room: str, seq: int, limit: int) -> l
     for entry in await log.entries(room, after=seq - 1, upto=seq, limit=1):
         if entry.change:
             seq = decode_change(entry.body).target
+    return await _around(log, room, seq, limit)
+
+
+async def messages_at(log: MessageLog, room: str, at: int, limit: int) -> list[bytes]:
+    """Half of ``limit`` messages before the time ``at`` (ms) and half since then, folded, oldest first."""
+    return await _around(log, room, await _seq_at(log, room, at), limit)
+
+
+async def _around(log: MessageLog, room: str, seq: int, limit: int) -> list[bytes]:
     older = await log.messages(room, limit=limit, before=seq + 1)
     newer = await log.messages(room, limit=limit, after=seq)
     count = min(len(newer), max((limit - 1) // 2, limit - len(older)))
     return [*older[max(0, len(older) - (limit - count)) :], *newer[:count]]
+
+
+async def _seq_at(log: MessageLog, room: str, at: int) -> int:
+    """The seq of the first entry at the time ``at`` (ms) or later; without one, the seq after the last entry.
+
+    Times grow with seqs within a room, so this is a search by halves: 20 reads in a room of a million.
+    """
+    bounds = await log.bounds(room)
+    low, high = bounds.oldest, bounds.seq + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = await log.entries(room, after=middle - 1, upto=high - 1, limit=1)
+        if found and found[0].at < at:
+            low = found[0].seq + 1
+        else:
+            high = middle
+    return low
 
 
 async def read_view(log: MessageLog, room: str, limit: int) -> RoomView:

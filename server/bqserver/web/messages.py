@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from bqserver.hub.drafts import Poster, accept
 from bqserver.model import Rejected, Role, Stored, Submission
-from bqserver.storage.interface import messages_around
+from bqserver.storage.interface import messages_around, messages_at
 from bqwidget.protocol import decode_post
 
 from .body import BodyHandler
@@ -29,13 +29,16 @@ class MessagesHandler(BodyHandler):
         self.authorize(room, Role.READ)
         hub = self.context.hub
         limit = self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES
-        before, after, around = (self.query_integer(name, 0) for name in ("before", "after", "around"))
-        if around is None:
+        before, after, around, at = (self.query_integer(name, 0) for name in ("before", "after", "around", "at"))
+        if around is None and at is None:
             query = partial(hub.log.messages, room, limit=limit, before=before, after=after)
-        elif before is not None or after is not None:
-            raise ApiError(400, "bad_around", "around can't be combined with before or after: give one of them")
+        elif [before, after, around, at].count(None) < 3:  # noqa: PLR2004 - of the four, one is given
+            name = "at" if around is None else "around"
+            raise ApiError(400, f"bad_{name}", f"{name} can't be combined with another position: give one of them")
+        elif at is not None:
+            query = partial(messages_at, hub.log, room, at, limit)
         else:
-            query = partial(messages_around, hub.log, room, around, limit)
+            query = partial(messages_around, hub.log, room, around or 0, limit)
         # Not in a variable, which would keep the bodies as long as the answer.
         await self.finish_json(b"[%b]" % b",".join(hub.live.newest(room, await self.read(hub.shares.reads, query))))
 

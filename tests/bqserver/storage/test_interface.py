@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bqserver.model import Bounds, Outcome, Rejected, RoomRow, Stored, Submission
-from bqserver.storage.interface import MessageLog, messages_around
+from bqserver.storage.interface import MessageLog, messages_around, messages_at
 from bqserver.storage.memory import MemoryLog
 from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.log import SqliteLog
@@ -248,5 +248,13 @@ def test_a_page_around_a_message_has_half_of_it_on_each_side(new_log: Opener):
         assert await around(seqs[7], 20) == ["0", "1", "2", "3", "four", "5", "6", "7", "8"]
         assert await around(changed.seq + 100, 2) == ["7", "8"]
         assert await messages_around(log, "empty", 1, 5) == []
+
+        async def at(moment: int, limit: int) -> list[str]:
+            return [json.loads(body)["text"] for body in await messages_at(log, "lobby", moment, limit)]
+
+        assert await at(stored[5].at, 3) == ["four", "5", "6"]
+        assert await at(0, 3) == ["0", "1", "2"]
+        assert await at(stored[8].at + 1_000_000, 3) == ["6", "7", "8"]
+        assert await messages_at(log, "empty", 5, 5) == []
 
     run_scenario(new_log, scenario)

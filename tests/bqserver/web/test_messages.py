@@ -64,6 +64,10 @@ def test_the_last_50_come_oldest_first_and_both_ways_page(server):
     for other in ("before", "after"):
         refused = request(server.url, "GET", f"/messages?around={seqs[10]}&{other}={seqs[11]}")
         assert (refused.status, refused.json["error"]["code"]) == (400, "bad_around")
+        refused = request(server.url, "GET", f"/messages?at=1&{other}={seqs[11]}")
+        assert (refused.status, refused.json["error"]["code"]) == (400, "bad_at")
+    (moment,) = [m["at"] for m in request(server.url, "GET", f"/messages?around={seqs[10]}&limit=1").json]
+    assert texts(f"?at={moment}&limit=3") == ["9", "10", "11"]
 
 
 def test_at_grows_strictly(server):

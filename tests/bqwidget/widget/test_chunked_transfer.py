@@ -12,7 +12,8 @@ from support.ws_client import request
 
 from bqwidget import Room
 from bqwidget._widget.chunked_transfer import BURST_BYTES, BYTES_PER_SECOND, CHUNK_SIZE, TokenBucket
-from bqwidget._widget.comm_server import CommServer, UploadCommand
+from bqwidget._widget.comm_server import CommServer
+from bqwidget._widget.commands import UploadCommand
 
 __all__ = ["bob", "browser", "kernel", "server"]  # fixtures
 

@@ -14,9 +14,8 @@ from bqwidget._widget.comm_server import (
     MAX_EARLY_COMMANDS,
     MAX_UNSEEN_ENVELOPES,
     CommServer,
-    FrameCommand,
-    HistoryCommand,
 )
+from bqwidget._widget.commands import FrameCommand, HistoryCommand
 from bqwidget.protocol import Ack, AppendFrame, Error, Message, MessageFrame, Send, Stop, StopFrame, Synced
 
 TAIL = 20

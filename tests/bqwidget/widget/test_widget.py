@@ -127,6 +127,29 @@ def test_older_pages_are_sent_on_request(browser: Browser, bob: Room) -> None:
     assert [message["text"] for message in reply["messages"]] == ["message 2", "message 3"]
 
 
+def test_messages_are_found_by_words_by_seq_and_by_time(browser: Browser, bob: Room) -> None:
+    sent = [bob.send(text) for text in ("loss 1", "loss 2", "nan", "loss 3", "done")]
+
+    def found(do: str, **position: object) -> list[str]:
+        k = browser.command(do, **position)
+        reply = browser.until(lambda envelope: envelope.get("reply") == k and envelope)
+        return [message["text"] for message in reply["messages"]]
+
+    assert found("search", q="loss", limit=2) == ["loss 2", "loss 3"]
+    assert found("history", around=sent[2].seq, limit=3) == ["loss 2", "nan", "loss 3"]
+    assert found("history", after=sent[2].seq, limit=3) == ["loss 3", "done"]
+    assert found("history", at=sent[3].at, limit=3)[1:] == ["loss 3", "done"]
+
+
+def test_a_window_gets_the_link_of_its_room(browser: Browser, kernel: Kernel) -> None:
+    def link(*, invite: bool) -> str:
+        k = browser.command("link", invite=invite)
+        return browser.until(lambda envelope: envelope.get("reply") == k and envelope)["url"]
+
+    assert link(invite=False) == kernel.run("print(widget.room.url)")["printed"].strip()
+    assert link(invite=True).startswith(link(invite=False) + "#invite=")
+
+
 def test_a_browser_cannot_write_traits_or_send_invalid_commands(browser: Browser, kernel: Kernel) -> None:
     data = {
         "method": "update",

@@ -24,6 +24,8 @@ interface Props extends Row {
   readonly user: string;
   /** Pointed at, or focused: shows the toolbar. */
   readonly active: boolean;
+  /** The reader went to it, by a link, a quote or a search. */
+  readonly marked: boolean;
   /** An answer of the reader to this question is being sent. */
   readonly answering: boolean;
   /** The reader's last vote in this poll, if it is being sent or failed. */
@@ -39,7 +41,14 @@ export class MessageItem extends Component<Props> {
 
   render({ message, mine, program, verification, profile, startsGroup, day, unread }: Props): JSX.Element {
     return (
-      <li class={this.classes()} data-row data-seq={message.seq} tabIndex={-1} aria-busy={message.live}>
+      <li
+        class={this.classes()}
+        data-row
+        data-seq={message.seq}
+        tabIndex={-1}
+        aria-busy={message.live}
+        {...(this.props.marked && { "aria-current": "location" as const })}
+      >
         {day !== null && (
           <div class="bq-divider">
             <span>{day}</span>
@@ -73,8 +82,8 @@ export class MessageItem extends Component<Props> {
   }
 
   classes(): string {
-    const { mine, startsGroup, endsGroup, timed, active } = this.props;
-    const optional = { own: mine, first: startsGroup, last: endsGroup, active, untimed: !timed };
+    const { mine, startsGroup, endsGroup, timed, active, marked } = this.props;
+    const optional = { own: mine, first: startsGroup, last: endsGroup, active, untimed: !timed, target: marked };
     const chosen = Object.entries(optional).flatMap(([name, chosen]) => (chosen ? [` bq-${name}`] : []));
     return `bq-row${chosen.join("")}`;
   }
@@ -110,7 +119,7 @@ export class MessageItem extends Component<Props> {
     const { message, quoted, answer, endsAt, user, answering, vote, actions } = this.props;
     const above = (
       <>
-        {message.re !== undefined && <Quote message={quoted} />}
+        {message.re !== undefined && <Quote seq={message.re} message={quoted} onGo={actions.onGo} />}
         {message.parts?.length ? <Attachments attachments={message.parts} /> : null}
         {message.steps?.length ? <Steps steps={message.steps} live={message.live === true} /> : null}
       </>

@@ -2,14 +2,15 @@
 
 import { Component, createRef, type JSX } from "preact";
 import { strings } from "../../i18n/strings";
-import type { State } from "../../model/state";
+import { excerptOf, shownIn } from "../../model/excerpt";
+import type { State, View } from "../../model/state";
 import type { Room } from "../../room/room";
 import { DownIcon } from "../shared/icons";
 import { EmptyRoom } from "./empty-room";
 import { MessageItem } from "./message-item";
 import type { MessageActions } from "./message-toolbar";
 import { PendingItem } from "./pending-item";
-import { DEFAULT_ROWS, extendedDown, extendedUp, FOLLOW_LATEST, isFlood, pinned, rangeOf, rowsThatFit } from "./row-window";
+import { around, DEFAULT_ROWS, extendedDown, extendedUp, FOLLOW_LATEST, isFlood, pinned, rangeOf, rowsThatFit } from "./row-window";
 import type { RowWindow } from "./row-window";
 import { rowsOf } from "./rows";
 import { Scroller } from "./scroller";
@@ -21,6 +22,7 @@ const CALM_AFTER_MS = 120;
 
 interface Props {
   readonly room: Room;
+  readonly view: View;
   readonly state: State;
   readonly actions: MessageActions;
 }
@@ -34,10 +36,19 @@ interface ListState {
   readonly calm: boolean;
   /** The seq of the row that is pointed at or focused. */
   readonly activeSeq: number | null;
+  /** The message to which the reader went. */
+  readonly target: { readonly seq: number } | null;
 }
 
 export class MessageList extends Component<Props, ListState> {
-  override state: ListState = { window: FOLLOW_LATEST, following: true, newestSeq: null, calm: true, activeSeq: null };
+  override state: ListState = {
+    window: FOLLOW_LATEST,
+    following: true,
+    newestSeq: null,
+    calm: true,
+    activeSeq: null,
+    target: null,
+  };
   readonly #element = createRef<HTMLDivElement>();
   readonly #list = createRef<HTMLOListElement>();
   #scroller: Scroller | null = null;
@@ -47,8 +58,16 @@ export class MessageList extends Component<Props, ListState> {
   /** The last row in the DOM is the newest message. */
   #atEnd = true;
 
-  static override getDerivedStateFromProps({ state: { messages } }: Props, { newestSeq, calm }: ListState): Partial<ListState> {
-    return { newestSeq: messages.at(-1)?.seq ?? null, calm: calm && !isFlood(messages, newestSeq) };
+  static override getDerivedStateFromProps({ state, view }: Props, before: ListState): Partial<ListState> {
+    const { messages } = state;
+    const { target } = excerptOf(state, view);
+    const moved = target !== null && target !== before.target;
+    return {
+      newestSeq: messages.at(-1)?.seq ?? null,
+      calm: before.calm && !isFlood(messages, before.newestSeq),
+      target,
+      ...(moved && { window: around(target.seq, shownIn(state, view).messages), following: false }),
+    };
   }
 
   override componentDidMount(): void {
@@ -75,7 +94,8 @@ export class MessageList extends Component<Props, ListState> {
   override componentWillUnmount(): void {
     this.#unmounted.abort();
     clearTimeout(this.#floodTimer);
-    this.props.room.setVisible(this, false);
+    this.props.room.setVisible(this.props.view, false);
+    this.props.room.showLatest(this.props.view);
   }
 
   /** The reader may have scrolled since the last scroll event: take that over before the rows change. */
@@ -84,9 +104,15 @@ export class MessageList extends Component<Props, ListState> {
     return null;
   }
 
-  override componentDidUpdate(before: Props): void {
+  /** The messages to show, with what belongs to them. */
+  get #shown(): State {
+    return shownIn(this.props.state, this.props.view);
+  }
+
+  override componentDidUpdate(before: Props, { target }: ListState): void {
     const { state } = this.props;
-    const emptied = state.messages.length === 0 && before.state.messages.length > 0;
+    if (this.state.target !== null && this.state.target !== target) return this.#reveal(this.state.target.seq);
+    const emptied = this.#shown.messages.length === 0 && before.state.messages.length > 0;
     if (before.state.epoch !== state.epoch || emptied) return this.jumpToLatest();
     const sent = state.pending.length > before.state.pending.length && state.pending.at(-1)?.draft.type === "chat.send";
     if (sent) return this.jumpToLatest();
@@ -98,8 +124,21 @@ export class MessageList extends Component<Props, ListState> {
     }
   }
 
+  /** Scrolls to the message to which the reader went, and focuses it. */
+  #reveal(seq: number): void {
+    const row = this.#list.current?.querySelector<HTMLElement>(`[data-seq="${seq}"]`);
+    this.#atEnd = this.#reachesEnd();
+    if (row != null) {
+      this.#scroller?.reveal(row);
+      row.focus({ preventScroll: true });
+    }
+    this.#updateVisibility();
+    this.#extendRows();
+  }
+
   /** Scrolls to the newest message, and follows it. */
   readonly jumpToLatest = (): void => {
+    this.props.room.showLatest(this.props.view);
     if (this.state.window !== FOLLOW_LATEST || !this.state.following) this.setState({ window: FOLLOW_LATEST, following: true });
     this.#scroller?.follow();
     this.#updateVisibility();
@@ -111,19 +150,19 @@ export class MessageList extends Component<Props, ListState> {
   }
 
   #reachesEnd(): boolean {
-    const { messages } = this.props.state;
-    return rangeOf(this.state.window, messages).end === messages.length;
+    const { messages } = this.#shown;
+    return messages === this.props.state.messages && rangeOf(this.state.window, messages).end === messages.length;
   }
 
   readonly #updateVisibility = (): void => {
     const visible = document.visibilityState === "visible" && this.#inView;
-    this.props.room.setVisible(this, visible && (this.#scroller?.following ?? false));
+    this.props.room.setVisible(this.props.view, visible && (this.#scroller?.following ?? false));
   };
 
   readonly #onScroll = (): void => {
     const scroller = this.#scroller;
     if (scroller === null) return;
-    const { messages } = this.props.state;
+    const { messages } = this.#shown;
     const { window, following } = this.state;
     if (!scroller.update(this.#atEnd)) return;
     if (scroller.following !== following) {
@@ -134,10 +173,11 @@ export class MessageList extends Component<Props, ListState> {
     this.#extendRows();
   };
 
-  /** Adds rows near an end of the window; at the start of the list, loads older messages. */
+  /** Adds rows near an end of the window; at an end of the list, loads more messages. */
   #extendRows(): void {
     const scroller = this.#scroller;
-    const { messages, complete, loaded, request } = this.props.state;
+    const { room, view, state } = this.props;
+    const { messages, complete, loaded, request } = this.#shown;
     const { window, following } = this.state;
     if (!scroller?.visible) return;
     const { start, end } = rangeOf(window, messages);
@@ -146,7 +186,9 @@ export class MessageList extends Component<Props, ListState> {
     } else if (scroller.fromEnd < PREFETCH_DISTANCE_PX && end < messages.length) {
       this.setState({ window: extendedDown(window, messages) });
     } else if (scroller.fromTop < PREFETCH_DISTANCE_PX && start === 0 && loaded && !complete && request === null) {
-      if (!following || scroller.fromTop === 0) this.props.room.loadOlder();
+      if (!following || scroller.fromTop === 0) room.load(view, "older");
+    } else if (scroller.fromEnd < PREFETCH_DISTANCE_PX && messages !== state.messages && request === null) {
+      room.load(view, "newer");
     }
   }
 
@@ -170,11 +212,12 @@ export class MessageList extends Component<Props, ListState> {
     rows[next].focus();
   };
 
-  render({ room, state, actions }: Props, { window, activeSeq, following, calm }: ListState): JSX.Element {
+  render({ room, view, state: whole, actions }: Props, { window, activeSeq, following, calm, target }: ListState): JSX.Element {
+    const state = shownIn(whole, view);
     const { messages, pending, complete, loaded, unread, user, principal } = state;
     const height = this.#element.current?.clientHeight ?? 0;
     const { start, end } = rangeOf(window, messages, calm ? DEFAULT_ROWS : rowsThatFit(height));
-    const atEnd = end === messages.length;
+    const atEnd = messages === whole.messages && end === messages.length;
     const rows = rowsOf(state, start, end, Date.now());
     const drafts = pending.filter(({ draft, state }) => draft.type === "chat.send" || (state === "failed" && draft.type !== "chat.vote"));
     const answered = new Set(pending.map(({ draft, state }) => state === "sending" && "re" in draft && draft.re));
@@ -204,6 +247,7 @@ export class MessageList extends Component<Props, ListState> {
                 {...row}
                 user={principal ?? user}
                 active={activeSeq === row.message.seq}
+                marked={target?.seq === row.message.seq}
                 answering={answered.has(row.message.seq)}
                 vote={votes.get(row.message.seq) ?? null}
                 actions={actions}

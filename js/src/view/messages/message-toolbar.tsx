@@ -4,13 +4,18 @@ import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
+import { useCopy } from "../shared/hooks";
 import { IconButton } from "../shared/icon-button";
-import { DeleteIcon, EditIcon, ReactIcon, ReplyIcon } from "../shared/icons";
+import { CheckIcon, DeleteIcon, EditIcon, LinkIcon, ReactIcon, ReplyIcon } from "../shared/icons";
 
 const QUICK_REACTIONS = ["👍", "❤️", "😄", "🎉", "👀", "✅"];
 
 /** Those with a result return false if nothing can be sent. */
 export interface MessageActions {
+  /** Goes to the message `seq`. */
+  readonly onGo: (seq: number) => void;
+  /** The address of a message. */
+  readonly addressOf: (message: Message) => Promise<string>;
   readonly onReply: (message: Message) => void;
   readonly onEdit: (message: Message) => void;
   readonly onRemove: (message: Message) => boolean;
@@ -30,6 +35,10 @@ interface Props extends MessageActions {
 export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element {
   const [pickerOpen, setPickerOpen] = useState(false);
   const [asked, setAsked] = useState(false);
+  const { copied, copy } = useCopy();
+  const copyLink = async (): Promise<void> => {
+    await copy(await actions.addressOf(message));
+  };
   if (asked) return <Confirmation onDelete={() => actions.onRemove(message)} onClose={() => setAsked(false)} />;
   const react = (emoji: string): void => {
     setPickerOpen(false);
@@ -50,6 +59,9 @@ export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element
         <>
           <IconButton label={strings.reply} onClick={() => actions.onReply(message)}>
             <ReplyIcon />
+          </IconButton>
+          <IconButton label={copied ? strings.copied : strings.copyMessageLink} onClick={() => void copyLink()}>
+            {copied ? <CheckIcon /> : <LinkIcon />}
           </IconButton>
           {own && (
             <>

@@ -1,4 +1,4 @@
-/** The message that a reply quotes. */
+/** The message that a reply quotes, as a button that leads to it. */
 
 import type { JSX } from "preact";
 import { strings } from "../../i18n/strings";
@@ -6,13 +6,24 @@ import type { Message } from "../../protocol/entries";
 import { summary } from "../attachments/names";
 import { MAX_QUOTE_CHARACTERS, truncate } from "../shared/text";
 
-/** `message` is null if it is not in the list. */
-export function Quote({ message }: { readonly message: Message | null }): JSX.Element {
-  if (message === null) return <p class="bq-quote">{strings.quoteUnavailable}</p>;
+interface Props {
+  readonly seq: number;
+  /** Null if it is not in the list. */
+  readonly message: Message | null;
+  readonly onGo: (seq: number) => void;
+}
+
+export function Quote({ seq, message, onGo }: Props): JSX.Element {
   return (
-    <p class="bq-quote">
-      <b dir="auto">{message.user}</b>
-      <span dir="auto">{truncate(message.deleted ? strings.deleted : summary(message), MAX_QUOTE_CHARACTERS)}</span>
-    </p>
+    <button type="button" class="bq-quote" title={strings.showQuoted} onClick={() => onGo(seq)}>
+      {message === null ? (
+        <span>{strings.quoteUnavailable}</span>
+      ) : (
+        <>
+          <b dir="auto">{message.user}</b>
+          <span dir="auto">{truncate(message.deleted ? strings.deleted : summary(message), MAX_QUOTE_CHARACTERS)}</span>
+        </>
+      )}
+    </button>
   );
 }

@@ -47,6 +47,13 @@ export function pinned(window: RowWindow, messages: readonly Message[]): RowWind
   return between(start, end, messages);
 }
 
+/** The rows around the message `seq`. */
+export function around(seq: number, messages: readonly Message[]): RowWindow {
+  const index = indexOfSeq(messages, seq);
+  const start = Math.max(0, index - DEFAULT_ROWS / 2);
+  return between(start, Math.min(messages.length, index + DEFAULT_ROWS / 2), messages);
+}
+
 export function extendedUp(window: RowWindow, messages: readonly Message[]): RowWindow {
   const range = rangeOf(window, messages);
   const start = Math.max(0, range.start - EXTENSION_ROWS);

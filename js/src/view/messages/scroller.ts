@@ -48,6 +48,14 @@ export class Scroller {
     return true;
   }
 
+  /** Scrolls to `row`, with a part of what is before it. */
+  reveal(row: HTMLElement): void {
+    const { clientHeight } = this.#element;
+    this.following = false;
+    this.#element.scrollTop += this.#offset(row) - Math.max(0, clientHeight - row.offsetHeight) / 3;
+    this.#saveAnchor();
+  }
+
   follow(): void {
     this.following = true;
     this.restore();

@@ -13,6 +13,8 @@ const icon = (path: string) =>
 
 export const SendIcon = icon("M12 19V5.5M5.5 12 12 5.5l6.5 6.5");
 export const TextIcon = icon("M6 8V5.5h12V8M12 5.5v13M9.5 18.5h5");
+export const SearchIcon = icon("M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zM15.5 15.5 20 20");
+export const ShareIcon = icon("M12 15V4M8 7.5 12 3.5l4 4M5 12.5v7h14v-7");
 export const DownIcon = icon("M12 5v13.5M5.5 12 12 18.5l6.5-6.5");
 export const CheckIcon = icon("m5 12.5 4.5 4.5L19 7.5");
 export const VerifiedIcon = icon("m8.5 12 2.5 2.5 4.5-5M12 3.5l6.5 2.5v5c0 4.5-2.5 7.5-6.5 9.5-4-2-6.5-5-6.5-9.5V6z");
