@@ -82,7 +82,7 @@ export const de: Strings = {
   date: "Datum",
   goToDate: "Zum Datum",
   showQuoted: "Diese Nachricht zeigen",
-  copyMessageLink: "Link zu dieser Nachricht kopieren",
+  copyMessageLink: "Link zu dieser Nachricht",
   share: "Teilen",
   shareHint: "Der Link ist für Personen mit Zugang. Der Einladungslink lässt eine Person ein, innerhalb einer Stunde.",
   linkFailed: "Der Link konnte nicht erstellt werden: versuchen Sie es noch einmal",

@@ -79,7 +79,7 @@ export const en = {
   date: "Date",
   goToDate: "Go to date",
   showQuoted: "Show this message",
-  copyMessageLink: "Copy link to this message",
+  copyMessageLink: "Link to this message",
   share: "Share",
   shareHint: "The link is for people who can already come in. The invite link lets one person in, within an hour.",
   linkFailed: "The link could not be made: try again",

@@ -155,7 +155,7 @@ describe("the address of a message", () => {
       rows().at(-1)!.focus();
       await nextFrame();
     });
-    await click("Copy link to this message");
+    await click("Link to this message");
     expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby#m=500");
   });
 
