@@ -108,6 +108,16 @@ class HttpClient:
         body = await self.get(f"rooms/{self._room}/log", after=page.seq, limit=page.limit)
         return [_to_entry(fields) for fields in self._decoded(_decode_objects, body)]
 
+    async def invite(self, uses: int, minutes: float) -> str:
+        """The end of a link that admits ``uses`` people within ``minutes``; empty where people log in otherwise."""
+        try:
+            body = await self.post("invites", {"uses": uses, "minutes": minutes})
+        except ConnectionRefused as error:
+            if error.code != "no_invites":
+                raise
+            return ""
+        return f"#invite={msgspec.json.decode(body)['code']}"
+
     async def get(self, path: str, timeout: float | None = None, **query: object) -> bytes:  # noqa: ASYNC109
         return await self._request(HTTPRequest(self.endpoint.http_url(path, **query)), timeout)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
 from bqwidget._client.http_client import HttpClient
 from bqwidget.errors import ConnectionRefused
 from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES
@@ -36,11 +34,11 @@ class AccessMixin(ReadingMixin):
         Where people log in otherwise, as in Jupyter, the plain address of the page. Raises ConnectionRefused,
         RoomClosed. Example: ``print(room.invite(uses=3, minutes=60))``
         """
-        return self.url + self._request(invite_request(uses, minutes))
+        return self.url + self._request(_invite_request(uses, minutes))
 
     async def ainvite(self, uses: int = 1, minutes: float = 10) -> str:
         """``invite`` for code that awaits. Example: ``print(await room.ainvite(uses=3))``"""
-        fragment = await self._arequest(invite_request(uses, minutes))
+        fragment = await self._arequest(_invite_request(uses, minutes))
         return self.url + fragment  # known by now, so that this does not wait
 
     def mute(self, user: str, minutes: float | None = None) -> None:
@@ -76,21 +74,11 @@ class AccessMixin(ReadingMixin):
         await self._arequest(_order_request(self.name, "reopen"))
 
 
-def invite_request(uses: int, minutes: float) -> Request[str]:
+def _invite_request(uses: int, minutes: float) -> Request[str]:
     """The end of the link; empty where people log in otherwise."""
     uses = check_count("uses", uses, least=1, most=MAX_INVITE_USES)
     minutes = check_number("minutes", minutes, "minutes", most=MAX_INVITE_MINUTES, positive=True)
-
-    async def request(http: HttpClient) -> str:
-        try:
-            body = await http.post("invites", {"uses": uses, "minutes": minutes})
-        except ConnectionRefused as error:
-            if error.code != "no_invites":
-                raise
-            return ""
-        return f"#invite={msgspec.json.decode(body)['code']}"
-
-    return request
+    return lambda http: http.invite(uses, minutes)
 
 
 def _order_request(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bqwidget._client.http_client import HttpClient
-from bqwidget._room.access import invite_request
 from bqwidget.protocol import Message
 
 from .commands import HistoryCommand, Query, SearchCommand
@@ -20,4 +19,4 @@ async def query(command: Query, room: str, http: HttpClient) -> list[Message] | 
             return await http.search(words, limit)
         case _:
             url = http.endpoint.http_url(f"rooms/{room}")
-            return url + await invite_request(1, INVITE_MINUTES)(http) if command.invite else url
+            return url + await http.invite(1, INVITE_MINUTES) if command.invite else url
