@@ -87,10 +87,6 @@ class HttpClient:
         body = await self.get(f"rooms/{self._room}/search", timeout=SEARCH_TIMEOUT, q=words, limit=limit)
         return self._decoded(_decode_messages, body)
 
-    async def search(self, text: str, limit: int) -> list[Message]:
-        """The newest ``limit`` folded messages that contain all words of ``text``, ascending."""
-        return self._decoded(_decode_messages, await self.get(f"rooms/{self._room}/search", q=text, limit=limit))
-
     async def messages_between(self, after: int, upto: int) -> list[Message]:
         """The messages with ``after < seq <= upto``."""
         found: list[Message] = []
