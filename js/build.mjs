@@ -9,7 +9,10 @@ import { options } from "./bundle.mjs";
 
 const build = await context({
   ...options,
-  entryPoints: ["loader.ts", "widget.ts", "widget.css", "page.ts", "page.css", "math.ts", "worker/worker.ts"].map((name) => ({
+  entryPoints: [
+    ...["loader.ts", "widget.ts", "widget.css", "page.ts", "page.css", "lab.ts", "panel.ts", "panel.css"],
+    ...["math.ts", "worker/worker.ts"],
+  ].map((name) => ({
     in: `src/${name}`,
     out: name.replace(/^.*\/|\.\w+$/g, ""),
   })),

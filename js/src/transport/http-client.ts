@@ -10,6 +10,8 @@ const REQUEST_TIMEOUT_MS = 15_000;
 /** The first search of a large room builds its index. */
 const SEARCH_TIMEOUT_MS = 120_000;
 
+type Query = Readonly<Record<string, number | string>>;
+
 /** The server answered with an error. */
 export class HttpError extends RequestError {
   constructor(
@@ -54,20 +56,21 @@ export class HttpClient {
     }
   }
 
-  async #get(
-    path: string,
-    query: Readonly<Record<string, number | string>>,
-    signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-  ): Promise<unknown> {
-    const parameters = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
-    const response = await fetch(`${this.roomUrl}/${path}?${parameters}`, {
-      headers: { accept: "application/json" },
-      signal,
-    });
-    const body: unknown = await response.json().catch(() => null);
-    if (!response.ok) throw httpError(response, body);
-    return body;
+  #get(path: string, query: Query, signal?: AbortSignal): Promise<unknown> {
+    return fetchJson(`${this.roomUrl}/${path}`, query, signal);
   }
+}
+
+/** Rejects with HttpError. */
+export async function fetchJson(url: string, query: Query = {}, signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS)): Promise<unknown> {
+  const parameters = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+  const response = await fetch(`${url}?${parameters}`, {
+    headers: { accept: "application/json" },
+    signal,
+  });
+  const body: unknown = await response.json().catch(() => null);
+  if (!response.ok) throw httpError(response, body);
+  return body;
 }
 
 export function httpError({ status, headers }: Pick<Response, "status" | "headers">, body: unknown): HttpError {

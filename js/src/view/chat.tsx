@@ -28,16 +28,19 @@ interface Props {
   readonly verified?: boolean;
   /** `h1` on a page, where it is the only heading; `h2` in a notebook, below the notebook's own. */
   readonly heading?: "h1" | "h2";
+  /** In a panel or tab of JupyterLab: nothing around it reacts to plain keys, and its address is for who may log in. */
+  readonly docked?: boolean;
 }
 
-export function Chat({ room, defaultName, verified = false, heading = "h2" }: Props): JSX.Element {
+export function Chat({ room, defaultName, verified = false, heading = "h2", docked = false }: Props): JSX.Element {
   const state = room.state.value;
   const region = useRef<HTMLElement>(null);
   const nameInput = useRef<HTMLInputElement>(null);
   const [mode, setMode] = useState<ComposerMode>(NEW_MESSAGE);
   const [nameMissing, setNameMissing] = useState(false);
-  const { view, go, searching, setSearching, searchButton, onLink } = useFinding(room, state, region, heading === "h1");
-  useKeyboardIsolation(region);
+  const isPage = heading === "h1";
+  const { view, go, searching, setSearching, searchButton, onLink } = useFinding(room, state, region, isPage);
+  useKeyboardIsolation(region, !docked);
   const names = useNames(state);
   const requireName = (): boolean => {
     const named = state.user.trim() !== "";
@@ -58,7 +61,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2" }: Pr
       class="bq-chat"
       ref={region}
       aria-label={strings.region(state.room)}
-      data-lm-suppress-shortcuts="true"
+      data-lm-suppress-shortcuts={docked ? undefined : "true"}
       onClick={onLink}
     >
       <Header
@@ -68,6 +71,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2" }: Pr
         searching={searching}
         onSearch={() => setSearching(true)}
         link={(invite) => room.link(invite)}
+        invites={!isPage && !docked}
       />
       <SearchPanel room={room} open={searching} onClose={() => setSearching(false)} onGo={go} />
       <AttachmentCacheContext.Provider value={room.attachments}>

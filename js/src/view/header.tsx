@@ -16,9 +16,11 @@ interface Props {
   readonly searching: boolean;
   readonly onSearch: () => void;
   readonly link: (invite: boolean) => Promise<string>;
+  /** Whether an invite link can be made here. */
+  readonly invites: boolean;
 }
 
-export function Header({ state, heading: Heading, searchButton, searching, onSearch, link }: Props): JSX.Element {
+export function Header({ state, heading: Heading, searchButton, searching, onSearch, link, invites }: Props): JSX.Element {
   const ended = state.status.status === "closed" || state.comm === "gone";
   return (
     <header class="bq-header">
@@ -29,7 +31,7 @@ export function Header({ state, heading: Heading, searchButton, searching, onSea
         <SearchIcon />
       </IconButton>
       <Members members={ended ? [] : state.members} isReader={(member) => isReader(state, member)} />
-      {!ended && <ShareButton link={link} invites={Heading === "h2"} />}
+      {!ended && <ShareButton link={link} invites={invites} />}
     </header>
   );
 }

@@ -11,8 +11,9 @@ import { useEffect } from "preact/hooks";
 
 const EVENT_TYPES = ["keydown", "keyup", "keypress", "paste", "cut", "copy"];
 
-export function useKeyboardIsolation(region: { readonly current: HTMLElement | null }): void {
+export function useKeyboardIsolation(region: { readonly current: HTMLElement | null }, enabled: boolean): void {
   useEffect(() => {
+    if (!enabled) return undefined;
     const element = region.current;
     const unmounted = new AbortController();
     const { signal } = unmounted;
@@ -26,7 +27,7 @@ export function useKeyboardIsolation(region: { readonly current: HTMLElement | n
     element?.addEventListener("focusin", suppressShortcuts, { signal });
     for (const type of EVENT_TYPES) element?.addEventListener(type, stop, { signal });
     return () => unmounted.abort();
-  }, [region]);
+  }, [region, enabled]);
 }
 
 function isSaveShortcut({ key, ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {

@@ -72,6 +72,8 @@ class BqserverExtension(LimitSettings, ExtensionApp):
 
     def initialize_handlers(self) -> None:
         self.opened = contextlib.AsyncExitStack()
+        # The pages of JupyterLab and Notebook 7 show the rooms (server/labextension) if their configuration has this.
+        self.serverapp.web_app.settings.setdefault("page_config_data", {})[NAME] = "true"
         self.serverapp.io_loop.add_callback(self.open_hub)  # the loop is not running yet
 
     async def open_hub(self) -> None:

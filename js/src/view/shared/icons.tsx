@@ -36,3 +36,7 @@ export const AttachIcon = icon(
   "m19.5 11.5-7.6 7.6a4.6 4.6 0 0 1-6.5-6.5l8-8a3.1 3.1 0 0 1 4.4 4.4l-7.9 7.9a1.5 1.5 0 0 1-2.2-2.2l7.2-7.1",
 );
 export const LinkIcon = icon("M10 14a4 4 0 0 0 5.7 0l3.6-3.6a4 4 0 1 0-5.7-5.7l-1.2 1.2M14 10a4 4 0 0 0-5.7 0l-3.6 3.6a4 4 0 1 0 5.7 5.7l1.2-1.2");
+export const BackIcon = icon("M14.5 5.5 8 12l6.5 6.5");
+export const TabIcon = icon("M5 5.5h14v13H5zM5 9.5h14M11 5.5v4");
+export const SidePanelIcon = icon("M4.5 5.5h15v13h-15zM10 5.5v13");
+export const FindIcon = icon("M10.5 4.5a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM15 15l4.5 4.5");

@@ -1,14 +1,19 @@
-/** What the browser stores: its id, the reader's name, how far they have read, and drafts with their attachments. Storage may be full or forbidden. */
+/** What the browser stores: its id, the reader's name, what they have read, and drafts with their attachments.
+ *
+ * Storage may be full or forbidden.
+ */
 
 import type { KeptPosition } from "../../model/reading";
 import type { Attachment } from "../../protocol/attachments";
 import { asAttachments } from "../../protocol/guards";
 import { newClientId } from "../../protocol/ids";
-import { parseJson } from "../../protocol/schema";
+import { isObject, parseJson, uint } from "../../protocol/schema";
 
 const nameKey = (defaultName: string): string => `bqwidget:name:${defaultName}`;
 const CLIENT_KEY = "bqwidget:client";
 const draftKey = (room: string): string => `bqwidget:draft:${room}`;
+const PANEL_KEY = "bqwidget:panel-room";
+const listKey = (base: string): string => `bqwidget:rooms-read:${new URL(base).pathname}`;
 const attachmentsKey = (room: string): string => `bqwidget:parts:${room}`;
 
 const readKey = (room: string): string => `bqwidget:read:${room}`;
@@ -54,6 +59,20 @@ export const saveRead = (room: string, { epoch, seq }: KeptPosition): void =>
 export const loadDraft = (room: string): string => load(() => sessionStorage, draftKey(room)) ?? "";
 
 export const saveDraft = (room: string, text: string): void => save(() => sessionStorage, draftKey(room), text);
+
+/** The room that the panel shows, "" for its list. */
+export const loadPanelRoom = (): string => load(() => sessionStorage, PANEL_KEY) ?? "";
+
+export const savePanelRoom = (room: string): void => save(() => sessionStorage, PANEL_KEY, room);
+
+/** How far this browser has read in each room of the server at `base`, as seqs; null before it has read anything. */
+export function loadReadSeqs(base: string): ReadonlyMap<string, number> | null {
+  const stored = parseJson(load(() => localStorage, listKey(base)) ?? "");
+  return isObject(stored) ? new Map(Object.entries(stored).filter((item): item is [string, number] => uint(item[1]))) : null;
+}
+
+export const saveReadSeqs = (base: string, seqs: ReadonlyMap<string, number>): void =>
+  save(() => localStorage, listKey(base), JSON.stringify(Object.fromEntries(seqs)));
 
 /** The attachments of the draft, which are on the server already. */
 export const loadAttachments = (room: string): Attachment[] =>

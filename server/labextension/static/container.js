@@ -1,15 +1,12 @@
-/** A card in JupyterLab's launcher and a command in its palette, which open the page of this server's rooms; and what a
- * reopened notebook shows in place of a room's window.
+/** The container of the extension: what JupyterLab and Notebook 7 load, by webpack's module federation; and what a reopened
+ * notebook shows in place of a room's window.
  *
- * JupyterLab loads prebuilt extensions by webpack's module federation, and this is all that it asks of one: an
- * object with `init` and `get`. Written by hand, it needs no build, and follows JupyterLab's versions by itself.
+ * They ask a container for `init` and `get`, and that is little enough to write by hand: it needs no webpack, and no
+ * version of JupyterLab to be built against. The code of the rooms is in the bundles of bqserver (js/src/lab.ts), which
+ * serves them, so it always fits the server. Without bqserver's extension in this Jupyter server there are no rooms.
  */
 
 (() => {
-  const ICON =
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path class="jp-icon3" fill="#616161" ' +
-    'd="M4 3h16a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H9l-5 4v-4a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2z"/></svg>';
-  const COMMAND = "bqwidget:open";
   const WIDGET_VIEW = "application/vnd.jupyter.widget-view+json";
   /** A window usually opens sooner. */
   const SENTENCE_DELAY_MS = 500;
@@ -21,29 +18,11 @@
     return (await version.get())();
   }
 
-  async function launcher() {
-    const [{ ILauncher }, { ICommandPalette }, { LabIcon }] = await Promise.all(
-      ["@jupyterlab/launcher", "@jupyterlab/apputils", "@jupyterlab/ui-components"].map(take),
-    );
-    return {
-      id: "bqwidget-launcher:plugin",
-      description: "Opens the rooms of this Jupyter server.",
-      autoStart: true,
-      optional: [ILauncher, ICommandPalette],
-      async activate(app, launcher, palette) {
-        const base = `${app.serviceManager.serverSettings.baseUrl}bqserver/`;
-        const answer = await fetch(`${base}health`).catch(() => null);
-        if (!answer?.ok) return; // the server's side is disabled
-        app.commands.addCommand(COMMAND, {
-          label: "Chat rooms",
-          caption: "Open the rooms of this Jupyter server in a tab of their own",
-          icon: new LabIcon({ name: "bqwidget:room", svgstr: ICON }),
-          execute: () => void window.open(`${base}rooms/lobby`, "_blank", "noopener"),
-        });
-        launcher?.add({ command: COMMAND, category: "Other" });
-        palette?.addItem({ command: COMMAND, category: "Other" });
-      },
-    };
+  async function rooms() {
+    const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+    if (config.bqserver !== "true") return [];
+    const { createPlugin } = await import(new URL(`${config.baseUrl}bqserver/static/lab.js`, location.href).href);
+    return [await createPlugin(shared)];
   }
 
   /** The sentence that is saved with a window as its HTML; "" for other outputs. */
@@ -91,7 +70,7 @@
   async function sentences() {
     const { IRenderMimeRegistry } = await take("@jupyterlab/rendermime");
     return {
-      id: "bqwidget-launcher:sentences",
+      id: "bqwidget:sentences",
       description: "Says in a reopened notebook how to open the window of a room.",
       autoStart: true,
       requires: [IRenderMimeRegistry],
@@ -105,13 +84,13 @@
     };
   }
 
-  (window._JUPYTERLAB ??= {})["bqwidget-launcher"] = {
+  (window._JUPYTERLAB ??= {}).bqwidget = {
     init: (scope) => {
       shared = scope;
     },
     get: async () => {
-      const found = await Promise.all([launcher(), sentences()]);
-      return () => ({ __esModule: true, default: found });
+      const found = await Promise.all([rooms(), sentences()]);
+      return () => ({ __esModule: true, default: found.flat() });
     },
   };
 })();
