@@ -16,6 +16,7 @@ import nbformat
 import pytest
 from support.eventually import eventually
 from support.forking.server import start
+from support.jupyter_server import wait_ended
 from support.paths import PYTHONPATH, ROOT
 from support.ports import free_port
 
@@ -226,19 +227,6 @@ def run_jupyter(
     eventually(lambda: process.poll() is not None or _read(info), 600, "JupyterLab's start")
     assert process.poll() is None, Path(log.name).read_text()
     return process, Jupyter(_read(info)["url"], token, folder)
-
-
-def wait_ended(process: subprocess.Popen[str]) -> None:
-    """Wait until a Jupyter server ends, which was told to; kill it if it does not.
-
-    Jupyter stays when SIGTERM comes while a kernel starts (InvalidStateError in ``cleanup_kernels``) or while it reads
-    a file (a thread of anyio is not ended). Its kernels end when they have lost it.
-    """
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _write_setting(home: Path, name: str, value: dict[str, object]) -> None:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e.conftest import SLOW_TIMEOUT, Notebook, Window, run_jupyter, wait_ended
+from e2e.conftest import SLOW_TIMEOUT, Notebook, Window, run_jupyter
+from support.jupyter_server import wait_ended
 from support.paths import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]

@@ -21,8 +21,9 @@ ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT), str(ROOT / "server")]
 
 from conftest import CHROMIUM_FLAGS, find_chromium, stop_local_server  # noqa: E402
-from e2e.conftest import Jupyter, Window, start_lab, wait_ended  # noqa: E402
+from e2e.conftest import Jupyter, Window, start_lab  # noqa: E402
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+from support.jupyter_server import wait_ended  # noqa: E402
 
 from bqwidget.testing import Member  # noqa: E402
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from support.certificate import unverified_context
 from support.eventually import eventually
@@ -132,4 +133,17 @@ def jupyter_server(
         yield server
     finally:
         process.terminate()
+        wait_ended(process)
+
+
+def wait_ended(process: subprocess.Popen[Any]) -> None:
+    """Wait until a Jupyter server ends, which was told to; kill it if it does not.
+
+    Jupyter stays when SIGTERM comes while a kernel starts (InvalidStateError in ``cleanup_kernels``) or while it reads
+    a file (a thread of anyio is not ended). Its kernels end when they have lost it.
+    """
+    try:
         process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
