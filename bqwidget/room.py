@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable, Sequence
+from random import Random
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Self
 from weakref import finalize
@@ -89,7 +89,8 @@ class Room(
         endpoint = configured_endpoint(url, token, insecure=insecure)
         self._member = KernelMember(endpoint.base if endpoint else "", name, self.user, separate=separate)
         self._connection = Connection(
-            Session(name, keep=self.keep, random=random.random),
+            # Not the generator of the random module, which a notebook may have seeded.
+            Session(name, keep=self.keep, random=Random().random),  # noqa: S311 - no secret
             endpoint,
             query={
                 "user": self.user,

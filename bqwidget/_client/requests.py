@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine
+from random import Random
 from typing import Any, TypeVar
 
 from bqwidget.errors import ConnectionRefused
@@ -44,7 +44,7 @@ class RoomRequests:
 
     async def upload(self, attachment: Attachment) -> Part:
         """Upload, and retry until the server has it. Raises ConnectionRefused if it is refused permanently."""
-        backoff = Backoff(random.random)
+        backoff = Backoff(Random().random)  # noqa: S311 - no secret
         while True:
             try:
                 return await self.run(lambda client: client.upload(attachment))

@@ -114,6 +114,7 @@ LONG_ANSWER = ANSWER * 20 + "```python\n" + "value = compute(value, 0.5)  # once
 """About 20,000 characters."""
 
 
+@pytest.mark.alone
 def test_twenty_thousand_characters_block_the_page_for_no_50_ms(server, pages, bot):
     """In CPU time, which other programs on this machine do not lengthen; the highlighting of the code included."""
     assert len(LONG_ANSWER) > 18_000

@@ -72,9 +72,14 @@ class HandlerMixin(WriteMixin):
         return register if function is None else register(function)
 
     def _register_handler(
-        self, function: Callable[[Message], object], *, where: Predicate | None, flags: dict[str, bool]
+        self,
+        function: Callable[[Message], object],
+        *,
+        where: Predicate | None,
+        flags: dict[str, bool],
+        verb: str = "on_message",
     ) -> Callable[[Message], object]:
-        check_function("function", function, "a function", "on_message")
+        check_function("function", function, "a function", verb)
         callback = self._make_callback(function, on_result=Replies(ref(self), function))
         session = self._connection.session
         with self._connection.lock:

@@ -106,7 +106,7 @@ class CommandMixin(HandlerMixin):
                 return f"Yes, {message.user}?"
         """
         flags = {"background": check_flag("background", background), "own": False, "live": False}
-        register = partial(self._register_handler, where=weak(self._is_mentioned), flags=flags)
+        register = partial(self._register_handler, where=weak(self._is_mentioned), flags=flags, verb="on_mention")
         return register if function is None else register(function)
 
     def _is_mentioned(self, message: Message) -> bool:

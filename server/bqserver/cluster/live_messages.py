@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import zlib
 from collections.abc import Awaitable, Callable
 from functools import partial
+from random import Random
 from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +34,7 @@ from bqwidget.protocol import NOT_JSON, AppendFrame, StopFrame, Struct, encode
 if TYPE_CHECKING:
     from bqserver.hub.hub import Hub
 
+_random = Random()  # noqa: S311 - no secret, and apart from the generator that a program may have seeded
 SIGNS_PER_HEARTBEAT = 8
 """How often a node says which authors it has."""
 ROOM_MEMORY = 2.0
@@ -168,7 +169,7 @@ class NatsLiveRelay:
             self._hub.orphans.returned(author)
         for author in before.keys() - authors.keys():
             if not self._is_remote(author):
-                grace = self._hub.heartbeat * (1 + SPREAD * random.random())  # noqa: S311 - no secret
+                grace = self._hub.heartbeat * (1 + SPREAD * _random.random())
                 self._hub.orphans.left(author, grace)
 
     def _is_remote(self, author: str) -> bool:

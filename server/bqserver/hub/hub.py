@@ -9,10 +9,10 @@ peer in a single write; long frames are compressed once for the peers that take 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
+from random import Random
 
 import msgspec
 
@@ -39,6 +39,8 @@ from .peer import Peer
 from .presence import PresenceAnnouncer, next_announcement
 from .reading.marks import ReadMarks
 from .room import ActiveRoom
+
+_random = Random()  # noqa: S311 - no secret, and apart from the generator that a program may have seeded
 
 OnOutcome = Callable[[Outcome], None]
 
@@ -278,7 +280,7 @@ class Hub:
         await asyncio.sleep(0)  # and flushed
         spread = min(5_000, 200 + 5 * len(self.peers))
         for peer in list(self.peers):
-            bye = Bye(code=1001, retry_ms=random.randint(100, spread))  # noqa: S311 - jitter, no secret
+            bye = Bye(code=1001, retry_ms=_random.randint(100, spread))
             peer.connection.write(text_frame(encode(bye)))
             peer.connection.close(1001, "restart")
         if self._running:

@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import json
 import logging
-import random
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +46,7 @@ CLOSE_TIMEOUT = 1.0
 """Seconds for which ``close`` waits for a server that may be frozen."""
 
 _log = logging.getLogger("bqserver.nats")
+_random = Random()  # noqa: S311 - no secret, and apart from the generator that a program may have seeded
 
 
 class NatsClient:
@@ -185,7 +186,7 @@ class NatsClient:
                 try:
                     await self._connect()
                 except ConnectionError:
-                    await asyncio.sleep(RECONNECT_INTERVAL * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+                    await asyncio.sleep(RECONNECT_INTERVAL * _random.uniform(0.5, 1.5))
                 continue
             try:
                 await client.flush(timeout=REQUEST_TIMEOUT)
@@ -198,7 +199,7 @@ class NatsClient:
     async def _connect(self) -> None:
         """Connect to the first server that answers, in random order. Raises ConnectionError."""
         reason = "no answer"
-        for server in random.sample(self.address.servers, len(self.address.servers)):
+        for server in _random.sample(self.address.servers, len(self.address.servers)):
             client = Client()
             try:
                 await asyncio.wait_for(self._set_up(client, server), 2 * REQUEST_TIMEOUT)

@@ -20,11 +20,18 @@ def damaged(tmp_path):
         yield running
 
 
-@pytest.mark.parametrize("path", ["/messages", "/rooms/lobby/log", "/rooms", "/rooms/lobby"])
+@pytest.mark.parametrize("path", ["/messages", "/rooms/lobby/log", "/rooms"])
 def test_an_unreadable_log_is_503_and_the_answer_names_no_file(damaged, path):
     answer = request(damaged.url, "GET", path)
     assert (answer.status, answer.code) == (503, "unavailable")
     assert int(answer.headers["Retry-After"]) > 0
+    assert b"sqlite" not in answer.body
+
+
+def test_a_page_that_has_begun_says_that_its_log_is_unreadable(damaged):
+    answer = request(damaged.url, "GET", "/rooms/lobby", Accept="text/html")
+    assert answer.status == 200
+    assert b"The messages can't be read just now" in answer.body
     assert b"sqlite" not in answer.body
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import subprocess
 import sys
 
@@ -93,3 +95,14 @@ def test_closing_without_a_server_reports_and_raises(capsys: pytest.CaptureFixtu
     with pytest.raises(RoomClosed):
         sending.result(0)
     assert "bqwidget: 1 message or change was not delivered to room lobby (" in capsys.readouterr().err
+
+
+def test_a_room_leaves_the_random_numbers_of_a_program_alone() -> None:
+    before = random.getstate()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Room("lobby", user="ada", url=f"http://127.0.0.1:{server.getsockname()[1]}"),
+    ):
+        for _attempt in range(2):  # the second after a random time
+            server.accept()[0].close()
+    assert random.getstate() == before

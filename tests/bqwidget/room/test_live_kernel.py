@@ -154,7 +154,7 @@ def test_an_interrupt_between_cells_ends_the_reply_as_stopped(notebook, bob, han
     done = ended(bob, message)
     assert (done.end, done.stopped_by) == ("stopped", None)
     cell.shows("KeyboardInterrupt")
-    assert notebook.run("print('alive', len(closed))").text == "alive 1\n"
+    notebook.until(lambda: notebook.run("print('alive', len(closed))").text == "alive 1\n", "the end of its generator")
 
 
 def test_a_reply_that_began_while_a_cell_waits_goes_on_after_it(notebook, bob):

@@ -22,8 +22,8 @@ from .schema import SEQ_MASK, connect, create_database, read_epoch, transaction,
 MAX_TRANSACTION_ENTRIES = 2_000
 """Entries indexed in one transaction, between which other searches run."""
 
-INDEX_VERSION = 1
-"""Of the indexed text, in the file's ``user_version``."""
+INDEX_VERSION = 2
+"""Of the index, in the file's ``user_version``."""
 
 _WITHOUT_SPACES = re.compile(
     "[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff"
@@ -35,7 +35,8 @@ _WITHOUT_SPACES = re.compile(
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (epoch TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor (room INTEGER PRIMARY KEY, id INTEGER NOT NULL);
-CREATE VIRTUAL TABLE IF NOT EXISTS found USING fts5 (user, text, tokenize = "unicode61 remove_diacritics 2");
+CREATE VIRTUAL TABLE IF NOT EXISTS found
+USING fts5 (user, text, tokenize = "unicode61 remove_diacritics 2", prefix = "1 2 3");
 """
 
 

@@ -241,6 +241,7 @@ def test_a_file_of_the_version_before_opens(path: Path) -> None:
             db.execute("PRAGMA user_version = 2")
             db.execute("DROP INDEX addition")
             db.execute("DROP TABLE live")
+            db.execute("DROP TABLE read_position")
             db.execute(statement)
         assert list_problems(path) == []
         with serving(path) as (url, _):
