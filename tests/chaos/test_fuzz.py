@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +206,17 @@ async def answer(reader: asyncio.StreamReader, method: str) -> tuple[int, dict[s
     status = int(start.split(" ")[1])
     if status == 100:
         return await answer(reader, method)
-    length = 0 if method == "HEAD" or status in (204, 304) else int(headers.get("content-length", 0))
-    return status, headers, await reader.readexactly(length)
+    if method == "HEAD" or status in (204, 304):
+        return status, headers, b""
+    if headers.get("transfer-encoding") == "chunked":  # a page, which begins before its messages are read
+        return status, headers, b"".join([chunk async for chunk in chunks(reader)])
+    return status, headers, await reader.readexactly(int(headers.get("content-length", 0)))
+
+
+async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while length := int(await reader.readuntil(b"\r\n"), 16):
+        yield (await reader.readexactly(length + 2))[:-2]
+    await reader.readexactly(2)
 
 
 async def malformed(server: ServerProcess, seed: int) -> Counter[str]:

@@ -202,7 +202,8 @@ class NatsClient:
         for server in _random.sample(self.address.servers, len(self.address.servers)):
             client = Client()
             try:
-                await asyncio.wait_for(self._set_up(client, server), 2 * REQUEST_TIMEOUT)
+                async with asyncio.timeout(2 * REQUEST_TIMEOUT):
+                    await self._set_up(client, server)
             except CONNECTION_ERRORS as error:
                 reason = error_text(client.last_error or error)
                 self._close_in_background(client)

@@ -17,8 +17,9 @@ from support.eventually import eventually
 
 from bqwidget import Message, Room
 from bqwidget._room.commands.signature import CommandSignature, UsageError
-from bqwidget._room.commands.words import mentions, parse_command
+from bqwidget._room.commands.words import parse_command
 from bqwidget.protocol import MAX_COMMAND_HELP, MAX_COMMAND_USAGE
+from bqwidget.protocol.mentions import mentions
 
 MESSAGE = Message(seq=1, room="lobby", user="bob", text="/x", at=1)
 

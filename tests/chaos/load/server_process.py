@@ -35,7 +35,7 @@ class ServerProcess:
         arguments = (f"--port={self.port}", "--open", f"--log={log}", *options)
         self._arguments = arguments
         self._command = [*prefix, sys.executable, *program, *arguments]
-        self._forks = program == MODULE and not prefix
+        self._forks = program == MODULE and not prefix and "LD_PRELOAD" not in (environ or {})
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[str] | None = None
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - ``close`` closes it
