@@ -124,9 +124,15 @@ def jupyter_server(
 
         def answers() -> bool:
             try:
-                return server.ask("GET", "/api/status").status == 200
+                return server.ask("GET", "/api/status").status == 200 and has_rooms()
             except ConnectionRefusedError:  # it listens only once its event loop runs
                 return False
+
+        def has_rooms() -> bool:
+            """Whether the extension has opened them, or will not; Jupyter answers earlier."""
+            said = log.read_text()
+            closed = "bqserver.extension" not in said or "chat rooms unavailable" in said
+            return closed or server.ask("GET", "/bqserver/health").status == 200
 
         server = JupyterServer(process, eventually(read, 60, "Jupyter's start")["url"], token, log)
         eventually(answers, what="Jupyter's first answer")

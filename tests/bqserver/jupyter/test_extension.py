@@ -341,7 +341,7 @@ def test_a_stopped_server_sends_bye_and_keeps_the_history(home, home_environ, ju
 
 @pytest.mark.parametrize("name", ["rights.toml", "log.moderation.json"])
 def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, jupyter_server, name):
-    """Jupyter can still be stopped, which ``jupyter_server`` does at the end."""
+    """Jupyter can still be stopped."""
     faulty = home / "data" / name
     faulty.parent.mkdir(exist_ok=True)
     faulty.write_text("[lobby")
@@ -352,6 +352,8 @@ def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, ju
         assert str(faulty) in log
         assert "Traceback" not in log
         assert server.ask("GET", "/bqserver/health").status == 404
+        server.process.terminate()
+        assert eventually(lambda: server.process.poll() is not None, 30, "Jupyter's end")
 
 
 def test_lost_rights_open_no_room_and_after_a_restart_neither(home, home_environ, jupyter_server):
