@@ -113,7 +113,7 @@ describe("the typing line", () => {
     expect(find(".bq-typing").textContent).toBe("ada is typing…");
   });
 
-  it("shows another of the same unverified name, whom the list tells apart", async () => {
+  it("shows another one of the same unverified name", async () => {
     await receive({ ...source.log.hello(true), member: "1" });
     const members = [{ user: "me", id: "1" }, { user: "me", id: "2" }];
     await receive({ type: "presence", members: members.map((each) => ({ ...each, typing: each.id === "1" })) });

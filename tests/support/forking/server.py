@@ -1,7 +1,7 @@
 """bqserver and Jupyter in processes of their own, forked from one that has imported them already (template.py).
 
 Python's start and the imports take 0.5 s of a core for bqserver, 1.3 s for JupyterLab; the fork takes 0.01 s. On other
-systems than Linux they are started anew.
+systems than Linux each is a new process of Python.
 """
 
 from __future__ import annotations
