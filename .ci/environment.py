@@ -37,7 +37,7 @@ def prepare(extra: str, *, lowest: bool = False) -> str:
     extras = _installed(venv)
     if extra not in extras:
         extras = sorted({*extras, extra})
-        packages = ["--no-deps", *lower_bounds()] if lowest else ["--editable", f".[{','.join(extras)}]"]
+        packages = lower_bounds() if lowest else ["--editable", f".[{','.join(extras)}]"]
         say(f"Installing {' '.join(packages)} into {venv.name} (the first time takes a few minutes)")
         pip = [python, "-m", "pip", "install", "--disable-pip-version-check", *packages]
         if subprocess.run(pip, cwd=ROOT, check=False).returncode:

@@ -41,7 +41,7 @@ from .errors import BqwidgetError
 from .protocol import Error, Message, Read, Stop, Typing
 from .room import Room
 
-FLUSH_INTERVAL = 0.025
+FLUSH_INTERVAL = 0.04
 """Seconds between two flushes under load. Frames are batched because Jupyter silently drops floods of comm messages."""
 FLUSH_BURST = 4
 """Flushes that need not wait: a message and its acknowledgement, status and presence, in a calm room."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import websockets
@@ -72,9 +72,10 @@ class WebSocketClient:
         self._page: PageRequest | None = None
         self._page_requested = asyncio.Event()
 
-    def send(self, frames: Iterable[ClientFrame]) -> None:
-        self._outgoing.extend(frames)
-        self._outgoing_added.set()
+    def send(self, frames: Sequence[ClientFrame]) -> None:
+        if frames:  # waking the writer takes a turn of the loop, which in a busy kernel waits for the GIL
+            self._outgoing.extend(frames)
+            self._outgoing_added.set()
 
     @property
     def has_backlog(self) -> bool:

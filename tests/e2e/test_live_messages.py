@@ -46,6 +46,7 @@ def pieces(text: str, size: int) -> list[str]:
 
 def open_page(pages, server: RunningServer, bot: Room, **options: object) -> tuple[Page, Window]:
     page = pages(**options)
+    page.add_init_script(EACH_FRAME)
     page.goto(f"{server.url}/rooms/{bot.name}")
     window = Window(page.get_by_role("region", name=f"Chat room {bot.name}"))
     window.set_name("ada")
@@ -59,27 +60,37 @@ ANSWER = (
     "1. Measure the *friction*.\n2. Repeat it.\n\n> A full tram stops later.\n\nSee [the data](https://example.com). 🚋\n\n"
 )
 
+EACH_FRAME = """
+window.eachFrame = (element, look) => {
+  const observer = new ResizeObserver(look);
+  const frame = () => {
+    observer.disconnect();
+    observer.observe(element); // which calls it in this frame
+    requestAnimationFrame(frame);
+  };
+  frame();
+};
+"""
+"""Look at what is painted: after the layout of each frame, and after the older observers of the view."""
+
 WATCH = """
 () => {
   const scroll = document.querySelector(".bq-scroll");
   const watched = { shrunk: 0, replaced: 0, awayFromEnd: 0, folded: 0, frames: 0 };
   let [length, blocks] = [0, []];
-  const look = () => {
+  eachFrame(scroll, () => {
     const text = [...document.querySelectorAll(".bq-text")].at(-1);
-    if (text) {
-      watched.frames += 1;
-      const now = [...text.children];
-      const done = now.slice(0, -2); // the others may still become something else
-      watched.replaced += blocks.filter((block, index) => done[index] !== block).length;
-      // The marks of Markdown disappear when they are complete: "**bold" has two characters more than bold text.
-      if (text.textContent.length < length - 4) watched.shrunk += 1;
-      watched.folded += text.matches(".bq-folded") ? 1 : 0;
-      if (scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight > 2) watched.awayFromEnd += 1;
-      [length, blocks] = [text.textContent.length, done];
-    }
-    requestAnimationFrame(look);
-  };
-  look();
+    if (!text) return;
+    watched.frames += 1;
+    const now = [...text.children];
+    const done = now.slice(0, -2); // the others may still become something else
+    watched.replaced += blocks.filter((block, index) => done[index] !== block).length;
+    // The marks of Markdown disappear when they are complete: "**bold" has two characters more than bold text.
+    if (text.textContent.length < length - 4) watched.shrunk += 1;
+    watched.folded += text.matches(".bq-folded") ? 1 : 0;
+    if (scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight > 2) watched.awayFromEnd += 1;
+    [length, blocks] = [text.textContent.length, done];
+  });
   window.watched = watched;
 }
 """
@@ -164,11 +175,9 @@ READ_ON = """
   const read = [...document.querySelectorAll(".bq-text > *")].find((block) => block.getBoundingClientRect().bottom > top + 1);
   const start = read.getBoundingClientRect().top;
   window.worst = 0;
-  const look = () => {
+  eachFrame(scroll, () => {
     window.worst = Math.max(window.worst, read.isConnected ? Math.abs(read.getBoundingClientRect().top - start) : 999);
-    requestAnimationFrame(look);
-  };
-  look();
+  });
 }
 """
 """Scrolls to the middle, and records how far the block at the top of the view moves."""
