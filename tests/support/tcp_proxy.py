@@ -19,6 +19,7 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.connections = 0
+        """All that there have been."""
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="tcp-proxy")
         self._thread.start()
@@ -61,9 +62,9 @@ class TcpProxy:
             writer.transport.abort()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {writer, upstream_writer}
+        self.connections += 1  # those that `cut` resets
         try:
             with contextlib.suppress(ConnectionError):
                 await asyncio.gather(self._copy(reader, upstream_writer), self._copy(upstream_reader, writer))

@@ -376,7 +376,7 @@ def test_an_agent_of_pydantic_ai_answers_it(talk: Room) -> None:
         return ModelResponse(parts=[TextPart("ok")])
 
     history = talk.conversation("pydantic_ai")
-    result = Agent(FunctionModel(model)).run_sync(message_history=history)
+    result = asyncio.run(Agent(FunctionModel(model)).run(message_history=history))
     assert result.output == "ok"
     assert [type(each) for each in given_messages] == [ModelRequest, ModelResponse, ModelRequest]
     first, second = (part for part in given_messages[0].parts if isinstance(part, UserPromptPart))
