@@ -113,12 +113,13 @@ def test_a_live_message_grows_without_a_flicker(server, pages, bot):
     watched = page.evaluate("watched")
     assert watched["frames"] > 3
     assert {**watched, "frames": 0} == dict.fromkeys(watched, 0)
-    assert live.locator(".bq-text > *").count() == 8 * 7 + 1  # with "Show less"
     live.get_by_role("button", name="Show less").wait_for()
+    assert live.locator(".bq-text > *").count() == 8 * 7 + 1  # with that button
     page.reload()
     window.wait_connected()
     live.get_by_role("button", name="Show all").click()
-    assert live.locator(".bq-text > *").count() == 8 * 7 + 1, "as it was drawn piece by piece"
+    drawn = "count => document.querySelectorAll('.bq-text > *').length === count"  # by the worker
+    page.wait_for_function(drawn, arg=8 * 7 + 1)  # as it was drawn piece by piece
 
 
 LONG_ANSWER = ANSWER * 20 + "```python\n" + "value = compute(value, 0.5)  # once more\n" * 300 + "```\n"
