@@ -122,10 +122,10 @@ def main() -> None:
         asker = stack.enter_context(Room("streaming", user="asker", url=server.url)).wait_open(60)
         url, sizes = f"{server.url}/rooms/streaming", list[int]()
         if options.stops:
-            measure_stops(open_page(browser, url, sizes), author, asker, options.stops)
+            measure_stops(open_page(browser, url), author, asker, options.stops)
             return
         listener.run(JOIN.format(user="listener", url=server.url) + LISTEN)
-        pages = [open_page(browser, url, sizes) for _ in range(options.windows)]
+        pages = [open_page(browser, url, sizes if number == 0 else None) for number in range(options.windows)]
         lab = open_lab(browser, stack, Path(folder), server.url) if options.jupyterlab else None
         sizes.clear()
         tokens = [token(number, options.characters) for number in range(1, options.tokens + 1)]
@@ -141,7 +141,7 @@ def main() -> None:
         show("page", pages, sent)
         if lab:
             show("JupyterLab", [lab], sent)
-        print(f"received: {sum(sizes) / len(pages) / len(text):.1f} x the text, per page")
+        print(f"received: {sum(sizes) / len(text):.1f} x the text, by a page")
         entries, size = (
             after - earlier for after, earlier in zip(log_of(Path(folder) / "log.sqlite"), before, strict=True)
         )
@@ -156,9 +156,11 @@ def token(number: int, characters: int | None) -> str:
     return word + ("\n\n" if number % 20 == 0 else " ")
 
 
-def open_page(browser: Browser, url: str, sizes: list[int]) -> Page:
+def open_page(browser: Browser, url: str, sizes: list[int] | None = None) -> Page:
+    """``sizes`` gets those of its frames; only of one page, for to report them costs as much as to draw them."""
     page = browser.new_context(viewport={"width": 760, "height": 700}).new_page()
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: sizes.append(len(frame) + 4)))
+    if sizes is not None:
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: sizes.append(len(frame) + 4)))
     page.goto(url)
     page.get_by_role("status").filter(has_text="Connected").wait_for()
     page.get_by_role("textbox", name="Your name").fill("reader")
@@ -188,10 +190,12 @@ def measure_stops(page: Page, author: Kernel, asker: Room, count: int) -> None:
         times = []
         for _ in range(count):
             question = asker.send("?")
-            page.get_by_role("button", name="Stop", exact=True).wait_for()
+            stop = page.get_by_role("button", name="Stop", exact=True)
+            stop.wait_for()
             clicked = page.evaluate(CLICK)
             asker.wait_for(lambda message, seq=question.seq: message.re == seq, timeout=60, after=question)
             times.append(float(author.run("print(closed[-1])").text) - clicked)
+            stop.wait_for(state="detached")
         print(f"stop to closed, {name}: {quantiles(times)}")
 
 
