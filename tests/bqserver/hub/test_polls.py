@@ -145,7 +145,7 @@ def test_setting_the_clock_ends_no_poll(tmp_path, monkeypatch) -> None:
 
 
 def test_the_poll_of_an_asker_that_is_gone_ends() -> None:
-    with running_server(open=True, heartbeat=0.5) as server, member(server.url) as watching:
+    with running_server(open=True, heartbeat=1) as server, member(server.url) as watching:
         watching.until("synced")
         with member(server.url, query="?user=ada&kind=kernel&client=k1") as kernel:
             kernel.until("synced")

@@ -326,7 +326,7 @@ input()
 
 
 def test_a_frozen_kernel_is_busy_no_more_although_nothing_else_happens(monkeypatch):
-    with running_server(open=True, heartbeat=0.5) as server, joined(server, user="bob") as bob:
+    with running_server(open=True, heartbeat=1) as server, joined(server, user="bob") as bob:
         monkeypatch.setenv("BQWIDGET_URL", server.url)
         process = subprocess.Popen([sys.executable, "-c", FROZEN], stdin=subprocess.PIPE)
         try:

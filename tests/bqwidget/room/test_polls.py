@@ -198,7 +198,7 @@ def test_it_goes_on_after_a_restart_of_the_server(log: str, unused_port: int) ->
         bob = Room("lobby", user="bob", url=server.url).wait_open(20)
         poll = ada.poll("Which?", ["a", "b"], from_=["bob", "eve"], wait=False)
         bob.answer(found(bob), "a")
-    with running_server(log=log, port=unused_port, open=True, heartbeat=0.5) as server:
+    with running_server(log=log, port=unused_port, open=True, heartbeat=1) as server:
         eventually(lambda: ada.status == bob.status == "open")
         assert poll.is_open
         assert poll.votes == {"bob": "a"}

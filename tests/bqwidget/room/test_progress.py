@@ -511,7 +511,7 @@ with room.report("job") as report:
 def test_what_a_killed_process_left_open_ends_also_after_a_restart_of_the_server(
     home, monkeypatch, unused_port, tmp_path
 ):
-    settings = {"open": True, "heartbeat": 0.5, "port": unused_port, "log": f"sqlite:{tmp_path / 'log.sqlite'}"}
+    settings = {"open": True, "heartbeat": 1, "port": unused_port, "log": f"sqlite:{tmp_path / 'log.sqlite'}"}
     monkeypatch.setenv("BQWIDGET_URL", f"http://127.0.0.1:{unused_port}")
     with Room("lobby", user="bob") as watching:
         with running_server(**settings):

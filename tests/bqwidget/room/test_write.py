@@ -305,7 +305,7 @@ def test_nothing_is_lost_when_the_connection_is(room_server):
 def test_a_writer_that_was_away_for_too_long_gives_the_message_all_of_its_text():
     """Until then the server has ended it. The rest comes as an edit, so that no word is lost."""
     with (
-        running_server(open=True, heartbeat=0.5) as server,
+        running_server(open=True, heartbeat=1) as server,
         tcp_proxy(server.port) as proxy,
         Room("lobby", "ada", url=proxy.url) as ada,
         Room("lobby", "bob", url=server.url) as bob,
