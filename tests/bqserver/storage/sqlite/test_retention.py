@@ -57,9 +57,9 @@ def log_entries(url: str, room: str = "lobby") -> list[dict[str, Any]]:
     return found
 
 
-def fill(one: Member, count: int = 60) -> int:
-    """More than 20 kB; returns the last seq."""
-    return [say(one, f"filler {number} " + "x" * 500) for number in range(count)][-1]
+def fill(one: Member, count: int = 60, start: int = 0) -> int:
+    """Messages with numbers from ``start`` on; 60 of them are more than 20 kB. Returns the last seq."""
+    return [say(one, f"filler {number} " + "x" * 500) for number in range(start, start + count)][-1]
 
 
 def wait_for_trim(url: str, seq: int) -> None:
@@ -89,11 +89,12 @@ def test_an_attachment_goes_with_the_last_message_that_references_it(
         request(url, "POST", "/rooms/other/messages", {"user": "ada", "text": "", "parts": [gone]})
         assert request(url, "GET", f"/rooms/lobby/search?q={SECRET}").json[0]["seq"] == last
         fill(one, 30)
-        say(one, "again", parts=[kept])
-        fill(one)
-        wait_for_trim(url, last)
-        assert log_entries(url)[-1]["text"].startswith("filler 59")
+        again = say(one, "again", parts=[kept])
+        fill(one, 20, 30)  # "again" is still within 20 kB, so that what it references is there
         say(one, "third", parts=[kept])
+        fill(one, 20, 50)
+        wait_for_trim(url, again)
+        assert log_entries(url)[-1]["text"].startswith("filler 69")
         eventually(lambda: request(url, "GET", f"/rooms/lobby/parts/{gone['sha256']}").status == 404)
         assert request(url, "GET", f"/rooms/lobby/parts/{kept['sha256']}").body == pictures[0]
         assert request(url, "GET", f"/rooms/other/parts/{gone['sha256']}").body == pictures[1]
