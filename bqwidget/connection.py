@@ -1,4 +1,4 @@
-"""Connection: what other threads call on the thread of a room."""
+"""Connection: what other threads call on the rooms' thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from bqwidget._client.http_client import Attachment, HttpClient
 from bqwidget._client.live.drafts import LiveDraft
 from bqwidget._client.outbox import Delivery
-from bqwidget._client.session_thread import SessionThread, now_ms
+from bqwidget._client.session_task import SessionTask, now_ms
 from bqwidget._client.subscription import Subscription
 
 from .errors import ConnectionRefused, RoomClosed
@@ -20,8 +20,8 @@ from .protocol import Draft, Ending, Message, SetStep, plain
 Result = TypeVar("Result")
 
 
-class Connection(SessionThread):
-    """The futures that its methods return are completed on the room's thread."""
+class Connection(SessionTask):
+    """The futures that its methods return are completed on the rooms' thread."""
 
     def request(
         self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]], timeout: float | None = None
@@ -34,20 +34,26 @@ class Connection(SessionThread):
         future: Future[Result] = Future()
         future.set_running_or_notify_cancel()
 
-        async def run() -> None:
-            try:
-                await self._wait_until_open(timeout)
-                future.set_result(await self.requests.run(request))
-            except asyncio.CancelledError:
+        async def run() -> Result:
+            await self._wait_until_open(timeout)
+            return await self.requests.run(request)
+
+        def start() -> None:
+            self.requests.start(run).add_done_callback(finish)
+
+        def finish(task: asyncio.Task[Result]) -> None:
+            if task.cancelled():
                 future.set_exception(self.close_error or RoomClosed(f"{self.session.room} is closed"))
-            except Exception as error:  # noqa: BLE001 - raised in the thread that waits for the future
+            elif (error := task.exception()) is not None:
                 future.set_exception(error)
+            else:
+                future.set_result(task.result())
 
         with self.lock:
             if self.close_error is not None:
                 future.set_exception(self.close_error)
             else:
-                self.call_soon(self.requests.start, run)
+                self.call_soon(start)
         return future
 
     async def _wait_until_open(self, timeout: float | None) -> None:  # noqa: ASYNC109 - raises ConnectionRefused

@@ -13,7 +13,7 @@ import msgspec
 
 from bqwidget._client.endpoint import configured_endpoint
 from bqwidget._client.message_list import MessageSnapshot
-from bqwidget._client.session_thread import now_ms
+from bqwidget._client.session_task import now_ms
 from bqwidget._client.status import Status, StatusError
 from bqwidget._room.access import AccessMixin
 from bqwidget._room.arguments import check_flag, check_timeout
@@ -190,10 +190,10 @@ class Room(
             bundle[0]["text/plain"] = repr(self)
         return bundle
 
-    # ---- used by widget.py, whose comm messages are handled on the room's thread ----
+    # ---- used by widget.py, whose comm messages are handled on the rooms' thread ----
 
     def _add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener(frames)`` on the room's thread after every step, with what it accepted, if anything.
+        """Call ``listener(frames)`` on the rooms' thread after every step, with what it accepted, if anything.
 
         Returns a function that ends this.
         """
@@ -206,10 +206,10 @@ class Room(
         return remove
 
     def _snapshot_frames(self, limit: int) -> list[ServerFrame | Status]:
-        """Frames that rebuild the newest ``limit`` messages and the status; on the room's thread."""
+        """Frames that rebuild the newest ``limit`` messages and the status; on the rooms' thread."""
         return [*self._connection.session.snapshot(limit, self._connection.server_time_ms()), self._current_status()]
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _on_update(self, accepted: Sequence[ServerFrame]) -> None:
         """After every step of the connection: notify the window, the observers and the handlers."""

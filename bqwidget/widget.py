@@ -1,6 +1,6 @@
-"""ChatWidget: a Room's window in a notebook: the comm on one side, the room's thread on the other.
+"""ChatWidget: a Room's window in a notebook: the comm on one side, the rooms' thread on the other.
 
-Comm handlers, which Jupyter may run on any thread, only queue work for the room's thread; the widget's state is used
+Comm handlers, which Jupyter may run on any thread, only queue work for the rooms' thread; the widget's state is used
 on that thread only. No part of the conversation is a synced trait, so neither the token nor messages are saved in the
 notebook file.
 """
@@ -138,7 +138,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         """No callback keeps a window alive: ipywidgets does, until it is closed."""
         return False
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _on_frames(self, frames: Sequence[Any]) -> None:
         self._mark_changed()

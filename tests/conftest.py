@@ -223,7 +223,7 @@ def join(room_server, request: pytest.FixtureRequest):
 @pytest.fixture
 def closes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Room without a server waits 0.2 s for it when it closes, instead of ten, if something is queued."""
-    monkeypatch.setattr("bqwidget._client.session_thread.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("bqwidget._client.session_task.CLOSE_TIMEOUT", 0.2)
 
 
 @pytest.fixture

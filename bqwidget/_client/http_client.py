@@ -42,13 +42,17 @@ class _TrackingTCPClient(TCPClient):
     def __init__(self) -> None:
         super().__init__()
         self._open: WeakSet[IOStream] = WeakSet()
+        self._is_closed = False
 
     async def connect(self, *args: Any, **kwargs: Any) -> IOStream:
         stream = await super().connect(*args, **kwargs)
         self._open.add(stream)
+        if self._is_closed:
+            stream.close()
         return stream
 
     def close_streams(self) -> None:
+        self._is_closed = True
         for stream in list(self._open):
             stream.close()
 

@@ -1,4 +1,4 @@
-"""HTTP requests of one room that wait until the room is open. All methods run on the connection's thread."""
+"""HTTP requests of one room that wait until the room is open. All methods run on the rooms' thread."""
 
 from __future__ import annotations
 
@@ -22,20 +22,24 @@ class RoomRequests:
         self.room_is_open = asyncio.Event()
         self._room = room
         self._client: HttpClient | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
 
     def client(self, endpoint: Endpoint) -> HttpClient:
         """The client for ``endpoint``; the client of an earlier endpoint is closed."""
         if self._client is None or endpoint != self._client.endpoint:
-            self.close()
+            self._close_client()
             self._client = HttpClient(endpoint, self._room)
         return self._client
 
-    def start(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run ``function()`` as a task."""
+    def start(self, function: Callable[[], Coroutine[Any, Any, Result]]) -> asyncio.Task[Result]:
+        """Run ``function()`` as a task, which ``close`` cancels."""
         task = asyncio.get_running_loop().create_task(function())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self._is_closed:
+            task.cancel()
+        return task
 
     async def run(self, request: Callable[[HttpClient], Coroutine[Any, Any, Result]]) -> Result:
         await self.room_is_open.wait()
@@ -53,6 +57,13 @@ class RoomRequests:
                     raise
                 await asyncio.sleep(error.retry_after or backoff.on_disconnect(0.0))
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._close_client()
+
+    def _close_client(self) -> None:
         if self._client is not None:
             self._client.close()

@@ -1,4 +1,4 @@
-"""Subscriptions and streams: messages from a room's thread to a reader on any thread and event loop."""
+"""Subscriptions and streams: messages from the rooms' thread to a reader on any thread and event loop."""
 
 from __future__ import annotations
 

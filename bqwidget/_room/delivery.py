@@ -75,7 +75,7 @@ class DeliveryMixin(Observable):
 
     def _deliver(self, draft: Draft, timeout: float | None) -> Delivery:
         if current_thread() is self._connection.thread:
-            raise BqwidgetError("a verb that waits can't be called on the room's own thread: use wait=False")
+            raise BqwidgetError("a verb that waits can't be called on the rooms' thread: use wait=False")
         timeout = check_timeout(timeout)
         future = self._submit(draft, own=True)
         with self._awaiting(draft):
@@ -131,7 +131,7 @@ class DeliveryMixin(Observable):
         return True
 
     def _add_listener(self, listener: Callable[[Sequence[Any]], object]) -> Callable[[], None]:
-        """Call ``listener`` with all accepted frames, on the room's thread; see Room."""
+        """Call ``listener`` with all accepted frames, on the rooms' thread; see Room."""
         raise NotImplementedError
 
     def _delivery_timeout(self, draft: Draft, timeout: float) -> DeliveryTimeout:

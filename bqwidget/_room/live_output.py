@@ -72,7 +72,7 @@ class LiveOutputMixin(ReceiveMixin):
     def _has_callbacks(self) -> bool:
         return bool(self._live_outputs) or super()._has_callbacks()
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _refresh_live_outputs(self, accepted: Sequence[ServerFrame]) -> None:
         """After every step of the connection."""
@@ -86,7 +86,7 @@ class LiveOutputMixin(ReceiveMixin):
 
 
 class LiveOutput:
-    """One output. ``on_change`` and ``flush`` run on the room's thread, ``recompute`` in its callback loop."""
+    """One output. ``on_change`` and ``flush`` run on the rooms' thread, ``recompute`` in its callback loop."""
 
     def __init__(
         self,

@@ -104,7 +104,7 @@ class Track(Generic[Item]):
             message.finish(self._state(text, done), ending, delay=delay)
 
         try:
-            for self._at, item in enumerate(self._iterable):  # noqa: B020 - read by the room's thread
+            for self._at, item in enumerate(self._iterable):  # noqa: B020 - read by the rooms' thread
                 yield item
                 if stops and message.stopped_by is not None:
                     raise self._stopped(message.stopped_by)

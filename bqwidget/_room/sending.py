@@ -10,6 +10,7 @@ from typing import Literal, overload
 import msgspec
 
 from bqwidget._client.outbox import Delivery
+from bqwidget.dispatch import fallback_loop
 from bqwidget.protocol import Change, Delete, Edit, Message, React, Send, Vote, fold, printable
 
 from .arguments import check_emoji, check_flag, check_format, check_text, check_timeout, seq_of
@@ -23,6 +24,10 @@ class Sending(Future[Message]):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
+
+    def add_done_callback(self, fn: Callable[[Future[Message]], object]) -> None:
+        """Call ``fn(sending)`` when it is done, on a thread that it may block: not on that of the rooms."""
+        super().add_done_callback(lambda sending: fallback_loop().post(fn, sending))
 
     def __repr__(self) -> str:
         return f"Sending({printable(self._text)})"

@@ -102,7 +102,7 @@ def _watch() -> None:
 
 
 def _check_callbacks() -> None:
-    """On the thread of a room."""
+    """On the rooms' thread."""
     with _lock:
         _watching[0] = False
         if not _callbacks or _busy_by_callback[0]:

@@ -1,4 +1,7 @@
-"""LoopThread: a daemon thread with an event loop of its own, called from other threads and closed cleanly."""
+"""The thread that all rooms of a process share: its event loop, and the tasks that run on it.
+
+What blocks or may be the user's code never runs there, because it would stop every room.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,12 @@ import atexit
 import contextlib
 import os
 import socket
-import time
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Thread, current_thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 from bqwidget.errors import BqwidgetError
 
@@ -23,42 +25,93 @@ CLOSE_TIMEOUT = 10.0
 """Seconds that ``close`` gives to pending work: enough to start a local server and to join."""
 
 Result = TypeVar("Result")
-_started: WeakSet[LoopThread] = WeakSet()
+_lock = Lock()
+_shared: list[LoopThread] = []
+"""The thread that a new task joins, if there is one."""
 
 
 class LoopThread:
-    """Runs ``_work`` until it ends or ``_main`` is cancelled, then ``_end``, both on the thread."""
+    """A daemon thread with an event loop. It starts with its first task and ends with its last."""
 
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._loop.getaddrinfo = _getaddrinfo  # type: ignore[method-assign]  # works at the interpreter's exit too
-        self.thread = Thread(target=self._run, name=name, daemon=True)
-        self._process = os.getpid()
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.loop.getaddrinfo = self._getaddrinfo  # type: ignore[method-assign]  # works at the interpreter's exit too
+        self.thread = Thread(target=self._run, name="bqwidget-rooms", daemon=True)
+        self.process = os.getpid()
+        self.tasks: set[LoopTask] = set()
+        self.local_server = asyncio.Lock()
+        """Held while a task finds or starts the local server."""
+        self._name_lookup = asyncio.Lock()
 
     def start(self) -> None:
         """Raises RuntimeError at the interpreter's exit, from Python 3.12 on."""
         try:
             self.thread.start()
         except RuntimeError:
-            self._loop.close()
+            self.loop.close()
             raise
-        _started.add(self)
+
+    def leave(self, task: LoopTask) -> None:
+        """``task`` has ended. The last one ends the thread."""
+        with _lock:
+            self.tasks.remove(task)
+            if not self.tasks:
+                _shared.remove(self)
+                self.loop.stop()
+
+    def _run(self) -> None:
+        while self.tasks:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - as SystemExit: it must not end the other rooms
+                sys.excepthook(type(error), error, error.__traceback__)
+        close_loop(self.loop)
+
+    async def _getaddrinfo(self, *args: Any, **options: Any) -> Any:
+        return await run_in_thread(partial(socket.getaddrinfo, *args, **options), self._name_lookup)
+
+
+class LoopTask:
+    """Runs ``_work`` on the shared thread until it ends or is cancelled, then ``_end``."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._process = os.getpid()
+        self._ended = Event()
+
+    def start(self) -> None:
+        """Raises RuntimeError at the interpreter's exit, from Python 3.12 on, if no other task runs."""
+        with _lock:
+            if not _shared or _shared[0].process != self._process:
+                thread = LoopThread()
+                thread.tasks.add(self)
+                thread.start()
+                _shared[:] = [thread]
+            self._thread = _shared[0]
+            self._thread.tasks.add(self)
+        self._loop = self._thread.loop
+        self.call_soon(self._begin)
+
+    @property
+    def thread(self) -> Thread:
+        return self._thread.thread
 
     def check_process(self) -> None:
         """Raises BqwidgetError in a forked child, where the thread does not run and locks may stay held."""
         if os.getpid() != self._process:
             raise BqwidgetError(
-                f"{self.thread.name} belongs to process {self._process}, and this process is a fork of it:"
+                f"{self._name} belongs to process {self._process}, and this process is a fork of it:"
                 " create a new Room here, or start the process with the spawn method"
             )
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
-        """Run ``function(*args)`` on this thread soon. Callable from any thread; ignored after the thread's end."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *args)
+        """Run ``function(*args)`` on the shared thread soon. Callable from any thread; ignored after the task's end."""
+        if not self._ended.is_set():
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(function, *args)
 
     def close(self, *, wait: bool = True) -> None:
-        """End the thread, after at most CLOSE_TIMEOUT seconds.
+        """End the task, after at most CLOSE_TIMEOUT seconds.
 
         Callable from any thread and, because it takes no lock, from a finalizer.
         """
@@ -66,7 +119,9 @@ class LoopThread:
             return  # the loop's wake-up pipe is shared with the parent process
         self.call_soon(self._begin_close)
         if wait and current_thread() is not self.thread:
-            self.thread.join(CLOSE_TIMEOUT + 1)
+            self._ended.wait(CLOSE_TIMEOUT + 1)
+            if not self._thread.tasks:
+                self.thread.join(CLOSE_TIMEOUT)
 
     async def _work(self) -> None:
         raise NotImplementedError
@@ -74,44 +129,49 @@ class LoopThread:
     def _begin_close(self) -> None:
         self._main.cancel()
 
-    def _end(self) -> None:
-        """The last call on the thread; functions that are passed to ``call_soon`` later do not run."""
+    async def _end(self) -> None:
+        """The last call of the task; functions that are passed to ``call_soon`` later do not run."""
 
-    def _run(self) -> None:
+    def _begin(self) -> None:
         self._main = self._loop.create_task(self._work())
+        self._until_ended = self._loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        await asyncio.wait({self._main})
         try:
-            with contextlib.suppress(asyncio.CancelledError):
-                self._loop.run_until_complete(self._main)
+            await self._end()
         finally:
-            self._end()
-            close_loop(self._loop)
+            self._thread.leave(self)
+            self._ended.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            self._main.result()
 
 
-async def run_in_thread(function: Callable[[], Result]) -> Result:
-    """The result of ``function``, which may block. The loop's default executor would keep its thread.
+async def run_in_thread(function: Callable[[], Result], lock: asyncio.Lock) -> Result:
+    """The result of ``function``, which may block. ``lock``: so that one thread at a time waits for one thing.
 
-    At the interpreter's exit, when no executor works any more, this thread is blocked.
+    The loop's default executor would keep its thread. At the interpreter's exit, when no executor works any more, this
+    thread is blocked.
     """
-    executor = ThreadPoolExecutor(1)
-    try:
-        future = executor.submit(function)
-    except RuntimeError:
-        return function()
-    finally:
-        executor.shutdown(wait=False)
-    return await asyncio.wrap_future(future)
+    async with lock:
+        executor = ThreadPoolExecutor(1)
+        try:
+            future = executor.submit(function)
+        except RuntimeError:
+            return function()
+        finally:
+            executor.shutdown(wait=False)
+        return await asyncio.wrap_future(future)
 
 
-async def _getaddrinfo(*args: Any, **options: Any) -> Any:
-    return await run_in_thread(partial(socket.getaddrinfo, *args, **options))
+if hasattr(os, "register_at_fork"):  # a child can make Rooms of its own
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 @atexit.register
 def _close_all() -> None:
     """Send a script's last messages before its daemon threads are killed."""
-    threads = [started for started in _started if started.thread.is_alive()]
-    for thread in threads:
-        thread.close(wait=False)
-    deadline = time.monotonic() + CLOSE_TIMEOUT + 1
-    for thread in threads:
-        thread.thread.join(max(0, deadline - time.monotonic()))
+    for shared in _shared[:]:
+        for task in list(shared.tasks):
+            task.close(wait=False)
+        shared.thread.join(CLOSE_TIMEOUT + 1)

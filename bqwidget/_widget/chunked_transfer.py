@@ -1,6 +1,6 @@
 """Transfers attachments between a window and the server, in chunks over the comm.
 
-A browser may not be able to reach the server, and it has no token. All methods run on the room's thread. The
+A browser may not be able to reach the server, and it has no token. All methods run on the rooms' thread. The
 ``TokenBucket`` is shared by all windows of the process, like their connection to the browser: Jupyter silently drops
 output beyond 1,000,000 bytes per second.
 """

@@ -51,7 +51,7 @@ class _Browser:
 class CommServer:
     """The comm of one window. ``snapshot`` returns the frames that rebuild the newest messages.
 
-    Not thread-safe: all methods run on the room's thread.
+    Not thread-safe: all methods run on the rooms' thread.
     """
 
     def __init__(self, snapshot: Callable[[], Sequence[Any]]) -> None:

@@ -129,7 +129,7 @@ class HandlerMixin(WriteMixin):
     def _has_callbacks(self) -> bool:
         return bool(len(self._handlers) or len(self._reconnect_handlers)) or super()._has_callbacks()
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _on_frames(self, accepted: Sequence[ServerFrame]) -> None:
         """Post new messages to the loops of the handlers, and live ones to those that take them while they grow."""

@@ -165,7 +165,7 @@ class CommandMixin(HandlerMixin):
         self._connection.call_soon(self._announce_commands)
         self._update_lifetime()
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _announce_commands(self) -> None:
         self._announced_to = self._connection.session.hello

@@ -207,7 +207,7 @@ class QuestionMixin(ReceiveMixin):
             await asyncio.gather(answers, ending, return_exceptions=True)
 
     def _asks_again(self, draft: Send) -> Callable[[], None]:
-        """A function to call on the room's thread after every step: it sends the question again after each join.
+        """A function to call on the rooms' thread after every step: it sends the question again after each join.
 
         It is no new message, and tells a server that has started again who waits, so that it ends with this process.
         """

@@ -97,7 +97,7 @@ class Poll:
         state = f"{total} vote{'' if total == 1 else 's'}, {'open' if self.is_open else 'ended'}"
         return f"<p><b>{_escaped(self._message.text)}</b> ({state})</p><table>{rows}</table>"
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _on_frames(self, frames: Sequence[Any]) -> None:
         """The room may keep fewer messages than come before the end: fold the changes here too."""

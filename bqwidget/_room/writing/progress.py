@@ -35,7 +35,7 @@ class State(NamedTuple):
 
 
 class ProgressMessage:
-    """Calls ``state()`` on the room's thread for each update, if ``key()`` has changed. Never blocks the caller.
+    """Calls ``state()`` on the rooms' thread for each update, if ``key()`` has changed. Never blocks the caller.
 
     ``stoppable``: whether windows offer to stop it.
 
@@ -91,7 +91,7 @@ class ProgressMessage:
         self._draft = draft
         end.add_done_callback(partial(self._on_end, draft))
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _update(self) -> None:
         draft = self._draft

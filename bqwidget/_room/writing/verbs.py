@@ -100,7 +100,7 @@ class Activity:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    # ---- on the room's thread ----
+    # ---- on the rooms' thread ----
 
     def _begin(self) -> None:
         self._open.append(self)

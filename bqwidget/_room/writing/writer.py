@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 class Writer:
     """A message that others see grow; ``room.write`` returns it. A context manager, also for ``async with``.
 
-    Every method returns at once and works in any thread: pieces are joined, and sent by the room's thread. Offline,
+    Every method returns at once and works in any thread: pieces are joined, and sent by the rooms' thread. Offline,
     what was written is sent when the room is open again.
     """
 
@@ -182,7 +182,7 @@ class Writer:
             self._room._connection.end_live(draft, ending)  # noqa: SLF001
 
     def _on_end(self, end: Future[Delivery]) -> None:
-        """The end was accepted or not; on the room's thread, except for a room that was closed before."""
+        """The end was accepted or not; on the rooms' thread, except for a room that was closed before."""
         error = end.exception()
         if error is None or (isinstance(error, MessageRefused) and error.code == "not_live"):
             if error is not None:
@@ -229,7 +229,7 @@ class Writer:
     def _result(self, future: Future[Result]) -> Result:
         connection = self._room._connection  # noqa: SLF001
         if current_thread() is connection.thread:
-            raise BqwidgetError("a message can't be waited for on the room's own thread")
+            raise BqwidgetError("a message can't be waited for on the rooms' thread")
         try:
             return future.result(self._timeout)
         except TimeoutError:

@@ -67,8 +67,7 @@ def stage(home) -> Iterator[Stage]:
 
 def ended(room: Room) -> bool:
     """Nothing tries again."""
-    room._connection.thread.join(20)
-    return not room._connection.thread.is_alive()
+    return room._connection._ended.wait(20)
 
 
 # ---- joins that are refused finally ---------------------------------------------------------------

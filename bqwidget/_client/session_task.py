@@ -1,4 +1,4 @@
-"""SessionThread: the thread of one room. It stays joined and drives a Session; its methods run on it."""
+"""SessionTask: stays joined to one room and drives its Session. Its methods run on the thread of all rooms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weakref import WeakSet
 import websockets
 
 from bqwidget._threads import kernel_busy
-from bqwidget._threads.loop_thread import CLOSE_TIMEOUT, LoopThread, run_in_thread
+from bqwidget._threads.loop_thread import CLOSE_TIMEOUT, LoopTask, run_in_thread
 from bqwidget.errors import BqwidgetError, ConnectionRefused, LocalServerError, RoomClosed
 from bqwidget.protocol import (
     Append,
@@ -52,7 +52,7 @@ CLOSE_REASONS = {4403: "your access to it was revoked", 4404: "the server has cl
 """The close codes after which joining again is pointless."""
 
 
-class SessionThread(LoopThread):
+class SessionTask(LoopTask):
     """``endpoint`` None: the user's local server, found or started before each join.
 
     ``on_update`` is called after every step of the session, with the frames that were accepted.
@@ -67,10 +67,10 @@ class SessionThread(LoopThread):
         query: dict[str, str],
         on_update: Callable[[Sequence[ServerFrame]], None],
     ) -> None:
-        super().__init__(f"bqwidget-{session.room}")
+        super().__init__(f"Room {session.room}")
         self.session = session
         self.lock = Condition()
-        self.endpoint = endpoint
+        self.endpoint = self._configured_endpoint = endpoint
         self.error: BqwidgetError | None = None
         self.close_error: RoomClosed | None = None
         """Set once the room is closed: what every later call raises."""
@@ -80,7 +80,6 @@ class SessionThread(LoopThread):
         self.retry_at: int | None = None
         self.last_disconnected_at: int | None = None
         self.requests = RoomRequests(session.room)
-        self._configured_endpoint = endpoint
         self._query = query
         self._on_update = on_update
         self._closing = False
@@ -122,7 +121,9 @@ class SessionThread(LoopThread):
             retry_ms = None
             try:
                 endpoint = self._configured_endpoint
-                await self._join(await run_in_thread(local_endpoint) if endpoint is None else endpoint)
+                if endpoint is None:
+                    endpoint = await run_in_thread(local_endpoint, self._thread.local_server)
+                await self._join(endpoint)
             except ConnectionRefused as error:
                 self.error, retry_ms = error, int((error.retry_after or 0) * 1000)
                 if error.status == UNAUTHORIZED and self.endpoint != rejected:
@@ -273,11 +274,11 @@ class SessionThread(LoopThread):
         self._advance([])
         if self._futures:
             self._loop.call_later(CLOSE_TIMEOUT, self._main.cancel)
-        else:
-            self._main.cancel()
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         kernel_busy.unregister(self)
+        if self._timer is not None:
+            self._timer.cancel()
         with self.lock:
             if self.close_error is None:
                 self.close_error = RoomClosed(f"room {self.session.room} is closed: create a new Room")
@@ -292,7 +293,7 @@ class SessionThread(LoopThread):
         for future in futures:
             future.set_exception(self.close_error)
         self._on_update([])
-        self.requests.close()
+        await self.requests.close()
 
 
 def now_ms() -> int:
