@@ -27,9 +27,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "view/messages": [
     ...["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "view/questions", "view/markdown", "preact"],
   ],
-  "view/composer": ["protocol", "model", "i18n", "worker", "room", "view/shared", "view/attachments", "preact"],
+  "view/composer": ["protocol", "model", "i18n", "worker", "room", "view/shared", "view/emoji", "view/attachments", "preact"],
+  "view/emoji": ["i18n", "view/shared", "preact"],
   "view/finding": ["protocol", "model", "i18n", "room", "view/shared", "view/attachments", "preact"],
-  view: ["protocol", "model", "i18n", "room", "view/shared", "view/finding", "view/attachments", "view/messages", "view/composer", "preact"],
+  view: [
+    ...["protocol", "model", "i18n", "room", "view/shared", "view/finding", "view/attachments", "view/messages", "view/composer", "view/emoji"],
+    "preact",
+  ],
   "view/rooms": ["protocol", "model", "i18n", "room", "view", "view/shared", "preact", "@preact/signals"],
   // Types of the view only: its code is loaded later.
   lab: ["panel"],

@@ -5,10 +5,12 @@ import { useMemo, useRef, useState } from "preact/hooks";
 import { strings } from "../i18n/strings";
 import { isReader } from "../model/presence";
 import type { State, View } from "../model/state";
+import type { Message } from "../protocol/entries";
 import type { Room } from "../room/room";
 import { Announcer } from "./announcer";
 import { AttachmentCacheContext } from "./attachments/use-attachment";
 import { Composer, NEW_MESSAGE, type ComposerMode } from "./composer/composer";
+import { EmojiPicker } from "./emoji/emoji-picker";
 import { addressOf } from "./finding/permalink";
 import { SearchPanel } from "./finding/search-panel";
 import { useFinding } from "./finding/use-finding";
@@ -38,6 +40,8 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
   const nameInput = useRef<HTMLInputElement>(null);
   const [mode, setMode] = useState<ComposerMode>(NEW_MESSAGE);
   const [nameMissing, setNameMissing] = useState(false);
+  /** The message for which the reader chooses an emoji. */
+  const [reacting, setReacting] = useState<Message | null>(null);
   const isPage = heading === "h1";
   const { view, go, searching, setSearching, searchButton, onLink } = useFinding(room, state, region, isPage);
   useKeyboardIsolation(region, !docked);
@@ -50,7 +54,10 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
   };
   const latestRequireName = useRef(requireName);
   latestRequireName.current = requireName;
-  const actions = useMemo(() => messageActions(room, setMode, () => latestRequireName.current(), view), [room]);
+  const actions = useMemo(
+    () => ({ ...messageActions(room, setMode, () => latestRequireName.current(), view), onPickEmoji: setReacting }),
+    [room],
+  );
   const rename = (user: string): void => {
     setNameMissing(false);
     room.rename(user);
@@ -83,6 +90,15 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
       <Composer room={room} state={state} mode={mode} onMode={setMode} requireName={requireName} />
       <Footer state={state} verified={verified} nameInput={nameInput} nameMissing={nameMissing} onRename={rename} />
       <Announcer state={state} />
+      {reacting !== null && (
+        <EmojiPicker
+          onChoose={(emoji) => actions.onReact(reacting, emoji, true)}
+          onClose={() => {
+            setReacting(null);
+            region.current?.querySelector<HTMLElement>(`[data-seq="${reacting.seq}"]`)?.focus();
+          }}
+        />
+      )}
     </section>
   );
 }
@@ -99,7 +115,7 @@ function Typing({ state }: { readonly state: State }): JSX.Element {
   );
 }
 
-function messageActions(room: Room, setMode: (mode: ComposerMode) => void, requireName: () => boolean, view: View): MessageActions {
+function messageActions(room: Room, setMode: (mode: ComposerMode) => void, requireName: () => boolean, view: View): Omit<MessageActions, "onPickEmoji"> {
   return {
     onGo: (seq) => room.jump(view, { around: seq }),
     addressOf: async ({ seq }) => addressOf(await room.link(), seq),

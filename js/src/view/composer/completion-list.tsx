@@ -1,10 +1,10 @@
-/** The list of names or commands above the composer; the focus stays in the text. */
+/** The list of names, commands or emoji above the composer; the focus stays in the text. */
 
 import type { JSX } from "preact";
 import { strings } from "../../i18n/strings";
 import { Avatar } from "../shared/avatar";
 import { usageOf, type OfferedCommand } from "./commands";
-import type { Completion } from "./completion";
+import type { Completion, Suggestion } from "./completion";
 
 /** More are shown by the arrow keys: a list that scrolls would need a place in the order of Tab. */
 const MAX_OPTIONS = 6;
@@ -15,7 +15,7 @@ export function CompletionList({ completion }: { readonly completion: Completion
   const first = suggestions[0];
   if (first === undefined) return null;
   return (
-    <ul class="bq-mentions" role="listbox" id={id} aria-label={"command" in first ? strings.commandList : strings.memberList}>
+    <ul class="bq-mentions" role="listbox" id={id} aria-label={labelOf(first)}>
       {suggestions.slice(start, start + MAX_OPTIONS).map((suggestion, offset) => (
         <li
           key={suggestion.text}
@@ -30,11 +30,22 @@ export function CompletionList({ completion }: { readonly completion: Completion
             accept(suggestion);
           }}
         >
-          {"command" in suggestion ? <CommandOption command={suggestion.command} /> : <NameOption user={suggestion.user} />}
+          {"user" in suggestion && <NameOption user={suggestion.user} />}
+          {"command" in suggestion && <CommandOption command={suggestion.command} />}
+          {"emoji" in suggestion && (
+            <>
+              <span>{suggestion.emoji}</span> <code dir="ltr">:{suggestion.names.join(": :")}:</code>
+            </>
+          )}
         </li>
       ))}
     </ul>
   );
+}
+
+function labelOf(suggestion: Suggestion): string {
+  if ("emoji" in suggestion) return strings.emojiList;
+  return "command" in suggestion ? strings.commandList : strings.memberList;
 }
 
 function NameOption({ user }: { readonly user: string }): JSX.Element {

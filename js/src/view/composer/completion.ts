@@ -1,8 +1,9 @@
-/** Completion of `@name` and `/command` in the composer: the state of the list and its keys. */
+/** Completion of `@name`, `/command` and `:emoji:` in the composer: the state of the list and its keys. */
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { State } from "../../model/state";
 import { newId } from "../../protocol/ids";
+import { findEmoji, type Emoji } from "../emoji/search";
 import { candidates, mentionableNames, mentionAt } from "../shared/mentions";
 import { completeWord, type Word } from "../shared/words";
 import { commandAt, matchingCommands, type OfferedCommand } from "./commands";
@@ -10,7 +11,11 @@ import { commandAt, matchingCommands, type OfferedCommand } from "./commands";
 /** What a word may become. */
 export type Suggestion =
   | { readonly text: string; readonly user: string }
-  | { readonly text: string; readonly command: OfferedCommand };
+  | { readonly text: string; readonly command: OfferedCommand }
+  | ({ readonly text: string } & Emoji);
+
+/** At the beginning of a word, and not a smiley such as `:D`. */
+const EMOJI_BEFORE_CARET = /(?:^|[\s(])(:([a-z0-9_+-]{2,26}))$/u;
 
 export interface Completion {
   /** Empty while the list is closed. */
@@ -67,7 +72,7 @@ export function useCompletion(
     if (suggestions.length === 0 || shiftKey) return false;
     if (key === "ArrowDown") select((selected + 1) % suggestions.length);
     else if (key === "ArrowUp") select((selected + suggestions.length - 1) % suggestions.length);
-    else if (key === "Enter" || key === "Tab") accept(suggestions[selected]!);
+    else if (key === "Enter" || key === "Tab" || (key === ":" && isNamed(suggestions[0]!, word!))) accept(suggestions[selected]!);
     else if (key === "Escape") close();
     else return false;
     return true;
@@ -76,19 +81,25 @@ export function useCompletion(
 }
 
 interface CompletableWord extends Word {
-  readonly kind: "mention" | "command";
+  readonly kind: "mention" | "command" | "emoji";
 }
+
+/** Whether a colon ends the name of the emoji. */
+const isNamed = (suggestion: Suggestion, { query }: Word): boolean => "emoji" in suggestion && suggestion.names.includes(query);
 
 function wordAt(text: string, caret: number): CompletableWord | null {
   const command = commandAt(text, caret);
   if (command !== null) return { kind: "command", ...command };
   const mention = mentionAt(text, caret);
-  return mention === null ? null : { kind: "mention", ...mention };
+  if (mention !== null) return { kind: "mention", ...mention };
+  const [, emoji, query = ""] = EMOJI_BEFORE_CARET.exec(text.slice(0, caret)) ?? [];
+  return emoji === undefined ? null : { kind: "emoji", start: caret - emoji.length, query };
 }
 
 function suggestionsFor(word: CompletableWord, state: State, commands: readonly OfferedCommand[]): Suggestion[] {
   if (word.kind === "command") {
     return matchingCommands(commands, word).map((command) => ({ text: `/${command.name}`, command }));
   }
+  if (word.kind === "emoji") return findEmoji(word.query).map((found) => ({ text: found.emoji, ...found }));
   return candidates(mentionableNames(state), word).map((user) => ({ text: `@${user}`, user }));
 }

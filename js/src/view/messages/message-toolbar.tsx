@@ -6,7 +6,7 @@ import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
 import { useCopy } from "../shared/hooks";
 import { IconButton } from "../shared/icon-button";
-import { CheckIcon, DeleteIcon, EditIcon, LinkIcon, ReactIcon, ReplyIcon } from "../shared/icons";
+import { CheckIcon, DeleteIcon, EditIcon, LinkIcon, MoreIcon, ReactIcon, ReplyIcon } from "../shared/icons";
 
 const QUICK_REACTIONS = ["👍", "❤️", "😄", "🎉", "👀", "✅"];
 
@@ -20,6 +20,8 @@ export interface MessageActions {
   readonly onEdit: (message: Message) => void;
   readonly onRemove: (message: Message) => boolean;
   readonly onReact: (message: Message, emoji: string, on: boolean) => boolean;
+  /** Lets the reader choose any emoji to react with. */
+  readonly onPickEmoji: (message: Message) => void;
   readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
   readonly onVote: (poll: Message, choice: string) => boolean;
   readonly onDiscard: (cid: string) => void;
@@ -46,12 +48,24 @@ export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element
   };
   return (
     <div class="bq-actions" role="group" aria-label={strings.messageActions}>
-      {pickerOpen &&
-        QUICK_REACTIONS.map((emoji) => (
-          <button key={emoji} type="button" class="bq-emoji" onClick={() => react(emoji)}>
-            {emoji}
-          </button>
-        ))}
+      {pickerOpen && (
+        <>
+          {QUICK_REACTIONS.map((emoji) => (
+            <button key={emoji} type="button" class="bq-emoji" onClick={() => react(emoji)}>
+              {emoji}
+            </button>
+          ))}
+          <IconButton
+            label={strings.moreReactions}
+            onClick={() => {
+              setPickerOpen(false);
+              actions.onPickEmoji(message);
+            }}
+          >
+            <MoreIcon />
+          </IconButton>
+        </>
+      )}
       <IconButton label={strings.react} aria-expanded={pickerOpen} onClick={() => setPickerOpen(!pickerOpen)}>
         <ReactIcon />
       </IconButton>

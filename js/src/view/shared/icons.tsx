@@ -24,6 +24,7 @@ export const DeleteIcon = icon("M5 7h14M9.5 7V4.5h5V7M7 7l1 12.5h8L17 7");
 export const ReactIcon = icon(
   "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM8.5 14c1.8 2.6 5.2 2.6 7 0M9 9.5v.5M15 9.5v.5",
 );
+export const MoreIcon = icon("M6 12h.01M12 12h.01M18 12h.01");
 export const PeopleIcon = icon(
   "M9 11.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3 19.5c0-3.5 2.5-5.5 6-5.5s6 2 6 5.5M15.5 5a3.2 3.2 0 0 1 0 6.2M17 14.3c2.5.6 4 2.4 4 5.2",
 );

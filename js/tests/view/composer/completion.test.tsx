@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-/** The composer's lists: names after `@`, commands after `/`. */
+/** The composer's lists: names after `@`, commands after `/`, emoji after `:`. */
 
 import { describe, expect, it } from "vitest";
 import {
@@ -63,6 +63,39 @@ describe("@mentions", () => {
     await type("@bob");
     await press("Enter");
     expect(source.drafts()).toMatchObject([{ text: "@bob" }]);
+  });
+});
+
+describe(":emoji:", () => {
+  const options = (): string[] => [...root.querySelectorAll("[role=option]")].map((each) => each.textContent.trim());
+
+  it("are offered by name after two letters, and completed by keyboard or their last colon", async () => {
+    await type("well done :p");
+    expect(options()).toEqual([]);
+    await type("well done :party");
+    expect(options()).toEqual(["🥳 :partying_face:"]);
+    expect(find("[role=listbox]").getAttribute("aria-label")).toBe("Emoji");
+    await press("Enter");
+    expect(box().value).toBe("well done 🥳 ");
+    await type(":thumbsup");
+    expect(options()).toEqual(["👍 :+1: :thumbsup:"]);
+    await press(":");
+    expect(box().value).toBe("👍 ");
+    expect(source.drafts()).toEqual([]);
+    expect(leakedKeys).toEqual([]);
+  });
+
+  it.each([":)", ":D", "at 12:30", "x[:end]", "`:ref`", "https://a", ":param", "a :: b", "std::tada"])("leave %s as typed", async (text) => {
+    await type(text);
+    expect(options()).toEqual([]);
+    await press("Enter");
+    expect(source.drafts()).toMatchObject([{ text }]);
+  });
+
+  it("a name that is only begun keeps its colon", async () => {
+    await type(":tad");
+    await press(":");
+    expect(box().value).toBe(":tad");
   });
 });
 
