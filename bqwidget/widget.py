@@ -27,10 +27,12 @@ from bqwidget._threads.cells import ipython_shell
 from bqwidget._widget.chunked_transfer import ChunkedTransfer
 from bqwidget._widget.comm_server import CommServer
 from bqwidget._widget.commands import (
+    Answer,
     DownloadCommand,
     FrameCommand,
     HistoryCommand,
     LinkCommand,
+    ModerateCommand,
     Query,
     SearchCommand,
     UploadCommand,
@@ -38,7 +40,7 @@ from bqwidget._widget.commands import (
 from bqwidget._widget.queries import query
 
 from .errors import BqwidgetError
-from .protocol import Error, Message, Read, Stop, Typing
+from .protocol import Error, Read, Stop, Typing
 from .room import Room
 
 FLUSH_INTERVAL = 0.02
@@ -161,7 +163,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
                     self._transfer.download(command, self.send)
                 case UploadCommand():
                     self._transfer.upload(command, self.send)
-                case HistoryCommand() | SearchCommand() | LinkCommand():
+                case HistoryCommand() | SearchCommand() | LinkCommand() | ModerateCommand():
                     self._answer(command)
                 case FrameCommand(frame=frame) if isinstance(frame, Typing | Stop | Read):
                     self.room._connection.send_transient(frame)
@@ -170,9 +172,9 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         self._flush_soon()
 
     def _answer(self, command: Query) -> None:
-        def answered(result: Future[list[Message] | str]) -> None:
+        def answered(result: Future[Answer]) -> None:
             try:
-                answer: Sequence[Message] | str | Error = result.result()
+                answer: Answer | Error = result.result()
             except BqwidgetError as error:
                 answer = Error(code=getattr(error, "code", None) or "unreachable", message=str(error))
             self._comm_server.reply(command, answer)

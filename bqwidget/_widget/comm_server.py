@@ -17,10 +17,11 @@ from typing import Any
 
 import msgspec
 
-from bqwidget.protocol import Ack, AppendFrame, Error, Message, spliced
+from bqwidget.protocol import Ack, AppendFrame, Error, spliced
 
 from .commands import (
     AckCommand,
+    Answer,
     InvalidCommand,
     OpenCommand,
     PingCommand,
@@ -83,14 +84,16 @@ class CommServer:
                 return joined is not None
         return False
 
-    def reply(self, command: Query | InvalidCommand, answer: Sequence[Message] | str | Error) -> None:
-        """Queue the reply to a query, which may be a link, until the next ``drain``."""
+    def reply(self, command: Query | InvalidCommand, answer: Answer | Error) -> None:
+        """Queue the reply to a query until the next ``drain``."""
         envelope: dict[str, Any] = {"to": command.client, "reply": command.k}
         match answer:
             case Error():
                 envelope["error"] = {"code": answer.code, "message": answer.message}
             case str():
                 envelope["url"] = answer
+            case dict():
+                envelope["moderation"] = answer
             case _:
                 envelope["messages"] = msgspec.to_builtins(list(answer))
         self._replies.append(envelope)
@@ -121,7 +124,7 @@ class CommServer:
                     self._opened[due.client] = None
                 case PingCommand():
                     pass
-                case InvalidCommand(do="history" | "search" | "link" | "part" | "put"):
+                case InvalidCommand(do="history" | "search" | "link" | "moderate" | "part" | "put"):
                     self.reply(due, due.error)
                 case InvalidCommand():
                     self._frames.append(due.error)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from bqwidget.protocol import Delete, Edit, Error, React, Read, Send, Stop, Struct, Typing, Vote
+from bqwidget.protocol import Delete, Edit, Error, Message, React, Read, Send, Stop, Struct, Typing, Vote
 
 _Client = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Number = Annotated[int, msgspec.Meta(ge=1)]
@@ -55,6 +55,14 @@ class LinkCommand(_Command, frozen=True, tag="link"):
     invite: bool = False
 
 
+class ModerateCommand(_Command, frozen=True, tag="moderate"):
+    """Give a moderator's ``order``, if there is one, and reply with what is in force; ``minutes`` limits a mute."""
+
+    order: Literal["close", "reopen", "mute", "unmute"] | None = None
+    user: str | None = None
+    minutes: float | None = None
+
+
 class DownloadCommand(_Command, frozen=True, tag="part"):
     """Reply with one chunk of an attachment, from the byte ``at`` on, in a buffer."""
 
@@ -72,8 +80,11 @@ class UploadCommand(_Command, frozen=True, tag="put"):
     data: bytes = b""
 
 
-Query = HistoryCommand | SearchCommand | LinkCommand
+Query = HistoryCommand | SearchCommand | LinkCommand | ModerateCommand
 """The commands that ask the server something."""
+
+Answer = list[Message] | str | dict[str, Any]
+"""Messages, a link, or what moderators have ordered."""
 
 
 class AckCommand(Struct, frozen=True, tag_field="do", tag="seen"):
@@ -83,7 +94,7 @@ class AckCommand(Struct, frozen=True, tag_field="do", tag="seen"):
     n: Annotated[int, msgspec.Meta(ge=0)]
 
 
-Request = FrameCommand | HistoryCommand | SearchCommand | LinkCommand | DownloadCommand | UploadCommand
+Request = FrameCommand | Query | DownloadCommand | UploadCommand
 """The commands that the widget executes; the others concern the comm itself."""
 
 

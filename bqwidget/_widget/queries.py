@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from bqwidget._client.http_client import HttpClient
-from bqwidget.protocol import Message
+from typing import Any, cast
 
-from .commands import HistoryCommand, Query, SearchCommand
+import msgspec
+
+from bqwidget._client.http_client import HttpClient
+
+from .commands import Answer, HistoryCommand, LinkCommand, ModerateCommand, Query, SearchCommand
 
 INVITE_MINUTES = 60
 """How long the link from the window's "Share" admits one person."""
 
 
-async def query(command: Query, room: str, http: HttpClient) -> list[Message] | str:
+async def query(command: Query, room: str, http: HttpClient) -> Answer:
     match command:
         case HistoryCommand(before=before, after=after, around=around, at=at, limit=limit):
             return await http.messages(before=before, after=after, around=around, at=at, limit=limit)
         case SearchCommand(q=words, limit=limit):
             return await http.search(words, limit)
-        case _:
+        case LinkCommand():
             url = http.endpoint.http_url(f"rooms/{room}")
             return url + await http.invite(1, INVITE_MINUTES) if command.invite else url
+        case ModerateCommand(order=order, user=user, minutes=minutes):
+            path = f"rooms/{room}/moderation"
+            if order is not None:
+                await http.post(path, {"do": order, "user": user, "minutes": minutes})
+            return cast(dict[str, Any], msgspec.json.decode(await http.get(path)))

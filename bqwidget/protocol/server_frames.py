@@ -30,6 +30,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     """The ``id`` of this client among the members; absent if they are told apart by their verified names."""
     read: int | None = None
     """Up to where this verified member has read, in any window; 0: nothing. Absent if that is not known."""
+    role: str | None = None
+    """``read`` or ``moderate``, as at the join; absent for a member who may read and write."""
 
 
 class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):

@@ -181,6 +181,20 @@ export const en = {
   rows: (count: string, one: boolean) => `${count} ${one ? "row" : "rows"}`,
   columns: (count: string, one: boolean) => `${count} ${one ? "column" : "columns"}`,
 
+  moderation: "Moderation",
+  closeRoom: "Close the room",
+  reopenRoom: "Reopen the room",
+  closedHint: (closed: boolean): string => (closed ? "Closed: only moderators read and write here" : "Then only moderators read and write here"),
+  muteFor: "Mute for",
+  muteMinutes: (minutes: number | undefined) =>
+    minutes === undefined ? "until unmuted" : minutes < 60 ? `${minutes} min` : plural(minutes / 60, "1 hour", `${minutes / 60} hours`),
+  mute: "Mute",
+  muteUser: (user: string) => `Mute ${user}`,
+  mutedUntil: (time: string | null) => (time === null ? "muted" : `muted until ${time}`),
+  unmute: "Unmute",
+  unmuteUser: (user: string) => `Unmute ${user}`,
+  orderFailed: "The server could not be asked: try again",
+
   rooms: "Rooms",
   chatRooms: "Chat rooms",
   findRoom: "Find or start a room",

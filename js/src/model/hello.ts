@@ -10,6 +10,7 @@ export function welcomed(state: State, hello: Hello, now: number | undefined): P
     limits: hello.limits,
     principal: hello.user ?? state.principal,
     member: hello.member ?? null,
+    role: hello.role ?? "write",
     clockOffset: hello.now == null || now === undefined ? state.clockOffset : hello.now - now,
   };
 }

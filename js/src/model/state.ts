@@ -59,6 +59,8 @@ export interface State {
   readonly user: string;
   /** The verified name under which the server stores our messages; null if it uses `user`. */
   readonly principal: string | null;
+  /** What the reader may do: "read", "write" or "moderate". */
+  readonly role: string;
   /** The ids of this browser and, in a notebook, its kernel: the cids of what they send contain them. */
   readonly clients: readonly string[];
 
@@ -164,6 +166,7 @@ export function initialState(
     room,
     user,
     principal: null,
+    role: "write",
     clients,
     epoch: null,
     lastSeq: 0,

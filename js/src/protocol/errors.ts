@@ -2,6 +2,8 @@
 
 import type { ErrorInfo } from "./server-frames";
 
+export const UNREADABLE: ErrorInfo = { code: "unreadable", message: "The server's answer cannot be read" };
+
 /** A request that the server or the kernel rejected, or that did not reach it. */
 export class RequestError extends Error {
   constructor(readonly info: ErrorInfo) {

@@ -2,6 +2,7 @@
 
 import { attachmentSchema, tableSchema, type Attachment, type Table } from "./attachments";
 import { changeSchema, messageSchema, type Entry, type Message } from "./entries";
+import { moderationSchema, type Moderation } from "./moderation";
 import { listedRoomSchema, type ListedRoom } from "./rooms";
 import { isObject, withoutNulls, type Guard } from "./schema";
 import { SERVER_FRAME_SCHEMAS, type ServerFrame } from "./server-frames";
@@ -13,6 +14,7 @@ export function asServerFrame(value: unknown): ServerFrame | null {
   return Object.hasOwn(schemas, type) ? parse(value, schemas[type] as Guard<ServerFrame>) : null;
 }
 
+export const asModeration = (value: unknown): Moderation | null => parse(value, moderationSchema);
 export const asAttachment = (value: unknown): Attachment | null => parse(value, attachmentSchema);
 export const asMessage = (value: unknown): Message | null => parse(value, messageSchema);
 export const asEntry = (value: unknown): Entry | null =>

@@ -62,6 +62,8 @@ export const SERVER_FRAME_SCHEMAS = {
     member: nullish(string),
     /** Up to where this verified member has read, in any window. */
     read: nullish(uint),
+    /** "read" or "moderate"; absent for a member who may read and write. */
+    role: nullish(string),
   }),
   message: object({ entry: messageSchema, prev: nullish(uint) }),
   change: object({ entry: changeSchema, prev: nullish(uint) }),

@@ -8,6 +8,7 @@ import type { Attachment } from "../protocol/attachments";
 import type { Draft } from "../protocol/client-frames";
 import type { Message } from "../protocol/entries";
 import { PageUnavailableError } from "../protocol/errors";
+import type { Moderation, Order } from "../protocol/moderation";
 import { newCid } from "../protocol/ids";
 import type { OnProgress, Source } from "../transport/source";
 import { AttachmentCache } from "./attachment-cache";
@@ -171,6 +172,11 @@ export class Room {
   /** The address of the room's page; `invite`: one that lets one person in. Rejects with an Error. */
   link(invite = false): Promise<string> {
     return this.#source.fetchLink(invite);
+  }
+
+  /** Gives a moderator's order, if there is one. Resolves to what is in force; rejects with RequestError. */
+  moderate(order: Order | null = null): Promise<Moderation> {
+    return this.#source.moderate(order);
   }
 
   #newDraft(): { cid: string; user: string } {

@@ -6,6 +6,7 @@
 
 import type { PagePosition } from "../model/state";
 import type { ClientFrame } from "../protocol/client-frames";
+import type { Order } from "../protocol/moderation";
 import { isObject } from "../protocol/schema";
 import type { ChunkCommand } from "./comm-attachments";
 
@@ -27,6 +28,7 @@ export type Command =
   | { readonly do: "frame"; readonly frame: ClientFrame }
   | ({ readonly do: "history"; readonly limit: number } & PagePosition)
   | { readonly do: "link"; readonly invite: boolean }
+  | { readonly do: "moderate"; readonly order?: Order["do"]; readonly user?: string; readonly minutes?: number }
   | { readonly do: "search"; readonly q: string; readonly limit: number }
   | ChunkCommand;
 

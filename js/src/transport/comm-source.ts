@@ -9,9 +9,9 @@ import type { CommStatus, PagePosition } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
-import { PageUnavailableError, RequestError } from "../protocol/errors";
-import { asMessages } from "../protocol/guards";
-import { asServerFrames } from "../protocol/guards";
+import { PageUnavailableError, RequestError, UNREADABLE } from "../protocol/errors";
+import { asMessages, asModeration, asServerFrames } from "../protocol/guards";
+import type { Moderation, Order } from "../protocol/moderation";
 import { isObject } from "../protocol/schema";
 import type { ServerFrame } from "../protocol/server-frames";
 import { fetchInChunks, uploadInChunks, type Reply } from "./comm-attachments";
@@ -97,6 +97,11 @@ export class CommSource implements Source {
     const { envelope } = await this.#request({ do: "link", invite });
     if (typeof envelope.url !== "string") throw new PageUnavailableError("no link");
     return envelope.url;
+  }
+
+  async moderate(order: Order | null): Promise<Moderation> {
+    const { envelope } = await this.#request({ ...order, do: "moderate", ...(order !== null && { order: order.do }) });
+    return asModeration(envelope.moderation) ?? Promise.reject(new RequestError(UNREADABLE));
   }
 
   fetchLog(): Promise<Entry[]> {

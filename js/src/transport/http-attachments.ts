@@ -4,7 +4,7 @@ import type { Attachment } from "../protocol/attachments";
 import { RequestError } from "../protocol/errors";
 import { asAttachment } from "../protocol/guards";
 import { parseJson } from "../protocol/schema";
-import { HttpError, httpError } from "./http-client";
+import { HttpError, httpError, xsrfHeader } from "./http-client";
 import type { OnProgress } from "./source";
 
 const UNREACHABLE = { code: "unreachable", message: "The server cannot be reached: try again" };
@@ -46,9 +46,7 @@ function uploadOnce(
     const request = new XMLHttpRequest();
     request.open("POST", `${roomUrl}/parts`);
     request.setRequestHeader("content-type", mime);
-    // Jupyter Server requires its XSRF token in addition to the cookie: it proves that a page of the same origin sent this.
-    const xsrf = cookie("_xsrf");
-    if (xsrf !== null) request.setRequestHeader("x-xsrftoken", xsrf);
+    for (const [name, value] of Object.entries(xsrfHeader())) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
     request.onload = () => {
       const body = parseJson(request.responseText);
@@ -79,9 +77,4 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 function throwUnreachable(error: unknown): never {
   if (error instanceof DOMException && error.name === "AbortError") throw error;
   throw new RequestError(UNREACHABLE);
-}
-
-function cookie(name: string): string | null {
-  const found = document.cookie.split("; ").find((each) => each.startsWith(`${name}=`));
-  return found === undefined ? null : decodeURIComponent(found.slice(name.length + 1));
 }

@@ -2,8 +2,9 @@
 
 import type { PagePosition } from "../model/state";
 import type { Entry, Message } from "../protocol/entries";
-import { RequestError } from "../protocol/errors";
-import { asEntries, asMessages } from "../protocol/guards";
+import { RequestError, UNREADABLE } from "../protocol/errors";
+import { asEntries, asMessages, asModeration } from "../protocol/guards";
+import type { Moderation, Order } from "../protocol/moderation";
 import { isObject } from "../protocol/schema";
 
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -56,6 +57,12 @@ export class HttpClient {
     }
   }
 
+  async moderate(order: Order | null): Promise<Moderation> {
+    const url = `${this.roomUrl}/moderation`;
+    if (order !== null) await postJson(url, order);
+    return asModeration(await fetchJson(url)) ?? Promise.reject(new RequestError(UNREADABLE));
+  }
+
   #get(path: string, query: Query, signal?: AbortSignal): Promise<unknown> {
     return fetchJson(`${this.roomUrl}/${path}`, query, signal);
   }
@@ -71,6 +78,23 @@ export async function fetchJson(url: string, query: Query = {}, signal = AbortSi
   const body: unknown = await response.json().catch(() => null);
   if (!response.ok) throw httpError(response, body);
   return body;
+}
+
+/** Rejects with HttpError. */
+async function postJson(url: string, body: unknown): Promise<void> {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...xsrfHeader() },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+  });
+  if (!response.ok) throw httpError(response, await response.json().catch(() => null));
+}
+
+/** Jupyter Server requires its XSRF token in addition to the cookie: it proves that a page of the same origin sent this. */
+export function xsrfHeader(): Readonly<Record<string, string>> {
+  const found = document.cookie.split("; ").find((each) => each.startsWith("_xsrf="));
+  return found === undefined ? {} : { "x-xsrftoken": decodeURIComponent(found.slice("_xsrf=".length)) };
 }
 
 export function httpError({ status, headers }: Pick<Response, "status" | "headers">, body: unknown): HttpError {

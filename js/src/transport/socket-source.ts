@@ -10,6 +10,7 @@ import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
 import { PageUnavailableError } from "../protocol/errors";
 import { asServerFrame } from "../protocol/guards";
+import type { Moderation, Order } from "../protocol/moderation";
 import { parseJson } from "../protocol/schema";
 import type { ErrorInfo, Status } from "../protocol/server-frames";
 import { backoff } from "./backoff";
@@ -102,6 +103,10 @@ export class SocketSource implements Source {
   /** A page's session cannot make invites. */
   fetchLink(): Promise<string> {
     return Promise.resolve(this.#http.roomUrl);
+  }
+
+  moderate(order: Order | null): Promise<Moderation> {
+    return this.#http.moderate(order);
   }
 
   fetchLog(after: number, limit: number): Promise<Entry[]> {

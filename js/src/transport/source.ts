@@ -4,6 +4,7 @@ import type { Input, PagePosition } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
+import type { Moderation, Order } from "../protocol/moderation";
 
 /** The end of the list, where a new connection resumes. */
 export interface Cursor {
@@ -31,6 +32,8 @@ export interface Source {
   search(words: string, limit: number, signal: AbortSignal): Promise<Message[]>;
   /** The address of the room's page; `invite`: one that lets one person in. Rejects with RequestError. */
   fetchLink(invite: boolean): Promise<string>;
+  /** Gives a moderator's order, if there is one. Resolves to what is in force; rejects with RequestError. */
+  moderate(order: Order | null): Promise<Moderation>;
   /** The first `limit` raw entries above `after`. Rejects with PageUnavailableError. */
   fetchLog(after: number, limit: number): Promise<Entry[]>;
   /** The content of an attachment. Rejects with RequestError. */

@@ -4,7 +4,9 @@ import type { JSX, RefObject } from "preact";
 import { strings } from "../i18n/strings";
 import { isReader } from "../model/presence";
 import type { State } from "../model/state";
+import type { Moderation, Order } from "../protocol/moderation";
 import { Members } from "./members";
+import { ModerationMenu } from "./moderation-menu";
 import { ShareButton } from "./share-button";
 import { IconButton } from "./shared/icon-button";
 import { SearchIcon } from "./shared/icons";
@@ -16,11 +18,12 @@ interface Props {
   readonly searching: boolean;
   readonly onSearch: () => void;
   readonly link: (invite: boolean) => Promise<string>;
+  readonly moderate: (order: Order | null) => Promise<Moderation>;
   /** Whether an invite link can be made here. */
   readonly invites: boolean;
 }
 
-export function Header({ state, heading: Heading, searchButton, searching, onSearch, link, invites }: Props): JSX.Element {
+export function Header({ state, heading: Heading, searchButton, searching, onSearch, link, moderate, invites }: Props): JSX.Element {
   const ended = state.status.status === "closed" || state.comm === "gone";
   return (
     <header class="bq-header">
@@ -30,6 +33,7 @@ export function Header({ state, heading: Heading, searchButton, searching, onSea
       <IconButton ref={searchButton} class="bq-header-button" label={strings.search} aria-expanded={searching} onClick={onSearch}>
         <SearchIcon />
       </IconButton>
+      {!ended && state.role === "moderate" && <ModerationMenu state={state} moderate={moderate} />}
       <Members members={ended ? [] : state.members} isReader={(member) => isReader(state, member)} />
       {!ended && <ShareButton link={link} invites={invites} />}
     </header>

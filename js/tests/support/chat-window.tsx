@@ -7,6 +7,7 @@ import { initialState, type CommStatus, type PagePosition } from "../../src/mode
 import type { Attachment } from "../../src/protocol/attachments";
 import type { ClientFrame, Draft } from "../../src/protocol/client-frames";
 import type { Message } from "../../src/protocol/entries";
+import type { Moderation, Order } from "../../src/protocol/moderation";
 import { RequestError } from "../../src/protocol/errors";
 import type { ServerFrame } from "../../src/protocol/server-frames";
 import { Room } from "../../src/room/room";
@@ -48,6 +49,14 @@ class FakeSource implements Source {
 
   fetchLink(invite: boolean): Promise<string> {
     return Promise.resolve(`http://chat.test/rooms/lobby${invite ? "#invite=CODE" : ""}`);
+  }
+
+  moderation: Moderation = { closed: false, mutes: [] };
+  readonly orders: Order[] = [];
+
+  moderate(order: Order | null): Promise<Moderation> {
+    if (order !== null) this.orders.push(order);
+    return Promise.resolve(this.moderation);
   }
 
   fetchLog(): Promise<never> {

@@ -88,6 +88,13 @@ class Moderation:
             return None
         return mute
 
+    def mutes(self, room: str) -> list[Mute]:
+        """The mutes in force in ``room``, by name."""
+        found = [
+            one for one in self._mutes.values() if one.room == room and (one.until is None or one.until > self._clock())
+        ]
+        return sorted(found, key=lambda one: one.user)
+
     def why_full(self, *, closing: bool) -> str | None:
         """Why no further room can be closed, or no further member muted; None: one can."""
         if closing:

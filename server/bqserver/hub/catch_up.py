@@ -11,7 +11,7 @@ import msgspec
 
 from bqserver.clock import steady_time_ms
 from bqserver.errors import ServerStopping, StorageError
-from bqserver.model import Bounds
+from bqserver.model import Bounds, Role
 from bqserver.websocket.framing import text_frame
 from bqwidget.protocol import MAX_REPLAY, Gap, Hello, encode
 
@@ -77,6 +77,7 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
         now=steady_time_ms(),
         member=peer.member_id,
         read=await hub.reading.position(peer.principal, room.name, bounds.seq),
+        role=None if peer.role is Role.WRITE else peer.role.name.lower(),
     )
     peer.connection.write(text_frame(encode(hello)))
     _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))

@@ -1,4 +1,4 @@
-"""``POST /rooms/{room}/moderation``: close and reopen a room, mute and unmute a member."""
+"""``/rooms/{room}/moderation``: close and reopen a room, mute and unmute a member; what is in force."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bqserver.auth.moderation import Mute
 from bqserver.clock import steady_time
 from bqserver.model import Role
 from bqwidget import protocol
+from bqwidget.protocol import encode
 
 from .body import BodyHandler
 from .errors import ApiError
@@ -26,6 +27,16 @@ class ModerationRequest(protocol.Struct, frozen=True):
 
 class ModerationHandler(BodyHandler):
     """For moderators of the room. They delete messages with ``chat.delete``, like authors."""
+
+    async def get(self, room: str) -> None:
+        """Whether the room is closed, and who is muted; ``until`` in milliseconds since the epoch."""
+        self.authorize(room, Role.MODERATE)
+        state = self.context.hub.policy.moderation
+        mutes = [
+            {"user": one.user, "by": one.by} | ({} if one.until is None else {"until": int(one.until * 1000)})
+            for one in state.mutes(room)
+        ]
+        await self.finish_json(encode({"closed": state.is_closed(room), "mutes": mutes}))
 
     async def post(self, room: str) -> None:
         self.authorize(room, Role.MODERATE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from bqserver.auth import tokens
 from bqserver.auth.moderation import Moderation, Mute
@@ -122,6 +124,25 @@ def test_only_moderators_can_use_a_closed_room(server, people):
     assert request(server.url, "GET", "/rooms", **people["bob"]).json == []
     assert moderate(server, people["ada"], "reopen").status == 204
     assert post(server, people["bob"], "again").status == 201
+
+
+def test_moderators_are_told_their_role_and_what_is_in_force(server, people):
+    with member(server.url, **people["ada"]) as ada, member(server.url, **people["bob"]) as bob:
+        assert (ada.until("hello").get("role"), bob.until("hello").get("role")) == ("moderate", None)
+
+    def in_force(room: str = "lobby"):
+        return request(server.url, "GET", f"/rooms/{room}/moderation", **people["ada"]).json
+
+    assert in_force() == {"closed": False, "mutes": []}
+    before = time.time()
+    for order in ({"do": "close"}, {"do": "mute", "user": "eve"}, {"do": "mute", "user": "bob", "minutes": 10}):
+        assert moderate(server, people["ada"], **order).status == 204
+    now = in_force()
+    until = now["mutes"][0].pop("until")
+    assert now == {"closed": True, "mutes": [{"user": "bob", "by": "ada"}, {"user": "eve", "by": "ada"}]}
+    assert before + 590 < until / 1000 < time.time() + 610
+    assert in_force("other") == {"closed": False, "mutes": []}
+    assert request(server.url, "GET", "/rooms/lobby/moderation", **people["bob"]).status == 403
 
 
 @pytest.mark.parametrize("do", ["close", "reopen", "mute", "unmute"])

@@ -72,6 +72,7 @@ ROUTES = {
     "invite": Route("POST", "/invites", INVITERS, 201, {}),
     "read": Route("POST", "/rooms/lobby/read", {"reader", "moderator"}, 200, {"seq": 1}),
     "moderate": Route("POST", "/rooms/lobby/moderation", MODERATORS, 204, {"do": "unmute", "user": "eve"}),
+    "moderation": Route("GET", "/rooms/lobby/moderation", MODERATORS, 200),
 }
 
 

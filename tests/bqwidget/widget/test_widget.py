@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 from bqserver.testing import RunningServer
@@ -148,6 +149,16 @@ def test_a_window_gets_the_link_of_its_room(browser: Browser, kernel: Kernel) ->
 
     assert link(invite=False) == kernel.run("print(widget.room.url)")["printed"].strip()
     assert link(invite=True).startswith(link(invite=False) + "#invite=")
+
+
+def test_a_window_is_refused_the_orders_of_moderators_where_its_kernel_is_none(browser: Browser) -> None:
+    def moderate(**order: object) -> dict[str, Any]:
+        k = browser.command("moderate", **order)
+        return browser.until(lambda envelope: envelope.get("reply") == k and envelope)["error"]
+
+    assert moderate()["code"] == "forbidden"
+    assert moderate(order="mute", user="bob", minutes=5)["code"] == "forbidden"
+    assert moderate(order="ban", user="bob")["code"] == "bad_field"
 
 
 def test_a_browser_cannot_write_traits_or_send_invalid_commands(browser: Browser, kernel: Kernel) -> None:

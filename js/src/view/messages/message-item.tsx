@@ -22,6 +22,8 @@ import { Steps } from "./steps";
 
 interface Props extends Row {
   readonly user: string;
+  /** The reader may delete what others wrote. */
+  readonly moderator: boolean;
   /** Pointed at, or focused: shows the toolbar. */
   readonly active: boolean;
   /** The reader went to it, by a link, a quote or a search. */
@@ -89,7 +91,7 @@ export class MessageItem extends Component<Props> {
   }
 
   bubble(): JSX.Element {
-    const { message, own, mine, user, active, actions } = this.props;
+    const { message, own, mine, moderator, user, active, actions } = this.props;
     if (message.deleted) {
       return (
         <div class="bq-bubble bq-deleted">
@@ -106,7 +108,7 @@ export class MessageItem extends Component<Props> {
         <div class={`bq-bubble${message.ask ? " bq-question" : ""}${mentioned ? " bq-mentioned" : ""}`}>
           {mentioned && <span class="bq-sr">{strings.mentionsYou}</span>}
           {this.content()}
-          {active && <MessageToolbar message={message} own={own} {...actions} />}
+          {active && <MessageToolbar message={message} own={own} removable={own || moderator} {...actions} />}
         </div>
         {message.reactions && (
           <Reactions reactions={message.reactions} user={user} onReact={(emoji, on) => actions.onReact(message, emoji, on)} />

@@ -246,6 +246,7 @@ export class MessageList extends Component<Props, ListState> {
                 key={row.message.seq}
                 {...row}
                 user={principal ?? user}
+                moderator={state.role === "moderate"}
                 active={activeSeq === row.message.seq}
                 marked={target?.seq === row.message.seq}
                 answering={answered.has(row.message.seq)}

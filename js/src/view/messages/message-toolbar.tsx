@@ -32,9 +32,11 @@ export interface MessageActions {
 interface Props extends MessageActions {
   readonly message: Message;
   readonly own: boolean;
+  /** The reader's, or the reader is a moderator. */
+  readonly removable: boolean;
 }
 
-export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element {
+export function MessageToolbar({ message, own, removable, ...actions }: Props): JSX.Element {
   const [pickerOpen, setPickerOpen] = useState(false);
   const [asked, setAsked] = useState(false);
   const { copied, copy } = useCopy();
@@ -77,17 +79,15 @@ export function MessageToolbar({ message, own, ...actions }: Props): JSX.Element
           <IconButton label={copied ? strings.copied : strings.copyMessageLink} onClick={() => void copyLink()}>
             {copied ? <CheckIcon /> : <LinkIcon />}
           </IconButton>
-          {own && (
-            <>
-              {!message.live && (
-                <IconButton label={strings.edit} onClick={() => actions.onEdit(message)}>
-                  <EditIcon />
-                </IconButton>
-              )}
-              <IconButton label={strings.remove} onClick={() => setAsked(true)}>
-                <DeleteIcon />
-              </IconButton>
-            </>
+          {own && !message.live && (
+            <IconButton label={strings.edit} onClick={() => actions.onEdit(message)}>
+              <EditIcon />
+            </IconButton>
+          )}
+          {removable && (
+            <IconButton label={strings.remove} onClick={() => setAsked(true)}>
+              <DeleteIcon />
+            </IconButton>
           )}
         </>
       )}
