@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from asyncio import Future
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
@@ -37,19 +39,27 @@ class Attachment(NamedTuple):
 
 
 class _TrackingTCPClient(TCPClient):
-    """Keeps its streams, because closing Tornado's client does not close requests in progress."""
+    """Keeps its streams, also while they connect, because closing Tornado's client does not close requests in progress."""
 
     def __init__(self) -> None:
         super().__init__()
         self._open: WeakSet[IOStream] = WeakSet()
         self._is_closed = False
 
+    def _create_stream(self, *args: Any, **kwargs: Any) -> tuple[IOStream, Future[IOStream]]:
+        stream, connected = super()._create_stream(*args, **kwargs)
+        self._track(stream)
+        return stream, connected
+
     async def connect(self, *args: Any, **kwargs: Any) -> IOStream:
         stream = await super().connect(*args, **kwargs)
+        self._track(stream)  # of TLS: another one
+        return stream
+
+    def _track(self, stream: IOStream) -> None:
         self._open.add(stream)
         if self._is_closed:
             stream.close()
-        return stream
 
     def close_streams(self) -> None:
         self._is_closed = True
@@ -162,8 +172,11 @@ class HttpClient:
             request.headers[name] = value
         request.request_timeout = request.connect_timeout = timeout or REQUEST_TIMEOUT
         request.follow_redirects = False  # the token is for this server only
+        answer = self._client.fetch(request, raise_error=False)
+        answer.add_done_callback(consume_exception)
         try:
-            response = await self._client.fetch(request, raise_error=False)
+            # Tornado would log the error of a request that was cancelled.
+            response = await asyncio.shield(answer)
         except (OSError, HTTPClientError) as error:  # the latter: a timeout, or a truncated answer
             raise ConnectionRefused(f"{self.endpoint.base}: {error}", url=self.endpoint.base) from error
         if response.error is not None:
@@ -183,6 +196,12 @@ def refusal_from_response(status: int, body: bytes, url: str, retry_after: str |
     return ConnectionRefused(
         f"{url} answered {status}: {message}", url=url, status=status, code=code, retry_after=seconds
     )
+
+
+def consume_exception(future: Future[Any]) -> None:
+    """Retrieve its exception, for where nothing may wait for it any more."""
+    if not future.cancelled():
+        future.exception()
 
 
 def is_permanent(error: ConnectionRefused) -> bool:

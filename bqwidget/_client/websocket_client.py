@@ -17,7 +17,7 @@ from bqwidget.protocol import SUBPROTOCOL, Bye, ClientFrame, Entry, Hello, Serve
 
 from .compression import ClientCompression
 from .endpoint import Endpoint
-from .http_client import HttpClient, refusal_from_response
+from .http_client import HttpClient, consume_exception, refusal_from_response
 from .message_list import PageRequest
 
 OPEN_TIMEOUT = 10.0
@@ -189,7 +189,7 @@ class WebSocketClient:
         while True:
             before, started = self._received_count, time.monotonic()
             pong = asyncio.ensure_future(_ping(socket))
-            pong.add_done_callback(_consume_exception)
+            pong.add_done_callback(consume_exception)  # if the connection ends meanwhile, the reader reports it
             # Not wait_for: after a C call that held the GIL for long, pong and timeout arrive together.
             await asyncio.wait({pong}, timeout=self._heartbeat)
             if pong.done():
@@ -211,12 +211,6 @@ class WebSocketClient:
 
 async def _ping(socket: ClientConnection) -> None:
     await (await socket.ping())
-
-
-def _consume_exception(pong: asyncio.Future[None]) -> None:
-    """If the connection ends between ping and pong, the reader reports it; the pong's error is ignored."""
-    if not pong.cancelled():
-        pong.exception()
 
 
 async def _first_error(*coroutines: Coroutine[Any, Any, None]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -73,8 +75,8 @@ def test_another_kind_of_response_is_a_connection_refused():
     assert "did not answer like a bqserver" in error_of_request(send_login_page)
 
 
-def test_closing_ends_requests_in_progress():
-    """Closing a room, or losing its connection, must not leave a request with an open socket."""
+def test_closing_ends_requests_in_progress(caplog: pytest.LogCaptureFixture):
+    """Closing a room, or losing its connection, must not leave a request with an open socket, nor a line in a log."""
 
     async def main() -> None:
         asked_for, ended = asyncio.Event(), asyncio.Event()
@@ -95,6 +97,31 @@ def test_closing_ends_requests_in_progress():
         async with asyncio.timeout(5):
             await ended.wait()
         server.close()
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
+def test_closing_ends_connections_in_progress():
+    """To a server that accepts none: the queue of its socket is full."""
+
+    async def main() -> None:
+        with socket.socket() as full, ExitStack() as others:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for _ in range(3):
+                one = others.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            asked = HttpClient(Endpoint(f"http://127.0.0.1:{full.getsockname()[1]}/"), "lobby")
+            request = asyncio.create_task(asked.get("health"))
+            while not asked._streams._open:
+                await asyncio.sleep(0)
+            (stream,) = asked._streams._open
+            asked.close()
+            assert stream.closed()
+            with pytest.raises(ConnectionRefused):
+                await request
 
     asyncio.run(main())
 
