@@ -184,13 +184,13 @@ export const de: Strings = {
   rows: (count, one) => `${count} ${one ? "Zeile" : "Zeilen"}`,
   columns: (count, one) => `${count} ${one ? "Spalte" : "Spalten"}`,
 
-  moderation: "Moderation",
+  moderation: "Moderieren",
   closeRoom: "Raum schließen",
   reopenRoom: "Raum wieder öffnen",
   closedHint: (closed) => (closed ? "Geschlossen: nur Moderatoren lesen und schreiben hier" : "Dann lesen und schreiben hier nur Moderatoren"),
   muteFor: "Stummschalten für",
   muteMinutes: (minutes) =>
-    minutes === undefined ? "bis auf Weiteres" : minutes < 60 ? `${minutes} min` : plural(minutes / 60, "1 Stunde", `${minutes / 60} Stunden`),
+    minutes === undefined ? "bis auf Weiteres" : minutes < 60 ? `${minutes} Minuten` : plural(minutes / 60, "1 Stunde", `${minutes / 60} Stunden`),
   mute: "Stummschalten",
   muteUser: (user) => `${user} stummschalten`,
   mutedUntil: (time) => (time === null ? "stumm" : `stumm bis ${time}`),
