@@ -164,6 +164,9 @@ class LiveOutput:
         return ErrorOutput(error)
 
     def _show(self, value: object, *, update: bool = True) -> None:
+        output = self._callback.output_context
+        if output.show_in_marimo(value.text if isinstance(value, ErrorOutput) else value, again=True):
+            return
         import IPython.display  # noqa: PLC0415 - needed only to show an output
 
         raw = value is None or isinstance(value, ErrorOutput)
@@ -179,5 +182,5 @@ class ErrorOutput:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
             trace = trace.tb_next
-        text = "".join(traceback.format_exception(type(error), error, trace))
-        self.bundle = {"application/vnd.jupyter.stderr": text, "text/plain": text}
+        self.text = "".join(traceback.format_exception(type(error), error, trace))
+        self.bundle = {"application/vnd.jupyter.stderr": self.text, "text/plain": self.text}

@@ -35,7 +35,8 @@ class Callback:
         self.function = function
         self._on_result = on_result
         self._context = copy_context()
-        self._output_context = OutputContext()
+        self.output_context = OutputContext()
+        """Where the function was registered."""
         self.interrupted = False
         """Whether the last call was interrupted."""
         self._on_error = on_error
@@ -53,13 +54,13 @@ class Callback:
         if self._before is not None:
             context.run(self._before, *args)
         try:
-            with self._output_context.active(), interruptible():
+            with self.output_context.active(), interruptible():
                 figures = open_figures()
                 result = context.run(self.function, *args)
                 if self._on_result is not None:
                     result = context.run(self._on_result, result, figures, *args)
                 if not inspect.isawaitable(result):
-                    context.run(show_new_figures, figures)
+                    context.run(show_new_figures, figures, self.output_context)
         except BaseException as error:  # noqa: BLE001 - an error in one callback never stops the others
             self.show_error(error)
             return
@@ -94,14 +95,15 @@ class Callback:
             shown.stack = traceback.StackSummary.from_list(written)
         text = "".join(shown.format())
         self.interrupted = self.interrupted or isinstance(error, KeyboardInterrupt)
-        self._context.copy().run(_print_error, text)
+        with self.output_context.active():
+            self._context.copy().run(_print_error, text)
         self._on_error(error)
 
     async def _await(self, awaitable: Awaitable[object], figures: set[int]) -> BaseException | None:
         """Run ``awaitable``, show its figures, and return an error that would end the event loop."""
         try:
-            await InterruptibleSteps(awaitable, self._output_context.active)
-            show_new_figures(figures)
+            await InterruptibleSteps(awaitable, self.output_context.active)
+            show_new_figures(figures, self.output_context)
         except (KeyboardInterrupt, SystemExit) as error:
             return error
         return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 
 class Cell(NamedTuple):
@@ -57,10 +57,11 @@ def _text_id(text: str) -> str:
 
 
 class OutputContext:
-    """Directs displays to the cell in which this object was created.
+    """Directs displays and prints to the cell in which this object was created.
 
     ipykernel 7 keeps the cell in a context variable. ipykernel 6 keeps it in an attribute, which ``active`` sets
-    while a function, or a step of an async one, runs.
+    while a function, or a step of an async one, runs. marimo prints nothing below a cell that does not run, unless
+    ``active`` says so.
     """
 
     def __init__(self) -> None:
@@ -68,14 +69,40 @@ class OutputContext:
         is_attribute = hasattr(publisher, "parent_header") and not hasattr(publisher, "_parent_header")
         self._publisher: Any = publisher if is_attribute else None
         self._parent = publisher.parent_header if is_attribute else None
+        context = marimo_context()
+        self._marimo = context if context is not None and context.cell_id is not None else None
+        self._run: Any = getattr(self._marimo, "execution_context", None)
+        self._place = len(getattr(self._run, "output", ()))
+
+    def active(self) -> AbstractContextManager[None]:
+        if self._marimo is not None and marimo_context() is self._marimo:  # else a thread of its own
+            from marimo._runtime.redirect_streams import redirect_streams  # noqa: PLC0415 - runs here
+
+            context, stdin = self._marimo, cast("Any", sys.stdin)
+            return redirect_streams(self._run.cell_id, context.stream, context.stdout, context.stderr, stdin)
+        return nullcontext() if self._publisher is None else self._parent_header()
 
     @contextmanager
-    def active(self) -> Iterator[None]:
-        if self._publisher is None:
-            yield
-            return
+    def _parent_header(self) -> Iterator[None]:
         other, self._publisher.parent_header = self._publisher.parent_header, self._parent
         try:
             yield
         finally:
             self._publisher.parent_header = other
+
+    def show_in_marimo(self, value: object, *, again: bool = False) -> bool:
+        """Show ``value`` below the cell; False if this is not marimo.
+
+        ``again``: in the place that the next output had when this object was created.
+        """
+        if self._marimo is None:
+            return False
+        import marimo  # noqa: PLC0415 - runs here
+
+        other, self._marimo.execution_context = self._marimo.execution_context, self._run
+        try:
+            outputs = len(self._run.output)
+            marimo.output.replace_at_index(value, min(self._place, outputs) if again else outputs)
+        finally:
+            self._marimo.execution_context = other
+        return True

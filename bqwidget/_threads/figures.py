@@ -1,7 +1,8 @@
 """Figures that a callback makes by pyplot in a notebook.
 
 The inline backend shows all open figures at the end of a cell, and closes them. A callback runs between cells, so its
-figures would appear below the cell that happens to run next. Other backends show figures in windows of their own.
+figures would appear below the cell that happens to run next; in marimo they would stay open. Other backends show
+figures in windows of their own.
 """
 
 from __future__ import annotations
@@ -9,24 +10,25 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .cells import ipython_shell
+from .cells import OutputContext, ipython_shell, marimo_context
 
 
 def open_figures() -> set[int]:
     """The numbers of pyplot's figures that the end of a cell would show."""
-    pyplot = _inline_pyplot()
+    pyplot = _notebook_pyplot()
     return set() if pyplot is None else set(pyplot.get_fignums())
 
 
-def show_new_figures(before: set[int]) -> None:
-    """Show here the figures that were made after ``before``, and close them."""
+def show_new_figures(before: set[int], output: OutputContext) -> None:
+    """Show in ``output`` the figures that were made after ``before``, and close them."""
     for number in sorted(open_figures() - before):
-        import IPython.display  # noqa: PLC0415 - exists where the inline backend does
-
-        pyplot = _inline_pyplot()
+        pyplot = _notebook_pyplot()
         figure = pyplot.figure(number)
         pyplot.close(figure)
-        IPython.display.display(figure)  # type: ignore[no-untyped-call]
+        if not output.show_in_marimo(figure):
+            import IPython.display  # noqa: PLC0415 - exists where the inline backend does
+
+            IPython.display.display(figure)  # type: ignore[no-untyped-call]
 
 
 def take_figure(value: object, before: set[int]) -> object:
@@ -34,7 +36,7 @@ def take_figure(value: object, before: set[int]) -> object:
 
     For None and for axes, as pandas' ``plot`` returns them, that is the figure.
     """
-    pyplot = _inline_pyplot()
+    pyplot = _notebook_pyplot()
     if pyplot is None:
         return value
     figures = [pyplot.figure(number) for number in sorted(open_figures() - before)]
@@ -50,9 +52,9 @@ def take_figure(value: object, before: set[int]) -> object:
     return value
 
 
-def _inline_pyplot() -> Any:
-    """The module, where it is loaded and shows figures at the end of cells, or None."""
+def _notebook_pyplot() -> Any:
+    """The module, where it is loaded and its figures are shown below cells, or None."""
     pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None or not hasattr(ipython_shell(), "kernel"):
-        return None
-    return pyplot if "inline" in str(pyplot.get_backend()).lower() else None
+    if pyplot is None or marimo_context() is not None:
+        return pyplot
+    return pyplot if hasattr(ipython_shell(), "kernel") and "inline" in str(pyplot.get_backend()).lower() else None

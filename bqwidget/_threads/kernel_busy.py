@@ -1,7 +1,7 @@
-"""Whether this kernel runs a cell: its rooms show it, and the interpreter switches threads faster meanwhile.
+"""Whether this kernel runs a cell or a callback: its rooms show it, and the interpreter switches threads faster in cells.
 
 IPython reports the start and end of a cell by two events, hooked only while a room is open. Without an IPython
-kernel, nothing happens.
+kernel, only callbacks count.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock
+from threading import RLock, current_thread, main_thread
 from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from .cell_registry import end_run
-from .cells import ipython_shell
+from .cells import ipython_shell, marimo_context
 
 SWITCH_INTERVAL = 0.0005
 """Seconds that a cell may keep the interpreter while another thread waits for it. A message from the window passes
@@ -45,16 +45,17 @@ _original_interval: list[float] = []
 
 
 def register(listener: BusyListener) -> None:
-    """Call ``listener.set_busy`` at the start and end of each cell."""
+    """Call ``listener.set_busy`` at the start and end of each cell, and of a callback that takes long."""
     shell = ipython_shell()
-    if not hasattr(shell, "kernel"):
-        return
+    if marimo_context() is not None and current_thread() is not main_thread():
+        return  # an app, of which this process runs many
     with _lock:
-        if not _hooked_events:
-            _hooked_events.append(shell.events)
-            shell.events.register("pre_run_cell", _on_cell_start)
-            shell.events.register("post_run_cell", _on_cell_end)
-        _set_running(running=bool(shell.display_trap.is_active))  # active inside a cell only
+        if hasattr(shell, "kernel"):
+            if not _hooked_events:
+                _hooked_events.append(shell.events)
+                shell.events.register("pre_run_cell", _on_cell_start)
+                shell.events.register("post_run_cell", _on_cell_end)
+            _set_running(running=bool(shell.display_trap.is_active))  # active inside a cell only
         _listeners.add(listener)
 
 

@@ -44,6 +44,44 @@ def _():
 
 """
 """An additional cell: a bot, under a lambda."""
+FITS = """
+(region) => {
+  const frame = region.getBoundingClientRect();
+  const inside = (each) => each.getBoundingClientRect().bottom <= frame.bottom;
+  const scroll = region.querySelector(".bq-scroll");
+  const newest = [...region.querySelectorAll("[data-seq]")].at(-1);
+  return { box: inside(region.querySelector("textarea")), newest: inside(newest), scrolls: scroll.scrollTop > 0 };
+}
+"""
+"""Whether the box to write in and the newest message are inside of the window, of which the list scrolls."""
+WORKER_CELL = """
+@app.cell
+def _():
+    import time
+
+    from bqwidget import Room as WorkerRoom
+
+    worker = WorkerRoom("lobby", user="worker").wait_open(20)
+    print("the worker's cell")
+
+    @worker.on_message
+    def work(message):
+        print("working on", message.text)
+        while message.text == "stuck":
+            time.sleep(0.05)
+        if message.text == "fail":
+            raise ValueError("no such work")
+        worker.send(f"done: {message.text}")
+
+    @worker.live
+    def texts(messages):
+        return f"newest: {messages[-1].text}" if messages else "no messages"
+
+    worker.send("the worker is here")
+    return
+
+"""
+"""An additional cell: a handler that can be stuck or fail, and an output that follows the room."""
 
 
 @pytest.fixture
@@ -119,6 +157,11 @@ def test_cells_follow_the_room(marimo, pages, bob):
     window.say("from the window")
     assert bob.wait_for(timeout=20, after=html).text == "from the window"
     newest.get_by_text("from the window", exact=True).wait_for(timeout=SLOW_TIMEOUT)
+    for number in range(20):
+        bob.send(f"line {number}")
+    window.wait_for("line 19")
+    fits = window.region.evaluate(FITS)
+    assert fits == {"box": True, "newest": True, "scrolls": True}
     where = bob.send("where are you?")
     assert bob.wait_for(timeout=20, after=where).text == "on the cells' thread: True"
 
@@ -137,3 +180,26 @@ def test_a_cell_that_runs_again_has_one_bot(marimo, pages, bob):
     bob.send("where are you?")  # answered after all answers to the ping
     bob.wait_for(lambda message: message.text.startswith("on the cells' thread"), after=ping, timeout=20)
     assert [message.text for message in bob.history() if message.seq > ping.seq].count("pong") == 1
+
+
+@pytest.mark.parametrize(("mode", "cells"), [("edit", WORKER_CELL)])
+def test_a_callback_shows_its_output_below_its_cell_and_can_be_stopped(marimo, pages, bob):
+    page = pages()
+    page.goto(marimo)
+    bob.wait_for(lambda message: message.text == "the worker is here", after=0, timeout=SLOW_TIMEOUT / 1000)
+    cell = page.locator(".marimo-cell").filter(has_text="the worker's cell")
+    work = bob.send("one")
+    bob.wait_for(lambda message: message.text == "done: one", after=work, timeout=20)
+    bob.send("fail")
+    cell.get_by_text("ValueError: no such work").wait_for(timeout=SLOW_TIMEOUT)
+    cell.get_by_text("newest: fail").wait_for(timeout=SLOW_TIMEOUT)
+    bob.send("stuck")
+    cell.get_by_text("working on stuck").wait_for(timeout=SLOW_TIMEOUT)
+    eventually(lambda: any(member.busy for member in bob.members if member.user == "worker"), 20, "a busy kernel")
+    page.mouse.click(5, 400)  # beside the cells, in which the key has another meaning
+    page.keyboard.press("Control+i")
+    cell.get_by_text("KeyboardInterrupt").wait_for(timeout=SLOW_TIMEOUT)
+    again = bob.send("two")
+    bob.wait_for(lambda message: message.text == "done: two", after=again, timeout=20)
+    assert cell.get_by_text("callback.py").count() == 0
+    eventually(lambda: not any(member.busy for member in bob.members), 20, "an idle kernel")
