@@ -105,6 +105,11 @@ class Room(
         finalize(self, self._connection.close, wait=False).atexit = False
         replace_previous(self, "room", Room.close)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("name", "user", "keep") and name in self.__dict__:
+            raise AttributeError(f"room.{name} can't change: make another Room with this {name}")
+        super().__setattr__(name, value)
+
     # ---- joining and leaving ----
 
     def wait_open(self, timeout: float | None = None) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -85,6 +86,9 @@ def _normalized(url: str) -> str:
         raise ArgumentError(
             "url= must have no password, no query and no #fragment; pass a token by token=", argument="url"
         )
+    if page := re.fullmatch(r"(.*)/rooms(/[^/]*)?/?", parts.path):
+        address = urlunsplit(parts._replace(path=page[1]))
+        raise ArgumentError(f"url: {printable(url)} is the address of a room's page: write {address!r}", argument="url")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
     return urlunsplit((_HTTP[parts.scheme], netloc, parts.path.rstrip("/") + "/", "", ""))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Real
 from operator import index
 from types import ModuleType
@@ -157,11 +158,30 @@ def check_format(given: object) -> None:
         raise wrong_value("format", given, "write 'plain' for a text that is not Markdown, or leave it out")
 
 
-def check_function(argument: str, given: object, example: str, verb: str = "it") -> None:
+def check_function(argument: str, given: object, example: str, verb: str = "it", takes: str | None = None) -> None:
+    """``takes``: the names of what it is called with; None if that is not known."""
     if not callable(given):
         raise ArgumentTypeError(
             f"{argument} is {describe(given)}: {verb} takes {example}, not {type(given).__name__}", argument=argument
         )
+    if takes is not None:
+        check_signature(argument, given, takes)
+
+
+def check_signature(argument: str, function: Callable[..., object], takes: str) -> None:
+    """Raises ArgumentTypeError if ``function`` can't be called with ``takes``; else each call would fail, one by one."""
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):  # some of C have none
+        return
+    try:
+        signature.bind(*takes.split())
+    except TypeError:
+        name = getattr(function, "__name__", type(function).__name__)
+        names = ", ".join(signature.parameters)
+        raise ArgumentTypeError(
+            f"{argument} is {name}({names}): it is called as {name}({takes})", argument=argument
+        ) from None
 
 
 def check_all(argument: str, given: object, kind: type[Listed], example: str) -> tuple[Listed, ...]:
@@ -189,4 +209,6 @@ def check_predicate(given: Predicate | None, argument: str = "predicate") -> Pre
         raise ArgumentTypeError(
             f"{argument} must be a function of a message, not {describe(given)}: {hint}", argument=argument
         )
+    if given is not None:
+        check_signature(argument, given, "message")
     return given or (lambda _: True)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
+from bqwidget._threads.cells import ipython_shell
 from bqwidget._threads.figures import open_figures, take_figure
 from bqwidget._threads.weak import weak
 from bqwidget.dispatch import CallbackLoop
@@ -56,7 +57,7 @@ class LiveOutputMixin(ReceiveMixin):
         pause = check_number("pause", pause, "seconds")
         if function is None:
             return partial(self.live, pause=pause)
-        check_function("function", function, "a function of the messages", "live")
+        check_function("function", function, "a function of the messages", "live", "messages")
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
         replace_previous(live, "live", weak(self._remove_live_output), group=CALLBACKS)
         live.start(self._make_callback(live.recompute), self._callback_loop)
@@ -169,9 +170,13 @@ class LiveOutput:
             return
         import IPython.display  # noqa: PLC0415 - needed only to show an output
 
-        raw = value is None or isinstance(value, ErrorOutput)
+        raw = ipython_shell() is not None and (value is None or isinstance(value, ErrorOutput))
         if raw:
             value = value.bundle if isinstance(value, ErrorOutput) else {"text/plain": ""}
+        elif isinstance(value, ErrorOutput):  # in a script, which prints it
+            value = value.text.rstrip()
+        elif value is None:
+            return
         IPython.display.display(value, raw=raw, display_id=self._id, update=update)  # type: ignore[no-untyped-call]
 
 

@@ -23,7 +23,7 @@ from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 from bqwidget.errors import ArgumentError, BqwidgetError
 from bqwidget.protocol import Member
 
-from .arguments import wrong_type, wrong_value
+from .arguments import check_signature, wrong_type, wrong_value
 from .callbacks import loop_guard
 from .callbacks.lifetime import keep_alive
 
@@ -163,6 +163,7 @@ class Observable(traitlets.HasTraits):
             raise wrong_value("type", event, "leave it out: what traits tell is 'change'")
         if not callable(handler):
             raise wrong_type("handler", "a function of a change, before the names of traits", handler)
+        check_signature("handler", handler, "change")
         if names is not traitlets.All and not isinstance(names, Collection):
             raise wrong_type("names", "the name of a trait, such as 'messages', or a list of names", names)
         for name in traitlets.parse_notifier_name(names):

@@ -50,6 +50,11 @@ class LoopThread:
         except RuntimeError:
             self.loop.close()
             raise
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.parent_process() is not None:  # a forked one ends without atexit
+            from multiprocessing.util import Finalize  # noqa: PLC0415
+
+            Finalize(None, _close_all, exitpriority=0)
 
     def leave(self, task: LoopTask) -> None:
         """``task`` has ended. The last one ends the thread."""

@@ -143,6 +143,9 @@ class Message(Struct, frozen=True):
     stoppable: bool = True
     author_kind: str | None = None
 
+    def __hash__(self) -> int:
+        return hash((self.room, self.seq))
+
     @property
     def time(self) -> datetime:
         """``at`` as a datetime in UTC. Example: ``message.time.astimezone()`` is the local time."""

@@ -79,7 +79,7 @@ class HandlerMixin(WriteMixin):
         flags: dict[str, bool],
         verb: str = "on_message",
     ) -> Callable[[Message], object]:
-        check_function("function", function, "a function", verb)
+        check_function("function", function, "a function", verb, "message")
         callback = self._make_callback(function, on_result=Replies(ref(self), function))
         session = self._connection.session
         with self._connection.lock:
@@ -105,7 +105,7 @@ class HandlerMixin(WriteMixin):
 
         Replaced as by ``on_message``. Returns ``function``. Example: ``room.on_reconnect(lambda: print("connected again"))``
         """
-        check_function("function", function, "a function", "on_reconnect")
+        check_function("function", function, "a function", "on_reconnect", "")
         self._reconnect_handlers.add(Registration(self._make_callback(function)))
         self._take_over()
         return function

@@ -23,12 +23,14 @@ ENDINGS = {
     "a thread": "made = threading.Event()\ndef speak():\n"
     "    room = Room('lobby'); made.set(); threading.main_thread().join(); room.send('last words', wait=False)\n"
     "threading.Thread(target=speak).start(); made.wait()",
+    "a forked process": "def speak(): Room('lobby').send('last words', wait=False)\n"
+    "process = multiprocessing.get_context('fork').Process(target=speak); process.start(); process.join()",
     "collected": "room = Room('lobby')\nroom.send('last words', wait=False)\ndel room\ngc.collect()",
     "an attachment": f"Room('lobby').send(base64.b64decode({PNG!r}), 'last words', wait=False)",
     "a host's name": "Room('lobby', url=os.environ['BQWIDGET_URL'].replace('127.0.0.1', 'localhost')).send("
     "'last words', wait=False)",
 }
-IMPORTS = "import base64, gc, os, sys, threading\nfrom bqwidget import Room\n"
+IMPORTS = "import base64, gc, multiprocessing, os, sys, threading\nfrom bqwidget import Room\n"
 
 
 def run_script(environ: dict[str, str], code: str) -> subprocess.CompletedProcess[str]:

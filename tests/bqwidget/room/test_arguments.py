@@ -40,6 +40,12 @@ class Unnamed:
         return "Unnamed()"
 
 
+def nothing(): ...
+
+
+def one(it): ...
+
+
 def case(verb, expected, *args, **options):
     return pytest.param(verb, expected, args, options, id=f"{verb} {args} {options}"[:70].replace("\n", " "))
 
@@ -133,6 +139,13 @@ CASES = [
     case("answer", "wait must be True or False", QUESTION, "yes", wait=None),
     case("on_message", "function is 'go' .*on_message takes a function, not str", "go"),
     case("on_message", "where must be a function of a message, not 'go'", where="go"),
+    case("on_message", r"function is nothing\(\): it is called as nothing\(message\)", nothing),
+    case("on_message", r"where is nothing\(\): it is called as nothing\(message\)", where=nothing),
+    case("on_mention", r"function is nothing\(\): it is called as nothing\(message\)", nothing),
+    case("on_reconnect", r"function is one\(it\): it is called as one\(\)", one),
+    case("live", r"function is nothing\(\): it is called as nothing\(messages\)", nothing),
+    case("observe", r"handler is nothing\(\): it is called as nothing\(change\)", nothing, "messages"),
+    case("wait_for", r"predicate is nothing\(\): it is called as nothing\(message\)", nothing),
     case("on_message", "background must be True or False", background="yes"),
     case("on_message", "own must be True or False", own=None),
     case("on_message", "live must be True or False", live=1),
@@ -299,6 +312,8 @@ CONSTRUCTOR = [
     ({"keep": True}, "keep is True"),
     ({"keep": 1.5}, "keep is 1.5"),
     ({"url": "lobby"}, "url: 'lobby' is not a server's address such as http"),
+    ({"url": "http://127.0.0.1:9/rooms/lobby"}, "address of a room's page: write 'http://127.0.0.1:9'"),
+    ({"url": "https://host/hub/rooms/"}, "address of a room's page: write 'https://host/hub'"),
     ({"url": Path("x")}, "url must be text such as"),
     ({"token": 3, "url": "http://127.0.0.1:9"}, "token must be text, not int"),
     ({"token": "x"}, "token= needs a server: pass url="),

@@ -165,7 +165,8 @@ SCRIPT = """
 import sys
 from bqwidget import Room
 with Room(sys.argv[1], user="ada") as room:
-    room.live(lambda messages: f"{len(messages)} so far")
+    room.live(lambda messages: None)
+    room.live(lambda messages: f"{len(messages)} so far" if len(messages) < 2 else 1 / 0)
     sys.stdin.read()
 """
 
@@ -177,7 +178,10 @@ def test_a_script_prints_the_live_output(room_server, home_environ, bob):
         assert script.stdout.readline() == "0 so far\n"
         bob.send("one")
         assert script.stdout.readline() == "1 so far\n"
-        assert script.communicate() == ("", None)
+        bob.send("two")
+        assert script.stdout.readline() == "Traceback (most recent call last):\n"
+        script.stdin.close()
+        assert script.stdout.read().endswith("\nZeroDivisionError: division by zero\n")
 
 
 # ---- figures ----

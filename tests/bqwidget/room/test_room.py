@@ -109,6 +109,14 @@ def test_an_invalid_argument_is_named(options, expected):
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["name", "user", "keep"])
+def test_what_a_room_was_made_with_can_not_be_changed(ada, name):
+    given = getattr(ada, name)
+    with pytest.raises(AttributeError, match=f"room.{name} can't change: make another Room"):
+        setattr(ada, name, "other")
+    assert getattr(ada, name) == given
+
+
 def test_an_unfinished_room_has_a_repr():
     assert repr(Room.__new__(Room)) == "Room(unfinished)"
 
