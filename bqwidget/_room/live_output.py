@@ -60,9 +60,10 @@ class LiveOutputMixin(ReceiveMixin):
         check_function("function", function, "a function of the messages", "live", "messages")
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
         replace_previous(live, "live", weak(self._remove_live_output), group=CALLBACKS)
-        live.start(self._make_callback(live.recompute), self._callback_loop)
-        self._live_outputs = [*self._live_outputs, live]
+        live.callback, live.loop = self._make_callback(live.recompute), self._callback_loop
+        self._live_outputs = [*self._live_outputs, live]  # before the messages are read: later changes count
         self._update_lifetime()
+        live.start()
         return function
 
     def _remove_live_output(self, live: LiveOutput) -> None:
@@ -89,6 +90,10 @@ class LiveOutputMixin(ReceiveMixin):
 class LiveOutput:
     """One output. ``on_change`` and ``flush`` run on the rooms' thread, ``recompute`` in its callback loop."""
 
+    callback: Callback
+    """Calls ``recompute``, in ``loop``."""
+    loop: CallbackLoop
+
     def __init__(
         self,
         function: Callable[[MessageSnapshot], object],
@@ -101,17 +106,18 @@ class LiveOutput:
         self._on_error = on_error
         self._pause = pause
         self._cost = 0.0
+        self._computed: MessageSnapshot | None = None
+        """The messages of the last computation."""
         self._id = f"bqwidget-{token_hex(8)}"
         self._scheduled = False
         self._is_stopped = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, callback: Callback, loop: CallbackLoop) -> None:
+    def start(self) -> None:
         """Show the output for the first time: now, in the running cell; of an async function, soon."""
-        self._callback, self._loop = callback, loop
         if inspect.iscoroutinefunction(self._function):
             self._show(None, update=False)
-            loop.post(callback)
+            self.loop.post(self.callback)
         else:
             value = self._compute()
             self._show(value, update=False)
@@ -130,11 +136,11 @@ class LiveOutput:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._loop.post(self._callback)
+            self.loop.post(self.callback)
 
     def recompute(self) -> Awaitable[None] | None:
         self._scheduled = False  # before the messages are read: later changes schedule it again
-        if self._is_stopped:
+        if self._is_stopped or self._messages() == self._computed:
             return None
         figures = open_figures()
         value = self._compute()
@@ -152,7 +158,8 @@ class LiveOutput:
     def _compute(self) -> object:
         started, figures = time.perf_counter(), open_figures()
         try:
-            value = self._function(self._messages())
+            self._computed = self._messages()
+            value = self._function(self._computed)
             return value if inspect.isawaitable(value) else take_figure(value, figures)
         except Exception as error:  # noqa: BLE001 - shown as the output
             take_figure(None, figures)
@@ -165,7 +172,7 @@ class LiveOutput:
         return ErrorOutput(error)
 
     def _show(self, value: object, *, update: bool = True) -> None:
-        output = self._callback.output_context
+        output = self.callback.output_context
         if output.show_in_marimo(value.text if isinstance(value, ErrorOutput) else value, again=True):
             return
         import IPython.display  # noqa: PLC0415 - needed only to show an output

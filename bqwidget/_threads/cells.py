@@ -18,8 +18,8 @@ class Cell(NamedTuple):
 
 def ipython_shell() -> Any:
     """IPython's shell, or None where IPython does not run. Its ``kernel`` exists in a kernel only."""
-    ipython = sys.modules.get("IPython")
-    return ipython.get_ipython() if ipython is not None else None
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)  # none while another thread imports it
+    return find() if find is not None else None
 
 
 def current_cell() -> Cell | None:
