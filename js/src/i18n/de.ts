@@ -21,6 +21,8 @@ export const de: Strings = {
   jumpToLatest: "Zum Neuesten",
   defaultName: (name: string) => `„${name}“ heißen vielleicht auch andere: Gib deinen eigenen Namen ein`,
   nameRequired: "Gib zuerst deinen Namen ein",
+  nameWanted: "Gib deinen Namen ein, um mitzureden",
+  countedCharacters: (count, limit) => `${number.format(count)} von ${number.format(limit)} Zeichen`,
   tooLong: (over, limit) => `${number.format(over)} Zeichen zu viel: höchstens ${number.format(limit)} sind erlaubt`,
   editedDeleted: "Die Nachricht wurde inzwischen gelöscht: dein Text bleibt als neue erhalten",
   notSent: "Gerade kann nichts gesendet werden: dein Text bleibt",

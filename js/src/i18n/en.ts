@@ -19,6 +19,8 @@ export const en = {
   jumpToLatest: "Jump to latest",
   defaultName: (name: string) => `Others may be called “${name}” too: enter your own name`,
   nameRequired: "Enter your name first",
+  nameWanted: "Enter your name to take part",
+  countedCharacters: (count: number, limit: number) => `${number.format(count)} of ${number.format(limit)} characters`,
   tooLong: (over: number, limit: number) =>
     `${number.format(over)} ${plural(over, "character", "characters")} too many: the limit is ${number.format(limit)}`,
   editedDeleted: "The message was deleted meanwhile: your text is kept as a new one",

@@ -47,9 +47,9 @@ export const confirmedUpTo = (drafts: Drafts, lastSeq: number): Drafts =>
   drafts.filter(({ seq }) => seq === undefined || seq > lastSeq);
 
 /** Rejected permanently, or with `retry_ms` only for now. */
-export function rejected(drafts: Drafts, { cid = "", code, message, retry_ms }: ErrorFrame): Drafts {
+export function rejected(drafts: Drafts, { cid = "", code, message, field, retry_ms }: ErrorFrame): Drafts {
   const state = retry_ms === undefined ? "failed" : "sending";
-  return update(drafts, cid, ({ draft, at }) => ({ cid, draft, at, state, error: { code, message } }));
+  return update(drafts, cid, ({ draft, at }) => ({ cid, draft, at, state, error: { code, message, ...(field !== undefined && { field }) } }));
 }
 
 export const retried = (drafts: Drafts, cid: string): Drafts =>

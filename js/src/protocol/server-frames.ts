@@ -9,7 +9,12 @@ import { limitsSchema } from "./limits";
 import { array, boolean, json, nullable, nullish, number, object, oneOf, optional, string, uint } from "./schema";
 import type { Guard, Infer, Tagged } from "./schema";
 
-const errorInfoSchema = object({ code: string, message: string });
+const errorInfoSchema = object({
+  code: string,
+  message: string,
+  /** The path of the field that is to blame, such as "user". */
+  field: nullish(string),
+});
 /** Why something failed or waits: the server's short code, and its sentence. */
 export type ErrorInfo = Infer<typeof errorInfoSchema>;
 

@@ -2,7 +2,7 @@
 
 import type { JSX, RefObject } from "preact";
 import { useId } from "preact/hooks";
-import { strings } from "../i18n/strings";
+import { errorText, strings } from "../i18n/strings";
 import type { State } from "../model/state";
 import { StatusLine } from "./status-line";
 
@@ -20,12 +20,16 @@ interface Props {
 
 export function Footer({ state, verified, nameInput, nameMissing, onRename }: Props): JSX.Element {
   const fixed = verified || state.principal !== null;
-  const hinted = !fixed && !nameMissing && DEFAULT_NAMES.has(state.user.trim().toLowerCase());
-  const hintId = useId();
+  const name = state.user.trim();
+  const refusal = state.pending.find(({ draft, error }) => error?.field === "user" && draft.user === state.user)?.error;
+  const error = nameMissing ? strings.nameRequired : !fixed && refusal !== undefined ? errorText(refusal) : "";
+  const hint = name === "" ? strings.nameWanted : DEFAULT_NAMES.has(name.toLowerCase()) ? strings.defaultName(name) : "";
+  const note = error || (fixed ? "" : hint);
+  const noteId = useId();
   return (
     <footer class="bq-footer">
       <StatusLine state={state} />
-      <label class={`bq-name${nameMissing ? " bq-invalid" : ""}`}>
+      <label class={`bq-name${error ? " bq-invalid" : ""}`}>
         <span aria-hidden="true">{strings.youAre}</span>
         <input
           ref={nameInput}
@@ -36,19 +40,15 @@ export function Footer({ state, verified, nameInput, nameMissing, onRename }: Pr
           spellcheck={false}
           maxLength={state.limits.user}
           readOnly={fixed}
-          aria-describedby={hinted ? hintId : undefined}
+          aria-invalid={error !== ""}
+          aria-describedby={note ? noteId : undefined}
           value={state.principal ?? state.user}
           onInput={(event) => onRename(event.currentTarget.value)}
         />
       </label>
-      {hinted && (
-        <p id={hintId} class="bq-hint" dir="auto">
-          {strings.defaultName(state.user.trim())}
-        </p>
-      )}
-      {nameMissing && (
-        <p class="bq-error" role="alert">
-          {strings.nameRequired}
+      {note !== "" && (
+        <p id={noteId} dir="auto" {...(error ? { class: "bq-error", role: "alert" } : { class: "bq-hint" })}>
+          {note}
         </p>
       )}
     </footer>

@@ -75,7 +75,7 @@ class Policy:
 
 def name_taken(user: str) -> Rejected:
     message = f"{printable(user)} is the name of a verified member: log in as that member, or use another name"
-    return Rejected("name_taken", message, 403)
+    return Rejected("name_taken", message, 403, field="user")
 
 
 def open_policy() -> Policy:

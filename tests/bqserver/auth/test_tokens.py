@@ -218,7 +218,8 @@ def test_others_can_not_use_the_name_of_a_token_holder(path):
         with member(server.url, **shared) as one:
             assert "user" not in one.recv()
             one.say("it is me", user="ada")
-            assert one.until("error")["code"] == "name_taken"
+            refusal = one.until("error")
+            assert (refusal["code"], refusal["field"]) == ("name_taken", "user")
         with pytest.raises(InvalidStatus) as rejected, member(server.url, query="?user=ada", **shared):
             pass
         assert rejected.value.response.status_code == 403

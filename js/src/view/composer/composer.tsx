@@ -32,6 +32,9 @@ export type ComposerMode =
 
 export const NEW_MESSAGE: ComposerMode = { kind: "new" };
 
+/** From this fraction of the limit on, the characters are counted. */
+const COUNTED_FROM = 0.9;
+
 interface Props {
   readonly room: Room;
   readonly state: State;
@@ -54,6 +57,8 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   const commands = editing ? [] : offeredCommands(state, strings.helpCommand);
   const completion = useCompletion(box, state, commands, setText);
   const commandId = useId();
+  const errorId = useId();
+  const countId = useId();
   const name = editing ? null : commandName(text);
   const command = commands.find((each) => each.name === name);
   const uploads = useUploads(room, state.room, state.limits.part ?? 0);
@@ -91,7 +96,9 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   /** Only then is there a choice. */
   const formatted = useMemo(() => !editing && isFormatted(text), [editing, text]);
 
-  const excess = codePoints(text) - state.limits.text;
+  const length = codePoints(text);
+  const excess = length - state.limits.text;
+  const counted = excess <= 0 && length >= COUNTED_FROM * state.limits.text;
   const leaveMode = (): void => {
     setText(editing ? draftBeforeEdit.current : text);
     onMode(NEW_MESSAGE);
@@ -143,8 +150,13 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
       }}
     >
       {error && (
-        <p class="bq-error" role="alert" dir="auto">
+        <p class="bq-error" role="alert" dir="auto" id={errorId}>
           {error}
+        </p>
+      )}
+      {counted && (
+        <p class="bq-command" id={countId}>
+          {strings.countedCharacters(length, state.limits.text)}
         </p>
       )}
       {refused && name !== null && command === undefined && (
@@ -178,7 +190,8 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
           placeholder={strings.placeholder(state.room)}
           enterkeyhint={hasTouchKeyboard() ? "enter" : "send"}
           aria-autocomplete="list"
-          aria-describedby={hint && commandId}
+          aria-invalid={error ? true : undefined}
+          aria-describedby={[error && errorId, counted && countId, hint && commandId].filter(Boolean).join(" ") || undefined}
           {...(completion.suggestions.length > 0 && {
             "aria-haspopup": "listbox" as const,
             "aria-controls": completion.id,

@@ -37,6 +37,22 @@ describe("the composer", () => {
     expect(rows().at(-1)?.textContent).toContain("Sending…");
   });
 
+  it("says at the field what is wrong with it, and counts near the limit", async () => {
+    const note = (field: HTMLElement): string | undefined =>
+      field.getAttribute("aria-describedby")?.split(" ").map((id) => find(`#${CSS.escape(id)}`).textContent).join(" ");
+    const name = find("input[aria-label='Your name']");
+    await type("x".repeat(28_800));
+    expect([box().getAttribute("aria-invalid"), note(box())]).toEqual([null, "28,800 of 32,000 characters"]);
+    await type("x".repeat(32_001));
+    expect([box().getAttribute("aria-invalid"), note(box())]).toEqual(["true", "1 character too many: the limit is 32,000"]);
+    await type("hi");
+    expect([box().getAttribute("aria-invalid"), note(box()), name.getAttribute("aria-invalid")]).toEqual([null, undefined, "false"]);
+    await press("Enter");
+    const { cid } = source.drafts()[0]!;
+    await receive({ type: "error", code: "name_taken", message: "me is the name of a verified member", cid, field: "user" });
+    expect([name.getAttribute("aria-invalid"), note(name)]).toEqual(["true", "me is the name of a verified member"]);
+  });
+
   it("does not send on an Enter that ends a composition", async () => {
     await type("にほん");
     await press("Enter", { isComposing: true });
