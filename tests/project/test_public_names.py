@@ -6,6 +6,8 @@ They are on the wire, on disk, in a cluster, in configuration, logs, metrics, an
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +67,11 @@ def test_a_missing_name_is_reported() -> None:
     before = {"a": {"b": ["x", "y"], "c": "1"}, "d": 1}
     now = {"a": {"b": ["y", "z"], "c": "2", "more": "3"}}
     assert list(names.missing(before, now)) == ["/a/b: x is gone", "/a/c was '1' and is '2'", "/d is gone"]
+
+
+@pytest.mark.parametrize("switch", ["enable", "disable"])
+def test_an_import_leaves_the_garbage_collector_as_it_was(switch: str) -> None:
+    code = (
+        f"import gc; gc.{switch}(); before = gc.isenabled(); from bqwidget import Room; assert gc.isenabled() is before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
