@@ -144,8 +144,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
 
     def _on_frames(self, frames: Sequence[Any]) -> None:
         self._mark_changed()
-        if frames:
-            self._comm_server.push(frames)
+        if self._comm_server.push(frames):
             self._flush_soon()
 
     def _on_command(self, content: object, data: bytes = b"") -> None:
@@ -185,10 +184,10 @@ class ChatWidget(Observable, anywidget.AnyWidget):
 
     def _flush_soon(self) -> None:
         """Flush at once, or under load when FLUSH_INTERVAL has passed for each flush."""
-        if self.room.status == "closed":  # its loop has ended
+        wait = self._next_flush - FLUSH_BURST * FLUSH_INTERVAL - time.monotonic()
+        if wait <= 0 or self.room.status == "closed":  # then its loop has ended
             self._flush()
         elif self._flush_timer is None:
-            wait = max(0.0, self._next_flush - FLUSH_BURST * FLUSH_INTERVAL - time.monotonic())
             self._flush_timer = asyncio.get_running_loop().call_later(wait, self._flush)
 
     def _flush(self) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from bqwidget.protocol import Ack, AppendFrame, Error, spliced
+from bqwidget._client.status import Status
+from bqwidget.protocol import Ack, AppendFrame, Error, MessageFrame, spliced
 
 from .commands import (
     AckCommand,
@@ -64,12 +65,22 @@ class CommServer:
         self._acks: dict[str, int] = {}
         self._replies: list[dict[str, Any]] = []
         self._paused = False
+        self._status: Status | None = None
 
-    def push(self, frames: Iterable[Any]) -> None:
-        """Queue frames for all browsers until the next ``drain``. Pieces of a live message are joined."""
+    def push(self, frames: Iterable[Any]) -> bool:
+        """Queue frames for all browsers until the next ``drain``; False if nothing is queued.
+
+        Pieces of a live message are joined. A status that differs in its count of drafts only is left out: browsers
+        count their own.
+        """
         for frame in frames:
+            if isinstance(frame, Status):
+                before, self._status = self._status, msgspec.structs.replace(frame, queued=0, now=0)
+                if before == self._status:
+                    continue
             if not (isinstance(frame, AppendFrame) and self._join(frame)):
                 self._frames.append(frame)
+        return bool(self._frames)
 
     def _join(self, piece: AppendFrame) -> bool:
         """Join ``piece`` with the one before it of the same message, if only pieces are queued after that."""
@@ -123,7 +134,8 @@ class CommServer:
                 case OpenCommand():
                     self._opened[due.client] = None
                 case PingCommand():
-                    pass
+                    if self._paused:  # the envelopes that it would acknowledge may be lost
+                        self._opened[due.client] = None
                 case InvalidCommand(do="history" | "search" | "link" | "moderate" | "part" | "put"):
                     self.reply(due, due.error)
                 case InvalidCommand():
@@ -156,8 +168,11 @@ class CommServer:
         return out
 
     def _delta(self, frames: Sequence[Any]) -> dict[str, Any]:
+        """Without acknowledgements of messages that are in it: a browser knows its own by the cid."""
         self._n += 1
-        return {"n": self._n, "frames": msgspec.to_builtins(frames)}
+        cids = {frame.entry.cid for frame in frames if isinstance(frame, MessageFrame)}
+        needed = [frame for frame in frames if not (isinstance(frame, Ack) and frame.cid in cids)]
+        return {"n": self._n, "frames": msgspec.to_builtins(needed)}
 
     def _snapshots(self) -> list[dict[str, Any]]:
         frames = msgspec.to_builtins(list(self._snapshot())) if self._opened else []

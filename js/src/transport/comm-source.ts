@@ -30,6 +30,8 @@ const SNAPSHOT_TIMEOUT_MS = 3_000;
 const REORDER_TIMEOUT_MS = 250;
 const MAX_EARLY_DELTAS = 1_000;
 const SEEN_INTERVAL_MS = 100;
+/** Jupyter publishes two messages for each acknowledgement, and the kernel waits for one after 40 envelopes. */
+const ENVELOPES_PER_SEEN = 10;
 /** After this long without an envelope, a ping asks whether the kernel still knows this comm. */
 const PING_INTERVAL_MS = 10_000;
 const COMM_CLOSED = { code: "gone", message: "disconnected: run the cell again" };
@@ -43,6 +45,8 @@ export class CommSource implements Source {
   /** The number of the last delta that was dispatched; null until the first snapshot. */
   #lastDelta: number | null = null;
   readonly #earlyDeltas = new Map<number, unknown>();
+  /** The envelope that was acknowledged last; null: none since the snapshot. */
+  #lastSeen: number | null = null;
   #status: CommStatus = "ok";
   #receivedAt = 0;
   /** The room is closed: the kernel acknowledges nothing any more. */
@@ -136,6 +140,7 @@ export class CommSource implements Source {
   #onSnapshot(n: number, snapshot: unknown): void {
     this.#cancelResync();
     this.#lastDelta = n;
+    this.#lastSeen = null;
     this.#events?.dispatch([{ type: "snapshot", frames: this.#framesOf(snapshot) }]);
     for (const early of [...this.#earlyDeltas.keys()]) if (early <= n) this.#earlyDeltas.delete(early);
     this.#dispatchInOrder();
@@ -193,9 +198,12 @@ export class CommSource implements Source {
 
   /** Flow control: the kernel waits for `seen`, so that it does not flood a slow window. */
   #scheduleSeen(): void {
+    if (this.#lastDelta === null) return;
+    if (this.#lastSeen !== null && this.#lastDelta - this.#lastSeen < ENVELOPES_PER_SEEN) return;
     this.#seenTimer ??= setTimeout(() => {
       this.#seenTimer = undefined;
-      if (this.#lastDelta !== null) this.#posted(this.#commands.post({ do: "seen", n: this.#lastDelta }));
+      this.#lastSeen = this.#lastDelta;
+      this.#posted(this.#commands.post({ do: "seen", n: this.#lastDelta }));
     }, SEEN_INTERVAL_MS);
   }
 

@@ -135,6 +135,15 @@ describe("from the kernel", () => {
     expect(kernel.commands("seen")).toEqual([{ client: "me", do: "seen", n: 50 }]);
   });
 
+  it("acknowledges a snapshot, then every tenth delta of a calm room", () => {
+    open();
+    for (let n = 1; n <= 25; n += 1) {
+      kernel.send({ n, frames: [] });
+      vi.advanceTimersByTime(1_000);
+    }
+    expect(kernel.commands("seen").map((command) => command.n)).toEqual([1, 11, 21]);
+  });
+
   it.each([null, 1, "x", [], { n: "1" }, { n: 1, frames: "x" }, { to: "me", reply: 99 }, { to: "me", ack: null }])(
     "ignores %j",
     (envelope) => {

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bqwidget._client.message_list import MessageList
+from bqwidget._client.status import Status
 from bqwidget._widget.comm_server import (
     FRAMES_PER_ENVELOPE,
     MAX_BROWSERS,
@@ -122,6 +123,39 @@ def test_envelopes_are_plain_json(envelopes: CommServer, room: Room) -> None:
     assert [frame["type"] for frame in envelope["frames"]] == ["message", "ack"]
 
 
+def test_a_message_needs_no_acknowledgement_and_a_count_of_drafts_no_envelope(
+    envelopes: CommServer, room: Room
+) -> None:
+    message = room.say()
+    entry = msgspec.structs.replace(message.entry, cid="c")
+    assert envelopes.push([Status(status="open")])
+    envelopes.push([Status(status="open", queued=1, now=5)])
+    envelopes.push(
+        [MessageFrame(entry=entry), Ack(cid="c", seq=1, at=1, dup=False), Ack(cid="d", seq=2, at=2, dup=False)]
+    )
+    (envelope,) = envelopes.drain()
+    assert [(frame["type"], frame.get("cid")) for frame in envelope["frames"]] == [
+        ("status", None),
+        ("message", None),
+        ("ack", "d"),
+    ]
+    assert not envelopes.push([Status(status="open")])
+    assert envelopes.drain() == []
+    assert envelopes.push([Status(status="reconnecting")])
+
+
+def test_a_ping_resumes_when_the_unacknowledged_envelopes_may_be_lost(envelopes: CommServer, room: Room) -> None:
+    browser = opened(envelopes)
+    envelopes.receive(browser.seen())
+    for _ in range(MAX_UNSEEN_ENVELOPES + 2):
+        envelopes.push([room.say()])
+        envelopes.drain()  # and none of it arrives
+    envelopes.receive(browser.command("ping"))
+    for envelope in envelopes.drain():
+        browser.take(envelope)
+    assert browser.seqs[-1] == len(room.log)
+
+
 def piece(target: int, offset: int, text: str, *, replace: bool = False) -> AppendFrame:
     return AppendFrame(target=target, offset=offset, text=text, replace=replace or None)
 
@@ -154,7 +188,8 @@ def test_joined_pieces_have_the_effect_of_all(start: str, states: list[tuple[str
     envelopes = CommServer(room.snapshot)
     envelopes.push(pieces)
     joined = [frame for envelope in envelopes.drain() for frame in envelope["frames"]]
-    assert len(joined) <= 1 or any(replace for _, _, replace in states)
+    goes_back = any(one.offset < pieces[0].offset for one in pieces)
+    assert len(joined) <= 1 or goes_back or any(replace for _, _, replace in states)
     shown = MessageList(10)
     shown.append(Message(seq=1, room="lobby", user="bot", text=start, at=1, live=True))
     for frame in joined:
