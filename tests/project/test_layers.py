@@ -49,7 +49,7 @@ LAYERS: dict[str, set[str]] = {
         "_room",
     },
     "bqwidget.testing": {"errors", "protocol", "room"},
-    "bqwidget._widget": {"errors", "protocol", "_client", "connection"},
+    "bqwidget._widget": {"errors", "protocol", "_client", "_client.status", "connection"},
     "bqwidget.mcp": {"errors", "protocol", "_client", "_room", "room"},
     "bqwidget.widget": {"errors", "protocol", "_threads", "_room", "room", "_widget"},
     "bqwidget": {"errors", "protocol", "room", "widget"},
