@@ -200,6 +200,12 @@ export const de: Strings = {
   unmuteUser: (user) => `${user} nicht mehr stummschalten`,
   orderFailed: "Der Server war nicht zu erreichen: versuche es noch einmal",
 
+  notifications: "Benachrichtigungen",
+  notifyChoices: { "": "Aus", named: "Wenn ich genannt oder gefragt werde", all: "Alle Nachrichten" },
+  notifyHint: "Nur solange dieser Tab verborgen ist",
+  notifyDenied: "Der Browser erlaubt es nicht: erlaube Benachrichtigungen für diese Seite in seinen Einstellungen",
+  notifyUnavailable: "Dieser Browser kann hier keine Benachrichtigungen zeigen",
+
   rooms: "Räume",
   chatRooms: "Chaträume",
   findRoom: "Raum suchen oder beginnen",

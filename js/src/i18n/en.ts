@@ -197,6 +197,12 @@ export const en = {
   unmuteUser: (user: string) => `Unmute ${user}`,
   orderFailed: "The server could not be asked: try again",
 
+  notifications: "Notifications",
+  notifyChoices: { "": "Off", named: "When I am named or asked", all: "All messages" },
+  notifyHint: "Only while this tab is hidden",
+  notifyDenied: "The browser does not allow it: allow notifications for this page in its settings",
+  notifyUnavailable: "This browser cannot show notifications here",
+
   rooms: "Rooms",
   chatRooms: "Chat rooms",
   findRoom: "Find or start a room",

@@ -13,30 +13,34 @@ const ANNOUNCE_INTERVAL_MS = 1_000;
 const MAX_ANNOUNCED_CHARACTERS = 200;
 
 /** What has been announced: the messages up to `seq`, except those that were live. */
-interface Announced {
+export interface Announced {
   readonly epoch: string | null;
   readonly seq: number;
   readonly live: readonly number[];
 }
 
-const announcedNow = ({ epoch, lastSeq, messages }: State): Announced => ({
+export const announcedNow = ({ epoch, lastSeq, messages }: State): Announced => ({
   epoch,
   seq: lastSeq,
   live: messages.flatMap(({ seq, live }) => (live ? [seq] : [])),
 });
 
-/** The announcement of what others have sent or finished since; empty if there is nothing. */
-function announcement(state: State, { seq, live }: Announced): string {
+/** What others have sent or finished since. */
+export function addedSince({ seq, live }: Announced, state: State): Message[] {
   const finished = live.flatMap((each) => messageBySeq(state.messages, each) ?? []);
-  const added = [...finished, ...state.messages.slice(indexOfSeq(state.messages, seq + 1))].filter(
+  return [...finished, ...state.messages.slice(indexOfSeq(state.messages, seq + 1))].filter(
     (message) => !message.deleted && !message.live && !isOwn(state, message),
   );
-  const last = added.at(-1);
-  if (last === undefined) return "";
-  return strings.announce(added.length, last.user, contentOf(last));
 }
 
-function contentOf(message: Message): string {
+/** The announcement of that; empty if there is nothing. */
+function announcement(state: State, announced: Announced): string {
+  const added = addedSince(announced, state);
+  const last = added.at(-1);
+  return last === undefined ? "" : strings.announce(added.length, last.user, contentOf(last));
+}
+
+export function contentOf(message: Message): string {
   const content = [attachmentNames(message), message.text].filter(Boolean).join(". ");
   return [truncate(content, MAX_ANNOUNCED_CHARACTERS), endingOf(message)].filter(Boolean).join(". ");
 }

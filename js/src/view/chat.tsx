@@ -78,6 +78,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
         searching={searching}
         onSearch={() => setSearching(true)}
         link={(invite) => room.link(invite)}
+        onOpen={({ seq }) => go({ around: seq })}
         moderate={(order) => room.moderate(order)}
         invites={!isPage && !docked}
       />

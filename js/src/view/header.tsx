@@ -4,9 +4,11 @@ import type { JSX, RefObject } from "preact";
 import { strings } from "../i18n/strings";
 import { isReader } from "../model/presence";
 import type { State } from "../model/state";
+import type { Message } from "../protocol/entries";
 import type { Moderation, Order } from "../protocol/moderation";
 import { Members } from "./members";
 import { ModerationMenu } from "./moderation-menu";
+import { Notifications } from "./notifications";
 import { ShareButton } from "./share-button";
 import { IconButton } from "./shared/icon-button";
 import { SearchIcon } from "./shared/icons";
@@ -18,12 +20,14 @@ interface Props {
   readonly searching: boolean;
   readonly onSearch: () => void;
   readonly link: (invite: boolean) => Promise<string>;
+  /** Shows a message. */
+  readonly onOpen: (message: Message) => void;
   readonly moderate: (order: Order | null) => Promise<Moderation>;
   /** Whether an invite link can be made here. */
   readonly invites: boolean;
 }
 
-export function Header({ state, heading: Heading, searchButton, searching, onSearch, link, moderate, invites }: Props): JSX.Element {
+export function Header({ state, heading: Heading, searchButton, searching, onSearch, link, onOpen, moderate, invites }: Props): JSX.Element {
   const ended = state.status.status === "closed" || state.comm === "gone";
   return (
     <header class="bq-header">
@@ -34,6 +38,7 @@ export function Header({ state, heading: Heading, searchButton, searching, onSea
         <SearchIcon />
       </IconButton>
       {!ended && state.role === "moderate" && <ModerationMenu state={state} moderate={moderate} />}
+      {!ended && <Notifications state={state} onOpen={onOpen} />}
       <Members members={ended ? [] : state.members} isReader={(member) => isReader(state, member)} />
       {!ended && <ShareButton link={link} invites={invites} />}
     </header>

@@ -28,6 +28,7 @@ export const MoreIcon = icon("M6 12h.01M12 12h.01M18 12h.01");
 export const PeopleIcon = icon(
   "M9 11.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3 19.5c0-3.5 2.5-5.5 6-5.5s6 2 6 5.5M15.5 5a3.2 3.2 0 0 1 0 6.2M17 14.3c2.5.6 4 2.4 4 5.2",
 );
+export const BellIcon = icon("M6.5 16.5c1-1 1.5-2.5 1.5-6a4 4 0 0 1 8 0c0 3.5.5 5 1.5 6zM10.5 19.5h3");
 export const ShieldIcon = icon("M12 3.5l6.5 2.5v5c0 4.5-2.5 7.5-6.5 9.5-4-2-6.5-5-6.5-9.5V6z");
 export const SpeechIcon = icon("M5 5.5h14a1.5 1.5 0 0 1 1.5 1.5v8.5A1.5 1.5 0 0 1 19 17h-7l-4.5 3.5V17H5a1.5 1.5 0 0 1-1.5-1.5V7A1.5 1.5 0 0 1 5 5.5z");
 export const ExpandIcon = icon("m6 9.5 6 6 6-6");

@@ -16,6 +16,7 @@ const PANEL_KEY = "bqwidget:panel-room";
 const listKey = (base: string): string => `bqwidget:rooms-read:${new URL(base).pathname}`;
 const attachmentsKey = (room: string): string => `bqwidget:parts:${room}`;
 
+const notifyKey = (room: string): string => `bqwidget:notify:${room}`;
 const readKey = (room: string): string => `bqwidget:read:${room}`;
 
 function orElse<T>(action: () => T, fallback: T): T {
@@ -55,6 +56,11 @@ export function loadRead(room: string): KeptPosition | null {
 
 export const saveRead = (room: string, { epoch, seq }: KeptPosition): void =>
   save(() => localStorage, readKey(room), `${epoch} ${seq}`);
+
+/** Which messages of the room the reader wants to be notified of; "" for none. */
+export const loadNotified = (room: string): string => load(() => localStorage, notifyKey(room)) ?? "";
+
+export const saveNotified = (room: string, which: string): void => save(() => localStorage, notifyKey(room), which);
 
 export const loadDraft = (room: string): string => load(() => sessionStorage, draftKey(room)) ?? "";
 
