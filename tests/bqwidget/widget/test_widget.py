@@ -221,6 +221,31 @@ def test_the_size_of_a_delta_does_not_depend_on_the_room(browser: Browser, bob: 
     assert size("later") == early
 
 
+def test_a_calm_message_takes_less_than_a_kilobyte(browser: Browser, kernel: Kernel, bob: Room) -> None:
+    """One envelope with Jupyter's own headers, for a message of others and for one of this kernel's code."""
+    own, others = "x" * 100, "y" * 100
+    kernel.run(f"""
+import threading
+def say():
+    for number in range(5):
+        widget.room.send(f"{own} {{number}}")
+threading.Timer(1, say).start()
+""")
+    for number in range(5):
+        bob.send(f"{others} {number}")
+    received: list[dict[str, Any]] = []
+    while sum(f'"{text} 4"' in json.dumps(each["content"]) for each in received for text in (own, others)) < 2:
+        message = kernel.receive()
+        frames = message["content"].get("data", {}).get("content", {}).get("frames", [])
+        kinds = {frame["type"] for frame in frames}
+        assert "status" not in kinds, "a draft on its way is no news for a window"
+        if kinds & {"message", "ack"}:
+            received.append(message)
+    parts = ("header", "parent_header", "metadata", "content")
+    sizes = [sum(len(json.dumps(message[part], default=str)) for part in parts) for message in received]
+    assert sum(sizes) < 10 * 1000, sizes
+
+
 def test_closing_releases_everything(browser: Browser, kernel: Kernel) -> None:
     left = kernel.run("""
 import threading
