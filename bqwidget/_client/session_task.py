@@ -12,7 +12,7 @@ from weakref import WeakSet
 import websockets
 
 from bqwidget._threads import kernel_busy
-from bqwidget._threads.loop_thread import CLOSE_TIMEOUT, LoopTask, run_in_thread
+from bqwidget._threads.loop_thread import CLOSE_TIMEOUT, LoopTask
 from bqwidget.errors import BqwidgetError, ConnectionRefused, LocalServerError, RoomClosed
 from bqwidget.protocol import (
     Append,
@@ -122,7 +122,7 @@ class SessionTask(LoopTask):
             try:
                 endpoint = self._configured_endpoint
                 if endpoint is None:
-                    endpoint = await run_in_thread(local_endpoint, self._thread.local_server)
+                    endpoint = await self._thread.run_in_thread(local_endpoint, local_endpoint)
                 await self._join(endpoint)
             except ConnectionRefused as error:
                 self.error, retry_ms = error, int((error.retry_after or 0) * 1000)

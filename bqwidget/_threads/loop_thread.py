@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event, Lock, Thread, current_thread
@@ -39,9 +39,8 @@ class LoopThread:
         self.thread = Thread(target=self._run, name="bqwidget-rooms", daemon=True)
         self.process = os.getpid()
         self.tasks: set[LoopTask] = set()
-        self.local_server = asyncio.Lock()
-        """Held while a task finds or starts the local server."""
-        self._name_lookup = asyncio.Lock()
+        self._blocking: dict[Hashable, asyncio.Task[Any]] = {}
+        """The calls that run in threads of their own, by their key."""
 
     def start(self) -> None:
         """Raises RuntimeError at the interpreter's exit, from Python 3.12 on."""
@@ -72,8 +71,18 @@ class LoopThread:
                 sys.excepthook(type(error), error, error.__traceback__)
         close_loop(self.loop)
 
+    async def run_in_thread(self, key: Hashable, function: Callable[[], Result]) -> Result:
+        """The result of ``function``, which may block; if a call with this ``key`` runs already, the result of that."""
+        task = self._blocking.get(key)
+        if task is None:
+            task = self._blocking[key] = self.loop.create_task(_run_in_thread(function))
+            task.add_done_callback(lambda _: self._blocking.pop(key))
+        result: Result = await asyncio.shield(task)
+        return result
+
     async def _getaddrinfo(self, *args: Any, **options: Any) -> Any:
-        return await run_in_thread(partial(socket.getaddrinfo, *args, **options), self._name_lookup)
+        key = (args, *options.items())
+        return await self.run_in_thread(key, partial(socket.getaddrinfo, *args, **options))
 
 
 class LoopTask:
@@ -152,21 +161,18 @@ class LoopTask:
             self._main.result()
 
 
-async def run_in_thread(function: Callable[[], Result], lock: asyncio.Lock) -> Result:
-    """The result of ``function``, which may block. ``lock``: so that one thread at a time waits for one thing.
-
-    The loop's default executor would keep its thread. At the interpreter's exit, when no executor works any more, this
-    thread is blocked.
+async def _run_in_thread(function: Callable[[], Result]) -> Result:
+    """The loop's default executor would keep its thread. At the interpreter's exit, when no executor works any more, the
+    calling thread is blocked.
     """
-    async with lock:
-        executor = ThreadPoolExecutor(1)
-        try:
-            future = executor.submit(function)
-        except RuntimeError:
-            return function()
-        finally:
-            executor.shutdown(wait=False)
-        return await asyncio.wrap_future(future)
+    executor = ThreadPoolExecutor(1)
+    try:
+        future = executor.submit(function)
+    except RuntimeError:
+        return function()
+    finally:
+        executor.shutdown(wait=False)
+    return await asyncio.wrap_future(future)
 
 
 if hasattr(os, "register_at_fork"):  # a child can make Rooms of its own

@@ -88,6 +88,33 @@ def test_an_error_on_the_thread_is_reported_and_ends_no_room(server, capsys, cap
     assert type(error).__name__ in capsys.readouterr().err + caplog.text
 
 
+LOCAL = """
+import threading
+from bqwidget import Room
+most, opened = 0, threading.Event()
+def watch():
+    global most
+    while not opened.wait(0.001):
+        most = max(most, threading.active_count())
+before = threading.active_count() + 1
+threading.Thread(target=watch).start()
+rooms = [Room(f"room-{n}", user="ada") for n in range(20)]
+for room in rooms:
+    room.wait_open(20)
+opened.set()
+print(most - before)
+"""
+
+
+def test_rooms_that_look_for_the_local_server_at_once_look_once(home_environ):
+    ended = subprocess.run(
+        [sys.executable, "-c", LOCAL], env=home_environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(ended.stdout) <= 5, (
+        "theirs, one that looks, one whose look has ended, one that waits for the server's end"
+    )
+
+
 FORKED = """
 import os, sys, threading
 from bqwidget import Room
