@@ -64,6 +64,7 @@ class Peer:
         "direct_writers",
         "follows_live",
         "identity",
+        "kernel",
         "kind",
         "live",
         "member_id",
@@ -109,6 +110,7 @@ class Peer:
         self.follows_live = follows_live
         self.reauthenticate = reauthenticate
         self.busy: bool | None = None
+        self.kernel: str | None = None
         self.activity: str | None = None
         self.commands: tuple[Command, ...] = ()
         self.announcement_number = 0
