@@ -281,8 +281,8 @@ class Session:
 
     def snapshot(self, limit: int, server_time: int) -> list[ServerFrame]:
         """Frames from which a view can build the newest ``limit`` messages. ``server_time``: of now, in milliseconds."""
-        if self.hello is None:
-            return []
+        if self.hello is None or (self.wanted_page is not None and self.wanted_page.kind == "messages"):
+            return []  # the hello that follows the loaded list makes the view ask again
         oldest = self.hello.oldest
         if oldest == 0 and self.messages.gapless_after == 0:  # the room was empty, and all since then is in the list
             oldest = next((message.seq for message in self.messages.after(0)), 0)

@@ -25,9 +25,13 @@
     return [await createPlugin(shared)];
   }
 
-  /** The sentence that is saved with a window as its HTML; "" for other outputs. */
+  /** The sentence that is saved with a window as its HTML, or one for a container of windows; "" for other outputs. */
   function sentenceOf({ data }) {
-    if (!/^(Room|ChatWidget)\(/.test(String(data["text/plain"]))) return "";
+    const text = String(data["text/plain"]);
+    if (!/^(Room|ChatWidget)\(/.test(text)) {
+      const rooms = new Set([...text.matchAll(/ChatWidget\('([\w-]{1,64})'/g)].map(([, name]) => name));
+      return rooms.size === 0 ? "" : `Chat room ${[...rooms].join(", ")}, among other widgets: run this cell to open it.`;
+    }
     return new DOMParser().parseFromString(String(data["text/html"] ?? ""), "text/html").body.textContent.trim();
   }
 

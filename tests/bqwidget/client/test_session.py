@@ -48,6 +48,15 @@ def test_the_first_join_has_no_cursor_and_loads_the_list_by_pages():
     assert one.wanted_page is None
 
 
+def test_a_snapshot_is_empty_until_the_list_is_loaded():
+    """A window that opens meanwhile would show an empty room: for it the hello, which follows, is not new then."""
+    one = session()
+    one.receive([hello(3)], 0)
+    assert one.snapshot(200, 0) == []
+    assert one.receive_page(one.wanted_page, [message(seq) for seq in (1, 2, 3)], 0) == [hello(3)]
+    assert [frame.entry.seq for frame in one.snapshot(200, 0) if isinstance(frame, MessageFrame)] == [1, 2, 3]
+
+
 def test_an_empty_room_opens_empty():
     one = joined()
     assert (one.last_seq, seqs(one), one.messages.gapless_after) == (0, [], 0)
