@@ -1,20 +1,26 @@
 """Finds or starts the user's local server, which ``Room("lobby")`` joins if no server is configured.
 
-There is one server per user and machine. It is a separate process, so that it outlives the kernel that started it,
-and two notebooks share a room. It writes its address and token into a *runtime file* (JSON, mode 0600), and ends when
-it has had no members for IDLE_TIMEOUT seconds. These functions block: do not call them on an event loop.
+There is one server per user and machine. It is a separate process, so that it outlives the kernel or the JupyterLab
+that started it, and two notebooks share a room. It writes its address and token into a *runtime file* (JSON, mode
+0600), and ends when it has had no members for IDLE_TIMEOUT seconds. A server of an earlier bqwidget is replaced. These
+functions block: do not call them on an event loop.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import http.client
 import json
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -33,34 +39,65 @@ else:
 IDLE_TIMEOUT = 600
 """Seconds without members after which the server ends."""
 _POLL_INTERVAL = 0.05
+_MIN_FREE_BYTES = 1024 * 1024
+_LOCKED_ERRNOS = errno.EACCES, errno.EAGAIN, errno.EDEADLK
 _NOT_INHERITED = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 """Environment variables of the kernel that concern other servers."""
 
 
 @dataclass(frozen=True)
 class LocalServer:
-    """The base http address of the local server, its token, and its process id."""
+    """The base http address of the local server, its token, and its process id.
+
+    ``gateway_key``: proves to the server that a request comes from a gateway such as Jupyter's extension, which names
+    the member. ``version``: that of its bqwidget. Both are empty for a server of an earlier bqwidget.
+    """
 
     url: str
     token: str = field(repr=False)
     pid: int
+    gateway_key: str = field(default="", repr=False)
+    version: str = ""
+    runtime_file: Path = field(default=Path(), compare=False)
+
+    def is_current(self) -> bool:
+        """Whether it still runs, as far as its file and its process tell: its port may be another program's by now."""
+        return _is_running(self.pid) and _read_runtime_file(self.runtime_file) == self
 
 
-def find_or_start(timeout: float = 20) -> LocalServer:
+def find_or_start(
+    timeout: float = 20, *, name: str = "", log: str | None = None, options: Sequence[str] = ()
+) -> LocalServer:
     """The running local server, started if there is none. May be called by many processes at once.
 
-    Raises LocalServerError, with the end of the server's log, if it does not answer within ``timeout`` seconds.
+    ``name``: of a server apart from the user's own, whose ``log`` is given (``sqlite:PATH`` or ``memory``). ``options``:
+    further ones on the command line of a server that is started. Raises LocalServerError, with the end of the server's log, if it
+    does not answer within ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     folder = _private_folder(runtime_folder())
-    runtime_file = folder / "server.json"
-    if server := _find_running(runtime_file, deadline):
+    apart = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}" if name else ""
+    runtime_file = folder / f"server{apart}.json"
+    if (server := _find_running(runtime_file, deadline)) and not _is_older(server):
         return server
-    with _locked(folder / "lock", deadline):
-        if server := _find_running(runtime_file, deadline):  # another process started it meanwhile
-            return server
-        runtime_file.unlink(missing_ok=True)
-        return _start(runtime_file, deadline)
+    with _locked(folder / f"lock{apart}", deadline):
+        if server := _find_running(runtime_file, deadline):
+            if not _is_older(server):  # another process started it meanwhile
+                return server
+            end(server)
+        try:
+            runtime_file.unlink(missing_ok=True)
+            data = _private_folder(data_folder())
+            options = [f"--log={log or f'sqlite:{data}/local.sqlite'}", f"--runtime-file={runtime_file}", *options]
+            return _start(runtime_file, data / f"local-server{apart}.log", options, deadline)
+        except OSError as error:
+            raise _unwritable(error, Path(error.filename or folder)) from error
+
+
+def end(server: LocalServer) -> None:
+    """Let it finish what it has accepted, and end. The next one waits for the history."""
+    with suppress(ProcessLookupError):
+        os.kill(server.pid, signal.SIGTERM)
 
 
 def runtime_folder() -> Path:
@@ -105,12 +142,26 @@ def _find_running(runtime_file: Path, deadline: float) -> LocalServer | None:
         return None
 
 
+def _is_older(server: LocalServer) -> bool:
+    """Whether an earlier bqwidget started it. Two versions that are both in use do not replace each other in turn."""
+    return _numbers(server.version) < _numbers(sys.modules[__package__].__version__)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
 def _read_runtime_file(runtime_file: Path) -> LocalServer | None:
     try:
         if sys.platform != "win32" and runtime_file.stat().st_uid != os.getuid():
             return None  # its author could read what is sent
         fields = json.loads(runtime_file.read_bytes())
-        return LocalServer(url=str(fields["url"]), token=str(fields["token"]), pid=int(fields["pid"]))
+        url, token, pid = str(fields["url"]), str(fields["token"]), int(fields["pid"])
+        with suppress(OSError, ValueError, KeyError, TypeError):  # an earlier bqwidget writes no such file
+            more = json.loads(runtime_file.with_suffix(".gateway").read_bytes())
+            if more["pid"] == pid:
+                return LocalServer(url, token, pid, str(more["key"]), str(more["version"]), runtime_file)
+        return LocalServer(url, token, pid, runtime_file=runtime_file)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -137,13 +188,10 @@ def _request_status(server: LocalServer, path: str, deadline: float, *, token: b
         return connection.getresponse().status
 
 
-def _start(runtime_file: Path, deadline: float) -> LocalServer:
-    data = _private_folder(data_folder())
-    log = data / "local-server.log"
+def _start(runtime_file: Path, log: Path, options: Sequence[str], deadline: float) -> LocalServer:
     command = [
         *(sys.executable, "-P", "-m", "bqserver"),  # -P: ignore modules in the user's working folder
-        *("--ip=127.0.0.1", "--port=0", f"--log=sqlite:{data / 'local.sqlite'}"),
-        *(f"--runtime-file={runtime_file}", f"--idle-timeout={IDLE_TIMEOUT}"),
+        *("--ip=127.0.0.1", "--port=0", f"--idle-timeout={IDLE_TIMEOUT}", *options),
     ]
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     if "PYTHONPATH" in environ:  # the server has another working folder
@@ -155,7 +203,7 @@ def _start(runtime_file: Path, deadline: float) -> LocalServer:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=data,
+            cwd=log.parent,
             env=environ,
             start_new_session=True,  # the server survives Ctrl+C and the kernel
         )
@@ -180,11 +228,23 @@ def _collect(process: subprocess.Popen[bytes]) -> None:
 
 
 def _start_error(what: str, log: Path) -> LocalServerError:
+    if shutil.disk_usage(log.parent).free < _MIN_FREE_BYTES:
+        return LocalServerError(f"the disk of {log.parent} is full: free some space", path=str(log.parent))
     tail = log.read_text(errors="replace").strip().splitlines()[-10:]
     lines = "".join(f"\n    {line}" for line in tail) or " nothing"
     return LocalServerError(
         f"{what}. Its log {log} ends with:{lines}\nOr start a server with `bqserver`, and set BQWIDGET_URL to its address.",
         path=str(log),
+    )
+
+
+def _unwritable(error: OSError, path: Path, what: str = "written") -> LocalServerError:
+    """Why nothing can be written there, and what to do: a read-only or a full disk, no permission."""
+    remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Make it writable"
+    return LocalServerError(
+        f"{path} can't be {what}: {error.strerror}. {remedy}, set BQWIDGET_RUNTIME_DIR and BQWIDGET_DATA_DIR to folders"
+        " that you can write, or BQWIDGET_URL to a server",
+        path=str(path),
     )
 
 
@@ -195,7 +255,7 @@ def _private_folder(folder: Path) -> Path:
             one.mkdir(mode=0o700, exist_ok=True)
         found = folder.stat()
     except OSError as error:
-        raise LocalServerError(f"{folder} can't be created: {error.strerror}", path=str(folder)) from error
+        raise _unwritable(error, folder, "created") from error
     if sys.platform != "win32" and (found.st_uid != os.getuid() or found.st_mode & 0o022):
         raise LocalServerError(
             f"other users can write to {folder}: run `chmod 700` on it if it is yours, else set"
@@ -208,8 +268,12 @@ def _private_folder(folder: Path) -> Path:
 @contextmanager
 def _locked(path: Path, deadline: float) -> Iterator[None]:
     """Held by one process at a time; the system releases it when that process ends."""
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "ab") as file:
-        while not _try_lock(file.fileno()):
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unwritable(error, path) from error
+    with os.fdopen(descriptor, "ab"):
+        while not _try_lock(descriptor, path):
             if time.monotonic() > deadline:
                 raise LocalServerError(
                     f"another process is still starting the local server (it holds the lock {path})",
@@ -219,12 +283,18 @@ def _locked(path: Path, deadline: float) -> Iterator[None]:
         yield
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, path: Path) -> bool:
     try:
         if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in _LOCKED_ERRNOS:
+            return False
+        raise LocalServerError(
+            f"{path} can't be locked ({error.strerror}), as on some network disks: set BQWIDGET_RUNTIME_DIR and"
+            " BQWIDGET_DATA_DIR to folders on a local disk",
+            path=str(path),
+        ) from error
     return True

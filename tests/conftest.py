@@ -6,11 +6,9 @@ at the end of the run; with ``CI=true`` it is an error, so that no test is skipp
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
-import signal
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,9 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import hypothesis
 import pytest
-from support.eventually import eventually
 from support.ports import free_port
-from support.processes import is_running
+from support.processes import stop_local_server
 
 if TYPE_CHECKING:
     from bqserver.app import ChatServer
@@ -137,16 +134,6 @@ def home_environ(home: Path) -> dict[str, str]:
         "USERPROFILE": str(home),
         "LOGNAME": "ada",
     }
-
-
-def stop_local_server(runtime: Path) -> None:
-    """Stop the server whose runtime file is in ``runtime``, and wait until it has exited."""
-    try:
-        pid = json.loads((runtime / "server.json").read_text())["pid"]
-        os.kill(pid, signal.SIGTERM)
-    except (FileNotFoundError, ProcessLookupError):
-        return
-    eventually(lambda: not is_running(pid), what=f"the end of the local server {pid}")
 
 
 # ---- logs ------------------------------------------------------------------------------------------

@@ -18,10 +18,12 @@ from traitlets import Dict
 
 from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.file_watcher import CredentialWatcher
+from bqserver.auth.gateway import Gateway
 from bqserver.auth.moderation import Moderation
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
 from bqserver.cli.certificates import CertificateWatcher, tls_context
+from bqserver.cli.history import open_local_log
 from bqserver.cli.listener import bind, published_runtime_file
 from bqserver.cli.settings import CLUSTER_SCHEMES, ServerSettings, normalize_base_path
 from bqserver.cli.streams import open_standard_streams, print_line
@@ -36,10 +38,10 @@ from bqserver.storage.retention import parse_rules
 from bqserver.storage.sqlite.log import SqliteLog
 from bqserver.web.context import AppContext
 from bqserver.web.fastpath.server import FastPathServer
-from bqserver.web.handler import NotFoundHandler, log_request
+from bqserver.web.handler import log_request
 from bqserver.web.messages import LOBBY
 from bqserver.web.requests import MAX_UNUSED_BODY_BYTES
-from bqserver.web.routes import routes
+from bqserver.web.routes import NotFoundHandler, routes
 
 from .audit import AuditLog
 from .errors import SettingError, StartError, StorageError
@@ -138,9 +140,8 @@ class ChatServer(ServerSettings):
             hub.membership.share_limit("joins", connections.joins)
             hub.membership.share_limit("failures", logins.failures)
         origins = Origins(hosts=self.allow_host, origins=self.allow_origin)
-        context = AppContext(
-            hub, authenticator, origins, self.base, connections, logins, behind_proxy=self.behind_proxy
-        )
+        gateway = Gateway() if self.runtime_file else None
+        context = AppContext(hub, authenticator, origins, self.base, connections, logins, self.behind_proxy, gateway)
         server = self.make_http_server(context, tls)
         last.push_async_callback(server.close_all_connections)
         opened.callback(server.stop)
@@ -151,7 +152,7 @@ class ChatServer(ServerSettings):
         if signals and hasattr(signal, "SIGHUP"):
             self._loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, certificate, audit)
         self.url = self.address(sockets[0].getsockname()[1])
-        opened.enter_context(published_runtime_file(self.runtime_file, self.url, self.token))
+        opened.enter_context(published_runtime_file(self.runtime_file, self.url, self.token, gateway))
         ready(authenticator)
         await self.until_stopped(hub)
 
@@ -180,7 +181,7 @@ class ChatServer(ServerSettings):
             idle_connection_timeout=HTTP_IDLE_TIMEOUT,
             body_timeout=HTTP_IDLE_TIMEOUT,
             max_open=max_sockets(),
-            max_per_address=0 if self.behind_proxy else self.max_sockets_per_address(),
+            max_per_address=0 if self.behind_proxy or context.gateway else self.max_sockets_per_address(),
             max_body_size=MAX_UNUSED_BODY_BYTES,  # BodyHandler raises it
         )
 
@@ -247,6 +248,8 @@ class ChatServer(ServerSettings):
         """
         if self.log_url.startswith(CLUSTER_SCHEMES):
             return await self.open_cluster(port)
+        if self.runtime_file:
+            return await open_local_log(self.log_url, self.make_log), None
         return self.make_log(), None
 
     def make_log(self) -> MessageLog:

@@ -9,6 +9,7 @@
         ├── AccessFileError       a file of tokens, rights or mutes can't be used
         ├── TooManyInvites        an inviter has as many invites as may be outstanding
         └── StorageError          the history can't be opened, read or written
+            ├── HistoryInUse          another server uses it
             ├── QueueFull         too much is waiting to be written
             ├── ServerStopping    a read that the end of the server has interrupted
             └── ClusterError      NATS does not answer, or its stream can't be used
@@ -42,6 +43,10 @@ class AccessFileError(ServerError):
 
 class StorageError(ServerError):
     """A log or its attachments that can't be opened, read or written."""
+
+
+class HistoryInUse(StorageError):  # noqa: N818 - it ends when that server does
+    """A log that another server uses."""
 
 
 class QueueFull(StorageError):  # noqa: N818 - the queue being full is the whole message

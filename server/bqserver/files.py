@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from .errors import AccessFileError, StartError, StorageError
+from .errors import AccessFileError, HistoryInUse, StartError, StorageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -231,9 +231,9 @@ class LockFile:
         self._file.flush()
 
 
-def in_use_error(path: Path, holder: str = "") -> StorageError:
+def in_use_error(path: Path, holder: str = "") -> HistoryInUse:
     by = f" (process {holder})" if holder else ""
-    return StorageError(
+    return HistoryInUse(
         f"{path} is in use by another bqserver{by}: stop it, or give another file with --log=sqlite:PATH"
     )
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import IO
 
+from support.eventually import eventually
 from support.forking.server import start
 from support.ws_client import Answer, request
 
@@ -23,6 +28,15 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def stop_local_server(runtime: Path) -> None:
+    """Stop the servers whose runtime files are in ``runtime``, and wait until they have exited."""
+    for file in runtime.glob("server*.json"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pid = json.loads(file.read_text())["pid"]
+            os.kill(pid, signal.SIGTERM)
+            eventually(partial(lambda pid: not is_running(pid), pid), what=f"the end of the local server {pid}")
 
 
 @contextmanager

@@ -34,7 +34,8 @@ class Authenticator:
     """Maps credentials to identities, and identities to roles.
 
     ``token``: the shared token. ``is_open``: requests without a token are accepted too, unverified. ``grants`` and
-    ``permissions`` may be replaced at any time. ``clock`` gives seconds since the epoch.
+    ``permissions`` may be replaced at any time. ``is_local``: the shared token is that of the user whose server this is,
+    who could read every file of it. ``clock`` gives seconds since the epoch.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Authenticator:
         clock: Callable[[], float],
         grants: Grants | None = None,
         permissions: Permissions | None = None,
+        is_local: bool = False,
     ) -> None:
         self.is_open = is_open
+        self._is_local = is_local
         self.grants = grants or Grants()
         self.permissions = permissions or Permissions()
         self._token_digest = _digest(token) if token else None
@@ -90,11 +93,14 @@ class Authenticator:
         return role if grant is None else min(role, grant.max_role(room))
 
     def may_use_name(self, identity: Identity, name: str) -> bool:
-        """Whether ``identity`` may use the self-asserted ``name``: not if it belongs to a verified member."""
+        """Whether ``identity`` may use the self-asserted ``name``: not if it belongs to a verified member.
+
+        Jupyter's name for the owner of a local server is often the one that their scripts use.
+        """
         if identity.principal is not None:
             return True
         is_reserved = self._reserved_names and normalize_name(name) in self._reserved_names
-        return not is_reserved and not self.grants.has_name(name)
+        return (not is_reserved or identity.owns_server) and not self.grants.has_name(name)
 
     def reserve_name(self, identity: Identity) -> None:
         """Keep a name that Jupyter or its Hub has verified from being asserted by others, until the server ends."""
@@ -109,7 +115,7 @@ class Authenticator:
         token = token.strip()
         if scheme.lower() == "bearer":
             if self.is_shared_token(token):
-                return Identity(is_program=True)
+                return Identity(is_program=True, owns_server=self._is_local)
             if grant := self.grants.find_by_token(token):
                 valid = self._find_valid(grant.id)
                 if isinstance(valid, Denied):

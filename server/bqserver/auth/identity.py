@@ -16,7 +16,7 @@ class Identity(NamedTuple):
 
     ``grant``: the named token that this identity depends on: the principal's own, or that of the member who
     invited this guest. ``max_role``: upper bound on the role, set by an external authorizer. ``profile``: display
-    name and picture of the principal.
+    name and picture of the principal. ``owns_server``: it is the user whose local server this is.
     """
 
     principal: str | None = None
@@ -24,6 +24,7 @@ class Identity(NamedTuple):
     grant: Grant | None = None
     max_role: Role = Role.MODERATE
     profile: Profile | None = None
+    owns_server: bool = False
 
 
 UNVERIFIED = Identity()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tornado.netutil import bind_sockets
 
+import bqwidget
+from bqserver.auth.gateway import Gateway
 from bqserver.errors import AccessFileError, StartError
 from bqserver.files import user_path, write_private
 
@@ -33,25 +35,31 @@ def bind(ip: str, port: int) -> list[socket.socket]:
 
 
 @contextmanager
-def published_runtime_file(path: str, url: str, token: str | None) -> Iterator[None]:
-    """Keep a runtime file (JSON, mode 0600) at ``path`` for the duration, for ``bqwidget.local`` to find the server.
+def published_runtime_file(path: str, url: str, token: str | None, gateway: Gateway | None) -> Iterator[None]:
+    """Keep a runtime file (JSON, mode 0600) at ``path`` for the duration, for ``bqwidget.local`` to find the server; and
+    with the ending .gateway the key of its ``gateway``.
 
     An empty ``path`` means no file. Raises StartError if it can't be written.
     """
-    if path:
-        try:
-            write_private(user_path(path), json.dumps({"url": url, "pid": os.getpid(), "token": token}).encode())
-        except AccessFileError as error:
-            raise StartError(f"the runtime file {error}") from error
+    if not path or gateway is None:
+        yield
+        return
+    file, pid = user_path(path), os.getpid()
+    key_file = file.with_suffix(".gateway")
+    try:
+        write_private(key_file, json.dumps({"pid": pid, "key": gateway.key, "version": bqwidget.__version__}).encode())
+        write_private(file, json.dumps({"url": url, "pid": pid, "token": token}).encode())
+    except AccessFileError as error:
+        raise StartError(f"the runtime file {file}: {error}") from error
     try:
         yield
     finally:
-        if path:
-            _remove_own(user_path(path))
+        for one in (file, key_file):
+            _remove_own(one)
 
 
 def _remove_own(path: Path) -> None:
-    """Delete the runtime file unless a newer server has replaced it."""
+    """Delete the file unless a newer server has replaced it."""
     with suppress(OSError, ValueError, KeyError):
         if json.loads(path.read_text())["pid"] == os.getpid():
             path.unlink()

@@ -142,7 +142,9 @@ class ServerSettings(LimitSettings, Command):
         tokens = None if self.jupyterhub else Path(self.named_tokens)
         names_rights = self.rights != str(data_dir() / "rights.toml")
         files = CredentialFiles(tokens, Path(self.rights), names_rights=names_rights, spare_folder=data_dir())
-        authenticator = Authenticator(token=self.token, is_open=self.open, clock=time.time)
+        authenticator = Authenticator(
+            token=self.token, is_open=self.open, clock=time.time, is_local=bool(self.runtime_file)
+        )
         authenticator.grants, authenticator.permissions = files.grants, files.permissions
         return files, authenticator
 

@@ -25,9 +25,8 @@ from bqserver.model import STOPPING, Outcome, Rejected, Stored, Submission
 from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.interface import MessageLog
 from bqserver.websocket.compression import compress
-from bqserver.websocket.framing import text_frame
 from bqserver.websocket.turns import Turns
-from bqwidget.protocol import Bye, Limits, encode
+from bqwidget.protocol import Limits
 
 from .cluster import Membership
 from .frames import entry_frame, outcome_frame
@@ -241,6 +240,9 @@ class Hub:
             if self.membership is not None:
                 self.membership.room_closed(room)
 
+    def note_activity(self) -> None:
+        self.last_active_at = self._loop.time()
+
     def review(self) -> None:
         """Tokens, rights or a room's state have changed: update the role of every peer, or expel it."""
         for peer in list(self.peers):
@@ -280,9 +282,7 @@ class Hub:
         await asyncio.sleep(0)  # and flushed
         spread = min(5_000, 200 + 5 * len(self.peers))
         for peer in list(self.peers):
-            bye = Bye(code=1001, retry_ms=_random.randint(100, spread))
-            peer.connection.write(text_frame(encode(bye)))
-            peer.connection.close(1001, "restart")
+            peer.dismiss(_random.randint(100, spread))
         if self._running:
             await asyncio.wait(self._running, timeout=1.0)
         for peer in list(self.peers):

@@ -11,7 +11,8 @@ from bqserver.audit import AuditLog
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.model import Role
 from bqserver.websocket.connection import WebSocketConnection
-from bqwidget.protocol import Command
+from bqserver.websocket.framing import text_frame
+from bqwidget.protocol import Bye, Command, encode
 
 from .direct_writes import DirectWriters
 from .frames import synced_frame
@@ -28,7 +29,8 @@ class Peer:
     name for itself, the same after a reconnect. ``author``: a digest of the verified name and ``client``, the same after
     a reconnect if there is one of them. ``member``: its name for all clients of the same person or kernel, without which
     ``client`` counts; ``member_id`` is a digest of it, None for a verified name. ``follows_live``: it understands live
-    messages. ``reauthenticate``: asks again who it is; None where the server itself follows every change. ``buffer``:
+    messages. ``reauthenticate``: asks again who it is; None where the server itself follows every change.
+    ``forwarded_as``: the name that a gateway has given to the connection, if one forwards it. ``buffer``:
     bytes that may be held back during a catch-up.
 
     ``activity``: what it says it is doing, until ``typing_until``. ``commands``: those that it offers.
@@ -63,6 +65,7 @@ class Peer:
         "connection",
         "direct_writers",
         "follows_live",
+        "forwarded_as",
         "identity",
         "kernel",
         "kind",
@@ -94,6 +97,7 @@ class Peer:
         member: str | None = None,
         follows_live: bool = False,
         reauthenticate: Reauthenticator | None = None,
+        forwarded_as: str | None = None,
     ) -> None:
         self.connection = connection
         self.room_name = room
@@ -109,6 +113,7 @@ class Peer:
         self.member_id = _member_id(identity.principal, member or client)
         self.follows_live = follows_live
         self.reauthenticate = reauthenticate
+        self.forwarded_as = forwarded_as
         self.busy: bool | None = None
         self.kernel: str | None = None
         self.activity: str | None = None
@@ -223,6 +228,11 @@ class Peer:
         if not self.connection.write(data):
             self.live = False
             self.connection.close(4008, "too slow: reconnect and resume")
+
+    def dismiss(self, retry_ms: int) -> None:
+        """Say ``bye`` (1001): the server, or the gateway in front of it, stops and will be back."""
+        self.connection.write(text_frame(encode(Bye(code=1001, retry_ms=retry_ms))))
+        self.connection.close(1001, "restart")
 
     def expel(self, code: int, reason: str) -> None:
         """Close the connection because access was revoked."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
 
-from bqserver.auth.identity import Denied
+from bqserver.auth.identity import Denied, Identity
 
-from .hub import Hub
-from .peer import Peer, Reauthenticator
+from .peer import Reauthenticator
 
 REAUTHENTICATION_INTERVAL = 60.0
 """Seconds between two checks of a member."""
@@ -21,10 +22,29 @@ REAUTHENTICATION_INTERVAL = 60.0
 _log = logging.getLogger("bqserver.access")
 
 
-class Reauthentication:
+class Member(Protocol):
+    identity: Identity
+    reauthenticate: Reauthenticator | None
+
+    def expel(self, code: int, reason: str) -> None: ...
+
+
+_M = TypeVar("_M", bound=Member)
+
+
+class Members(Protocol[_M]):
+    """A hub, or what a gateway has in its place. ``review_one``: the member's identity may have changed."""
+
+    @property
+    def peers(self) -> Collection[_M]: ...
+
+    def review_one(self, peer: _M) -> None: ...
+
+
+class Reauthentication(Generic[_M]):
     """Every ``seconds``, and immediately after ``soon``: checks all peers that have a ``reauthenticate``."""
 
-    def __init__(self, hub: Hub, seconds: float) -> None:
+    def __init__(self, hub: Members[_M], seconds: float) -> None:
         self._hub = hub
         self._seconds = seconds
         self._due = asyncio.Event()
@@ -45,7 +65,7 @@ class Reauthentication:
                 if peer.reauthenticate is not None:
                     await self._check(peer, peer.reauthenticate)
 
-    async def _check(self, peer: Peer, reauthenticate: Reauthenticator) -> None:
+    async def _check(self, peer: _M, reauthenticate: Reauthenticator) -> None:
         try:
             found = await reauthenticate()
         except Exception as error:  # noqa: BLE001 - a service that does not answer has not denied anything

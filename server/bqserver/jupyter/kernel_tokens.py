@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from bqserver.auth.authenticator import WRONG_TOKEN, Authenticator
 from bqserver.auth.identity import Denied, Identity
 from bqserver.auth.tokens import sha256_hex
 
@@ -58,16 +56,3 @@ class KernelTokens:
         if found is None:
             return None
         return found.identity if found.kernel is None or self._is_alive(found.kernel) else KERNEL_ENDED
-
-
-class KernelAuthenticator(Authenticator):
-    """Accepts only kernels' tokens."""
-
-    def __init__(self, kernel_tokens: KernelTokens) -> None:
-        super().__init__(token=None, is_open=False, clock=time.time)
-        self._kernel_tokens = kernel_tokens
-
-    def identify(self, authorization: str | None, session: bytes | None) -> Identity | Denied:
-        del session
-        token = (authorization or "").partition(" ")[2].strip()
-        return self._kernel_tokens.identify(token) or WRONG_TOKEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from bqserver.auth.gateway import Forwarded
 from bqserver.auth.identity import UNVERIFIED, Denied, Identity
 from bqserver.auth.origins import strip_port
 from bqserver.errors import ServerError, ServerStopping
@@ -49,7 +51,8 @@ class Handler(FairHandler):
     """The base of all handlers.
 
     ``public`` handlers answer without an identity too; ``denied`` says why there is none. ``room`` and ``error_code`` are
-    for the audit log. ``cors_origin``: the origin of an allowed page, which may read the answer (CORS).
+    for the audit log. ``cors_origin``: the origin of an allowed page, which may read the answer (CORS). ``forwarded``:
+    what a gateway says of the request, if one has forwarded it.
     """
 
     public = False
@@ -58,6 +61,7 @@ class Handler(FairHandler):
     room: str | None = None
     error_code: str | None = None
     cors_origin: str | None = None
+    forwarded: Forwarded | None = None
     rate_counted = False
     """Whether the request has been counted towards the rate of its author."""
 
@@ -65,6 +69,10 @@ class Handler(FairHandler):
         self.context = context
         if context.behind_proxy:
             apply_forwarded(self.request)
+        if context.gateway is not None and (forwarded := context.gateway.read(self.request.headers)) is not None:
+            self.forwarded, self.request.remote_ip = forwarded, forwarded.address
+            self.context = dataclasses.replace(context, base=forwarded.base)
+            context.hub.note_activity()  # a side panel that asks for its rooms keeps the server
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -76,6 +84,9 @@ class Handler(FairHandler):
             self.set_header("Vary", "Origin")
 
     def prepare(self) -> Awaitable[None] | None:
+        if self.forwarded is not None:  # its gateway has checked where it comes from
+            self.accept_identity(self.forwarded.member.identity())
+            return None
         self.check_source()
         self.check_throttle(self.request.headers.get("Authorization"))
         found = self.identify()
@@ -285,13 +296,3 @@ def log_request(handler: Handler) -> None:
             code=handler.error_code,
             ms=round(request.request_time() * 1000, 1),
         )
-
-
-class NotFoundHandler(Handler):
-    """Answers every path that is not a route."""
-
-    public = True
-
-    def prepare(self) -> None:
-        super().prepare()
-        raise ApiError(404, "not_found", f"there is nothing at {printable(self.request.path)}")

@@ -10,10 +10,12 @@ from tornado.routing import URLSpec
 from tornado.web import StaticFileHandler
 
 from bqserver.fairness.pace import hold_unsent
+from bqwidget.protocol import printable
 
 from .attachments import DownloadHandler, UploadHandler
 from .context import AppContext
 from .errors import ApiError
+from .gateway.reports import ReportHandler
 from .handler import Handler
 from .messages import MessagesHandler, RawLogHandler, SearchHandler
 from .metrics import MetricsHandler
@@ -30,7 +32,7 @@ FILE_CHUNK_BYTES = 64 * 1024
 
 
 def routes(context: AppContext, *, with_invites: bool = True) -> list[URLSpec]:
-    """Every route below ``context.base``; the Jupyter extension mounts the same ones, without invites."""
+    """Every route below ``context.base``; a service of JupyterHub has the same ones, without invites."""
     base, kwargs = re.escape(context.base), {"context": context}
     table: list[tuple[str, type]] = [
         (r"", IndexHandler),
@@ -50,8 +52,20 @@ def routes(context: AppContext, *, with_invites: bool = True) -> list[URLSpec]:
         (r"invites", InvitesHandler if with_invites else NoInvitesHandler),
         (r"session", SessionHandler if with_invites else NoInvitesHandler),
     ]
+    if context.gateway is not None:
+        table.append((r"gateway", ReportHandler))
     specs = [URLSpec(f"{base}{path}", handler, kwargs) for path, handler in table]
     return [*specs, URLSpec(f"{base}static/([a-z.]+)", StaticHandler, {"path": str(STATIC_FOLDER), **kwargs})]
+
+
+class NotFoundHandler(Handler):
+    """Answers every path that is not a route."""
+
+    public = True
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise ApiError(404, "not_found", f"there is nothing at {printable(self.request.path)}")
 
 
 class HealthHandler(Handler):

@@ -27,6 +27,7 @@ class InvitesHandler(BodyHandler):
     """``POST /invites``, with a token. A session can't make invites, so a leaked session does not multiply."""
 
     async def post(self) -> None:
+        refuse_invites(self)
         grant = self.identity.grant
         if not self.identity.is_program:
             raise ApiError(403, "forbidden", "making an invite needs a token")
@@ -62,6 +63,7 @@ class SessionHandler(BodyHandler):
     public = True
 
     async def post(self) -> None:
+        refuse_invites(self)
         code = self.decoded_body(RedeemRequest).invite
         self.check_throttle(code)
         session = await self.context.authenticator.redeem_invite(code)
@@ -81,7 +83,17 @@ class SessionHandler(BodyHandler):
 
 
 class NoInvitesHandler(Handler):
-    """Inside Jupyter and JupyterHub, which have logins of their own: an invite would bypass them."""
+    """As a service of JupyterHub, which has logins of its own: an invite would bypass them."""
 
     def post(self) -> None:
-        raise ApiError(403, "no_invites", "invites are not used here, logins are: share the page's address")
+        raise no_invites()
+
+
+def refuse_invites(handler: Handler) -> None:
+    """Raises ApiError behind a gateway, which has logins of its own."""
+    if handler.forwarded is not None:
+        raise no_invites()
+
+
+def no_invites() -> ApiError:
+    return ApiError(403, "no_invites", "invites are not used here, logins are: share the page's address")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -20,7 +21,7 @@ from support.eventually import eventually
 from support.processes import is_running
 
 from bqwidget import LocalServerError, local
-from bqwidget.local import LocalServer, find_or_start
+from bqwidget.local import LocalServer, end, find_or_start
 
 
 def request(server: LocalServer, method: str, path: str, body: object = None) -> tuple[int, object]:
@@ -44,7 +45,8 @@ def test_only_the_user_can_read_the_files(home: Path) -> None:
     request(server, "POST", "/messages", {"user": "ada", "text": "secret"})
     for folder in (home / "runtime", home / "data"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE((home / "runtime" / "server.json").stat().st_mode) == 0o600
+    for name in ("server.json", "server.gateway"):
+        assert stat.S_IMODE((home / "runtime" / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((home / "data" / "local-server.log").stat().st_mode) == 0o600
 
 
@@ -153,6 +155,50 @@ def test_a_failed_start_shows_the_log(home: Path) -> None:
         find_or_start()
     assert "local.sqlite" in str(raised.value).split("ends with:")[1]
     assert raised.value.path == str(home / "data" / "local-server.log")
+
+
+def test_a_server_of_an_earlier_version_is_replaced_and_loses_nothing(home: Path) -> None:
+    first = find_or_start()
+    _, entry = request(first, "POST", "/messages", {"user": "ada", "text": "still here"})
+    file = home / "runtime" / "server.gateway"
+    file.unlink()  # as with the first version
+    second = find_or_start()
+    eventually(lambda: not is_running(first.pid))
+    assert second.pid != first.pid
+    assert request(second, "GET", "/messages") == (200, [entry])
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": "99"}))
+    assert find_or_start().pid == second.pid  # a newer one is used
+
+
+def test_the_gateway_key_is_new_with_each_start(home: Path) -> None:
+    first = find_or_start()
+    end(first)
+    eventually(lambda: not (home / "runtime" / "server.json").exists())
+    second = find_or_start()  # waits for the history
+    assert len({"", first.gateway_key, second.gateway_key}) == 3
+    assert first.gateway_key not in repr(first)
+    assert not first.is_current()
+    assert second.is_current()
+
+
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="where no one can create a folder")
+@pytest.mark.parametrize("variable", ["BQWIDGET_RUNTIME_DIR", "BQWIDGET_DATA_DIR"])
+def test_a_home_that_cannot_be_written_is_named_with_a_remedy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "/sys/bqwidget")
+    with pytest.raises(
+        LocalServerError, match=r"/sys/bqwidget can't be created: .* set BQWIDGET_RUNTIME_DIR and"
+    ) as raised:
+        find_or_start()
+    assert raised.value.path == "/sys/bqwidget"
+
+
+def test_a_disk_without_locks_is_named_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(local.fcntl, "flock", refuse)
+    with pytest.raises(LocalServerError, match=r"can't be locked .* folders on a local disk"):
+        find_or_start()
 
 
 def test_a_hanging_server_is_named_and_no_second_one_started(home: Path) -> None:

@@ -71,6 +71,7 @@ class RoomPageHandler(PageHandler):
             member=self.get_query_argument("member", "")[:MAX_CID] or None,
             follows_live=self.get_query_argument("live", "") == "1",
             reauthenticate=self.reauthenticator(),
+            forwarded_as=None if self.forwarded is None else self.forwarded.connection,
         )
         # On a task of its own, so that the request and everything that Tornado keeps for it can be freed.
         session.start(hub, peer, after, epoch)

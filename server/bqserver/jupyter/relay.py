@@ -1,0 +1,96 @@
+"""WebSockets between clients and the server: their bytes are passed on as they come, their members are asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
+
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
+from tornado.iostream import IOStream, StreamClosedError
+
+from bqserver.auth.gateway import Forwarded, Member
+from bqserver.auth.identity import Denied, Identity
+from bqserver.hub.peer import Reauthenticator
+from bqserver.model import Role
+from bqserver.web.requests import JSON
+from bqwidget.protocol import encode
+
+from .pipes import END_TIMEOUT, connect_streams
+from .upstream import Unreachable, Upstream
+
+
+class Relay:
+    """One WebSocket. ``identity``: who the member was when last asked."""
+
+    def __init__(self, relays: Relays, identity: Identity, reauthenticate: Reauthenticator | None) -> None:
+        self.name = secrets.token_hex(8)
+        self.identity = self._reported = identity
+        self.reauthenticate = reauthenticate
+        self._relays = relays
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, client: IOStream, server: IOStream) -> None:
+        self._relays.peers.add(self)
+        try:
+            await connect_streams(server, client, self._stopped)
+        finally:
+            self._relays.peers.discard(self)
+
+    def stop(self) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def expel(self, code: int, reason: str) -> None:
+        del code  # it follows from the denial
+        self._relays.report({self: Member.of(Denied("unauthorized", reason))})
+
+    def review(self) -> None:
+        if self.identity != self._reported:
+            self._reported = self.identity
+            self._relays.report({self: Member.of(self.identity)})
+
+
+class Relays:
+    """All WebSockets of a Jupyter server; to ``Reauthentication`` what a hub is, with the server's hub behind it."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.peers: set[Relay] = set()
+        self._upstream = upstream
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def review_one(self, peer: Relay) -> None:
+        peer.review()
+
+    def report(self, members: dict[Relay, Member | None]) -> None:
+        """Tell the server who the members of these connections are by now; None: the gateway stops."""
+        self.spawn(self._report(members))
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Let the server say ``bye`` to all members, and wait until they have gone."""
+        await self._report(dict.fromkeys(self.peers))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=END_TIMEOUT)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _report(self, members: dict[Relay, Member | None]) -> None:
+        if not self._upstream.takes_reports:
+            for relay, member in members.items():
+                if member is None or member.denied or member.max_role < Role.WRITE:
+                    relay.stop()
+            return
+        body = encode({"connections": {relay.name: member for relay, member in members.items()}})
+        headers = HTTPHeaders({"Content-Type": JSON, "Content-Length": str(len(body))})
+        with suppress(Unreachable, StreamClosedError):  # without a server there are no members either
+            connection = await self._upstream.send("POST", "/gateway", headers, Forwarded(reports=True))
+            connection.write(body)
+            connection.finish()
+            await connection.read_response(HTTPMessageDelegate())
+            connection.close()

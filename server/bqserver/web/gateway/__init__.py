@@ -1,0 +1,1 @@
+"""Requests that a gateway, such as Jupyter's extension, has authenticated and forwards."""
