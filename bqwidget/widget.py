@@ -24,6 +24,7 @@ import traitlets
 from bqwidget._room.observable import Observable
 from bqwidget._threads.cell_registry import replace_previous
 from bqwidget._threads.cells import ipython_shell
+from bqwidget._threads.weak import weak
 from bqwidget._widget.chunked_transfer import ChunkedTransfer
 from bqwidget._widget.comm_server import CommServer
 from bqwidget._widget.commands import (
@@ -50,6 +51,9 @@ FRAME_INTERVAL = 0.0005
 MAX_FLUSH_INTERVAL = 0.05
 FLUSH_BURST = 4
 """Flushes that need not wait: a message and its acknowledgement, status and presence, in a calm room."""
+OFFER_DELAYS = (0.3, 0.6, 1.2, 2.4)
+"""Seconds after which a new window is sent a snapshot unasked, while it has not asked. After a restart from another tab,
+JupyterLab sends what windows ask to the main thread, which the next cell may block."""
 SNAPSHOT_LIMIT = 200
 """Messages in a snapshot; the view requests older ones when they are scrolled to."""
 STATIC = Path(__file__).parent / "static"
@@ -98,6 +102,8 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         super().__init__(**names, **({} if layout is None else {"layout": layout}))
         self._unlisten = room._add_listener(_frame_listener(self))
         replace_previous(self, f"window {room.name}", ChatWidget.close)
+        for delay in OFFER_DELAYS:
+            room._connection.call_later(delay, weak(self._offer))
 
     def open(self) -> None:
         super().open()
@@ -146,6 +152,13 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         self._mark_changed()
         if self._comm_server.push(frames):
             self._flush_soon()
+
+    def _offer(self) -> None:
+        if self.room.status != "open":
+            return
+        self._flush()
+        if (offered := self._comm_server.offer()) is not None:
+            self.send(offered)
 
     def _on_command(self, content: object, data: bytes = b"") -> None:
         if content == {"do": "code"}:

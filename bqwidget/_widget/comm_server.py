@@ -145,6 +145,12 @@ class CommServer:
         self._acks[command.client] = browser.last_done
         return todo
 
+    def offer(self) -> dict[str, Any] | None:
+        """A snapshot for any browser, or None if one has sent a command: then each asks for its own."""
+        if self._browsers:
+            return None
+        return {"n": self._n, "snapshot": msgspec.to_builtins(list(self._snapshot()))}
+
     def drain(self) -> list[dict[str, Any]]:
         """The envelopes to send now, in order, as JSON types."""
         resuming = self._paused and bool(self._opened)

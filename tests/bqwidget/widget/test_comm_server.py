@@ -116,6 +116,17 @@ def test_deltas_continue_a_snapshot(envelopes: CommServer, room: Room) -> None:
     assert browser.seqs == [1, 2, 3]
 
 
+def test_a_snapshot_is_offered_until_a_browser_asks(envelopes: CommServer, room: Room) -> None:
+    envelopes.push([room.say()])
+    envelopes.drain()
+    offered = envelopes.offer()
+    assert offered is not None
+    assert (offered["n"], "to" in offered) == (1, False)
+    assert [frame["entry"]["seq"] for frame in offered["snapshot"] if frame["type"] == "message"] == [1]
+    assert opened(envelopes).seqs == [1]
+    assert envelopes.offer() is None
+
+
 def test_envelopes_are_plain_json(envelopes: CommServer, room: Room) -> None:
     envelopes.push([room.say(), Ack(cid="c", seq=1, at=1, dup=False)])
     (envelope,) = envelopes.drain()

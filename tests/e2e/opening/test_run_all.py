@@ -79,7 +79,7 @@ def test_the_window_is_there_soon_after_run_all(server, jupyter, pages, after):
 
 def test_it_is_there_soon_after_a_restart_from_elsewhere(server, jupyter, pages):
     lab, page = jupyter(), pages()
-    lab.open(page, lab.notebook("restart.ipynb", SHOW.format(url=server.url), NEXT["idle"]))
+    lab.open(page, lab.notebook("restart.ipynb", SHOW.format(url=server.url), NEXT["ask"]))
     run_all(page)
     wait_idle(page)
     times = []
