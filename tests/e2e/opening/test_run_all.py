@@ -19,6 +19,8 @@ BUSY_SECONDS = 6
 """How long the next cell is busy."""
 MAX_MEDIAN_MS = 500 if MEASURES else 5_000
 """Milliseconds; less than the next cell is busy, also where other tests run at the same time."""
+FIRST_IMPORT_MS = 1_000
+"""Milliseconds that a new kernel may take to import the widgets and to join, before its first window."""
 SHOW = "from bqwidget import Room\nroom = Room('lobby', user='ada', url={url!r})\nroom"
 NEXT = {
     "idle": "1",
@@ -89,4 +91,4 @@ def test_it_is_there_soon_after_a_restart_from_elsewhere(server, jupyter, pages)
         times.append(run_all(page))
         wait_idle(page)
     print(f"restarted: median {statistics.median(times):.0f} ms of {[*map(round, times)]}")
-    assert statistics.median(times) < MAX_MEDIAN_MS
+    assert statistics.median(times) < MAX_MEDIAN_MS + FIRST_IMPORT_MS
