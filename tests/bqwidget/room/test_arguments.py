@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import inspect
+import re
 from pathlib import Path
 
 import matplotlib.figure
@@ -47,7 +48,10 @@ def one(it): ...
 
 
 def case(verb, expected, *args, **options):
-    return pytest.param(verb, expected, args, options, id=f"{verb} {args} {options}"[:70].replace("\n", " "))
+    given = re.sub(
+        " at 0x[0-9a-f]+", "", f"{verb} {args} {options}"
+    )  # every process of pytest-xdist has the same names
+    return pytest.param(verb, expected, args, options, id=given[:70].replace("\n", " "))
 
 
 FIGURE = matplotlib.figure.Figure()
