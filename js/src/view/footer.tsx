@@ -1,10 +1,11 @@
 /** The connection's status, and the name under which the reader writes. */
 
 import type { JSX, RefObject } from "preact";
-import { useId } from "preact/hooks";
+
 import { errorText, strings } from "../i18n/strings";
 import type { State } from "../model/state";
 import { StatusLine } from "./status-line";
+import { useUniqueId } from "./shared/hooks";
 
 /** Names that images, systems and Jupyter give to all their users. */
 const DEFAULT_NAMES = new Set(["jovyan", "root", "user", "admin", "ubuntu", "guest", "anonymous"]);
@@ -25,7 +26,7 @@ export function Footer({ state, verified, nameInput, nameMissing, onRename }: Pr
   const error = nameMissing ? strings.nameRequired : !fixed && refusal !== undefined ? errorText(refusal) : "";
   const hint = name === "" ? strings.nameWanted : DEFAULT_NAMES.has(name.toLowerCase()) ? strings.defaultName(name) : "";
   const note = error || (fixed ? "" : hint);
-  const noteId = useId();
+  const noteId = useUniqueId();
   return (
     <footer class="bq-footer">
       <StatusLine state={state} />

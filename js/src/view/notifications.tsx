@@ -1,7 +1,7 @@
 /** Notifications of the browser, while its tab is hidden: off until the reader turns them on, in each room by itself. */
 
 import type { JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../i18n/strings";
 import type { State } from "../model/state";
 import type { Message } from "../protocol/entries";
@@ -10,6 +10,7 @@ import { Disclosure } from "./shared/disclosure";
 import { BellIcon } from "./shared/icons";
 import { mentions } from "./shared/mentions";
 import { loadNotified, saveNotified } from "./shared/storage";
+import { useUniqueId } from "./shared/hooks";
 
 /** Nothing, what names or asks the reader, or all. */
 const CHOICES = ["", "named", "all"] as const;
@@ -24,7 +25,7 @@ export function Notifications({ state, onOpen }: Props): JSX.Element {
   const [which, setWhich] = useState(() => loadNotified(state.room));
   const [error, setError] = useState("");
   const group = useRef<HTMLDivElement>(null);
-  const id = useId();
+  const id = useUniqueId();
   useNotifications(state, which, onOpen);
   const choose = async (wanted: string): Promise<void> => {
     // The types say that it is always there; over plain http it is not.

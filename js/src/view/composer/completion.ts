@@ -2,8 +2,8 @@
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { State } from "../../model/state";
-import { newId } from "../../protocol/ids";
 import { findEmoji, type Emoji } from "../emoji/search";
+import { useUniqueId } from "../shared/hooks";
 import { candidates, mentionableNames, mentionAt } from "../shared/mentions";
 import { completeWord, type Word } from "../shared/words";
 import { commandAt, matchingCommands, type OfferedCommand } from "./commands";
@@ -37,7 +37,7 @@ export function useCompletion(
   commands: readonly OfferedCommand[],
   setText: (text: string) => void,
 ): Completion {
-  const [id] = useState(() => `bq-${newId()}`);
+  const id = useUniqueId();
   const [word, setWord] = useState<CompletableWord | null>(null);
   const [index, select] = useState(0);
   /** The caret's position once the completed text is in the box. */

@@ -1,7 +1,7 @@
 /** The composer: writes new messages, replies and edits, and keeps its text until it can be sent. */
 
 import type { JSX } from "preact";
-import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { errorText, strings } from "../../i18n/strings";
 import { isOwn, messageBySeq, type State } from "../../model/state";
 import type { Attachment } from "../../protocol/attachments";
@@ -24,6 +24,7 @@ import { useCompletion } from "./completion";
 import { CompletionList } from "./completion-list";
 import { useRestoredDraft, type RestoredDraft } from "./restored-draft";
 import { useSentElsewhere } from "./sent-elsewhere";
+import { useUniqueId } from "../shared/hooks";
 
 export type ComposerMode =
   | { readonly kind: "new" }
@@ -56,9 +57,9 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   const editing = mode.kind === "edit";
   const commands = editing ? [] : offeredCommands(state, strings.helpCommand);
   const completion = useCompletion(box, state, commands, setText);
-  const commandId = useId();
-  const errorId = useId();
-  const countId = useId();
+  const commandId = useUniqueId();
+  const errorId = useUniqueId();
+  const countId = useUniqueId();
   const name = editing ? null : commandName(text);
   const command = commands.find((each) => each.name === name);
   const uploads = useUploads(room, state.room, state.limits.part ?? 0);

@@ -1,7 +1,7 @@
 /** The search over the window's top: a box, the messages that contain its words, and a way to a date. */
 
 import type { JSX } from "preact";
-import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { PagePosition } from "../../model/state";
 import type { Room } from "../../room/room";
@@ -10,6 +10,7 @@ import { CloseIcon, SearchIcon } from "../shared/icons";
 import { DateForm } from "./date-form";
 import { SearchHit } from "./search-hit";
 import { useSearch } from "./use-search";
+import { useUniqueId } from "../shared/hooks";
 
 /** The server's limit. */
 const MAX_QUERY_CHARACTERS = 200;
@@ -28,7 +29,7 @@ export function SearchPanel({ room, open, onClose, onGo }: Props): JSX.Element |
   /** Enter was pressed before the results came. */
   const [hurried, setHurried] = useState(false);
   const box = useRef<HTMLInputElement>(null);
-  const id = useId();
+  const id = useUniqueId();
   const search = useSearch(room, words);
   const hits = search.hits ?? [];
   useLayoutEffect(() => {

@@ -1,11 +1,18 @@
 /** Hooks for time, the clipboard and the worker. */
 
 import { useEffect, useLayoutEffect, useState } from "preact/hooks";
+import { newId } from "../../protocol/ids";
 import type { Job, JobResult } from "../../worker/jobs";
 import { clientOf } from "../../worker/worker-client";
 
 const COPIED_NOTICE_MS = 1_500;
 const SETTLED_AFTER_MS = 300;
+
+/** An id for an element, which no other window in the document has, not even one of another copy of this program. */
+export function useUniqueId(): string {
+  const [id] = useState(() => `bq-${newId()}`);
+  return id;
+}
 
 /** The current time, updated every second until `until`; not at all if that is null. */
 export function useNow(until: number | null): number {
