@@ -107,7 +107,7 @@ class SessionTask(LoopTask):
 
     def set_busy(self, *, busy: bool) -> None:
         """Tell the room whether this kernel runs a cell."""
-        self.send_transient(Busy(busy=busy, kernel=kernel_busy.PROCESS_ID))
+        self.send_transient(Busy(busy=busy))
 
     def call_later(self, delay: float, function: Callable[[], object]) -> None:
         """Run ``function()`` on this thread after ``delay`` seconds."""

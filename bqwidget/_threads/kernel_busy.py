@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from secrets import token_hex
 from threading import RLock, current_thread, main_thread
 from time import monotonic
 from typing import Any, Protocol
@@ -29,8 +28,6 @@ class BusyListener(Protocol):
     def call_later(self, delay: float, function: Callable[[], object]) -> None: ...
 
 
-PROCESS_ID = token_hex(6)
-"""By which others see that several rooms are open in one kernel."""
 CALLBACK_DELAY = 0.3
 """Seconds after which a running callback makes the kernel busy; shorter ones are not worth a frame to every member."""
 

@@ -125,10 +125,9 @@ class SetCommands(Struct, frozen=True, tag_field="type", tag="chat.commands"):
 
 
 class Busy(Struct, frozen=True, tag_field="type", tag="chat.busy"):
-    """Whether this kernel runs a cell. ``kernel``: an id of its process, the same for all of its members."""
+    """Whether this kernel runs a cell."""
 
     busy: bool
-    kernel: str | None = None
 
 
 class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):

@@ -141,7 +141,7 @@ class Member(Struct, frozen=True, repr_omit_defaults=True):
     """A member of the room. ``kind``: ``person``, ``kernel`` or ``agent``. ``busy``: a kernel that runs a cell.
 
     ``typing``: whether they write, or what they say they are doing, such as "thinking…". ``id``: tells apart those who
-    use the same unverified name, and is absent where one member does. ``kernel``: the same for members of one process.
+    use the same unverified name, and is absent where one member does.
     """
 
     user: str
@@ -152,7 +152,6 @@ class Member(Struct, frozen=True, repr_omit_defaults=True):
     profile: Profile | None = None
     commands: tuple[Command, ...] = ()
     id: str | None = None
-    kernel: str | None = None
 
     @property
     def key(self) -> tuple[str, str, bool, str]:

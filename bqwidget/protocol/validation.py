@@ -103,12 +103,6 @@ def check_activity(text: str) -> None:
     _check_text("text", text, MAX_ACTIVITY)
 
 
-def check_kernel(kernel: str | None) -> None:
-    """Raises ProtocolError (``empty``, ``too_long``) unless ``kernel`` can be the id of a kernel."""
-    if kernel is not None:
-        _check_text("kernel", kernel, MAX_CID)
-
-
 def check_commands(commands: Sequence[Command]) -> None:
     """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``) with the field and the limit."""
     if len(commands) > MAX_COMMANDS:

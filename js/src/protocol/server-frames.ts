@@ -47,8 +47,6 @@ const memberSchema = object({
   commands: optional(array(commandSchema)),
   /** Tells apart those who use the same unverified name; absent where one member does. */
   id: nullish(string),
-  /** The same for members of one process. */
-  kernel: nullish(string),
 });
 export type Member = Infer<typeof memberSchema>;
 

@@ -16,8 +16,7 @@ interface Props {
 export function Members({ members, isReader }: Props): JSX.Element | null {
   if (members.length === 0) return null;
   const mixed = members.some(({ verified }) => verified);
-  // Several rooms may be open in one kernel.
-  const busy = new Set(members.filter((member) => member.busy).map((member) => member.kernel ?? member)).size;
+  const busy = members.filter((member) => member.busy).length;
   const agents = members.filter(({ kind }) => kind === "agent").length;
   return (
     <Disclosure

@@ -29,13 +29,6 @@ describe("members", () => {
     expect([...drawn.querySelectorAll("li")].map(({ textContent }) => textContent)).toEqual(["Aada", "Hhelperagent", "Rrunidle"]);
   });
 
-  it("of one kernel are one busy kernel", () => {
-    const busy = (user: string, kernel?: string): Member => ({ user, kind: "kernel", busy: true, ...(kernel && { kernel }) });
-    const count = (...members: Member[]): string => draw(<Members members={members} isReader={() => false} />).querySelector(".bq-busy")!.textContent;
-    expect(count(busy("ada", "k1"), busy("bot", "k1"))).toBe("kernel busy");
-    expect(count(busy("ada", "k1"), busy("bot", "k2"), busy("old"), busy("older"))).toBe("4 kernels busy");
-  });
-
   it("are marked like their messages, with their display names", async () => {
     const members: Member[] = [
       { user: "ada", verified: true, profile: { name: "Ada Lovelace", initials: "AL" } },

@@ -32,7 +32,6 @@ from bqwidget.protocol import (
     Vote,
     check_activity,
     check_commands,
-    check_kernel,
     cid_of,
     decode_client,
     encode,
@@ -76,9 +75,8 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
             case Read(seq=seq):
                 if rejected := hub.reading.mark(room, peer, seq):
                     return _on_rejected(hub, peer, rejected, None)
-            case Busy(busy=busy, kernel=kernel):
-                check_kernel(kernel)
-                peer.busy, peer.kernel = busy, kernel
+            case Busy(busy=busy):
+                peer.busy = busy
                 hub.presence.peer_changed(room, peer)
             case Typing(user=user) if peer.role >= Role.WRITE and _may_use(hub, peer, user):
                 _set_typing(hub, room, peer, frame)

@@ -67,7 +67,6 @@ class Peer:
         "follows_live",
         "forwarded_as",
         "identity",
-        "kernel",
         "kind",
         "live",
         "member_id",
@@ -115,7 +114,6 @@ class Peer:
         self.reauthenticate = reauthenticate
         self.forwarded_as = forwarded_as
         self.busy: bool | None = None
-        self.kernel: str | None = None
         self.activity: str | None = None
         self.commands: tuple[Command, ...] = ()
         self.announcement_number = 0

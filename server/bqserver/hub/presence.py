@@ -129,7 +129,6 @@ def local_members(room: ActiveRoom) -> tuple[Member, ...]:
                 profile=peer.identity.profile if verified else None,
                 commands=commands.get(_key(peer), ()),
                 id=peer.member_id,
-                kernel=peer.kernel,
             )
             found[member.key] = _merged(member, found[member.key]) if member.key in found else member
     return _bounded([found[key] for key in sorted(found)[:MAX_MEMBERS]])

@@ -249,8 +249,3 @@ def test_kernels_report_whether_they_are_busy(server):
         assert kernel.until("presence")["members"] == [{"user": "ada", "kind": "kernel"}]
         kernel.send({"type": "chat.busy", "busy": True})
         assert kernel.until("presence")["members"] == [{"user": "ada", "kind": "kernel", "busy": True}]
-        kernel.send({"type": "chat.busy", "busy": True, "kernel": "k1"})
-        assert kernel.until("presence")["members"][0]["kernel"] == "k1"
-        kernel.send({"type": "chat.busy", "busy": True, "kernel": "k" * 65})
-        error = kernel.until("error")
-        assert (error["code"], error["field"]) == ("too_long", "kernel")

@@ -161,16 +161,6 @@ def test_a_window_is_refused_the_orders_of_moderators_where_its_kernel_is_none(b
     assert moderate(order="ban", user="bob")["code"] == "bad_field"
 
 
-def test_the_rooms_of_one_kernel_are_told_as_one(browser: Browser, kernel: Kernel, bob: Room) -> None:
-    kernel.run("from bqwidget import Room\nsecond = Room('lobby', user='second').wait_open(20)")
-
-    def kernels() -> list[str | None]:
-        return [each.kernel for each in bob.members if each.user in ("ada", "second") and each.kernel]
-
-    eventually(lambda: len(kernels()) == 2, 20, "two rooms that say in which kernel they are")
-    assert len(set(kernels())) == 1
-
-
 def test_a_browser_cannot_write_traits_or_send_invalid_commands(browser: Browser, kernel: Kernel) -> None:
     data = {
         "method": "update",
