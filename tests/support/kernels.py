@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -91,6 +92,7 @@ class Kernel:
         self._manager.interrupt_kernel()
 
     def kill(self) -> None:
+        self._manager.signal_kernel(signal.SIGKILL)  # shutdown_kernel would interrupt the cell first
         self._manager.shutdown_kernel(now=True)
 
     def read(self, timeout: float = 0) -> None:
