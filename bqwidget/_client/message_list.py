@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
-from typing import Literal, NoReturn, SupportsIndex, overload
+from typing import Literal, NoReturn
 
 from bqwidget.protocol import (
     AppendFrame,
@@ -183,15 +183,7 @@ class MessageList:
 
 
 class Messages(list[Message]):
-    """A list whose repr is a short table of the newest messages, and so is that of a slice."""
-
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Message: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> Messages: ...
-    def __getitem__(self, index: SupportsIndex | slice, /) -> Message | Messages:
-        found = super().__getitem__(index)
-        return Messages(found) if isinstance(found, list) else found
+    """A list whose repr is a short table of the newest messages."""
 
     def __repr__(self) -> str:
         shown = self[-SHOWN_ROWS:]

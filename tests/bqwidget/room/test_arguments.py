@@ -44,9 +44,6 @@ class Unnamed:
 def nothing(): ...
 
 
-def one(it): ...
-
-
 def case(verb, expected, *args, **options):
     given = re.sub(
         " at 0x[0-9a-f]+", "", f"{verb} {args} {options}"
@@ -146,7 +143,6 @@ CASES = [
     case("on_message", r"function is nothing\(\): it is called as nothing\(message\)", nothing),
     case("on_message", r"where is nothing\(\): it is called as nothing\(message\)", where=nothing),
     case("on_mention", r"function is nothing\(\): it is called as nothing\(message\)", nothing),
-    case("on_reconnect", r"function is one\(it\): it is called as one\(\)", one),
     case("live", r"function is nothing\(\): it is called as nothing\(messages\)", nothing),
     case("observe", r"handler is nothing\(\): it is called as nothing\(change\)", nothing, "messages"),
     case("wait_for", r"predicate is nothing\(\): it is called as nothing\(message\)", nothing),
