@@ -5,7 +5,6 @@ Small by default; ``BQWIDGET_TEST_FLOOD=10`` (seconds) and ``BQWIDGET_TEST_ROOMS
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import statistics
@@ -60,68 +59,69 @@ def flood(room, seconds, sent=0):
     return sent
 
 
+LISTEN = """
+import asyncio, msgspec
+from websockets.asyncio.client import connect
+from bqwidget.protocol import SUBPROTOCOL
+
+async def listen():
+    headers = {{"Authorization": "Bearer {token}"}}
+    async with connect({url!r}, subprotocols=[SUBPROTOCOL], additional_headers=headers, compression=None) as socket:
+        async for data in socket:
+            heard.append(msgspec.json.decode(data))
+
+heard = []
+threading.Thread(target=asyncio.run, args=(listen(),), daemon=True).start()
+while not heard:
+    time.sleep(0.01)
+"""
+"""A thread that only receives the messages of another room: by websockets and msgspec, as the room does."""
 COMPUTE = """
 room.send("computing", wait=False)
 turns = []
 while not (room.messages and room.messages[-1].text == {last!r}):
     for _ in range(50_000):
         pass
-    turns.append((time.monotonic(), time.thread_time(), time.process_time(), len(room.messages)))
+    turns.append((time.monotonic(), time.thread_time(), time.process_time()))
 print(json.dumps(turns))
 """
+MAX_COST = 4.0
+"""What the room, its window and Jupyter's sending may cost, in units of what only receiving costs: 2.2 to 3.2 measured."""
 
 
 def test_a_flood_into_a_computing_cell(notebook, bob, room_server):
-    """Compare the cell with itself while the same flood goes to another room, in turns, so that the load of the
-    sender and the server is the same. A first bad result is measured again.
+    """The cell waits while other threads work on the messages. Their processor time depends on the machine and its
+    other programs, so it is compared with that of a thread which only receives as many, in turns.
     """
     notebook.run("room = Room(name, user='ada', keep=100_000).wait_open(20)\nroom")
-    slowed, sent = [], 0
     with Room("elsewhere", user="bob", url=room_server.url, token=room_server.token) as other:
         other.wait_open(20)
-        while len(slowed) < 3 and min(slowed, default=1) > 0.1:
-            sent, slower = compare(notebook, bob, other, sent)
-            slowed.append(slower)
-    print(f"{sent:,} messages at {RATE:,}/s: the cell is slowed by {min(slowed):.1%}, of {slowed}")
+        url = f"{room_server.url.replace('http', 'ws')}/rooms/elsewhere?user=listener"
+        notebook.run(LISTEN.format(url=url, token=room_server.token))
+        cell = notebook.begin(COMPUTE.format(last="enough"))
+        bob.wait_for(lambda message: message.text == "computing", 20, after=0)
+        phases, sent = [], 0
+        while len(phases) * PHASE < FLOOD:
+            began = time.monotonic()
+            sent = flood(bob, PHASE, sent)
+            middle = time.monotonic()
+            flood(other, PHASE)
+            phases.append((began, middle, time.monotonic()))
+        bob.send("enough")
+        notebook.until(lambda: cell.is_done, "the end of the cell")
     output = notebook.run("print(json.dumps([message.text for message in room.messages]))").text
     assert [text for text in json.loads(output) if text.isdigit()] == [*map(str, range(sent))]
-    assert min(slowed) <= 0.1
-
-
-def compare(notebook, bob, other, sent):
-    """FLOOD seconds in this room and in another one: the number of messages, and the slowdown of the cell.
-
-    The cell waits while other threads of the kernel work on messages: at most their processor time for each message,
-    RATE times a second, and at most the time in which the cell did not run, which includes waiting for a processor.
-    Its own turns may need more processor time as well.
-    """
-    before, last = bob.messages[-1] if bob.messages else 0, f"enough after {sent}"
-    cell = notebook.begin(COMPUTE.format(last=last))
-    bob.wait_for(lambda message: message.text == "computing", 20, after=before)
-    phases = []
-    while len(phases) * PHASE < FLOOD:
-        began = time.monotonic()
-        sent = flood(bob, PHASE, sent)
-        middle = time.monotonic()
-        flood(other, PHASE)
-        phases.append((began, middle, time.monotonic()))
-    bob.send(last)
-    notebook.until(lambda: cell.is_done, "the end of the cell")
     turns = json.loads(cell.text)
-    (_, cell_time, process_time, received), end = turns[0], turns[-1]
-    theirs = RATE * (end[2] - process_time - (end[1] - cell_time)) / (end[3] - received)
+    here, there = (share_of_others(turns, [phase[at : at + 2] for phase in phases]) for at in (0, 1))
+    print(f"{sent:,} messages at {RATE:,}/s take {here:.1%} of a core, only receiving them {there:.1%}")
+    assert here <= MAX_COST * there
 
-    def steps(spans):
-        """Of all turns in the spans: the mean seconds that passed, and the mean processor time of the cell."""
-        inside = [[turn for turn in turns if began + MARGIN < turn[0] < ended - MARGIN] for began, ended in spans]
-        pairs = [pair for span in inside for pair in itertools.pairwise(span)]
-        return [statistics.fmean(later[clock] - before[clock] for before, later in pairs) for clock in (0, 1)]
 
-    passed, needed = steps([phase[:2] for phase in phases])
-    elsewhere = steps([phase[1:] for phase in phases])[1]
-    waited = min(theirs, 1 - needed / passed)
-    print(f"others need {theirs:.1%}, the cell does not run for {1 - needed / passed:.1%}")
-    return sent, needed / elsewhere / (1 - waited) - 1
+def share_of_others(turns, spans):
+    """The processor time of the kernel's other threads in ``spans``, as a share of the time that passed."""
+    inside = [[turn for turn in turns if began + MARGIN < turn[0] < ended - MARGIN] for began, ended in spans]
+    pairs = [(span[0], span[-1]) for span in inside]
+    return statistics.fmean((end[2] - begin[2] - (end[1] - begin[1])) / (end[0] - begin[0]) for begin, end in pairs)
 
 
 ROUND = """
