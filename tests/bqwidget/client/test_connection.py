@@ -302,10 +302,10 @@ def threads() -> int:
 def test_a_garbage_collected_room_leaves_no_thread(server):
     before = threads()
     room = Room("lobby", user="ada", url=server.url, token=server.token).wait_open(20)
-    thread = room._connection.thread
+    ended = room._connection._ended
     del room
-    eventually(lambda: not thread.is_alive())
-    assert threads() <= before
+    eventually(ended.is_set)
+    eventually(lambda: threads() <= before)
 
 
 @pytest.mark.slow("opens two hundred rooms")
