@@ -196,7 +196,7 @@ def test_a_callback_shows_its_output_below_its_cell_and_can_be_stopped(marimo, p
     bob.send("stuck")
     cell.get_by_text("working on stuck").wait_for(timeout=SLOW_TIMEOUT)
     eventually(lambda: any(member.busy for member in bob.members if member.user == "worker"), 20, "a busy kernel")
-    page.mouse.click(5, 400)  # beside the cells, in which the key has another meaning
+    page.mouse.click(5, 400)  # outside the cells, where the key has another meaning
     page.keyboard.press("Control+i")
     cell.get_by_text("KeyboardInterrupt").wait_for(timeout=SLOW_TIMEOUT)
     again = bob.send("two")

@@ -49,7 +49,7 @@ class KernelHandler(ForwardingHandler):
 
 
 class FrontDoorHandler(KernelHandler, JupyterHandler):
-    """For all whom Jupyter lets in, and for its kernels."""
+    """For all people that Jupyter lets in, and for its kernels."""
 
     logouts: ClassVar[LogoutTracker]
 

@@ -92,7 +92,7 @@ describe(":emoji:", () => {
     expect(source.drafts()).toMatchObject([{ text }]);
   });
 
-  it("a name that is only begun keeps its colon", async () => {
+  it("an incomplete name keeps its colon", async () => {
     await type(":tad");
     await press(":");
     expect(box().value).toBe(":tad");
