@@ -6,6 +6,8 @@ at the end of the run; with ``CI=true`` it is an error, so that no test is skipp
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import random
 import shutil
@@ -14,10 +16,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hypothesis
 import pytest
+from support.eventually import eventually
 from support.ports import free_port
 from support.processes import stop_local_server
 
@@ -187,6 +190,27 @@ def room_server():
 
     with running_server() as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_room_is_left() -> Iterator[None]:
+    """A room that a module leaves open would keep the thread that the rooms of the next modules share."""
+    yield
+    loop_thread = sys.modules.get("bqwidget._threads.loop_thread")
+    if loop_thread is None:
+        return
+
+    def left() -> list[Any]:
+        return [task for thread in loop_thread._shared[:] for task in list(thread.tasks)]
+
+    if left():
+        gc.collect()
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: not left(), 10)
+    opened = left()
+    for task in opened:
+        task.close()
+    assert not opened, f"the tests of this module left open: {[task._name for task in opened]}"
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ MONITOR_SCRIPT = r"""
     div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$|^--share: [\d.]+;?$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },
     input: { name: /^invite$/, "aria-invalid": /^(true|false)$/, checked: flag, type: /^(file|checkbox)$/, hidden: flag, multiple: flag, accept: /^[\w+\/,]*$/, placeholder: word, autocomplete: /^(nickname|off)$/, spellcheck: flag, maxlength: /^\d+$/, readonly: flag,
              disabled: flag, type: /^(file|checkbox)$/, hidden: flag, multiple: flag, accept: /^[\w/+., -]*$/ },
-    textarea: { rows: /^1$/, placeholder: word, enterkeyhint: /^send$/, style: /^height: (auto|[\d.]+px);$/ },
+    textarea: { rows: /^1$/, "aria-invalid": /^true$/, placeholder: word, enterkeyhint: /^send$/, style: /^height: (auto|[\d.]+px);$/ },
     svg: { viewBox: /^0 0 24 24$/, focusable: /^false$/ }, path: { d: /^[\d\sA-Za-z.,-]*$/ },
   };
   const found = new Set(), ran = [], blocked = [];

@@ -138,6 +138,8 @@ def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
     run(example(DOCUMENTED[name]) or "", given)
     if name.startswith(("Writer.", "Step.")):
         given["out"].__exit__(None, None, None)
+    if name == "Member":
+        given["bob"].leave()
     room.unobserve_all()
 
 
