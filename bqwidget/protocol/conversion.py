@@ -27,7 +27,6 @@ def _shared(draft: type, entry: type) -> tuple[str, ...]:
 
 
 _OF_MESSAGE = _shared(Send, Message)
-_OF_POST = _shared(Post, Send)
 _OF_CHANGE = {draft: _shared(draft, Change) for draft in _KINDS}
 
 
@@ -44,17 +43,19 @@ def to_entry(
     """The entry that ``draft`` becomes at this seq and time. ``real_at``, ``author_kind``: see ``Message``."""
     cid = draft.cid or None
     if isinstance(draft, Send):
-        return Message(  # each field by name: five times as fast, for every message of the server
-            seq=seq,
-            room=room,
-            user=draft.user,
-            text=draft.text,
-            at=at,
-            cid=cid,
-            re=draft.re,
-            choice=draft.choice,
-            ask=draft.ask,
-            parts=draft.parts,
+        # Each field in turn: five times as fast, for every message of the server. So are the first ones by position:
+        # Python puts the arguments of a call with more than 15 names into a dict.
+        return Message(
+            seq,
+            room,
+            draft.user,
+            draft.text,
+            at,
+            cid,
+            draft.re,
+            draft.choice,
+            draft.ask,
+            draft.parts,
             verified=verified,
             real_at=real_at,
             live=draft.live,
@@ -85,7 +86,17 @@ def to_draft(entry: Entry) -> Draft:
 
 
 def to_send(post: Post) -> Send:
-    return Send(cid=post.cid or "", **_fields(post, _OF_POST))
+    return Send(
+        cid=post.cid or "",
+        user=post.user,
+        text=post.text,
+        re=post.re,
+        choice=post.choice,
+        ask=post.ask,
+        parts=post.parts,
+        live=post.live,
+        format=post.format,
+    )
 
 
 def _fields(struct: object, names: tuple[str, ...]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from bqwidget.errors import ProtocolError
 
@@ -41,6 +42,12 @@ INVISIBLE = re.compile(
 COMMAND_NAME = re.compile(r"[\w-]+")
 
 
+_WITHOUT_USER = (Append, SetStep, End)
+"""Drafts whose user the server sets. Tuples, because a union would be made again for each draft."""
+_WITH_WILL = (Send, Edit)
+
+
+@lru_cache(1000)  # the same members send again and again
 def is_visible(name: str) -> bool:
     """Whether something of ``name`` can be seen."""
     return any(one.isprintable() and not one.isspace() for one in INVISIBLE.sub("", name))
@@ -48,13 +55,13 @@ def is_visible(name: str) -> bool:
 
 def check(draft: Draft | Post, limits: Limits) -> None:
     """Raises ProtocolError (``empty``, ``too_long``, ``bad_field``) with the field and the limit."""
-    if not isinstance(draft, Append | SetStep | End):  # the server sets their user
+    if not isinstance(draft, _WITHOUT_USER):
         _check_text("user", draft.user, limits.user)
         if not is_visible(draft.user):
             raise ProtocolError("empty", "user has no visible character: give it one", field="user")
     if draft.cid is not None and not isinstance(draft, Append):
         _check_text("cid", draft.cid, MAX_CID)
-    if isinstance(draft, Send | Edit) and draft.will is not None:
+    if isinstance(draft, _WITH_WILL) and draft.will is not None:
         _check_text("will", draft.will, limits.text)
     match draft:
         case Send() | Post():
@@ -169,6 +176,7 @@ def _check_length(field: str, value: str, limit: int) -> None:
 
 
 def _check_text(field: str, value: str, limit: int) -> None:
-    _check_length(field, value, limit)
+    if len(value) > limit:
+        _check_length(field, value, limit)
     if not value.strip():
         raise ProtocolError("empty", f"{field} is empty: give it 1 to {limit:,} characters", field=field)

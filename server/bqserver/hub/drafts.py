@@ -89,12 +89,18 @@ async def _with_attachments(hub: Hub, author: Author, draft: Send) -> Decision:
 
 def _submission(author: Author, identity: Identity, role: Role, draft: Draft) -> Submission:
     principal = identity.principal
+    now = author_kind = None
+    if isinstance(draft, Send):
+        now = None if draft.re is None else steady_time_ms()
+        author_kind = "agent" if author.kind == "agent" else None
+    elif isinstance(draft, Vote):
+        now = steady_time_ms()
     return Submission(
         author.room_name,
         principal or draft.user,
         draft,
         verified=principal is not None,
         moderator=role is Role.MODERATE,
-        now=steady_time_ms() if isinstance(draft, Vote) or (isinstance(draft, Send) and draft.re is not None) else None,
-        author_kind="agent" if author.kind == "agent" and isinstance(draft, Send) else None,
+        now=now,
+        author_kind=author_kind,
     )

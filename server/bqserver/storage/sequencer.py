@@ -118,7 +118,7 @@ def sequence(
     changed: dict[tuple[str, int], Message] = {}  # decoded once: a batch may change one message many times
     redactor = _Redactor(plan, state)
     for index, submission in enumerate(batch):
-        room, principal, draft = submission[:3]
+        room, principal, draft = submission.room, submission.principal, submission.draft
         first = known.get((room, principal, draft.cid)) if draft.cid else None
         if first is not None:
             plan.outcomes.append(deduplicate(first, submission))

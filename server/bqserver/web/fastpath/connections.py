@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from time import monotonic
 from typing import NamedTuple
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
@@ -47,7 +48,7 @@ class Refusal(NamedTuple):
 
 
 class _Tracked(IOStream):
-    """``phase`` since the time ``since`` (loop time). ``close_silent`` closes it while it waits for the client."""
+    """``phase`` since the time ``since`` (monotonic seconds). ``close_silent`` closes it while it waits for the client."""
 
     __slots__ = ("address", "close_silent", "on_closed", "phase", "since")  # a larger dict costs 2 kB a connection
 
@@ -104,7 +105,7 @@ class OpenConnections:
 
     def evict(self, streams: Iterable[_Tracked], limit: int) -> int:
         """Close those of ``streams`` that have waited longest, a share of ``limit``. Returns how many."""
-        now, wanted = self._loop.time(), limit // EVICTED_SHARE + 1
+        now, wanted = monotonic(), limit // EVICTED_SHARE + 1
         if now < self._next_eviction:
             return 0
         silent = [stream for stream in streams if stream.phase is not Phase.BUSY]
@@ -119,7 +120,7 @@ class OpenConnections:
         return self.evict(self._streams, len(self._streams))
 
     def add(self, stream: TrackedStream | TrackedTLSStream, address: str) -> None:
-        stream.address, stream.phase, stream.since = address, Phase.HEAD, self._loop.time()
+        stream.address, stream.phase, stream.since = address, Phase.HEAD, monotonic()
         stream.close_silent = stream.close
         stream.on_closed = self._discard
         self._streams[stream] = None
@@ -144,7 +145,7 @@ class OpenConnections:
     def _sweep(self) -> None:
         """Close the connections that are late."""
         self._sweeping = None
-        now = self._loop.time()
+        now = monotonic()
         idle = now - self._idle_timeout
         latest = {Phase.HEAD: max(idle, now - HEAD_TIMEOUT), Phase.IDLE: idle, Phase.BODY: idle, Phase.BUSY: -math.inf}
         late = [stream for stream in self._streams if stream.since < latest[stream.phase]]
@@ -180,7 +181,7 @@ class PhaseDelegate(HTTPMessageDelegate):
 
 
 def set_phase(stream: _Tracked, phase: Phase) -> None:
-    stream.phase, stream.since = phase, asyncio.get_running_loop().time()
+    stream.phase, stream.since = phase, monotonic()
 
 
 def _phase_and_age(stream: _Tracked) -> tuple[int, float]:

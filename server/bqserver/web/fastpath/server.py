@@ -47,6 +47,7 @@ CLOSE_TIMEOUT = 1.0
 INTERNET_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 _log = logging.getLogger("bqserver.http")
+_peeked = memoryview(bytearray(MAX_REQUEST_BYTES))
 
 
 class PostConnection:
@@ -57,7 +58,6 @@ class PostConnection:
         "_connected_to",
         "_fast_path",
         "_listening",
-        "_loop",
         "_low_water_mark",
         "_server",
         "_socket",
@@ -73,7 +73,6 @@ class PostConnection:
         self._address = address
         self._connected_to = local_address(stream)
         self._socket = stream.socket
-        self._loop = asyncio.get_running_loop()
         self._listening = False
         self._low_water_mark = 1
         self.stream = stream
@@ -123,7 +122,8 @@ class PostConnection:
             self._pause()
             return
         try:
-            data = self._socket.recv(MAX_REQUEST_BYTES, socket.MSG_PEEK)
+            size = self._socket.recv_into(_peeked, 0, socket.MSG_PEEK)
+            data = bytes(_peeked[:size])
             found = self._fast_path.find(data, self._address[0], self._connected_to)
             taken = self._socket.recv(found.size) if found is not None and found.submission is not None else b""
         except BlockingIOError:
