@@ -207,6 +207,8 @@ class Session:
             self.messages.append(entry)
         else:
             frame = self._fold(ChangeFrame(entry=entry, prev=frame.prev))
+            if entry.pin and self.hello is not None:
+                self.hello = replace(self.hello, pins=True)
         draft = self.outbox.find(entry.cid)
         if draft is not None and self.is_from(entry, draft.user):
             self.outbox.delivered(draft.cid, entry)
@@ -269,8 +271,7 @@ class Session:
         if not self._joined:
             return []
         control, self._control = self._control, []
-        pieces = self.live_drafts.take(now, self.outbox)
-        return [*control, *pieces, *self.outbox.take(now)]
+        return [*control, *self.live_drafts.take(now, self.outbox), *self.outbox.take(now)]
 
     def next_send_at(self) -> float | None:
         """When ``outgoing`` has drafts again without another event, or None."""

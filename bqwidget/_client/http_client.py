@@ -88,12 +88,13 @@ class HttpClient:
         after: int | None = None,
         around: int | None = None,
         at: int | None = None,
+        pinned: bool = False,
         limit: int,
     ) -> list[Message]:
         """Folded messages, ascending: the last below ``before``, the first above ``after``, or those next to ``around``,
-        or to the time ``at`` (ms).
+        or to the time ``at`` (ms). ``pinned``: of those that are pinned.
         """
-        position = {"before": before, "after": after, "around": around, "at": at}
+        position = {"before": before, "after": after, "around": around, "at": at, "pinned": 1 if pinned else None}
         return self._decoded(_decode_messages, await self.get(f"rooms/{self._room}/messages", **position, limit=limit))
 
     async def search(self, words: str, limit: int) -> list[Message]:

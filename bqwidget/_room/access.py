@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from bqwidget._client.http_client import HttpClient
+from bqwidget._client.message_list import PAGE_SIZE, Messages
 from bqwidget.errors import ConnectionRefused
-from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES
+from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES, Message, React
 
 from .arguments import check_count, check_number, check_text
+from .delivery import DELIVERY_TIMEOUT
 from .history import REQUEST_TIMEOUT, Request
 from .reading.verbs import ReadingMixin
+
+PIN_EMOJI = "📌"
+"""The reaction that a pin is for clients and servers that do not know pins."""
 
 
 class AccessMixin(ReadingMixin):
@@ -57,6 +64,39 @@ class AccessMixin(ReadingMixin):
         """``unmute`` for code that awaits. Example: ``await room.aunmute("bob")``"""
         await self._arequest(_order_request(self.name, "unmute", user))
 
+    def pin(
+        self, message: Message | int, *, on: bool = True, timeout: float | None = DELIVERY_TIMEOUT
+    ) -> Message | None:
+        """Pin ``message`` (a Message or its seq) for all members, or unpin it with ``on=False``; for moderators.
+
+        Returns and raises as ``edit``. Example: ``room.pin(message)``
+        """
+        return self._folded(message, self._deliver(self._pin_draft(message, on=on), timeout))
+
+    async def apin(
+        self,
+        message: Message | int,
+        *,
+        on: bool = True,
+        timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
+    ) -> Message | None:
+        """``pin`` for code that awaits. Example: ``await room.apin(message)``"""
+        return self._folded(message, await self._adeliver(self._pin_draft(message, on=on), timeout))
+
+    def pins(self) -> Messages:
+        """The pinned messages, at most the newest 200, oldest first.
+
+        Raises ConnectionRefused, RoomClosed. Example: ``for message in room.pins(): print(message.text)``
+        """
+        return self._request(_pins)
+
+    async def apins(self) -> Messages:
+        """``pins`` for code that awaits. Example: ``pinned = await room.apins()``"""
+        return await self._arequest(_pins)
+
+    def _pin_draft(self, message: Message | int, *, on: bool) -> React:
+        return msgspec.structs.replace(self._react_draft(message, PIN_EMOJI, on=on), pin=True)
+
     def lock(self) -> None:
         """Close the room: only moderators may read it and write to it. Example: ``room.lock()``"""
         self._request(_order_request(self.name, "close"))
@@ -72,6 +112,10 @@ class AccessMixin(ReadingMixin):
     async def aunlock(self) -> None:
         """``unlock`` for code that awaits. Example: ``await room.aunlock()``"""
         await self._arequest(_order_request(self.name, "reopen"))
+
+
+async def _pins(http: HttpClient) -> Messages:
+    return Messages(await http.messages(pinned=True, limit=PAGE_SIZE))
 
 
 def _invite_request(uses: int, minutes: float) -> Request[str]:

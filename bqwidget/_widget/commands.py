@@ -33,12 +33,16 @@ class FrameCommand(_Command, frozen=True, tag="frame"):
 
 
 class HistoryCommand(_Command, frozen=True, tag="history"):
-    """Reply with ``limit`` messages: before a seq, after it, around it or around a time in ms; else the newest."""
+    """Reply with ``limit`` messages: before a seq, after it, around it or around a time in ms; else the newest.
+
+    ``pinned``: 1 for those that are pinned.
+    """
 
     before: int | None = None
     after: int | None = None
     around: int | None = None
     at: int | None = None
+    pinned: int | None = None
     limit: _PageSize = 50
 
 

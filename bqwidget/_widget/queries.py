@@ -16,8 +16,10 @@ INVITE_MINUTES = 60
 
 async def query(command: Query, room: str, http: HttpClient) -> Answer:
     match command:
-        case HistoryCommand(before=before, after=after, around=around, at=at, limit=limit):
-            return await http.messages(before=before, after=after, around=around, at=at, limit=limit)
+        case HistoryCommand(before=before, after=after, around=around, at=at, pinned=pinned, limit=limit):
+            return await http.messages(
+                before=before, after=after, around=around, at=at, pinned=bool(pinned), limit=limit
+            )
         case SearchCommand(q=words, limit=limit):
             return await http.search(words, limit)
         case LinkCommand():

@@ -45,11 +45,14 @@ class Delete(Struct, frozen=True, tag_field="type", tag="chat.delete"):
 
 
 class React(Struct, frozen=True, tag_field="type", tag="chat.react"):
+    """``pin``: pins the message, or unpins it, for a moderator; for what does not know pins it is a reaction."""
+
     cid: str
     user: str
     target: int
     emoji: str
     on: bool = True
+    pin: bool | None = None
 
 
 class Expire(Struct, frozen=True, tag_field="type", tag="chat.expire"):

@@ -107,7 +107,7 @@ class Message(Struct, frozen=True):
     ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one; of a poll: ``votes`` are
     its choices with the users who chose them, ``expired`` the time at which it ended. ``live``: it is being written,
     so that its text and its ``steps`` still grow; ``end`` is how that ended, ``stopped_by`` the user who stopped it.
-    ``stoppable``: a live message may be asked to stop. ``format``: "plain" if the text is shown as it is, None if it is
+    ``stoppable``: a live message may be asked to stop. ``pinned``: the time at which a moderator pinned it. ``format``: "plain" if the text is shown as it is, None if it is
     Markdown. ``author_kind``: "agent" if an agent wrote it, None for people and kernels.
     Example: ``room.messages[-1].text``
     """
@@ -142,6 +142,7 @@ class Message(Struct, frozen=True):
     format: str | None = None
     stoppable: bool = True
     author_kind: str | None = None
+    pinned: int | None = None
 
     def __hash__(self) -> int:
         return hash((self.room, self.seq))
@@ -185,6 +186,8 @@ class Change(Struct, frozen=True):
     """The new text of an edit, the added text of an append, the whole text of an end if it replaces that."""
     emoji: str | None = None
     on: bool | None = None
+    pin: bool | None = None
+    """Of a react: the message is pinned, or with ``on`` False no more, in place of the reaction."""
     offset: int | None = None
     """Of an append: the code points of the text before it."""
     length: int | None = None

@@ -20,6 +20,8 @@ def fold(message: Message, change: Change) -> Message:
             return replace(without_content(message), deleted=True, edited=change.at, redacted=False)
         case "expire":
             return replace(message, expired=change.at)
+        case "react" if change.pin:
+            return replace(message, pinned=None if change.on is False else change.at)
         case "react":
             emoji = change.emoji or ""
             return replace(message, reactions=_marked(message.reactions, emoji, change.user, on=change.on is not False))
@@ -111,6 +113,7 @@ def without_content(message: Message) -> Message:
         steps=(),
         progress=None,
         votes={},
+        pinned=None,
     )
 
 

@@ -32,6 +32,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     """Up to where this verified member has read, in any window; 0: nothing. Absent if that is not known."""
     role: str | None = None
     """``read`` or ``moderate``, as at the join; absent for a member who may read and write."""
+    pins: bool | None = None
+    """Whether messages of the room may be pinned; ``?pinned=1`` gives them. Absent: none is."""
 
 
 class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):

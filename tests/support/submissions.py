@@ -57,7 +57,15 @@ def submissions(draw: st.DrawFn) -> Submission:
             ),
             st.builds(End, cid=st.just(cid), target=targets, end=st.just("done"), text=optional_texts),
             st.builds(Delete, cid=st.just(cid), user=st.just(user), target=targets),
-            st.builds(React, cid=st.just(cid), user=st.just(user), target=targets, emoji=texts, on=st.booleans()),
+            st.builds(
+                React,
+                cid=st.just(cid),
+                user=st.just(user),
+                target=targets,
+                emoji=texts,
+                on=st.booleans(),
+                pin=st.sampled_from([None, True]),
+            ),
         )
     )
-    return Submission(draw(rooms), user, draft)
+    return Submission(draw(rooms), user, draft, moderator=draw(st.booleans()))

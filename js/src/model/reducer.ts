@@ -12,9 +12,9 @@
 import { isChange, type Change, type Entry, type Message } from "../protocol/entries";
 import { lacksText, reaches } from "../protocol/folding";
 import type { AppendFrame, ChangeFrame, Gap, Hello, MessageFrame, ServerFrame } from "../protocol/server-frames";
-import { ExcerptReducer } from "./excerpt-reducer";
 import * as pending from "./pending";
 import { membersAfter, withMembers } from "./presence";
+import { PinsReducer } from "./pins-reducer";
 import { readSnapshot } from "./snapshot";
 import { isOwn, KEPT_MESSAGES, LOG_PAGE_SIZE, MAX_GAP_SEQS, MAX_HELD_FRAMES, PAGE_RETRY_DELAY_MS, PAGE_SIZE } from "./state";
 import type { Effect, Input, PageRequest, State } from "./state";
@@ -30,7 +30,7 @@ export function reduce(state: State, inputs: readonly Input[], now?: number): [S
   return [messages === reducer.state.messages ? reducer.state : { ...reducer.state, messages }, reducer.effects];
 }
 
-class Reducer extends ExcerptReducer {
+class Reducer extends PinsReducer {
   apply(input: Input): void {
     switch (input.type) {
       case "hello":
@@ -149,6 +149,7 @@ class Reducer extends ExcerptReducer {
   #change(change: Change): void {
     const before = this.list.get(change.target);
     this.updateExcerpts(change);
+    this.pinsAfter(change);
     if (before === undefined) return this.late(change);
     this.list.update(change);
     // The reader may have left while it was written.
@@ -176,13 +177,19 @@ class Reducer extends ExcerptReducer {
 
   #gap(gap: Gap): void {
     const { lastSeq, request, loaded } = this.state;
-    if (gap.reason === "epoch") return this.#reload(gap.to, true);
+    if (gap.reason === "epoch") return this.#missed(gap.to, true);
     if (gap.to <= lastSeq || request?.kind === "log") return;
-    if (!loaded || gap.reason === "trimmed" || gap.to - lastSeq > MAX_GAP_SEQS) return this.#reload(gap.to);
+    if (!loaded || gap.reason === "trimmed" || gap.to - lastSeq > MAX_GAP_SEQS) return this.#missed(gap.to);
     this.#requestPage({ kind: "log", to: gap.to });
   }
 
   // ---- pages -------------------------------------------------------------------------------------
+
+  /** Entries were missed that can't be had any more. */
+  #missed(lastSeq: number, newEpoch = false): void {
+    this.#reload(lastSeq, newEpoch);
+    this.refreshPins();
+  }
 
   /** Loads the newest messages again; the log ends at `lastSeq`. */
   #reload(lastSeq: number, newEpoch = false): void {
@@ -223,7 +230,8 @@ class Reducer extends ExcerptReducer {
 
   #page(input: { id: number; messages: readonly Message[]; limit: number }): void {
     const { request, lastSeq, lateUpdates, oldestSeq } = this.state;
-    if (this.excerptPage(input.id, input.messages, input.limit) || request?.id !== input.id) return;
+    if (this.pinsPage(input.id, input.messages) || this.excerptPage(input.id, input.messages, input.limit)) return;
+    if (request?.id !== input.id) return;
     const first = this.list.firstSeq ?? lastSeq + 1;
     const older = input.messages.filter(({ seq }) => seq < first).sort((a, b) => a.seq - b.seq);
     if (!this.list.prepend(older, lateUpdates)) return this.#requestPage(request, PAGE_RETRY_DELAY_MS);
@@ -247,8 +255,9 @@ class Reducer extends ExcerptReducer {
 
   #pageFailed(input: { id: number; permanent: boolean; message: string }): void {
     const { request, lastSeq } = this.state;
-    if (this.excerptFailed(input.id, input.permanent, input.message) || request?.id !== input.id) return;
-    if (request.kind === "log" && input.permanent) return this.#reload(Math.max(lastSeq, request.to ?? 0));
+    if (this.pinsFailed(input.id, input.permanent) || this.excerptFailed(input.id, input.permanent, input.message)) return;
+    if (request?.id !== input.id) return;
+    if (request.kind === "log" && input.permanent) return this.#missed(Math.max(lastSeq, request.to ?? 0));
     if (request.kind === "older" || input.permanent) {
       this.set({ request: null });
       this.forgetLate();

@@ -27,6 +27,17 @@ export interface PagePosition {
   readonly after?: number;
   readonly around?: number;
   readonly at?: number;
+  /** Only the pinned ones. */
+  readonly pinned?: 1;
+}
+
+/** The pinned messages, in the order in which they were pinned. */
+export interface Pins {
+  readonly messages: readonly Message[];
+  /** The id of the page that is being fetched. */
+  readonly request: number | null;
+  /** They have changed since that was asked for. */
+  readonly stale: boolean;
 }
 
 /** A change of the log, or a piece of a live message that is not in the log yet. */
@@ -90,6 +101,7 @@ export interface State {
   readonly lateUpdates: readonly Update[];
   /** What views show that were moved to a message; the other views show `messages`. */
   readonly excerpts: ReadonlyMap<View, Excerpt>;
+  readonly pins: Pins;
   /** The live messages whose authors were asked to stop. */
   readonly stopping: ReadonlySet<number>;
 
@@ -182,6 +194,7 @@ export function initialState(
     heldFrames: [],
     lateUpdates: [],
     excerpts: new Map(),
+    pins: { messages: [], request: null, stale: false },
     stopping: new Set(),
     pending: [],
     members: [],

@@ -18,7 +18,7 @@ export const DRAFT_SCHEMAS = {
   }),
   "chat.edit": object({ cid: string, user: string, target: uint, text: string }),
   "chat.delete": object({ cid: string, user: string, target: uint }),
-  "chat.react": object({ cid: string, user: string, target: uint, emoji: string, on: optional(boolean) }),
+  "chat.react": object({ cid: string, user: string, target: uint, emoji: string, on: optional(boolean), pin: nullish(boolean) }),
   "chat.vote": object({ cid: string, user: string, target: uint, choice: string }),
 };
 

@@ -73,6 +73,8 @@ export const messageSchema = object({
   stoppable: optional(boolean),
   /** "agent" if an agent wrote it; absent for people and kernels. */
   author_kind: nullish(string),
+  /** When a moderator pinned it. */
+  pinned: nullish(number),
 });
 /** A message with all later changes folded in. `seq` and `at` grow strictly; `seq` may skip values. */
 export type Message = Infer<typeof messageSchema>;
@@ -88,6 +90,8 @@ export const changeSchema = object({
   text: nullish(string),
   emoji: nullish(string),
   on: nullish(boolean),
+  /** Of a react: the message is pinned, or with `on: false` no more, in place of the reaction. */
+  pin: nullish(boolean),
   /** Of an append: the code points of the text before it. */
   offset: nullish(uint),
   /** Of an append whose pieces were sent before: the code points of `text`, which is left out. */

@@ -2,6 +2,8 @@
 
 import type { Ask, Change, Message, Progress, Step } from "./entries";
 
+type Mutable = { -readonly [Field in keyof Message]: Message[Field] };
+
 /** `message` after `change`; applying the same change twice gives the same result. */
 export function fold(message: Message, change: Change): Message {
   if (message.deleted) return message;
@@ -10,7 +12,7 @@ export function fold(message: Message, change: Change): Message {
       // Without a text it was superseded: a later change of the same log has the text.
       return { ...message, text: change.text ?? message.text, edited: change.at };
     case "delete": {
-      const emptied: { -readonly [Field in keyof Message]: Message[Field] } = { ...message, text: "", parts: [] };
+      const emptied: Mutable = { ...message, text: "", parts: [] };
       delete emptied.ask;
       delete emptied.answer;
       delete emptied.expired;
@@ -18,11 +20,17 @@ export function fold(message: Message, change: Change): Message {
       delete emptied.steps;
       delete emptied.progress;
       delete emptied.votes;
+      delete emptied.pinned;
       return { ...emptied, reactions: {}, deleted: true, edited: change.at };
     }
     case "expire":
       return { ...message, expired: change.at };
     case "react": {
+      if (change.pin === true) {
+        const unpinned: Mutable = { ...message };
+        delete unpinned.pinned;
+        return change.on === false ? unpinned : { ...unpinned, pinned: change.at };
+      }
       const reactions = marked(message.reactions ?? {}, change.emoji ?? "", change.user, change.on !== false);
       return { ...message, reactions };
     }

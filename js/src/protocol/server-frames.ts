@@ -69,6 +69,8 @@ export const SERVER_FRAME_SCHEMAS = {
     read: nullish(uint),
     /** "read" or "moderate"; absent for a member who may read and write. */
     role: nullish(string),
+    /** Whether messages of the room may be pinned. */
+    pins: nullish(boolean),
   }),
   message: object({ entry: messageSchema, prev: nullish(uint) }),
   change: object({ entry: changeSchema, prev: nullish(uint) }),

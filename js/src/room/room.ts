@@ -106,6 +106,11 @@ export class Room {
     return this.#submit({ type: "chat.react", ...this.#newDraft(), target: message.seq, emoji, on });
   }
 
+  /** Pins a message for all members, or unpins it; for what does not know pins it is a reaction. */
+  pin(message: Message, on: boolean): boolean {
+    return this.#submit({ type: "chat.react", ...this.#newDraft(), target: message.seq, emoji: "📌", on, pin: true });
+  }
+
   /** Asks the author of a live message to end it. Returns false if nothing can be sent now. */
   stopMessage({ seq: target }: Message): boolean {
     const { user, status } = this.#state.value;

@@ -12,6 +12,7 @@ import { AttachmentCacheContext } from "./attachments/use-attachment";
 import { Composer, NEW_MESSAGE, type ComposerMode } from "./composer/composer";
 import { EmojiPicker } from "./emoji/emoji-picker";
 import { addressOf } from "./finding/permalink";
+import { Pinned } from "./finding/pinned";
 import { SearchPanel } from "./finding/search-panel";
 import { useFinding } from "./finding/use-finding";
 import { Footer } from "./footer";
@@ -83,6 +84,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
         invites={!isPage && !docked}
       />
       <SearchPanel room={room} open={searching} onClose={() => setSearching(false)} onGo={go} />
+      <Pinned messages={state.pins.messages} onGo={actions.onGo} />
       <AttachmentCacheContext.Provider value={room.attachments}>
         <NamesContext.Provider value={names}>
           <MessageList room={room} view={view} state={state} actions={actions} />
@@ -125,6 +127,7 @@ function messageActions(room: Room, setMode: (mode: ComposerMode) => void, requi
     onEdit: (message) => setMode({ kind: "edit", message }),
     onRemove: (message) => requireName() && room.remove(message),
     onReact: (message, emoji, on) => requireName() && room.react(message, emoji, on),
+    onPin: (message, on) => requireName() && room.pin(message, on),
     onAnswer: (question, text, choice) =>
       requireName() && (choice ? room.answer(question, text) : room.send(text, question)),
     onVote: (poll, choice) => requireName() && room.vote(poll, choice),

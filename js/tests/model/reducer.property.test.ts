@@ -16,7 +16,7 @@ import { FakeLog } from "../support/fake-log";
 
 type Step =
   | { do: "say"; step: number; asks: boolean; re: number | null }
-  | { do: "change"; kind: "edit" | "delete" | "react" | "expire"; target: number }
+  | { do: "change"; kind: "edit" | "delete" | "react" | "pin" | "expire"; target: number }
   | { do: "open" | "save" | "step" | "end"; target: number }
   | { do: "write"; target: number; text: string; replace: number | null }
   | { do: "deliver" | "lose" | "double" | "swap" | "answer" | "read" | "fail" | "older" | "idle" | "reconnect" | "restore" };
@@ -37,7 +37,7 @@ const steps = fc.array(
       weight: 5,
       arbitrary: fc.record({
         do: fc.constant("change" as const),
-        kind: fc.constantFrom("edit" as const, "delete" as const, "react" as const, "expire" as const),
+        kind: fc.constantFrom("edit" as const, "delete" as const, "react" as const, "pin" as const, "expire" as const),
         target: fc.nat(30),
       }),
     },
@@ -94,9 +94,10 @@ class World {
       case "change": {
         const target = this.log.entries.at(-1 - step.target)?.seq;
         if (target === undefined || (step.kind === "edit" && this.log.get(target)?.live)) return;
-        const fields = { edit: { text: `edit ${this.#texts++}` }, react: { emoji: "👍", on: this.#texts++ % 3 > 0 } };
-        const extra = step.kind === "edit" || step.kind === "react" ? fields[step.kind] : {};
-        return this.#broadcast(this.log.change({ kind: step.kind, target, ...extra }));
+        const reaction = { emoji: "👍", on: this.#texts++ % 3 > 0 };
+        const fields = { edit: { text: `edit ${this.#texts}` }, react: reaction, pin: { ...reaction, pin: true }, delete: {}, expire: {} };
+        const kind = step.kind === "pin" ? "react" : step.kind;
+        return this.#broadcast(this.log.change({ kind, target, ...fields[step.kind] }));
       }
       case "open":
         return this.#broadcast(this.log.append("bot", "", 1, { live: true }));
@@ -180,7 +181,7 @@ class World {
       while (this.#requested.length > 0) this.#read();
       this.#take(this.#unarrived.splice(0));
       const idle = this.#wire.length + this.#requested.length + this.#unarrived.length === 0;
-      if (idle && this.state.lastSeq === this.log.last && this.state.loaded && this.state.request === null) return;
+      if (idle && this.state.pins.request === null && this.state.lastSeq === this.log.last && this.state.loaded && this.state.request === null) return;
     }
     throw new Error(`never idle: ${JSON.stringify({ ...this.state, messages: this.state.messages.length })}`);
   }
@@ -253,6 +254,9 @@ describe("the list is the log's tail", () => {
         const all = world.log.folded();
         const first = messages[0]?.seq ?? Infinity;
         expect(messages).toEqual(all.filter(({ seq }) => seq >= first));
+        const pinned = all.filter((message) => message.pinned !== undefined).sort((a, b) => a.pinned! - b.pinned!);
+        const shown = ({ seq, text, pinned }: Message): unknown[] => [seq, text, pinned];
+        expect(world.state.pins.messages.map(shown)).toEqual(pinned.slice(-50).map(shown));
         if (complete) expect(messages).toEqual(all);
         else expect(messages.length).toBeGreaterThan(0);
       }),

@@ -69,7 +69,7 @@ describe("a gap", () => {
     const { log, state } = joined(3);
     for (let index = 0; index < 1_200; index += 1) log.append("ada", `missed ${index}`);
     const [next, effects] = reduce(state, [{ type: "gap", from: 3, to: log.last, reason: "long" }]);
-    expect(effects).toMatchObject([{ do: "page", position: {} }]);
+    expect(effects).toMatchObject([{ do: "page", position: {} }, { do: "page", position: { pinned: 1 } }]);
     const [reloaded] = reduce(next, [log.answer(effects[0]!)!]);
     expect(reloaded.messages).toEqual(log.folded().slice(-50));
   });
@@ -82,7 +82,7 @@ describe("a gap", () => {
     const [, again] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: false, message: "x" }]);
     expect(again).toMatchObject([{ do: "log", after: 3, delay: 2_000 }]);
     const [, instead] = reduce(filling, [{ type: "page-failed", id: ask.id, permanent: true, message: "x" }]);
-    expect(instead).toMatchObject([{ do: "page", position: {} }]);
+    expect(instead).toMatchObject([{ do: "page", position: {} }, { do: "page", position: { pinned: 1 } }]);
   });
 
   it("between two entries causes one resume, from the last entry", () => {

@@ -104,7 +104,8 @@ export class FakeLog {
   hello(resumed: boolean): Hello {
     const oldest = this.entries[0]?.seq ?? 0;
     const { epoch, last: seq } = this;
-    return { type: "hello", room: "lobby", epoch, seq, oldest, resumed, limits: LIMITS, heartbeat_ms: 20_000 };
+    const pins = this.entries.some((entry) => isChange(entry) && entry.pin);
+    return { type: "hello", room: "lobby", epoch, seq, oldest, resumed, limits: LIMITS, heartbeat_ms: 20_000, ...(pins && { pins }) };
   }
 
   /** The frames that a server sends to a client that resumes. */
@@ -121,8 +122,8 @@ export class FakeLog {
   }
 
   /** The messages at a position, as `GET /messages` gives them. */
-  page({ before = Infinity, after, around, at }: PagePosition, limit: number): Message[] {
-    const messages = this.folded();
+  page({ before = Infinity, after, around, at, pinned }: PagePosition, limit: number): Message[] {
+    const messages = this.folded().filter((each) => pinned === undefined || each.pinned !== undefined);
     if (after !== undefined) return messages.filter(({ seq }) => seq > after).slice(0, limit);
     if (around === undefined && at === undefined) return messages.filter(({ seq }) => seq < before).slice(-limit);
     const found = messages.findIndex((message) => (around === undefined ? message.at >= at! : message.seq >= around));

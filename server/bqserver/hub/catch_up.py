@@ -64,6 +64,9 @@ async def _closing_on_error(peer: Peer, work: Callable[[], Awaitable[None]]) -> 
 async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoch: str | None) -> None:
     bounds = await hub.log.bounds(room.name, min_seq=after or 0)
     room.seq = max(room.seq, bounds.seq)
+    if room.pins is None:
+        found = await hub.log.messages(room.name, limit=1, pinned=True)
+        room.pins = bool(room.pins or found)
     known = _is_known(hub, bounds, after, epoch)
     hello = Hello(
         room=room.name,
@@ -78,6 +81,7 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
         member=peer.member_id,
         read=await hub.reading.position(peer.principal, room.name, bounds.seq),
         role=None if peer.role is Role.WRITE else peer.role.name.lower(),
+        pins=room.pins or None,
     )
     peer.connection.write(text_frame(encode(hello)))
     _start(peer, partial(_join, hub, room, peer, bounds, after, known=known))

@@ -37,7 +37,7 @@ from .orphans import Orphans
 from .peer import Peer
 from .presence import PresenceAnnouncer, next_announcement
 from .reading.marks import ReadMarks
-from .room import ActiveRoom
+from .room import PINS, ActiveRoom
 
 _random = Random()  # noqa: S311 - no secret, and apart from the generator that a program may have seeded
 
@@ -154,7 +154,7 @@ class Hub:
             room = rooms.get(entry.room)
             if room is None:
                 continue
-            room.seq = entry.seq
+            room.seq, room.pins = entry.seq, PINS in entry.body or room.pins
             if variant is not None:
                 room.variants[entry.seq] = variant
             room.frames.append((entry.seq, entry_frame(entry)))

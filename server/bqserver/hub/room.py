@@ -12,6 +12,9 @@ from .direct_writes import DirectWriters
 from .live.variants import Variant
 from .peer import Peer
 
+PINS = b'"pin":true'
+"""In the JSON of a change that pins a message or unpins it; quotes within a text are escaped."""
+
 
 class Announcement:
     """The members of a room as they were last computed for its peers.
@@ -40,7 +43,8 @@ class ActiveRoom:
     compressed ones.
     ``compressing``: how many peers take compressed frames. ``remote_members``: by node, when it reported them (loop
     time) and the members. ``presence_due``: when the members may be announced again (monotonic seconds).
-    ``announcement``: what was announced of them last.
+    ``announcement``: what was announced of them last. ``pins``: whether a message is pinned, or was; None if that is not
+    known.
     """
 
     __slots__ = (
@@ -52,6 +56,7 @@ class ActiveRoom:
         "live_frames",
         "name",
         "peers",
+        "pins",
         "presence_due",
         "remote_members",
         "seq",
@@ -61,6 +66,7 @@ class ActiveRoom:
     def __init__(self, name: str) -> None:
         self.name = name
         self.seq = 0
+        self.pins: bool | None = None
         self.presence_due = 0.0
         self.announcement = Announcement()
         self.peers: set[Peer] = set()

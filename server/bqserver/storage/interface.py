@@ -55,9 +55,11 @@ class MessageLog(Protocol):
         """The entries in ``after < seq <= upto``, oldest first and not folded, at most ``limit``."""
 
     async def messages(
-        self, room: str, *, limit: int, before: int | None = None, after: int | None = None
+        self, room: str, *, limit: int, before: int | None = None, after: int | None = None, pinned: bool = False
     ) -> list[bytes]:
-        """Folded messages, oldest first: the last ``limit`` (below ``before``), or the first ``limit`` above ``after``."""
+        """Folded messages, oldest first: the last ``limit`` (below ``before``), or the first ``limit`` above ``after``;
+        ``pinned``: of those that are pinned.
+        """
 
     async def room_view(self, room: str, *, limit: int) -> RoomView:
         """The bounds, and the last ``limit`` messages within them, folded, oldest first."""

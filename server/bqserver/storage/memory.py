@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 import unicodedata
@@ -26,6 +27,7 @@ MIN_ROOM_ENTRIES = 100_000
 MAX_SEARCHED_AT_ONCE = 500
 """Messages, one or two milliseconds, after which a search lets the rest of the server run."""
 
+_PINNED = re.compile(rb'"pinned":[1-9]')
 _seq = attrgetter("seq")
 
 
@@ -42,6 +44,7 @@ class _RoomLog:
     """The live messages, and ``Submission.author`` of each."""
     additions: dict[int, list[int]] = field(default_factory=dict)
     """By message: the seqs of its ADDITIONS."""
+    pinned: set[int] = field(default_factory=set)
     references: Counter[str] = field(default_factory=Counter)
     """By attachment: how many messages reference it."""
 
@@ -73,8 +76,10 @@ class MemoryLog:
                 log.cids[submission.principal, submission.draft.cid] = entry.seq
             self._index(log, entry, submission)
         for (room, seq), body in plan.folded.items():
-            targets = self._rooms[room].targets
+            log = self._rooms[room]
+            targets = log.targets
             targets[seq] = targets[seq]._replace(body=body)
+            (log.pinned.add if _PINNED.search(body) else log.pinned.discard)(seq)
         for (room, seq), body in plan.redacted.items():
             self._redact(self._rooms[room], seq, body, plan.targets[room, seq])
         for (room, seq), parts in plan.emptied.items():
@@ -113,12 +118,12 @@ class MemoryLog:
         return entries[start : min(stop, start + limit)]
 
     async def messages(
-        self, room: str, *, limit: int, before: int | None = None, after: int | None = None
+        self, room: str, *, limit: int, before: int | None = None, after: int | None = None, pinned: bool = False
     ) -> list[bytes]:
         if room not in self._rooms:
             return []
         log = self._rooms[room]
-        seqs = log.messages
+        seqs = sorted(log.pinned) if pinned else log.messages
         if after is not None:
             start = bisect_right(seqs, after)
             stop = start + limit if before is None else min(start + limit, bisect_left(seqs, before))
@@ -238,6 +243,7 @@ class MemoryLog:
             log.texts.pop(seq, None)
             log.live.pop(seq, None)
             log.additions.pop(seq, None)
+            log.pinned.discard(seq)
             if b'"parts":' in body:
                 self._release(room, {part.sha256 for part in decode_message(body).parts})
         log.messages = log.messages[count:]

@@ -11,6 +11,7 @@ from bqwidget.protocol import (
     Change,
     Delete,
     Message,
+    React,
     can_vote,
     is_empty,
     is_open,
@@ -25,7 +26,7 @@ def reject_excess(message: Message, entry: Message | Change) -> Rejected | None:
     This decides about new drafts only: the entries of a stream or a copy, which an earlier version accepted, stay.
     """
     match entry:
-        case Change(kind="react", on=on) if on is not False:
+        case Change(kind="react", on=on, pin=pin) if on is not False and not pin:
             return _reject_reaction(message, entry)
         case Change(kind="vote", user=user) if sum(map(len, message.votes.values())) >= MAX_VOTES:
             if not any(user in users for users in message.votes.values()):
@@ -51,6 +52,8 @@ def reject(submission: Submission, entry: Message | Change, author: str, message
     _, principal, draft, verified, moderator, *_ = submission
     if message.verified and not verified:
         author = ""  # an unverified sender of the same name is not the author
+    if isinstance(draft, React) and draft.pin and not moderator:
+        return Rejected("forbidden", f"only a moderator may pin message {message.seq}, or unpin it", 403)
     if moderator and isinstance(draft, Delete):
         author = principal  # a moderator may delete any message
     return _reject_change(entry, principal, message, author)

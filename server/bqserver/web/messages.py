@@ -31,7 +31,8 @@ class MessagesHandler(BodyHandler):
         limit = self.query_integer("limit", 1, MAX_PAGE_MESSAGES) or DEFAULT_PAGE_MESSAGES
         before, after, around, at = (self.query_integer(name, 0) for name in ("before", "after", "around", "at"))
         if around is None and at is None:
-            query = partial(hub.log.messages, room, limit=limit, before=before, after=after)
+            pinned = self.query_integer("pinned", 0, 1) == 1
+            query = partial(hub.log.messages, room, limit=limit, before=before, after=after, pinned=pinned)
         elif [before, after, around, at].count(None) < 3:  # noqa: PLR2004 - of the four, one is given
             name = "at" if around is None else "around"
             raise ApiError(400, f"bad_{name}", f"{name} can't be combined with another position: give one of them")

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.submissions import submissions
 
-from bqwidget.protocol import Edit, Send
+from bqwidget.protocol import Delete, Edit, React, Send
 
 Opener = Callable[[], contextlib.AbstractAsyncContextManager[MessageLog]]
 
@@ -196,6 +196,38 @@ def test_a_batch_may_have_any_size(new_log: Opener):
     run_scenario(new_log, scenario)
 
 
+def test_pinned_messages_are_read_apart_from_the_others(new_log: Opener):
+    def react(target: int, emoji: str = "📌", *, moderator: bool = True, **more: bool) -> Submission:
+        return Submission(
+            "lobby", "eve", React(cid="", user="eve", target=target, emoji=emoji, **more), moderator=moderator
+        )
+
+    async def pinned(log: MessageLog, **position: int) -> list[str]:
+        page: dict[str, int] = {"limit": 50, **position}
+        return [json.loads(body)["text"] for body in await log.messages("lobby", pinned=True, **page)]
+
+    async def scenario(log: MessageLog) -> None:
+        first, second, third, fourth = [one.seq for one in await log.append([hi(text) for text in "abcd"])]
+        assert await pinned(log) == []
+        named = react(first, "pinned", moderator=False)  # a reaction of that name
+        await log.append([named, react(fourth, pin=True), react(second, pin=True), react(third, pin=True)])
+        assert await pinned(log) == ["b", "c", "d"]
+        assert await pinned(log, limit=1) == ["d"]
+        assert await pinned(log, before=fourth) == ["b", "c"]
+        assert await pinned(log, after=second, limit=1) == ["c"]
+        assert json.loads((await log.messages("lobby", limit=1))[0]).get("reactions") is None
+        for refused in await log.append(
+            [react(first, pin=True, moderator=False), react(third, pin=True, on=False, moderator=False)]
+        ):
+            assert isinstance(refused, Rejected)
+            assert refused.code == "forbidden"
+        delete = Submission("lobby", "ada", Delete(cid="", user="ada", target=fourth))
+        await log.append([edit(second, "B"), react(third, pin=True, on=False), delete])
+        assert await pinned(log) == ["B"]
+
+    run_scenario(new_log, scenario)
+
+
 @settings(max_examples=30)
 @given(drafts=st.lists(submissions(), max_size=30), size=st.integers(1, 9))
 def test_memory_and_sqlite_give_the_same_outcomes_and_messages(tmp_path_factory: pytest.TempPathFactory, drafts, size):
@@ -208,9 +240,15 @@ def test_memory_and_sqlite_give_the_same_outcomes_and_messages(tmp_path_factory:
         results = [one._replace(at=0, body=b"") if isinstance(one, Stored) else one for one in outcomes]
         rooms = await log.rooms()
         contents = [
-            (await log.bounds(room), [_timeless(body) for body in await log.messages(room, limit=99)])
+            (
+                await log.bounds(room),
+                [_timeless(body) for body in await log.messages(room, limit=99)],
+                [_timeless(body) for body in await log.messages(room, limit=99, pinned=True)],
+            )
             for room, _ in rooms
         ]
+        for _, messages, pinned in contents:
+            assert pinned == [message for message in messages if "pinned" in message]
         await log.close()
         return results, rooms, contents
 
@@ -223,7 +261,7 @@ def test_memory_and_sqlite_give_the_same_outcomes_and_messages(tmp_path_factory:
 def _timeless(body: bytes) -> dict[str, object]:
     message = json.loads(body)
     assert message.pop("at")
-    for name in ("edited", "expired"):
+    for name in ("edited", "expired", "pinned"):
         if name in message:
             message[name] = True
     return message

@@ -67,6 +67,7 @@ WITH_TIMEOUT = {
     "edit": (1, "hi"),
     "delete": (1,),
     "react": (1, "👍"),
+    "pin": (1,),
     "ask": ("?",),
     "aask": ("?",),
     "poll": ("?", ["a", "b"]),
@@ -82,7 +83,15 @@ MESSAGES = [
     (-1, "is -1"),
     (True, "not True"),
 ]
-WITH_MESSAGE = {"thread": (), "reply": ("hi",), "edit": ("hi",), "delete": (), "react": ("👍",), "answer": ("yes",)}
+WITH_MESSAGE = {
+    "thread": (),
+    "reply": ("hi",),
+    "edit": ("hi",),
+    "delete": (),
+    "react": ("👍",),
+    "answer": ("yes",),
+    "pin": (),
+}
 
 CASES = [
     *(case(verb, text, *given, timeout=value) for verb, given in WITH_TIMEOUT.items() for value, text in TIMEOUTS),
@@ -221,6 +230,7 @@ CASES = [
     case("transcript", "messages must be a list .*not 3", [3]),
     case("get", "seq must be a Message or its seq", "x"),
     case("get", "seq is 0", 0),
+    case("pin", "on must be True or False", 1, on="no"),
     case("mute", "user must be text such as 'bob'", 3),
     case("mute", "minutes is 0", "bob", 0),
     case("mute", "minutes must be a number of minutes", "bob", "ten"),
@@ -251,6 +261,7 @@ TWINS = (
     "get",
     "thread",
     "mark_read",
+    "pin",
     "mute",
     "unmute",
 )
@@ -260,7 +271,7 @@ CASES += [
     for verb, *rest in [one.values]
     if verb in TWINS and (verb == "poll" or "wait" not in one.values[3])
 ]
-WITHOUT_ARGUMENTS = {"pending", "apending", "close", "aclose", "lock", "alock", "unlock", "aunlock"}
+WITHOUT_ARGUMENTS = {"pending", "apending", "close", "aclose", "pins", "apins", "lock", "alock", "unlock", "aunlock"}
 
 
 @pytest.fixture(scope="module")

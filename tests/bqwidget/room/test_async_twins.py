@@ -35,6 +35,8 @@ CALLS = {
     "amark_read": lambda room, sent: room.amark_read(sent),
     "astop": lambda room, sent: room.astop(sent),
     "ainvite": lambda room, _: room.ainvite(uses=2),
+    "apin": lambda room, sent: room.apin(sent),
+    "apins": lambda room, _: room.apins(),
     "amute": lambda room, _: room.amute("eve", minutes=1),
     "aunmute": lambda room, _: room.aunmute("eve"),
     "alock": lambda room, _: room.alock(),
@@ -45,7 +47,7 @@ VERBS = {name: "wait_open" if name == "await_open" else name.removeprefix("a") f
 VERBS["next_message"] = "wait_for"
 SAME_AS_OFFLINE = {"next_message", "aask", "aconversation"}
 """They read the kept messages, or end by their own time."""
-NEED_A_TOKEN = ["ainvite", "amute", "aunmute", "alock", "aunlock"]
+NEED_A_TOKEN = ["ainvite", "apin", "amute", "aunmute", "alock", "aunlock"]
 """An open server refuses them."""
 
 

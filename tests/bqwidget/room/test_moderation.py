@@ -46,6 +46,24 @@ def test_a_moderator_locks_and_unlocks_the_room(ada_and_bob: tuple[Room, Room]) 
     again.close()
 
 
+def test_a_moderator_pins_a_message_for_all(ada_and_bob: tuple[Room, Room]) -> None:
+    ada, bob = ada_and_bob
+    rules, other = bob.send("Be kind"), bob.send("hi")
+    pinned = ada.pin(rules)
+    assert pinned is not None
+    assert pinned.pinned
+    eventually(lambda: [message.pinned for message in bob.messages] == [pinned.pinned, None])
+    assert [message.text for message in bob.pins()] == ["Be kind"]
+    with pytest.raises(MessageRefused) as refused:
+        bob.pin(other)
+    assert refused.value.code == "forbidden"
+    unpinned = ada.pin(rules.seq, on=False)
+    assert unpinned is not None
+    assert unpinned.pinned is None
+    assert not bob.pins()
+    assert not unpinned.reactions
+
+
 def test_others_may_not_and_a_wrong_argument_is_an_error(ada_and_bob: tuple[Room, Room]) -> None:
     ada, bob = ada_and_bob
     for order in (bob.lock, bob.unlock, lambda: bob.mute("ada"), lambda: bob.unmute("ada")):

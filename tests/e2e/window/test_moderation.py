@@ -72,6 +72,58 @@ def test_a_moderator_has_a_menu_and_others_do_not(people, pages, axe, scheme, wi
         assert bob.messages.count() == 2
 
 
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 330)])
+def test_a_moderator_pins_by_keyboard_and_all_see_it(people, pages, axe, scheme, width):
+    theirs, mine = pages(), pages(color_scheme=scheme, viewport={"width": width, "height": 700})
+    with running_server() as server:
+        bob, ada = open_page(theirs, server, people["bob"]), open_page(mine, server, people["ada"])
+        for text in ("Rules: **be kind**, and name your runs after what they change, not after the day", "hi"):
+            bob.say(text)
+            ada.wait_for(text[:5])
+        for _ in range(2):
+            ada.messages.last.focus()
+            mine.keyboard.press("ArrowUp")
+            mine.keyboard.press("Tab")
+            pin = ada.messages.first.get_by_role("button", name="Pin for all")
+            pin.focus()
+            mine.keyboard.press("Enter")
+            strip = bob.region.get_by_role("group", name="Pinned messages")
+            strip.get_by_text("be kind").wait_for()
+            ada.region.get_by_role("group", name="Pinned messages").wait_for()
+            assert axe(mine) == [], "a message is pinned"
+            assert bob.region.get_by_role("button", name="Pin for all").count() == 0
+            ada.messages.first.get_by_role("button", name="Unpin").press("Enter")
+            strip.wait_for(state="detached")
+        for row in (ada.messages.first, ada.messages.last):
+            row.hover()
+            row.get_by_role("button", name="Pin for all").click()
+        ada.region.get_by_role("button", name="All 2 pinned messages").press("Enter")
+        assert axe(mine) == [], "the list"
+        mine.locator(".bq-all-pins").get_by_role("button").filter(has_text="Rules").press("Enter")
+        ada.region.locator("[aria-current=location]").filter(has_text="Rules").wait_for()
+        theirs.reload()
+        strip.get_by_text("hi", exact=True).wait_for()
+
+
+def test_pins_in_a_notebook_go_through_the_kernel(people, jupyter, pages):
+    with running_server() as server:
+        lab, page = jupyter(), pages()
+        cell = f"from bqwidget import Room\nroom = Room('lobby', url={server.url!r}, token={people['ada']!r})\nroom"
+        notebook = lab.open(page, lab.notebook("pins.ipynb", cell, "room.pin(room.send('from Python'))\nroom"))
+        notebook.run(0)
+        window = notebook.room()
+        window.wait_connected()
+        strip = window.region.get_by_role("group", name="Pinned messages")
+        window.say("from the window")
+        window.messages.filter(has_text="from the window").hover()
+        window.region.get_by_role("button", name="Pin for all").click()
+        strip.get_by_text("from the window").wait_for()
+        notebook.run(1)
+        strip.first.get_by_text("from Python").wait_for()
+        second = notebook.room(index=1)  # its kernel joined before anything was pinned
+        second.region.get_by_role("button", name="All 2 pinned messages").wait_for()
+
+
 def test_the_menu_in_a_notebook_orders_through_the_kernel(people, jupyter, pages):
     with running_server() as server:
         lab, page = jupyter(), pages()

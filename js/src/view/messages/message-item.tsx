@@ -8,7 +8,7 @@ import { Attachments } from "../attachments/attachments";
 import { Poll } from "../questions/poll";
 import { Question } from "../questions/question";
 import { Avatar } from "../shared/avatar";
-import { CheckIcon } from "../shared/icons";
+import { CheckIcon, PinIcon } from "../shared/icons";
 import { mentions } from "../shared/mentions";
 import { VerificationBadge, verificationTitle } from "../shared/verification-badge";
 import { LiveState } from "./live-state";
@@ -22,7 +22,7 @@ import { Steps } from "./steps";
 
 interface Props extends Row {
   readonly user: string;
-  /** The reader may delete what others wrote. */
+  /** The reader may pin messages, and delete what others wrote. */
   readonly moderator: boolean;
   /** Pointed at, or focused: shows the toolbar. */
   readonly active: boolean;
@@ -108,7 +108,7 @@ export class MessageItem extends Component<Props> {
         <div class={`bq-bubble${message.ask ? " bq-question" : ""}${mentioned ? " bq-mentioned" : ""}`}>
           {mentioned && <span class="bq-sr">{strings.mentionsYou}</span>}
           {this.content()}
-          {active && <MessageToolbar message={message} own={own} removable={own || moderator} {...actions} />}
+          {active && <MessageToolbar message={message} own={own} moderator={moderator} {...actions} />}
         </div>
         {message.reactions && (
           <Reactions reactions={message.reactions} user={user} onReact={(emoji, on) => actions.onReact(message, emoji, on)} />
@@ -188,6 +188,12 @@ export class MessageItem extends Component<Props> {
     const { message, mine, rejectedAs } = this.props;
     return (
       <p class="bq-meta">
+        {message.pinned !== undefined && (
+          <span class="bq-tick" title={strings.pinned}>
+            <PinIcon />
+            <span class="bq-sr">{strings.pinned}</span>
+          </span>
+        )}
         {rejectedAs !== null && <span class="bq-rejected">{strings[rejectedAs]}</span>}
         {message.edited !== undefined && !message.deleted && <span>{strings.edited}</span>}
         <time dir="auto" dateTime={toIsoString(message.at)} title={formatDateTime(message.at)}>

@@ -6,7 +6,7 @@ import { strings } from "../../i18n/strings";
 import type { Message } from "../../protocol/entries";
 import { useCopy } from "../shared/hooks";
 import { IconButton } from "../shared/icon-button";
-import { CheckIcon, DeleteIcon, EditIcon, LinkIcon, MoreIcon, ReactIcon, ReplyIcon } from "../shared/icons";
+import { CheckIcon, DeleteIcon, EditIcon, LinkIcon, MoreIcon, PinIcon, ReactIcon, ReplyIcon } from "../shared/icons";
 
 const QUICK_REACTIONS = ["👍", "❤️", "😄", "🎉", "👀", "✅"];
 
@@ -20,6 +20,7 @@ export interface MessageActions {
   readonly onEdit: (message: Message) => void;
   readonly onRemove: (message: Message) => boolean;
   readonly onReact: (message: Message, emoji: string, on: boolean) => boolean;
+  readonly onPin: (message: Message, on: boolean) => boolean;
   /** Lets the reader choose any emoji to react with. */
   readonly onPickEmoji: (message: Message) => void;
   readonly onAnswer: (question: Message, text: string, choice: boolean) => boolean;
@@ -32,11 +33,11 @@ export interface MessageActions {
 interface Props extends MessageActions {
   readonly message: Message;
   readonly own: boolean;
-  /** The reader's, or the reader is a moderator. */
-  readonly removable: boolean;
+  /** The reader may pin it, and delete what others wrote. */
+  readonly moderator: boolean;
 }
 
-export function MessageToolbar({ message, own, removable, ...actions }: Props): JSX.Element {
+export function MessageToolbar({ message, own, moderator, ...actions }: Props): JSX.Element {
   const [pickerOpen, setPickerOpen] = useState(false);
   const [asked, setAsked] = useState(false);
   const { copied, copy } = useCopy();
@@ -84,7 +85,15 @@ export function MessageToolbar({ message, own, removable, ...actions }: Props): 
               <EditIcon />
             </IconButton>
           )}
-          {removable && (
+          {moderator && (
+            <IconButton
+              label={message.pinned === undefined ? strings.pin : strings.unpin}
+              onClick={() => actions.onPin(message, message.pinned === undefined)}
+            >
+              <PinIcon />
+            </IconButton>
+          )}
+          {(own || moderator) && (
             <IconButton label={strings.remove} onClick={() => setAsked(true)}>
               <DeleteIcon />
             </IconButton>

@@ -38,6 +38,7 @@ export const FileIcon = icon("M7 3.5h7l4 4v13H7zM14 3.5v4h4");
 export const AttachIcon = icon(
   "m19.5 11.5-7.6 7.6a4.6 4.6 0 0 1-6.5-6.5l8-8a3.1 3.1 0 0 1 4.4 4.4l-7.9 7.9a1.5 1.5 0 0 1-2.2-2.2l7.2-7.1",
 );
+export const PinIcon = icon("M9 4h6M10 4v6.5L6.5 14v1.5h11V14L14 10.5V4M12 15.5V21");
 export const LinkIcon = icon("M10 14a4 4 0 0 0 5.7 0l3.6-3.6a4 4 0 1 0-5.7-5.7l-1.2 1.2M14 10a4 4 0 0 0-5.7 0l-3.6 3.6a4 4 0 1 0 5.7 5.7l1.2-1.2");
 export const BackIcon = icon("M14.5 5.5 8 12l6.5 6.5");
 export const TabIcon = icon("M5 5.5h14v13H5zM5 9.5h14M11 5.5v4");

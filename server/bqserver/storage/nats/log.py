@@ -162,14 +162,14 @@ class NatsLog:
         return await self._read(queries.entries, room, after, upto, limit)
 
     async def messages(
-        self, room: str, *, limit: int, before: int | None = None, after: int | None = None
+        self, room: str, *, limit: int, before: int | None = None, after: int | None = None, pinned: bool = False
     ) -> list[bytes]:
-        if before is None and after is None:
+        if before is None and after is None and not pinned:
             found = await self._snapshots.messages(room, limit)
             if found is not None:
                 return found
         await self.consumers.refresh(room, None if before is None else before - 1)
-        return await self._read(queries.messages, room, limit, before, after)
+        return await self._read(partial(queries.messages, pinned=pinned), room, limit, before, after)
 
     async def room_view(self, room: str, *, limit: int) -> RoomView:
         return await self._snapshots.room_view(room, limit) or await read_view(self, room, limit)

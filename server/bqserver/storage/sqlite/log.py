@@ -138,9 +138,9 @@ class SqliteLog:
         return await self._readers.read(queries.entries, room, after, upto, limit)
 
     async def messages(
-        self, room: str, *, limit: int, before: int | None = None, after: int | None = None
+        self, room: str, *, limit: int, before: int | None = None, after: int | None = None, pinned: bool = False
     ) -> list[bytes]:
-        return await self._readers.read(queries.messages, room, limit, before, after)
+        return await self._readers.read(partial(queries.messages, pinned=pinned), room, limit, before, after)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
         return await self._readers.search(room, words, limit)

@@ -6,7 +6,7 @@ import sqlite3
 
 from bqserver.model import Bounds, LiveRow, RoomRow, Stored
 
-from .schema import SEQ_BITS, SEQ_MASK
+from .schema import IS_PINNED, SEQ_BITS, SEQ_MASK
 
 
 def bounds(db: sqlite3.Connection, room: str) -> Bounds:
@@ -52,14 +52,16 @@ def entries(db: sqlite3.Connection, room: str, after: int, upto: int, limit: int
     ]
 
 
-def messages(db: sqlite3.Connection, room: str, limit: int, before: int | None, after: int | None) -> list[bytes]:
+def messages(
+    db: sqlite3.Connection, room: str, limit: int, before: int | None, after: int | None, *, pinned: bool = False
+) -> list[bytes]:
     low, high = id_range(room_number(db, room))
     first = low + min(after, SEQ_MASK) + 1 if after is not None else low
     last = low + min(before, SEQ_MASK) - 1 if before is not None else high
+    index = f"pinned WHERE {IS_PINNED}" if pinned else "message WHERE target IS NULL"
     order = "ASC" if after is not None else "DESC"
     rows = db.execute(
-        "SELECT coalesce(folded, body) FROM entry INDEXED BY message "
-        f"WHERE target IS NULL AND id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?",
+        f"SELECT coalesce(folded, body) FROM entry INDEXED BY {index} AND id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?",
         (first, last, limit),
     ).fetchall()
     bodies = [row[0] for row in rows]

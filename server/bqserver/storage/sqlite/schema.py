@@ -62,6 +62,11 @@ CREATE TABLE read_position (
 """
 """How far verified members have read."""
 
+IS_PINNED = "target IS NULL AND folded IS NOT NULL AND CAST(folded AS TEXT) GLOB '*\"pinned\":[1-9]*'"
+"""Whether a message is pinned; a reaction of that name has users in place of a time."""
+
+_VERSION_7 = f"CREATE INDEX pinned ON entry (id) WHERE {IS_PINNED}"
+
 BUSY_TIMEOUT_MS, TRUNCATE_TIMEOUT_MS = 10_000, 200
 """Milliseconds to wait for another connection; for readers, before the write-ahead log is truncated."""
 
@@ -86,6 +91,7 @@ MIGRATIONS: list[str | Callable[[sqlite3.Connection], None]] = [
     _VERSION_4,
     _VERSION_5,
     _VERSION_6,
+    _VERSION_7,
 ]
 """Step N upgrades a file from version N to N + 1. Never edit a released step."""
 
