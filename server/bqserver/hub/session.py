@@ -8,7 +8,7 @@ import logging
 from bqserver.websocket.flood_control import BYTES_PER_FRAME, UNSTORED_PER_FRAME, FloodControl
 
 from .catch_up import start_join
-from .commands import close_for_rate, dispatch
+from .dispatch import close_for_rate, dispatch
 from .hub import Hub
 from .peer import Peer
 from .room import ActiveRoom

@@ -8,7 +8,7 @@ import pytest
 from bqserver.app import ChatServer
 from bqserver.auth import tokens
 from bqserver.auth.admission import ConnectionLimiter, LoginThrottle
-from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
+from bqserver.hub.dispatch import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.ws_client import member, request

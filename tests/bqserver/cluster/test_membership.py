@@ -119,7 +119,7 @@ def test_members_of_both_nodes_share_a_room(two_nodes: Nodes):
 
 
 def test_what_a_member_does_and_offers_is_shown_on_both_nodes(two_nodes: Nodes, monkeypatch):
-    monkeypatch.setattr("bqserver.hub.commands.TYPING_TIMEOUT", 0.5)
+    monkeypatch.setattr("bqserver.hub.dispatch.TYPING_TIMEOUT", 0.5)
     here, there = two_nodes
     mean, stop = {"name": "mean", "usage": "/mean NUMBERS..."}, {"name": "stop"}
     ada = {"user": "ada"}

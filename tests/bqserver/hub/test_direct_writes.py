@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
 import pytest
-from bqserver.hub.commands import dispatch, submit
+from bqserver.hub.dispatch import dispatch, submit
 from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 from bqserver.model import Submission

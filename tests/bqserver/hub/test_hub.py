@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from bqserver.errors import QueueFull
-from bqserver.hub.commands import submit
+from bqserver.hub.dispatch import submit
 from bqserver.hub.hub import Hub
 from bqserver.model import Stored
 from bqserver.storage.memory import MemoryLog

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 from bqserver.hub.catch_up import start_join, start_resume
-from bqserver.hub.commands import dispatch
+from bqserver.hub.dispatch import dispatch
 from bqserver.hub.hub import Hub
 from bqserver.hub.peer import Peer
 from bqserver.model import Bounds, Outcome, Stored, Submission

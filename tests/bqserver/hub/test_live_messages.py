@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.hub.commands import submit
+from bqserver.hub.dispatch import submit
 from bqserver.hub.hub import Hub
 from bqserver.hub.live.content import Content
 from bqserver.hub.live.message import LiveMessage

@@ -12,7 +12,7 @@ import pytest
 from bqserver.auth import tokens
 from bqserver.hub import presence
 from bqserver.hub.catch_up import start_resume
-from bqserver.hub.commands import TYPING_TIMEOUT
+from bqserver.hub.dispatch import TYPING_TIMEOUT
 from bqserver.hub.hub import Hub
 from bqserver.hub.presence import BRIEF_COMMANDS_BYTES, MAX_COMMANDS_BYTES, local_members, next_announcement
 from bqserver.storage.memory import MemoryLog
@@ -103,7 +103,7 @@ def test_a_member_says_that_it_does_so_no_more(server: RunningServer, ada: Membe
 
 
 def test_an_activity_that_is_not_repeated_ends(server: RunningServer, ada: Member, monkeypatch) -> None:
-    monkeypatch.setattr("bqserver.hub.commands.TYPING_TIMEOUT", 0.5)
+    monkeypatch.setattr("bqserver.hub.dispatch.TYPING_TIMEOUT", 0.5)
     with member(server.url, query="?user=bot&kind=agent") as bot:
         bot.send(typing("thinking…"))
         until(ada, "bot", lambda one: one.get("typing") == "thinking…")

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.hub.commands import submit
+from bqserver.hub.dispatch import submit
 from bqserver.hub.hub import Hub
 from bqserver.hub.orphans import Orphans
 from bqserver.model import Rejected, Submission

@@ -9,7 +9,7 @@ import threading
 from importlib import import_module
 
 import pytest
-from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
+from bqserver.hub.dispatch import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server
 from support.eventually import eventually
@@ -397,7 +397,7 @@ def test_presence_shows_members_joining_typing_and_leaving(server):
 @pytest.mark.parametrize("end", ["time", "send"])
 def test_the_end_of_typing_is_announced(monkeypatch, end):
     """After its time, or when the member sends, without anything else happening in the room."""
-    monkeypatch.setattr("bqserver.hub.commands.TYPING_TIMEOUT", 0.5 if end == "time" else 600.0)
+    monkeypatch.setattr("bqserver.hub.dispatch.TYPING_TIMEOUT", 0.5 if end == "time" else 600.0)
     with (
         running_server(open=True) as server,
         member(server.url, query="?user=ada") as one,

@@ -14,7 +14,7 @@ from bqserver import repeats
 from bqserver.audit import AuditLog
 from bqserver.auth import tokens
 from bqserver.auth.identity import Identity
-from bqserver.hub.commands import MAX_CONSECUTIVE_REJECTIONS
+from bqserver.hub.dispatch import MAX_CONSECUTIVE_REJECTIONS
 from bqserver.repeats import RepeatFilter
 from bqserver.testing import running_server
 from support.forking.server import start

@@ -9,7 +9,7 @@ import string
 import zlib
 
 import pytest
-from bqserver.hub.commands import submit
+from bqserver.hub.dispatch import submit
 from bqserver.hub.hub import Hub
 from bqserver.storage.memory import MemoryLog
 from bqserver.testing import running_server

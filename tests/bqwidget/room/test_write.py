@@ -9,7 +9,7 @@ import time
 from urllib.request import Request, urlopen
 
 import pytest
-from bqserver.hub.commands import TYPING_TIMEOUT
+from bqserver.hub.dispatch import TYPING_TIMEOUT
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.tcp_proxy import tcp_proxy
