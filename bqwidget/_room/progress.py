@@ -18,7 +18,7 @@ from bqwidget.protocol import Ending, printable, truncate, visible
 from .arguments import check_count, check_flag, check_text, wrong_type, wrong_value
 from .sending import SendMixin
 from .writing.lines import MAX_LABEL_LENGTH, error_line
-from .writing.progress import ProgressMessage, State
+from .writing.progress_message import ProgressMessage, State
 from .writing.rate import Clock, ProgressRate, format_duration, to_ms
 from .writing.writer import INTERRUPTS
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from bqwidget import BqwidgetError, Room, TrackStopped
 from bqwidget._room.progress import exited_deliberately
 from bqwidget._room.writing.lines import MAX_LABEL_LENGTH, error_line
-from bqwidget._room.writing.progress import UPDATE_INTERVAL
+from bqwidget._room.writing.progress_message import UPDATE_INTERVAL
 from bqwidget._room.writing.rate import ProgressRate, format_duration, format_number
 from bqwidget.protocol import AppendFrame
 
