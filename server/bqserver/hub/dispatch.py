@@ -165,7 +165,7 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
 def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) -> None:
     draft = submission.draft
     if isinstance(draft, Send) and draft.live:
-        hub.live.places.opened(peer.member, submission.room, outcome)
+        hub.live.quota.opened(peer.member, submission.room, outcome)
     if isinstance(outcome, Stored):
         if isinstance(draft, Send):
             if draft.ask is not None:

@@ -283,7 +283,7 @@ def test_a_client_of_another_member_is_not_the_author(home):
 
 
 def test_too_many_at_once_are_refused(server, monkeypatch):
-    monkeypatch.setattr("bqserver.hub.live.places.MAX_LIVE_MESSAGES", 2)
+    monkeypatch.setattr("bqserver.hub.live.quota.MAX_LIVE_MESSAGES", 2)
     with members(server, "bot", "ada") as (bot, ada):
         first, _ = opened(bot, cid="1"), opened(bot, cid="2")
         bot.say("", cid="3", user="bot", live=True)
@@ -311,9 +311,9 @@ def test_the_frames_of_one_turn_are_one_write() -> None:
     run(scenario)
 
 
-def test_one_member_has_half_of_all_places(home, monkeypatch):
+def test_one_member_has_half_of_the_quota(home, monkeypatch):
     """Whatever clients it has; a place is free again when the message has ended, or was not stored."""
-    monkeypatch.setattr("bqserver.hub.live.places.MAX_LIVE_MESSAGES_IN_ALL", 4)
+    monkeypatch.setattr("bqserver.hub.live.quota.MAX_LIVE_MESSAGES_IN_ALL", 4)
     path = home / "data" / "tokens.json"
     bot_key, eve_key = ({"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("bot", "eve"))
     with (

@@ -25,7 +25,7 @@ from bqwidget.protocol import Append, AppendFrame, Change, End, StopFrame, encod
 
 from .content import Content, difference
 from .message import LiveMessage
-from .places import LivePlaces
+from .quota import LiveQuota
 from .saving import GONE_CODES, Saver, Submit
 from .variants import OPENS, Variant, changing, opening
 
@@ -45,7 +45,7 @@ class LiveMessages:
         self._orphans = orphans
         self._grace = grace
         self.rooms: dict[str, dict[int, LiveMessage]] = {}
-        self.places = LivePlaces(self._is_live)
+        self.quota = LiveQuota(self._is_live)
         self._saver = Saver(submit, self._send, self._forget)
         self._loop = asyncio.get_running_loop()
 
@@ -257,7 +257,7 @@ class LiveMessages:
     def _forget(self, live: LiveMessage) -> None:
         live.cancel_timers()
         room, seq = live.message.room, live.message.seq
-        self.places.leave(room, seq)
+        self.quota.release(room, seq)
         lives = self.rooms.get(room, {})
         if lives.pop(seq, None) is not None and not lives:
             del self.rooms[room]

@@ -10,16 +10,16 @@ from bqserver.model import Rejected
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import Append, End, SetStep, Stop, StopFrame, check, is_visible
 
-from . import places
+from . import quota
 from .message import LiveMessage
 
 
 def reserve(hub: Hub, peer: Peer) -> Rejected | None:
-    """Why ``peer`` may not open one more live message; None if it may, and has a place for it."""
-    if hub.orphans.count_live(peer.author) >= places.MAX_LIVE_MESSAGES:
-        message = f"you write {places.MAX_LIVE_MESSAGES} messages at once: end one first"
+    """Why ``peer`` may not open one more live message; None if it may, and the message is counted now."""
+    if hub.orphans.count_live(peer.author) >= quota.MAX_LIVE_MESSAGES:
+        message = f"you write {quota.MAX_LIVE_MESSAGES} messages at once: end one first"
         return Rejected("too_many_live", message, 409)
-    if not hub.live.places.take(peer.member):
+    if not hub.live.quota.reserve(peer.member):
         return Rejected("too_many_live", "too many messages are being written at once: end one of yours first", 409)
     return None
 
