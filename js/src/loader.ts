@@ -5,12 +5,11 @@
  */
 
 import type { Model } from "./transport/comm-commands";
+import type { InitializeProps, RenderProps } from "./widget";
 import type widget from "./widget";
 
 type Factory = typeof widget;
-type View = ReturnType<Factory>;
-type InitializeProps = Parameters<View["initialize"]>[0];
-type RenderProps = Parameters<View["render"]>[0];
+type AnyWidget = ReturnType<Factory>;
 
 interface Code {
   requestedAt: number;
@@ -30,12 +29,12 @@ const codes = known ?? new Map<string, Code>();
 Reflect.set(globalThis, key, codes);
 
 export default function loader() {
-  let view: Promise<View> | null = null;
+  let view: Promise<AnyWidget> | null = null;
   let close = (): void => undefined;
 
-  function open({ model, signal }: InitializeProps): Promise<View> {
+  function open({ model, signal }: InitializeProps): Promise<AnyWidget> {
     view ??= new Promise((resolve) => {
-      const stop = fetchCode(model, (factory) => {
+      const stop = loadFactory(model, (factory) => {
         const opened = factory();
         close = opened.initialize({ model, ...(signal && { signal }) });
         resolve(opened);
@@ -71,7 +70,7 @@ export default function loader() {
 }
 
 /** Asks the kernel until it answers; returns a function that stops this. */
-function fetchCode(model: Model, onCode: (factory: Factory) => void): () => void {
+function loadFactory(model: Model, onCode: (factory: Factory) => void): () => void {
   const version = String(model.get("_version"));
   const code = codes.get(version) ?? { requestedAt: 0, factory: null, style: null };
   codes.set(version, code);

@@ -16,12 +16,12 @@ import { Chat } from "./view/chat";
 import { loadClientId, loadName, loadRead, saveRead } from "./view/shared/storage";
 import { addProgramLoader } from "./worker/worker-client";
 
-interface InitializeProps {
+export interface InitializeProps {
   readonly model: Model;
   readonly signal?: AbortSignal;
 }
 
-interface RenderProps extends InitializeProps {
+export interface RenderProps extends InitializeProps {
   readonly el: HTMLElement;
 }
 

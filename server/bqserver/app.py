@@ -19,7 +19,7 @@ from traitlets import Dict
 from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.file_watcher import CredentialWatcher
 from bqserver.auth.gateway import Gateway
-from bqserver.auth.moderation import Moderation
+from bqserver.auth.moderation import ModerationState
 from bqserver.auth.origins import Origins
 from bqserver.auth.policy import Policy
 from bqserver.cli.certificates import CertificateWatcher, tls_context
@@ -187,7 +187,7 @@ class ChatServer(ServerSettings):
 
     async def open_hub(self, authenticator: Authenticator, audit: AuditLog, port: int) -> Hub:
         """Open the log, and join the other nodes of a cluster. ``port``: see ``open_log``. Raises ServerError."""
-        policy = Policy(authenticator, Moderation(self.moderation_file(), steady_time))
+        policy = Policy(authenticator, ModerationState(self.moderation_file(), steady_time))
         log, join = await self.open_log(port)
         async with AsyncExitStack() as opened:
             opened.push_async_callback(log.close)

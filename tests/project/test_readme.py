@@ -29,7 +29,7 @@ import bqwidget
 from bqwidget import ChatWidget, Room, errors, protocol, testing
 from bqwidget._room.progress import Report
 from bqwidget._room.questions.poll import Poll
-from bqwidget._room.writing.step import Step
+from bqwidget._room.writing.step_writer import StepWriter
 from bqwidget._room.writing.writer import Writer
 
 GUIDES = {
@@ -150,7 +150,7 @@ def test_the_api_guide_names_every_public_name() -> None:
         "report": defined_here(Report),
         "poll": defined_here(Poll),
         "out": defined_here(Writer),
-        "step": defined_here(Step),
+        "step": defined_here(StepWriter),
     }
     named = {owner: set(re.findall(rf"`(?:with )?{owner}\.(\w+)", "\n".join(table_rows(API)))) for owner in documented}
     assert named == documented
@@ -166,7 +166,7 @@ def test_the_api_guide_names_every_export() -> None:
 
 def test_the_signatures_are_those_of_the_code() -> None:
     owners = {"room": Room, "member": testing.Member, "report": Report, "poll": Poll}
-    owners |= {"out": Writer, "step": Step}
+    owners |= {"out": Writer, "step": StepWriter}
     checked = set()
     for text, owner, name in SIGNATURE.findall(API):
         if owner == "widget":

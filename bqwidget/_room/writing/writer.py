@@ -18,7 +18,7 @@ from bqwidget.errors import BqwidgetError, DeliveryTimeout, MessageRefused
 from bqwidget.protocol import MAX_STEPS, MAX_TIME, Edit, Ending, Message, Progress, SetStep
 
 from .lines import error_line
-from .step import Step
+from .step_writer import StepWriter
 
 if TYPE_CHECKING:
     from bqwidget._room.sending import SendMixin
@@ -72,7 +72,7 @@ class Writer:
         with self._lock:
             self._set(str.__str__(text), self._open_draft().content[1])
 
-    def step(self, title: str) -> Step:
+    def step(self, title: str) -> StepWriter:
         """A context manager: a step of the work, such as a search, which others see running and then done, or failed.
 
         ``title``: cut to 200 characters. A message has at most 50 steps; more raise MessageRefused. Example::
@@ -86,7 +86,7 @@ class Writer:
             self._step_count += 1
             if self._step_count > MAX_STEPS:
                 raise MessageRefused("too_many_steps", f"a message has at most {MAX_STEPS} steps: write text instead")
-            return Step(str(self._step_count), str.__str__(title), self._set_step)
+            return StepWriter(str(self._step_count), str.__str__(title), self._set_step)
 
     @property
     def stopped(self) -> bool:

@@ -10,7 +10,7 @@ import { MutableMessages } from "./mutable-messages";
 import { ReadingReducer } from "./reading-reducer";
 import { PAGE_RETRY_DELAY_MS, PAGE_SIZE, type Excerpt, type PagePosition, type Update, type View } from "./state";
 
-type Request = NonNullable<Excerpt["request"]>;
+type ExcerptRequest = NonNullable<Excerpt["request"]>;
 
 export class ExcerptReducer extends ReadingReducer {
   /** A message that is loaded is shown at once. */
@@ -107,7 +107,7 @@ export class ExcerptReducer extends ReadingReducer {
     return true; // after a permanent failure the request stays, so that it is not made again at once
   }
 
-  #extended(excerpt: Excerpt, { kind, position }: Request, page: readonly Message[], limit: number): Excerpt {
+  #extended(excerpt: Excerpt, { kind, position }: ExcerptRequest, page: readonly Message[], limit: number): Excerpt {
     const { oldestSeq } = this.state;
     const before = kind === "older" || kind === "newer" ? (excerpt.messages ?? []) : [];
     const [first = Infinity, last = 0] = [before[0]?.seq, before.at(-1)?.seq];
@@ -128,14 +128,14 @@ export class ExcerptReducer extends ReadingReducer {
     return { ...NO_EXCERPT, target };
   }
 
-  #request(view: View, excerpt: Excerpt, kind: Request["kind"], position: PagePosition, delay = 0): void {
+  #request(view: View, excerpt: Excerpt, kind: ExcerptRequest["kind"], position: PagePosition, delay = 0): void {
     const id = this.state.requestCount + 1;
     this.set({ requestCount: id });
     this.#set(view, { ...excerpt, request: { id, kind, position } });
     this.effects.push({ do: "page", id, position, limit: PAGE_SIZE, delay });
   }
 
-  #requested(id: number): [View, Excerpt, Request] | [undefined, undefined, undefined] {
+  #requested(id: number): [View, Excerpt, ExcerptRequest] | [undefined, undefined, undefined] {
     for (const [view, excerpt] of this.state.excerpts) {
       if (excerpt.request?.id === id) return [view, excerpt, excerpt.request];
     }

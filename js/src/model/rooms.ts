@@ -52,7 +52,7 @@ export function withCounted(
 }
 
 /** The rows of a list, and of the default room where the server does not list it yet. */
-export function rowsOf(
+export function roomRows(
   rooms: readonly ListedRoom[],
   counts: ReadonlyMap<string, Count>,
   readSeqs: ReadonlyMap<string, number>,

@@ -1,7 +1,7 @@
 /** The rooms of a server, requested again and again while the page is visible, with what the reader has not read. */
 
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import { MAX_COUNTED, rowsOf, uncountedAfter, withCounted, type Count, type RoomRow } from "../model/rooms";
+import { MAX_COUNTED, roomRows, uncountedAfter, withCounted, type Count, type RoomRow } from "../model/rooms";
 import type { Message } from "../protocol/entries";
 import { RequestError } from "../protocol/errors";
 import type { ListedRoom } from "../protocol/rooms";
@@ -130,7 +130,7 @@ export class RoomList {
   }
 
   #update(changes: Partial<RoomListState> = {}): void {
-    const rows = rowsOf(this.#rooms, this.#counts, this.#readSeqs);
+    const rows = roomRows(this.#rooms, this.#counts, this.#readSeqs);
     this.#state.value = { ...this.#state.value, ...changes, rows };
   }
 

@@ -7,17 +7,17 @@ const TIMEOUT_MS = 30_000;
 /** A busy kernel answers all requests when it is idle again, so they are few. */
 const MIN_RESEND_INTERVAL_MS = 300_000;
 
-interface Request {
+interface CodeRequest {
   /** The answer, however late. */
   readonly answer: Promise<string>;
   sentAt: number;
 }
 
-const requests = new WeakMap<Model, Map<string, Request>>();
+const requests = new WeakMap<Model, Map<string, CodeRequest>>();
 
 /** The text of the program `name`, of the kernel's version. Rejects if no kernel answers in time, or the comm is closed. */
 export async function fetchCode(model: Model, name: string): Promise<string> {
-  const known = requests.get(model) ?? new Map<string, Request>();
+  const known = requests.get(model) ?? new Map<string, CodeRequest>();
   requests.set(model, known);
   const request = known.get(name) ?? { answer: answerTo(model, name), sentAt: -Infinity };
   known.set(name, request);

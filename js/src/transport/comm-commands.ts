@@ -23,7 +23,7 @@ interface Callbacks {
   readonly iopub: { readonly status: (message: unknown) => void };
 }
 
-export type Command =
+export type CommCommand =
   | { readonly do: "open" | "ping" }
   | { readonly do: "frame"; readonly frame: ClientFrame }
   | ({ readonly do: "history"; readonly limit: number } & PagePosition)
@@ -33,7 +33,7 @@ export type Command =
   | ChunkCommand;
 
 interface UnackedCommand {
-  readonly command: Command;
+  readonly command: CommCommand;
   readonly buffer: ArrayBuffer | undefined;
   readonly sentAt: number;
   resendAt: number;
@@ -65,7 +65,7 @@ export class CommandQueue {
   }
 
   /** False if the comm is closed. */
-  send(command: Command, buffer?: ArrayBuffer): boolean {
+  send(command: CommCommand, buffer?: ArrayBuffer): boolean {
     const k = ++this.last;
     const sentAt = Date.now();
     const resendDelay = buffer === undefined ? FIRST_RESEND_DELAY_MS : UPLOAD_RESEND_DELAY_MS;
@@ -138,5 +138,5 @@ export class CommandQueue {
 }
 
 /** Whether the reader waits for it: not that the kernel is there, or learns what they have read. */
-const isAwaited = (command: Command): boolean =>
+const isAwaited = (command: CommCommand): boolean =>
   command.do !== "ping" && !(command.do === "frame" && command.frame.type === "chat.read");

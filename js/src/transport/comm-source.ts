@@ -15,7 +15,7 @@ import type { Moderation, Order } from "../protocol/moderation";
 import { isObject } from "../protocol/schema";
 import type { ServerFrame } from "../protocol/server-frames";
 import { fetchInChunks, uploadInChunks, type Reply } from "./comm-attachments";
-import { CommandQueue, type Command, type Model } from "./comm-commands";
+import { CommandQueue, type CommCommand, type Model } from "./comm-commands";
 import type { OnProgress, Source, SourceEvents } from "./source";
 
 interface PendingReply {
@@ -209,7 +209,7 @@ export class CommSource implements Source {
 
   // ---- window to kernel --------------------------------------------------------------------------
 
-  #request(command: Command, buffer?: ArrayBuffer): Promise<Reply> {
+  #request(command: CommCommand, buffer?: ArrayBuffer): Promise<Reply> {
     return new Promise((resolve, reject) => {
       // `send` uses the next number, and a reply never arrives before it returns.
       const k = this.#commands.last + 1;
@@ -218,7 +218,7 @@ export class CommSource implements Source {
     });
   }
 
-  #sendCommand(command: Command, buffer?: ArrayBuffer): boolean {
+  #sendCommand(command: CommCommand, buffer?: ArrayBuffer): boolean {
     return this.#events !== null && this.#posted(this.#commands.send(command, buffer));
   }
 

@@ -2,7 +2,7 @@
 /** The list of rooms: what is unread is counted from where this browser has read to. */
 
 import { describe, expect, it } from "vitest";
-import { ordered, rowsOf, type RoomRow } from "../../src/model/rooms";
+import { ordered, roomRows, type RoomRow } from "../../src/model/rooms";
 import type { Message } from "../../src/protocol/entries";
 import type { ListedRoom } from "../../src/protocol/rooms";
 import { RoomList } from "../../src/room/room-list";
@@ -128,6 +128,6 @@ describe("the order of rooms", () => {
   });
 
   it("has the lobby on a server without rooms", () => {
-    expect(names(rowsOf([], new Map(), new Map()))).toEqual(["lobby"]);
+    expect(names(roomRows([], new Map(), new Map()))).toEqual(["lobby"]);
   });
 });

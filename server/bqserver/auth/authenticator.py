@@ -13,7 +13,7 @@ from bqserver.errors import TooManyInvites
 from bqserver.model import Role
 
 from .identity import Denied, Identity
-from .invites import Invite, InviteStore
+from .invites import InviteStore, IssuedInvite
 from .permissions import Permissions
 from .tokens import Grant, Grants, normalize_name
 
@@ -59,7 +59,7 @@ class Authenticator:
         """The invites that all nodes of a cluster share; None outside a cluster."""
         self.revoked_grants: set[str] = set()
         """Ids of grants revoked on any node of a cluster, even if this node's file still has them."""
-        self._invites: dict[str, Invite] = {}
+        self._invites: dict[str, IssuedInvite] = {}
         self._outstanding: dict[str, dict[str, float]] = {}
         """By inviter: the digests of the invites made here, and when each expires."""
         self._reserved_names: set[str] = set()
@@ -160,7 +160,7 @@ class Authenticator:
             session = f"{'self' if myself else 'guest'}:{by.grant.id}"
         digest = _digest(code).hex()
         outstanding[digest] = now + minutes * 60
-        self._invites[digest] = Invite(uses, outstanding[digest], session)
+        self._invites[digest] = IssuedInvite(uses, outstanding[digest], session)
         return code
 
     def redeem_local_invite(self, code: str) -> str | None:
@@ -197,7 +197,7 @@ class Authenticator:
         self._invites.pop(digest, None)
         self._outstanding.get(inviter, {}).pop(digest, None)
 
-    def _check_inviter(self, invite: Invite) -> str | None:
+    def _check_inviter(self, invite: IssuedInvite) -> str | None:
         """The invite's session, unless its inviter's token has ended."""
         return None if isinstance(self._identify_session(invite.session), Denied) else invite.session
 

@@ -23,7 +23,7 @@ HEADER = "Bqserver-Forwarded"
 """The key, a space, and a ``Forwarded`` as base64 of JSON. Gateways remove what a client sends under this name."""
 
 
-class Member(Struct, frozen=True):
+class ForwardedMember(Struct, frozen=True):
     """Who a gateway has found a client to be. ``denied``: code and message, if it is no one who may come in."""
 
     principal: str | None = None
@@ -33,7 +33,7 @@ class Member(Struct, frozen=True):
     denied: tuple[str, str] | None = None
 
     @classmethod
-    def of(cls, found: Identity | Denied) -> Member:
+    def of(cls, found: Identity | Denied) -> ForwardedMember:
         if isinstance(found, Denied):
             return cls(denied=(found.code, found.message))
         return cls(found.principal, found.is_program, found.max_role, found.profile)
@@ -51,7 +51,7 @@ class Forwarded(Struct, frozen=True):
     a WebSocket, by which it reports changes. ``reports``: the request is the gateway's own, such a report.
     """
 
-    member: Member = Member()
+    member: ForwardedMember = ForwardedMember()
     address: str = ""
     base: str = "/"
     connection: str | None = None

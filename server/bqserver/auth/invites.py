@@ -7,7 +7,7 @@ from typing import Protocol
 from bqwidget.protocol import Struct
 
 
-class Invite(Struct, frozen=True):
+class IssuedInvite(Struct, frozen=True):
     """``uses``: how often it can still be used. ``expires``: seconds since the epoch."""
 
     uses: int
@@ -19,10 +19,10 @@ class Invite(Struct, frozen=True):
 class InviteStore(Protocol):
     """The invites shared by the nodes of a cluster. ``digest``: SHA-256 of the code, in hexadecimal."""
 
-    async def put(self, digest: str, invite: Invite) -> None:
+    async def put(self, digest: str, invite: IssuedInvite) -> None:
         """Store durably: when this returns, every node accepts the invite, also after a node is lost. Raises StorageError."""
 
-    async def redeem(self, digest: str) -> Invite | None:
+    async def redeem(self, digest: str) -> IssuedInvite | None:
         """Use the invite once and return what is left of it; None if it is unknown, expired or used up.
 
         Raises StorageError.

@@ -1,4 +1,4 @@
-"""Moderation: closed rooms, and members who are muted for a while.
+"""ModerationState: closed rooms, and members who are muted for a while.
 
 The state is kept in a small JSON file next to the log; a log in memory has no file, and the state ends with it. The
 nodes of a cluster share the state through a store of keys and values.
@@ -49,13 +49,13 @@ MODERATION = AccessFormat("moderation", _parse_state, b"{}")
 
 
 class ModerationStore(Protocol):
-    """Keeps the newest value of each key for all nodes of a cluster; nodes get changes by ``Moderation.apply``."""
+    """Keeps the newest value of each key for all nodes of a cluster; nodes get changes by ``ModerationState.apply``."""
 
     async def put(self, key: str, value: bytes) -> None:
         """Store durably. Raises StorageError."""
 
 
-class Moderation:
+class ModerationState:
     """``path``: the state's file, read once; None for no file. ``clock`` gives seconds since the epoch.
 
     Users' names are compared without regard to case. Raises AccessFileError if the file can't be used.

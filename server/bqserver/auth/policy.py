@@ -11,13 +11,13 @@ from bqwidget.protocol import printable
 
 from .authenticator import Authenticator
 from .identity import Denied, Identity
-from .moderation import Moderation
+from .moderation import ModerationState
 
 
 class Policy:
     """Checked by every route, and for every frame that is stored. It changes nothing."""
 
-    def __init__(self, authenticator: Authenticator, moderation: Moderation) -> None:
+    def __init__(self, authenticator: Authenticator, moderation: ModerationState) -> None:
         self.authenticator = authenticator
         self.moderation = moderation
 
@@ -80,7 +80,7 @@ def name_taken(user: str) -> Rejected:
 
 def open_policy() -> Policy:
     """Everyone may read and write in every room: for a hub without a server around it."""
-    return Policy(Authenticator(token=None, is_open=True, clock=time.time), Moderation(None, time.time))
+    return Policy(Authenticator(token=None, is_open=True, clock=time.time), ModerationState(None, time.time))
 
 
 _READ_ONLY = Rejected("read_only", "you may read this room, but not write in it", 403)

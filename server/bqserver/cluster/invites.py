@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from bqserver.auth.invites import Invite
+from bqserver.auth.invites import IssuedInvite
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.kv import KeyValue, retry_startup
 from bqwidget.protocol import encode
 
 BUCKET = "invites"
 
-_decode = msgspec.json.Decoder(Invite).decode
+_decode = msgspec.json.Decoder(IssuedInvite).decode
 
 
 class NatsInvites:
@@ -31,10 +31,10 @@ class NatsInvites:
         """Create the bucket if it does not exist. Raises StorageError."""
         await retry_startup(self._values.create, BUCKET)
 
-    async def put(self, digest: str, invite: Invite) -> None:
+    async def put(self, digest: str, invite: IssuedInvite) -> None:
         await self._values.put(digest, encode(invite), last=0, ttl=invite.expires - self._clock())
 
-    async def redeem(self, digest: str) -> Invite | None:
+    async def redeem(self, digest: str) -> IssuedInvite | None:
         while found := await self._values.get(digest):
             invite = _decode(found.value)
             left = invite.expires - self._clock()

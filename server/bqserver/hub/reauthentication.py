@@ -22,29 +22,29 @@ REAUTHENTICATION_INTERVAL = 60.0
 _log = logging.getLogger("bqserver.access")
 
 
-class Member(Protocol):
+class AuthenticatedPeer(Protocol):
     identity: Identity
     reauthenticate: Reauthenticator | None
 
     def expel(self, code: int, reason: str) -> None: ...
 
 
-_M = TypeVar("_M", bound=Member)
+_Peer = TypeVar("_Peer", bound=AuthenticatedPeer)
 
 
-class Members(Protocol[_M]):
+class AuthenticatedPeers(Protocol[_Peer]):
     """A hub, or what a gateway has in its place. ``review_one``: the member's identity may have changed."""
 
     @property
-    def peers(self) -> Collection[_M]: ...
+    def peers(self) -> Collection[_Peer]: ...
 
-    def review_one(self, peer: _M) -> None: ...
+    def review_one(self, peer: _Peer) -> None: ...
 
 
-class Reauthentication(Generic[_M]):
+class Reauthentication(Generic[_Peer]):
     """Every ``seconds``, and immediately after ``soon``: checks all peers that have a ``reauthenticate``."""
 
-    def __init__(self, hub: Members[_M], seconds: float) -> None:
+    def __init__(self, hub: AuthenticatedPeers[_Peer], seconds: float) -> None:
         self._hub = hub
         self._seconds = seconds
         self._due = asyncio.Event()
@@ -65,7 +65,7 @@ class Reauthentication(Generic[_M]):
                 if peer.reauthenticate is not None:
                     await self._check(peer, peer.reauthenticate)
 
-    async def _check(self, peer: _M, reauthenticate: Reauthenticator) -> None:
+    async def _check(self, peer: _Peer, reauthenticate: Reauthenticator) -> None:
         try:
             found = await reauthenticate()
         except Exception as error:  # noqa: BLE001 - a service that does not answer has not denied anything

@@ -18,7 +18,7 @@ from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from bqserver.auth.admission import LoginThrottle
-from bqserver.auth.gateway import Forwarded, Member
+from bqserver.auth.gateway import Forwarded, ForwardedMember
 from bqserver.auth.identity import Denied, Identity
 from bqserver.fairness.pace import limit_unsent_bytes
 from bqserver.model import Role
@@ -129,7 +129,9 @@ class ForwardingHandler(RequestHandler):
         relay = None
         if is_upgrade(self.request) and isinstance(found, Identity):
             relay = Relay(self.route.relays, found, self.reidentify)
-        told = Forwarded(Member.of(found), self.request.remote_ip or "", self.route.base, relay.name if relay else None)
+        told = Forwarded(
+            ForwardedMember.of(found), self.request.remote_ip or "", self.route.base, relay.name if relay else None
+        )
         headers = self.request.headers.copy()
         for name in NOT_FORWARDED:
             headers.pop(name, None)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.iostream import IOStream, StreamClosedError
 
-from bqserver.auth.gateway import Forwarded, Member
+from bqserver.auth.gateway import Forwarded, ForwardedMember
 from bqserver.auth.identity import Denied, Identity
 from bqserver.hub.peer import Reauthenticator
 from bqserver.model import Role
@@ -44,12 +44,12 @@ class Relay:
 
     def expel(self, code: int, reason: str) -> None:
         del code  # it follows from the denial
-        self._relays.report({self: Member.of(Denied("unauthorized", reason))})
+        self._relays.report({self: ForwardedMember.of(Denied("unauthorized", reason))})
 
     def review(self) -> None:
         if self.identity != self._reported:
             self._reported = self.identity
-            self._relays.report({self: Member.of(self.identity)})
+            self._relays.report({self: ForwardedMember.of(self.identity)})
 
 
 class Relays:
@@ -63,7 +63,7 @@ class Relays:
     def review_one(self, peer: Relay) -> None:
         peer.review()
 
-    def report(self, members: dict[Relay, Member | None]) -> None:
+    def report(self, members: dict[Relay, ForwardedMember | None]) -> None:
         """Tell the server who the members of these connections are by now; None: the gateway stops."""
         self.spawn(self._report(members))
 
@@ -80,7 +80,7 @@ class Relays:
         for task in self._tasks:
             task.cancel()
 
-    async def _report(self, members: dict[Relay, Member | None]) -> None:
+    async def _report(self, members: dict[Relay, ForwardedMember | None]) -> None:
         if not self._upstream.takes_reports:
             for relay, member in members.items():
                 if member is None or member.denied or member.max_role < Role.WRITE:

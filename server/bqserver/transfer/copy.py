@@ -22,7 +22,7 @@ from typing import Any
 
 from nats.aio.msg import Msg
 
-from bqserver.auth.moderation import Moderation, moderation_path
+from bqserver.auth.moderation import ModerationState, moderation_path
 from bqserver.errors import ClusterError, StorageError
 from bqserver.files import replace, sync_file
 from bqserver.jetstream.address import StreamAddress, parse_address
@@ -99,7 +99,7 @@ async def from_stream(url: str, target: Path, *, credentials: str, on_progress: 
             attachments = SqliteAttachments(target)
             await _copy_attachments(db, NatsAttachments(client, 1), attachments)
             await attachments.close()
-        moderation = Moderation(None, time.time)
+        moderation = ModerationState(None, time.time)
         await read_control_state(client, moderation.apply)
         if moderation.export_values():
             moderation.write_file(moderation_path(target))
@@ -220,7 +220,7 @@ async def _copy_control_state(source: Path, client: NatsClient, replicas: int) -
     """Copy mutes and closed rooms as they are now; a resumed copy takes those of its own time."""
     control_state = ControlState(client, replicas, lambda *_: None, lambda: None)
     await control_state.open()
-    for key, value in Moderation(moderation_path(source), time.time).export_values():
+    for key, value in ModerationState(moderation_path(source), time.time).export_values():
         await control_state.put(key, value)
     control_state.close()
 

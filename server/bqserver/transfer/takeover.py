@@ -17,7 +17,7 @@ from pathlib import Path
 
 from msgspec.structs import replace as with_fields
 
-from bqserver.auth.moderation import Moderation, moderation_path
+from bqserver.auth.moderation import ModerationState, moderation_path
 from bqserver.errors import ServerError, StorageError
 from bqserver.files import replace, sync_file
 from bqserver.model import Rejected
@@ -168,8 +168,8 @@ def _copy_attachments(source: Path, target: Path) -> None:
 def _copy_moderation(source: Path, target: Path) -> None:
     """Keep rooms closed and members muted that are so in either history."""
     if moderation_path(source).exists():
-        merged = Moderation(moderation_path(target), time.time)
-        for key, value in Moderation(moderation_path(source), time.time).export_values():
+        merged = ModerationState(moderation_path(target), time.time)
+        for key, value in ModerationState(moderation_path(source), time.time).export_values():
             merged.apply(key, value)
         merged.write_file(moderation_path(target))
 

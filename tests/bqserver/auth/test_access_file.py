@@ -16,7 +16,7 @@ import pytest
 from bqserver.auth import tokens
 from bqserver.auth.access_file import AccessFile, accept
 from bqserver.auth.file_watcher import RIGHTS
-from bqserver.auth.moderation import MODERATION, Moderation, Mute
+from bqserver.auth.moderation import MODERATION, ModerationState, Mute
 from bqserver.auth.tokens import TOKENS
 from bqserver.errors import AccessFileError
 from bqserver.model import Role
@@ -327,11 +327,11 @@ def test_a_faulty_file_without_a_known_state_is_an_error(path: Path, kind):
 def test_a_change_is_kept_if_its_file_can_not_be_replaced(tmp_path: Path):
     """Such as a room that is closed while a folder lies where the file of closed rooms was."""
     path = tmp_path / "history.moderation.json"
-    state = Moderation(path, lambda: 0.0)
+    state = ModerationState(path, lambda: 0.0)
     state.mute(Mute(room="lobby", user="eve", by="ada"))
     replace_by_folder(path)
     state.close("staff", "ada")
-    again = Moderation(path, lambda: 0.0)
+    again = ModerationState(path, lambda: 0.0)
     assert again.is_closed("staff")
     assert again.find_mute("lobby", "eve")
     shutil.rmtree(path, ignore_errors=True)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from bqserver.auth import tokens
-from bqserver.auth.moderation import Moderation, Mute
+from bqserver.auth.moderation import ModerationState, Mute
 from bqserver.errors import AccessFileError
 from bqserver.testing import running_server
 from support.ws_client import member, request
@@ -22,25 +22,25 @@ class Clock:
 
 def test_the_state_survives_a_restart(tmp_path):
     path = tmp_path / "history.moderation.json"
-    state = Moderation(path, Clock())
+    state = ModerationState(path, Clock())
     state.close("lobby", "ada")
     state.mute(Mute(room="staff", user="Eve", by="ada"))
-    second = Moderation(path, Clock())
+    second = ModerationState(path, Clock())
     assert second.is_closed("lobby")
     assert second.find_mute("staff", "eve").by == "ada"
     second.reopen("lobby")
     second.unmute("staff", "EVE")
-    third = Moderation(path, Clock())
+    third = ModerationState(path, Clock())
     assert not third.is_closed("lobby")
     assert third.find_mute("staff", "eve") is None
     path.write_text("{")
     with pytest.raises(AccessFileError, match=r"history\.moderation\.json"):
-        Moderation(path, Clock())
+        ModerationState(path, Clock())
 
 
 def test_a_mute_expires():
     clock = Clock()
-    state = Moderation(None, clock)
+    state = ModerationState(None, clock)
     state.mute(Mute(room="lobby", user="eve", by="ada", until=60.0))
     clock.now = 59.9
     assert state.find_mute("lobby", "eve")
@@ -180,7 +180,7 @@ def test_a_mute_without_an_end_has_no_minutes(people, minutes):
 
 def test_a_stored_mute_of_an_earlier_release_may_end_after_the_year_9999(people, tmp_path):
     mute = Mute(room="lobby", user="bob", by="ada", until=5e9 * 60)
-    Moderation(tmp_path / "history.moderation.json", Clock()).mute(mute)
+    ModerationState(tmp_path / "history.moderation.json", Clock()).mute(mute)
     with running_server(log=f"sqlite:{tmp_path / 'history.sqlite'}") as server:
         refused = request(server.url, "POST", "/messages", {"user": "bob", "text": "hi"}, **people["bob"])
         assert (refused.status, refused.code) == (403, "muted")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from bqserver.app import ChatServer
-from bqserver.auth.moderation import Moderation, moderation_path
+from bqserver.auth.moderation import ModerationState, moderation_path
 from bqserver.cli.listener import bind
 from bqserver.errors import StartError
 from bqserver.files import user_path
@@ -108,20 +108,20 @@ def test_a_full_disk_of_the_audit_log_is_reported_once(home, caplog):
 
 def test_two_histories_of_one_folder_have_their_own_moderation(tmp_path: Path):
     first, second = (moderation_path(tmp_path / name) for name in ("rooms.2025", "rooms.2026"))
-    Moderation(first, lambda: 0.0).close("lobby", "ada")
-    assert Moderation(first, lambda: 0.0).is_closed("lobby")
-    assert not Moderation(second, lambda: 0.0).is_closed("lobby")
+    ModerationState(first, lambda: 0.0).close("lobby", "ada")
+    assert ModerationState(first, lambda: 0.0).is_closed("lobby")
+    assert not ModerationState(second, lambda: 0.0).is_closed("lobby")
     names = ("history.sqlite", "history", "history.db", "history.sqlite3")
     assert len({moderation_path(tmp_path / name) for name in names}) == len(names)
 
 
 def test_the_moderation_of_an_earlier_release_is_kept(tmp_path: Path):
-    Moderation(tmp_path / "rooms.moderation.json", lambda: 0.0).close("lobby", "ada")
-    state = Moderation(moderation_path(tmp_path / "rooms.2025"), lambda: 0.0)
+    ModerationState(tmp_path / "rooms.moderation.json", lambda: 0.0).close("lobby", "ada")
+    state = ModerationState(moderation_path(tmp_path / "rooms.2025"), lambda: 0.0)
     assert state.is_closed("lobby")
     state.reopen("lobby")
-    assert not Moderation(moderation_path(tmp_path / "rooms.2025"), lambda: 0.0).is_closed("lobby")
-    assert Moderation(moderation_path(tmp_path / "rooms.2026"), lambda: 0.0).is_closed("lobby")
+    assert not ModerationState(moderation_path(tmp_path / "rooms.2025"), lambda: 0.0).is_closed("lobby")
+    assert ModerationState(moderation_path(tmp_path / "rooms.2026"), lambda: 0.0).is_closed("lobby")
 
 
 @pytest.mark.parametrize("name", ["\u200b", "\u2800", "\u202e", "\u3164 \ufe0f", "\x07"])

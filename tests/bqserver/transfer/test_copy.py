@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bqserver.auth.moderation import Moderation, Mute, moderation_path
+from bqserver.auth.moderation import ModerationState, Mute, moderation_path
 from bqserver.errors import StorageError
 from bqserver.model import Stored, Submission
 from bqserver.storage.attachments import StoredAttachment
@@ -169,7 +169,7 @@ def test_mutes_and_closed_rooms_are_copied(nats_single, tmp_path: Path):
     """Expired and lifted mutes are not copied."""
     path, url, now = tmp_path / "here.sqlite", nats_single.log(), time.time()
     asyncio.run(write_log(path, [[submit(1)]]))
-    state = Moderation(moderation_path(path), lambda: now - 60)
+    state = ModerationState(moderation_path(path), lambda: now - 60)
     state.close("closed", "ada")
     for user, until in (("Eve", None), ("bob", now + 3600), ("early", now - 30), ("lifted", None)):
         state.mute(Mute(room="lobby", user=user, by="ada", until=until))
@@ -183,8 +183,8 @@ def test_mutes_and_closed_rooms_are_copied(nats_single, tmp_path: Path):
         assert posted == {"eve": 403, "bob": 403, "early": 201, "lifted": 201}
         assert request(node.url, "GET", "/rooms/closed/messages").code == "room_closed"
     assert run_copy(url, f"sqlite:{tmp_path / 'back.sqlite'}").returncode == 0
-    back = Moderation(moderation_path(tmp_path / "back.sqlite"), lambda: now)
-    assert back.export_values() == Moderation(moderation_path(path), lambda: now).export_values()
+    back = ModerationState(moderation_path(tmp_path / "back.sqlite"), lambda: now)
+    assert back.export_values() == ModerationState(moderation_path(path), lambda: now).export_values()
     assert len(back.export_values()) == 3
 
 

@@ -16,7 +16,7 @@ import bqwidget
 from bqwidget import ChatWidget, Room, testing
 from bqwidget._room.progress import Report
 from bqwidget._room.questions.poll import Poll
-from bqwidget._room.writing.step import Step
+from bqwidget._room.writing.step_writer import StepWriter
 from bqwidget._room.writing.writer import Writer
 
 SCRIPT = """
@@ -179,7 +179,7 @@ def public_things() -> Iterator[tuple[str, Any]]:
     for name, thing in vars(testing).items():
         if getattr(thing, "__module__", "") == testing.__name__ and not name.startswith("_") and thing.__doc__:
             yield f"testing.{name}", thing
-    for kind in (Room, ChatWidget, testing.Member, Report, Poll, Writer, Step):
+    for kind in (Room, ChatWidget, testing.Member, Report, Poll, Writer, StepWriter):
         for base in kind.__mro__:
             if base.__module__.startswith("bqwidget"):
                 for name, thing in vars(base).items():

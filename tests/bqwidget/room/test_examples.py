@@ -17,7 +17,7 @@ import bqwidget.testing
 from bqwidget import ChatWidget, Message, Room
 from bqwidget._room.progress import Report
 from bqwidget._room.questions.poll import Poll
-from bqwidget._room.writing.step import Step
+from bqwidget._room.writing.step_writer import StepWriter
 from bqwidget._room.writing.writer import Writer
 from bqwidget.protocol import is_open
 from bqwidget.testing import Member, scripted_room
@@ -49,7 +49,7 @@ DOCUMENTED = {
     "Room": Room,
     "Report.update": Report.update,
     **{f"Writer.{name}": function for name, function in public_names(Writer)},
-    "Step.append": Step.append,
+    "StepWriter.append": StepWriter.append,
     "Report.stopped": Report.stopped.fget,
     **{f"Poll.{name}": function for name, function in public_names(Poll) if name != "is_open"},
     "Member": Member,
@@ -132,11 +132,11 @@ def test_the_example_runs(name: str, members: tuple[Room, Member]) -> None:
         given["poll"] = room.poll("Which plot", ["a", "b"], wait=False)
     if name.startswith("Report."):
         given["report"] = room.report("training").__enter__()
-    if name.startswith(("Writer.", "Step.")):
+    if name.startswith(("Writer.", "StepWriter.")):
         given["out"] = room.write().__enter__()
         given["step"] = given["out"].step("search").__enter__()
     run(example(DOCUMENTED[name]) or "", given)
-    if name.startswith(("Writer.", "Step.")):
+    if name.startswith(("Writer.", "StepWriter.")):
         given["out"].__exit__(None, None, None)
     if name == "Member":
         given["bob"].leave()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from http import HTTPStatus
 
-from bqserver.auth.gateway import Member
+from bqserver.auth.gateway import ForwardedMember
 from bqserver.auth.identity import Denied
 from bqserver.web.body import BodyHandler
 from bqserver.web.errors import ApiError
@@ -17,7 +17,7 @@ MAX_RETRY_MS = 5_000
 class Report(protocol.Struct, frozen=True):
     """``connections``: their names at the gateway, and who each member is by now; None: the gateway stops."""
 
-    connections: dict[str, Member | None]
+    connections: dict[str, ForwardedMember | None]
 
 
 class ReportHandler(BodyHandler):

@@ -1,4 +1,4 @@
-"""Step: one step of the work behind a live message, which others see running and then done or failed."""
+"""StepWriter: one step of the work behind a live message, which others see running and then done or failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEND_INTERVAL = 2.0
 """Seconds between two entries of a running step whose text grows: the log keeps each of them."""
 
 
-class Step:
+class StepWriter:
     """``out.step`` returns it. A context manager, also for ``async with``."""
 
     def __init__(self, number: str, title: str, send: Callable[[SetStep], None]) -> None:
