@@ -80,5 +80,10 @@ def __getattr__(name: str) -> Any:
             gc.enable()
 
 
+def load_ipython_extension(_shell: Any) -> None:
+    """``%load_ext bqwidget``: define ``%%share``, as the import of ``Room`` does."""
+    import_module(".room", __name__)
+
+
 def __dir__() -> list[str]:
     return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
@@ -64,10 +64,10 @@ class Connection(SessionTask):
             room, reason = self.session.room, self.error or "no answer"
             raise ConnectionRefused(f"room {room} is {self.session.state}: {reason}", url="") from None
 
-    def submit(self, draft: Draft, attachment: Attachment | None = None) -> Future[Delivery]:
+    def submit(self, draft: Draft, attachments: Sequence[Attachment] = ()) -> Future[Delivery]:
         """Queue ``draft`` until it is acknowledged, refused (MessageRefused) or the room is closed (RoomClosed).
 
-        Its attachment is uploaded first. Drafts that are submitted meanwhile do not wait for that upload.
+        Its attachments are uploaded first. Drafts that are submitted meanwhile do not wait for that.
         """
         self.check_process()
         draft = plain(draft)
@@ -80,10 +80,10 @@ class Connection(SessionTask):
                 future.set_exception(self.close_error)
                 return future
             self._futures[draft.cid] = future
-            if attachment is None:
-                self.call_soon(self._put, draft)
+            if attachments:
+                self.call_soon(self.requests.start, partial(self._put_after, draft, attachments))
             else:
-                self.call_soon(self.requests.start, partial(self._put_after, draft, attachment))
+                self.call_soon(self._put, draft)
         return future
 
     def submit_live(self, draft: LiveDraft) -> tuple[Future[Delivery], Future[Delivery]]:

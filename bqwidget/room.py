@@ -18,6 +18,7 @@ from bqwidget._client.status import Status, StatusError
 from bqwidget._room.access import AccessMixin
 from bqwidget._room.arguments import check_flag, check_timeout
 from bqwidget._room.callbacks.membership import KernelMember
+from bqwidget._room.cells.magic import load_magic
 from bqwidget._room.commands.verbs import CommandMixin
 from bqwidget._room.conversation.verbs import ConversationMixin
 from bqwidget._room.live_output import LiveOutputMixin
@@ -285,3 +286,6 @@ class Room(
         """Show a callback's error in the window too."""
         message = f"{getattr(function, '__name__', function)}: {type(error).__name__}: {error}"
         self._connection.call_soon(self._notify_listeners, [Error(code="callback", message=message)])
+
+
+load_magic(Room)

@@ -206,9 +206,9 @@ class SessionTask(LoopTask):
         self.session.outbox.put(draft)
         self._advance([])
 
-    async def _put_after(self, draft: Draft, attachment: Attachment) -> None:
+    async def _put_after(self, draft: Draft, attachments: Sequence[Attachment]) -> None:
         try:
-            await self.requests.upload(attachment)
+            await asyncio.gather(*map(self.requests.upload, attachments))
         except Exception as error:  # noqa: BLE001 - raised in the thread that waits for the message
             with self.lock:
                 future = self._futures.pop(draft.cid, None)

@@ -20,7 +20,7 @@ from bqwidget._client.http_client import Attachment
 from bqwidget.errors import BqwidgetError, MessageRefused
 from bqwidget.protocol import MAX_NAME, TABLE, Part, encode, image_type
 
-from .arguments import describe
+from .arguments import check_text, describe
 from .tables import to_table
 
 SNIFFED_BYTES = 64 * 1024
@@ -42,6 +42,18 @@ BROWSER_FIGURES = {
 
 _REPRS = {"_repr_png_": "image/png", "_repr_jpeg_": "image/jpeg", "_repr_svg_": "image/svg+xml"}
 _NO_NAMESPACE = re.compile(r"<svg(?=[\s/>])(?![^>]*\sxmlns\s*=)")
+
+
+def to_text_and_attachments(content: object, caption: str, name: str | None) -> tuple[str, list[Attachment]]:
+    """What is sent for ``content``: a text, or an object with its caption. Raises the errors of ``to_attachment``."""
+    check_text("caption", caption, "'run 7'", empty=True)
+    if name is not None:
+        check_text("name", name, "'loss.png'", empty=True)
+    if not isinstance(content, str):
+        return caption, [to_attachment(content, name)]
+    if caption or name is not None:
+        raise TypeError("caption and name are for attachments: write them into the text")
+    return content, []
 
 
 def to_attachment(thing: object, name: str | None = None) -> Attachment:
@@ -99,6 +111,15 @@ def _attachment(mime: str, data: bytes, name: str | None) -> Attachment:
 
 
 # ---- pictures
+
+
+def picture_in(bundle: dict[str, Any]) -> Attachment | None:
+    """The picture of a MIME bundle, as ``display`` makes it; None if it has none that can be sent."""
+    for mime in _REPRS.values():
+        data = _to_bytes(bundle.get(mime), mime)
+        if data and image_type(data) is not None:
+            return _image(data, None, "the picture")
+    return None
 
 
 def _rendered(thing: Any) -> bytes | None:

@@ -40,7 +40,7 @@ class DeliveryMixin(Observable):
     def __init__(self) -> None:
         super().__init__()
         self._loop_guard = LoopGuard()
-        self._attachments: dict[str, Attachment] = {}
+        self._attachments: dict[str, list[Attachment]] = {}
 
     def _draft(self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None) -> Send:
         check_is_text(text)
@@ -56,12 +56,13 @@ class DeliveryMixin(Observable):
 
     def _submit(self, draft: Draft, *, own: bool) -> Future[Delivery]:
         """Queue ``draft`` without waiting; the future is its acknowledgement, with its entry."""
-        attachment = self._attachments.pop(draft.cid, None)
+        attachments = self._attachments.pop(draft.cid, [])
         if own:
             limits = self._check_draft(draft)
-            if attachment is not None and attachment.part.size > limits.part:
-                raise _too_big(attachment.part.size, limits.part)
-        return self._connection.submit(draft, attachment)
+            for attachment in attachments:
+                if attachment.part.size > limits.part:
+                    raise _too_big(attachment.part.size, limits.part)
+        return self._connection.submit(draft, attachments)
 
     def _check_draft(self, draft: Draft) -> Limits:
         """The limits of the server, which ``draft`` obeys. Raises InvalidMessageError."""

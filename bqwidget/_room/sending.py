@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import msgspec
 
@@ -13,8 +13,9 @@ from bqwidget._client.outbox import Delivery
 from bqwidget.dispatch import fallback_loop
 from bqwidget.protocol import Change, Delete, Edit, Message, React, Send, Vote, fold, printable
 
-from .arguments import check_emoji, check_flag, check_format, check_text, check_timeout, seq_of
-from .attachments import to_attachment
+from .arguments import check_emoji, check_flag, check_format, check_timeout, seq_of
+from .attachments import to_text_and_attachments
+from .cells.content import cell_message
 from .delivery import DELIVERY_TIMEOUT, DeliveryMixin, check_is_text
 
 
@@ -42,6 +43,7 @@ class SendMixin(DeliveryMixin):
         *,
         name: str | None = None,
         format: Literal["plain"] | None = None,
+        cell: bool = False,
         wait: Literal[True] = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message: ...
@@ -53,6 +55,7 @@ class SendMixin(DeliveryMixin):
         *,
         name: str | None = None,
         format: Literal["plain"] | None = None,
+        cell: bool = False,
         wait: Literal[False],
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Sending: ...
@@ -64,6 +67,7 @@ class SendMixin(DeliveryMixin):
         *,
         name: str | None = None,
         format: Literal["plain"] | None = None,
+        cell: bool = False,
         wait: bool,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending: ...
@@ -75,6 +79,7 @@ class SendMixin(DeliveryMixin):
         *,
         name: str | None = None,
         format: Literal["plain"] | None = None,  # noqa: A002 - its name on the wire
+        cell: bool = False,
         wait: bool = True,
         timeout: float | None = DELIVERY_TIMEOUT,
     ) -> Message | Sending:
@@ -84,12 +89,13 @@ class SendMixin(DeliveryMixin):
         a picture (PIL, bytes, or a Path), a table (of pandas, polars, pyarrow or NumPy), or an object with ``_repr_png_``,
         ``_repr_jpeg_`` or ``_repr_svg_``. ``wait=False``: return a Sending at once; offline, the message is queued.
         ``timeout``: seconds to wait, None without limit. A retry never creates a second message. The text is Markdown;
-        with ``format="plain"`` it is shown as it is.
+        with ``format="plain"`` it is shown as it is. ``cell=True``: below the text, the source of the running cell and what
+        it has printed and shown so far; the message leads to the cell. ``%%share lobby`` sends a cell when it has ended.
 
         Raises TypeError for another object, MessageRefused, DeliveryTimeout (the message stays queued), RoomClosed.
         Example: ``room.send("hi")``
         """
-        return self._send_draft(self._content_draft(text, caption, name, format), wait=wait, timeout=timeout)
+        return self._send_draft(self._content_draft(text, caption, name, format, cell=cell), wait=wait, timeout=timeout)
 
     async def asend(
         self,
@@ -98,10 +104,13 @@ class SendMixin(DeliveryMixin):
         *,
         name: str | None = None,
         format: Literal["plain"] | None = None,  # noqa: A002 - its name on the wire
+        cell: bool = False,
         timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
     ) -> Message:
         """``send`` for code that awaits. Example: ``await room.asend("hi")``"""
-        return stored_message(await self._adeliver(self._content_draft(text, caption, name, format), timeout))
+        return stored_message(
+            await self._adeliver(self._content_draft(text, caption, name, format, cell=cell), timeout)
+        )
 
     @overload
     def reply(
@@ -218,20 +227,28 @@ class SendMixin(DeliveryMixin):
         return React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
 
     def _content_draft(
-        self, content: object, caption: str, name: str | None, text_format: Literal["plain"] | None
+        self,
+        content: object,
+        caption: str,
+        name: str | None,
+        text_format: Literal["plain"] | None,
+        *,
+        cell: bool = False,
+        ended: Any = None,
     ) -> Send:
-        """The draft for ``content``. The bytes of an attachment are kept until the draft is submitted."""
+        """The draft for ``content``. The bytes of attachments are kept until the draft is submitted.
+
+        ``ended``: IPython's result of the cell; without it, ``cell`` is the one that runs.
+        """
         check_format(text_format)
-        check_text("caption", caption, "'run 7'", empty=True)
-        if name is not None:
-            check_text("name", name, "'loss.png'", empty=True)
-        if isinstance(content, str):
-            if caption or name is not None:
-                raise TypeError("caption and name are for attachments: write them into the text")
-            return msgspec.structs.replace(self._draft(content), format=text_format)
-        attachment = to_attachment(content, name)
-        draft = msgspec.structs.replace(self._draft(caption), parts=(attachment.part,), format=text_format)
-        self._attachments[draft.cid] = attachment
+        text, attachments = to_text_and_attachments(content, caption, name)
+        anchor = None
+        if check_flag("cell", cell):
+            message = cell_message(attachments, ended)
+            text, attachments, anchor = message.text(text), message.attachments, message.anchor
+        parts = tuple(attachment.part for attachment in attachments)
+        draft = msgspec.structs.replace(self._draft(text), parts=parts, format=text_format, cell=anchor)
+        self._attachments[draft.cid] = attachments
         return draft
 
     def _send_draft(

@@ -19,6 +19,11 @@ def open_figures() -> set[int]:
     return set() if pyplot is None else set(pyplot.get_fignums())
 
 
+def shown_figures() -> list[Any]:
+    """The figures that the end of the cell would show."""
+    return [_notebook_pyplot().figure(number) for number in sorted(open_figures())]
+
+
 def show_new_figures(before: set[int], output: OutputContext) -> None:
     """Show in ``output`` the figures that were made after ``before``, and close them."""
     for number in sorted(open_figures() - before):

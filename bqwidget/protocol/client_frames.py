@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Struct
-from .entries import Ask, Ending, Part, Progress
+from .entries import Ask, CellAnchor, Ending, Part, Progress
 from .server_frames import Command
 
 
@@ -26,6 +26,7 @@ class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
     """``plain``: the text is shown as it is; without it, the text is Markdown."""
     stoppable: bool = True
     """False: the author of this live message does not stop when asked to, so windows don't offer it."""
+    cell: CellAnchor | None = None
 
 
 class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
@@ -178,3 +179,4 @@ class Post(Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     live: bool = False
     format: Literal["plain"] | None = None
+    cell: CellAnchor | None = None

@@ -63,6 +63,7 @@ def to_entry(
             format=draft.format,
             stoppable=draft.stoppable,
             author_kind=author_kind,
+            cell=draft.cell,
         )
     fields = _fields(draft, _OF_CHANGE[type(draft)])
     return Change(seq=seq, room=room, at=at, cid=cid, real_at=real_at, kind=_KINDS[type(draft)], **fields)  # type: ignore[arg-type]

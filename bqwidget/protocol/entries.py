@@ -75,6 +75,16 @@ class Table(Struct, frozen=True):
     total_columns: int
 
 
+class CellAnchor(Struct, frozen=True):
+    """The notebook cell that a message is about. ``id``: of the cell, as in the notebook's file.
+
+    ``path``: of the notebook, below the folder that Jupyter serves; "" if it is not known.
+    """
+
+    path: str
+    id: str
+
+
 class Step(Struct, frozen=True):
     """One step of what the author of a live message does, such as a search. ``ms``: how long it took."""
 
@@ -107,8 +117,9 @@ class Message(Struct, frozen=True):
     ``answer`` is the seq of its answer, ``expired`` the time at which it ended without one; of a poll: ``votes`` are
     its choices with the users who chose them, ``expired`` the time at which it ended. ``live``: it is being written,
     so that its text and its ``steps`` still grow; ``end`` is how that ended, ``stopped_by`` the user who stopped it.
-    ``stoppable``: a live message may be asked to stop. ``pinned``: the time at which a moderator pinned it. ``format``: "plain" if the text is shown as it is, None if it is
-    Markdown. ``author_kind``: "agent" if an agent wrote it, None for people and kernels.
+    ``stoppable``: a live message may be asked to stop. ``pinned``: the time at which a moderator pinned it. ``format``:
+    "plain" if the text is shown as it is, None if it is Markdown. ``author_kind``: "agent" if an agent wrote it, None
+    for people and kernels. ``cell``: the notebook cell that it is about.
     Example: ``room.messages[-1].text``
     """
 
@@ -143,6 +154,7 @@ class Message(Struct, frozen=True):
     stoppable: bool = True
     author_kind: str | None = None
     pinned: int | None = None
+    cell: CellAnchor | None = None
 
     def __hash__(self) -> int:
         return hash((self.room, self.seq))

@@ -114,6 +114,7 @@ def without_content(message: Message) -> Message:
         progress=None,
         votes={},
         pinned=None,
+        cell=None,
     )
 
 

@@ -23,6 +23,9 @@ MAX_ASKED = 200
 MAX_PARTS = 20
 MAX_NAME = 255
 """Characters in an attachment's name."""
+MAX_NOTEBOOK_PATH = 1_000
+MAX_CELL_ID = 255
+"""Characters; VS Code's ids are longer than the 64 of a notebook file."""
 MAX_INVITE_USES = 100
 MAX_INVITE_MINUTES = 7 * 24 * 60
 MAX_STEPS = 50

@@ -14,6 +14,7 @@ from .entries import Ask, Part, Progress
 from .limits import (
     MAX_ACTIVITY,
     MAX_ASKED,
+    MAX_CELL_ID,
     MAX_CHOICE,
     MAX_CHOICES,
     MAX_CID,
@@ -23,6 +24,7 @@ from .limits import (
     MAX_COMMANDS,
     MAX_EMOJI,
     MAX_NAME,
+    MAX_NOTEBOOK_PATH,
     MAX_PARTS,
     MAX_STEP_TEXT,
     MAX_STEP_TITLE,
@@ -81,6 +83,9 @@ def check(draft: Draft | Post, limits: Limits) -> None:
                 raise _too_many("parts", len(draft.parts), MAX_PARTS)
             for part in draft.parts:
                 _check_part(part)
+            if draft.cell is not None:
+                _check_text("cell.id", draft.cell.id, MAX_CELL_ID)
+                _check_length("cell.path", draft.cell.path, MAX_NOTEBOOK_PATH)
         case Edit():
             _check_text("text", draft.text, limits.text)
         case React():

@@ -8,18 +8,18 @@ import { activate, PLUGIN_ID } from "./lab/plugin";
 
 const PACKAGES = [
   ...["@jupyterlab/application", "@jupyterlab/apputils", "@jupyterlab/launcher", "@jupyterlab/settingregistry"],
-  ...["@jupyterlab/ui-components", "@lumino/widgets"],
+  ...["@jupyterlab/notebook", "@jupyterlab/ui-components", "@lumino/widgets"],
 ];
 
 /** The plugin, made of the packages that the page shares. */
 export async function createPlugin(shared: SharedScope): Promise<object> {
   const exports = await take(shared, PACKAGES);
-  const { ILabShell, ILayoutRestorer, ISettingRegistry, ICommandPalette, ILauncher } = exports;
+  const { ILabShell, ILayoutRestorer, ISettingRegistry, ICommandPalette, ILauncher, INotebookTracker } = exports;
   return {
     id: PLUGIN_ID,
     description: "The chat rooms of this Jupyter server.",
     autoStart: true,
-    optional: [ILabShell, ILayoutRestorer, ISettingRegistry, ICommandPalette, ILauncher],
+    optional: [ILabShell, ILayoutRestorer, ISettingRegistry, ICommandPalette, ILauncher, INotebookTracker],
     activate: (app: Application, ...services: Services) => activate(app, exports as unknown as Classes, services),
   };
 }

@@ -4,15 +4,20 @@ import { effect, signal } from "@preact/signals";
 import { h, render, type ComponentChild } from "preact";
 import { setLanguage } from "./i18n/strings";
 import { initialState, isOwn } from "./model/state";
+import { newCid } from "./protocol/ids";
 import { Connections } from "./room/connections";
 import { Room } from "./room/room";
 import { RoomList } from "./room/room-list";
+import { uploadAttachment } from "./transport/http-attachments";
+import { HttpClient, postJson } from "./transport/http-client";
 import { fetchAfter, fetchRooms } from "./transport/rooms-client";
 import { SocketSource } from "./transport/socket-source";
+import type { SharedCell } from "./lab/shared-cell";
 import { Panel } from "./view/rooms/panel";
 import { RoomWindow } from "./view/rooms/room-window";
 import { mentions } from "./view/shared/mentions";
-import { loadClientId, loadName, loadPanelRoom, loadReadSeqs, savePanelRoom, saveReadSeqs } from "./view/shared/storage";
+import { openNotebooks } from "./view/shared/notebooks";
+import { loadClientId, loadName, loadPanelRoom, loadReadSeqs, saveName, savePanelRoom, saveReadSeqs } from "./view/shared/storage";
 import { addProgramLoader } from "./worker/worker-client";
 
 export interface RoomsOptions {
@@ -33,14 +38,21 @@ export class Rooms {
   readonly #list: RoomList;
   readonly #connections: Connections;
   readonly #shown = signal(loadPanelRoom());
+  readonly #options: RoomsOptions;
 
-  constructor({ base, principal }: RoomsOptions) {
+  constructor(options: RoomsOptions) {
+    const { base, principal } = options;
+    this.#options = options;
     setLanguage(navigator.languages, document.documentElement.lang); // JupyterLab's language is in `lang`
     const member = loadClientId();
     const stateOf = (name: string) => ({ ...initialState(name, loadName(""), [member]), principal });
     this.#list = new RoomList({
       fetchRooms: () => fetchRooms(base),
-      fetchAfter: (...request) => fetchAfter(base, ...request),
+      fetchAfter: async (room, ...request) => {
+        const messages = await fetchAfter(base, room, ...request);
+        openNotebooks()?.mark(room, messages);
+        return messages;
+      },
       loadReadSeqs: () => loadReadSeqs(base),
       saveReadSeqs: (seqs) => saveReadSeqs(base, seqs),
       isOwn: (message) => isOwn(stateOf(""), message),
@@ -78,6 +90,29 @@ export class Rooms {
   showRoom(element: HTMLElement, name: string): () => void {
     show(element, h(RoomWindow, { name, connections: this.#connections }));
     return () => render(null, element);
+  }
+
+  /** The reader's name; "" if it is not known. */
+  get user(): string {
+    return this.#options.principal ?? loadName("");
+  }
+
+  /** Gives the reader a name, where the server does not. */
+  setUser(user: string): void {
+    saveName("", user);
+  }
+
+  get names(): readonly string[] {
+    return this.#list.state.value.rows.map(({ name }) => name);
+  }
+
+  /** Sends a cell to a room. Rejects with an Error. */
+  async shareCell(room: string, { text, attachments, cell }: SharedCell): Promise<void> {
+    const { roomUrl } = new HttpClient(this.#options.base, room);
+    const { signal } = new AbortController();
+    const upload = (file: Blob) => uploadAttachment(roomUrl, file, file.type, () => undefined, signal);
+    const parts = await Promise.all(attachments.map(upload));
+    await postJson(`${roomUrl}/messages`, { cid: newCid(loadClientId()), user: this.user, text, parts, cell });
   }
 
   /** Focuses what is typed into: a room's message, or the box above the list. */

@@ -35,8 +35,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "preact",
   ],
   "view/rooms": ["protocol", "model", "i18n", "room", "view", "view/shared", "preact", "@preact/signals"],
-  // Types of the view only: its code is loaded later.
-  lab: ["panel"],
+  // Of the view almost only types: its code is loaded later.
+  lab: ["panel", "view/shared/notebooks", "protocol/entries"],
   // The entry points.
   ".": ["protocol", "model", "i18n", "room", "transport", "worker", "view", "view/shared", "view/rooms", "lab", "preact", "@preact/signals", "temml"],
 };

@@ -75,6 +75,13 @@ export const de: Strings = {
   code: "Quelltext",
   copy: "Kopieren",
   copied: "Kopiert",
+  insertBelow: "Darunter einfügen",
+  insertHint: "Als Zelle unter der aktiven des Notebooks einfügen",
+  noNotebook: "Kein Notebook ist offen",
+  cell: "Zelle",
+  cellOf: (path) => `Zelle in ${path}`,
+  showCell: "Diese Zelle zeigen",
+  cellMissing: "Dieses Jupyter hat diese Zelle nicht: Ihr Notebook wurde verschoben, verändert oder liegt woanders",
 
   search: "Suchen",
   searchMessages: "Nachrichten durchsuchen",

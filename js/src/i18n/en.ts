@@ -74,6 +74,13 @@ export const en = {
   code: "Code",
   copy: "Copy",
   copied: "Copied",
+  insertBelow: "Insert below",
+  insertHint: "Insert as a cell below the active one of the notebook",
+  noNotebook: "No notebook is open",
+  cell: "Cell",
+  cellOf: (path: string) => `Cell in ${path}`,
+  showCell: "Show this cell",
+  cellMissing: "This Jupyter does not have this cell: its notebook was moved, changed, or is elsewhere",
 
   search: "Search",
   searchMessages: "Search messages",

@@ -20,8 +20,62 @@ interface LuminoWidget extends Widget {
 
 export type WidgetClass = new () => LuminoWidget;
 
-interface Listenable<T> {
-  connect(listener: (sender: unknown, value: T) => void): void;
+interface Listenable<T, S = unknown> {
+  connect(listener: (sender: S, value: T) => void): void;
+}
+
+/** A cell of a notebook: what it shows, and what is saved of it. */
+export interface Cell {
+  readonly node: HTMLElement;
+  readonly model: {
+    readonly id: string;
+    readonly sharedModel: { setSource(source: string): void };
+    toJSON(): SavedCell;
+  };
+}
+
+export interface SavedCell {
+  readonly cell_type: string;
+  readonly source: string | readonly string[];
+  readonly outputs?: readonly Output[];
+}
+
+/** Texts may be lists of lines. */
+interface Output {
+  readonly output_type: string;
+  readonly text?: unknown;
+  readonly data?: Readonly<Record<string, unknown>>;
+  readonly traceback?: readonly string[];
+}
+
+export interface NotebookPanel {
+  readonly id: string;
+  readonly context: { readonly path: string; readonly ready: Promise<void> };
+  readonly revealed: Promise<void>;
+  readonly content: Notebook;
+}
+
+interface Notebook {
+  readonly widgets: readonly Cell[];
+  readonly activeCell: Cell | null;
+  activeCellIndex: number;
+  readonly model: { readonly cells: { readonly changed: Listenable<unknown> } } | null;
+  readonly codeMimetype: string;
+  deselectAll(): void;
+  scrollToCell(cell: Cell): Promise<void>;
+}
+
+export interface NotebookTracker {
+  readonly currentWidget: NotebookPanel | null;
+  readonly activeCell: Cell | null;
+  readonly widgetAdded: Listenable<NotebookPanel>;
+  forEach(action: (panel: NotebookPanel) => void): void;
+}
+
+interface FileChange {
+  readonly type: string;
+  readonly oldValue: { readonly path?: string } | null;
+  readonly newValue: { readonly path?: string } | null;
 }
 
 export type Side = "left" | "right";
@@ -37,11 +91,17 @@ export interface Shell {
 export interface Application {
   readonly shell: Shell;
   readonly restored: Promise<unknown>;
+  /** The node that was clicked to open the context menu, or the first one around it that `test` accepts. */
+  contextMenuHitTest(test: (node: HTMLElement) => boolean): HTMLElement | undefined;
   readonly commands: {
     addCommand(id: string, options: Readonly<Record<string, unknown>>): void;
-    execute(id: string, args?: Readonly<Record<string, string>>): Promise<unknown>;
+    execute(id: string, args?: Readonly<Record<string, unknown>>): Promise<unknown>;
   };
   readonly serviceManager: {
+    readonly contents: {
+      readonly fileChanged: Listenable<FileChange>;
+      get(path: string): Promise<{ readonly content: unknown }>;
+    };
     readonly serverSettings: { readonly baseUrl: string };
     readonly user: { readonly ready: Promise<void>; readonly identity: { readonly username: string } | null };
   };
@@ -89,12 +149,19 @@ export type Services = readonly [
   settings: SettingRegistry | null,
   palette: Palette | null,
   launcher: Launcher | null,
+  notebooks: NotebookTracker | null,
 ];
 
 /** Classes of the page's packages. */
 export interface Classes {
   readonly Widget: WidgetClass;
   readonly WidgetTracker: new <W>(options: { namespace: string }) => Tracker<W>;
+  readonly NotebookActions: { insertBelow(notebook: unknown): void };
+  readonly InputDialog: {
+    getItem(options: Readonly<Record<string, unknown>>): Promise<{ readonly value: string | null }>;
+    getText(options: Readonly<Record<string, unknown>>): Promise<{ readonly value: string | null }>;
+  };
+  readonly showErrorMessage: (title: string, error: unknown) => Promise<void>;
   readonly LabIcon: new (options: { name: string; svgstr: string }) => unknown;
 }
 

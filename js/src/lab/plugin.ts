@@ -2,6 +2,9 @@
 
 import type { Rooms } from "../panel";
 import type { Application, Classes, Services, Side, Widget } from "./jupyterlab";
+import { provideNotebooks } from "../view/shared/notebooks";
+import { OpenNotebooks } from "./notebooks";
+import { addShareCommand } from "./share-command";
 import { createPanel, createTab, type LoadRooms, type RoomTab } from "./widgets";
 
 export const PLUGIN_ID = "bqwidget:plugin";
@@ -18,7 +21,7 @@ const ICON =
   'd="M4 3h16a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H9l-5 4v-4a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2z"/></svg>';
 
 export async function activate(app: Application, classes: Classes, services: Services): Promise<void> {
-  const [labShell, restorer, registry, palette, launcher] = services;
+  const [labShell, restorer, registry, palette, launcher, notebooks] = services;
   const { shell, commands } = app;
   const icon = new classes.LabIcon({ name: "bqwidget:room", svgstr: ICON });
   const load = roomsLoader(app);
@@ -62,6 +65,12 @@ export async function activate(app: Application, classes: Classes, services: Ser
       shell.activateById(tab.id);
     },
   });
+
+  if (notebooks !== null) {
+    provideNotebooks(new OpenNotebooks(app, classes, notebooks, (room) => void commands.execute(OPEN_ROOM, { room })));
+    const share = addShareCommand(app, classes, notebooks, load, (room) => commands.execute(OPEN_ROOM, { room }));
+    palette?.addItem({ command: share, category: CATEGORY });
+  }
 
   function addTab(room: string): RoomTab {
     const tab = createTab(classes.Widget, load, room);

@@ -1,7 +1,7 @@
 /** The frames from clients to the server. */
 
 import { attachmentSchema } from "./attachments";
-import { askSchema } from "./entries";
+import { anchorSchema, askSchema } from "./entries";
 import { array, boolean, nullish, object, optional, string, uint, type Tagged } from "./schema";
 
 export const DRAFT_SCHEMAS = {
@@ -15,6 +15,7 @@ export const DRAFT_SCHEMAS = {
     parts: optional(array(attachmentSchema)),
     /** "plain": the text is shown as it is; otherwise it is Markdown. */
     format: nullish(string),
+    cell: nullish(anchorSchema),
   }),
   "chat.edit": object({ cid: string, user: string, target: uint, text: string }),
   "chat.delete": object({ cid: string, user: string, target: uint }),

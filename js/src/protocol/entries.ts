@@ -36,6 +36,14 @@ export const askSchema = object({
 /** What makes a message a question: who may answer, with what, until when. */
 export type Ask = Infer<typeof askSchema>;
 
+export const anchorSchema = object({
+  /** Of the notebook, below the folder that Jupyter serves; "" if it is not known. */
+  path: string,
+  id: string,
+});
+/** The notebook cell that a message is about. */
+export type CellAnchor = Infer<typeof anchorSchema>;
+
 export const messageSchema = object({
   seq: uint,
   room: string,
@@ -75,6 +83,7 @@ export const messageSchema = object({
   author_kind: nullish(string),
   /** When a moderator pinned it. */
   pinned: nullish(number),
+  cell: nullish(anchorSchema),
 });
 /** A message with all later changes folded in. `seq` and `at` grow strictly; `seq` may skip values. */
 export type Message = Infer<typeof messageSchema>;

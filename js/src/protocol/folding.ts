@@ -21,6 +21,7 @@ export function fold(message: Message, change: Change): Message {
       delete emptied.progress;
       delete emptied.votes;
       delete emptied.pinned;
+      delete emptied.cell;
       return { ...emptied, reactions: {}, deleted: true, edited: change.at };
     }
     case "expire":

@@ -81,7 +81,7 @@ export async function fetchJson(url: string, query: Query = {}, signal = AbortSi
 }
 
 /** Rejects with HttpError. */
-async function postJson(url: string, body: unknown): Promise<void> {
+export async function postJson(url: string, body: unknown): Promise<void> {
   const response = await fetch(url, {
     method: "POST",
     headers: { "content-type": "application/json", ...xsrfHeader() },

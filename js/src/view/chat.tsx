@@ -1,7 +1,7 @@
 /** The window: a named region with a header, the list of messages, the composer and a footer. */
 
 import type { JSX } from "preact";
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { strings } from "../i18n/strings";
 import { isReader } from "../model/presence";
 import type { State, View } from "../model/state";
@@ -21,6 +21,7 @@ import { useKeyboardIsolation } from "./keyboard-isolation";
 import { MessageList } from "./messages/message-list";
 import type { MessageActions } from "./messages/message-toolbar";
 import { NamesContext, useNames } from "./shared/mention-text";
+import { openNotebooks } from "./shared/notebooks";
 import { saveName } from "./shared/storage";
 
 interface Props {
@@ -47,6 +48,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
   const { view, go, searching, setSearching, searchButton, onLink } = useFinding(room, state, region, isPage);
   useKeyboardIsolation(region, !docked);
   const names = useNames(state);
+  useEffect(() => openNotebooks()?.mark(state.room, state.messages), [state.messages]);
   const requireName = (): boolean => {
     const named = state.user.trim() !== "";
     setNameMissing(!named);

@@ -45,6 +45,8 @@ from .relay import Relays
 from .upstream import LocalUpstream, RemoteUpstream, Upstream
 
 NAME = "bqserver"
+FOLDER_VARIABLE = "BQWIDGET_NOTEBOOK_FOLDER"
+"""The folder that a kernel's Jupyter server shows: the paths of notebooks are relative to it."""
 
 
 class BqserverExtension(LimitSettings, ExtensionApp):
@@ -155,9 +157,10 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         start = manager.start_kernel
 
         def make_environment(identity: Identity, given: Mapping[str, str] | None) -> dict[str, str]:
+            environment = {**(os.environ if given is None else given), FOLDER_VARIABLE: self.serverapp.root_dir}
             if elsewhere is None:
-                return kernel_tokens.make_environment(self.kernel_url(), identity, given)
-            environment = {**(os.environ if given is None else given), **elsewhere}
+                return kernel_tokens.make_environment(self.kernel_url(), identity, environment)
+            environment |= elsewhere
             return {name: value for name, value in environment.items() if value or name not in elsewhere}
 
         async def start_kernel(*args: Any, env: Mapping[str, str] | None = None, **kwargs: Any) -> str:

@@ -5,7 +5,6 @@ It is passed in the environment only: others could read it in a URL or on a comm
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -30,9 +29,9 @@ class KernelTokens:
         self._is_alive = is_alive
         self._tokens: dict[str, _KernelToken] = {}
 
-    def make_environment(self, url: str, identity: Identity, given: Mapping[str, str] | None) -> dict[str, str]:
+    def make_environment(self, url: str, identity: Identity, given: Mapping[str, str]) -> dict[str, str]:
         """The environment of a kernel to be started for ``identity``. A BQWIDGET_URL that is already set stays."""
-        environment = dict(os.environ if given is None else given)
+        environment = dict(given)
         if URL_VARIABLE not in environment:
             token = secrets.token_urlsafe(32)
             self._tokens[sha256_hex(token)] = _KernelToken(identity._replace(is_program=True), None)

@@ -109,6 +109,8 @@ CASES = [
     case("send", "caption must be text", "hi", False),
     case("send", "name must be text", FIGURE, name=3),
     case("send", "wait must be True or False, not 0", "hi", wait=0),
+    case("send", "cell must be True or False, not 1", "hi", cell=1),
+    case("send", "none runs here: leave it out", "hi", cell=True),
     case("send", r"timedelta.*total_seconds", "hi", timeout=dt.timedelta(seconds=3)),
     case("asend", "text is empty", ""),
     case("reply", "text: .*not Figure.*room.send attaches", 1, FIGURE),

@@ -1,9 +1,10 @@
 /** A block of code: highlighted if its language is known, scrolled sideways, with a button to copy it, or to select it. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { CodeToken } from "../../worker/highlight";
+import { openNotebooks } from "../shared/notebooks";
 import { useCopy, useGradually, useSettled, useWorkerJob } from "../shared/hooks";
 
 /** Thousands of elements at once would block the page. */
@@ -31,10 +32,26 @@ export function CodeBlock({ text, info }: { readonly text: string; readonly info
       <pre ref={block} dir="ltr" tabIndex={0} role="group" aria-label={language === "" ? strings.code : language}>
         <code>{[...shown.map(renderToken), rest]}</code>
       </pre>
-      <button type="button" class="bq-copy" onClick={() => void copyOrSelect()}>
-        {copied ? strings.copied : strings.copy}
-      </button>
+      <div class="bq-code-buttons">
+        <InsertButton text={text} />
+        <button type="button" class="bq-copy" onClick={() => void copyOrSelect()}>
+          {copied ? strings.copied : strings.copy}
+        </button>
+      </div>
     </div>
+  );
+}
+
+/** In JupyterLab and Notebook 7. */
+function InsertButton({ text }: { readonly text: string }): JSX.Element | null {
+  const [failed, setFailed] = useState(false);
+  const notebooks = openNotebooks();
+  if (notebooks === null) return null;
+  const insert = (): void => setFailed(!notebooks.insertBelow(text.replace(/\n$/, "")));
+  return (
+    <button type="button" class="bq-copy" title={strings.insertHint} onClick={insert}>
+      {failed ? strings.noNotebook : strings.insertBelow}
+    </button>
   );
 }
 

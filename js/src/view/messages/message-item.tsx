@@ -11,6 +11,7 @@ import { Avatar } from "../shared/avatar";
 import { CheckIcon, PinIcon } from "../shared/icons";
 import { mentions } from "../shared/mentions";
 import { VerificationBadge, verificationTitle } from "../shared/verification-badge";
+import { CellLink } from "./cell-link";
 import { LiveState } from "./live-state";
 import { MessageText } from "./message-text";
 import { MessageToolbar, type MessageActions } from "./message-toolbar";
@@ -122,6 +123,7 @@ export class MessageItem extends Component<Props> {
     const above = (
       <>
         {message.re !== undefined && <Quote seq={message.re} message={quoted} onGo={actions.onGo} />}
+        {message.cell !== undefined && <CellLink cell={message.cell} />}
         {message.parts?.length ? <Attachments attachments={message.parts} /> : null}
         {message.steps?.length ? <Steps steps={message.steps} live={message.live === true} /> : null}
       </>

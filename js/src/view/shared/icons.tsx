@@ -40,6 +40,7 @@ export const AttachIcon = icon(
 );
 export const PinIcon = icon("M9 4h6M10 4v6.5L6.5 14v1.5h11V14L14 10.5V4M12 15.5V21");
 export const LinkIcon = icon("M10 14a4 4 0 0 0 5.7 0l3.6-3.6a4 4 0 1 0-5.7-5.7l-1.2 1.2M14 10a4 4 0 0 0-5.7 0l-3.6 3.6a4 4 0 1 0 5.7 5.7l1.2-1.2");
+export const CellIcon = icon("M4.5 6h15v12h-15zM8 10l2.5 2L8 14M12.5 14.5h4");
 export const BackIcon = icon("M14.5 5.5 8 12l6.5 6.5");
 export const TabIcon = icon("M5 5.5h14v13H5zM5 9.5h14M11 5.5v4");
 export const SidePanelIcon = icon("M4.5 5.5h15v13h-15zM10 5.5v13");
