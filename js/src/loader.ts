@@ -4,7 +4,7 @@
  * is fetched once per page and version.
  */
 
-import type { Model } from "./transport/comm-commands";
+import type { Model } from "./transport/comm/commands";
 import type { InitializeProps, RenderProps } from "./widget";
 import type widget from "./widget";
 

@@ -17,7 +17,9 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   i18n: ["protocol"],
   "worker/markdown": ["marked"],
   worker: ["worker/markdown", "marked", "lowlight", "highlight.js/lib/languages"],
-  transport: ["protocol", "model"],
+  "transport/comm": ["protocol", "model", "transport/source"],
+  "transport/http": ["protocol", "model", "transport/source"],
+  transport: ["protocol", "model", "transport/http"],
   // The interface, but neither the socket nor the comm.
   room: ["protocol", "model", "transport/source", "@preact/signals"],
   "view/shared": ["protocol", "model", "i18n", "worker", "preact"],
@@ -38,7 +40,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // Of the view almost only types: its code is loaded later.
   lab: ["panel", "view/shared/notebooks", "protocol/entries"],
   // The entry points.
-  ".": ["protocol", "model", "i18n", "room", "transport", "worker", "view", "view/shared", "view/rooms", "lab", "preact", "@preact/signals", "temml"],
+  ".": [
+    ...["protocol", "model", "i18n", "room", "transport", "transport/comm", "transport/http", "worker", "view", "view/shared"],
+    ...["view/rooms", "lab", "preact", "@preact/signals", "temml"],
+  ],
 };
 
 const modules = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((name) => /\.tsx?$/.test(name));

@@ -14,8 +14,8 @@ import type { Moderation, Order } from "../protocol/moderation";
 import { parseJson } from "../protocol/schema";
 import type { ErrorInfo, Status } from "../protocol/server-frames";
 import { backoff } from "./backoff";
-import { fetchAttachment, uploadAttachment } from "./http-attachments";
-import { HttpClient, HttpError, isPermanent } from "./http-client";
+import { fetchAttachment, uploadAttachment } from "./http/attachments";
+import { HttpClient, HttpError, isPermanent } from "./http/client";
 import type { Cursor, OnProgress, Source, SourceEvents } from "./source";
 
 /** After these no new connection is attempted. */

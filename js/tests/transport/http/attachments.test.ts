@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { uploadAttachment } from "../../src/transport/http-attachments";
+import { uploadAttachment } from "../../../src/transport/http/attachments";
 
 const PART = { mime: "image/png", sha256: "0".repeat(64), size: 3 };
 const OVERLOAD = [503, JSON.stringify({ error: { code: "overload", message: "try again" } })] as const;

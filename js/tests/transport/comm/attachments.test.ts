@@ -1,7 +1,7 @@
 /** Attachments in chunks: complete and in order, even if the comm loses replies. */
 
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { fetchInChunks, uploadInChunks, type ChunkCommand, type Reply } from "../../src/transport/comm-attachments";
+import { fetchInChunks, uploadInChunks, type ChunkCommand, type Reply } from "../../../src/transport/comm/attachments";
 
 const ATTACHMENT = { mime: "image/png", sha256: "0".repeat(64), size: 5 };
 const running = (): AbortSignal => new AbortController().signal;

@@ -4,12 +4,12 @@
  * Jupyter may drop a reply: after a timeout a download requests its chunk again.
  */
 
-import type { Attachment } from "../protocol/attachments";
-import { RequestError } from "../protocol/errors";
-import { asAttachment } from "../protocol/guards";
-import { newId } from "../protocol/ids";
-import { isObject } from "../protocol/schema";
-import type { OnProgress } from "./source";
+import type { Attachment } from "../../protocol/attachments";
+import { RequestError } from "../../protocol/errors";
+import { asAttachment } from "../../protocol/guards";
+import { newId } from "../../protocol/ids";
+import { isObject } from "../../protocol/schema";
+import type { OnProgress } from "../source";
 
 export type ChunkCommand =
   | { readonly do: "part"; readonly sha256: string; readonly at: number }

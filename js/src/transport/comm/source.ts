@@ -5,18 +5,18 @@
  * The Python side is in `bqwidget/_widget`.
  */
 
-import type { CommStatus, PagePosition } from "../model/state";
-import type { Attachment } from "../protocol/attachments";
-import type { ClientFrame } from "../protocol/client-frames";
-import type { Entry, Message } from "../protocol/entries";
-import { PageUnavailableError, RequestError, UNREADABLE } from "../protocol/errors";
-import { asMessages, asModeration, asServerFrames } from "../protocol/guards";
-import type { Moderation, Order } from "../protocol/moderation";
-import { isObject } from "../protocol/schema";
-import type { ServerFrame } from "../protocol/server-frames";
-import { fetchInChunks, uploadInChunks, type Reply } from "./comm-attachments";
-import { CommandQueue, type CommCommand, type Model } from "./comm-commands";
-import type { OnProgress, Source, SourceEvents } from "./source";
+import type { CommStatus, PagePosition } from "../../model/state";
+import type { Attachment } from "../../protocol/attachments";
+import type { ClientFrame } from "../../protocol/client-frames";
+import type { Entry, Message } from "../../protocol/entries";
+import { PageUnavailableError, RequestError, UNREADABLE } from "../../protocol/errors";
+import { asMessages, asModeration, asServerFrames } from "../../protocol/guards";
+import type { Moderation, Order } from "../../protocol/moderation";
+import { isObject } from "../../protocol/schema";
+import type { ServerFrame } from "../../protocol/server-frames";
+import { fetchInChunks, uploadInChunks, type Reply } from "./attachments";
+import { CommandQueue, type CommCommand, type Model } from "./commands";
+import type { OnProgress, Source, SourceEvents } from "../source";
 
 interface PendingReply {
   readonly resolve: (reply: Reply) => void;

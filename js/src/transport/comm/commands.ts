@@ -4,11 +4,11 @@
  * that does not know this comm: it was restarted, possibly in another tab.
  */
 
-import type { PagePosition } from "../model/state";
-import type { ClientFrame } from "../protocol/client-frames";
-import type { Order } from "../protocol/moderation";
-import { isObject } from "../protocol/schema";
-import type { ChunkCommand } from "./comm-attachments";
+import type { PagePosition } from "../../model/state";
+import type { ClientFrame } from "../../protocol/client-frames";
+import type { Order } from "../../protocol/moderation";
+import { isObject } from "../../protocol/schema";
+import type { ChunkCommand } from "./attachments";
 
 /** The part of anywidget's model that is used. */
 export interface Model {

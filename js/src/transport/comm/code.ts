@@ -1,7 +1,7 @@
 /** Loads a program from the kernel, as the loader loads the view. */
 
-import { isObject } from "../protocol/schema";
-import type { Model } from "./comm-commands";
+import { isObject } from "../../protocol/schema";
+import type { Model } from "./commands";
 
 const TIMEOUT_MS = 30_000;
 /** A busy kernel answers all requests when it is idle again, so they are few. */

@@ -1,8 +1,8 @@
 /** Programs of the window's workers come over the comm, once. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { fetchCode } from "../../src/transport/comm-code";
-import type { Model } from "../../src/transport/comm-commands";
+import { fetchCode } from "../../../src/transport/comm/code";
+import type { Model } from "../../../src/transport/comm/commands";
 
 class FakeModel implements Model {
   readonly sent: unknown[] = [];

@@ -1,11 +1,11 @@
 /** Attachments over HTTP, from the server that served the page, with its session cookie. */
 
-import type { Attachment } from "../protocol/attachments";
-import { RequestError } from "../protocol/errors";
-import { asAttachment } from "../protocol/guards";
-import { parseJson } from "../protocol/schema";
-import { HttpError, httpError, xsrfHeader } from "./http-client";
-import type { OnProgress } from "./source";
+import type { Attachment } from "../../protocol/attachments";
+import { RequestError } from "../../protocol/errors";
+import { asAttachment } from "../../protocol/guards";
+import { parseJson } from "../../protocol/schema";
+import { HttpError, httpError, xsrfHeader } from "./client";
+import type { OnProgress } from "../source";
 
 const UNREACHABLE = { code: "unreachable", message: "The server cannot be reached: try again" };
 

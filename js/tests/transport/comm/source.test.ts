@@ -1,9 +1,9 @@
 /** The comm source against a kernel that loses and reorders envelopes, is busy, or closes the comm. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Input } from "../../src/model/state";
-import { CommSource } from "../../src/transport/comm-source";
-import { FakeLog } from "../support/fake-log";
+import type { Input } from "../../../src/model/state";
+import { CommSource } from "../../../src/transport/comm/source";
+import { FakeLog } from "../../support/fake-log";
 
 type Command = Readonly<Record<string, unknown>>;
 

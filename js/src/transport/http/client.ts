@@ -1,11 +1,11 @@
 /** The room over HTTP: pages of messages, the raw log, and the reason for a rejected join. */
 
-import type { PagePosition } from "../model/state";
-import type { Entry, Message } from "../protocol/entries";
-import { RequestError, UNREADABLE } from "../protocol/errors";
-import { asEntries, asMessages, asModeration } from "../protocol/guards";
-import type { Moderation, Order } from "../protocol/moderation";
-import { isObject } from "../protocol/schema";
+import type { PagePosition } from "../../model/state";
+import type { Entry, Message } from "../../protocol/entries";
+import { RequestError, UNREADABLE } from "../../protocol/errors";
+import { asEntries, asMessages, asModeration } from "../../protocol/guards";
+import type { Moderation, Order } from "../../protocol/moderation";
+import { isObject } from "../../protocol/schema";
 
 const REQUEST_TIMEOUT_MS = 15_000;
 /** The first search of a large room builds its index. */

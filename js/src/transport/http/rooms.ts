@@ -1,9 +1,9 @@
 /** The rooms of a server over HTTP: their list, and what is new in one of them. */
 
-import type { Message } from "../protocol/entries";
-import { asListedRooms, asMessages } from "../protocol/guards";
-import type { ListedRoom } from "../protocol/rooms";
-import { fetchJson } from "./http-client";
+import type { Message } from "../../protocol/entries";
+import { asListedRooms, asMessages } from "../../protocol/guards";
+import type { ListedRoom } from "../../protocol/rooms";
+import { fetchJson } from "./client";
 
 /** `base`: the server's base URL, ending in a slash. Rejects with HttpError. */
 export const fetchRooms = async (base: string): Promise<ListedRoom[]> => asListedRooms(await fetchJson(`${base}rooms`));
