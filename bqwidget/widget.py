@@ -49,18 +49,18 @@ FLUSH_INTERVAL = 0.02
 FRAME_INTERVAL = 0.0005
 """Seconds that each frame of a flush adds: a flood comes in fewer envelopes, each of which costs a busy cell about 1 ms."""
 MAX_FLUSH_INTERVAL = 0.05
-FLUSH_BURST = 4
+MAX_FLUSH_BURST = 4
 """Flushes that need not wait: a message and its acknowledgement, status and presence, in a calm room."""
 OFFER_DELAYS = (0.3, 0.6, 1.2, 2.4)
 """Seconds after which a new window is sent a snapshot unasked, while it has not asked. After a restart from another tab,
 JupyterLab sends what windows ask to the main thread, which the next cell may block."""
 SNAPSHOT_LIMIT = 200
 """Messages in a snapshot; the view requests older ones when they are scrolled to."""
-STATIC = Path(__file__).parent / "static"
+STATIC_FOLDER = Path(__file__).parent / "static"
 
 try:
-    _LOADER, *_CODE = [(STATIC / name).read_bytes() for name in ("loader.js", "widget.js", "widget.css")]
-    _PROGRAMS = {name: (STATIC / f"{name}.js").read_bytes() for name in ("worker", "math")}
+    _LOADER, *_CODE = [(STATIC_FOLDER / name).read_bytes() for name in ("loader.js", "widget.js", "widget.css")]
+    _PROGRAMS = {name: (STATIC_FOLDER / f"{name}.js").read_bytes() for name in ("worker", "math")}
 except FileNotFoundError as error:
     raise BqwidgetError(
         f"the window's bundle {error.filename} is missing: reinstall bqwidget,"
@@ -197,7 +197,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
 
     def _flush_soon(self) -> None:
         """Flush at once, or under load when FLUSH_INTERVAL has passed for each flush."""
-        wait = self._next_flush - FLUSH_BURST * FLUSH_INTERVAL - time.monotonic()
+        wait = self._next_flush - MAX_FLUSH_BURST * FLUSH_INTERVAL - time.monotonic()
         if wait <= 0 or self.room.status == "closed":  # then its loop has ended
             self._flush()
         elif self._flush_timer is None:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 from bqwidget.errors import ArgumentError, ArgumentTypeError
 from bqwidget.protocol import printable
 
-_HTTP = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_HTTP_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _normalized(url: str) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in _HTTP or not parts.hostname:
+    if parts.scheme not in _HTTP_SCHEMES or not parts.hostname:
         raise ArgumentError(
             f"url: {printable(url)} is not a server's address such as http://127.0.0.1:8765", argument="url"
         )
@@ -91,7 +91,7 @@ def _normalized(url: str) -> str:
         raise ArgumentError(f"url: {printable(url)} is the address of a room's page: write {address!r}", argument="url")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
-    return urlunsplit((_HTTP[parts.scheme], netloc, parts.path.rstrip("/") + "/", "", ""))
+    return urlunsplit((_HTTP_SCHEMES[parts.scheme], netloc, parts.path.rstrip("/") + "/", "", ""))
 
 
 def _is_loopback(host: str) -> bool:

@@ -31,7 +31,7 @@ PAGE_SIZE = 200
 
 SHOWN_ROWS = 20
 """Messages in the repr of a list."""
-SHOWN_TEXT, SHOWN_USER = 60, 20
+SHOWN_TEXT_CHARACTERS, SHOWN_USER_CHARACTERS = 60, 20
 """Characters of each in it."""
 
 _seq = attrgetter("seq")
@@ -219,6 +219,6 @@ def _row(message: Message) -> tuple[str, str, str, str]:
     return (
         str(message.seq),
         shown_time(message),
-        truncate(one_line(message.user), SHOWN_USER),
-        truncate(one_line(text), SHOWN_TEXT),
+        truncate(one_line(message.user), SHOWN_USER_CHARACTERS),
+        truncate(one_line(text), SHOWN_TEXT_CHARACTERS),
     )

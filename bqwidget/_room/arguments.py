@@ -16,7 +16,7 @@ from bqwidget._client.subscription import Predicate
 from bqwidget.errors import ArgumentError, ArgumentTypeError, MessageRefused
 from bqwidget.protocol import MAX_EMOJI, Message, is_text, printable, truncate
 
-SHOWN = 60
+SHOWN_CHARACTERS = 60
 """Characters of an argument in an error."""
 EMOJI = {
     "+1": "👍",
@@ -60,10 +60,10 @@ def describe(given: object) -> str:
     if isinstance(given, type):
         return f"the class {given.__name__}"
     try:
-        text = printable(given)[:SHOWN] if isinstance(given, str) else " ".join(repr(given).split())
+        text = printable(given)[:SHOWN_CHARACTERS] if isinstance(given, str) else " ".join(repr(given).split())
     except Exception:  # noqa: BLE001 - the repr of someone's class
         text = "an object"
-    return f"{truncate(text, SHOWN)} ({type(given).__name__})"
+    return f"{truncate(text, SHOWN_CHARACTERS)} ({type(given).__name__})"
 
 
 def wrong_type(argument: str, expected: str, given: object) -> ArgumentTypeError:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
-from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
+from bqwidget._threads.cell_registry import CALLBACK_GROUP, replace_previous
 from bqwidget._threads.cells import ipython_shell
 from bqwidget._threads.figures import open_figures, take_figure
 from bqwidget._threads.weak import weak
@@ -59,7 +59,7 @@ class LiveOutputMixin(ReceiveMixin):
             return partial(self.live, pause=pause)
         check_function("function", function, "a function of the messages", "live", "messages")
         live = LiveOutput(function, lambda: self.messages, partial(self._on_callback_error, function), pause)
-        replace_previous(live, "live", weak(self._remove_live_output), group=CALLBACKS)
+        replace_previous(live, "live", weak(self._remove_live_output), group=CALLBACK_GROUP)
         live.callback, live.loop = self._make_callback(live.recompute), self._callback_loop
         self._live_outputs = [*self._live_outputs, live]  # before the messages are read: later changes count
         self._update_lifetime()

@@ -17,7 +17,7 @@ from traitlets.utils.bunch import Bunch
 from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._client.status import State
 from bqwidget._threads.callback import Callback
-from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
+from bqwidget._threads.cell_registry import CALLBACK_GROUP, replace_previous
 from bqwidget._threads.weak import weak
 from bqwidget.dispatch import CallbackLoop, ThreadCallbackLoop, callback_loop
 from bqwidget.errors import ArgumentError, BqwidgetError
@@ -139,7 +139,7 @@ class Observable(traitlets.HasTraits):
                 with suppress(ValueError):  # the user has removed it
                     observed.unobserve(callback, names, type)
 
-        replace_previous(callback, "observe", unobserve, group=CALLBACKS)
+        replace_previous(callback, "observe", unobserve, group=CALLBACK_GROUP)
         for name in traitlets.parse_notifier_name(names):
             if name in _LIVE_TRAITS and not self._is_observed(name):
                 self._last_values[name] = getattr(self, name)

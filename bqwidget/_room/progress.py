@@ -20,7 +20,7 @@ from .sending import SendMixin
 from .writing.lines import MAX_LABEL_LENGTH, error_line
 from .writing.progress_message import ProgressMessage, State
 from .writing.rate import Clock, ProgressRate, format_duration, to_ms
-from .writing.writer import INTERRUPTS
+from .writing.writer import INTERRUPT_ERRORS
 
 ROUNDING = 1e-6
 ERROR_TIMEOUT = 0.5
@@ -226,7 +226,7 @@ def exited_deliberately(frame: FrameType) -> bool:
 
 
 def _ending(error: BaseException) -> Ending:
-    return "stopped" if isinstance(error, (*INTERRUPTS, TrackStopped)) else "failed"
+    return "stopped" if isinstance(error, (*INTERRUPT_ERRORS, TrackStopped)) else "failed"
 
 
 def _sign(error: BaseException) -> str:

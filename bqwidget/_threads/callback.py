@@ -14,7 +14,7 @@ from typing import Any
 
 from .cells import OutputContext
 from .figures import open_figures, show_new_figures
-from .interrupts import INTERRUPTED, InterruptibleSteps, interruptible, suspendable
+from .interrupts import INTERRUPT_REASON, InterruptibleSteps, interruptible, suspendable
 
 
 class Callback:
@@ -87,7 +87,7 @@ class Callback:
     def show_error(self, error: BaseException) -> None:
         """Print the traceback where the callback was registered, without the frames around the callback."""
         trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__package__") in _AROUND:
+        while trace is not None and trace.tb_frame.f_globals.get("__package__") in _HIDDEN_PACKAGES:
             trace = trace.tb_next
         shown = traceback.TracebackException(type(error), error, trace)
         if isinstance(error, KeyboardInterrupt):  # only what the user wrote
@@ -113,7 +113,7 @@ class Callback:
         try:
             error = task.exception() or task.result()
         except asyncio.CancelledError as cancelled:  # its loop was closed, or
-            error = KeyboardInterrupt() if INTERRUPTED in cancelled.args else None
+            error = KeyboardInterrupt() if INTERRUPT_REASON in cancelled.args else None
         if error is not None:
             self.show_error(error)
         if self.interrupted:
@@ -134,5 +134,5 @@ def _print_error(text: str) -> None:
     print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - errors of a cell belong into its output
 
 
-_AROUND = (__package__, "bqwidget._room.writing", "bqwidget._room.commands")
+_HIDDEN_PACKAGES = (__package__, "bqwidget._room.writing", "bqwidget._room.commands")
 _PACKAGE = Path(__file__).parents[1]

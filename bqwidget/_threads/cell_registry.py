@@ -13,7 +13,7 @@ from weakref import ref
 from .cells import current_cell, marimo_context
 
 Thing = TypeVar("Thing")
-CALLBACKS = "callbacks"
+CALLBACK_GROUP = "callbacks"
 """The group of everything that reacts: a cell that observes now and had a handler before has no handler any more."""
 
 
@@ -68,10 +68,10 @@ def replace_previous(thing: Thing, kind: str, close: Callable[[Thing], object], 
 def end_run() -> None:
     """The running cell has ended without an error: callbacks that only its previous run registered are removed."""
     cell = current_cell()
-    callbacks = _runs.get(cell.id, {}).get(CALLBACKS) if cell is not None else None
+    callbacks = _runs.get(cell.id, {}).get(CALLBACK_GROUP) if cell is not None else None
     if cell is not None and callbacks is not None and callbacks.run != cell.run:
         callbacks.close()
-        del _runs[cell.id][CALLBACKS]
+        del _runs[cell.id][CALLBACK_GROUP]
 
 
 class _MarimoItem:

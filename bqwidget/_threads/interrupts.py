@@ -26,7 +26,7 @@ from .kernel_busy import running_callback
 RETRY_INTERVAL = 0.2
 """Seconds between two attempts to handle SIGINT while a cell awaits."""
 
-INTERRUPTED = "interrupted"
+INTERRUPT_REASON = "interrupted"
 """The message with which a suspended callback is cancelled."""
 
 _lock = threading.RLock()
@@ -133,7 +133,7 @@ def _on_sigint(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
             _raise_in(thread)
     for task in list(_suspended):
         with suppress(RuntimeError):
-            task.get_loop().call_soon_threadsafe(task.cancel, INTERRUPTED)
+            task.get_loop().call_soon_threadsafe(task.cancel, INTERRUPT_REASON)
     if _on_main[0]:
         _count[0] += 1
         raise KeyboardInterrupt

@@ -5,9 +5,9 @@ It needs the extra ``agents`` (the official ``mcp`` SDK); nothing else of bqwidg
 
 from __future__ import annotations
 
-NAMES = (
+TOOL_NAMES = (
     *("list_rooms", "read_messages", "search", "check_answer", "wait_for_message"),
     *("send_message", "ask_people", "report"),
 )
-TOOLS = [f"bqwidget.mcp.jupyter:{name}" for name in NAMES]
+TOOLS = [f"bqwidget.mcp.jupyter:{name}" for name in TOOL_NAMES]
 """The tools for ``jupyter-server-mcp``, which finds this list by the entry point ``jupyter_server_mcp.tools``."""

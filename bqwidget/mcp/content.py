@@ -19,7 +19,7 @@ MAX_CHARACTERS = 40_000
 MAX_PICTURES = 4
 MAX_PICTURE_BYTES = 1024 * 1024
 MAX_TABLE_ROWS = 50
-SHOWN_PICTURES = IMAGES - {"image/svg+xml"}
+SHOWN_PICTURE_TYPES = IMAGES - {"image/svg+xml"}
 """Models read bitmaps."""
 
 _decode_table = msgspec.json.Decoder(Table).decode
@@ -87,7 +87,7 @@ async def attachments(room: Room, messages: Iterable[Message]) -> list[ContentBl
     pictures = 0
     for message in messages:
         for part in message.parts:
-            is_picture = part.mime in SHOWN_PICTURES
+            is_picture = part.mime in SHOWN_PICTURE_TYPES
             if not is_picture and part.mime != TABLE:
                 continue
             told: dict[str, Any] = {"part_of": message.seq, "name": part.name or part.mime}

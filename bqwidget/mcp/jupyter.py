@@ -10,7 +10,7 @@ from jupyter_server.serverapp import ServerApp
 from .rooms import AgentRoom, AgentRooms
 from .tools import AgentTools
 
-AGENT = "agent"
+AGENT_NAME = "agent"
 """The name under which they write."""
 
 
@@ -18,12 +18,12 @@ def _environment() -> Mapping[str, str]:
     """Address and token of the rooms inside this Jupyter server; the process's own where it has none."""
     settings = ServerApp.instance().web_app.settings if ServerApp.initialized() else {}
     make_environment = settings.get("bqserver_agent_environment")
-    return os.environ if make_environment is None else make_environment(AGENT)
+    return os.environ if make_environment is None else make_environment(AGENT_NAME)
 
 
 def _join(name: str) -> AgentRoom:
     environment = _environment()
-    return AgentRoom(name, AGENT, url=environment.get("BQWIDGET_URL"), token=environment.get("BQWIDGET_TOKEN"))
+    return AgentRoom(name, AGENT_NAME, url=environment.get("BQWIDGET_URL"), token=environment.get("BQWIDGET_TOKEN"))
 
 
 _tools = AgentTools(AgentRooms(_join))

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-SHOWN = 80
+SHOWN_CHARACTERS = 80
 """Characters of a text of others in a repr, a log or an error."""
 
 
@@ -33,8 +33,8 @@ def truncate(text: str, length: int) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` quoted, with control, bidi and ANSI characters escaped, and truncated to SHOWN characters."""
-    return repr(truncate(text, SHOWN))
+    """``text`` quoted, with control, bidi and ANSI characters escaped, and truncated to SHOWN_CHARACTERS characters."""
+    return repr(truncate(text, SHOWN_CHARACTERS))
 
 
 def one_line(text: str) -> str:

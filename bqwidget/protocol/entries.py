@@ -14,8 +14,8 @@ TABLE = "application/vnd.bqwidget.table+json"
 """The MIME type of a Table as JSON. It is never HTML: a view creates elements from it."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_LOOKED_AT = 4096
-_BEGINS = {
+_SNIFFED_CHARACTERS = 4096
+_IMAGE_SIGNATURES = {
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
     "image/gif": re.compile(rb"GIF8[79]a"),
@@ -25,14 +25,14 @@ _BEGINS = {
         rb"(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*>)*+<svg[\s/>]", re.DOTALL
     ),
 }
-IMAGES = frozenset(_BEGINS)
+IMAGES = frozenset(_IMAGE_SIGNATURES)
 """The picture types that a room accepts. They are shown by ``<img>`` only."""
 
 
 def image_type(data: bytes) -> str | None:
     """The MIME type of a picture by its first bytes; None if it is not one of IMAGES."""
-    head = bytes(data[:_LOOKED_AT])
-    return next((mime for mime, begins in _BEGINS.items() if begins.match(head)), None)
+    head = bytes(data[:_SNIFFED_CHARACTERS])
+    return next((mime for mime, begins in _IMAGE_SIGNATURES.items() if begins.match(head)), None)
 
 
 class Ask(Struct, frozen=True):

@@ -13,11 +13,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-PERIOD = 60.0
+REPORT_PERIOD = 60.0
 """Seconds for which repetitions are counted."""
 MAX_KEYS = 1_000
 """Kinds of events that are counted at a time; above it the oldest is summarised early."""
-MAX_KEPT_TEXT = 1_000
+MAX_KEPT_CHARACTERS = 1_000
 """Characters that are kept of a repeated message."""
 
 E = TypeVar("E")
@@ -75,7 +75,7 @@ class Repeats(Generic[E]):
             now = self._clock()
             while self._counts:
                 key, count = next(iter(self._counts.items()))
-                if now - count.began < PERIOD:
+                if now - count.began < REPORT_PERIOD:
                     break
                 del self._counts[key]
                 if count.repeats:  # it may go on: the next line is a number too
@@ -98,7 +98,7 @@ class Repeats(Generic[E]):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        self._timer = loop.call_later(PERIOD, self._on_timer)
+        self._timer = loop.call_later(REPORT_PERIOD, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -118,9 +118,9 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if hasattr(record, "repeats"):
             return True
-        text = record.getMessage()[:MAX_KEPT_TEXT]
+        text = record.getMessage()[:MAX_KEPT_CHARACTERS]
         short = {"name": record.name, "levelno": record.levelno, "levelname": record.levelname, "msg": text}
-        return self._repeats.first((record.name, str(record.msg)[:MAX_KEPT_TEXT]), logging.makeLogRecord(short))
+        return self._repeats.first((record.name, str(record.msg)[:MAX_KEPT_CHARACTERS]), logging.makeLogRecord(short))
 
     def close(self) -> None:
         """Write what was only counted so far."""

@@ -17,9 +17,9 @@ from bqwidget.protocol import Append, AppendFrame, ChangeFrame, End, Ending, Err
 SEND_INTERVAL = 0.01
 """Seconds between two pieces of one message: a small delay that joins the pieces of a fast writer."""
 MAX_CHARACTERS_PER_SECOND = 100_000
-MAX_PIECE = 8_000
+MAX_PIECE_CHARACTERS = 8_000
 """Characters in one piece. Even if every one of them is escaped, it fits into a frame of the default size."""
-OVER = frozenset({"not_live", "too_long", "forbidden"})
+FINAL_ERROR_CODES = frozenset({"not_live", "too_long", "forbidden"})
 """The errors after which no piece of the message is accepted."""
 
 
@@ -108,7 +108,7 @@ class LiveDraft:
         (text, progress), (sent, sent_progress) = self.content, self._sent
         adds = text.startswith(sent)
         offset = len(sent) if adds else _common(text, sent)
-        piece = text[offset : offset + MAX_PIECE]
+        piece = text[offset : offset + MAX_PIECE_CHARACTERS]
         self.replaced = self.replaced or not adds
         self._sent = (text[:offset] + piece, progress)
         self._send_at = now + max(SEND_INTERVAL, len(piece) / MAX_CHARACTERS_PER_SECOND)
@@ -166,7 +166,7 @@ class LiveDrafts:
                         draft.on_stop()
                 case Error(code="behind", offset=offset) if offset is not None:
                     draft.rewind(draft.content[0][:offset])
-                case Error(code=code) if code in OVER:
+                case Error(code=code) if code in FINAL_ERROR_CODES:
                     draft.finish()
 
     def settle(self, outbox: Outbox) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from weakref import ref
 
 from bqwidget._threads.callback import Callback
-from bqwidget._threads.cell_registry import CALLBACKS, replace_previous
+from bqwidget._threads.cell_registry import CALLBACK_GROUP, replace_previous
 from bqwidget._threads.cells import current_cell
 
 LOCAL = ".<locals>."
@@ -68,7 +68,7 @@ class Registrations(Generic[Kind]):
     def add(self, new: Kind) -> object:
         """Add ``new``, and return what the ``stop`` of the registration that it replaces returned, or None."""
         new.registrations = ref(self)
-        passed_on = replace_previous(new, self._verb, _discard, group=CALLBACKS)
+        passed_on = replace_previous(new, self._verb, _discard, group=CALLBACK_GROUP)
         for old in self:
             if new.replaces(old):
                 passed_on = self.discard(old)

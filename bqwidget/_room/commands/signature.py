@@ -15,10 +15,10 @@ from bqwidget.protocol import MAX_COMMAND_HELP, MAX_COMMAND_USAGE, Command, Mess
 
 from .words import split_arguments
 
-_TRUE, _FALSE = {"yes", "true", "on", "1", "y"}, {"no", "false", "off", "0", "n"}
+_TRUE_WORDS, _FALSE_WORDS = {"yes", "true", "on", "1", "y"}, {"no", "false", "off", "0", "n"}
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-_KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "yes or no"}
-_ISO = (date, time, datetime)
+_TYPE_NAMES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "yes or no"}
+_ISO_TYPES = (date, time, datetime)
 
 
 class UsageError(Exception):
@@ -145,14 +145,14 @@ def _convert(kind: Any, word: str) -> Any:
     if kind in (Parameter.empty, Any, str, object):
         return word
     if kind is bool:
-        return word.lower() in _TRUE if word.lower() in _TRUE | _FALSE else _refuse()
+        return word.lower() in _TRUE_WORDS if word.lower() in _TRUE_WORDS | _FALSE_WORDS else _refuse()
     if get_origin(kind) is Literal:
         return next((each for each in get_args(kind) if str(each) == word), None) or _refuse()
     if get_origin(kind) in (Union, types.UnionType):
         return _convert_to_first(get_args(kind), word)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return next((each for each in kind if word in (each.name, str(each.value))), None) or _refuse()
-    if kind in _ISO:
+    if kind in _ISO_TYPES:
         return kind.fromisoformat(word)
     return kind(word)
 
@@ -179,4 +179,4 @@ def _describe_type(kind: Any) -> str:
         return " or ".join(_describe_type(each) for each in get_args(kind) if each is not types.NoneType)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of {', '.join(each.name for each in kind)}"
-    return _KINDS.get(kind) or f"a {getattr(kind, '__name__', describe(kind))}"
+    return _TYPE_NAMES.get(kind) or f"a {getattr(kind, '__name__', describe(kind))}"

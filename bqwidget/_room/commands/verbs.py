@@ -32,7 +32,7 @@ from .registry import CommandRegistration, caller, help_text
 from .signature import CommandSignature
 from .words import parse_command
 
-HELP = "help"
+HELP_NAME = "help"
 CommandFunction = TypeVar("CommandFunction", bound=Callable[..., object])
 
 
@@ -194,7 +194,7 @@ class CommandMixin(HandlerMixin):
         signatures = [each.signature for each in self._commands]
         for message in messages:
             name, text = parse_command(message) or ("", "")
-            if name == HELP and not self._is_own(message) and all(each.name != HELP for each in signatures):
+            if name == HELP_NAME and not self._is_own(message) and all(each.name != HELP_NAME for each in signatures):
                 answer = help_text(signatures, text.strip())
                 if answer is not None:
                     Context().run(self._reply_as_callback, message, answer)

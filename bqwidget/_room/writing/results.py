@@ -16,14 +16,14 @@ import msgspec
 from bqwidget._room.arguments import describe
 from bqwidget._room.sending import SendMixin
 from bqwidget._threads.figures import take_figure
-from bqwidget._threads.interrupts import INTERRUPTED
+from bqwidget._threads.interrupts import INTERRUPT_REASON
 from bqwidget.dispatch import next_turn
 from bqwidget.errors import ArgumentTypeError, MessageRefused
 from bqwidget.protocol import Message, Send
 
-from .writer import INTERRUPTS, Writer
+from .writer import INTERRUPT_ERRORS, Writer
 
-STOPPED = "stopped"
+STOP_REASON = "stopped"
 """The message with which a handler that awaits is cancelled."""
 
 
@@ -113,10 +113,10 @@ class Replies:
             await _close(pieces)
         except BaseException as caught:  # noqa: BLE001
             error = error or caught
-        if isinstance(error, asyncio.CancelledError) and writer.stopped and INTERRUPTED not in error.args:
+        if isinstance(error, asyncio.CancelledError) and writer.stopped and INTERRUPT_REASON not in error.args:
             reading.task.uncancel()
             error = None
-        if not has_started and error is not None and not isinstance(error, (*INTERRUPTS, MessageRefused)):
+        if not has_started and error is not None and not isinstance(error, (*INTERRUPT_ERRORS, MessageRefused)):
             writer._open()  # so that the room sees why there is no answer
         writer._end(error)
         if error is not None:
@@ -144,7 +144,7 @@ class _Reading:
     def _cancel(self) -> None:
         if self._is_reading:
             self._is_reading = False
-            self.task.cancel(STOPPED)
+            self.task.cancel(STOP_REASON)
 
 
 async def _in_turns(pieces: Iterator[object]) -> AsyncIterator[object]:

@@ -23,7 +23,7 @@ from .step_writer import StepWriter
 if TYPE_CHECKING:
     from bqwidget._room.sending import SendMixin
 
-INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
+INTERRUPT_ERRORS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
 """They end a message as stopped, other exceptions as failed."""
 
 Result = TypeVar("Result")
@@ -172,7 +172,7 @@ class Writer:
                 return
             self._is_done = True
             ending: Ending = "done" if draft.stopped_by is None else "stopped"
-            if isinstance(error, INTERRUPTS):
+            if isinstance(error, INTERRUPT_ERRORS):
                 ending = "stopped"
             elif error is not None:
                 ending, (text, progress) = "failed", draft.content

@@ -19,7 +19,7 @@ from bqwidget.protocol import NOT_JSON, Profile, Struct, encode
 
 from .identity import Denied, Identity
 
-HEADER = "Bqserver-Forwarded"
+HEADER_NAME = "Bqserver-Forwarded"
 """The key, a space, and a ``Forwarded`` as base64 of JSON. Gateways remove what a client sends under this name."""
 
 
@@ -66,7 +66,7 @@ class Gateway:
 
     def read(self, headers: Mapping[str, str]) -> Forwarded | None:
         """What a gateway says of the request; None if it does not come from one that knows the key."""
-        key, _, text = headers.get(HEADER, "").partition(" ")
+        key, _, text = headers.get(HEADER_NAME, "").partition(" ")
         if not hmac.compare_digest(key.encode(errors="replace"), self.key.encode()):
             return None
         try:
@@ -76,5 +76,5 @@ class Gateway:
 
 
 def forwarded_header(key: str, forwarded: Forwarded) -> str:
-    """The value of HEADER, in ASCII."""
+    """The value of HEADER_NAME, in ASCII."""
     return f"{key} {base64.b64encode(encode(forwarded)).decode()}"

@@ -170,7 +170,7 @@ class ModerationState:
         return msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
 
 
-_ENDING = "-moderation.json"
+_FILE_SUFFIX = "-moderation.json"
 _REMOVED = b"null"
 """The value of a key in the store that no longer applies."""
 
@@ -179,12 +179,12 @@ def moderation_path(log: Path) -> Path:
     """The moderation file of a SQLite log: its own, also if another log differs only in what follows the last dot."""
     if log.suffix == ".sqlite":
         return log.with_suffix(".moderation.json")
-    return log.with_name(f"{log.name}{_ENDING}")
+    return log.with_name(f"{log.name}{_FILE_SUFFIX}")
 
 
 def _former_path(path: Path) -> Path:
     """Where an earlier release kept the file that is now at ``path``."""
-    log = path.name.removesuffix(_ENDING)
+    log = path.name.removesuffix(_FILE_SUFFIX)
     return path if log == path.name else path.with_name(log).with_suffix(".moderation.json")
 
 

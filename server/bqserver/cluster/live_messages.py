@@ -1,13 +1,12 @@
-"""Live messages over plain NATS subjects: their pieces reach the members of every node at once, and an author is gone
-only if no node has it.
+"""Live messages in a cluster, over plain NATS subjects: members of every node see them grow, wherever the author is.
 
-``STREAM.pieces.ROOM``: what a node has sent its members of a live message, requests for a whole text, and its answers.
-A piece names the text that it follows by a checksum: a node that has another one asks for the whole. Nothing of this
-is stored; the log gets the text from the author's node.
+``STREAM.pieces.ROOM`` carries what a node has sent to its own members of a live message, and requests for a whole text
+with their answers. A piece has a checksum of the text before it: a node with another text requests the whole one.
+Nothing of this is stored; the log gets the text from the author's node.
 
-``STREAM.writing``: the authors that are connected to a node and have live messages, and the rooms of these. Each node
-repeats it; without a sign for a heartbeat, it counts as stopped. The others then wait for its authors for a heartbeat
-more, and end the messages of those that have not come to any of them.
+``STREAM.writing`` carries the authors of live messages that are connected to a node, with the rooms in which they write.
+Each node with such authors repeats it. A node that is silent for a heartbeat counts as stopped: the others wait another
+heartbeat for its authors, and end the messages of those that have not joined any node.
 """
 
 from __future__ import annotations
@@ -35,19 +34,21 @@ if TYPE_CHECKING:
     from bqserver.hub.hub import Hub
 
 _random = Random()  # noqa: S311 - no secret, and apart from the generator that a program may have seeded
-SIGNS_PER_HEARTBEAT = 8
-"""How often a node says which authors it has."""
-ROOM_MEMORY = 2.0
-"""Heartbeats for which a room counts that a node's authors have left: by then the node has ended their messages."""
-SPREAD = 0.1
-"""Of a heartbeat, by which nodes differ in the time at which they end a message: one is enough."""
-ASK_INTERVAL = 0.25
+REPORTS_PER_HEARTBEAT = 8
+"""Reports of a node's authors in one heartbeat."""
+ROOM_MEMORY_HEARTBEATS = 2.0
+"""Heartbeats for which a room of a node's former authors is remembered: by then that node has ended their messages."""
+END_JITTER_HEARTBEATS = 0.1
+"""Random part of a heartbeat that a node waits longer to end a message, because one node is enough for that."""
+TEXT_REQUEST_INTERVAL = 0.25
 """Seconds between two requests for the text of one message."""
 
 
-class LiveSign(Struct, frozen=True):
-    """What one node publishes. ``frame``: what it has sent its members; ``after``: the checksum of the text before that
-    piece, absent if it is a whole text. ``ask``: the seq of the message whose text the author's node shall publish.
+class LiveUpdate(Struct, frozen=True):
+    """What ``node`` publishes about a live message: a ``frame``, or ``ask``.
+
+    ``frame``: what it has sent to its members; ``after``: the CRC-32 of the text before that piece, None if the piece
+    is the whole text. ``ask``: the seq of a message, to request its whole text from the author's node.
     """
 
     node: str
@@ -56,8 +57,8 @@ class LiveSign(Struct, frozen=True):
     ask: int | None = None
 
 
-class Writing(Struct, frozen=True):
-    """``authors``: those connected to the node that have live messages, and the rooms of these."""
+class ConnectedAuthors(Struct, frozen=True):
+    """What ``node`` reports: its connected ``authors`` of live messages, each with the rooms in which it writes."""
 
     node: str
     authors: dict[str, list[str]]
@@ -65,9 +66,9 @@ class Writing(Struct, frozen=True):
 
 _log = logging.getLogger("bqserver.nats")
 
-_Said = TypeVar("_Said")
-_decode_sign = msgspec.json.Decoder(LiveSign).decode
-_decode_writing = msgspec.json.Decoder(Writing).decode
+_Published = TypeVar("_Published")
+_decode_update = msgspec.json.Decoder(LiveUpdate).decode
+_decode_authors = msgspec.json.Decoder(ConnectedAuthors).decode
 
 
 class NatsLiveRelay:
@@ -79,15 +80,15 @@ class NatsLiveRelay:
         self._hub = hub
         self._stream = client.address.stream
         self._asked: dict[tuple[str, int], bool] = {}
-        """The messages for whose text this node has asked just now, and whether it has to ask again."""
+        """The messages whose text this node has just requested, and whether to request it again afterwards."""
         self._authors: dict[str, dict[str, list[str]]] = {}
-        """By node: its authors, and the rooms in which they write."""
+        """By node: its authors, each with the rooms in which it writes."""
         self._rooms: dict[str, dict[str, float]] = {}
-        """By node: the rooms in which its authors write or wrote, and when it said so last (the loop's clock)."""
+        """By node: the rooms in which its authors write or wrote, with the loop's time of the last report of each."""
         self._seen_at: dict[str, float] = {}
-        """When each of these nodes has last given a sign."""
-        self._says_until = 0.0
-        """Until when this node gives signs without any author."""
+        """By node: the loop's time of its last report."""
+        self._report_until = 0.0
+        """Until this time of the loop, the node also reports that it has no authors."""
         self._outbox: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._tasks = {self._loop.create_task(work) for work in (self._send_queued(), self._repeat())}
@@ -96,11 +97,11 @@ class NatsLiveRelay:
         client.on_change.append(self._on_connection_change)
 
     async def open(self) -> None:
-        await self._client.subscribe(f"{self._stream}.pieces.*", self._on_sign)
-        await self._client.subscribe(f"{self._stream}.writing", self._on_writing)
+        await self._client.subscribe(f"{self._stream}.pieces.*", self._on_update)
+        await self._client.subscribe(f"{self._stream}.writing", self._on_authors)
 
     def close(self) -> None:
-        """Its authors have a heartbeat to come to another node before that counts this one as stopped."""
+        """Stop reporting. The other nodes notice after a heartbeat, and expect the authors of this one."""
         for task in self._tasks:
             task.cancel()
 
@@ -108,58 +109,58 @@ class NatsLiveRelay:
 
     def send(self, room: str, frame: AppendFrame | StopFrame, before: str = "") -> None:
         after = _checksum(before) if isinstance(frame, AppendFrame) else None
-        self._publish(f"pieces.{room}", LiveSign(node=self.node, frame=frame, after=after))
+        self._publish(f"pieces.{room}", LiveUpdate(node=self.node, frame=frame, after=after))
 
     def ask(self, room: str, seq: int) -> None:
         if (room, seq) in self._asked:
             self._asked[room, seq] = True
             return
         self._asked[room, seq] = False
-        self._publish(f"pieces.{room}", LiveSign(node=self.node, ask=seq))
-        self._loop.call_later(ASK_INTERVAL, self._ask_again, room, seq)
+        self._publish(f"pieces.{room}", LiveUpdate(node=self.node, ask=seq))
+        self._loop.call_later(TEXT_REQUEST_INTERVAL, self._ask_again, room, seq)
 
     def _ask_again(self, room: str, seq: int) -> None:
         if self._asked.pop((room, seq)):
             self.ask(room, seq)
 
-    # ---- what other nodes say
+    # ---- from other nodes
 
-    def _on_sign(self, msg: Msg) -> None:
-        sign = _read(_decode_sign, msg)
-        if sign is None or sign.node == self.node:
+    def _on_update(self, msg: Msg) -> None:
+        update = _read(_decode_update, msg)
+        if update is None or update.node == self.node:
             return
         room, lives = self._client.address.room(msg.subject), self._hub.live
-        if isinstance(sign.frame, StopFrame):
-            lives.publish(room, sign.frame)
+        if isinstance(update.frame, StopFrame):
+            lives.publish(room, update.frame)
             return
-        if sign.ask is not None:
-            live = lives.find(room, sign.ask)
+        if update.ask is not None:
+            live = lives.find(room, update.ask)
             if live is not None and live.written_here:
-                self._publish(f"pieces.{room}", LiveSign(node=self.node, frame=live.frame(live.whole())))
+                self._publish(f"pieces.{room}", LiveUpdate(node=self.node, frame=live.frame(live.whole())))
             return
-        piece = sign.frame
+        piece = update.frame
         live = None if piece is None else lives.find(room, piece.target)
         if piece is None or live is None:
             return
-        if sign.after is None:
+        if update.after is None:
             if not live.written_here:
                 lives.show(live, Content(piece.text, piece.progress))
-        elif sign.after == _checksum(live.sent.text):
+        elif update.after == _checksum(live.sent.text):
             lives.show(live, live.sent.after(piece))
         else:
             live.written_here = False
             self.ask(room, piece.target)
 
-    def _on_writing(self, msg: Msg) -> None:
-        said = _read(_decode_writing, msg)
-        if said is None or said.node == self.node:
+    def _on_authors(self, msg: Msg) -> None:
+        report = _read(_decode_authors, msg)
+        if report is None or report.node == self.node:
             return
-        self._seen_at[said.node] = now = self._loop.time()
+        self._seen_at[report.node] = now = self._loop.time()
         # The authors that have just left a node have a heartbeat to come back before it ends their messages.
-        since = now - ROOM_MEMORY * self._hub.heartbeat
-        rooms = {room: at for room, at in self._rooms.get(said.node, {}).items() if at > since}
-        self._rooms[said.node] = {**rooms, **{room: now for named in said.authors.values() for room in named}}
-        self._set_authors(said.node, said.authors)
+        since = now - ROOM_MEMORY_HEARTBEATS * self._hub.heartbeat
+        rooms = {room: at for room, at in self._rooms.get(report.node, {}).items() if at > since}
+        self._rooms[report.node] = {**rooms, **{room: now for named in report.authors.values() for room in named}}
+        self._set_authors(report.node, report.authors)
 
     def _set_authors(self, node: str, authors: dict[str, list[str]]) -> None:
         before = self._authors.pop(node, {})
@@ -169,7 +170,7 @@ class NatsLiveRelay:
             self._hub.orphans.returned(author)
         for author in before.keys() - authors.keys():
             if not self._is_remote(author):
-                grace = self._hub.heartbeat * (1 + SPREAD * _random.random())
+                grace = self._hub.heartbeat * (1 + END_JITTER_HEARTBEATS * _random.random())
                 self._hub.orphans.left(author, grace)
 
     def _is_remote(self, author: str) -> bool:
@@ -182,23 +183,23 @@ class NatsLiveRelay:
     # ---- tasks
 
     async def _repeat(self) -> None:
-        """Say which authors are here, and notice the nodes that do not do so any more."""
+        """Report the authors that are here, and find the nodes that no longer report."""
         while True:
-            await asyncio.sleep(self._hub.heartbeat / SIGNS_PER_HEARTBEAT)
+            await asyncio.sleep(self._hub.heartbeat / REPORTS_PER_HEARTBEAT)
             authors = {author: sorted(rooms) for author, rooms in self._hub.orphans.writing().items()}
             now, heartbeat = self._loop.time(), self._hub.heartbeat
             if authors:
-                self._says_until = now + (ROOM_MEMORY + 1) * heartbeat
-            if now < self._says_until:
-                self._publish("writing", Writing(node=self.node, authors=authors))
+                self._report_until = now + (ROOM_MEMORY_HEARTBEATS + 1) * heartbeat
+            if now < self._report_until:
+                self._publish("writing", ConnectedAuthors(node=self.node, authors=authors))
             silent_since = now - heartbeat
             for node, seen_at in list(self._seen_at.items()):
                 if seen_at < silent_since:
                     del self._seen_at[node]
-                    self._lose(node)
+                    self._on_node_stopped(node)
 
-    def _lose(self, node: str) -> None:
-        """The node has stopped: read the rooms in which its authors wrote, and wait for them."""
+    def _on_node_stopped(self, node: str) -> None:
+        """Read the rooms in which its authors wrote, and wait for the authors to join another node."""
         rooms = self._rooms.pop(node, {})
         if rooms:
             task = self._loop.create_task(self._read_rooms(list(rooms)))
@@ -207,7 +208,7 @@ class NatsLiveRelay:
         self._set_authors(node, {})
 
     async def _read_rooms(self, rooms: list[str]) -> None:
-        """Until each was read: a room that is not read keeps its live messages."""
+        """Read each room, repeatedly if necessary: a node that has not read a room can't end its live messages."""
         while rooms:
             try:
                 await self._hub.log.bounds(rooms[-1])
@@ -216,8 +217,8 @@ class NatsLiveRelay:
                 _log.warning("room %s, in which a lost node had authors, can't be read yet: %s", rooms[-1], error)
                 await asyncio.sleep(self._hub.heartbeat)
 
-    def _publish(self, subject: str, sign: LiveSign | Writing) -> None:
-        self._outbox.put_nowait(partial(self._client.publish, f"{self._stream}.{subject}", encode(sign)))
+    def _publish(self, subject: str, update: LiveUpdate | ConnectedAuthors) -> None:
+        self._outbox.put_nowait(partial(self._client.publish, f"{self._stream}.{subject}", encode(update)))
 
     async def _send_queued(self) -> None:
         """Send in order: a piece follows the one before it."""
@@ -231,7 +232,7 @@ def _checksum(text: str) -> int:
     return zlib.crc32(text.encode())
 
 
-def _read(decode: Callable[[bytes], _Said], msg: Msg) -> _Said | None:
+def _read(decode: Callable[[bytes], _Published], msg: Msg) -> _Published | None:
     try:
         return decode(msg.data)
     except NOT_JSON:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .budget import Budget
 from .fair_queue import FairQueue
 
-MAX_BYTES = 64 * 1024 * 1024
+MAX_HELD_BYTES = 64 * 1024 * 1024
 """Bytes in memory of bodies on their way in, and as many each of answers and of attachments on their way out."""
 
 
@@ -13,7 +13,7 @@ class Shares:
     """One for a server process. ``max_attachment``: bytes of the longest attachment."""
 
     def __init__(self, max_attachment: int) -> None:
-        max_bytes = max(MAX_BYTES, 2 * max_attachment)
+        max_bytes = max(MAX_HELD_BYTES, 2 * max_attachment)
         self.incoming = Budget(max_bytes)
         self.outgoing = Budget(max_bytes)
         self.attachments = Budget(max_bytes)  # apart: pictures that wait must not cut off a page or its script

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from math import inf
 
-from bqserver.websocket.framing import PING
+from bqserver.websocket.framing import PING_FRAME
 
 from .frames import synced_frame
 from .peer import Peer
@@ -62,7 +62,7 @@ class Heartbeat:
             if peer.connection.last_received_at < deadline:
                 peer.connection.abort()
             elif peer.live:
-                peer.write(PING + synced_frame(room.seq))
+                peer.write(PING_FRAME + synced_frame(room.seq))
             else:
-                peer.connection.write(PING)
+                peer.connection.write(PING_FRAME)
         self.start()

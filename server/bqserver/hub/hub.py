@@ -32,7 +32,7 @@ from .cluster import Membership
 from .frames import entry_frame, outcome_frame
 from .heartbeat import HEARTBEAT_INTERVAL, Heartbeat
 from .live.messages import LiveMessages
-from .live.variants import OPENS
+from .live.variants import LIVE_FIELD
 from .orphans import Orphans
 from .peer import Peer
 from .presence import PresenceAnnouncer, next_announcement
@@ -150,7 +150,7 @@ class Hub:
         rooms, live = self.rooms, self.live
         self.audit.counters.entries += len(entries)
         for entry in entries:
-            variant = live.on_entry(entry) if live.rooms or OPENS in entry.body else None
+            variant = live.on_entry(entry) if live.rooms or LIVE_FIELD in entry.body else None
             room = rooms.get(entry.room)
             if room is None:
                 continue

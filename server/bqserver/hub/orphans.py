@@ -18,7 +18,7 @@ from .peer import Peer
 
 ENDED_CODES = ("conflict", "not_found", "not_live")
 """Codes by which the log rejects the end of what was answered, ended or removed meanwhile."""
-MAX_OPEN = 1_000
+MAX_OPEN_QUESTIONS = 1_000
 """Questions and wills of one client that are kept; of more, the oldest stay open."""
 MAX_SILENT_GRACES = 3
 """Graces after the last byte of a client until it counts as gone. The heartbeat notices a lost one after up to three."""
@@ -111,7 +111,7 @@ class Orphans:
             return
         kept = self._open.setdefault(peer.author, {})
         kept[what, ending.room, seq] = partial(self._submit, ending)
-        if len(kept) > MAX_OPEN and (oldest := next((key for key in kept if key[0] != "live"), None)):
+        if len(kept) > MAX_OPEN_QUESTIONS and (oldest := next((key for key in kept if key[0] != "live"), None)):
             del kept[oldest]
         self._end_later(peer.author, self._grace)  # the author may have gone before the message was stored
 

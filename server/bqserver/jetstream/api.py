@@ -13,7 +13,7 @@ from .client import NatsClient
 from .connection import NO_RESPONDERS_STATUS
 from .stream import error_code
 
-NO_MESSAGE = 10037
+NO_MESSAGE_CODE = 10037
 """JetStream's error code for a subject without messages."""
 MAX_SUBJECTS = 1_000
 """Rooms in one request (JetStream takes 1,024 subjects)."""
@@ -71,7 +71,7 @@ async def leader_last_message(client: NatsClient, room: str) -> tuple[int, float
     """The same with the time it was stored (seconds since the epoch); 0, 0.0 if the room has no message."""
     address = client.address
     answer = await client.api_request(f"STREAM.MSG.GET.{address.stream}", {"last_by_subj": address.subject(room)})
-    if error_code(answer) == NO_MESSAGE:
+    if error_code(answer) == NO_MESSAGE_CODE:
         return 0, 0.0
     if "message" not in answer:  # another error, which does not mean that the room is empty
         raise TimeoutError(f"the stream {address.stream} can't be read now: {answer}")

@@ -21,12 +21,12 @@ from bqserver.errors import ClusterError
 from . import api
 from .client import RECONNECT_INTERVAL, STARTUP_TIMEOUT, NatsClient
 from .retry import retry
-from .stream import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, error_code
+from .stream import STREAM_NAME_IN_USE_CODE, STREAM_NOT_FOUND_CODE, error_code
 
 MAX_ATTEMPTS = 5
 RETRY_INTERVAL = 0.2
 BATCH_SIZE = 500
-WRONG_LAST_SEQ = (10071, 10164)
+WRONG_LAST_SEQ_CODES = (10071, 10164)
 """JetStream's error codes when the last seq is not the expected one."""
 
 
@@ -52,7 +52,7 @@ class LastValues:
 
     async def exists(self) -> bool:
         """Whether the stream exists. Raises CONNECTION_ERRORS."""
-        return error_code(await self._client.api_request(f"STREAM.INFO.{self._stream}")) != STREAM_NOT_FOUND
+        return error_code(await self._client.api_request(f"STREAM.INFO.{self._stream}")) != STREAM_NOT_FOUND_CODE
 
     async def put(self, key: str, value: bytes, *, last: int | None = None, ttl: float | None = None) -> int:
         """Store a value durably and return its seq. With ``last``: store it only if the key's current value has this
@@ -72,7 +72,7 @@ class LastValues:
             answer: dict[str, Any] = json.loads(msg.data)
             return answer
 
-        answer = await _retried(store, WRONG_LAST_SEQ, "the cluster does not store it")
+        answer = await _retried(store, WRONG_LAST_SEQ_CODES, "the cluster does not store it")
         return 0 if "error" in answer else int(answer["seq"])
 
     async def purge(self, key: str, upto: int) -> None:
@@ -85,7 +85,7 @@ class LastValues:
         """The current value, answered by the stream's leader. Raises ClusterError."""
         query = {"last_by_subj": f"{self.prefix}{key}"}
         read = partial(self._client.api_request, f"STREAM.MSG.GET.{self._stream}", query)
-        answer = await _retried(read, (api.NO_MESSAGE,), "the cluster does not return the value")
+        answer = await _retried(read, (api.NO_MESSAGE_CODE,), "the cluster does not return the value")
         if "error" in answer:
             return None
         found = answer["message"]
@@ -140,7 +140,7 @@ class KeyValue(LastValues):
     async def create(self) -> None:
         """Create the bucket if it does not exist. Raises CONNECTION_ERRORS."""
         created = await self._client.api_request(f"STREAM.CREATE.{self._stream}", self._settings)
-        if error_code(created) not in (0, STREAM_NAME_IN_USE):
+        if error_code(created) not in (0, STREAM_NAME_IN_USE_CODE):
             raise TimeoutError(created["error"].get("description"))
 
 

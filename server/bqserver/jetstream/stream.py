@@ -24,7 +24,7 @@ STARTUP_TIMEOUT = 15.0
 RETRY_INTERVAL = 0.25
 COPY_KEY = "copying"
 """In a stream's metadata while a log is copied into it: no node may serve it yet."""
-STREAM_NOT_FOUND, STREAM_NAME_IN_USE, REPLICAS_NOT_SUPPORTED = 10059, 10058, 10074
+STREAM_NOT_FOUND_CODE, STREAM_NAME_IN_USE_CODE, REPLICAS_NOT_SUPPORTED_CODE = 10059, 10058, 10074
 """JetStream's error codes. A name is in use if a stream of that name has other settings."""
 
 
@@ -118,7 +118,7 @@ async def ensure_stream(client: NatsClient, address: StreamAddress, *, single: b
         if "config" in found:
             return dict(found["config"])
         reason = str(found.get("error", {}).get("description"))
-        if error_code(found) == REPLICAS_NOT_SUPPORTED:
+        if error_code(found) == REPLICAS_NOT_SUPPORTED_CODE:
             raise failure(reason)
         raise TimeoutError(reason)
 
@@ -130,10 +130,10 @@ async def ensure_stream(client: NatsClient, address: StreamAddress, *, single: b
 async def _get_or_create(client: NatsClient, address: StreamAddress, *, single: bool) -> dict[str, Any]:
     name = address.stream
     found = await client.api_request(f"STREAM.INFO.{name}")
-    if error_code(found) == STREAM_NOT_FOUND:
+    if error_code(found) == STREAM_NOT_FOUND_CODE:
         config = stream_settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
         found = await client.api_request(f"STREAM.CREATE.{name}", config)
-        if error_code(found) == STREAM_NAME_IN_USE:  # another node created it meanwhile
+        if error_code(found) == STREAM_NAME_IN_USE_CODE:  # another node created it meanwhile
             found = await client.api_request(f"STREAM.INFO.{name}")
     return found
 

@@ -18,7 +18,7 @@ from tornado.httputil import HTTPHeaders, RequestStartLine
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
-from bqserver.auth.gateway import HEADER, Forwarded, forwarded_header
+from bqserver.auth.gateway import HEADER_NAME, Forwarded, forwarded_header
 from bqserver.auth.origins import is_loopback
 from bqserver.errors import StartError
 from bqwidget.errors import BqwidgetError
@@ -29,7 +29,7 @@ CONNECT_TIMEOUT = 10.0
 MAX_HEADER_BYTES = 64 * 1024
 NOT_FORWARDED = (
     "Authorization", "Connection", "Cookie", "Expect", "Keep-Alive", "Origin", "Proxy-Authorization", "Referer", "Te",
-    "Trailer", "Transfer-Encoding", "X-Xsrftoken", HEADER,
+    "Trailer", "Transfer-Encoding", "X-Xsrftoken", HEADER_NAME,
 )  # fmt: skip
 """What is between the client and Jupyter, and what only a gateway may say."""
 
@@ -105,7 +105,7 @@ class LocalUpstream:
     async def send(self, method: str, uri: str, headers: HTTPHeaders, forwarded: Forwarded) -> HTTP1Connection:
         for _ in range(2):
             server = await self._find_server()
-            headers[HEADER] = forwarded_header(server.gateway_key, forwarded)
+            headers[HEADER_NAME] = forwarded_header(server.gateway_key, forwarded)
             try:
                 return await _send(server.url, method, uri, headers)
             except OSError:

@@ -9,14 +9,14 @@ from bqwidget.protocol import Change, Draft, Message, Send, to_entry
 
 from .redaction import without_text
 
-MAX_CLOCK_SKEW = 100
+MAX_CLOCK_SKEW_MS = 100
 """Milliseconds by which the ``at`` of a reply or a vote may differ from the time that counts for its question."""
 
 
 def new_entry(submission: Submission, seq: int, at: int) -> Message | Change:
     """The entry of a submission at this seq and time."""
     room, _, draft, verified, _, now, _, author_kind = submission
-    real_at = None if now is None or abs(at - now) < MAX_CLOCK_SKEW else now
+    real_at = None if now is None or abs(at - now) < MAX_CLOCK_SKEW_MS else now
     entry = to_entry(draft, room=room, seq=seq, at=at, verified=verified, real_at=real_at, author_kind=author_kind)
     if not isinstance(submission, RedactedSubmission):
         return entry

@@ -31,7 +31,7 @@ from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
 from bqserver.jetstream.stream import (
     COPY_KEY,
     REPLICAS,
-    STREAM_NOT_FOUND,
+    STREAM_NOT_FOUND_CODE,
     check_settings,
     error_code,
     stream_settings,
@@ -126,7 +126,7 @@ async def _begin(client: NatsClient, address: StreamAddress, epoch: str, *, sing
     """Create the stream, or find the one of this copy. Returns its configuration. Raises StorageError."""
     name = address.stream
     found = await client.api_request(f"STREAM.INFO.{name}")
-    if error_code(found) == STREAM_NOT_FOUND:
+    if error_code(found) == STREAM_NOT_FOUND_CODE:
         made = stream_settings(address, replicas=1 if single else REPLICAS, epoch=secrets.token_hex(8))
         made["metadata"][COPY_KEY] = epoch
         found = await checked_request(client, f"STREAM.CREATE.{name}", made)

@@ -32,7 +32,7 @@ from .canonical import CanonicalEntry, read_entries, to_submission
 
 FORMER_HISTORIES = "jupyter-*.sqlite"
 KEPT_SUFFIX = ".taken-over"
-_TAKEN = "taken over: "
+_TAKEN_PREFIX = "taken over: "
 """Beginning of the names of ``meta`` rows: a file whose entries are here, and that is still to be renamed."""
 
 _log = logging.getLogger("bqserver.log")
@@ -71,7 +71,7 @@ def _take_over(history: Path, former: Sequence[Path]) -> None:
             count = _merge(sources, new)
             for source in sources:
                 _merge_read_positions(source, new)
-            new.executemany("INSERT INTO meta VALUES (?, '')", [(_TAKEN + path.name,) for path in former])
+            new.executemany("INSERT INTO meta VALUES (?, '')", [(_TAKEN_PREFIX + path.name,) for path in former])
         new.execute("PRAGMA journal_mode = DELETE")  # one file, without a write-ahead log
     for path in former:
         _copy_attachments(attachments_path(path), attachments_path(history))
@@ -90,8 +90,8 @@ def _finish(history: Path) -> None:
     if not history.exists():
         return
     with closing(connect(history)) as db:
-        for (name,) in db.execute("SELECT name FROM meta WHERE name LIKE ?", (f"{_TAKEN}%",)).fetchall():
-            path = history.with_name(name.removeprefix(_TAKEN))
+        for (name,) in db.execute("SELECT name FROM meta WHERE name LIKE ?", (f"{_TAKEN_PREFIX}%",)).fetchall():
+            path = history.with_name(name.removeprefix(_TAKEN_PREFIX))
             for one in (attachments_path(path), moderation_path(path), path):  # the history last: it is looked for
                 if one.exists():
                     replace(one, _unused(one))

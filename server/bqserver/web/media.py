@@ -21,7 +21,7 @@ MAX_PIXELS = 100_000_000
 MAX_JPEG_SEGMENTS = 2_000
 """Segments of a JPEG before its size; each has up to 64 kB."""
 MAX_TABLE_BYTES = 1024 * 1024
-MAX_ROWS, MAX_COLUMNS = 1_000, 100
+MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 1_000, 100
 
 Size = tuple[int, int]
 
@@ -51,7 +51,7 @@ def image_size(mime: str, data: bytes) -> Size | None:
     if image_type(data) != mime:
         raise _bad(f"the bytes are not {mime}: send them with the right Content-Type")
     try:
-        size = _SIZES[mime](data)
+        size = _SIZE_READERS[mime](data)
     except (struct.error, IndexError):
         size = None
     if size is None or 0 in size:
@@ -68,8 +68,8 @@ def _check_table(data: bytes) -> None:
         table = _decode_table(data)
     except NOT_JSON as error:
         raise _bad(f"the table is not understood: {error}") from None
-    if len(table.rows) > MAX_ROWS or len(table.columns) > MAX_COLUMNS:
-        raise _bad(f"a table has at most {MAX_ROWS:,} rows and {MAX_COLUMNS} columns: send its first ones")
+    if len(table.rows) > MAX_TABLE_ROWS or len(table.columns) > MAX_TABLE_COLUMNS:
+        raise _bad(f"a table has at most {MAX_TABLE_ROWS:,} rows and {MAX_TABLE_COLUMNS} columns: send its first ones")
     if any(len(row) != len(table.columns) for row in table.rows):
         raise _bad("the table's rows must all have as many cells as there are columns")
     if table.total_rows < len(table.rows) or table.total_columns < len(table.columns):
@@ -138,7 +138,7 @@ def _svg(data: bytes) -> Size | None:
     return (int(box[1]), int(box[2])) if box else None
 
 
-_SIZES = {
+_SIZE_READERS = {
     "image/png": _png,
     "image/jpeg": _jpeg,
     "image/gif": _gif,

@@ -15,14 +15,14 @@ from .body import BodyHandler
 from .errors import ApiError
 from .handler import Handler
 
-MAX_COUNTED = 200
+MAX_COUNTED_MESSAGES = 200
 """Messages of a room that are counted as unread at most: one page of the log."""
 
 _decode = msgspec.json.Decoder(Message).decode
 
 
 class Unread(NamedTuple):
-    """Messages of others that the member has not read, at most MAX_COUNTED, and how many of them mention the member."""
+    """Messages of others that the member has not read, at most MAX_COUNTED_MESSAGES, and how many of them mention the member."""
 
     unread: int
     mentions: int
@@ -36,7 +36,7 @@ async def read_positions(handler: Handler, user: str) -> dict[str, int]:
 
 async def count_unread(handler: Handler, room: str, after: int, user: str) -> Unread:
     hub = handler.context.hub
-    query = partial(hub.log.messages, room, limit=MAX_COUNTED, after=after)
+    query = partial(hub.log.messages, room, limit=MAX_COUNTED_MESSAGES, after=after)
     messages = [_decode(body) for body in await handler.read(hub.shares.reads, query)]
     unread = [
         message

@@ -16,7 +16,7 @@ from websockets.protocol import Protocol, Side, State
 
 SHORT_PAYLOAD_BYTES = 1024
 """Bytes of the longest payload that is unmasked as one number; for longer ones the protocol is faster."""
-WHOLE_TEXT, PONG, MASKED, SIZE = 0x81, 0x8A, 0x80, 0x7F
+WHOLE_TEXT_BYTE, PONG_BYTE, MASK_BIT, SIZE_MASK = 0x81, 0x8A, 0x80, 0x7F
 MAX_CONTROL_BYTES = 125
 """Bytes that a ping, a pong or a close may carry (RFC 6455, 5.5)."""
 MAX_FRAMES_PER_FEED = 64
@@ -91,14 +91,14 @@ class Decoder:
     def _is_whole_text(self, data: bytes, start: int) -> bool:
         """Whether it is masked, without extensions, not between another message's fragments, and not after a close."""
         return (
-            data[start] == WHOLE_TEXT
-            and data[start + 1] >= MASKED
+            data[start] == WHOLE_TEXT_BYTE
+            and data[start + 1] >= MASK_BIT
             and not self._parts
             and self.protocol.state is State.OPEN
         )
 
     def _is_pong(self, data: bytes, start: int) -> bool:
-        return data[start] == PONG and data[start + 1] >= MASKED and self.protocol.state is State.OPEN
+        return data[start] == PONG_BYTE and data[start + 1] >= MASK_BIT and self.protocol.state is State.OPEN
 
     def _assemble(self, messages: list[str | bytes]) -> None:
         """Collect the messages; the protocol itself answers ping and close."""
@@ -135,8 +135,8 @@ def _measure(data: bytes, start: int) -> tuple[int, int]:
     """Bytes of a frame's head and of its payload (RFC 6455, 5.2); both are lower bounds while the head is incomplete."""
     if len(data) - start < 2:
         return 2, 0
-    size = data[start + 1] & SIZE
-    key = 4 if data[start + 1] >= MASKED else 0
+    size = data[start + 1] & SIZE_MASK
+    key = 4 if data[start + 1] >= MASK_BIT else 0
     if size < 126:
         return 2 + key, size
     more = 2 if size == 126 else 8

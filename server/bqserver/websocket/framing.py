@@ -7,7 +7,7 @@ from collections.abc import Callable
 SocketSend = Callable[[bytes], int]
 """A socket's ``send``: returns how many bytes it took. Raises OSError if it takes none now, or is closed."""
 
-PING = b"\x89\x00"
+PING_FRAME = b"\x89\x00"
 
 
 def text_frame(payload: bytes, first: int = 0x81) -> bytes:

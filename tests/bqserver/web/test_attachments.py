@@ -184,7 +184,7 @@ def test_uploads_beyond_their_share_are_rejected_and_read_to_their_end(server, m
 
 def test_a_class_behind_one_address_gets_every_picture(monkeypatch):
     """Sixty requests at once, for ten times what may be held: they wait, because a browser repeats no picture."""
-    monkeypatch.setattr("bqserver.fairness.shares.MAX_BYTES", 6_000_000)
+    monkeypatch.setattr("bqserver.fairness.shares.MAX_HELD_BYTES", 6_000_000)
     data = png(noise=1_000_000)
     with running_server(open=True, part_limit=2_000_000) as server, ThreadPoolExecutor(60) as readers:
         sha256 = put(server, data).json["sha256"]
@@ -193,7 +193,7 @@ def test_a_class_behind_one_address_gets_every_picture(monkeypatch):
 
 
 def test_downloads_leave_room_for_the_page(monkeypatch):
-    monkeypatch.setattr("bqserver.fairness.shares.MAX_BYTES", 2_000_000)
+    monkeypatch.setattr("bqserver.fairness.shares.MAX_HELD_BYTES", 2_000_000)
     with running_server(open=True, part_limit=1_000_000) as server:
         sha256 = put(server, png(noise=990_000)).json["sha256"]  # no second one fits, nor a piece of a file
         with ExitStack() as stack:

@@ -137,19 +137,19 @@ def test_repetitions_are_summed_up_once_a_period(tmp_path: Path):
     counted: repeats.Repeats[str] = repeats.Repeats(lambda *summary: summaries.append(summary), clock=clock)
     written = []
     for number in range(10 * 100):
-        clock.now = number * repeats.PERIOD / 100  # ten periods
+        clock.now = number * repeats.REPORT_PERIOD / 100  # ten periods
         if counted.first("a", f"event {number}"):
             written.append(number)
     assert written == [0]
     assert len(summaries) in (9, 10)
     counted.close()
     assert sum(count for _, count in summaries) == 10 * 100 - 1
-    clock.now += 2 * repeats.PERIOD
+    clock.now += 2 * repeats.REPORT_PERIOD
     assert counted.first("a", "after a pause")
 
 
 def test_a_summary_comes_without_another_event(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(repeats, "PERIOD", 0.01)
+    monkeypatch.setattr(repeats, "REPORT_PERIOD", 0.01)
 
     async def summary() -> tuple[str, int]:
         due: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()

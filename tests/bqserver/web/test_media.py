@@ -6,7 +6,7 @@ import struct
 import time
 
 import pytest
-from bqserver.web.media import ALLOWED_TYPES, MAX_COLUMNS, MAX_ROWS, image_size, inspect
+from bqserver.web.media import ALLOWED_TYPES, MAX_TABLE_COLUMNS, MAX_TABLE_ROWS, image_size, inspect
 from support.pictures import GIF, HTML, JPEG, PICTURES, POLYGLOT, SVG, WEBP, png, table
 
 from bqwidget.errors import ProtocolError
@@ -112,8 +112,8 @@ def test_a_picture_with_too_many_segments_is_rejected_quickly():
         (b'{"columns": [], "rows": []}', "total_rows"),
         (table(["a"], [{"html": "<b>"}]), "not understood"),
         (table(["a", "b"], ["only one"]), "as many cells as there are columns"),
-        (table(["a"], *[["x"]] * (MAX_ROWS + 1)), "at most 1,000 rows"),
-        (table(["a"] * (MAX_COLUMNS + 1)), "100 columns"),
+        (table(["a"], *[["x"]] * (MAX_TABLE_ROWS + 1)), "at most 1,000 rows"),
+        (table(["a"] * (MAX_TABLE_COLUMNS + 1)), "100 columns"),
         (table(["a"], ["x" * 1_100_000]), "the limit is 1,048,576"),
         (table(["a"], [1], [2], total=1), "totals"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from support.client.any_network import EXAMPLES, AnyNetwork, hello, joined, seqs
 
-from bqwidget._client.live.drafts import MAX_PIECE, LiveDraft
+from bqwidget._client.live.drafts import MAX_PIECE_CHARACTERS, LiveDraft
 from bqwidget.protocol import (
     Ack,
     Append,
@@ -199,14 +199,14 @@ def test_nothing_is_sent_before_the_message_is_in_the_log():
 
 def test_a_long_text_is_sent_in_pieces_that_fit_into_a_frame():
     one = joined()
-    writing(one, "\0" * (2 * MAX_PIECE + 1))
+    writing(one, "\0" * (2 * MAX_PIECE_CHARACTERS + 1))
     now, pieces = 0.0, []
     while (due := one.next_send_at()) is not None:
         now = max(now, due)
         pieces += one.outgoing(now)
-    assert [len(each.text) for each in pieces] == [MAX_PIECE, MAX_PIECE, 1]
+    assert [len(each.text) for each in pieces] == [MAX_PIECE_CHARACTERS, MAX_PIECE_CHARACTERS, 1]
     assert all(len(msgspec.json.encode(each)) < Limits().frame for each in pieces)
-    assert now == pytest.approx(2 * MAX_PIECE / 100_000)  # a flood does not fill the network
+    assert now == pytest.approx(2 * MAX_PIECE_CHARACTERS / 100_000)  # a flood does not fill the network
 
 
 def test_a_replaced_text_is_sent_from_the_first_difference_and_whole_at_the_end():
@@ -221,7 +221,7 @@ def test_a_replaced_text_is_sent_from_the_first_difference_and_whole_at_the_end(
 
 def test_the_end_follows_all_text_and_all_steps():
     one = joined()
-    draft = writing(one, "a" * (MAX_PIECE + 1))
+    draft = writing(one, "a" * (MAX_PIECE_CHARACTERS + 1))
     draft.set_step(SetStep(cid="s", target=0, id="1", title="t", state="done", user="ada"))
     draft.end("done")
     sent = one.outgoing(0)

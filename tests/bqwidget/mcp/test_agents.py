@@ -21,13 +21,13 @@ from support.paths import PYTHONPATH, TESTS
 from support.pictures import png
 
 from bqwidget import Room
-from bqwidget.mcp import NAMES, TOOLS
-from bqwidget.mcp.server import READING
+from bqwidget.mcp import TOOL_NAMES, TOOLS
+from bqwidget.mcp.server import READING_TOOLS
 from bqwidget.protocol import Message
 
 INJECTIONS: list[str] = json.loads((TESTS / "injections.json").read_text())
 """Fifty texts by which a person might try to speak to an agent as its tool or its user."""
-READ_ONLY_NAMES = {name for name in NAMES if name in READING}
+READ_ONLY_NAMES = {name for name in TOOL_NAMES if name in READING_TOOLS}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def check_every_tool(server: RunningServer) -> None:
     async def session():
         async with agent(server) as client:
             offered = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert set(offered) == set(NAMES)
+            assert set(offered) == set(TOOL_NAMES)
             assert all(tool.description and tool.input_schema["type"] == "object" for tool in offered.values())
 
             sent = await call(client, "send_message", room="tools", text="hi")
@@ -328,4 +328,4 @@ def test_neither_the_package_nor_the_list_of_tools_imports_the_sdk():
         env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
     assert done.stdout == "set()\n"
-    assert [f"bqwidget.mcp.jupyter:{name}" for name in NAMES] == TOOLS
+    assert [f"bqwidget.mcp.jupyter:{name}" for name in TOOL_NAMES] == TOOLS

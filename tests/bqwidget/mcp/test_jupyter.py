@@ -10,7 +10,7 @@ from pathlib import Path
 from mcp.client import Client
 from support.eventually import eventually
 
-from bqwidget.mcp import NAMES, TOOLS
+from bqwidget.mcp import TOOL_NAMES, TOOLS
 
 SAY = """
 from bqwidget import Room
@@ -31,7 +31,7 @@ def test_a_jupyter_server_offers_the_tools_with_no_setting(home: Path, home_envi
 
         async def session():
             async with Client(json.loads(published.read_text())["url"]) as client:
-                assert set(NAMES) <= {tool.name for tool in (await client.list_tools()).tools}
+                assert set(TOOL_NAMES) <= {tool.name for tool in (await client.list_tools()).tools}
                 read = await client.call_tool("read_messages", {"room": "lobby"})
                 assert (read.structured_content or {})["messages"][0]["seq"] == seq
                 assert {member["kind"] for member in read.structured_content["members"]} == {"agent", "kernel"}

@@ -13,8 +13,8 @@ from .content import Content, Piece, difference
 JOIN_INTERVAL = 0.04
 """Seconds between two pieces of one message that members are sent, at least."""
 MAX_JOIN_INTERVAL = 0.12
-"""The same for a piece of fewer than MIN_CHARACTERS."""
-MIN_CHARACTERS = 20
+"""The same for a piece of fewer than MIN_PIECE_CHARACTERS."""
+MIN_PIECE_CHARACTERS = 20
 """A frame has 55 bytes besides its text: with so many characters, it has about four times their bytes."""
 
 
@@ -62,7 +62,7 @@ class LiveMessage:
     def send_due(self) -> float:
         """When members are sent what they have not been sent yet (loop time)."""
         waiting = len(self.newest.text) - len(self.sent.text)
-        return self.sent_at + (MAX_JOIN_INTERVAL if 0 < waiting < MIN_CHARACTERS else JOIN_INTERVAL)
+        return self.sent_at + (MAX_JOIN_INTERVAL if 0 < waiting < MIN_PIECE_CHARACTERS else JOIN_INTERVAL)
 
     @property
     def saved(self) -> Content:

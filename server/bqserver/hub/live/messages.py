@@ -27,7 +27,7 @@ from .content import Content, difference
 from .message import LiveMessage
 from .quota import LiveQuota
 from .saving import GONE_CODES, Saver, Submit
-from .variants import OPENS, Variant, changing, opening
+from .variants import LIVE_FIELD, Variant, changing, opening
 
 
 class LiveMessages:
@@ -68,7 +68,7 @@ class LiveMessages:
         """Note an entry. Returns what members are sent in its place; None: the entry itself."""
         lives = self.rooms.get(entry.room)
         if not entry.change:
-            if OPENS in entry.body:
+            if LIVE_FIELD in entry.body:
                 self._open(entry)
                 return opening(entry)
             if lives and b'"re":' in entry.body:
@@ -171,7 +171,7 @@ class LiveMessages:
     def newest(self, room: str, bodies: list[bytes]) -> list[bytes]:
         """Folded messages of the log, with the newest texts."""
         lives = self.rooms.get(room)
-        return [self._newest(lives, body) if OPENS in body else body for body in bodies] if lives else bodies
+        return [self._newest(lives, body) if LIVE_FIELD in body else body for body in bodies] if lives else bodies
 
     def _newest(self, lives: dict[int, LiveMessage], body: bytes) -> bytes:
         message = decode_message(body)

@@ -13,7 +13,7 @@ from bqserver.storage.interface import MessageLog
 from bqserver.storage.redaction import LIVE_KINDS, decode_change, decode_message
 from bqwidget.protocol import Change, Message, encode
 
-OPENS = b'"live":true'
+LIVE_FIELD = b'"live":true'
 """Only a live message's JSON has this: in a text, the quotes are escaped."""
 
 
@@ -54,7 +54,7 @@ async def plain_replay(log: MessageLog, entries: Sequence[Stored]) -> bytes:
     frames = []
     for entry in entries:
         if not entry.change:
-            frames.append(b"" if OPENS in entry.body else entry_frame(entry))
+            frames.append(b"" if LIVE_FIELD in entry.body else entry_frame(entry))
             continue
         change = decode_change(entry.body)
         if change.kind not in LIVE_KINDS:

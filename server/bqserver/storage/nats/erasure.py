@@ -33,7 +33,7 @@ BUCKET = "redacted"
 PROPAGATION_DELAY = 10.0
 """Seconds in which every replica of the bucket has a record before its message is erased from the stream."""
 RETRY_INTERVAL = 5.0
-SEQ_NOT_FOUND = 10043
+SEQ_NOT_FOUND_CODE = 10043
 """JetStream's error code for the deletion of a message that was deleted before."""
 
 _log = logging.getLogger("bqserver.nats")
@@ -153,7 +153,7 @@ class Eraser:
 
     async def _stored(self, seq: int) -> Record | None:
         answer = await self._client.api_request(f"STREAM.MSG.GET.{self._client.address.stream}", {"seq": seq})
-        if error_code(answer) == api.NO_MESSAGE:
+        if error_code(answer) == api.NO_MESSAGE_CODE:
             return None
         if "message" not in answer:
             raise TimeoutError(f"the stream can't be read now: {answer}")
@@ -167,7 +167,7 @@ class Eraser:
         answer = await self._client.api_request(
             f"STREAM.MSG.DELETE.{self._client.address.stream}", {"seq": seq, "no_erase": False}
         )
-        if "error" in answer and error_code(answer) not in (api.NO_MESSAGE, SEQ_NOT_FOUND):
+        if "error" in answer and error_code(answer) not in (api.NO_MESSAGE_CODE, SEQ_NOT_FOUND_CODE):
             raise TimeoutError(str(answer["error"].get("description")))
 
 
