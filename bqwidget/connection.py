@@ -130,14 +130,20 @@ class Connection(SessionTask):
         with self.lock:
             return self._new_subscription([])
 
-    async def subscribe_after(self, seq: int) -> Subscription:
-        """A subscription to every message above ``seq``, earlier ones included. Runs on any event loop."""
+    async def subscribe_after(self, seq: int, *, heard: bool) -> Subscription:
+        """A subscription to every message above ``seq``, earlier ones included. Runs on any event loop.
+
+        ``heard``: if ``seq`` was a live message, what is new begins with its end, else with its begin.
+        """
         self.check_process()
         if self.session.joined_seq is None:
             await asyncio.wrap_future(self.request(_nothing))
         with self.lock:
-            gapless_after = self.session.messages.gapless_after
-            subscription = self._new_subscription(self.session.messages.finished_after(seq))
+            messages = self.session.messages
+            gapless_after = messages.gapless_after
+            begin, seq = seq, messages.end_of(seq) if heard else seq
+            newer = [message for message in messages.finished_after(seq) if message.seq != begin]
+            subscription = self._new_subscription(newer)
         if seq < gapless_after:
             request = self.request(lambda http: http.messages_between(seq, gapless_after))
             earlier = await asyncio.wrap_future(request)

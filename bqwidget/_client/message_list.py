@@ -177,6 +177,10 @@ class MessageList:
         found += [(end, self.find(message.seq) or message) for end, message in self.ended if end > seq >= message.seq]
         return [message for _, message in sorted(found, key=itemgetter(0))]
 
+    def end_of(self, seq: int) -> int:
+        """The seq at which the message ``seq`` was new: that of its end, if it was live and has ended."""
+        return next((end for end, message in self.ended if message.seq == seq), seq)
+
     def _index(self, seq: int) -> int | None:
         at = bisect_left(self._items, seq, lo=self._start, key=_seq)
         return at if at < len(self._items) and self._items[at].seq == seq else None
