@@ -52,8 +52,10 @@ MAX_FLUSH_INTERVAL = 0.05
 MAX_FLUSH_BURST = 4
 """Flushes that need not wait: a message and its acknowledgement, status and presence, in a calm room."""
 OFFER_DELAYS = (0.3, 0.6, 1.2, 2.4)
-"""Seconds after which a new window is sent a snapshot unasked, while it has not asked. After a restart from another tab,
-JupyterLab sends what windows ask to the main thread, which the next cell may block."""
+"""Seconds after which a new window is sent its code and a snapshot unasked, while it has not asked: in a kernel before
+ipykernel 7.4, the next cell may block what it asks."""
+OPENING = ("code", "open")
+"""The commands that open a window."""
 SNAPSHOT_LIMIT = 200
 """Messages in a snapshot; the view requests older ones when they are scrolled to."""
 STATIC_FOLDER = Path(__file__).parent / "static"
@@ -97,6 +99,8 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         self._transfer = ChunkedTransfer(room._connection)
         self._flush_timer: asyncio.TimerHandle | None = None
         self._next_flush = 0.0
+        self._done_early: list[object] = []
+        self._has_sent_code = False
         self.on_msg(_on_comm_message)
         names = {"room_name": room.name, "user": room.user, "_kernel_id": room._member.kernel_id}
         super().__init__(**names, **({} if layout is None else {"layout": layout}))
@@ -108,7 +112,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
     def open(self) -> None:
         super().open()
         if hasattr(self.comm, "_reply_subshell_for"):
-            self.comm._reply_subshell_for = _existing_subshell
+            self.comm._reply_subshell_for = self._subshell_for
 
     def close(self) -> None:
         """Close the window, and its Room if the window created it. Example: ``room.widget.close()``"""
@@ -134,6 +138,24 @@ class ChatWidget(Observable, anywidget.AnyWidget):
             )
         return bundle
 
+    def _subshell_for(self, data: Any, requested: str | None) -> str | None:
+        """The subshell that processes a browser's command: the one that it asks for, else the main thread.
+
+        ipykernel 7.4 would use the thread that sent last, which a busy cell blocks. JupyterLab has no subshell yet when
+        the first window opens, and one that does not exist any more after a restart from another tab. The main thread
+        gets these commands when its cells have ended, so they are executed here already.
+        """
+        kernel = getattr(ipython_shell(), "kernel", None)
+        manager = getattr(getattr(kernel, "shell_channel_thread", None), "manager", None)
+        if manager is None or requested in manager.list_subshell():
+            return requested
+        command = data.get("content") if isinstance(data, dict) else None
+        do = command.get("do") if isinstance(command, dict) else None
+        if do in OPENING or (requested is not None and do not in {None, "put"}):  # without the buffers of a put
+            self._done_early.append(command)
+            _execute(self, command)
+        return None
+
     # ---- for the traits ----
 
     def _current_value(self, name: str) -> Any:
@@ -158,11 +180,17 @@ class ChatWidget(Observable, anywidget.AnyWidget):
             return
         self._flush()
         if (offered := self._comm_server.offer()) is not None:
+            if not self._has_sent_code:
+                self._send_code()
             self.send(offered)
+
+    def _send_code(self) -> None:
+        self._has_sent_code = True
+        self.send({"code": _CODE_VERSION}, _CODE)
 
     def _on_command(self, content: object, data: bytes = b"") -> None:
         if content == {"do": "code"}:
-            self.send({"code": _CODE_VERSION}, _CODE)
+            self._send_code()
             return
         if isinstance(content, dict) and content.get("do") == "code":  # for a worker of the window, when it needs one
             name = content.get("name")
@@ -217,21 +245,17 @@ class ChatWidget(Observable, anywidget.AnyWidget):
 
 def _on_comm_message(widget: ChatWidget, content: object, buffers: Sequence[memoryview]) -> None:
     """Handle a comm message, on any thread."""
+    try:
+        widget._done_early.remove(content)
+    except ValueError:
+        _execute(widget, content, buffers)
+
+
+def _execute(widget: ChatWidget, content: object, buffers: Sequence[memoryview] = ()) -> None:
     if widget.room.status == "closed":  # its thread has ended, so this thread may use the state
         widget._on_command(content)
     else:
         widget.room._connection.call_soon(widget._on_command, content, bytes(buffers[0]) if buffers else b"")
-
-
-def _existing_subshell(_data: object, requested: str | None) -> str | None:
-    """The subshell that processes a browser's command: the one that it asks for, else the main thread.
-
-    ipykernel 7.4 would use the thread that sent last, which a busy cell blocks. A subshell does not exist any more
-    when the kernel was restarted in another tab, of which JupyterLab is not informed.
-    """
-    shell = ipython_shell()
-    manager = getattr(getattr(getattr(shell, "kernel", None), "shell_channel_thread", None), "manager", None)
-    return requested if manager is None or requested in manager.list_subshell() else None
 
 
 def _frame_listener(widget: ChatWidget) -> Callable[[Sequence[Any]], None]:

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+import ipykernel.comm.comm
 import pytest
 from bqserver.testing import RunningServer
 from support.eventually import eventually
@@ -14,6 +15,9 @@ from support.widget_browser import SUBSHELLS, WIDGET_MIME, Browser, Kernel, bob,
 from bqwidget import Room
 
 __all__ = ["bob", "browser", "kernel", "server"]  # fixtures
+
+
+EARLY = hasattr(ipykernel.comm.comm.BaseComm, "_reply_subshell_for")
 
 
 def send(cid: str, text: str) -> dict[str, str]:
@@ -194,6 +198,40 @@ print(message.user)
     bob.wait_for(lambda message: message.cid == "c1", after=1, timeout=20)
     browser.command("frame", subshell, frame=send("c2", "stop"))
     assert kernel.end(busy)["printed"] == "ada\n"
+
+
+@pytest.mark.skipif(not EARLY, reason="this ipykernel does not ask which subshell a command is for")
+@pytest.mark.parametrize("subshell", [None, "that of the kernel before"])
+def test_a_window_opens_in_a_busy_kernel_that_has_no_subshell(
+    kernel: Kernel, browser: Browser, bob: Room, subshell: str | None
+) -> None:
+    """As in a new kernel, which JupyterLab asks for a subshell later, and after a restart from another tab."""
+    busy = kernel.start("widget.room.wait_for(lambda message: message.text == 'stop', timeout=20)")
+    other = Browser(kernel, browser.comm_id, "b2")
+    other.say({"do": "code"}, subshell)
+    other.until(lambda envelope: "code" in envelope)
+    other.command("open", subshell)
+    snapshot = other.until(lambda envelope: envelope.get("to") == "b2" and envelope.get("snapshot"))
+    assert "hello" in [frame.get("entry", {}).get("text") for frame in snapshot]
+    if subshell is not None:
+        other.command("frame", subshell, frame=send("c1", "once"))
+        bob.wait_for(lambda message: message.cid == "c1", after=1, timeout=20)
+    bob.send("stop")
+    kernel.end(busy)
+    other.snapshot()
+    codes = [envelope for envelope in other.envelopes() if "code" in envelope]
+    assert len(codes) == 1
+    assert [message.text for message in bob.messages].count("once") == (subshell is not None)
+
+
+def test_a_window_that_can_not_ask_gets_its_code_and_its_messages(kernel: Kernel, bob: Room) -> None:
+    """As from a kernel without subshells, while the next cell is busy."""
+    bob.send("hello")
+    shown = kernel.run("from bqwidget import ChatWidget\nwidget = ChatWidget('lobby', user='ada')\nwidget")
+    other = Browser(kernel, shown["data"][WIDGET_MIME]["model_id"])
+    snapshot = other.until(lambda envelope: envelope.get("snapshot"))
+    assert "hello" in [frame.get("entry", {}).get("text") for frame in snapshot]
+    assert [*map(sorted, other.envelopes())].count(["code"]) == 1
 
 
 def test_two_browsers_and_two_windows_of_one_room(browser: Browser, kernel: Kernel, bob: Room) -> None:

@@ -1,4 +1,9 @@
-"""The time from Run All to a window with its messages in JupyterLab, while the kernel is idle, busy, or new."""
+"""The time until a window is there after Run All in JupyterLab: in a new kernel, again, and after a restart.
+
+The clock begins when the cell that shows the window begins to run, so it includes the import of bqwidget and of
+ipywidgets; what JupyterLab takes before that, as to restart a kernel, is not ours. The window is there when it has its
+frame and the box for a message; its messages follow as soon as the room is joined.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +24,11 @@ BUSY_SECONDS = 6
 """How long the next cell is busy."""
 MAX_MEDIAN_MS = 500 if MEASURES else 5_000
 """Milliseconds; less than the next cell is busy, also where other tests run at the same time."""
-FIRST_IMPORT_MS = 1_000
-"""Milliseconds that a new kernel may take to import the widgets and to join, before its first window."""
-SHOW = "from bqwidget import Room\nroom = Room('lobby', user='ada', url={url!r})\nroom"
+SHOW = """import time
+print("began", 1_000 * time.time())
+from bqwidget import Room
+room = Room("lobby", user="ada", url={url!r})
+room"""
 NEXT = {
     "idle": "1",
     "ask": f"room.ask('Continue?', ['yes', 'no'], timeout={BUSY_SECONDS}, default='no')",
@@ -30,17 +37,15 @@ NEXT = {
 }
 """The cell after the window's."""
 WATCH = """() => {
-  window.shownAfter = null;
+  window.shownAt = null;
   document.querySelectorAll(".bq-chat").forEach((each) => each.setAttribute("data-old", ""));
-  const began = performance.now();
   const observer = new MutationObserver(() => {
-    if (document.querySelector(".bq-chat:not([data-old]) [data-seq]") === null) return;
-    window.shownAfter = performance.now() - began;
+    if (document.querySelector(".bq-chat:not([data-old]) textarea") === null) return;
+    window.shownAt = Date.now();
     observer.disconnect();
   });
   observer.observe(document.body, { childList: true, subtree: true });
 }"""
-"""Measures the milliseconds from now, just before the click on Run All, until a new window shows messages."""
 
 
 @pytest.fixture
@@ -51,12 +56,14 @@ def server():
 
 
 def run_all(page) -> float:
-    """Milliseconds from the click until the first window shows its messages."""
+    """Milliseconds from the begin of the first cell until its window is there; returns when that has its messages."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.evaluate(WATCH)
     page.locator(".lm-Menu-itemLabel:visible").get_by_text("Run All Cells", exact=True).click()
-    page.wait_for_function("window.shownAfter !== null", timeout=SLOW_TIMEOUT)
-    return page.evaluate("window.shownAfter")
+    page.wait_for_function("window.shownAt !== null", timeout=SLOW_TIMEOUT)
+    page.locator(".bq-chat:not([data-old]) [data-seq]").first.wait_for(timeout=1_000 * BUSY_SECONDS)
+    began = page.get_by_text("began").last.inner_text()
+    return page.evaluate("window.shownAt") - float(began.split()[-1])
 
 
 def wait_idle(page) -> None:
@@ -66,17 +73,25 @@ def wait_idle(page) -> None:
     )
 
 
+def check(state: str, times: list[float]) -> None:
+    median = statistics.median(times)
+    print(f"{state}: median {median:.0f} ms of {[*map(round, times)]}")
+    assert median < MAX_MEDIAN_MS
+
+
 @pytest.mark.parametrize("after", NEXT)
 def test_the_window_is_there_soon_after_run_all(server, jupyter, pages, after):
-    lab, page = jupyter(), pages()
-    lab.open(page, lab.notebook("run.ipynb", SHOW.format(url=server.url), NEXT[after]))
-    times = []
-    for _ in range(1 + ROUNDS):  # the first imports, and fetches the window's code
-        times.append(run_all(page))
+    lab = jupyter()
+    new, again = [], []
+    for number in range(ROUNDS):
+        page = pages()
+        lab.open(page, lab.notebook(f"run-{number}.ipynb", SHOW.format(url=server.url), NEXT[after]))
+        new.append(run_all(page))  # imports, and fetches the window's code
         wait_idle(page)
-    first, *others = times
-    print(f"{after}: first {first:.0f} ms, then median {statistics.median(others):.0f} ms of {[*map(round, others)]}")
-    assert statistics.median(others) < MAX_MEDIAN_MS
+        again.append(run_all(page))
+        wait_idle(page)
+    check(f"{after}, a new kernel and page", new)
+    check(f"{after}, again", again)
 
 
 def test_it_is_there_soon_after_a_restart_from_elsewhere(server, jupyter, pages):
@@ -90,5 +105,4 @@ def test_it_is_there_soon_after_a_restart_from_elsewhere(server, jupyter, pages)
         lab.wait_ready(page, "restart.ipynb")
         times.append(run_all(page))
         wait_idle(page)
-    print(f"restarted: median {statistics.median(times):.0f} ms of {[*map(round, times)]}")
-    assert statistics.median(times) < MAX_MEDIAN_MS + FIRST_IMPORT_MS
+    check("restarted from elsewhere", times)
