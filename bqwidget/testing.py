@@ -26,6 +26,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from itertools import repeat
 from secrets import token_urlsafe
 from threading import Condition
@@ -146,7 +147,7 @@ class Member:
             if not texts:
                 continue
             for name, text in texts.items():
-                self._react(name, message, text)
+                Context().run(self._react, name, message, text)  # as a person's words, not as those of a callback
             with self._changed:
                 rule.missing -= 1
                 self._changed.notify_all()

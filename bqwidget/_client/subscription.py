@@ -68,10 +68,12 @@ class MessageStream(AsyncIterator[Message]):
         room: object,
         subscription: Subscription | Callable[[], Awaitable[Subscription]],
         matches: Predicate,
+        received: Callable[[Message], Message],
     ) -> None:
         self._room = room  # kept alive by its reader
         self._subscription = subscription
         self._matches = matches
+        self._received = received
 
     def __aiter__(self) -> MessageStream:
         return self
@@ -87,7 +89,7 @@ class MessageStream(AsyncIterator[Message]):
                     raise StopAsyncIteration from None  # closed by room.close()
                 raise
             if self._matches(message):
-                return message
+                return self._received(message)
 
 
 def _kept(messages: Iterable[Message]) -> list[Message]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bqwidget._client.http_client import Attachment
 from bqwidget._client.outbox import Delivery
+from bqwidget._threads.weak import weak
 from bqwidget.connection import Connection
 from bqwidget.errors import ArgumentTypeError, BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
 from bqwidget.protocol import MAX_TIME, Ask, Draft, Limits, Message, Send, check
@@ -39,8 +40,12 @@ class DeliveryMixin(Observable):
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop_guard = LoopGuard()
+        self._loop_guard = LoopGuard(weak(self._messages_after))
         self._attachments: dict[str, list[Attachment]] = {}
+
+    def _messages_after(self, seq: int) -> list[Message]:
+        with self._connection.lock:
+            return list(self._connection.session.messages.after(seq))
 
     def _draft(self, text: str, *, re: int | None = None, choice: str | None = None, ask: Ask | None = None) -> Send:
         check_is_text(text)

@@ -21,6 +21,7 @@ from bqwidget.dispatch import CallbackLoop
 from bqwidget.protocol import AppendFrame, ChangeFrame, Hello, MessageFrame, ServerFrame
 
 from .arguments import check_function, check_number
+from .callbacks import loop_guard
 from .receiving import ReceiveMixin
 
 DEFAULT_PAUSE = 0.1
@@ -140,8 +141,10 @@ class LiveOutput:
 
     def recompute(self) -> Awaitable[None] | None:
         self._scheduled = False  # before the messages are read: later changes schedule it again
-        if self._is_stopped or self._messages() == self._computed:
+        messages = self._messages()
+        if self._is_stopped or messages == self._computed:
             return None
+        loop_guard.begin(messages)
         figures = open_figures()
         value = self._compute()
         if inspect.isawaitable(value):

@@ -46,8 +46,7 @@ class ReceiveMixin(HandlerMixin):
 
         Example: ``message = await room.next_message(timeout=60)``
         """
-        matches, timeout = check_predicate(predicate), check_timeout(timeout)
-        return self._first_match(self._subscribe(after), matches, timeout)
+        return self._next_match(predicate, timeout, after, self._loop_guard.receive)
 
     def wait_for(
         self,
@@ -62,7 +61,7 @@ class ReceiveMixin(HandlerMixin):
         instead of newer than the call. The callbacks of all rooms run meanwhile. Raises WaitTimeout, RoomClosed.
         Example: ``room.wait_for(lambda message: message.text == "go", timeout=60)``
         """
-        return dispatch.wait(self.next_message(predicate, timeout, after=after))
+        return self._loop_guard.receive(dispatch.wait(self._next_match(predicate, timeout, after)))
 
     def stream(self, predicate: Predicate | None = None, *, after: Message | int | None = None) -> MessageStream:
         """An async iterator over all messages since the call, or since ``after`` (a Message or a seq), own ones too.
@@ -74,7 +73,7 @@ class ReceiveMixin(HandlerMixin):
                 print(message.user, message.text)
         """
         matches = check_predicate(predicate)
-        return MessageStream(self, self._subscribe(after), matches)
+        return MessageStream(self, self._subscribe(after), matches, self._loop_guard.receive)
 
     def pending(self) -> Messages:
         """The messages of others since the last call; first, since the join; before the join, none.
@@ -110,11 +109,23 @@ class ReceiveMixin(HandlerMixin):
         new = (*(message for message in older if not message.live), *unread.kept)
         return Messages(message for message in new if not self._is_own(message) and not is_empty(message))
 
+    def _next_match(
+        self,
+        predicate: Predicate | None,
+        timeout: float | None,
+        after: Message | int | None,
+        received: Callable[[Message], Message] = lambda message: message,
+    ) -> Coroutine[Any, Any, Message]:
+        """``next_message`` that returns what ``received`` makes of the match, where it is awaited."""
+        matches, timeout = check_predicate(predicate), check_timeout(timeout)
+        return self._first_match(self._subscribe(after), matches, timeout, received)
+
     async def _first_match(
         self,
         subscription: Subscription | Callable[[], Awaitable[Subscription]],
         matches: Predicate,
         timeout: float | None,  # noqa: ASYNC109 - raises WaitTimeout
+        received: Callable[[Message], Message],
     ) -> Message:
         try:
             async with asyncio.timeout(timeout) as limit:
@@ -122,7 +133,7 @@ class ReceiveMixin(HandlerMixin):
                     subscription = await subscription()
                 while not matches(message := await subscription.next()):
                     pass
-                return message
+                return received(message)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -132,7 +143,9 @@ class ReceiveMixin(HandlerMixin):
         """Subscribes with this call; with ``after``, at the first await, which finds earlier messages too."""
         if after is None:
             return self._connection.subscribe()
-        return partial(self._connection.subscribe_after, seq_of(after, "after", least=0))
+        seq = seq_of(after, "after", least=0)
+        kept = self._connection.find(seq)  # what is new after an own one may answer its begin
+        return partial(self._connection.subscribe_after, seq, heard=kept is None or not self._is_own(kept))
 
     def _on_frames(self, accepted: Sequence[ServerFrame]) -> None:
         super()._on_frames(accepted)

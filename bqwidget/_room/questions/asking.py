@@ -187,7 +187,7 @@ class QuestionMixin(ReceiveMixin):
         if kept is not None and kept.answer is None and (kept.expired is not None or kept.deleted):
             remove_listener()
             return None  # it ended before this listened
-        answers = asyncio.ensure_future(self.next_message(lambda reply: is_answer(question, reply), after=question))
+        answers = asyncio.ensure_future(self._next_match(lambda reply: is_answer(question, reply), None, question))
         ending = asyncio.ensure_future(ended.wait())
         try:
             limit = None if deadline is None else max(0.0, deadline - loop.time())

@@ -448,37 +448,6 @@ def test_rooms_of_one_member_are_listed_once(make, bob):
     eventually(lambda: [each.id for each in kernels()] == [None])  # the only one of its name needs none
 
 
-def test_bots_that_answer_each_other_stop_until_a_person_writes(make, bob, capsys):
-    for user in ("one", "two"):
-        bot = make(user)
-        bot.on_message(where=lambda message: message.text.startswith("ping"), background=True)(
-            lambda message, bot=bot: bot.send(f"ping {bot.user}")
-        )
-    shown = []
-    for count in (1, 2):
-        bob.send("ping")  # both answer, and each answer begins a chain that one of them ends
-        eventually(
-            lambda count=count: (
-                shown.append(capsys.readouterr().err)
-                or "".join(shown).count("only programs have answered each other") == 2 * count
-            )
-        )
-    assert len(bob.messages) <= 2 * 50
-
-
-def test_many_answers_to_one_program_are_no_loop(make, bob):
-    """A bot that sends a hundred results, and another one that confirms each."""
-    worker, clerk = make("worker"), make("clerk")
-    worker.on_message(where=lambda message: message.text == "work", background=True)(
-        lambda message: [worker.send(f"result {number}", wait=False) for number in range(100)]
-    )
-    clerk.on_message(where=lambda message: message.user == "worker", background=True)(
-        lambda message: clerk.send(f"got {message.text}", wait=False)
-    )
-    bob.send("work")
-    eventually(lambda: len(bob.messages) == 201)
-
-
 def test_where_filters_and_its_errors_are_shown(ada, bob, capsys):
     received = Collector()
     ada.on_message(where=lambda message: int(message.text) > 1)(received)

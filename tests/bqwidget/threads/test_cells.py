@@ -8,6 +8,7 @@ import pytest
 from support.kernels import Kernel
 
 from bqwidget import Room
+from bqwidget._room.callbacks.loop_guard import MAX_ROUNDS
 
 REGISTER = {
     "on_message, a lambda": "room.on_message(lambda message: note('A'))",
@@ -200,3 +201,21 @@ def test_a_new_run_closes_the_rooms_of_the_previous_one(notebook: Kernel, bob: R
     for name in ("a", "b"):
         notebook.run(code.replace("NAME", name), cell_id="makes")
     assert notebook.run("print([made.status for made in made])").text == "['closed', 'open']\n"
+
+
+def test_people_who_run_a_cell_for_each_message_are_no_bots(notebook: Kernel, bob: Room) -> None:
+    """Code that waits and sends in one cell may be a bot; a person runs the next cell."""
+    notebook.run("from bqwidget._room.callbacks import loop_guard\nloop_guard.MAX_ROUNDS = 3")
+    for number in range(5):
+        after = bob.send(f"question {number}").seq - 1
+        notebook.run(f"room.wait_for(timeout=20, after={after})", cell_id="waits")
+        notebook.run("room.send('answer')", cell_id="answers")
+    bob.send("begin")
+    cell = notebook.begin("""
+        after = 0
+        while True:
+            after = room.wait_for(lambda message: message.user == "bob", timeout=20, after=after)
+            room.send("answer")
+    """)
+    cell.shows("only programs have answered each other")
+    notebook.run(f"loop_guard.MAX_ROUNDS = {MAX_ROUNDS}")
