@@ -39,7 +39,8 @@ function start(main: HTMLElement): void {
   const state = { ...initialState(name, principal ?? loadName(""), [member], loadRead(name)), principal };
   const source = new SocketSource({ base, room: name, member });
   const room = new Room(source, withEmbedded(state, data), (position) => saveRead(name, position));
-  main.replaceChildren();
+  main.querySelector("noscript")?.remove();
+  // Takes over the elements of the HTML, which are alike.
   render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1" }), main);
   room.start();
   addProgramLoader(async (program) => {

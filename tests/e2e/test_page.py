@@ -82,6 +82,33 @@ def test_the_first_paint_is_fast_and_nothing_shifts_afterwards(server, pages, op
     assert statistics.median(paints) < MAX_FIRST_PAINT_MS
 
 
+TOPS = """() => [...document.querySelectorAll("[data-seq] .bq-text")].slice(-6)
+  .map((text) => [Number(text.textContent.match(/\\d+/)[0]), text.getBoundingClientRect().top])"""
+
+
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
+def test_the_view_takes_over_the_rows_of_the_html_where_they_are(pages, options):
+    page = pages(**options)
+    with running_server(open=True) as server:
+        with member(server.url) as ada:
+            for number in range(60):
+                ada.say(f"message {number}", f"cid-{number}", "bob" if number % 5 < 2 else "ada")
+                ada.until("ack")
+        page.goto(f"{server.url}/health")
+        page.evaluate("localStorage.setItem('bqwidget:name:', 'lin')")
+        held = []
+        page.route("**/page.js", lambda route: held.append(route))  # noqa: PLW0108 - Playwright sets attributes on it
+        page.goto(f"{server.url}/rooms/lobby", wait_until="commit")
+        page.locator("[data-seq='60']").wait_for()
+        before = page.evaluate(TOPS)
+        page.evaluate("document.querySelector('[data-seq=\"60\"]').closest('.bq-scroll').fromHTML = true")
+        held[0].continue_()
+        Window(page.get_by_role("region", name="Chat room lobby")).wait_connected()
+        assert page.evaluate(TOPS) == [pytest.approx(row, abs=1) for row in before]  # a fraction of a pixel
+        assert page.evaluate("document.querySelector('.bq-scroll').fromHTML")
+        assert page.locator(".bq-static, noscript").count() == 0
+
+
 def test_without_javascript_the_newest_messages_are_in_view(server, pages):
     fill(server, "static", *(f"message {number}\nand its second line" for number in range(50)))
     page = pages(java_script_enabled=False)

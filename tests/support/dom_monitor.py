@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MONITOR_SCRIPT = r"""
 (() => {
-  const any = /^[^]*$/, dir = /^(auto|ltr)$/, flag = /^(true|false)?$/, word = /^[\w -]*$/;
+  const any = /^[^]*$/, dir = /^(auto|ltr)?$/, flag = /^(true|false)?$/, word = /^[\w -]*$/;
   // An avatar's background colour, text colour, and image, which has a data: URL.
   const rgb = "rgb\\(\\d+, \\d+, \\d+\\)", picture = 'url\\("data:image/(png|jpeg|gif|webp);base64,[\\w+/=]+"\\)';
   const paint = new RegExp(`^(background(-image)?: (${picture}|${rgb}|${picture} ${rgb}); ?|color: ${rgb}; ?)+$`);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import msgspec
 from tornado.template import Template
 
 from bqwidget.protocol import Message, Struct, encode
+
+from .rows import rows_of
 
 STATIC_FOLDER = Path(str(files("bqwidget"))) / "static"
 DEFAULT_PAGE_MESSAGES = 50
@@ -35,9 +36,9 @@ _START = Template(
 </head>
 <body>
 <main id="bqwidget" data-room="{{ room }}" data-base="{{ base }}" data-session="{{ 'yes' if session else 'no' }}">
-{% if room and session %}<h1 class="bq-static-head" dir="auto">{{ room }}</h1>
-<noscript><p class="bq-static-note">To write here, and to see new messages, switch on JavaScript.</p></noscript>
-{% end %}""",
+{% if room and session %}<noscript><p class="bq-static-note">To write here, and to see new messages, switch on JavaScript.</p></noscript>
+<section class="bq-chat bq-static"><header class="bq-header"><h1 class="bq-room" dir="auto">{{ room }}</h1></header>
+<div class="bq-messages"><div class="bq-scroll">{% end %}""",
     whitespace="all",
 )
 _END = b"""
@@ -47,23 +48,30 @@ _END = b"""
 </html>
 """
 _INVITE = b"<noscript>This page needs JavaScript to take your invite.</noscript>"
-_FAILURE = b'<p class="bq-static">The messages can\'t be read just now: load this page again.</p>'
+_FAILURE = b'<p class="bq-top">The messages can\'t be read just now: load this page again.</p>'
+_SHELL_END = b"</div></div></section>"
 _MESSAGES = Template(
-    """<ol class="bq-static">
-{% for message in messages %}<li data-seq="{{ message.seq }}"><b dir="auto">{{ message.user }}</b> \
-<time datetime="{{ when(message.at) }}">{{ when(message.at)[:10] }} {{ when(message.at)[11:16] }} UTC</time>\
-{% if message.edited %} <span>edited</span>{% end %}\
-{% if message.deleted %}<p>This message was deleted.</p>{% else %}\
-{% if message.re %} <span>in reply to message {{ message.re }}</span>{% end %}\
-{% for part in message.parts %} <a dir="auto" rel="noopener noreferrer" href="{{ base }}rooms/{{ room }}/parts/{{ part.sha256 }}">[{{ part.name or part.mime }}]</a>{% end %}\
-{% for step in message.steps %} <span dir="auto">{{ step.title }}: {{ step.state }}</span>{% end %}\
-<p dir="auto">{{ message.text }}</p>\
-{% if message.ask and message.ask.choices %}<ul>{% for choice in message.ask.choices %}\
-<li dir="auto">{{ choice }}{% if message.ask.poll %}: {{ len((message.votes or {}).get(choice, ())) }}{% end %}</li>{% end %}</ul>{% end %}\
-{% if message.reactions %}{% for emoji, users in message.reactions.items() %}<span>{{ emoji }} {{ len(users) }}</span> {% end %}{% end %}\
-{% if message.live %}<span>is being written</span>{% end %}\
-{% if message.end in ("stopped", "failed", "lost") %}<span>{{ message.end }}</span>{% end %}\
-{% end %}</li>
+    """<ol class="bq-list">
+{% for row in rows %}{% set message = row.message %}<li class="{{ row.classes }}" data-seq="{{ message.seq }}">\
+{% if row.day %}<div class="bq-divider"><span>{{ row.day }}</span></div>{% end %}<div class="bq-message">\
+{% if row.starts_group and not row.mine %}<span class="bq-avatar bq-hue-{{ row.hue }}{% if row.program %} bq-square{% end %}" aria-hidden="true">{{ row.initials }}</span>{% end %}\
+<div class="bq-column"><p class="{% if row.starts_group and not row.mine %}bq-author{% else %}bq-sr{% end %}"><b dir="auto">{{ message.user }}</b>\
+{% if row.program %} <span class="bq-badge">{{ row.program }}</span>{% end %}</p>\
+<div class="bq-bubble{% if message.deleted %} bq-deleted{% elif message.ask %} bq-question{% end %}">\
+{% if message.re and not message.deleted %}<div class="bq-quote">{% if row.quoted %}<b dir="auto">{{ row.quoted.user }}</b><span dir="auto">{{ row.quoted.text }}</span>\
+{% else %}<span>an earlier message</span>{% end %}</div>{% end %}\
+<div class="bq-line">{% if message.deleted %}<p>This message was deleted</p>{% else %}\
+{% for part in message.parts %}<a dir="auto" rel="noopener noreferrer" href="{{ base }}rooms/{{ room }}/parts/{{ part.sha256 }}">[{{ part.name or part.mime }}]</a> {% end %}\
+{% for step in message.steps %}<span dir="auto">{{ step.title }}: {{ step.state }}</span> {% end %}\
+{% if message.text %}<div class="bq-text"><p dir="auto">{{ message.text }}</p></div>{% end %}\
+{% if message.ask and message.ask.choices %}<ul class="bq-static-choices">{% for choice in message.ask.choices %}\
+<li dir="auto">{{ choice }}{% if message.ask.poll %}: {{ len(message.votes.get(choice, ())) }}{% end %}</li> {% end %}</ul>{% end %}\
+{% end %}<p class="bq-meta">{% if message.live %}<span>is being written</span> {% end %}\
+{% if message.end in ("stopped", "failed", "lost") %}<span>{{ message.end }}</span> {% end %}{% if message.pinned %}<span>pinned</span> {% end %}\
+{% if message.edited and not message.deleted %}<span>edited</span> {% end %}\
+<time datetime="{{ row.when }}" title="{{ row.when }}">{{ row.when[11:16] }} UTC</time></p></div></div>\
+{% if message.reactions %}<p class="bq-reactions">{% for emoji, users in message.reactions.items() %}<span class="bq-reaction">{{ emoji }} {{ len(users) }}</span> {% end %}</p>{% end %}\
+</div></div></li>
 {% end %}</ol>""",
     whitespace="all",
 )
@@ -100,9 +108,10 @@ def render_messages(room: str, base: str, bodies: list[bytes], state: PageState)
     """The rest of a room's page. ``bodies``: its last messages as JSON, oldest first."""
     data = b'{"messages":[%b],%b' % (b",".join(bodies), encode(state)[1:])
     messages = [_decode(body) for body in bodies]
-    rows = _MESSAGES.generate(messages=messages, when=_when, room=room, base=base)
+    complete = len(messages) < DEFAULT_PAGE_MESSAGES or messages[0].seq <= state.oldest
+    rows = _MESSAGES.generate(rows=rows_of(messages, state.user, complete=complete), room=room, base=base)
     # In a script element only "<" can end or change it, and in JSON it occurs only inside strings.
-    return rows + _END % data.replace(b"<", b"\\u003c")
+    return rows + _SHELL_END + _END % data.replace(b"<", b"\\u003c")
 
 
 def render_rooms(rooms: Iterable[object], base: str) -> bytes:
@@ -117,8 +126,4 @@ def render_invite() -> bytes:
 
 def render_failure() -> bytes:
     """The rest of a page whose messages can't be read."""
-    return _FAILURE + _END % b"null"
-
-
-def _when(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _FAILURE + _SHELL_END + _END % b"null"
