@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from numbers import Real
+from threading import Event, get_ident
 from types import FrameType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -23,9 +24,6 @@ from .writing.rate import Clock, ProgressRate, format_duration, to_ms
 from .writing.writer import INTERRUPT_ERRORS
 
 ROUNDING = 1e-6
-ERROR_TIMEOUT = 0.5
-"""Seconds to wait for the end of the cell, which names the exception that ended a loop in it."""
-
 Item = TypeVar("Item")
 
 
@@ -99,9 +97,9 @@ class Track(Generic[Item]):
         message = ProgressMessage(self._room, running, lambda: self._at, stoppable=stops)
         message.start()
 
-        def end(ending: Ending, sign: str, done: int, *more: str, delay: float = 0.0) -> None:
+        def end(ending: Ending, sign: str, done: int, *more: str, when: Callable[[], bool] | None = None) -> None:
             text = " · ".join([f"{sign} {label}: {rate.summary(done)}", *more])
-            message.finish(self._state(text, done), ending, delay=delay)
+            message.finish(self._state(text, done), ending, when=when)
 
         try:
             for self._at, item in enumerate(self._iterable):  # noqa: B020 - read by the rooms' thread
@@ -112,13 +110,13 @@ class Track(Generic[Item]):
             done = max(self._at, 0)
             loop = sys._getframe().f_back  # noqa: SLF001 - the frame of the loop; None at the interpreter's exit
             rate.freeze()
-            waits = loop is not None and _on_cell_error(
-                loop, lambda error: end(_ending(error), _sign(error), done, error_line(error))
-            )
             if loop is None or exited_deliberately(loop):
                 end("stopped", "■", done, "stopped")
             else:
-                end("failed", "✗", done, "ended by an exception", delay=ERROR_TIMEOUT if waits else 0.0)
+                is_caught = _on_cell_error(
+                    loop, lambda error: end(_ending(error), _sign(error), done, error_line(error))
+                )
+                end("failed", "✗", done, "ended by an exception", when=is_caught)
             raise
         except TrackStopped as error:
             end("stopped", "■", self._at + 1, f"stopped by {visible(error.user)}")
@@ -233,21 +231,39 @@ def _sign(error: BaseException) -> str:
     return "■" if isinstance(error, TrackStopped) else "✗"
 
 
-def _on_cell_error(frame: FrameType, failed: Callable[[BaseException], None]) -> bool:
-    """In a notebook: call ``failed(error)`` if an error that passed ``frame`` ends the running cell. False elsewhere."""
+def _on_cell_error(loop: FrameType, failed: Callable[[BaseException], None]) -> Callable[[], bool] | None:
+    """In a notebook: call ``failed(error)`` if an error that passed ``loop`` ends the running cell. None elsewhere.
+
+    Returns a function that tells whether it was caught instead: code of the cell runs on, or the cell has ended.
+    """
     shell = ipython_shell()
     if shell is None or not shell.display_trap.is_active:
-        return False
+        return None
+    thread, has_ended = get_ident(), Event()
 
     def ended(result: Any) -> None:
         shell.events.unregister("post_run_cell", ended)
+        has_ended.set()
         error = result.error_in_exec
         trace = error.__traceback__ if error is not None else None
         while trace is not None:
-            if trace.tb_frame is frame:
+            if trace.tb_frame is loop:
                 failed(error)
                 return
             trace = trace.tb_next
 
+    def is_caught() -> bool:
+        return has_ended.is_set() or _runs_cell(sys._current_frames().get(thread))  # noqa: SLF001
+
     shell.events.register("post_run_cell", ended)
-    return True
+    return is_caught
+
+
+def _runs_cell(frame: FrameType | None) -> bool:
+    """Whether ``frame`` is of a cell's code, or was called by it; while its error is shown, it is not."""
+    while frame is not None and frame.f_back is not None:
+        caller = frame.f_back
+        if caller.f_code.co_name == "run_code" and frame.f_globals.get("__name__") != caller.f_globals.get("__name__"):
+            return True
+        frame = caller
+    return False

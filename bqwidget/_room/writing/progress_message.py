@@ -65,14 +65,17 @@ class ProgressMessage:
         self._open(self._current())
         self._room._connection.call_soon(self._update)  # noqa: SLF001 - part of the room
 
-    def finish(self, state: State, ending: Ending, *, delay: float = 0.0) -> None:
-        """End with ``state``, after ``delay`` seconds unless this is called again until then. Later calls correct the text."""
+    def finish(self, state: State, ending: Ending, *, when: Callable[[], bool] | None = None) -> None:
+        """End with ``state``. With ``when``: as soon as it returns True, unless this is called again until then.
+
+        Later calls correct the text.
+        """
         self._result = state, ending
         connection = self._room._connection  # noqa: SLF001
-        if delay:
-            connection.call_later(delay, self._finish)
-        else:
+        if when is None:
             connection.call_soon(self._finish)
+        else:
+            connection.call_later(UPDATE_INTERVAL, partial(self._finish_when, when))
 
     def _current(self) -> State:
         state = self._state()
@@ -106,6 +109,12 @@ class ProgressMessage:
     def _show(self, draft: LiveDraft, state: State) -> None:
         draft.content = (state.text, state.progress)
         self._room._connection.advance(draft)  # noqa: SLF001
+
+    def _finish_when(self, is_time: Callable[[], bool]) -> None:
+        if is_time():
+            self._finish()
+        else:
+            self._room._connection.call_later(UPDATE_INTERVAL, partial(self._finish_when, is_time))  # noqa: SLF001
 
     def _finish(self) -> None:
         assert self._result is not None

@@ -36,8 +36,9 @@ def last(room):
 
 
 def wait_for_end(room, start, *parts):
-    """Wait until the only message starts with ``start`` and contains all other texts."""
-    eventually(lambda: last(room).startswith(start), what=f"{start} in {last(room)}")
+    """Wait until the only message has ended with ``start``, and contains all other texts."""
+    eventually(lambda: room.messages and room.messages[-1].end, what="the end")
+    assert last(room).startswith(start), last(room)
     assert [part for part in parts if part not in last(room)] == []
     assert len(room.messages) == 1
 
@@ -429,6 +430,12 @@ def test_a_deleted_message_stays_deleted(join):
     assert [message.deleted for message in ada.messages] == [True, False]
 
 
+SLOW_TRACEBACKS = """
+import time
+shell = get_ipython()
+show = shell.InteractiveTB.structured_traceback
+shell.InteractiveTB.structured_traceback = lambda *args, **options: (time.sleep(1.5), show(*args, **options))[1]
+"""
 FAILING_CELL = """
 from bqwidget import Room
 room = Room('lobby', user='ada').wait_open()
@@ -449,14 +456,15 @@ print(room.messages[-1].text)
 """
 
 
-def test_a_notebook_names_the_exception_that_ended_a_loop(home_environ, kernel):
+@pytest.mark.parametrize("before", ["", SLOW_TRACEBACKS], ids=["quick", "slow"])
+def test_a_notebook_names_the_exception_that_ended_a_loop(home_environ, kernel, before):
     with (
         running_server(open=True) as server,
         Room("lobby", user="bob", url=server.url) as bob,
         kernel({**home_environ, "BQWIDGET_URL": server.url}) as notebook,
     ):
         bob.wait_open(20)
-        cell = notebook.begin(FAILING_CELL)
+        cell = notebook.begin(before + FAILING_CELL)
         notebook.until(lambda: cell.is_done, "the end of the cell")
         assert cell.errors == ["ValueError"]
         wait_for_end(bob, "✗ epoch 3: 40 % · 4/10 in ", "ValueError: boom")
