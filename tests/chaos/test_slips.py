@@ -182,16 +182,20 @@ class Operator:
         self.slip(self.tokens)
 
     def break_moderation(self) -> None:
-        if self.moderation.is_file() and not self.moderation.is_symlink():
+        """Not one without closed rooms and mutes: with such a file that is broken, the server does not start."""
+        if (self.model.closed or self.model.muted) and self.moderation.is_file() and not self.moderation.is_symlink():
             self.slip(self.moderation)
 
     def moderate(self) -> None:
         room, name = self.random.choice(ROOMS), self.random.choice(NAMES)
         order = self.random.choice(["close", "reopen", "mute", "unmute"])
         body = {"do": order} if order in ("close", "reopen") else {"do": order, "user": name}
-        status = self.ask("POST", room, BOSS, "moderation", body)
-        assert status == 204 or self.cut_off, status
-        if status == 204:
+
+        def ordered() -> bool:
+            return self.ask("POST", room, BOSS, "moderation", body) == 204
+
+        # An accepted, empty file names no moderator, and is in effect until the server has seen the next edit.
+        if ordered() or (not self.cut_off and eventually(ordered, what="the moderator's rights")):
             change = {
                 "close": lambda: self.model.closed.add(room),
                 "reopen": lambda: self.model.closed.discard(room),
@@ -254,6 +258,6 @@ def test_slips_never_open_more_than_the_last_good_state(home: Path):
                 operator.step()
         except BaseException as error:
             error.add_note(f"BQWIDGET_SEED={SEED}; steps: {', '.join(operator.steps[-40:])}")
-            error.add_note(operator.model.text() + operator.server.log()[-3000:])
+            error.add_note(operator.model.text())
             raise
         print(f"{len(operator.steps):,} steps, seed {SEED}")

@@ -73,7 +73,7 @@ class ServerProcess:
         self.process = process
         self._errors = errors
         line = (process.stdout and process.stdout.readline()) or ""
-        assert "listening on" in line, self.log()
+        assert "listening on" in line, f"the server did not start: {self.log()}"
         self.url = line.split()[-1]
 
     def log(self) -> str:

@@ -1,6 +1,8 @@
 """Hostile neighbours: a process with one flooder of every kind, each on a thread, until its standard input ends.
 
-``python flooders.py URL READ_ONLY_TOKEN [TOKEN]``; TOKEN where even the others need one. A flooder that is refused or closed comes back after a short pause.
+``python flooders.py URL READ_ONLY_TOKEN [TOKEN [KIND]]``; TOKEN where even the others need one, or empty. With KIND, one
+flooder of this kind for each core: a name of FLOODS, ``sends`` or ``pieces``. A flooder that is refused or closed comes
+back after a short pause.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from urllib.parse import urlsplit
 
 PAUSE = 0.05
@@ -50,10 +53,12 @@ class Flooders:
         self._host, self._port, self._base = address.hostname or "", address.port or 0, address.path
         self._token, self._own = token, own
 
-    def start(self) -> None:
-        tasks: list[Callable[[], None]] = [self.idle, self.unread, self.uploads, self.held]
-        tasks += [lambda data=data: self.flood(data) for data in FLOODS.values()]  # type: ignore[misc]
-        tasks += [self.sends, self.pieces, *[self.pings] * TOGETHER]
+    def start(self, kind: str = "") -> None:
+        floods: dict[str, Callable[[], None]] = {name: partial(self.flood, data) for name, data in FLOODS.items()}
+        floods |= {"sends": self.sends, "pieces": self.pieces}
+        tasks = [self.idle, self.unread, self.uploads, self.held, *floods.values(), *[self.pings] * TOGETHER]
+        if kind:
+            tasks = [floods[kind]] * (os.cpu_count() or 1)
         for task in tasks:
             threading.Thread(target=repeat, args=(task,), daemon=True).start()
 
@@ -173,6 +178,6 @@ def repeat(task: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    Flooders(*sys.argv[1:]).start()
+    Flooders(*sys.argv[1:4]).start(*sys.argv[4:])
     sys.stdin.read()
     os._exit(0)

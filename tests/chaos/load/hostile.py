@@ -1,6 +1,7 @@
 """Well-behaved members next to hostile neighbours: their latency, the server's memory and its logs.
 
-As a program, ``python hostile.py [SECONDS] [MEMBERS]`` measures the bqserver that PYTHONPATH names.
+As a program, ``python hostile.py [SECONDS [MEMBERS [KIND]]]`` measures the bqserver that PYTHONPATH names; KIND: see
+``flooders.py``.
 """
 
 from __future__ import annotations
@@ -118,8 +119,10 @@ def take_worked(members: list[WellBehaved]) -> list[float]:
     return worked
 
 
-async def measure(url: str, pid: int, token: str, own: str = "", *, seconds: float, count: int) -> Figures:
-    """``token``: of a member who may only read; ``own``: that of all others, if they need one."""
+async def measure(
+    url: str, pid: int, token: str, own: str = "", *, seconds: float, count: int, kind: str = ""
+) -> Figures:
+    """``token``: of a member who may only read; ``own``: that of all others, if they need one; ``kind``: of the flooders."""
     figures = Figures()
     path, headers = f"{urlsplit(url).path}/rooms/long/messages", {"Authorization": f"Bearer {own}"} if own else {}
     for _ in range(200):
@@ -137,7 +140,7 @@ async def measure(url: str, pid: int, token: str, own: str = "", *, seconds: flo
             await asyncio.sleep(0.1)
 
     watching = asyncio.create_task(watch())
-    program = [sys.executable, str(Path(__file__).with_name("flooders.py")), url, token, own]
+    program = [sys.executable, str(Path(__file__).with_name("flooders.py")), url, token, own, *([kind] if kind else [])]
     flooders = await asyncio.create_subprocess_exec(*program, stdin=subprocess.PIPE)
     try:
         figures.flooded = await run_members(members, seconds)
@@ -155,7 +158,7 @@ async def measure(url: str, pid: int, token: str, own: str = "", *, seconds: flo
     return figures
 
 
-def run(folder: Path, *, seconds: float, count: int) -> Figures:
+def run(folder: Path, *, seconds: float, count: int, kind: str = "") -> Figures:
     """Start a server with its files in ``folder``, and measure."""
     add = [sys.executable, "-m", "bqserver", "token", "add", "eve", "--read-only"]
     token = subprocess.check_output(
@@ -170,7 +173,7 @@ def run(folder: Path, *, seconds: float, count: int) -> Figures:
     )
     try:
         server.start()
-        figures = asyncio.run(measure(server.url, server.pid, token, seconds=seconds, count=count))
+        figures = asyncio.run(measure(server.url, server.pid, token, seconds=seconds, count=count, kind=kind))
         lines = [line for line in audit.read_text().splitlines() if json.loads(line)["what"] not in MEMBERS_LINES]
         lines += server.stderr_output().splitlines()
         figures.log, figures.lines = sum(map(len, lines)), len(lines)
@@ -181,4 +184,5 @@ def run(folder: Path, *, seconds: float, count: int) -> Figures:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        print(run(Path(name), seconds=float((sys.argv[1:] or ["60"])[0]), count=int((sys.argv[2:] or ["200"])[0])))
+        given = dict(enumerate(sys.argv))
+        print(run(Path(name), seconds=float(given.get(1, 60)), count=int(given.get(2, 200)), kind=given.get(3, "")))
