@@ -8,6 +8,7 @@
         │   └── SettingError      a setting that can't be understood (exit status 2)
         ├── AccessFileError       a file of tokens, rights or mutes can't be used
         ├── TooManyInvites        an inviter has as many invites as may be outstanding
+        ├── ServerUnreachable     the server that Jupyter's extension forwards to does not answer
         └── StorageError          the history can't be opened, read or written
             ├── HistoryInUse          another server uses it
             ├── QueueFull         too much is waiting to be written
@@ -74,3 +75,7 @@ class TooManyInvites(ServerError):  # noqa: N818 - a condition that passes
     def __init__(self, limit: int, retry_after: float) -> None:
         super().__init__(f"{limit:,} of your invites have not expired, which is the limit: use them, or wait")
         self.retry_after = retry_after
+
+
+class ServerUnreachable(ServerError):  # noqa: N818 - a condition that passes
+    """The server that requests are forwarded to does not answer, and could not be started."""

@@ -184,6 +184,16 @@ def test_the_client_never_imports_the_server(name: str) -> None:
     assert {found for found in imports(name) if found.partition(".")[0] == "bqserver"} == set()
 
 
+@pytest.mark.parametrize("distribution", ["bqwidget", "bqserver"])
+def test_the_guide_describes_every_folder(distribution: str) -> None:
+    root = SOURCES[distribution] / distribution
+    guide = (ROOT / {"bqwidget": "bqwidget", "bqserver": "server"}[distribution] / "README.md").read_text()
+    folders = {path.parent.relative_to(root).as_posix() for path in root.rglob("__init__.py")} - {"."}
+    if distribution == "bqwidget":  # public modules are described by name, internal folders as a whole
+        folders = {f"bqwidget.{folder}" for folder in folders if "/" not in folder}
+    assert {folder for folder in folders if f"\n| `{folder}` |" not in guide} == set()
+
+
 def test_imports_have_no_cycle() -> None:
     graph = {name: ours(name) for name in MODULES}
     graph[UPWARD_IMPORT[0]] -= {UPWARD_IMPORT[1]}

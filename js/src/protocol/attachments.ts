@@ -17,8 +17,8 @@ export type Attachment = Infer<typeof attachmentSchema>;
 export const IMAGE_TYPES: readonly string[] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"];
 export const TABLE_TYPE = "application/vnd.bqwidget.table+json";
 
-export type Cell = string | number | boolean | null;
-const cellSchema = (value: unknown): value is Cell => nullable(string)(value) || number(value) || boolean(value);
+export type TableCell = string | number | boolean | null;
+const cellSchema = (value: unknown): value is TableCell => nullable(string)(value) || number(value) || boolean(value);
 
 /** The content of an attachment of TABLE_TYPE: the first rows and columns, and the total number of each. */
 export const tableSchema = object({

@@ -20,6 +20,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from bqserver.auth.admission import LoginThrottle
 from bqserver.auth.gateway import Forwarded, ForwardedMember
 from bqserver.auth.identity import Denied, Identity
+from bqserver.errors import ServerUnreachable
 from bqserver.fairness.pace import limit_unsent_bytes
 from bqserver.model import Role
 from bqserver.web.errors import ApiError, error_body
@@ -27,7 +28,7 @@ from bqserver.web.handler import HEADERS, SAFE_METHODS
 from bqserver.web.requests import http1_connection, is_upgrade, retry_header
 
 from .relay import Relay, Relays
-from .upstream import NOT_FORWARDED, Unreachable, Upstream
+from .upstream import NOT_FORWARDED, Upstream
 
 HOP_BY_HOP = ("Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade")
 """Headers of an answer that concern one connection only."""
@@ -139,7 +140,7 @@ class ForwardingHandler(RequestHandler):
             headers["Connection"] = "Upgrade"
         try:
             self._server = await self.route.upstream.send(self.request.method or "", self.uri(), headers, told)
-        except Unreachable as error:
+        except ServerUnreachable as error:
             raise ApiError(503, "unavailable", str(error), retry_after=UNAVAILABLE_RETRY_SECONDS) from error
         self._answer = asyncio.ensure_future(self._server.read_response(_Answer(self, relay)))
 

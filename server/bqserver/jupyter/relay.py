@@ -12,13 +12,14 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from bqserver.auth.gateway import Forwarded, ForwardedMember
 from bqserver.auth.identity import Denied, Identity
+from bqserver.errors import ServerUnreachable
 from bqserver.hub.peer import Reauthenticator
 from bqserver.model import Role
 from bqserver.web.requests import JSON
 from bqwidget.protocol import encode
 
 from .pipes import END_TIMEOUT, connect_streams
-from .upstream import Unreachable, Upstream
+from .upstream import Upstream
 
 
 class Relay:
@@ -88,7 +89,7 @@ class Relays:
             return
         body = encode({"connections": {relay.name: member for relay, member in members.items()}})
         headers = HTTPHeaders({"Content-Type": JSON, "Content-Length": str(len(body))})
-        with suppress(Unreachable, StreamClosedError):  # without a server there are no members either
+        with suppress(ServerUnreachable, StreamClosedError):  # without a server there are no members either
             connection = await self._upstream.send("POST", "/gateway", headers, Forwarded(reports=True))
             connection.write(body)
             connection.finish()

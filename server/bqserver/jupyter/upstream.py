@@ -20,7 +20,7 @@ from tornado.tcpclient import TCPClient
 
 from bqserver.auth.gateway import HEADER_NAME, Forwarded, forwarded_header
 from bqserver.auth.origins import is_loopback
-from bqserver.errors import StartError
+from bqserver.errors import ServerUnreachable, StartError
 from bqwidget.errors import BqwidgetError
 from bqwidget.local import LocalServer, end, find_or_start
 
@@ -35,10 +35,6 @@ NOT_FORWARDED = (
 
 
 _log = logging.getLogger("bqserver.http")
-
-
-class Unreachable(BqwidgetError):  # noqa: N818 - a condition that passes
-    """The server does not answer, and could not be started; the message says what to do."""
 
 
 class Upstream(Protocol):
@@ -56,7 +52,7 @@ class Upstream(Protocol):
         """Make sure that there is a server, where that can be known. Raises LocalServerError."""
 
     async def send(self, method: str, uri: str, headers: HTTPHeaders, forwarded: Forwarded) -> HTTP1Connection:
-        """Connect, and send the head of a request for ``uri``, which begins after the base. Raises Unreachable."""
+        """Connect, and send the head of a request for ``uri``, which begins after the base. Raises ServerUnreachable."""
 
     def close(self) -> None: ...
 
@@ -86,7 +82,7 @@ class LocalUpstream:
         self._server = await asyncio.to_thread(self._find)
 
     async def _find_server(self) -> LocalServer:
-        """Raises Unreachable. Requests that wait at the same time get the same result."""
+        """Raises ServerUnreachable. Requests that wait at the same time get the same result."""
         if self._server is None or not self._server.is_current():
             if self._finding is None or self._finding.done():
                 self._finding = asyncio.ensure_future(asyncio.to_thread(self._find))
@@ -96,7 +92,7 @@ class LocalUpstream:
                 if str(error) != self._problem:
                     self._problem = str(error)
                     _log.error("chat rooms unavailable: %s", error)
-                raise Unreachable(
+                raise ServerUnreachable(
                     "the local server can't be started: the log of this Jupyter server says why"
                 ) from error
             self._problem = ""
@@ -110,7 +106,7 @@ class LocalUpstream:
                 return await _send(server.url, method, uri, headers)
             except OSError:
                 self._server = None  # it has just ended
-        raise Unreachable("the local server has just ended: try again")
+        raise ServerUnreachable("the local server has just ended: try again")
 
     def kernel_environment(self) -> None:
         return None
@@ -145,7 +141,7 @@ class RemoteUpstream:
         try:
             return await _send(self.page_url, method, uri, headers)
         except OSError as error:
-            raise Unreachable("the server of the rooms does not answer: try again") from error
+            raise ServerUnreachable("the server of the rooms does not answer: try again") from error
 
     def kernel_environment(self) -> dict[str, str]:
         return {"BQWIDGET_URL": self.page_url, "BQWIDGET_TOKEN": self._token}

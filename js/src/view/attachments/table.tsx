@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
 import { locale, strings } from "../../i18n/strings";
-import type { Attachment, Cell, Table } from "../../protocol/attachments";
+import type { Attachment, Table, TableCell } from "../../protocol/attachments";
 import { asTable } from "../../protocol/guards";
 import { parseJson } from "../../protocol/schema";
 import type { AttachmentHandle } from "../../room/attachment-cache";
@@ -98,7 +98,7 @@ function isNumeric(rows: Table["rows"], column: number): boolean {
 }
 
 /** Numbers have six decimals at most, as in a notebook. */
-export function cellText(cell: Cell): string {
+export function cellText(cell: TableCell): string {
   if (cell === null) return "–";
   const exact = String(cell);
   if (typeof cell !== "number" || Math.abs(cell) < LEAST_ROUNDED || !/\.\d{7,}$/.test(exact)) return exact;
