@@ -174,8 +174,8 @@ def test_imports_point_down(name: str) -> None:
 def test_the_server_imports_only_the_client_s_protocol_and_errors(name: str) -> None:
     imported = {found for found in imports(name) if found.startswith("bqwidget.")}
     allowed = {"bqwidget.protocol", "bqwidget.errors"}
-    if within(name, {"bqserver.jupyter"}):
-        allowed.add("bqwidget.local")  # it finds or starts the local server as a Room does
+    if within(name, {"bqserver.jupyter", "bqserver.config"}):
+        allowed.add("bqwidget.local")  # the local server is found, started and kept in the same folders as by a Room
     assert {found for found in imported if not within(found, allowed)} == set()
 
 

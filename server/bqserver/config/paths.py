@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_path
 from traitlets import Unicode
 
 from bqserver.errors import StartError
+from bqwidget.errors import LocalServerError
+from bqwidget.local import data_folder, runtime_folder
 
 
 def data_dir() -> Path:
@@ -17,11 +18,18 @@ def data_dir() -> Path:
 
     Raises StartError if the user has no home folder, as some users in containers.
     """
-    if folder := os.environ.get("BQWIDGET_DATA_DIR"):
-        return Path(folder)
+    return _found(data_folder)
+
+
+def runtime_file() -> Path:
+    """Where the user's local server, which notebooks start, writes its address and token. Raises StartError."""
+    return _found(runtime_folder) / "server.json"
+
+
+def _found(folder: Callable[[], Path]) -> Path:
     try:
-        return user_data_path("bqwidget", appauthor=False).expanduser()  # older platformdirs leave the ~
-    except RuntimeError:
+        return folder()
+    except LocalServerError:
         raise StartError(
             "this user has no home folder: set BQWIDGET_DATA_DIR to a folder for the history and the token"
         ) from None
@@ -37,11 +45,3 @@ class DataFile(Unicode[str, str | bytes]):
 
     def default(self, obj: Any = None) -> str:
         return "" if obj is None else f"{self._scheme}{data_dir() / self._name}"
-
-
-def runtime_file() -> Path:
-    """Where the user's local server, which notebooks start, writes its address and token (``bqwidget.local``)."""
-    for variable, below in (("BQWIDGET_RUNTIME_DIR", "."), ("XDG_RUNTIME_DIR", "bqwidget")):
-        if folder := os.environ.get(variable):
-            return Path(folder) / below / "server.json"
-    return data_dir() / "runtime" / "server.json"

@@ -7,12 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bqserver.config import paths
 from bqserver.testing import running_server
 from support.forking.server import run
 from support.ws_client import request
 
-from bqwidget import Room, local
+from bqwidget import Room
 
 
 def bqserver_invite(*args: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -42,7 +41,6 @@ def test_a_link_of_a_server_lets_as_many_people_in_as_it_says(home: Path):
 def test_without_an_address_the_link_is_one_of_the_local_server(home: Path):
     assert "no local server runs" in bqserver_invite(code=1).stderr
     with Room("lobby", user="ada").wait_open(60):
-        assert paths.runtime_file() == local.runtime_folder() / "server.json"
         assert redeem(bqserver_invite().stdout.strip()) == 204
 
 
