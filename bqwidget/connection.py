@@ -99,10 +99,12 @@ class Connection(SessionTask):
             return self.submit(draft.send), end
 
     def submit_step(self, draft: LiveDraft, step: SetStep) -> None:
+        """Add ``step`` to the live message, or change it, after the text that was added before."""
         self.call_soon(draft.set_step, step)
         self.advance(draft)
 
     def end_live(self, draft: LiveDraft, ending: Ending) -> None:
+        """End the live message after all of its text. The first call counts."""
         self.call_soon(draft.end, ending)
         self.call_soon(self._advance, [])
 
@@ -117,6 +119,7 @@ class Connection(SessionTask):
         self._advance([])
 
     def has_joined_or_closed(self) -> bool:
+        """Whether there is nothing to wait for: the room is open, or closed permanently."""
         return self.session.state in ("open", "closed")
 
     def find(self, seq: int) -> Message | None:

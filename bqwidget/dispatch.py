@@ -52,9 +52,11 @@ class CallbackLoop:
 
     @property
     def is_open(self) -> bool:
+        """Whether functions that are posted can still run."""
         return not self._loops[0].is_closed()
 
     def owns(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether ``loop`` is this one, or one that runs nested in it."""
         return loop in self._loops
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
@@ -100,6 +102,7 @@ class CallbackLoop:
         return loop
 
     def exit_nested_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the nested ``loop``, which ``enter_nested_loop`` returned, after one more turn of it."""
         self._switch_loop(loop)
         self._run_turn(loop)
         if self._unfinished and not self._is_polling:

@@ -112,9 +112,8 @@ class Session:
         self.live_drafts.clear()
         return self.outbox.clear()
 
-    # ---- frames in ----
-
     def receive(self, frames: Iterable[ServerFrame], now: float) -> list[ServerFrame]:
+        """Process frames of the server. Returns those that are new, in order; ``now``: seconds of the caller's clock."""
         accepted: list[ServerFrame] = []
         for frame in frames:
             self._receive_frame(frame, now, accepted)

@@ -10,6 +10,12 @@ from .server_frames import Command
 
 
 class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
+    """A new message. ``cid``: an id by the client, so that a repeated frame is stored once. ``re``: the seq replied to.
+
+    ``choice``: which choice of the question ``re`` it gives. ``ask``: makes it a question. ``progress``: see ``Progress``.
+    The server replaces ``user`` by the verified name where there is one.
+    """
+
     cid: str
     user: str
     text: str
@@ -30,7 +36,7 @@ class Send(Struct, frozen=True, tag_field="type", tag="chat.send"):
 
 
 class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
-    """``will`` replaces an earlier one of the message; without it there is none any more."""
+    """Replace the text of the own message ``target``. ``will`` replaces the message's earlier one, also by none."""
 
     cid: str
     user: str
@@ -40,13 +46,18 @@ class Edit(Struct, frozen=True, tag_field="type", tag="chat.edit"):
 
 
 class Delete(Struct, frozen=True, tag_field="type", tag="chat.delete"):
+    """Delete the message ``target``: one's own, or, for a moderator, any."""
+
     cid: str
     user: str
     target: int
 
 
 class React(Struct, frozen=True, tag_field="type", tag="chat.react"):
-    """``pin``: pins the message, or unpins it, for a moderator; for what does not know pins it is a reaction."""
+    """Add the reaction ``emoji`` to the message ``target``, or remove it (``on`` False).
+
+    ``pin`` True: a moderator pins the message, or unpins it (``on`` False); earlier clients show that as a reaction.
+    """
 
     cid: str
     user: str
@@ -135,10 +146,7 @@ class Busy(Struct, frozen=True, tag_field="type", tag="chat.busy"):
 
 
 class Typing(Struct, frozen=True, tag_field="type", tag="chat.typing"):
-    """This member is writing, or does what ``text`` says; it holds for 5 s, or until the member sends.
-
-    ``on``: False if it does so no more.
-    """
+    """This member is writing, or does what ``text`` says; in force for 5 s, or until the member sends. ``on`` False: ends it."""
 
     user: str | None = None
     text: str | None = None

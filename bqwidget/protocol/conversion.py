@@ -87,6 +87,7 @@ def to_draft(entry: Entry) -> Draft:
 
 
 def to_send(post: Post) -> Send:
+    """The frame with the fields of ``post``; ``cid`` is empty where the body has none."""
     return Send(
         cid=post.cid or "",
         user=post.user,

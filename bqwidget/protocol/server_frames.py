@@ -44,6 +44,8 @@ class MessageFrame(Struct, frozen=True, tag_field="type", tag="message"):
 
 
 class ChangeFrame(Struct, frozen=True, tag_field="type", tag="change"):
+    """A change of an earlier message, such as an edit. ``prev``: as of ``MessageFrame``."""
+
     entry: Change
     prev: int | None = None
 
@@ -179,6 +181,8 @@ class Presence(Struct, frozen=True, tag_field="type", tag="presence"):
 
 
 class Echo(Struct, frozen=True, tag_field="type", tag="echo"):
+    """A frame of an unknown type, as the client sent it."""
+
     message: Any
 
 

@@ -61,7 +61,14 @@ class RunningServer:
 
 @contextmanager
 def running_server(*, log: str = "memory", port: int = 0, **traits: Any) -> Iterator[RunningServer]:
-    """A server with these traits of ChatServer: ``with running_server(open=True) as server: ... server.url``."""
+    """A server on a free port of 127.0.0.1, until the end of the block.
+
+    ``log``: as the flag ``--log``. ``traits``: those of ``c.ChatServer``, such as ``open=True``. Raises StartError, also
+    as SettingError. Example::
+
+        with running_server(open=True) as server:
+            print(server.url)
+    """
     server = RunningServer(ChatServer(log_url=log, port=port, **traits))
     try:
         yield server
