@@ -66,8 +66,9 @@ class RoomClosed(BqwidgetError):
 
 
 class MessageRefused(BqwidgetError):
-    """The server refused the message with ``code``. ``retry_after``: seconds after which it may be accepted.
+    """The server refused the message with ``code``. What may pass by itself, as too many messages, is retried instead.
 
+    ``status``: of an attachment, the HTTP status; ``retry_after``: seconds after which it may be accepted, or None.
     Example: ``except MessageRefused as error: print(error.code)``
     """
 

@@ -14,7 +14,7 @@ def to_refusal(error: Exception) -> Exception:
     """The error of a failed upload, as the error of its message."""
     if not isinstance(error, ConnectionRefused):
         return error
-    return MessageRefused(error.code or "refused", str(error), status=error.status)
+    return MessageRefused(error.code or "refused", str(error), status=error.status, retry_after=error.retry_after)
 
 
 def resolve(future: Future[Delivery], result: Delivery | Error) -> None:

@@ -39,18 +39,16 @@ Reply = Callable[[dict[str, Any], Sequence[bytes]], object]
 
 
 class TokenBucket:
-    """Limits a rate to ``rate`` bytes per second, after a ``burst`` of bytes."""
+    """Limits a rate to BYTES_PER_SECOND, after a burst of BURST_BYTES."""
 
-    def __init__(self, rate: float = BYTES_PER_SECOND, burst: float = BURST_BYTES) -> None:
-        self._rate = rate
-        self._slack = burst / rate
+    def __init__(self) -> None:
         self._full_at = 0.0
         self._lock = threading.Lock()
 
     def wait(self, size: int, now: float) -> float:
         """Seconds to wait before sending ``size`` bytes, at the time ``now`` in seconds."""
         with self._lock:
-            self._full_at = max(self._full_at, now - self._slack) + size / self._rate
+            self._full_at = max(self._full_at, now - BURST_BYTES / BYTES_PER_SECOND) + size / BYTES_PER_SECOND
             return max(0.0, self._full_at - now)
 
 

@@ -53,9 +53,10 @@ class HistoryInUse(StorageError):  # noqa: N818 - it ends when that server does
 class QueueFull(StorageError):  # noqa: N818 - the queue being full is the whole message
     """More submissions are waiting to be written than the queue may hold. ``retry_after``: seconds."""
 
-    def __init__(self, waiting: int, *, retry_after: float = 1.0) -> None:
-        super().__init__(f"{waiting:,} messages are waiting to be written; try again in {retry_after:g} s")
-        self.retry_after = retry_after
+    retry_after = 1.0
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting:,} messages are waiting to be written; try again in {self.retry_after:g} s")
 
 
 class ServerStopping(StorageError):  # noqa: N818 - no fault

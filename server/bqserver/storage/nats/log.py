@@ -90,7 +90,6 @@ class NatsLog:
         *,
         replicas: int = REPLICAS,
         rules: Sequence[Rule] = (),
-        max_pending: int = MAX_PENDING_ENTRIES,
     ) -> None:
         self.epoch = epoch
         self.client = client
@@ -106,7 +105,6 @@ class NatsLog:
         self._rules = rules
         self._tasks: set[asyncio.Task[None]] = set()
         self._publisher = Publisher(client, self._on_accepted)
-        self._max_pending = max_pending
         self._read = self.replica.read
         self.live_messages = partial(self._read, queries.live_messages)
         self._listeners: list[Listener] = []
@@ -125,7 +123,7 @@ class NatsLog:
         if not batch or self._closing or self.health.replaced:
             done.set_result([STREAM_REPLACED if self.health.replaced else STOPPING] * len(batch))
             return done
-        if self._pending and self._pending + len(batch) > self._max_pending:
+        if self._pending and self._pending + len(batch) > MAX_PENDING_ENTRIES:
             raise QueueFull(self._pending)
         self._pending += len(batch)
         self._idle.clear()
