@@ -17,6 +17,10 @@ MAX_UNANSWERED = 128
 """Submissions of one connection that may wait for the log: a longer queue would delay the acks of all others. bqwidget
 sends 64.
 """
+MAX_USELESS_FRAMES = 8
+"""Frames of one connection that are refused, or say nothing, until the others have their turns: a flood of them delays
+the others by the time of so many.
+"""
 
 _log = logging.getLogger("bqserver.peer")
 
@@ -37,6 +41,7 @@ async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoc
                 # be sent to it. The socket is read meanwhile, for pings and a close.
                 await asyncio.wait([joining])
             frames, excess = connection.frames_received, float(connection.frames_received - frames)
+            useless = 0
             for message in messages:
                 accepted, appended = peer.accepted, peer.appended
                 if not isinstance(message, str):
@@ -51,6 +56,9 @@ async def _serve(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None, epoc
                     excess += len(message) / BYTES_PER_FRAME - 1  # by its bytes alone: an answer has many pieces
                 else:
                     excess += len(message) // BYTES_PER_FRAME
+                    useless += 1
+                    if useless % MAX_USELESS_FRAMES == 0:
+                        await hub.turns.next()
             unstored, excess = peer.unstored, excess + (peer.unstored - unstored) / UNSTORED_PER_FRAME
             if excess and (wait := flood.count(excess, loop.time())):
                 if connection.open and flood.is_flood(loop.time()):

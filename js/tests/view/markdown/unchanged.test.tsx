@@ -5,6 +5,7 @@ import { render } from "preact";
 import { describe, expect, it } from "vitest";
 import { Markdown } from "../../../src/view/markdown/markdown";
 import { UNCHANGED } from "./unchanged";
+import { FORMATS } from "./unchanged-formats";
 
 const FORMATTED = "em, strong, del, ul, ol, blockquote, h1, h2, h3, h4, h5, h6, hr, code, table, math, input";
 /** Where spaces are shown as typed, by markdown.css. */
@@ -17,7 +18,7 @@ function draw(text: string): HTMLElement {
 }
 
 describe("a text that is not Markdown", () => {
-  it.each(Object.entries(UNCHANGED))("is shown as typed: %s", (_, text) => {
+  it.each(Object.entries({ ...UNCHANGED, ...FORMATS }))("is shown as typed: %s", (_, text) => {
     const root = draw(text);
     expect(root.textContent).toBe(text);
     expect(root.querySelector(FORMATTED)).toBeNull();
@@ -25,6 +26,7 @@ describe("a text that is not Markdown", () => {
   });
 
   it("is at least 40 texts", () => {
+    expect(Object.keys(FORMATS).length).toBeGreaterThanOrEqual(100);
     expect(Object.keys(UNCHANGED).length).toBeGreaterThanOrEqual(40);
   });
 });
