@@ -35,6 +35,8 @@ def to_table(thing: Any) -> Table | None:
     pyarrow, polars = sys.modules.get("pyarrow"), sys.modules.get("polars")
     if pyarrow is not None and isinstance(thing, pyarrow.Array | pyarrow.ChunkedArray):
         return _of_pyarrow(pyarrow.table({"0": thing}))
+    if pyarrow is not None and isinstance(thing, pyarrow.Table | pyarrow.RecordBatch):
+        return _of_pyarrow(thing)  # polars has not all of its types
     if hasattr(thing, "__arrow_c_stream__") and polars is not None:
         return _of_polars(polars.DataFrame(thing))
     if hasattr(thing, "__arrow_c_stream__") and pyarrow is not None:
@@ -80,8 +82,17 @@ def _of_numpy(array: Any) -> Table:
 
 
 def _of_polars(frame: Any) -> Table:
-    shown = [(name, frame[name][:MAX_TABLE_ROWS].to_list()) for name in frame.columns[:MAX_TABLE_COLUMNS]]
+    shown = [(name, _polars_values(frame[name][:MAX_TABLE_ROWS])) for name in frame.columns[:MAX_TABLE_COLUMNS]]
     return _of_columns(shown, frame.height, frame.width)
+
+
+def _polars_values(column: Any) -> list[object]:
+    """Times and durations of nanoseconds as polars shows them: those of Python have microseconds."""
+    dtype = column.dtype
+    if getattr(dtype, "time_unit", None) == "ns":
+        column = column.dt.to_string("polars" if dtype.base_type().__name__ == "Duration" else "iso")
+    values: list[object] = column.to_list()
+    return values
 
 
 def _of_pyarrow(table: Any) -> Table:
@@ -113,7 +124,9 @@ def _cell_value(value: Any) -> str | int | float | bool | None:
         return None
     if type(value).__name__ in ("datetime64", "timedelta64"):  # `item` of nanoseconds is a number
         return None if str(value) == "NaT" else _cell_text(value)
-    value = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    if type(value).__name__ == "MaskedConstant":
+        return None
+    value = value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
     if isinstance(value, bool | str):
         return _cell_text(value) if isinstance(value, str) else value
     if isinstance(value, int):

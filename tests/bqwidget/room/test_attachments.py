@@ -8,6 +8,7 @@ import io
 import os
 import struct
 import sys
+from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -234,6 +235,53 @@ def test_columns_and_arrays_become_tables():
     for wrong in (np.zeros((2, 2, 2)), np.array(1)):
         with pytest.raises(TypeError, match="one or two dimensions"):
             to_attachment(wrong)
+
+
+NS = 1_767_225_600_000_000_001
+"""A nanosecond after 2026 began in UTC, in nanoseconds."""
+
+
+@pytest.mark.parametrize(
+    ("made", "cells"),
+    [
+        (lambda: pd.DataFrame({"a": [np.array([1, 2])]}), ["[1 2]"]),
+        (lambda: np.array([([1, 2],)], dtype=[("a", "i4", (2,))]), ["[1 2]"]),
+        (lambda: np.ma.masked_array([1, 2], mask=[False, True]), [1, None]),
+        (lambda: np.array([2**63 - 1, -(2**63)]), [str(2**63 - 1), str(-(2**63))]),
+        (lambda: np.array([1 + 0j, 1e-20j]), ["(1+0j)", "1e-20j"]),
+        (lambda: pd.DataFrame({"a": pd.array([1, None, 2**60 + 1], dtype="Int64")}), [1, None, str(2**60 + 1)]),
+        (lambda: pd.DataFrame({"a": np.array([2**64 - 1], dtype="uint64")}), [str(2**64 - 1)]),
+        (lambda: pd.DataFrame({"a": np.array([65504.0], dtype="float16")}), [65504.0]),
+        (lambda: pd.DataFrame({"a": [Decimal("1.10"), Decimal("1E+3")]}), ["1.10", "1E+3"]),
+        (lambda: pd.DataFrame({"a": pd.Categorical(["x", None])}), ["x", None]),
+        (lambda: pd.DataFrame({"a": [pd.Timestamp(NS, tz="Europe/Berlin")]}), ["2026-01-01 01:00:00.000000001+01:00"]),
+        (lambda: pd.DataFrame({"a": pd.to_timedelta(["1 days 02:03:04", None])}), ["1 days 02:03:04", None]),
+        (lambda: pd.DataFrame({"a": [b"\x00\xff"]}), ["b'\\x00\\xff'"]),
+        (lambda: pd.DataFrame({"a": pd.period_range("2026-01", periods=1, freq="M")}), ["2026-01"]),
+        (lambda: pl.DataFrame({"a": pl.Series([NS], dtype=pl.Datetime("ns"))}), ["2026-01-01 00:00:00.000000001"]),
+        (lambda: pl.DataFrame({"a": pl.Series([93_784_000_000_005], dtype=pl.Duration("ns"))}), ["1d 2h 3m 4s 5ns"]),
+        (lambda: pl.DataFrame({"a": pl.Series([2**100], dtype=pl.Int128)}), [str(2**100)]),
+        (lambda: pl.DataFrame({"a": [{"x": 1, "y": None}, None]}), ["{'x': 1, 'y': None}", None]),
+        (lambda: pa.table({"a": pa.array([NS], pa.timestamp("ns"))}), ["2026-01-01 00:00:00.000000001"]),
+        (lambda: pa.table({"a": pa.array([1], pa.duration("ns"))}), ["0 days 00:00:00.000000001"]),
+        (lambda: pa.table({"a": pa.array(["x"]).dictionary_encode()}), ["x"]),
+        (lambda: pa.table({"a": pa.array([Decimal("1.10")], pa.decimal128(5, 2))}), ["1.10"]),
+        (
+            lambda: pa.table({"a": pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["x"]))}),
+            ["x", "x"],
+        ),
+    ],
+)
+def test_values_of_every_kind_are_what_they_are(made, cells):
+    assert [row[0] for row in table_of(made()).rows] == cells
+
+
+def test_two_columns_of_one_name_are_two():
+    for made in (
+        pd.DataFrame([[1, 2]], columns=["a", "a"]),
+        pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]),
+    ):
+        assert (table_of(made).columns, table_of(made).rows) == (("a", "a"), ((1, 2),))
 
 
 def test_multi_indexes_series_and_empty_frames_become_tables():

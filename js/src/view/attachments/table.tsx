@@ -100,7 +100,7 @@ function isNumeric(rows: Table["rows"], column: number): boolean {
 /** Numbers have six decimals at most, as in a notebook. */
 export function cellText(cell: TableCell): string {
   if (cell === null) return "–";
-  const exact = String(cell);
+  const exact = Object.is(cell, -0) ? "-0" : String(cell);
   if (typeof cell !== "number" || Math.abs(cell) < LEAST_ROUNDED || !/\.\d{7,}$/.test(exact)) return exact;
   return cell.toFixed(DECIMALS).replace(/\.?0+$/, "");
 }
