@@ -6,7 +6,6 @@ import asyncio
 import re
 import secrets
 import time
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from .attachments import MemoryAttachments
 from .interface import Listener, read_view
 from .read_positions import MemoryReadPositions
 from .redaction import decode_message
+from .search_text import searchable
 from .sequencer import IdempotencyKey, RoomHead, Target, sequence
 
 MIN_ROOM_ENTRIES = 100_000
@@ -136,14 +136,14 @@ class MemoryLog:
         return await read_view(self, room, limit)
 
     async def search(self, room: str, words: str, *, limit: int) -> list[bytes]:
-        wanted = unicodedata.normalize("NFKC", words).casefold().split()
+        wanted = [word for word in map(searchable, words.split()) if word]
         targets = self._rooms[room].targets if room in self._rooms else {}
         found: list[bytes] = []
         for number, body in enumerate([target.body for target in reversed(targets.values())]):
             if number % MAX_SEARCHED_AT_ONCE == MAX_SEARCHED_AT_ONCE - 1:
                 await asyncio.sleep(0)
             message = decode_message(body)
-            text = unicodedata.normalize("NFKC", f"{message.user} {message.text}").casefold()
+            text = searchable(f"{message.user} {message.text}")
             if wanted and not message.deleted and not message.live and all(word in text for word in wanted):
                 found.append(body)
                 if len(found) == limit:

@@ -1,19 +1,17 @@
 """Full-text search by SQLite's FTS5: an index of the log, updated room by room when a search runs.
 
 The index is a separate file, so that it adds no cost to a commit of the log. It can be deleted: the next search
-builds it again, as it does if an earlier version wrote it. Chinese, Japanese, Korean and other scripts without spaces
-between words are indexed character by character, and searched for as phrases, so that words inside a text are found.
+builds it again, as it does if an earlier version wrote it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
-import unicodedata
 from pathlib import Path
 
 from bqserver.storage.redaction import decode_message
+from bqserver.storage.search_text import searchable
 
 from . import queries
 from .queries import id_range, room_number
@@ -22,15 +20,8 @@ from .schema import SEQ_MASK, connect, create_database, read_epoch, transaction,
 MAX_TRANSACTION_ENTRIES = 2_000
 """Entries indexed in one transaction, between which other searches run."""
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 """Of the index, in the file's ``user_version``."""
-
-_WITHOUT_SPACES = re.compile(
-    "[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff"
-    "\u3100-\u318f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
-    "\U00020000-\U000323af]"
-)
-"""A character of a script without spaces between words: Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (epoch TEXT NOT NULL);
@@ -134,14 +125,6 @@ class SearchIndex:
         return row[0] if row else None
 
 
-def searchable(text: str) -> str:
-    """``text`` as it is indexed: wide and narrow forms are alike, and characters without spaces between words are words.
-
-    Example: ``searchable("ＧＰＵ在上海") == "GPU 在  上  海 "``
-    """
-    return _WITHOUT_SPACES.sub(r" \g<0> ", unicodedata.normalize("NFKC", text))
-
-
 def index_path(log: Path) -> Path:
     """The file of the log's index."""
     return log.with_name(f"{log.name}-search")
@@ -174,5 +157,5 @@ def _prepare(db: sqlite3.Connection, epoch: str) -> None:
 
 def _match(words: str) -> str:
     """An FTS5 query for all words, the last one as a prefix; quoted, so that no word is an operator."""
-    quoted = ['"' + searchable(word).replace('"', '""') + '"' for word in words.split()]
+    quoted = ['"' + word.replace('"', '""') + '"' for word in map(searchable, words.split()) if word]
     return " ".join(quoted) + "*" if quoted else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bqserver.model import Submission
 from bqserver.storage.sqlite.log import SqliteLog
-from bqserver.storage.sqlite.search import INDEX_VERSION, index_path, searchable
+from bqserver.storage.sqlite.search import INDEX_VERSION, index_path
 
 from bqwidget.protocol import Send
 
@@ -43,8 +43,3 @@ def test_an_index_of_an_earlier_version_is_built_again(tmp_path: Path) -> None:
             assert db.execute("PRAGMA user_version").fetchone() == (INDEX_VERSION,)
 
     asyncio.run(main())
-
-
-def test_only_scripts_without_spaces_are_taken_apart() -> None:
-    assert searchable("naïve, don't Ünï 1.5 привет") == "naïve, don't Ünï 1.5 привет"
-    assert searchable("在上海 now").split() == ["在", "上", "海", "now"]
