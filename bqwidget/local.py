@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -49,8 +49,8 @@ _NOT_INHERITED = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 class LocalServer:
     """The base http address of the local server, its token, and its process id.
 
-    ``gateway_key``: proves to the server that a request comes from a gateway such as Jupyter's extension, which names
-    the member. ``version``: that of its bqwidget. Both are empty for a server of an earlier bqwidget.
+    ``gateway_key``: proves that a request comes from a gateway such as Jupyter's extension, which names the member.
+    ``version``: of its bqwidget. ``settings``: those that gateways have too. All are empty for an earlier server.
     """
 
     url: str
@@ -58,6 +58,7 @@ class LocalServer:
     pid: int
     gateway_key: str = field(default="", repr=False)
     version: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict, compare=False)
     runtime_file: Path = field(default=Path(), compare=False)
 
     def is_current(self) -> bool:
@@ -71,8 +72,7 @@ def find_or_start(
     """The running local server, started if there is none. May be called by many processes at once.
 
     ``name``: of a server apart from the user's own, whose ``log`` is given (``sqlite:PATH`` or ``memory``). ``options``:
-    further ones on the command line of a server that is started. Raises LocalServerError, with the end of the server's log, if it
-    does not answer within ``timeout`` seconds.
+    of a server that is started. Raises LocalServerError if it does not answer within ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     folder = _private_folder(runtime_folder())
@@ -160,7 +160,9 @@ def _read_runtime_file(runtime_file: Path) -> LocalServer | None:
         with suppress(OSError, ValueError, KeyError, TypeError):  # an earlier bqwidget writes no such file
             more = json.loads(runtime_file.with_suffix(".gateway").read_bytes())
             if more["pid"] == pid:
-                return LocalServer(url, token, pid, str(more["key"]), str(more["version"]), runtime_file)
+                return LocalServer(
+                    url, token, pid, str(more["key"]), str(more["version"]), more.get("settings", {}), runtime_file
+                )
         return LocalServer(url, token, pid, runtime_file=runtime_file)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -232,10 +234,8 @@ def _start_error(what: str, log: Path) -> LocalServerError:
         return LocalServerError(f"the disk of {log.parent} is full: free some space", path=str(log.parent))
     tail = log.read_text(errors="replace").strip().splitlines()[-10:]
     lines = "".join(f"\n    {line}" for line in tail) or " nothing"
-    return LocalServerError(
-        f"{what}. Its log {log} ends with:{lines}\nOr start a server with `bqserver`, and set BQWIDGET_URL to its address.",
-        path=str(log),
-    )
+    message = f"{what}. Its log {log} ends with:{lines}\nOr start a server with `bqserver`."
+    return LocalServerError(message, path=str(log))
 
 
 def _unwritable(error: OSError, path: Path, what: str = "written") -> LocalServerError:

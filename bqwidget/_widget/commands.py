@@ -6,7 +6,21 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from bqwidget.protocol import Delete, Edit, Error, Message, React, Read, Send, Stop, Struct, Typing, Vote
+from bqwidget.protocol import (
+    MAX_INVITE_MINUTES,
+    MAX_INVITE_USES,
+    Delete,
+    Edit,
+    Error,
+    Message,
+    React,
+    Read,
+    Send,
+    Stop,
+    Struct,
+    Typing,
+    Vote,
+)
 
 _Client = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Number = Annotated[int, msgspec.Meta(ge=1)]
@@ -54,9 +68,11 @@ class SearchCommand(_Command, frozen=True, tag="search"):
 
 
 class LinkCommand(_Command, frozen=True, tag="link"):
-    """Reply with the address of the room's page; ``invite``: with a code in it that lets one person in."""
+    """Reply with the address of the room's page; ``invite``: with a code that lets ``uses`` people in, for ``minutes``."""
 
     invite: bool = False
+    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_INVITE_USES)] = 1
+    minutes: Annotated[float, msgspec.Meta(gt=0, le=MAX_INVITE_MINUTES)] = 60
 
 
 class ModerateCommand(_Command, frozen=True, tag="moderate"):

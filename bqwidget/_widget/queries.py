@@ -10,9 +10,6 @@ from bqwidget._client.http_client import HttpClient
 
 from .commands import Answer, HistoryCommand, LinkCommand, ModerateCommand, Query, SearchCommand
 
-INVITE_MINUTES = 60
-"""How long the link from the window's "Share" admits one person."""
-
 
 async def query(command: Query, room: str, http: HttpClient) -> Answer:
     match command:
@@ -24,7 +21,7 @@ async def query(command: Query, room: str, http: HttpClient) -> Answer:
             return await http.search(words, limit)
         case LinkCommand():
             url = http.endpoint.http_url(f"rooms/{room}")
-            return url + await http.invite(1, INVITE_MINUTES) if command.invite else url
+            return url + await http.invite(command.uses, command.minutes) if command.invite else url
         case ModerateCommand(order=order, user=user, minutes=minutes):
             path = f"rooms/{room}/moderation"
             if order is not None:

@@ -81,8 +81,6 @@ class ChatServer(ServerSettings):
         }
     )
 
-    url = ""
-
     # ---- the command
 
     def start(self) -> None:
@@ -94,6 +92,7 @@ class ChatServer(ServerSettings):
             handler.addFilter(repeats := RepeatFilter(handler))
             atexit.register(repeats.close)
         with self.reported_errors(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+            self.be_local_server()
             runner.run(self.serve(self.announce, signals=True))
 
     # ---- the server
@@ -152,7 +151,7 @@ class ChatServer(ServerSettings):
         if signals and hasattr(signal, "SIGHUP"):
             self._loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, certificate, audit)
         self.url = self.address(sockets[0].getsockname()[1])
-        opened.enter_context(published_runtime_file(self.runtime_file, self.url, self.token, gateway))
+        opened.enter_context(published_runtime_file(self, gateway))
         ready(authenticator)
         await self.until_stopped(hub)
 

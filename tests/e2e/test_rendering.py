@@ -70,10 +70,10 @@ def test_the_window_is_mirrored_on_a_right_to_left_page(server, pages):
     page = pages()
     row = open_room(page, server, "mirrored", "hello").first
     assert left(row.locator(".bq-avatar")) < left(row.locator(".bq-bubble"))
-    assert left(page.get_by_role("heading")) < left(page.get_by_role("button", name="Copy link"))
+    assert left(page.get_by_role("heading")) < left(page.get_by_role("button", name="Share"))
     page.evaluate("document.documentElement.dir = 'rtl'")
     assert left(row.locator(".bq-avatar")) > left(row.locator(".bq-bubble"))
-    assert left(page.get_by_role("heading")) > left(page.get_by_role("button", name="Copy link"))
+    assert left(page.get_by_role("heading")) > left(page.get_by_role("button", name="Share"))
 
 
 def test_print_shows_all_messages_in_full_and_no_buttons(server, pages):
@@ -110,6 +110,7 @@ def test_the_copied_link_is_the_page_s_address_without_secrets(server, pages):
     open_room(page, server, "shared")
     page.evaluate("history.replaceState(null, '', '?token=secret#invite=code')")
     page.reload()
+    page.get_by_role("button", name="Share").click()
     page.get_by_role("button", name="Copy link").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/rooms/shared"

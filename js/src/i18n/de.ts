@@ -99,7 +99,20 @@ export const de: Strings = {
   showQuoted: "Diese Nachricht zeigen",
   copyMessageLink: "Link zu dieser Nachricht",
   share: "Teilen",
-  shareHint: "Der Link ist für Personen mit Zugang. Der Einladungslink lässt eine Person ein, innerhalb einer Stunde.",
+  shareHints: {
+    login: "Für alle, die sich hier anmelden können.",
+    open: "Für alle, die diesen Server erreichen.",
+    invite: "Ein Einladungslink lässt andere ein. Der einfache Link ist für Personen, die schon Zugang haben.",
+    session: "Für Personen, die schon Zugang haben. Andere brauchen einen Einladungslink: von „Teilen“ in einem Notebook, room.invite() oder bqserver invite.",
+  },
+  onlyHere: {
+    jupyter: "Er funktioniert nur auf diesem Rechner. Für andere muss Jupyter erreichbar laufen, etwa mit JupyterHub.",
+    server: "Er funktioniert nur auf diesem Rechner. Für andere: bqserver mit --ip=0.0.0.0 starten, seine Adresse in Room(url=…).",
+  },
+  inviteUses: "Personen",
+  inviteMinutes: "Gültig für",
+  duration: (minutes) =>
+    minutes < 60 ? `${minutes} Minuten` : minutes < 1_440 ? `${minutes / 60} ${plural(minutes / 60, "Stunde", "Stunden")}` : `${minutes / 1_440} ${plural(minutes / 1_440, "Tag", "Tage")}`,
   linkFailed: "Der Link konnte nicht erstellt werden: versuchen Sie es noch einmal",
   copyInvite: "Einladungslink kopieren",
 

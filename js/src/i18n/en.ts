@@ -96,7 +96,20 @@ export const en = {
   showQuoted: "Show this message",
   copyMessageLink: "Link to this message",
   share: "Share",
-  shareHint: "The link is for people who can already come in. The invite link lets one person in, within an hour.",
+  shareHints: {
+    login: "For everyone who may log in here.",
+    open: "For everyone who can reach this server.",
+    invite: "An invite link lets others in. The plain link is for people who are in already.",
+    session: "For people who are in already. Others need an invite link: from “Share” in a notebook, room.invite(), or bqserver invite.",
+  },
+  onlyHere: {
+    jupyter: "It works on this machine only. For others, run Jupyter where they can reach it, as with JupyterHub.",
+    server: "It works on this machine only. For others, start bqserver with --ip=0.0.0.0 and give its address to Room(url=…).",
+  },
+  inviteUses: "People",
+  inviteMinutes: "Valid for",
+  duration: (minutes: number) =>
+    minutes < 60 ? `${minutes} minutes` : minutes < 1_440 ? `${minutes / 60} ${plural(minutes / 60, "hour", "hours")}` : `${minutes / 1_440} ${plural(minutes / 1_440, "day", "days")}`,
   linkFailed: "The link could not be made: try again",
   copyInvite: "Copy invite link",
 

@@ -11,6 +11,7 @@ export function welcomed(state: State, hello: Hello, now: number | undefined): P
     principal: hello.user ?? state.principal,
     member: hello.member ?? null,
     role: hello.role ?? "write",
+    share: hello.share ?? "",
     clockOffset: hello.now == null || now === undefined ? state.clockOffset : hello.now - now,
   };
 }

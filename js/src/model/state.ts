@@ -72,6 +72,8 @@ export interface State {
   readonly principal: string | null;
   /** What the reader may do: "read", "write" or "moderate". */
   readonly role: string;
+  /** How those come in whom the reader gives the address: `Hello.share`, or "". */
+  readonly share: string;
   /** The ids of this browser and, in a notebook, its kernel: the cids of what they send contain them. */
   readonly clients: readonly string[];
 
@@ -179,6 +181,7 @@ export function initialState(
     user,
     principal: null,
     role: "write",
+    share: "",
     clients,
     epoch: null,
     lastSeq: 0,

@@ -28,7 +28,7 @@ export type Draft = Tagged<typeof DRAFT_SCHEMAS>;
 
 export type ClientFrame =
   | Draft
-  | { readonly type: "chat.typing"; readonly user?: string }
+  | { readonly type: "chat.typing"; readonly user?: string; readonly on?: boolean }
   | { readonly type: "chat.stop"; readonly target: number; readonly user: string }
   | { readonly type: "chat.resume"; readonly after: number; readonly epoch?: string }
   | { readonly type: "chat.read"; readonly seq: number }

@@ -17,3 +17,9 @@ export type ListedRoom = Infer<typeof listedRoomSchema>;
 
 /** Whether the server accepts it as a room's name. */
 export const isRoomName = (name: string): boolean => /^[A-Za-z0-9_-]{1,64}$/.test(name);
+
+/** Lets `uses` people in, within `minutes`. */
+export interface Invite {
+  readonly uses: number;
+  readonly minutes: number;
+}

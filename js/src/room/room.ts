@@ -10,6 +10,7 @@ import type { Message } from "../protocol/entries";
 import { PageUnavailableError } from "../protocol/errors";
 import type { Moderation, Order } from "../protocol/moderation";
 import { newCid } from "../protocol/ids";
+import type { Invite } from "../protocol/rooms";
 import type { OnProgress, Source } from "../transport/source";
 import { AttachmentCache } from "./attachment-cache";
 
@@ -134,6 +135,12 @@ export class Room {
     this.#dispatch({ type: "user", user });
   }
 
+  /** Lists the reader under their new name at once. */
+  announceName(): void {
+    const { user, status, comm } = this.#state.value;
+    if (status.status === "open" && comm === "ok" && user.trim() !== "") this.#source.send({ type: "chat.typing", user, on: false });
+  }
+
   dismissNotice(): void {
     this.#dispatch({ type: "dismiss" });
   }
@@ -174,8 +181,8 @@ export class Room {
     this.#dispatch({ type: "visibility", visible: this.#visibleViews.size > 0 });
   }
 
-  /** The address of the room's page; `invite`: one that lets one person in. Rejects with an Error. */
-  link(invite = false): Promise<string> {
+  /** The address of the room's page, for those whom `invite` describes. Rejects with an Error. */
+  link(invite: Invite | null = null): Promise<string> {
     return this.#source.fetchLink(invite);
   }
 

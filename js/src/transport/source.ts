@@ -5,6 +5,7 @@ import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
 import type { Moderation, Order } from "../protocol/moderation";
+import type { Invite } from "../protocol/rooms";
 
 /** The end of the list, where a new connection resumes. */
 export interface Cursor {
@@ -30,8 +31,8 @@ export interface Source {
   fetchPage(position: PagePosition, limit: number): Promise<Message[]>;
   /** The newest `limit` messages that contain all of `words`, oldest first. Rejects with an Error. */
   search(words: string, limit: number, signal: AbortSignal): Promise<Message[]>;
-  /** The address of the room's page; `invite`: one that lets one person in. Rejects with RequestError. */
-  fetchLink(invite: boolean): Promise<string>;
+  /** The address of the room's page, for those whom `invite` describes. Rejects with RequestError. */
+  fetchLink(invite: Invite | null): Promise<string>;
   /** Gives a moderator's order, if there is one. Resolves to what is in force; rejects with RequestError. */
   moderate(order: Order | null): Promise<Moderation>;
   /** The first `limit` raw entries above `after`. Rejects with PageUnavailableError. */

@@ -48,6 +48,9 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
   const { view, go, searching, setSearching, searchButton, onLink } = useFinding(room, state, region, isPage);
   useKeyboardIsolation(region, !docked);
   const names = useNames(state);
+  useEffect(() => {
+    if (isPage && !verified && state.user === "") nameInput.current?.focus(); // a guest who comes in
+  }, []);
   useEffect(() => openNotebooks()?.mark(state.room, state.messages), [state.messages]);
   const requireName = (): boolean => {
     const named = state.user.trim() !== "";
@@ -65,6 +68,10 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
     setNameMissing(false);
     room.rename(user);
     saveName(defaultName, user);
+  };
+  const onNamed = (): void => {
+    room.announceName();
+    region.current?.querySelector("textarea")?.focus();
   };
   return (
     <section
@@ -94,7 +101,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
       </AttachmentCacheContext.Provider>
       <Typing state={state} />
       <Composer room={room} state={state} mode={mode} onMode={setMode} requireName={requireName} />
-      <Footer state={state} verified={verified} nameInput={nameInput} nameMissing={nameMissing} onRename={rename} />
+      <Footer state={state} verified={verified} nameInput={nameInput} nameMissing={nameMissing} onRename={rename} onNamed={onNamed} />
       <Announcer state={state} />
       {reacting !== null && (
         <EmojiPicker

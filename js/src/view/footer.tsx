@@ -17,9 +17,11 @@ interface Props {
   /** The reader tried to send without a name. */
   readonly nameMissing: boolean;
   readonly onRename: (user: string) => void;
+  /** The reader has finished the name, by Enter. */
+  readonly onNamed: () => void;
 }
 
-export function Footer({ state, verified, nameInput, nameMissing, onRename }: Props): JSX.Element {
+export function Footer({ state, verified, nameInput, nameMissing, onRename, onNamed }: Props): JSX.Element {
   const fixed = verified || state.principal !== null;
   const name = state.user.trim();
   const refusal = state.pending.find(({ draft, error }) => error?.field === "user" && draft.user === state.user)?.error;
@@ -45,6 +47,7 @@ export function Footer({ state, verified, nameInput, nameMissing, onRename }: Pr
           aria-describedby={note ? noteId : undefined}
           value={state.principal ?? state.user}
           onInput={(event) => onRename(event.currentTarget.value)}
+          onKeyDown={({ key, isComposing }) => key === "Enter" && !isComposing && name !== "" && onNamed()}
         />
       </label>
       {note !== "" && (

@@ -1,4 +1,4 @@
-/** The room's name, the search, its members, and the button that copies its link. */
+/** The room's name, the search, its members, and what else its buttons open. */
 
 import type { JSX, RefObject } from "preact";
 import { strings } from "../i18n/strings";
@@ -6,6 +6,7 @@ import { isReader } from "../model/presence";
 import type { State } from "../model/state";
 import type { Message } from "../protocol/entries";
 import type { Moderation, Order } from "../protocol/moderation";
+import type { Invite } from "../protocol/rooms";
 import { Members } from "./members";
 import { ModerationMenu } from "./moderation-menu";
 import { Notifications } from "./notifications";
@@ -19,7 +20,7 @@ interface Props {
   readonly searchButton: RefObject<HTMLButtonElement | null>;
   readonly searching: boolean;
   readonly onSearch: () => void;
-  readonly link: (invite: boolean) => Promise<string>;
+  readonly link: (invite: Invite | null) => Promise<string>;
   /** Shows a message. */
   readonly onOpen: (message: Message) => void;
   readonly moderate: (order: Order | null) => Promise<Moderation>;
@@ -40,7 +41,7 @@ export function Header({ state, heading: Heading, searchButton, searching, onSea
       {!ended && state.role === "moderate" && <ModerationMenu state={state} moderate={moderate} />}
       {!ended && <Notifications state={state} onOpen={onOpen} />}
       <Members members={ended ? [] : state.members} isReader={(member) => isReader(state, member)} />
-      {!ended && <ShareButton link={link} invites={invites} />}
+      {!ended && <ShareButton link={link} share={invites || state.share !== "invite" ? state.share : "session"} />}
     </header>
   );
 }

@@ -1,22 +1,27 @@
-/** Copies the room's address; from a notebook also one that lets a person in. Where copying is not allowed, it shows it. */
+/** How others get in: the room's address, or an invite, and for whom it works. Where copying is not allowed, it is shown. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { errorText, strings } from "../i18n/strings";
 import { RequestError } from "../protocol/errors";
+import type { Invite } from "../protocol/rooms";
 import { Disclosure } from "./shared/disclosure";
 import { useCopy } from "./shared/hooks";
 import { CheckIcon, LinkIcon, ShareIcon } from "./shared/icons";
 
+const MAX_USES = 100;
+const MINUTES = [10, 60, 24 * 60, 7 * 24 * 60];
+const DEFAULT_MINUTES = 60;
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
 interface Props {
-  /** Rejects with an Error. */
-  readonly link: (invite: boolean) => Promise<string>;
-  /** Whether `link` makes invites. */
-  readonly invites: boolean;
+  /** `Hello.share`: how those come in who get the link. */
+  readonly share: string;
+  /** The address, or an invite. Rejects with an Error. */
+  readonly link: (invite: Invite | null) => Promise<string>;
 }
 
-export function ShareButton({ link, invites }: Props): JSX.Element {
-  if (!invites) return <CopyLink class="bq-header-button bq-share" label={strings.copyLink} load={() => link(false)} />;
+export function ShareButton(props: Props): JSX.Element {
   const button = (
     <>
       <ShareIcon />
@@ -24,23 +29,59 @@ export function ShareButton({ link, invites }: Props): JSX.Element {
     </>
   );
   return (
-    <Disclosure class="bq-share" button={button}>
-      <div class="bq-popover" role="group" aria-label={strings.share}>
-        <CopyLink label={strings.copyLink} load={() => link(false)} />
-        <CopyLink label={strings.copyInvite} load={() => link(true)} />
-        <p>{strings.shareHint}</p>
-      </div>
+    <Disclosure class="bq-share" button={button} label={strings.share}>
+      <SharePanel {...props} />
     </Disclosure>
   );
 }
 
+function SharePanel({ share, link }: Props): JSX.Element {
+  const [address, setAddress] = useState("");
+  const [uses, setUses] = useState(1);
+  const [minutes, setMinutes] = useState(DEFAULT_MINUTES);
+  useEffect(() => void link(null).then(setAddress, () => undefined), []);
+  const isLocal = address !== "" && LOOPBACK.test(new URL(address).hostname);
+  const hint = share === "login" || share === "invite" || share === "session" ? share : "open";
+  return (
+    <div class="bq-popover" role="group" aria-label={strings.share}>
+      {share === "invite" && (
+        <>
+          <CopyLink label={strings.copyInvite} load={() => link({ uses, minutes })} />
+          <label>
+            {strings.inviteUses}
+            <input
+              type="number"
+              min={1}
+              max={MAX_USES}
+              value={uses}
+              onInput={({ currentTarget: { valueAsNumber } }) => setUses(Math.min(Math.max(valueAsNumber || 1, 1), MAX_USES))}
+            />
+          </label>
+          <label>
+            {strings.inviteMinutes}
+            <select value={minutes} onChange={({ currentTarget }) => setMinutes(Number(currentTarget.value))}>
+              {MINUTES.map((each) => (
+                <option key={each} value={each}>
+                  {strings.duration(each)}
+                </option>
+              ))}
+            </select>
+          </label>
+        </>
+      )}
+      <CopyLink label={strings.copyLink} load={() => link(null)} />
+      <p>{strings.shareHints[hint]}</p>
+      {isLocal && <p class="bq-only-here">{share === "login" ? strings.onlyHere.jupyter : strings.onlyHere.server}</p>}
+    </div>
+  );
+}
+
 interface CopyProps {
-  readonly class?: string;
   readonly label: string;
   readonly load: () => Promise<string>;
 }
 
-function CopyLink({ class: className = "bq-header-button", label, load }: CopyProps): JSX.Element {
+function CopyLink({ label, load }: CopyProps): JSX.Element {
   const { copied, copy } = useCopy();
   const [shown, setShown] = useState<string | null>(null);
   const [error, setError] = useState("");
@@ -68,7 +109,7 @@ function CopyLink({ class: className = "bq-header-button", label, load }: CopyPr
   const content: ComponentChildren = copied ? strings.copied : label;
   return (
     <>
-      <button type="button" class={className} title={label} onClick={() => void share()}>
+      <button type="button" class="bq-header-button" title={label} onClick={() => void share()}>
         {copied ? <CheckIcon /> : <LinkIcon />}
         <span>{content}</span>
       </button>

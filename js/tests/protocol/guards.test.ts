@@ -19,7 +19,7 @@ const OTHER_CLIENT_TYPES = ["chat.typing", "chat.resume", "chat.ping", "chat.rea
 /** Only kernels and agents send these. */
 const KERNEL_TYPES = ["chat.append", "chat.step", "chat.end", "chat.commands"];
 const OPTIONAL = [
-  ...["read", "member", "role", "pins"],
+  ...["read", "member", "role", "share", "pins"],
   ...["type", "prev", "cid", "retry_ms", "members", "message", "motd", "shard", "user", "now"],
   ...["field", "replace", "progress", "same_commands"],
 ];

@@ -11,6 +11,7 @@ import type { Moderation, Order } from "../../src/protocol/moderation";
 import { RequestError } from "../../src/protocol/errors";
 import type { ServerFrame } from "../../src/protocol/server-frames";
 import { Room } from "../../src/room/room";
+import type { Invite } from "../../src/protocol/rooms";
 import type { Source, SourceEvents } from "../../src/transport/source";
 import { Chat } from "../../src/view/chat";
 import { FakeLog } from "./fake-log";
@@ -47,8 +48,8 @@ class FakeSource implements Source {
     return Promise.resolve(found.slice(-limit));
   }
 
-  fetchLink(invite: boolean): Promise<string> {
-    return Promise.resolve(`http://chat.test/rooms/lobby${invite ? "#invite=CODE" : ""}`);
+  fetchLink(invite: Invite | null): Promise<string> {
+    return Promise.resolve(`http://chat.test/rooms/lobby${invite === null ? "" : `#invite=${invite.uses}-${invite.minutes}`}`);
   }
 
   moderation: Moderation = { closed: false, mutes: [] };

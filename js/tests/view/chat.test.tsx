@@ -130,6 +130,7 @@ describe("the link to the room", () => {
     close();
     await open("me", "h1");
     await navigator.clipboard.writeText("");
+    await click("Share");
     await click("Copy link");
     expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby");
     expect(button("Copied")).toBeDefined();
@@ -139,14 +140,27 @@ describe("the link to the room", () => {
     expect(find<HTMLInputElement>(".bq-url").value).toBe("http://chat.test/rooms/lobby");
   });
 
-  it("is one of two in a notebook: the other one lets a person in", async () => {
+  it("is one of two in a notebook: the other one lets people in", async () => {
+    await receive({ ...source.log.hello(true), share: "invite" });
     await click("Share");
+    await type("12", find<HTMLInputElement>(".bq-share input[type=number]"));
     await click("Copy link");
     expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby");
     await click("Copy invite link");
-    expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby#invite=CODE");
+    expect(await navigator.clipboard.readText()).toBe("http://chat.test/rooms/lobby#invite=12-60");
     await press("Escape", {}, button("Share"));
     expect(() => button("Copy invite link")).toThrow();
     expect(document.activeElement).toBe(button("Share"));
+  });
+
+  it.each([
+    ["login", "For everyone who may log in here."],
+    ["", "For everyone who can reach this server."],
+    ["session", "For people who are in already. Others need"],
+  ])("says for whom it is: %j", async (share, hint) => {
+    await receive({ ...source.log.hello(true), share });
+    await click("Share");
+    expect(find(".bq-share p").textContent).toContain(hint);
+    expect(() => button("Copy invite link")).toThrow();
   });
 });

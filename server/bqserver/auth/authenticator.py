@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -91,6 +92,18 @@ class Authenticator:
             if grant is not None:
                 role = min(role, self.permissions.role(grant.name, room))
         return role if grant is None else min(role, grant.max_role(room))
+
+    def way_in(self, identity: Identity, *, forwarded: bool) -> Literal["login", "invite", "session"] | None:
+        """How people come in to whom ``identity`` gives a room's address: ``share`` of ``hello``.
+
+        ``forwarded``: by a gateway, which has logins of its own, as the Hub has.
+        """
+        grant = identity.grant
+        if forwarded or (identity.principal is not None and grant is None):
+            return "login"
+        if self.is_open:
+            return None
+        return "invite" if identity.is_program and not (grant and grant.read_only) else "session"
 
     def may_use_name(self, identity: Identity, name: str) -> bool:
         """Whether ``identity`` may use the self-asserted ``name``: not if it belongs to a verified member.

@@ -16,6 +16,8 @@ from bqserver.auth.gateway import Gateway
 from bqserver.errors import AccessFileError, StartError
 from bqserver.files import user_path, write_private
 
+from .settings import ServerSettings
+
 ADDRESS_IN_USE_ERRNOS = 48, 98, 10048
 """EADDRINUSE on macOS, Linux and Windows."""
 
@@ -35,20 +37,21 @@ def bind(ip: str, port: int) -> list[socket.socket]:
 
 
 @contextmanager
-def published_runtime_file(path: str, url: str, token: str | None, gateway: Gateway | None) -> Iterator[None]:
-    """Keep a runtime file (JSON, mode 0600) at ``path`` for the duration, for ``bqwidget.local`` to find the server; and
-    with the ending .gateway the key of its ``gateway``.
+def published_runtime_file(app: ServerSettings, gateway: Gateway | None) -> Iterator[None]:
+    """Keep the runtime file of ``app`` (JSON, mode 0600) for the duration, for ``bqwidget.local`` to find the server; and
+    with the ending .gateway the key of its ``gateway``, and settings.
 
-    An empty ``path`` means no file. Raises StartError if it can't be written.
+    Without ``app.runtime_file`` there is no file. Raises StartError if it can't be written.
     """
-    if not path or gateway is None:
+    if not app.runtime_file or gateway is None:
         yield
         return
-    file, pid = user_path(path), os.getpid()
+    file, pid = user_path(app.runtime_file), os.getpid()
     key_file = file.with_suffix(".gateway")
+    more = {"pid": pid, "key": gateway.key, "version": bqwidget.__version__, "settings": app.shared_settings()}
     try:
-        write_private(key_file, json.dumps({"pid": pid, "key": gateway.key, "version": bqwidget.__version__}).encode())
-        write_private(file, json.dumps({"url": url, "pid": pid, "token": token}).encode())
+        write_private(key_file, json.dumps(more).encode())
+        write_private(file, json.dumps({"url": app.url, "pid": pid, "token": app.token}).encode())
     except AccessFileError as error:
         raise StartError(f"the runtime file {file}: {error}") from error
     try:

@@ -39,6 +39,7 @@ class LogCommand(Command):
     log_url = DataFile(
         "history.sqlite",
         scheme="sqlite:",
+        instead="local.sqlite",
         help="The log: sqlite:PATH. Default: the one in your data folder, as for the server.",
     ).tag(config=True)
     aliases = Dict({"log": "LogCommand.log_url"})

@@ -15,12 +15,13 @@ from bqserver.auth.moderation import moderation_path
 from bqserver.auth.origins import is_host, is_loopback, is_origin
 from bqserver.auth.token_file import read_or_create_token, read_token
 from bqserver.config.limits import LimitSettings, Seconds
-from bqserver.config.paths import DataFile, data_dir
+from bqserver.config.paths import DataFile, data_dir, local_history, runtime_file
 from bqserver.errors import SettingError, StartError
 from bqserver.files import user_path
 from bqserver.storage.retention import parse_rules
 
 from .application import Command
+from .history import check_is_first
 
 MAX_PORT = 65_535
 CLUSTER_SCHEMES = ("nats://", "tls://")
@@ -60,7 +61,7 @@ class ServerSettings(LimitSettings, Command):
         "history.sqlite",
         scheme="sqlite:",
         help="Where messages are stored: sqlite:PATH, nats://HOST[,HOST...][/STREAM] or memory. "
-        "Default: sqlite in your data folder.",
+        "Default: sqlite in your data folder; on loopback the history of your local server.",
     ).tag(config=True)
     view = Unicode(
         "",
@@ -105,6 +106,8 @@ class ServerSettings(LimitSettings, Command):
 
     token: str | None = None
     """The shared token; None without one."""
+    url = ""
+    """The address, once the server listens."""
     base = "/"
     """The path before all routes."""
 
@@ -126,6 +129,20 @@ class ServerSettings(LimitSettings, Command):
                 f"the environment variable PORT is {port}; a port is a number from 0 to {MAX_PORT:,}"
             )
         return int(port)
+
+    def be_local_server(self) -> None:
+        """Be the server that notebooks and scripts join, with its history, if nothing is set that speaks against it.
+
+        Raises StartError if that server runs already.
+        """
+        given = self.config.get("ChatServer", {})
+        if self.is_exposed() or self.open or self.jupyterhub or self.certfile or {"log_url", "runtime_file"} & {*given}:
+            return
+        check_is_first(runtime_file())
+        self.runtime_file = str(runtime_file())
+        former, self.log_url = self.log_url, f"sqlite:{local_history()}"
+        if Path(former.removeprefix("sqlite:")).exists():
+            self.log.warning("%s: rooms of servers that were started earlier: bqserver --log=%s", self.name, former)
 
     def is_exposed(self) -> bool:
         return not is_loopback(self.ip) or self.behind_proxy

@@ -96,6 +96,10 @@ class LimitSettings(Configurable):
         help="Seconds between two checks whether a member is still logged in to Jupyter or its Hub.",
     ).tag(config=True)
 
+    def shared_settings(self) -> dict[str, object]:
+        """The settings that the Jupyter extension and the local server both have: these, and the file of rights."""
+        return {name: getattr(self, name) for name in (*LimitSettings.class_own_traits(config=True), "rights")}
+
     def is_exposed(self) -> bool:
         """Whether clients can connect that have no other access to this machine."""
         raise NotImplementedError

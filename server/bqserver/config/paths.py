@@ -36,12 +36,24 @@ def _found(folder: Callable[[], Path]) -> Path:
 
 
 class DataFile(Unicode[str, str | bytes]):
-    """A setting that names a file; by default ``name`` in the data folder, after ``scheme``."""
+    """A setting that names a file; by default ``name`` in the data folder, after ``scheme``.
 
-    def __init__(self, name: str, *, help: str, scheme: str = "") -> None:  # noqa: A002 - traitlets' name
+    ``instead``: the name by default if only that file exists.
+    """
+
+    def __init__(self, name: str, *, help: str, scheme: str = "", instead: str = "") -> None:  # noqa: A002 - traitlets' name
         super().__init__(help=help)
         self._name = name
         self._scheme = scheme
+        self._instead = instead
 
     def default(self, obj: Any = None) -> str:
-        return "" if obj is None else f"{self._scheme}{data_dir() / self._name}"
+        if obj is None:
+            return ""
+        path, other = data_dir() / self._name, data_dir() / self._instead
+        return f"{self._scheme}{other if self._instead and other.exists() and not path.exists() else path}"
+
+
+def local_history() -> Path:
+    """The history of the user's local server."""
+    return data_dir() / "local.sqlite"

@@ -81,6 +81,7 @@ async def _send_hello(hub: Hub, room: ActiveRoom, peer: Peer, after: int | None,
         member=peer.member_id,
         read=await hub.reading.position(peer.principal, room.name, bounds.seq),
         role=None if peer.role is Role.WRITE else peer.role.name.lower(),
+        share=hub.policy.authenticator.way_in(peer.identity, forwarded=peer.forwarded_as is not None),
         pins=room.pins or None,
     )
     peer.connection.write(text_frame(encode(hello)))

@@ -125,18 +125,13 @@ class BqserverExtension(LimitSettings, ExtensionApp):
             )
         kind, _, path = self.log_url.partition(":")
         if kind == "sqlite":
-            return LocalUpstream(f"sqlite:{user_path(path).absolute()}", self.server_options())
-        return LocalUpstream(self.log_url or None, self.server_options())
+            return LocalUpstream(f"sqlite:{user_path(path).absolute()}", self.given_settings())
+        return LocalUpstream(self.log_url or None, self.given_settings())
 
-    def server_options(self) -> list[str]:
+    def given_settings(self) -> dict[str, object]:
         """What this Jupyter server's configuration sets, for a server that is started."""
         given = self.config.get(type(self).__name__, {})
-        names = [name for name in (*LimitSettings.class_own_traits(config=True), "rights") if name in given]
-        options = []
-        for name in names:
-            value = getattr(self, name)
-            options += [f"--ChatServer.{name}={one}" for one in (value if isinstance(value, list) else [value])]
-        return options
+        return {name: value for name, value in self.shared_settings().items() if name in given}
 
     def start_kernel_server(self, kernel_tokens: KernelTokens, route: Route) -> FastPathServer:
         """Serve kernels, which run on this machine, over plain HTTP on loopback; it accepts only their tokens.

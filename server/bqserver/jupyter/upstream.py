@@ -8,7 +8,8 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -49,7 +50,7 @@ class Upstream(Protocol):
     def takes_reports(self) -> bool: ...
 
     async def open(self) -> None:
-        """Make sure that there is a server, where that can be known. Raises LocalServerError."""
+        """Find or start the server, where that can be done."""
 
     async def send(self, method: str, uri: str, headers: HTTPHeaders, forwarded: Forwarded) -> HTTP1Connection:
         """Connect, and send the head of a request for ``uri``, which begins after the base. Raises ServerUnreachable."""
@@ -63,14 +64,21 @@ class Upstream(Protocol):
 class LocalUpstream:
     """The user's local server, found or started when a request needs it.
 
-    ``log``: that of a server apart, which no one else finds if it is in memory. ``options``: see ``find_or_start``.
+    ``log``: that of a server apart, which no one else finds if it is in memory. ``settings``: for a server that is
+    started; one that runs keeps its own.
     """
 
     page_url = None
     takes_reports = True
 
-    def __init__(self, log: str | None, options: Sequence[str]) -> None:
+    def __init__(self, log: str | None, settings: Mapping[str, object]) -> None:
+        options = [
+            f"--ChatServer.{name}={one}"
+            for name, value in settings.items()
+            for one in (value if isinstance(value, list) else [value])
+        ]
         self._find = partial(find_or_start, log=log, options=options)
+        self._settings = settings
         self._is_own = log == "memory"
         if log is not None:
             self._find = partial(self._find, name=f"{log} {os.getpid()}" if self._is_own else log)
@@ -79,7 +87,8 @@ class LocalUpstream:
         self._problem = ""
 
     async def open(self) -> None:
-        self._server = await asyncio.to_thread(self._find)
+        with suppress(Unreachable):  # it is logged, and the next request tries again
+            await self._find_server()
 
     async def _find_server(self) -> LocalServer:
         """Raises ServerUnreachable. Requests that wait at the same time get the same result."""
@@ -96,7 +105,18 @@ class LocalUpstream:
                     "the local server can't be started: the log of this Jupyter server says why"
                 ) from error
             self._problem = ""
+            self._report_settings(self._server)
         return self._server
+
+    def _report_settings(self, server: LocalServer) -> None:
+        """Log which settings have no effect, because the server was started with others."""
+        others = [name for name, value in self._settings.items() if server.settings.get(name, value) != value]
+        for name in others:
+            _log.warning(
+                "c.BqserverExtension.%s = %r has no effect: the local server, which other programs use too, was started with"
+                " %r; for the new value run `kill %d`, and the next request starts it",
+                name, self._settings[name], server.settings[name], server.pid,
+            )  # fmt: skip
 
     async def send(self, method: str, uri: str, headers: HTTPHeaders, forwarded: Forwarded) -> HTTP1Connection:
         for _ in range(2):

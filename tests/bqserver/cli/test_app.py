@@ -59,7 +59,7 @@ def test_messages_and_the_token_survive_a_kill(home):
         bearer = {"Authorization": f"Bearer {token}"}
         assert request(url, "POST", "/messages", {"user": "a", "text": "kept"}, **bearer).status == 201
         process.send_signal(signal.SIGKILL)
-    assert stat.S_IMODE((home / "data" / "history.sqlite").stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "data" / "local.sqlite").stat().st_mode) == 0o600
     with bqserver("--port=0") as process:
         (entry,) = request(listening(process), "GET", "/messages", **bearer).json
         assert entry["text"] == "kept"

@@ -120,11 +120,11 @@ def test_a_taken_port_closes_the_audit_log(home: Path):
 def test_the_process_ends_after_a_slip_in_a_file(home: Path):
     """A thread that is left would keep it from ending."""
     (home / "data").mkdir()
-    (home / "data" / "history.moderation.json").write_text("{")
-    (home / "data" / "history.moderation.json").chmod(0o600)
+    (home / "data" / "local.moderation.json").write_text("{")
+    (home / "data" / "local.moderation.json").chmod(0o600)
     code, err = run_to_exit("--port=0")
     assert code == 1
-    assert "history.moderation.json" in err
+    assert "local.moderation.json" in err
 
 
 def test_a_signal_ends_a_start_that_waits_for_a_cluster(home: Path):

@@ -352,7 +352,10 @@ def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, ju
         log = eventually(lambda: "chat rooms unavailable" in (text := server.log.read_text()) and text)
         assert str(faulty) in log
         assert "Traceback" not in log
-        assert server.ask("GET", "/bqserver/health").status == 404
+        answer = server.ask("GET", "/bqserver/messages")
+        assert (answer.status, answer.code, str(home) in answer.body.decode()) == (503, "unavailable", False)
+        faulty.unlink()
+        assert server.ask("GET", "/bqserver/messages").status == 200  # the next request tries again
         server.process.terminate()
         assert eventually(lambda: server.process.poll() is not None, 30, "Jupyter's end")
 

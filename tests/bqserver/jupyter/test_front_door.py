@@ -212,6 +212,15 @@ def test_limits_count_the_person_and_not_the_door(home, home_environ, config, ju
         assert post("bob") == 201
 
 
+def test_settings_of_a_server_that_runs_already_are_reported(home, home_environ, config, jupyter_server):
+    running = find_or_start(options=["--rate-limit=7"])
+    config.write_text("c.BqserverExtension.rate_limit = 2\nc.BqserverExtension.text_limit = 32000\n")
+    with jupyter_server(home, home_environ) as server:
+        (said,) = [line for line in server.log.read_text().splitlines() if "has no effect" in line]
+        assert "c.BqserverExtension.rate_limit = 2 has no effect" in said
+        assert f"started with 7; for the new value run `kill {running.pid}`" in said
+
+
 def test_a_log_of_its_own_is_apart_from_the_lobby(home, home_environ, jupyter_server):
     own = f"--BqserverExtension.log_url=sqlite:{home / 'own.sqlite'}"
     with jupyter_server(home, home_environ, own) as apart, jupyter_server(home, home_environ) as usual:

@@ -22,7 +22,7 @@ def test_the_room_s_name_is_whole_at_every_width(pages):
         kernel.send({"type": "chat.busy", "busy": True})
         page.goto(f"{server.url}/rooms/vision-lab")
         page.get_by_role("button", name="2 here").filter(has_text="kernel busy").wait_for()
-        name, share = page.get_by_role("heading"), page.get_by_role("button", name="Copy link")
+        name, share = page.get_by_role("heading"), page.get_by_role("button", name="Share")
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 600})
             assert name.evaluate("name => name.scrollWidth <= name.clientWidth"), width

@@ -27,7 +27,7 @@ export type CommCommand =
   | { readonly do: "open" | "ping" }
   | { readonly do: "frame"; readonly frame: ClientFrame }
   | ({ readonly do: "history"; readonly limit: number } & PagePosition)
-  | { readonly do: "link"; readonly invite: boolean }
+  | { readonly do: "link"; readonly invite: boolean; readonly uses?: number; readonly minutes?: number }
   | { readonly do: "moderate"; readonly order?: Order["do"]; readonly user?: string; readonly minutes?: number }
   | { readonly do: "search"; readonly q: string; readonly limit: number }
   | ChunkCommand;

@@ -12,7 +12,8 @@ import type { Entry, Message } from "../../protocol/entries";
 import { PageUnavailableError, RequestError, UNREADABLE } from "../../protocol/errors";
 import { asMessages, asModeration, asServerFrames } from "../../protocol/guards";
 import type { Moderation, Order } from "../../protocol/moderation";
-import { isObject } from "../../protocol/schema";
+import type { Invite } from "../../protocol/rooms";
+import { isObject, parseJson } from "../../protocol/schema";
 import type { ServerFrame } from "../../protocol/server-frames";
 import { fetchInChunks, uploadInChunks, type Reply } from "./attachments";
 import { CommandQueue, type CommCommand, type Model } from "./commands";
@@ -97,10 +98,10 @@ export class CommSource implements Source {
     return asMessages(envelope.messages);
   }
 
-  async fetchLink(invite: boolean): Promise<string> {
-    const { envelope } = await this.#request({ do: "link", invite });
+  async fetchLink(invite: Invite | null): Promise<string> {
+    const { envelope } = await this.#request({ do: "link", invite: invite !== null, ...invite });
     if (typeof envelope.url !== "string") throw new PageUnavailableError("no link");
-    return envelope.url;
+    return inJupyter(envelope.url);
   }
 
   async moderate(order: Order | null): Promise<Moderation> {
@@ -264,4 +265,12 @@ export class CommSource implements Source {
     this.#status = status;
     this.#events?.dispatch([{ type: "comm", status }]);
   }
+}
+
+/** A room's address in this Jupyter: as the browser reaches it, which may be by a proxy that the kernel does not know. */
+function inJupyter(url: string): string {
+  const [, room] = /\/bqserver(\/rooms\/[\w-]+)$/.exec(url) ?? [];
+  const config = parseJson(document.getElementById("jupyter-config-data")?.textContent ?? "");
+  if (room === undefined || !isObject(config) || typeof config.baseUrl !== "string" || config.bqserver !== "true") return url;
+  return new URL(`${config.baseUrl}bqserver${room}`, location.href).href;
 }
