@@ -280,7 +280,7 @@ class ChatServer(ServerSettings):
         print_line(f"{self.name} listening on {self.url}")
         if not self.open and sys.stdout.isatty():
             code = authenticator.create_local_invite(uses=1, minutes=60)
-            print_line(f"Invite link (single use, valid 1 h): {self.url}/rooms/{LOBBY}#invite={code}")
+            print_line(f"Invite link (single use, valid 1 h): {self.page_address()}/rooms/{LOBBY}#invite={code}")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

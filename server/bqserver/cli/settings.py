@@ -6,13 +6,14 @@ import os
 import re
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from traitlets import Bool, Dict, Int, List, Unicode, default
 
 from bqserver.auth.authenticator import Authenticator
 from bqserver.auth.file_watcher import CredentialFiles
 from bqserver.auth.moderation import moderation_path
-from bqserver.auth.origins import is_host, is_loopback, is_origin
+from bqserver.auth.origins import is_host, is_loopback, is_origin, strip_port
 from bqserver.auth.token_file import read_or_create_token, read_token
 from bqserver.config.limits import LimitSettings, Seconds
 from bqserver.config.paths import DataFile, data_dir, local_history, runtime_file
@@ -24,6 +25,7 @@ from .application import Command
 from .history import check_is_first
 
 MAX_PORT = 65_535
+WILDCARD_IPS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 CLUSTER_SCHEMES = ("nats://", "tls://")
 FLAG_TRAITS = [
     "ip", "port", "base_url", "view", "nats_creds", "nats_ca", "nats_monitor", "retain", "token_file", "named_tokens",
@@ -177,6 +179,14 @@ class ServerSettings(LimitSettings, Command):
     def address(self, port: int) -> str:
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
         return f"{'https' if self.certfile else 'http'}://{host}:{port}{self.base.rstrip('/')}"
+
+    def page_address(self) -> str:
+        """``url`` as a browser opens it: 0.0.0.0 is no address to connect to."""
+        if self.ip not in WILDCARD_IPS:
+            return self.url
+        host = self.allow_host[0] if self.allow_host else "127.0.0.1"
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=host if strip_port(host) != host else f"{host}:{parts.port}").geturl()
 
     def _check_applicable(self) -> None:
         """Raises SettingError for a setting that has no effect together with the others."""

@@ -87,7 +87,7 @@ class LocalUpstream:
         self._problem = ""
 
     async def open(self) -> None:
-        with suppress(Unreachable):  # it is logged, and the next request tries again
+        with suppress(ServerUnreachable):  # it is logged, and the next request tries again
             await self._find_server()
 
     async def _find_server(self) -> LocalServer:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from support.forking.server import run
+from support.forking.server import run, start
 from support.processes import server_process
+from support.ws_client import request
 
 from bqwidget import Room
 from bqwidget.local import find_or_start
@@ -46,6 +48,25 @@ def test_a_server_for_others_is_not_the_local_one(home: Path, args: list[str]):
     with server_process(*args):
         assert not (home / "runtime").exists()
     assert not (home / "data" / "local.sqlite").exists()
+
+
+@pytest.mark.parametrize("args", [[], ["--ip=0.0.0.0"], ["--ip=::", "--allow-host=localhost"], ["--base-url=/chat/"]])
+def test_the_link_that_a_terminal_shows_works(home: Path, args: list[str]):
+    terminal, end = os.openpty()
+    process = start("--port=0", *args, stdout=end, env=os.environ)
+    os.close(end)
+    try:
+        with os.fdopen(terminal) as shown:
+            link = next(line for line in shown if line.startswith("Invite link")).split()[-1]
+        url, _, code = link.partition("#invite=")
+        parts = urlsplit(url)
+        origin, base = f"http://{parts.netloc}", parts.path.removesuffix("/rooms/lobby")
+        assert request(origin, "GET", f"{base}/").status == 200
+        assert request(origin, "GET", f"{base}/rooms/lobby").status == 200
+        assert request(origin, "POST", f"{base}/session", {"invite": code}, Origin=origin).status == 204
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def test_an_earlier_history_is_named(home: Path):

@@ -175,6 +175,7 @@ def test_the_local_server_outlives_jupyter_and_comes_back_when_it_has_ended(home
         answer = server.ask("GET", "/bqserver/messages")
         while answer.status == 503:  # a request that the end of the server has met
             answer = server.ask("GET", "/bqserver/messages")
+        assert answer.status == 200, answer.body
         assert [one["text"] for one in answer.json] == ["hi"]
         assert local(home)["pid"] != pid
 
