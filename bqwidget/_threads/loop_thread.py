@@ -43,7 +43,7 @@ class LoopThread:
         """The calls that run in threads of their own, by their key."""
 
     def start(self) -> None:
-        """Raises RuntimeError at the interpreter's exit, from Python 3.12 on."""
+        """Start the thread. Raises RuntimeError at the interpreter's exit, from Python 3.12 on."""
         try:
             self.thread.start()
         except RuntimeError:
@@ -56,7 +56,7 @@ class LoopThread:
             Finalize(None, _close_all, exitpriority=0)
 
     def leave(self, task: LoopTask) -> None:
-        """``task`` has ended. The last one ends the thread."""
+        """Remove ``task``, which has ended. The last one ends the thread."""
         with _lock:
             self.tasks.remove(task)
             if not self.tasks:
@@ -94,7 +94,10 @@ class LoopTask:
         self._ended = Event()
 
     def start(self) -> None:
-        """Raises RuntimeError at the interpreter's exit, from Python 3.12 on, if no other task runs."""
+        """Start the task, and the thread if no other task runs.
+
+        Raises RuntimeError in that case at the interpreter's exit, from Python 3.12 on.
+        """
         with _lock:
             if not _shared or _shared[0].process != self._process:
                 thread = LoopThread()
@@ -162,8 +165,9 @@ class LoopTask:
 
 
 async def _run_in_thread(function: Callable[[], Result]) -> Result:
-    """The loop's default executor would keep its thread. At the interpreter's exit, when no executor works any more, the
-    calling thread is blocked.
+    """The result of ``function``, called on a thread of its own: the loop's default executor would keep its thread.
+
+    At the interpreter's exit, when no executor works any more, it is called here and blocks the loop.
     """
     executor = ThreadPoolExecutor(1)
     try:

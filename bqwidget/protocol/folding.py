@@ -1,4 +1,4 @@
-"""What becomes of a message by later entries: edits, reactions, appended text, steps, votes, answers."""
+"""Folds later entries into a message: edits, reactions, appended text, steps, votes, answers."""
 
 from __future__ import annotations
 

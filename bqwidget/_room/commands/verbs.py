@@ -145,7 +145,7 @@ class CommandMixin(HandlerMixin):
         return function
 
     def _report_failure(self, message: Message, error: Exception) -> None:
-        """For who wrote the command; the traceback is for the cell."""
+        """Reply to the author of the command with the error's line; the traceback is shown below the cell."""
         self._reply_later(message, f"✗ {error_line(error)}")
 
     def _reply_later(self, message: Message, text: str) -> None:
@@ -190,7 +190,7 @@ class CommandMixin(HandlerMixin):
             self._answer_help(message for _, message in commands)
 
     def _answer_help(self, messages: Iterable[Message]) -> None:
-        """No code of the user is needed, so that ``/help`` is answered in a busy kernel too."""
+        """Answer ``/help`` on the rooms' thread: it needs no code of the user, so a busy kernel answers too."""
         signatures = [each.signature for each in self._commands]
         for message in messages:
             name, text = parse_command(message) or ("", "")
@@ -200,7 +200,7 @@ class CommandMixin(HandlerMixin):
                     Context().run(self._reply_as_callback, message, answer)
 
     def _reply_as_callback(self, message: Message, text: str) -> None:
-        """It is an answer of a program, which others must not take for a person's words."""
+        """Mark the reply as a program's answer, so that it is not taken for a person's words."""
         loop_guard.begin(message)
         self._reply_later(message, text)
 

@@ -9,7 +9,7 @@ from bqwidget._room.callbacks.loop_guard import is_sent_in_callback
 from bqwidget.protocol import TABLE, Message, Part, is_empty, visible
 
 PICTURE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-"""What all models with eyes accept."""
+"""Types that every model with picture input accepts."""
 MAX_PICTURE_BYTES = 3_750_000
 """Larger ones are named only: in base64, the API of Anthropic accepts 5 MB."""
 

@@ -24,7 +24,7 @@ HEADER_NAME = "Bqserver-Forwarded"
 
 
 class ForwardedMember(Struct, frozen=True):
-    """Who a gateway has found a client to be. ``denied``: code and message, if it is no one who may come in."""
+    """A client as its gateway has authenticated it. ``denied``: code and message, if the gateway has refused it."""
 
     principal: str | None = None
     is_program: bool = False
@@ -48,7 +48,7 @@ class Forwarded(Struct, frozen=True):
     """What a gateway says of one request.
 
     ``address``: the client's. ``base``: the path before all routes at the gateway. ``connection``: the gateway's name for
-    a WebSocket, by which it reports changes. ``reports``: the request is the gateway's own, such a report.
+    a WebSocket, by which it reports changes. ``reports``: the request is such a report, of the gateway itself.
     """
 
     member: ForwardedMember = ForwardedMember()

@@ -40,7 +40,7 @@ COUNT_INTERVAL = 0.1
 
 
 class NodeState(Struct, frozen=True):
-    """What one node publishes. ``ask``: the others shall publish their state; ``bye``: the node is stopping."""
+    """What one node publishes. ``ask``: a request that the others publish their state; ``bye``: the node is stopping."""
 
     node: str
     members: tuple[Member, ...] | None = None

@@ -1,6 +1,6 @@
 """Read positions of a cluster: a bucket with one value for each member and room, which any node reads and raises.
 
-Every node is told of a new value as it is stored, and passes it on to the member's windows there.
+Every node gets a new value as it is stored, and passes it on to the member's windows there.
 """
 
 from __future__ import annotations

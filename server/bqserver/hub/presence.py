@@ -111,7 +111,7 @@ def members(room: ActiveRoom) -> tuple[Member, ...]:
 
 def local_members(room: ActiveRoom) -> tuple[Member, ...]:
     """The members on this node. A person with three windows is one member; an unverified user of the same name is
-    another one, and two of those are two if their clients have told who they are.
+    another one, and two of those are two if their clients have said who they are.
     """
     now = asyncio.get_running_loop().time()
     found: dict[MemberKey, Member] = {}

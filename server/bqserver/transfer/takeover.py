@@ -108,7 +108,7 @@ def _merge(sources: Sequence[sqlite3.Connection], new: sqlite3.Connection) -> in
     """Write the entries of all sources into ``new``, by room and time. Returns their number."""
     state, room = WriterState(new), ""
     seqs: list[list[int]] = []
-    for number, original in heapq.merge(*map(_numbered, range(len(sources)), sources), key=_place):
+    for number, original in heapq.merge(*map(_numbered, range(len(sources)), sources), key=_sort_key):
         if original.room != room:
             room, seqs = original.room, [[] for _ in sources]
         seqs[number].append(_store(state, original, seqs[number]))
@@ -120,7 +120,7 @@ def _numbered(number: int, source: sqlite3.Connection) -> Iterator[tuple[int, Ca
     return ((number, original) for original in read_entries(source))
 
 
-def _place(numbered: tuple[int, CanonicalEntry]) -> tuple[str, int]:
+def _sort_key(numbered: tuple[int, CanonicalEntry]) -> tuple[str, int]:
     return numbered[1].room, numbered[1].entry.at
 
 

@@ -35,6 +35,7 @@ async def read_positions(handler: Handler, user: str) -> dict[str, int]:
 
 
 async def count_unread(handler: Handler, room: str, after: int, user: str) -> Unread:
+    """What the verified ``user`` has not read of ``room``, whose messages up to ``after`` are read."""
     hub = handler.context.hub
     query = partial(hub.log.messages, room, limit=MAX_COUNTED_MESSAGES, after=after)
     messages = [_decode(body) for body in await handler.read(hub.shares.reads, query)]

@@ -21,12 +21,12 @@ MIN_PIECE_CHARACTERS = 20
 class LiveMessage:
     """A message that is being written.
 
-    ``message``: what the log has, all its changes folded in. ``author``: ``Peer.author`` of its author, who alone may
-    write on it; None until that is known. ``newest``: what the author has written, ``sent``: of this, what members
-    have been sent, at ``sent_at`` (loop time). ``submitted``: what the log was given last, at ``saved_at``; ``saving``:
-    done when that is stored or rejected. ``ending``: its end was submitted. ``written_here``: the last piece came from a
-    member of this node, not from another node. ``rewritten``: members may have another text than the first part of the
-    newest, for it was replaced, or a server that crashed has lost what they have; who joins again is sent all of it.
+    ``message``: as the log has it, all changes folded in. ``author``: ``Peer.author`` of its author, who alone may write
+    on it; None until it is known. ``newest``: what the author has written; ``sent``: the part of it that members have
+    been sent, at the loop's time ``sent_at``. ``submitted``: what was last submitted to the log, at ``saved_at``;
+    ``saving``: done when that is stored or rejected. ``ending``: whether the end was submitted. ``written_here``: whether
+    the last piece came from a member of this node. ``rewritten``: whether members may have a text that is no beginning of
+    the newest, because it was replaced or a crashed server has lost it; a member that joins then gets the whole text.
     ``timers``: to send the next piece, and to save.
     """
 
@@ -60,7 +60,7 @@ class LiveMessage:
         self.save_timer: asyncio.TimerHandle | None = None
 
     def send_due(self) -> float:
-        """When members are sent what they have not been sent yet (loop time)."""
+        """The loop's time at which the rest of the text is sent to the members."""
         waiting = len(self.newest.text) - len(self.sent.text)
         return self.sent_at + (MAX_JOIN_INTERVAL if 0 < waiting < MIN_PIECE_CHARACTERS else JOIN_INTERVAL)
 
@@ -70,7 +70,7 @@ class LiveMessage:
         return Content.of(self.message)
 
     def tail(self) -> Piece | None:
-        """What a member is sent who has all entries of the log; None if nothing is missing."""
+        """What a member with all entries of the log still lacks; None if nothing."""
         piece = difference(self.saved, self.newest)
         if self.rewritten or (piece is not None and piece.replace):
             return self.whole()

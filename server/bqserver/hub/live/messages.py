@@ -1,8 +1,8 @@
-"""The live messages of all rooms: their pieces are passed on at once, and the log gets them joined.
+"""The live messages of all rooms: members get their pieces at once, and the log gets them joined.
 
-A piece goes to the members that follow live messages, at once where the one before is 120 ms old; else joined with what
-follows, until that is worth a frame. The log gets what it does not have at most once in 2 s, and at the end. A text that is replaced, not added to, is a state
-of which only the newest counts: the log gets that at most once in 30 s.
+A piece is sent to the members that follow live messages: at once if the piece before it is 120 ms old, else joined with
+what follows, until that is worth a frame. The log gets what it lacks at most once in 2 s, and at the end. Of a text that
+is replaced instead of extended only the newest state counts, and the log gets it at most once in 30 s.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class LiveMessages:
     # ---- what the log has stored
 
     def on_entry(self, entry: Stored) -> Variant | None:
-        """Note an entry. Returns what members are sent in its place; None: the entry itself."""
+        """Apply an entry of the log. Returns what members are sent in its place; None: the entry itself."""
         lives = self.rooms.get(entry.room)
         if not entry.change:
             if LIVE_FIELD in entry.body:

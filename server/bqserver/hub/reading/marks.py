@@ -1,4 +1,4 @@
-"""Read marks: what verified members have read, saved in batches and told to all their windows in a room."""
+"""Read marks: what verified members have read, saved in batches and sent to all their windows in a room."""
 
 from __future__ import annotations
 
