@@ -10,6 +10,7 @@ Needs the extra ``test`` and a Chromium, like the browser tests, whose helpers i
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -143,7 +144,12 @@ def jupyter(home: Path, theme: str) -> Iterator[Jupyter]:
         "HOME": "",
     }.items():
         os.environ[variable] = str(home / name)
-    process, server = start_lab(home, dict(os.environ), home / "notebooks", theme)
+    shutil.copytree(ROOT / "server" / "labextension", home / "share" / "labextensions" / "bqwidget")
+    environ = {
+        "JUPYTER_PATH": str(home / "share"),
+        "JUPYTER_CONFIG_PATH": str(home / "jupyter-config"),
+    }  # enables both halves
+    process, server = start_lab(home, {**os.environ, **environ}, home / "notebooks", theme)
     try:
         yield server
     finally:
