@@ -67,6 +67,8 @@ class DeliveryMixin(Observable):
             for attachment in attachments:
                 if attachment.part.size > limits.part:
                     raise _too_big(attachment.part.size, limits.part)
+        else:
+            self._member.note_typed(draft.cid)
         return self._connection.submit(draft, attachments)
 
     def _check_draft(self, draft: Draft) -> Limits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from hashlib import blake2b
 from itertools import count
 from secrets import token_bytes, token_hex
@@ -43,6 +44,15 @@ class KernelMember:
     def is_own(self, cid: str | None) -> bool:
         return cid is not None and cid == self._sign(cid.partition(".")[0])
 
+    def note_typed(self, cid: str) -> None:
+        """A person has typed the message ``cid`` in a window of this member."""
+        _typed[self.key, cid] = None
+        if len(_typed) > MAX_TYPED:
+            _typed.popitem(last=False)
+
+    def is_typed_here(self, cid: str | None) -> bool:
+        return (self.key, cid) in _typed
+
     def _sign(self, number: str) -> str:
         text = f"{number}\0{self._identity}".encode(errors="replace")
         return f"{number}.{_process.id}{blake2b(text, key=_process.key, digest_size=6).hexdigest()}"
@@ -64,6 +74,9 @@ _process = _Process()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_process.renew)
 
+MAX_TYPED = 1000
+"""The newest messages that are known to come from windows of this process."""
+_typed: OrderedDict[tuple[tuple[str, ...], str | None], None] = OrderedDict()
 _rooms: WeakSet[Any] = WeakSet()
 
 

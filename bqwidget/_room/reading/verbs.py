@@ -61,6 +61,11 @@ class ReadingMixin(HistoryMixin):
             epoch, marked = self._marked
             messages = session.messages.after(max(read, marked) if epoch == session.hello.epoch else read)
             return sum(
-                not is_empty(message) and not message.live and not session.is_from(message, self.user)
-                for message in messages
+                not is_empty(message) and not message.live and not self._is_of_reader(message) for message in messages
             )
+
+    def _is_of_reader(self, message: Message) -> bool:
+        """Whether this member's code or windows sent it, or the server knows that it did. Others may have its name."""
+        if self._is_own(message) or self._member.is_typed_here(message.cid):
+            return True
+        return bool(message.verified) and self._connection.session.is_from(message, self.user)

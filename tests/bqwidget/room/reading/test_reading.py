@@ -11,6 +11,7 @@ from bqserver.testing import running_server
 from support.eventually import eventually
 
 from bqwidget import Room
+from bqwidget.protocol import Send
 
 Make = Callable[[str], Room]
 
@@ -65,6 +66,16 @@ def test_others_count_since_the_join_and_for_one_room(join: Callable[..., Room])
     assert (ada.unread, other.unread) == (0, 2)
     bob.delete(one)
     eventually(lambda: other.unread == 1)
+
+
+def test_messages_of_others_with_the_same_unverified_name_are_unread(join: Callable[..., Room]) -> None:
+    one, other = join("jovyan"), join("jovyan", separate=True)
+    other.send("by code")
+    other._submit(Send(cid="b1", user="jovyan", text="typed in its window"), own=False).result(20)
+    one.send("own")
+    one._submit(Send(cid="b2", user="jovyan", text="typed in this window"), own=False).result(20)
+    eventually(lambda: len(one.messages) == len(other.messages) == 4)
+    assert one.unread == other.unread == 2
 
 
 def test_unread_can_be_observed_also_by_the_window(join: Callable[..., Room]) -> None:
