@@ -1,26 +1,12 @@
 // @vitest-environment happy-dom
 /** The list of members. */
 
-import { render } from "preact";
 import { act } from "preact/test-utils";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Member } from "../../src/protocol/server-frames";
 import { Members } from "../../src/view/members";
+import { draw } from "../support/draw";
 
-let root: HTMLElement | null = null;
-
-afterEach(() => {
-  if (root === null) return;
-  render(null, root);
-  root.remove();
-  root = null;
-});
-
-function draw(element: Parameters<typeof render>[0]): HTMLElement {
-  const place = (root = document.body.appendChild(document.createElement("div")));
-  void act(() => render(element, place));
-  return place;
-}
 describe("members", () => {
   it("says which of them are agents", async () => {
     const drawn = draw(<Members members={[{ user: "ada" }, { user: "helper", kind: "agent" }, { user: "run", kind: "kernel" }]} isReader={() => false} />);

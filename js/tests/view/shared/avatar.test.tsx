@@ -1,28 +1,13 @@
 // @vitest-environment happy-dom
 /** Avatars from profiles, which are untrusted. */
 
-import { render } from "preact";
-import { act } from "preact/test-utils";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Profile } from "../../../src/protocol/server-frames";
 import { Avatar } from "../../../src/view/shared/avatar";
 import { avatarColors } from "../../../src/view/shared/color";
+import { draw } from "../../support/draw";
 
 const PICTURE = "data:image/png;base64,iVBORw0KGgo=";
-let root: HTMLElement | null = null;
-
-afterEach(() => {
-  if (root === null) return;
-  render(null, root);
-  root.remove();
-  root = null;
-});
-
-function draw(element: Parameters<typeof render>[0]): HTMLElement {
-  const place = (root = document.body.appendChild(document.createElement("div")));
-  void act(() => render(element, place));
-  return place;
-}
 const avatar = (profile?: Profile): HTMLElement =>
   draw(<Avatar user="ada lovelace" program={false} profile={profile} />).firstElementChild as HTMLElement;
 
