@@ -41,7 +41,7 @@ function start(main: HTMLElement): void {
   const room = new Room(source, withEmbedded(state, data), (position) => saveRead(name, position));
   main.querySelector("noscript")?.remove();
   // Takes over the elements of the HTML, which are alike.
-  render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1" }), main);
+  render(h(Chat, { room, defaultName: "", verified: principal !== null, heading: "h1", roomsUrl: path }), main);
   room.start();
   addProgramLoader(async (program) => {
     const response = await fetch(new URL(`${program}.js`, import.meta.url));

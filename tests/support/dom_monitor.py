@@ -39,7 +39,7 @@ MONITOR_SCRIPT = r"""
            draggable: /^false$/ },
     table: {}, thead: {}, tbody: {}, tr: {}, th: { scope: /^col$/ }, td: {}, figure: {}, figcaption: {},
     dialog: { open: flag }, progress: { max: /^1$/, value: /^[\d.]+$/ },
-    a: { href: /^((https?|mailto):|\/rooms\/[\w.-]+\/parts\/[0-9a-f]{64}$)/, target: /^_blank$/, rel: /^noopener noreferrer$/ },
+    a: { href: /^((https?|mailto):|\/rooms\/[\w.-]+\/parts\/[0-9a-f]{64}$|\/$)/, target: /^_blank$/, rel: /^noopener noreferrer$/ },
     // The chat window.
     section: {}, header: {}, footer: {}, h1: {}, h2: {}, span: { style: paint },
     div: { style: /^width: \d+px; aspect-ratio: \d+ \/ \d+;$|^--share: [\d.]+;?$/ }, form: {}, label: {}, button: { type: /^(button|submit)$/, disabled: flag },

@@ -32,11 +32,13 @@ interface Props {
   readonly verified?: boolean;
   /** `h1` on a page, where it is the only heading; `h2` in a notebook, below the notebook's own. */
   readonly heading?: "h1" | "h2";
+  /** The page with the list of rooms. */
+  readonly roomsUrl?: string;
   /** In a panel or tab of JupyterLab: nothing around it reacts to plain keys, and its address is for who may log in. */
   readonly docked?: boolean;
 }
 
-export function Chat({ room, defaultName, verified = false, heading = "h2", docked = false }: Props): JSX.Element {
+export function Chat({ room, defaultName, verified = false, heading = "h2", roomsUrl, docked = false }: Props): JSX.Element {
   const state = room.state.value;
   const region = useRef<HTMLElement>(null);
   const nameInput = useRef<HTMLInputElement>(null);
@@ -84,6 +86,7 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", dock
       <Header
         state={state}
         heading={heading}
+        roomsUrl={roomsUrl}
         searchButton={searchButton}
         searching={searching}
         onSearch={() => setSearching(true)}

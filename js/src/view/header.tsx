@@ -12,11 +12,13 @@ import { ModerationMenu } from "./moderation-menu";
 import { Notifications } from "./notifications";
 import { ShareButton } from "./share-button";
 import { IconButton } from "./shared/icon-button";
-import { SearchIcon } from "./shared/icons";
+import { BackIcon, SearchIcon } from "./shared/icons";
 
 interface Props {
   readonly state: State;
   readonly heading: "h1" | "h2";
+  /** The page with the list of rooms; absent where that is somewhere else. */
+  readonly roomsUrl: string | undefined;
   readonly searchButton: RefObject<HTMLButtonElement | null>;
   readonly searching: boolean;
   readonly onSearch: () => void;
@@ -28,10 +30,15 @@ interface Props {
   readonly invites: boolean;
 }
 
-export function Header({ state, heading: Heading, searchButton, searching, onSearch, link, onOpen, moderate, invites }: Props): JSX.Element {
+export function Header({ state, heading: Heading, roomsUrl, searchButton, searching, onSearch, link, onOpen, moderate, invites }: Props): JSX.Element {
   const ended = state.status.status === "closed" || state.comm === "gone";
   return (
     <header class="bq-header">
+      {roomsUrl !== undefined && (
+        <a class="bq-header-button bq-to-rooms" href={roomsUrl} rel="noopener noreferrer" aria-label={strings.allRooms} title={strings.allRooms}>
+          <BackIcon />
+        </a>
+      )}
       <Heading class="bq-room" dir="auto">
         {state.room}
       </Heading>

@@ -177,6 +177,8 @@ def test_payloads_in_all_fields_of_a_message_stay_text(server, pages, room, text
         "header",
         "div",
         "h1",
+        "svg",
+        "path",
         "noscript",
         "ol",
         "ul",

@@ -37,7 +37,10 @@ _START = Template(
 <body>
 <main id="bqwidget" data-room="{{ room }}" data-base="{{ base }}" data-session="{{ 'yes' if session else 'no' }}">
 {% if room and session %}<noscript><p class="bq-static-note">To write here, and to see new messages, switch on JavaScript.</p></noscript>
-<section class="bq-chat bq-static"><header class="bq-header"><h1 class="bq-room" dir="auto">{{ room }}</h1></header>
+<section class="bq-chat bq-static"><header class="bq-header">\
+<a class="bq-header-button bq-to-rooms" href="{{ base }}" rel="noopener noreferrer" aria-label="All rooms" title="All rooms">\
+<svg class="bq-icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d="M14.5 5.5 8 12l6.5 6.5"></path></svg></a>\
+<h1 class="bq-room" dir="auto">{{ room }}</h1></header>
 <div class="bq-messages"><div class="bq-scroll">{% end %}""",
     whitespace="all",
 )
