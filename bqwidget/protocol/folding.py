@@ -57,6 +57,18 @@ def spliced(text: str, offset: int, piece: str, *, replace: bool = False) -> str
     return text[:offset] + piece if replace else text + piece[len(text) - offset :]
 
 
+def common_length(one: str, other: str) -> int:
+    """How many code points both texts begin with. Example: ``common_length("one two", "one three") == 5``
+
+    By bisection, because slices are compared much faster than single characters.
+    """
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+    return low
+
+
 def _marked(marks: dict[str, tuple[str, ...]], key: str, user: str, *, on: bool) -> dict[str, tuple[str, ...]]:
     """``marks``, which are the users of each key, with ``user`` added to those of ``key`` or removed from them."""
     others = tuple(each for each in marks.get(key, ()) if each != user)

@@ -12,7 +12,19 @@ from msgspec.structs import replace
 
 from bqwidget._client.message_list import MessageList
 from bqwidget._client.outbox import Outbox
-from bqwidget.protocol import Append, AppendFrame, ChangeFrame, End, Ending, Error, Progress, Send, SetStep, StopFrame
+from bqwidget.protocol import (
+    Append,
+    AppendFrame,
+    ChangeFrame,
+    End,
+    Ending,
+    Error,
+    Progress,
+    Send,
+    SetStep,
+    StopFrame,
+    common_length,
+)
 
 SEND_INTERVAL = 0.01
 """Seconds between two pieces of one message: a small delay that joins the pieces of a fast writer."""
@@ -107,7 +119,7 @@ class LiveDraft:
     def _next_piece(self, target: int, now: float) -> Append:
         (text, progress), (sent, sent_progress) = self.content, self._sent
         adds = text.startswith(sent)
-        offset = len(sent) if adds else _common(text, sent)
+        offset = len(sent) if adds else common_length(text, sent)
         piece = text[offset : offset + MAX_PIECE_CHARACTERS]
         self.replaced = self.replaced or not adds
         self._sent = (text[:offset] + piece, progress)
@@ -194,12 +206,3 @@ def to_piece(frame: Append) -> AppendFrame:
     return AppendFrame(
         target=frame.target, offset=frame.offset, text=frame.text, replace=frame.replace, progress=frame.progress
     )
-
-
-def _common(one: str, other: str) -> int:
-    """The length of what both texts begin with."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
-    return low

@@ -307,6 +307,13 @@ def test_only_the_first_valid_answer_counts():
     assert answered(first, reply(7)) is first
 
 
+@given(st.text("ab"), st.text("ab"))
+def test_the_common_length_is_that_of_the_common_prefix(one, other):
+    length = protocol.common_length(one, other)
+    assert one[:length] == other[:length]
+    assert one == other or one[length : length + 1] != other[length : length + 1]
+
+
 # ---- how it is displayed ----
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bqwidget.protocol import Append, AppendFrame, Message, Progress, spliced
+from bqwidget.protocol import Append, AppendFrame, Message, Progress, common_length, spliced
 
 
 class Content(NamedTuple):
@@ -39,21 +39,10 @@ def difference(old: Content, new: Content) -> Piece | None:
     progress = None if new.progress == old.progress else new.progress
     if new.text.startswith(old.text):
         return Piece(len(old.text), new.text[len(old.text) :], progress=progress)
-    start = _common_length(old.text, new.text)
+    start = common_length(old.text, new.text)
     return Piece(start, new.text[start:], replace=True, progress=progress)
 
 
 def grows(old: Content, new: Content) -> bool:
     """Whether ``new`` has more text than ``old``, and all of its text."""
     return len(new.text) > len(old.text) and new.text.startswith(old.text)
-
-
-def _common_length(one: str, other: str) -> int:
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
