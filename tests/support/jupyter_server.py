@@ -85,11 +85,16 @@ class Kernel:
 
 @contextmanager
 def jupyter_server(
-    home: Path, environ: dict[str, str], *args: str, base: str = "/", app: str = "jupyter_server.serverapp"
+    home: Path,
+    environ: dict[str, str],
+    *args: str,
+    base: str = "/",
+    app: str = "jupyter_server.serverapp",
+    shows: str = "notebooks",
 ) -> Iterator[JupyterServer]:
-    """A Jupyter server in ``home``, with bqserver's extension unless ``args`` disable it."""
+    """A Jupyter server for the folder ``shows`` in ``home``, with bqserver's extension unless ``args`` disable it."""
     token = secrets.token_hex(16)
-    folder = home / "notebooks"
+    folder = home / shows
     folder.mkdir(exist_ok=True)
     log = home / f"{app}-{secrets.token_hex(2)}.log"
     command = [
