@@ -98,6 +98,7 @@ def to_send(post: Post) -> Send:
         parts=post.parts,
         live=post.live,
         format=post.format,
+        cell=post.cell,
     )
 
 

@@ -139,31 +139,6 @@ def test_attachments_pass_in_both_directions(home, home_environ, jupyter_server)
         assert server.ask("DELETE", "/bqserver/messages").status == 405
 
 
-@pytest.mark.parametrize("victim", ["local", "jupyter", "both"])
-def test_a_killed_server_loses_nothing_that_was_acknowledged(home, home_environ, jupyter_server, victim):
-    acknowledged: list[str] = []
-    with jupyter_server(home, home_environ) as server:
-        authorization = {"Authorization": f"token {server.token}"}
-        with member(server.origin + server.rooms, **authorization) as one:
-            for number in range(20):
-                one.say(f"m{number}", cid=f"c{number}")
-                one.until("ack")
-                acknowledged.append(f"m{number}")
-            pid = local(home)["pid"]
-            if victim in ("local", "both"):
-                os.kill(pid, signal.SIGKILL)
-            if victim in ("jupyter", "both"):
-                server.process.kill()
-                server.process.wait()
-            assert one.close_code() in (1006, None)
-        if victim == "local":
-            listed = eventually(lambda: (answer := server.ask("GET", "/bqserver/messages")).status == 200 and answer)
-            assert [one["text"] for one in listed.json] == acknowledged
-            assert local(home)["pid"] != pid
-    with jupyter_server(home, home_environ) as again:
-        assert [one["text"] for one in again.ask("GET", "/bqserver/messages").json] == acknowledged
-
-
 def test_the_local_server_outlives_jupyter_and_comes_back_when_it_has_ended(home, home_environ, jupyter_server):
     with jupyter_server(home, home_environ) as server:
         pid = local(home)["pid"]

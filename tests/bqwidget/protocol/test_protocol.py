@@ -343,3 +343,17 @@ def test_hello_contains_all_limits():
     assert set(json.loads(encode(hello))["limits"]) == {
         *("text", "user", "frame", "rate", "rate_ms", "room", "buffer", "part")
     }
+
+
+def test_every_field_of_a_post_and_of_a_send_is_kept():
+    """They are copied one by one, for speed."""
+    anchor = protocol.CellAnchor(path="loss.ipynb", id="c-1")
+    given = {
+        "user": "ada", "text": "hi", "cid": "c", "re": 3, "choice": "yes", "ask": protocol.Ask(choices=("yes", "no")),
+        "parts": (Part(mime="image/png", sha256="0" * 64, size=1),), "live": True, "format": "plain", "cell": anchor,
+    }  # fmt: skip
+    assert set(given) == set(protocol.Post.__struct_fields__)
+    sent = protocol.to_send(protocol.Post(**given))
+    assert {name: getattr(sent, name) for name in given} == given
+    entry = protocol.to_entry(sent, room="lobby", seq=4, at=1)
+    assert {name: getattr(entry, name) for name in given} == given

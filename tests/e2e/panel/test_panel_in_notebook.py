@@ -8,14 +8,14 @@ from support.eventually import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SLOW_TIMEOUT = 60_000
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
 def test_a_room_next_to_a_notebook_stays_over_a_reload(panel, home):
     shown = panel("notebook.app")
     page = shown.page
     cells = [nbformat.v4.new_code_cell("1 + 1"), nbformat.v4.new_code_cell("2 + 2")]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "notebooks" / "two.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), home / "notebooks" / "two.ipynb")
     shown.post("runs", "hello in runs")
     shown.goto("notebooks/two.ipynb")
     shown.show()
@@ -44,3 +44,23 @@ def test_the_page_of_files_has_it_in_its_menu(panel):
     shown.page.get_by_role("menuitem", name="Chat Rooms").click()
     shown.row("lobby").click(timeout=SLOW_TIMEOUT)
     shown.room("lobby")
+
+
+def test_a_cell_is_shared_in_the_panel_which_leads_back_to_it(panel, home):
+    shown = panel("notebook.app")
+    page = shown.page
+    cells = [nbformat.v4.new_code_cell(f"x = {number}") for number in range(3)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), home / "notebooks" / "three.ipynb")
+    page.add_init_script("localStorage.setItem('bqwidget:name:', 'ada')")
+    shown.goto("notebooks/three.ipynb")
+    page.locator(".jp-CodeCell").nth(1).locator(".jp-InputArea-editor").click(button="right")
+    page.get_by_role("menuitem", name="Share Cell").click()
+    page.get_by_role("dialog").get_by_role("button", name="Share").click()
+    window = shown.room("lobby")
+    page.locator(".jp-CodeCell").nth(2).click()
+    window.get_by_role("button", name="Cell in three.ipynb").click()
+    page.locator(".jp-CodeCell.jp-mod-active").filter(has_text="x = 1").wait_for()
+    page.get_by_role("button", name="1 message about this cell in lobby").wait_for()
+    window.locator(".bq-code").hover()
+    window.get_by_role("button", name="Insert below").click()
+    eventually(lambda: page.locator(".jp-CodeCell").all_inner_texts()[2].strip().endswith("x = 1"), what="the new cell")
