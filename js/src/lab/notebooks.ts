@@ -7,6 +7,9 @@ import type { Application, Cell, Classes, NotebookPanel, NotebookTracker } from 
 /** Paths of this Jupyter's files by what they were before they were moved here. */
 const MOVED_KEY = "bqwidget:moved";
 const MAX_MOVED = 200;
+/** What messages are about which cells, also while no window shows them. */
+const TALKS_KEY = "bqwidget:cell-talks";
+const MAX_TALKS = 500;
 const MARK = "bq-cell-mark";
 
 interface Talk {
@@ -20,7 +23,7 @@ export class OpenNotebooks implements Notebooks {
   readonly #tracker: NotebookTracker;
   readonly #openRoom: (room: string) => void;
   /** The cells that messages are about, by room and seq. */
-  readonly #talks = new Map<string, Talk>();
+  readonly #talks = new Map(load<[string, Talk]>(TALKS_KEY));
   #drawing = false;
 
   constructor(app: Application, { NotebookActions }: Classes, tracker: NotebookTracker, openRoom: (room: string) => void) {
@@ -68,7 +71,9 @@ export class OpenNotebooks implements Notebooks {
       if (deleted) this.#talks.delete(`${room} ${seq}`);
       else if (cell !== undefined) this.#talks.set(`${room} ${seq}`, { room, cell: cell.id });
     }
-    if (this.#talks.size !== before) this.#draw();
+    if (this.#talks.size === before) return;
+    save(TALKS_KEY, [...this.#talks].slice(-MAX_TALKS));
+    this.#draw();
   }
 
   /** The notebook at `path`, if it has the cell: another file may have its path by now. */
@@ -121,12 +126,14 @@ export class OpenNotebooks implements Notebooks {
 
 const cellOf = ({ content }: NotebookPanel, id: string): Cell | undefined => content.widgets.find(({ model }) => model.id === id);
 
-const loadMoved = (): [string, string][] => JSON.parse(localStorage.getItem(MOVED_KEY) ?? "[]") as [string, string][];
+const load = <T>(key: string): T[] => JSON.parse(localStorage.getItem(key) ?? "[]") as T[];
+
+const save = (key: string, list: readonly unknown[]): void => localStorage.setItem(key, JSON.stringify(list));
 
 /** Also for what is in a folder that was moved. */
 function saveMoved(from: string, to: string): void {
-  localStorage.setItem(MOVED_KEY, JSON.stringify([...loadMoved(), [from, to]].slice(-MAX_MOVED)));
+  save(MOVED_KEY, [...load(MOVED_KEY), [from, to]].slice(-MAX_MOVED));
 }
 
 const movedTo = (path: string): string =>
-  loadMoved().reduce((at, [from, to]) => (at === from || at.startsWith(`${from}/`) ? to + at.slice(from.length) : at), path);
+  load<[string, string]>(MOVED_KEY).reduce((at, [from, to]) => (at === from || at.startsWith(`${from}/`) ? to + at.slice(from.length) : at), path);

@@ -104,6 +104,13 @@ def test_a_message_leads_to_its_cell_which_is_marked(lab, home):
     page.get_by_role("tab", name="renamed.ipynb").wait_for(timeout=SLOW_TIMEOUT)
     eventually(lambda: in_view(page, "look at this"), 60, "the cell in view")
 
+    # The marks are there without the room's window, too.
+    page.get_by_role("tab", name="lobby").locator(".lm-TabBar-tabCloseIcon").click()
+    page.goto(f"{shown.server.origin}{shown.server.base}/lab/tree/renamed.ipynb")
+    shown.wait_active()
+    page.get_by_role("button", name="2 messages about this cell in lobby").click(timeout=SLOW_TIMEOUT)
+    window = shown.room("lobby")
+
     elsewhere = {"path": "other.ipynb", "id": "not-here"}
     shown.server.ask("POST", "/bqserver/rooms/lobby/messages", {"user": "bob", "text": "and this", "cell": elsewhere})
     window.get_by_role("button", name="Cell in other.ipynb").click()
