@@ -71,6 +71,22 @@ def test_the_window_fills_its_container_and_is_never_too_narrow_to_read(server, 
     assert sizes == expected
 
 
+LINES = """list => [...list.querySelectorAll("dt")].map((words) => {
+  const [above, below] = [words, words.nextElementSibling].map((each) => each.getBoundingClientRect());
+  return { isAbove: above.bottom <= below.top + 1, aligned: Math.abs(above.left - below.left) <= 1 };
+})"""
+"""For each line of code in an empty room: whether the words that say what it does are above it."""
+
+
+def test_the_examples_of_an_empty_room_are_below_their_words(server, jupyter, pages):
+    """JupyterLab has rules of its own for such lists."""
+    lab, page = jupyter(), pages()
+    notebook = lab.open(page, lab.notebook("empty.ipynb", CELL.format(url=server.url), "room"))
+    notebook.run(0)
+    window = window_in(notebook.run(1))
+    assert window.region.locator("dl").evaluate(LINES) == [{"isAbove": True, "aligned": True}] * 4
+
+
 def test_the_window_follows_the_height_of_its_own_panel(server, jupyter, pages):
     lab, page = jupyter(), pages()
     notebook = lab.open(page, lab.notebook("panel.ipynb", CELL.format(url=server.url), "room"))
