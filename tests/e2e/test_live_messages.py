@@ -247,6 +247,21 @@ def test_a_message_whose_author_is_gone_says_so(server, pages, bot):
     window.wait_for("half of an ans")
 
 
+def test_the_end_of_a_progress_card_is_apart_from_its_lines(server, pages, bot):
+    """Also between other messages of its author, which have one time together."""
+    _, window = open_page(pages, server, bot)
+    with member(server.url, bot.name, "?user=other&kind=kernel&client=other2&live=1") as author:
+        text, progress = "⏳ training\n40 % · loss 0.2", {"fraction": 0.4}
+        author.say(text, "l1", "other", live=True, progress=progress)
+        author.say("meanwhile", "l2", "other")
+        window.wait_for("meanwhile")
+    ended = window.messages.get_by_text("ended: its author is gone")
+    ended.wait_for()
+    lines = window.messages.get_by_text("40 % · loss 0.2")
+    (before, after) = (lines.bounding_box(), ended.bounding_box())
+    assert after["x"] >= before["x"] + before["width"] + 8
+
+
 def test_a_live_message_is_accessible(server, pages, bot, axe):
     page, window = open_page(pages, server, bot)
     with bot.activity("thinking…"), bot.write() as out:
