@@ -1,5 +1,7 @@
 /** Truncates text by code points, as the server does with Python's `len`, and never inside one. */
 
+export { plainText } from "../../worker/plain-text";
+
 export const MAX_QUOTE_CHARACTERS = 160;
 
 /** The first `max` code points, with an ellipsis if there are more. */
