@@ -16,7 +16,7 @@ from bqserver.auth.moderation import moderation_path
 from bqserver.auth.origins import is_host, is_loopback, is_origin, strip_port
 from bqserver.auth.token_file import read_or_create_token, read_token
 from bqserver.config.limits import LimitSettings, Seconds
-from bqserver.config.paths import DataFile, data_dir, local_history, runtime_file
+from bqserver.config.paths import DataFile, data_dir, has_traces, local_history, runtime_file
 from bqserver.errors import SettingError, StartError
 from bqserver.files import user_path
 from bqserver.storage.retention import parse_rules
@@ -63,7 +63,7 @@ class ServerSettings(LimitSettings, Command):
         "history.sqlite",
         scheme="sqlite:",
         help="Where messages are stored: sqlite:PATH, nats://HOST[,HOST...][/STREAM] or memory. "
-        "Default: sqlite in your data folder; on loopback the history of your local server.",
+        "Default: sqlite in your data folder; on loopback, unless that exists, the history of your local server.",
     ).tag(config=True)
     view = Unicode(
         "",
@@ -135,16 +135,18 @@ class ServerSettings(LimitSettings, Command):
     def be_local_server(self) -> None:
         """Be the server that notebooks and scripts join, with its history, if nothing is set that speaks against it.
 
-        Raises StartError if that server runs already.
+        A history that an earlier server has kept under the default name is served as before. Raises StartError if that server runs already.
         """
         given = self.config.get("ChatServer", {})
         if self.is_exposed() or self.open or self.jupyterhub or self.certfile or {"log_url", "runtime_file"} & {*given}:
             return
+        if has_traces(former := Path(self.log_url.removeprefix("sqlite:"))):
+            text = "%s: the rooms of %s, as before; notebooks and scripts join those of your local server instead"
+            self.log.warning(text, self.name, former)
+            return
         check_is_first(runtime_file())
         self.runtime_file = str(runtime_file())
-        former, self.log_url = self.log_url, f"sqlite:{local_history()}"
-        if Path(former.removeprefix("sqlite:")).exists():
-            self.log.warning("%s: rooms of servers that were started earlier: bqserver --log=%s", self.name, former)
+        self.log_url = f"sqlite:{local_history()}"
 
     def is_exposed(self) -> bool:
         return not is_loopback(self.ip) or self.behind_proxy

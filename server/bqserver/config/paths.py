@@ -38,7 +38,7 @@ def _found(folder: Callable[[], Path]) -> Path:
 class DataFile(Unicode[str, str | bytes]):
     """A setting that names a file; by default ``name`` in the data folder, after ``scheme``.
 
-    ``instead``: the name by default if only that file exists.
+    ``instead``: the name by default if that file exists, and nothing of the first one.
     """
 
     def __init__(self, name: str, *, help: str, scheme: str = "", instead: str = "") -> None:  # noqa: A002 - traitlets' name
@@ -51,7 +51,12 @@ class DataFile(Unicode[str, str | bytes]):
         if obj is None:
             return ""
         path, other = data_dir() / self._name, data_dir() / self._instead
-        return f"{self._scheme}{other if self._instead and other.exists() and not path.exists() else path}"
+        return f"{self._scheme}{other if self._instead and other.exists() and not has_traces(path) else path}"
+
+
+def has_traces(history: Path) -> bool:
+    """Whether there is ``history``, or a file that a server keeps next to it, such as its closed rooms."""
+    return any(history.parent.glob(f"{history.stem}.*"))
 
 
 def local_history() -> Path:

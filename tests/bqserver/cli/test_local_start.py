@@ -69,9 +69,13 @@ def test_the_link_that_a_terminal_shows_works(home: Path, args: list[str]):
         process.wait()
 
 
-def test_an_earlier_history_is_named(home: Path):
+def test_an_earlier_history_is_served_as_before(home: Path):
     (home / "data").mkdir(mode=0o700)
-    with server_process("--open"):
-        pass
+    with server_process("--open") as server:
+        assert request(server.url, "POST", "/messages", {"user": "ada", "text": "kept"}).status == 201
     with server_process() as server:
-        assert f"started earlier: bqserver --log=sqlite:{home / 'data' / 'history.sqlite'}" in server.log()
+        bearer = f"Bearer {(home / 'data' / 'token').read_text().strip()}"
+        (message,) = request(server.url, "GET", "/messages", Authorization=bearer).json
+        assert message["text"] == "kept"
+        assert f"the rooms of {home / 'data' / 'history.sqlite'}, as before" in server.log()
+    assert not (home / "runtime").exists()

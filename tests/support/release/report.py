@@ -220,11 +220,15 @@ def redacted(entries: list[Any]) -> list[Any]:
 
 
 def redact(answers: dict[str, Any], asked: Asked) -> dict[str, Any]:
-    """The former answers by section, without what is no longer served of deleted and edited messages."""
+    """The former answers by section, without what is no longer served of deleted and edited messages.
+
+    A search finds more since: "grosse" is in "Größe".
+    """
     logs = {room: redacted(entries) for room, entries in answers["log"].items()}
     attachments = {}
     for room, downloads in answers["attachments"].items():
         shown = {part["sha256"] for entry in logs[room] for part in entry.get("parts", ())}
         wanted = shown | set(asked["uploads"].get(room, ()))
         attachments[room] = {sha256: one for sha256, one in downloads.items() if sha256 in wanted}
-    return {**answers, "log": logs, "attachments": attachments}
+    searches = {room: {**words, "grosse 漢字": words["größe"]} for room, words in answers["search"].items()}
+    return {**answers, "log": logs, "attachments": attachments, "search": searches}

@@ -16,7 +16,7 @@ _OF_PROGRAM = re.compile(r"[^.]+\.[0-9a-f]{20}")
 _WORDS = re.compile(r"[\s._-]+")
 
 
-class Row(NamedTuple):
+class MessageRow(NamedTuple):
     """A message, and what its row shows. ``day``: for the divider above it. ``program``: "kernel" or "agent"."""
 
     message: Message
@@ -51,7 +51,7 @@ class Row(NamedTuple):
         return datetime.fromtimestamp(self.message.at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def rows_of(messages: Sequence[Message], user: str | None, *, complete: bool) -> list[Row]:
+def rows_of(messages: Sequence[Message], user: str | None, *, complete: bool) -> list[MessageRow]:
     """The rows of ``messages``, oldest first. ``user``: the reader's verified name. ``complete``: none is before them."""
     by_seq = {message.seq: message for message in messages}
     neighbours = zip([None, *messages], messages, [*messages[1:], None], strict=False)
@@ -66,11 +66,11 @@ def _row(
     by_seq: dict[int, Message],
     *,
     complete: bool,
-) -> Row:
+) -> MessageRow:
     ends = not _is_same_group(message, after)
     new_day = before is None or _day(before) != _day(message)
     program = _program(message)
-    return Row(
+    return MessageRow(
         message,
         by_seq.get(message.re or 0),
         _day(message) if new_day and (before is not None or complete) else "",
