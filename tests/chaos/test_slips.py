@@ -85,7 +85,7 @@ class Operator:
         self.steps: list[str] = []
         self.data = data
         self.rights, self.tokens = data / "rights.toml", data / "tokens.json"
-        self.moderation = data / "history.moderation.json"
+        self.moderation = data / "local.moderation.json"
         self.credentials = {name: tokens.add_grant(self.tokens, name)[0] for name in (*NAMES, BOSS)}
         self.cut_off = False
         self._running = running

@@ -143,7 +143,7 @@ def test_a_slip_in_the_tokens_changes_nothing_and_the_next_command_repairs_the_f
 @pytest.mark.parametrize("slip", EACH_SLIP)
 def test_a_slip_in_the_moderation_opens_no_closed_room_after_a_restart(data: Path, slip: str):
     ada, eve = (tokens.add_grant(data / "tokens.json", name)[0] for name in ("ada", "eve"))
-    path = data / "history.moderation.json"
+    path = data / "local.moderation.json"
     with server_process() as server:
         for order in ({"do": "close"}, {"do": "mute", "user": "eve"}):
             room = "closed" if order["do"] == "close" else "lobby"
@@ -169,7 +169,7 @@ def test_a_slip_in_the_moderation_opens_no_closed_room_after_a_restart(data: Pat
         assert server.ask("POST", "/messages", {"user": "eve", "text": "hi"}, token=eve).status == 201
 
 
-@pytest.mark.parametrize("broken", ["rights.toml", "history.moderation.json", "rights.toml history.moderation.json"])
+@pytest.mark.parametrize("broken", ["rights.toml", "local.moderation.json", "rights.toml local.moderation.json"])
 def test_a_revocation_takes_effect_whatever_else_is_broken(data: Path, broken: str):
     path = data / "tokens.json"
     ada, mallory = (tokens.add_grant(path, name)[0] for name in ("ada", "mallory"))

@@ -94,7 +94,7 @@ def test_a_readable_history_and_what_a_crash_left_of_it_become_private(home):
         assert server.ask("POST", "/messages", {"user": "ada", "text": "hi"}, token=token).status == 201
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
-    left = [folder / f"history.sqlite{end}" for end in ("", "-wal", "-shm")]
+    left = [folder / f"local.sqlite{end}" for end in ("", "-wal", "-shm")]
     for path in left:
         path.chmod(0o644)
     with server_process():
