@@ -10,6 +10,7 @@ import { typedLength } from "./typed";
 
 const BLANK = /^[ \t]*(?:\n|$)/;
 const FENCE = /^ {0,3}(?:`{3,}[^`\n]*(?:\n|$)|~{3,})/;
+const UNCLOSED_TILDES = /^ {0,3}(~{3,})(?![^]*\n {0,3}\1)/;
 /** `>` and a space, a letter or the start of markup; not `>5`, `>=`, `>.<` or `>:(`. */
 const QUOTE = /^ {0,3}>+(?:[ \t]|(?=\n|$)|(?=[\p{L}"“‘«*`[]))/u;
 const BULLET = /^( {0,3})([*+-]|\d{1,9}[.)])[ \t]+\S/;
@@ -111,6 +112,7 @@ export class ChatTokenizer extends InlineTokenizer {
 
 /** Whether a block begins at `src`, whose line follows a line of text. */
 function interrupts(src: string): boolean {
+  if (UNCLOSED_TILDES.test(src)) return false; // it underlines the line
   if (FENCE.test(src) || QUOTE.test(src) || TABLE.test(src) || blockMath(src) !== undefined) return true;
   const list = listAt(src);
   return (list !== null && list.count > 1 && (list.first === null || list.first === 1)) || typedLength(src, true) > 0;
@@ -118,6 +120,7 @@ function interrupts(src: string): boolean {
 
 interface FoundList {
   readonly length: number;
+  readonly marker: string;
   /** The number of its items. */
   readonly count: number;
   /** The first number; null for bullets. */
@@ -142,11 +145,12 @@ function listAt(src: string): FoundList | null {
     end = at;
   }
   const first = marker.length > 1 ? Number(marker.slice(0, -1)) : null;
-  return { length: src.slice(0, end).replace(/\n$/, "").length, count, first, multiline };
+  return { length: src.slice(0, end).replace(/\n$/, "").length, marker, count, first, multiline };
 }
 
-/** "1986. A great year" and "24. Dezember" are sentences: a numbered list has two items, or one of several lines. */
-const isList = ({ first, count, multiline }: FoundList): boolean => first === null || count > 1 || (multiline && first <= 1);
+/** "1986. A great year", "24. Dezember" and "+ 1" are sentences: a numbered list has two items, or one of several lines. */
+const isList = ({ marker, first, count, multiline }: FoundList): boolean =>
+  count > 1 || (first === null ? marker !== "+" || multiline : multiline && first <= 1);
 
 const nextLine = (src: string, from: number): number => {
   const end = src.indexOf("\n", from);

@@ -53,11 +53,17 @@ export class InlineTokenizer extends Tokenizer {
     if (delimiter === "_" && !isPaired(maskedSrc)) return undefined;
     const token = super.emStrong(src, maskedSrc, previous);
     if (token === undefined || !mayClose(token.text, src.slice(token.raw.length))) return undefined;
+    if (/^[*]_.*_[*]$/.test(token.raw)) return undefined; // a glob
     const single = token.type === "em" && !/^[*_]{2}/.test(token.raw);
     if (single && NUMBER.test(token.text) && AFTER_NUMBER.test(this.#before(src).slice(-2))) return undefined;
     if (delimiter === "_" && (token.text.includes("\n") || (token.raw.startsWith("__") && IDENTIFIER.test(token.text)))) return undefined;
     // A masked opening delimiter was escaped.
     return maskedSrc.charAt(start) === delimiter ? token : undefined;
+  }
+
+  /** "df$`a b`" is a name of R. */
+  override codespan(src: string): Tokens.Codespan | undefined {
+    return this.#before(src).endsWith("$") ? undefined : super.codespan(src);
   }
 
   override del(src: string, maskedSrc: string, previous = ""): Tokens.Del | undefined {
@@ -71,8 +77,9 @@ export class InlineTokenizer extends Tokenizer {
     const [delimiters] = /^(?:\*+|_+|~+)/.exec(src)!;
     const content = src.slice(delimiters.length, delimiters.length + 2);
     const before = this.#before(src).slice(-2);
-    // After the same character: the rest of delimiters that were refused.
-    if (/^\s|^$/.test(content) || NOT_BEFORE.test(before) || before.endsWith(src.charAt(0))) return false;
+    // After another one: the rest of delimiters that were refused. Between quotes: it is meant itself, as '***'.
+    if (/^\s|^$/.test(content) || NOT_BEFORE.test(before) || /[*_~]$/.test(before)) return false;
+    if (/["']$/.test(before) && content.startsWith(before.slice(-1))) return false;
     return !NOT_FIRST.test(content) || (delimiters.length > 1 && SIGNED_NUMBER.test(content));
   }
 

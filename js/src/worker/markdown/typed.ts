@@ -17,6 +17,7 @@ const STICKY = [
   /^\([\w.-]+\) (?:[\w.-]+@[\w.-]+:\S*)?\$ /,
   /^PS [A-Z]:\\[^>]*> /,
   /^(?:In|Out) ?\[\d*\]: /,
+  /^[*|\\/ ]*\* +[0-9a-f]{7,40}\b/,
   /^(?:diff --git |@@ -\d|--- a\/|\+\+\+ b\/)/,
 ];
 
@@ -40,6 +41,7 @@ const STATEMENTS = [
   /^\s*-+> \d+ |^\s*at [\w.<>$]+ ?\(.*:\d+/,
   /^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d/,
   /^\s*[│├└┌┐┘─╔╚║|+]?[│├└┌┐┘─╔╚║]/,
+  /^[|` ]*[|`]-- \S/,
   /^\s*\+[-=+]{3,}\+\s*$/,
   /^\s*"[^"\n]+"\s*:\s*\S|^\s*[[{]\s*$|^\s*\{.*"[^"\n]+"\s*:/,
   /^\s*(?:[\w)>"'\]]+ )*[\w)>"'\]]+ ?(?:=>)? ?\{\s*$/,
@@ -84,12 +86,13 @@ export function typedLength(src: string, interrupting = false): number {
   if (!interrupting && INDENTED_BLOCK.test(first)) return extent(linesOf(src), 1);
   if (!couldStart(first)) return 0;
   const lines = linesOf(src);
+  if (isFrontMatter(lines)) return lengthOf(lines, lines.indexOf("---", 1) + 1);
   let start = 0;
   while (start < lines.length && (COMMENT.test(lines[start]!) || LEAD.test(lines[start]!))) start += 1;
   if (isCode(lines, start)) return extent(lines, start);
-  if (start > 0) return start > 1 && lines.slice(0, start).every((line) => line.startsWith("# ")) ? lengthOf(lines, start) : 0;
+  if (start > 0) return start > 1 && lines.slice(0, start).every((line) => /^#(?: |$)/.test(line)) ? lengthOf(lines, start) : 0;
   const chunk = lines.slice(0, lines.findIndex((line) => BLANK.test(line)) >>> 0);
-  if (isYaml(chunk) || isDiff(chunk)) return lengthOf(lines, chunk.length);
+  if (isYaml(chunk) || isDiff(chunk) || isSequence(chunk)) return lengthOf(lines, chunk.length);
   return columns(lines);
 }
 
@@ -148,9 +151,28 @@ function isYaml(chunk: readonly string[]): boolean {
     /^[a-z_]/.test(chunk[0]!) &&
     chunk.some((line) => /^\s+\S/.test(line)) &&
     chunk.filter((line) => YAML_KEY.test(line)).length >= 2 &&
-    chunk.every((line) => YAML_LINE.test(line))
+    areYaml(chunk)
   );
 }
+
+/** Apart from the blocks of text in it, which follow a `|` or a `>`. */
+function areYaml(lines: readonly string[]): boolean {
+  let block = Infinity;
+  return lines.every((line) => {
+    const indent = line.search(/\S|$/);
+    if (indent > block) return true;
+    block = /[|>][-+]?\s*$/.test(line) ? indent : Infinity;
+    return YAML_LINE.test(line);
+  });
+}
+
+function isFrontMatter(lines: readonly string[]): boolean {
+  const between = lines.slice(1, lines.indexOf("---", 1) >>> 0);
+  return lines[0] === "---" && between.length < lines.length - 1 && YAML_KEY.test(between[0] ?? "") && areYaml(between.filter((line) => !BLANK.test(line)));
+}
+
+/** Of FASTA, whose first line would be a quote. */
+const isSequence = (chunk: readonly string[]): boolean => /^>\S/.test(chunk[0] ?? "") && /^[A-Z*-]{6,}$/.test(chunk[1] ?? "");
 
 const isDiff = (chunk: readonly string[]): boolean =>
   chunk.every((line) => DIFF_LINE.test(line)) && ["-", "+"].every((sign) => chunk.some((line) => line.startsWith(sign)));

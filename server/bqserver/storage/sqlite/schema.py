@@ -65,7 +65,7 @@ CREATE TABLE read_position (
 IS_PINNED = "target IS NULL AND folded IS NOT NULL AND CAST(folded AS TEXT) GLOB '*\"pinned\":[1-9]*'"
 """Whether a message is pinned; a reaction of that name has users in place of a time."""
 
-_VERSION_7 = f"CREATE INDEX pinned ON entry (id) WHERE {IS_PINNED}"
+_VERSION_7 = f"CREATE INDEX IF NOT EXISTS pinned ON entry (id) WHERE {IS_PINNED}"
 
 BUSY_TIMEOUT_MS, TRUNCATE_TIMEOUT_MS = 10_000, 200
 """Milliseconds to wait for another connection; for readers, before the write-ahead log is truncated."""
