@@ -47,7 +47,11 @@ export function Footer({ state, verified, nameInput, nameMissing, onRename, onNa
           aria-describedby={note ? noteId : undefined}
           value={state.principal ?? state.user}
           onInput={(event) => onRename(event.currentTarget.value)}
-          onKeyDown={({ key, isComposing }) => key === "Enter" && !isComposing && name !== "" && onNamed()}
+          onKeyDown={(event) => {
+            if (event.key !== "Enter" || event.isComposing || name === "") return;
+            event.preventDefault(); // it would begin a line where the focus goes
+            onNamed();
+          }}
         />
       </label>
       {note !== "" && (

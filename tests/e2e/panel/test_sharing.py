@@ -42,6 +42,7 @@ def test_a_colleague_writes_after_two_clicks_within_ten_seconds(jupyter, pages):
     colleague.keyboard.press("Enter")
     colleague.wait_for_function("document.activeElement.ariaLabel === 'Message'")
     window.region.get_by_role("button", name="2 here").wait_for()  # before bob has written
+    assert colleague.evaluate("document.activeElement.value") == ""
     colleague.keyboard.type("I am in")
     colleague.keyboard.press("Enter")
     window.wait_for("I am in")
