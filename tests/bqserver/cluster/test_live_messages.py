@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import nats
 import pytest
+from bqserver.cluster.live_messages import NatsLiveRelay
 from bqserver.hub.live import saving
 from bqserver.jetstream.address import parse_address
 from bqserver.testing import RunningServer, running_server
 from chaos.load.server_process import ServerProcess, server_process
+from nats.aio.msg import Msg
 from support.eventually import eventually
 from support.nats_cluster import nats_cluster
 from support.tcp_proxy import tcp_proxy
@@ -250,8 +253,18 @@ def test_a_node_that_is_gone_leaves_no_live_message(nats_single, tmp_path: Path,
             assert [each["end"] for each in entries if each.get("kind") == "end"] == ["lost"]
 
 
-def test_a_node_that_can_not_read_the_rooms_of_a_lost_one_does_so_later(nats_single, tmp_path: Path, caplog):
+def test_a_node_that_can_not_read_the_rooms_of_a_lost_one_does_so_later(
+    nats_single, tmp_path: Path, caplog, monkeypatch
+):
     """Its connection to NATS is lost at that moment, as under high load, and it has nothing of the room."""
+    reported, on_authors = threading.Event(), NatsLiveRelay._on_authors
+
+    def hear(relay: NatsLiveRelay, msg: Msg) -> None:
+        on_authors(relay, msg)
+        if b"alone" in msg.data:
+            reported.set()
+
+    monkeypatch.setattr(NatsLiveRelay, "_on_authors", hear)
     log = nats_single.log()
     address = parse_address(log)
     with tcp_proxy(int(address.servers[0].rpartition(":")[2])) as proxy, killable(log, tmp_path) as gone:
@@ -261,7 +274,7 @@ def test_a_node_that_can_not_read_the_rooms_of_a_lost_one_does_so_later(nats_sin
             with member(gone.url, "alone", "?user=bot&client=bot&live=1") as bot:
                 bot.until("synced")
                 seq = opened(bot)
-                asyncio.run(wait_for_sign(log, ["alone"]))
+                assert reported.wait(30), "what this node has not heard of, it can't miss"
                 proxy.freeze()
                 gone.kill()
             eventually(lambda: "room alone, in which a lost node had authors" in caplog.text, what="the first try")
