@@ -33,8 +33,8 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     role: str | None = None
     """``read`` or ``moderate``, as at the join; absent for a member who may read and write."""
     share: Literal["login", "invite", "session"] | None = None
-    """How people come in to whom this member gives the room's address: by a login, by an invite that this member can
-    make, or only those who have a session. Absent: everyone does.
+    """How people get in with the room's address, if this member gives it to them: by a login, by an invite that this
+    member can make, or only those who have a session. Absent: everyone does.
     """
     pins: bool | None = None
     """Whether messages of the room may be pinned; ``?pinned=1`` gives them. Absent: none is."""

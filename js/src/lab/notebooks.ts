@@ -82,7 +82,7 @@ export class OpenNotebooks implements Notebooks {
     const file = path === "" ? null : await serviceManager.contents.get(path).catch(() => null);
     const cells = (file?.content as { cells?: readonly { id?: string }[] } | null | undefined)?.cells ?? [];
     if (!cells.some((cell) => cell.id === id)) return undefined;
-    // Beside the room, if only that is open.
+    // Next to the room, if only that is open.
     const options = this.#tracker.currentWidget === null && shell.currentWidget !== null ? { mode: "split-left" } : {};
     const panel = (await commands.execute("docmanager:open", { path, factory: "Notebook", options })) as NotebookPanel | undefined;
     await panel?.context.ready;

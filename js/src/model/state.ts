@@ -72,7 +72,7 @@ export interface State {
   readonly principal: string | null;
   /** What the reader may do: "read", "write" or "moderate". */
   readonly role: string;
-  /** How those come in whom the reader gives the address: `Hello.share`, or "". */
+  /** How people get in with the address from the reader: `Hello.share`, or "". */
   readonly share: string;
   /** The ids of this browser and, in a notebook, its kernel: the cids of what they send contain them. */
   readonly clients: readonly string[];

@@ -69,7 +69,7 @@ export const SERVER_FRAME_SCHEMAS = {
     read: nullish(uint),
     /** "read" or "moderate"; absent for a member who may read and write. */
     role: nullish(string),
-    /** How people come in to whom the reader gives the room's address: "login", "invite", "session"; absent: just so. */
+    /** How people get in with the address from the reader: "login", "invite", "session"; absent: just so. */
     share: nullish(string),
     /** Whether messages of the room may be pinned. */
     pins: nullish(boolean),

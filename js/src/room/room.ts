@@ -181,7 +181,7 @@ export class Room {
     this.#dispatch({ type: "visibility", visible: this.#visibleViews.size > 0 });
   }
 
-  /** The address of the room's page, for those whom `invite` describes. Rejects with an Error. */
+  /** The address of the room's page, for the people that `invite` describes. Rejects with an Error. */
   link(invite: Invite | null = null): Promise<string> {
     return this.#source.fetchLink(invite);
   }

@@ -31,7 +31,7 @@ export interface Source {
   fetchPage(position: PagePosition, limit: number): Promise<Message[]>;
   /** The newest `limit` messages that contain all of `words`, oldest first. Rejects with an Error. */
   search(words: string, limit: number, signal: AbortSignal): Promise<Message[]>;
-  /** The address of the room's page, for those whom `invite` describes. Rejects with RequestError. */
+  /** The address of the room's page, for the people that `invite` describes. Rejects with RequestError. */
   fetchLink(invite: Invite | null): Promise<string>;
   /** Gives a moderator's order, if there is one. Resolves to what is in force; rejects with RequestError. */
   moderate(order: Order | null): Promise<Moderation>;

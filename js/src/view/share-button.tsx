@@ -1,4 +1,4 @@
-/** How others get in: the room's address, or an invite, and for whom it works. Where copying is not allowed, it is shown. */
+/** How others get in: the room's address, or an invite, and who can use it. Where copying is not allowed, it is shown. */
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";

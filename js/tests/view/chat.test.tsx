@@ -157,7 +157,7 @@ describe("the link to the room", () => {
     ["login", "For everyone who may log in here."],
     ["", "For everyone who can reach this server."],
     ["session", "For people who are in already. Others need"],
-  ])("says for whom it is: %j", async (share, hint) => {
+  ])("says who can use it: %j", async (share, hint) => {
     await receive({ ...source.log.hello(true), share });
     await click("Share");
     expect(find(".bq-share p").textContent).toContain(hint);

@@ -94,7 +94,7 @@ class Authenticator:
         return role if grant is None else min(role, grant.max_role(room))
 
     def way_in(self, identity: Identity, *, forwarded: bool) -> Literal["login", "invite", "session"] | None:
-        """How people come in to whom ``identity`` gives a room's address: ``share`` of ``hello``.
+        """How people get in with a room's address from ``identity``: ``share`` of ``hello``.
 
         ``forwarded``: by a gateway, which has logins of its own, as the Hub has.
         """

@@ -20,11 +20,11 @@ def bob(join: Callable[..., Room]) -> Room:
 
 @pytest.fixture
 def notebook(shared_kernel: Kernel, bob: Room) -> Iterator[Kernel]:
-    """The kernel of work/runs/loss.ipynb, where Jupyter shows the folder work; its ``room`` is bob's."""
+    """The kernel of lab/runs/loss.ipynb, where Jupyter shows the folder lab; its ``room`` is bob's."""
     shared_kernel.run(f"""
         import os, sys
-        os.environ["BQWIDGET_NOTEBOOK_FOLDER"] = "/work"
-        os.environ["JPY_SESSION_NAME"] = "/work/runs/loss.ipynb"
+        os.environ["BQWIDGET_NOTEBOOK_FOLDER"] = "/lab"
+        os.environ["JPY_SESSION_NAME"] = "/lab/runs/loss.ipynb"
         %matplotlib inline
         import matplotlib.pyplot as plt
         import pandas as pd
