@@ -97,6 +97,7 @@ def test_a_moderator_pins_by_keyboard_and_all_see_it(people, pages, axe, scheme,
         for row in (ada.messages.first, ada.messages.last):
             row.hover()
             row.get_by_role("button", name="Pin for all").click()
+            ada.region.get_by_role("group", name="Pinned messages").wait_for()  # it moves the rows
         ada.region.get_by_role("button", name="All 2 pinned messages").press("Enter")
         assert axe(mine) == [], "the list"
         mine.locator(".bq-all-pins").get_by_role("button").filter(has_text="Rules").press("Enter")
