@@ -128,7 +128,7 @@ def bob(join: Callable[..., Room]) -> Room:
 
 @pytest.fixture
 def start(bob: Room, join: Callable[..., Room]) -> Iterator[Callable[..., list[Bot]]]:
-    """``start(way)``: two bots that answer this way, which have begun to listen. They end with the test."""
+    """``start(way)``: two bots that answer this way, and listen already. They end with the test."""
     bots: list[Bot] = []
     threads: list[threading.Thread] = []
 
