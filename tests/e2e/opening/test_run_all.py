@@ -60,7 +60,7 @@ def run_all(page) -> float:
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.evaluate(WATCH)
     page.locator(".lm-Menu-itemLabel:visible").get_by_text("Run All Cells", exact=True).click()
-    page.wait_for_function("window.shownAt !== null", timeout=SLOW_TIMEOUT)
+    page.wait_for_function("() => window.shownAt !== null", timeout=SLOW_TIMEOUT)
     page.locator(".bq-chat:not([data-old]) [data-seq]").first.wait_for(timeout=1_000 * BUSY_SECONDS)
     began = page.get_by_text("began").last.inner_text()
     return page.evaluate("window.shownAt") - float(began.split()[-1])

@@ -35,11 +35,11 @@ class Panel:
         self.wait_active()
         # A launcher or a notebook that opens takes the focus late.
         if main := {"lab": ".jp-Launcher", "notebooks": ".jp-Notebook"}.get(path.partition("/")[0]):
-            focused = f"document.activeElement.closest('{main}') !== null"
+            focused = f"() => document.activeElement.closest('{main}') !== null"
             self.page.wait_for_function(focused, timeout=SLOW_TIMEOUT)
 
     def wait_active(self) -> None:
-        self.page.wait_for_function("document.querySelector('#bqwidget-rooms') !== null", timeout=SLOW_TIMEOUT)
+        self.page.wait_for_function("() => document.querySelector('#bqwidget-rooms') !== null", timeout=SLOW_TIMEOUT)
         self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=SLOW_TIMEOUT)
 
     def show(self) -> None:

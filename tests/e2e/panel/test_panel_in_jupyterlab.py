@@ -109,7 +109,7 @@ def test_the_keyboard_finds_a_room_starts_a_new_one_and_hides_the_panel(panel):
         shown.post(f"room-{number}", "hello")
     shown.goto("lab")
     shown.show()
-    page.wait_for_function("document.activeElement.type === 'search'")
+    page.wait_for_function("() => document.activeElement.type === 'search'")
     page.keyboard.type("room")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
@@ -117,7 +117,7 @@ def test_the_keyboard_finds_a_room_starts_a_new_one_and_hides_the_panel(panel):
     shown.room("room-1")
 
     page.keyboard.press("ControlOrMeta+Alt+r")  # to the panel, from a room's message
-    page.wait_for_function("document.activeElement.type === 'search'")
+    page.wait_for_function("() => document.activeElement.type === 'search'")
     page.keyboard.type("a new room")
     shown.region.get_by_text("No such room").wait_for()
     shown.find.fill("brand-new")
@@ -125,7 +125,7 @@ def test_the_keyboard_finds_a_room_starts_a_new_one_and_hides_the_panel(panel):
     shown.room("brand-new")
 
     page.keyboard.press("ControlOrMeta+Alt+r")
-    page.wait_for_function("document.activeElement.type === 'search'")
+    page.wait_for_function("() => document.activeElement.type === 'search'")
     page.keyboard.press("ControlOrMeta+Alt+r")
     shown.region.wait_for(state="hidden")
 
@@ -140,7 +140,7 @@ def test_a_room_opens_in_the_panel_and_becomes_a_tab(panel, axe):
     shown.row("runs").hover()
     shown.region.get_by_role("button", name="Open in this panel: runs").click()
     window = shown.room("runs")
-    page.wait_for_function("document.activeElement.ariaLabel === 'Message'")
+    page.wait_for_function("() => document.activeElement.ariaLabel === 'Message'")
     assert axe(page, "#bqwidget-rooms") == []
     assert window.locator("xpath=ancestor::*[@id='bqwidget-rooms']").count() == 1
     page.get_by_role("button", name="Open as a tab").click()

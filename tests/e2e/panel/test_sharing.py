@@ -37,10 +37,10 @@ def test_a_colleague_writes_after_two_clicks_within_ten_seconds(jupyter, pages):
     window.region.get_by_role("button", name="Copied").wait_for()
     link = page.evaluate("navigator.clipboard.readText()")
     colleague.goto(link)
-    colleague.wait_for_function("document.activeElement.ariaLabel === 'Your name'")
+    colleague.wait_for_function("() => document.activeElement.ariaLabel === 'Your name'")
     colleague.keyboard.type("bob")
     colleague.keyboard.press("Enter")
-    colleague.wait_for_function("document.activeElement.ariaLabel === 'Message'")
+    colleague.wait_for_function("() => document.activeElement.ariaLabel === 'Message'")
     window.region.get_by_role("button", name="2 here").wait_for()  # before bob has written
     assert colleague.evaluate("document.activeElement.value") == ""
     colleague.keyboard.type("I am in")

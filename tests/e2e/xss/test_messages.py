@@ -338,10 +338,10 @@ def test_an_added_vulnerability_is_reported(server, pages, vulnerable_script, po
             attacker.say(PAYLOADS[number], f"c{number}", "eve")
             attacker.until("ack")
     if policy:
-        page.wait_for_function("domMonitor().length > 0")
+        page.wait_for_function("() => domMonitor().length > 0")
         assert any("require-trusted-types-for" in line for line in monitor.report()), monitor.report()
         return
-    page.wait_for_function(f"domMonitor().includes('payload {image} ran')")
+    page.wait_for_function(f"() => domMonitor().includes('payload {image} ran')")
     report = monitor.report()
     assert '<img src="x">' in report
     assert f"a request to {server.url.partition('//')[0]}//evil.example/{leak}.png" in report

@@ -87,5 +87,5 @@ def test_the_monitor_reports_a_picture_of_another_host(pages):
         region.evaluate(
             "(region, url) => { region.querySelector('p').style.background = `url(${url})`; }", f"{EVIL}x.png"
         )
-        page.wait_for_function("domMonitor().length > 0")
+        page.wait_for_function("() => domMonitor().length > 0")
         assert any("evil.example" in line for line in monitor.report())
