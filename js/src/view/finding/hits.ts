@@ -15,8 +15,15 @@ const WITHOUT_SPACES = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\p
 const ENDS_IN_WORD = /[\p{L}\p{N}]$/u;
 const BEGINS_IN_WORD = /^[\p{L}\p{N}]/u;
 
+/** Letters that NFKD leaves as they are. */
+const PLAIN_LETTERS: Readonly<Record<string, string>> = { ß: "ss", đ: "d", ħ: "h", ı: "i", ł: "l", ø: "o", æ: "ae", œ: "oe" };
+
 const fold = (text: string): string =>
-  text.normalize("NFKD").replace(/[\p{M}\p{Cf}\u0640]/gu, "").toLowerCase().replace(/ß/g, "ss");
+  text
+    .normalize("NFKD")
+    .replace(/[\p{M}\p{Cf}\u0640]/gu, "")
+    .toLowerCase()
+    .replace(/[ßđħıłøæœ]/g, (letter) => PLAIN_LETTERS[letter]!);
 
 /** `text` in one line around its first hit, in segments that are hits and segments between them. */
 export function snippet(text: string, query: string): Segment[] {

@@ -2,6 +2,7 @@
 
 import type { Token, Tokens } from "marked";
 import type { ComponentChildren } from "preact";
+import { CJK_PUNCTUATION, SENTENCE_END } from "../../worker/markdown/inlines";
 import type { MathToken } from "../../worker/markdown/math";
 import { MentionText } from "../shared/mention-text";
 import { Formula } from "./formula";
@@ -69,7 +70,8 @@ export function safeUrl(href: string): string | null {
   }
 }
 
-const ADDRESS = /(https?:\/\/[^\s<>"'`(){}[\]]*[^\s<>"'`(){}[\].,;:!?*])/;
+const NOT_IN_ADDRESS = String.raw`\s<>"'\`(){}[\]${CJK_PUNCTUATION}`;
+const ADDRESS = new RegExp(String.raw`(https?://[^${NOT_IN_ADDRESS}]*[^${NOT_IN_ADDRESS}${SENTENCE_END}.,;:!?*])`);
 
 /** Text as typed, in which only addresses are links. */
 export const withLinks = (text: string): ComponentChildren =>

@@ -10,9 +10,10 @@ import { typedLength } from "./typed";
 
 const BLANK = /^[ \t]*(?:\n|$)/;
 const FENCE = /^ {0,3}(?:`{3,}[^`\n]*(?:\n|$)|~{3,})/;
-const UNCLOSED_TILDES = /^ {0,3}(~{3,})(?![^]*\n {0,3}\1)/;
-/** `>` and a space, a letter or the start of markup; not `>5`, `>=`, `>.<` or `>:(`. */
-const QUOTE = /^ {0,3}>+(?:[ \t]|(?=\n|$)|(?=[\p{L}"“‘«*`[]))/u;
+/** It underlines the line before it; a fence has code below it. What follows later must not decide: a text may still grow. */
+const UNDERLINE_OF_TILDES = /^ {0,3}~{3,}[ \t]*(?:\n[ \t]*(?:\n|$)|$)/;
+/** `>` and a space, a letter or the start of markup; not `>5`, `>=`, `>.<`, `>:(` or the end of a merge conflict. */
+const QUOTE = /^ {0,3}(?!>{7} )>+(?:[ \t]|(?=\n|$)|(?=[\p{L}"“‘«*`[]))/u;
 const BULLET = /^( {0,3})([*+-]|\d{1,9}[.)])[ \t]+\S/;
 const RULE = /^ {0,3}(?:(?:-[ \t]*){3,}|(?:_[ \t]*){3,}|(?:\*[ \t]*){3,})(?:\n|$)/;
 const TABLE = /^ {0,3}\S?[^\n]*\|[^\n]*\n {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*(?:\n|$)/;
@@ -71,6 +72,7 @@ export class ChatTokenizer extends InlineTokenizer {
     if (end === 0) return undefined;
     const raw = src.slice(0, end).replace(/\n$/, "");
     const text = raw.replace(/^ {0,3}> ?/gm, "");
+    if (/^[\s>]*$/.test(text)) return undefined; // nothing would be shown
     const { top } = this.lexer.state;
     this.lexer.state.top = true;
     const tokens = this.lexer.blockTokens(text, []);
@@ -112,7 +114,7 @@ export class ChatTokenizer extends InlineTokenizer {
 
 /** Whether a block begins at `src`, whose line follows a line of text. */
 function interrupts(src: string): boolean {
-  if (UNCLOSED_TILDES.test(src)) return false; // it underlines the line
+  if (UNDERLINE_OF_TILDES.test(src)) return false;
   if (FENCE.test(src) || QUOTE.test(src) || TABLE.test(src) || blockMath(src) !== undefined) return true;
   const list = listAt(src);
   return (list !== null && list.count > 1 && (list.first === null || list.first === 1)) || typedLength(src, true) > 0;

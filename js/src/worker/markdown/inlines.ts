@@ -30,7 +30,10 @@ const ORDERED_BEFORE = /(?:^|\n) {0,3}\d{1,9}$/;
 /** A word of prose, once its escapes are taken out: neither a path nor a regular expression. */
 const PROSE_WORD = /^[\p{L}\p{M}\p{N}'"“”‘’(),.;:!?–—-]*$/u;
 
-const CJK_PUNCTUATION = /[\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65“”‘’…]/;
+/** It ends an address; of the other scripts, what ends a sentence or a quotation, at the end only. */
+export const CJK_PUNCTUATION = String.raw`\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65“”‘’…`;
+export const SENTENCE_END = String.raw`»›\u0589\u060c\u061b\u061f\u06d4\u0964\u0965\u104a\u104b\u17d4\u17d5`;
+const ADDRESS_END = new RegExp(String.raw`[${CJK_PUNCTUATION}]|[${SENTENCE_END}]+[.,;:!?)]*(?=\s|$)`);
 
 const disabled = (): undefined => undefined;
 
@@ -53,7 +56,7 @@ export class InlineTokenizer extends Tokenizer {
     if (delimiter === "_" && !isPaired(maskedSrc)) return undefined;
     const token = super.emStrong(src, maskedSrc, previous);
     if (token === undefined || !mayClose(token.text, src.slice(token.raw.length))) return undefined;
-    if (/^[*]_.*_[*]$/.test(token.raw)) return undefined; // a glob
+    if (/^[*]_.*_[*]$|^[*_~]+$/.test(token.raw)) return undefined; // a glob, or a face
     const single = token.type === "em" && !/^[*_]{2}/.test(token.raw);
     if (single && NUMBER.test(token.text) && AFTER_NUMBER.test(this.#before(src).slice(-2))) return undefined;
     if (delimiter === "_" && (token.text.includes("\n") || (token.raw.startsWith("__") && IDENTIFIER.test(token.text)))) return undefined;
@@ -95,8 +98,15 @@ export class InlineTokenizer extends Tokenizer {
   }
 
   override url(src: string): Tokens.Link | undefined {
-    const end = src.search(CJK_PUNCTUATION);
-    return super.url(end < 0 ? src : src.slice(0, end));
+    const end = src.search(ADDRESS_END);
+    const address = end < 0 ? src : src.slice(0, end);
+    const token = super.url(address);
+    if (token !== undefined || !/^(?:https?:\/\/|www\.)[^\0-\x7f]/i.test(address)) return token;
+    // A host such as пример.рф: marked knows only ASCII at its start.
+    const masked = super.url(address.replace(/[^\0-\x7f]/g, "x"));
+    if (masked === undefined) return undefined;
+    const raw = address.slice(0, masked.raw.length);
+    return { ...masked, raw, text: raw, href: masked.href.replace(masked.raw, () => raw), tokens: [{ type: "text", raw, text: raw }] };
   }
 
   /** Character references stay as typed, as all HTML does. */

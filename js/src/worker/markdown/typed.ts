@@ -18,7 +18,8 @@ const STICKY = [
   /^PS [A-Z]:\\[^>]*> /,
   /^(?:In|Out) ?\[\d*\]: /,
   /^[*|\\/ ]*\* +[0-9a-f]{7,40}\b/,
-  /^(?:diff --git |@@ -\d|--- a\/|\+\+\+ b\/)/,
+  /^(?:diff --git |@@ -\d|--- a\/|\+\+\+ b\/|<{7} )/,
+  /^%%[a-z]\w*(?:\s|$)/,
 ];
 
 /** A traceback of several exceptions, or of IPython's frames, has blank lines in it. */
@@ -58,7 +59,7 @@ const COMMANDS = [
   // A command and an option, a path, a glob, a pipe or a variable.
   new RegExp(String.raw`^\s*[!%]{0,2}(?:${ALWAYS_COMMANDS}) (?=.*(?:(?:^|\s)--?\w|[/*|>$~=]|\.\w))\S`),
   new RegExp(String.raw`^\s*[!%]{0,2}(?:${ENGLISH_COMMANDS}) (?=.*(?:\s--?\w|\S\/|\s\/|\$\w|\*\.\w|\s\| ))\S`),
-  /^\s*%%?[a-z]\w*(?:\s|$)/,
+  /^\s*%[a-z]\w*(?:\s|$)/,
 ];
 
 const COMMENT = /^\s*(?:#+|\/\/|--|;;|%)(?:\s|$)/;
@@ -90,7 +91,10 @@ export function typedLength(src: string, interrupting = false): number {
   let start = 0;
   while (start < lines.length && (COMMENT.test(lines[start]!) || LEAD.test(lines[start]!))) start += 1;
   if (isCode(lines, start)) return extent(lines, start);
-  if (start > 0) return start > 1 && lines.slice(0, start).every((line) => /^#(?: |$)/.test(line)) ? lengthOf(lines, start) : 0;
+  if (start > 0) {
+    const only = (pattern: RegExp): boolean => lines.slice(0, start).every((line) => pattern.test(line));
+    return (start > 1 && only(/^#(?: |$)/)) || only(/^\s*\/\//) ? lengthOf(lines, start) : 0;
+  }
   const chunk = lines.slice(0, lines.findIndex((line) => BLANK.test(line)) >>> 0);
   if (isYaml(chunk) || isDiff(chunk) || isSequence(chunk)) return lengthOf(lines, chunk.length);
   return columns(lines);

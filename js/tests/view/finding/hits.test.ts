@@ -17,6 +17,7 @@ describe("a result", () => {
     ["<b>loss</b> & <img src=x onerror=alert(1)>", "loss onerror", "<b>[loss]</b> & <img src=x [onerror]=alert(1)>"],
     ["nothing here", "", "nothing here"],
     ["İstanbul ﬁne", "fine", "İstanbul [ﬁne]"],
+    ["Łódź, Bjørn, Ærø", "lodz bjorn aero", "[Łódź], [Bjørn], [Ærø]"],
   ])("of %j for %j is %j", (text, query, expected) => {
     expect(marked(text, query)).toBe(expected);
   });

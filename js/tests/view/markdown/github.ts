@@ -101,6 +101,11 @@ export const CASES: readonly Case[] = [
   differs("![a](https://b.org/c.png)", "<p><img></p>", '<p><a href="https://b.org/c.png">a</a></p>', "an image would ask a server that its author chose"),
   differs("[a]: https://b.org", "", '<p>[a]: <a href="https://b.org/">https://b.org</a></p>', "nothing that was said is hidden"),
   differs("https://b.org/c。d", '<p><a href="https://b.org/c%E3%80%82d">https://b.org/c。d</a></p>', '<p><a href="https://b.org/c">https://b.org/c</a>。d</p>', "an address ends before CJK punctuation"),
+  same("https://例え.jp/パス, http://пример.рф", '<p><a href="https://xn--r8jz45g.jp/%E3%83%91%E3%82%B9">https://例え.jp/パス</a>, <a href="http://xn--e1afmkfd.xn--p1ai/">http://пример.рф</a></p>'),
+  same("www.例え.jp", '<p><a href="http://www.xn--r8jz45g.jp/">www.例え.jp</a></p>'),
+  differs("https://b.org/c، d", '<p><a href="https://b.org/c%D8%8C">https://b.org/c،</a> d</p>', '<p><a href="https://b.org/c">https://b.org/c</a>، d</p>', "an address ends before a comma, of any script"),
+  differs("«https://b.org/c».", '<p>«<a href="https://b.org/c%C2%BB">https://b.org/c»</a>.</p>', '<p>«<a href="https://b.org/c">https://b.org/c</a>».</p>', "and before a quotation mark"),
+  differs(">", "<blockquote></blockquote>", "<p>&gt;</p>", "nothing that was said is hidden"),
   // Tables
   same("| a | b |\n|---|---|\n| 1 | 2 |", "<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr><td>1</td><td>2</td></tr></tbody></table>"),
   same(

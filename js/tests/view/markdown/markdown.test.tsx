@@ -81,6 +81,17 @@ describe("markdown", () => {
     expectSafe(root);
   });
 
+  it.each([
+    ["見て：https://example.org/a、次", "https://example.org/a"],
+    ["«https://example.org/a»", "https://example.org/a"],
+    ["https://example.org/a، b", "https://example.org/a"],
+  ])("finds the address of %j in plain text too", (text, address) => {
+    const root = document.createElement("div");
+    render(<Markdown text={text} plain />, root);
+    expect(root.textContent).toBe(text);
+    expect([...root.querySelectorAll("a")].map((link) => [link.href, link.textContent])).toEqual([[address, address]]);
+  });
+
   it("shows an image as a link, so that nothing is fetched", () => {
     const root = draw("![look](https://evil.example/pixel.png)");
     expect(root.querySelector("img")).toBeNull();
