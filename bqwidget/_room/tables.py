@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,8 @@ MAX_TABLE_ROWS, MAX_TABLE_COLUMNS = 50, 20
 MAX_CELL_LENGTH = 200
 MAX_SAFE_INTEGER = 1 << 53
 """JavaScript's numbers are not exact above it."""
+MAX_NESTING = 3
+"""Levels of lists and dicts in a cell whose values are shown without their classes."""
 
 
 def to_table(thing: Any) -> Table | None:
@@ -51,9 +54,9 @@ def _of_pandas(pandas: Any, thing: Any) -> Table:
     count = min(len(columns), MAX_TABLE_COLUMNS)
     cells = [[_cell_value(value) for value in shown.iloc[:, number]] for number in range(count)]
     total = len(columns)
-    if not isinstance(frame.index, pandas.RangeIndex):
-        index_name = frame.index.name if frame.index.nlevels == 1 else frame.index.names
-        columns = [_column_name(index_name), *columns]
+    if not _is_default(frame.index, pandas.RangeIndex):
+        is_named = any(name is not None for name in frame.index.names)
+        columns = [_column_name(frame.index.names if is_named else None), *columns]
         cells = [[_column_name(label) for label in shown.index], *cells]
         total += 1
     cells = cells[:MAX_TABLE_COLUMNS]
@@ -63,6 +66,11 @@ def _of_pandas(pandas: Any, thing: Any) -> Table:
         total_rows=len(frame),
         total_columns=total,
     )
+
+
+def _is_default(index: Any, kind: Any) -> bool:
+    """Whether it only numbers the rows from 0. That of `frame.tail()` says which rows they are."""
+    return isinstance(index, kind) and index.name is None and (index.start, index.step) == (0, 1)
 
 
 def _of_numpy(array: Any) -> Table:
@@ -86,19 +94,31 @@ def _of_polars(frame: Any) -> Table:
     return _of_columns(shown, frame.height, frame.width)
 
 
-def _polars_values(column: Any) -> list[object]:
-    """Times and durations of nanoseconds as polars shows them: those of Python have microseconds."""
-    dtype = column.dtype
-    if getattr(dtype, "time_unit", None) == "ns":
-        column = column.dt.to_string("polars" if dtype.base_type().__name__ == "Duration" else "iso")
-    values: list[object] = column.to_list()
-    return values
+def _polars_values(column: Any) -> list[Any]:
+    """Python's values; text where Python's types hold less: nanoseconds, and years after 9999."""
+    kind, unit = column.dtype.base_type().__name__, getattr(column.dtype, "time_unit", None)
+    try:
+        if kind != "Time" and unit != "ns":
+            return list(column.to_list())
+    except (ValueError, OverflowError):
+        pass
+    return list(column.dt.to_string("polars" if kind == "Duration" else "iso").to_list())
 
 
 def _of_pyarrow(table: Any) -> Table:
     first = table.slice(0, MAX_TABLE_ROWS)
-    shown = [(name, first[number].to_pylist()) for number, name in enumerate(table.column_names[:MAX_TABLE_COLUMNS])]
+    shown = [(name, _arrow_values(first[number])) for number, name in enumerate(table.column_names[:MAX_TABLE_COLUMNS])]
     return _of_columns(shown, table.num_rows, table.num_columns)
+
+
+def _arrow_values(column: Any) -> list[Any]:
+    """Like ``_polars_values``."""
+    try:
+        if str(column.type) != "time64[ns]":
+            return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        pass
+    return list(column.cast("string").to_pylist())
 
 
 def _of_columns(columns: Sequence[tuple[str, Sequence[object]]], total_rows: int, total_columns: int) -> Table:
@@ -140,4 +160,19 @@ def _cell_value(value: Any) -> str | int | float | bool | None:
 
 def _cell_text(value: object) -> str:
     """Truncated text without lone surrogates, which can't be sent."""
-    return truncate(str(value), MAX_CELL_LENGTH).encode(errors="replace").decode()
+    return truncate(_plain(value), MAX_CELL_LENGTH).encode(errors="replace").decode()
+
+
+def _plain(value: Any, depth: int = 0) -> str:
+    """As pandas shows it, without the classes of what is in lists and dicts: [1.5], not [np.float64(1.5)]."""
+    if depth > 0 and isinstance(value, str):
+        return repr(str(value))
+    if depth < MAX_NESTING and type(value) in (list, tuple):
+        inner = ", ".join(_plain(each, depth + 1) for each in value[:MAX_CELL_LENGTH])
+        if type(value) is list:
+            return f"[{inner}]"
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if depth < MAX_NESTING and type(value) is dict:
+        items = islice(value.items(), MAX_CELL_LENGTH)
+        return f"{{{', '.join(f'{_plain(key, depth + 1)}: {_plain(each, depth + 1)}' for key, each in items)}}}"
+    return str(value)

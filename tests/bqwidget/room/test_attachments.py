@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import io
 import os
 import struct
@@ -239,6 +240,7 @@ def test_columns_and_arrays_become_tables():
 
 NS = 1_767_225_600_000_000_001
 """A nanosecond after 2026 began in UTC, in nanoseconds."""
+NS_TEXT = "2026-01-01 00:00:00.000000001"
 
 
 @pytest.mark.parametrize(
@@ -270,6 +272,16 @@ NS = 1_767_225_600_000_000_001
             lambda: pa.table({"a": pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["x"]))}),
             ["x", "x"],
         ),
+        (lambda: pd.DataFrame({"a": [[np.float64(1.5), Decimal("1.10")]]}), ["[1.5, 1.10]"]),
+        (lambda: pd.DataFrame({"a": [(np.int64(1),), ()]}), ["(1,)", "()"]),
+        (lambda: pd.DataFrame({"a": [{"x": [np.str_("y"), pd.Timestamp(NS)]}]}), [f"{{'x': ['y', {NS_TEXT}]}}"]),
+        (lambda: pl.DataFrame({"a": [[dt.date(2026, 1, 1)]]}), ["[2026-01-01]"]),
+        (lambda: pl.DataFrame({"a": pl.Series([1], dtype=pl.Time)}), ["00:00:00.000000001"]),
+        (lambda: pl.DataFrame({"a": pl.Series([2**62], dtype=pl.Datetime("us"))}), ["+148108-07-06 14:00:27.387904"]),
+        (lambda: pl.DataFrame({"a": pl.Series([2**62], dtype=pl.Duration("ms"))}), ["53375995583d 15h 36m 27s 904ms"]),
+        (lambda: pa.table({"a": pa.array([1], pa.time64("ns"))}), ["00:00:00.000000001"]),
+        (lambda: pa.table({"a": pa.array([2**62], pa.timestamp("us"))}), [f"<value out of range: {2**62}>"]),
+        (lambda: pa.table({"a": pa.array([[NS]], pa.list_(pa.timestamp("ns")))}), [f"[{NS_TEXT}]"]),
     ],
 )
 def test_values_of_every_kind_are_what_they_are(made, cells):
@@ -282,6 +294,17 @@ def test_two_columns_of_one_name_are_two():
         pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]),
     ):
         assert (table_of(made).columns, table_of(made).rows) == (("a", "a"), ((1, 2),))
+
+
+def test_an_index_is_shown_unless_it_only_numbers_the_rows_from_0():
+    frame = pd.DataFrame({"a": range(9)})
+    assert table_of(frame.head(2)).columns == ("a",)
+    assert (table_of(frame.tail(2)).columns, table_of(frame.tail(2)).rows) == (("", "a"), (("7", 7), ("8", 8)))
+    assert table_of(frame[::-1]).rows[0] == ("8", 8)
+    assert table_of(frame.rename_axis("epoch")).columns == ("epoch", "a")
+    unnamed = pd.MultiIndex.from_tuples([("x", 1)])
+    assert table_of(pd.DataFrame({"a": [0]}, index=unnamed)).columns == ("", "a")
+    assert table_of(pd.DataFrame({"a": [0]}, index=unnamed.set_names(["k", None]))).columns == ("k / ", "a")
 
 
 def test_multi_indexes_series_and_empty_frames_become_tables():
