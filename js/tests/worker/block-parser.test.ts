@@ -47,7 +47,7 @@ describe("a growing text", () => {
           expect(drawn(parser.tokens)).toEqual(whole(text));
         },
       ),
-      { numRuns: Number(process.env.BQWIDGET_RUNS ?? 500) },
+      { numRuns: Number(process.env.BQWIDGET_RUNS ?? 500), examples: [[["-", "~~~", "", "<div>", "", "~~~"], [2, 3, 3, 7]]] },
     );
   });
 
