@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 sys.dont_write_bytecode = False  # thousands of modules would be compiled again, by each process of a test
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-pytest_plugins = ["selection", "progress"]
+pytest_plugins = ["folders", "selection", "progress"]
 ON_NATS = os.environ.get("BQWIDGET_TEST_LOG") == "nats"
 ORDER = os.environ.get("BQWIDGET_TEST_ORDER", "")
 SKIPPED = "missing: "

@@ -113,11 +113,11 @@ def test_the_runtime_file_is_private_and_deleted_at_the_end(home):
 
 
 def test_it_exits_when_idle(home):
-    with bqserver("--port=0", "--log=memory", "--open", "--idle-timeout=0.3") as process:
+    with bqserver("--port=0", "--log=memory", "--open", "--idle-timeout=1") as process:
         with member(listening(process)) as one:
             one.until("synced")
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(1)
+                process.wait(2)
         assert process.wait(20) == 0
 
 

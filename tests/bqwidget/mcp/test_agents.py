@@ -10,24 +10,24 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.auth.tokens import add_grant
 from bqserver.testing import RunningServer, running_server
-from mcp.client import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
 from support.eventually import eventually
 from support.paths import PYTHONPATH, TESTS
 from support.pictures import png
 
 from bqwidget import Room
 from bqwidget.mcp import TOOL_NAMES, TOOLS
-from bqwidget.mcp.server import READING_TOOLS
 from bqwidget.protocol import Message
+
+if TYPE_CHECKING:
+    from mcp.client import Client  # it takes seconds to import: not where the tests are collected
 
 INJECTIONS: list[str] = json.loads((TESTS / "injections.json").read_text())
 """Fifty texts by which a person might try to speak to an agent as its tool or its user."""
-READ_ONLY_NAMES = {name for name in TOOL_NAMES if name in READING_TOOLS}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,9 @@ def server() -> Iterator[RunningServer]:
 
 @asynccontextmanager
 async def agent(server: RunningServer, *arguments: str, user: str = "helper") -> AsyncIterator[Client]:
+    from mcp.client import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
     command = ["-m", "bqwidget.mcp", "--url", server.url, "--user", user, *arguments]
     environ = {**os.environ, "PYTHONPATH": PYTHONPATH}
     async with Client(stdio_client(StdioServerParameters(command=sys.executable, args=command, env=environ))) as client:
@@ -187,11 +190,13 @@ def test_a_question_without_an_answer_in_time_is_expired(server: RunningServer):
 
 def test_an_agent_is_limited_to_its_rooms_and_to_reading(server: RunningServer):
     bob = member(server, "allowed")
+    from bqwidget.mcp.server import READING_TOOLS
+
     bob.send("hi")
 
     async def session():
         async with agent(server, "--room=allowed", "--read-only") as client:
-            assert {tool.name for tool in (await client.list_tools()).tools} == READ_ONLY_NAMES
+            assert {tool.name for tool in (await client.list_tools()).tools} == set(READING_TOOLS)
             assert [each["text"] for each in (await call(client, "read_messages", room="allowed"))["messages"]] == [
                 "hi"
             ]

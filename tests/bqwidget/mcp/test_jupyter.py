@@ -7,7 +7,6 @@ import json
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from mcp.client import Client
 from support.eventually import eventually
 
 from bqwidget.mcp import TOOL_NAMES, TOOLS
@@ -20,6 +19,8 @@ print(room.send("hello agent").seq)
 
 
 def test_a_jupyter_server_offers_the_tools_with_no_setting(home: Path, home_environ: dict[str, str], jupyter_server):
+    from mcp.client import Client
+
     assert [point.load() for point in entry_points(group="jupyter_server_mcp.tools") if point.name == "bqwidget"] == [
         TOOLS
     ]

@@ -108,17 +108,25 @@ SLIPS = [remove_all, remove_history, remove_wal, remove_shm, replace_history, em
 
 
 @pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.__name__)
-def test_a_missing_file_is_noticed_within_a_second(log: Path, served, slip: Callable[[Path], None]):
+def test_a_missing_file_is_noticed(log: Path, served, slip: Callable[[Path], None]):
     with served() as server:
         assert (server.post("before"), server.health()) == (201, 200)
         slip(log)
-        slipped = time.monotonic()
         eventually(lambda: server.health() == 503, what="health")
-        assert time.monotonic() - slipped < 5  # some 0.5 s on a quiet machine
         assert server.post("after") == 503
         [line] = [line for line in server.errors().splitlines() if "messages can't be stored" in line]
         assert f"{log}" in line
         assert "was removed or replaced while the server uses it" in line
+
+
+@pytest.mark.alone
+def test_a_missing_file_is_noticed_within_a_second(log: Path, served):
+    with served() as server:
+        assert server.post("before") == 201
+        remove_history(log)
+        removed = time.monotonic()
+        eventually(lambda: server.health() == 503, what="health")
+        assert time.monotonic() - removed < 2  # some 0.5 s on a quiet machine
 
 
 def test_a_folder_that_is_put_back_is_used_again(log: Path, served):
