@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from bqwidget.errors import ProtocolError
 from bqwidget.protocol import Draft
 
@@ -19,7 +21,7 @@ class Role(IntEnum):
     MODERATE = 3
 
 
-class Submission(NamedTuple):
+class Submission(Struct, frozen=True, gc=False):
     """A draft on its way into the log.
 
     ``principal``: the sender according to the server. ``verified``: the server has authenticated that name.
@@ -39,13 +41,11 @@ class Submission(NamedTuple):
     author_kind: str | None = None
 
 
-class RedactedSubmission(Submission):
+class RedactedSubmission(Submission, frozen=True, gc=False):
     """One from another log, without its text: an edit or a delete that follows there has replaced that."""
 
-    __slots__ = ()
 
-
-class Stored(NamedTuple):
+class Stored(Struct, frozen=True, gc=False):
     """An entry of the log. ``body``: its JSON. ``prev``: the seq before it. ``dup``: it was stored already. ``author``:
     ``Submission.author``, when it is new.
     """

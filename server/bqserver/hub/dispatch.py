@@ -7,6 +7,8 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 
+from msgspec.structs import replace
+
 from bqserver.model import Outcome, Rejected, Role, Stored, Submission
 from bqserver.websocket.framing import text_frame
 from bqwidget.errors import ProtocolError
@@ -94,7 +96,7 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
 def submit(hub: Hub, peer: Peer, draft: Draft) -> Awaitable[None] | None:
     """Append a draft, or answer why not. Raises ProtocolError; returns what has to be awaited, if anything."""
     allowed: Draft | Rejected = draft
-    if isinstance(draft, SetStep | End):
+    if isinstance(draft, (SetStep, End)):
         allowed = requests.as_author(hub, peer, draft)
     if isinstance(allowed, Rejected):
         return _on_rejected(hub, peer, allowed, draft.cid)
@@ -148,7 +150,7 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
         if rejected := requests.reserve(hub, peer):
             _reject(peer, rejected, draft.cid)
             return
-        submission = submission._replace(author=peer.author)
+        submission = replace(submission, author=peer.author)
     peer.rejections = 0
     peer.accepted += 1
     if peer.typing_until and isinstance(draft, Send) and (room := hub.peers.get(peer)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -35,7 +35,7 @@ class Author(Protocol):
     def kind(self) -> str: ...
 
 
-class Poster(NamedTuple):
+class Poster(msgspec.Struct, frozen=True, gc=False):
     """The author of one request, who has been let in to write in the room."""
 
     identity: Identity

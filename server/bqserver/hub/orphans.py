@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from msgspec.structs import replace
+
 from bqserver.model import Outcome, Rejected, Submission
 from bqwidget.protocol import Edit, Expire
 
@@ -84,13 +86,13 @@ class Orphans:
         """
         if peer.kind == "agent":
             return
-        expiry = question._replace(draft=Expire(cid="", user=question.draft.user, target=seq))
+        expiry = replace(question, draft=Expire(cid="", user=question.draft.user, target=seq))
         self._keep_submission(peer, "ask", expiry, seq)
 
     def willed(self, peer: Peer, submission: Submission, seq: int, will: str | None) -> None:
         """``peer`` has sent or edited the message ``seq``, with the text that it gets once ``peer`` is gone, if any."""
         if will is not None:
-            edit = submission._replace(draft=Edit(cid="", user=submission.draft.user, target=seq, text=will))
+            edit = replace(submission, draft=Edit(cid="", user=submission.draft.user, target=seq, text=will))
             self._keep_submission(peer, "will", edit, seq)
         else:
             self._discard(peer.author, ("will", submission.room, seq))

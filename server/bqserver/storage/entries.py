@@ -15,9 +15,17 @@ MAX_CLOCK_SKEW_MS = 100
 
 def new_entry(submission: Submission, seq: int, at: int) -> Message | Change:
     """The entry of a submission at this seq and time."""
-    room, _, draft, verified, _, now, _, author_kind = submission
+    now = submission.now
     real_at = None if now is None or abs(at - now) < MAX_CLOCK_SKEW_MS else now
-    entry = to_entry(draft, room=room, seq=seq, at=at, verified=verified, real_at=real_at, author_kind=author_kind)
+    entry = to_entry(
+        submission.draft,
+        room=submission.room,
+        seq=seq,
+        at=at,
+        verified=submission.verified,
+        real_at=real_at,
+        author_kind=submission.author_kind,
+    )
     if not isinstance(submission, RedactedSubmission):
         return entry
     return replace(entry, redacted=True) if isinstance(entry, Message) else without_text(entry)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from msgspec.structs import replace
+
 from bqserver.model import Bounds, LiveRow, Outcome, References, RoomRow, RoomView, Stored, Submission
 from bqwidget.protocol import Append, Delete, Edit, End, Send, SetStep, Vote
 
@@ -66,7 +68,8 @@ class MemoryLog:
 
     def append(self, batch: Sequence[Submission]) -> asyncio.Future[list[Outcome]]:
         plan = sequence(batch, self, int(time.time() * 1000))
-        for entry, submission, _ in plan.rows:
+        for row in plan.rows:
+            entry, submission = row.entry, row.submission
             log = self._rooms[entry.room]
             log.entries.append(entry)
             if not entry.change:
@@ -78,7 +81,7 @@ class MemoryLog:
         for (room, seq), body in plan.folded.items():
             log = self._rooms[room]
             targets = log.targets
-            targets[seq] = targets[seq]._replace(body=body)
+            targets[seq] = replace(targets[seq], body=body)
             (log.pinned.add if _PINNED.search(body) else log.pinned.discard)(seq)
         for (room, seq), body in plan.redacted.items():
             self._redact(self._rooms[room], seq, body, plan.targets[room, seq])
@@ -224,7 +227,7 @@ class MemoryLog:
     def _redact(self, log: _RoomLog, seq: int, body: bytes, target: int) -> None:
         log.texts.get(target, set()).discard(seq)
         index = log.index(seq)
-        log.entries[index] = log.entries[index]._replace(body=body)
+        log.entries[index] = replace(log.entries[index], body=body)
 
     def _release(self, room: str, hashes: Iterable[str]) -> None:
         """One message less references these attachments."""

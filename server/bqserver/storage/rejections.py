@@ -49,8 +49,8 @@ def _reject_reaction(message: Message, entry: Change) -> Rejected | None:
 
 def reject(submission: Submission, entry: Message | Change, author: str, message: Message) -> Rejected | None:
     """The reason why ``entry`` can't change or answer ``message`` of ``author``; None: it can."""
-    _, principal, draft, verified, moderator, *_ = submission
-    if message.verified and not verified:
+    principal, draft, moderator = submission.principal, submission.draft, submission.moderator
+    if message.verified and not submission.verified:
         author = ""  # an unverified sender of the same name is not the author
     if isinstance(draft, React) and draft.pin and not moderator:
         return Rejected("forbidden", f"only a moderator may pin message {message.seq}, or unpin it", 403)

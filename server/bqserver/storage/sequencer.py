@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bqserver.model import Outcome, References, Rejected, Stored, Submission
@@ -30,7 +31,7 @@ IdempotencyKey = tuple[str, str, str]
 """(room, principal, cid): identifies a draft that is sent again."""
 
 
-class Target(NamedTuple):
+class Target(Struct, frozen=True, gc=False):
     """The message that a draft changes or answers: the principal of its author, and its current JSON."""
 
     principal: str
@@ -44,7 +45,7 @@ class Position(NamedTuple):
     at: int
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True, gc=False):
     """A new entry with the columns that a log stores for it. ``target``: the message that a change applies to."""
 
     entry: Stored
@@ -112,7 +113,7 @@ def sequence(
     the database to reject a duplicate key.
     """
     plan = Plan()
-    keys = [(room, who, draft.cid) for room, who, draft, *_ in batch if draft.cid]
+    keys = [(one.room, one.principal, one.draft.cid) for one in batch if one.draft.cid]
     known = {} if assume_new else state.find_stored(keys)
     fresh: dict[tuple[str, int], Target] = {}
     changed: dict[tuple[str, int], Message] = {}  # decoded once: a batch may change one message many times
@@ -192,12 +193,12 @@ def deduplicate(first: Stored, submission: Submission) -> Outcome:
     stored = (decode_change if first.change else decode_message)(first.body)
     # What an earlier release stored does not say what its author is.
     author_kind = None if isinstance(stored, Change) else stored.author_kind
-    same = submission._replace(now=stored.real_at, author_kind=author_kind)
+    same = replace(submission, now=stored.real_at, author_kind=author_kind)
     entry = _by_author(new_entry(same, first.seq, first.at), stored)
     if encode(entry) == first.body:
-        return first._replace(dup=True)
+        return replace(first, dup=True)
     if is_redacted(stored) and without_text(entry) == without_text(stored):
-        return first._replace(dup=True)
+        return replace(first, dup=True)
     cid = printable(submission.draft.cid)
     return Rejected("conflict", f"cid {cid} was already used for another message: make a new cid", 409)
 

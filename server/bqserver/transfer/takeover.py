@@ -129,7 +129,7 @@ def _store(state: WriterState, original: CanonicalEntry, seqs: Sequence[int]) ->
     submission = to_submission(original, lambda rank: seqs[rank - 1])
     drafts = submission.draft, with_fields(submission.draft, cid="")  # the same cid may be another message elsewhere
     for draft in drafts:
-        plan = sequence([submission._replace(draft=draft)], state, original.entry.at)
+        plan = sequence([with_fields(submission, draft=draft)], state, original.entry.at)
         (outcome,) = plan.outcomes
         if not isinstance(outcome, Rejected):
             state.store(plan)

@@ -18,6 +18,7 @@ from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.submissions import submissions
 
 from bqwidget.protocol import Delete, Edit, React, Send
@@ -237,7 +238,7 @@ def test_memory_and_sqlite_give_the_same_outcomes_and_messages(tmp_path_factory:
         outcomes = [
             one for start in range(0, len(drafts), size) for one in await log.append(drafts[start : start + size])
         ]
-        results = [one._replace(at=0, body=b"") if isinstance(one, Stored) else one for one in outcomes]
+        results = [replace(one, at=0, body=b"") if isinstance(one, Stored) else one for one in outcomes]
         rooms = await log.rooms()
         contents = [
             (

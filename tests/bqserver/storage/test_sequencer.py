@@ -11,6 +11,7 @@ from bqserver.model import Outcome, Rejected, Stored, Submission
 from bqserver.storage.sequencer import IdempotencyKey, Plan, Position, RoomHead, Target, sequence
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.submissions import submissions
 
 from bqwidget.protocol import Ask, Change, Delete, Draft, Edit, Message, Part, React, Send, Vote, encode, fold
@@ -56,17 +57,19 @@ class DictState:
         return plan.outcomes
 
     def store(self, plan: Plan) -> None:
-        for entry, (room, who, draft, *_), target in plan.rows:
+        for row in plan.rows:
+            entry, submission, target = row.entry, row.submission, row.target
+            room, who, draft = submission.room, submission.principal, submission.draft
             self.entries.append(entry)
             if draft.cid:
                 self.cids[room, who, draft.cid] = entry
             if target is None:
                 self.targets[room, entry.seq] = Target(who, entry.body)
         for key, body in plan.folded.items():
-            self.targets[key] = self.targets[key]._replace(body=body)
+            self.targets[key] = replace(self.targets[key], body=body)
         for place, entry in enumerate(self.entries):
             body = plan.redacted.get((entry.room, entry.seq), entry.body)
-            self.entries[place] = entry._replace(body=body)
+            self.entries[place] = replace(entry, body=body)
         self.cids = {
             key: next(one for one in self.entries if (one.room, one.seq) == (entry.room, entry.seq))
             for key, entry in self.cids.items()
@@ -114,12 +117,12 @@ def test_seqs_start_at_1_in_each_room_and_prev_is_the_seq_before():
 
 def test_a_message_of_an_agent_says_so_and_one_that_an_earlier_release_stored_is_still_its_duplicate():
     state = DictState()
-    by_agent = hi("a")._replace(author_kind="agent")
+    by_agent = replace(hi("a"), author_kind="agent")
     [first] = state.add([by_agent])
     assert msgspec.json.decode(stored(first).body)["author_kind"] == "agent"
     [earlier] = state.add([hi("b")])  # as an earlier release stored it
     assert "author_kind" not in msgspec.json.decode(stored(earlier).body)
-    for repeated in state.add([by_agent, hi("b")._replace(author_kind="agent")]):
+    for repeated in state.add([by_agent, replace(hi("b"), author_kind="agent")]):
         assert stored(repeated).dup
 
 
@@ -167,7 +170,7 @@ def test_a_repeated_draft_resolves_to_the_first_entry_in_the_same_and_a_later_ba
     first, repeated = state.add([hi("c"), hi("c")])
     [later] = state.add([hi("c")], NOW + 60_000)
     assert stored(first).dup is False
-    assert repeated == later == stored(first)._replace(dup=True)
+    assert repeated == later == replace(stored(first), dup=True)
     assert len(state.entries) == 1
 
 
@@ -243,12 +246,12 @@ def test_the_author_is_identified_by_principal_and_not_by_name():
 
 def test_an_unverified_sender_with_the_name_of_a_verified_author_is_rejected():
     state = DictState()
-    state.add([hi()._replace(verified=True)])
+    state.add([replace(hi(), verified=True)])
     mine = by("ada", Edit(cid="1", user="ada", target=1, text="mine"))
     [rejected] = state.add([mine])
     assert isinstance(rejected, Rejected)
     assert rejected.code == "forbidden"
-    [edited] = state.add([mine._replace(verified=True)])
+    [edited] = state.add([replace(mine, verified=True)])
     assert stored(edited).change
 
 

@@ -79,7 +79,7 @@ class Prechecker:
 
     async def _check(self, submission: Submission) -> Outcome | None:
         """The outcome if it is certain: the draft is stored already, or is rejected. None: publish it."""
-        room, principal, draft = submission[:3]
+        room, principal, draft = submission.room, submission.principal, submission.draft
         target = target_seq(draft)
         assert target is not None
         entry = new_entry(submission, 0, 0)

@@ -88,8 +88,8 @@ class Publisher:
     def resend(self, pending: PendingSend) -> None:
         """Publish under a new id: the message with the current id was rejected."""
         pending.rejections += 1
-        room, principal, draft, *_ = pending.submission
-        pending.message_id = message_id(room, principal, draft.cid, pending.rejections)
+        failed = pending.submission
+        pending.message_id = message_id(failed.room, failed.principal, failed.draft.cid, pending.rejections)
         pending.seq, pending.retry_at = 0, 0.0
         self._enqueue(pending)
 

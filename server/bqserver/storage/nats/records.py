@@ -61,20 +61,19 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def encode_record(submission: Submission, node: str, number: int, at: int | None = None) -> bytes:
-    _, principal, draft, verified, moderator, now, author, author_kind = submission
     return encode(
         Record(
-            by=principal,
-            draft=draft,
+            by=submission.principal,
+            draft=submission.draft,
             node=node,
             number=number,
-            verified=verified,
-            moderator=moderator,
+            verified=submission.verified,
+            moderator=submission.moderator,
             at=at,
-            now=now,
+            now=submission.now,
             redacted=isinstance(submission, RedactedSubmission),
-            author=author,
-            author_kind=author_kind,
+            author=submission.author,
+            author_kind=submission.author_kind,
         )
     )
 

@@ -117,7 +117,8 @@ class WriterState:
         named, opened, ended = [], [], []
         for rows in _chunks(plan.rows):
             values: list[Any] = []
-            for entry, submission, target in rows:
+            for row in rows:
+                entry, submission = row.entry, row.submission
                 number = self._number(entry.room)
                 values += (
                     number << SEQ_BITS | entry.seq,
@@ -125,7 +126,7 @@ class WriterState:
                     number,
                     submission.principal,
                     submission.draft.cid or None,
-                    target,
+                    row.target,
                     entry.body,
                 )
                 draft = submission.draft

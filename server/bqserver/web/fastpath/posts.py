@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache, partial
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from bqserver.auth.identity import Identity
 from bqserver.hub.drafts import Poster, accept
@@ -29,7 +30,7 @@ HEAD_CACHE_SIZE = 1000
 """Parsed heads that are kept: a client sends the same head again and again."""
 
 
-class FoundPost(NamedTuple):
+class FoundPost(Struct, frozen=True, gc=False):
     """A post in a socket: its bytes, and what to append; None while its body has not arrived completely."""
 
     size: int

@@ -17,6 +17,7 @@ from bqserver.storage.nats import publisher, replica
 from bqserver.storage.nats.consumer import Consumer
 from bqserver.storage.nats.log import NatsLog, open_log
 from bqserver.storage.nats.records import encode_record, message_id
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 from support.nats_cluster import nats_cluster
 
@@ -30,7 +31,7 @@ def say(text: str = "hi", cid: str = "", who: str = "ada", **more: object) -> Su
 
 
 def in_room(room: str) -> Submission:
-    return say()._replace(room=room)
+    return replace(say(), room=room)
 
 
 def does(draft: Draft) -> Submission:

@@ -29,8 +29,9 @@ from bqwidget.protocol import Ask, Delete, Edit, Send, Vote
 
 
 def message(seq: int, submission: Submission, at: int = 0) -> StreamMessage:
-    room, principal, draft, verified, moderator, *_ = submission
-    return StreamMessage(room, seq, 0, at or seq, Record(principal, draft, verified=verified, moderator=moderator))
+    by, draft = submission.principal, submission.draft
+    record = Record(by, draft, verified=submission.verified, moderator=submission.moderator)
+    return StreamMessage(submission.room, seq, 0, at or seq, record)
 
 
 def hi(text: str, cid: str = "", room: str = "lobby") -> Submission:
@@ -80,7 +81,7 @@ def test_a_node_that_has_an_erased_poll_applies_its_erased_votes(tmp_path):
     asked = Send(cid="1", user="ada", text="Which?", ask=Ask(choices=("x", "y"), poll=True))
     poll, delete = (Submission("a", "ada", draft) for draft in (asked, Delete(cid="2", user="ada", target=10)))
     vote = Submission("a", "bob", Vote(cid="3", user="bob", target=10, choice="x"))
-    erased = message(20, vote._replace(draft=replace(vote.draft, choice="")))
+    erased = message(20, replace(vote, draft=replace(vote.draft, choice="")))
     erased = erased._replace(record=replace(erased.record, redacted=True))
 
     async def scenario() -> None:
@@ -137,7 +138,7 @@ def test_trimmed_entries_do_not_come_back_from_the_stream(tmp_path_factory, room
 def test_the_outcomes_are_those_of_a_log(tmp_path_factory, drafts):
     """In a log only accepted drafts take a seq; with the same seqs, everything else is equal."""
     folder = tmp_path_factory.mktemp("replicas")
-    drafts_of_one_room = [Submission("lobby", *draft[1:]) for draft in drafts]
+    drafts_of_one_room = [replace(draft, room="lobby") for draft in drafts]
 
     async def scenario() -> None:
         log = MemoryLog()
@@ -153,7 +154,7 @@ def test_the_outcomes_are_those_of_a_log(tmp_path_factory, drafts):
 
 
 def _without_time(outcome: Outcome) -> object:
-    return outcome._replace(at=0, body=b"", prev=0) if isinstance(outcome, Stored) else outcome
+    return replace(outcome, at=0, body=b"", prev=0) if isinstance(outcome, Stored) else outcome
 
 
 def test_a_message_that_is_stored_twice_is_one_entry(tmp_path: Path):
@@ -164,7 +165,7 @@ def test_a_message_that_is_stored_twice_is_one_entry(tmp_path: Path):
         (first, again, other), held = await apply_all(tmp_path / "replica.sqlite", stream, 3)
         assert isinstance(first, Stored)
         assert isinstance(again, Stored)
-        assert again == first._replace(dup=True, prev=again.prev)
+        assert again == replace(first, dup=True, prev=again.prev)
         assert isinstance(other, Rejected)
         assert other.code == "conflict"
         assert len(held["lobby"]) == 2
