@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from random import Random
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 from weakref import finalize
 
 import msgspec
@@ -73,7 +73,7 @@ class Room(
         token: str | None = None,
         insecure: bool = False,  # noqa: FBT001, FBT002 - passed by name
         separate: bool = False,  # noqa: FBT001, FBT002 - passed by name
-        **unknown: Any,
+        **unknown: Never,
     ) -> None:
         check_options(name, unknown)
         super().__init__()

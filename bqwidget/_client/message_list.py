@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, SupportsIndex, overload
 
 from bqwidget.protocol import (
     AppendFrame,
@@ -187,7 +187,14 @@ class MessageList:
 
 
 class Messages(list[Message]):
-    """A list whose repr is a short table of the newest messages."""
+    """A list whose repr is a short table of the newest messages, and so is that of a slice."""
+
+    @overload
+    def __getitem__(self, at: SupportsIndex, /) -> Message: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> Messages: ...
+    def __getitem__(self, at: SupportsIndex | slice, /) -> Message | Messages:
+        return Messages(super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
 
     def __repr__(self) -> str:
         shown = self[-SHOWN_ROWS:]

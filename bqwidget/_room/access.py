@@ -9,7 +9,7 @@ import msgspec
 from bqwidget._client.http_client import HttpClient
 from bqwidget._client.message_list import PAGE_SIZE, Messages
 from bqwidget.errors import ConnectionRefused
-from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES, Message, React
+from bqwidget.protocol import MAX_INVITE_MINUTES, MAX_INVITE_USES, MAX_MUTE_MINUTES, Message, React
 
 from .arguments import check_count, check_number, check_text
 from .delivery import DELIVERY_TIMEOUT
@@ -137,7 +137,7 @@ def _order_request(
         check_text("user", user, "'bob'")
         body["user"] = user
     if minutes is not None:
-        body["minutes"] = check_number("minutes", minutes, "minutes", positive=True)
+        body["minutes"] = check_number("minutes", minutes, "minutes", most=MAX_MUTE_MINUTES, positive=True)
 
     async def request(http: HttpClient) -> None:
         await http.post(f"rooms/{room}/moderation", body)

@@ -6,15 +6,16 @@ import inspect
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Real
 from operator import index
+from threading import TIMEOUT_MAX
 from types import ModuleType
 from typing import Any, TypeVar
 
 from bqwidget._client.subscription import Predicate
 from bqwidget.errors import ArgumentError, ArgumentTypeError, MessageRefused
-from bqwidget.protocol import MAX_EMOJI, Message, is_text, printable, truncate
+from bqwidget.protocol import MAX_EMOJI, MAX_TIME, Message, is_text, printable, truncate
 
 SHOWN_CHARACTERS = 60
 """Characters of an argument in an error."""
@@ -122,14 +123,19 @@ def check_number(argument: str, given: Any, unit: str, *, most: float = math.inf
 
 
 def check_timeout(given: Any) -> float | None:
-    if given is None or given == math.inf:
+    """Seconds, or None without limit, as for infinity and for more than Python can wait: 292 years."""
+    is_number = isinstance(given, Real)
+    if given is None or (is_number and given > TIMEOUT_MAX):
         return None
     return check_number("timeout", given, "seconds")
 
 
-def seq_of(message: Message | int, argument: str = "message", *, least: int = 1) -> int:
-    """The seq of a Message or of its number."""
+def seq_of(message: Message | int, room: str, argument: str = "message", *, least: int = 1) -> int:
+    """The seq of a Message of ``room``, or of its number."""
     if isinstance(message, Message):
+        if message.room != room:
+            told = f"{argument} is message {message.seq} of room {message.room}"
+            raise ArgumentError(f"{told}: use Room({message.room!r}) for it, not {room!r}", argument=argument)
         return message.seq
     try:
         seq = index(message)  # numpy's integers too
@@ -137,7 +143,7 @@ def seq_of(message: Message | int, argument: str = "message", *, least: int = 1)
         raise wrong_type(argument, "a Message or its seq, a whole number", message) from None
     if isinstance(message, bool):
         raise wrong_type(argument, "a Message or its seq, a whole number", message)
-    if seq < least:
+    if not least <= seq < MAX_TIME:
         raise wrong_value(argument, seq, "write a Message or its seq, such as room.messages[-1]")
     return seq
 
@@ -154,7 +160,7 @@ def check_emoji(given: object) -> None:
 
 
 def check_format(given: object) -> None:
-    if given not in (None, "plain"):
+    if given is not None and not (isinstance(given, str) and given == "plain"):
         raise wrong_value("format", given, "write 'plain' for a text that is not Markdown, or leave it out")
 
 
@@ -186,13 +192,21 @@ def check_signature(argument: str, function: Callable[..., object], takes: str) 
 
 def check_all(argument: str, given: object, kind: type[Listed], example: str) -> tuple[Listed, ...]:
     """The items of an iterable of ``kind``; one item alone is an error."""
-    if isinstance(given, kind | str | bytes) or not isinstance(given, Iterable):
+    items = None if isinstance(given, kind | str | bytes) else items_of(given)
+    if items is None:
         raise wrong_type(argument, f"a list such as {example}", given)
-    items = tuple(given)
     for item in items:
         if not isinstance(item, kind):
             raise wrong_type(argument, f"a list such as {example}", item)
     return items
+
+
+def items_of(given: Any) -> tuple[Any, ...] | None:
+    """The items of an iterable; None if it is none, such as an array without dimensions."""
+    try:
+        return tuple(given)
+    except TypeError:
+        return None
 
 
 def _named(name: str) -> str | None:

@@ -16,7 +16,7 @@ from bqwidget.connection import Connection
 from bqwidget.errors import ArgumentTypeError, BqwidgetError, DeliveryTimeout, MessageRefused, ProtocolError
 from bqwidget.protocol import MAX_TIME, Ask, Draft, Limits, Message, Send, check
 
-from .arguments import InvalidMessageError, check_timeout
+from .arguments import InvalidMessageError, check_timeout, seq_of
 from .callbacks.loop_guard import LoopGuard
 from .callbacks.membership import KernelMember
 from .observable import Observable
@@ -34,6 +34,7 @@ class DeliveryMixin(Observable):
     seconds; the message stays queued then.
     """
 
+    name: str
     user: Any
     _connection: Connection
     _member: KernelMember
@@ -42,6 +43,10 @@ class DeliveryMixin(Observable):
         super().__init__()
         self._loop_guard = LoopGuard(weak(self._messages_after))
         self._attachments: dict[str, list[Attachment]] = {}
+
+    def _seq_of(self, message: Message | int, argument: str = "message", *, least: int = 1) -> int:
+        """The seq of a Message of this room, or of its number."""
+        return seq_of(message, self.name, argument, least=least)
 
     def _messages_after(self, seq: int) -> list[Message]:
         with self._connection.lock:

@@ -12,7 +12,7 @@ from bqwidget._client.message_list import PAGE_SIZE, Messages
 from bqwidget.errors import BqwidgetError
 from bqwidget.protocol import SHA256, Message, Part
 
-from .arguments import check_all, check_count, check_flag, check_text, seq_of, wrong_type, wrong_value
+from .arguments import check_all, check_count, check_flag, check_text, wrong_type, wrong_value
 from .sending import SendMixin
 from .transcript import Transcript
 
@@ -29,18 +29,16 @@ Request = Callable[[HttpClient], Coroutine[Any, Any, Result]]
 class HistoryMixin(SendMixin):
     """Every method that asks the server raises ConnectionRefused or RoomClosed."""
 
-    name: str
-
     def history(self, before: Message | int | None = None, limit: int = 50) -> Messages:
         """The last ``limit`` messages before ``before`` (a Message or a seq; None: the newest), oldest first.
 
         Raises ConnectionRefused, RoomClosed. Example: ``older = room.history(before=message, limit=50)``
         """
-        return self._request(_history_request(before, limit))
+        return self._request(self._history_request(before, limit))
 
     async def ahistory(self, before: Message | int | None = None, limit: int = 50) -> Messages:
         """``history`` for code that awaits. Example: ``older = await room.ahistory(before=message)``"""
-        return await self._arequest(_history_request(before, limit))
+        return await self._arequest(self._history_request(before, limit))
 
     def search(self, text: str, limit: int = 50) -> Messages:
         """The newest ``limit`` (at most 200) messages of the whole room that contain all words of ``text``, oldest first.
@@ -58,22 +56,22 @@ class HistoryMixin(SendMixin):
 
         Raises ConnectionRefused, RoomClosed. Example: ``question = room.get(41)``
         """
-        return self._request(_get_request(seq))
+        return self._request(partial(_get, seq=self._seq_of(seq, "seq")))
 
     async def aget(self, seq: int) -> Message | None:
         """``get`` for code that awaits. Example: ``question = await room.aget(41)``"""
-        return await self._arequest(_get_request(seq))
+        return await self._arequest(partial(_get, seq=self._seq_of(seq, "seq")))
 
     def thread(self, message: Message | int) -> Messages:
         """``message`` (a Message or a seq) and the replies to it, oldest first. It reads all that came after it.
 
         Raises ConnectionRefused, RoomClosed. Example: ``answers = room.thread(message)[1:]``
         """
-        return self._request(_thread_request(message))
+        return self._request(partial(_thread, seq=self._seq_of(message)))
 
     async def athread(self, message: Message | int) -> Messages:
         """``thread`` for code that awaits. Example: ``answers = await room.athread(message)``"""
-        return await self._arequest(_thread_request(message))
+        return await self._arequest(partial(_thread, seq=self._seq_of(message)))
 
     def part(self, part: Part | str) -> bytes:
         """The bytes of the attachment ``part``: a Part such as ``message.parts[0]``, or its sha256.
@@ -110,6 +108,10 @@ class HistoryMixin(SendMixin):
         if messages is not None:
             messages = check_all("messages", messages, Message, "room.messages[-5:]")
         return Transcript(self.name, self.messages if messages is None else messages)
+
+    def _history_request(self, before: Message | int | None, limit: int) -> Request[Messages]:
+        seq = None if before is None else self._seq_of(before, "before", least=0)
+        return partial(_history, before=seq, limit=check_count("limit", limit))
 
     def _newest(self, history: object, limit: int | None) -> tuple[list[Message], Request[Messages] | None]:
         """The kept messages, or the newest ``limit`` of them, and the request for the older ones that belong to them."""
@@ -166,22 +168,9 @@ def _names(parts: Iterable[Part]) -> tuple[str, ...]:
     return tuple(part.name or part.mime for part in parts)
 
 
-def _history_request(before: Message | int | None, limit: int) -> Request[Messages]:
-    seq = None if before is None else seq_of(before, "before", least=0)
-    return partial(_history, before=seq, limit=check_count("limit", limit))
-
-
 def _search_request(text: str, limit: int) -> Request[Messages]:
     check_text("text", text, "'loss nan'")
     return partial(_search, text=text, limit=check_count("limit", limit, least=1, most=PAGE_SIZE))
-
-
-def _get_request(seq: int) -> Request[Message | None]:
-    return partial(_get, seq=seq_of(seq, "seq"))
-
-
-def _thread_request(message: Message | int) -> Request[Messages]:
-    return partial(_thread, seq=seq_of(message))
 
 
 def _part_request(part: Part | str) -> Request[bytes]:

@@ -33,8 +33,6 @@ LiveFunction = TypeVar("LiveFunction", bound=Callable[[Any], object])
 class LiveOutputMixin(ReceiveMixin):
     """``@room.live``: the output of a function of the messages, kept up to date."""
 
-    name: str
-
     def __init__(self) -> None:
         super().__init__()
         self._live_outputs: list[LiveOutput] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -156,15 +156,18 @@ class Observable(traitlets.HasTraits):
             room.unobserve(announce, "messages")
         """
         self._check_observer(handler, names, type)
-        super().unobserve(handler, names, type)
+        try:
+            super().unobserve(handler, names, type)
+        except ValueError:  # of traitlets: "list.remove(x): x not in list"
+            raise wrong_value("handler", handler, "it does not observe that: write what observe was given") from None
 
     def _check_observer(self, handler: object, names: Any, event: object) -> None:
-        if event not in ("change", traitlets.All):
+        if event is not traitlets.All and not (isinstance(event, str) and event == "change"):
             raise wrong_value("type", event, "leave it out: what traits tell is 'change'")
         if not callable(handler):
             raise wrong_type("handler", "a function of a change, before the names of traits", handler)
         check_signature("handler", handler, "change")
-        if names is not traitlets.All and not isinstance(names, Collection):
+        if names is not traitlets.All and not (isinstance(names, str | list | tuple | set | frozenset) and names):
             raise wrong_type("names", "the name of a trait, such as 'messages', or a list of names", names)
         for name in traitlets.parse_notifier_name(names):
             if name is not traitlets.All and name not in self.traits():

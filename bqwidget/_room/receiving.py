@@ -14,7 +14,7 @@ from bqwidget._client.subscription import MessageStream, Predicate, Subscription
 from bqwidget.errors import WaitTimeout
 from bqwidget.protocol import Hello, Message, ServerFrame, is_empty
 
-from .arguments import check_predicate, check_timeout, seq_of
+from .arguments import check_predicate, check_timeout
 from .callbacks.verbs import HandlerMixin
 
 
@@ -143,7 +143,7 @@ class ReceiveMixin(HandlerMixin):
         """Subscribes with this call; with ``after``, at the first await, which finds earlier messages too."""
         if after is None:
             return self._connection.subscribe()
-        seq = seq_of(after, "after", least=0)
+        seq = self._seq_of(after, "after", least=0)
         kept = self._connection.find(seq)  # what is new after an own one may answer its begin
         return partial(self._connection.subscribe_after, seq, heard=kept is None or not self._is_own(kept))
 

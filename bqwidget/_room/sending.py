@@ -13,7 +13,7 @@ from bqwidget._client.outbox import Delivery
 from bqwidget.dispatch import fallback_loop
 from bqwidget.protocol import Change, Delete, Edit, Message, React, Send, Vote, fold, printable
 
-from .arguments import check_emoji, check_flag, check_format, check_timeout, seq_of
+from .arguments import check_emoji, check_flag, check_format, check_timeout
 from .attachments import to_text_and_attachments
 from .cells.content import cell_message
 from .delivery import DELIVERY_TIMEOUT, DeliveryMixin, check_is_text
@@ -148,7 +148,7 @@ class SendMixin(DeliveryMixin):
         ``wait``, ``timeout``, the result and the errors are those of ``send``.
         Example: ``room.reply(message, "yes")``
         """
-        return self._send_draft(self._draft(text, re=seq_of(message)), wait=wait, timeout=timeout)
+        return self._send_draft(self._draft(text, re=self._seq_of(message)), wait=wait, timeout=timeout)
 
     async def areply(
         self,
@@ -158,7 +158,7 @@ class SendMixin(DeliveryMixin):
         timeout: float | None = DELIVERY_TIMEOUT,  # noqa: ASYNC109 - raises DeliveryTimeout
     ) -> Message:
         """``reply`` for code that awaits. Example: ``await room.areply(message, "yes")``"""
-        return stored_message(await self._adeliver(self._draft(text, re=seq_of(message)), timeout))
+        return stored_message(await self._adeliver(self._draft(text, re=self._seq_of(message)), timeout))
 
     def edit(self, message: Message | int, text: str, *, timeout: float | None = DELIVERY_TIMEOUT) -> Message | None:
         """Replace the text of ``message`` (a Message or its seq) by ``text``.
@@ -216,15 +216,15 @@ class SendMixin(DeliveryMixin):
 
     def _edit_draft(self, message: Message | int, text: str) -> Edit:
         check_is_text(text)
-        return Edit(cid=self._new_cid(), user=self.user, target=seq_of(message), text=text)
+        return Edit(cid=self._new_cid(), user=self.user, target=self._seq_of(message), text=text)
 
     def _delete_draft(self, message: Message | int) -> Delete:
-        return Delete(cid=self._new_cid(), user=self.user, target=seq_of(message))
+        return Delete(cid=self._new_cid(), user=self.user, target=self._seq_of(message))
 
     def _react_draft(self, message: Message | int, emoji: str, *, on: bool) -> React:
         check_emoji(emoji)
         on = check_flag("on", on)
-        return React(cid=self._new_cid(), user=self.user, target=seq_of(message), emoji=emoji, on=on)
+        return React(cid=self._new_cid(), user=self.user, target=self._seq_of(message), emoji=emoji, on=on)
 
     def _content_draft(
         self,
@@ -271,7 +271,7 @@ class SendMixin(DeliveryMixin):
     def _folded(self, message: Message | int, delivery: Delivery) -> Message | None:
         """``message`` after the change that was delivered; None if only its seq is known and it is not kept here."""
         entry = delivery.entry
-        kept = self._connection.find(seq_of(message))
+        kept = self._connection.find(self._seq_of(message))
         if kept is None and isinstance(message, Message) and isinstance(entry, Change):
             return fold(message, entry)
         return kept

@@ -28,6 +28,7 @@ MAX_CELL_ID = 255
 """Characters; VS Code's ids are longer than the 64 of a notebook file."""
 MAX_INVITE_USES = 100
 MAX_INVITE_MINUTES = 7 * 24 * 60
+MAX_MUTE_MINUTES = 100 * 366 * 24 * 60
 MAX_STEPS = 50
 """Steps of one live message."""
 MAX_STEP_TITLE = 200

@@ -105,7 +105,7 @@ class HandlerMixin(WriteMixin):
 
         Replaced as by ``on_message``. Returns ``function``. Example: ``room.on_reconnect(lambda: print("connected again"))``
         """
-        check_function("function", function, "a function", "on_reconnect")
+        check_function("function", function, "a function", "on_reconnect", takes="")
         self._reconnect_handlers.add(Registration(self._make_callback(function)))
         self._take_over()
         return function

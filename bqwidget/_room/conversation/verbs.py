@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from bqwidget._client.http_client import HttpClient, is_permanent
-from bqwidget._room.arguments import check_count, seq_of, wrong_type, wrong_value
+from bqwidget._room.arguments import check_count, wrong_type, wrong_value
 from bqwidget._room.callbacks.loop_guard import current_message, is_sent_by_code
 from bqwidget._room.history import HistoryMixin
 from bqwidget.errors import BqwidgetError, ConnectionRefused
@@ -96,8 +96,10 @@ class ConversationMixin(HistoryMixin):
         last = check_count("last", last, least=1)
         max_chars = None if max_chars is None else check_count("max_chars", max_chars, least=1)
         limit = check_count("pictures", pictures)
-        upto = current_message() if upto is None else upto
-        seq = None if upto is None else seq_of(upto, "upto")
+        handled = current_message()
+        if upto is None and handled is not None and handled.room == self.name:
+            upto = handled
+        seq = None if upto is None else self._seq_of(upto, "upto")
         messages = within(select(self.messages, self._is_assistant, seq), last, max_chars)
         wanted = wanted_pictures(messages, self._is_assistant, limit)
         missing = {part.sha256 for part in wanted} - self._pictures.keys()

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from bqwidget import dispatch
 from bqwidget._client.outbox import Delivery
-from bqwidget._room.arguments import check_text, check_timeout, describe, seq_of, wrong_type, wrong_value
+from bqwidget._room.arguments import check_text, check_timeout, describe, items_of, wrong_type, wrong_value
 from bqwidget._room.delivery import DELIVERY_TIMEOUT, check_is_text
 from bqwidget._room.receiving import ReceiveMixin
 from bqwidget._room.sending import Sending
@@ -236,7 +236,7 @@ class QuestionMixin(ReceiveMixin):
         return Expire(cid=self._new_cid(), user=self.user, target=question.seq)
 
     def _question(self, question: Message | int) -> Message:
-        seq = seq_of(question, "question")
+        seq = self._seq_of(question, "question")
         found = self._connection.find(seq)
         if found is None and isinstance(question, Message):
             found = question
@@ -253,9 +253,9 @@ def check_choices(choices: Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(choices, str):
         remedy = f"did you mean [{printable(choices)}]?"
         raise ArgumentTypeError(f"choices must be a list of texts, not one text: {remedy}", argument="choices")
-    if not isinstance(choices, Iterable):
+    given = items_of(choices)
+    if given is None:
         raise wrong_type("choices", "a list of texts such as ['yes', 'no']", choices)
-    given = tuple(choices)
     for choice in given:
         if not isinstance(choice, str) or not choice.strip():
             raise ArgumentTypeError(

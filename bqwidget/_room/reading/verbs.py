@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from bqwidget._client.http_client import HttpClient
-from bqwidget._room.arguments import seq_of
 from bqwidget._room.history import HistoryMixin, Request
 from bqwidget.protocol import Message, is_empty
 
@@ -32,7 +31,7 @@ class ReadingMixin(HistoryMixin):
 
     def _mark_request(self, message: Message | int | None) -> Request[int]:
         """The seq up to which the room is read afterwards."""
-        given = None if message is None else seq_of(message)
+        given = None if message is None else self._seq_of(message)
         session, path = self._connection.session, f"rooms/{self.name}/read"
 
         async def request(http: HttpClient) -> int:

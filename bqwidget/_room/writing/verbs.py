@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from bqwidget._room.arguments import check_text, check_timeout, seq_of
+from bqwidget._room.arguments import check_text, check_timeout
 from bqwidget._room.delivery import DELIVERY_TIMEOUT
 from bqwidget._room.sending import SendMixin
 from bqwidget.connection import Connection
@@ -36,7 +36,7 @@ class WriteMixin(SendMixin):
                 for word in ["one ", "two"]:
                     out.append(word)
         """
-        return Writer(self, None if re is None else seq_of(re, "re"), check_timeout(timeout))
+        return Writer(self, None if re is None else self._seq_of(re, "re"), check_timeout(timeout))
 
     def activity(self, text: str = "thinking…") -> Activity:
         """A context manager: the room shows this member with ``text`` until the end of the block.
@@ -56,13 +56,13 @@ class WriteMixin(SendMixin):
         Waits for the join, not for the author, who ends the message. Without effect if it has ended. Raises
         RoomClosed. Example: ``room.stop(message)``
         """
-        frame = Stop(target=seq_of(message), user=self.user)
+        frame = Stop(target=self._seq_of(message), user=self.user)
         self._connection.wait_until(self._connection.has_joined_or_closed, DELIVERY_TIMEOUT)
         self._ask_to_stop(frame)
 
     async def astop(self, message: Message | int) -> None:
         """``stop`` for code that awaits. Example: ``await room.astop(message)``"""
-        frame = Stop(target=seq_of(message), user=self.user)
+        frame = Stop(target=self._seq_of(message), user=self.user)
         await self._until(self._connection.has_joined_or_closed, DELIVERY_TIMEOUT)
         self._ask_to_stop(frame)
 

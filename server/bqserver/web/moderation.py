@@ -9,12 +9,10 @@ from bqserver.auth.moderation import Mute
 from bqserver.clock import steady_time
 from bqserver.model import Role
 from bqwidget import protocol
-from bqwidget.protocol import encode
+from bqwidget.protocol import MAX_MUTE_MINUTES, encode
 
 from .body import BodyHandler
 from .errors import ApiError
-
-MAX_MUTE_MINUTES = 100 * 366 * 24 * 60
 
 
 class ModerationRequest(protocol.Struct, frozen=True):

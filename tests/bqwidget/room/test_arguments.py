@@ -17,6 +17,7 @@ from bqwidget import BqwidgetError, ChatWidget, Message, Room
 from bqwidget.protocol import Ask
 
 QUESTION = Message(seq=1, room="lobby", user="bob", text="?", at=1, ask=Ask(choices=("yes", "no")))
+OTHER = Message(seq=1, room="other", user="bob", text="?", at=1, ask=Ask(choices=("yes",)))
 PLAIN = Message(seq=1, room="lobby", user="bob", text="hi", at=1)
 
 
@@ -57,6 +58,7 @@ TIMEOUTS = [
     (-1, "timeout is -1: .*0 or more"),
     (float("nan"), "timeout is nan"),
     (True, "True"),
+    (np.zeros(2), "number of seconds"),
 ]
 WITH_TIMEOUT = {
     "wait_open": (),
@@ -82,6 +84,11 @@ MESSAGES = [
     (0, "is 0: write a Message"),
     (-1, "is -1"),
     (True, "not True"),
+    (2**70, "write a Message or its seq"),
+    (
+        OTHER,
+        r"message 1 of room other: use Room\('other'\) for it",
+    ),
 ]
 WITH_MESSAGE = {
     "thread": (),
@@ -110,6 +117,7 @@ CASES = [
     case("send", "name must be text", FIGURE, name=3),
     case("send", "wait must be True or False, not 0", "hi", wait=0),
     case("send", "cell must be True or False, not 1", "hi", cell=1),
+    case("send", "format is array.*: write 'plain'", "hi", format=np.zeros(2)),
     case("send", "none runs here: leave it out", "hi", cell=True),
     case("send", r"timedelta.*total_seconds", "hi", timeout=dt.timedelta(seconds=3)),
     case("asend", "text is empty", ""),
@@ -137,6 +145,7 @@ CASES = [
     case("ask", "from_ is ''", "?", from_=""),
     case("poll", "text: .*not NoneType", None, ["a"]),
     case("poll", "choices is None: write a list of texts", "?", None),
+    case("poll", "choices must be a list of texts such as", "?", np.array("a")),
     case("poll", r"not one text: did you mean \['yes'\]", "?", "yes"),
     case("poll", "choices must be distinct", "?", ["a", "a"]),
     case("poll", r"from_ must be a list such as \['ann', 'bob'\], the names of members, not 3", "?", ["a"], from_=3),
@@ -161,6 +170,13 @@ CASES = [
     case("on_message", "own must be True or False", own=None),
     case("on_message", "live must be True or False", live=1),
     case("write", "re must be a Message or its seq", re="x"),
+    case("write", "re is message 1 of room other", re=OTHER),
+    case("wait_for", "after is message 1 of room other", after=OTHER),
+    case("stop", "message is message 1 of room other", OTHER),
+    case("history", "before is message 1 of room other", OTHER),
+    case("history", "before is 9223372036854775808: write a Message", 2**63),
+    case("get", "seq is message 1 of room other", OTHER),
+    case("conversation", "upto is message 1 of room other", upto=OTHER),
     case("write", "timeout is -1", timeout=-1),
     case("activity", "text must be text such as 'thinking", 3),
     case("activity", "text is ''", ""),
@@ -168,6 +184,7 @@ CASES = [
     case("off_message", "function is 'reply'", "reply"),
     case("off_message", "function is None", None),
     case("on_reconnect", "function is 3", 3),
+    case("on_reconnect", r"function is <lambda>\(message\): it is called as <lambda>\(\)", lambda message: message),
     case("wait_for", r"predicate must be a function of a message, not 'go'.*lambda message", "go"),
     case("wait_for", "a time limit is timeout=", 10),
     case("wait_for", "after must be a Message or its seq", after="x"),
@@ -180,6 +197,10 @@ CASES = [
     case("observe", "type is 'chnge': leave it out", print, "messages", "chnge"),
     case("observe", "names must be strings, not int", print, ["messages", 3]),
     case("observe", "names must be the name of a trait", print, 3),
+    case("observe", "names must be .*a list of names, not b'messages'", print, b"messages"),
+    case("observe", r"names must be .*a list of names, not \[\]", print, []),
+    case("observe", "names must be .*a list of names, not array", print, np.array(["messages"])),
+    case("observe", "type is array", print, "messages", np.zeros(2)),
     case("observe", "handler must be a function of a change", "messages", print),
     case("unobserve", "names has 'mesages', which is not a trait: did you mean 'messages'", print, "mesages"),
     case("unobserve", "handler must be a function of a change", "messages", print),
@@ -236,6 +257,7 @@ CASES = [
     case("mute", "user must be text such as 'bob'", 3),
     case("mute", "minutes is 0", "bob", 0),
     case("mute", "minutes must be a number of minutes", "bob", "ten"),
+    case("mute", "minutes is .*at most 52,704,000", "bob", 1e12),
     case("unmute", "user is ''", ""),
     case("invite", "uses is 0: write a whole number, from 1 to 100", uses=0),
     *(case("mark_read", text, value) for value, text in MESSAGES[1:]),
@@ -355,6 +377,21 @@ def test_numbers_of_numpy_are_numbers(join):
         report.update(np.float64(0.4))
     assert room.wait_for(timeout=20, after=np.int32(0)).seq == first.seq
     assert len(room.df(limit=np.int64(1))) == 1
+
+
+@pytest.mark.parametrize("timeout", [1e10, 2**63, 10**400, float("inf"), np.float64("inf")])
+def test_a_timeout_of_more_than_python_can_wait_has_no_end(join, timeout):
+    room = join("ada")
+    room.wait_open(timeout)
+    sent = room.send("hi", timeout=timeout)
+    assert room.wait_for(timeout=timeout, after=0) == sent
+
+
+def test_a_handler_that_does_not_observe_is_named(room):
+    room.observe(print, "messages")
+    with pytest.raises(ValueError, match=r"handler is .*it does not observe that"):
+        room.unobserve(len, "messages")
+    room.unobserve(print, "messages")
 
 
 @pytest.mark.parametrize("emoji", ["👍", "❤️", "1️⃣", "🏳️‍🌈", "!", ":)", "はい"])

@@ -205,6 +205,16 @@ def test_in_a_handler_it_ends_with_its_message(join: Any) -> None:
         assert all(f"answer to question {each}" in texts for each in range(3, number))
 
 
+def test_a_handler_of_another_room_reads_all(join: Any, room_server: Any) -> None:
+    ada, bob = join("ada"), join("bob")
+    with Room(f"{ada.name}-2", user="ada", url=room_server.url, token=room_server.token) as other:
+        ada.on_message(lambda _: [each["content"] for each in other.conversation()][-1])
+        for number in range(3):
+            other.send(f"line {number}")
+        bob.send("what do they say?")
+        assert bob.wait_for(lambda each: each.user == "ada", 20, after=0).text == "line 2"
+
+
 def test_two_bots_do_not_read_each_other(join: Any) -> None:
     ada, eve, bob = join("ada"), join("eve"), join("bob")
     for bot in (ada, eve):

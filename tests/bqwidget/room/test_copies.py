@@ -86,7 +86,7 @@ def test_a_list_of_messages_is_printed_as_a_table(join):
     assert repr(room.messages) == "0 messages"
     times = [room.send(text).time for text in ("one", "two\nlines \x1b[31m", "x" * 61)]
     expected = TABLE.format(*times, "x" * 59)
-    for shown in (room.messages, room.history(), room.history(limit=3)):
+    for shown in (room.messages, room.history(), room.history(limit=3), room.messages[-5:], room.history()[:][:9]):
         assert repr(shown) == expected
     assert repr(room.search("one")).startswith("1 message\n")
     assert {message.text for message in {*room.messages, *room.history()}} == {

@@ -112,17 +112,20 @@ def scripted() -> None:
         bob.on("ping", say="pong").wait_for("pong")
 
 
+Room("lobby", server="http://127.0.0.1:9")  # type: ignore[arg-type]
 reveal_type(room.send("x", wait=False))
 reveal_type(room.reply(1, "x", wait=False))
 reveal_type(room.answer(1, "x", wait=False))
 reveal_type(room.send("x"))
 reveal_type(room.reply(1, "x"))
 reveal_type(room.messages[0])
+reveal_type(room.messages[-5:])
 reveal_type(room.status)
 """
 REVEALED = [
     *["bqwidget._room.sending.Sending"] * 3,
     *["bqwidget.protocol.entries.Message"] * 3,
+    "bqwidget._client.message_list.Messages",
     "Literal['connecting'] | Literal['open'] | Literal['reconnecting'] | Literal['closed']",
 ]
 

@@ -166,6 +166,18 @@ def test_two_bots_stop_until_a_person_writes(start, bob, way):
     assert 20 < len(bob.messages) <= 2 * MAX_MESSAGES
 
 
+def test_two_bots_that_bridge_two_rooms_stop(join, bob, room_server):
+    other = {"url": room_server.url, "token": room_server.token}
+    with Room(f"{bob.name}-2", user="there", **other) as there, Room(there.name, user="bridge", **other) as bridge:
+        here, back = Bot(join("here")), Bot(join("back"))
+        here.room.on_message(lambda _: bridge.send("there"), background=True)
+        there.on_message(lambda _: back.say("here"), background=True)
+        bob.send("begin")
+        eventually(lambda: back.refused, 30, f"a refusal, after {len(bob.messages)} messages")
+    assert back.refused == ["bot_loop"]
+    assert 20 < len(bob.messages) < MAX_MESSAGES
+
+
 # ---- what is no loop of bots ----
 
 
