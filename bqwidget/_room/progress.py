@@ -104,8 +104,9 @@ class Track(Generic[Item]):
         try:
             for self._at, item in enumerate(self._iterable):  # noqa: B020 - read by the rooms' thread
                 yield item
-                if stops and message.stopped_by is not None:
-                    raise self._stopped(message.stopped_by)
+                if not stops or message.stopped_by is None:
+                    continue  # a line of its own for the jump, where an interrupt is raised: IPython shows none without
+                raise self._stopped(message.stopped_by)
         except GeneratorExit:
             done = max(self._at, 0)
             loop = sys._getframe().f_back  # noqa: SLF001 - the frame of the loop; None at the interpreter's exit

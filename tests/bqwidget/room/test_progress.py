@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import io
 import itertools
 import json
@@ -17,7 +18,7 @@ from support.eventually import eventually
 from tqdm import tqdm
 
 from bqwidget import BqwidgetError, Room, TrackStopped
-from bqwidget._room.progress import exited_deliberately
+from bqwidget._room.progress import Track, exited_deliberately
 from bqwidget._room.writing.lines import MAX_LABEL_LENGTH, error_line
 from bqwidget._room.writing.progress_message import UPDATE_INTERVAL
 from bqwidget._room.writing.rate import ProgressRate, format_duration, format_number
@@ -158,6 +159,13 @@ def test_an_interrupt_in_the_loop_is_shown(join):
         for _ in room.track(range(10), "epoch 3"):
             raise KeyboardInterrupt
     wait_for_end(room, "✗ epoch 3: 0 % · 0/10")
+
+
+def test_an_interrupt_of_a_short_loop_can_be_shown():
+    """Python raises it at a jump back; IPython's traceback fails at an instruction that belongs to no line."""
+    jumps = [one for one in dis.get_instructions(Track._run) if one.opname.startswith("JUMP_BACKWARD")]
+    assert jumps
+    assert all(one.positions is not None and one.positions.lineno is not None for one in jumps)
 
 
 def test_an_exception_of_the_iterable_is_named(join):
