@@ -23,8 +23,13 @@ REMOVED = pytest.StashKey[Path]()
 def pytest_configure(config: pytest.Config) -> None:
     """Before pytest decides where its folders lie, in the process that decides it for those of pytest-xdist too."""
     chosen = config.option.basetemp or TEMPROOT in os.environ or config.option.markexpr == "alone"
-    if not chosen and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MIN_FREE_BYTES:
+    if not chosen and MEMORY.is_dir() and _is_suitable(os.statvfs(MEMORY)):
         os.environ[TEMPROOT] = str(MEMORY)
+
+
+def _is_suitable(found: os.statvfs_result) -> bool:
+    """Tests also run programs that they have written there, which containers often forbid."""
+    return found.f_bavail * found.f_frsize >= MIN_FREE_BYTES and not found.f_flag & os.ST_NOEXEC
 
 
 @pytest.hookimpl(trylast=True)
