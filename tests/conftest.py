@@ -41,6 +41,15 @@ SKIPPED = "missing: "
 CLEARED_VARIABLES = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 """Variables of a developer's shell that would change which server a test uses."""
 
+DISABLED_FEATURES = [
+    # What Playwright disables: only the last list counts, and that is ours.
+    *("AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades", "LensOverlay"),
+    *("HttpsFirstBalancedModeAutoEnable", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning"),
+    *("AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled"),
+    *("PreconnectToSearch", "Translate"),
+    # Two hidden pages of the address bar, with processes of their own: a second of a core for each window of a test.
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
+]
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -49,6 +58,7 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(DISABLED_FEATURES)}",
 ]
 
 
@@ -321,9 +331,22 @@ def playwright(chromium: str) -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def browser(playwright: Playwright, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One Chromium for the tests of a module; each test opens its own contexts in it."""
+def launch(
+    playwright: Playwright, chromium: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Browser]]:
+    """``launch("--host-resolver-rules=MAP evil.example 127.0.0.1")``: a Chromium with these flags, for a module."""
     environ = {**os.environ, "HOME": str(tmp_path_factory.mktemp("browser-home"))}
-    launched = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS, env=environ)
-    yield launched
-    launched.close()
+    with contextlib.ExitStack() as started:
+
+        def start(*flags: str) -> Browser:
+            browser = playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_FLAGS, *flags], env=environ)
+            started.callback(browser.close)
+            return browser
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Callable[..., Browser]) -> Browser:
+    """One Chromium for the tests of a module; each test opens its own contexts in it."""
+    return launch()

@@ -55,12 +55,9 @@ def proxy(home, missing, unused_port):
 
 
 @pytest.fixture(scope="module")
-def remote_browser(playwright, chromium):
+def remote_browser(launch):
     """A browser that resolves chat.example.org to this machine."""
-    flags = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
-    browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-    yield browser
-    browser.close()
+    return launch(f"--host-resolver-rules=MAP {NAME} 127.0.0.1")
 
 
 @pytest.mark.parametrize("base", ["/", "/chat/"])

@@ -83,12 +83,9 @@ def foreign_site() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def rebound_browser(playwright, chromium):
+def rebound_browser(launch):
     """A browser that resolves evil.example to this machine, as after DNS rebinding."""
-    flags = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
-    browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-    yield browser
-    browser.close()
+    return launch("--host-resolver-rules=MAP evil.example 127.0.0.1")
 
 
 def attack(browser, site: str, server: str, cookies: list[dict[str, str]] = ()) -> dict[str, str]:

@@ -53,7 +53,7 @@ def test_waits_longer_than_the_run():
 @pytest.fixture
 def run(tmp_path: Path):
     """Run the tests of these modules with our conftest and an empty PATH."""
-    for name in ("conftest.py", "selection.py", "progress.py"):
+    for name in ("conftest.py", "folders.py", "selection.py", "progress.py"):
         shutil.copy(TESTS / name, tmp_path)
     shutil.copytree(TESTS / "support", tmp_path / "support")
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")

@@ -343,6 +343,7 @@ def test_a_restarted_server_gets_what_it_had_not_saved(tmp_path, unused_port):
             ada.close()
 
 
+@pytest.mark.usefixtures("closes_soon")
 def test_an_unreachable_room_raises_after_the_timeout(unused_port):
     room = Room("lobby", "ada", url=f"http://127.0.0.1:{unused_port}")
     with room, pytest.raises(DeliveryTimeout), room.write(timeout=0.1):
