@@ -116,7 +116,7 @@ function loadFactory(model: Model, onCode: (factory: Factory) => void): () => vo
 /** False if the comm is closed. */
 function post(model: Model, content: unknown): boolean {
   try {
-    model.send(content);
+    Promise.resolve(model.send(content)).catch(() => undefined); // refused in marimo: it is sent again
     return true;
   } catch {
     return false;

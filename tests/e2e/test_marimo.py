@@ -57,6 +57,8 @@ FITS = """
 WORKER_CELL = """
 @app.cell
 def _():
+    import os
+    import signal
     import time
 
     from bqwidget import Room as WorkerRoom
@@ -67,6 +69,8 @@ def _():
     @worker.on_message
     def work(message):
         print("working on", message.text)
+        if message.text == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
         while message.text == "stuck":
             time.sleep(0.05)
         if message.text == "fail":
@@ -81,7 +85,7 @@ def _():
     return
 
 """
-"""An additional cell: a handler that can be stuck or fail, and an output that follows the room."""
+"""An additional cell: a handler that can be stuck, fail or end its kernel, and an output that follows the room."""
 
 
 @pytest.fixture
@@ -203,3 +207,24 @@ def test_a_callback_shows_its_output_below_its_cell_and_can_be_stopped(marimo, p
     bob.wait_for(lambda message: message.text == "done: two", after=again, timeout=20)
     assert cell.get_by_text("callback.py").count() == 0
     eventually(lambda: not any(member.busy for member in bob.members), 20, "an idle kernel")
+
+
+@pytest.mark.parametrize(("mode", "cells"), [("edit", WORKER_CELL)])
+def test_the_window_tells_a_busy_kernel_from_one_that_has_ended(marimo, pages, bob):
+    page = pages()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(marimo)
+    bob.wait_for(lambda message: message.text == "the worker is here", after=0, timeout=SLOW_TIMEOUT / 1000)
+    window = Window(page.get_by_role("region", name="Chat room lobby"))
+    window.wait_connected()
+    window.say("stuck")
+    window.say("one more")
+    window.status.filter(has_text="Kernel busy").wait_for(timeout=SLOW_TIMEOUT)
+    page.mouse.click(5, 400)  # outside the cells, where the key has another meaning
+    page.keyboard.press("Control+i")
+    window.wait_connected()
+    assert errors == []
+    bob.send("die")
+    window.status.filter(has_text="Disconnected: run the cell again").wait_for(timeout=SLOW_TIMEOUT)
+    assert page.get_by_text("Failed to update model value").count() == 0

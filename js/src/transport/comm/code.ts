@@ -22,7 +22,7 @@ export async function fetchCode(model: Model, name: string): Promise<string> {
   const request = known.get(name) ?? { answer: answerTo(model, name), sentAt: -Infinity };
   known.set(name, request);
   if (Date.now() - request.sentAt >= MIN_RESEND_INTERVAL_MS) {
-    model.send({ do: "code", name });
+    Promise.resolve(model.send({ do: "code", name })).catch(() => undefined); // the time runs out
     request.sentAt = Date.now();
   }
   let timer: ReturnType<typeof setTimeout> | undefined;

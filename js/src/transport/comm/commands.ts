@@ -1,7 +1,8 @@
 /** Commands of a window to its kernel: numbered, and repeated until acknowledged, because a comm may drop messages.
  *
  * A command that the kernel has processed (Jupyter reports it idle afterwards) and never acknowledges went to a kernel
- * that does not know this comm: it was restarted, possibly in another tab.
+ * that does not know this comm: it was restarted, possibly in another tab. marimo tells it sooner: it refuses commands
+ * to a kernel that has ended, not those to a busy one.
  */
 
 import type { PagePosition } from "../../model/state";
@@ -13,15 +14,14 @@ import type { ChunkCommand } from "./attachments";
 /** The part of anywidget's model that is used. */
 export interface Model {
   get(name: string): unknown;
-  send(content: unknown, callbacks?: Callbacks, buffers?: readonly ArrayBuffer[]): void;
+  /** Returns a promise in marimo, which is rejected if the kernel has ended or its server does not answer. */
+  send(content: unknown, callbacks?: Callbacks, buffers?: readonly ArrayBuffer[]): unknown;
   on(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
   off(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
 }
 
-/** What Jupyter calls with the messages that the kernel publishes while it processes a command. */
-interface Callbacks {
-  readonly iopub: { readonly status: (message: unknown) => void };
-}
+/** What Jupyter calls with the messages that the kernel publishes while it processes a command. marimo calls the whole. */
+export type Callbacks = (() => void) & { readonly iopub: { readonly status: (message: unknown) => void } };
 
 export type CommCommand =
   | { readonly do: "open" | "ping" }
@@ -57,11 +57,14 @@ export class CommandQueue {
   last = 0;
   readonly #model: Model;
   readonly #client: string;
+  readonly #onRefused: () => void;
   readonly #unacked = new Map<number, UnackedCommand>();
 
-  constructor(model: Model, client: string) {
+  /** `onRefused` is called after a command has not reached a kernel. */
+  constructor(model: Model, client: string, onRefused: () => void) {
     this.#model = model;
     this.#client = client;
+    this.#onRefused = onRefused;
   }
 
   /** False if the comm is closed. */
@@ -80,7 +83,9 @@ export class CommandQueue {
   /** Sends without a number, once. False if the comm is closed. */
   post(content: Readonly<Record<string, unknown>>, callbacks?: Callbacks, buffer?: ArrayBuffer): boolean {
     try {
-      this.#model.send({ client: this.#client, ...content }, callbacks, buffer === undefined ? undefined : [buffer]);
+      const buffers = buffer === undefined ? undefined : [buffer];
+      const sent = this.#model.send({ client: this.#client, ...content }, callbacks, buffers);
+      Promise.resolve(sent).catch(this.#onRefused);
       return true;
     } catch {
       return false;
@@ -133,7 +138,8 @@ export class CommandQueue {
       unacked.processed += 1;
       unacked.processedAt = Date.now();
     };
-    return this.post({ k, ...unacked.command }, { iopub: { status } }, unacked.buffer);
+    const callbacks = Object.assign(() => undefined, { iopub: { status } });
+    return this.post({ k, ...unacked.command }, callbacks, unacked.buffer);
   }
 }
 

@@ -11,6 +11,7 @@ import type { ClientFrame } from "../../protocol/client-frames";
 import type { Entry, Message } from "../../protocol/entries";
 import { PageUnavailableError, RequestError, UNREADABLE } from "../../protocol/errors";
 import { asMessages, asModeration, asServerFrames } from "../../protocol/guards";
+import { newId } from "../../protocol/ids";
 import type { Moderation, Order } from "../../protocol/moderation";
 import type { Invite } from "../../protocol/rooms";
 import { isObject, parseJson } from "../../protocol/schema";
@@ -35,13 +36,15 @@ const SEEN_INTERVAL_MS = 100;
 const ENVELOPES_PER_SEEN = 10;
 /** After this long without an envelope, a ping asks whether the kernel still knows this comm. */
 const PING_INTERVAL_MS = 10_000;
+/** After a command was refused, which may be because of the network. */
+const REOPEN_INTERVAL_MS = 30_000;
 const COMM_CLOSED = { code: "gone", message: "disconnected: run the cell again" };
 
 export class CommSource implements Source {
   readonly #model: Model;
-  readonly #client: string;
+  #client: string;
   #events: SourceEvents | null = null;
-  readonly #commands: CommandQueue;
+  #commands: CommandQueue;
   readonly #pendingReplies = new Map<number, PendingReply>();
   /** The number of the last delta that was dispatched; null until the first snapshot. */
   #lastDelta: number | null = null;
@@ -50,6 +53,7 @@ export class CommSource implements Source {
   #lastSeen: number | null = null;
   #status: CommStatus = "ok";
   #receivedAt = 0;
+  #reopenAt = Infinity;
   /** The room is closed: the kernel acknowledges nothing any more. */
   #closed = false;
   #checkTimer: ReturnType<typeof setInterval> | undefined;
@@ -59,7 +63,7 @@ export class CommSource implements Source {
   constructor(model: Model, client: string) {
     this.#model = model;
     this.#client = client;
-    this.#commands = new CommandQueue(model, client);
+    this.#commands = new CommandQueue(model, client, this.#onRefused);
   }
 
   start(events: SourceEvents): void {
@@ -127,7 +131,10 @@ export class CommSource implements Source {
     if (!isObject(envelope) || this.#events === null) return;
     if ("to" in envelope && envelope.to !== this.#client) return;
     this.#receivedAt = Date.now();
-    if (this.#status === "gone") this.#setStatus("ok");
+    if (this.#status === "gone") {
+      if (!this.#commands.isOpening()) this.#reopen();
+      this.#setStatus("ok");
+    }
     const { n, ack, reply, snapshot } = envelope;
     if (typeof ack === "number") this.#onAck(ack);
     else if (typeof reply === "number") this.#onReply(reply, { envelope, buffers });
@@ -184,6 +191,16 @@ export class CommSource implements Source {
     this.#resyncTimer = undefined;
   }
 
+  /** As a new browser: the kernel waits for the commands of the old one, which are dropped, before it executes others. */
+  #reopen(): void {
+    this.#reopenAt = Infinity;
+    this.#client = newId();
+    this.#commands = new CommandQueue(this.#model, this.#client, this.#onRefused);
+    this.#lastDelta = null;
+    this.#earlyDeltas.clear();
+    this.#requestSnapshot();
+  }
+
   #requestSnapshot(): void {
     this.#cancelResync();
     if (!this.#commands.isOpening()) this.#sendCommand({ do: "open" });
@@ -237,7 +254,7 @@ export class CommSource implements Source {
 
   /** Sends overdue commands again, and reports a kernel that is busy or does not know this comm. */
   #check(): void {
-    if (this.#status === "gone") return;
+    if (this.#status === "gone") return this.#reopenAt <= Date.now() ? this.#reopen() : undefined;
     const quiet = Date.now() - this.#receivedAt >= PING_INTERVAL_MS && !this.#closed;
     if (quiet && this.#commands.isEmpty()) this.#sendCommand({ do: "ping" });
     if (this.#commands.isUnknown() && !this.#closed) return this.#onClosed();
@@ -246,6 +263,12 @@ export class CommSource implements Source {
 
   readonly #checkComm = (): void => {
     this.#posted(this.#commands.post({ do: "seen", n: this.#lastDelta ?? 0 }));
+  };
+
+  readonly #onRefused = (): void => {
+    if (this.#events === null || this.#closed) return;
+    this.#reopenAt = Date.now() + REOPEN_INTERVAL_MS;
+    this.#onClosed();
   };
 
   #onClosed(): void {

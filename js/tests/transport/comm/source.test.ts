@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Input } from "../../../src/model/state";
+import type { Callbacks } from "../../../src/transport/comm/commands";
 import { CommSource } from "../../../src/transport/comm/source";
 import { FakeLog } from "../../support/fake-log";
 
@@ -11,15 +12,19 @@ type Command = Readonly<Record<string, unknown>>;
 class Kernel {
   readonly received: Command[] = [];
   closed = false;
+  /** Whether `send` fulfils its promise, as in marimo; null: it returns none, as in Jupyter. */
+  reachable: boolean | null = null;
   readonly #onStatus: ((message: unknown) => void)[] = [];
   readonly #listeners = new Map<string, Set<(content: unknown) => void>>();
 
   readonly model = {
     get: (): unknown => "",
-    send: (content: unknown, callbacks?: { iopub: { status: (message: unknown) => void } }): void => {
+    send: (content: unknown, callbacks?: Callbacks): unknown => {
       if (this.closed) throw new Error("Comm is closed");
       this.received.push(content as Command);
       if (callbacks) this.#onStatus.push(callbacks.iopub.status);
+      if (this.reachable === null) return undefined;
+      return (this.reachable ? Promise.resolve() : Promise.reject(new Error("HTTP 403"))).then(() => callbacks?.());
     },
     on: (event: string, callback: (content: unknown) => void): void => {
       this.#listeners.set(event, (this.#listeners.get(event) ?? new Set()).add(callback));
@@ -195,6 +200,33 @@ describe("to the kernel", () => {
     expect(inputs.at(-1)).toMatchObject({ type: "undeliverable" });
     kernel.send({ n: 1, frames: [synced(1)] });
     expect(statuses()).toEqual(["gone", "ok"]);
+  });
+
+  it("reports a kernel to which marimo sends nothing, and opens as a new window when it is reached again", async () => {
+    kernel.reachable = true;
+    open();
+    source.send({ type: "chat.ping" });
+    await vi.advanceTimersByTimeAsync(500);
+    expect(statuses()).toEqual([]);
+    kernel.reachable = false;
+    await vi.advanceTimersByTimeAsync(500);
+    expect(statuses()).toEqual(["gone"]);
+    expect(inputs.at(-1)).toMatchObject({ type: "undeliverable" });
+    const sent = kernel.received.length;
+    await vi.advanceTimersByTimeAsync(29_000);
+    expect(kernel.received).toHaveLength(sent);
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(kernel.received).toHaveLength(sent + 1);
+    kernel.reachable = true;
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(statuses()).toEqual(["gone"]);
+    const { client, k } = kernel.received.at(-1)!;
+    expect([client === "me", k]).toEqual([false, 1]);
+    kernel.send({ to: client, ack: 1 });
+    kernel.send({ to: client, n: 3, snapshot: [log.hello(true)] });
+    expect(statuses()).toEqual(["gone", "ok"]);
+    source.send({ type: "chat.ping" });
+    expect(kernel.received.at(-1)).toMatchObject({ client, k: 2 });
   });
 
   it("expects no acknowledgement of a closed room", () => {
