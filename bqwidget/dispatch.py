@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from bqwidget._threads.event_loops import close_loop, main_loop, without_running_loop
+from bqwidget._threads.interrupts import waiting
 
 from .errors import BqwidgetError
 
@@ -231,7 +232,8 @@ def wait(coroutine: Coroutine[Any, Any, Result]) -> Result:
         loop = loop_here.enter_nested_loop() if loop_here else asyncio.new_event_loop()
         task = loop.create_task(coroutine)
         try:
-            return loop.run_until_complete(task)
+            with waiting(loop):
+                return loop.run_until_complete(task)
         except (KeyboardInterrupt, BqwidgetError) as error:
             raise error.with_traceback(None) from error.__cause__  # hide internal frames from the user
         finally:

@@ -34,6 +34,8 @@ _background: Counter[int] = Counter()
 """Running callbacks by their thread."""
 _interrupted: set[int] = set()
 """The threads of ``_background`` in which KeyboardInterrupt was raised."""
+_waiting: dict[int, asyncio.AbstractEventLoop] = {}
+"""The loops in which threads wait."""
 _suspended: WeakSet[asyncio.Task[Any]] = WeakSet()
 _on_main = [0]
 """How many callbacks the main thread runs, one inside another's wait."""
@@ -131,12 +133,30 @@ def _on_sigint(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
         for thread in _background:
             _interrupted.add(thread)
             _raise_in(thread)
+            if (loop := _waiting.get(thread)) is not None:
+                with suppress(RuntimeError):  # it is closed
+                    loop.call_soon_threadsafe(int)  # nothing: a thread that sleeps does not see what is raised in it
     for task in list(_suspended):
         with suppress(RuntimeError):
             task.get_loop().call_soon_threadsafe(task.cancel, INTERRUPT_REASON)
     if _on_main[0]:
         _count[0] += 1
         raise KeyboardInterrupt
+
+
+@contextmanager
+def waiting(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """While this thread waits in ``loop``: an interrupt of its callback wakes it."""
+    thread = threading.get_ident()
+    outer = _waiting.get(thread)
+    _waiting[thread] = loop
+    try:
+        yield
+    finally:
+        if outer is None:
+            del _waiting[thread]
+        else:
+            _waiting[thread] = outer
 
 
 def _raise_in(thread: int) -> None:

@@ -28,6 +28,16 @@ async def suspended(*_):
 def yields(message):
     yield "begins"
     endless()
+async def yields_suspended(message):
+    print("begins", flush=True)
+    yield "one"
+    while True: await asyncio.sleep(.05)
+def waits(*_):
+    print("begins", flush=True)
+    room.wait_for(lambda message: False)
+def asks(*_):
+    print("begins", flush=True)
+    room.ask("go on?")
 from traitlets import HasTraits, Unicode, dlink
 class Target(HasTraits):
     text = Unicode()
@@ -48,6 +58,10 @@ CALLBACKS = {
     "a mention": "room.on_mention(endless)",
     "a command": "room.command(endless, name='endless')",
     "a generator": "room.on_message(yields)",
+    "an async generator": "room.on_message(yields_suspended)",
+    "a handler that waits": "room.on_message(waits)",
+    "a background handler that waits": "room.on_message(background=True)(waits)",
+    "a background handler that asks": "room.on_message(background=True)(asks)",
     "a widget's observer": "room.widget.observe(endless, 'messages')",
     "a link": "dlink((room, 'messages'), (Target(), 'text'), lambda messages: endless() if messages else '')",
 }
