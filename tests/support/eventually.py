@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Timer
+from threading import Event, Thread, get_ident
 from typing import TypeVar
 
 Found = TypeVar("Found")
@@ -21,9 +22,15 @@ def eventually(look: Callable[[], Found], timeout: float = 60, what: str = "") -
 
 
 @contextmanager
-def meanwhile(action: Callable[[], object], delay: float = 0.05) -> Iterator[None]:
-    """Run ``action`` on a thread ``delay`` seconds after the block began; the block ends after it."""
-    timer = Timer(delay, action)
-    timer.start()
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Run ``action`` on a thread once the block waits for an event of its loop; the block ends after it."""
+    waiting = get_ident()
+
+    def run() -> None:
+        eventually(lambda: sys._current_frames()[waiting].f_code.co_name == "select", what="the wait")
+        action()
+
+    thread = Thread(target=run)
+    thread.start()
     yield
-    timer.join()
+    thread.join()
