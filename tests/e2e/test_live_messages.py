@@ -273,7 +273,9 @@ def test_a_live_message_is_accessible(server, pages, bot, axe):
         window.messages.last.get_by_role("button", name="search papers").click()
         window.messages.last.get_by_text("3 hits").wait_for()
         page.get_by_text("bot: thinking…").wait_for()
-        assert axe(page, ".bq-chat") == []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert axe(page, ".bq-chat") == [], scheme
     window.messages.last.get_by_role("button", name="2 steps · 1 failed").wait_for()
     assert axe(page, ".bq-chat") == []
 

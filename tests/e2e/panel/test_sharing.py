@@ -53,7 +53,7 @@ def test_a_colleague_writes_after_two_clicks_within_ten_seconds(jupyter, pages):
     assert taken < MAX_SECONDS
 
 
-def test_the_dialog_of_a_kernel_s_window_makes_invites_of_the_chosen_size(jupyter, pages):
+def test_the_dialog_of_a_kernel_s_window_makes_invites_of_the_chosen_size(jupyter, pages, axe):
     lab = jupyter()
     page = pages(permissions=["clipboard-read", "clipboard-write"])
     notebook = lab.open(page, lab.notebook("share.ipynb", "from bqwidget import Room\nRoom('lobby', user='ada')"))
@@ -64,6 +64,7 @@ def test_the_dialog_of_a_kernel_s_window_makes_invites_of_the_chosen_size(jupyte
     region.get_by_role("spinbutton", name="People").fill("2")
     region.get_by_role("combobox", name="Valid for").select_option("1 day")
     region.get_by_text("works on this machine only").wait_for()
+    assert axe(page, ".bq-chat") == []
     region.get_by_role("button", name="Copy invite link").click()
     region.get_by_role("button", name="Copied").wait_for()
     link = page.evaluate("navigator.clipboard.readText()")

@@ -54,10 +54,13 @@ def read_by_ada(server: RunningServer, token: str) -> int:
     return next((room["unread"] for room in rooms if room["name"] == "lobby"), 0)
 
 
-def test_the_devices_of_a_verified_member_follow_each_other(
+def test_the_devices_and_the_kernel_of_a_verified_member_follow_each_other(
     server: RunningServer, tokens: dict[str, str], pages: Callable[..., Page]
 ) -> None:
-    with Room("lobby", user="bob", url=server.url, token=tokens["bob"]) as bob:
+    with (
+        Room("lobby", user="bob", url=server.url, token=tokens["bob"]) as bob,
+        Room("lobby", user="ada", url=server.url, token=tokens["ada"]) as kernel,
+    ):
         for number in range(30):
             bob.send(f"message {number}\nwith a second line")
         desk, phone = pages(), pages(viewport={"width": 390, "height": 700})
@@ -71,13 +74,30 @@ def test_the_devices_of_a_verified_member_follow_each_other(
         for page in (desk, phone):
             page.locator(".bq-count", has_text="1").wait_for()
         assert read_by_ada(server, tokens["ada"]) == 1
+        eventually(lambda: kernel.unread == 1)
         desk.get_by_role("button", name="Jump to latest").click()
         started = time.monotonic()
         phone.locator(".bq-count").wait_for(state="detached")
         seconds = time.monotonic() - started
         print(f"read at the desk, known on the phone after {seconds * 1000:.0f} ms")
         assert seconds < MAX_SECONDS
+        eventually(lambda: kernel.unread == 0)
         assert read_by_ada(server, tokens["ada"]) == 0
+
+        for page in (desk, phone):
+            page.locator(".bq-scroll").evaluate("list => { list.scrollTop = list.scrollHeight / 3 }")
+            page.get_by_role("button", name="Jump to latest").wait_for()
+        bob.send("for the kernel")
+        for page in (desk, phone):
+            page.locator(".bq-count", has_text="1").wait_for()
+        eventually(lambda: kernel.unread == 1)
+        started = time.monotonic()
+        kernel.mark_read()
+        for page in (desk, phone):
+            page.locator(".bq-count").wait_for(state="detached")
+        seconds = time.monotonic() - started
+        print(f"read in Python, known on both devices after {seconds * 1000:.0f} ms")
+        assert seconds < MAX_SECONDS
 
         for page in (desk, phone):
             page.goto("about:blank")
