@@ -85,6 +85,9 @@ def test_the_examples_of_an_empty_room_are_below_their_words(server, jupyter, pa
     notebook.run(0)
     window = window_in(notebook.run(1))
     assert window.region.locator("dl").evaluate(LINES) == [{"isAbove": True, "aligned": True}] * 4
+    page.set_viewport_size({"width": 640, "height": 900})
+    header, icon = (window.region.locator(part).bounding_box() for part in (".bq-header", ".bq-empty .bq-icon"))
+    assert icon["y"] >= header["y"] + header["height"]
 
 
 def test_the_window_follows_the_height_of_its_own_panel(server, jupyter, pages):

@@ -60,6 +60,7 @@ export function SearchPanel({ room, open, onClose, onGo }: Props): JSX.Element |
       else choose(hits[selected]?.seq);
     }
   };
+  const active = hits.length > 0 && { "aria-activedescendant": `${id}-${selected}` };
   return (
     <div
       class="bq-find"
@@ -81,7 +82,7 @@ export function SearchPanel({ room, open, onClose, onGo }: Props): JSX.Element |
           aria-label={strings.searchMessages}
           placeholder={strings.searchMessages}
           aria-controls={id}
-          {...(hits.length > 0 && { "aria-activedescendant": `${id}-${selected}` })}
+          {...active}
           value={words}
           onInput={(event) => {
             setWords(event.currentTarget.value);
@@ -97,7 +98,17 @@ export function SearchPanel({ room, open, onClose, onGo }: Props): JSX.Element |
       <p class="bq-find-state" aria-live="polite" dir="auto">
         {stateOf(search, words)}
       </p>
-      <ul id={id} class="bq-hits" role="listbox" aria-label={strings.searchResults} hidden={hits.length === 0}>
+      {/* Focusable, so that the keyboard can scroll it. */}
+      <ul
+        id={id}
+        class="bq-hits"
+        role="listbox"
+        tabIndex={0}
+        aria-label={strings.searchResults}
+        {...active}
+        hidden={hits.length === 0}
+        onKeyDown={handleKey}
+      >
         {hits.map((message, index) => (
           <SearchHit
             key={message.seq}

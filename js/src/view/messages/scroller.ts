@@ -65,7 +65,8 @@ export class Scroller {
     const element = this.#element;
     if (element.clientHeight === 0) return;
     if (this.following) {
-      element.scrollTop = element.scrollHeight;
+      // What an empty room shows begins at its top.
+      element.scrollTop = element.querySelector("[data-row]") === null ? 0 : element.scrollHeight;
     } else if (this.#anchor?.element.isConnected) {
       const { element: anchor, offset } = this.#anchor;
       const moved = this.#offset(anchor) - offset;
