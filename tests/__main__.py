@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
 def _lowest(environment: dict[str, Any], options: list[str]) -> Step:
     """The quick tests, with the lowest versions of what bqwidget needs."""
     python = environment["prepare"]("test", lowest=True)
-    return Step("pytest, lowest", [python, "-m", "pytest", "-q", *PARALLEL, "--quick", *options])
+    return Step("pytest, lowest", [python, "-m", "pytest", "-q", *PARALLEL, "--quick", "--versions", *options])
 
 
 def _run(step: Step, *, captures: bool = False) -> Result:

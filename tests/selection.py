@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out what needs a browser, a kernel, Jupyter or NATS, what is slow, and what measures time",
     )
+    parser.addoption(
+        "--versions",
+        action="store_true",
+        help="with --quick: run what is slow if it is marked as one that depends on the versions of packages",
+    )
 
 
 def need(item: pytest.Item) -> str | None:
@@ -46,7 +51,9 @@ def reason(item: pytest.Item) -> str | None:
         return "measure time"
     if what := need(item):
         return f"need {what}"
-    return "are slow" if item.get_closest_marker("slow") else None
+    slow = item.get_closest_marker("slow")
+    is_run = slow is None or (item.config.option.versions and slow.kwargs.get("versions"))
+    return None if is_run else "are slow"
 
 
 def cost(item: pytest.Item) -> float:

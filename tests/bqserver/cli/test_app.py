@@ -112,6 +112,7 @@ def test_the_runtime_file_is_private_and_deleted_at_the_end(home):
         assert not path.exists()
 
 
+@pytest.mark.slow("waits until it ends")
 def test_it_exits_when_idle(home):
     with bqserver("--port=0", "--log=memory", "--open", "--idle-timeout=1") as process:
         with member(listening(process)) as one:

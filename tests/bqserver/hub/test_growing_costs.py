@@ -120,6 +120,7 @@ def test_the_last_of_5000_changes_costs_as_much_as_the_first(kind, tmp_path: Pat
 # ---- other tables
 
 
+@pytest.mark.slow("makes a thousand invites")
 def test_invites_of_one_inviter_are_limited(home: Path):
     ada, bob = (tokens.add_grant(home / "data" / "tokens.json", name)[0] for name in ("ada", "bob"))
     with running_server() as server:
@@ -174,6 +175,7 @@ def test_a_rejected_draft_makes_no_room(tmp_path: Path):
     db.close()
 
 
+@pytest.mark.slow("makes many rooms")
 def test_a_list_of_many_rooms_is_complete_and_ordered(log_traits):
     with running_server(open=True, **log_traits("sqlite")) as server:
         names = sorted(f"room-{number}" for number in range(1_200))

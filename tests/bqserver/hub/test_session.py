@@ -88,6 +88,7 @@ def test_a_member_that_sends_at_once_gets_hello_first_and_its_own_message(log_tr
     assert hello["seq"] < next(frame["entry"]["seq"] for frame in others if frame["type"] == "message")
 
 
+@pytest.mark.slow("waits for longer than a silent member is waited for")
 def test_a_member_that_waits_for_hello_is_read_meanwhile(monkeypatch):
     """Waiting for the log does not count as silence: pings are answered both ways."""
     bounds, asked = MemoryLog.bounds, threading.Event()
@@ -425,6 +426,7 @@ def until_members(one, members: list[dict]) -> None:
         pass
 
 
+@pytest.mark.slow("suspends a server for four seconds")
 def test_a_server_that_was_suspended_keeps_its_members():
     """A laptop that slept: the members could not be pinged meanwhile, so their silence means nothing."""
     with bqserver("--port=0", "--open", "--log=memory", "--heartbeat=1") as server, member(listening(server)) as one:

@@ -229,6 +229,7 @@ def test_pinned_messages_are_read_apart_from_the_others(new_log: Opener):
     run_scenario(new_log, scenario)
 
 
+@pytest.mark.slow("tries random drafts")
 @settings(max_examples=30)
 @given(drafts=st.lists(submissions(), max_size=30), size=st.integers(1, 9))
 def test_memory_and_sqlite_give_the_same_outcomes_and_messages(tmp_path_factory: pytest.TempPathFactory, drafts, size):

@@ -127,6 +127,7 @@ def test_other_rooms_are_searched_while_an_index_is_built(log: Path):
         assert b" 200 " in clients[0].recv(20)
 
 
+@pytest.mark.slow("fills a queue with searches")
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_a_full_queue_rejects_with_a_time_to_wait(kind: str, log: Path):
     with running_server(log="memory" if kind == "memory" else f"sqlite:{log}", open=True) as server:

@@ -18,6 +18,7 @@ from support.eventually import eventually
 from support.raw_http import connect, post
 from support.ws_client import request
 
+pytestmark = pytest.mark.slow("fills rooms with 12 MB")
 MB = 1024 * 1024
 TEXT = "\U0001f600" * 16_000
 """64 kB, so a page of 200 messages has 12.8 MB."""

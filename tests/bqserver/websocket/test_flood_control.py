@@ -141,6 +141,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flood_control, "MAX_THROTTLED_SECONDS", 0.5)
 
 
+@pytest.mark.slow("floods a server")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flood_of_any_kind_is_closed_with_a_code_that_arrives(
     kind: str, impatient: None, monkeypatch: pytest.MonkeyPatch

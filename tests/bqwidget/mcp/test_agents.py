@@ -26,6 +26,7 @@ from bqwidget.protocol import Message
 if TYPE_CHECKING:
     from mcp.client import Client  # it takes seconds to import: not where the tests are collected
 
+pytestmark = pytest.mark.slow("starts the MCP server as a process", versions=True)
 INJECTIONS: list[str] = json.loads((TESTS / "injections.json").read_text())
 """Fifty texts by which a person might try to speak to an agent as its tool or its user."""
 

@@ -157,6 +157,7 @@ def test_unknown_frames_of_a_newer_server_are_ignored():
     assert decode_server('{"type": "synced", "seq": 3, "mood": "calm"}').seq == 3
 
 
+@pytest.mark.slow("tries random input")
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_no_input_breaks_the_decoders(data):
     decode_client(data)

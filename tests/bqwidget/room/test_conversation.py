@@ -146,6 +146,7 @@ def types_of_the_sdks() -> list[Any]:
     return [TypeAdapter(list[ChatCompletionMessageParam]), TypeAdapter(list[MessageParam]), ModelMessagesTypeAdapter]
 
 
+@pytest.mark.slow("imports the SDKs")
 @given(SPOKEN)
 def test_the_types_of_the_sdks_accept_every_conversation(spoken: list[Turn]) -> None:
     of_openai, of_anthropic, of_pydantic_ai = types_of_the_sdks()

@@ -194,6 +194,7 @@ def test_payloads_in_all_fields_of_a_message_stay_text(server, pages, room, text
     assert monitors[1].report() == []
 
 
+@pytest.mark.slow("sends a thousand requests")
 def test_payloads_as_room_names_are_rejected_as_json(server):
     for text in (text for text in PAYLOADS if not ROOM_NAME.fullmatch(text)):
         answer = request(server.url, "GET", f"/rooms/{quote(text, safe='')}", Accept="text/html")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from bqserver.hub.catch_up import start_join, start_resume
 from bqserver.hub.dispatch import dispatch
 from bqserver.hub.hub import Hub
@@ -117,6 +118,7 @@ actions = st.lists(
 )
 
 
+@pytest.mark.slow("tries random actions")
 @settings(max_examples=300)
 @given(actions=actions, last=st.sampled_from(["end", "end with a text", "lost", "delete"]))
 def test_everybody_has_the_same_text(actions, last):

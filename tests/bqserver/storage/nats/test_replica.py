@@ -62,6 +62,7 @@ REPEATED = [
 """A room that starts after the stream's first message, and a cid that comes twice, in one batch or in two."""
 
 
+@pytest.mark.slow("tries random drafts")
 @settings(max_examples=15)
 @example(drafts=REPEATED, one=1, other=3)
 @given(drafts=st.lists(submissions(), max_size=30), one=st.integers(1, 30), other=st.integers(1, 30))
@@ -95,6 +96,7 @@ def test_a_node_that_has_an_erased_poll_applies_its_erased_votes(tmp_path):
     asyncio.run(scenario())
 
 
+@pytest.mark.slow("tries random drafts")
 @settings(max_examples=15)
 @example(rooms="aab", size=2, upto=20)
 @given(rooms=st.text("ab", min_size=1, max_size=20), size=st.integers(1, 20), upto=st.integers(1, 200))
@@ -133,6 +135,7 @@ def test_trimmed_entries_do_not_come_back_from_the_stream(tmp_path_factory, room
     asyncio.run(scenario())
 
 
+@pytest.mark.slow("tries random drafts")
 @settings(max_examples=15)
 @given(drafts=st.lists(submissions(), max_size=30))
 def test_the_outcomes_are_those_of_a_log(tmp_path_factory, drafts):
