@@ -12,7 +12,7 @@
     ├── WaitTimeout            the awaited event did not happen in time: ``timeout``         (a TimeoutError)
     ├── TrackStopped           a member stopped the loop of ``room.track(..., stop=True)``: ``user``
     ├── ConnectionRefused      the server can't be joined: ``url``, ``status``, ``code``, ``retry_after``
-    └── LocalServerError       the local server can't be found or started: ``path``
+    └── LocalServerError       the local server can't be found or started: ``path``, ``reason``
 
 ``BqwidgetError`` itself is raised for wrong use.
 """
@@ -138,9 +138,11 @@ class ConnectionRefused(BqwidgetError):
 class LocalServerError(BqwidgetError):
     """The user's local server can't be found or started. ``path``: the file or log with the reason.
 
+    ``reason``: what other people may read of the message, without names of folders.
     Example: ``except LocalServerError as error: print(error.path)``
     """
 
-    def __init__(self, message: str, *, path: str | None = None) -> None:
+    def __init__(self, message: str, *, path: str | None = None, reason: str | None = None) -> None:
         super().__init__(message)
         self.path = path
+        self.reason = reason or (message.replace(path, "its folder") if path else message)

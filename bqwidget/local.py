@@ -215,10 +215,10 @@ def _start(runtime_file: Path, log: Path, options: Sequence[str], deadline: floa
             return server
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(_POLL_INTERVAL)
-            raise _start_error(f"the local server ended with code {code} when it started", log)
+            raise _start_error(f"the local server ended with code {code} when it started", log, runtime_file)
     process.terminate()
     _collect(process)
-    raise _start_error("the local server did not answer in time", log)
+    raise _start_error("the local server did not answer in time", log, runtime_file)
 
 
 def _collect(process: subprocess.Popen[bytes]) -> None:
@@ -229,13 +229,14 @@ def _collect(process: subprocess.Popen[bytes]) -> None:
         process.returncode = 0  # no warning that it still runs
 
 
-def _start_error(what: str, log: Path) -> LocalServerError:
-    if shutil.disk_usage(log.parent).free < _MIN_FREE_BYTES:
-        return LocalServerError(f"the disk of {log.parent} is full: free some space", path=str(log.parent))
-    tail = log.read_text(errors="replace").strip().splitlines()[-10:]
-    lines = "".join(f"\n    {line}" for line in tail) or " nothing"
-    message = f"{what}. Its log {log} ends with:{lines}\nOr start a server with `bqserver`."
-    return LocalServerError(message, path=str(log))
+def _start_error(what: str, log: Path, runtime_file: Path) -> LocalServerError:
+    for folder in (log.parent, runtime_file.parent):
+        if shutil.disk_usage(folder).free < _MIN_FREE_BYTES:
+            return LocalServerError(f"the disk of {folder} is full: free some space", path=str(folder))
+    tail = "\n    ".join(log.read_text(errors="replace").strip().splitlines()[-10:]) or "nothing"
+    message = f"{what}. Its log {log} ends with:\n    {tail}\nOr start a server with `bqserver`."
+    said = re.sub(r"(\w:)?[/\\]\S*[/\\]", "", tail.rpartition("\n")[2].partition("bqserver: ")[2])  # no folders
+    return LocalServerError(message, path=str(log), reason=said or f"{what}: {log.name} in the data folder says why")
 
 
 def _unwritable(error: OSError, path: Path, what: str = "written") -> LocalServerError:
@@ -276,8 +277,7 @@ def _locked(path: Path, deadline: float) -> Iterator[None]:
         while not _try_lock(descriptor, path):
             if time.monotonic() > deadline:
                 raise LocalServerError(
-                    f"another process is still starting the local server (it holds the lock {path})",
-                    path=str(path),
+                    f"another process is still starting the local server, and locks {path}: try again", path=str(path)
                 )
             time.sleep(_POLL_INTERVAL)
         yield

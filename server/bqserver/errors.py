@@ -79,4 +79,8 @@ class TooManyInvites(ServerError):  # noqa: N818 - a condition that passes
 
 
 class ServerUnreachable(ServerError):  # noqa: N818 - a condition that passes
-    """The server that requests are forwarded to does not answer, and could not be started."""
+    """The server that requests are forwarded to does not answer, or could not be started (``start_failed``)."""
+
+    def __init__(self, message: str, code: str = "unavailable") -> None:
+        super().__init__(message)
+        self.code = code

@@ -187,6 +187,10 @@ def file_stamp(path: Path) -> FileStamp | None:
 # ---- lock files
 
 
+LOCKED_ERRNOS = errno.EACCES, errno.EAGAIN, errno.EDEADLK
+"""Of a lock that another process holds. Others: there are no locks here, as on some network disks."""
+
+
 class LockFile:
     """An exclusive lock on ``PATH.lock``, held until ``release`` or the end of the process.
 
@@ -205,6 +209,8 @@ class LockFile:
         except OSError as error:
             holder = self._file.read().strip()
             self._file.close()
+            if error.errno not in LOCKED_ERRNOS:
+                raise unwritable_error(path, error, "locked") from error
             raise in_use_error(path, holder) from error
 
     def keep(self) -> None:
@@ -238,8 +244,8 @@ def in_use_error(path: Path, holder: str = "") -> HistoryInUse:
     )
 
 
-def unwritable_error(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path} can't be written ({error.strerror}): give another file with --log=sqlite:PATH")
+def unwritable_error(path: Path, error: OSError, what: str = "written") -> StorageError:
+    return StorageError(f"{path} can't be {what} ({error.strerror}): give another file with --log=sqlite:PATH")
 
 
 def is_locked(path: Path) -> bool:

@@ -141,7 +141,8 @@ class ForwardingHandler(RequestHandler):
         try:
             self._server = await self.route.upstream.send(self.request.method or "", self.uri(), headers, told)
         except ServerUnreachable as error:
-            raise ApiError(503, "unavailable", str(error), retry_after=UNAVAILABLE_RETRY_SECONDS) from error
+            why = str(error) if isinstance(found, Identity) else "the rooms can't be reached: try again"
+            raise ApiError(503, error.code, why, retry_after=UNAVAILABLE_RETRY_SECONDS) from error
         self._answer = asyncio.ensure_future(self._server.read_response(_Answer(self, relay)))
 
     def uri(self) -> str:

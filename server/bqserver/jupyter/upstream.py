@@ -22,7 +22,7 @@ from tornado.tcpclient import TCPClient
 from bqserver.auth.gateway import HEADER_NAME, Forwarded, forwarded_header
 from bqserver.auth.origins import is_loopback
 from bqserver.errors import ServerUnreachable, StartError
-from bqwidget.errors import BqwidgetError
+from bqwidget.errors import LocalServerError
 from bqwidget.local import LocalServer, end, find_or_start
 
 CONNECT_TIMEOUT = 10.0
@@ -97,13 +97,12 @@ class LocalUpstream:
                 self._finding = asyncio.ensure_future(asyncio.to_thread(self._find))
             try:
                 self._server = await asyncio.shield(self._finding)
-            except BqwidgetError as error:
+            except LocalServerError as error:
                 if str(error) != self._problem:
                     self._problem = str(error)
                     _log.error("chat rooms unavailable: %s", error)
-                raise ServerUnreachable(
-                    "the local server can't be started: the log of this Jupyter server says why"
-                ) from error
+                reason = f"the local server can't be started: {error.reason}"
+                raise ServerUnreachable(reason, "start_failed") from error
             self._problem = ""
             self._report_settings(self._server)
         return self._server

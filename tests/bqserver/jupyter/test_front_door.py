@@ -155,7 +155,7 @@ def test_the_local_server_outlives_jupyter_and_comes_back_when_it_has_ended(home
         assert local(home)["pid"] != pid
 
 
-def test_members_are_not_shown_why_the_local_server_cannot_start(home, home_environ, jupyter_server):
+def test_members_read_why_the_local_server_cannot_start_without_names_of_folders(home, home_environ, jupyter_server):
     with jupyter_server(home, home_environ) as server:
         running = find_or_start()
         os.kill(running.pid, signal.SIGKILL)
@@ -163,7 +163,11 @@ def test_members_are_not_shown_why_the_local_server_cannot_start(home, home_envi
         (home / "data" / "local.sqlite").write_bytes(b"these are not the bytes of a database" * 100)
         for _ in range(2):
             answer = server.ask("GET", "/bqserver/messages")
-            assert (answer.status, answer.code, str(home) in answer.body.decode()) == (503, "unavailable", False)
+            assert (answer.status, answer.code, str(home) in answer.body.decode()) == (503, "start_failed", False)
+            reason = "the local server can't be started: local.sqlite is damaged: inspect it"
+            assert answer.json["error"]["message"].startswith(reason)
+        stranger = server.ask("GET", "/bqserver/messages", Cookie="")
+        assert stranger.json["error"] == {"code": "start_failed", "message": "the rooms can't be reached: try again"}
         (said,) = [line for line in server.log.read_text().splitlines() if "chat rooms unavailable" in line]
         assert str(home / "data" / "local-server.log") in said
 

@@ -139,6 +139,7 @@ def test_a_folder_writable_by_others_is_refused(home: Path) -> None:
     with pytest.raises(LocalServerError, match="chmod 700") as raised:
         find_or_start()
     assert raised.value.path == str(home / "runtime")
+    assert raised.value.reason.startswith("other users can write to its folder: run `chmod 700` on it")
 
 
 def test_a_folder_that_cannot_be_created_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +156,16 @@ def test_a_failed_start_shows_the_log(home: Path) -> None:
         find_or_start()
     assert "local.sqlite" in str(raised.value).split("ends with:")[1]
     assert raised.value.path == str(home / "data" / "local-server.log")
+    assert raised.value.reason.startswith("local.sqlite is not a bqserver database")
+
+
+def test_a_full_disk_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "data").mkdir(mode=0o700)
+    (home / "data" / "local.sqlite").write_bytes(b"cut off")
+    monkeypatch.setattr(local, "_MIN_FREE_BYTES", 1 << 80)
+    with pytest.raises(LocalServerError, match=r"the disk of .*/data is full: free some space") as raised:
+        find_or_start()
+    assert raised.value.reason == "the disk of its folder is full: free some space"
 
 
 def test_a_server_of_an_earlier_version_is_replaced_and_loses_nothing(home: Path) -> None:
@@ -190,6 +201,7 @@ def test_a_home_that_cannot_be_written_is_named_with_a_remedy(variable: str, mon
     ) as raised:
         find_or_start()
     assert raised.value.path == "/sys/bqwidget"
+    assert raised.value.reason.startswith("its folder can't be created: ")
 
 
 def test_a_disk_without_locks_is_named_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +209,9 @@ def test_a_disk_without_locks_is_named_at_once(home: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(local.fcntl, "flock", refuse)
-    with pytest.raises(LocalServerError, match=r"can't be locked .* folders on a local disk"):
+    with pytest.raises(LocalServerError, match=r"can't be locked .* folders on a local disk") as raised:
         find_or_start()
+    assert raised.value.reason.startswith("its folder can't be locked (No locks available)")
 
 
 def test_a_hanging_server_is_named_and_no_second_one_started(home: Path) -> None:

@@ -6,7 +6,6 @@ of them. So the paths are compared with what was opened, by device and inode.
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 import sys
@@ -14,13 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from bqserver.errors import StorageError
-from bqserver.files import LockFile, in_use_error, open_private, unwritable_error
+from bqserver.files import LOCKED_ERRNOS, LockFile, in_use_error, open_private, unwritable_error
 
 COMPANION_SUFFIXES = ("-wal", "-shm")
 LOCKED_BYTE = 1 << 62
 """Offset of the locked byte: far from those that SQLite locks, at 1 GiB."""
-
-LOCKED_ERRNOS = errno.EACCES, errno.EAGAIN
 
 FileId = tuple[int, int, bool]
 """Device, inode, and whether it is a database without contents; a companion may be empty."""

@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from bqserver.errors import StorageError
+from bqserver.files import LockFile
 from bqserver.storage.sqlite.backup import backup
 from bqserver.testing import running_server
 from support.eventually import eventually
@@ -172,6 +174,16 @@ def test_a_second_server_is_refused_through_a_link_and_without_its_lock_file(log
         check_refused("--port=0", "--open", path=log)
     assert (process.health(), process.post()) == (503, 503)
     assert f"{log} was removed or replaced" in process.errors()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_a_disk_without_locks_is_not_taken_for_another_server(home: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"can't be locked \(No locks available\): give another file"):
+        LockFile(home / "log.sqlite")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of a descriptor")
