@@ -179,6 +179,10 @@ def test_a_server_of_an_earlier_version_is_replaced_and_loses_nothing(home: Path
     assert request(second, "GET", "/messages") == (200, [entry])
     file.write_text(json.dumps({**json.loads(file.read_text()), "version": "99"}))
     assert find_or_start().pid == second.pid  # a newer one is used
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": "0.0.9"}))
+    third = find_or_start()
+    assert third.pid not in (first.pid, second.pid)
+    assert request(third, "GET", "/messages") == (200, [entry])
 
 
 def test_the_gateway_key_is_new_with_each_start(home: Path) -> None:
