@@ -23,6 +23,8 @@ import { addProgramLoader } from "./worker/worker-client";
 export interface RoomsOptions {
   /** The server's base URL, ending in a slash. */
   readonly base: string;
+  /** The base URL of the rooms' pages, where people elsewhere than in this Jupyter open them. */
+  readonly pages: string;
   /** The verified name of the reader, or null. */
   readonly principal: string | null;
 }
@@ -41,7 +43,7 @@ export class Rooms {
   readonly #options: RoomsOptions;
 
   constructor(options: RoomsOptions) {
-    const { base, principal } = options;
+    const { base, pages, principal } = options;
     this.#options = options;
     setLanguage(navigator.languages, document.documentElement.lang); // JupyterLab's language is in `lang`
     const member = loadClientId();
@@ -60,7 +62,7 @@ export class Rooms {
     });
     this.#connections = new Connections(
       this.#list,
-      (name) => new Room(new SocketSource({ base, room: name, member }), stateOf(name)),
+      (name) => new Room(new SocketSource({ base, pages, room: name, member }), stateOf(name)),
     );
     this.#list.start();
     addProgramLoader(async (program) => {

@@ -103,8 +103,10 @@ export const de: Strings = {
     login: "Für alle, die sich hier anmelden können.",
     open: "Für alle, die diesen Server erreichen.",
     invite: "Ein Einladungslink lässt andere ein. Der einfache Link ist für Personen, die schon Zugang haben.",
-    session: "Für Personen, die schon Zugang haben. Andere brauchen einen Einladungslink: von „Teilen“ in einem Notebook, room.invite() oder bqserver invite.",
+    session: "Für Personen, die schon Zugang haben. „Teilen“ in einem Notebook erstellt Einladungslinks für andere: bitte die Person darum, die dich eingeladen hat. Auf deinem eigenen Server: bqserver invite.",
   },
+  shareOnHub: (user) =>
+    `Für alle, die den Server von ${user} benutzen dürfen. Räume für alle in diesem JupyterHub brauchen dessen Chat-Dienst: frage die Administration.`,
   onlyHere: {
     jupyter: "Er funktioniert nur auf diesem Rechner. Für andere muss Jupyter erreichbar laufen, etwa mit JupyterHub.",
     server: "Er funktioniert nur auf diesem Rechner. Für andere: bqserver mit --ip=0.0.0.0 starten, seine Adresse in Room(url=…).",

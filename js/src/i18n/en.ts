@@ -100,8 +100,11 @@ export const en = {
     login: "For everyone who may log in here.",
     open: "For everyone who can reach this server.",
     invite: "An invite link lets others in. The plain link is for people who are in already.",
-    session: "For people who are in already. Others need an invite link: from “Share” in a notebook, room.invite(), or bqserver invite.",
+    session: "For people who are in already. “Share” in a notebook makes invite links for others: ask the person who invited you. On your own server, run bqserver invite.",
   },
+  /** For a user's own server on a JupyterHub. */
+  shareOnHub: (user: string) =>
+    `For people who may use ${user}’s server. Rooms for everyone on this JupyterHub need its chat service: ask the administrator.`,
   onlyHere: {
     jupyter: "It works on this machine only. For others, run Jupyter where they can reach it, as with JupyterHub.",
     server: "It works on this machine only. For others, start bqserver with --ip=0.0.0.0 and give its address to Room(url=…).",

@@ -3,6 +3,7 @@
 import type { Rooms } from "../panel";
 import type { Application, Classes, Services, Side, Widget } from "./jupyterlab";
 import { provideNotebooks } from "../view/shared/notebooks";
+import { jupyterOption } from "../transport/jupyter-option";
 import { OpenNotebooks } from "./notebooks";
 import { addShareCommand } from "./share-command";
 import { createPanel, createTab, type LoadRooms, type RoomTab } from "./widgets";
@@ -124,7 +125,8 @@ function roomsLoader(app: Application): LoadRooms {
       user.ready,
     ]);
     const name = user.identity?.username ?? "";
-    return new module.Rooms({ base, principal: name === "" || ANONYMOUS_NAME.test(name) ? null : name });
+    const pages = jupyterOption("bqserverPages") || base;
+    return new module.Rooms({ base, pages, principal: name === "" || ANONYMOUS_NAME.test(name) ? null : name });
   };
   return () => {
     loading ??= load().catch((error: unknown) => {

@@ -8,14 +8,15 @@ import type { PagePosition } from "../model/state";
 import type { Attachment } from "../protocol/attachments";
 import type { ClientFrame } from "../protocol/client-frames";
 import type { Entry, Message } from "../protocol/entries";
-import { PageUnavailableError } from "../protocol/errors";
+import { PageUnavailableError, RequestError, UNREADABLE } from "../protocol/errors";
 import { asServerFrame } from "../protocol/guards";
 import type { Moderation, Order } from "../protocol/moderation";
-import { parseJson } from "../protocol/schema";
+import type { Invite } from "../protocol/rooms";
+import { isObject, parseJson } from "../protocol/schema";
 import type { ErrorInfo, Status } from "../protocol/server-frames";
 import { backoff } from "./backoff";
 import { fetchAttachment, uploadAttachment } from "./http/attachments";
-import { HttpClient, HttpError, isPermanent } from "./http/client";
+import { HttpClient, HttpError, isPermanent, postJson } from "./http/client";
 import type { Cursor, OnProgress, Source, SourceEvents } from "./source";
 
 /** After these no new connection is attempted. */
@@ -39,6 +40,8 @@ export interface SocketOptions {
   /** The server's base URL, ending in a slash. */
   readonly base: string;
   readonly room: string;
+  /** The base URL of the pages to share, where it is another. */
+  readonly pages?: string;
   /** The same for all windows of this reader, who is one member: others may use the same unverified name. */
   readonly member: string;
   readonly responseTimeoutMs?: number;
@@ -100,9 +103,13 @@ export class SocketSource implements Source {
     return this.#http.search(words, limit, signal);
   }
 
-  /** A page's session cannot make invites. */
-  fetchLink(): Promise<string> {
-    return Promise.resolve(this.#http.roomUrl);
+  async fetchLink(invite: Invite | null): Promise<string> {
+    const { base, pages = base, room } = this.#options;
+    const { roomUrl } = new HttpClient(pages, room);
+    if (invite === null) return roomUrl;
+    const made = await postJson(`${base}invites`, invite);
+    if (!isObject(made) || typeof made.code !== "string") throw new RequestError(UNREADABLE);
+    return `${roomUrl}#invite=${made.code}`;
   }
 
   moderate(order: Order | null): Promise<Moderation> {

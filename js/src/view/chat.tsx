@@ -93,7 +93,6 @@ export function Chat({ room, defaultName, verified = false, heading = "h2", room
         link={(invite) => room.link(invite)}
         onOpen={({ seq }) => go({ around: seq })}
         moderate={(order) => room.moderate(order)}
-        invites={!isPage && !docked}
       />
       <SearchPanel room={room} open={searching} onClose={() => setSearching(false)} onGo={go} />
       <Pinned messages={state.pins.messages} onGo={actions.onGo} />

@@ -26,11 +26,9 @@ interface Props {
   /** Shows a message. */
   readonly onOpen: (message: Message) => void;
   readonly moderate: (order: Order | null) => Promise<Moderation>;
-  /** Whether an invite link can be made here. */
-  readonly invites: boolean;
 }
 
-export function Header({ state, heading: Heading, roomsUrl, searchButton, searching, onSearch, link, onOpen, moderate, invites }: Props): JSX.Element {
+export function Header({ state, heading: Heading, roomsUrl, searchButton, searching, onSearch, link, onOpen, moderate }: Props): JSX.Element {
   const ended = state.status.status === "closed" || state.comm === "gone";
   return (
     <header class="bq-header">
@@ -48,7 +46,7 @@ export function Header({ state, heading: Heading, roomsUrl, searchButton, search
       {!ended && state.role === "moderate" && <ModerationMenu state={state} moderate={moderate} />}
       {!ended && <Notifications state={state} onOpen={onOpen} />}
       <Members members={ended ? [] : state.members} isReader={(member) => isReader(state, member)} />
-      {!ended && <ShareButton link={link} share={invites || state.share !== "invite" ? state.share : "session"} />}
+      {!ended && <ShareButton link={link} share={state.share} />}
     </header>
   );
 }

@@ -13,6 +13,8 @@ const MAX_USES = 100;
 const MINUTES = [10, 60, 24 * 60, 7 * 24 * 60];
 const DEFAULT_MINUTES = 60;
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+/** Of a room on a user's own server on a JupyterHub, which may have a name after the user's. */
+const HUB_USER = /\/user\/([^/]+)\/([^/]+\/)?bqserver\/rooms\//;
 
 interface Props {
   /** `Hello.share`: how those come in who get the link. */
@@ -42,6 +44,7 @@ function SharePanel({ share, link }: Props): JSX.Element {
   useEffect(() => void link(null).then(setAddress, () => undefined), []);
   const isLocal = address !== "" && LOOPBACK.test(new URL(address).hostname);
   const hint = share === "login" || share === "invite" || share === "session" ? share : "open";
+  const hubUser = hint === "login" ? HUB_USER.exec(address)?.[1] : undefined;
   return (
     <div class="bq-popover" role="group" aria-label={strings.share}>
       {share === "invite" && (
@@ -70,7 +73,7 @@ function SharePanel({ share, link }: Props): JSX.Element {
         </>
       )}
       <CopyLink label={strings.copyLink} load={() => link(null)} />
-      <p>{strings.shareHints[hint]}</p>
+      <p>{hubUser === undefined ? strings.shareHints[hint] : strings.shareOnHub(decodeURIComponent(hubUser))}</p>
       {isLocal && <p class="bq-only-here">{share === "login" ? strings.onlyHere.jupyter : strings.onlyHere.server}</p>}
     </div>
   );

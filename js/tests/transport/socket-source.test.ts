@@ -37,7 +37,7 @@ const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expe
 const fakeTimers = (): unknown => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
 
 beforeEach(async () => {
-  vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible" }));
+  vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible", cookie: "" }));
   vi.stubGlobal("addEventListener", () => undefined);
   [inputs, joins, rejection] = [[], [], null];
   sockets = new WebSocketServer({ noServer: true, handleProtocols: () => "chat.v1" });
@@ -66,7 +66,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function start(options: { responseTimeoutMs?: number } = {}): void {
+function start(options: { responseTimeoutMs?: number; pages?: string } = {}): void {
   source = new SocketSource({
     base: `http://127.0.0.1:${(http.address() as AddressInfo).port}/hub/`,
     room: "lobby",
@@ -90,6 +90,29 @@ async function joined(heartbeat_ms?: number): Promise<Join> {
   await until(() => statuses().at(-1) === "open");
   return join;
 }
+
+describe("the link", () => {
+  it("is the address of the room, and leads to the pages of a server elsewhere", async () => {
+    start();
+    expect(await source.fetchLink(null)).toMatch(/:\d+\/hub\/rooms\/lobby$/);
+    source.stop();
+    start({ pages: "https://chat.test/all/" });
+    expect(await source.fetchLink(null)).toBe("https://chat.test/all/rooms/lobby");
+  });
+
+  it("lets people in with an invite, which the server makes or refuses", async () => {
+    start({ pages: "https://chat.test/" });
+    const asked = once(http, "request");
+    rejection = { status: 201, body: '{"code":"c0de","uses":3,"expires":1}' };
+    expect(await source.fetchLink({ uses: 3, minutes: 60 })).toBe("https://chat.test/rooms/lobby#invite=c0de");
+    const [{ method, url }] = (await asked) as [IncomingMessage];
+    expect(`${method} ${url}`).toBe("POST /hub/invites");
+    rejection = { status: 403, body: '{"error":{"code":"read_only","message":"no"}}' };
+    await expect(source.fetchLink({ uses: 3, minutes: 60 })).rejects.toMatchObject({ info: { code: "read_only" } });
+    rejection = { status: 200, body: "{}" };
+    await expect(source.fetchLink({ uses: 3, minutes: 60 })).rejects.toMatchObject({ info: { code: "unreadable" } });
+  });
+});
 
 describe("joining", () => {
   it("sends the cursor and the user's name", async () => {

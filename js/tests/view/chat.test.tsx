@@ -156,11 +156,18 @@ describe("the link to the room", () => {
   it.each([
     ["login", "For everyone who may log in here."],
     ["", "For everyone who can reach this server."],
-    ["session", "For people who are in already. Others need"],
+    ["session", "ask the person who invited you"],
   ])("says who can use it: %j", async (share, hint) => {
     await receive({ ...source.log.hello(true), share });
     await click("Share");
     expect(find(".bq-share p").textContent).toContain(hint);
     expect(() => button("Copy invite link")).toThrow();
+  });
+
+  it.each(["user/ada%20b/", "team/user/ada%20b/gpu/"])("says who may use a server on a JupyterHub: %s", async (prefix) => {
+    source.fetchLink = () => Promise.resolve(`https://hub.test/${prefix}bqserver/rooms/lobby`);
+    await receive({ ...source.log.hello(true), share: "login" });
+    await click("Share");
+    await vi.waitFor(() => expect(find(".bq-share p").textContent).toContain("For people who may use ada b’s server."));
   });
 });

@@ -98,6 +98,8 @@ class BqserverExtension(LimitSettings, ExtensionApp):
         self, upstream: Upstream, opening: asyncio.Future[bool], opened: contextlib.AsyncExitStack
     ) -> None:
         """What must be closed is entered into ``opened``."""
+        if upstream.page_url is not None:
+            self.serverapp.web_app.settings["page_config_data"][f"{NAME}Pages"] = f"{upstream.page_url}/"
         relays = Relays(upstream)
         opened.push_async_callback(relays.close)
         rechecks = Reauthentication(relays, self.recheck)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
@@ -19,6 +22,9 @@ from support.paths import PYTHONPATH, ROOT
 from support.ports import free_port
 from support.ws_client import Answer, member, request
 from websockets.exceptions import InvalidStatus
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 POST = {"user": "grace", "text": "hi"}
 GRACE, STRANGER, OPERATOR = (f"service-token-of-{name}" for name in ("grace", "a-stranger", "the-operator"))
@@ -47,6 +53,8 @@ c.JupyterHub.services[0]["command"] = [sys.executable, "-m", "bqserver", "--jupy
 c.JupyterHub.services[0]["command"] += ["--ChatServer.recheck=1"]
 c.JupyterHub.services[0]["environment"] = {environment!r}
 c.Spawner.environment |= {environment!r}
+hub_rooms = c.Spawner.environment["BQWIDGET_URL"]
+c.Spawner.environment["BQWIDGET_URL"] = lambda spawner: "" if spawner.user.name == "erin" else hub_rooms
 for name, token, scopes in (
     ("grace", {grace!r}, ["access:services!service=chat"]),
     ("stranger", {stranger!r}, ["list:users"]),
@@ -106,10 +114,13 @@ def url(node, jupyterhub, missing, tmp_path_factory):
     if not proxy.exists():
         missing("configurable-http-proxy (npm ci in js/)")
     folder = tmp_path_factory.mktemp("hub")
+    shutil.copytree(ROOT / "server" / "labextension", folder / "share" / "labextensions" / "bqwidget")
+    (folder / "jupyter_server_config.json").write_text('{"ServerApp": {"jpserver_extensions": {"jupyterlab": true}}}')
     ports = [free_port() for _ in range(4)]
     environment = {
         "PYTHONPATH": os.pathsep.join([PYTHONPATH, *filter(None, sys.path)]),
-        "JUPYTER_CONFIG_PATH": CONFIG_PATH,
+        "JUPYTER_CONFIG_PATH": os.pathsep.join([CONFIG_PATH, str(folder)]),
+        "JUPYTER_PATH": str(folder / "share"),
         "BQWIDGET_DATA_DIR": str(folder / "data"),
         "BQWIDGET_RUNTIME_DIR": str(folder / "runtime"),
     }
@@ -244,6 +255,63 @@ def test_a_single_user_server_has_its_own_rooms(url):
     stranger = LoggedInBrowser(url, "mallory")
     assert b"bqwidget-state" not in stranger.get(f"{rooms}/rooms/lobby")
     assert stranger.fetch("GET", f"{rooms}/messages").status in (401, 403)
+
+
+@pytest.fixture
+def open_page(browser):
+    """``open_page(url, path, name)``: a browser in which ``name`` has logged in to the Hub, at ``path``."""
+    with ExitStack() as contexts:
+
+        def open_page(url: str, path: str, name: str) -> Page:
+            context = contexts.enter_context(browser.new_context(permissions=["clipboard-read", "clipboard-write"]))
+            page = context.new_page()
+            page.set_default_timeout(60_000)
+            page.goto(f"{url}/hub/login?{urlencode({'next': path})}")
+            page.get_by_label("Username").fill(name)
+            page.get_by_label("Password").fill("x")
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url(lambda address: "/hub/login" not in address)
+            return page
+
+        yield open_page
+
+
+def copied_link(page: Page, hint: str) -> str:
+    """What "Share" in the side panel's lobby copies."""
+    page.locator("#bqwidget-rooms").wait_for(state="attached")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    page.keyboard.press("ControlOrMeta+Alt+r")
+    page.locator("button[aria-label^='lobby']").click()
+    room = page.get_by_role("region", name="Chat room lobby")
+    room.get_by_role("button", name="Share").click()
+    room.get_by_text(hint).wait_for()
+    room.get_by_role("button", name="Copy link").click()
+    room.get_by_role("button", name="Copied").wait_for()
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_a_link_from_a_user_s_panel_leads_another_user_into_the_room(url, open_page):
+    start_server(url, "hana")
+    hana = open_page(url, "/user/hana/lab", "hana")
+    link = copied_link(hana, "For everyone who may log in here")
+    assert link == f"{url}/services/chat/rooms/lobby"
+    ivan = open_page(url, link.removeprefix(url), "ivan")
+    ivan.get_by_role("textbox", name="Message").fill("I am in")
+    ivan.keyboard.press("Enter")
+    hana.get_by_role("region", name="Chat room lobby").get_by_text("I am in").wait_for()
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_share_says_who_may_use_a_user_s_own_server(url, open_page):
+    start_server(url, "erin")
+    erin = open_page(url, "/user/erin/lab", "erin")
+    link = copied_link(erin, "For people who may use erin’s server. Rooms for everyone on this JupyterHub need")
+    assert link == f"{url}/user/erin/bqserver/rooms/lobby"
+    mallory = open_page(url, "/user/erin/bqserver/rooms/lobby", "mallory")
+    assert mallory.get_by_role("region", name="Chat room lobby").count() == 0
 
 
 def test_a_service_is_not_taken_for_the_user_of_the_same_name(jupyterhub):

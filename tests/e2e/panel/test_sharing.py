@@ -17,6 +17,18 @@ COUNT_CLICKS = (
 MAX_CLICKS, MAX_SECONDS = 2, 10
 
 
+@pytest.fixture
+def request_panel(request, monkeypatch):
+    """``request_panel(NAME=VALUE, ...)``: a panel whose Jupyter has these variables."""
+
+    def start(**variables: str):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return request.getfixturevalue("panel")("jupyterlab.labapp", permissions=["clipboard-read", "clipboard-write"])
+
+    return start
+
+
 def chat(page, name: str = "lobby") -> Window:
     return Window(page.get_by_role("region", name=f"Chat room {name}", exact=True))
 
@@ -83,7 +95,7 @@ def test_in_jupyter_the_link_is_the_address_of_those_who_may_log_in(panel, pages
     shown.row("lobby").click()
     window = shown.room("lobby")
     window.get_by_role("button", name="Share").click()
-    window.get_by_text("For everyone who may log in here").wait_for()
+    window.get_by_text("For people who may use team’s server").wait_for()  # the server's path is one of a JupyterHub
     assert window.get_by_role("button", name="Copy invite link").count() == 0
     window.get_by_role("button", name="Copy link").click()
     window.get_by_role("button", name="Copied").wait_for()
@@ -94,6 +106,24 @@ def test_in_jupyter_the_link_is_the_address_of_those_who_may_log_in(panel, pages
     chat(recipient).wait_connected()
 
 
+def test_a_panel_with_the_rooms_of_a_server_elsewhere_leads_there(request_panel, pages):
+    with running_server() as other:
+        shown = request_panel(BQWIDGET_URL=other.url, BQWIDGET_TOKEN=other.token)
+        shown.goto("lab")
+        shown.show()
+        shown.row("lobby").click()
+        window = shown.room("lobby")
+        window.get_by_role("button", name="Share").click()
+        window.get_by_role("button", name="Copy link").click()
+        window.get_by_role("button", name="Copied").wait_for()
+        assert shown.page.evaluate("navigator.clipboard.readText()") == f"{other.url}/rooms/lobby"
+        window.get_by_role("button", name="Copy invite link").click()
+        window.get_by_role("button", name="Copied").nth(1).wait_for()
+        guest = pages()
+        guest.goto(shown.page.evaluate("navigator.clipboard.readText()"))
+        chat(guest).wait_connected()
+
+
 def test_a_guest_s_page_says_for_whom_its_link_is(pages):
     page = pages()
     with running_server() as server:
@@ -101,6 +131,6 @@ def test_a_guest_s_page_says_for_whom_its_link_is(pages):
         page.goto(f"{server.url}/rooms/lobby#invite={invite}")
         chat(page).wait_connected()
         page.get_by_role("button", name="Share").click()
-        page.get_by_text("For people who are in already. Others need an invite link").wait_for()
+        page.get_by_text("For people who are in already").filter(has_text="ask the person who invited you").wait_for()
         page.get_by_text("works on this machine only").wait_for()
         assert page.get_by_role("button", name="Copy invite link").count() == 0

@@ -14,10 +14,11 @@ import { asMessages, asModeration, asServerFrames } from "../../protocol/guards"
 import { newId } from "../../protocol/ids";
 import type { Moderation, Order } from "../../protocol/moderation";
 import type { Invite } from "../../protocol/rooms";
-import { isObject, parseJson } from "../../protocol/schema";
+import { isObject } from "../../protocol/schema";
 import type { ServerFrame } from "../../protocol/server-frames";
 import { fetchInChunks, uploadInChunks, type Reply } from "./attachments";
 import { CommandQueue, type CommCommand, type Model } from "./commands";
+import { jupyterOption } from "../jupyter-option";
 import type { OnProgress, Source, SourceEvents } from "../source";
 
 interface PendingReply {
@@ -293,7 +294,6 @@ export class CommSource implements Source {
 /** A room's address in this Jupyter: as the browser reaches it, which may be by a proxy that the kernel does not know. */
 function inJupyter(url: string): string {
   const [, room] = /\/bqserver(\/rooms\/[\w-]+)$/.exec(url) ?? [];
-  const config = parseJson(document.getElementById("jupyter-config-data")?.textContent ?? "");
-  if (room === undefined || !isObject(config) || typeof config.baseUrl !== "string" || config.bqserver !== "true") return url;
-  return new URL(`${config.baseUrl}bqserver${room}`, location.href).href;
+  if (room === undefined || jupyterOption("bqserver") !== "true") return url;
+  return new URL(`${jupyterOption("baseUrl")}bqserver${room}`, location.href).href;
 }

@@ -80,15 +80,17 @@ export async function fetchJson(url: string, query: Query = {}, signal = AbortSi
   return body;
 }
 
-/** Rejects with HttpError. */
-export async function postJson(url: string, body: unknown): Promise<void> {
+/** Returns null if the answer is empty. Rejects with HttpError. */
+export async function postJson(url: string, body: unknown): Promise<unknown> {
   const response = await fetch(url, {
     method: "POST",
     headers: { "content-type": "application/json", ...xsrfHeader() },
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
   });
-  if (!response.ok) throw httpError(response, await response.json().catch(() => null));
+  const answer: unknown = await response.json().catch(() => null);
+  if (!response.ok) throw httpError(response, answer);
+  return answer;
 }
 
 /** Jupyter Server requires its XSRF token in addition to the cookie: it proves that a page of the same origin sent this. */
