@@ -184,6 +184,7 @@ def test_a_rejected_file_shows_its_reason_and_does_not_block_the_text(server, pa
     }
     for name, reason in reasons.items():
         chips(window).filter(has_text=name).get_by_role("alert").filter(has_text=reason).wait_for()
+    chips(window).filter(has_text="page.png").locator("img").wait_for(state="detached")
     window.region.get_by_role("button", name="Remove paper.pdf").click()
     wait_uploaded(window, len(reasons))
     box(window).press("Enter")

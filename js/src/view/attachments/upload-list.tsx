@@ -1,7 +1,7 @@
 /** The files to be sent with a message, with their progress or error, and the button that adds files. */
 
 import type { JSX } from "preact";
-import { useRef } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import { IMAGE_TYPES } from "../../protocol/attachments";
 import { IconButton } from "../shared/icon-button";
@@ -14,7 +14,7 @@ export function UploadList({ uploads }: { readonly uploads: Uploads }): JSX.Elem
     <ul class="bq-chips" aria-label={strings.attachments}>
       {uploads.items.map(({ id, name, file, preview, attachment, error, progress }) => (
         <li key={id} class={`bq-chip${error === null ? "" : " bq-chip-failed"}`}>
-          {preview === "" ? <FileIcon /> : <img src={preview} alt="" />}
+          <Preview src={preview} />
           <span class="bq-chip-name" dir="auto">
             {name}
           </span>
@@ -36,6 +36,11 @@ export function UploadList({ uploads }: { readonly uploads: Uploads }): JSX.Elem
       ))}
     </ul>
   );
+}
+
+function Preview({ src }: { readonly src: string }): JSX.Element {
+  const [broken, setBroken] = useState(false);
+  return src === "" || broken ? <FileIcon /> : <img src={src} alt="" onError={() => setBroken(true)} />;
 }
 
 export function AttachButton({ uploads }: { readonly uploads: Uploads }): JSX.Element {
