@@ -104,7 +104,7 @@ def test_a_frontend_without_cell_ids_has_one_cell_for_each_text(notebook: Kernel
 
 FACTORY = """
 def make(word):
-    def handler(message):
+    def handler(*_):
         note(word)
     return handler
 """

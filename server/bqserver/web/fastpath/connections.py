@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import IntEnum
 from time import monotonic
 from typing import NamedTuple
@@ -69,6 +71,16 @@ class TrackedStream(_Tracked):
 
 class TrackedTLSStream(_Tracked, SSLIOStream):
     """A connection over TLS."""
+
+    def close_fd(self) -> None:
+        super().close_fd()
+        # OpenSSL notes an error for each thread, and since its release 3.2 Python (issue 148594) takes one that a
+        # connection left behind for an error of the next, which would be closed too. To name no cipher removes it.
+        with suppress(ssl.SSLError):
+            _no_connection.set_ciphers("none")
+
+
+_no_connection = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
 
 class OpenConnections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -134,7 +135,7 @@ def start(bob: Room, join: Callable[..., Room]) -> Iterator[Callable[..., list[B
 
     def run(way: Callable[[Bot], Any], bot: Bot) -> None:
         with contextlib.suppress(RoomClosed, ExceptionGroup):
-            if asyncio.iscoroutinefunction(way):
+            if inspect.iscoroutinefunction(way):
                 asyncio.run(way(bot))
             else:
                 way(bot)
