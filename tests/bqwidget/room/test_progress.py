@@ -132,13 +132,6 @@ def test_progress_is_one_live_message(join, room_server):
     assert [entry.get("kind") for entry in entries(room_server, bob)][-1] == "end"
 
 
-def test_the_jump_back_of_a_loop_has_a_line():
-    """An interrupt arrives there, and IPython shows no traceback with a frame that has none."""
-    jumps = [each for each in dis.get_instructions(Track._run) if each.opname.startswith("JUMP_BACKWARD")]
-    assert [each.positions.lineno for each in jumps if each.positions.lineno is None] == []
-    assert jumps
-
-
 def test_updates_are_not_in_the_log_and_at_most_two_per_second(join, room_server):
     ada, bob = join("ada"), join("bob")
     seen = updates(bob)
