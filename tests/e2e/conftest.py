@@ -21,7 +21,7 @@ from support.paths import PYTHONPATH, ROOT
 from support.ports import free_port
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, LocatorAssertions, Page
 
 PAGES = pytest.StashKey[list["Page"]]()
 SLOW_TIMEOUT = 60_000
@@ -37,6 +37,14 @@ async (root) => {
     `${id}: ${target} ${failureSummary}`));
 }
 """
+
+
+def expect(locator: Locator) -> LocatorAssertions:
+    """Playwright's assertions, which wait until they hold: ``expect(box).to_have_value("")``."""
+    from playwright.sync_api import expect as expect_soon
+
+    expect_soon.set_options(timeout=SLOW_TIMEOUT)
+    return expect_soon(locator)
 
 
 class Jupyter:

@@ -271,10 +271,10 @@ def test_a_loading_picture_does_not_shift_the_layout_and_a_distant_one_is_not_fe
     window = enter(page, bob)
     last = window.messages.last
     last.get_by_text("Loading late.png").wait_for(state="attached")
-    before = last.bounding_box()
-    assert before["height"] > 300
     while not held:
         page.wait_for_timeout(10)
+    before = last.bounding_box()
+    assert before["height"] > 300
     held.pop().continue_()
     picture(window, "late.png").evaluate(NATURAL_SIZE)
     assert last.bounding_box() == before
@@ -339,7 +339,8 @@ def test_a_picture_opened_as_a_page_has_no_origin_and_runs_no_script(server, pag
     page.route("**/parts/*", shown)
     failed: dict[str, str | None] = {}
     page.on("requestfailed", lambda request: failed.update({request.url: request.failure}))
-    page.goto(f"{server.url}/rooms/{bob.name}/parts/{part.sha256}")
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/1.png")):
+        page.goto(f"{server.url}/rooms/{bob.name}/parts/{part.sha256}")
     assert page.evaluate("[document.documentElement.localName, origin, executed]") == ["svg", "null", []]
     assert failed["http://evil.example/1.png"] == "csp"
     assert set(failed.values()) == {"csp"}  # no request has left the browser
@@ -398,7 +399,7 @@ def test_the_page_inside_jupyter_sends_the_xsrf_token_with_an_upload(pages, home
     with jupyter_server(home, home_environ, base="/deep/base/") as jupyter:
         page = pages()
         uploads: list[object] = []
-        page.on("request", lambda request: request.method == "POST" and uploads.append(request))
+        page.on("request", lambda request: request.url.endswith("/parts") and uploads.append(request))
         page.goto(f"{jupyter.origin}{jupyter.rooms}/rooms/lobby?token={jupyter.token}")
         window = Window(page.get_by_role("region", name="Chat room lobby"))
         window.wait_connected()

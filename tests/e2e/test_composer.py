@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import RunningServer, running_server
-from e2e.conftest import Window
+from e2e.conftest import Window, expect
+from support.eventually import eventually
 from support.ws_client import member
 
 if TYPE_CHECKING:
@@ -56,18 +57,18 @@ def test_enter_in_an_input_method_does_not_send(server, pages):
     for text in ("に", "にほ", "にほん", "日本"):
         compose(text)
         enter()
-        assert box.input_value() == text
+        expect(box).to_have_value(text)
     keyboard.send("Input.insertText", {"text": "日本"})
     enter()  # Safari ends the composition first and then sends the key event
     compose("ご")
     keyboard.send("Input.insertText", {"text": "語"})
-    assert box.input_value() == "日本語"
+    expect(box).to_have_value("日本語")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("2")
     page.keyboard.press("Enter")
     window.wait_for("日本語")
-    assert window.messages.count() == 1
-    assert box.input_value() == ""
+    expect(window.messages).to_have_count(1)
+    expect(box).to_have_value("")
 
 
 def test_a_draft_survives_a_reload_and_belongs_to_its_room(server, pages):
@@ -75,14 +76,13 @@ def test_a_draft_survives_a_reload_and_belongs_to_its_room(server, pages):
     open_room(page, server, "drafts")
     box_of(page).fill("half a sentence\nand its second line")
     page.goto(f"{server.url}/rooms/other")
-    assert box_of(page).input_value() == ""
+    expect(box_of(page)).to_have_value("")
     page.goto(f"{server.url}/rooms/drafts")
-    box_of(page).wait_for()
-    assert box_of(page).input_value() == "half a sentence\nand its second line"
+    expect(box_of(page)).to_have_value("half a sentence\nand its second line")
     box_of(page).press("Enter")
     page.get_by_role("list", name="Messages").get_by_text("half a sentence").wait_for()
     page.reload()
-    assert box_of(page).input_value() == ""
+    expect(box_of(page)).to_have_value("")
 
 
 def test_the_box_grows_with_its_text_up_to_a_limit(server, pages):
@@ -101,37 +101,35 @@ def test_the_box_grows_with_its_text_up_to_a_limit(server, pages):
 def test_a_rejected_message_shows_the_reason_and_retry_sends_it_once(server, pages):
     page = pages()
     refusing = True
+    refused = 0
 
     def intercept(route: WebSocketRoute) -> None:
         server_route = route.connect_to_server()
 
         def forward(data: str | bytes) -> None:
+            nonlocal refused
             frame = json.loads(data)
             if not refusing or frame["type"] != "chat.send":
                 return server_route.send(data)
-            error = {
-                "type": "error",
-                "code": "muted",
-                "message": "A moderator has muted me",
-                "cid": frame["cid"],
-            }
-            return route.send(json.dumps(error))
+            refused += 1
+            error = {"code": "muted", "message": f"Muted, refusal {refused}", "cid": frame["cid"]}
+            return route.send(json.dumps({"type": "error", **error}))
 
         route.on_message(forward)
 
     page.route_web_socket("**/rooms/refused*", intercept)
     window = open_room(page, server, "refused")
     window.say("let me in")
-    page.get_by_text("Not sent: A moderator has muted me").wait_for()
-    assert box_of(page).input_value() == "let me in"
+    page.get_by_text("Not sent: Muted, refusal 1").wait_for()
+    expect(box_of(page)).to_have_value("let me in")
     page.get_by_role("button", name="Retry").click()
-    page.get_by_text("Not sent").wait_for()
+    page.get_by_text("Not sent: Muted, refusal 2").wait_for()
     refusing = False
     page.get_by_role("button", name="Retry").click()
     window.wait_for("let me in")
     page.get_by_text("Not sent").wait_for(state="detached")
-    assert box_of(page).input_value() == ""
-    assert window.messages.count() == 1
+    expect(box_of(page)).to_have_value("")
+    expect(window.messages).to_have_count(1)
 
 
 def test_messages_are_edited_replied_to_reacted_to_and_deleted(server, pages):
@@ -182,17 +180,18 @@ def test_two_readers_vote_and_see_the_tally_of_an_open_and_an_ended_poll(server,
         row(here, "Which day?").get_by_role("button", name="Friday").click()
         friday = row(there, "Which day?").locator("li").filter(has_text="Friday")
         friday.get_by_text("me", exact=True).wait_for()
-        assert row(here, "Which day?").get_by_role("button", name="Friday", pressed=True).count() == 1
-        assert row(here, "Which room?").get_by_role("button", name="big").is_disabled()
+        row(here, "Which day?").get_by_role("button", name="Friday", pressed=True).wait_for()
+        expect(row(here, "Which room?").get_by_role("button", name="big")).to_be_disabled()
         row(there, "Which day?").get_by_role("button", name="Friday").click()
         for window in (here, there):
             ended = row(window, "Which day?")
             ended.get_by_text("All have voted · 2 votes").wait_for()
-            assert ended.get_by_role("button", name="Friday").count() == 0
-            assert ended.locator("li").filter(has_text="Friday").locator(".bq-voters").inner_text() == "me, ada"
-            bar = "bar => getComputedStyle(bar, '::before').width + ' of ' + getComputedStyle(bar).width"
-            widths = ended.locator("li").filter(has_text="Friday").evaluate(bar).replace("px", "").split(" of ")
-            assert 0 < float(widths[0]) <= float(widths[1])
+            expect(ended.get_by_role("button", name="Friday")).to_have_count(0)
+            winner = ended.locator("li").filter(has_text="Friday")
+            expect(winner.locator(".bq-voters")).to_have_text("me, ada")
+            widths = "bar => [getComputedStyle(bar, '::before').width, getComputedStyle(bar).width].map(parseFloat)"
+            eventually(lambda: winner.evaluate(widths)[0] > 0, what="a bar that grows")  # noqa: B023
+            assert winner.evaluate(widths)[0] <= winner.evaluate(widths)[1]
         mine.reload()
         row(here, "Which day?").get_by_text("All have voted · 2 votes").wait_for()
 
@@ -209,14 +208,14 @@ def test_commands_of_a_kernel_are_completed_and_others_are_not_sent(server, page
         page.get_by_role("option", name="/median bot", selected=True).wait_for()
         box_of(page).press("ArrowUp")
         box_of(page).press("Tab")
-        assert box_of(page).input_value() == "/mean "
+        expect(box_of(page)).to_have_value("/mean ")
         page.keyboard.type("3 4 8")
         page.get_by_text("The mean of numbers.").wait_for()
         page.keyboard.press("Enter")
         assert bot.until("message")["entry"]["text"] == "/mean 3 4 8"
         window.say("/maen 3")
         page.get_by_role("alert").filter(has_text="No member offers /maen").wait_for()
-        assert box_of(page).input_value() == "/maen 3"
+        expect(box_of(page)).to_have_value("/maen 3")
         page.keyboard.press("Shift+Tab")
         page.keyboard.press("Shift+Tab")
         page.keyboard.press("Enter")
@@ -237,7 +236,7 @@ def test_typing_users_are_shown_and_mentions_highlighted(server, pages):
     box_of(theirs).press_sequentially("look, @m")
     mine.get_by_text("Ada Lovelace is typing…").wait_for()
     theirs.get_by_role("option", name="me").click()
-    assert box_of(theirs).input_value() == "look, @me "
+    expect(box_of(theirs)).to_have_value("look, @me ")
     box_of(theirs).press("Enter")
     mention = row(here, "look, @me")
     mention.get_by_text("mentions you").wait_for()

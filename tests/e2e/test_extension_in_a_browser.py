@@ -8,12 +8,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from e2e.conftest import SLOW_TIMEOUT, expect
 from support.eventually import eventually
 from support.jupyter_server import jupyter_server
 from support.nginx import nginx
 
 pytestmark = pytest.mark.browser
-SLOW_TIMEOUT = 60_000
 PICTURE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4z8CAFWEXHbQSACj/P8Fu7N9hAAAAAElFTkSuQmCC"
 PROXY = """
 server {{
@@ -82,7 +82,7 @@ def say(region, text: str) -> None:
 def wait_for_message(region, text: str, user: str) -> None:
     item = region.get_by_role("list", name="Messages").locator("[data-seq]").filter(has_text=text)
     item.first.wait_for(timeout=SLOW_TIMEOUT)
-    assert user in region.inner_text()
+    item.filter(has_text=user).first.wait_for()
 
 
 def check_profiles(server, notebook, page) -> None:
@@ -93,21 +93,20 @@ def check_profiles(server, notebook, page) -> None:
         wait_for_message(region, guest["text"], "carol")
         asserted = region.locator("[data-seq]").filter(has_text=guest["text"])
         asserted.get_by_text("not verified", exact=True).wait_for()
-        assert asserted.get_by_text("verified by the server").count() == 0
+        expect(asserted.get_by_text("verified by the server")).to_have_count(0)
     ada = page.locator("[data-seq]").filter(has_text="from ada's notebook")
-    assert ada.get_by_text("verified by the server").count() == 1
-    assert ada.get_by_text("Ada Lovelace").count() == 1
+    expect(ada.get_by_text("verified by the server")).to_have_count(1)
+    expect(ada.get_by_text("Ada Lovelace")).to_have_count(1)
     disc = ada.locator(".bq-avatar")
-    assert disc.inner_text() == "AL"
+    expect(disc).to_have_text("AL")
     # The page has no JupyterLab theme and uses the third colour of the light one. Its policy allows style properties.
-    assert disc.evaluate("disc => getComputedStyle(disc).backgroundColor") == "rgb(0, 126, 0)"
+    expect(disc).to_have_css("background-color", "rgb(0, 126, 0)")
     bob = notebook.locator("[data-seq]").filter(has_text="from bob's page").locator(".bq-avatar")
-    colour = bob.evaluate("disc => getComputedStyle(disc).backgroundColor")
-    assert colour == "rgb(255, 215, 0)"  # the canvas's value of gold
+    expect(bob).to_have_css("background-color", "rgb(255, 215, 0)")  # the canvas's value of gold
     assert PICTURE in bob.evaluate("disc => getComputedStyle(disc).backgroundImage")
     page.get_by_role("button", name=re.compile("here")).click()
     people = page.get_by_role("list", name="People here").get_by_role("listitem")
-    assert people.filter(has_text="ada").first.get_by_text("verified by the server").count() == 1
+    expect(people.filter(has_text="ada").first.get_by_text("verified by the server")).to_have_count(1)
     if shots := os.environ.get("BQWIDGET_TEST_SHOTS"):
         page.page.screenshot(path=f"{shots}/names-page.png")
         notebook.page.screenshot(path=f"{shots}/names-notebook.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,11 +67,12 @@ def test_the_window_fills_its_container_and_is_never_too_narrow_to_read(server, 
     page.set_viewport_size({"width": 1280, "height": 720})
     notebook = lab.open(page, lab.notebook("layouts.ipynb", CELL.format(url=server.url), *LAYOUTS))
     notebook.run(0)
-    sizes = {}
-    for number, layout in enumerate(LAYOUTS, 1):
-        sizes[layout] = size(window_in(notebook.run(number)))
-    expected = {layout: tuple(pytest.approx(side, abs=40) for side in sides) for layout, sides in LAYOUTS.items()}
-    assert sizes == expected
+    for number, (layout, sides) in enumerate(LAYOUTS.items(), 1):
+        window = window_in(notebook.run(number))
+        expected = tuple(pytest.approx(side, abs=40) for side in sides)
+        with suppress(AssertionError):  # what is next to it is drawn later
+            eventually(lambda: size(window) == expected, 20)  # noqa: B023
+        assert (layout, size(window)) == (layout, expected)
 
 
 LINES = """list => [...list.querySelectorAll("dt")].map((words) => {

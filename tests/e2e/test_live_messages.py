@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import RunningServer, running_server
-from e2e.conftest import SLOW_TIMEOUT, Window
+from e2e.conftest import SLOW_TIMEOUT, Window, expect
 from e2e.test_accessibility import tab_to
 from support.dom_monitor import DomMonitor
 from support.eventually import eventually
@@ -115,7 +115,7 @@ def test_a_live_message_grows_without_a_flicker(server, pages, bot):
     assert watched["frames"] > 3
     assert {**watched, "frames": 0} == dict.fromkeys(watched, 0)
     live.get_by_role("button", name="Show less").wait_for()
-    assert live.locator(".bq-text > *").count() == 8 * 7 + 1  # with that button
+    expect(live.locator(".bq-text > *")).to_have_count(8 * 7 + 1)  # with that button
     page.reload()
     window.wait_connected()
     live.get_by_role("button", name="Show all").click()
@@ -235,7 +235,7 @@ def test_stop_on_the_page_stops_the_author(server, pages, bot):
         stopped.set()
     for each in (window, other):
         each.messages.last.get_by_text("stopped by ada").wait_for()
-        assert each.messages.last.get_by_role("button", name="Stop", exact=True).count() == 0
+        expect(each.messages.last.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
 
 
 def test_a_message_whose_author_is_gone_says_so(server, pages, bot):
@@ -336,11 +336,13 @@ def test_payloads_split_anywhere_stay_text(server, pages, bot):
             with bot.activity(group[0]):
                 page.locator(".bq-typing").filter(has_text=group[0][:40]).wait_for()
             live = window.messages.last
-            live.locator(".bq-step").nth(len(group) - 1).wait_for()
-            for toggle in live.locator(".bq-step .bq-toggle").all():
+            toggles = live.locator(".bq-step .bq-toggle")
+            expect(toggles).to_have_count(len(group))
+            for toggle in toggles.all():
                 toggle.click()
-            assert live.locator(".bq-step-text").all_text_contents() == group
-            assert live.locator(".bq-step-running, .bq-step-done").count() == len(group)
+            shown = live.locator(".bq-step-text")
+            eventually(lambda: shown.all_text_contents() == group, what=f"the steps {group}")  # noqa: B023
+            expect(live.locator(".bq-step-running, .bq-step-done")).to_have_count(len(group))
         live.get_by_text("writing…").wait_for(state="detached")
         assert monitor.report() == [], f"group {number}"
     page.reload()

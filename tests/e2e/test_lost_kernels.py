@@ -8,10 +8,8 @@ import shutil
 
 import nbformat
 import pytest
-from bleach import clean
 from bqserver.testing import running_server
-from e2e.conftest import SLOW_TIMEOUT, save_widget_state
-from nbconvert import HTMLExporter
+from e2e.conftest import SLOW_TIMEOUT, expect, save_widget_state
 from support.eventually import eventually
 from support.paths import ROOT
 
@@ -127,10 +125,13 @@ def test_a_reopened_notebook_without_saved_widgets_says_it_too(server, home, jup
     assert reopened.page.get_by_text("model not found").count() == 0
     reopened.run(0)
     reopened.room().wait_connected()
-    assert reopened.cell(0).get_by_text(sentence, exact=True).count() == 0
+    expect(reopened.cell(0).get_by_text(sentence, exact=True)).to_have_count(0)
     reopened.run(2)
     reopened.room(index=1).wait_connected()
-    assert reopened.cell(2).get_by_text(row, exact=True).count() == 0
+    expect(reopened.cell(2).get_by_text(row, exact=True)).to_have_count(0)
+
+    from bleach import clean
+    from nbconvert import HTMLExporter
 
     exported, _ = HTMLExporter().from_notebook_node(saved)
     page_file = home / "exported.html"

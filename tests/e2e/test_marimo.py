@@ -164,8 +164,8 @@ def test_cells_follow_the_room(marimo, pages, bob):
     for number in range(20):
         bob.send(f"line {number}")
     window.wait_for("line 19")
-    fits = window.region.evaluate(FITS)
-    assert fits == {"box": True, "newest": True, "scrolls": True}
+    fits = {"box": True, "newest": True, "scrolls": True}
+    eventually(lambda: window.region.evaluate(FITS) == fits, what="a window that fits, at its newest message")
     where = bob.send("where are you?")
     assert bob.wait_for(timeout=20, after=where).text == "on the cells' thread: True"
 

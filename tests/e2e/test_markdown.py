@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import running_server
+from e2e.conftest import expect
 from support.dom_monitor import DomMonitor
 from support.ws_client import member
 from support.xss_payloads import payloads
@@ -42,7 +43,7 @@ def test_a_formula_loads_its_program_once_and_becomes_mathml(server, pages):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
     rows = open_room(page, server, "plain", "no formula here, only `code` and *em*")
-    assert rows.count() == 1
+    expect(rows).to_have_count(1)
     assert "math.js" not in asked
     with member(server.url, "plain") as sender:
         for number in range(3):
@@ -50,7 +51,7 @@ def test_a_formula_loads_its_program_once_and_becomes_mathml(server, pages):
             sender.until("ack")
     page.wait_for_function("() => document.querySelectorAll('math').length === 6")
     assert asked.count("math.js") == 1
-    assert rows.last.locator("math mfrac").count() == 2
+    expect(rows.last.locator("math mfrac")).to_have_count(2)
     assert rows.last.locator(".bq-formula > math").get_attribute("display") == "block"
 
 
@@ -61,7 +62,7 @@ def test_a_formula_stays_as_typed_until_its_program_can_be_loaded(server, pages)
     page.route("**/static/math.js", lambda route: route.abort() if broken else route.continue_())
     with page.expect_request("**/static/math.js"):
         rows = open_room(page, server, "offline", f"see ${FORMULA}$ and $\\nosuchcommand$")
-    assert rows.first.locator(".bq-text").text_content() == f"see ${FORMULA}$ and $\\nosuchcommand$"
+    expect(rows.first.locator(".bq-text")).to_have_text(f"see ${FORMULA}$ and $\\nosuchcommand$")
     broken = False
     page.clock.run_for(6_000)
     rows.first.locator("math mfrac").wait_for(state="attached")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 from bqserver.testing import running_server
-from e2e.conftest import SLOW_TIMEOUT, Jupyter, Notebook, Window
+from e2e.conftest import SLOW_TIMEOUT, Jupyter, Notebook, Window, expect
 from support.eventually import eventually
 from support.ws_client import member
 
@@ -106,9 +106,7 @@ def test_the_window_follows_the_theme_and_fits_a_narrow_column(server, jupyter, 
     notebook.run(1)
     narrow = notebook.room(index=1)
     narrow.wait_for("Continue?")
-    box = narrow.region.bounding_box()
-    assert box is not None
-    assert box["width"] == 250
+    eventually(lambda: (narrow.region.bounding_box() or {}).get("width") == 250, what="a narrow window")
     assert narrow.region.evaluate(
         "region => [...region.querySelectorAll('.bq-scroll')].every((each) => each.scrollWidth === each.clientWidth)"
     )
@@ -151,7 +149,7 @@ def test_keys_in_the_window_trigger_no_shortcuts_except_saving(server, jupyter, 
         for key in ("d", "d", "a", "b", "x", "m", "Shift+M", "0", "0", "Escape", "Shift+Enter", "ArrowDown"):
             target.press(key)  # focuses it first, whatever has the focus
     assert cells(notebook) == before
-    assert window.messages.count() == 1
+    expect(window.messages).to_have_count(1)
     assert not page.locator(".jp-Dialog").is_visible()
     box.fill("a draft")
     path = lab.folder / name
@@ -172,8 +170,7 @@ def test_a_draft_survives_running_the_cell_again_and_the_window_shows_a_lost_ker
     box.fill("half a sentence")
     notebook.run(0)
     window.wait_connected()
-    box.and_(page.locator(":visible")).wait_for()
-    assert box.input_value() == "half a sentence"
+    expect(box.and_(page.locator(":visible"))).to_have_value("half a sentence")
     notebook.run(1)
     window.status.filter(has_text="Disconnected: run the cell again").wait_for(timeout=SLOW_TIMEOUT)
     page.locator(".jp-Dialog button").get_by_text("Ok").click()  # "The kernel appears to have died"
@@ -255,7 +252,7 @@ def test_only_what_this_browser_and_its_kernel_said_can_be_edited(server, jupyte
         window.messages.filter(has_text=text).hover()
         actions = window.messages.filter(has_text=text).get_by_role("group", name="Message actions")
         actions.wait_for()
-        assert actions.get_by_role("button", name="Edit").count() == own, text
+        expect(actions.get_by_role("button", name="Edit")).to_have_count(own)
     window.messages.filter(has_text="by code").get_by_text("your kernel").wait_for()
     sides = [
         window.messages.filter(has_text=text).locator(".bq-bubble").bounding_box() for text in ("by code", "typed")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bqserver.testing import RunningServer, running_server
 from bqserver.websocket.compression import compress
-from e2e.conftest import Window
+from e2e.conftest import Window, expect
 from support.ws_client import member
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
@@ -100,13 +100,15 @@ def test_the_view_takes_over_the_rows_of_the_html_where_they_are(pages, options)
         page.route("**/page.js", lambda route: held.append(route))  # noqa: PLW0108 - Playwright sets attributes on it
         page.goto(f"{server.url}/rooms/lobby", wait_until="commit")
         page.locator("[data-seq='60']").wait_for()
+        while not held:
+            page.wait_for_timeout(10)
         before = page.evaluate(TOPS)
         page.evaluate("document.querySelector('[data-seq=\"60\"]').closest('.bq-scroll').fromHTML = true")
         held[0].continue_()
         Window(page.get_by_role("region", name="Chat room lobby")).wait_connected()
         assert page.evaluate(TOPS) == [pytest.approx(row, abs=1) for row in before]  # a fraction of a pixel
         assert page.evaluate("document.querySelector('.bq-scroll').fromHTML")
-        assert page.locator(".bq-static, noscript").count() == 0
+        expect(page.locator(".bq-static, noscript")).to_have_count(0)
 
 
 def test_without_javascript_the_newest_messages_are_in_view(server, pages):
@@ -134,7 +136,7 @@ def test_the_page_works_on_a_phone(server, pages):
     box.tap()
     box.fill("from my phone")
     box.press("Enter")
-    assert box.input_value() == "from my phone\n"  # a phone has no Shift+Enter
+    expect(box).to_have_value("from my phone\n")  # a phone has no Shift+Enter
     page.get_by_role("button", name="Send").tap()
     window.wait_for("from my phone")
     window.messages.filter(has_text="hello").get_by_text("hello").tap()
@@ -171,7 +173,7 @@ def test_two_people_of_one_unverified_name_are_two(server, pages):
     theirs.set_name("jovyan")
     theirs.messages.last.hover()
     other.get_by_role("button", name="Reply").wait_for()
-    assert other.get_by_role("button", name="Edit").count() == 0
+    expect(other.get_by_role("button", name="Edit")).to_have_count(0)
     other.mouse.wheel(0, -900)
     other.get_by_role("button", name="Jump to latest").wait_for()
     window.say("unread for the other")

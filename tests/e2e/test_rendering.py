@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import running_server
+from e2e.conftest import expect
+from support.eventually import eventually
 from support.ws_client import member
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def open_room(page: Page, server, room: str, *texts: str, user: str = "bob") -> 
     page.goto(f"{server.url}/rooms/{room}")
     page.get_by_role("status").filter(has_text="Connected").wait_for()
     rows = page.get_by_role("list", name="Messages").locator("[data-seq]")
-    assert rows.count() == len(texts)
+    expect(rows).to_have_count(len(texts))
     return rows
 
 
@@ -72,16 +74,17 @@ def test_the_window_is_mirrored_on_a_right_to_left_page(server, pages):
     assert left(row.locator(".bq-avatar")) < left(row.locator(".bq-bubble"))
     assert left(page.get_by_role("heading")) < left(page.get_by_role("button", name="Share"))
     page.evaluate("document.documentElement.dir = 'rtl'")
-    assert left(row.locator(".bq-avatar")) > left(row.locator(".bq-bubble"))
+    eventually(lambda: left(row.locator(".bq-avatar")) > left(row.locator(".bq-bubble")), what="a mirrored row")
     assert left(page.get_by_role("heading")) > left(page.get_by_role("button", name="Share"))
 
 
 def test_print_shows_all_messages_in_full_and_no_buttons(server, pages):
     page = pages(color_scheme="dark")
     rows = open_room(page, server, "paper", *(["short"] * 40), "line\n" * 60)
-    assert rows.last.locator(".bq-text").evaluate("text => text.scrollHeight > text.clientHeight")
+    long = rows.last.locator(".bq-text")
+    eventually(lambda: long.evaluate("text => text.scrollHeight > text.clientHeight"), what="a folded message")
     page.emulate_media(media="print")
-    assert rows.last.locator(".bq-text").evaluate("text => text.scrollHeight <= text.clientHeight")
+    eventually(lambda: long.evaluate("text => text.scrollHeight <= text.clientHeight"), what="the whole message")
     region = page.get_by_role("region", name="Chat room paper")
     assert region.evaluate("window => window.clientHeight >= window.scrollHeight")
     assert [name for name in region.get_by_role("button").all_inner_texts() if name] == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from e2e.conftest import SLOW_TIMEOUT, expect
 from support.eventually import eventually
 from support.pictures import png
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-SLOW_TIMEOUT = 60_000
 
 OPEN = "from bqwidget import Room\nroom = Room('lobby', user='ada').wait_open(30)"
 SEND = "print('loss 0.21')\nroom.send('look at this', cell=True)"
@@ -51,7 +51,13 @@ def cell(page, text: str) -> Locator:
     return page.locator(".jp-Notebook:visible .jp-CodeCell").filter(has_text=text)
 
 
-def run_all(page) -> None:
+def run_all(shown) -> None:
+    page = shown.page
+
+    def has_kernel() -> bool:  # JupyterLab shows idle earlier, and loses code that is run then
+        return any(session["kernel"]["connections"] for session in shown.server.ask("GET", "/api/sessions").json)
+
+    eventually(has_kernel, what="the notebook's kernel")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=SLOW_TIMEOUT)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -65,7 +71,7 @@ def test_a_message_leads_to_its_cell_which_is_marked(lab, home):
     fillers = [f"x = {number}\n" * 8 for number in range(20)]
     shown = lab(OPEN, SEND, *fillers)
     page = shown.page
-    run_all(page)
+    run_all(shown)
     eventually(lambda: messages(shown), 60, "the message")
     (sent,) = messages(shown)
     assert sent["cell"]["path"] == "cells.ipynb"
@@ -79,7 +85,7 @@ def test_a_message_leads_to_its_cell_which_is_marked(lab, home):
     window.get_by_role("button", name="Cell in cells.ipynb").click()
     mark.wait_for()
     eventually(lambda: in_view(page, "look at this"), what="the cell in view")
-    assert cell(page, "look at this").evaluate("cell => cell.classList.contains('jp-mod-active')")
+    page.locator(".jp-CodeCell.jp-mod-active").filter(has_text="look at this").wait_for()
 
     # A second message, and the mark opens the room.
     shown.server.ask("POST", "/bqserver/rooms/lobby/messages", {"user": "bob", "text": "why?", "cell": sent["cell"]})
@@ -132,7 +138,7 @@ def in_view(page, text: str) -> bool:
 def test_a_cell_is_shared_from_its_menu_and_code_is_inserted_below(lab):
     shown = lab(OUTPUT, "1 + 1")
     page = shown.page
-    run_all(page)
+    run_all(shown)
     output = cell(page, "pd.DataFrame").locator(".jp-OutputArea-output table")
     output.wait_for(timeout=SLOW_TIMEOUT)
     cell(page, "pd.DataFrame").locator(".jp-InputArea-editor").click(button="right")
@@ -155,5 +161,5 @@ def test_a_cell_is_shared_from_its_menu_and_code_is_inserted_below(lab):
     block.hover()
     block.get_by_role("button", name="Insert below").click()
     cells = page.locator(".jp-Notebook .jp-CodeCell")
-    eventually(lambda: cells.count() == 3, what="the new cell")
-    assert cells.nth(2).locator(".cm-content").inner_text() == "y = 7\ny"  # below the active one
+    expect(cells).to_have_count(3)
+    eventually(lambda: cells.nth(2).locator(".cm-content").inner_text() == "y = 7\ny", what="below the active one")

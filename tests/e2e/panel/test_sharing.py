@@ -33,6 +33,7 @@ def chat(page, name: str = "lobby") -> Window:
     return Window(page.get_by_role("region", name=f"Chat room {name}", exact=True))
 
 
+@pytest.mark.alone
 def test_a_colleague_writes_after_two_clicks_within_ten_seconds(jupyter, pages):
     lab = jupyter()
     page, colleague = pages(permissions=["clipboard-read", "clipboard-write"]), pages()

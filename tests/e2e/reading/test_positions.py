@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bqserver.auth.tokens import add_grant
 from bqserver.testing import RunningServer, running_server
-from e2e.conftest import Window
+from e2e.conftest import Window, expect
 from support.eventually import eventually
 from support.ws_client import request
 
@@ -54,6 +54,7 @@ def read_by_ada(server: RunningServer, token: str) -> int:
     return next((room["unread"] for room in rooms if room["name"] == "lobby"), 0)
 
 
+@pytest.mark.alone
 def test_the_devices_and_the_kernel_of_a_verified_member_follow_each_other(
     server: RunningServer, tokens: dict[str, str], pages: Callable[..., Page]
 ) -> None:
@@ -107,7 +108,7 @@ def test_the_devices_and_the_kernel_of_a_verified_member_follow_each_other(
         window = shown(later, link(server, tokens["ada"]))
         divided = window.messages.filter(has=later.locator(".bq-unread"))
         divided.filter(has_text="in the night").wait_for()
-        assert divided.count() == 1
+        expect(divided).to_have_count(1)
         eventually(lambda: read_by_ada(server, tokens["ada"]) == 0)
 
 
@@ -124,4 +125,4 @@ def test_a_browser_keeps_the_position_of_an_unverified_member(pages: Callable[..
             window = shown(page, address)
             divided = window.messages.filter(has=page.locator(".bq-unread"))
             divided.filter(has_text="two").wait_for()
-            assert divided.count() == 1
+            expect(divided).to_have_count(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bqserver.testing import running_server
+from e2e.conftest import expect
 from support.ws_client import member
 
 pytestmark = pytest.mark.browser
@@ -24,6 +25,7 @@ def test_any_emoji_is_a_reaction_also_by_keyboard(pages, axe, scheme, width):
         def choose() -> None:
             row.get_by_role("button", name="React", exact=True).click()
             row.get_by_role("button", name="More reactions").click()
+            expect(dialog.get_by_role("searchbox")).to_be_focused()
 
         row.hover()
         choose()
@@ -34,8 +36,8 @@ def test_any_emoji_is_a_reaction_also_by_keyboard(pages, axe, scheme, width):
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")
         row.get_by_role("button", name="📈 1: me").wait_for()
-        assert dialog.count() == 0
-        assert row.evaluate("row => row === document.activeElement")
+        expect(dialog).to_have_count(0)
+        expect(row).to_be_focused()
 
         choose()
         page.keyboard.type("no such emoji")
@@ -55,4 +57,4 @@ def test_any_emoji_is_a_reaction_also_by_keyboard(pages, axe, scheme, width):
         page.get_by_role("listbox", name="Emoji").wait_for()
         assert axe(page) == [], "the list of emoji"
         page.keyboard.type("a:")
-        assert box.input_value() == "done 🎉 "
+        expect(box).to_have_value("done 🎉 ")

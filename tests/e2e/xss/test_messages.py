@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 from bqserver.testing import running_server
 from support.dom_monitor import DomMonitor
+from support.eventually import eventually
 from support.paths import ROOT
 from support.pictures import png, table
 from support.ws_client import member, request
@@ -343,6 +344,6 @@ def test_an_added_vulnerability_is_reported(server, pages, vulnerable_script, po
         assert any("require-trusted-types-for" in line for line in monitor.report()), monitor.report()
         return
     page.wait_for_function(f"() => domMonitor().includes('payload {image} ran')")
-    report = monitor.report()
-    assert '<img src="x">' in report
-    assert f"a request to {server.url.partition('//')[0]}//evil.example/{leak}.png" in report
+    leaked = f"a request to {server.url.partition('//')[0]}//evil.example/{leak}.png"
+    eventually(lambda: leaked in monitor.report(), what=leaked)
+    assert '<img src="x">' in monitor.report()

@@ -69,6 +69,7 @@ def test_valid_profiles_are_drawn_and_the_monitor_accepts_them(pages, monkeypatc
         monitor = DomMonitor(page, server.url)
         page.goto(f"{server.url}/rooms/lobby")
         page.get_by_role("button", name="2 here").click()
+        page.locator(".bq-people .bq-avatar").nth(1).wait_for()
         drawn = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).backgroundImage]"
         ada, bob = page.locator(".bq-people .bq-avatar").all()
         assert ada.evaluate(drawn) == ["rgb(0, 128, 128)", f'url("{PIXEL}")']

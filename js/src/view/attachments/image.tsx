@@ -1,7 +1,7 @@
 /** An attached image: never more than an `<img>`, in a placeholder of its size, and enlarged in a dialog. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import type { Attachment } from "../../protocol/attachments";
 import { AttachmentFailure } from "./attachment-failure";
@@ -53,7 +53,7 @@ interface ViewerProps {
 /** As large as the browser's window; a click anywhere, or Escape, closes it. */
 function ImageViewer({ url, name, onClose }: ViewerProps): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   return (
     <dialog ref={dialog} class="bq-viewer" aria-label={name} onClose={onClose} onClick={() => dialog.current?.close()}>
       <img src={url} alt={name} />

@@ -1,6 +1,6 @@
 /** The files to be sent with the next message: pasted, dropped or chosen, and uploaded at once. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { formatBytes } from "../../i18n/format";
 import { errorText, strings } from "../../i18n/strings";
 import { IMAGE_TYPES, type Attachment } from "../../protocol/attachments";
@@ -51,7 +51,7 @@ export function useUploads(room: Room, roomName: string, maxBytes: number): Uplo
   const update = (id: string, fields: Partial<Upload>): void =>
     setItems((now) => now.map((item) => (item.id === id ? { ...item, ...fields } : item)));
   const attachments = items.flatMap(({ attachment }) => attachment ?? []);
-  useEffect(() => saveAttachments(roomName, attachments), [items, roomName]);
+  useLayoutEffect(() => saveAttachments(roomName, attachments), [items, roomName]);
   useEffect(
     () => () => {
       for (const upload of running.current.values()) upload.abort();

@@ -1,7 +1,7 @@
 /** The composer: writes new messages, replies and edits, and keeps its text until it can be sent. */
 
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { errorText, strings } from "../../i18n/strings";
 import { isOwn, messageBySeq, type State } from "../../model/state";
 import type { Attachment } from "../../protocol/attachments";
@@ -65,7 +65,8 @@ export function Composer({ room, state, mode, onMode, requireName }: Props): JSX
   const uploads = useUploads(room, state.room, state.limits.part ?? 0);
   useFileDrop(box, uploads, () => box.current?.focus());
   useAutoHeight(box, text);
-  useEffect(() => {
+  // A layout effect: the page may be left before the next frame.
+  useLayoutEffect(() => {
     if (!editing) saveDraft(state.room, text);
   }, [text, mode, state.room]);
   // A layout effect, so that the next key already goes into the box.

@@ -1,7 +1,7 @@
 /** A dialog to choose an emoji: a search, and a grid in which the arrow keys move. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { strings } from "../../i18n/strings";
 import { IconButton } from "../shared/icon-button";
 import { CloseIcon } from "../shared/icons";
@@ -19,7 +19,8 @@ interface Props {
 export function EmojiPicker({ onChoose, onClose }: Props): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   const [query, setQuery] = useState("");
-  useEffect(() => dialog.current?.showModal(), []);
+  // A layout effect, so that the next key already goes into the search.
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   const found = foundBy(query.trim());
   const choose = (emoji: string): void => {
     dialog.current?.close();
