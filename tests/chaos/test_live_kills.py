@@ -43,6 +43,7 @@ with room.write() as out:
 """
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(seconds(120))
 def test_the_messages_of_killed_kernels_end_with_one_text(tmp_path: Path, kernel: Any, home_environ: dict) -> None:
     times = []
@@ -85,6 +86,7 @@ def test_messages_go_on_after_kills_of_the_server(tmp_path: Path) -> None:
     assert list_problems(tmp_path / "log.sqlite") == []
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(seconds(120))
 def test_messages_end_after_kills_of_the_server_whose_author_does_not_come_back(tmp_path: Path) -> None:
     times = []

@@ -25,6 +25,7 @@ MAX_WRITING_SECONDS = 2.5
 TOKEN = "token "
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(seconds(90))
 def test_the_messages_of_killed_nodes_end_with_one_text(nats_single: NatsCluster, tmp_path: Path) -> None:
     log = nats_single.log()

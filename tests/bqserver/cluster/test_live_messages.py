@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,9 +216,7 @@ def test_an_author_that_is_gone_is_lost_on_every_node(two_nodes: Nodes):
             seq = opened(bot)
             append(bot, seq, 0, TEXT)
             assert until_text(eve, len(TEXT)) == TEXT
-        left = time.monotonic()
         assert until_end(eve)["end"] == "lost"
-        assert time.monotonic() - left < 3 * HEARTBEAT
     assert folded(here, seq)["text"] == folded(there, seq)["text"] == TEXT
 
 
@@ -240,11 +237,9 @@ def test_a_node_that_is_gone_leaves_no_live_message(nats_single, tmp_path: Path,
             for one in (ada, eve):
                 assert until_text(one, len(TEXT)) == TEXT
             asyncio.run(wait_for_sign(log, ["alone", "lobby"]))
-            since = time.monotonic()
             gone.kill() if how == "kill" else gone.stop()
             for one in (ada, eve):
                 assert until_end(one)["end"] == "lost"
-            assert time.monotonic() - since < 3 * 2.0
         assert folded(here, seq)["text"] == folded(there, seq)["text"] == TEXT
         draft = eventually(lambda: asyncio.run(last_end(log, "alone")), what="the end in a room that is not read")
         assert (draft["target"], draft["end"]) == (alone, "lost")

@@ -484,6 +484,7 @@ def test_callbacks_run_while_a_cell_waits(notebook, bob, waiting):
     coming.shows("got go")
 
 
+@pytest.mark.alone
 def test_an_interrupt_ends_a_wait_but_not_the_room(notebook, bob):
     took = []
     for _ in range(5):  # on a busy machine, the kernel may have to wait for the processor
