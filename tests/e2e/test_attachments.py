@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import pytest
 from bqserver.testing import running_server
-from e2e.conftest import SLOW_TIMEOUT, Window
+from e2e.conftest import SLOW_TIMEOUT, Window, expect
 from support.dom_monitor import DomMonitor
 from support.jupyter_server import jupyter_server
 from support.pictures import GIF, SCRIPTED_SVG, SVG, png
@@ -90,7 +90,7 @@ def wait_uploaded(window: Window, count: int) -> None:
     """Wait until ``count`` attachments are listed and no upload is in progress."""
     chips(window).nth(count - 1).wait_for()
     window.region.locator("progress").first.wait_for(state="detached", timeout=SLOW_TIMEOUT)
-    assert chips(window).count() == count
+    expect(chips(window)).to_have_count(count)
 
 
 def picture(window: Window, name: str) -> Locator:
@@ -119,7 +119,7 @@ def test_chosen_files_are_sent_with_a_caption_and_shown_to_all_members(server, p
         # 300 × 150 is the browsers' default size.
         assert picture(window, "graph.svg").evaluate(NATURAL_SIZE) == [300, 150]
         assert picture(window, "graph.svg").get_attribute("src").startswith("data:image/svg+xml;base64,")
-    assert chips(mine).count() == 0
+    expect(chips(mine)).to_have_count(0)
 
 
 def test_a_picture_without_text_can_be_sent_as_a_reply(server, pages, bob):
@@ -304,8 +304,8 @@ def test_a_table_has_semantic_cells_and_scrolls_inside_its_box(server, pages, bo
     window = enter(page, bob)
     table = window.messages.get_by_role("table")
     table.wait_for()
-    assert table.get_by_role("columnheader").count() == 20
-    assert table.get_by_role("row").count() == 51
+    expect(table.get_by_role("columnheader")).to_have_count(20)
+    expect(table.get_by_role("row")).to_have_count(51)
     window.messages.get_by_text("50 of 10,000 rows · 20 of 31 columns").wait_for()
     around = window.messages.get_by_role("group", name="scores")
     assert around.evaluate("box => box.scrollWidth > box.clientWidth && box.scrollHeight > box.clientHeight")

@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 
 import ipykernel
 import pytest
-from e2e.conftest import SLOW_TIMEOUT, Window
+from e2e.conftest import SLOW_TIMEOUT, Window, expect
 from support.eventually import eventually
 from support.paths import ROOT
 
@@ -340,7 +340,7 @@ def test_questions_in_a_loop_are_answered_by_other_members_or_expire(jupyter, pa
         answered.get_by_text("carol").wait_for(timeout=SLOW_TIMEOUT)
         ended = window.messages.filter(has_text="Question 2?").first
         ended.get_by_text("expired").wait_for(timeout=SLOW_TIMEOUT)
-        assert window.messages.get_by_role("button", name="yes", exact=True).count() == 0
+        expect(window.messages.get_by_role("button", name="yes", exact=True)).to_have_count(0)
 
 
 def test_an_interrupted_and_a_killed_kernel_leave_no_question_open(jupyter, pages, server, colleague):
@@ -370,4 +370,4 @@ def test_an_interrupted_and_a_killed_kernel_leave_no_question_open(jupyter, page
     second.get_by_role("button", name="yes").wait_for()
     os.kill(int(pid), signal.SIGKILL)
     second.get_by_text("expired").wait_for(timeout=SLOW_TIMEOUT)
-    assert second.get_by_role("button", name="yes").count() == 0
+    expect(second.get_by_role("button", name="yes")).to_have_count(0)

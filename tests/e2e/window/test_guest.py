@@ -42,7 +42,7 @@ def test_a_guest_comes_in_and_shares_by_keyboard_alone(pages, axe, scheme, width
         page.wait_for_function("() => document.activeElement.ariaLabel === 'Message'")
         tab_to(page, "Share", "Shift+Tab")
         keyboard.press("Enter")
-        page.get_by_text("Others need an invite link").wait_for()
+        page.get_by_text("ask the person who invited you").wait_for()
         assert axe(page) == [], "the dialog to share"
         tab_to(page, "Copy link")
         keyboard.press("Escape")
