@@ -63,6 +63,7 @@ def _take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
 
 _received = bytearray(CHUNK_BYTES)
 """What a socket has received, until the other has taken it: of all pipes, for one runs at a time."""
+_view = memoryview(_received)
 
 
 class _Pipe:
@@ -93,23 +94,25 @@ class _Pipe:
             return
         except OSError:
             size = 0
-        if size:
-            self._rest = memoryview(_received)[:size]
-            self._write()
-            if self._rest:
-                self._rest = memoryview(bytes(self._rest))
-        else:
+        if not size:
             self.close()
+        elif rest := self._send(_view[:size]):
+            self._rest = memoryview(bytes(rest))
+            self._listen(reads=False)
 
     def _write(self) -> None:
         if self._rest:
-            try:
-                self._rest = self._rest[self._target.send(self._rest) :]
-            except BlockingIOError:
-                pass
-            except OSError:  # it has ended; the source is read on, so that it gets the last frames and no reset
-                self._rest = memoryview(b"")
+            self._rest = self._send(self._rest)
         self._listen(not self._rest)
+
+    def _send(self, data: memoryview) -> memoryview:
+        """Returns what the target does not take now."""
+        try:
+            return data[self._target.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError:  # it has ended; the source is read on, so that it gets the last frames and no reset
+            return data[:0]
 
     def _listen(self, reads: bool | None) -> None:  # noqa: FBT001 - None: to neither
         if reads == self._reads:
