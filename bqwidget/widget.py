@@ -51,9 +51,9 @@ FRAME_INTERVAL = 0.0005
 MAX_FLUSH_INTERVAL = 0.05
 MAX_FLUSH_BURST = 4
 """Flushes that need not wait: a message and its acknowledgement, status and presence, in a calm room."""
-OFFER_DELAYS = (0.3, 0.6, 1.2, 2.4)
-"""Seconds after which a new window is sent its code and a snapshot unasked, while it has not asked: in a kernel before
-ipykernel 7.4, the next cell may block what it asks."""
+OFFER_DELAYS = (0.3, 0.6, 1.2, 2.4, 5.0, 10.0, 20.0)
+"""Seconds after which a new window is sent its code and a snapshot unasked, while it has not asked: in marimo, and in a
+kernel before ipykernel 7.4, the next cell may block what it asks. A page that is slow to load misses the first ones."""
 OPENING = ("code", "open")
 """The commands that open a window."""
 SNAPSHOT_LIMIT = 200
@@ -100,7 +100,6 @@ class ChatWidget(Observable, anywidget.AnyWidget):
         self._flush_timer: asyncio.TimerHandle | None = None
         self._next_flush = 0.0
         self._done_early: list[object] = []
-        self._has_sent_code = False
         self.on_msg(_on_comm_message)
         names = {"room_name": room.name, "user": room.user, "_kernel_id": room._member.kernel_id}
         super().__init__(**names, **({} if layout is None else {"layout": layout}))
@@ -180,12 +179,10 @@ class ChatWidget(Observable, anywidget.AnyWidget):
             return
         self._flush()
         if (offered := self._comm_server.offer()) is not None:
-            if not self._has_sent_code:
-                self._send_code()
+            self._send_code()
             self.send(offered)
 
     def _send_code(self) -> None:
-        self._has_sent_code = True
         self.send({"code": _CODE_VERSION}, _CODE)
 
     def _on_command(self, content: object, data: bytes = b"") -> None:

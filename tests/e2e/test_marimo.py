@@ -14,6 +14,7 @@ from support.paths import PYTHONPATH, ROOT
 
 from bqwidget import Room
 from bqwidget.testing import private_server
+from bqwidget.widget import OFFER_DELAYS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 NOTEBOOK = ROOT / "notebooks" / "reactive_marimo.py"
@@ -86,6 +87,23 @@ def _():
 
 """
 """An additional cell: a handler that can be stuck, fail or end its kernel, and an output that follows the room."""
+
+ASKING_CELL = """
+@app.cell
+def _(mo, room):
+    asking = mo.ui.anywidget(room.widget)
+    asking
+    return (asking,)
+
+
+@app.cell
+def _(asking, room):
+    room.ask("Continue?", choices=["yes", "no"])
+    room.send("continued")
+    return
+
+"""
+"""Additional cells: one that shows the window, and one that waits for an answer at once."""
 
 
 @pytest.fixture
@@ -228,3 +246,21 @@ def test_the_window_tells_a_busy_kernel_from_one_that_has_ended(marimo, pages, b
     bob.send("die")
     window.status.filter(has_text="Disconnected: run the cell again").wait_for(timeout=SLOW_TIMEOUT)
     assert page.get_by_text("Failed to update model value").count() == 0
+
+
+@pytest.mark.parametrize("cells", [ASKING_CELL])
+def test_the_window_opens_while_the_next_cell_waits(marimo, pages, bob):
+    """Also if the page is slow: its first script comes after what the kernel has sent without being asked."""
+    page = pages()
+    scripts = []
+    page.route("**/@file/**", lambda route: scripts.append(route))  # noqa: PLW0108 - Playwright takes no builtin
+    page.goto(marimo)
+    question = bob.wait_for(lambda message: message.ask is not None, after=0, timeout=SLOW_TIMEOUT / 1000)
+    page.wait_for_timeout(OFFER_DELAYS[3] * 1_000)
+    (script,) = scripts
+    script.continue_()
+    window = Window(page.get_by_role("region", name="Chat room lobby").first)
+    window.wait_for("Continue?")
+    bob.answer(question, "yes")
+    assert bob.wait_for(lambda message: message.text == "continued", after=question, timeout=20)
+    window.wait_for("continued")
