@@ -17,7 +17,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   i18n: ["protocol"],
   "worker/markdown": ["marked"],
   worker: ["worker/markdown", "marked", "lowlight", "highlight.js/lib/languages"],
-  "transport/comm": ["protocol", "model", "transport/source"],
+  "transport/comm": ["protocol", "model", "transport/source", "transport/jupyter-option"],
   "transport/http": ["protocol", "model", "transport/source"],
   transport: ["protocol", "model", "transport/http"],
   // The interface, but neither the socket nor the comm.
@@ -38,7 +38,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ],
   "view/rooms": ["protocol", "model", "i18n", "room", "view", "view/shared", "preact", "@preact/signals"],
   // Of the view almost only types: its code is loaded later.
-  lab: ["panel", "view/shared/notebooks", "protocol/entries"],
+  lab: ["panel", "view/shared/notebooks", "protocol/entries", "transport/jupyter-option"],
   // The entry points.
   ".": [
     ...["protocol", "model", "i18n", "room", "transport", "transport/comm", "transport/http", "worker", "view", "view/shared"],
