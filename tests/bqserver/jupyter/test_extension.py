@@ -353,7 +353,8 @@ def test_faulty_settings_disable_the_rooms_and_are_logged(home, home_environ, ju
         assert str(faulty) in log
         assert "Traceback" not in log
         answer = server.ask("GET", "/bqserver/messages")
-        assert (answer.status, answer.code, str(home) in answer.body.decode()) == (503, "unavailable", False)
+        assert (answer.status, answer.code, str(home) in answer.body.decode()) == (503, "start_failed", False)
+        assert name in answer.json["error"]["message"]
         faulty.unlink()
         assert server.ask("GET", "/bqserver/messages").status == 200  # the next request tries again
         server.process.terminate()
