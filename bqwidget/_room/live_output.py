@@ -15,7 +15,7 @@ from bqwidget._client.message_list import MessageSnapshot
 from bqwidget._threads.callback import Callback
 from bqwidget._threads.cell_registry import CALLBACK_GROUP, replace_previous
 from bqwidget._threads.cells import ipython_shell
-from bqwidget._threads.figures import open_figures, take_figure
+from bqwidget._threads.figures import open_figures, show_later, take_figure
 from bqwidget._threads.weak import weak
 from bqwidget.dispatch import CallbackLoop
 from bqwidget.protocol import AppendFrame, ChangeFrame, Hello, MessageFrame, ServerFrame
@@ -152,7 +152,9 @@ class LiveOutput:
 
     async def _finish(self, value: Awaitable[object], figures: set[int]) -> None:
         try:
-            self._show(take_figure(await value, figures))
+            with show_later():
+                result = await value
+            self._show(take_figure(result, figures))
         except Exception as error:  # noqa: BLE001 - shown as the output
             self._show(self._error_output(error))
 
@@ -160,7 +162,8 @@ class LiveOutput:
         started, figures = time.perf_counter(), open_figures()
         try:
             self._computed = self._messages()
-            value = self._function(self._computed)
+            with show_later():
+                value = self._function(self._computed)
             return value if inspect.isawaitable(value) else take_figure(value, figures)
         except Exception as error:  # noqa: BLE001 - shown as the output
             take_figure(None, figures)

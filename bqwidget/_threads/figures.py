@@ -8,6 +8,8 @@ figures in windows of their own.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .cells import OutputContext, ipython_shell, marimo_context
@@ -34,6 +36,29 @@ def show_new_figures(before: set[int], output: OutputContext) -> None:
             import IPython.display  # noqa: PLC0415 - exists where the inline backend does
 
             IPython.display.display(figure)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def show_later() -> Iterator[None]:
+    """``plt.show()`` leaves the figures to ``take_figure``, or to the end of the cell: it would add a picture each time."""
+    pyplot = _notebook_pyplot()
+    if pyplot is None:
+        yield
+        return
+    if not _later:
+        _later.append(pyplot.show)
+        pyplot.show = lambda *_, **__: None
+    _later.append(None)
+    try:
+        yield
+    finally:
+        _later.pop()
+        if len(_later) == 1:
+            pyplot.show = _later.pop()
+
+
+_later: list[Any] = []
+"""``plt.show``, and an item for each block of ``show_later``: suspended ones overlap."""
 
 
 def take_figure(value: object, before: set[int]) -> object:

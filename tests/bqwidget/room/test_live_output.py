@@ -190,6 +190,7 @@ DRAW = {
     "a figure": "figure, axes = plt.subplots()\n    return figure",
     "the current figure": "plt.plot([1, 2])\n    return plt.gcf()",
     "nothing": "plt.plot([1, 2])",
+    "a figure that is shown": "plt.plot([1, 2])\n    plt.show()",
     "axes": "return plt.figure().gca()",
     "a figure without pyplot": "return Figure().subplots().figure",
     "one of two figures": "plt.plot([1])\n    return plt.figure().subplots().figure",
