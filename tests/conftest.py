@@ -13,7 +13,7 @@ import random
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -71,6 +71,17 @@ hypothesis.settings.load_profile("bqwidget")
 
 if ORDER == "random":
     os.environ["BQWIDGET_TEST_ORDER"] = ORDER = str(random.randrange(1_000_000))  # for the processes of xdist as well
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among the thousands of tests, now or later: it takes a second of each process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_report_header() -> str | None:
