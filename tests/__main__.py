@@ -22,8 +22,8 @@ from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
 JS = ROOT / "js"
-PARALLEL = ["-n", str((os.cpu_count() or 2) + 1), "--dist", "loadfile", "--no-loadscope-reorder"]
-"""A process more than there are cores, because many tests wait for others; the files come in the order of selection.py."""
+MORE_PROCESSES, MORE_QUICK_PROCESSES = 1, 3
+"""How many processes of tests there are more than cores: many tests wait for others, quick ones most of the time."""
 SLOWEST = 10
 
 
@@ -56,7 +56,10 @@ def main(arguments: list[str]) -> int:
         Step("ruff format", [python, "-m", "ruff", "format", "--check", "--quiet", "."]),
     ]
     if "--quick" in arguments:
-        results = [*map(_run, style), _run(Step("pytest", [*pytest, "-q", *PARALLEL, *arguments]))]
+        results = [
+            *map(_run, style),
+            _run(Step("pytest", [*pytest, "-q", *_parallel(MORE_QUICK_PROCESSES), *arguments])),
+        ]
         print("It left out mypy, eslint, tsc and vitest too.")
         return _summary(results, say)
     if arguments:
@@ -78,7 +81,7 @@ def main(arguments: list[str]) -> int:
         results.append(show(Step("npm ci", ["npm", "ci", "--ignore-scripts"], JS, npm)))
     with tempfile.TemporaryDirectory() as reports, ThreadPoolExecutor(1) as executor:
         waiting = [executor.submit(_run, step, captures=True) for step in others]  # pytest leaves cores idle at times
-        parallel = [*pytest, *PARALLEL, "-m", "not alone", f"--junit-xml={reports}/parallel.xml"]
+        parallel = [*pytest, *_parallel(MORE_PROCESSES), "-m", "not alone", f"--junit-xml={reports}/parallel.xml"]
         results.append(show(Step("pytest", parallel)))
         for done in waiting:
             results.append(result := done.result())
@@ -94,7 +97,13 @@ def main(arguments: list[str]) -> int:
 def _lowest(environment: dict[str, Any], options: list[str]) -> Step:
     """The quick tests, with the lowest versions of what bqwidget needs."""
     python = environment["prepare"]("test", lowest=True)
-    return Step("pytest, lowest", [python, "-m", "pytest", "-q", *PARALLEL, "--quick", "--versions", *options])
+    parallel = _parallel(MORE_QUICK_PROCESSES)
+    return Step("pytest, lowest", [python, "-m", "pytest", "-q", *parallel, "--quick", "--versions", *options])
+
+
+def _parallel(more: int) -> list[str]:
+    """The tests of a file stay together; the files come in the order of selection.py."""
+    return ["-n", str((os.cpu_count() or 2) + more), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def _run(step: Step, *, captures: bool = False) -> Result:
