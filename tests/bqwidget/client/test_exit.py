@@ -13,6 +13,8 @@ from support.paths import ROOT
 
 from bqwidget import Room, RoomClosed
 
+pytestmark = pytest.mark.slow("starts Python in each test", versions=True)
+
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 ENDINGS = {
     "the end": "Room('lobby').send('last words', wait=False)",

@@ -23,6 +23,8 @@ from support.processes import is_running
 from bqwidget import LocalServerError, local
 from bqwidget.local import LocalServer, end, find_or_start
 
+pytestmark = pytest.mark.slow("starts servers as programs of their own", versions=True)
+
 
 def request(server: LocalServer, method: str, path: str, body: object = None) -> tuple[int, object]:
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
