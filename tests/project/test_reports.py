@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from support.paths import TESTS
 
+pytestmark = pytest.mark.slow("runs pytest in each test")
+
 REPLACED_VARIABLES = ("PATH", "CI", "BQWIDGET_TEST_LOG")
 TOOLS = """
 def test_needs_node(node):

@@ -21,7 +21,7 @@ from bqserver.transfer.takeover import take_over_histories
 from support.sqlite_logs import fetch_attachments, list_problems, make_log, make_log_with_attachments
 from support.ws_client import request
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.slow("kills servers while they start", versions=True)]
 
 
 def say(path: Path, *texts: str, room: str = "lobby", **more: str) -> None:

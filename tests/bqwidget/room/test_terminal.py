@@ -7,6 +7,8 @@ import sys
 import pexpect  # IPython itself needs it
 import pytest
 
+pytestmark = pytest.mark.slow("starts IPython in each test", versions=True)
+
 SLOW = 30
 HEARD = (
     "room.on_message(lambda m: print('received', m.text, 'on the main thread', "
