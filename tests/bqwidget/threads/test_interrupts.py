@@ -92,7 +92,7 @@ def test_stop_ends_a_callback_at_the_first_interrupt(notebook: Kernel, bob: Room
         eventually(lambda: is_busy(bob), what="busy")
     notebook.interrupt()
     registered.shows("KeyboardInterrupt")
-    assert len(registered.text.splitlines()) < 15, registered.text
+    assert len(registered.text.splitlines()) < 20, registered.text  # asyncio may be in a call of its own
     assert "bqwidget/_threads" not in registered.text
     assert notebook.run("print('next', room.status)").text == "next open\n"
     eventually(lambda: not is_busy(bob), what="not busy")

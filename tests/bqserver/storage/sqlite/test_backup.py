@@ -82,11 +82,12 @@ def test_a_backup_under_load_is_consistent(tmp_path: Path):
         sender = threading.Thread(target=send)
         sender.start()
         try:
-            marks = []
-            for number, copy in enumerate(copies):
-                eventually(lambda many=number: len(acked) > many, what="more acks")
+            marks, before = [], 0
+            for copy in copies:
+                eventually(lambda many=before: len(acked) > many, what="more acks")
                 marks.append(acked[-1])
                 backup(path, copy)
+                before = len(acked)
         finally:
             done.set()
             sender.join()
