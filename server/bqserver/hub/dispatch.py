@@ -60,11 +60,11 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
     try:
         frame = decode_client(message)
         match frame:
+            case Send() | Edit() | Delete() | React() | Expire() | Vote() | SetStep() | End():
+                return submit(hub, peer, frame)
             case Append():
                 if rejected := requests.append(hub, peer, frame):
                     _reject(peer, rejected, None)
-            case Send() | Edit() | Delete() | React() | Expire() | Vote() | SetStep() | End():
-                return submit(hub, peer, frame)
             case Stop():
                 if rejected := requests.stop(hub, peer, frame):
                     return _on_rejected(hub, peer, rejected, None)
@@ -95,11 +95,12 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
 
 def submit(hub: Hub, peer: Peer, draft: Draft) -> Awaitable[None] | None:
     """Append a draft, or answer why not. Raises ProtocolError; returns what has to be awaited, if anything."""
-    allowed: Draft | Rejected = draft
+    allowed = draft
     if isinstance(draft, (SetStep, End)):
-        allowed = requests.as_author(hub, peer, draft)
-    if isinstance(allowed, Rejected):
-        return _on_rejected(hub, peer, allowed, draft.cid)
+        named = requests.as_author(hub, peer, draft)
+        if isinstance(named, Rejected):
+            return _on_rejected(hub, peer, named, draft.cid)
+        allowed = named
     decision = accept(hub, peer, allowed)
     if isinstance(decision, Submission):
         _append(hub, peer, decision)
@@ -166,6 +167,7 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
 
 def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) -> None:
     draft = submission.draft
+    what = type(draft).__name__.lower()
     if isinstance(draft, Send) and draft.live:
         hub.live.quota.opened(peer.member, submission.room, outcome)
     if isinstance(outcome, Stored):
@@ -176,13 +178,12 @@ def _on_outcome(hub: Hub, peer: Peer, submission: Submission, outcome: Outcome) 
                 hub.orphans.willed(peer, submission, outcome.seq, draft.will)
         elif isinstance(draft, Edit):
             hub.orphans.willed(peer, submission, draft.target, draft.will)
-    what = type(draft).__name__.lower()
-    if isinstance(outcome, Rejected):
+        peer.record(what, claimed_name=draft.user, seq=outcome.seq)
+        peer.unstored += outcome.dup
+    else:
         peer.audit.counters.rejections[outcome.code] += 1
         peer.record(what, claimed_name=draft.user, code=outcome.code)
-    else:
-        peer.record(what, claimed_name=draft.user, seq=outcome.seq)
-    peer.unstored += not isinstance(outcome, Stored) or outcome.dup
+        peer.unstored += 1
     hub.acknowledge(peer, draft.cid, outcome)
     peer.on_outcome()
 
