@@ -30,17 +30,12 @@ from urllib.parse import urlsplit
 from platformdirs import user_data_path
 
 from .errors import LocalServerError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from .file_locks import try_lock
 
 IDLE_TIMEOUT = 600
 """Seconds without members after which the server ends."""
 _POLL_INTERVAL = 0.05
 _MIN_FREE_BYTES = 1024 * 1024
-_LOCKED_ERRNOS = errno.EACCES, errno.EAGAIN, errno.EDEADLK
 _NOT_INHERITED = ("BQWIDGET_URL", "BQWIDGET_TOKEN", "BQSERVER_TOKEN", "PORT")
 """Environment variables of the kernel that concern other servers."""
 
@@ -285,16 +280,10 @@ def _locked(path: Path, deadline: float) -> Iterator[None]:
 
 def _try_lock(descriptor: int, path: Path) -> bool:
     try:
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return try_lock(descriptor)
     except OSError as error:
-        if error.errno in _LOCKED_ERRNOS:
-            return False
         raise LocalServerError(
             f"{path} can't be locked ({error.strerror}), as on some network disks: set BQWIDGET_RUNTIME_DIR and"
             " BQWIDGET_DATA_DIR to folders on a local disk",
             path=str(path),
         ) from error
-    return True

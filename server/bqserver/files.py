@@ -11,23 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from bqwidget.file_locks import try_lock
+
 from .errors import AccessFileError, HistoryInUse, StartError, StorageError
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[str]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: IO[str]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def user_path(text: str) -> Path:
@@ -187,10 +177,6 @@ def file_stamp(path: Path) -> FileStamp | None:
 # ---- lock files
 
 
-LOCKED_ERRNOS = errno.EACCES, errno.EAGAIN, errno.EDEADLK
-"""Of a lock that another process holds. Others: there are no locks here, as on some network disks."""
-
-
 class LockFile:
     """An exclusive lock on ``PATH.lock``, held until ``release`` or the end of the process.
 
@@ -205,13 +191,14 @@ class LockFile:
         except OSError as error:
             raise unwritable_error(path, error) from error
         try:
-            self._take()
+            is_taken = self._take()
         except OSError as error:
+            self._file.close()
+            raise unwritable_error(path, error, "locked") from error
+        if not is_taken:
             holder = self._file.read().strip()
             self._file.close()
-            if error.errno not in LOCKED_ERRNOS:
-                raise unwritable_error(path, error, "locked") from error
-            raise in_use_error(path, holder) from error
+            raise in_use_error(path, holder)
 
     def keep(self) -> None:
         """Create and lock ``PATH.lock`` again if it was deleted, unless another process has done so."""
@@ -229,12 +216,14 @@ class LockFile:
         # No link: root's commands work in folders of other users, and what is locked is emptied.
         return os.fdopen(open_private(self.path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+")
 
-    def _take(self) -> None:
-        """Raises OSError if another process holds the lock."""
-        _lock(self._file)
+    def _take(self) -> bool:
+        """False if another process holds the lock. Raises OSError."""
+        if not try_lock(self._file.fileno()):
+            return False
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
+        return True
 
 
 def in_use_error(path: Path, holder: str = "") -> HistoryInUse:
@@ -255,7 +244,6 @@ def is_locked(path: Path) -> bool:
         return False
     with lock.open("r+") as file:
         try:
-            _lock(file)
+            return not try_lock(file.fileno())
         except OSError:
             return True
-    return False

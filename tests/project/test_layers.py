@@ -22,7 +22,8 @@ LAYERS: dict[str, set[str]] = {
     # bqwidget: a package or a module, and those of bqwidget that it may import.
     "bqwidget.errors": set(),
     "bqwidget.protocol": {"errors"},
-    "bqwidget.local": {"errors"},
+    "bqwidget.file_locks": set(),
+    "bqwidget.local": {"errors", "file_locks"},
     "bqwidget._threads": {"errors"},
     "bqwidget.dispatch": {"errors", "_threads"},
     "bqwidget._client.outbox": {"protocol"},
@@ -173,7 +174,7 @@ def test_imports_point_down(name: str) -> None:
 @pytest.mark.parametrize("name", SERVER)
 def test_the_server_imports_only_the_client_s_protocol_and_errors(name: str) -> None:
     imported = {found for found in imports(name) if found.startswith("bqwidget.")}
-    allowed = {"bqwidget.protocol", "bqwidget.errors"}
+    allowed = {"bqwidget.protocol", "bqwidget.errors", "bqwidget.file_locks"}
     if within(name, {"bqserver.jupyter", "bqserver.config"}):
         allowed.add("bqwidget.local")  # the local server is found, started and kept in the same folders as by a Room
     assert {found for found in imported if not within(found, allowed)} == set()

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bqserver.errors import StorageError
-from bqserver.files import LOCKED_ERRNOS, LockFile, in_use_error, open_private, unwritable_error
+from bqserver.files import LockFile, in_use_error, open_private, unwritable_error
+from bqwidget.file_locks import LOCKED_ERRNOS
 
 COMPANION_SUFFIXES = ("-wal", "-shm")
 LOCKED_BYTE = 1 << 62
