@@ -7,13 +7,14 @@ import inspect
 import sys
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 from .cells import OutputContext
-from .figures import open_figures, show_new_figures
+from .figures import HeldFigures, open_figures, show_new_figures
 from .interrupts import INTERRUPT_REASON, InterruptibleSteps, interruptible, suspendable
 
 
@@ -55,17 +56,19 @@ class Callback:
             context.run(self._before, *args)
         try:
             with self.output_context.active(), interruptible():
-                figures = open_figures()
-                result = context.run(self.function, *args)
-                if self._on_result is not None:
-                    result = context.run(self._on_result, result, figures, *args)
-                if not inspect.isawaitable(result):
-                    context.run(show_new_figures, figures, self.output_context)
+                figures, result = open_figures(), None
+                try:
+                    result = context.run(self.function, *args)
+                    if self._on_result is not None:
+                        result = context.run(self._on_result, result, figures, *args)
+                finally:
+                    if not inspect.isawaitable(result):
+                        context.run(show_new_figures, figures, self.output_context)
         except BaseException as error:  # noqa: BLE001 - an error in one callback never stops the others
             self.show_error(error)
             return
         if inspect.isawaitable(result):
-            task = asyncio.get_running_loop().create_task(self._await(result, figures), context=context)
+            task = asyncio.get_running_loop().create_task(self._await(result), context=context)
             self._running = task
             suspendable(task)
             task.add_done_callback(self._done)
@@ -99,13 +102,21 @@ class Callback:
             self._context.copy().run(_print_error, text)
         self._on_error(error)
 
-    async def _await(self, awaitable: Awaitable[object], figures: set[int]) -> BaseException | None:
+    async def _await(self, awaitable: Awaitable[object]) -> BaseException | None:
         """Run ``awaitable``, show its figures, and return an error that would end the event loop."""
+        figures = HeldFigures()
+
+        @contextmanager
+        def step() -> Iterator[None]:
+            with self.output_context.active(), figures.step():
+                yield
+
         try:
-            await InterruptibleSteps(awaitable, self.output_context.active)
-            show_new_figures(figures, self.output_context)
+            await InterruptibleSteps(awaitable, step)
         except (KeyboardInterrupt, SystemExit) as error:
             return error
+        finally:
+            figures.show(self.output_context)
         return None
 
     def _done(self, task: asyncio.Task[BaseException | None]) -> None:

@@ -32,10 +32,42 @@ def show_new_figures(before: set[int], output: OutputContext) -> None:
         pyplot = _notebook_pyplot()
         figure = pyplot.figure(number)
         pyplot.close(figure)
-        if not output.show_in_marimo(figure):
-            import IPython.display  # noqa: PLC0415 - exists where the inline backend does
+        _show(figure, output)
 
-            IPython.display.display(figure)  # type: ignore[no-untyped-call]
+
+def _show(figure: Any, output: OutputContext) -> None:
+    if not output.show_in_marimo(figure):
+        import IPython.display  # noqa: PLC0415 - exists where the inline backend does
+
+        IPython.display.display(figure)  # type: ignore[no-untyped-call]
+
+
+class HeldFigures:
+    """The figures of a function that awaits: pyplot has them while a step of it runs, so that no cell shows them."""
+
+    def __init__(self) -> None:
+        self._managers: list[Any] = []
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        if _notebook_pyplot() is None:
+            yield
+            return
+        from matplotlib._pylab_helpers import Gcf  # noqa: PLC0415 - pyplot has loaded it
+
+        others = set(Gcf.figs)
+        for manager in self._managers:
+            if manager.num in Gcf.figs:  # of a figure that was made meanwhile
+                manager.num = max(Gcf.figs) + 1
+            Gcf.figs[manager.num] = manager
+        try:
+            yield
+        finally:
+            self._managers = [Gcf.figs.pop(number) for number in sorted(set(Gcf.figs) - others)]
+
+    def show(self, output: OutputContext) -> None:
+        for manager in self._managers:
+            _show(manager.canvas.figure, output)
 
 
 @contextmanager

@@ -231,6 +231,27 @@ def test_a_figure_of_a_handler_appears_below_its_cell(notebook, bob):
     assert (after.text, pictures(after)) == ("[]\n", [])
 
 
+def test_a_figure_of_a_suspended_handler_is_not_shown_by_a_cell_that_ends_meanwhile(notebook, bob):
+    notebook.run("import matplotlib.pyplot as plt\ngo_on, waits = asyncio.Event(), []")
+    handles = notebook.run("""
+        @room.on_message
+        async def draw(message):
+            plt.plot([1, 2])
+            waits.append(plt.gcf())
+            await go_on.wait()
+            plt.title("later")
+            waits.append(plt.gcf())
+            raise ValueError("at last")
+    """)
+    bob.send("one")
+    eventually(lambda: notebook.run("print(len(waits))").text == "1\n")
+    cell = notebook.run("plt.plot([3, 4])\ngo_on.set()")
+    assert len(pictures(cell)) == 1  # its own
+    notebook.until(lambda: "at last" in handles.text and pictures(handles), "the handler's figure, and its error")
+    after = notebook.run("print(waits[0] is waits[1], plt.get_fignums())")
+    assert (after.text, pictures(after), len(pictures(handles))) == ("True []\n", [], 1)
+
+
 # ---- what others see of a kernel ----
 
 
