@@ -63,7 +63,7 @@ def test_json_nested_too_deeply_is_rejected_or_echoed_as_text():
         one.send(DEEP)
         assert one.until("echo")["message"] == DEEP
         answer = request(running.url, "POST", "/messages", b'{"x":%b}' % DEEP.encode())
-        # Python 3.14 limits the bytes of the stack, and not the calls: there it is only a field that nobody asked for.
+        # Python 3.14 limits the bytes of the stack, and not the calls: there it is only an unknown field.
         assert (answer.status, answer.code) in ((400, "bad_json"), (400, "bad_field"))
 
 
