@@ -50,20 +50,15 @@ class HeldFigures:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        if _notebook_pyplot() is None:
-            yield
-            return
-        from matplotlib._pylab_helpers import Gcf  # noqa: PLC0415 - pyplot has loaded it
-
-        others = set(Gcf.figs)
+        others = open_figures()
         for manager in self._managers:
-            if manager.num in Gcf.figs:  # of a figure that was made meanwhile
-                manager.num = max(Gcf.figs) + 1
-            Gcf.figs[manager.num] = manager
+            if manager.num in others:  # of a figure that was made meanwhile
+                manager.num = max(open_figures()) + 1
+            _pyplot_figures()[manager.num] = manager
         try:
             yield
         finally:
-            self._managers = [Gcf.figs.pop(number) for number in sorted(set(Gcf.figs) - others)]
+            self._managers = [_pyplot_figures().pop(number) for number in sorted(open_figures() - others)]
 
     def show(self, output: OutputContext) -> None:
         for manager in self._managers:
@@ -112,6 +107,12 @@ def take_figure(value: object, before: set[int]) -> object:
     if hasattr(value, "savefig") and getattr(value, "number", None) in open_figures():
         pyplot.close(value)
     return value
+
+
+def _pyplot_figures() -> dict[int, Any]:
+    """The managers of pyplot's figures by number; the last one is the current figure's."""
+    managers: dict[int, Any] = _notebook_pyplot()._pylab_helpers.Gcf.figs  # noqa: SLF001 - no public name has them
+    return managers
 
 
 def _notebook_pyplot() -> Any:

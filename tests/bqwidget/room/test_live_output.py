@@ -232,10 +232,11 @@ def test_a_figure_of_a_handler_appears_below_its_cell(notebook, bob):
 
 
 def test_a_figure_of_a_suspended_handler_is_not_shown_by_a_cell_that_ends_meanwhile(notebook, bob):
-    notebook.run("import matplotlib.pyplot as plt\ngo_on, waits = asyncio.Event(), []")
+    notebook.run("go_on, waits = asyncio.Event(), []")
     handles = notebook.run("""
         @room.on_message
         async def draw(message):
+            import matplotlib.pyplot as plt
             plt.plot([1, 2])
             waits.append(plt.gcf())
             await go_on.wait()
@@ -245,7 +246,7 @@ def test_a_figure_of_a_suspended_handler_is_not_shown_by_a_cell_that_ends_meanwh
     """)
     bob.send("one")
     eventually(lambda: notebook.run("print(len(waits))").text == "1\n")
-    cell = notebook.run("plt.plot([3, 4])\ngo_on.set()")
+    cell = notebook.run("import matplotlib.pyplot as plt\nplt.plot([3, 4])\ngo_on.set()")
     assert len(pictures(cell)) == 1  # its own
     notebook.until(lambda: "at last" in handles.text and pictures(handles), "the handler's figure, and its error")
     after = notebook.run("print(waits[0] is waits[1], plt.get_fignums())")
