@@ -13,7 +13,7 @@ from support.eventually import eventually
 from bqwidget import Room
 
 SETUP = """
-import asyncio, itertools, signal, threading, time
+import asyncio, signal, threading, time
 from bqwidget import Room
 room = Room({name!r}, user="ada").wait_open(20)
 closed = []
@@ -22,8 +22,9 @@ SYNC = """
 @room.on_message
 def answer(message):
     try:
-        for number in itertools.count():
-            yield f"{number} "
+        yield "on and on"
+        while True:
+            yield ""  # a reply of more characters than it may have would fail
             time.sleep(0.001)
     finally:
         closed.append(time.time())
