@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import http.client
 import json
 import os
@@ -215,7 +214,7 @@ def test_a_disk_without_locks_is_named_at_once(home: Path, monkeypatch: pytest.M
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(LocalServerError, match=r"can't be locked .* folders on a local disk") as raised:
         find_or_start()
     assert raised.value.reason.startswith("its folder can't be locked (No locks available)")
