@@ -85,6 +85,7 @@ class ChatWidget(Observable, anywidget.AnyWidget):
     # every window, so it is small, and requests the rest.
     _esm = _LOADER.decode()
     _version = traitlets.Unicode(_CODE_VERSION).tag(sync=True)
+    layout: Any
     room_name = traitlets.Unicode().tag(sync=True)
     user = traitlets.Unicode().tag(sync=True)
     _kernel_id = traitlets.Unicode().tag(sync=True)

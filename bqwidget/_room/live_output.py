@@ -27,7 +27,7 @@ from .receiving import ReceiveMixin
 DEFAULT_PAUSE = 0.1
 """Seconds from a change to the recomputation, which covers all changes until then."""
 
-LiveFunction = TypeVar("LiveFunction", bound=Callable[[Any], object])
+LiveFunction = TypeVar("LiveFunction", bound=Callable[[MessageSnapshot], object])
 
 
 class LiveOutputMixin(ReceiveMixin):
@@ -38,11 +38,11 @@ class LiveOutputMixin(ReceiveMixin):
         self._live_outputs: list[LiveOutput] = []
 
     @overload
-    def live(self, function: LiveFunction) -> LiveFunction: ...
+    def live(self, function: LiveFunction, *, pause: float = DEFAULT_PAUSE) -> LiveFunction: ...
     @overload
     def live(self, *, pause: float = DEFAULT_PAUSE) -> Callable[[LiveFunction], LiveFunction]: ...
 
-    def live(self, function: Callable[[Any], object] | None = None, *, pause: float = DEFAULT_PAUSE) -> Any:
+    def live(self, function: Callable[[MessageSnapshot], object] | None = None, *, pause: float = DEFAULT_PAUSE) -> Any:
         """Show ``function(messages)`` as the output of this cell, and update it when messages change; a decorator.
 
         ``messages``: the list ``room.messages``. ``pause``: the least seconds between two computations, which take

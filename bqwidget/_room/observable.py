@@ -118,7 +118,7 @@ class Observable(traitlets.HasTraits):
     def _on_callback_error(self, function: Callable[..., object], error: BaseException) -> None:
         """Called after a callback raised and its traceback was printed."""
 
-    def observe(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
+    def observe(self, handler: Callable[[Bunch], object], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
         """Call ``handler(change)`` when a trait changes, as in traitlets, but under the thread rule.
 
         ``names``: a trait's name or a list of names. Output appears in the cell that called ``observe``, and a new
@@ -146,7 +146,7 @@ class Observable(traitlets.HasTraits):
         super().observe(callback, names, type)
         self._update_lifetime()
 
-    def unobserve(self, handler: Callable[..., Any], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
+    def unobserve(self, handler: Callable[[Bunch], object], names: Any = traitlets.All, type: Any = "change") -> None:  # noqa: A002 - traitlets' name
         """End what ``observe`` with the same arguments started. Raises ValueError for a name that is no trait.
 
         Example::

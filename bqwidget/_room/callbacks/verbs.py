@@ -32,7 +32,15 @@ class HandlerMixin(WriteMixin):
         self._reconnect_handlers: Registrations[Registration] = Registrations("on_reconnect", on_change)
 
     @overload
-    def on_message(self, function: MessageHandler) -> MessageHandler: ...
+    def on_message(
+        self,
+        function: MessageHandler,
+        *,
+        where: Predicate | None = None,
+        background: bool = False,
+        own: bool = False,
+        live: bool = False,
+    ) -> MessageHandler: ...
     @overload
     def on_message(
         self, *, where: Predicate | None = None, background: bool = False, own: bool = False, live: bool = False

@@ -45,7 +45,9 @@ class CommandMixin(HandlerMixin):
         self._announced_to: Hello | None = None
 
     @overload
-    def command(self, function: CommandFunction) -> CommandFunction: ...
+    def command(
+        self, function: CommandFunction, *, name: str | None = None, background: bool = False
+    ) -> CommandFunction: ...
     @overload
     def command(
         self, *, name: str | None = None, background: bool = False
@@ -92,7 +94,7 @@ class CommandMixin(HandlerMixin):
         return bool(known)
 
     @overload
-    def on_mention(self, function: MessageHandler) -> MessageHandler: ...
+    def on_mention(self, function: MessageHandler, *, background: bool = False) -> MessageHandler: ...
     @overload
     def on_mention(self, *, background: bool = False) -> Callable[[MessageHandler], MessageHandler]: ...
 

@@ -71,6 +71,25 @@ def newest(messages: list[Message]) -> list[str]:
     return [message.text for message in messages[-5:]]
 
 
+class Echo:
+    def __init__(self, room: Room) -> None:
+        room.on_message(self.hear, where=lambda message: message.text == "go", background=True)
+        room.on_mention(self.hear, background=True)
+        room.command(self.shout, name="cry", background=True)
+        room.live(self.count, pause=2)
+        room.observe(lambda change: print(change.new), "messages")
+        room.widget.layout.width = "50%"
+
+    def hear(self, message: Message) -> str:
+        return message.text
+
+    def shout(self, text: str) -> str:
+        return text.upper()
+
+    def count(self, messages: list[Message]) -> int:
+        return len(messages)
+
+
 def work(flag: bool) -> None:
     stored: Message = room.send("hi")
     later: Future[Message] = room.send("hi", wait=False)
