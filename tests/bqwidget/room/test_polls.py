@@ -134,8 +134,12 @@ def test_awaited_polls_run_at_once(join: Any) -> None:
 
     assert [poll.votes for poll in asyncio.run(both())] == [{"bob": "a"}] * 2
 
+
+def test_an_awaited_poll_is_closed(join: Any) -> None:
+    ada = join("ada")
+
     async def close() -> Poll:
-        poll = await ada.apoll("three", ["a", "b"], wait=False)
+        poll = await ada.apoll("Which?", ["a", "b"], wait=False)
         return await poll.aclose()
 
     assert not asyncio.run(close()).is_open

@@ -6,6 +6,7 @@ systems than Linux each is a new process of Python.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -52,7 +53,16 @@ def _template(kind: str, path: str) -> tuple[socket.socket, subprocess.Popen[byt
     with theirs:
         number = theirs.fileno()
         command = [sys.executable, TEMPLATE, kind, str(number)]
-        return ours, subprocess.Popen(command, pass_fds=[number], env={**os.environ, "PYTHONPATH": path})
+        process = subprocess.Popen(command, pass_fds=[number], env={**os.environ, "PYTHONPATH": path})
+    atexit.register(_end, ours, process, os.getpid())
+    return ours, process
+
+
+def _end(requests: socket.socket, process: subprocess.Popen[bytes], owner: int) -> None:
+    if os.getpid() == owner:  # not in a copy of it that a test has forked
+        requests.close()
+        process.kill()
+        process.wait()
 
 
 class ForkedServer(subprocess.Popen[str]):
