@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, final
 
 from .base import Struct
 from .entries import Ask, CellAnchor, Ending, Part, Progress
@@ -175,6 +175,7 @@ Draft = Send | Edit | Delete | React | Expire | Append | SetStep | End | Vote
 ClientFrame = Draft | Stop | SetCommands | Busy | Typing | Resume | Read | Ping
 
 
+@final
 class Post(Struct, frozen=True):
     """The body of ``POST /rooms/{room}/messages``. ``live`` is refused: a live message needs a WebSocket."""
 

@@ -62,13 +62,13 @@ def check(draft: Draft | Post, limits: Limits) -> None:
         _check_text("user", draft.user, limits.user)
         if not is_visible(draft.user):
             raise ProtocolError("empty", "user has no visible character: give it one", field="user")
-    if draft.cid is not None and not isinstance(draft, Append):
+    if draft.cid is not None and type(draft) is not Append:
         _check_text("cid", draft.cid, MAX_CID)
     if isinstance(draft, _WITH_WILL) and draft.will is not None:
         _check_text("will", draft.will, limits.text)
     match draft:
         case Send() | Post():
-            if draft.live and isinstance(draft, Post):
+            if draft.live and type(draft) is Post:
                 raise ProtocolError(
                     "bad_field", "live: a live message is opened by WebSocket, not by POST", field="live"
                 )

@@ -60,8 +60,13 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
     try:
         frame = decode_client(message)
         match frame:
-            case Send() | Edit() | Delete() | React() | Expire() | Vote() | SetStep() | End():
+            case Send() | Edit() | Delete() | React() | Expire() | Vote():
                 return submit(hub, peer, frame)
+            case SetStep() | End():
+                named = requests.as_author(hub, peer, frame)
+                if isinstance(named, Rejected):
+                    return _on_rejected(hub, peer, named, frame.cid)
+                return submit(hub, peer, named)
             case Append():
                 if rejected := requests.append(hub, peer, frame):
                     _reject(peer, rejected, None)
@@ -95,13 +100,7 @@ def dispatch(hub: Hub, room: ActiveRoom, peer: Peer, message: str) -> Awaitable[
 
 def submit(hub: Hub, peer: Peer, draft: Draft) -> Awaitable[None] | None:
     """Append a draft, or answer why not. Raises ProtocolError; returns what has to be awaited, if anything."""
-    allowed = draft
-    if isinstance(draft, (SetStep, End)):
-        named = requests.as_author(hub, peer, draft)
-        if isinstance(named, Rejected):
-            return _on_rejected(hub, peer, named, draft.cid)
-        allowed = named
-    decision = accept(hub, peer, allowed)
+    decision = accept(hub, peer, draft)
     if isinstance(decision, Submission):
         _append(hub, peer, decision)
     elif isinstance(decision, Rejected):
@@ -158,7 +157,7 @@ def _append(hub: Hub, peer: Peer, submission: Submission) -> None:
         peer.typing_until = 0.0
         hub.presence.peer_changed(room, peer)
     on_outcome = partial(_on_outcome, hub, peer, submission)
-    live = hub.live.find(submission.room, draft.target) if isinstance(draft, End) else None
+    live = hub.live.find(submission.room, draft.target) if type(draft) is End else None
     if live is not None:
         hub.live.finish(live, submission, on_outcome)
     else:

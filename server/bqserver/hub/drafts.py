@@ -57,16 +57,17 @@ def accept(hub: Hub, author: Author, draft: Draft | Post) -> Decision | Awaitabl
     Returns what to append, or why not; awaitable where attachments have to be looked up first. An accepted draft
     has been counted against its author's rate. Raises ProtocolError, which names the field.
     """
+    # Of a Struct, ``isinstance`` with another class takes 0.1 us, ``type(...) is`` a tenth of that.
     identity = author.identity
     if identity.principal is not None:
         draft = msgspec.structs.replace(draft, user=identity.principal)
     check(draft, hub.limits)
-    ends = isinstance(draft, End) and draft.text is None  # says nothing: the author may have been muted meanwhile
+    ends = type(draft) is End and draft.text is None  # says nothing: the author may have been muted meanwhile
     if not ends and (rejected := hub.policy.check_can_write(identity, author.role, author.room_name, draft.user)):
         return rejected
     if rejected := hub.too_fast(identity.principal or author.address):
         return rejected
-    if isinstance(draft, Post):
+    if type(draft) is Post:
         draft = to_send(draft)
     if isinstance(draft, Send) and draft.parts:
         return _with_attachments(hub, author, draft)

@@ -32,9 +32,9 @@ def synced_frame(seq: int) -> bytes:
 
 def outcome_frame(cid: str, outcome: Outcome) -> bytes:
     """``ack`` or ``error``, for the sender of ``cid``."""
-    if isinstance(outcome, Rejected):
-        return error_frame(outcome, cid)
-    return text_frame(encode(Ack(cid=cid, seq=outcome.seq, at=outcome.at, dup=outcome.dup)))
+    if isinstance(outcome, Stored):
+        return text_frame(encode(Ack(cid=cid, seq=outcome.seq, at=outcome.at, dup=outcome.dup)))
+    return error_frame(outcome, cid)
 
 
 def error_frame(rejected: Rejected, cid: str | None) -> bytes:

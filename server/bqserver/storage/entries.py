@@ -26,7 +26,7 @@ def new_entry(submission: Submission, seq: int, at: int) -> Message | Change:
         real_at=real_at,
         author_kind=submission.author_kind,
     )
-    if not isinstance(submission, RedactedSubmission):
+    if type(submission) is not RedactedSubmission:
         return entry
     return replace(entry, redacted=True) if isinstance(entry, Message) else without_text(entry)
 

@@ -153,7 +153,7 @@ def sequence(
                 plan.outcomes.append(missing(ref))
                 continue
         body = encode(entry)
-        stored = Stored(room, seq, head.seq, at, body, isinstance(entry, Change), author=submission.author)
+        stored = Stored(room, seq, head.seq, at, body, type(entry) is Change, author=submission.author)
         if not stored.change:
             fresh[room, seq] = Target(principal, body)
         if draft.cid:
