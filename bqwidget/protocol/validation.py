@@ -46,8 +46,6 @@ COMMAND_NAME = re.compile(r"[\w-]+")
 
 _WITHOUT_USER = frozenset({Append, SetStep, End})
 """Drafts whose user the server sets. To look up a type takes a third of the time of ``isinstance``."""
-_WITH_WILL = (Send, Edit)
-"""A tuple, because a union would be made again for each draft."""
 
 
 @lru_cache(1000)  # the same members send again and again
@@ -64,8 +62,6 @@ def check(draft: Draft | Post, limits: Limits) -> None:
             raise ProtocolError("empty", "user has no visible character: give it one", field="user")
     if draft.cid is not None and type(draft) is not Append:
         _check_text("cid", draft.cid, MAX_CID)
-    if isinstance(draft, _WITH_WILL) and draft.will is not None:
-        _check_text("will", draft.will, limits.text)
     match draft:
         case Send() | Post():
             if draft.live and type(draft) is Post:
@@ -74,7 +70,8 @@ def check(draft: Draft | Post, limits: Limits) -> None:
                 )
             if draft.text or not (draft.parts or draft.live):
                 _check_text("text", draft.text, limits.text)
-            if isinstance(draft, Send) and draft.progress is not None:
+            if type(draft) is Send:
+                _check_will(draft.will, limits)
                 _check_progress(draft.progress)
             if draft.choice is not None:
                 _check_text("choice", draft.choice, MAX_CHOICE)
@@ -89,14 +86,14 @@ def check(draft: Draft | Post, limits: Limits) -> None:
                 _check_length("cell.path", draft.cell.path, MAX_NOTEBOOK_PATH)
         case Edit():
             _check_text("text", draft.text, limits.text)
+            _check_will(draft.will, limits)
         case React():
             _check_text("emoji", draft.emoji, MAX_EMOJI)
         case Append():
             if draft.offset < 0:
                 raise ProtocolError("bad_field", "offset: code points, 0 or more", field="offset")
             _check_length("text", draft.text, limits.text)
-            if draft.progress is not None:
-                _check_progress(draft.progress)
+            _check_progress(draft.progress)
         case SetStep():
             _check_text("id", draft.id, MAX_CID)
             _check_text("title", draft.title, MAX_STEP_TITLE)
@@ -156,7 +153,14 @@ def _check_ask(ask: Ask, limits: Limits) -> None:
         raise ProtocolError("bad_field", "ask.expires: milliseconds since the epoch", field="ask.expires")
 
 
-def _check_progress(progress: Progress) -> None:
+def _check_will(will: str | None, limits: Limits) -> None:
+    if will is not None:
+        _check_text("will", will, limits.text)
+
+
+def _check_progress(progress: Progress | None) -> None:
+    if progress is None:
+        return
     if progress.fraction is not None and not 0 <= progress.fraction <= 1:
         raise ProtocolError("bad_field", "progress.fraction: a number from 0 to 1", field="progress.fraction")
     if progress.left_ms is not None and not 0 <= progress.left_ms < MAX_TIME:
