@@ -23,6 +23,12 @@ MAX_NESTING = 3
 """Levels of lists and dicts in a cell whose values are shown without their classes."""
 
 
+class _Value(str):
+    """The text of a value that is not a text: without quotes in a list."""
+
+    __slots__ = ()
+
+
 def to_table(thing: Any) -> Table | None:
     """The first rows and columns of a table; None if ``thing`` is none that a loaded library can read.
 
@@ -95,30 +101,48 @@ def _of_polars(frame: Any) -> Table:
 
 
 def _polars_values(column: Any) -> list[Any]:
-    """Python's values; text where Python's types hold less: nanoseconds, and years after 9999."""
+    """Python's values, also in lists and structs; text where Python's types hold less: nanoseconds, and years after 9999."""
     kind, unit = column.dtype.base_type().__name__, getattr(column.dtype, "time_unit", None)
+    if kind in ("List", "Array"):
+        return [None if each is None else _polars_values(each[:MAX_CELL_LENGTH]) for each in column]
+    if kind == "Struct":
+        fields = {name: _polars_values(column.struct.field(name)) for name in column.struct.fields}
+        nulls = enumerate(column.is_null())
+        return [None if null else {name: values[row] for name, values in fields.items()} for row, null in nulls]
     try:
         if kind != "Time" and unit != "ns":
             return list(column.to_list())
     except (ValueError, OverflowError):
         pass
-    return list(column.dt.to_string("polars" if kind == "Duration" else "iso").to_list())
+    texts = column.dt.to_string("polars" if kind == "Duration" else "iso")
+    return [None if text is None else _Value(text) for text in texts]
 
 
 def _of_pyarrow(table: Any) -> Table:
     first = table.slice(0, MAX_TABLE_ROWS)
-    shown = [(name, _arrow_values(first[number])) for number, name in enumerate(table.column_names[:MAX_TABLE_COLUMNS])]
+    shown = [
+        (name, [_arrow_value(each) for each in first[number]])
+        for number, name in enumerate(table.column_names[:MAX_TABLE_COLUMNS])
+    ]
     return _of_columns(shown, table.num_rows, table.num_columns)
 
 
-def _arrow_values(column: Any) -> list[Any]:
+def _arrow_value(scalar: Any) -> Any:
     """Like ``_polars_values``."""
+    if not scalar.is_valid:
+        return None
+    kind = type(scalar).__name__
+    if kind == "StructScalar":
+        return {name: _arrow_value(each) for name, each in scalar.items()}
+    if kind.endswith("ListScalar"):
+        return [_arrow_value(each) for each in scalar.values[:MAX_CELL_LENGTH]]
     try:
-        if str(column.type) != "time64[ns]":
-            return list(column.to_pylist())
+        if str(scalar.type) != "time64[ns]":
+            return scalar.as_py()
     except (ValueError, OverflowError):
         pass
-    return list(column.cast("string").to_pylist())
+    unit = f" {scalar.type.unit}" if kind == "DurationScalar" else ""
+    return _Value(f"{scalar.cast('string').as_py()}{unit}")
 
 
 def _of_columns(columns: Sequence[tuple[str, Sequence[object]]], total_rows: int, total_columns: int) -> Table:
@@ -165,7 +189,7 @@ def _cell_text(value: object) -> str:
 
 def _plain(value: Any, depth: int = 0) -> str:
     """As pandas shows it, without the classes of what is in lists and dicts: [1.5], not [np.float64(1.5)]."""
-    if depth > 0 and isinstance(value, str):
+    if depth > 0 and isinstance(value, str) and not isinstance(value, _Value):
         return repr(str(value))
     if depth < MAX_NESTING and type(value) in (list, tuple):
         inner = ", ".join(_plain(each, depth + 1) for each in value[:MAX_CELL_LENGTH])

@@ -241,6 +241,9 @@ def test_columns_and_arrays_become_tables():
 NS = 1_767_225_600_000_000_001
 """A nanosecond after 2026 began in UTC, in nanoseconds."""
 NS_TEXT = "2026-01-01 00:00:00.000000001"
+ONE_NS = "00:00:00.000000001"
+POLARS_NS = pl.Datetime("ns")
+ARROW_FAR = pa.struct({"x": pa.list_(pa.timestamp("us"))})
 
 
 @pytest.mark.parametrize(
@@ -282,6 +285,25 @@ NS_TEXT = "2026-01-01 00:00:00.000000001"
         (lambda: pa.table({"a": pa.array([1], pa.time64("ns"))}), ["00:00:00.000000001"]),
         (lambda: pa.table({"a": pa.array([2**62], pa.timestamp("us"))}), [f"<value out of range: {2**62}>"]),
         (lambda: pa.table({"a": pa.array([[NS]], pa.list_(pa.timestamp("ns")))}), [f"[{NS_TEXT}]"]),
+        (lambda: pa.table({"a": pa.array([[1, None], None], pa.list_(pa.time64("ns")))}), [f"[{ONE_NS}, None]", None]),
+        (lambda: pa.table({"a": pa.array([{"x": [2**62]}], ARROW_FAR)}), [f"{{'x': [<value out of range: {2**62}>]}}"]),
+        (
+            lambda: pl.DataFrame({"a": pl.Series([[NS, None], None], dtype=pl.List(POLARS_NS))}),
+            [f"[{NS_TEXT}, None]", None],
+        ),
+        (lambda: pl.DataFrame({"a": pl.Series([[NS]], dtype=pl.Array(POLARS_NS, 1))}), [f"[{NS_TEXT}]"]),
+        (lambda: pl.DataFrame({"a": pl.Series([[[1]]], dtype=pl.List(pl.List(pl.Time)))}), [f"[[{ONE_NS}]]"]),
+        (
+            lambda: pl.DataFrame(
+                {"a": pl.Series([{"x": NS, "y": "z"}, None], dtype=pl.Struct({"x": POLARS_NS, "y": pl.String}))}
+            ),
+            [f"{{'x': {NS_TEXT}, 'y': 'z'}}", None],
+        ),
+        (
+            lambda: pl.DataFrame({"a": pl.Series([[2**62]], dtype=pl.List(pl.Duration("ms")))}),
+            ["[53375995583d 15h 36m 27s 904ms]"],
+        ),
+        (lambda: pl.DataFrame({"a": pl.Series([{}, None], dtype=pl.Struct([]))}), ["{}", None]),
     ],
 )
 def test_values_of_every_kind_are_what_they_are(made, cells):
