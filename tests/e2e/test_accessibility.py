@@ -109,7 +109,7 @@ def test_axe_finds_no_violation_in_any_state(server, pages, axe, scheme, width):
         page.get_by_role("button", name="Attach pictures").click()
     chosen = [("good.png", png()), ("bad.png", b"no picture")]
     chooser.value.set_files([{"name": name, "mimeType": "image/png", "buffer": data} for name, data in chosen])
-    page.get_by_role("alert").filter(has_text="are not image/png").wait_for()
+    page.get_by_role("alert").filter(has_text="is not a PNG picture").wait_for()
     page.locator("progress").first.wait_for(state="detached")
     assert axe(page) == [], "a valid and an invalid attachment"
     for name, _ in chosen:

@@ -180,7 +180,7 @@ def test_a_rejected_file_shows_its_reason_and_does_not_block_the_text(server, pa
         "paper.pdf": "Only PNG, JPEG, GIF, WebP and SVG pictures",
         "huge.png": "This file has 2 MB: the limit is 2 MB",
         "empty.png": "This file is empty",
-        "page.png": "the bytes are not image/png",
+        "page.png": "This file is not a PNG picture",
     }
     for name, reason in reasons.items():
         chips(window).filter(has_text=name).get_by_role("alert").filter(has_text=reason).wait_for()

@@ -81,14 +81,14 @@ export const de: Strings = {
   cell: "Zelle",
   cellOf: (path) => `Zelle in ${path}`,
   showCell: "Diese Zelle zeigen",
-  cellMissing: "Dieses Jupyter hat diese Zelle nicht: Ihr Notebook wurde verschoben, verändert oder liegt woanders",
+  cellMissing: "Dieses Jupyter hat diese Zelle nicht: ihr Notebook wurde verschoben, verändert oder liegt woanders",
 
   search: "Suchen",
   searchMessages: "Nachrichten durchsuchen",
   searchResults: "Suchergebnisse",
   searchHint: "Alle Wörter, im ganzen Raum. Das letzte darf der Anfang eines Wortes sein.",
   searching: "Suche läuft…",
-  searchFailed: "Die Suche ist fehlgeschlagen: versuchen Sie es noch einmal",
+  searchFailed: "Die Suche ist fehlgeschlagen: versuche es noch einmal",
   found: (count: number) =>
     count === 0
       ? "Keine Nachricht enthält alle diese Wörter"
@@ -115,7 +115,7 @@ export const de: Strings = {
   inviteMinutes: "Gültig für",
   duration: (minutes) =>
     minutes < 60 ? `${minutes} Minuten` : minutes < 1_440 ? `${minutes / 60} ${plural(minutes / 60, "Stunde", "Stunden")}` : `${minutes / 1_440} ${plural(minutes / 1_440, "Tag", "Tage")}`,
-  linkFailed: "Der Link konnte nicht erstellt werden: versuchen Sie es noch einmal",
+  linkFailed: "Der Link konnte nicht erstellt werden: versuche es noch einmal",
   copyInvite: "Einladungslink kopieren",
 
   poll: "Umfrage",
@@ -261,7 +261,7 @@ export const de: Strings = {
     "4403": "Du hast keinen Zugang zu diesem Raum",
     "4404": "Dieser Raum ist geschlossen",
     bad_invite: "Diese Einladung wurde schon benutzt oder ist abgelaufen: bitte um eine neue",
-    bad_part: "Diese Datei passt nicht zu ihrem Typ",
+    bad_part: "Diese Datei lässt sich nicht als Bild zeigen: sie ist beschädigt, zu groß oder von anderem Typ, als ihr Name sagt",
     no_part: "Diesen Anhang gibt es hier nicht",
     no_parts: "Dieser Server nimmt keine Anhänge an",
     lost: "Übertragung unterbrochen: versuche es noch einmal",
@@ -280,7 +280,7 @@ export const de: Strings = {
     room_closed: "Dieser Raum wurde geschlossen",
     too_big: "Das ist zu groß für den Server",
     too_long: "Das ist zu lang",
-    not_loaded: "Die Nachricht konnte nicht geladen werden: versuchen Sie es noch einmal",
+    not_loaded: "Die Nachricht konnte nicht geladen werden: versuche es noch einmal",
     too_many_connections: "Zu viele Verbindungen von deiner Adresse",
     too_many_joins: "Zu viele Versuche: warte einen Moment",
     unauthorized: "Dein Zugang ist abgelaufen: öffne einen neuen Einladungslink",

@@ -49,7 +49,8 @@ def image_size(mime: str, data: bytes) -> Size | None:
         _check_table(data)
         return None
     if image_type(data) != mime:
-        raise _bad(f"the bytes are not {mime}: send them with the right Content-Type")
+        name = mime.partition("/")[2].partition("+")[0].upper()
+        raise _bad(f"this file is not a {name} picture, although it is sent as {mime}: save it again in that format")
     try:
         size = _SIZE_READERS[mime](data)
     except (struct.error, IndexError):

@@ -12,7 +12,7 @@ export function UploadList({ uploads }: { readonly uploads: Uploads }): JSX.Elem
   if (uploads.items.length === 0) return null;
   return (
     <ul class="bq-chips" aria-label={strings.attachments}>
-      {uploads.items.map(({ id, name, file, preview, attachment, error, progress }) => (
+      {uploads.items.map(({ id, name, file, preview, attachment, error, refused, progress }) => (
         <li key={id} class={`bq-chip${error === null ? "" : " bq-chip-failed"}`}>
           <Preview src={preview} />
           <span class="bq-chip-name" dir="auto">
@@ -24,7 +24,7 @@ export function UploadList({ uploads }: { readonly uploads: Uploads }): JSX.Elem
               {error}
             </span>
           )}
-          {error !== null && file !== null && (
+          {error !== null && file !== null && !refused && (
             <button type="button" class="bq-link" onClick={() => uploads.retry(id)}>
               {strings.retry}
             </button>
