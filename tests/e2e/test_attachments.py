@@ -386,7 +386,7 @@ def test_in_a_notebook_attachments_go_through_the_kernel(pages, jupyter):
         bob.send(png(640, 480, (30, 90, 200), noise=900_000), "back", name="back.png")
         assert picture(window, "back.png").evaluate(NATURAL_SIZE) == [640, 480]
         choose(window, file("page.png", b"<script>"))
-        chips(window).get_by_role("alert").filter(has_text="the bytes are not image/png").wait_for()
+        chips(window).get_by_role("alert").filter(has_text="This file is not a PNG picture").wait_for()
         assert page.locator(".jp-Notebook .jp-Cell").count() == count
         assert urlsplit(far.url).netloc not in seen
 

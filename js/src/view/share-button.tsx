@@ -74,10 +74,14 @@ function SharePanel({ share, link }: Props): JSX.Element {
       )}
       <CopyLink label={strings.copyLink} load={() => link(null)} />
       <p>{hubUser === undefined ? strings.shareHints[hint] : strings.shareOnHub(decodeURIComponent(hubUser))}</p>
-      {isLocal && <p class="bq-only-here">{share === "login" ? strings.onlyHere.jupyter : strings.onlyHere.server}</p>}
+      {isLocal && <p class="bq-only-here">{wholeOptions(share === "login" ? strings.onlyHere.jupyter : strings.onlyHere.server)}</p>}
     </div>
   );
 }
+
+/** Lines would break after the hyphens of an option. */
+const wholeOptions = (text: string): ComponentChildren[] =>
+  text.split(/(--\S+)/).map((piece) => (piece.startsWith("--") ? <span class="bq-option">{piece}</span> : piece));
 
 interface CopyProps {
   readonly label: string;
