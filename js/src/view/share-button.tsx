@@ -81,7 +81,7 @@ function SharePanel({ share, link }: Props): JSX.Element {
 
 /** Lines would break after the hyphens of an option. */
 const wholeOptions = (text: string): ComponentChildren[] =>
-  text.split(/(--\S+)/).map((piece) => (piece.startsWith("--") ? <span class="bq-option">{piece}</span> : piece));
+  text.split(/(--\S+)/).map((piece) => (piece.startsWith("--") ? <span class="bq-unbroken">{piece}</span> : piece));
 
 interface CopyProps {
   readonly label: string;
