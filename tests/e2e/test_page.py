@@ -154,6 +154,28 @@ def test_the_page_works_on_a_phone(server, pages):
         assert 0 <= size["x"] <= size["x"] + size["width"] <= 390
 
 
+FONT_SIZE = "one => parseFloat(getComputedStyle(one).fontSize)"
+
+
+def test_nothing_is_taller_on_a_phone_than_its_lines(server, pages):
+    page = pages(**PHONE)
+    fill(server, "lines", "- [x] small")
+    window = open_room(page, server, "lines")
+    task = window.messages.filter(has_text="small").locator("li")
+    assert task.bounding_box()["height"] < 2 * task.evaluate(FONT_SIZE)
+
+    page.locator("input[type=file]").set_input_files(
+        [{"name": "a.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}]
+    )
+    refused = page.get_by_role("list", name="Attachments of this message").get_by_role("listitem")
+    button, name = refused.get_by_role("button", name="Remove a.pdf"), refused.get_by_text("a.pdf", exact=True)
+    assert button.bounding_box()["y"] < name.bounding_box()["y"] + name.bounding_box()["height"], "in the first line"
+
+    page.get_by_role("button", name="Share").tap()
+    option = page.get_by_text("--ip=0.0.0.0", exact=True)
+    assert option.bounding_box()["height"] < 2 * option.evaluate(FONT_SIZE)
+
+
 # ---- people with the same name
 
 
