@@ -134,8 +134,8 @@ def seq_of(message: Message | int, room: str, argument: str = "message", *, leas
     """The seq of a Message of ``room``, or of its number."""
     if isinstance(message, Message):
         if message.room != room:
-            told = f"{argument} is message {message.seq} of room {message.room}"
-            raise ArgumentError(f"{told}: use Room({message.room!r}) for it, not {room!r}", argument=argument)
+            described = f"{argument} is message {message.seq} of room {message.room}"
+            raise ArgumentError(f"{described}: use Room({message.room!r}) for it, not {room!r}", argument=argument)
         return message.seq
     try:
         seq = index(message)  # numpy's integers too

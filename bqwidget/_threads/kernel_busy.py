@@ -1,4 +1,4 @@
-"""Whether this kernel runs a cell or a callback: its rooms show it, and the interpreter switches threads faster in cells.
+"""Tracks whether a cell or a callback runs, for presence, and shortens ``sys.setswitchinterval`` meanwhile.
 
 IPython reports the start and end of a cell by two events, hooked only while a room is open. Without an IPython
 kernel, only callbacks count.

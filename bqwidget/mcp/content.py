@@ -90,22 +90,22 @@ async def attachments(room: Room, messages: Iterable[Message]) -> list[ContentBl
             is_picture = part.mime in SHOWN_PICTURE_TYPES
             if not is_picture and part.mime != TABLE:
                 continue
-            told: dict[str, Any] = {"part_of": message.seq, "name": part.name or part.mime}
+            described: dict[str, Any] = {"part_of": message.seq, "name": part.name or part.mime}
             if part.size > MAX_PICTURE_BYTES or (is_picture and pictures >= MAX_PICTURES):
-                told["left_out"] = f"{part.size:,} bytes: read message {message.seq} alone, or look in the room"
-                blocks.append(_json(told))
+                described["left_out"] = f"{part.size:,} bytes: read message {message.seq} alone, or look in the room"
+                blocks.append(_json(described))
                 continue
             data = await _download(room, part)
             if is_picture:
                 pictures += 1
                 blocks += [
-                    _json(told),
+                    _json(described),
                     ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=part.mime),
                 ]
             else:
                 table = _decode_table(data)
-                told.update(columns=table.columns, rows=table.rows[:MAX_TABLE_ROWS], total_rows=table.total_rows)
-                blocks.append(_json(told))
+                described.update(columns=table.columns, rows=table.rows[:MAX_TABLE_ROWS], total_rows=table.total_rows)
+                blocks.append(_json(described))
     return blocks
 
 

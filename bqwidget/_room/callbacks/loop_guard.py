@@ -4,7 +4,7 @@ What a callback sends carries in its cid how many programs have answered in a ro
 began it. So the chain is exact, whatever the speed of the bots and however many messages come from one program.
 
 Code that waits, in a cell or on a thread, may be a bot as well, or a program that gives jobs to another one and waits for
-each result. Nothing tells them apart but how often they do it: so its rounds are counted, and may be many more.
+each result. They differ only in how often they do it: so the rounds of waiting code are counted, with a higher limit.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from bqwidget.protocol import Message
 FREE_HOPS = 3
 """Answers in a row that are not counted: a bot may reply to each of many results of another one."""
 MAX_ANSWERS = 20
-"""Messages that one Room answers, and that are counted, in the chains of one message of a person."""
+"""Counted answers of one Room to what follows one message of a person."""
 MAX_ROUNDS = 200
 """Messages of programs for which code of one Room has waited, and then has sent something, in a row."""
 LOOP_SHARE = 0.1
-"""Of the messages meanwhile, from which their author takes part in the loop: code of others may begin another one."""
+"""The least share of the messages meanwhile that are an author's, if it takes part in the loop."""
 MAX_PAUSE = 60.0
-"""Seconds between two of these rounds, after which they are counted from the begin."""
+"""Seconds between two of these rounds, after which they are counted from zero."""
 MAX_ROOTS = 1000
 _CID = re.compile(r"[0-9]{1,12}-([0-9]{1,6})-([0-9]{1,19})\.[0-9a-f]{20}")
 _PLAIN_CID = re.compile(r"[0-9]{1,12}\.[0-9a-f]{20}")
@@ -52,8 +52,8 @@ class Chain(NamedTuple):
         return f"-{self.hops}-{self.root}"
 
 
-class _Heard(NamedTuple):
-    """A program's message for which code has waited, in this run of a cell: a person runs the next one."""
+class _Received(NamedTuple):
+    """The last message of a program that waiting code received, in this run of a cell: a person runs the next one."""
 
     guard: LoopGuard
     message: Message
@@ -62,7 +62,7 @@ class _Heard(NamedTuple):
 
 _chain: ContextVar[Chain | None] = ContextVar("bqwidget_chain", default=None)
 _message: ContextVar[Message | None] = ContextVar("bqwidget_message", default=None)
-_heard: ContextVar[_Heard | None] = ContextVar("bqwidget_heard", default=None)
+_received: ContextVar[_Received | None] = ContextVar("bqwidget_received", default=None)
 
 
 def begin(*args: Any) -> None:
@@ -74,7 +74,7 @@ def begin(*args: Any) -> None:
     newest = getattr(cause, "new", cause)
     if isinstance(newest, list | tuple) and newest:
         newest = newest[-1]
-    _heard.set(None)
+    _received.set(None)
     if not isinstance(newest, Message):
         _chain.set(None)
     elif (found := _CID.fullmatch(newest.cid or "")) is None:
@@ -117,14 +117,14 @@ class LoopGuard:
 
     def receive(self, message: Message) -> Message:
         """Code that waits has received ``message``, which is returned. What it sends then may be an answer."""
-        _heard.set(_Heard(self, message, current_cell()) if is_of_program(message) else None)
+        _received.set(_Received(self, message, current_cell()) if is_of_program(message) else None)
         return message
 
     def check(self) -> None:
         """Raises MessageRefused if the message that is sent now would continue a loop."""
-        heard, chain = _heard.get(), current_chain()
-        if heard is not None and heard.guard is self and heard.cell == current_cell():
-            self._count_round(heard.message)
+        received, chain = _received.get(), current_chain()
+        if received is not None and received.guard is self and received.cell == current_cell():
+            self._count_round(received.message)
         if chain is None or chain.hops <= FREE_HOPS:
             return
         answered = self._answered[chain.root] = self._answered.pop(chain.root, set())

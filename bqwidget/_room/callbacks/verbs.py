@@ -9,7 +9,7 @@ from weakref import ref
 
 from bqwidget._client.subscription import Predicate
 from bqwidget._room.arguments import check_flag, check_function, check_predicate
-from bqwidget._room.writing.results import Replies
+from bqwidget._room.writing.replies import Replies
 from bqwidget._room.writing.verbs import WriteMixin
 from bqwidget._threads.weak import weak
 from bqwidget.protocol import Hello, Message, ServerFrame, is_empty

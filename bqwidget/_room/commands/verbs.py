@@ -14,7 +14,7 @@ from bqwidget._room.callbacks import loop_guard
 from bqwidget._room.callbacks.handlers import HandlerRegistry
 from bqwidget._room.callbacks.verbs import HandlerMixin, MessageHandler
 from bqwidget._room.writing.lines import error_line
-from bqwidget._room.writing.results import Replies
+from bqwidget._room.writing.replies import Replies
 from bqwidget._threads.weak import weak
 from bqwidget.errors import BqwidgetError
 from bqwidget.protocol import (

@@ -175,7 +175,7 @@ export const de: Strings = {
   agentCount: (count) => (count === 1 ? "1 Agent" : `${count} Agenten`),
   memberList: "Anwesende",
   you: "du",
-  kernelsBusy: (count) => (count === 1 ? "Kernel beschäftigt" : `${count} Kernel beschäftigt`),
+  kernelsBusy: (count) => (count === 1 ? "Kernel beschäftigt" : `${count} beschäftigt`),
   busy: "beschäftigt",
   idle: "bereit",
   isTyping: "schreibt…",

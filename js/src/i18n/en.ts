@@ -173,7 +173,7 @@ export const en = {
   agentCount: (count: number) => (count === 1 ? "1 agent" : `${count} agents`),
   memberList: "People here",
   you: "you",
-  kernelsBusy: (count: number) => (count === 1 ? "kernel busy" : `${count} kernels busy`),
+  kernelsBusy: (count: number) => (count === 1 ? "kernel busy" : `${count} busy`),
   busy: "busy",
   idle: "idle",
   isTyping: "typing…",

@@ -107,7 +107,7 @@ function sideOf(setting: unknown, isLab: boolean): Side {
   return isLab ? "left" : "right";
 }
 
-/** Next to the open rooms, or beside the document in front; in place of the launcher if that is open. */
+/** Next to the open rooms, or at the side of the document in front; in place of the launcher if that is open. */
 function placeOf(room: Widget | undefined, current: Widget | null): Readonly<Record<string, string>> {
   if (room !== undefined) return { mode: "tab-after", ref: room.id };
   return current === null || current.id.startsWith("launcher") ? {} : { mode: "split-right", ref: current.id };

@@ -1,4 +1,4 @@
-/** The rooms of a server, requested again and again while the page is visible, with what the reader has not read. */
+/** The rooms of a server, requested again and again while the page is visible, with unread counts. */
 
 import { signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { MAX_COUNTED, roomRows, uncountedAfter, withCounted, type Count, type RoomRow } from "../model/rooms";
@@ -117,7 +117,7 @@ export class RoomList {
   #reconcile(before: ReadonlyMap<string, number> | null): void {
     for (const { name, seq, unread } of this.#rooms) {
       if (before === null && unread === undefined) this.#readSeqs.set(name, Math.max(seq, this.#readSeqs.get(name) ?? 0));
-      // An older log has replaced the one that was read: it is read up to here.
+      // The server's log was replaced by an older one: the read position can't lie after its end.
       else if (seq < (before?.get(name) ?? 0)) this.#readSeqs.set(name, seq);
     }
     this.#saveReadSeqs();

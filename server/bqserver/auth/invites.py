@@ -1,4 +1,7 @@
-"""Invites: codes that admit a few people for a while. Only the SHA-256 of a code is stored."""
+"""Invites: codes that admit a few people for a while, made and redeemed by ``authenticator.py``.
+
+Only the SHA-256 of a code is stored.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import logging
 
 from bqserver.auth.authenticator import Authenticator
 from bqserver.errors import StorageError
-from bqserver.jetstream.watched_kv import ControlState
+from bqserver.jetstream.control_state import ControlState
 
 POLL_INTERVAL = 1.0
 """Seconds between two reads of the known grants; the token file is polled as often."""

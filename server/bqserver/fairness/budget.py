@@ -7,8 +7,8 @@ from collections import Counter
 
 
 class Budget:
-    """``limit`` in all. A member may hold as much as is free, so that something is left for the others: one holds at
-    most half of all, two a third each (the dynamic threshold of Choudhury and Hahne, 1998). While nothing is held, any
+    """Shares ``limit`` between members: each may hold as much as is free, so one holds at most half of all, two a third
+    each (the dynamic threshold of Choudhury and Hahne, 1998). While nothing is held, any
     size is accepted.
     """
 

@@ -1,4 +1,4 @@
-"""A Tornado handler that leaves something of the server for the others."""
+"""A Tornado handler whose work and memory are limited for each member."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class FairHandler(RequestHandler):
-    """Runs work in its member's turn, and sends answers within the member's share, at the speed of the client."""
+    """Queues work fairly between members, counts the bytes of answers for each, and sends no faster than the client reads."""
 
     _reading: asyncio.Future[Any] | None = None
 
@@ -61,8 +61,8 @@ class FairHandler(RequestHandler):
     async def finish_within(self, budget: Budget, body: bytes) -> None:
         """Send ``body`` as fast as the client reads it, and end the answer. Raises ``overload``, with nothing sent.
 
-        A short answer is counted only if the socket does not take it, so a member who can't have more may still ask
-        for short ones.
+        An answer of up to PIECE_BYTES is counted only if the socket does not take it at once, so a member over the limit
+        still gets short ones.
         """
         member, size = self.member, len(body)
         if size <= PIECE_BYTES:
@@ -98,7 +98,7 @@ class FairHandler(RequestHandler):
             pass
 
     def _too_much_unread(self) -> Exception:
-        return self.overload("too much waits for you to read it: read it, then try again")
+        return self.overload("too many bytes of answers wait for you: read them, then try again")
 
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's
         """Every part of every answer goes through here, errors and files too."""

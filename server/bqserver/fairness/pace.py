@@ -1,4 +1,4 @@
-"""Ends transfers that occupy memory without making progress: answers that are not read, bodies that do not come."""
+"""Ends transfers that occupy memory without making progress: answers that the client does not read, bodies that it does not send."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class BodyClock:
 
     def __init__(self, on_late: Callable[[], None]) -> None:
         self._on_late = on_late
-        self._came = self._checked = 0
+        self._received = self._checked = 0
         self._stopped = False
         self._timer = asyncio.get_running_loop().call_later(PIECE_TIMEOUT, _after_input, self._check)
 
-    def came(self, size: int) -> None:
-        self._came += size
+    def received(self, size: int) -> None:
+        self._received += size
 
     def stop(self) -> None:
         self._stopped = True
@@ -80,8 +80,8 @@ class BodyClock:
     def _check(self) -> None:
         if self._stopped:
             return
-        if self._came - self._checked < PIECE_BYTES:
+        if self._received - self._checked < PIECE_BYTES:
             self._on_late()
             return
-        self._checked = self._came
+        self._checked = self._received
         self._timer = asyncio.get_running_loop().call_later(PIECE_TIMEOUT, _after_input, self._check)

@@ -16,7 +16,7 @@ from .room import ActiveRoom
 HEARTBEAT_INTERVAL = 20.0
 """Seconds between two pings of a peer."""
 SLICES_PER_ROUND = 20
-"""A twentieth of the peers is pinged at a time: no burst, and no timer for each."""
+"""Peers are pinged in 20 slices: no burst, and no timer for each peer."""
 
 
 class Heartbeat:

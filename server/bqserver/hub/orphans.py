@@ -1,6 +1,6 @@
-"""Ends what a client that is gone has left open: a kernel that dies leaves no open question and no running progress.
+"""Ends the questions, progress messages and live messages of clients that are gone, such as a kernel that was killed.
 
-A question expires, a message with a will gets that text, and a live message is lost. A dead kernel and a short loss of
+A question expires, a message with a will (a last text, as in MQTT) gets that text, and a live message is lost. A dead kernel and a short loss of
 its network look alike at first, so this happens only when the same client has not come back for a heartbeat.
 """
 
@@ -23,7 +23,7 @@ ENDED_CODES = ("conflict", "not_found", "not_live")
 MAX_OPEN_QUESTIONS = 1_000
 """Questions and wills of one client that are kept; of more, the oldest stay open."""
 MAX_SILENT_GRACES = 3
-"""Graces after the last byte of a client until it counts as gone. The heartbeat notices a lost one after up to three."""
+"""Grace periods without a byte from a client until it counts as gone. The heartbeat notices a lost one after up to three."""
 
 End = Callable[[Callable[[Outcome], None]], None]
 """Ends something, and gives the outcome to a function."""
@@ -32,7 +32,7 @@ _log = logging.getLogger("bqserver.orphans")
 
 
 class Orphans:
-    """What each author has open: by what it is, its room and its seq, the function that ends it.
+    """The open items of each author: ``{(kind, room, seq): end}``, where ``end`` ends the item.
 
     An author is ``Peer.author``. ``submit`` appends a submission and gives its outcome to a function; ``grace``: seconds
     a client may be away.

@@ -14,12 +14,12 @@ from .peer import Peer
 from .room import ActiveRoom
 
 MAX_UNANSWERED = 128
-"""Submissions of one connection that may wait for the log: a longer queue would delay the acks of all others. bqwidget
-sends 64.
+"""Submissions of one connection that may wait for the log: a longer queue would delay the acks of all others.
+The Python client keeps at most 64 unanswered.
 """
 MAX_USELESS_FRAMES = 8
-"""Frames of one connection that are refused, or say nothing, until the others have their turns: a flood of them delays
-the others by the time of so many.
+"""Frames of one connection that are refused, or change nothing, before the other connections have their turns: a flood of
+them delays the others by the time of so many.
 """
 
 _log = logging.getLogger("bqserver.peer")

@@ -1,7 +1,7 @@
 """Purging a message: it is deleted, and nothing of its content is left in the files when that is reported.
 
-``bqserver purge`` reaches the server that has a log's file open by a small file next to it, as it is with tokens and
-rights. Who may write there can read the log anyway.
+``bqserver purge`` talks to the server that has the log's file open through a request file next to it. A user who may write
+in that folder can read the log anyway.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from bqserver.files import replace, sync_file
 from bqserver.jetstream.address import StreamAddress, parse_address
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
+from bqserver.jetstream.control_state import ControlState
 from bqserver.jetstream.stream import (
     COPY_KEY,
     REPLICAS,
@@ -36,7 +37,6 @@ from bqserver.jetstream.stream import (
     error_code,
     stream_settings,
 )
-from bqserver.jetstream.watched_kv import ControlState
 from bqserver.storage.attachments import AttachmentStore
 from bqserver.storage.nats.attachments import NatsAttachments
 from bqserver.storage.nats.records import encode_record

@@ -18,7 +18,7 @@ from bqserver.errors import ClusterError
 from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS, error_text
-from bqserver.jetstream.watched_kv import ControlState
+from bqserver.jetstream.control_state import ControlState
 from bqserver.storage.nats.erasure import Remains
 from bqserver.storage.nats.records import decode_stream_message
 from bqserver.storage.nats.replica import Replica

@@ -82,7 +82,7 @@ class BodyHandler(Handler):
         """
         if self._clock is None:
             return  # another method than POST does not use its body
-        self._clock.came(len(chunk))
+        self._clock.received(len(chunk))
         self._size += len(chunk)
         if self._refusal is None:
             if self._size > self._max_bytes:

@@ -1,8 +1,8 @@
 /** Commands of a window to its kernel: numbered, and repeated until acknowledged, because a comm may drop messages.
  *
  * A command that the kernel has processed (Jupyter reports it idle afterwards) and never acknowledges went to a kernel
- * that does not know this comm: it was restarted, possibly in another tab. marimo tells it sooner: it refuses commands
- * to a kernel that has ended, not those to a busy one.
+ * that does not know this comm: it was restarted, possibly in another tab. marimo reports this sooner: it rejects
+ * commands to a kernel that has ended, but not to a busy one.
  */
 
 import type { PagePosition } from "../../model/state";
@@ -20,7 +20,7 @@ export interface Model {
   off(event: string, callback: (content: unknown, buffers?: readonly DataView[]) => void): void;
 }
 
-/** What Jupyter calls with the messages that the kernel publishes while it processes a command. marimo calls the whole. */
+/** What Jupyter calls with the messages that the kernel publishes while it processes a command. marimo calls the object itself. */
 export type Callbacks = (() => void) & { readonly iopub: { readonly status: (message: unknown) => void } };
 
 export type CommCommand =

@@ -23,9 +23,9 @@ from bqserver.jetstream import api
 from bqserver.jetstream.address import parse_address
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
+from bqserver.jetstream.control_state import ControlState
 from bqserver.jetstream.durability import check_sync
 from bqserver.jetstream.stream import REPLICAS, ensure_stream
-from bqserver.jetstream.watched_kv import ControlState
 from bqserver.model import STOPPING, Bounds, Outcome, References, RoomRow, RoomView, Stored, Submission
 from bqserver.storage.entries import target_seq
 from bqserver.storage.interface import Listener, read_view

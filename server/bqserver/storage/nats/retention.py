@@ -17,7 +17,7 @@ from bqserver.errors import ClusterError, StorageError
 from bqserver.jetstream import api
 from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import CONNECTION_ERRORS
-from bqserver.jetstream.watched_kv import ControlState
+from bqserver.jetstream.control_state import ControlState
 from bqserver.storage.retention import Rule, find_rule
 from bqserver.storage.sweeper import Sweeper
 

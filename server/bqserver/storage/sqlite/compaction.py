@@ -1,7 +1,7 @@
 """Removes superseded texts from the files of a log: a commit has hidden them from readers at once.
 
 SQLite overwrites what is deleted (``secure_delete``), but its write-ahead log, the search index and the file of
-attachments keep copies until they are compacted. That takes time, so it is done once for all changes of some time.
+attachments keep copies of the text until those files are compacted. That takes time, so it is done once for many changes.
 """
 
 from __future__ import annotations

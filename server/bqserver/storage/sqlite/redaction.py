@@ -1,7 +1,7 @@
-"""Removes superseded texts from the file: those of edited and deleted messages, and of earlier edits.
+"""SQL conditions that find superseded texts (of edited and deleted messages); redacts files of earlier versions once.
 
-The entries stay, with their seq, author and time. A commit redacts what it supersedes (``sequencer``); here is what
-finds these entries, and what does the same once for a file of an earlier version.
+The entries stay, with their seq, author and time. A commit redacts what it supersedes: see ``sequencer``. The copies in
+other files are removed by ``compaction``.
 """
 
 from __future__ import annotations

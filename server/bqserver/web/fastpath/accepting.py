@@ -65,7 +65,7 @@ class Acceptor:
                         self._loop.remove_reader(self._listener.fileno())
                         self._paused = self._loop.call_later(EXHAUSTED_PAUSE, self._listen)
                     return
-                continue  # an error of that connection, which ended in the queue
+                continue  # the client gave up while it waited to be accepted
             self._on_accepted(connection, address)
 
 
