@@ -7,13 +7,11 @@ The modules here are public. Below them, in the order of their imports: ``_threa
 room's connection), ``_room`` (the verbs), ``_widget`` (the kernel's side of the window).
 """
 
-from __future__ import annotations
+import gc as _gc  # with an underscore, as all names here that completion must not offer
+import typing as _typing
+from importlib import import_module as _import_module
 
-import gc
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from .errors import (
         ArgumentError,
         ArgumentTypeError,
@@ -68,21 +66,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    collects = gc.isenabled()
-    gc.disable()  # what is imported stays: to look for garbage in a kernel's heap meanwhile took 40 % of the time
+    collects = _gc.isenabled()
+    _gc.disable()  # what is imported stays: to look for garbage in a kernel's heap meanwhile took 40 % of the time
     try:
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        return getattr(_import_module(f".{_MODULES[name]}", __name__), name)
     finally:
         if collects:
-            gc.enable()
+            _gc.enable()
 
 
-def load_ipython_extension(_shell: Any) -> None:
+def load_ipython_extension(_shell: _typing.Any) -> None:
     """``%load_ext bqwidget``: define ``%%share``, as the import of ``Room`` does."""
-    import_module(".room", __name__)
+    _import_module(".room", __name__)
 
 
 def __dir__() -> list[str]:

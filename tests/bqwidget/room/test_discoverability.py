@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jedi
 import pytest
 from support.paths import ROOT
 
@@ -193,6 +194,13 @@ def test_completion_of_the_module_shows_its_public_names() -> None:
     assert "'Room'" in shown
     assert "Any" not in shown
     assert shown.endswith("False\n")
+
+
+def test_completion_of_a_cell_that_has_not_run_shows_no_imports_of_the_module() -> None:
+    """Jedi reads the source then: public names, the modules, and what IPython calls."""
+    found = {name.name for name in jedi.Script("import bqwidget\nbqwidget.").complete() if name.name[0] != "_"}
+    modules = {path.stem for path in (ROOT / "bqwidget").iterdir()}
+    assert found - modules == {*bqwidget.__all__, "load_ipython_extension"}
 
 
 def public_things() -> Iterator[tuple[str, Any]]:
