@@ -248,6 +248,18 @@ def test_typing_users_are_shown_and_mentions_highlighted(server, pages):
     assert there.messages.get_by_text("mentions you").count() == 0
 
 
+def test_typing_that_ends_by_time_is_gone_from_the_window(server, pages, monkeypatch):
+    """Although nothing else happens in the room."""
+    page = pages()
+    open_room(page, server, "typing")
+    with member(server.url, "typing", "?user=bob") as bob:
+        for timeout, shown in ((600.0, 1), (0.5, 0)):
+            monkeypatch.setattr("bqserver.hub.dispatch.TYPING_TIMEOUT", timeout)
+            bob.send({"type": "chat.typing"})
+            expect(page.get_by_text("bob is typing…")).to_have_count(shown)
+        page.get_by_role("button", name="2 here").wait_for()
+
+
 def test_a_screen_reader_gets_new_messages_in_batches_and_no_history(server, pages):
     page = pages()
     with member(server.url, "announcements") as sender:

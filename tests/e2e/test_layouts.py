@@ -75,6 +75,18 @@ def test_the_window_fills_its_container_and_is_never_too_narrow_to_read(server, 
         assert (layout, size(window)) == (layout, expected)
 
 
+def test_a_row_in_notebook_7_has_room_for_the_window(server, jupyter, pages):
+    lab, page = jupyter(), pages()
+    row = "HBox([room.widget, plot])"
+    notebook = lab.open(page, lab.notebook("row.ipynb", CELL.format(url=server.url), row), app="notebook")
+    notebook.run(0)
+    window = window_in(notebook.run(1))
+    expected = (pytest.approx(704, abs=40), pytest.approx(600, abs=40))
+    with suppress(AssertionError):  # what is next to it is drawn later
+        eventually(lambda: size(window) == expected, 20)
+    assert size(window) == expected
+
+
 LINES = """list => [...list.querySelectorAll("dt")].map((words) => {
   const [above, below] = [words, words.nextElementSibling].map((each) => each.getBoundingClientRect());
   return { isAbove: above.bottom <= below.top + 1, aligned: Math.abs(above.left - below.left) <= 1 };

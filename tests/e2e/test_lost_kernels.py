@@ -35,10 +35,11 @@ def server():
         yield running
 
 
-def test_a_cell_runs_again_after_a_restart_from_elsewhere(server, jupyter, pages):
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_a_cell_runs_again_after_a_restart_from_elsewhere(server, jupyter, pages, app):
     """JupyterLab is not informed of it: it sends to a subshell that does not exist any more."""
     lab, page = jupyter(), pages()
-    notebook = lab.open(page, lab.notebook("restart.ipynb", CELL.format(url=server.url)))
+    notebook = lab.open(page, lab.notebook("restart.ipynb", CELL.format(url=server.url)), app=app)
     notebook.run(0)
     window = notebook.room()
     window.wait_connected()

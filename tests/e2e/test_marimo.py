@@ -33,6 +33,16 @@ def _(room):
 
 """
 """An additional cell: a handler that replies whether it runs on the thread of the cells."""
+ROW_CELL = """
+@app.cell
+def _(mo, room):
+    mo.hstack([mo.ui.anywidget(room.widget), mo.Html("<div style='width: 400px'>a plot</div>")])
+    return
+
+"""
+"""An additional cell: the window in a row, of which it gets what the plot leaves."""
+MIN_WIDTH = 280
+"""Pixels: the least width of the window in a row."""
 BOT_CELL = """
 @app.cell
 def _():
@@ -126,7 +136,7 @@ def mode(request):
 @pytest.fixture
 def cells():
     """Additional cells of the notebook."""
-    return THREAD_CELL
+    return THREAD_CELL + ROW_CELL
 
 
 @pytest.fixture
@@ -168,7 +178,7 @@ def test_cells_follow_the_room(marimo, pages, bob):
     bob.send("before")
     page = pages()
     page.goto(marimo)
-    window = Window(page.get_by_role("region", name="Chat room lobby"))
+    window, in_a_row = (Window(page.get_by_role("region", name="Chat room lobby").nth(at)) for at in (0, 1))
     window.wait_for("before")
     window.wait_connected()
     newest = page.locator("pre")
@@ -184,6 +194,9 @@ def test_cells_follow_the_room(marimo, pages, bob):
     window.wait_for("line 19")
     fits = {"box": True, "newest": True, "scrolls": True}
     eventually(lambda: window.region.evaluate(FITS) == fits, what="a window that fits, at its newest message")
+    in_a_row.wait_for("line 19")
+    width = in_a_row.region.bounding_box()["width"]
+    assert MIN_WIDTH <= width < window.region.bounding_box()["width"]
     where = bob.send("where are you?")
     assert bob.wait_for(timeout=20, after=where).text == "on the cells' thread: True"
 

@@ -1,4 +1,4 @@
-"""The time until a window is there after Run All in JupyterLab: in a new kernel, again, and after a restart.
+"""The time until a window is there after Run All in JupyterLab and Notebook 7: in a new kernel, again, and after a restart.
 
 The clock begins when the cell that shows the window begins to run, so it includes the import of bqwidget and of
 ipywidgets; what JupyterLab takes before that, as to restart a kernel, is not ours. The window is there when it has its
@@ -83,21 +83,21 @@ def check(state: str, times: list[float]) -> None:
     assert not MEASURES or median < MAX_MEDIAN_MS
 
 
-@pytest.mark.parametrize("after", NEXT)
-def test_the_window_is_there_soon_after_run_all(server, jupyter, pages, after):
+@pytest.mark.parametrize(("app", "after"), [*(("lab", after) for after in NEXT), ("notebook", "ask")])
+def test_the_window_is_there_soon_after_run_all(server, jupyter, pages, app, after):
     lab = jupyter()
     file = lab.folder / "ended"
     new, again = [], []
     for number in range(ROUNDS):
         page = pages()
         cells = SHOW.format(url=server.url), NEXT[after].format(file=str(file))
-        lab.open(page, lab.notebook(f"run-{number}.ipynb", *cells))
+        lab.open(page, lab.notebook(f"run-{number}.ipynb", *cells), app=app)
         new.append(run_all(page))  # imports, and fetches the window's code
         end_next(page, after, file)
         again.append(run_all(page))
         end_next(page, after, file)
-    check(f"{after}, a new kernel and page", new)
-    check(f"{after}, again", again)
+    check(f"{app}, {after}, a new kernel and page", new)
+    check(f"{app}, {after}, again", again)
 
 
 def test_it_is_there_soon_after_a_restart_from_elsewhere(server, jupyter, pages):
