@@ -151,7 +151,7 @@ class ChatServer(ServerSettings):
         if signals and hasattr(signal, "SIGHUP"):
             self._loop.add_signal_handler(signal.SIGHUP, self.reload, watcher, certificate, audit)
         self.url = self.address(sockets[0].getsockname()[1])
-        opened.enter_context(published_runtime_file(self, gateway))
+        opened.enter_context(published_runtime_file(self, gateway, server.add_handovers))
         ready(authenticator)
         await self.until_stopped(hub)
 

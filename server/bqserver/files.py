@@ -40,7 +40,7 @@ def make_folder(folder: Path) -> None:
     for one in reversed(new):
         with suppress(FileExistsError):  # another process was faster
             one.mkdir(mode=0o700)
-            _set_private(one, 0o700, one.parent)
+            set_private(one, 0o700, one.parent)
         sync_folder(one.parent)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
@@ -86,7 +86,7 @@ def open_private(path: str | Path, flags: int) -> int:
         if flags & os.O_EXCL:
             raise
         return os.open(path, flags | os.O_CREAT, 0o600)
-    _set_private(descriptor, 0o600, Path(path).parent)
+    set_private(descriptor, 0o600, Path(path).parent)
     return descriptor
 
 
@@ -110,7 +110,7 @@ def copy_private(source: Path, target: Path) -> None:
         shutil.copyfileobj(given, copy)
 
 
-def _set_private(new: int | Path, mode: int, model: Path) -> None:
+def set_private(new: int | Path, mode: int, model: Path) -> None:
     """Set the mode of a new file or folder, which the umask may have reduced; root gives it to the owner of ``model``."""
     if os.name != "posix":
         return
@@ -150,7 +150,7 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             if path.exists():
-                _set_private(descriptor, 0o600, path)
+                set_private(descriptor, 0o600, path)
             os.fsync(descriptor)
         replace(part, path)
     except OSError as error:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tornado.netutil import bind_sockets
+from tornado.netutil import bind_sockets, bind_unix_socket
 
 import bqwidget
 from bqserver.auth.gateway import Gateway
 from bqserver.errors import AccessFileError, StartError
-from bqserver.files import user_path, write_private
+from bqserver.files import set_private, user_path, write_private
 
 from .settings import ServerSettings
 
 ADDRESS_IN_USE_ERRNOS = 48, 98, 10048
 """EADDRINUSE on macOS, Linux and Windows."""
+AddListener = Callable[[socket.socket], None]
 
 
 def bind(ip: str, port: int) -> list[socket.socket]:
@@ -37,9 +39,9 @@ def bind(ip: str, port: int) -> list[socket.socket]:
 
 
 @contextmanager
-def published_runtime_file(app: ServerSettings, gateway: Gateway | None) -> Iterator[None]:
-    """Keep the runtime file of ``app`` (JSON, mode 0600) for the duration, for ``bqwidget.local`` to find the server; and
-    with the ending .gateway the key of its ``gateway``, and settings.
+def published_runtime_file(app: ServerSettings, gateway: Gateway | None, add_handovers: AddListener) -> Iterator[None]:
+    """Keep the runtime file of ``app`` (JSON, mode 0600) for the duration, for ``bqwidget.local`` to find the server;
+    with the ending .gateway the key of its ``gateway``, and settings; with .socket where it hands connections over.
 
     Without ``app.runtime_file`` there is no file. Raises StartError if it can't be written.
     """
@@ -49,20 +51,26 @@ def published_runtime_file(app: ServerSettings, gateway: Gateway | None) -> Iter
     file, pid = user_path(app.runtime_file), os.getpid()
     key_file = file.with_suffix(".gateway")
     more = {"pid": pid, "key": gateway.key, "version": bqwidget.__version__, "settings": app.shared_settings()}
+    handovers = file.with_suffix(".socket")
     try:
         write_private(key_file, json.dumps(more).encode())
+        with suppress(OSError, ValueError):  # not on this disk, or the path is too long: gateways pass the bytes on
+            if sys.platform != "win32":
+                add_handovers(bind_unix_socket(str(handovers)))
+                set_private(handovers, 0o600, file.parent)
         write_private(file, json.dumps({"url": app.url, "pid": pid, "token": app.token}).encode())
     except AccessFileError as error:
         raise StartError(f"the runtime file {file}: {error}") from error
     try:
         yield
     finally:
-        for one in (file, key_file):
-            _remove_own(one)
+        _remove_own(key_file, handovers)
+        _remove_own(file)
 
 
-def _remove_own(path: Path) -> None:
-    """Delete the file unless a newer server has replaced it."""
+def _remove_own(path: Path, *others: Path) -> None:
+    """Delete the file and ``others`` unless a newer server has replaced them."""
     with suppress(OSError, ValueError, KeyError):
         if json.loads(path.read_text())["pid"] == os.getpid():
-            path.unlink()
+            for one in (*others, path):
+                one.unlink(missing_ok=True)

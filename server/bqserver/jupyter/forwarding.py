@@ -27,6 +27,7 @@ from bqserver.web.errors import ApiError, error_body
 from bqserver.web.handler import HEADERS, SAFE_METHODS
 from bqserver.web.requests import http1_connection, is_upgrade, retry_header
 
+from .pipes import connect_streams, hand_over, take_socket
 from .relay import Relay, Relays
 from .upstream import NOT_FORWARDED, Upstream
 
@@ -139,11 +140,29 @@ class ForwardingHandler(RequestHandler):
         if relay is not None:
             headers["Connection"] = "Upgrade"
         try:
+            if relay is not None and await self._hand_over(relay, headers, told):
+                return
             self._server = await self.route.upstream.send(self.request.method or "", self.uri(), headers, told)
         except ServerUnreachable as error:
             why = str(error) if isinstance(found, Identity) else "the rooms can't be reached: try again"
             raise ApiError(503, error.code, why, retry_after=UNAVAILABLE_RETRY_SECONDS) from error
         self._answer = asyncio.ensure_future(self._server.read_response(_Answer(self, relay)))
+
+    async def _hand_over(self, relay: Relay, headers: HTTPHeaders, told: Forwarded) -> bool:
+        """Hand the client's connection over, so that the bytes of a WebSocket take no way through this process. False:
+        that is not possible. Raises ServerUnreachable.
+        """
+        stream = http1_connection(self.request).stream
+        if isinstance(stream, SSLIOStream) or "Content-Length" in headers or "Transfer-Encoding" in headers:
+            return False
+        local = await self.route.upstream.connect_for_handover(headers, told)
+        if local is None:
+            return False
+        if self._stopped:
+            local.close()
+            return True
+        relay.start(hand_over(*take_socket(self.detach()), encode_head(f"GET {self.uri()} HTTP/1.1", headers), local))
+        return True
 
     def uri(self) -> str:
         """The request's path and query below the base, without a token, which Jupyter takes from the query too."""
@@ -178,15 +197,11 @@ class ForwardingHandler(RequestHandler):
         """The server has accepted the WebSocket: from here on, only bytes are passed on."""
         assert self._server is not None
         server, client = self._server.detach(), self.detach()
-        lines = [
-            f"{head.version} {head.code} {head.reason}",
-            *(f"{name}: {value}" for name, value in headers.get_all()),
-        ]
         if isinstance(client, SSLIOStream) or client.socket.family in INTERNET_FAMILIES:
             client.set_nodelay(True)
         with suppress(StreamClosedError):
-            client.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        self.route.relays.spawn(relay.run(client, server))
+            client.write(encode_head(f"{head.version} {head.code} {head.reason}", headers))
+        relay.start(connect_streams(server, client, relay.stopped))
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
@@ -217,6 +232,11 @@ class ForwardingHandler(RequestHandler):
     def log_exception(self, *exc_info: Any) -> None:
         if not isinstance(exc_info[1], HTTPError):  # a client's mistake is answered, not logged
             super().log_exception(*exc_info)
+
+
+def encode_head(first: str, headers: HTTPHeaders) -> bytes:
+    lines = [first, *(f"{name}: {value}" for name, value in headers.get_all())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 class _Answer(HTTPMessageDelegate):

@@ -1,14 +1,15 @@
-"""Passes bytes on between two connections, in both directions, until they end."""
+"""What follows an upgrade: bytes are passed on in both directions, or the connection itself is handed over."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+
+from bqserver.web.fastpath.handover import LENGTH_BYTES
 
 CHUNK_BYTES = 64 * 1024
 ALL_BYTES = sys.maxsize
@@ -18,25 +19,12 @@ END_TIMEOUT = 2.0
 
 async def connect_streams(one: IOStream, other: IOStream, stopped: asyncio.Future[None]) -> None:
     """Pass bytes on until both have ended, or ``stopped`` is done; close both."""
-    if sys.platform == "win32" or isinstance(one, SSLIOStream) or isinstance(other, SSLIOStream):
-        copies = [asyncio.ensure_future(_copy(one, other)), asyncio.ensure_future(_copy(other, one))]
-        await _wait(copies, stopped)
-        one.close()
-        other.close()
-        return
-    (first, early), (second, late) = _take_socket(one), _take_socket(other)
-    pipes = [_Pipe(first, second, early), _Pipe(second, first, late)]
-    await _wait([pipe.ended for pipe in pipes], stopped)
-    for pipe in pipes:
-        pipe.close()
-    first.close()
-    second.close()
-
-
-async def _wait(both: Sequence[asyncio.Future[None]], stopped: asyncio.Future[None]) -> None:
-    await asyncio.wait([*both, stopped], return_when=asyncio.FIRST_COMPLETED)
+    copies = [asyncio.ensure_future(_copy(one, other)), asyncio.ensure_future(_copy(other, one))]
+    await asyncio.wait([*copies, stopped], return_when=asyncio.FIRST_COMPLETED)
     if not stopped.done():
-        await asyncio.wait(both, timeout=END_TIMEOUT)
+        await asyncio.wait(copies, timeout=END_TIMEOUT)
+    one.close()
+    other.close()
 
 
 async def _copy(source: IOStream, target: IOStream) -> None:
@@ -50,7 +38,7 @@ async def _copy(source: IOStream, target: IOStream) -> None:
             target.socket.shutdown(socket.SHUT_WR)
 
 
-def _take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
+def take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
     """The stream's connection as a socket of its own, and what the stream has read already. Closes the stream."""
     taken, read = stream.socket.dup(), b""
     with suppress(StreamClosedError):
@@ -61,66 +49,16 @@ def _take_socket(stream: IOStream) -> tuple[socket.socket, bytes]:
     return taken, read
 
 
-_received = bytearray(CHUNK_BYTES)
-"""What a socket has received, until the other has taken it: of all pipes, for one runs at a time."""
-_view = memoryview(_received)
+async def hand_over(client: socket.socket, early: bytes, request: bytes, local: socket.socket) -> None:
+    """Hand the client's connection over to the server that ``local`` is connected to, with the request read of it, and
+    what has come after that.
 
-
-class _Pipe:
-    """One direction. A message that passes a stream's futures takes several times as long.
-
-    ``ended``: done when ``source`` has ended. What ``target`` does not take holds ``source`` back.
+    See ``bqserver.web.fastpath.handover``. Returns when the connection has ended; cancelled, it ends it.
     """
-
-    def __init__(self, source: socket.socket, target: socket.socket, first: bytes) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._source, self._target = source, target
-        self._rest = memoryview(first)
-        self._reads: bool | None = None
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._write()
-
-    def close(self) -> None:
-        self._listen(None)
-        with suppress(OSError):
-            self._target.shutdown(socket.SHUT_WR)
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-    def _read(self) -> None:
-        try:
-            size = self._source.recv_into(_received)
-        except BlockingIOError:
-            return
-        except OSError:
-            size = 0
-        if not size:
-            self.close()
-        elif rest := self._send(_view[:size]):
-            self._rest = memoryview(bytes(rest))
-            self._listen(reads=False)
-
-    def _write(self) -> None:
-        if self._rest:
-            self._rest = self._send(self._rest)
-        self._listen(not self._rest)
-
-    def _send(self, data: memoryview) -> memoryview:
-        """Returns what the target does not take now."""
-        try:
-            return data[self._target.send(data) :]
-        except BlockingIOError:
-            return data
-        except OSError:  # it has ended; the source is read on, so that it gets the last frames and no reset
-            return data[:0]
-
-    def _listen(self, reads: bool | None) -> None:  # noqa: FBT001 - None: to neither
-        if reads == self._reads:
-            return
-        if self._reads is not None:
-            self._loop.remove_reader(self._source) if self._reads else self._loop.remove_writer(self._target)
-        self._reads = reads
-        if reads is not None:
-            self._loop.add_reader(self._source, self._read) if reads else self._loop.add_writer(
-                self._target, self._write
-            )
+    loop = asyncio.get_running_loop()
+    with closing(local), suppress(OSError):  # the server has ended, and the client's connection with it
+        with closing(client):
+            data = len(request + early).to_bytes(LENGTH_BYTES) + request + early
+            sent = socket.send_fds(local, [data], [client.fileno()])
+        await loop.sock_sendall(local, data[sent:])
+        await loop.sock_recv(local, 1)

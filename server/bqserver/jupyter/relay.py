@@ -1,4 +1,4 @@
-"""WebSockets between clients and the server: their bytes are passed on as they come, their members are asked for again."""
+"""WebSockets between clients and the server: their members are asked for again, as long as they last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 
 from bqserver.auth.gateway import Forwarded, ForwardedMember
 from bqserver.auth.identity import Denied, Identity
@@ -18,30 +18,34 @@ from bqserver.model import Role
 from bqserver.web.requests import JSON
 from bqwidget.protocol import encode
 
-from .pipes import END_TIMEOUT, connect_streams
+from .pipes import END_TIMEOUT
 from .upstream import Upstream
 
 
 class Relay:
-    """One WebSocket. ``identity``: who the member was when last asked."""
+    """One WebSocket. ``identity``: who the member was when last asked. ``stopped``: done when it must end here."""
 
     def __init__(self, relays: Relays, identity: Identity, reauthenticate: Reauthenticator | None) -> None:
         self.name = secrets.token_hex(8)
         self.identity = self._reported = identity
         self.reauthenticate = reauthenticate
         self._relays = relays
-        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def run(self, client: IOStream, server: IOStream) -> None:
+    def start(self, passing: Coroutine[object, object, None]) -> None:
+        """``passing``: as long as it runs, there is a member."""
+        self._relays.spawn(self._run(passing))
+
+    async def _run(self, passing: Coroutine[object, object, None]) -> None:
         self._relays.peers.add(self)
         try:
-            await connect_streams(server, client, self._stopped)
+            await passing
         finally:
             self._relays.peers.discard(self)
 
     def stop(self) -> None:
-        if not self._stopped.done():
-            self._stopped.set_result(None)
+        if not self.stopped.done():
+            self.stopped.set_result(None)
 
     def expel(self, code: int, reason: str) -> None:
         del code  # it follows from the denial

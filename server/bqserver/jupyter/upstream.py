@@ -55,6 +55,9 @@ class Upstream(Protocol):
     async def send(self, method: str, uri: str, headers: HTTPHeaders, forwarded: Forwarded) -> HTTP1Connection:
         """Connect, and send the head of a request for ``uri``, which begins after the base. Raises ServerUnreachable."""
 
+    async def connect_for_handover(self, headers: HTTPHeaders, forwarded: Forwarded) -> socket.socket | None:
+        """A connection for ``pipes.hand_over``; None where none is possible. Raises ServerUnreachable."""
+
     def close(self) -> None: ...
 
     def kernel_environment(self) -> dict[str, str] | None:
@@ -127,6 +130,21 @@ class LocalUpstream:
                 self._server = None  # it has just ended
         raise ServerUnreachable("the local server has just ended: try again")
 
+    async def connect_for_handover(self, headers: HTTPHeaders, forwarded: Forwarded) -> socket.socket | None:
+        if sys.platform == "win32":
+            return None
+        server = await self._find_server()
+        headers[HEADER_NAME] = forwarded_header(server.gateway_key, forwarded)
+        headers["Host"] = urlsplit(server.url).netloc
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(0)
+        try:
+            connection.connect(str(server.runtime_file.with_suffix(".socket")))
+        except OSError:  # an earlier server has none
+            connection.close()
+            return None
+        return connection
+
     def kernel_environment(self) -> None:
         return None
 
@@ -161,6 +179,9 @@ class RemoteUpstream:
             return await _send(self.page_url, method, uri, headers)
         except OSError as error:
             raise ServerUnreachable("the server of the rooms does not answer: try again") from error
+
+    async def connect_for_handover(self, headers: HTTPHeaders, forwarded: Forwarded) -> None:
+        """It is on another machine."""
 
     def kernel_environment(self) -> dict[str, str]:
         return {"BQWIDGET_URL": self.page_url, "BQWIDGET_TOKEN": self._token}

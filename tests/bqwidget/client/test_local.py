@@ -47,7 +47,7 @@ def test_only_the_user_can_read_the_files(home: Path) -> None:
     request(server, "POST", "/messages", {"user": "ada", "text": "secret"})
     for folder in (home / "runtime", home / "data"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for name in ("server.json", "server.gateway"):
+    for name in ("server.json", "server.gateway", "server.socket"):
         assert stat.S_IMODE((home / "runtime" / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((home / "data" / "local-server.log").stat().st_mode) == 0o600
 
@@ -76,7 +76,7 @@ def test_a_clean_end_removes_the_runtime_file(home: Path) -> None:
     server = find_or_start()
     os.kill(server.pid, signal.SIGTERM)
     eventually(lambda: not is_running(server.pid))
-    assert not (home / "runtime" / "server.json").exists()
+    assert not [path.name for path in (home / "runtime").iterdir() if path.stem == "server"]
 
 
 def test_an_idle_server_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,14 +93,16 @@ def try_access(folder: Path, url: str, names: list[Path]) -> list[object]:
     return json.loads(done.stdout)
 
 
-def test_another_user_gets_neither_token_nor_history(shared_folder: Path):
+def test_another_user_gets_neither_token_nor_key_nor_history(shared_folder: Path):
     with Room("lobby", user="ada") as room:
         room.send("between us")
         fields = json.loads((shared_folder / "runtime" / "server.json").read_text())
         kept = [path for path in shared_folder.rglob("*") if path.is_file()]
-        assert {"server.json", "token", "local.sqlite"} <= {path.name for path in kept}
+        assert {"server.json", "server.gateway", "token", "local.sqlite"} <= {path.name for path in kept}
+        key = json.loads((shared_folder / "runtime" / "server.gateway").read_text())["key"]
         found = try_access(shared_folder, fields["url"], kept)
     assert found[:2] == ["PermissionError"] * 2  # neither folder can be listed
     assert found[2 : 2 + len(kept)] == ["PermissionError"] * len(kept)
     assert found[2 + len(kept) : 4 + len(kept)] == [401, 401]
     assert fields["token"] not in json.dumps(found)
+    assert key not in json.dumps(found)

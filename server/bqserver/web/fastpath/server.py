@@ -9,6 +9,7 @@ or unusual client holds no memory here, and a silent one is closed after the sam
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import socket
 import ssl
@@ -17,7 +18,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
 
-from tornado.http1connection import HTTP1ServerConnection
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
@@ -40,6 +41,7 @@ from .connections import (
     TrackedTLSStream,
     set_phase,
 )
+from .handover import HandedOverStream, Handover
 from .posts import MAX_REQUEST_BYTES, FastPath
 
 CLOSE_TIMEOUT = 1.0
@@ -190,10 +192,16 @@ class FastPathServer(HTTPServer):
             max_open=max_open, max_per_address=max_per_address, idle_timeout=self.conn_params.header_timeout
         )
         self._acceptors: list[Acceptor] = []
+        self._one_request = copy.copy(self.conn_params)
+        self._one_request.no_keep_alive = True
         self._problem = Repeats(_log_repeats)
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         self._acceptors += [Acceptor(listener, self._on_accepted, self._on_exhausted) for listener in sockets]
+
+    def add_handovers(self, listener: socket.socket) -> None:
+        """Accept connections that gateways hand over, each for one request or WebSocket: see ``Handover``."""
+        self._acceptors.append(Acceptor(listener, self._on_gateway, self._on_exhausted))
 
     def stop(self) -> None:
         for acceptor in self._acceptors:
@@ -211,6 +219,8 @@ class FastPathServer(HTTPServer):
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         delegate = super().start_request(server_conn, request_conn)
         stream = cast(HTTP1ServerConnection, server_conn).stream
+        if isinstance(stream, HandedOverStream):
+            cast(HTTP1Connection, request_conn).params = self._one_request  # the gateway checks each
         return PhaseDelegate(cast(TrackedStream, stream), delegate)
 
     def set_tls(self, context: ssl.SSLContext) -> None:
@@ -250,6 +260,20 @@ class FastPathServer(HTTPServer):
             self.handle_stream(stream, address)
         except OSError:
             stream.close()
+
+    def _on_gateway(self, gateway: socket.socket, _: object) -> None:
+        Handover(gateway, self._on_handed_over)
+
+    def _on_handed_over(self, connection: socket.socket, received: bytes, handover: Handover) -> None:
+        if refusal := self._connections_open.make_room(""):
+            self._warn(FULL)
+            refuse(connection, refusal, encrypted=False)
+            handover.close()
+            return
+        stream = HandedOverStream(connection, received, handover)
+        self._connections_open.add(stream, "")
+        handover.serve(stream)
+        self.serve(stream, ("", 0))  # the gateway names the address
 
     def _make_stream(self, connection: socket.socket) -> TrackedStream | TrackedTLSStream:
         if self.ssl_options is None:
