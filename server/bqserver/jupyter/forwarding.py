@@ -28,6 +28,7 @@ from bqserver.web.handler import HEADERS, SAFE_METHODS
 from bqserver.web.requests import http1_connection, is_upgrade, retry_header
 
 from .pipes import connect_streams, hand_over, take_socket
+from .problem_page import CSP, render_problem
 from .relay import Relay, Relays
 from .upstream import NOT_FORWARDED, Upstream
 
@@ -227,6 +228,12 @@ class ForwardingHandler(RequestHandler):
             )
         if error.retry_after is not None:
             self.set_header("Retry-After", retry_header(error.retry_after))
+        reads_html = self.is_page and "text/html" in self.request.headers.get("Accept", "")
+        if reads_html and error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE):
+            self.set_header("Content-Type", "text/html; charset=UTF-8")
+            self.set_header("Content-Security-Policy", CSP)
+            self.finish(render_problem(error.message))
+            return
         self.finish(error_body(error.code, error.message, error.field))
 
     def log_exception(self, *exc_info: Any) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,15 @@ def test_members_read_why_the_local_server_cannot_start_without_names_of_folders
             assert (answer.status, answer.code, str(home) in answer.body.decode()) == (503, "start_failed", False)
             reason = "the local server can't be started: local.sqlite is damaged: inspect it"
             assert answer.json["error"]["message"].startswith(reason)
+        browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+        for path in ("/bqserver/rooms/lobby", "/bqserver/"):
+            page = server.ask("GET", path, **browser)
+            assert (page.status, page.headers["Content-Type"]) == (503, "text/html; charset=UTF-8")
+            text = unescape(page.body.decode())
+            assert "The local server can't be started: local.sqlite is damaged: inspect it" in text
+            assert str(home) not in text
+            assert server.ask("GET", path).code == "start_failed"  # a program
+        assert server.ask("GET", "/bqserver/messages", **browser).code == "start_failed"
         stranger = server.ask("GET", "/bqserver/messages", Cookie="")
         assert stranger.json["error"] == {"code": "start_failed", "message": "the rooms can't be reached: try again"}
         (said,) = [line for line in server.log.read_text().splitlines() if "chat rooms unavailable" in line]
