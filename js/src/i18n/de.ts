@@ -1,5 +1,6 @@
 /** The German strings. */
 
+import { errors } from "./de-errors";
 import type { Strings } from "./en";
 
 const number = new Intl.NumberFormat("de");
@@ -256,36 +257,5 @@ export const de: Strings = {
   unreachable: "Der Server ist nicht erreichbar: öffne den Link noch einmal",
   httpStatus: (status) => `Der Server hat mit Status ${status} geantwortet`,
 
-  errors: {
-    "4401": "Dein Zugang ist abgelaufen: öffne einen neuen Einladungslink",
-    "4403": "Du hast keinen Zugang zu diesem Raum",
-    "4404": "Dieser Raum ist geschlossen",
-    bad_invite: "Diese Einladung wurde schon benutzt oder ist abgelaufen: bitte um eine neue",
-    bad_part: "Diese Datei lässt sich nicht als Bild zeigen: sie ist beschädigt, zu groß oder von anderem Typ, als ihr Name sagt",
-    no_part: "Diesen Anhang gibt es hier nicht",
-    no_parts: "Dieser Server nimmt keine Anhänge an",
-    lost: "Übertragung unterbrochen: versuche es noch einmal",
-    bad_choice: "Diese Antwort steht nicht zur Wahl",
-    conflict: "Das geht bei dieser Nachricht nicht mehr",
-    forbidden: "Das darfst du hier nicht",
-    full: "Alle Plätze sind besetzt",
-    gone: "Getrennt: führe die Zelle noch einmal aus",
-    muted: "Du darfst hier gerade nicht schreiben",
-    name_taken: "Dieser Name ist schon vergeben",
-    not_found: "Diese Nachricht gibt es hier nicht",
-    overload: "Der Server ist überlastet: versuche es gleich noch einmal",
-    rate: "Zu viele Nachrichten: warte einen Moment",
-    read_only: "Hier darfst du lesen, aber nicht schreiben",
-    restart: "Der Server startet gerade neu",
-    room_closed: "Dieser Raum wurde geschlossen",
-    too_big: "Das ist zu groß für den Server",
-    too_long: "Das ist zu lang",
-    not_loaded: "Die Nachricht konnte nicht geladen werden: versuche es noch einmal",
-    too_many_connections: "Zu viele Verbindungen von deiner Adresse",
-    too_many_joins: "Zu viele Versuche: warte einen Moment",
-    unauthorized: "Dein Zugang ist abgelaufen: öffne einen neuen Einladungslink",
-    unavailable: "Der Server kann gerade nicht speichern: versuche es gleich noch einmal",
-    unreachable: "Der Server ist nicht erreichbar: versuche es noch einmal",
-    unreadable: "Der Server konnte diese Nachricht nicht lesen",
-  },
+  errors,
 };
