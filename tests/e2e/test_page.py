@@ -154,6 +154,16 @@ def test_the_page_works_on_a_phone(server, pages):
         assert 0 <= size["x"] <= size["x"] + size["width"] <= 390
 
 
+def test_code_on_a_phone_shows_its_button(server, pages):
+    page = pages(**PHONE)
+    fill(server, "code", f"```python\n{CODE}\n```")
+    copy = open_room(page, server, "code").messages.get_by_role("button", name="Copy")
+    opacities = (
+        "one => { let all = 1; for (; one; one = one.parentElement) all *= getComputedStyle(one).opacity; return all }"
+    )
+    assert copy.evaluate(opacities) == 1
+
+
 FONT_SIZE = "one => parseFloat(getComputedStyle(one).fontSize)"
 
 
