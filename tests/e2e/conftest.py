@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import nbformat
@@ -72,6 +73,15 @@ class Jupyter:
         """Wait until the page is connected to its kernel: JupyterLab shows idle earlier, and loses code that is run then."""
         eventually(lambda: name in self._connected(), SLOW_TIMEOUT / 1000, f"the kernel of {name}")
         page.locator('.jp-NotebookPanel [data-status="idle"]').first.wait_for(timeout=SLOW_TIMEOUT)
+
+    def answers(self) -> bool:
+        """False at first: a Jupyter server says where it is before it listens."""
+        try:
+            return bool(self._ask("status"))
+        except URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                return False
+            raise
 
     def end_kernels(self) -> None:
         for session in self._sessions():
@@ -234,7 +244,9 @@ def run_jupyter(
     info = home / "jupyter-runtime" / f"jpserver-{process.pid}.json"
     eventually(lambda: process.poll() is not None or _read(info), 600, "JupyterLab's start")
     assert process.poll() is None, Path(log.name).read_text()
-    return process, Jupyter(_read(info)["url"], token, folder)
+    jupyter = Jupyter(_read(info)["url"], token, folder)
+    eventually(jupyter.answers, SLOW_TIMEOUT / 1000, "JupyterLab's first answer")
+    return process, jupyter
 
 
 def _write_setting(home: Path, name: str, value: dict[str, object]) -> None:
