@@ -79,7 +79,8 @@ class Relays:
 
     async def close(self) -> None:
         """Let the server say ``bye`` to all members, and wait until they have gone."""
-        await self._report(dict.fromkeys(self.peers))
+        if self.peers:  # else a local server that has ended would be started again
+            await self._report(dict.fromkeys(self.peers))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=END_TIMEOUT)
         for task in self._tasks:

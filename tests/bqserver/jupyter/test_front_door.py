@@ -14,7 +14,7 @@ import pytest
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.pictures import png
-from support.processes import is_running
+from support.processes import is_running, stop_local_server
 from support.sqlite_logs import make_log
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
@@ -94,6 +94,12 @@ def test_only_who_knows_the_key_can_name_the_member(home, home_environ, jupyter_
         assert request(running["url"], "GET", "/messages", **broken).status == 401
         text = server.log.read_text() + (home / "data" / "local-server.log").read_text()
         assert running["gateway_key"] not in text
+
+
+def test_a_jupyter_server_that_stops_starts_no_local_server(home, home_environ, jupyter_server):
+    with jupyter_server(home, home_environ):
+        stop_local_server(home / "runtime")
+    assert not (home / "runtime" / "server.json").exists()
 
 
 def test_members_cannot_report_what_the_gateway_reports(home, home_environ, jupyter_server):
