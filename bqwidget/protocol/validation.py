@@ -10,7 +10,7 @@ from bqwidget.errors import ProtocolError
 
 from .base import printable
 from .client_frames import Append, Draft, Edit, End, Post, React, Send, SetStep, Vote
-from .entries import Ask, Part, Progress
+from .entries import Ask, CellAnchor, Part, Progress
 from .limits import (
     MAX_ACTIVITY,
     MAX_ASKED,
@@ -71,29 +71,30 @@ def check(draft: Draft | Post, limits: Limits) -> None:
             if draft.text or not (draft.parts or draft.live):
                 _check_text("text", draft.text, limits.text)
             if type(draft) is Send:
-                _check_will(draft.will, limits)
-                _check_progress(draft.progress)
+                if draft.will is not None:
+                    _check_text("will", draft.will, limits.text)
+                if draft.progress is not None:
+                    _check_progress(draft.progress)
             if draft.choice is not None:
                 _check_text("choice", draft.choice, MAX_CHOICE)
             if draft.ask is not None:
                 _check_ask(draft.ask, limits)
-            if len(draft.parts) > MAX_PARTS:
-                raise _too_many("parts", len(draft.parts), MAX_PARTS)
-            for part in draft.parts:
-                _check_part(part)
+            if draft.parts:
+                _check_parts(draft.parts)
             if draft.cell is not None:
-                _check_text("cell.id", draft.cell.id, MAX_CELL_ID)
-                _check_length("cell.path", draft.cell.path, MAX_NOTEBOOK_PATH)
+                _check_cell(draft.cell)
         case Edit():
             _check_text("text", draft.text, limits.text)
-            _check_will(draft.will, limits)
+            if draft.will is not None:
+                _check_text("will", draft.will, limits.text)
         case React():
             _check_text("emoji", draft.emoji, MAX_EMOJI)
         case Append():
             if draft.offset < 0:
                 raise ProtocolError("bad_field", "offset: code points, 0 or more", field="offset")
             _check_length("text", draft.text, limits.text)
-            _check_progress(draft.progress)
+            if draft.progress is not None:
+                _check_progress(draft.progress)
         case SetStep():
             _check_text("id", draft.id, MAX_CID)
             _check_text("title", draft.title, MAX_STEP_TITLE)
@@ -153,27 +154,28 @@ def _check_ask(ask: Ask, limits: Limits) -> None:
         raise ProtocolError("bad_field", "ask.expires: milliseconds since the epoch", field="ask.expires")
 
 
-def _check_will(will: str | None, limits: Limits) -> None:
-    if will is not None:
-        _check_text("will", will, limits.text)
-
-
-def _check_progress(progress: Progress | None) -> None:
-    if progress is None:
-        return
+def _check_progress(progress: Progress) -> None:
     if progress.fraction is not None and not 0 <= progress.fraction <= 1:
         raise ProtocolError("bad_field", "progress.fraction: a number from 0 to 1", field="progress.fraction")
     if progress.left_ms is not None and not 0 <= progress.left_ms < MAX_TIME:
         raise ProtocolError("bad_field", "progress.left_ms: milliseconds, 0 or more", field="progress.left_ms")
 
 
-def _check_part(part: Part) -> None:
-    if not SHA256.fullmatch(part.sha256):
-        raise ProtocolError("bad_field", "parts.sha256: 64 hexadecimal digits", field="parts.sha256")
-    if part.size < 0:
-        raise ProtocolError("bad_field", "parts.size: bytes, 0 or more", field="parts.size")
-    if part.name is not None:
-        _check_text("parts.name", part.name, MAX_NAME)
+def _check_cell(cell: CellAnchor) -> None:
+    _check_text("cell.id", cell.id, MAX_CELL_ID)
+    _check_length("cell.path", cell.path, MAX_NOTEBOOK_PATH)
+
+
+def _check_parts(parts: Sequence[Part]) -> None:
+    if len(parts) > MAX_PARTS:
+        raise _too_many("parts", len(parts), MAX_PARTS)
+    for part in parts:
+        if not SHA256.fullmatch(part.sha256):
+            raise ProtocolError("bad_field", "parts.sha256: 64 hexadecimal digits", field="parts.sha256")
+        if part.size < 0:
+            raise ProtocolError("bad_field", "parts.size: bytes, 0 or more", field="parts.size")
+        if part.name is not None:
+            _check_text("parts.name", part.name, MAX_NAME)
 
 
 def _too_many(field: str, count: int, limit: int) -> ProtocolError:
