@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Iterable
 from itertools import pairwise
@@ -78,8 +77,8 @@ def test_names_on_a_reaction_are_limited(kind, log_traits):
 
 
 def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of all its threads. Not from ``stat``, which counts in steps of 10 ms, a fifth of the first 500 changes."""
+    return sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 CHANGES = {
@@ -103,7 +102,9 @@ CHANGES = {
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", CHANGES)
 def test_the_last_of_5000_changes_costs_as_much_as_the_first(kind, tmp_path: Path):
-    """Processor time of the server for the first 500 and for the last 500; with names and votes it grows up to the limit."""
+    """Processor time of the server for the first 500 and for the last 500. With names and votes it grows until there are
+    as many as there can be, which is before the third 500.
+    """
     with server_process(tmp_path / "log.sqlite") as server, member(server.url, query="?client=c") as ada:
         ada.until("synced")
         ada.say("the target", cid="first", user="ada", ask={"choices": ["a", "b"], "poll": True})
@@ -114,7 +115,9 @@ def test_the_last_of_5000_changes_costs_as_much_as_the_first(kind, tmp_path: Pat
             outcomes(ada, [CHANGES[kind](number) for number in range(start, start + 500)], 500)
             times.append(processor_seconds(server.pid) - before)
         print(f"{kind}: ms a change, in steps of 500: {[round(one * 2, 3) for one in times]}")
-        assert min(times[-3:]) < 3 * max(times[0], 0.05)
+        limited = 2 if kind in ("names", "votes") else 0
+        assert min(times[-3:]) < 3 * max(times[limited], 0.05)
+        assert times[limited] < 10 * max(times[0], 0.05)
 
 
 # ---- other tables
