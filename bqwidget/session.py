@@ -155,7 +155,7 @@ class Session:
                 if self.messages.grow(frame) is not None:
                     accepted.append(frame)
             case StopFrame():
-                self.live_drafts.on_frame(frame)
+                self.live_drafts.on_frame(frame, self.outbox)
                 accepted.append(frame)
             case Synced():
                 if frame.seq > self.last_seq:
@@ -176,7 +176,7 @@ class Session:
                     accepted.append(frame)
             case Error():
                 self.outbox.on_error(frame, now)
-                self.live_drafts.on_frame(frame)
+                self.live_drafts.on_frame(frame, self.outbox)
                 if frame.cid is not None or frame.target is None:  # else it is about a piece, which is sent again
                     accepted.append(frame)
             case Presence():
@@ -217,7 +217,7 @@ class Session:
         """Fold a change, and return it as windows need it: an end that drops unsaved text has the text."""
         entry = frame.entry
         before, after = self.messages.find(entry.target), self.messages.fold(entry)
-        self.live_drafts.on_frame(frame)
+        self.live_drafts.on_frame(frame, self.outbox)
         if entry.kind == "end" and before is not None and after is not None and after.text != before.text:
             return ChangeFrame(entry=replace(entry, text=after.text), prev=frame.prev)
         return frame

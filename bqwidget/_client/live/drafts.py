@@ -163,7 +163,8 @@ class LiveDrafts:
             if live is not None:
                 draft.rewind(live.logged)
 
-    def on_frame(self, frame: ChangeFrame | StopFrame | Error) -> None:
+    def on_frame(self, frame: ChangeFrame | StopFrame | Error, outbox: Outbox) -> None:
+        self.settle(outbox)  # its message may have been accepted in the same read
         target = frame.entry.target if isinstance(frame, ChangeFrame) else frame.target
         for draft in self:
             if draft.target != target or target is None:

@@ -273,6 +273,28 @@ def test_a_stop_says_who_asked_and_counts_once():
 @pytest.mark.parametrize(
     "frame",
     [
+        StopFrame(target=1, user="bob"),
+        Error(code="not_live", message="", target=1),
+        changed(2, 1, "end", end="lost"),
+        changed(2, 1, "delete"),
+    ],
+    ids=["stop", "error", "end", "delete"],
+)
+def test_what_comes_in_one_read_with_the_message_counts(frame):
+    one, stops = joined(), []
+    draft = LiveDraft(Send(cid="c", user="ada", text="", live=True), "end", lambda: stops.append(1))
+    one.live_drafts.add(draft)
+    one.outbox.put(draft.send)
+    one.outgoing(0)
+    entry = Message(seq=1, room="lobby", user="ada", text="", at=1, live=True, cid="c")
+    one.receive([MessageFrame(entry=entry, prev=0), frame], 0)
+    assert stops == [1]
+    assert draft.target == 1
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
         Error(code="not_live", message="", target=1),
         changed(2, 1, "end", end="lost"),
         changed(2, 1, "delete"),
