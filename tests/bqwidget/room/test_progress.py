@@ -503,6 +503,7 @@ def test_the_progress_of_a_killed_process_ends_and_what_was_done_stays(home, mon
                 process.stdin.flush()
                 eventually(lambda: "later" in last(watching), 30, "the second loop")
                 eventually(lambda: watching.messages[1].text.startswith("✓ epoch 3"), what="the end of the first loop")
+                eventually(lambda: "40 %" in watching.messages[0].text, what="an update, at most twice a second")
             finally:
                 process.kill()
                 process.wait()
