@@ -122,5 +122,5 @@ def test_a_picture_from_a_cell_reveals_no_token(browser: Browser, server, bob: R
     printed = browser.kernel.run(code)["printed"]
     assert "parts=['p.png']" in printed
     assert json.dumps(server.token) not in json.dumps(browser.envelopes())
-    sha256 = bob.messages[-1].parts[0].sha256
+    sha256 = bob.wait_for(lambda message: message.parts, timeout=20, after=0).parts[0].sha256
     assert request(server.url, "GET", f"/rooms/lobby/parts/{sha256}").status == 401
