@@ -132,7 +132,7 @@ class ForwardingHandler(RequestHandler):
         relay = None
         if is_upgrade(self.request) and isinstance(found, Identity):
             relay = Relay(self.route.relays, found, self.reidentify)
-        told = Forwarded(
+        forwarded = Forwarded(
             ForwardedMember.of(found), self.request.remote_ip or "", self.route.base, relay.name if relay else None
         )
         headers = self.request.headers.copy()
@@ -141,22 +141,22 @@ class ForwardingHandler(RequestHandler):
         if relay is not None:
             headers["Connection"] = "Upgrade"
         try:
-            if relay is not None and await self._hand_over(relay, headers, told):
+            if relay is not None and await self._hand_over(relay, headers, forwarded):
                 return
-            self._server = await self.route.upstream.send(self.request.method or "", self.uri(), headers, told)
+            self._server = await self.route.upstream.send(self.request.method or "", self.uri(), headers, forwarded)
         except ServerUnreachable as error:
             why = str(error) if isinstance(found, Identity) else "the rooms can't be reached: try again"
             raise ApiError(503, error.code, why, retry_after=UNAVAILABLE_RETRY_SECONDS) from error
         self._answer = asyncio.ensure_future(self._server.read_response(_Answer(self, relay)))
 
-    async def _hand_over(self, relay: Relay, headers: HTTPHeaders, told: Forwarded) -> bool:
+    async def _hand_over(self, relay: Relay, headers: HTTPHeaders, forwarded: Forwarded) -> bool:
         """Hand the client's connection over, so that the bytes of a WebSocket take no way through this process. False:
         that is not possible. Raises ServerUnreachable.
         """
         stream = http1_connection(self.request).stream
         if isinstance(stream, SSLIOStream) or "Content-Length" in headers or "Transfer-Encoding" in headers:
             return False
-        local = await self.route.upstream.connect_for_handover(headers, told)
+        local = await self.route.upstream.connect_for_handover(headers, forwarded)
         if local is None:
             return False
         if self._stopped:
