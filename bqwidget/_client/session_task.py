@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Condition
 from weakref import WeakSet
@@ -179,26 +179,31 @@ class SessionTask(LoopTask):
     # ---- what the connection receives ----
 
     def _on_frames(self, frames: Sequence[ServerFrame]) -> None:
-        with self.lock:
-            accepted = self.session.receive(frames, self._loop.time())
-            self._publish(accepted)
-        self._advance(accepted)
+        self._advance(self._receive(self.session.receive, frames))
 
     def _on_page(self, page: PageRequest, entries: Sequence[Entry]) -> None:
-        with self.lock:
-            accepted = self.session.receive_page(page, entries, self._loop.time())
-            self._publish(accepted)
-        self._advance(accepted)
+        self._advance(self._receive(self.session.receive_page, page, entries))
 
     def _on_latency(self, latency: float) -> None:
         self.latency = latency
         self._advance([])
 
-    def _publish(self, accepted: Iterable[ServerFrame]) -> None:
-        """Under the same lock as the change of the list, so that a new subscription and the list never overlap."""
-        messages = [message for _, message in self.session.messages.completed(accepted)]
-        for subscription in list(self._subscriptions) if messages else ():
-            subscription.put(messages)
+    def _receive(self, receive: Callable[..., list[ServerFrame]], *received: object) -> list[ServerFrame]:
+        """What ``receive`` accepts. A new subscription and the list never overlap, and a thread that gets a message, or
+        sees that the room is open, finds the list and ``error`` up to date.
+        """
+        with self.lock:
+            accepted = receive(*received, self._loop.time())
+            if any(isinstance(frame, MessageFrame | ChangeFrame | AppendFrame | Hello) for frame in accepted):
+                self.version += 1
+            if self.session.state == "open" and not self.requests.room_is_open.is_set():
+                self.error = None
+                self.requests.room_is_open.set()
+                kernel_busy.announce(self)
+            messages = [message for _, message in self.session.messages.completed(accepted)]
+            for subscription in list(self._subscriptions) if messages else ():
+                subscription.put(messages)
+        return accepted
 
     # ---- the drafts and the state ----
 
@@ -231,12 +236,6 @@ class SessionTask(LoopTask):
         due = session.next_send_at()
         self._timer = None if due is None else self._loop.call_at(due, self._advance, [])
         with self.lock:
-            if any(isinstance(frame, MessageFrame | ChangeFrame | AppendFrame | Hello) for frame in accepted):
-                self.version += 1
-            if session.state == "open" and not self.requests.room_is_open.is_set():
-                self.error = None
-                self.requests.room_is_open.set()
-                kernel_busy.announce(self)
             results, session.outbox.results = session.outbox.results, []
             futures = [(self._futures.pop(cid, None), result) for cid, result in results]
             self.lock.notify_all()
@@ -256,10 +255,9 @@ class SessionTask(LoopTask):
         for frame in self.session.outgoing(self._loop.time()):
             if isinstance(frame, Append):
                 frames.append(frame)
-                with self.lock:
-                    accepted += self.session.receive([to_piece(frame)], self._loop.time())
+                accepted += self._receive(self.session.receive, [to_piece(frame)])
             elif isinstance(frame, Draft) and (error := validate(frame, self.session.limits)) is not None:
-                accepted += self.session.receive([error], self._loop.time())
+                accepted += self._receive(self.session.receive, [error])
             else:
                 frames.append(frame)
         return frames
