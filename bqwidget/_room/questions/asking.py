@@ -158,7 +158,12 @@ class QuestionMixin(ReceiveMixin):
         """Send the question. If this is interrupted, the question ends as soon as it is in the log."""
         submitted = self._submit(draft, own=True)
         try:
-            delivery = await self._wait_for_ack(submitted, draft, timeout)
+            try:
+                delivery = await self._wait_for_ack(submitted, draft, timeout)
+            except DeliveryTimeout:
+                if self._connection.session.state != "open":
+                    raise
+                delivery = await self._wait_for_ack(submitted, draft, SETTLE_TIMEOUT)  # someone may have answered it
         except BaseException:
             submitted.add_done_callback(self._expire_when_delivered)
             raise

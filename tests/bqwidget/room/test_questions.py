@@ -118,6 +118,14 @@ def test_an_unanswered_question_ends_for_everyone(members):
     eventually(lambda: question(bob).expired)
 
 
+def test_a_question_whose_time_ends_before_its_ack_ends_for_everyone(members):
+    """It is in the log then, where an answer may be first: the asker waits until it knows."""
+    ada, bob = members("ada", "bob")
+    with pytest.raises(WaitTimeout, match=r"no answer to 'Continue\?' within 0 s"):
+        ada.ask("Continue?", timeout=0)
+    eventually(lambda: bob.messages and question(bob).expired)
+
+
 @pytest.mark.parametrize("default", ["no", None, False])
 def test_the_default_is_returned_at_the_timeout(members, default):
     [ada] = members("ada")
@@ -287,7 +295,7 @@ def test_an_interrupt_ends_the_question(notebook, bob):
 
 def test_a_kernel_that_dies_leaves_no_question_open(home_environ, kernel):
     with (
-        running_server(open=True, heartbeat=1) as server,
+        running_server(open=True, heartbeat=2) as server,
         Room("lobby", user="bob", url=server.url) as bob,
         kernel({**home_environ, "BQWIDGET_URL": server.url}) as notebook,
     ):
