@@ -137,10 +137,11 @@ def test_updates_are_not_in_the_log_and_at_most_two_per_second(join, room_server
     seen = updates(bob)
     began = time.monotonic()
     for _ in ada.track(itertools.count(), "epoch 3"):
-        if time.monotonic() - began > 3:
+        if len(seen) > 5:
             break
+    took = time.monotonic() - began
     wait_for_end(bob, "■ epoch 3")
-    assert 4 <= len(seen) <= 3 / UPDATE_INTERVAL + 3  # and the first one, and the end
+    assert len(seen) <= took / UPDATE_INTERVAL + 3  # and the first one, and the end
     assert len(entries(room_server, bob)) <= 4
 
 
@@ -330,10 +331,9 @@ def test_unchanged_progress_is_not_sent(join):
         for step in range(1, 4):
             moving.update(step / 10)
             eventually(lambda step=step: any(f"moving\n{step}0 %" in m.text for m in bob.messages))
-        targets = [target for _, target in seen]
         first, second = (message.seq for message in bob.messages)
+        targets = eventually(lambda: (found := [target for _, target in seen]).count(second) >= 3 and found)
     assert targets.count(first) == 1
-    assert targets.count(second) >= 3
 
 
 # ---- stop ----
@@ -502,8 +502,8 @@ def test_the_progress_of_a_killed_process_ends_and_what_was_done_stays(home, mon
                 process.stdin.write("\n" * 100)  # the first loop ends
                 process.stdin.flush()
                 eventually(lambda: "later" in last(watching), 30, "the second loop")
-                eventually(lambda: watching.messages[1].text.startswith("✓ epoch 3"), what="the end of the first loop")
-                eventually(lambda: "40 %" in watching.messages[0].text, what="an update, at most twice a second")
+                eventually(lambda: watching.messages[1].end, what="the end of the first loop")
+                eventually(lambda: "loss 0.21" in watching.messages[0].text, what="an update, at most twice a second")
             finally:
                 process.kill()
                 process.wait()
@@ -528,13 +528,13 @@ with room.report("job") as report:
 def test_what_a_killed_process_left_open_ends_also_after_a_restart_of_the_server(
     home, monkeypatch, unused_port, tmp_path
 ):
-    settings = {"open": True, "heartbeat": 1, "port": unused_port, "log": f"sqlite:{tmp_path / 'log.sqlite'}"}
+    settings = {"open": True, "heartbeat": 3, "port": unused_port, "log": f"sqlite:{tmp_path / 'log.sqlite'}"}
     monkeypatch.setenv("BQWIDGET_URL", f"http://127.0.0.1:{unused_port}")
     with Room("lobby", user="bob") as watching:
         with running_server(**settings):
             process = subprocess.Popen([sys.executable, "-c", ASKING])
             eventually(lambda: last(watching) == "Continue?", 30, "the question")
-            eventually(lambda: "40 %" in watching.messages[0].text, 30, "the progress")
+            eventually(lambda: "loss 0.21" in watching.messages[0].text, 30, "the progress")
         with running_server(**settings):
             try:
                 eventually(lambda: "run" in {member.user for member in watching.members}, 30, "the return of the other")

@@ -77,7 +77,7 @@ def test_callbacks_run_at_the_prompt_and_never_in_a_cell(terminal, bob):
     bob.send("at the prompt")
     here.expect("received at the prompt on the main thread True")
     here.type_line("room.send('busy'); until(lambda: room.messages[-1].text == 'last'); print('the', 'end')")
-    bob.wait_for(lambda message: message.text == "busy", SLOW)
+    bob.wait_for(lambda message: message.text == "busy", SLOW, after=0)
     bob.send("during the cell")
     bob.send("last")
     here.expect("the end")
@@ -90,7 +90,7 @@ def test_callbacks_run_while_a_cell_waits_or_awaits(terminal, bob):
     here = terminal()
     here.run(HEARD)
     here.type_line("room.send('waiting'); room.wait_for(lambda m: m.text == 'go', 20); print('the', 'wait is over')")
-    bob.wait_for(lambda message: message.text == "waiting", SLOW)
+    bob.wait_for(lambda message: message.text == "waiting", SLOW, after=0)
     bob.send("meanwhile")
     here.expect("received meanwhile on the main thread True")
     bob.send("go")
@@ -99,7 +99,7 @@ def test_callbacks_run_while_a_cell_waits_or_awaits(terminal, bob):
         "coming = room.next_message(lambda m: m.text == 'again'); await room.asend('awaiting'); await coming; "
         "print('the', 'end')"
     )
-    bob.wait_for(lambda message: message.text == "awaiting", SLOW)
+    bob.wait_for(lambda message: message.text == "awaiting", SLOW, after=0)
     bob.send("in between")
     here.expect("received in between on the main thread True")
     bob.send("again")
