@@ -122,6 +122,7 @@ def test_the_question_of_a_dead_verified_asker_expires(home, meanwhile):
     ada, boss = ({"Authorization": f"Bearer {tokens.add_grant(path, name)[0]}"} for name in ("ada", "boss"))
     path.with_name("rights.toml").write_text('["*"]\nboss = "moderate"\n')
     with running_server(heartbeat=1.0) as server, member(server.url, **boss) as watching:
+        watching.until("synced")
         with member(server.url, query="?kind=kernel&client=k1", **ada) as kernel:
             kernel.until("synced")
             kernel.say("Continue?", **ASK)

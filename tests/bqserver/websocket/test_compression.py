@@ -178,7 +178,7 @@ def test_a_stalled_reader_is_measured_by_its_own_queued_bytes():
             assert taking.connection.open
             assert taking.connection._queued == 0
             theirs = pairs[1][1]
-            theirs.settimeout(5)
+            theirs.settimeout(30)
             data = b""
             while data.count(b"\xc1\x7e") < count:
                 data += theirs.recv(1 << 20)

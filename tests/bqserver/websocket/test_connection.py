@@ -29,7 +29,7 @@ def over_a_pair(
     async def main() -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            theirs.settimeout(5)
+            theirs.settimeout(30)
             stream = IOStream(ours)
             wire = WebSocketConnection(
                 stream, handshake(offer), buffer=buffer, max_frame=MAX_MESSAGE_BYTES, turns=Turns()

@@ -182,7 +182,8 @@ def test_messages_of_one_connection_do_not_hold_up_those_of_another(tmp_path: Pa
         member(server.url) as ada,
         closing(sqlite3.connect(path, isolation_level=None)) as other,
     ):
-        ada.until("synced")
+        for one in (eve, ada):
+            one.until("synced")
         other.execute("BEGIN IMMEDIATE")
         eve.socket.socket.sendall(next(new_sends()))
         for _ in range(50):  # each answer is at least one turn of the loop, in which 64 frames of eve are read
