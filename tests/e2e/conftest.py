@@ -29,6 +29,14 @@ SLOW_TIMEOUT = 60_000
 """Milliseconds for what takes long on a busy machine: loading JupyterLab, starting a kernel."""
 
 
+RECORD_COPIED = """
+(button) => {
+  window.copied = false;
+  const look = () => { window.copied ||= (button.ariaLabel ?? button.textContent).trim() === "Copied"; };
+  new MutationObserver(look).observe(button, { attributes: true, childList: true, characterData: true, subtree: true });
+}
+"""
+
 AXE = ROOT / "js/node_modules/axe-core/axe.min.js"
 AXE_SCRIPT = """
 async (root) => {
@@ -46,6 +54,13 @@ def expect(locator: Locator) -> LocatorAssertions:
 
     expect_soon.set_options(timeout=SLOW_TIMEOUT)
     return expect_soon(locator)
+
+
+def copy(button: Locator) -> None:
+    """Click a button that copies, and wait until it has said so: it says so for a second only, which the page records."""
+    button.evaluate(RECORD_COPIED)
+    button.click()
+    button.page.wait_for_function("() => window.copied")
 
 
 class Jupyter:
@@ -282,6 +297,7 @@ def pages(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
 
     def new(**options: object) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(SLOW_TIMEOUT)
         opened.append(context.new_page())
         return opened[-1]
 

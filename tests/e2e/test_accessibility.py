@@ -237,6 +237,7 @@ def keys(server, pages) -> Page:
         bob.say("to be voted on", "v", "bob", ask={"choices": ["cat", "dog"], "poll": True})
         bob.say("to be liked", "l", "bob")
     item(page, "to be liked").wait_for()
+    page.get_by_role("button", name="1 here").wait_for()  # bob has left
     return page
 
 

@@ -87,6 +87,10 @@ def test_a_row_in_notebook_7_has_room_for_the_window(server, jupyter, pages):
     assert size(window) == expected
 
 
+IS_BELOW_THE_HEADER = """region => {
+  const [header, icon] = [".bq-header", ".bq-empty .bq-icon"].map((part) => region.querySelector(part).getBoundingClientRect());
+  return icon.top >= header.bottom;
+}"""
 LINES = """list => [...list.querySelectorAll("dt")].map((words) => {
   const [above, below] = [words, words.nextElementSibling].map((each) => each.getBoundingClientRect());
   return { isAbove: above.bottom <= below.top + 1, aligned: Math.abs(above.left - below.left) <= 1 };
@@ -102,8 +106,8 @@ def test_the_examples_of_an_empty_room_are_below_their_words(server, jupyter, pa
     window = window_in(notebook.run(1))
     assert window.region.locator("dl").evaluate(LINES) == [{"isAbove": True, "aligned": True}] * 4
     page.set_viewport_size({"width": 640, "height": 900})
-    header, icon = (window.region.locator(part).bounding_box() for part in (".bq-header", ".bq-empty .bq-icon"))
-    assert icon["y"] >= header["y"] + header["height"]
+    eventually(lambda: size(window)[0] < 400, what="a narrow window")
+    assert window.region.evaluate(IS_BELOW_THE_HEADER)
 
 
 def test_the_window_follows_the_height_of_its_own_panel(server, jupyter, pages):

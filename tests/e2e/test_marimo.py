@@ -269,6 +269,8 @@ def test_the_window_opens_while_the_next_cell_waits(marimo, pages, bob):
     page.route("**/@file/**", lambda route: scripts.append(route))  # noqa: PLW0108 - Playwright takes no builtin
     page.goto(marimo)
     question = bob.wait_for(lambda message: message.ask is not None, after=0, timeout=SLOW_TIMEOUT / 1000)
+    while not scripts:
+        page.wait_for_timeout(10)
     page.wait_for_timeout(OFFER_DELAYS[3] * 1_000)
     (script,) = scripts
     script.continue_()

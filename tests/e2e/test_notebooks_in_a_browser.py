@@ -69,7 +69,7 @@ def test_two_views_of_one_room(jupyter: Callable[..., Jupyter], pages) -> None:
     second.wait_for("before the second view")
     second.say("from the second")
     first.wait_for("from the second")
-    assert first.seqs() == second.seqs()
+    eventually(lambda: first.seqs() == second.seqs(), what="the seq of what the second said")
 
 
 def test_a_reloaded_page_shows_the_room_again(jupyter: Callable[..., Jupyter], pages) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bqserver.testing import running_server
-from e2e.conftest import expect
+from e2e.conftest import copy, expect
 from support.eventually import eventually
 from support.ws_client import member
 
@@ -114,8 +114,7 @@ def test_the_copied_link_is_the_page_s_address_without_secrets(server, pages):
     page.evaluate("history.replaceState(null, '', '?token=secret#invite=code')")
     page.reload()
     page.get_by_role("button", name="Share").click()
-    page.get_by_role("button", name="Copy link").click()
-    page.get_by_role("button", name="Copied").wait_for()
+    copy(page.get_by_role("button", name="Copy link"))
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/rooms/shared"
 
 
@@ -131,8 +130,7 @@ def test_code_and_conversations_are_copied_as_they_read_also_over_plain_http(ser
         return box.input_value()
 
     rows.first.hover()
-    page.get_by_role("button", name="Copy", exact=True).click()
-    page.get_by_role("button", name="Copied").wait_for()
+    copy(page.get_by_role("button", name="Copy", exact=True))
     assert pasted() == "x = 1"
     rows.last.get_by_role("button", name="Show all").wait_for()
     rows.first.hover()

@@ -91,7 +91,9 @@ export let leakedKeys: string[];
 let room: Room;
 let listening: AbortController;
 
-export const nextFrame = (): Promise<void> => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+/** Also with fake timers. */
+const { setTimeout: setRealTimeout } = globalThis;
+export const nextFrame = (): Promise<void> => new Promise((resolve) => requestAnimationFrame(() => setRealTimeout(resolve)));
 export const receive = (...frames: ServerFrame[]): Promise<void> =>
   act(async () => {
     source.events.dispatch(frames);

@@ -2,7 +2,7 @@
 /** The window around the messages and the composer. */
 
 import { act } from "preact/test-utils";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   button,
   click,
@@ -39,6 +39,8 @@ describe("accessible names", () => {
 
 describe("the status line", () => {
   it("shows a busy kernel, offline with a countdown, closed with the reason", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
     await setCommStatus("busy");
     expect(statusText()).toBe("Kernel busy");
     await type("waits");
@@ -127,6 +129,8 @@ describe("the typing line", () => {
 
 describe("the link to the room", () => {
   it("is copied, or shown where copying is not allowed", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
     close();
     await open("me", "h1");
     await navigator.clipboard.writeText("");

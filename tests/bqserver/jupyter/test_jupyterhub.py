@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
+from e2e.conftest import copy
 from support.eventually import eventually
 from support.jupyter_server import CONFIG_PATH, JupyterServer
 from support.paths import PYTHONPATH, ROOT
@@ -285,8 +286,7 @@ def copied_link(page: Page, hint: str) -> str:
     room = page.get_by_role("region", name="Chat room lobby")
     room.get_by_role("button", name="Share").click()
     room.get_by_text(hint).wait_for()
-    room.get_by_role("button", name="Copy link").click()
-    room.get_by_role("button", name="Copied").wait_for()
+    copy(room.get_by_role("button", name="Copy link"))
     return page.evaluate("navigator.clipboard.readText()")
 
 

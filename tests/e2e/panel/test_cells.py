@@ -102,7 +102,7 @@ def test_a_message_leads_to_its_cell_which_is_marked(lab, home):
     page.get_by_role("dialog").get_by_role("button", name=re.compile("Rename")).click()
     tab = page.get_by_role("tab", name="renamed.ipynb")
     tab.wait_for()
-    page.keyboard.press("ControlOrMeta+s")
+    page.locator("[data-command='docmanager:save']").first.click()
     page.locator(".jp-mod-dirty").first.wait_for(state="detached", timeout=SLOW_TIMEOUT)
     tab.locator(".lm-TabBar-tabCloseIcon").click()
     tab.wait_for(state="detached")

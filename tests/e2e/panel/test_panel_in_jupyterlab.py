@@ -97,6 +97,7 @@ def test_unread_messages_and_mentions_are_counted_until_they_are_read(panel):
     shown.room("lobby")
     shown.post("runs", "four")
     page.get_by_role("tab", name="runs (1)").wait_for(timeout=SLOW_TIMEOUT)
+    eventually(lambda: saved_rooms(shown.server) == {"runs", "lobby"}, what="the saved layout")
     page.reload()
     shown.wait_active()
     page.get_by_role("tab", name="runs (1)").click(timeout=SLOW_TIMEOUT)

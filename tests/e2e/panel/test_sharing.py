@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from bqserver.testing import running_server
-from e2e.conftest import Window
+from e2e.conftest import Window, copy
 from support.ws_client import request
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -46,8 +46,7 @@ def test_a_colleague_writes_after_two_clicks_within_ten_seconds(jupyter, pages):
 
     started = time.monotonic()
     window.region.get_by_role("button", name="Share").click()
-    window.region.get_by_role("button", name="Copy invite link").click()
-    window.region.get_by_role("button", name="Copied").wait_for()
+    copy(window.region.get_by_role("button", name="Copy invite link"))
     link = page.evaluate("navigator.clipboard.readText()")
     colleague.goto(link)
     colleague.wait_for_function("() => document.activeElement.ariaLabel === 'Your name'")
@@ -78,8 +77,7 @@ def test_the_dialog_of_a_kernel_s_window_makes_invites_of_the_chosen_size(jupyte
     region.get_by_role("combobox", name="Valid for").select_option("1 day")
     region.get_by_text("works on this machine only").wait_for()
     assert axe(page, ".bq-chat") == []
-    region.get_by_role("button", name="Copy invite link").click()
-    region.get_by_role("button", name="Copied").wait_for()
+    copy(region.get_by_role("button", name="Copy invite link"))
     link = page.evaluate("navigator.clipboard.readText()")
     parts = urlsplit(link)
     base = f"{parts.scheme}://{parts.netloc}"
@@ -98,8 +96,7 @@ def test_in_jupyter_the_link_is_the_address_of_those_who_may_log_in(panel, pages
     window.get_by_role("button", name="Share").click()
     window.get_by_text("For people who may use team’s server").wait_for()  # the server's path is one of a JupyterHub
     assert window.get_by_role("button", name="Copy invite link").count() == 0
-    window.get_by_role("button", name="Copy link").click()
-    window.get_by_role("button", name="Copied").wait_for()
+    copy(window.get_by_role("button", name="Copy link"))
     link = page.evaluate("navigator.clipboard.readText()")
     assert link == f"{shown.server.origin}{shown.server.base}/bqserver/rooms/lobby"
     recipient = pages()
@@ -115,11 +112,9 @@ def test_a_panel_with_the_rooms_of_a_server_elsewhere_leads_there(request_panel,
         shown.row("lobby").click()
         window = shown.room("lobby")
         window.get_by_role("button", name="Share").click()
-        window.get_by_role("button", name="Copy link").click()
-        window.get_by_role("button", name="Copied").wait_for()
+        copy(window.get_by_role("button", name="Copy link"))
         assert shown.page.evaluate("navigator.clipboard.readText()") == f"{other.url}/rooms/lobby"
-        window.get_by_role("button", name="Copy invite link").click()
-        window.get_by_role("button", name="Copied").nth(1).wait_for()
+        copy(window.get_by_role("button", name="Copy invite link"))
         guest = pages()
         guest.goto(shown.page.evaluate("navigator.clipboard.readText()"))
         chat(guest).wait_connected()

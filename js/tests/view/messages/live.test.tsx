@@ -2,7 +2,7 @@
 /** Live messages in the window: drawn while they grow, stopped, ended, announced. */
 
 import { act } from "preact/test-utils";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Message } from "../../../src/protocol/entries";
 import {
   box,
@@ -92,6 +92,8 @@ describe("a live message", () => {
   });
 
   it("renders only its own row", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }); // nothing is announced meanwhile
+    onTestFinished(() => void vi.useRealTimers());
     await receiveMessage("ada", "other");
     const seq = await openLive();
     const changes: MutationRecord[] = [];
@@ -146,7 +148,8 @@ describe("the end of a live message", () => {
     await write(seq, "half");
     await end(seq, ending);
     expect(row(seq).querySelector(".bq-live")?.textContent ?? null).toBe(shown);
-    expect(row(seq).textContent).toContain("text" in ending ? "ValueError: no" : "half");
+    const text = "text" in ending ? "ValueError: no" : "half";
+    await vi.waitFor(() => expect(row(seq).textContent).toContain(text), { timeout: 18_000 }); // later if parsing is slow
   });
 });
 
