@@ -270,7 +270,7 @@ new MutationObserver(() => {
 }).observe(document, { subtree: true, childList: true, characterData: true });
 window.held = [];
 const setLater = window.setTimeout;
-window.setTimeout = (action, delay, ...more) => 
+window.setTimeout = (action, delay, ...more) =>
   delay === 1_000 ? (window.held.push(action), -1) : setLater(action, delay, ...more);
 """
 """The second after which something is announced ends when the test says so."""
