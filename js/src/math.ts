@@ -2,7 +2,7 @@
 
 /*! Temml, MIT License, Copyright (c) 2020 Ron Kok */
 import temml from "temml";
-import type { Job, MathTree } from "./worker/jobs";
+import { STARTED, type Job, type MathTree } from "./worker/jobs";
 
 /** Longer formulas, and those of more elements, are shown as they were written. */
 const MAX_CHARACTERS = 5_000;
@@ -49,4 +49,5 @@ const texts = (values: Readonly<Record<string, unknown>> = {}): Record<string, s
 
 if ("WorkerGlobalScope" in globalThis) {
   addEventListener("message", ({ data }: MessageEvent<Job>) => postMessage(runJob(data)));
+  postMessage(STARTED);
 }

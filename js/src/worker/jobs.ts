@@ -20,6 +20,9 @@ interface Results {
 /** Null: the text is to be shown as it was written. */
 export type JobResult<J extends Job = Job> = Results[J["do"]] | null;
 
+/** A worker posts this first: its program has been read, which takes seconds on a busy computer. */
+export const STARTED = "started";
+
 /** The exports of a worker's program, for a page that is not allowed to start a worker. */
 export interface WorkerModule {
   readonly runJob: (job: Job) => JobResult;

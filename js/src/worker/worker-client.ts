@@ -4,11 +4,14 @@
  * long is ended together with the worker, so that hostile text costs no more than that.
  */
 
-import type { Job, JobResult, WorkerModule } from "./jobs";
+import { STARTED, type Job, type JobResult, type WorkerModule } from "./jobs";
 import { tokenize } from "./tokenize";
 
-/** A job that takes longer has the result null. */
-const JOB_TIMEOUT_MS = 5_000;
+/** A job that takes longer has the result null. Ticks are counted, because a page that was busy, or a computer that was
+ * asleep, has not read the result yet.
+ */
+export const MAX_JOB_TICKS = 5;
+export const TICK_MS = 1_000;
 const IDLE_TIMEOUT_MS = 30_000;
 /** So that a row that is scrolled back into view is rendered at once. */
 const MAX_CACHED_RESULTS = 300;
@@ -29,6 +32,7 @@ export class WorkerClient {
   readonly #queue: QueuedJob[] = [];
   #busy = false;
   #worker: Worker | null = null;
+  #started = false;
   #workerAvailable: boolean;
   #url = "";
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
@@ -102,17 +106,22 @@ export class WorkerClient {
   /** Undefined if no worker can be started here. */
   #runInWorker(job: Job): Promise<JobResult | undefined> {
     return new Promise((resolve) => {
+      let ticks = 0;
       const end = (result: JobResult | undefined): void => {
-        clearTimeout(timer);
+        clearInterval(timer);
         resolve(result);
       };
-      const timer = setTimeout(() => {
+      const timer = setInterval(() => {
+        if (!this.#started || ++ticks < MAX_JOB_TICKS) return;
         this.#terminate();
         end(null);
-      }, JOB_TIMEOUT_MS);
+      }, TICK_MS);
       try {
         this.#worker ??= new Worker(trustedScriptUrl(this.#url) as string, { type: "module" });
-        this.#worker.onmessage = ({ data }: MessageEvent<JobResult>) => end(data);
+        this.#worker.onmessage = ({ data }: MessageEvent<unknown>) => {
+          this.#started = true;
+          if (data !== STARTED) end(data as JobResult);
+        };
         this.#worker.onerror = () => {
           this.#workerAvailable = false;
           this.#terminate();
@@ -137,6 +146,7 @@ export class WorkerClient {
   #terminate(): void {
     this.#worker?.terminate();
     this.#worker = null;
+    this.#started = false;
   }
 
   #addToCache(job: Job, result: JobResult): void {

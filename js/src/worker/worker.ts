@@ -1,7 +1,7 @@
 /** The worker's program. A page that is not allowed to start a worker imports it and calls `runJob` itself. */
 
 import { highlight } from "./highlight";
-import type { Job, JobResult } from "./jobs";
+import { STARTED, type Job, type JobResult } from "./jobs";
 import { tokenize } from "./tokenize";
 
 export function runJob(job: Job): JobResult {
@@ -15,4 +15,5 @@ export function runJob(job: Job): JobResult {
 
 if ("WorkerGlobalScope" in globalThis) {
   addEventListener("message", ({ data }: MessageEvent<Job>) => postMessage(runJob(data)));
+  postMessage(STARTED);
 }
