@@ -23,7 +23,7 @@ ROUNDS = scaled(4, 200)
 ACKS_PER_ROUND = scaled(500, 1_500)
 
 
-@pytest.mark.timeout(seconds(60))
+@pytest.mark.timeout(seconds(120))
 def test_kill_9_loses_and_duplicates_no_acknowledged_message(tmp_path: Path):
     path = tmp_path / "log.sqlite"
     with server_process(path) as server:

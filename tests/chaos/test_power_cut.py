@@ -54,7 +54,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoRe
     return library
 
 
-@pytest.mark.timeout(seconds(60))
+@pytest.mark.timeout(seconds(120))
 def test_a_power_cut_loses_no_acknowledged_message(shim: Path, tmp_path: Path):
     cuts, acked = power_cuts(shim, tmp_path.resolve(), MODULE)
     assert [lost for lost in cuts if lost] == []
@@ -62,7 +62,7 @@ def test_a_power_cut_loses_no_acknowledged_message(shim: Path, tmp_path: Path):
     print(f"\npower cut: {ROUNDS} rounds, {len(cuts):,} cuts, {acked:,} acknowledged, 0 lost")
 
 
-@pytest.mark.timeout(seconds(60))
+@pytest.mark.timeout(seconds(120))
 def test_a_server_that_does_not_sync_its_commits_is_detected(shim: Path, tmp_path: Path):
     cuts, acked = power_cuts(shim, tmp_path.resolve(), UNSYNCED_SERVER)
     assert sum(map(len, cuts)) > 0

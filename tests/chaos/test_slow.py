@@ -57,7 +57,7 @@ class TimedReader(Reader):
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(seconds(60))
+@pytest.mark.timeout(seconds(120))
 def test_stalled_readers_do_not_delay_the_others_and_miss_nothing(tmp_path: Path):
     path = tmp_path / "log.sqlite"
     with server_process(path, f"--buffer={BUFFER_BYTES}") as server:
@@ -133,7 +133,7 @@ def p99(latencies: list[float]) -> float:
     return sorted(latencies)[int(len(latencies) * 0.99)]
 
 
-@pytest.mark.timeout(seconds(60))
+@pytest.mark.timeout(seconds(120))
 def test_stalled_readers_use_no_more_memory_than_their_buffers(tmp_path: Path):
     with server_process(tmp_path / "log.sqlite", f"--buffer={BUFFER_BYTES}") as server:
         without, during = asyncio.run(measure_growth(server))
@@ -173,7 +173,7 @@ async def measure_growth(server: ServerProcess) -> tuple[int, int]:
     return grew[0], grew[1]
 
 
-@pytest.mark.timeout(seconds(60))
+@pytest.mark.timeout(seconds(120))
 def test_many_concurrent_replays_use_little_memory(tmp_path: Path):
     """All join at once, request 6 MB each, and do not read it: the server holds only what it reads ahead for each."""
     with server_process(tmp_path / "log.sqlite") as server:

@@ -17,7 +17,7 @@ from .load.members import Reader, Sender
 from .load.server_process import ServerProcess, server_process
 from .load.sizes import scaled, seconds
 
-pytestmark = pytest.mark.slow("kills a server, and waits until all readers are back")
+pytestmark = [pytest.mark.slow("kills a server, and waits until all readers are back"), pytest.mark.alone]
 
 READERS = scaled(150, 500)
 MAX_RECOVERY_SECONDS = 15.0
