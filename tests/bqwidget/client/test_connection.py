@@ -55,16 +55,14 @@ def test_a_long_list_is_loaded_up_to_keep(server):
             assert texts(bob) == [f"m{n}" for n in range(49, 450)]
 
 
-def test_a_room_returns_at_once_and_joins_when_the_server_starts(tmp_path):
-    with running_server() as server:
-        port, token = server.port, server.token
-    with Room("lobby", user="ada", url=f"http://127.0.0.1:{port}", token=token) as room:
+def test_a_room_returns_at_once_and_joins_when_the_server_starts(unused_port):
+    with Room("lobby", user="ada", url=f"http://127.0.0.1:{unused_port}", token="any") as room:
         assert room.status == "connecting"
         eventually(lambda: room.reconnect_attempts > 1)
         assert "can't be joined" in str(room.error)
         with pytest.raises(WaitTimeout, match="can't be joined"):
             room.wait_open(0.05)
-        with running_server(port=port, open=True):
+        with running_server(port=unused_port, open=True):
             room.wait_open(20)
             assert (room.error, room.reconnect_attempts, room.last_disconnected_at) == (None, 0, None)
 
@@ -135,10 +133,9 @@ def test_the_default_is_the_local_server(home):
 # ---- losing the connection ----
 
 
-def test_a_room_rejoins_a_restarted_server_without_missing_messages(tmp_path):
+def test_a_room_rejoins_a_restarted_server_without_missing_messages(tmp_path, unused_port):
     log = f"sqlite:{tmp_path / 'log.sqlite'}"
-    with running_server(log=log, open=True) as server, joined(server) as ada:
-        port = server.port
+    with running_server(log=log, port=unused_port, open=True) as server, joined(server) as ada:
         ada.send("before")
         came_back = threading.Event()
         ada.on_reconnect(came_back.set)
@@ -148,7 +145,7 @@ def test_a_room_rejoins_a_restarted_server_without_missing_messages(tmp_path):
         queued = [ada.send(f"queued {n}", wait=False) for n in range(3)]
         assert repr(queued[0]) == "Sending('queued 0')"
         eventually(lambda: ada.queued == 3)
-        with running_server(log=log, port=port, open=True) as again:
+        with running_server(log=log, port=unused_port, open=True) as again:
             with joined(again, user="bob") as bob:
                 bob.send("meanwhile")
                 assert [future.result(20).text for future in queued] == [f"queued {n}" for n in range(3)]
@@ -159,33 +156,30 @@ def test_a_room_rejoins_a_restarted_server_without_missing_messages(tmp_path):
             assert came_back.wait(20)
 
 
-def test_a_long_absence_is_filled_by_pages(tmp_path):
+def test_a_long_absence_is_filled_by_pages(tmp_path, unused_port):
     log = f"sqlite:{tmp_path / 'log.sqlite'}"
     received = []
-    with running_server(log=log, open=True) as server, joined(server, keep=5000) as ada:
-        port = server.port
+    with running_server(log=log, port=unused_port, open=True) as server, joined(server, keep=5000) as ada:
         ada.on_message(received.append)
         ada.send("before")
         server.stop()
         with running_server(log=log, open=True) as elsewhere, joined(elsewhere, user="bob") as bob:
             [bob.send(f"m{n}", wait=False) for n in range(1200)][-1].result(60)
-        with running_server(log=log, port=port, open=True):
-            ada.wait_for(lambda message: message.text == "m1199", after=0, timeout=30)
+        with running_server(log=log, port=unused_port, open=True):
+            ada.wait_for(lambda message: message.text == "m1199", after=0, timeout=60)
             expected = ["before", *(f"m{n}" for n in range(1200))]
             eventually(lambda: texts(ada) == expected)
             eventually(lambda: [message.text for message in received] == expected[1:])
 
 
-def test_a_new_epoch_reloads_the_list(server):
-    with joined(server) as ada:
-        port, token = server.port, server.token
+def test_a_new_epoch_reloads_the_list(unused_port):
+    with running_server(port=unused_port, open=True) as server, joined(server) as ada:
         for n in range(5):
             ada.send(f"old {n}")
         received = []
         ada.on_message(received.append)
         server.stop()
-        with running_server(port=port, open=True) as again, joined(again, user="bob") as bob:
-            assert token
+        with running_server(port=unused_port, open=True) as again, joined(again, user="bob") as bob:
             bob.send("new 0")
             ada.wait_open(20)
             eventually(lambda: texts(ada) == ["new 0"])
@@ -326,7 +320,7 @@ input()
 
 
 def test_a_frozen_kernel_is_busy_no_more_although_nothing_else_happens(monkeypatch):
-    with running_server(open=True, heartbeat=1) as server, joined(server, user="bob") as bob:
+    with running_server(open=True, heartbeat=2) as server, joined(server, user="bob") as bob:
         monkeypatch.setenv("BQWIDGET_URL", server.url)
         process = subprocess.Popen([sys.executable, "-c", FROZEN], stdin=subprocess.PIPE)
         try:
