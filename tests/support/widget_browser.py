@@ -17,6 +17,7 @@ from bqwidget import Room
 
 SUBSHELLS = int(ipykernel.__version__.split(".")[0]) >= 7
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+TIMEOUT = 60.0
 
 
 class Kernel:
@@ -55,14 +56,14 @@ class Kernel:
         self.until(ended)
         return result
 
-    def receive(self, timeout: float = 20) -> dict[str, Any]:
+    def receive(self, timeout: float = TIMEOUT) -> dict[str, Any]:
         message = self.client.get_iopub_msg(timeout=timeout)
         if message["msg_type"].startswith("comm_"):
             self.comms.append({"type": message["msg_type"], **message["content"]})
         return message
 
     def until(self, look: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + TIMEOUT
         while not (found := look()):
             assert time.monotonic() < deadline
         return found
@@ -70,7 +71,7 @@ class Kernel:
     def subshell(self) -> str:
         request = self.client.session.msg("create_subshell_request", {})
         self.client.control_channel.send(request)
-        return self.client.get_control_msg(timeout=20)["content"]["subshell_id"]
+        return self.client.get_control_msg(timeout=TIMEOUT)["content"]["subshell_id"]
 
 
 class Browser:

@@ -16,27 +16,31 @@ from bqwidget import Room
 
 ENVIRON = {**os.environ, "PYTHONPATH": PYTHONPATH}
 ENDLESS = """
-import asyncio, time
-def endless(*_):
+import asyncio, signal, time
+def begin():
+    while signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # the main thread is about to handle it
+        time.sleep(.001)
     print("begins", flush=True)
+def endless(*_):
+    begin()
     while True: time.sleep(.05)
 async def blocks(*_):
     endless()
 async def suspended(*_):
-    print("begins", flush=True)
+    begin()
     while True: await asyncio.sleep(.05)
 def yields(message):
     yield "begins"
     endless()
 async def yields_suspended(message):
-    print("begins", flush=True)
+    begin()
     yield "one"
     while True: await asyncio.sleep(.05)
 def waits(*_):
-    print("begins", flush=True)
+    begin()
     room.wait_for(lambda message: False)
 def asks(*_):
-    print("begins", flush=True)
+    begin()
     room.ask("go on?")
 from traitlets import HasTraits, Unicode, dlink
 class Target(HasTraits):
@@ -147,6 +151,7 @@ def test_stop_between_cells_without_a_callback_does_nothing(notebook: Kernel, bo
     registered = notebook.run("room.on_message(lambda message: print(message.text))", cell_id="registers")
     bob.send("one")
     registered.shows("one")
+    notebook.run("pass")  # the callback has ended
     notebook.interrupt()
     bob.send("two")
     registered.shows("two")

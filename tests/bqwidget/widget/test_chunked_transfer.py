@@ -67,7 +67,7 @@ def command(browser: Browser, do: str, data: bytes | None = None, **more: object
     buffers = [] if data is None else [data]
     client.session.send(client.shell_channel.socket, message, buffers=buffers)
     while True:
-        message = client.get_iopub_msg(timeout=20)
+        message = client.get_iopub_msg(timeout=60)
         if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == browser.comm_id:
             content = message["content"]["data"].get("content", {})
             if content.get("reply") == k and content.get("to") == browser.name:
