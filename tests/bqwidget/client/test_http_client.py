@@ -94,7 +94,7 @@ def test_closing_ends_requests_in_progress(caplog: pytest.LogCaptureFixture):
         await asked_for.wait()
         error_of_request.cancel()
         asked.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ended.wait()
         server.close()
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from support.eventually import eventually
+from support.processes import stop_local_server
 
 from bqwidget import Room
 
@@ -73,10 +70,7 @@ def shared_folder(missing: Callable[[str], NoReturn], monkeypatch) -> Iterator[P
     monkeypatch.setenv("BQWIDGET_RUNTIME_DIR", str(folder / "runtime"))
     monkeypatch.setenv("BQWIDGET_DATA_DIR", str(folder / "data"))
     yield folder
-    with suppress(FileNotFoundError):
-        server = json.loads((folder / "runtime" / "server.json").read_text())
-        os.kill(server["pid"], signal.SIGTERM)
-        eventually(lambda: not (folder / "runtime" / "server.json").exists(), what="the local server's end")
+    stop_local_server(folder / "runtime")
     shutil.rmtree(folder)
 
 

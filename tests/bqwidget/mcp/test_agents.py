@@ -153,7 +153,7 @@ def ask_and_die(server: RunningServer, reader: Room) -> Message:
     assert process.stdin is not None
     process.stdin.write(b"".join(json.dumps({"jsonrpc": "2.0", **frame}).encode() + b"\n" for frame in frames))
     process.stdin.flush()
-    question = reader.wait_for(lambda message: message.ask is not None, timeout=60)
+    question = reader.wait_for(lambda message: message.ask is not None, timeout=60, after=0)
     process.kill()
     process.communicate()
     return question

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from urllib.request import Request, urlopen
 
 import pytest
@@ -90,10 +91,11 @@ async def answer(message):
 """)
     sizes = set()
     bob.observe(lambda change: sizes.add(len(change.new[-1].text)), "messages")
+    asked_at = time.monotonic()
     question = bob.send("?")
     reply = bob.wait_for(lambda message: message.re == question.seq, after=question, timeout=60)
+    took = time.monotonic() - asked_at  # ten seconds, or more on a busy machine
     assert reply.text == "".join(f"token{number} " for number in range(1000))
-    assert len(sizes) > 100  # it grew all the time
     request = Request(
         f"{room_server.url}/rooms/{bob.name}/log?after={question.seq}&limit=200",
         headers={"Authorization": f"Bearer {room_server.token}"},
@@ -101,8 +103,9 @@ async def answer(message):
     with urlopen(request) as answer:
         body = answer.read()
     entries = json.loads(body)
-    assert len(entries) <= 8, [entry.get("kind") for entry in entries]
+    assert len(entries) <= 3 + took / 2, [entry.get("kind") for entry in entries]
     assert len(body) <= 2 * len(reply.text)
+    assert len(sizes) > 3 * len(entries)  # it grew all the time
 
 
 @pytest.mark.parametrize("handler", [SYNC, ASYNC, BACKGROUND], ids=["sync", "async", "background"])
@@ -166,12 +169,12 @@ def answer(message):
         yield f"{number} "
         time.sleep(0.001)
 """)
-    cell = notebook.begin("print(room.wait_for(lambda message: message.text == 'go on', timeout=30).text)")
+    cell = notebook.begin("print(room.wait_for(lambda message: message.text == 'go on', timeout=60, after=0).text)")
     question = bob.send("?")
     growing(bob, question)
     bob.send("go on")
     cell.shows("go on")
-    reply = bob.wait_for(lambda message: message.re == question.seq, after=question, timeout=20)
+    reply = bob.wait_for(lambda message: message.re == question.seq, after=question, timeout=60)
     assert reply.text == "".join(f"{number} " for number in range(1500))
 
 
@@ -216,7 +219,7 @@ def test_an_exception_in_a_cell_ends_the_message_as_failed(notebook, bob):
 
 def test_a_kernel_that_dies_leaves_no_message_live(home_environ, kernel):
     with (
-        running_server(open=True, heartbeat=1) as server,
+        running_server(open=True, heartbeat=2) as server,
         Room("lobby", user="bob", url=server.url) as bob,
         kernel({**home_environ, "BQWIDGET_URL": server.url}) as notebook,
     ):

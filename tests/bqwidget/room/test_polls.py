@@ -221,7 +221,7 @@ def test_it_goes_on_after_a_restart_of_the_server(log: str, unused_port: int) ->
         bob = Room("lobby", user="bob", url=server.url).wait_open(20)
         poll = ada.poll("Which?", ["a", "b"], from_=["bob", "eve"], wait=False)
         bob.answer(found(bob), "a")
-    with running_server(log=log, port=unused_port, open=True, heartbeat=1) as server:
+    with running_server(log=log, port=unused_port, open=True, heartbeat=3) as server:
         eventually(lambda: ada.status == bob.status == "open")
         assert poll.is_open
         assert poll.votes == {"bob": "a"}
@@ -235,7 +235,7 @@ def test_it_goes_on_after_a_restart_of_the_server(log: str, unused_port: int) ->
 
 def test_a_kernel_that_dies_leaves_no_poll_open(home_environ: dict[str, str], kernel: Any) -> None:
     with (
-        running_server(open=True, heartbeat=1) as server,
+        running_server(open=True, heartbeat=2) as server,
         Room("lobby", user="bob", url=server.url) as bob,
         kernel({**home_environ, "BQWIDGET_URL": server.url}) as notebook,
     ):
