@@ -244,14 +244,14 @@ def _on_cell_error(loop: FrameType, failed: Callable[[BaseException], None]) -> 
 
     def ended(result: Any) -> None:
         shell.events.unregister("post_run_cell", ended)
-        has_ended.set()
         error = result.error_in_exec
         trace = error.__traceback__ if error is not None else None
         while trace is not None:
             if trace.tb_frame is loop:
                 failed(error)
-                return
+                break
             trace = trace.tb_next
+        has_ended.set()  # only now: the rooms' thread may look at it at once
 
     def is_caught() -> bool:
         return has_ended.is_set() or _runs_cell(sys._current_frames().get(thread))  # noqa: SLF001

@@ -444,6 +444,15 @@ shell = get_ipython()
 show = shell.InteractiveTB.structured_traceback
 shell.InteractiveTB.structured_traceback = lambda *args, **options: (time.sleep(1.5), show(*args, **options))[1]
 """
+SLOW_END = """
+import time
+from bqwidget._room import progress
+class Event(progress.Event):
+    def set(self):
+        super().set()
+        time.sleep(1.5)
+progress.Event = Event
+"""
 FAILING_CELL = """
 from bqwidget import Room
 room = Room('lobby', user='ada').wait_open()
@@ -464,7 +473,7 @@ print(room.messages[-1].text)
 """
 
 
-@pytest.mark.parametrize("before", ["", SLOW_TRACEBACKS], ids=["quick", "slow"])
+@pytest.mark.parametrize("before", ["", SLOW_TRACEBACKS, SLOW_END], ids=["quick", "slow traceback", "slow end"])
 def test_a_notebook_names_the_exception_that_ended_a_loop(home_environ, kernel, before):
     with (
         running_server(open=True) as server,
