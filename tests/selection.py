@@ -69,9 +69,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the files, the one that takes longest first, so that no worker is left with a long one at the end."""
     if config.option.quick:
-        config.hook.pytest_deselected(items=[item for item in items if reason(item)])
-        config.stash[LEFT_OUT].update(filter(None, map(reason, items)))
-        items[:] = [item for item in items if not reason(item)]
+        reasons = [reason(item) for item in items]
+        config.hook.pytest_deselected(items=[item for item, why in zip(items, reasons, strict=True) if why])
+        config.stash[LEFT_OUT].update(filter(None, reasons))
+        items[:] = [item for item, why in zip(items, reasons, strict=True) if not why]
     costs: dict[Any, float] = defaultdict(float)
     for item in items:
         costs[item.path] += cost(item)

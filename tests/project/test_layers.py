@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -162,27 +163,38 @@ SERVER = [name for name in MODULES if name.startswith("bqserver.")]
 CLIENT = [name for name in MODULES if name.startswith("bqwidget.")]
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "bqserver"])
-def test_imports_point_down(name: str) -> None:
-    own = layer(name)
-    distribution = own.partition(".")[0]
-    allowed = {own, *(f"{distribution}.{row}" for row in LAYERS[own])}
-    below = {other for other in ours(name) if other.startswith(f"{distribution}.") and (name, other) != UPWARD_IMPORT}
-    assert {other for other in below if layer(other) not in allowed} == set()
+def violations(names: Iterable[str], forbidden: Callable[[str], set[str]]) -> dict[str, set[str]]:
+    """The modules that import what they may not, and what that is."""
+    return {name: found for name in names if (found := forbidden(name))}
 
 
-@pytest.mark.parametrize("name", SERVER)
-def test_the_server_imports_only_the_client_s_protocol_and_errors(name: str) -> None:
-    imported = {found for found in imports(name) if found.startswith("bqwidget.")}
-    allowed = {"bqwidget.protocol", "bqwidget.errors", "bqwidget.file_locks"}
-    if within(name, {"bqserver.jupyter", "bqserver.config"}):
-        allowed.add("bqwidget.local")  # the local server is found, started and kept in the same folders as by a Room
-    assert {found for found in imported if not within(found, allowed)} == set()
+def test_imports_point_down() -> None:
+    def upward(name: str) -> set[str]:
+        own = layer(name)
+        distribution = own.partition(".")[0]
+        allowed = {own, *(f"{distribution}.{row}" for row in LAYERS[own])}
+        below = {found for found in ours(name) if found.startswith(f"{distribution}.")}
+        return {found for found in below if layer(found) not in allowed and (name, found) != UPWARD_IMPORT}
+
+    assert violations((name for name in MODULES if name != "bqserver"), upward) == {}
 
 
-@pytest.mark.parametrize("name", CLIENT)
-def test_the_client_never_imports_the_server(name: str) -> None:
-    assert {found for found in imports(name) if found.partition(".")[0] == "bqserver"} == set()
+def test_the_server_imports_only_the_client_s_protocol_and_errors() -> None:
+    def internal(name: str) -> set[str]:
+        allowed = {"bqwidget.protocol", "bqwidget.errors", "bqwidget.file_locks"}
+        if within(name, {"bqserver.jupyter", "bqserver.config"}):
+            allowed.add(
+                "bqwidget.local"
+            )  # the local server is found, started and kept in the same folders as by a Room
+        return {found for found in imports(name) if found.startswith("bqwidget.") and not within(found, allowed)}
+
+    assert violations(SERVER, internal) == {}
+
+
+def test_the_client_never_imports_the_server() -> None:
+    assert (
+        violations(CLIENT, lambda name: {each for each in imports(name) if each.partition(".")[0] == "bqserver"}) == {}
+    )
 
 
 @pytest.mark.parametrize("distribution", ["bqwidget", "bqserver"])
@@ -201,11 +213,12 @@ def test_imports_have_no_cycle() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if within(name, PURE)))
-def test_pure_modules_import_no_io_and_no_clock(name: str) -> None:
-    assert {found.partition(".")[0] for found in imports(name)} & (IMPURE | JUPYTER) == set()
-    client = {found for found in ours(name) if found.startswith("bqwidget.")}
-    assert {found for found in client if not within(found, PURE)} == set()
+def test_pure_modules_import_no_io_and_no_clock() -> None:
+    def impure(name: str) -> set[str]:
+        client = {found for found in ours(name) if found.startswith("bqwidget.") and not within(found, PURE)}
+        return client | {found for found in imports(name) if found.partition(".")[0] in IMPURE | JUPYTER}
+
+    assert violations((name for name in MODULES if within(name, PURE)), impure) == {}
 
 
 @pytest.mark.parametrize(("package", "owners"), THIRD_PARTY_OWNERS.items())
