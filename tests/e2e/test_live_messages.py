@@ -208,6 +208,21 @@ def test_the_view_follows_only_a_reader_at_the_end(server, pages, bot):
     )
 
 
+def test_a_reader_who_scrolls_up_slowly_is_not_moved_back(server, pages, bot):
+    """Less at a time than what counts as being at the end."""
+    page, window = open_page(pages, server, bot)
+    with bot.write() as out:
+        out.append(ANSWER * 6)
+        page.wait_for_function("() => document.querySelectorAll('.bq-text h1').length === 6")
+        window.region.get_by_role("list", name="Messages").hover()
+        for number in range(5):
+            page.mouse.wheel(0, -8)
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            out.append(f"piece {number}\n\n")
+            window.wait_for(f"piece {number}")
+        page.get_by_role("button", name="Jump to latest").wait_for()
+
+
 def test_stop_on_the_page_stops_the_author(server, pages, bot):
     page, window = open_page(pages, server, bot)
     _, other = open_page(pages, server, bot)

@@ -14,6 +14,8 @@ export class Scroller {
   #anchor: { readonly element: HTMLElement; readonly offset: number } | null = null;
   #top = 0;
   #height = 0;
+  /** How far the reader has scrolled up since following; each piece of a live message moves them back meanwhile. */
+  #lifted = 0;
 
   constructor(element: HTMLElement) {
     this.#element = element;
@@ -40,9 +42,12 @@ export class Scroller {
     const { scrollTop, clientHeight } = this.#element;
     // Hidden, or visible again at another size: `restore` comes next.
     if (clientHeight === 0 || clientHeight !== this.#height) return false;
-    const { following } = this;
-    if (atEnd && this.fromEnd <= END_TOLERANCE_PX) this.following = true;
-    else if (scrollTop < this.#top - 1 || !atEnd) this.following = false;
+    const { following, fromEnd } = this;
+    const up = this.#top - scrollTop;
+    if (!following) this.following = atEnd && fromEnd <= (up < -1 ? END_TOLERANCE_PX : 1);
+    else if (!atEnd) this.following = false;
+    else if (up > 1 && fromEnd > 1) this.following = (this.#lifted += up) <= END_TOLERANCE_PX;
+    if (this.following !== following || up < -1) this.#lifted = 0;
     // Without a movement the anchor stays, and `restore` moves the rows back to it.
     if (Math.abs(scrollTop - this.#top) >= 0.5 || following !== this.following) this.#saveAnchor();
     return true;
@@ -58,6 +63,7 @@ export class Scroller {
 
   follow(): void {
     this.following = true;
+    this.#lifted = 0;
     this.restore();
   }
 
