@@ -82,6 +82,7 @@ class NatsClient:
     async def close(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
+            await asyncio.wait([self._watcher], timeout=CLOSE_TIMEOUT)  # it closes the connection that it makes
         self.connected.clear()
         if self._connection is not None:
             self._close_in_background(self._connection)
@@ -208,6 +209,9 @@ class NatsClient:
                 reason = error_text(client.last_error or error)
                 self._close_in_background(client)
                 continue
+            except asyncio.CancelledError:
+                self._close_in_background(client)
+                raise
             self._connection = client
             self.connected.set()
             self._notify()

@@ -7,6 +7,8 @@ import socket
 import subprocess
 
 import pytest
+from bqserver.jetstream.address import parse_address
+from bqserver.jetstream.client import NatsClient
 from bqserver.jetstream.connection import Credentials, close, connect
 from nats.aio.client import Client
 from support.eventually import eventually
@@ -45,3 +47,25 @@ def test_a_login_is_percent_decoded(nats_server, options, login):
     finally:
         process.terminate()
         process.wait(20)
+
+
+def test_a_connection_that_is_being_made_ends_with_the_client(nats_single, monkeypatch):
+    """The watcher makes one when the former was lost, as while a server starts again."""
+
+    async def scenario() -> None:
+        waiting = asyncio.Event()
+
+        async def no_answer(_: Client, timeout: float = 0) -> None:
+            waiting.set()
+            await asyncio.sleep(3600)
+
+        monkeypatch.setattr(Client, "flush", no_answer)
+        client = NatsClient(parse_address(nats_single.log()))
+        client._watcher = asyncio.create_task(client._watch())
+        await waiting.wait()
+        await client.close()
+        async with asyncio.timeout(30):
+            while len(asyncio.all_tasks()) > 1:  # this one; a connection that is open has two
+                await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
