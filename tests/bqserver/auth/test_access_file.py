@@ -8,7 +8,7 @@ import shutil
 import signal
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,9 +41,10 @@ def data(home: Path) -> Path:
     return folder
 
 
-def reload_of(server: ServerProcess, word: str) -> str:
-    """The server's log once it says ``word`` after a SIGHUP."""
+def reload_of(server: ServerProcess, word: str, change: Callable[[], object]) -> str:
+    """The server's log once it says ``word`` after ``change`` and a SIGHUP; it may have seen the change by itself."""
     before = len(server.log())
+    change()
     server.process.send_signal(signal.SIGHUP)
     return eventually(lambda: word in (text := server.log()[before:]) and text, what=word)
 
@@ -58,8 +59,7 @@ def test_a_slip_in_the_rights_opens_no_room_and_a_restart_neither(data: Path, sl
     bob, eve = (tokens.add_grant(data / "tokens.json", name)[0] for name in ("bob", "eve"))
     with server_process() as server:
         assert statuses(server, "staff", bob, eve) == [200, 403]
-        SLIPS[slip](rights)
-        log = reload_of(server, str(rights))
+        log = reload_of(server, str(rights), lambda: SLIPS[slip](rights))
         assert "last good state stays in effect" in log
         assert "bqserver rights accept" in log
         tokens.add_grant(data / "tokens.json", "new")  # the server reads its files again
@@ -67,9 +67,8 @@ def test_a_slip_in_the_rights_opens_no_room_and_a_restart_neither(data: Path, sl
     with server_process() as server:
         assert str(rights) in server.log()
         assert statuses(server, "staff", bob, eve) == [200, 403]
-        put_back(rights, RULES.replace("bob", "eve").encode())
-        reload_of(server, "is in effect again")
-        assert statuses(server, "staff", bob, eve) == [403, 200]
+        reload_of(server, "is in effect again", lambda: put_back(rights, RULES.replace("bob", "eve").encode()))
+        eventually(lambda: statuses(server, "staff", bob, eve) == [403, 200], what="the new rights")
 
 
 def test_each_fault_of_a_file_is_logged_at_once(data: Path):
@@ -80,16 +79,14 @@ def test_each_fault_of_a_file_is_logged_at_once(data: Path):
             ('["*"]\nada = "boss"\n', "boss"),
             ('["*"]\nada = "king"\n', "king"),
         ):
-            (data / "rights.toml").write_text(text)
-            reload_of(server, fault)
+            reload_of(server, fault, lambda text=text: (data / "rights.toml").write_text(text))
 
 
 def test_deleting_rights_on_purpose_is_a_command_that_a_running_server_follows(data: Path):
     with server_process() as server:
         shared = (data / "token").read_text().strip()
         assert statuses(server, "staff", shared) == [403]
-        (data / "rights.toml").unlink()
-        reload_of(server, "is missing")
+        reload_of(server, "is missing", (data / "rights.toml").unlink)
         with bqserver("rights", "accept") as command:
             out, err = command.communicate()
             assert (command.returncode, err) == (0, "")
@@ -108,8 +105,7 @@ def test_lost_rights_open_no_room_on_a_node_of_a_cluster(data: Path, nats_single
     eve, _ = tokens.add_grant(data / "tokens.json", "eve")
     node = f"--log={nats_single.log()}", "--single", f"--view={data / 'view.sqlite'}"
     with server_process(*node) as server:
-        (data / "rights.toml").unlink()
-        reload_of(server, "rights.toml is missing")
+        reload_of(server, "rights.toml is missing", (data / "rights.toml").unlink)
         assert statuses(server, "staff", eve) == [403]
     with server_process(*node) as server:
         assert statuses(server, "staff", eve) == [403]
@@ -122,8 +118,7 @@ def test_a_slip_in_the_tokens_changes_nothing_and_the_next_command_repairs_the_f
     path = data / "tokens.json"
     ada, eve = (tokens.add_grant(path, name)[0] for name in ("ada", "eve"))
     with server_process() as server:
-        SLIPS[slip](path)
-        reload_of(server, str(path))
+        reload_of(server, str(path), lambda: SLIPS[slip](path))
         assert statuses(server, "lobby", ada, eve) == [200, 200]
         taken = server.ask(
             "POST", "/messages", {"user": "eve", "text": "hi"}, token=(data / "token").read_text().strip()

@@ -125,7 +125,7 @@ def test_a_member_can_join_again_after_another_has_left(home, traits, status, co
 
 def test_messages_are_counted_by_member_and_a_flood_closes_the_connection(home):
     ada, _ = tokens.add_grant(home / "data" / "tokens.json", "ada")
-    with running_server(rate_limit=3) as server:
+    with running_server(rate_limit=3, rate_seconds=600) as server:
         with member(server.url, **bearer(ada)) as one, member(server.url, **bearer(ada)) as other:
             one.until("synced")
             for number in range(3):
@@ -134,13 +134,13 @@ def test_messages_are_counted_by_member_and_a_flood_closes_the_connection(home):
             other.say("as the same member", cid="d1")
             error = other.until("error")
             assert (error["code"], error["cid"]) == ("rate", "d1")
-            assert 0 < error["retry_ms"] <= 10_000
+            assert 0 < error["retry_ms"] <= 600_000
             for number in range(MAX_CONSECUTIVE_REJECTIONS + 1):  # one more could find the connection closed
                 one.say("flood", cid=f"f{number}")
             assert one.close_code() == 4029
         refused = request(server.url, "POST", "/messages", {"user": "x", "text": "hi"}, **bearer(ada))
         assert (refused.status, refused.code) == (429, "rate")
-        assert 1 <= int(refused.headers["Retry-After"]) <= 10
+        assert 1 <= int(refused.headers["Retry-After"]) <= 600
 
 
 def test_forwarded_addresses_are_trusted_only_behind_a_proxy(home):

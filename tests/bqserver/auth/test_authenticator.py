@@ -6,6 +6,7 @@ import pytest
 from bqserver.auth.authenticator import NO_TOKEN, SESSION_ENDED, WRONG_TOKEN, Authenticator
 from bqserver.auth.identity import Identity
 from bqserver.testing import running_server
+from support.ports import free_port
 from support.ws_client import member, request
 from websockets.exceptions import InvalidStatus
 
@@ -183,8 +184,9 @@ def test_an_invite_with_invalid_limits_is_rejected(server, body):
 
 
 def test_a_session_survives_a_restart(home, tmp_path):
-    with running_server() as first:
-        cookie, port = session_cookie(first), first.port
+    port = free_port()  # no other program is given it meanwhile
+    with running_server(port=port) as first:
+        cookie = session_cookie(first)
     with running_server(port=port) as second:
         assert request(second.url, "GET", "/messages", Cookie=cookie).status == 200
 

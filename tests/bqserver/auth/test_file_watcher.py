@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from bqserver.auth import tokens
@@ -50,10 +52,14 @@ def test_a_revoked_token_closes_its_connections_and_those_of_its_guests(path):
         assert request(server.url, "GET", "/messages", Cookie=cookie).code == "session_over"
 
 
-def test_an_expired_token_closes_its_connections(path):
-    token, _ = tokens.add_grant(path, "ada", expires=datetime.now(UTC) + timedelta(seconds=1.5))
+def test_an_expired_token_closes_its_connections(path, monkeypatch):
+    hours_later = 0
+    clock = SimpleNamespace(time=lambda: time.time() + 3600 * hours_later)
+    monkeypatch.setattr("bqserver.cli.settings.time", clock)
+    token, _ = tokens.add_grant(path, "ada", expires=datetime.now(UTC) + timedelta(hours=1))
     with running_server() as server, member(server.url, **bearer(token)) as one:
         one.until("synced")
+        hours_later = 2
         assert one.close_code() == 4401
         assert request(server.url, "GET", "/messages", **bearer(token)).code == "token_expired"
 

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import stat
 import subprocess
 
@@ -66,9 +65,7 @@ def test_messages_and_the_token_survive_a_kill(home):
 
 
 def test_port_and_token_come_from_the_environment(home):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with bqserver("--log=memory", PORT=str(port), BQSERVER_TOKEN="from-env") as process:
         url = listening(process)
         assert url.endswith(f":{port}")
@@ -114,11 +111,11 @@ def test_the_runtime_file_is_private_and_deleted_at_the_end(home):
 
 @pytest.mark.slow("waits until it ends")
 def test_it_exits_when_idle(home):
-    with bqserver("--port=0", "--log=memory", "--open", "--idle-timeout=1") as process:
+    with bqserver("--port=0", "--log=memory", "--open", "--idle-timeout=3") as process:
         with member(listening(process)) as one:
             one.until("synced")
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(2)
+                process.wait(4)
         assert process.wait(20) == 0
 
 

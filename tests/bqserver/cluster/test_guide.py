@@ -9,7 +9,6 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 from bqserver.app import ChatServer
 from bqserver.errors import StorageError
 from bqserver.storage.nats.log import open_log
@@ -23,7 +22,8 @@ BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILIN
 
 def test_a_node_accepts_the_three_servers(nats_server: str, tmp_path: Path, missing):
     cert, key = self_signed(tmp_path, missing)
-    ports = [free_ports(3) for _ in range(3)]
+    numbers = iter(free_ports(9))
+    ports = [(client, monitor, route) for client, monitor, route in zip(numbers, numbers, numbers, strict=True)]
     environ = {**os.environ, "BQSERVER_PASSWORD": "open-sesame", "OPERATOR_PASSWORD": "x"}
     with ExitStack() as stack:
         for number, (client, monitor, route) in enumerate(ports, 1):
@@ -60,14 +60,14 @@ def test_a_node_accepts_the_three_servers(nats_server: str, tmp_path: Path, miss
 
 async def open_when_ready(url: str, view: Path, **more: object):
     """Repeated while the servers' monitoring does not answer: they have just been started."""
-    for _ in range(100):
-        try:
-            return await open_log(url, view, **more)
-        except StorageError as error:
-            if "does not answer" not in str(error):
-                raise
-            await asyncio.sleep(0.1)
-    pytest.fail("the servers' monitoring never answered")
+    async with asyncio.timeout(100):
+        while True:
+            try:
+                return await open_log(url, view, **more)
+            except StorageError as error:
+                if "does not answer" not in str(error):
+                    raise
+                await asyncio.sleep(0.1)
 
 
 def test_the_printed_settings_are_those_of_the_server(tmp_path: Path):

@@ -37,6 +37,12 @@ def nodes(log: str, folder: Path, **traits: object) -> Iterator[Nodes]:
         yield one, other
 
 
+@pytest.fixture(autouse=True)
+def _texts_are_stored_at_the_end(monkeypatch) -> None:
+    """Of live messages on servers in this process: not earlier, however long a test takes."""
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 600.0)
+
+
 @pytest.fixture
 def two_nodes(nats_single, tmp_path: Path) -> Iterator[Nodes]:
     with nodes(nats_single.log(), tmp_path) as running:
@@ -129,10 +135,13 @@ def test_a_text_that_is_replaced_is_the_same_on_every_node(two_nodes: Nodes):
         assert (folded(there, seq)["text"], folded(there, seq)["progress"]) == ("40 of 40", {"fraction": 1})
 
 
-def test_an_author_continues_on_another_node(two_nodes: Nodes):
-    here, there = two_nodes
+def test_an_author_continues_on_another_node(nats_single, tmp_path: Path):
     half = len(TEXT) // 2
-    with members(here, "ada") as (ada,), members(there, "eve") as (eve,):
+    with (
+        nodes(nats_single.log(), tmp_path, heartbeat=3.0) as (here, there),
+        members(here, "ada") as (ada,),
+        members(there, "eve") as (eve,),
+    ):
         with members(here, "bot") as (bot,):
             seq = opened(bot)
             append(bot, seq, 0, TEXT[:half])
@@ -151,7 +160,7 @@ def test_an_author_continues_on_another_node(two_nodes: Nodes):
             assert folded(here, seq)["live"]
             ended(bot, seq)
         assert [until_end(one)["end"] for one in (ada, eve)] == ["done", "done"]
-    assert folded(here, seq)["text"] == folded(there, seq)["text"] == TEXT
+        assert folded(here, seq)["text"] == folded(there, seq)["text"] == TEXT
 
 
 def wait_longer_than_an_author_may_be_away(one: Member) -> None:
@@ -181,9 +190,8 @@ def test_only_the_author_writes_on_any_node(two_nodes: Nodes):
         assert eve.until("error")["code"] == "forbidden"
 
 
-def test_a_node_that_has_missed_pieces_asks_for_the_text(nats_single, tmp_path: Path, monkeypatch):
+def test_a_node_that_has_missed_pieces_asks_for_the_text(nats_single, tmp_path: Path):
     """Its connection to NATS was lost meanwhile, and the log does not have the text."""
-    monkeypatch.setattr(saving, "SAVE_INTERVAL", 600.0)
     log = nats_single.log()
     address = parse_address(log)
     with tcp_proxy(int(address.servers[0].rpartition(":")[2])) as proxy:
@@ -308,7 +316,7 @@ def test_a_live_message_ends_after_all_nodes_were_killed(nats_single, tmp_path: 
             assert [each["kind"] for each in changes(ada, "append")] == ["append"]  # it is in the log
             node.kill()
         node.start()
-        with members(node, "eve") as (eve,):
+        with member(node.url, query="?live=1&after=0") as eve:
             assert until_end(eve)["end"] == "lost"
         message = folded(node, seq)
         assert (message["text"], message["end"]) == ("One, two", "lost")
@@ -321,8 +329,8 @@ def test_an_author_comes_back_to_another_node_after_its_own_was_killed(nats_sing
     log = nats_single.log()
     half = len(TEXT) // 2
     with (
-        killable(log, tmp_path) as gone,
-        running_server(log=log, single=True, open=True, heartbeat=2.0, view=str(tmp_path / "v.sqlite")) as here,
+        killable(log, tmp_path, 20.0) as gone,
+        running_server(log=log, single=True, open=True, view=str(tmp_path / "v.sqlite")) as here,
         members(here, "ada") as (ada,),
     ):
         with members(gone, "bot") as (bot,):

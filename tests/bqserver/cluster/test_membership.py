@@ -12,8 +12,9 @@ from pathlib import Path
 
 import nats
 import pytest
-from bqserver.auth import tokens
+from bqserver.auth import admission, tokens
 from bqserver.cluster import membership
+from bqserver.hub import dispatch
 from bqserver.jetstream.address import parse_address
 from bqserver.testing import RunningServer, running_server
 from chaos.load.server_process import ServerProcess, server_process
@@ -119,7 +120,7 @@ def test_members_of_both_nodes_share_a_room(two_nodes: Nodes):
 
 
 def test_what_a_member_does_and_offers_is_shown_on_both_nodes(two_nodes: Nodes, monkeypatch):
-    monkeypatch.setattr("bqserver.hub.dispatch.TYPING_TIMEOUT", 0.5)
+    monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 600.0)
     here, there = two_nodes
     mean, stop = {"name": "mean", "usage": "/mean NUMBERS..."}, {"name": "stop"}
     ada = {"user": "ada"}
@@ -133,13 +134,17 @@ def test_what_a_member_does_and_offers_is_shown_on_both_nodes(two_nodes: Nodes, 
         until_bot(one, commands=[mean])
         bot.send({"type": "chat.typing", "text": "thinking…"})
         until_bot(one, commands=[mean], typing="thinking…")
+        monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 0.1)
+        bot.send({"type": "chat.typing", "text": "thinking…"})  # for the last time
         until_bot(one, commands=[mean])  # it has ended, and has not been repeated
+        monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 600.0)
         with member(here.url, query="?user=bot&kind=agent") as other:
             other.send({"type": "chat.commands", "commands": [stop]})
             until_bot(one, commands=[mean, stop])
             until_bot(bot, commands=[mean, stop])
             bot.send({"type": "chat.typing", "text": "writing"})
             until_bot(one, commands=[mean, stop], typing="writing")
+            bot.send({"type": "chat.typing", "on": False})
         until_bot(one, commands=[mean])
         bot.socket.close()
         while one.until("presence")["members"] != [ada]:
@@ -275,12 +280,13 @@ def test_the_counts_of_a_killed_node_remain(nats_three, tmp_path: Path):
     with server_process(log, *limit) as lost, server_process(log, *limit) as left:
         asyncio.run(wait_until_counted(log, 20, lambda: [post(lost, {}, str(number)) for number in range(20)]))
         lost.kill()
-        assert post(left, {}).status == 429
+        passed = list(iter(lambda: post(left, {}).status, 429))  # until it has read what the other has published
+        assert len(passed) < 20
 
 
 def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):
     monkeypatch.setattr(membership, "COUNT_INTERVAL", 0.005)
-    with nodes(nats_single.log(), tmp_path, rate_limit=40) as (here, there):
+    with nodes(nats_single.log(), tmp_path, rate_limit=40, rate_seconds=600) as (here, there):
         for number in range(40):
             assert post(here, people["eve"], str(number)).status == 201
         passed = list(iter(lambda: post(there, people["eve"]).status, 429))
@@ -289,6 +295,8 @@ def test_a_rate_limit_counts_on_every_node(nats_single, tmp_path: Path, people, 
 
 def test_joins_and_failed_logins_count_on_every_node(nats_single, tmp_path: Path, people, monkeypatch):
     monkeypatch.setattr(membership, "COUNT_INTERVAL", 0.005)
+    for name in ("JOIN_PERIOD", "FAILURE_PERIOD"):
+        monkeypatch.setattr(admission, name, 600.0)
     with nodes(nats_single.log(), tmp_path, join_limit=40, failure_limit=40) as (here, there):
 
         def join(node: RunningServer) -> bool:

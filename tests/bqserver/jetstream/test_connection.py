@@ -55,7 +55,7 @@ def test_a_connection_that_is_being_made_ends_with_the_client(nats_single, monke
     async def scenario() -> None:
         waiting = asyncio.Event()
 
-        async def no_answer(_: Client, timeout: float = 0) -> None:
+        async def no_answer(_: Client, **__: float) -> None:
             waiting.set()
             await asyncio.sleep(3600)
 

@@ -107,7 +107,6 @@ def test_a_server_without_sync_always_is_detected_by_its_monitoring_port(
 
 
 def test_tls_needs_the_right_ca(nats_server: str, tmp_path: Path, missing, monkeypatch):
-    monkeypatch.setattr("bqserver.jetstream.client.STARTUP_TIMEOUT", 2.0)
     cert, key = self_signed(tmp_path, missing)
     with nats_cluster(nats_server, tmp_path / "nats", 1, tls=f'{{ cert_file: "{cert}", key_file: "{key}" }}') as one:
         url = one.log().replace("nats://", "tls://ada:secret@").replace("127.0.0.1", "localhost")
@@ -115,6 +114,7 @@ def test_tls_needs_the_right_ca(nats_server: str, tmp_path: Path, missing, monke
         async def main() -> None:
             log = await open_log(url, tmp_path / "view.sqlite", single=True, ca=str(cert))
             await log.close()
+            monkeypatch.setattr("bqserver.jetstream.client.STARTUP_TIMEOUT", 2.0)
             with pytest.raises(StorageError, match="CERTIFICATE_VERIFY_FAILED"):
                 await open_log(url, tmp_path / "view.sqlite", single=True)
 

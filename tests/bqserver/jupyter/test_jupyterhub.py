@@ -20,7 +20,7 @@ from e2e.conftest import copy
 from support.eventually import eventually
 from support.jupyter_server import CONFIG_PATH, JupyterServer
 from support.paths import PYTHONPATH, ROOT
-from support.ports import free_port
+from support.ports import free_ports
 from support.ws_client import Answer, member, request
 from websockets.exceptions import InvalidStatus
 
@@ -117,7 +117,7 @@ def url(node, jupyterhub, missing, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hub")
     shutil.copytree(ROOT / "server" / "labextension", folder / "share" / "labextensions" / "bqwidget")
     (folder / "jupyter_server_config.json").write_text('{"ServerApp": {"jpserver_extensions": {"jupyterlab": true}}}')
-    ports = [free_port() for _ in range(4)]
+    ports = free_ports(4)
     environment = {
         "PYTHONPATH": os.pathsep.join([PYTHONPATH, *filter(None, sys.path)]),
         "JUPYTER_CONFIG_PATH": os.pathsep.join([CONFIG_PATH, str(folder)]),

@@ -14,6 +14,7 @@ import pytest
 from bqserver.model import Bounds, Outcome, Rejected, RoomRow, Stored, Submission
 from bqserver.storage.interface import MessageLog, messages_around, messages_at
 from bqserver.storage.memory import MemoryLog
+from bqserver.storage.nats import publisher
 from bqserver.storage.nats.log import open_log
 from bqserver.storage.sqlite.log import SqliteLog
 from hypothesis import given, settings
@@ -27,8 +28,9 @@ Opener = Callable[[], contextlib.AbstractAsyncContextManager[MessageLog]]
 
 
 @pytest.fixture(params=["memory", "sqlite", "nats"])
-def new_log(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+def new_log(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opener:
     """``async with new_log() as log``."""
+    monkeypatch.setattr(publisher, "PUBLISH_TIMEOUT", 100.0)  # thousands at once take long on a busy machine
     url = request.getfixturevalue("nats_single").log() if request.param == "nats" else ""
 
     @asynccontextmanager

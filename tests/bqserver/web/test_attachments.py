@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import http.client
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -22,6 +22,7 @@ from bqserver.storage.sqlite.attachments import (
 )
 from bqserver.testing import running_server
 from bqserver.web import attachments
+from support import raw_http
 from support.eventually import eventually
 from support.pictures import HTML, PICTURES, POLYGLOT, SCRIPTED_SVG, png
 from support.raw_http import connect, read_to_end
@@ -244,20 +245,24 @@ def test_a_body_that_stops_coming_is_ended_with_an_error(server, monkeypatch, pa
 def test_an_upload_that_keeps_coming_may_take_long(server, monkeypatch):
     """In each period there comes a piece, and a little more."""
     data = png(noise=100_000)
-    monkeypatch.setattr("bqserver.fairness.pace.PIECE_TIMEOUT", 0.5)
-    periods = threading.Semaphore(0)
-    check = BodyClock._check
+    monkeypatch.setattr("bqserver.fairness.pace.PIECE_TIMEOUT", 600.0)  # this test ends the periods itself
+    begin, clocks = BodyClock.__init__, []
 
-    def checked(clock: BodyClock) -> None:
-        check(clock)
-        periods.release()
+    def began(clock: BodyClock, on_late: Callable[[], None]) -> None:
+        begin(clock, on_late)
+        clocks.append((clock, asyncio.get_running_loop()))
 
-    monkeypatch.setattr(BodyClock, "_check", checked)
+    async def end_period(clock: BodyClock) -> None:
+        clock._check()
+
+    monkeypatch.setattr(BodyClock, "__init__", began)
     with closing(announced(server, "parts", "image/png", len(data))) as steady:
-        for start in range(0, len(data), 40_000):
-            steady.send(data[start : start + 40_000])
-            if start + 40_000 < len(data):
-                assert periods.acquire(timeout=30)
+        for sent in (40_000, 80_000):
+            steady.send(data[sent - 40_000 : sent])
+            [(clock, loop)] = eventually(lambda: clocks, what="the head")
+            eventually(lambda clock=clock, sent=sent: clock._received == sent, what="a piece")
+            asyncio.run_coroutine_threadsafe(end_period(clock), loop).result(30)
+        steady.send(data[80_000:])
         assert Answer(steady.getresponse()).status == 201
 
 
@@ -272,13 +277,13 @@ def test_a_body_that_has_come_is_not_too_slow_while_it_is_stored(server, monkeyp
         return inspect(mime, data)
 
     monkeypatch.setattr(attachments, "inspect", slowly)
-    with closing(announced(server, "parts", "image/png", len(PNG))) as whole:
-        whole.send(PNG)
+    with closing(connect(server.url)) as whole:
+        whole.sendall(raw_http.post(PNG, "/rooms/lobby/parts", Content_Type="image/png"))  # at once
         assert inspecting.wait(30)
         with closing(announced(server, "parts", "image/png", len(PNG))) as stalled:
             assert Answer(stalled.getresponse()).status == 408  # so the time for a piece has passed
         go_on.set()
-        assert Answer(whole.getresponse()).status == 201
+        assert raw_http.answers(whole, 1)[0].status == 201
 
 
 def announced(server, path: str, mime: str, length: int | str, **headers: str) -> http.client.HTTPConnection:

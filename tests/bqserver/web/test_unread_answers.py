@@ -24,8 +24,8 @@ TEXT = "\U0001f600" * 16_000
 """64 kB, so a page of 200 messages has 12.8 MB."""
 MAX_GROWTH = 130 * MB
 """The outgoing share of one member (32 MB), and what two reads at once and the allocator need. Without a bound: 510 MB."""
-SHORT_TIMEOUT = "import bqserver.fairness.pace as pace; pace.PIECE_TIMEOUT = 1.0; from bqserver.app import main; main()"
-"""A server that waits for one second, not 15."""
+SHORT_TIMEOUT = "import bqserver.fairness.pace as pace; pace.PIECE_TIMEOUT = 3.0; from bqserver.app import main; main()"
+"""A server that waits for three seconds, not 15."""
 
 
 def fill(url: str, base: str = "", times: int = 200, **headers: str) -> None:

@@ -69,7 +69,18 @@ async def stored(log: NatsLog, *submissions: Submission) -> list[Stored]:
 async def trim(log: NatsLog, before: int, pattern: str = "*") -> dict[str, int]:
     """Remove everything from before that time (milliseconds)."""
     assert log._control is not None
-    return await Retention(log.client, log._control, [Rule(pattern, 60.0)], lambda: before / 1000 + 60).sweep()
+    trims = await Retention(log.client, log._control, [Rule(pattern, 60.0)], lambda: before / 1000 + 60).sweep()
+    await known(trims, log)
+    return trims
+
+
+async def known(trims: dict[str, int], *logs: NatsLog) -> None:
+    """Wait until these nodes know of the trims."""
+    async with asyncio.timeout(30):
+        for log in logs:
+            for room, upto in trims.items():
+                while (await log.bounds(room)).trimmed < upto:
+                    await asyncio.sleep(0.01)
 
 
 def by_size(log: NatsLog, size: int, pattern: str = "*", seconds: float | None = None) -> Retention:
@@ -106,6 +117,7 @@ def test_running_and_new_nodes_hold_the_same_after_a_trim(nats_single, tmp_path:
             await other.bounds("lobby")
             later = await stored(one, edit(first.seq, "edited"), say("a reply", re=second.seq), say("third"))
             trimmed = await trim(one, later[0].at)
+            await known(trimmed, other)
             assert trimmed == {"lobby": later[0].seq - 1}
             await stored(one, edit(later[1].seq, "a reply, edited"))
             expected = await contents(one)
@@ -164,6 +176,7 @@ def test_a_room_is_trimmed_each_time_it_exceeds_its_size(nats_single, tmp_path: 
                 batch = [say(f"{number} {'x' * 300}", f"c{part}-{number}") for number in range(60)]
                 *_, last = await stored(one, *batch)
                 trimmed = await sweeper.sweep()
+                await known(trimmed, one, other)
                 assert await sweeper.sweep() == {}
                 if part:
                     assert trimmed["lobby"] > upto
