@@ -75,6 +75,9 @@ class Consumers:
         if self._filling is None:
             self._filling = self._loop.create_task(self._fill_queued())
 
+    def is_opening(self, room: str) -> bool:
+        return room in self._opening
+
     def is_filled(self, room: str) -> bool:
         """Whether this node has the whole room, except for messages on their way."""
         consumer = self.get(room)

@@ -188,9 +188,9 @@ class Snapshots:
     async def _write(self, room: str) -> bool:
         """Write what the replica has of the room now. Returns False if the cluster does not take it; it stays due."""
         due, consumer = self._scheduled.pop(room, None), self._consumers.get(room)
-        if due is None or consumer is None:
+        if due is None or (consumer is None and not self._consumers.is_opening(room)):
             return True  # another node writes it, or the room is no longer consumed here
-        if not consumer.filled:
+        if consumer is None or not consumer.filled:
             self._scheduled[room] = due._replace(at=self._loop.time() + QUIET_PERIOD)
             return True
         try:

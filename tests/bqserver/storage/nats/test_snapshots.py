@@ -271,6 +271,37 @@ def test_an_invalid_snapshot_is_ignored_and_replaced(nats_single, tmp_path: Path
     asyncio.run(scenario())
 
 
+def test_a_snapshot_that_is_due_while_its_room_is_opened_is_written_later(nats_single, tmp_path: Path, monkeypatch):
+    """As on a busy machine: its reader has found none that is valid, and fills the room."""
+    url, tried, go = nats_single.log(), asyncio.Event(), asyncio.Event()
+    open_consumer, write = Consumer.open, snapshots.Snapshots._write
+
+    async def opened_later(consumer: Consumer) -> None:
+        await go.wait()
+        await open_consumer(consumer)
+
+    async def written(writer: snapshots.Snapshots, room: str) -> bool:
+        is_written = await write(writer, room)
+        tried.set()
+        return is_written
+
+    async def scenario() -> None:
+        async with node(url, tmp_path / "one.sqlite") as one:
+            await stored(one, say("a"))
+            good = await wait_for_snapshot(one)
+            await bucket(one).put("lobby", b"null")
+            monkeypatch.setattr(Consumer, "open", opened_later)
+            monkeypatch.setattr(snapshots.Snapshots, "_write", written)
+            async with node(url, tmp_path / "fresh.sqlite") as fresh:
+                reading = asyncio.create_task(fresh.messages("lobby", limit=50))
+                await tried.wait()
+                go.set()
+                assert texts(await reading) == ["a"]
+                assert encode(await wait_for_snapshot(fresh)) == encode(good)
+
+    asyncio.run(scenario())
+
+
 def test_a_deleted_bucket_is_created_again(nats_single, tmp_path: Path):
     url = nats_single.log()
 
