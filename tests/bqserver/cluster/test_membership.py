@@ -134,7 +134,7 @@ def test_what_a_member_does_and_offers_is_shown_on_both_nodes(two_nodes: Nodes, 
         until_bot(one, commands=[mean])
         bot.send({"type": "chat.typing", "text": "thinking…"})
         until_bot(one, commands=[mean], typing="thinking…")
-        monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 0.1)
+        monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 0.5)
         bot.send({"type": "chat.typing", "text": "thinking…"})  # for the last time
         until_bot(one, commands=[mean])  # it has ended, and has not been repeated
         monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 600.0)

@@ -144,7 +144,8 @@ def test_nothing_is_written_after_a_close_frame():
         post(hub, peers[0], 2)
         await settle()
         await received(ends[1], b'"text":"2"')
-        assert ends[0].recv(1 << 16) == b"\x88\x05" + (4403).to_bytes(2, "big") + b"out"
+        closing = await asyncio.get_running_loop().sock_recv(ends[0], 1 << 16)
+        assert closing == b"\x88\x05" + (4403).to_bytes(2, "big") + b"out"
         with pytest.raises(BlockingIOError):
             ends[0].recv(1)
 

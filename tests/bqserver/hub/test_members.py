@@ -107,7 +107,7 @@ def test_an_activity_that_is_not_repeated_ends(server: RunningServer, ada: Membe
     with member(server.url, query="?user=bot&kind=agent") as bot:
         bot.send(typing("thinking…"))
         until(ada, "bot", lambda one: one.get("typing") == "thinking…")
-        monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 0.1)
+        monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 0.5)
         bot.send(typing("thinking…"))  # for the last time
         until(ada, "bot", lambda one: "typing" not in one)
 

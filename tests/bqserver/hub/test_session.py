@@ -410,7 +410,7 @@ def test_the_end_of_typing_is_announced(monkeypatch, end):
         if end == "send":
             other.say("hi", user="bob")
         else:
-            monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 0.1)
+            monkeypatch.setattr(dispatch, "TYPING_TIMEOUT", 0.5)
             other.send({"type": "chat.typing"})  # for the last time
         until_members(one, [{"user": "ada"}, {"user": "bob"}])
 

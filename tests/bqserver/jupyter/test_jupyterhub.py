@@ -152,7 +152,7 @@ def url(node, jupyterhub, missing, tmp_path_factory):
             return False
 
     try:
-        eventually(up, 90, "JupyterHub and its service")
+        eventually(up, 180, "JupyterHub and its service")
         yield url
     finally:
         process.terminate()
@@ -226,7 +226,7 @@ def start_server(url: str, name: str) -> JupyterServer:
     assert request(url, "POST", f"/hub/api/users/{name}", **operator).status in (201, 409)
     request(url, "POST", f"/hub/api/users/{name}/server", **operator)
     server = JupyterServer(None, f"{url}/user/{name}", OPERATOR, None)
-    eventually(lambda: server.ask("GET", "/api/status").status == 200, 90, f"the server of {name}")
+    eventually(lambda: server.ask("GET", "/api/status").status == 200, 180, f"the server of {name}")
     return server
 
 
