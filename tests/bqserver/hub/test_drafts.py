@@ -28,7 +28,7 @@ class Lookup:
     """A look-up of attachments that waits until ``resume``."""
 
     def __init__(self) -> None:
-        self._began, self._resumed = threading.Event(), threading.Event()
+        self._began, self._resumed, self.ended = threading.Event(), threading.Event(), threading.Event()
 
     async def wait(self) -> None:
         self._began.set()
@@ -48,7 +48,9 @@ def lookup(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookup]:
 
     async def waiting(store: MemoryAttachments, room: str, hashes: list[str]):
         await held.wait()
-        return await reference(store, room, hashes)
+        found = await reference(store, room, hashes)
+        held.ended.set()
+        return found
 
     monkeypatch.setattr(MemoryAttachments, "reference", waiting)
     yield held
@@ -157,6 +159,7 @@ def test_a_frame_is_rejected_if_rights_change_while_it_waits(
             with pytest.raises(ConnectionClosed) as closed:
                 eve.until("ack")
             assert closed.value.rcvd.code == {"close": 4404, "revoke": 4401}[what]
+        assert lookup.ended.wait(30)
     assert stage.messages() == []
 
 
