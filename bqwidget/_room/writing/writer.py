@@ -46,6 +46,7 @@ class Writer:
         self._ended: Future[None] = Future()
         self._step_count = 0
         self._is_done = False
+        self._unlisten: Callable[[], None] | None = None
 
     # ---- writing ----
 
@@ -184,22 +185,29 @@ class Writer:
     def _on_end(self, end: Future[Delivery]) -> None:
         """The end was accepted or not; on the rooms' thread, except for a room that was closed before."""
         error = end.exception()
-        if error is None or (isinstance(error, MessageRefused) and error.code == "not_live"):
-            if error is not None:
-                self._save_lost()
+        if error is None:
             self._ended.set_result(None)
+        elif isinstance(error, MessageRefused) and error.code == "not_live":
+            self._save_lost()
         else:
             self._ended.set_exception(error)
 
-    def _save_lost(self) -> None:
+    def _save_lost(self, *_: object) -> None:
         """The server ended the message, because this member was gone for too long: give it all of its text."""
         draft, room = self._draft, self._room
-        if draft is None or draft.target is None:
+        connection, kept = room._connection, None  # noqa: SLF001
+        if draft is not None and draft.target is not None:
+            kept = connection.session.messages.find(draft.target)
+        if kept is not None and kept.live and connection.close_error is None:
+            # The refusal was faster than the entry with the end.
+            self._unlisten = self._unlisten or room._add_listener(self._save_lost)  # noqa: SLF001
             return
-        kept = room._connection.session.messages.find(draft.target)  # noqa: SLF001
-        if kept is not None and kept.end == "lost" and kept.text != draft.content[0] and not kept.deleted:
+        if self._unlisten is not None:
+            self._unlisten()
+        if draft and kept and kept.end == "lost" and not kept.deleted and kept.text != draft.content[0]:
             edit = Edit(cid=room._new_cid(), user=room.user, target=kept.seq, text=draft.content[0])  # noqa: SLF001
-            room._connection.submit(edit)  # noqa: SLF001
+            connection.submit(edit)
+        self._ended.set_result(None)
 
     def _open_draft(self) -> LiveDraft:
         if self._draft is None or self._is_done:

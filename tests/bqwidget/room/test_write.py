@@ -8,11 +8,13 @@ import threading
 from urllib.request import Request, urlopen
 
 import pytest
+from bqserver.hub import catch_up
 from bqserver.testing import running_server
 from support.eventually import eventually
 from support.tcp_proxy import tcp_proxy
 
 from bqwidget import BqwidgetError, DeliveryTimeout, MessageRefused, Room, RoomClosed, WaitTimeout
+from bqwidget._room.writing.writer import Writer
 from bqwidget.protocol import MAX_STEP_TEXT, MAX_STEP_TITLE
 
 
@@ -322,6 +324,36 @@ def test_a_writer_that_was_away_for_too_long_gives_the_message_all_of_its_text()
         done = sees(bob, "seen and not seen")
         assert (done.end, bool(done.edited)) == ("lost", True)
         assert sees(ada, done.text) == done
+
+
+def test_its_text_is_kept_also_if_its_refused_end_is_faster_than_what_was_missed(monkeypatch):
+    """The writer comes back after its message was ended, and its block has ended meanwhile."""
+    refused, on_end, send_entries = threading.Event(), Writer._on_end, catch_up._send_entries
+
+    async def send_late(*args):
+        while not refused.is_set():
+            await asyncio.sleep(0.01)
+        return await send_entries(*args)
+
+    monkeypatch.setattr(Writer, "_on_end", lambda self, end: (on_end(self, end), refused.set()))
+    with (
+        running_server(open=True, heartbeat=2) as server,
+        tcp_proxy(server.port) as proxy,
+        Room("lobby", "ada", url=proxy.url) as ada,
+        Room("lobby", "bob", url=server.url) as bob,
+    ):
+        bob.wait_open(20)
+        with ada.write() as out:
+            out.append("seen ")
+            sees(bob, "seen ")
+            proxy.freeze()
+            proxy.cut()
+            assert ended(bob).end == "lost"
+            out.append("and not seen")
+            monkeypatch.setattr(catch_up, "_send_entries", send_late)
+            proxy.unfreeze()
+            proxy.cut()  # what had begun meanwhile
+        assert sees(bob, "seen and not seen").edited
 
 
 def test_a_restarted_server_gets_what_it_had_not_saved(tmp_path, unused_port):
