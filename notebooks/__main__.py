@@ -10,6 +10,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
 NAMES = sorted(path.stem for path in HERE.glob("*.ipynb"))
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> int:
     arguments = [str(HERE / f"{each}.ipynb") if each in NAMES else each for each in arguments]
     if not any(each.endswith(".ipynb") for each in arguments):
         arguments.append(str(HERE / "quickstart.ipynb"))
+    name = next(Path(each).name for each in arguments if each.endswith(".ipynb"))
+    arguments.insert(0, f"--LabApp.default_url=/lab/tree/{quote(name)}")  # the printed address opens it too
     environment = runpy.run_path(str(HERE.parent / ".ci" / "environment.py"))
     python = environment["prepare"]("lab")
     if str(HERE / "agent.ipynb") in arguments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,11 @@ def test_python3_notebooks_opens_a_working_quickstart(home: Path, clean: dict[st
     process, server = run_jupyter(start_notebooks, home, clean, ROOT)
     try:
         page = pages()
-        notebook: Notebook = server.open(page, "quickstart.ipynb")
+        printed = re.search(r"http://localhost:\d+/lab\S*", (home / "jupyter.log").read_text())
+        assert printed
+        page.goto(printed[0].replace("token=...", f"token={server.token}"))
+        server.wait_ready(page, "quickstart.ipynb")
+        notebook = Notebook(page)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         window: Window = notebook.room("quickstart")
