@@ -136,8 +136,8 @@ def main() -> None:
         asker.send("go")
         author.until(lambda: (pages[0].wait_for_timeout(20), cell.is_done)[1], "the end of the message")
         text, sent = "".join(tokens), json.loads(cell.text)
-        for page in pages:
-            page.get_by_text("writing…").wait_for(state="detached")
+        for page in [*pages, *([lab] if lab else [])]:  # the end of the text may be drawn after the mark has gone
+            page.wait_for_function("last => window.seen.at(-1)?.[1] === last", arg=options.tokens)
         show("page", pages, sent)
         if lab:
             show("JupyterLab", [lab], sent)
@@ -185,11 +185,15 @@ def open_lab(browser: Browser, stack: ExitStack, home: Path, url: str) -> Page:
 
 
 def measure_stops(page: Page, author: Kernel, asker: Room, count: int) -> None:
+    question = None
     for name, parts in HANDLERS.items():
         author.run(HANDLER.format(**parts))
         times = []
         for _ in range(count):
-            question = asker.send("?")
+            # A person asks: of two programs that only answer each other, the room stops both after a while.
+            page.get_by_role("textbox", name="Message", exact=True).fill("?")
+            page.keyboard.press("Enter")
+            question = asker.wait_for(lambda message: message.text == "?", timeout=60, after=question or 0)
             stop = page.get_by_role("button", name="Stop", exact=True)
             stop.wait_for()
             clicked = page.evaluate(CLICK)
