@@ -21,7 +21,7 @@ polls = st.builds(Ask, choices=st.just(("x", "y")), from_=st.sampled_from([None,
 
 @cache
 def drafts(user: str, cid: str) -> st.SearchStrategy[Draft]:
-    """Made once each: most of the time of such a test went into making them anew for every draft."""
+    """Each strategy is made once: to make them again for every draft took most of the time of a test."""
     return st.one_of(
         st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, format=st.sampled_from([None, "plain"])),
         st.builds(Send, cid=st.just(cid), user=st.just(user), text=texts, live=st.booleans()),

@@ -118,7 +118,7 @@ async def trim(engine: Engine, log: Any, before: int, pattern: str = "*") -> dic
 
 
 async def known(log: Any, trims: dict[str, int]) -> None:
-    """Wait until the log knows of the trims: in a cluster, a node is told of its own too."""
+    """Wait until the log has applied the trims: in a cluster, a node receives a message about its own too."""
     async with asyncio.timeout(30):
         for room, upto in trims.items():
             while (await log.bounds(room)).trimmed < upto:

@@ -348,7 +348,7 @@ def test_a_connection_closed_for_now_is_made_again(stage, disturb, code, traits)
         seen.append(getattr(task.error, "code", None))
         await wait(task, retry_ms)
 
-    stage.monkeypatch.setattr(SessionTask, "_wait_for_retry", waits)  # observers may not be told of a short one
+    stage.monkeypatch.setattr(SessionTask, "_wait_for_retry", waits)  # observers may miss a short one
     stage.start(**traits)
     room = stage.room().wait_open(20)
     disturb(stage, room)

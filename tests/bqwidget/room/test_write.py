@@ -319,7 +319,7 @@ def test_a_writer_that_was_away_for_too_long_gives_the_message_all_of_its_text()
             assert (ended(bob).text, ended(bob).end) == ("seen ", "lost")
             out.append("and not seen")
             proxy.unfreeze()
-            proxy.cut()  # what had begun meanwhile
+            proxy.cut()  # also connections that were begun while it was frozen
             eventually(lambda: out.stopped)
         done = sees(bob, "seen and not seen")
         assert (done.end, bool(done.edited)) == ("lost", True)
@@ -352,7 +352,7 @@ def test_its_text_is_kept_also_if_its_refused_end_is_faster_than_what_was_missed
             out.append("and not seen")
             monkeypatch.setattr(catch_up, "_send_entries", send_late)
             proxy.unfreeze()
-            proxy.cut()  # what had begun meanwhile
+            proxy.cut()  # also connections that were begun while it was frozen
         assert sees(bob, "seen and not seen").edited
 
 
